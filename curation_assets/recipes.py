@@ -1,0 +1,591 @@
+"""Recipes: one YAML file declares a dataset, the parameters of each stage, and the subsets to publish.
+
+Every parameter of every stage stands here with its default, unit and range; `docs/recipes.md` is generated from these models.
+What belongs here: the shape of a recipe and its loading. What does not: what a parameter does, which is the stage's business.
+A stage is handed its own section and nothing else, so that its fingerprint changes exactly when its section does.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, Literal, get_args
+
+import fsspec
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from curation_assets.stages.rules import RuleError, parse_rule
+
+NAME = r"^[a-z0-9][a-z0-9_]*$"
+
+
+class RecipeError(ValueError):
+    """A recipe that cannot be used; the message names the file, the key and what is allowed."""
+
+
+class Section(BaseModel):
+    """Base of all sections: unknown keys are errors, values are frozen."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), populate_by_name=True)
+
+
+def _check_rule(text: str) -> str:
+    try:
+        parse_rule(text)
+    except RuleError as error:
+        raise ValueError(str(error)) from error
+    return text
+
+
+Rule = Annotated[str, BeforeValidator(lambda v: _check_rule(v) if isinstance(v, str) else v)]
+Rules = Annotated[list[Rule], BeforeValidator(lambda v: [v] if isinstance(v, str) else v)]
+Paths = Annotated[list[str], BeforeValidator(lambda v: [v] if isinstance(v, str) else v), Field(min_length=1)]
+
+
+class Columns(Section):
+    """Which columns of a `table` source mean what. A column that is not named goes to `extra`."""
+
+    id: str | None = Field(None, description="Column of the source's own id; default: hash of the URL.")
+    url: str | None = Field(None, description="Column of the URL. Default: built from the id as a YouTube URL.")
+    title: str | None = Field(None, description="Column of the title.")
+    caption: str | None = Field(None, description="Column of the caption.")
+    licence: str | None = Field(None, description="Column of the licence.")
+    clips: str | None = Field(
+        None, description="Column of spans: a list of [start, end], as a list, JSON or a Python literal."
+    )
+    start: str | None = Field(None, description="Column of a single span's start, instead of `clips`.")
+    end: str | None = Field(None, description="Column of a single span's end.")
+    clip_id: str | None = Field(None, description="Column of the span's own id.")
+
+
+class Source(Section):
+    """Where the list of videos is and how it is written."""
+
+    format: Literal["hdvila", "acav", "table", "folder", "ids", "webdataset"] = Field(
+        description="Layout of the source."
+    )
+    path: Paths = Field(
+        description="File, glob, folder or URI, or a list of them; `~` and environment variables are expanded."
+    )
+    columns: Columns = Field(default_factory=lambda: Columns(), description="For `table`: the column mapping.")
+    time_unit: Literal["s", "ms", "us"] = Field("s", description="Unit of numeric times in spans. HH:MM:SS needs none.")
+    url_prefix: str | None = Field(None, description="Put before a relative URL.")
+    url_template: str | None = Field(
+        None,
+        description="URL of an id, with {id}; default https://www.youtube.com/watch?v={id} for hdvila, acav and ids.",
+    )
+    extensions: list[str] = Field(
+        default=["mp4", "mkv", "webm", "mov", "avi", "m4v", "mpg", "mpeg", "ts", "flv", "wmv", "3gp", "ogv"],
+        description="For `folder`: file name extensions of videos.",
+    )
+    limit: int | None = Field(None, ge=1, description="Take only the first so many videos of the source.")
+
+    @field_validator("url_template")
+    @classmethod
+    def _has_id(cls, value: str | None) -> str | None:
+        if value is not None and "{id}" not in value:
+            raise ValueError("must contain {id}")
+        return value
+
+
+class ShardOptions(Section):
+    """How videos are grouped into partitions. Changing it affects only rows that are not yet in a shard."""
+
+    videos: int = Field(100, ge=1, le=100_000, description="Videos per shard.")
+
+
+class Subtitles(Section):
+    """Which subtitle tracks are fetched."""
+
+    languages: list[str] = Field(default=["en"], description="Language codes in order of preference.")
+    automatic: bool = Field(True, description="Whether automatic captions are taken where manual ones are missing.")
+
+
+class Download(Section):
+    """How videos are fetched."""
+
+    height: int | None = Field(
+        360, ge=64, le=4320, description="Wanted height in pixels: the smallest that reaches it, else the largest."
+    )
+    audio: bool = Field(True, description="Whether audio is fetched.")
+    audio_rate: int | None = Field(
+        None, ge=8000, le=192_000, description="Audio sample rate of exported clips, Hz; null keeps it."
+    )
+    subtitles: Subtitles | None = Field(None, description="Subtitle tracks to fetch; null for none.")
+    info: bool = Field(True, description="Whether what the extractor says of the video is kept.")
+    timeout_s: float = Field(
+        60, gt=0, le=3600, description="Longest silence of a connection, and of one metadata call, seconds."
+    )
+    total_timeout_s: float = Field(1800, gt=0, description="Longest time one attempt at one video may take, seconds.")
+    max_bytes: int = Field(8_000_000_000, ge=1, description="Largest file that is accepted.")
+    attempts: int = Field(4, ge=1, le=20, description="Attempts per run for transient errors.")
+    backoff_s: float = Field(2.0, ge=0, description="First pause before another attempt; doubles, with jitter.")
+    concurrency: int = Field(8, ge=1, le=256, description="Downloads at the same time.")
+    per_host: int = Field(4, ge=1, le=256, description="Downloads at the same time from one host.")
+    rate_limit: int | None = Field(None, ge=1, description="Bytes per second for each download.")
+    proxy: str | None = Field(None, description="Proxy URL; give secrets through the environment as ${NAME}.")
+    cookies: str | None = Field(None, description="Path of a cookies.txt file.")
+    player_client: list[str] = Field(default=[], description="YouTube player clients that yt-dlp should use.")
+    sections_only: bool = Field(False, description="Fetch only the given spans, where the extractor can.")
+    store: Literal["reference", "copy"] = Field(
+        "reference",
+        description="Videos that already lie in storage are referenced where they stand, or copied into our tars.",
+    )
+    tar_bytes: int = Field(1_000_000_000, ge=1_000_000, description="Size at which a tar is closed and another begun.")
+
+
+class Clips(Section):
+    """How videos become clips."""
+
+    from_: Literal["detect", "given", "both", "whole", "fixed", "subtitles"] = Field(
+        "detect",
+        alias="from",
+        description="detect: shots; given: the source's spans; both: given spans cut at detected boundaries; whole: the video; "
+        "fixed: a stride; subtitles: one per cue.",
+    )
+    detector: Literal[
+        "cascade",
+        "transnetv2",
+        "content",
+        "adaptive",
+        "threshold",
+        "hash",
+        "histogram",
+        "content+threshold",
+        "adaptive+threshold",
+    ] = Field("cascade", description="Shot detector.")
+    threshold: float | None = Field(
+        None,
+        description="The detector's threshold; null is its default (content 27, adaptive 3, threshold 12, hash 0.395, histogram 0.05, transnetv2 and cascade 0.5).",
+    )
+    min_scene_frames: int = Field(15, ge=1, description="Shortest scene that the detectors look for, frames.")
+    min_content_val: float = Field(15.0, ge=0, description="For `adaptive`: smallest content value of a cut.")
+    window: int = Field(2, ge=1, description="For `adaptive`: frames on each side.")
+    fade_threshold: float = Field(
+        12.0, ge=0, le=255, description="For `...+threshold`: mean luma below which a fade is out."
+    )
+    min_s: float = Field(2.0, ge=0, description="Shortest clip, seconds.")
+    max_s: float = Field(60.0, gt=0, description="Longest clip, seconds.")
+    longer: Literal["split", "first", "drop"] = Field("split", description="What becomes of longer scenes.")
+    trim_start_s: float = Field(0.0, ge=0, description="Taken off the start of each detected scene.")
+    trim_end_s: float = Field(0.0, ge=0, description="Taken off the end of each detected scene.")
+    stride_s: float | None = Field(None, gt=0, description="For `fixed`: distance of starts; default `max_s`.")
+    mode: Literal["fast", "exact"] = Field(
+        "fast",
+        description="fast: the levers of docs/decode.md, shown not to move a boundary; exact: every frame, as PySceneDetect sees it.",
+    )
+
+    @model_validator(mode="after")
+    def _order(self) -> Clips:
+        if self.min_s > self.max_s:
+            raise ValueError(f"min_s ({self.min_s:g}) must not exceed max_s ({self.max_s:g})")
+        return self
+
+
+class Frames(Section):
+    """Which frames of a clip are kept as pictures."""
+
+    fps: float = Field(1.0, gt=0, le=60, description="Samples per second.")
+    short_side: int = Field(384, ge=32, le=4320, description="Short side in pixels; pictures are never enlarged.")
+    quality: int = Field(90, ge=1, le=100, description="JPEG quality.")
+    min_per_clip: int = Field(3, ge=1, le=100, description="At least so many per clip, spread from 10 to 90 percent.")
+
+
+class Motion(Section):
+    """How motion is estimated."""
+
+    estimator: Literal["blocks", "codec"] = Field(
+        "blocks", description="blocks: matching on the analysis picture; codec: the stream's motion vectors."
+    )
+    fps: float = Field(4.0, gt=0, le=60, description="Steps per second.")
+
+
+class Quality(Section):
+    """How picture quality is measured."""
+
+    fps: float = Field(2.0, gt=0, le=60, description="Samples per second.")
+
+
+class Dedup(Section):
+    """When two clips are the same."""
+
+    method: Literal["phash", "dhash", "ahash", "whash"] = Field("phash", description="Hash of imagededup.")
+    frames: int = Field(3, ge=1, le=32, description="At least so many hashed frames per clip.")
+    fps: float = Field(1.0, gt=0, le=10, description="Hashed frames per second.")
+    distance: int = Field(10, ge=0, le=16, description="Largest Hamming distance of two frames, of 64.")
+    matches: int = Field(2, ge=1, le=32, description="Frames that must agree; fewer only if a clip has fewer.")
+    flipped: bool = Field(False, description="Whether mirrored copies count.")
+    confirm_cosine: float | None = Field(
+        None, ge=0, le=1, description="Least cosine of mean embeddings, where both exist."
+    )
+    survivor: Literal["best", "first_seen"] = Field(
+        "best", description="best: highest, longest, sharpest, smallest id; first_seen: the earlier shard."
+    )
+
+
+class Text(Section):
+    """How burned-in text is found."""
+
+    samples: Literal["three", "all"] = Field(
+        "three", description="Frames looked at: those at 10, 50 and 90 percent, or all sampled ones."
+    )
+    words: bool = Field(True, description="Whether words are read, or only boxes found.")
+    limit: int = Field(480, ge=160, le=1920, description="Long side at which detection runs, pixels; never enlarged.")
+    confidence: float = Field(0.5, ge=0, le=1, description="Least confidence of a text.")
+    where: Rules = Field(default=[], description="Rules that a clip must pass to be looked at.")
+
+
+class Embeddings(Section):
+    """The CLIP model of the recipe."""
+
+    model: str = Field("ViT-L-14", description="open_clip model name.")
+    pretrained: str = Field("openai", description="open_clip tag, or path or URI of a checkpoint.")
+    batch: int = Field(64, ge=1, le=4096, description="Frames per batch.")
+    device: str = Field("auto", description="auto, cpu, cuda or cuda:N.")
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
+        "auto", description="auto: fp16 on CUDA, bf16 on CPUs that have it, else fp32."
+    )
+    where: Rules = Field(default=[], description="Rules that a clip must pass to be embedded.")
+
+
+class Aesthetic(Section):
+    """The aesthetic head."""
+
+    head: str = Field(
+        "improved", description="improved: the LAION v2 MLP (ViT-L-14); linear: LAION v1; or a path or URL of weights."
+    )
+    sha256: str | None = Field(None, description="Expected hash of the weights, hexadecimal.")
+    reduce: Literal["mean", "min"] = Field("mean", description="How frame scores become a clip's.")
+
+
+class PromptSet(Section):
+    """A set of categories among which the probability is shared."""
+
+    prompts: dict[str, list[str]] = Field(min_length=1, description="Category to one or several prompts.")
+
+    @field_validator("prompts", mode="before")
+    @classmethod
+    def _one_or_many(cls, value: Any) -> Any:
+        if isinstance(value, list):
+            value = {str(v): [str(v)] for v in value}
+        if isinstance(value, Mapping):
+            return {k: [v] if isinstance(v, str) else v for k, v in value.items()}
+        return value
+
+
+class TextModel(Section):
+    """A text model behind an OpenAI-compatible server that refines captions."""
+
+    url: str = Field(description="Base URL, ending in /v1.")
+    model: str = Field(description="Model name.")
+    prompt: str = Field(
+        "Rewrite this video caption as plain, factual sentences: {caption}", description="Prompt with {caption}."
+    )
+    max_tokens: int = Field(256, ge=1)
+
+
+class Cleaning(Section):
+    """How captions are cleaned."""
+
+    boilerplate: bool = Field(True, description="Whether openers such as 'The video shows' are removed.")
+    drop_sentences: list[Literal["negations", "not_visible"]] = Field(
+        default=[], description="Kinds of sentences to drop."
+    )
+    max_chars: int | None = Field(None, ge=1, description="Longest caption; cut at the end of a sentence.")
+    refine: TextModel | None = Field(None, description="Refinement by a text model.")
+    suffixes: list[Literal["motion", "aesthetic"]] = Field(default=[], description="Scores put into words at the end.")
+
+
+class Captions(Section):
+    """Where captions come from."""
+
+    backend: Literal["source", "subtitles", "transformers", "openai"] = Field("source", description="Backend.")
+    model: str | None = Field(None, description="Hub id or local path (transformers), or model name (openai).")
+    prompt: str = Field("Describe this video clip in one or two sentences.", description="Prompt.")
+    frames: int = Field(8, ge=1, le=64, description="Frames per request, evenly spread.")
+    max_tokens: int = Field(128, ge=1, le=8192, description="Longest answer.")
+    temperature: float = Field(0.0, ge=0, le=2)
+    seed: int = Field(0, ge=0)
+    batch: int = Field(4, ge=1, le=256, description="Clips per batch (transformers).")
+    device: str = Field("auto", description="auto, cpu, cuda or cuda:N (transformers).")
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field("auto")
+    url: str | None = Field(None, description="Base URL of the server, ending in /v1 (openai).")
+    key_env: str = Field("OPENAI_API_KEY", description="Environment variable with the key (openai).")
+    concurrency: int = Field(16, ge=1, le=1024, description="Requests at the same time (openai).")
+    timeout_s: float = Field(120, gt=0, description="Longest wait for an answer.")
+    attempts: int = Field(5, ge=1, le=20)
+    price_per_mtok: tuple[float, float] | None = Field(
+        None, description="Price of a million prompt and completion tokens."
+    )
+    window_s: float | None = Field(None, gt=0, description="Longer clips are captioned in windows of this length.")
+    clean: Cleaning = Field(default_factory=lambda: Cleaning())
+    where: Rules = Field(default=["keep"], description="Rules that a clip must pass to be captioned.")
+
+    @model_validator(mode="after")
+    def _backend_needs(self) -> Captions:
+        if self.backend in ("transformers", "openai") and not self.model:
+            raise ValueError(f"backend {self.backend} needs `model`")
+        if self.backend == "openai" and not self.url:
+            raise ValueError("backend openai needs `url`")
+        return self
+
+
+class OnnxLayout(Section):
+    """What the tensors of an ONNX detector mean."""
+
+    layout: Literal["fastestdet", "yolov5", "yolov8"] = Field("yolov8", description="Output layout.")
+    size: int = Field(640, ge=32, le=4096, description="Side of the square input, pixels.")
+    scale: float = Field(1 / 255, gt=0, description="Factor on pixel values.")
+    bgr: bool = Field(False, description="Whether channels are blue, green, red.")
+    letterbox: bool = Field(True, description="Whether the aspect ratio is kept by padding.")
+
+
+class Tracks(Section):
+    """How objects are detected and tracked."""
+
+    detector: Literal["faces", "owlv2", "grounding-dino", "onnx"] = Field("faces", description="Detector.")
+    model: str | None = Field(None, description="Hub id or path of the detector.")
+    onnx: OnnxLayout = Field(default_factory=lambda: OnnxLayout())
+    vocabulary: str = Field(
+        "faces", description="lvis, coco, faces, or path of a file with a name per line or LVIS JSON."
+    )
+    prompt: str = Field("a photo of a {name}", description="Prompt template of text detectors.")
+    fps: float = Field(8.0, gt=0, le=60, description="Frames per second that are looked at.")
+    confidence: float = Field(0.2, ge=0, le=1, description="Least score of a detection.")
+    high: float = Field(0.6, ge=0, le=1, description="Least score that begins a track.")
+    low: float = Field(0.1, ge=0, le=1, description="Least score that prolongs a track.")
+    match: float = Field(0.3, ge=0, le=1, description="Least IoU (or combined similarity) of a match.")
+    buffer_s: float = Field(1.0, ge=0, description="How long a lost track is looked for.")
+    appearance: bool = Field(False, description="TrackVerse's appearance term: motion weight 0.4.")
+    motion_weight: float = Field(0.4, ge=0, le=1)
+    feature_momentum: float = Field(0.9, ge=0, le=1)
+    min_area: float = Field(0.0, ge=0, le=1, description="Fact recorded for the subset's filters; rows below are kept.")
+    min_length_s: float = Field(0.0, ge=0)
+    batch: int = Field(8, ge=1, le=256)
+    device: str = Field("auto")
+    where: Rules = Field(default=["keep"], description="Rules that a clip must pass to be tracked.")
+
+
+class Select(Section):
+    """Which of the clips that pass the rules are taken."""
+
+    criterion: Literal[
+        "all", "random", "video_balanced", "class_balanced", "min_redundancy", "max_motion", "cluster_balanced"
+    ] = "all"
+    count: int | None = Field(None, ge=1, description="How many in all.")
+    per_video: int = Field(1, ge=1, description="For video_balanced: at most so many of one video, before filling.")
+    per_class: int | None = Field(
+        None, ge=1, description="For class_balanced and min_redundancy: how many of each class."
+    )
+    class_by: str | None = Field(
+        None, description="Column or category set that gives the class; tracks default to label."
+    )
+    order_by: str | None = Field(
+        None, description="For class_balanced: score to take the best by; default seeded random."
+    )
+    temperature: float | None = Field(
+        None, ge=0, description="For class_balanced: class shares proportional to size^temperature."
+    )
+    max_swaps: int = Field(1000, ge=0, description="For min_redundancy: accepted swaps per class.")
+    epochs: int = Field(5, ge=1, le=100, description="For min_redundancy: passes over the candidates.")
+    seed: int = 0
+
+    @model_validator(mode="after")
+    def _needs(self) -> Select:
+        needed = {
+            "random": "count",
+            "video_balanced": "count",
+            "max_motion": "count",
+            "cluster_balanced": "count",
+            "class_balanced": "per_class",
+            "min_redundancy": "per_class",
+        }.get(self.criterion)
+        if needed and getattr(self, needed) is None and not (needed == "per_class" and self.count):
+            raise ValueError(f"criterion {self.criterion} needs `{needed}`")
+        return self
+
+
+class Splits(Section):
+    """How source videos are split; a video is never divided."""
+
+    train: float = Field(1.0, ge=0, le=1)
+    val: float = Field(0.0, ge=0, le=1)
+    test: float = Field(0.0, ge=0, le=1)
+    seed: int = 0
+    lists: dict[Literal["train", "val", "test"], str] = Field(
+        default={}, description="Files of video ids with a given split."
+    )
+
+    @model_validator(mode="after")
+    def _sum(self) -> Splits:
+        if abs(self.train + self.val + self.test - 1) > 1e-6:
+            raise ValueError("train + val + test must be 1")
+        return self
+
+
+class ClipExport(Section):
+    """How selected clips are cut and written."""
+
+    format: Literal["webdataset", "folder", "parquet"] = "webdataset"
+    cut: Literal["exact", "copy"] = Field(
+        "exact", description="exact: re-encoded, to the frame; copy: from the previous key frame."
+    )
+    crf: int = Field(18, ge=0, le=51, description="libx264 quality.")
+    preset: str = Field("veryfast", description="libx264 preset.")
+    short_side: int | None = Field(
+        None, ge=16, description="Scale so that the short side is so many pixels; never enlarged."
+    )
+    crop_border: bool = Field(False, description="Whether found bars are cut off.")
+    fps: float | None = Field(None, gt=0, description="Frame rate; null keeps the source's.")
+    audio: bool = True
+    audio_rate: int | None = Field(None, ge=8000, le=192_000, description="Sample rate, Hz; null keeps the source's.")
+    blur_faces: bool = False
+    blur: Literal["ellipse", "box", "mosaic"] = "ellipse"
+    blur_scale: float = Field(1.3, ge=1, le=3, description="Size of the covered area relative to the face.")
+    blur_threshold: float = Field(0.2, ge=0, le=1, description="Least score of a face.")
+    tracks: bool = Field(False, description="Export one cropped clip per selected track instead of clips.")
+    track_max_s: float = Field(180.0, gt=0)
+    tar_bytes: int = Field(1_000_000_000, ge=1_000_000)
+
+
+class EmbeddingExport(Section):
+    """How embeddings are written, in clip-video-encode's layout."""
+
+    dtype: Literal["float16", "float32"] = "float16"
+    per_tar: int = Field(10_000, ge=1)
+    name: str = "ds"
+    layout: Literal["tars", "folders"] = Field(
+        "tars", description="tars with splits.csv, or train/val/test folders of triples."
+    )
+
+
+class Export(Section):
+    """What a subset publishes."""
+
+    clips: ClipExport | None = None
+    embeddings: EmbeddingExport | None = None
+
+
+class Subset(Section):
+    """A named selection with its exports."""
+
+    of: Literal["clips", "tracks"] = "clips"
+    datasets: list[str] = Field(default=[], description="Datasets it draws from; default the recipe's own.")
+    where: Rules = Field(default=[], description="Rules in order; the first that fails is the drop reason.")
+    where_tracks: Rules = Field(default=[], description="For tracks: rules over the columns of the track.")
+    exclude: list[str] = Field(default=[], description="Files of video or clip ids that must not be selected.")
+    select: Select = Field(default_factory=lambda: Select())
+    split: Splits = Field(default_factory=lambda: Splits())
+    export: Export = Field(default_factory=lambda: Export())
+
+
+class Recipe(Section):
+    """One dataset: its source, the parameters of every stage, and its subsets."""
+
+    dataset: str = Field(pattern=NAME, description="Name of the dataset: a-z, 0-9 and _.")
+    description: str = ""
+    source: Source
+    shard: ShardOptions = Field(default_factory=lambda: ShardOptions())
+    download: Download = Field(default_factory=lambda: Download())
+    clips: Clips = Field(default_factory=lambda: Clips())
+    frames: Frames = Field(default_factory=lambda: Frames())
+    motion: Motion = Field(default_factory=lambda: Motion())
+    quality: Quality = Field(default_factory=lambda: Quality())
+    dedup: Dedup = Field(default_factory=lambda: Dedup())
+    text: Text = Field(default_factory=lambda: Text())
+    embeddings: Embeddings = Field(default_factory=lambda: Embeddings())
+    aesthetic: Aesthetic = Field(default_factory=lambda: Aesthetic())
+    categories: dict[str, PromptSet] = Field(default={}, description="Prompt sets for category_scores.")
+    captions: Captions = Field(default_factory=lambda: Captions())
+    tracks: Tracks = Field(default_factory=lambda: Tracks())
+    subsets: dict[Annotated[str, Field(pattern=NAME)], Subset] = Field(default={})
+
+    @field_validator("categories", mode="before")
+    @classmethod
+    def _bare_prompts(cls, value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {k: v if isinstance(v, Mapping) and "prompts" in v else {"prompts": v} for k, v in value.items()}
+        return value
+
+
+def _where(location: Iterable[Any]) -> str:
+    """A pydantic error location as a dotted key: ('source', 'path', 0) -> source.path[0]."""
+    key = ""
+    for part in location:
+        key += f"[{part}]" if isinstance(part, int) else f".{part}" if key else str(part)
+    return key or "(top level)"
+
+
+def _sections(annotation: Any) -> list[type[BaseModel]]:
+    """The sections that a field's annotation mentions, at any depth."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [section for argument in get_args(annotation) for section in _sections(argument)]
+
+
+def _allowed(location: tuple[Any, ...]) -> str:
+    """The keys of the section in which the unknown key at `location` stands."""
+    section: type[BaseModel] = Recipe
+    for part in location[:-1]:
+        field = next((f for n, f in section.model_fields.items() if part in (n, f.alias)), None)
+        if field is not None:  # otherwise `part` is a key of a mapping or an index, within the same annotation
+            section = (_sections(field.annotation) or [section])[0]
+    return ", ".join(f.alias or n for n, f in section.model_fields.items())
+
+
+def parse_recipe(text: str, name: str) -> Recipe:
+    """Reads a recipe.
+
+    Args:
+        text: YAML.
+        name: the file's name, for error messages.
+
+    Raises:
+        RecipeError: a sentence per problem, each naming file, key and what is allowed.
+    """
+    try:
+        data = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        at = f" line {mark.line + 1}" if mark else ""
+        raise RecipeError(f"{name}{at}: not valid YAML: {getattr(error, 'problem', error)}") from error
+    if not isinstance(data, dict):
+        raise RecipeError(f"{name}: a recipe is a mapping that begins with `dataset:`, not {type(data).__name__}")
+    try:
+        return Recipe.model_validate(data)
+    except ValidationError as error:
+        problems = []
+        for e in error.errors():
+            key = _where(e["loc"])
+            if e["type"] == "extra_forbidden":
+                problems.append(f"{name}: {key}: unknown key; allowed are {_allowed(e['loc'])}")
+            elif e["type"] == "missing":
+                problems.append(f"{name}: {key}: required key is missing")
+            else:
+                shown = repr(e["input"])
+                got = f" (got {shown if len(shown) <= 80 else shown[:77] + '...'})"
+                problems.append(f"{name}: {key}: {e['msg'].removeprefix('Value error, ')}{got}")
+        raise RecipeError("\n".join(problems)) from error
+
+
+def load_recipes(uri: str) -> dict[str, Recipe]:
+    """Recipes of a file, a folder (its `*.yaml` and `*.yml`, not recursive) or a URI of either, by dataset name.
+
+    Raises:
+        RecipeError: nothing there, a recipe that cannot be used, or two recipes for one dataset.
+    """
+    fs, path = fsspec.core.url_to_fs(uri)
+    if not fs.exists(path):
+        raise RecipeError(
+            f"{uri}: no such file or folder; set CURATION_RECIPES to a recipe file or a folder of recipes"
+        )
+    files = sorted(f for f in fs.ls(path, detail=False) if re.search(r"\.ya?ml$", f)) if fs.isdir(path) else [path]
+    recipes: dict[str, Recipe] = {}
+    origin: dict[str, str] = {}
+    for file in files:
+        recipe = parse_recipe(fs.cat_file(file).decode("utf-8"), file)
+        if recipe.dataset in recipes:
+            raise RecipeError(f"{file}: dataset {recipe.dataset!r} is already declared by {origin[recipe.dataset]}")
+        recipes[recipe.dataset], origin[recipe.dataset] = recipe, file
+    return recipes

@@ -1,0 +1,630 @@
+"""The registry of tables: one schema per asset, with a description for every column.
+
+The registry is the single source for the IO manager's validation, Dagster's column schema, the asset checks, the content hash
+(which leaves out the columns marked ``volatile``) and `docs/tables.md`. A table may carry no column that is not declared here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+
+STRING, BOOL = pa.string(), pa.bool_()
+INT32, INT64, FLOAT, DOUBLE = pa.int32(), pa.int64(), pa.float32(), pa.float64()
+
+SPAN = pa.struct([("clip_id", STRING), ("start_ms", INT64), ("end_ms", INT64)])
+CUE = pa.struct([("start_ms", INT64), ("end_ms", INT64), ("text", STRING)])
+SUBTITLE_TRACK = pa.struct([("language", STRING), ("automatic", BOOL), ("cues", pa.list_(CUE))])
+CUT = pa.struct([("frame", INT64), ("time_ms", INT64), ("score", FLOAT), ("kind", STRING), ("accepted", BOOL)])
+RECT = pa.struct([("x", FLOAT), ("y", FLOAT), ("w", FLOAT), ("h", FLOAT)])
+TEXT_BOX = pa.struct(
+    [
+        ("time_ms", INT64),
+        ("polygon", pa.list_(FLOAT)),
+        ("text", STRING),
+        ("confidence", FLOAT),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a table.
+
+    Attributes:
+        name: column name.
+        type: Arrow type of the stored column.
+        description: what the value is, with its unit.
+        nullable: whether null (always "unknown", never a sentinel) is allowed.
+        volatile: left out of the content hash, because it says where or when something was made, not what it is.
+        minimum, maximum: inclusive bounds of numeric values; None is unbounded.
+        allowed: the values a string column may take; empty is any.
+    """
+
+    name: str
+    type: pa.DataType
+    description: str
+    nullable: bool = True
+    volatile: bool = False
+    minimum: float | None = None
+    maximum: float | None = None
+    allowed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class TableSchema:
+    """The contract of one asset's tables.
+
+    Attributes:
+        asset: name of the asset.
+        row: what one row is, as a phrase ("a sampled frame of a clip").
+        key: the columns that identify a row; tables are sorted by them and they are unique.
+        columns: the columns in order.
+    """
+
+    asset: str
+    row: str
+    key: tuple[str, ...]
+    columns: tuple[Column, ...] = field(repr=False)
+
+    @property
+    def arrow(self) -> pa.Schema:
+        """The pyarrow schema, with each description as field metadata."""
+        return pa.schema([pa.field(c.name, c.type, c.nullable, {"description": c.description}) for c in self.columns])
+
+    @property
+    def names(self) -> list[str]:
+        return [c.name for c in self.columns]
+
+    @property
+    def volatile(self) -> frozenset[str]:
+        """Columns that the content hash leaves out."""
+        return frozenset(c.name for c in self.columns if c.volatile)
+
+    def column(self, name: str) -> Column:
+        """The column called `name`; KeyError names the table and what it has."""
+        for c in self.columns:
+            if c.name == name:
+                return c
+        raise KeyError(f"table {self.asset} has no column {name!r}; it has {', '.join(self.names)}")
+
+    def empty(self) -> pa.Table:
+        return self.arrow.empty_table()
+
+
+def _id(name: str, description: str) -> Column:
+    return Column(name, STRING, description, nullable=False)
+
+
+DATASET = _id("dataset", "Name of the dataset, as in its recipe.")
+VIDEO_ID = _id("video_id", "The source's own id if it is unique, else a stable hash of the URL or relative path.")
+CLIP_ID = _id("clip_id", "<video_id>_<start_ms>_<end_ms> of the actual span.")
+CLIP_KEYS = (DATASET, VIDEO_ID, CLIP_ID)
+MEDIA = (
+    Column("tar", STRING, "Tar or file with the bytes, relative to the storage root or a URI.", volatile=True),
+    Column("offset", INT64, "First byte within `tar`.", volatile=True, minimum=0),
+    Column("size", INT64, "Bytes.", minimum=0),
+    Column(
+        "sha256", STRING, "SHA-256 of the bytes, hexadecimal; null for media referenced in place until they are read."
+    ),
+)
+ERROR = Column("error", STRING, "One sentence that says what went wrong; null if nothing did.", volatile=True)
+
+ERROR_CLASSES = (
+    "gone",
+    "private",
+    "geo",
+    "age",
+    "bot_check",
+    "rate_limited",
+    "network",
+    "timeout",
+    "too_large",
+    "unsupported",
+    "corrupt",
+    "no_video",
+    "storage",
+)
+TRANSIENT_ERRORS = frozenset({"bot_check", "rate_limited", "network", "timeout", "storage"})
+
+
+def _unit(name: str, description: str) -> Column:
+    return Column(name, FLOAT, description, minimum=0.0, maximum=1.0)
+
+
+_TABLES = (
+    TableSchema(
+        "dataset_index",
+        "a source video and the shard it belongs to",
+        ("shard", "video_id"),
+        (
+            DATASET,
+            VIDEO_ID,
+            _id("shard", "Key of the shard that the video belongs to, for ever."),
+            Column(
+                "status",
+                STRING,
+                "Whether the source has the row, lost it, or could not be read as one.",
+                nullable=False,
+                allowed=("present", "removed", "rejected"),
+            ),
+            Column("source", STRING, "File that the row came from first.", nullable=False),
+            Column(
+                "line", INT64, "Line or row of that file, counted from 1.", nullable=False, volatile=True, minimum=0
+            ),
+            Column(
+                "record", STRING, "The row in normal form, canonical JSON; for rejected rows the text that was read."
+            ),
+            Column("error", STRING, "For rejected rows, the reason."),
+        ),
+    ),
+    TableSchema(
+        "video_metadata",
+        "a source video in normal form, or a source line that was rejected",
+        ("video_id",),
+        (
+            DATASET,
+            VIDEO_ID,
+            Column("url", STRING, "Where the video is fetched from, or the URI of the file or tar it lies in."),
+            Column("title", STRING, "Title given by the source."),
+            Column("caption", STRING, "Caption given by the source."),
+            Column("spans", pa.list_(SPAN), "Spans given by the source, in its order."),
+            Column("licence", STRING, "Licence given by the source."),
+            Column(
+                "status", STRING, "Whether the row can be used.", nullable=False, allowed=("ok", "rejected", "removed")
+            ),
+            ERROR,
+            Column("extra", STRING, "Everything else the source says, canonical JSON."),
+            Column("source", STRING, "File that the row came from.", nullable=False),
+            Column("line", INT64, "Line or row of that file, counted from 1.", nullable=False, volatile=True),
+        ),
+    ),
+    TableSchema(
+        "raw_shards",
+        "a source video: how its download went and where its bytes lie",
+        ("video_id",),
+        (
+            DATASET,
+            VIDEO_ID,
+            Column("url", STRING, "Where it was fetched from, without credentials."),
+            Column("page_url", STRING, "Page that shows the video, for provenance."),
+            Column("status", STRING, "Outcome.", nullable=False, allowed=("ok", "failed", "rejected")),
+            Column("error_class", STRING, "Class of the failure.", allowed=(*ERROR_CLASSES, "rejected", "removed")),
+            ERROR,
+            Column("attempts", INT32, "Attempts made so far, over all runs.", volatile=True, minimum=0),
+            *MEDIA,
+            Column("etag", STRING, "ETag, or size and modification time, of media referenced in place."),
+            Column("container", STRING, "Container format as ffmpeg names it."),
+            Column("video_codec", STRING, "Codec of the first video stream."),
+            Column("audio_codec", STRING, "Codec of the first audio stream; null without audio."),
+            Column("width", INT32, "Stored width in pixels, before rotation and aspect correction.", minimum=1),
+            Column("height", INT32, "Stored height in pixels, before rotation and aspect correction.", minimum=1),
+            Column(
+                "rotation",
+                INT32,
+                "Clockwise degrees to turn the picture for display: 0, 90, 180 or 270.",
+                minimum=0,
+                maximum=270,
+            ),
+            Column("fps", DOUBLE, "Average frame rate.", minimum=0),
+            Column("duration_ms", INT64, "Duration.", minimum=0),
+            Column("title", STRING, "Title on the page, or of the source."),
+            Column("channel", STRING, "Channel or uploader."),
+            Column("upload_date", STRING, "YYYY-MM-DD."),
+            Column("licence", STRING, "Licence stated by the page or the source."),
+            Column(
+                "subtitles", pa.list_(SUBTITLE_TRACK), "Subtitle tracks as cues with times; rolling repeats removed."
+            ),
+            Column(
+                "info", STRING, "What the extractor or a sidecar says of the video, canonical JSON without secrets."
+            ),
+            Column(
+                "row_fingerprint",
+                STRING,
+                "Hash of what was asked for; a row is kept while it is unchanged.",
+                volatile=True,
+            ),
+        ),
+    ),
+    TableSchema(
+        "clips",
+        "a clip of a video, or a video or span that gave none and why",
+        ("video_id", "clip_id"),
+        (
+            *CLIP_KEYS,
+            Column(
+                "status",
+                STRING,
+                "ok, or rejected with `error`: such a row is no clip.",
+                nullable=False,
+                allowed=("ok", "rejected", "failed"),
+            ),
+            ERROR,
+            Column("start_ms", INT64, "Presentation time of the first frame.", minimum=0),
+            Column("end_ms", INT64, "Presentation time at which the last frame ends.", minimum=0),
+            Column("start_frame", INT64, "First frame, index in display order within the video.", minimum=0),
+            Column("end_frame", INT64, "One past the last frame.", minimum=0),
+            Column("requested_start_ms", INT64, "Start that was asked for or detected, before trimming and snapping."),
+            Column("requested_end_ms", INT64, "End that was asked for or detected, before trimming and snapping."),
+            Column("fps", DOUBLE, "Average frame rate within the clip.", minimum=0),
+            Column("width", INT32, "Displayed width in pixels: rotation and sample aspect applied.", minimum=1),
+            Column("height", INT32, "Displayed height in pixels.", minimum=1),
+            Column(
+                "origin",
+                STRING,
+                "How the span was found.",
+                allowed=("detected", "given", "whole", "split", "fixed", "subtitles"),
+            ),
+            Column("detector", STRING, "Shot detector and its parameters; null if none ran."),
+            Column("source_clip_id", STRING, "Clip id given by the source, if the span was."),
+            Column("text", STRING, "For spans made from subtitles, the cue's text."),
+            Column(
+                "cut_list",
+                pa.list_(CUT),
+                "On the first row of a video: every proposed boundary of the whole video with its score.",
+            ),
+            Column("hdr", BOOL, "Whether the transfer function is PQ or HLG."),
+        ),
+    ),
+    TableSchema(
+        "frames",
+        "a sampled frame of a clip",
+        ("video_id", "clip_id", "time_ms"),
+        (
+            *CLIP_KEYS,
+            Column("time_ms", INT64, "Presentation time in the video.", nullable=False, minimum=0),
+            Column("frame", INT64, "Index of the frame in display order within the video.", nullable=False, minimum=0),
+            Column("position", FLOAT, "Where in the clip the frame lies, 0 to 1.", minimum=0, maximum=1),
+            *MEDIA,
+            Column("width", INT32, "Width of the JPEG in pixels.", minimum=1),
+            Column("height", INT32, "Height of the JPEG in pixels.", minimum=1),
+        ),
+    ),
+    TableSchema(
+        "motion_scores",
+        "a clip's motion",
+        ("video_id", "clip_id"),
+        (
+            *CLIP_KEYS,
+            Column("motion", FLOAT, "Mean motion magnitude, frame diagonals per second.", minimum=0),
+            Column(
+                "motion_p90",
+                FLOAT,
+                "90th percentile over time of the motion magnitude, frame diagonals per second.",
+                minimum=0,
+            ),
+            _unit("still_fraction", "Share of the sampled steps without motion."),
+            Column("camera_motion", FLOAT, "Part of `motion` that one global shift and zoom explains.", minimum=0),
+            Column("object_motion", FLOAT, "Part of `motion` that is left.", minimum=0),
+            Column("estimator", STRING, "Estimator and its sampling.", nullable=False),
+        ),
+    ),
+    TableSchema(
+        "quality_scores",
+        "a clip's picture quality",
+        ("video_id", "clip_id"),
+        (
+            *CLIP_KEYS,
+            Column(
+                "sharpness", FLOAT, "Variance of the Laplacian at the analysis size, median over samples.", minimum=0
+            ),
+            _unit("brightness", "Mean luma, median over samples."),
+            _unit("contrast", "Standard deviation of luma over half its range, median over samples."),
+            Column("colorfulness", FLOAT, "Hasler and Suesstrunk's colourfulness, median over samples.", minimum=0),
+            _unit("over_exposed", "Share of pixels at the top of the range, mean over samples."),
+            _unit("under_exposed", "Share of pixels at the bottom of the range, mean over samples."),
+            _unit("border", "Share of the frame that letterbox or pillarbox bars cover."),
+            Column("crop", RECT, "The picture inside the bars, fractions of the frame."),
+            _unit("blank", "Share of sampled frames that show one flat tone."),
+            _unit("frozen", "Share of steps in which the picture does not change at all."),
+            Column("samples", INT32, "Number of frames measured.", minimum=0),
+            Column("estimator", STRING, "Estimator and its sampling.", nullable=False),
+        ),
+    ),
+    TableSchema(
+        "clip_fingerprints",
+        "a clip's perceptual hashes",
+        ("video_id", "clip_id"),
+        (
+            *CLIP_KEYS,
+            Column(
+                "hashes", pa.list_(pa.uint64()), "64-bit perceptual hashes of frames in time order, borders removed."
+            ),
+            Column(
+                "flipped_hashes", pa.list_(pa.uint64()), "The same of the mirrored frames; null unless the recipe asks."
+            ),
+            Column("blank", pa.list_(BOOL), "Whether each hashed frame is too flat to compare."),
+            Column("hash_ms", pa.list_(INT64), "Presentation time of each hashed frame in the video."),
+            Column("method", STRING, "Hash method.", nullable=False),
+            Column("height", INT32, "Displayed height in pixels.", minimum=1),
+            Column("duration_ms", INT64, "Duration of the clip.", minimum=0),
+            Column("quality", FLOAT, "Sharpness, the third key of the choice of a survivor."),
+            Column("video_sha256", STRING, "SHA-256 of the source video, for exact duplicates."),
+            Column("start_ms", INT64, "Start of the clip in its video.", minimum=0),
+        ),
+    ),
+    TableSchema(
+        "duplicate_clusters",
+        "a clip that has a near-duplicate anywhere",
+        ("cluster_id", "video_id", "clip_id"),
+        (
+            DATASET,
+            VIDEO_ID,
+            CLIP_ID,
+            _id("cluster_id", "Id of the cluster: hash of its survivor."),
+            _id("shard", "Shard of the clip."),
+            Column("survivor", STRING, "clip_id that is kept of the cluster.", nullable=False),
+            Column("survivor_dataset", STRING, "Dataset of the survivor.", nullable=False),
+            Column("keep", BOOL, "Whether this clip is the survivor.", nullable=False),
+            Column("duplicate_of", STRING, "The clip that this one was matched with; null for the survivor."),
+            _unit("similarity", "1 - Hamming distance / 64, mean over the aligned frames; 1 for exact copies."),
+            Column(
+                "relation", STRING, "How the two relate.", allowed=("exact", "copy", "contained", "contains", "flipped")
+            ),
+            Column("confirmed_by", STRING, "What verified the match."),
+            _unit("embedding_similarity", "Cosine of the clips' mean embeddings, where both exist."),
+        ),
+    ),
+    TableSchema(
+        "dedup",
+        "a clip and whether it is kept",
+        ("video_id", "clip_id"),
+        (
+            *CLIP_KEYS,
+            Column("keep", BOOL, "Whether no better copy exists.", nullable=False),
+            Column("duplicate_of", STRING, "The clip that it duplicates; null if kept."),
+            Column("duplicate_dataset", STRING, "Dataset of that clip."),
+            _unit("similarity", "Similarity with that clip."),
+            Column("cluster_id", STRING, "Cluster, null for unique clips."),
+            Column(
+                "relation", STRING, "How the two relate.", allowed=("exact", "copy", "contained", "contains", "flipped")
+            ),
+        ),
+    ),
+    TableSchema(
+        "text_scores",
+        "a clip's visible text",
+        ("video_id", "clip_id"),
+        (
+            *CLIP_KEYS,
+            _unit("text_area", "Area of the union of text polygons, share of the frame, maximum over samples."),
+            _unit("text_area_mean", "The same, mean over samples."),
+            Column(
+                "text_boxes",
+                pa.list_(TEXT_BOX),
+                "Each text found: time, polygon in fractions of the frame, words, confidence.",
+            ),
+            Column(
+                "text", STRING, "The words, each line once, in order of appearance; null if words were not asked for."
+            ),
+            _unit("overlay", "Share of text area that stays in place over the clip (overlay or subtitle)."),
+            Column("samples", INT32, "Number of frames looked at.", minimum=0),
+            Column("estimator", STRING, "Detector, its size limit and sampling.", nullable=False),
+        ),
+    ),
+    TableSchema(
+        "frame_embeddings",
+        "a sampled frame's CLIP embedding",
+        ("video_id", "clip_id", "time_ms"),
+        (
+            *CLIP_KEYS,
+            Column("time_ms", INT64, "Presentation time of the frame.", nullable=False),
+            Column("frame", INT64, "Index of the frame within the video."),
+            Column(
+                "embedding", pa.list_(pa.float16()), "Normalised image embedding; null if the frame could not be read."
+            ),
+            Column("model", STRING, "Model, tag and hash of the weights.", nullable=False),
+            ERROR,
+        ),
+    ),
+    TableSchema(
+        "aesthetic_scores",
+        "a clip's aesthetic score",
+        ("video_id", "clip_id"),
+        (
+            *CLIP_KEYS,
+            Column("aesthetic", FLOAT, "Score of the head, about 1 to 10."),
+            Column("frames", INT32, "Frames that were scored.", minimum=0),
+            Column("head", STRING, "Head and hash of its weights.", nullable=False),
+            Column("model", STRING, "Model of the embeddings.", nullable=False),
+        ),
+    ),
+    TableSchema(
+        "category_scores",
+        "a clip and a prompt of a category set",
+        ("video_id", "clip_id", "category_set", "category"),
+        (
+            *CLIP_KEYS,
+            _id("category_set", "Name of the prompt set."),
+            _id("category", "Name of the category."),
+            Column("score", FLOAT, "100 x cosine of prompt and frame, maximum over frames.", minimum=-100, maximum=100),
+            Column("score_mean", FLOAT, "The same, mean over frames.", minimum=-100, maximum=100),
+            _unit("probability", "Softmax of the set's mean scores at the model's temperature."),
+            Column("model", STRING, "Model of the embeddings.", nullable=False),
+        ),
+    ),
+    TableSchema(
+        "captions",
+        "a clip's caption",
+        ("video_id", "clip_id"),
+        (
+            *CLIP_KEYS,
+            Column("caption", STRING, "Cleaned caption."),
+            Column("caption_raw", STRING, "What the backend answered, never changed."),
+            Column("backend", STRING, "Backend.", nullable=False),
+            Column("model", STRING, "Model that the backend used."),
+            Column("language", STRING, "Language code of the caption."),
+            Column("status", STRING, "Outcome.", nullable=False, allowed=("ok", "empty", "failed", "skipped")),
+            ERROR,
+            Column("prompt_tokens", INT32, "Tokens of the request.", volatile=True, minimum=0),
+            Column("completion_tokens", INT32, "Tokens of the answer.", volatile=True, minimum=0),
+            Column("row_fingerprint", STRING, "Hash of frames, prompt and model; a row is kept while it is unchanged."),
+        ),
+    ),
+    TableSchema(
+        "caption_scores",
+        "a clip's match between caption and frames",
+        ("video_id", "clip_id"),
+        (
+            *CLIP_KEYS,
+            Column(
+                "match", FLOAT, "100 x cosine of caption and frame, maximum over frames.", minimum=-100, maximum=100
+            ),
+            Column("match_mean", FLOAT, "The same, mean over frames.", minimum=-100, maximum=100),
+            Column("truncated", BOOL, "Whether the caption is longer than the text tower reads."),
+            Column("model", STRING, "Model of the embeddings.", nullable=False),
+        ),
+    ),
+    TableSchema(
+        "tracks",
+        "an object track",
+        ("video_id", "clip_id", "track_id"),
+        (
+            DATASET,
+            VIDEO_ID,
+            CLIP_ID,
+            _id("track_id", "<clip_id>_<number>, numbered in order of appearance."),
+            Column("label", STRING, "Best class over the track."),
+            Column("score", FLOAT, "Its mean score.", minimum=0, maximum=1),
+            Column("top_labels", pa.list_(STRING), "The ten best classes."),
+            Column("top_scores", pa.list_(FLOAT), "Their mean scores."),
+            Column("top_scores_weighted", pa.list_(FLOAT), "Their mean scores weighted by objectness."),
+            Column("start_ms", INT64, "Presentation time of the first box.", minimum=0),
+            Column("end_ms", INT64, "Presentation time of the last box.", minimum=0),
+            Column("frame_ms", pa.list_(INT64), "Presentation time of each box."),
+            Column("boxes", pa.list_(pa.list_(FLOAT)), "x, y, w, h in displayed pixels, one per time."),
+            Column("box_scores", pa.list_(FLOAT), "Detection score of each box."),
+            Column("objectness", pa.list_(FLOAT), "Objectness of each box."),
+            Column("area", FLOAT, "Mean box area, share of the frame.", minimum=0),
+            Column("motion", FLOAT, "Mean speed of the box centre, frame diagonals per second.", minimum=0),
+            Column(
+                "embedding",
+                pa.list_(pa.float16()),
+                "Mean normalised appearance feature; null if the detector has none.",
+            ),
+            Column("width", INT32, "Displayed width of the frame in pixels.", minimum=1),
+            Column("height", INT32, "Displayed height of the frame in pixels.", minimum=1),
+            Column("detector", STRING, "Detector, vocabulary and tracker.", nullable=False),
+        ),
+    ),
+    TableSchema(
+        "curated_clips",
+        "a candidate clip and whether it was selected",
+        ("dataset", "video_id", "clip_id"),
+        (
+            *CLIP_KEYS,
+            _id("shard", "Shard of the clip."),
+            Column("selected", BOOL, "Whether the clip is in the subset.", nullable=False),
+            Column("drop_reason", STRING, "First rule or criterion that dropped it; null if selected."),
+            Column("split", STRING, "train, val or test; null if not selected."),
+            Column("start_ms", INT64, "Start of the clip."),
+            Column("end_ms", INT64, "End of the clip."),
+            Column("start_frame", INT64, "First frame."),
+            Column("end_frame", INT64, "One past the last frame."),
+            Column("width", INT32, "Displayed width."),
+            Column("height", INT32, "Displayed height."),
+            Column("fps", DOUBLE, "Frame rate."),
+            Column("origin", STRING, "How the span was found."),
+            Column("motion", FLOAT, "motion_scores.motion"),
+            Column("motion_p90", FLOAT, "motion_scores.motion_p90"),
+            Column("still_fraction", FLOAT, "motion_scores.still_fraction"),
+            Column("camera_motion", FLOAT, "motion_scores.camera_motion"),
+            Column("object_motion", FLOAT, "motion_scores.object_motion"),
+            Column("sharpness", FLOAT, "quality_scores.sharpness"),
+            Column("brightness", FLOAT, "quality_scores.brightness"),
+            Column("contrast", FLOAT, "quality_scores.contrast"),
+            Column("colorfulness", FLOAT, "quality_scores.colorfulness"),
+            Column("over_exposed", FLOAT, "quality_scores.over_exposed"),
+            Column("under_exposed", FLOAT, "quality_scores.under_exposed"),
+            Column("border", FLOAT, "quality_scores.border"),
+            Column("blank", FLOAT, "quality_scores.blank"),
+            Column("frozen", FLOAT, "quality_scores.frozen"),
+            Column("keep", BOOL, "dedup.keep"),
+            Column("cluster_id", STRING, "dedup.cluster_id"),
+            Column("cluster_size", INT32, "Clips in that cluster, 1 for unique clips."),
+            Column("text_area", FLOAT, "text_scores.text_area"),
+            Column("overlay", FLOAT, "text_scores.overlay"),
+            Column("aesthetic", FLOAT, "aesthetic_scores.aesthetic"),
+            Column("categories", pa.map_(STRING, FLOAT), "category_scores: '<set>.<category>' to probability."),
+            Column("category_matches", pa.map_(STRING, FLOAT), "category_scores: '<set>.<category>' to score."),
+            Column("caption", STRING, "captions.caption"),
+            Column("language", STRING, "captions.language"),
+            Column("match", FLOAT, "caption_scores.match"),
+            Column("licence", STRING, "raw_shards.licence"),
+            Column("channel", STRING, "raw_shards.channel"),
+        ),
+    ),
+    TableSchema(
+        "curated_tracks",
+        "a candidate track and whether it was selected",
+        ("dataset", "video_id", "clip_id", "track_id"),
+        (
+            *CLIP_KEYS,
+            _id("track_id", "Track."),
+            _id("shard", "Shard of the track."),
+            Column("selected", BOOL, "Whether the track is in the subset.", nullable=False),
+            Column("drop_reason", STRING, "First rule or criterion that dropped it; null if selected."),
+            Column("split", STRING, "train, val or test; null if not selected."),
+            Column("label", STRING, "tracks.label"),
+            Column("score", FLOAT, "tracks.score"),
+            Column("start_ms", INT64, "tracks.start_ms"),
+            Column("end_ms", INT64, "tracks.end_ms"),
+            Column("area", FLOAT, "tracks.area"),
+            Column("motion", FLOAT, "tracks.motion"),
+        ),
+    ),
+    TableSchema(
+        "clip_dataset",
+        "an exported clip",
+        ("dataset", "video_id", "clip_id"),
+        (
+            *CLIP_KEYS,
+            Column("sample_key", STRING, "Key inside the tar.", nullable=False),
+            Column("split", STRING, "train, val or test."),
+            Column("status", STRING, "Outcome.", nullable=False, allowed=("ok", "failed")),
+            ERROR,
+            *MEDIA,
+            Column("start_ms", INT64, "Actual start in the source video."),
+            Column("end_ms", INT64, "Actual end in the source video."),
+            Column("frames", INT64, "Frames in the file.", minimum=0),
+            Column("width", INT32, "Width.", minimum=1),
+            Column("height", INT32, "Height.", minimum=1),
+            Column("fps", DOUBLE, "Frame rate."),
+            Column("blurred_faces", INT32, "Face boxes covered, over all frames; null if not asked for.", minimum=0),
+            Column("row_fingerprint", STRING, "Hash of source, span and options.", nullable=False),
+        ),
+    ),
+    TableSchema(
+        "embedding_dataset",
+        "an exported embedding triple",
+        ("dataset", "video_id", "clip_id"),
+        (
+            *CLIP_KEYS,
+            Column("sample_key", STRING, "Key inside the tar.", nullable=False),
+            Column("split", STRING, "train, val or test."),
+            *MEDIA,
+            Column("frames", INT32, "Rows of the array.", minimum=0),
+            Column("dim", INT32, "Columns of the array.", minimum=1),
+            Column("model", STRING, "Model of the embeddings.", nullable=False),
+        ),
+    ),
+)
+
+SCHEMAS: Mapping[str, TableSchema] = {t.asset: t for t in _TABLES}
+
+
+def schema(asset: str) -> TableSchema:
+    """The schema of `asset`; KeyError lists the assets that have one."""
+    try:
+        return SCHEMAS[asset]
+    except KeyError:
+        raise KeyError(f"no table is called {asset!r}; there are {', '.join(SCHEMAS)}") from None
+
+
+def columns_of(*assets: str) -> Iterator[tuple[str, Column]]:
+    """(asset, column) over the given assets, in order."""
+    for asset in assets:
+        for column in schema(asset).columns:
+            yield asset, column

@@ -1,0 +1,368 @@
+"""The rule language of recipes: small boolean expressions over the columns of a clip or track.
+
+    aesthetic >= 4.5                     comparisons: = == != < <= > >=
+    motion between 0.002 and 0.2         both ends included
+    language in [en, de]                 also `not in`
+    caption is not null                  also `is null`
+    keep                                 a boolean column by itself
+    style.cartoon < 0.5 and not blank > 0.9     and, or, not, parentheses; dots name a category of a prompt set
+    aesthetic >= p80                     p0 to p100: percentile of that column over all candidates with a value
+
+Three-valued logic as in SQL: a comparison with null is null, and a clip passes only where the rule is true. So a clip with an unknown
+value never passes by accident; `x is null or x < 3` lets it. Text is parsed and interpreted here; nothing is ever evaluated as Python.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+
+class RuleError(ValueError):
+    """A rule that cannot be read or applied; the message quotes it and says what is expected where."""
+
+
+@dataclass(frozen=True)
+class Name:
+    """A column, or `<prompt set>.<category>`."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Literal:
+    value: float | str | bool
+
+
+@dataclass(frozen=True)
+class Percentile:
+    """The p-th percentile, 0 to 100, of the column that it is compared with."""
+
+    p: float
+
+
+Operand = Name | Literal | Percentile
+
+
+@dataclass(frozen=True)
+class Compare:
+    left: Name
+    op: str
+    right: Operand
+
+
+@dataclass(frozen=True)
+class In:
+    left: Name
+    values: tuple[float | str | bool, ...]
+
+
+@dataclass(frozen=True)
+class IsNull:
+    left: Name
+
+
+@dataclass(frozen=True)
+class Truth:
+    """A boolean column by itself."""
+
+    left: Name
+
+
+@dataclass(frozen=True)
+class Not:
+    inner: Node
+
+
+@dataclass(frozen=True)
+class Both:
+    left: Node
+    right: Node
+
+
+@dataclass(frozen=True)
+class Either:
+    left: Node
+    right: Node
+
+
+Node = Compare | In | IsNull | Truth | Not | Both | Either
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A parsed rule. `text` is as written and serves as the drop reason."""
+
+    text: str
+    node: Node = field(repr=False)
+
+    @property
+    def columns(self) -> frozenset[str]:
+        """Names that the rule reads."""
+        return frozenset(n.name for n in _names(self.node))
+
+    @property
+    def percentiles(self) -> frozenset[tuple[str, float]]:
+        """(column, p) pairs whose values `evaluate` must be given."""
+        return frozenset(
+            (n.left.name, n.right.p)
+            for n in _walk(self.node)
+            if isinstance(n, Compare) and isinstance(n.right, Percentile)
+        )
+
+
+_TOKEN = re.compile(
+    r"""\s*(?:
+        (?P<number>-?(?:\d+\.\d*|\.\d+|\d+)(?:[eE][+-]?\d+)?(?![\w.]))
+      | (?P<string>"[^"]*"|'[^']*')
+      | (?P<word>[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z0-9_-]+)*)
+      | (?P<op><=|>=|!=|==|=|<|>)
+      | (?P<mark>[\[\](),])
+    )""",
+    re.VERBOSE,
+)
+_KEYWORDS = {"and", "or", "not", "between", "in", "is", "null", "true", "false"}
+_FLIPPED = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "=": "=", "!=": "!="}
+
+
+def _tokens(text: str) -> list[tuple[str, str]]:
+    tokens, at = [], 0
+    while at < len(text.rstrip()):
+        match = _TOKEN.match(text, at)
+        if match is None:
+            raise RuleError(f"rule {text!r}: cannot read {text[at:].strip()[:20]!r}")
+        kind = match.lastgroup or ""
+        value = match.group(kind)
+        if kind == "word" and value.lower() in _KEYWORDS:
+            kind, value = "keyword", value.lower()
+        tokens.append((kind, value))
+        at = match.end()
+    return tokens
+
+
+class _Parser:
+    def __init__(self, text: str) -> None:
+        self.text, self.tokens, self.at = text, _tokens(text), 0
+
+    def peek(self) -> tuple[str, str]:
+        return self.tokens[self.at] if self.at < len(self.tokens) else ("end", "the end")
+
+    def take(self, *values: str) -> bool:
+        if self.peek()[1] in values and self.peek()[0] != "string":
+            self.at += 1
+            return True
+        return False
+
+    def need(self, value: str) -> None:
+        if not self.take(value):
+            self.fail(repr(value))
+
+    def fail(self, expected: str) -> None:
+        raise RuleError(f"rule {self.text!r}: expected {expected}, found {self.peek()[1]!r}")
+
+    def rule(self) -> Node:
+        node = self.either()
+        if self.peek()[0] != "end":
+            self.fail("`and`, `or` or the end")
+        return node
+
+    def either(self) -> Node:
+        node = self.both()
+        while self.take("or"):
+            node = Either(node, self.both())
+        return node
+
+    def both(self) -> Node:
+        node = self.negation()
+        while self.take("and"):
+            node = Both(node, self.negation())
+        return node
+
+    def negation(self) -> Node:
+        if self.take("not"):
+            return Not(self.negation())
+        if self.take("("):
+            node = self.either()
+            self.need(")")
+            return node
+        return self.comparison()
+
+    def comparison(self) -> Node:
+        left = self.operand()
+        if isinstance(left, Percentile):
+            left = Name(f"p{left.p:g}")
+        kind, op = self.peek()
+        if kind == "op":
+            self.at += 1
+            op = "=" if op == "==" else op
+            right = self.operand()
+            if isinstance(left, Name):
+                return Compare(left, op, right)
+            if isinstance(right, Name):
+                return Compare(right, _FLIPPED[op], left)
+            raise RuleError(f"rule {self.text!r}: a comparison needs a column on one side")
+        if not isinstance(left, Name):
+            self.fail("a comparison")
+        assert isinstance(left, Name)
+        if self.take("between"):
+            low = self.operand()
+            self.need("and")
+            return Both(Compare(left, ">=", low), Compare(left, "<=", self.operand()))
+        negated = self.take("not")
+        if self.take("in"):
+            node: Node = In(left, self.values())
+            return Not(node) if negated else node
+        if negated:
+            self.fail("`in` after `not`")
+        if self.take("is"):
+            negated = self.take("not")
+            self.need("null")
+            return Not(IsNull(left)) if negated else IsNull(left)
+        return Truth(left)
+
+    def operand(self) -> Operand:
+        kind, value = self.peek()
+        if kind == "number":
+            self.at += 1
+            return Literal(float(value))
+        if kind == "string":
+            self.at += 1
+            return Literal(value[1:-1])
+        if kind == "word":
+            self.at += 1
+            if re.fullmatch(r"p\d{1,3}", value):
+                p = float(value[1:])
+                if p > 100:
+                    raise RuleError(f"rule {self.text!r}: percentiles go from p0 to p100, not {value}")
+                return Percentile(p)
+            return Name(value)
+        if self.take("true"):
+            return Literal(True)
+        if self.take("false"):
+            return Literal(False)
+        self.fail("a column, a number or a quoted text")
+        raise AssertionError("unreachable")
+
+    def values(self) -> tuple[float | str | bool, ...]:
+        self.need("[")
+        values: list[float | str | bool] = []
+        while not self.take("]"):
+            operand = self.operand()
+            if isinstance(operand, Percentile):
+                raise RuleError(f"rule {self.text!r}: a list cannot hold percentiles")
+            values.append(operand.name if isinstance(operand, Name) else operand.value)
+            if not self.take(",") and self.peek()[1] != "]":
+                self.fail("`,` or `]`")
+        return tuple(values)
+
+
+def parse_rule(text: str) -> Rule:
+    """Parses one rule.
+
+    Raises:
+        RuleError: says what was expected and what was found.
+    """
+    if not text.strip():
+        raise RuleError("a rule is empty")
+    return Rule(text, _Parser(text).rule())
+
+
+def _walk(node: Node) -> Iterator[Node]:
+    yield node
+    if isinstance(node, Not):
+        yield from _walk(node.inner)
+    elif isinstance(node, Both | Either):
+        yield from _walk(node.left)
+        yield from _walk(node.right)
+
+
+def _names(node: Node) -> Iterator[Name]:
+    for n in _walk(node):
+        if isinstance(n, Compare | In | IsNull | Truth):
+            yield n.left
+            if isinstance(n, Compare) and isinstance(n.right, Name):
+                yield n.right
+
+
+_COMPARE = {
+    "=": pc.equal,
+    "!=": pc.not_equal,
+    "<": pc.less,
+    "<=": pc.less_equal,
+    ">": pc.greater,
+    ">=": pc.greater_equal,
+}
+
+
+def evaluate(
+    rule: Rule,
+    columns: Mapping[str, pa.Array | pa.ChunkedArray],
+    percentiles: Mapping[tuple[str, float], float | None] | None = None,
+) -> pa.ChunkedArray | pa.Array:
+    """Applies a rule to a batch.
+
+    Args:
+        rule: the rule.
+        columns: for each of `rule.columns`, the values, all of one length.
+        percentiles: for each of `rule.percentiles`, its value; None if the column has none.
+
+    Returns:
+        A boolean array, true where the rule holds, null where it cannot be decided.
+
+    Raises:
+        RuleError: a column that is not there, or values that cannot be compared.
+    """
+
+    def column(name: Name) -> Any:
+        try:
+            return columns[name.name]
+        except KeyError:
+            raise RuleError(
+                f"rule {rule.text!r}: there is no column {name.name!r}; there are {', '.join(sorted(columns))}"
+            ) from None
+
+    def value(operand: Operand, left: Name) -> Any:
+        if isinstance(operand, Name):
+            return columns[operand.name] if operand.name in columns else operand.name
+        if isinstance(operand, Percentile):
+            return pa.scalar((percentiles or {})[left.name, operand.p], pa.float64())
+        return operand.value
+
+    def run(node: Node) -> Any:
+        if isinstance(node, Compare):
+            return _COMPARE[node.op](column(node.left), value(node.right, node.left))
+        if isinstance(node, In):
+            values = column(node.left)
+            found = pc.is_in(values, value_set=pa.array(list(node.values)).cast(values.type))
+            return pc.if_else(pc.is_null(values), pa.scalar(None, pa.bool_()), found)
+        if isinstance(node, IsNull):
+            return pc.is_null(column(node.left))
+        if isinstance(node, Truth):
+            values = column(node.left)
+            if not pa.types.is_boolean(values.type):
+                raise RuleError(f"rule {rule.text!r}: {node.left.name} is not true or false; compare it with something")
+            return values
+        if isinstance(node, Not):
+            return pc.invert(run(node.inner))
+        if isinstance(node, Both):
+            return pc.and_kleene(run(node.left), run(node.right))
+        return pc.or_kleene(run(node.left), run(node.right))
+
+    try:
+        return run(rule.node)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError) as error:
+        raise RuleError(f"rule {rule.text!r}: values cannot be compared ({error})") from error
+
+
+def passing(
+    rule: Rule,
+    columns: Mapping[str, pa.Array | pa.ChunkedArray],
+    percentiles: Mapping[tuple[str, float], float | None] | None = None,
+) -> pa.ChunkedArray | pa.Array:
+    """As `evaluate`, with null as false: exactly the rows that pass."""
+    return pc.fill_null(evaluate(rule, columns, percentiles), False)

@@ -1,0 +1,270 @@
+"""Where tables and media lie: a root folder, bucket prefix or any other fsspec URI, and bytes within it.
+
+What belongs here: reading, writing and addressing bytes. What does not: what the bytes mean (`tables.py`, `tars.py`).
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import tempfile
+import threading
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+import fsspec
+from fsspec.implementations.local import LocalFileSystem
+
+SPOOL_BYTES = 64 * 1024 * 1024
+"""Remote media up to this size are held in memory when opened; larger ones go to a temporary file."""
+
+
+class StorageError(RuntimeError):
+    """Something in storage cannot be read or written; the message names it."""
+
+
+class MediaChanged(StorageError):
+    """Media referenced in place are not what they were when they were registered."""
+
+
+@dataclass(frozen=True)
+class MediaRef:
+    """Bytes in storage: a whole file, or a range of a tar.
+
+    Attributes:
+        tar: path relative to the storage root, or a URI.
+        offset: first byte; None is the start of the file.
+        size: number of bytes; None is up to the end.
+        etag: what `Storage.etag` said when the reference was made; checked when it is opened. None is not checked.
+    """
+
+    tar: str
+    offset: int | None = None
+    size: int | None = None
+    etag: str | None = None
+
+
+class RangeReader(io.RawIOBase):
+    """A seekable view of `size` bytes of `inner` from `offset` on; position 0 is the first byte of the range."""
+
+    def __init__(self, inner: BinaryIO, offset: int, size: int) -> None:
+        self._inner, self._offset, self._size, self._at = inner, offset, size, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._at
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._size}[whence]
+        self._at = max(0, base + offset)
+        return self._at
+
+    def readinto(self, buffer: Any) -> int:
+        wanted = min(len(buffer), max(0, self._size - self._at))
+        if wanted == 0:
+            return 0
+        self._inner.seek(self._offset + self._at)
+        data = self._inner.read(wanted)
+        buffer[: len(data)] = data
+        self._at += len(data)
+        return len(data)
+
+    def close(self) -> None:
+        if not self.closed:
+            self._inner.close()
+        super().close()
+
+
+def is_uri(path: str) -> bool:
+    """Whether `path` is absolute: a URI with a scheme or an absolute local path."""
+    return "://" in path or os.path.isabs(path)
+
+
+@dataclass
+class Storage:
+    """A root and the bytes below it. Cheap to pickle: worker processes open their own connections.
+
+    Args:
+        root: folder or fsspec URI (`./data`, `s3://bucket/prefix`, `memory://x`).
+        options: what fsspec is handed to open the root's file system (endpoint, keys); URIs of the same scheme share them.
+    """
+
+    root: str
+    options: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        if "://" not in self.root:
+            self.root = os.path.abspath(os.path.expanduser(self.root))
+        self.root = self.root.rstrip("/") or "/"
+        self._local = threading.local()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"root": self.root, "options": dict(self.options)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._local = threading.local()
+
+    @property
+    def scheme(self) -> str:
+        return self.root.split("://")[0] if "://" in self.root else "file"
+
+    @property
+    def is_local(self) -> bool:
+        return self.scheme == "file"
+
+    def uri(self, path: str) -> str:
+        """The absolute path or URI of `path`, which is relative to the root or absolute already."""
+        return path if is_uri(path) else f"{self.root}/{path}"
+
+    def filesystem(self, path: str = "") -> tuple[fsspec.AbstractFileSystem, str]:
+        """The file system of `path` and the path as that file system wants it."""
+        uri = self.uri(path) if path else self.root
+        scheme = uri.split("://")[0] if "://" in uri else "file"
+        options = dict(self.options) if scheme == self.scheme else {}
+        return cast("tuple[fsspec.AbstractFileSystem, str]", fsspec.core.url_to_fs(uri, **options))
+
+    def exists(self, path: str) -> bool:
+        fs, name = self.filesystem(path)
+        return bool(fs.exists(name))
+
+    def size(self, path: str) -> int:
+        fs, name = self.filesystem(path)
+        return int(fs.size(name))
+
+    def etag(self, path: str) -> str:
+        """What changes when the file at `path` changes: its ETag where the storage has one, else size and modification time."""
+        fs, name = self.filesystem(path)
+        info = (
+            fs.info(name, refresh=True)
+            if not isinstance(fs, LocalFileSystem) and "s3" in str(fs.protocol)
+            else fs.info(name)
+        )
+        tag = info.get("ETag") or info.get("etag")
+        if tag:
+            return str(tag).strip('"')
+        modified = info.get("mtime") or info.get("LastModified") or info.get("created") or 0
+        stamp = f"{modified:.6f}" if isinstance(modified, int | float) else str(modified)
+        return f"{info['size']}-{stamp}"
+
+    def list(self, folder: str) -> list[str]:
+        """Names of the files directly in `folder`, sorted; empty if there is no such folder."""
+        fs, name = self.filesystem(folder)
+        try:
+            entries = fs.ls(name, detail=True, refresh=True) if "s3" in str(fs.protocol) else fs.ls(name, detail=True)
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        return sorted(
+            e["name"].rsplit("/", 1)[-1]
+            for e in entries
+            if e["type"] == "file" and e["name"].rstrip("/") != name.rstrip("/")
+        )
+
+    def open(self, path: str, mode: str = "rb") -> BinaryIO:
+        """Opens `path`; writing makes the folders above it, and is not atomic (see `write` and `publish`)."""
+        fs, name = self.filesystem(path)
+        if "w" in mode:
+            fs.makedirs(fs._parent(name), exist_ok=True)
+        return cast(BinaryIO, fs.open(name, mode))
+
+    def read(self, path: str) -> bytes:
+        fs, name = self.filesystem(path)
+        return cast(bytes, fs.cat_file(name))
+
+    def write(self, path: str, data: bytes) -> None:
+        """Puts `data` at `path` atomically: a reader sees the old bytes or the new ones, also after a crash."""
+        with self.publish(path) as file:
+            file.write(data)
+
+    @contextmanager
+    def publish(self, path: str) -> Iterator[BinaryIO]:
+        """A binary file that appears at `path` when the block ends without error, and not at all otherwise.
+
+        Locally: a temporary file beside it, flushed to disk and renamed. Elsewhere: a local temporary file, then one upload,
+        which object stores make visible at once.
+        """
+        fs, name = self.filesystem(path)
+        if isinstance(fs, LocalFileSystem):
+            target = Path(name)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            scratch = target.parent / f".{target.name}.{uuid.uuid4().hex}.tmp"
+            try:
+                with open(scratch, "wb") as file:
+                    yield file
+                    file.flush()
+                    os.fsync(file.fileno())
+                os.replace(scratch, target)
+            finally:
+                scratch.unlink(missing_ok=True)
+        else:
+            with tempfile.NamedTemporaryFile() as file:
+                yield cast(BinaryIO, file)
+                file.flush()
+                fs.makedirs(fs._parent(name), exist_ok=True)
+                fs.put_file(file.name, name)
+
+    def publish_file(self, local: str | Path, path: str) -> None:
+        """Puts a finished local file at `path` atomically."""
+        with open(local, "rb") as source, self.publish(path) as target:
+            while block := source.read(8 << 20):
+                target.write(block)
+
+    def remove(self, path: str) -> None:
+        """Removes a file; one that is not there is no error."""
+        fs, name = self.filesystem(path)
+        try:
+            fs.rm_file(name)
+        except FileNotFoundError:
+            return
+
+    def open_media(self, ref: MediaRef) -> BinaryIO:
+        """A seekable stream of exactly the referenced bytes.
+
+        Local files are read in place; remote ones are fetched once, into memory up to `SPOOL_BYTES`, beyond that into a temporary
+        file, because demuxers seek a lot.
+
+        Raises:
+            MediaChanged: the file is not the one that was registered.
+            StorageError: it is gone, or shorter than the reference says.
+        """
+        fs, name = self.filesystem(ref.tar)
+        try:
+            if ref.etag is not None:
+                now = self.etag(ref.tar)
+                if now != ref.etag:
+                    raise MediaChanged(
+                        f"{ref.tar} has changed since it was registered ({ref.etag} then, {now} now); materialize raw_shards again"
+                    )
+            total = int(fs.size(name))
+        except FileNotFoundError as error:
+            raise StorageError(f"{ref.tar} is gone; materialize raw_shards again") from error
+        offset = ref.offset or 0
+        size = total - offset if ref.size is None else ref.size
+        if offset + size > total:
+            raise StorageError(f"{ref.tar} has {total} bytes, but bytes {offset} to {offset + size} are wanted")
+        if isinstance(fs, LocalFileSystem):
+            file = open(name, "rb")
+            return (
+                file
+                if offset == 0 and size == total
+                else cast(BinaryIO, io.BufferedReader(RangeReader(file, offset, size)))
+            )
+        spool: BinaryIO = cast(BinaryIO, tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES))
+        for start in range(offset, offset + size, SPOOL_BYTES):
+            spool.write(fs.cat_file(name, start=start, end=min(start + SPOOL_BYTES, offset + size)))
+        spool.seek(0)
+        return spool
+
+    def read_media(self, ref: MediaRef) -> bytes:
+        """The referenced bytes."""
+        with self.open_media(ref) as stream:
+            return stream.read()
