@@ -2,7 +2,7 @@
 
 A decoded frame becomes one `AnalysisPicture`. Every view of it is made when it is first asked for and kept, so a frame that nobody
 needs costs nothing and a view that two consumers need is made once. Pictures are as displayed: sample aspect ratio and rotation
-applied, 8 bits per sample, luma in the studio range (16..235) unless the video says full range.
+applied, 8 bits per sample, luma in the studio range (black 16, white 235) whatever the range of the video.
 """
 
 from __future__ import annotations
