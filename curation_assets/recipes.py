@@ -569,13 +569,13 @@ def parse_recipe(text: str, name: str) -> Recipe:
         raise RecipeError("\n".join(problems)) from error
 
 
-def load_recipes(uri: str) -> dict[str, Recipe]:
+def load_recipes(uri: str, options: Mapping[str, Any] | None = None) -> dict[str, Recipe]:
     """Recipes of a file, a folder (its `*.yaml` and `*.yml`, not recursive) or a URI of either, by dataset name.
 
     Raises:
         RecipeError: nothing there, a recipe that cannot be used, or two recipes for one dataset.
     """
-    fs, path = fsspec.core.url_to_fs(uri)
+    fs, path = fsspec.core.url_to_fs(uri, **(options or {}))
     if not fs.exists(path):
         raise RecipeError(
             f"{uri}: no such file or folder; set CURATION_RECIPES to a recipe file or a folder of recipes"

@@ -1,0 +1,20 @@
+"""The assets, one short module per group; each says what its tables depend on and calls the stage that makes them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from dagster import AssetsDefinition
+
+from curation_assets.assets import ingest
+from curation_assets.materialize import Stage, shard_assets
+from curation_assets.recipes import Recipe
+from curation_assets.settings import Settings
+
+STAGES: tuple[Stage, ...] = (*ingest.STAGES,)
+"""All sharded stages, in graph order."""
+
+
+def all_assets(settings: Settings, recipes: Mapping[str, Recipe]) -> list[AssetsDefinition]:
+    """Every asset of the code location."""
+    return [ingest.dataset_index(settings, recipes), *(shard_assets(s, settings, recipes) for s in STAGES)]

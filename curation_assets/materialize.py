@@ -1,0 +1,456 @@
+"""How partitions of assets are made: is it up to date, make it, commit it, check it, tell Dagster.
+
+A `Stage` says what is needed to make one or several assets of a shard; `shard_assets` turns it into Dagster assets. What belongs here:
+what all stages share. What does not: any stage's work (`stages/`) or which stages there are (`assets/`).
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import time
+import traceback
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.dataset as ds
+from dagster import (
+    AssetCheckEvaluation,
+    AssetCheckSeverity,
+    AssetCheckSpec,
+    AssetExecutionContext,
+    AssetKey,
+    AssetMaterialization,
+    AssetOut,
+    AssetRecordsFilter,
+    AssetsDefinition,
+    DagsterInstance,
+    Failure,
+    MetadataValue,
+    Output,
+    multi_asset,
+)
+from dagster._core.definitions.data_version import (
+    CODE_VERSION_TAG,
+    DATA_VERSION_IS_USER_PROVIDED_TAG,
+    DATA_VERSION_TAG,
+    NULL_EVENT_POINTER,
+    get_input_data_version_tag,
+    get_input_event_pointer_tag,
+)
+from dagster._core.definitions.source_asset import SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION
+
+from curation_assets.checks import CONTRACT_CHECK, Finding, accounting
+from curation_assets.metadata import column_schema, plain
+from curation_assets.partitions import SHARDS, backfill_policy
+from curation_assets.recipes import Recipe
+from curation_assets.rule_columns import tables_of_rules
+from curation_assets.schemas import SCHEMAS, schema
+from curation_assets.settings import Settings
+from curation_assets.shard_keys import parse_shard_key
+from resources.content_hash import content_hash
+from resources.storage import Storage
+from resources.table_io_manager import Committed
+from resources.tables import ContractError, MissingTable, Provenance, TableHeader, TableStore
+
+FORCE_TAG = "curation/force"
+OWNERS = ["team:video-curation"]
+
+
+@dataclass(frozen=True)
+class Made:
+    """What a stage made of one asset for one shard.
+
+    Attributes:
+        table: fits the asset's schema.
+        stats: numbers kept with the table (seconds, bytes, counts).
+        metadata: what the UI shows: histograms, contact sheets.
+    """
+
+    table: pa.Table
+    stats: Mapping[str, Any] = field(default_factory=dict)
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Part:
+    """One asset that a stage makes.
+
+    Attributes:
+        asset: its name.
+        code_version: raised by hand when the same inputs would give other rows.
+        params: the recipe's parameters that the asset depends on, and no others.
+        inputs: assets of the same shard that the asset is made from.
+        slices: unpartitioned assets of whose rows those of the shard are used.
+        rules: pre-filter rules of the recipe, whose tables are inputs too.
+        weights: name -> identity of the model weights used; cheap, and without loading a model.
+        complete: input asset each of whose usable rows must be accounted for here.
+    """
+
+    asset: str
+    code_version: str = "1"
+    params: Callable[[Recipe], Any] = lambda recipe: None
+    inputs: tuple[str, ...] = ()
+    slices: tuple[str, ...] = ()
+    rules: Callable[[Recipe], Sequence[str]] = lambda recipe: ()
+    weights: Callable[[Recipe], Mapping[str, str]] = lambda recipe: {}
+    complete: str | None = None
+
+    def needed(self, recipe: Recipe) -> tuple[str, ...]:
+        """All same-shard inputs for this recipe."""
+        return tuple(dict.fromkeys([*self.inputs, *tables_of_rules(self.rules(recipe), recipe)]))
+
+
+@dataclass(frozen=True)
+class Stage:
+    """How the assets of a group are made, shard by shard.
+
+    Attributes:
+        name: name of the op.
+        group: asset group.
+        parts: the assets.
+        make: shard and the names of the assets that are wanted -> those assets.
+        kinds: what the UI shows as kinds.
+        pool: concurrency pool.
+        op_tags: tags of the step (Kubernetes resources).
+        up_to_date: an extra condition for leaving a table as it is (retries of transient failures).
+    """
+
+    name: str
+    group: str
+    parts: tuple[Part, ...]
+    make: Callable[[Shard, Collection[str]], Mapping[str, Made]]
+    kinds: frozenset[str] = frozenset()
+    pool: str | None = None
+    op_tags: Mapping[str, Any] = field(default_factory=dict)
+    up_to_date: Callable[[TableHeader], bool] = lambda header: True
+
+    def part(self, asset: str) -> Part:
+        return next(p for p in self.parts if p.asset == asset)
+
+
+class Shard:
+    """One shard as a stage sees it: its recipe, its input tables, where its media go."""
+
+    def __init__(
+        self, key: str, recipe: Recipe, store: TableStore, settings: Settings, log: Any, force: bool = False
+    ) -> None:
+        self.key, self.recipe, self.store, self.settings, self.log, self.force = (
+            key,
+            recipe,
+            store,
+            settings,
+            log,
+            force,
+        )
+        self._tables: dict[str, pa.Table] = {}
+        self._slices: dict[str, pa.Table] = {}
+
+    @property
+    def storage(self) -> Storage:
+        return self.store.storage
+
+    @property
+    def workers(self) -> int:
+        return self.settings.workers
+
+    def folder(self, asset: str) -> str:
+        """Folder of the asset's media for this shard."""
+        return self.store.folder(asset, self.key)
+
+    def table(self, asset: str) -> pa.Table:
+        """An input table of this shard."""
+        if asset not in self._tables:
+            self._tables[asset] = self.store.read(asset, self.key)
+        return self._tables[asset]
+
+    def slice(self, asset: str) -> pa.Table:
+        """The rows of an unpartitioned asset that belong to this shard."""
+        if asset not in self._slices:
+            self._slices[asset] = self.store.read(asset, filters=ds.field("shard") == self.key)
+        return self._slices[asset]
+
+    def previous(self, asset: str) -> pa.Table | None:
+        """The table that is in force now; None if there is none."""
+        try:
+            return self.store.read(asset, self.key)
+        except MissingTable:
+            return None
+
+    def forget(self, asset: str) -> None:
+        """Drops a table that was read, because it has been made anew."""
+        self._tables.pop(asset, None)
+
+
+def expected(part: Part, shard: Shard) -> Provenance:
+    """What `part` would be made from now.
+
+    Raises:
+        MissingTable: an input does not exist.
+    """
+    inputs: dict[str, str] = {}
+    for asset in part.needed(shard.recipe):
+        header = shard.store.header(asset, shard.key)
+        if header is None:
+            raise MissingTable(
+                f"{part.asset} of {shard.key} needs {asset}, which does not exist for that shard: materialize {asset} first"
+            )
+        inputs[asset] = header.content_hash
+    for asset in part.slices:
+        contract = schema(asset)
+        inputs[asset] = content_hash(shard.slice(asset), contract.key, contract.volatile)
+    return Provenance(part.code_version, part.params(shard.recipe), inputs, dict(part.weights(shard.recipe)))
+
+
+@dataclass
+class Meter:
+    """Wall and CPU seconds of a piece of work, child processes included, and the peak memory of the process."""
+
+    wall: float = 0.0
+    cpu: float = 0.0
+
+    def __enter__(self) -> Meter:
+        self._wall, self._times = time.perf_counter(), os.times()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        now = os.times()
+        self.wall = time.perf_counter() - self._wall
+        self.cpu = sum(now[:4]) - sum(self._times[:4])
+
+    @property
+    def peak_mb(self) -> float:
+        own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+        return round(max(own, children) / 1024, 1)
+
+
+def version_tags(instance: DagsterInstance, header: TableHeader, parents: Mapping[str, bool]) -> dict[str, str]:
+    """What an event says of the versions it was made from, so that Dagster's own staleness agrees with ours.
+
+    Args:
+        instance: where the events of the parents are looked up.
+        header: of the committed table.
+        parents: parent asset -> whether it is partitioned like the child.
+    """
+    tags = {
+        DATA_VERSION_TAG: header.content_hash,
+        DATA_VERSION_IS_USER_PROVIDED_TAG: "true",
+        CODE_VERSION_TAG: header.provenance.code_version,
+    }
+    for asset, same in parents.items():
+        key = AssetKey(asset)
+        which = AssetRecordsFilter(key, asset_partitions=[header.partition] if same and header.partition else None)
+        records = instance.fetch_materializations(which, limit=1).records
+        event = records[0].asset_materialization if records else None
+        version = (event.tags or {}).get(DATA_VERSION_TAG) if event else None
+        tags[get_input_data_version_tag(key)] = version or header.provenance.inputs.get(asset, "")
+        tags[get_input_event_pointer_tag(key)] = str(records[0].storage_id) if records else NULL_EVENT_POINTER
+    return tags
+
+
+def materialization(
+    instance: DagsterInstance, store: TableStore, outcome: Outcome, partition: str | None, parents: Mapping[str, bool]
+) -> AssetMaterialization:
+    """The event that reports a committed table, with its content hash as data version."""
+    return AssetMaterialization(
+        AssetKey(outcome.asset),
+        metadata=table_metadata(outcome.header, store, outcome.made),
+        partition=partition,
+        tags=version_tags(instance, outcome.header, parents),
+    )
+
+
+def table_metadata(header: TableHeader, store: TableStore, made: Made | None) -> dict[str, Any]:
+    """What every materialization shows: rows, where, how long, what changed."""
+    uri = store.storage.uri(store.path(header.asset, header.partition))
+    metadata: dict[str, Any] = {
+        "dagster/row_count": header.rows,
+        "path": MetadataValue.path(uri),
+        "content_hash": header.content_hash,
+        "fingerprint": header.fingerprint,
+        **plain(header.stats),
+    }
+    if made is None:
+        return {**metadata, "unchanged": True}
+    return {**metadata, **made.metadata}
+
+
+def evaluation(asset: str, partition: str | None, finding: Finding) -> AssetCheckEvaluation:
+    return AssetCheckEvaluation(
+        asset_key=AssetKey(asset),
+        check_name=finding.check,
+        passed=finding.passed,
+        metadata={k: MetadataValue.text(v) if isinstance(v, str) else v for k, v in finding.metadata.items()},
+        target_materialization_data=None,
+        severity=AssetCheckSeverity.ERROR if finding.blocking else AssetCheckSeverity.WARN,
+        description=finding.description,
+        blocking=finding.blocking,
+        partition=partition,
+    )
+
+
+def silent_output(output_name: str, committed: Committed) -> Output[Committed]:
+    """An output whose materialization events were logged already, partition by partition and each with its own data version.
+
+    Dagster would log one event per partition again, all with one data version. It leaves that out for outputs marked like those of
+    observable sources; a test pins that it still does.
+    """
+    return Output(committed, output_name=output_name, metadata={SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION: True})
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A committed asset of one shard: `made` is None if the table was up to date."""
+
+    asset: str
+    header: TableHeader
+    made: Made | None
+    findings: Sequence[Finding]
+
+
+def make_shard(stage: Stage, wanted: Collection[str], shard: Shard) -> Iterator[Outcome]:
+    """Brings the wanted assets of one shard up to date and commits them, one by one.
+
+    Raises:
+        MissingTable: an input does not exist.
+        ContractError: a table breaks its contract or its accounting; it is not committed.
+    """
+    provenance = {p.asset: expected(p, shard) for p in stage.parts if p.asset in wanted}
+    headers = {asset: shard.store.header(asset, shard.key) for asset in provenance}
+    fresh = {
+        asset
+        for asset, header in headers.items()
+        if header is not None
+        and not shard.force
+        and header.fingerprint == provenance[asset].fingerprint
+        and stage.up_to_date(header)
+    }
+    todo = [a for a in provenance if a not in fresh]
+    made: Mapping[str, Made] = {}
+    with Meter() as meter:
+        if todo:
+            made = stage.make(shard, todo)
+    for asset in provenance:
+        header = headers[asset]
+        if asset in fresh and header is not None:
+            found = list(accounting(stage.part(asset).complete, asset, shard.store.read(asset, shard.key), shard.table))
+            yield Outcome(asset, header, None, found)
+            continue
+        result = made[asset]
+        table = shard.store.prepare(asset, result.table)
+        found = list(accounting(stage.part(asset).complete, asset, table, shard.table))
+        for finding in found:
+            if finding.blocking and not finding.passed:
+                raise ContractError(f"{asset} of {shard.key}: {finding.description}")
+        share = len(todo)
+        cost = meter.cpu / 3600 * shard.settings.price_core_hour / share
+        stats = {
+            **result.stats,
+            "rows_out": table.num_rows,
+            "wall_s": round(meter.wall / share, 3),
+            "cpu_s": round(meter.cpu / share, 3),
+            "peak_rss_mb": meter.peak_mb,
+            "cost": round(cost, 6),
+        }
+        header = shard.store.commit(asset, shard.key, table, provenance[asset], stats)
+        shard.forget(asset)
+        yield Outcome(asset, header, result, found)
+
+
+def run_shards(
+    context: AssetExecutionContext, stage: Stage, parents: Mapping[str, Mapping[str, bool]]
+) -> Iterator[Any]:
+    """The body of every sharded asset: each partition of the run is made, committed and reported on its own; failures come together at the end."""
+    store: TableStore = context.resources.tables
+    recipes: Mapping[str, Recipe] = context.resources.recipes
+    settings: Settings = context.resources.settings
+    force = context.run.tags.get(FORCE_TAG, "").lower() == "true"
+    wanted = [p.asset for p in stage.parts if AssetKey(p.asset) in context.selected_asset_keys]
+    failures: dict[str, str] = {}
+    permanent = True
+    done: list[str] = []
+    keys = list(context.partition_keys)
+    for position, key in enumerate(keys, 1):
+        try:
+            dataset, _ = parse_shard_key(key)
+            if dataset not in recipes:
+                raise MissingTable(
+                    f"shard {key} belongs to dataset {dataset!r}, but no recipe declares it; recipes: {', '.join(recipes) or 'none'}"
+                )
+            shard = Shard(key, recipes[dataset], store, settings, context.log, force)
+            for made in make_shard(stage, wanted, shard):
+                yield materialization(context.instance, store, made, key, parents[made.asset])
+                for finding in made.findings:
+                    yield evaluation(made.asset, key, finding)
+                state = "unchanged" if made.made is None else "made"
+                context.log.info(f"{made.asset} {key} ({position} of {len(keys)}): {made.header.rows} rows, {state}")
+            done.append(key)
+        except Exception as error:  # noqa: BLE001 - one bad shard must not hide the good ones; all are raised together below
+            failures[key] = f"{type(error).__name__}: {error}"
+            permanent = permanent and isinstance(error, MissingTable | ValueError)
+            context.log.error(f"{stage.name} {key}: {error}\n{traceback.format_exc()}")
+    if failures:
+        shown = "\n".join(f"{k}: {v}" for k, v in list(failures.items())[:20])
+        raise Failure(
+            f"{stage.name} failed for {len(failures)} of {len(keys)} shards; the others are committed\n{shown}",
+            metadata={"failed": MetadataValue.json(failures)},
+            allow_retries=not permanent,
+        )
+    for asset in wanted:
+        yield silent_output(asset, Committed(tuple(done)))
+        yield Output(None, output_name=check_output(asset))
+
+
+def check_output(asset: str) -> str:
+    return f"{asset}_{CONTRACT_CHECK}"
+
+
+def shard_assets(stage: Stage, settings: Settings, recipes: Mapping[str, Recipe]) -> AssetsDefinition:
+    """The Dagster assets of a stage, partitioned by shard."""
+    parents: dict[str, dict[str, bool]] = {}
+    for part in stage.parts:
+        tables = dict.fromkeys(part.inputs) | {t: None for r in recipes.values() for t in part.needed(r)}
+        parents[part.asset] = dict.fromkeys(tables, True) | dict.fromkeys(part.slices, False)
+
+    @multi_asset(
+        name=stage.name,
+        outs={p.asset: _out(stage, p) for p in stage.parts},
+        deps=sorted({d for deps in parents.values() for d in deps}),
+        partitions_def=SHARDS,
+        backfill_policy=backfill_policy(settings.run_partitions),
+        can_subset=len(stage.parts) > 1,
+        check_specs=[
+            AssetCheckSpec(
+                CONTRACT_CHECK,
+                asset=p.asset,
+                blocking=True,
+                description="Schema, keys, ranges and accounting: rows in = ok + failed + rejected.",
+            )
+            for p in stage.parts
+        ],
+        required_resource_keys={"tables", "recipes", "settings"},
+        pool=stage.pool,
+        op_tags=dict(stage.op_tags),
+    )
+    def body(context: AssetExecutionContext) -> Any:
+        yield from run_shards(context, stage, parents)
+
+    return body
+
+
+def _out(stage: Stage, part: Part) -> AssetOut:
+    contract = SCHEMAS[part.asset]
+    return AssetOut(
+        dagster_type=Committed,
+        description=f"One row is {contract.row}. Sorted by {', '.join(contract.key)}.",
+        metadata={"dagster/column_schema": column_schema(part.asset)},
+        group_name=stage.group,
+        code_version=part.code_version,
+        io_manager_key="io_manager",
+        owners=OWNERS,
+        kinds=set(stage.kinds) | {"parquet"},
+        is_required=len(stage.parts) == 1,
+    )

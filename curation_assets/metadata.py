@@ -1,0 +1,122 @@
+"""What the UI shows of a materialization: counts, unicode histograms and contact sheets, small enough for an event log."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from dagster import MetadataValue, TableColumn, TableColumnConstraints, TableSchema
+
+from curation_assets.schemas import schema
+
+BARS = "▁▂▃▄▅▆▇█"
+SHEET_BYTES = 45_000
+"""Largest contact sheet, encoded: an event with more slows the UI down."""
+
+
+def column_schema(asset: str) -> TableSchema:
+    """The asset's table as Dagster shows it."""
+    contract = schema(asset)
+    return TableSchema(
+        columns=[
+            TableColumn(
+                c.name,
+                str(c.type),
+                c.description,
+                TableColumnConstraints(nullable=c.nullable, unique=contract.key == (c.name,)),
+            )
+            for c in contract.columns
+        ]
+    )
+
+
+def histogram(values: Iterable[float | None], bins: int = 20) -> str:
+    """One line: bars over equal bins, then minimum, median, maximum and the number of nulls."""
+    given = list(values)
+    known = np.array([v for v in given if v is not None], dtype=float)
+    if not len(known):
+        return f"no values ({len(given)} null)"
+    counts, _ = np.histogram(known, bins=bins)
+    top = counts.max()
+    bars = "".join(" " if c == 0 else BARS[min(len(BARS) - 1, int(c / top * (len(BARS) - 0.001)))] for c in counts)
+    nulls = f", {len(given) - len(known)} null" if len(known) < len(given) else ""
+    return f"`{bars}` {known.min():.4g} … {np.median(known):.4g} … {known.max():.4g}{nulls}"
+
+
+def histograms(table: pa.Table, columns: Sequence[str]) -> MetadataValue:
+    """A markdown table with a histogram per numeric column."""
+    lines = ["| column | distribution (min … median … max) |", "|---|---|"]
+    lines += [f"| {c} | {histogram(table[c].to_pylist())} |" for c in columns]
+    return MetadataValue.md("\n".join(lines))
+
+
+def counts(table: pa.Table, column: str) -> dict[str, int]:
+    """Value -> number of rows, most frequent first; nulls are left out."""
+    tally = pc.value_counts(table[column].drop_null()).to_pylist()
+    return {str(t["values"]): t["counts"] for t in sorted(tally, key=lambda t: -t["counts"])}
+
+
+def markdown_table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> MetadataValue:
+    """A markdown table; cells are shown as text, with the characters that would break the table escaped."""
+
+    def line(cells: Sequence[Any]) -> str:
+        return "| " + " | ".join(str(c).replace("|", "\\|").replace("\n", " ") for c in cells) + " |"
+
+    return MetadataValue.md("\n".join([line(header), "|" + "---|" * len(header), *map(line, rows)]))
+
+
+def contact_sheet(pictures: Sequence[tuple[bytes, str]], columns: int = 6, width: int = 128) -> MetadataValue | None:
+    """Pictures side by side with a caption below each, as markdown with one inline JPEG of at most `SHEET_BYTES`.
+
+    Args:
+        pictures: (JPEG bytes, caption); unreadable ones are left out.
+        columns: pictures in a row.
+        width: width of one, pixels; reduced until the sheet is small enough.
+
+    Returns:
+        None if there is nothing to show.
+    """
+    from PIL import Image, ImageDraw, UnidentifiedImageError
+
+    opened = []
+    for data, caption in pictures:
+        try:
+            opened.append((Image.open(io.BytesIO(data)).convert("RGB"), caption))
+        except (UnidentifiedImageError, OSError):
+            continue
+    if not opened:
+        return None
+    columns = min(columns, len(opened))
+    quality = 70
+    while True:
+        height, text = max(24, width * 3 // 4), 12
+        rows = -(-len(opened) // columns)
+        sheet = Image.new("RGB", (columns * width, rows * (height + text)), "white")
+        draw = ImageDraw.Draw(sheet)
+        for i, (picture, caption) in enumerate(opened):
+            x, y = i % columns * width, i // columns * (height + text)
+            small = picture.copy()
+            small.thumbnail((width - 2, height - 2))
+            sheet.paste(small, (x + (width - small.width) // 2, y + (height - small.height) // 2))
+            draw.text((x + 2, y + height), caption.encode("ascii", "replace").decode()[: width // 6], fill="black")
+        buffer = io.BytesIO()
+        sheet.save(buffer, "JPEG", quality=quality, optimize=True)
+        if buffer.tell() <= SHEET_BYTES or (width <= 64 and quality <= 40):
+            break
+        width, quality = max(64, int(width * 0.85)), max(40, quality - 10)
+    encoded = base64.b64encode(buffer.getvalue()).decode()
+    return MetadataValue.md(f"![contact sheet](data:image/jpeg;base64,{encoded})")
+
+
+def plain(stats: Mapping[str, Any]) -> dict[str, Any]:
+    """Numbers and texts of `stats` as metadata; nested mappings become JSON."""
+    return {k: MetadataValue.json(dict(v)) if isinstance(v, Mapping) else v for k, v in stats.items() if v is not None}
+
+
+Reader = Callable[[Mapping[str, Any]], bytes]
+"""Row with tar, offset and size -> the bytes."""

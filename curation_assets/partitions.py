@@ -1,0 +1,55 @@
+"""The two ways in which assets are partitioned: by shard and by subset.
+
+Shards are one dynamic set over all datasets, because Dagster wires partitioned assets by identity of the set and a range then spans
+datasets. Keys are only ever appended: ranges follow insertion order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from dagster import BackfillPolicy, DagsterInstance, DynamicPartitionsDefinition, StaticPartitionsDefinition
+
+from curation_assets.recipes import Recipe, Subset
+
+SHARDS = DynamicPartitionsDefinition(name="shards")
+
+
+def subset_key(dataset: str, subset: str) -> str:
+    """Partition key of a subset: `<recipe>-<subset>`."""
+    return f"{dataset}-{subset}"
+
+
+def subsets(recipes: Mapping[str, Recipe]) -> dict[str, tuple[Recipe, Subset]]:
+    """Partition key -> (recipe, subset) over all recipes."""
+    return {subset_key(r.dataset, name): (r, s) for r in recipes.values() for name, s in r.subsets.items()}
+
+
+def subset_partitions(recipes: Mapping[str, Recipe]) -> StaticPartitionsDefinition:
+    return StaticPartitionsDefinition(sorted(subsets(recipes)))
+
+
+def register_shards(instance: DagsterInstance, keys: Iterable[str]) -> list[str]:
+    """Makes shard keys known to Dagster, in order and in one call; those it knows stay where they are. Returns the new ones."""
+    known = set(instance.get_dynamic_partitions(SHARDS.name or ""))
+    new = [k for k in keys if k not in known]
+    if new:
+        instance.add_dynamic_partitions(SHARDS.name or "", new)
+    return new
+
+
+def contiguous(keys: Iterable[str], order: Sequence[str]) -> list[tuple[str, str]]:
+    """The fewest (first, last) ranges of `order` that hold exactly `keys`."""
+    wanted = set(keys)
+    ranges: list[tuple[str, str]] = []
+    previous = False
+    for key in order:
+        if key in wanted:
+            ranges = [*ranges[:-1], (ranges[-1][0], key)] if previous else [*ranges, (key, key)]
+        previous = key in wanted
+    return ranges
+
+
+def backfill_policy(run_partitions: int) -> BackfillPolicy:
+    """One run for a whole range on one machine; runs of `run_partitions` on a cluster."""
+    return BackfillPolicy.multi_run(run_partitions) if run_partitions else BackfillPolicy.single_run()

@@ -1,0 +1,117 @@
+"""Which table each column of a rule comes from, and the joined facts of a shard's clips."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from curation_assets.recipes import Recipe
+from curation_assets.schemas import SCHEMAS
+from curation_assets.stages.rules import Rule, RuleError, parse_rule, passing
+
+CLIP_TABLES = (
+    "clips",
+    "motion_scores",
+    "quality_scores",
+    "dedup",
+    "text_scores",
+    "aesthetic_scores",
+    "captions",
+    "caption_scores",
+)
+"""Tables with one row per clip, in the order in which a column name is looked up."""
+VIDEO_COLUMNS = ("licence", "channel", "title", "upload_date")
+"""Columns of raw_shards that rules may name."""
+DERIVED = ("duration_s", "aspect")
+"""Columns computed from clips: length in seconds, displayed width over height."""
+
+
+def table_of(column: str, recipe: Recipe) -> str:
+    """The asset whose table holds `column`.
+
+    Raises:
+        RuleError: no table has it.
+    """
+    if column in DERIVED:
+        return "clips"
+    if "." in column or column in recipe.categories:
+        category_set = column.split(".")[0]
+        if category_set not in recipe.categories:
+            raise RuleError(
+                f"recipe {recipe.dataset}: {column!r} names the prompt set {category_set!r}; there are {', '.join(recipe.categories) or 'none'}"
+            )
+        return "category_scores"
+    for asset in CLIP_TABLES:
+        if column in SCHEMAS[asset].names:
+            return asset
+    if column in VIDEO_COLUMNS:
+        return "raw_shards"
+    raise RuleError(f"recipe {recipe.dataset}: no table has the column {column!r}; see docs/tables.md")
+
+
+def tables_of_rules(rules: Iterable[str], recipe: Recipe) -> list[str]:
+    """Assets that must exist before the rules can be applied, in graph order."""
+    wanted = {table_of(c, recipe) for text in rules for c in parse_rule(text).columns}
+    return [a for a in SCHEMAS if a in wanted]
+
+
+def clip_facts(columns: Sequence[str], recipe: Recipe, read: Callable[[str], pa.Table]) -> pa.Table:
+    """`dataset`, `video_id`, `clip_id` and the given columns for every usable clip of a shard, null where a table has no row for it.
+
+    Args:
+        columns: rule columns; `<set>.<category>` is the category's probability.
+        recipe: recipe of the shard's dataset.
+        read: asset -> its table for the shard.
+    """
+    clips = read("clips")
+    clips = clips.filter(pc.equal(clips["status"], "ok"))
+    facts = clips.select(["dataset", "video_id", "clip_id"])
+    for column in columns:
+        if column in facts.column_names:
+            continue
+        asset = table_of(column, recipe)
+        if column in DERIVED:
+            values = _derived(column, clips)
+        elif asset == "category_scores":
+            values = _category(column, facts["clip_id"], read(asset))
+        else:
+            by = "video_id" if asset == "raw_shards" else "clip_id"
+            values = _lookup(facts[by], read(asset), by, column)
+        facts = facts.append_column(column, values)
+    return facts
+
+
+def _derived(column: str, clips: pa.Table) -> pa.ChunkedArray:
+    if column == "duration_s":
+        return pc.divide(pc.subtract(clips["end_ms"], clips["start_ms"]).cast(pa.float64()), 1000.0)
+    return pc.divide(clips["width"].cast(pa.float64()), clips["height"].cast(pa.float64()))
+
+
+def _lookup(ids: pa.ChunkedArray, table: pa.Table, by: str, column: str) -> pa.Array | pa.ChunkedArray:
+    return pc.take(table[column], pc.index_in(ids, value_set=table[by]))
+
+
+def _category(column: str, ids: pa.ChunkedArray, table: pa.Table) -> pa.Array | pa.ChunkedArray:
+    category_set, _, category = column.partition(".")
+    rows = table.filter(pc.equal(table["category_set"], category_set))
+    if category:
+        return _lookup(ids, rows.filter(pc.equal(rows["category"], category)), "clip_id", "probability")
+    best = rows.sort_by([("probability", "descending")])
+    return _lookup(ids, best, "clip_id", "category")
+
+
+def select_clips(rules: Sequence[str], recipe: Recipe, read: Callable[[str], pa.Table]) -> set[str]:
+    """clip_ids of the shard that pass all rules, for the pre-filters of expensive stages."""
+    parsed: list[Rule] = [parse_rule(r) for r in rules]
+    facts = clip_facts(sorted({c for r in parsed for c in r.columns}), recipe, read)
+    columns: Mapping[str, pa.ChunkedArray] = {n: facts[n] for n in facts.column_names}
+    mask: pa.Array | pa.ChunkedArray = pa.chunked_array([pa.repeat(True, facts.num_rows)])
+    for rule in parsed:
+        if rule.percentiles:
+            raise RuleError(
+                f"rule {rule.text!r}: percentiles are for subsets, where all clips are at hand; give a number"
+            )
+        mask = pc.and_(mask, passing(rule, columns))
+    return set(facts.filter(mask)["clip_id"].to_pylist())

@@ -1,0 +1,60 @@
+"""Settings of an installation, from the environment and `.env`. What a dataset wants stands in its recipe, not here."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from dotenv import dotenv_values
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+PREFIX = "CURATION_"
+
+
+class SettingsError(ValueError):
+    """A setting that cannot be used; the message names the variable and what is allowed."""
+
+
+class Settings(BaseModel):
+    """Every setting is the environment variable of its name in capitals with the prefix CURATION_."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    storage: str = Field("./data", description="Root of all tables and media: a folder or any fsspec URI.")
+    recipes: str = Field("./recipes", description="A recipe, a folder of recipes, or a URI of either.")
+    workers: int = Field(
+        default_factory=lambda: os.cpu_count() or 1, ge=1, le=1024, description="Processes that a shard is spread over."
+    )
+    run_partitions: int = Field(
+        0, ge=0, description="Partitions per run of a backfill; 0 is one run for all, which is right for one machine."
+    )
+    s3_endpoint: str | None = Field(None, description="Endpoint of an S3-compatible store; null is AWS.")
+    s3_region: str | None = Field(None, description="Region of the buckets.")
+    s3_profile: str | None = Field(
+        None, description="Profile of the AWS credentials file; keys come from the usual AWS variables."
+    )
+    price_core_hour: float = Field(0.04, ge=0, description="Price of a core-hour, for reports.")
+    price_gpu_hour: float = Field(2.0, ge=0, description="Price of a GPU-hour, for reports.")
+
+    @classmethod
+    def load(cls, environment: Mapping[str, str] | None = None, **overrides: Any) -> Settings:
+        """Settings from `environment` (default: the process's, then `.env` of the working directory).
+
+        Raises:
+            SettingsError: a variable that is unknown or out of range.
+        """
+        if environment is None:
+            file = Path(".env")
+            known = {k: v for k, v in dotenv_values(file).items() if v is not None} if file.is_file() else {}
+            environment = {**known, **os.environ}
+        names = cls.model_fields
+        values = {k: environment[PREFIX + k.upper()] for k in names if environment.get(PREFIX + k.upper())}
+        try:
+            return cls(**{**values, **overrides})
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise SettingsError(
+                f"{PREFIX}{str(first['loc'][0]).upper()}: {first['msg']} (got {first['input']!r})"
+            ) from error
