@@ -415,7 +415,11 @@ def shard_assets(stage: Stage, settings: Settings, recipes: Mapping[str, Recipe]
         tables = dict.fromkeys(part.inputs) | {t: None for r in recipes.values() for t in part.needed(r)}
         parents[part.asset] = dict.fromkeys(tables, True) | dict.fromkeys(part.slices, False)
 
-    @multi_asset(
+    def body(context: AssetExecutionContext) -> Iterator[Any]:
+        yield from run_shards(context, stage, parents)
+
+    body.__annotations__["context"] = AssetExecutionContext  # Dagster reads the class, not its name
+    return multi_asset(
         name=stage.name,
         outs={p.asset: _out(stage, p) for p in stage.parts},
         deps=sorted({d for deps in parents.values() for d in deps}),
@@ -434,11 +438,7 @@ def shard_assets(stage: Stage, settings: Settings, recipes: Mapping[str, Recipe]
         required_resource_keys={"tables", "recipes", "settings"},
         pool=stage.pool,
         op_tags=dict(stage.op_tags),
-    )
-    def body(context: AssetExecutionContext) -> Any:
-        yield from run_shards(context, stage, parents)
-
-    return body
+    )(body)
 
 
 def _out(stage: Stage, part: Part) -> AssetOut:

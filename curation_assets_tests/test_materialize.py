@@ -1,0 +1,210 @@
+"""The loop that makes shards: one event, one check and one commit per partition; no-ops; failures that hide nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from dagster import AssetKey, AssetRecordsFilter, DagsterInstance, Definitions, ExecuteInProcessResult
+
+from curation_assets.materialize import FORCE_TAG, Made, Part, Shard, Stage, shard_assets
+from curation_assets.partitions import SHARDS, contiguous
+from curation_assets.recipes import Recipe, parse_recipe
+from curation_assets.schemas import SCHEMAS, schema
+from curation_assets.settings import Settings
+from resources.storage import Storage
+from resources.table_io_manager import TableIOManager
+from resources.tables import TableStore
+
+RECIPE = "dataset: toy\nsource: {format: ids, path: ids.txt}\n"
+KEYS = [f"toy-{i:05d}" for i in range(4)]
+
+
+class Toy:
+    """Two real stages over tiny tables; counts how often each is made and fails where it is told to."""
+
+    def __init__(self, root: Path) -> None:
+        self.store = TableStore(Storage(str(root / "data")), SCHEMAS)
+        self.settings = Settings(storage=str(root / "data"), workers=1)
+        self.made: list[tuple[str, str]] = []
+        self.broken: set[str] = set()
+        self.lossy: set[str] = set()
+        self.title = "a"
+        (root / "home").mkdir()
+        self.instance = DagsterInstance.local_temp(str(root / "home"))
+        self.instance.add_dynamic_partitions(SHARDS.name or "", KEYS)
+
+    def _metadata(self, shard: Shard, wanted: Collection[str]) -> Mapping[str, Made]:
+        self.made.append(("video_metadata", shard.key))
+        if shard.key in self.broken:
+            raise OSError(f"{shard.key} is broken")
+        rows = [
+            {
+                "dataset": "toy",
+                "video_id": f"{shard.key}-v{i}",
+                "url": "u",
+                "title": self.title,
+                "status": "ok",
+                "source": "s",
+                "line": i + 1,
+            }
+            for i in range(3)
+        ]
+        return {"video_metadata": Made(pa.Table.from_pylist(rows))}
+
+    def _raw(self, shard: Shard, wanted: Collection[str]) -> Mapping[str, Made]:
+        self.made.append(("raw_shards", shard.key))
+        videos = shard.table("video_metadata")["video_id"].to_pylist()
+        if shard.key in self.lossy:
+            videos = videos[1:]
+        rows = [{"dataset": "toy", "video_id": v, "status": "ok", "attempts": len(self.made)} for v in videos]
+        return {
+            "raw_shards": Made(
+                pa.Table.from_pylist(
+                    rows,
+                    schema=pa.schema(
+                        [schema("raw_shards").arrow.field(n) for n in ("dataset", "video_id", "status", "attempts")]
+                    ),
+                )
+            )
+        }
+
+    def definitions(self, recipe: Recipe | None = None) -> Definitions:
+        recipes = {"toy": recipe or parse_recipe(RECIPE, "toy.yaml")}
+        stages = [
+            Stage(
+                "video_metadata",
+                "ingest",
+                (Part("video_metadata", params=lambda r: r.source.model_dump()),),
+                self._metadata,
+            ),
+            Stage(
+                "raw_shards",
+                "ingest",
+                (Part("raw_shards", inputs=("video_metadata",), complete="video_metadata"),),
+                self._raw,
+            ),
+        ]
+        return Definitions(
+            [shard_assets(s, self.settings, recipes) for s in stages],
+            resources={
+                "io_manager": TableIOManager(self.store),
+                "tables": self.store,
+                "recipes": recipes,
+                "settings": self.settings,
+            },
+        )
+
+    def run(self, first: str, last: str, recipe: Recipe | None = None, force: bool = False) -> ExecuteInProcessResult:
+        job = self.definitions(recipe).resolve_implicit_global_asset_job_def()
+        tags = {"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last}
+        tags |= {FORCE_TAG: "true"} if force else {}
+        return job.execute_in_process(instance=self.instance, tags=tags, raise_on_error=False)
+
+    def events(self, asset: str, key: str) -> int:
+        found = self.instance.fetch_materializations(
+            AssetRecordsFilter(AssetKey(asset), asset_partitions=[key]), limit=100
+        )
+        return len(found.records)
+
+
+@pytest.fixture
+def toy(tmp_path: Path) -> Toy:
+    return Toy(tmp_path)
+
+
+def test_a_range_gives_one_event_with_its_own_data_version_and_one_check_per_partition(toy: Toy) -> None:
+    assert toy.run(KEYS[0], KEYS[2]).success
+    versions = set()
+    for key in KEYS[:3]:
+        assert toy.events("video_metadata", key) == 1
+        assert toy.events("raw_shards", key) == 1
+        record = toy.instance.fetch_materializations(
+            AssetRecordsFilter(AssetKey("raw_shards"), asset_partitions=[key]), limit=1
+        ).records[0]
+        tags = record.asset_materialization.tags
+        header = toy.store.header("raw_shards", key)
+        assert header is not None
+        assert tags["dagster/data_version"] == header.content_hash
+        upstream = toy.store.header("video_metadata", key)
+        assert upstream is not None
+        assert (
+            tags["dagster/input_data_version/video_metadata"]
+            == upstream.content_hash
+            == header.provenance.inputs["video_metadata"]
+        )
+        versions.add(header.content_hash)
+    assert len(versions) == 3
+    assert toy.events("raw_shards", KEYS[3]) == 0
+    checks = [
+        e.asset_check_evaluation_data
+        for e in toy.run(KEYS[0], KEYS[2]).all_events
+        if e.event_type_value == "ASSET_CHECK_EVALUATION"
+    ]
+    assert sorted((c.asset_key.to_user_string(), c.partition) for c in checks) == sorted(
+        (a, k) for a in ("raw_shards", "video_metadata") for k in KEYS[:3]
+    )
+
+
+def test_an_unchanged_fingerprint_is_a_no_op_unless_forced(toy: Toy) -> None:
+    toy.run(KEYS[0], KEYS[1])
+    before = len(toy.made)
+    path = toy.store.storage.uri(toy.store.path("raw_shards", KEYS[0]))
+    stamp = Path(path).stat().st_mtime_ns
+    assert toy.run(KEYS[0], KEYS[1]).success
+    assert len(toy.made) == before
+    assert Path(path).stat().st_mtime_ns == stamp
+    assert toy.run(KEYS[0], KEYS[0], force=True).success
+    assert len(toy.made) == before + 2
+
+
+def test_a_changed_parameter_remakes_its_asset_and_unchanged_content_stops_the_wave(toy: Toy) -> None:
+    toy.run(KEYS[0], KEYS[0])
+    toy.made.clear()
+    changed = parse_recipe(RECIPE.replace("ids.txt", "other.txt"), "toy.yaml")
+    assert toy.run(KEYS[0], KEYS[0], changed).success
+    assert toy.made == [("video_metadata", KEYS[0])], "the rows are the same, so raw_shards is not made again"
+    toy.title = "b"
+    assert toy.run(KEYS[0], KEYS[0], parse_recipe(RECIPE.replace("ids.txt", "third.txt"), "toy.yaml")).success
+    assert toy.made[-2:] == [("video_metadata", KEYS[0]), ("raw_shards", KEYS[0])]
+
+
+def test_one_bad_shard_does_not_hide_the_good_ones(toy: Toy) -> None:
+    toy.broken = {KEYS[1]}
+    result = toy.run(KEYS[0], KEYS[2])
+    assert not result.success
+    failure = next(e for e in result.all_events if e.event_type_value == "STEP_FAILURE")
+    assert "1 of 3 shards" in str(failure.step_failure_data.error) or "1 of 3 shards" in str(
+        failure.step_failure_data.user_failure_data
+    )
+    assert [toy.events("video_metadata", k) for k in KEYS[:3]] == [1, 0, 1]
+    toy.broken = set()
+    toy.made.clear()
+    assert toy.run(KEYS[0], KEYS[2]).success
+    assert [m for m in toy.made if m[0] == "video_metadata"] == [("video_metadata", KEYS[1])]
+
+
+def test_a_table_that_loses_rows_is_not_committed(toy: Toy) -> None:
+    toy.lossy = {KEYS[0]}
+    assert not toy.run(KEYS[0], KEYS[0]).success
+    assert not toy.store.exists("raw_shards", KEYS[0])
+
+
+def test_a_missing_input_says_what_to_materialize(toy: Toy) -> None:
+    job = toy.definitions().resolve_implicit_global_asset_job_def()
+    result = job.execute_in_process(
+        instance=toy.instance, partition_key=KEYS[0], asset_selection=[AssetKey("raw_shards")], raise_on_error=False
+    )
+    failure = next(e for e in result.all_events if e.event_type_value == "STEP_FAILURE")
+    text = str(failure.step_failure_data)
+    assert "needs video_metadata" in text
+    assert "materialize video_metadata first" in text
+
+
+def test_ranges_cover_exactly_what_was_asked_for() -> None:
+    order = list("abcdef")
+    assert contiguous("abc", order) == [("a", "c")]
+    assert contiguous("acdf", order) == [("a", "a"), ("c", "d"), ("f", "f")]
+    assert contiguous("", order) == []
