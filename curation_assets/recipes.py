@@ -212,9 +212,11 @@ class Dedup(Section):
 
     method: Literal["phash", "dhash", "ahash", "whash"] = Field("phash", description="Hash of imagededup.")
     frames: int = Field(3, ge=1, le=32, description="At least so many hashed frames per clip.")
-    fps: float = Field(1.0, gt=0, le=10, description="Hashed frames per second.")
+    fps: float = Field(10.0, gt=0, le=60, description="Frames looked at per second; a hash is kept when the picture has changed.")
+    step: int = Field(4, ge=0, le=16, description="A hash is kept once it differs by more bits than this from the last one kept.")
     distance: int = Field(10, ge=0, le=16, description="Largest Hamming distance of two frames, of 64.")
     matches: int = Field(2, ge=1, le=32, description="Frames that must agree; fewer only if a clip has fewer.")
+    coverage: float = Field(0.6, gt=0, le=1, description="Least share of the shorter clip's hashed frames that must agree.")
     flipped: bool = Field(False, description="Whether mirrored copies count.")
     confirm_cosine: float | None = Field(
         None, ge=0, le=1, description="Least cosine of mean embeddings, where both exist."
@@ -237,10 +239,15 @@ class Text(Section):
 
 
 class Embeddings(Section):
-    """The CLIP model of the recipe."""
+    """The CLIP model of the recipe: an open_clip architecture with a tag or a checkpoint, a hub repository, or a local folder."""
 
-    model: str = Field("ViT-L-14", description="open_clip model name.")
-    pretrained: str = Field("openai", description="open_clip tag, or path or URI of a checkpoint.")
+    model: str = Field(
+        "ViT-L-14",
+        description="open_clip architecture; or hf-hub:org/name, or local-dir:/folder with open_clip_config.json and weights.",
+    )
+    pretrained: str = Field(
+        "openai", description="open_clip tag, or path or URI of a checkpoint; ignored with hf-hub: and local-dir:."
+    )
     batch: int = Field(64, ge=1, le=4096, description="Frames per batch.")
     device: str = Field("auto", description="auto, cpu, cuda or cuda:N.")
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
@@ -253,7 +260,12 @@ class Aesthetic(Section):
     """The aesthetic head."""
 
     head: str = Field(
-        "improved", description="improved: the LAION v2 MLP (ViT-L-14); linear: LAION v1; or a path or URL of weights."
+        "improved",
+        description="improved or improved-relu: the MLPs of improved-aesthetic-predictor (ViT-L-14); linear: LAION v1 (ViT-L-14 or ViT-B-32);"
+        " or path or URL of a state dict.",
+    )
+    activation: Literal["auto", "none", "relu"] = Field(
+        "auto", description="What stands between the head's layers; auto: what the layout of its file suggests."
     )
     sha256: str | None = Field(None, description="Expected hash of the weights, hexadecimal.")
     reduce: Literal["mean", "min"] = Field("mean", description="How frame scores become a clip's.")
@@ -350,12 +362,21 @@ class Tracks(Section):
     vocabulary: str = Field(
         "faces", description="lvis, coco, faces, or path of a file with a name per line or LVIS JSON."
     )
-    prompt: str = Field("a photo of a {name}", description="Prompt template of text detectors.")
+    prompt: str | None = Field(
+        None,
+        description="Prompt template with {name} of text detectors; null is 'a photo of a {name}' for owlv2, '{name}' for grounding-dino.",
+    )
     fps: float = Field(8.0, gt=0, le=60, description="Frames per second that are looked at.")
     confidence: float = Field(0.2, ge=0, le=1, description="Least score of a detection.")
+    nms: float = Field(0.5, ge=0, le=1, description="IoU above which the weaker of two detections is dropped, whatever their classes.")
     high: float = Field(0.6, ge=0, le=1, description="Least score that begins a track.")
     low: float = Field(0.1, ge=0, le=1, description="Least score that prolongs a track.")
-    match: float = Field(0.3, ge=0, le=1, description="Least IoU (or combined similarity) of a match.")
+    match: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="Least similarity of a match: IoU, by default 0.1, or with `appearance` the weighted mean of IoU and cosine, by default 0.55.",
+    )
     buffer_s: float = Field(1.0, ge=0, description="How long a lost track is looked for.")
     appearance: bool = Field(False, description="TrackVerse's appearance term: motion weight 0.4.")
     motion_weight: float = Field(0.4, ge=0, le=1)

@@ -428,7 +428,7 @@ _TABLES = (
             Column("aesthetic", FLOAT, "Score of the head, about 1 to 10."),
             Column("frames", INT32, "Frames that were scored.", minimum=0),
             Column("head", STRING, "Head and hash of its weights.", nullable=False),
-            Column("model", STRING, "Model of the embeddings.", nullable=False),
+            Column("model", STRING, "Model of the embeddings; null if no frame of the shard has one."),
         ),
     ),
     TableSchema(

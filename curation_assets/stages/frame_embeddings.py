@@ -1,0 +1,291 @@
+"""The one CLIP pass: an embedding per sampled frame, from which aesthetic, category and caption scores are computed.
+
+What belongs here: encoding the frames of a shard, and reading the stored vectors back as matrices. What does not: scores.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from curation_assets.schemas import schema
+from resources.storage import MediaRef, Storage, StorageError
+
+if TYPE_CHECKING:
+    from curation_assets import recipes
+    from resources.clip_model import ClipModel
+
+MAX_READERS = 16
+
+
+@dataclass(frozen=True)
+class EmbeddingStats:
+    """What one pass did.
+
+    Attributes:
+        frames, embedded, failed: counts; `frames` is the sum of the other two.
+        seconds: wall time of the pass, the model's loading not included.
+        model_seconds: the part of it in which the model computed; the rest is waiting for pictures.
+        model, device, precision: what computed.
+    """
+
+    frames: int
+    embedded: int
+    failed: int
+    seconds: float
+    model_seconds: float
+    model: str
+    device: str
+    precision: str
+
+    @property
+    def frames_per_second(self) -> float:
+        return self.frames / self.seconds if self.seconds > 0 else 0.0
+
+
+def model_identity(params: recipes.Embeddings) -> str:
+    """What identifies the model in a fingerprint, without loading it; see `resources.clip_model.clip_identity`."""
+    from resources.clip_model import clip_identity
+
+    return clip_identity(params.model, params.pretrained)
+
+
+def load_model(params: recipes.Embeddings) -> ClipModel:
+    """Loads the recipe's CLIP model to encode frames.
+
+    Raises:
+        resources.weights.MissingWeights, resources.weights.WrongWeights: one sentence that says which weights and what to set.
+    """
+    from resources.clip_model import load_clip
+
+    return load_clip(params.model, params.pretrained, device=params.device, precision=params.precision)
+
+
+def load_text_encoder(params: recipes.Embeddings) -> ClipModel:
+    """Loads only the text tower of the recipe's CLIP model, for prompts and captions; raises as `load_model`."""
+    from resources.clip_model import load_clip
+
+    return load_clip(params.model, params.pretrained, device=params.device, precision=params.precision, text_only=True)
+
+
+def asset_table(asset: str, columns: Mapping[str, Any]) -> pa.Table:
+    """Columns (lists or arrays) as the table of `asset`, in declared order and types, sorted by its key."""
+    table = schema(asset)
+    arrays = [
+        c if isinstance(c := columns[f.name], pa.Array | pa.ChunkedArray) else pa.array(c, f.type) for f in table.arrow
+    ]
+    return pa.table(arrays, schema=table.arrow).sort_by([(key, "ascending") for key in table.key])
+
+
+def embed_frames(
+    frames: pa.Table, storage: Storage, params: recipes.Embeddings, model: ClipModel
+) -> tuple[pa.Table, EmbeddingStats]:
+    """Embeds the frames of a shard.
+
+    JPEGs are read and decoded by threads ahead of the model; batches run over clip boundaries, so only the last is short.
+
+    Args:
+        frames: rows of `frames`.
+        storage: where their tars lie.
+        params: batch size.
+        model: from `load_model`.
+
+    Returns:
+        The `frame_embeddings` table with a row for each frame, and what the pass did. A frame that is damaged, gone or not what its
+        row says has a null embedding and an error.
+
+    Raises:
+        OSError: storage cannot be reached; the shard can be tried again.
+    """
+    started, model_seconds = time.perf_counter(), 0.0
+    rows = frames.select(["tar", "offset", "size", "sha256"]).to_pylist()
+    vectors = np.zeros((len(rows), model.dimension), np.float16)
+    errors: list[str | None] = [None] * len(rows)
+    pending: list[int] = []
+    pixels: list[np.ndarray] = []
+
+    def flush() -> None:
+        nonlocal model_seconds
+        began = time.perf_counter()
+        encoded = model.encode_images(np.stack(pixels))
+        model_seconds += time.perf_counter() - began
+        vectors[pending] = encoded
+        for i, vector in zip(pending, encoded, strict=True):
+            if not np.isfinite(vector).all():
+                errors[i] = (
+                    f"model {model.identity} gave an embedding that is not finite in {model.precision}; set embeddings.precision: fp32"
+                )
+        pending.clear()
+        pixels.clear()
+
+    for i, picture in enumerate(_read_ahead(rows, storage, model, ahead=2 * params.batch)):
+        if isinstance(picture, str):
+            errors[i] = picture
+            continue
+        pending.append(i)
+        pixels.append(picture)
+        if len(pixels) == params.batch:
+            flush()
+    if pixels:
+        flush()
+
+    columns = {name: frames[name] for name in ("dataset", "video_id", "clip_id", "time_ms", "frame")}
+    table = asset_table(
+        "frame_embeddings",
+        {
+            **columns,
+            "embedding": vector_column(vectors, [e is not None for e in errors]),
+            "model": [model.identity] * len(rows),
+            "error": errors,
+        },
+    )
+    failed = sum(e is not None for e in errors)
+    seconds = time.perf_counter() - started
+    return table, EmbeddingStats(
+        len(rows), len(rows) - failed, failed, seconds, model_seconds, model.identity, model.device, model.precision
+    )
+
+
+def _read_ahead(
+    rows: Sequence[Mapping[str, Any]], storage: Storage, model: ClipModel, ahead: int
+) -> Iterator[np.ndarray | str]:
+    """The pictures of `rows` in order, as the model takes them, or why one cannot be had; at most `ahead` are in memory."""
+    source = iter(rows)
+    with ThreadPoolExecutor(min(MAX_READERS, max(2, os.cpu_count() or 1)), "frames") as readers:
+        waiting: deque[Future[np.ndarray | str]] = deque(
+            readers.submit(_read, row, storage, model) for row in islice(source, ahead)
+        )
+        try:
+            while waiting:
+                yield waiting.popleft().result()
+                for row in islice(source, 1):
+                    waiting.append(readers.submit(_read, row, storage, model))
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def _read(row: Mapping[str, Any], storage: Storage, model: ClipModel) -> np.ndarray | str:
+    from PIL import Image
+
+    where = f"frame at {row['tar']}[{row['offset']}:+{row['size']}]"
+    try:
+        data = storage.read_media(MediaRef(row["tar"], row["offset"], row["size"]))
+    except StorageError as error:
+        return f"{where} cannot be read: {error}; materialize frames again"
+    if row["sha256"] and hashlib.sha256(data).hexdigest() != row["sha256"]:
+        return f"{where} is not the picture that was written there (SHA-256 differs); materialize frames again"
+    try:
+        with Image.open(io.BytesIO(data)) as picture:
+            return model.preprocess(picture.convert("RGB"))
+    except Exception as error:  # noqa: BLE001 - decoders raise many classes; the row records it
+        return f"{where} cannot be decoded: {type(error).__name__}: {error}"
+
+
+def vector_column(vectors: np.ndarray, missing: Sequence[bool]) -> pa.ListArray:
+    """Rows of a matrix [n, d] as a list<float16> column; null where `missing`."""
+    n, d = vectors.shape
+    present = ~np.asarray(missing, bool)
+    lengths = np.where(present, d, 0)
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
+    values = pa.array(vectors[present].astype(np.float16).ravel(), pa.float16())
+    return pa.ListArray.from_arrays(
+        pa.array(offsets, pa.int32()), values, type=pa.list_(pa.float16()), mask=pa.array(~present) if n else None
+    )
+
+
+@dataclass(frozen=True)
+class ClipVectors:
+    """The stored vectors of a shard, grouped by clip.
+
+    Attributes:
+        clip_ids: clips with at least one embedding, in table order.
+        vectors: float32 [n, d], of length 1 each.
+        starts: index of each clip's first vector, [len(clip_ids)].
+        model: identity of the model that made them; None if there are none.
+    """
+
+    clip_ids: list[str]
+    vectors: np.ndarray
+    starts: np.ndarray
+    model: str | None
+
+    @property
+    def dimension(self) -> int:
+        return int(self.vectors.shape[1])
+
+    @property
+    def counts(self) -> np.ndarray:
+        """Number of frames of each clip."""
+        return np.diff(np.append(self.starts, len(self.vectors)))
+
+    def mean(self, values: np.ndarray) -> np.ndarray:
+        """Mean over each clip's frames of values [n, ...] given per frame."""
+        if not self.clip_ids:
+            return np.zeros((0, *values.shape[1:]), np.float32)
+        counts = self.counts.reshape(-1, *[1] * (values.ndim - 1))
+        return np.asarray(np.add.reduceat(values, self.starts, axis=0) / counts)
+
+    def reduce(self, values: np.ndarray, how: str) -> np.ndarray:
+        """`mean`, `max` or `min` over each clip's frames."""
+        if how == "mean" or not self.clip_ids:
+            return self.mean(values)
+        return np.asarray({"max": np.maximum, "min": np.minimum}[how].reduceat(values, self.starts, axis=0))
+
+
+def clip_vectors(embeddings: pa.Table) -> ClipVectors:
+    """Reads a `frame_embeddings` table as matrices; rows without embedding are left out.
+
+    Raises:
+        ValueError: the rows come from different models or have different lengths.
+    """
+    models = pc.unique(embeddings["model"]).to_pylist()
+    if len(models) > 1:
+        raise ValueError(
+            f"frame_embeddings holds vectors of {len(models)} models ({', '.join(sorted(models))}); materialize it again"
+        )
+    present = embeddings.filter(pc.is_valid(embeddings["embedding"])).sort_by(
+        [(k, "ascending") for k in ("video_id", "clip_id", "time_ms")]
+    )
+    model = models[0] if models else None
+    if not len(present):
+        return ClipVectors([], np.zeros((0, 0), np.float32), np.zeros(0, np.int64), model)
+    column = present["embedding"].combine_chunks()
+    lengths = pc.unique(pc.list_value_length(column)).to_pylist()
+    if len(lengths) != 1:
+        raise ValueError(
+            f"frame_embeddings holds vectors of lengths {', '.join(map(str, sorted(lengths)))}; materialize it again"
+        )
+    vectors = column.flatten().to_numpy(zero_copy_only=False).reshape(-1, lengths[0]).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    ids = present["clip_id"].to_numpy(zero_copy_only=False)
+    starts = np.flatnonzero(np.concatenate([[True], ids[1:] != ids[:-1]]))
+    return ClipVectors([str(ids[s]) for s in starts], vectors, starts, model)
+
+
+def mean_embeddings(embeddings: pa.Table) -> tuple[list[str], np.ndarray]:
+    """One vector per clip for semantic near-duplicates: the mean of its frames' vectors, of length 1.
+
+    Returns:
+        clip ids and float32 [clips, d]; the product of the matrix with its transpose holds the cosines.
+    """
+    clips = clip_vectors(embeddings)
+    means = clips.mean(clips.vectors).astype(np.float32)
+    return clips.clip_ids, means / np.maximum(np.linalg.norm(means, axis=-1, keepdims=True), 1e-12)
+
+
+def real_clips(clips: pa.Table) -> pa.Table:
+    """The rows of `clips` that are clips, with their id columns."""
+    return clips.filter(pc.equal(clips["status"], "ok")).select(["dataset", "video_id", "clip_id"])
