@@ -1,0 +1,454 @@
+"""The frames of a video in display order, each decoded at most once where that is enough.
+
+`every_frame` decodes everything. `sparse_frames` is for H.264 and H.265 in containers that give presentation times, where half of the frames
+or more are referenced by no other frame and can be left out without touching the rest: it decodes the reference frames, looks at
+how much the tiny picture changes from one to the next, and fills the frames between with a blend where it hardly does. Where
+it does, the frames between are decoded as well: in place while the picture keeps changing (the frames to come are sent to the
+decoder), and by a second decoder that starts at the key frame before where the change comes as a surprise. So every frame beside a
+possible boundary has been seen as it is, and the reference frames are bit for bit those of a full decode.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+import av
+import cv2
+import numpy as np
+from av.video.codeccontext import VideoCodecContext
+from av.video.frame import VideoFrame
+
+from curation_assets.stages.decode.media import Display, MediaError, OpenVideo
+from curation_assets.stages.decode.picture import AnalysisPicture, BlendedPicture, PictureMaker
+from curation_assets.stages.decode.timeline import Timeline, milliseconds
+
+CHANGE = 16.0
+"""Mean absolute difference of two tiny pictures, levels, from which a boundary may lie between them whatever happens around."""
+SPIKE, SPIKE_FACTOR = 6.0, 2.0
+"""The same from that level on if it is so many times the difference before and the one after: a boundary is a lone step."""
+BUSY, CALM = 12.0, 9.0
+"""Above and below this, the frames to come are no longer and again left out."""
+KEPT_BYTES = 48_000_000
+"""Compressed packets kept since the last key frame; a longer group is decoded in full from there on."""
+MAX_GAP_MS = 500
+"""Reference frames further apart than this have the frames between them decoded."""
+
+
+class Irregular(MediaError):
+    """The stream does not keep the promises that sparse decoding needs; every frame has to be decoded instead."""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A frame as it is shown.
+
+    Attributes:
+        index: in display order.
+        time_ms: when.
+        picture: at the analysis size.
+        frame: as decoded; None if it was blended from its neighbours.
+        faithful: whether `frame` is what a full decode gives; frames that nothing references may lack the loop filter.
+    """
+
+    index: int
+    time_ms: int
+    picture: AnalysisPicture
+    frame: VideoFrame | None
+    faithful: bool
+
+
+@dataclass
+class Decoding:
+    """What a pass over a video found out besides its frames; complete when the frames are exhausted."""
+
+    display: Display | None = None
+    timeline: Timeline | None = None
+    decoded: int = 0
+    decoded_again: int = 0
+    blended: int = 0
+
+
+@dataclass
+class _Clock:
+    """Presentation times in milliseconds from ticks, filling in missing ones and never going back."""
+
+    video: OpenVideo
+    times: list[int] = field(default_factory=list)
+    zero: int = 0
+    last_ticks: int = 0
+    last_duration: int = 0
+
+    def __post_init__(self) -> None:
+        self.period = max(1, round(1 / self.video.rate / self.video.time_base))
+
+    def show(self, ticks: int | None, duration: int) -> int:
+        """The time of the next frame in display order."""
+        if ticks is None:
+            ticks = self.last_ticks + (self.last_duration or self.period) if self.times else self.video.start_ticks
+        if not self.times:
+            self.zero = min(ticks, self.video.start_ticks)
+        self.last_ticks, self.last_duration = ticks, duration
+        time_ms = milliseconds(ticks - self.zero, self.video.time_base)
+        self.times.append(max(time_ms, self.times[-1]) if self.times else time_ms)
+        return self.times[-1]
+
+    def timeline(self) -> Timeline:
+        """The whole; the last frame is shown for the duration that it states, else as long as the median frame."""
+        times = np.array(self.times, np.int64)
+        if not len(times):
+            return Timeline(times, 0, 0.0)
+        steps = np.diff(times)
+        typical = int(np.median(steps)) if len(steps) else round(1000 * float(self.period * self.video.time_base))
+        stated = milliseconds(self.last_ticks + self.last_duration - self.zero, self.video.time_base) if self.last_duration else 0
+        longest = max(4 * typical, 1000)
+        end = stated if times[-1] < stated <= times[-1] + longest else int(times[-1]) + max(1, typical)
+        return Timeline(times, end, 1000 * len(times) / (end - int(times[0])))
+
+
+def every_frame(video: OpenVideo, found: Decoding, *, exact: bool, vectors: bool = False) -> Iterator[Shown]:
+    """All frames of `video`, decoded.
+
+    Args:
+        found: filled in on the way.
+        exact: as PySceneDetect sees them; otherwise the loop filter is skipped for frames that no other frame needs.
+        vectors: frames carry the stream's motion vectors as side data.
+    """
+    clock, maker = _Clock(video), None
+    is_reference = None if exact else reference_test(video.context)
+    references: dict[int, bool] = {}
+    if is_reference is not None:
+        video.context.options = {**video.context.options, "skip_loop_filter": "noref"}
+    if vectors:
+        video.context.options = {**video.context.options, "flags2": "+export_mvs"}
+    for packet in _then_none(video.packets()):
+        if packet is not None and packet.pts is not None and is_reference is not None:
+            references[packet.pts] = is_reference(packet)
+        for frame in video.decode(packet):
+            if maker is None:
+                found.display = Display.of(frame, video.stream)
+                maker = PictureMaker(found.display, exact=exact)
+            faithful = is_reference is None or references.pop(frame.pts, False)
+            time_ms = clock.show(frame.pts, frame.duration or 0)
+            found.decoded += 1
+            yield Shown(len(clock.times) - 1, time_ms, maker(frame), frame, faithful)
+    found.timeline = clock.timeline()
+
+
+def _then_none(packets: Iterator[av.Packet]) -> Iterator[av.Packet | None]:
+    yield from packets
+    yield None
+
+
+def reference_test(context: VideoCodecContext) -> Callable[[av.Packet], bool] | None:
+    """A function that says whether other frames may refer to a packet's frame; None if that cannot be read from the packet.
+
+    Read from the headers of the network abstraction layer (ISO/IEC 14496-10 and 23008-2, 7.3.1) in the length-prefixed form of mp4,
+    mov, mkv and flv.
+    """
+    extra = context.extradata or b""
+    if context.name == "h264" and len(extra) > 6 and extra[0] == 1:
+        prefix = (extra[4] & 3) + 1
+        return lambda packet: _h264_reference(memoryview(packet), prefix)
+    if context.name == "hevc" and len(extra) > 22 and extra[0] == 1:
+        prefix, layers = (extra[21] & 3) + 1, extra[21] >> 3 & 7
+        return lambda packet: _h265_reference(memoryview(packet), prefix, max(1, layers) - 1)
+    return None
+
+
+def _units(data: memoryview, prefix: int) -> Iterator[int]:
+    """Offsets of the units of a packet."""
+    at, end = 0, len(data)
+    while at + prefix < end:
+        size = int.from_bytes(data[at : at + prefix], "big")
+        yield at + prefix
+        at += prefix + size
+
+
+def _h264_reference(data: memoryview, prefix: int) -> bool:
+    """False if all slices have nal_ref_idc 0."""
+    slices = 0
+    for at in _units(data, prefix):
+        kind, ref_idc = data[at] & 31, data[at] >> 5 & 3
+        if kind in (1, 2, 5):
+            if ref_idc:
+                return True
+            slices += 1
+    return not slices
+
+
+def _h265_reference(data: memoryview, prefix: int, top_layer: int) -> bool:
+    """False if all slices are sub-layer non-reference pictures of the highest temporal layer."""
+    slices = 0
+    for at in _units(data, prefix):
+        kind = data[at] >> 1 & 63
+        if kind < 32:
+            layer = (data[at + 1] & 7) - 1 if at + 1 < len(data) else 0
+            if kind > 14 or kind % 2 or layer < top_layer:
+                return True
+            slices += 1
+    return not slices
+
+
+@dataclass(eq=False)
+class _Entry:
+    """A packet on its way: `sent` once the first decoder has been handed it."""
+
+    packet: av.Packet
+    serial: int
+    pts: int
+    reference: bool
+    sent: bool = False
+
+
+class SparseReader:
+    """See the module. Use `sparse_frames`."""
+
+    def __init__(self, video: OpenVideo, found: Decoding, is_reference: Callable[[av.Packet], bool]) -> None:
+        self._video, self._found, self._is_reference = video, found, is_reference
+        self._clock = _Clock(video)
+        self._maker: PictureMaker | None = None
+        self._packets = video.packets()
+        self._ended = False
+        self._last_dts: int | None = None
+        self._serial = 0
+        self._ahead: deque[_Entry] = deque()
+        self._kept: deque[_Entry] = deque()
+        self._kept_bytes = 0
+        self._can_refine = False
+        self._waiting: list[tuple[int, _Entry]] = []
+        self._again = _SecondDecoder(video, found)
+        self._busy = False
+        video.context.options = {**video.context.options, "skip_loop_filter": "noref"}
+
+    def __iter__(self) -> Iterator[Shown]:
+        before: _Seen | None = None
+        step: _Step | None = None
+        for frame in self._decoded():
+            entry, skipped = self._place(frame)
+            if self._maker is None:
+                self._found.display = Display.of(frame, self._video.stream)
+                self._maker = PictureMaker(self._found.display)
+            self._found.decoded += 1
+            now = _Seen(entry, frame, self._maker(frame))
+            if before is None:
+                if skipped:
+                    raise Irregular("frames are shown before the first that can be decoded")
+                yield self._show(now)
+            else:
+                change = _difference(before.picture, now.picture)
+                self._busy = change > (CALM if self._busy else BUSY)
+                if step is not None:
+                    yield from self._through(step, change)
+                step = _Step(before, skipped, now, change, step.change if step is not None else 0.0)
+            before = now
+        if step is not None:
+            yield from self._through(step, 0.0)
+        if before is not None:
+            yield from self._decoded_between(before, [self._waiting_pop() for _ in range(len(self._waiting))])
+        self._found.timeline = self._clock.timeline()
+
+    def _demux(self) -> bool:
+        """Reads one more packet into the queue; False at the end."""
+        packet = next(self._packets, None)
+        if packet is None:
+            self._ended = True
+            return False
+        if packet.pts is None or packet.dts is None or packet.is_corrupt:
+            raise Irregular("packets without times")
+        self._last_dts = packet.dts
+        entry = _Entry(packet, self._serial, packet.pts, self._is_reference(packet))
+        self._serial += 1
+        if packet.is_keyframe:
+            self._can_refine = True
+        self._ahead.append(entry)
+        if self._can_refine:
+            self._kept.append(entry)
+            self._kept_bytes += packet.size
+            if self._kept_bytes > KEPT_BYTES:
+                self._can_refine = False
+        if not packet.is_discard:
+            heapq.heappush(self._waiting, (packet.pts, entry))
+        return True
+
+    def _decoded(self) -> Iterator[VideoFrame]:
+        """Frames of the first decoder; what it is handed depends on what the consumer has made of the frames so far."""
+        while self._ahead or self._demux():
+            entry = self._ahead.popleft()
+            if entry.reference or self._busy or not self._can_refine:
+                entry.sent = True
+                yield from self._checked(entry.packet)
+        yield from self._checked(None)
+
+    def _checked(self, packet: av.Packet | None) -> list[VideoFrame]:
+        errors = self._video.errors
+        frames = self._video.decode(packet)
+        if self._video.errors > errors:
+            raise Irregular(f"damaged packets: {self._video.error}")
+        return frames
+
+    def _place(self, frame: VideoFrame) -> tuple[_Entry, list[_Entry]]:
+        """The packet that `frame` came from, and those that are shown before it and were left out."""
+        if frame.pts is None or frame.is_corrupt:
+            raise Irregular("frames without times")
+        while not self._ended and (self._last_dts is None or self._last_dts <= frame.pts):
+            self._demux()
+        skipped = []
+        while self._waiting and self._waiting[0][0] < frame.pts:
+            entry = self._waiting_pop()
+            if entry.sent:
+                raise Irregular("a packet gave no frame")
+            skipped.append(entry)
+        if not self._waiting or self._waiting[0][0] != frame.pts:
+            raise Irregular("a frame is shown at a time that no packet has")
+        return self._waiting_pop(), skipped
+
+    def _waiting_pop(self) -> _Entry:
+        pts, entry = heapq.heappop(self._waiting)
+        if self._waiting and self._waiting[0][0] == pts:
+            raise Irregular("two packets have one time")
+        return entry
+
+    def _through(self, step: _Step, next_change: float) -> Iterator[Shown]:
+        """The frames after `step.before` up to and with `step.now`; `next_change` is the difference from there on."""
+        before, skipped, now = step.before, step.skipped, step.now
+        around = max(step.change_before, next_change)
+        lone = step.change > SPIKE and step.change > SPIKE_FACTOR * around
+        gap_ms = float((now.entry.pts - before.entry.pts) * self._video.time_base * 1000)
+        if step.change > CHANGE or lone or gap_ms > MAX_GAP_MS:
+            yield from self._decoded_between(before, skipped)
+        else:
+            self._found.blended += len(skipped)
+            for entry in skipped:
+                weight = (entry.pts - before.entry.pts) / (now.entry.pts - before.entry.pts)
+                yield self._show(_Seen(entry, None, BlendedPicture(before.picture, now.picture, weight)))
+        yield self._show(now)
+        self._forget(now.entry.pts)
+
+    def _decoded_between(self, before: _Seen, skipped: list[_Entry]) -> Iterator[Shown]:
+        if not skipped:
+            return
+        if any(e.sent or e.reference for e in skipped) or not self._kept or self._maker is None:
+            raise Irregular("a packet gave no frame")
+        for entry, frame in self._again.decode(self._kept, skipped, before.entry.pts, self._demux):
+            yield self._show(_Seen(entry, frame, self._maker(frame)))
+
+    def _show(self, seen: _Seen) -> Shown:
+        duration = seen.entry.packet.duration or 0
+        time_ms = self._clock.show(seen.entry.pts, duration)
+        faithful = seen.frame is not None and seen.entry.reference
+        return Shown(len(self._clock.times) - 1, time_ms, seen.picture, seen.frame, faithful)
+
+    def _forget(self, shown_pts: int) -> None:
+        """Drops the packets before the last key frame that is shown by now."""
+        last = None
+        for place, entry in enumerate(self._kept):
+            if place and entry.packet.is_keyframe and entry.pts <= shown_pts:
+                last = place
+            elif place and entry.pts > shown_pts and entry.packet.is_keyframe:
+                break
+        if last is not None:
+            for _ in range(last):
+                self._kept_bytes -= self._kept.popleft().packet.size
+        if not self._can_refine and not self._waiting:
+            self._kept.clear()
+            self._kept_bytes = 0
+
+
+@dataclass(frozen=True)
+class _Seen:
+    entry: _Entry
+    frame: VideoFrame | None
+    picture: AnalysisPicture
+
+
+@dataclass(frozen=True)
+class _Step:
+    """From one decoded frame to the next, with the frames between that were left out and how much the picture changes."""
+
+    before: _Seen
+    skipped: list[_Entry]
+    now: _Seen
+    change: float
+    change_before: float
+
+
+def _difference(before: AnalysisPicture, after: AnalysisPicture) -> float:
+    """Mean absolute difference of the tiny pictures, levels."""
+    return cv2.norm(before.tiny_rgb, after.tiny_rgb, cv2.NORM_L1) / after.tiny_rgb.size
+
+
+class _SecondDecoder:
+    """Decodes frames that the first decoder was not handed, from the key frame before them."""
+
+    def __init__(self, video: OpenVideo, found: Decoding) -> None:
+        self._video, self._found = video, found
+        self._context: VideoCodecContext | None = None
+        self._next = -1
+        self._frames: dict[int, VideoFrame] = {}
+
+    def decode(
+        self, kept: deque[_Entry], wanted: list[_Entry], after: int, more: Callable[[], bool]
+    ) -> Iterator[tuple[_Entry, VideoFrame]]:
+        """The frames of the `wanted` packets, in the order given.
+
+        Args:
+            kept: packets from a key frame shown no later than `after` on.
+            more: appends another packet to `kept`; False at the end of the file.
+        """
+        self._frames = {pts: frame for pts, frame in self._frames.items() if pts > after}
+        missing = {e.pts for e in wanted} - self._frames.keys()
+        if missing:
+            self._run(kept, {e.serial for e in wanted}, missing, more)
+        for entry in wanted:
+            if entry.pts not in self._frames:
+                raise Irregular("a packet gave no frame")
+            yield entry, self._frames.pop(entry.pts)
+
+    def _run(self, kept: deque[_Entry], wanted: set[int], missing: set[int], more: Callable[[], bool]) -> None:
+        first = min(wanted)
+        if self._context is None or not kept[0].serial <= self._next <= first:
+            self._restart(kept[0].serial)
+        place = self._next - kept[0].serial
+        while missing:
+            if place >= len(kept) and not more():
+                self._take(None, missing)
+                self._context = None
+                return
+            entry = kept[place]
+            place += 1
+            self._next = entry.serial + 1
+            if entry.reference or entry.serial >= first:
+                self._take(entry.packet, missing)
+
+    def _restart(self, serial: int) -> None:
+        source = self._video.context
+        self._context = VideoCodecContext.create(source.codec.name, "r")
+        self._context.extradata = source.extradata
+        self._context.thread_count = 1
+        self._next = serial
+        self._frames.clear()
+
+    def _take(self, packet: av.Packet | None, missing: set[int]) -> None:
+        for frame in self._video.decode(packet, self._context):
+            self._found.decoded_again += 1
+            if frame.pts is not None and not (frame.pts in self._frames):
+                missing.discard(frame.pts)
+                self._frames[frame.pts] = frame
+        while len(self._frames) > 32:
+            self._frames.pop(min(self._frames))
+
+
+def sparse_frames(video: OpenVideo, found: Decoding) -> Iterator[Shown]:
+    """The frames of `video`, those that nothing references decoded only where the picture changes.
+
+    Raises:
+        Irregular: this stream cannot be decoded sparsely; also midway. Begin again with `every_frame`.
+    """
+    is_reference = reference_test(video.context)
+    if is_reference is None:
+        raise Irregular(f"{video.context.name} packets do not say whether they are referenced")
+    return iter(SparseReader(video, found, is_reference))
