@@ -1,0 +1,56 @@
+# Each purpose has one command; `make help` lists them. Everything is installed into .venv by the first that needs it.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+HEADLESS := $(shell sed -n 's/^opencv-python-headless==/&/p' constraints.txt)
+
+export DAGSTER_HOME ?= $(CURDIR)/.dagster
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo ui test test-all lint typecheck bench lock docs clean
+
+help:  ## Show the commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(STAMP)  ## Install everything into .venv
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed; set PYTHON=...")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	# Two OpenCV packages are pulled in and share their files: the one that needs no display libraries goes last.
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --force-reinstall --no-deps '$(HEADLESS)'
+	@mkdir -p .dagster && cp deploy/dagster.local.yaml .dagster/dagster.yaml
+	@touch $@
+
+demo: $(STAMP)  ## Generate sample videos, run the graph on them, say what to look at
+	$(BIN)/curation demo
+
+ui: $(STAMP)  ## Open the Dagster UI on http://127.0.0.1:3000
+	$(BIN)/dagster dev -w workspace.yaml -h 127.0.0.1
+
+test: $(STAMP)  ## Run the tests
+	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+test-all: $(STAMP)  ## Run the tests and the slow tier
+	$(BIN)/python -m pytest -m ''
+
+lint: $(STAMP)  ## Check style and formatting
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+typecheck: $(STAMP)  ## Check types
+	$(BIN)/mypy
+
+bench: $(STAMP)  ## Run the benchmarks at their small sizes
+	@for b in benchmarks/[a-z]*.py; do echo "== $$b"; $(BIN)/python -m benchmarks.$$(basename $$b .py) || exit 1; done
+
+lock: $(STAMP)  ## Write the installed versions to constraints.txt
+	$(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu$$//; s/ @ file.*//' | grep -v '^nvidia-\|^triton' > constraints.txt
+
+docs: $(STAMP)  ## Write the references that are generated from the code
+	$(BIN)/python -m curation_assets.reference docs
+
+clean:  ## Remove what the commands made, the virtual environment included
+	rm -rf $(VENV) .demo .dagster build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

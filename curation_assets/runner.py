@@ -1,0 +1,177 @@
+"""Runs recipes in this process on the persistent instance, so that the UI shows the same runs."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from dagster import AssetKey, DagsterEvent, DagsterInstance, Definitions
+
+from curation_assets.definitions import build_definitions, table_store
+from curation_assets.materialize import FORCE_TAG
+from curation_assets.partitions import SHARDS, contiguous, subset_key
+from curation_assets.recipes import Recipe, RecipeError, load_recipes
+from curation_assets.schemas import SCHEMAS
+from curation_assets.selection import SUBSET_ASSETS, assets_of_recipe, assets_of_subset, in_order
+from curation_assets.settings import Settings
+from curation_assets.shard_keys import parse_shard_key
+from resources.tables import TableStore
+
+QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+
+
+@dataclass
+class Progress:
+    """Lines about what happens, on a terminal's standard error; failures are kept for the end."""
+
+    failures: list[str] = field(default_factory=list)
+
+    def say(self, text: str) -> None:
+        print(text, file=sys.stderr, flush=True)
+
+    def failed(self, event: DagsterEvent) -> None:
+        data = event.step_failure_data
+        user = data.user_failure_data
+        cause = data.error.cause if data.error and data.error.cause else data.error
+        text = user.description if user and user.description else (cause.message if cause else "failed")
+        self.failures.append(f"{event.step_key}: {(text or '').strip()}")
+        self.say(f"  FAILED {self.failures[-1]}")
+
+
+def _materialize(definitions: Definitions, instance: DagsterInstance, assets: Iterable[str], tags: Mapping[str, str], progress: Progress, partition: str | None = None) -> bool:
+    job = definitions.resolve_implicit_global_asset_job_def()
+    keys = [AssetKey(a) for a in assets]
+    result = job.execute_in_process(
+        run_config=QUIET,
+        instance=instance,
+        asset_selection=keys,
+        partition_key=partition,
+        tags=dict(tags),
+        raise_on_error=False,
+    )
+    for event in result.all_events:
+        if event.event_type_value == "STEP_FAILURE":
+            progress.failed(event)
+    return bool(result.success)
+
+
+def run_recipes(
+    settings: Sequence[Settings], select: Sequence[str] | None = None, shards: Sequence[str] | None = None, force: bool = False
+) -> int:
+    """Indexes the recipes, materializes their shards, then their subsets, and prints what came of it.
+
+    Args:
+        settings: one per recipe; they differ in `recipes` alone.
+        select: assets; None is what each recipe asks for.
+        shards: shard keys; None is all of the recipes' datasets.
+        force: make again what is up to date.
+
+    Returns:
+        0 if all went well, 1 if anything failed.
+
+    Raises:
+        RecipeError: a recipe, asset or shard that does not exist.
+    """
+    recipes: dict[str, Recipe] = {}
+    for one in settings:
+        for name, recipe in load_recipes(one.recipes).items():
+            if name in recipes:
+                raise RecipeError(f"{one.recipes}: dataset {name!r} is declared by another recipe of this run too")
+            recipes[name] = recipe
+    unknown = [a for a in select or [] if a not in SCHEMAS]
+    if unknown:
+        raise RecipeError(f"--select: no asset is called {', '.join(unknown)}; there are {', '.join(SCHEMAS)}")
+    definitions = build_definitions(settings[0], recipes)
+    store = table_store(settings[0])
+    tags = {FORCE_TAG: "true"} if force else {}
+    progress = Progress()
+    started = time.perf_counter()
+    with DagsterInstance.get() as instance:
+        if select is None or "dataset_index" in select:
+            progress.say(f"index: {', '.join(recipes)}")
+            _materialize(definitions, instance, ["dataset_index"], {}, progress)
+        order = instance.get_dynamic_partitions(SHARDS.name or "")
+        own = [k for k in order if parse_shard_key(k)[0] in recipes]
+        missing = [k for k in shards or [] if k not in own]
+        if missing:
+            raise RecipeError(f"--shards: {', '.join(missing)} is no shard of {', '.join(recipes)}; there are {', '.join(own[:10])}{', ...' if len(own) > 10 else ''}")
+        chosen = list(shards) if shards else own
+        known = {key.to_user_string() for key in definitions.resolve_asset_graph().get_all_asset_keys()}
+        wanted = {n: [a for a in (select or assets_of_recipe(r)) if a in known] for n, r in recipes.items()}
+        _run_shards(definitions, instance, chosen, order, wanted, tags, progress)
+        _run_subsets(definitions, instance, recipes, select, known, tags, progress)
+    print(summary(store, chosen))
+    print(f"{time.perf_counter() - started:.1f} s")
+    for failure in progress.failures:
+        print(f"FAILED {failure}")
+    return 1 if progress.failures else 0
+
+
+def _run_shards(definitions: Definitions, instance: DagsterInstance, chosen: Sequence[str], order: Sequence[str], wanted: Mapping[str, Sequence[str]], tags: Mapping[str, str], progress: Progress) -> None:
+    """Ranged runs over the chosen shards: up to the duplicate clusters, the clusters, and what comes after them.
+
+    The stages before and after the clusters are separate runs, so that the clusters see the shards of all recipes, and a shard that
+    fails before them does not keep the others from going on.
+    """
+    assets = in_order({a for names in wanted.values() for a in names} - set(SUBSET_ASSETS) - {"dataset_index"})
+    position = list(SCHEMAS).index("duplicate_clusters")
+    before = [a for a in assets if list(SCHEMAS).index(a) < position]
+    after = [a for a in assets if list(SCHEMAS).index(a) > position]
+
+    def ranged(names: Sequence[str]) -> None:
+        groups: dict[tuple[str, ...], list[str]] = {}
+        for key in chosen:
+            own = tuple(a for a in names if a in wanted[parse_shard_key(key)[0]])
+            if own:
+                groups.setdefault(own, []).append(key)
+        for own, keys in groups.items():
+            for first, last in contiguous(keys, order):
+                progress.say(f"{first} ... {last}: {', '.join(own)}")
+                bounds = {"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last}
+                _materialize(definitions, instance, own, {**tags, **bounds}, progress)
+
+    ranged(before)
+    if "duplicate_clusters" in assets:
+        progress.say("duplicate_clusters")
+        _materialize(definitions, instance, ["duplicate_clusters"], tags, progress)
+    ranged(after)
+
+
+def _run_subsets(definitions: Definitions, instance: DagsterInstance, recipes: Mapping[str, Recipe], select: Sequence[str] | None, known: set[str], tags: Mapping[str, str], progress: Progress) -> None:
+    for recipe in recipes.values():
+        for name, subset in recipe.subsets.items():
+            assets = [a for a in assets_of_subset(subset) if a in known and (select is None or a in select)]
+            if assets:
+                key = subset_key(recipe.dataset, name)
+                progress.say(f"{key}: {', '.join(assets)}")
+                _materialize(definitions, instance, assets, tags, progress, partition=key)
+
+
+def summary(store: TableStore, shards: Sequence[str]) -> str:
+    """A text table: a line per shard with its videos, failures by class, MB, clips and seconds."""
+    header = ("shard", "videos", "ok", "failed", "MB", "clips", "kept", "seconds")
+    rows: list[tuple[Any, ...]] = []
+    heads = {a: store.headers(a, shards) for a in ("raw_shards", "clips", "dedup")}
+    for key in shards:
+        raw, clips, dedup = (heads[a].get(key) for a in ("raw_shards", "clips", "dedup"))
+        if raw is None:
+            rows.append((key, *("-" for _ in header[1:])))
+            continue
+        failed = ", ".join(f"{k} {v}" for k, v in sorted(raw.stats.get("errors", {}).items())) or "0"
+        seconds = sum(float(h.stats.get("wall_s", 0)) for h in (raw, clips, dedup) if h)
+        rows.append(
+            (key, raw.rows, raw.stats.get("ok", ""), failed, f"{raw.stats.get('bytes', 0) / 1e6:.1f}",
+             clips.stats.get("clips", clips.rows) if clips else "-", dedup.stats.get("kept", "-") if dedup else "-", f"{seconds:.1f}")
+        )
+    return text_table(header, rows)
+
+
+def text_table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """Columns padded to their widest cell."""
+    cells = [list(map(str, r)) for r in (header, *rows)]
+    widths = [max(len(r[i]) for r in cells) for i in range(len(header))]
+    lines = ["  ".join(c.ljust(w) for c, w in zip(r, widths, strict=True)).rstrip() for r in cells]
+    return "\n".join([lines[0], "  ".join("-" * w for w in widths), *lines[1:]])

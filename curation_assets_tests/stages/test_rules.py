@@ -1,0 +1,99 @@
+"""The rule language: what it means, that it is safe, and that its errors help."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from curation_assets.stages.rules import RuleError, evaluate, parse_rule, passing
+
+COLUMNS = {
+    "a": pa.array([1.0, 2.0, None, 4.0]),
+    "b": pa.array([4.0, 2.0, 1.0, None]),
+    "keep": pa.array([True, False, None, True]),
+    "language": pa.array(["en", "de", None, "fr"]),
+    "style.cartoon": pa.array([0.1, 0.9, 0.5, None]),
+    "n": pa.array([1, 2, 3, 4], pa.int32()),
+}
+
+
+@pytest.mark.parametrize(
+    ("rule", "truth"),
+    [
+        ("a >= 2", [False, True, None, True]),
+        ("2 <= a", [False, True, None, True]),
+        ("a < b", [True, False, None, None]),
+        ("a == b", [False, True, None, None]),
+        ("a between 1.5 and 4", [False, True, None, True]),
+        ("keep", [True, False, None, True]),
+        ("not keep", [False, True, None, False]),
+        ("a is null", [False, False, True, False]),
+        ("a is not null and keep", [True, False, False, True]),
+        ("a is null or a < 2", [True, False, True, False]),
+        ("language in [en, 'fr']", [True, False, None, True]),
+        ("language not in [en]", [False, True, None, True]),
+        ("language = en", [True, False, None, False]),
+        ("n in [1, 4]", [True, False, False, True]),
+        ("style.cartoon <= 0.5", [True, False, True, None]),
+        ("not (a > 1 or b > 3) or n = 4", [False, False, None, True]),
+        ("a > 1 and b > 1 or keep", [True, True, None, True]),
+        ("a > -1e1", [True, True, None, True]),
+        ("keep = true", [True, False, None, True]),
+    ],
+)
+def test_meaning(rule: str, truth: list[bool | None]) -> None:
+    assert evaluate(parse_rule(rule), COLUMNS).to_pylist() == truth
+    assert passing(parse_rule(rule), COLUMNS).to_pylist() == [bool(t) for t in truth]
+
+
+def test_percentiles_are_given_from_outside() -> None:
+    rule = parse_rule("a >= p80 and b < p50")
+    assert rule.percentiles == {("a", 80.0), ("b", 50.0)}
+    assert evaluate(rule, COLUMNS, {("a", 80.0): 2.0, ("b", 50.0): 3.0}).to_pylist() == [False, True, None, None]
+
+
+@pytest.mark.parametrize(
+    ("rule", "message"),
+    [
+        ("", "a rule is empty"),
+        ("a >> 3", "expected a column, a number or a quoted text, found '>'"),
+        ("a between 1", "expected 'and', found 'the end'"),
+        ("__import__('os')", "expected `and`, `or` or the end, found '('"),
+        ("a; b", "cannot read '; b'"),
+        ("a > 1 b > 2", "expected `and`, `or` or the end, found 'b'"),
+        ("a > p101", "percentiles go from p0 to p100"),
+        ("1 < 2", "needs a column on one side"),
+        ("(a > 1", "expected ')'"),
+    ],
+)
+def test_errors_quote_the_rule_and_say_what_is_expected(rule: str, message: str) -> None:
+    with pytest.raises(RuleError) as caught:
+        parse_rule(rule)
+    assert message in str(caught.value)
+
+
+def test_unknown_columns_and_wrong_types_are_named() -> None:
+    with pytest.raises(RuleError, match="there is no column 'z'; there are a, b"):
+        evaluate(parse_rule("z > 1"), COLUMNS)
+    with pytest.raises(RuleError, match="values cannot be compared"):
+        evaluate(parse_rule("language > 3"), COLUMNS)
+    with pytest.raises(RuleError, match="a is not true or false"):
+        evaluate(parse_rule("a"), COLUMNS)
+
+
+@given(st.text(max_size=40))
+def test_no_text_does_anything_but_parse_or_fail_with_a_rule_error(text: str) -> None:
+    try:
+        parse_rule(text)
+    except RuleError:
+        pass
+
+
+@given(st.lists(st.none() | st.floats(-10, 10), min_size=1, max_size=20), st.floats(-10, 10))
+def test_a_rule_and_its_negation_never_both_pass(values: list[float | None], threshold: float) -> None:
+    columns = {"x": pa.array(values, pa.float64())}
+    rule, negation = parse_rule(f"x <= {threshold:.6f}"), parse_rule(f"not x <= {threshold:.6f}")
+    for v, yes, no in zip(values, passing(rule, columns).to_pylist(), passing(negation, columns).to_pylist(), strict=True):
+        assert (yes, no) in ({(False, False)} if v is None else {(True, False), (False, True)})
