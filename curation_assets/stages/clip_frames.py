@@ -11,13 +11,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import chain
 from types import TracebackType
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import av
 import numpy as np
+from av.video.frame import VideoFrame
+from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
+from curation_assets.stages.decode.media import Display, MediaError, OpenVideo
 from curation_assets.stages.decode.timeline import milliseconds
 
 Image = NDArray[np.uint8]
@@ -42,7 +46,7 @@ class ClipFrame:
     """
 
     time_ms: int
-    frame: av.VideoFrame
+    frame: VideoFrame
 
 
 class ClipReader:
@@ -58,22 +62,25 @@ class ClipReader:
 
     def __init__(self, source: BinaryIO | str, *, threads: int = 1) -> None:
         try:
-            self._container = av.open(source, metadata_errors="replace")
-            self._stream = self._container.streams.video[0]
-        except (av.error.FFmpegError, IndexError) as error:
-            raise ClipUnreadable(f"the video cannot be opened ({_reason(error)})") from error
-        self._stream.codec_context.thread_count = threads
-        self._stream.codec_context.thread_type = "FRAME" if threads > 1 else "NONE"
-        self._origin = Fraction(max(0, self._container.start_time or 0), av.time_base)
-        self._scaler = av.video.reformatter.VideoReformatter()
+            self._video = OpenVideo(source)
+        except MediaError as error:
+            raise ClipUnreadable(f"the video {error}") from error
+        self._video.context.thread_count = threads
+        self._video.context.thread_type = "FRAME" if threads > 1 else "NONE"
+        first = self._video.stream.start_time
+        self._zero = min(self._video.start_ticks, self._video.start_ticks if first is None else first)
+        self._scaler = VideoReformatter()
+        self._display: Display | None = None
         self._moved = False
         self.frames_decoded = 0
 
     def __enter__(self) -> ClipReader:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
-        self._container.close()
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._video.close()
 
     def frames(self, start_ms: int, end_ms: int, fps: float | None = None) -> Iterator[ClipFrame]:
         """The frames of the clip [start_ms, end_ms).
@@ -84,6 +91,7 @@ class ClipReader:
 
         Raises:
             ClipUnreadable: not one frame could be decoded.
+            MediaError: too many damaged packets.
         """
         frames = self._between(start_ms, end_ms)
         return frames if fps is None else _on_screen(frames, start_ms, end_ms, 1000 / fps)
@@ -94,14 +102,12 @@ class ClipReader:
         Args:
             size: displayed width and height; None is the video's own.
         """
-        turns = round(frame.frame.rotation / 90) % 4
-        if size is None:
-            aspect = self._stream.sample_aspect_ratio or Fraction(1)
-            width, height = max(1, round(frame.frame.width * aspect)), frame.frame.height
-        else:
-            width, height = size[::-1] if turns % 2 else size
+        if self._display is None:
+            self._display = Display.of(frame.frame, self._video.stream)
+        turned = self._display.rotation in (90, 270)
+        width, height = self._display.upright if size is None else size[::-1] if turned else size
         picture = self._scaler.reformat(frame.frame, width, height, "rgb24", interpolation="AREA").to_ndarray()
-        return np.ascontiguousarray(np.rot90(picture, turns))
+        return np.ascontiguousarray(np.rot90(picture, -self._display.rotation // 90))
 
     def _between(self, start_ms: int, end_ms: int) -> Iterator[ClipFrame]:
         first, last = start_ms - ROUNDING_MS, end_ms - ROUNDING_MS
@@ -113,7 +119,9 @@ class ClipReader:
                 found = True
                 yield frame
         if not found:
-            raise ClipUnreadable(f"no frame can be decoded between {start_ms} and {end_ms} ms; the file may be damaged or shorter")
+            raise ClipUnreadable(
+                f"no frame can be decoded between {start_ms} and {end_ms} ms; the file may be damaged or shorter"
+            )
 
     def _from(self, time_ms: int) -> Iterator[ClipFrame]:
         """Frames from the last key frame at or before `time_ms` on."""
@@ -125,7 +133,7 @@ class ClipReader:
                 break
             try:
                 self._seek(time_ms - earlier)
-            except av.error.FFmpegError:
+            except av.FFmpegError:
                 break
             frames = self._decode()
             head = next(frames, None)
@@ -137,38 +145,20 @@ class ClipReader:
         yield from self._decode()
 
     def _seek(self, time_ms: int) -> None:
-        seconds = Fraction(time_ms, 1000) + self._origin if time_ms else Fraction(0)
-        base = self._stream.time_base
-        self._container.seek(int(seconds / base), stream=self._stream, backward=True, any_frame=False)
+        ticks = int(Fraction(time_ms, 1000) / self._video.time_base) + self._zero
+        self._video.container.seek(ticks, stream=self._video.stream, backward=True, any_frame=False)
         self._moved = True
 
     def _decode(self) -> Iterator[ClipFrame]:
-        """Frames in display order; undecodable packets are passed over, and a broken end ends the video."""
-        packets = self._container.demux(self._stream)
+        """Frames in display order from where the reader stands to the end of the video."""
         self._moved = True
-        while True:
-            try:
-                packet = next(packets, None)
-            except av.error.FFmpegError:
-                return
-            if packet is None:
-                return
-            try:
-                decoded: list[Any] = packet.decode()
-            except av.error.FFmpegError:
-                continue
-            for frame in decoded:
+        for packet in chain(self._video.packets(), (None,)):
+            for frame in self._video.decode(packet):
                 ticks = frame.pts if frame.pts is not None else frame.dts
                 if ticks is None:
                     continue
                 self.frames_decoded += 1
-                base = Fraction(frame.time_base or self._stream.time_base)
-                yield ClipFrame(milliseconds_since(ticks, base, self._origin), frame)
-
-
-def milliseconds_since(ticks: int, base: Fraction, origin: Fraction) -> int:
-    """`ticks` of `base` seconds in milliseconds after `origin` seconds, rounded half up."""
-    return milliseconds(1, ticks * base - origin)
+                yield ClipFrame(milliseconds(ticks - self._zero, self._video.time_base), frame)
 
 
 def _on_screen(frames: Iterator[ClipFrame], start_ms: int, end_ms: int, step_ms: float) -> Iterator[ClipFrame]:
@@ -183,7 +173,3 @@ def _on_screen(frames: Iterator[ClipFrame], start_ms: int, end_ms: int, step_ms:
         showing = frame
     if showing is not None and start_ms + step * step_ms < end_ms:
         yield showing
-
-
-def _reason(error: BaseException) -> str:
-    return "no video stream" if isinstance(error, IndexError) else str(error).split(":")[0][:200]

@@ -65,10 +65,14 @@ class Detector(Protocol):
     Attributes:
         names: the vocabulary; columns of `class_scores` are in its order.
         description: detector, weights and vocabulary in words, as tables record it.
+        has_features: whether `Detections.features` is filled.
+        concurrent: whether several threads may call `detect` at the same time.
     """
 
     names: tuple[str, ...]
     description: str
+    has_features: bool
+    concurrent: bool
 
     def detect(self, frames: Sequence[Image]) -> list[Detections]:
         """Detections per frame.

@@ -43,6 +43,8 @@ class CenterFaceDetector:
     """
 
     names: tuple[str, ...] = ("face",)
+    has_features = False
+    concurrent = True
 
     def __init__(
         self, *, confidence: float = 0.2, max_side: int = 1280, device: str = "auto", threads: int = 1, batch: int = 4
@@ -92,6 +94,8 @@ class YuNetDetector:
     """
 
     names: tuple[str, ...] = ("face",)
+    has_features = False
+    concurrent = False
 
     def __init__(self, model: str, *, confidence: float = 0.6) -> None:
         import cv2

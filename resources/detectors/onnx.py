@@ -88,6 +88,9 @@ class OnnxDetector:
         MissingWeights, WrongWeights: no such file, or its tensors do not fit the layout or the vocabulary.
     """
 
+    has_features = False
+    concurrent = True
+
     def __init__(
         self,
         model: str,

@@ -75,6 +75,9 @@ class Owlv2Detector:
         MissingWeights, WrongWeights: the model cannot be had or is not an OWLv2.
     """
 
+    has_features = True
+    concurrent = False
+
     def __init__(
         self,
         model: str,
@@ -196,6 +199,9 @@ class GroundingDinoDetector:
 
     Args and Raises: as `Owlv2Detector`.
     """
+
+    has_features = True
+    concurrent = False
 
     def __init__(
         self,
