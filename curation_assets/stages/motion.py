@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curation_assets import recipes
+from curation_assets.stages.slots import Slots
 
 PAIR_MS = 60
 """Least time between the two frames of a step: 2 frames at 25 and 30 fps, 4 at 60."""
@@ -88,9 +89,8 @@ class MotionMeter:
 
     def __init__(self, params: recipes.Motion) -> None:
         self._params = params
-        self._slot_ms = 1000.0 / params.fps
+        self._slots = Slots(params.fps)
         self._pairs = params.estimator == "blocks"
-        self._due = -math.inf
         self._gap_ms = PAIR_MS
         self._anchor: tuple[float, NDArray[np.uint8]] | None = None
         self._flow: _BlockFlow | None = None
@@ -101,7 +101,7 @@ class MotionMeter:
         """Whether the frame shown at `time_ms` is needed: the first of a grid slot, or its partner."""
         if self._anchor is not None:
             return time_ms - self._anchor[0] >= self._gap_ms
-        return time_ms >= self._due
+        return self._slots.due(time_ms)
 
     def push(self, time_ms: float, luma: NDArray[np.uint8]) -> None:
         """Takes a frame: uint8 (h, w), any size, the same for the whole video."""
@@ -117,9 +117,9 @@ class MotionMeter:
                 vectors, textured = self._flow(before, small)
                 self._add(start_ms, time_ms, vectors, textured, self._flow.positions, math.hypot(*small.shape))
             self._anchor, self._gap_ms = None, PAIR_MS
-        if time_ms >= self._due:
+        if self._slots.due(time_ms):
             self._anchor = (time_ms, small)
-            self._due = self._next_slot(time_ms)
+            self._slots.take(time_ms)
 
     def push_vectors(
         self,
@@ -136,7 +136,7 @@ class MotionMeter:
             past_ms: time since the picture that backward vectors point to, above 0.
             future_ms: time to the picture that forward vectors point to; None leaves those vectors out.
         """
-        self._due = self._next_slot(time_ms)
+        self._slots.take(time_ms)
         blocks = codec_blocks(vectors, width, height, past_ms, future_ms)
         if blocks is not None:
             speeds, known, positions = blocks
@@ -158,7 +158,7 @@ class MotionMeter:
                 estimator=self.estimator,
             )
         # A step that is longer than a slot (a frame that was shown for long) stands for all the slots it covers.
-        weights = np.array([max(self._slot_ms, s.end_ms - s.start_ms) for s in steps])
+        weights = np.array([max(self._slots.slot_ms, s.end_ms - s.start_ms) for s in steps])
         motion, camera, objects = (
             np.array([getattr(s, name) for s in steps]) for name in ("motion", "camera", "objects")
         )
@@ -177,9 +177,6 @@ class MotionMeter:
         if self._pairs:
             return f"blocks: DIS flow, {FLOW_SIDE} px, pairs {PAIR_MS} or {SLOW_MS} ms apart, {self._params.fps:g}/s"
         return f"codec: motion vectors, {self._params.fps:g}/s"
-
-    def _next_slot(self, time_ms: float) -> float:
-        return (math.floor(time_ms / self._slot_ms + 1e-6) + 1) * self._slot_ms
 
     def _add(
         self,
