@@ -1,0 +1,291 @@
+"""Opens media that others made and says what they are, or why they are no video.
+
+`open_container` is the only way in this project to open media with ffmpeg: a list of demuxers keeps a file that is really a playlist, a
+script of file names or a picture from being read as video, and from making ffmpeg open other files or the network.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from resources.download_errors import DownloadError
+
+DEMUXERS = (
+    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,flv,live_flv,mpegts,mpeg,mpegvideo,asf,ogg,mxf,nut,ivf,rm,dv,wtv,"
+    "mp3,wav,flac,aac,ac3,aiff,w64"
+)
+"""Demuxers for containers of video, and of audio so that such files are called by their name."""
+
+OPEN_TIMEOUT_S = 60.0
+READ_TIMEOUT_S = 60.0
+TAIL_S = 5.0
+"""How much of the end is looked at when a file is not read through."""
+DURATION_SCAN_BYTES = 256_000_000
+"""Media in storage up to this size are read through when their header gives no duration."""
+FIRST_FRAME_PACKETS = 500
+"""So many packets may go by before the first picture."""
+THUMBNAIL = (160, 90)
+BLACK_MEAN, BLACK_SPREAD = 28.0, 6.0
+"""Mean luma (of 16 to 235) and standard deviation up to which a picture counts as black."""
+
+_MP4_NAMES = "mov,mp4,m4a,3gp,3g2,mj2"
+_EXTENSIONS = {
+    "avi": "avi",
+    "flv": "flv",
+    "live_flv": "flv",
+    "mpegts": "ts",
+    "mpeg": "mpg",
+    "mpegvideo": "mpg",
+    "asf": "wmv",
+    "ogg": "ogv",
+}
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Facts of a video file.
+
+    Attributes:
+        container: format as ffmpeg names it.
+        extension: file name extension that fits the container.
+        video_codec, audio_codec: codec of the first stream of the kind; `audio_codec` is None without audio.
+        width, height: stored pixels, before rotation and aspect correction.
+        rotation: clockwise degrees to turn the picture for display: 0, 90, 180 or 270.
+        fps: average frame rate; None if unknown.
+        duration_ms: duration; None if unknown.
+        thumbnail: small JPEG of the first picture that is not black; empty unless asked for.
+    """
+
+    container: str
+    extension: str
+    video_codec: str
+    audio_codec: str | None
+    width: int
+    height: int
+    rotation: int
+    fps: float | None
+    duration_ms: int | None
+    thumbnail: bytes = b""
+
+
+@contextmanager
+def open_container(source: str | Path | BinaryIO) -> Iterator[Any]:
+    """An `av` input container on a local file or a seekable stream, limited to `DEMUXERS`.
+
+    Raises:
+        av.FFmpegError: it cannot be opened.
+    """
+    import av
+
+    with av.open(
+        str(source) if isinstance(source, str | Path) else source,
+        options={"format_whitelist": DEMUXERS, "protocol_whitelist": "file"},
+        metadata_errors="replace",
+        timeout=(OPEN_TIMEOUT_S, READ_TIMEOUT_S),
+    ) as container:
+        yield container
+
+
+def sniff(head: bytes) -> str | None:
+    """What the first bytes are if they are plainly no media ('an HTML page', 'JSON', ...), else None."""
+    if not head:
+        return "empty"
+    if not head.strip(b"\0"):
+        return "nothing but zero bytes"
+    text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if text.startswith((b"<!doctype html", b"<html", b"<head", b"<body")):
+        return "an HTML page"
+    if text.startswith(b"<?xml") or text.startswith(b"<error"):
+        return "XML"
+    if text.startswith((b"{", b"[")):
+        return "JSON"
+    if text.startswith(b"#extm3u"):
+        return "a playlist"
+    if head.startswith((b"\xff\xd8\xff", b"\x89PNG", b"GIF8")):
+        return "a picture"
+    if text.startswith(b"version https://git-lfs"):
+        return "a Git LFS pointer"
+    return None
+
+
+def mp4_defect(stream: BinaryIO, size: int) -> str | None:
+    """What is missing of an MP4 or QuickTime file, from its top-level boxes (ISO/IEC 14496-12, 4.2); None if it is complete or no MP4."""
+    stream.seek(0)
+    if stream.read(8)[4:] not in (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot"):
+        return None
+    at, seen = 0, set()
+    while at + 8 <= size:
+        stream.seek(at)
+        header = stream.read(16)
+        length, kind = int.from_bytes(header[:4], "big"), header[4:8]
+        if length == 1:
+            length = int.from_bytes(header[8:16], "big")
+        if not all(32 <= c < 127 or c == 0xA9 for c in kind) or (length < 8 and length != 0):
+            break
+        seen.add(kind)
+        if length and at + length > size:
+            return f"it is truncated: its last part ends at byte {at + length}, the file at {size}"
+        at = at + length if length else size
+    if not seen & {b"moov", b"moof"}:
+        return "it is truncated: the index (moov) is missing"
+    return None
+
+
+def probe(source: str | Path | BinaryIO, *, thorough: bool = True, thumbnail: bool = False) -> Probe:
+    """Opens a medium, decodes its first picture and checks that its end is there.
+
+    Args:
+        source: local file or seekable stream.
+        thorough: whether the packets are read through to the end; otherwise only the last seconds are.
+        thumbnail: whether a small picture is made.
+
+    Raises:
+        DownloadError: corrupt or no_video, with the reason.
+    """
+    import av
+
+    stream = open(source, "rb") if isinstance(source, str | Path) else source
+    try:
+        size = stream.seek(0, io.SEEK_END)
+        stream.seek(0)
+        if plain := sniff(stream.read(1024)):
+            raise DownloadError("corrupt", f"the file is {plain}" + ("" if plain == "empty" else ", not a video"))
+        if defect := mp4_defect(stream, size):
+            raise DownloadError("corrupt", defect)
+        stream.seek(0)
+        try:
+            with open_container(stream) as container:
+                return _probe(container, stream, size, thorough, thumbnail)
+        except av.FFmpegError as error:
+            raise DownloadError(
+                "corrupt", f"ffmpeg cannot read the file: {error.strerror or type(error).__name__}"
+            ) from error
+    finally:
+        if stream is not source:
+            stream.close()
+
+
+def _probe(container: Any, stream: BinaryIO, size: int, thorough: bool, thumbnail: bool) -> Probe:
+    import av
+
+    videos = [s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
+    if not videos:
+        kinds = sorted({s.type for s in container.streams})
+        raise DownloadError("no_video", f"the file has no video stream, only {' and '.join(kinds) or 'nothing'}")
+    video = videos[0]
+    frame = _first_frame(container, video)
+    picture = _thumbnail(container, video, frame) if thumbnail else b""
+    duration_s = container.duration / 1e6 if container.duration and container.duration > 0 else None
+    if duration_s is None and video.duration:
+        duration_s = float(video.duration * video.time_base)
+    if thorough or duration_s is not None or size <= DURATION_SCAN_BYTES:
+        extent_s = _extent(container, video, None if thorough or duration_s is None else duration_s)
+        if duration_s is None:
+            duration_s = extent_s
+        elif duration_s - extent_s > max(1.0, 0.05 * duration_s):
+            raise DownloadError("corrupt", f"the file is truncated: it ends after {extent_s:.1f} of {duration_s:.1f} s")
+    rate = video.average_rate or video.guessed_rate
+    audio = container.streams.audio[0] if container.streams.audio else None
+    return Probe(
+        container=container.format.name,
+        extension=_extension(container.format.name, stream),
+        video_codec=_codec_name(video) or "unknown",
+        audio_codec=_codec_name(audio) if audio is not None else None,
+        width=frame.width,
+        height=frame.height,
+        rotation=round(-frame.rotation / 90) * 90 % 360,
+        fps=float(rate) if rate else None,
+        duration_ms=round(duration_s * 1000) if duration_s is not None and math.isfinite(duration_s) else None,
+        thumbnail=picture,
+    )
+
+
+def _codec_name(stream: Any) -> str | None:
+    context = stream.codec_context
+    return str(context.codec.canonical_name) if context is not None else None
+
+
+def _first_frame(container: Any, video: Any) -> Any:
+    """The first picture that can be decoded."""
+    import av
+
+    if video.codec_context is None:
+        raise DownloadError("corrupt", "the video's codec is unknown to ffmpeg")
+    problem = "there is none"
+    for number, packet in enumerate(container.demux(video)):
+        try:
+            for frame in packet.decode():
+                return frame
+        except av.FFmpegError as error:
+            problem = str(error.strerror)
+        if number >= FIRST_FRAME_PACKETS:
+            break
+    raise DownloadError("corrupt", f"no picture can be decoded: {problem}")
+
+
+def _extent(container: Any, video: Any, declared_s: float | None) -> float:
+    """Seconds from the start of the media to the end of the last packet; with `declared_s`, only the end of the video is read."""
+    import av
+
+    start_s = (container.start_time or 0) / 1e6
+    end_s = start_s
+    try:
+        if declared_s is None:
+            container.seek(int(start_s * 1e6), backward=True, any_frame=False)
+        else:
+            container.seek(int((start_s + max(0.0, declared_s - TAIL_S)) * 1e6), backward=True, any_frame=False)
+        for packet in container.demux():
+            stamp = packet.pts if packet.pts is not None else packet.dts
+            if stamp is None or packet.size == 0 or packet.is_corrupt:
+                continue
+            end_s = max(end_s, float((stamp + (packet.duration or 0)) * packet.time_base))
+    except av.FFmpegError:
+        return end_s - start_s  # what was read before the damage is all there is
+    return end_s - start_s
+
+
+def _is_black(frame: Any) -> bool:
+    luma = frame.reformat(width=64, height=36, format="gray").to_ndarray()
+    return bool(luma.mean() <= BLACK_MEAN and luma.std() <= BLACK_SPREAD)
+
+
+def _thumbnail(container: Any, video: Any, first: Any) -> bytes:
+    """A JPEG of at most THUMBNAIL pixels, upright, of the first picture that is not black among the first key frames."""
+    import av
+
+    chosen = first
+    if _is_black(first):
+        video.codec_context.skip_frame = "NONKEY"
+        try:
+            for number, frame in enumerate(container.decode(video)):
+                if not _is_black(frame):
+                    chosen = frame
+                    break
+                if number >= 5:
+                    break
+        except av.FFmpegError:
+            chosen = first
+    scale = min(max(THUMBNAIL) / max(chosen.width, chosen.height), 1.0)
+    width, height = max(2, round(chosen.width * scale)), max(2, round(chosen.height * scale))
+    image = chosen.to_image(width=width, height=height).rotate(chosen.rotation, expand=True)
+    image.thumbnail(THUMBNAIL)
+    buffer = io.BytesIO()
+    image.convert("RGB").save(buffer, "JPEG", quality=70)
+    return buffer.getvalue()
+
+
+def _extension(container: str, stream: BinaryIO) -> str:
+    """File name extension for ffmpeg's name of a container; the bytes tell MP4 from QuickTime and WebM from Matroska."""
+    stream.seek(0)
+    head = stream.read(256)
+    if container == _MP4_NAMES:
+        return "mov" if head[4:12] in (b"ftypqt  ",) or head[4:8] in (b"moov", b"wide", b"mdat") else "mp4"
+    if container == "matroska,webm":
+        return "webm" if b"webm" in head else "mkv"
+    return _EXTENSIONS.get(container, container.split(",")[0])

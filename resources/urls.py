@@ -1,0 +1,99 @@
+"""URLs from lists that others wrote: which may be fetched, and how they are shown without what is secret in them.
+
+`redact` and `redact_text` are the only way for a URL or a message that may quote one into a table, a log or Dagster's metadata.
+"""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import quote, unquote, unquote_plus, urlsplit, urlunsplit
+
+HTTP_SCHEMES = frozenset({"http", "https"})
+STORAGE_SCHEMES = frozenset({"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "hdfs", "oci", "oss", "memory"})
+"""fsspec schemes that name bytes in a store. Chained URLs (``zip://a::http://b``) are none of these on purpose."""
+
+HIDDEN = "***"
+
+_SECRET_WORD = r"token|secret|password|passwd|credential|session|cookie|api[-_]?key|access[-_]?key|auth(?!or)|jwt|bearer|signature|hmac"
+_SECRET_KEY = re.compile(rf"(?i).*({_SECRET_WORD}).*")
+_SECRET_PARAMETER = re.compile(
+    rf"""(?ix) ^(
+        x-(amz|goog|oss|ms|cos)-.* | awsaccesskeyid | googleaccessid | ossaccesskeyid | key-pair-id | policy  # signed object URLs
+      | .*sig | l?sig | sparams | hdnts | hdnea | hdntl | hash_?key | md5 | verify | nonce                    # signed stream URLs
+      | .*({_SECRET_WORD}).*
+      | key | pwd | pass | code | sid | sas | expires?
+    )$"""
+)
+_USER_INFO = re.compile(r"^[^/@]*@")
+_PAIR = re.compile(r"(?P<name>[^=&;/?#]+)=(?P<value>[^&;/?#]*)")
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s<>\"'`\\]+")
+_BARE_PAIR = re.compile(r"(?<![\w-])(?P<name>[A-Za-z][\w-]{1,40})=(?P<value>[^\s&;,\"'<>)\]}]+)")
+_HEADER = re.compile(
+    r"(?im)\b(?P<name>(?:proxy-)?authorization|(?:set-)?cookie|x-api-key)(?P<mark>[\"']?\s*[:=]\s*)[^\r\n]+"
+)
+
+
+def is_secret_parameter(name: str) -> bool:
+    """Whether a URL parameter of this name carries something secret: a signature, a token, a password, a key."""
+    return _SECRET_PARAMETER.match(unquote_plus(name).strip()) is not None
+
+
+def is_secret_key(name: str) -> bool:
+    """Whether a key of a JSON document says that its value is secret. Narrower than for URLs, where ``key`` is no sample key."""
+    return _SECRET_KEY.match(name) is not None
+
+
+def scheme_of(url: str) -> str:
+    """Lower-case scheme of `url`; '' for plain paths and for the drive letters of Windows."""
+    scheme, mark, _ = url.partition("://")
+    return scheme.lower() if mark and re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]+", scheme) else ""
+
+
+def host_of(url: str) -> str:
+    """Host and port of `url`, lower case, without user info; '' where there is none or it cannot be read."""
+    try:
+        return _USER_INFO.sub("", urlsplit(url).netloc).lower()
+    except ValueError:
+        return ""
+
+
+def _hide_pair(match: re.Match[str]) -> str:
+    name, value = match["name"], match["value"]
+    if is_secret_parameter(name):
+        return f"{name}={HIDDEN}"
+    nested = unquote(value)
+    return f"{name}={quote(redact(nested), safe='*')}" if "://" in nested else match[0]
+
+
+def _hide_pairs(text: str) -> str:
+    return _PAIR.sub(_hide_pair, text)
+
+
+def redact(url: str) -> str:
+    """`url` without user info and with the values of secret parameters (query, path or fragment) replaced by ``***``.
+
+    What cannot be parsed keeps only its scheme.
+    """
+    if "://" not in url:
+        return _hide_pairs(url) if "=" in url else url
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return f"{scheme_of(url)}://{HIDDEN}"
+    return urlunsplit(
+        (
+            parts.scheme,
+            parts.netloc.rpartition("@")[2],
+            _hide_pairs(parts.path),
+            _hide_pairs(parts.query),
+            _hide_pairs(parts.fragment),
+        )
+    )
+
+
+def redact_text(text: str, limit: int = 500) -> str:
+    """`text` with every URL in it redacted, secret headers and ``name=value`` pairs hidden, cut to `limit` characters."""
+    text = _URL.sub(lambda m: redact(m[0]), text[: 20 * limit])
+    text = _HEADER.sub(lambda m: f"{m['name']}{m['mark']}{HIDDEN}", text)
+    text = _BARE_PAIR.sub(lambda m: f"{m['name']}={HIDDEN}" if is_secret_parameter(m["name"]) else m[0], text)
+    return text if len(text) <= limit else text[: limit - 3] + "..."
