@@ -215,6 +215,12 @@ _TABLES = (
             Column("upload_date", STRING, "YYYY-MM-DD."),
             Column("licence", STRING, "Licence stated by the page or the source."),
             Column(
+                "section_start_ms",
+                INT64,
+                "Time in the source at which the file begins, where only a section was fetched; null where all of it was.",
+                minimum=0,
+            ),
+            Column(
                 "subtitles", pa.list_(SUBTITLE_TRACK), "Subtitle tracks as cues with times; rolling repeats removed."
             ),
             Column(
@@ -348,7 +354,7 @@ _TABLES = (
     TableSchema(
         "duplicate_clusters",
         "a clip that has a near-duplicate anywhere",
-        ("cluster_id", "video_id", "clip_id"),
+        ("cluster_id", "dataset", "video_id", "clip_id"),
         (
             DATASET,
             VIDEO_ID,
@@ -359,7 +365,7 @@ _TABLES = (
             Column("survivor_dataset", STRING, "Dataset of the survivor.", nullable=False),
             Column("keep", BOOL, "Whether this clip is the survivor.", nullable=False),
             Column("duplicate_of", STRING, "The clip that this one was matched with; null for the survivor."),
-            _unit("similarity", "1 - Hamming distance / 64, mean over the aligned frames; 1 for exact copies."),
+            _unit("similarity", "1 - Hamming distance / 64, mean over the frames that agree; 1 for exact copies."),
             Column(
                 "relation", STRING, "How the two relate.", allowed=("exact", "copy", "contained", "contains", "flipped")
             ),
