@@ -212,11 +212,25 @@ class Dedup(Section):
 
     method: Literal["phash", "dhash", "ahash", "whash"] = Field("phash", description="Hash of imagededup.")
     frames: int = Field(3, ge=1, le=32, description="At least so many hashed frames per clip.")
-    fps: float = Field(10.0, gt=0, le=60, description="Frames looked at per second; a hash is kept when the picture has changed.")
-    step: int = Field(4, ge=0, le=16, description="A hash is kept once it differs by more bits than this from the last one kept.")
-    distance: int = Field(10, ge=0, le=16, description="Largest Hamming distance of two frames, of 64.")
-    matches: int = Field(2, ge=1, le=32, description="Frames that must agree; fewer only if a clip has fewer.")
-    coverage: float = Field(0.6, gt=0, le=1, description="Least share of the shorter clip's hashed frames that must agree.")
+    fps: float = Field(
+        10.0, gt=0, le=60, description="Frames looked at per second; a hash is kept when the picture has changed."
+    )
+    step: int = Field(
+        4, ge=0, le=16, description="A hash is kept once it differs by more bits than this from the last one kept."
+    )
+    distance: int = Field(
+        10, ge=0, le=16, description="Largest Hamming distance of two frames, of 64, that makes them a match."
+    )
+    matches: int = Field(2, ge=1, le=32, description="Frames that must match; fewer only if a clip has fewer.")
+    agree: int = Field(
+        14,
+        ge=0,
+        le=24,
+        description="Largest distance at which the other frames, once aligned by the matches, still agree.",
+    )
+    coverage: float = Field(
+        0.6, gt=0, le=1, description="Least share of the shorter clip's hashed frames that must agree."
+    )
     flipped: bool = Field(False, description="Whether mirrored copies count.")
     confirm_cosine: float | None = Field(
         None, ge=0, le=1, description="Least cosine of mean embeddings, where both exist."
@@ -368,7 +382,9 @@ class Tracks(Section):
     )
     fps: float = Field(8.0, gt=0, le=60, description="Frames per second that are looked at.")
     confidence: float = Field(0.2, ge=0, le=1, description="Least score of a detection.")
-    nms: float = Field(0.5, ge=0, le=1, description="IoU above which the weaker of two detections is dropped, whatever their classes.")
+    nms: float = Field(
+        0.5, ge=0, le=1, description="IoU above which the weaker of two detections is dropped, whatever their classes."
+    )
     high: float = Field(0.6, ge=0, le=1, description="Least score that begins a track.")
     low: float = Field(0.1, ge=0, le=1, description="Least score that prolongs a track.")
     match: float | None = Field(
@@ -378,11 +394,20 @@ class Tracks(Section):
         description="Least similarity of a match: IoU, by default 0.1, or with `appearance` the weighted mean of IoU and cosine, by default 0.55.",
     )
     buffer_s: float = Field(1.0, ge=0, description="How long a lost track is looked for.")
-    fill_gaps_s: float = Field(0.0, ge=0, description="Longest gap of a lost and found track that is filled with boxes on a straight line; 0 fills none.")
+    fill_gaps_s: float = Field(
+        0.0,
+        ge=0,
+        description="Longest gap of a lost and found track that is filled with boxes on a straight line; 0 fills none.",
+    )
     appearance: bool = Field(False, description="TrackVerse's appearance term: motion weight 0.4.")
     motion_weight: float = Field(0.4, ge=0, le=1)
     feature_momentum: float = Field(0.9, ge=0, le=1)
-    min_area: float = Field(0.0, ge=0, le=1, description="Least mean area, share of the frame, of a track that is `large_enough`; smaller ones are kept too.")
+    min_area: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="Least mean area, share of the frame, of a track that is `large_enough`; smaller ones are kept too.",
+    )
     min_length_s: float = Field(0.0, ge=0, description="Least length of a track that is `large_enough`, seconds.")
     batch: int = Field(8, ge=1, le=256)
     device: str = Field("auto")
@@ -411,6 +436,9 @@ class Select(Section):
     )
     max_swaps: int = Field(1000, ge=0, description="For min_redundancy: accepted swaps per class.")
     epochs: int = Field(5, ge=1, le=100, description="For min_redundancy: passes over the candidates.")
+    nest: list[int] = Field(
+        default=[], description="For min_redundancy: larger sizes per class that the subset is to lie within."
+    )
     seed: int = 0
 
     @model_validator(mode="after")

@@ -511,7 +511,9 @@ _TABLES = (
             Column("box_labels", pa.list_(STRING), "Best class of each box; null for a box filled into a gap."),
             Column("box_label_scores", pa.list_(FLOAT), "Score of that class; null for a box filled into a gap."),
             Column(
-                "objectness", pa.list_(FLOAT), "Objectness of each box; null without, or if the detector has no objectness."
+                "objectness",
+                pa.list_(FLOAT),
+                "Objectness of each box; null without, or if the detector has no objectness.",
             ),
             Column("length_s", FLOAT, "Time from the first box to the last, seconds.", minimum=0),
             Column("area", FLOAT, "Mean box area, share of the frame.", minimum=0),
