@@ -42,7 +42,9 @@ def _demo(arguments: argparse.Namespace) -> int:
 
 
 def parser() -> argparse.ArgumentParser:
-    top = argparse.ArgumentParser(prog="curation", description="Curates video datasets; the same graph as in the Dagster UI.")
+    top = argparse.ArgumentParser(
+        prog="curation", description="Curates video datasets; the same graph as in the Dagster UI."
+    )
     commands = top.add_subparsers(required=True, metavar="COMMAND")
 
     run = commands.add_parser("run", help="index recipes and materialize their shards and subsets, in this process")

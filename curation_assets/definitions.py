@@ -49,7 +49,9 @@ def storage_options_for_recipes(settings: Settings) -> dict[str, object]:
     """fsspec options for recipes that lie in a bucket: the same credentials as the tables."""
     if not settings.recipes.startswith("s3://"):
         return {}
-    return storage_options(S3Resource(endpoint_url=settings.s3_endpoint, region_name=settings.s3_region, profile_name=settings.s3_profile))
+    return storage_options(
+        S3Resource(endpoint_url=settings.s3_endpoint, region_name=settings.s3_region, profile_name=settings.s3_profile)
+    )
 
 
 defs = build_definitions(Settings.load())

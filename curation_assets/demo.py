@@ -40,7 +40,9 @@ def photographs() -> dict[str, Picture]:
     return {n: p if p.ndim == 3 else np.stack([p] * 3, axis=-1) for n, p in loaded.items()}
 
 
-def pan(photo: Picture, start: tuple[float, float, float], end: tuple[float, float, float], size: tuple[int, int] = SIZE) -> Shot:
+def pan(
+    photo: Picture, start: tuple[float, float, float], end: tuple[float, float, float], size: tuple[int, int] = SIZE
+) -> Shot:
     """A camera move over a photograph, from one (x, y, zoom) to another: centre in fractions, zoom 1 shows as much as fits."""
     import cv2
 
@@ -55,7 +57,9 @@ def pan(photo: Picture, start: tuple[float, float, float], end: tuple[float, flo
         cx = min(max(x * w, half_w), w - half_w)
         cy = min(max(y * h, half_h), h - half_h)
         move = np.array([[scale, 0, cx - half_w], [0, scale, cy - half_h]])
-        return cv2.warpAffine(photo, move, (width, height), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REPLICATE)
+        return cv2.warpAffine(
+            photo, move, (width, height), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REPLICATE
+        )
 
     return shot
 
@@ -66,7 +70,15 @@ def balls(background: Picture, seed: int) -> Shot:
 
     base = cv2.resize(background, SIZE)
     random = np.random.default_rng(seed)
-    paths = [(random.uniform(0, 1, 2), random.uniform(0, 1, 2), random.integers(15, 45), tuple(map(int, random.integers(0, 255, 3)))) for _ in range(5)]
+    paths = [
+        (
+            random.uniform(0, 1, 2),
+            random.uniform(0, 1, 2),
+            random.integers(15, 45),
+            tuple(map(int, random.integers(0, 255, 3))),
+        )
+        for _ in range(5)
+    ]
 
     def shot(t: float) -> Picture:
         frame = base.copy()
@@ -186,15 +198,68 @@ def samples() -> tuple[list[Sample], list[Sample]]:
     folder = [
         Sample("travel", "A palace, a cup of coffee and a flower.", lambda: film(travel)),
         Sample("portrait", "A woman in an orange suit looks at the camera.", lambda: film([(portrait, 4.0)]), tone=220),
-        Sample("balls", "Coloured discs cross a brick wall.", lambda: film([(balls(photo["brick"], 1), 4.0), (balls(photo["grass"], 2), 4.0)])),
-        Sample("cinema", "A cat between black bars.", lambda: film([(boxed(cat), 4.0), (boxed(pan(photo["rocket"], (0.5, 0.3, 1), (0.5, 0.7, 1))), 3.0)])),
-        Sample("slide", "A slide with text.", lambda: film([(titled(lambda t: np.full((SIZE[1], SIZE[0], 3), 40, np.uint8), ["QUARTERLY REPORT", "all numbers up", "thank you"]), 4.0)]), tone=None),
+        Sample(
+            "balls",
+            "Coloured discs cross a brick wall.",
+            lambda: film([(balls(photo["brick"], 1), 4.0), (balls(photo["grass"], 2), 4.0)]),
+        ),
+        Sample(
+            "cinema",
+            "A cat between black bars.",
+            lambda: film([(boxed(cat), 4.0), (boxed(pan(photo["rocket"], (0.5, 0.3, 1), (0.5, 0.7, 1))), 3.0)]),
+        ),
+        Sample(
+            "slide",
+            "A slide with text.",
+            lambda: film(
+                [
+                    (
+                        titled(
+                            lambda t: np.full((SIZE[1], SIZE[0], 3), 40, np.uint8),
+                            ["QUARTERLY REPORT", "all numbers up", "thank you"],
+                        ),
+                        4.0,
+                    )
+                ]
+            ),
+            tone=None,
+        ),
     ]
     web = [
         Sample("travel-copy", "The palace again, smaller and with a logo.", copied, crf=33),
-        Sample("dissolve", "A cat becomes a rocket.", lambda: film([(cat, 3.0), (pan(photo["rocket"], (0.5, 0.6, 1), (0.5, 0.3, 1.3)), 3.5)], dissolve=0.8, fade_in=0.6)),
-        Sample("subtitled", "A flower with a subtitle.", lambda: film([(titled(pan(photo["flower"], (0.3, 0.4, 1.2), (0.6, 0.6, 1.2)), ["", "", "", "", "a flower in spring"]), 4.0)])),
-        Sample("interview", "A woman talks, then a cup of coffee.", lambda: film([(pan(photo["astronaut"], (0.42, 0.2, 1.6), (0.48, 0.2, 1.7)), 3.0), (pan(photo["coffee"], (0.4, 0.5, 1.4), (0.6, 0.5, 1.4)), 3.0)]), tone=330),
+        Sample(
+            "dissolve",
+            "A cat becomes a rocket.",
+            lambda: film(
+                [(cat, 3.0), (pan(photo["rocket"], (0.5, 0.6, 1), (0.5, 0.3, 1.3)), 3.5)], dissolve=0.8, fade_in=0.6
+            ),
+        ),
+        Sample(
+            "subtitled",
+            "A flower with a subtitle.",
+            lambda: film(
+                [
+                    (
+                        titled(
+                            pan(photo["flower"], (0.3, 0.4, 1.2), (0.6, 0.6, 1.2)),
+                            ["", "", "", "", "a flower in spring"],
+                        ),
+                        4.0,
+                    )
+                ]
+            ),
+        ),
+        Sample(
+            "interview",
+            "A woman talks, then a cup of coffee.",
+            lambda: film(
+                [
+                    (pan(photo["astronaut"], (0.42, 0.2, 1.6), (0.48, 0.2, 1.7)), 3.0),
+                    (pan(photo["coffee"], (0.4, 0.5, 1.4), (0.6, 0.5, 1.4)), 3.0),
+                ]
+            ),
+            tone=330,
+        ),
     ]
     return folder, web
 
@@ -221,7 +286,10 @@ def generate(root: Path) -> None:
         whole = (here / "travel.mp4").read_bytes()
         torn.write_bytes(whole[: len(whole) // 2])
     rows = [(s.name, f"http://127.0.0.1:{PORT}/{s.name}.mp4", s.caption) for s in samples()[1]]
-    rows += [("blocked", f"http://127.0.0.1:{PORT}/blocked.mp4", "A page, not a video."), ("gone", f"http://127.0.0.1:{PORT}/gone.mp4", "Nothing there.")]
+    rows += [
+        ("blocked", f"http://127.0.0.1:{PORT}/blocked.mp4", "A page, not a video."),
+        ("gone", f"http://127.0.0.1:{PORT}/gone.mp4", "Nothing there."),
+    ]
     listing = root / "videos.csv"
     if not listing.exists():
         with open(listing, "w", newline="") as file:

@@ -17,7 +17,11 @@ def all_jobs(recipes: Mapping[str, Recipe]) -> list[UnresolvedAssetJobDefinition
     """The jobs of a code location."""
     job: Any = define_asset_job
     return [
-        job("index", AssetSelection.assets("dataset_index"), description="Reads the sources of all recipes and registers new shards. Start here."),
+        job(
+            "index",
+            AssetSelection.assets("dataset_index"),
+            description="Reads the sources of all recipes and registers new shards. Start here.",
+        ),
         job(
             "ingest",
             AssetSelection.assets("video_metadata", "raw_shards"),

@@ -205,6 +205,20 @@ def expected(part: Part, shard: Shard) -> Provenance:
 
 
 @dataclass
+class Periodic:
+    """Says something at most every `seconds`, and whenever it is told to."""
+
+    say: Callable[[str], Any]
+    seconds: float = 5.0
+    _last: float = field(default=0.0, init=False)
+
+    def __call__(self, text: str, now: bool = False) -> None:
+        if now or time.monotonic() - self._last >= self.seconds:
+            self._last = time.monotonic()
+            self.say(text)
+
+
+@dataclass
 class Meter:
     """Wall and CPU seconds of a piece of work, child processes included, and the peak memory of the process."""
 
@@ -408,6 +422,12 @@ def check_output(asset: str) -> str:
     return f"{asset}_{CONTRACT_CHECK}"
 
 
+def check_specs(assets: Sequence[str]) -> list[AssetCheckSpec]:
+    """The blocking contract check of each asset."""
+    description = "Schema, keys, ranges and accounting: rows in = ok + failed + rejected."
+    return [AssetCheckSpec(CONTRACT_CHECK, asset=a, blocking=True, description=description) for a in assets]
+
+
 def shard_assets(stage: Stage, settings: Settings, recipes: Mapping[str, Recipe]) -> AssetsDefinition:
     """The Dagster assets of a stage, partitioned by shard."""
     parents: dict[str, dict[str, bool]] = {}
@@ -426,15 +446,7 @@ def shard_assets(stage: Stage, settings: Settings, recipes: Mapping[str, Recipe]
         partitions_def=SHARDS,
         backfill_policy=backfill_policy(settings.run_partitions),
         can_subset=len(stage.parts) > 1,
-        check_specs=[
-            AssetCheckSpec(
-                CONTRACT_CHECK,
-                asset=p.asset,
-                blocking=True,
-                description="Schema, keys, ranges and accounting: rows in = ok + failed + rejected.",
-            )
-            for p in stage.parts
-        ],
+        check_specs=check_specs([p.asset for p in stage.parts]),
         required_resource_keys={"tables", "recipes", "settings"},
         pool=stage.pool,
         op_tags=dict(stage.op_tags),

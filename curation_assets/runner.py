@@ -41,7 +41,14 @@ class Progress:
         self.say(f"  FAILED {self.failures[-1]}")
 
 
-def _materialize(definitions: Definitions, instance: DagsterInstance, assets: Iterable[str], tags: Mapping[str, str], progress: Progress, partition: str | None = None) -> bool:
+def _materialize(
+    definitions: Definitions,
+    instance: DagsterInstance,
+    assets: Iterable[str],
+    tags: Mapping[str, str],
+    progress: Progress,
+    partition: str | None = None,
+) -> bool:
     job = definitions.resolve_implicit_global_asset_job_def()
     keys = [AssetKey(a) for a in assets]
     result = job.execute_in_process(
@@ -59,7 +66,10 @@ def _materialize(definitions: Definitions, instance: DagsterInstance, assets: It
 
 
 def run_recipes(
-    settings: Sequence[Settings], select: Sequence[str] | None = None, shards: Sequence[str] | None = None, force: bool = False
+    settings: Sequence[Settings],
+    select: Sequence[str] | None = None,
+    shards: Sequence[str] | None = None,
+    force: bool = False,
 ) -> int:
     """Indexes the recipes, materializes their shards, then their subsets, and prints what came of it.
 
@@ -97,7 +107,9 @@ def run_recipes(
         own = [k for k in order if parse_shard_key(k)[0] in recipes]
         missing = [k for k in shards or [] if k not in own]
         if missing:
-            raise RecipeError(f"--shards: {', '.join(missing)} is no shard of {', '.join(recipes)}; there are {', '.join(own[:10])}{', ...' if len(own) > 10 else ''}")
+            raise RecipeError(
+                f"--shards: {', '.join(missing)} is no shard of {', '.join(recipes)}; there are {', '.join(own[:10])}{', ...' if len(own) > 10 else ''}"
+            )
         chosen = list(shards) if shards else own
         known = {key.to_user_string() for key in definitions.resolve_asset_graph().get_all_asset_keys()}
         wanted = {n: [a for a in (select or assets_of_recipe(r)) if a in known] for n, r in recipes.items()}
@@ -110,7 +122,15 @@ def run_recipes(
     return 1 if progress.failures else 0
 
 
-def _run_shards(definitions: Definitions, instance: DagsterInstance, chosen: Sequence[str], order: Sequence[str], wanted: Mapping[str, Sequence[str]], tags: Mapping[str, str], progress: Progress) -> None:
+def _run_shards(
+    definitions: Definitions,
+    instance: DagsterInstance,
+    chosen: Sequence[str],
+    order: Sequence[str],
+    wanted: Mapping[str, Sequence[str]],
+    tags: Mapping[str, str],
+    progress: Progress,
+) -> None:
     """Ranged runs over the chosen shards: up to the duplicate clusters, the clusters, and what comes after them.
 
     The stages before and after the clusters are separate runs, so that the clusters see the shards of all recipes, and a shard that
@@ -140,7 +160,15 @@ def _run_shards(definitions: Definitions, instance: DagsterInstance, chosen: Seq
     ranged(after)
 
 
-def _run_subsets(definitions: Definitions, instance: DagsterInstance, recipes: Mapping[str, Recipe], select: Sequence[str] | None, known: set[str], tags: Mapping[str, str], progress: Progress) -> None:
+def _run_subsets(
+    definitions: Definitions,
+    instance: DagsterInstance,
+    recipes: Mapping[str, Recipe],
+    select: Sequence[str] | None,
+    known: set[str],
+    tags: Mapping[str, str],
+    progress: Progress,
+) -> None:
     for recipe in recipes.values():
         for name, subset in recipe.subsets.items():
             assets = [a for a in assets_of_subset(subset) if a in known and (select is None or a in select)]
@@ -163,8 +191,16 @@ def summary(store: TableStore, shards: Sequence[str]) -> str:
         failed = ", ".join(f"{k} {v}" for k, v in sorted(raw.stats.get("errors", {}).items())) or "0"
         seconds = sum(float(h.stats.get("wall_s", 0)) for h in (raw, clips, dedup) if h)
         rows.append(
-            (key, raw.rows, raw.stats.get("ok", ""), failed, f"{raw.stats.get('bytes', 0) / 1e6:.1f}",
-             clips.stats.get("clips", clips.rows) if clips else "-", dedup.stats.get("kept", "-") if dedup else "-", f"{seconds:.1f}")
+            (
+                key,
+                raw.rows,
+                raw.stats.get("ok", ""),
+                failed,
+                f"{raw.stats.get('bytes', 0) / 1e6:.1f}",
+                clips.stats.get("clips", clips.rows) if clips else "-",
+                dedup.stats.get("kept", "-") if dedup else "-",
+                f"{seconds:.1f}",
+            )
         )
     return text_table(header, rows)
 

@@ -408,6 +408,8 @@ _TABLES = (
             _unit("overlay", "Share of text area that stays in place over the clip (overlay or subtitle)."),
             Column("samples", INT32, "Number of frames looked at.", minimum=0),
             Column("estimator", STRING, "Detector, its size limit and sampling.", nullable=False),
+            Column("cpu_ms", FLOAT, "CPU time that the clip's text cost, milliseconds.", volatile=True, minimum=0),
+            ERROR,
         ),
     ),
     TableSchema(

@@ -16,7 +16,9 @@ def shard_key(dataset: str, number: int) -> str:
     """
     key = f"{dataset}-{number:0{DIGITS}d}"
     if number < 0 or not _KEY.fullmatch(key):
-        raise ValueError(f"{dataset!r} and {number} make no shard key; a dataset is named with a-z, 0-9 and _, shards count from 0")
+        raise ValueError(
+            f"{dataset!r} and {number} make no shard key; a dataset is named with a-z, 0-9 and _, shards count from 0"
+        )
     return key
 
 
@@ -27,6 +29,6 @@ def parse_shard_key(key: str) -> tuple[str, int]:
         ValueError: `key` is not what `shard_key` writes.
     """
     match = _KEY.fullmatch(key)
-    if match is None or len(match["number"]) > DIGITS and match["number"].startswith("0"):
+    if match is None or (len(match["number"]) > DIGITS and match["number"].startswith("0")):
         raise ValueError(f"{key!r} is no shard key; one looks like hdvila-00007")
     return match["dataset"], int(match["number"])

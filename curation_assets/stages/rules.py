@@ -328,7 +328,7 @@ def evaluate(
 
     def value(operand: Operand, left: Name) -> Any:
         if isinstance(operand, Name):
-            return columns[operand.name] if operand.name in columns else operand.name
+            return columns.get(operand.name, operand.name)
         if isinstance(operand, Percentile):
             return pa.scalar((percentiles or {})[left.name, operand.p], pa.float64())
         return operand.value

@@ -1,0 +1,204 @@
+"""Group ingest: which videos there are, what their source says of them, and their bytes."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from dagster import AssetExecutionContext, AssetsDefinition, Failure, MetadataValue, Output, asset
+
+from curation_assets.checks import accounting
+from curation_assets.materialize import (
+    FORCE_TAG,
+    OWNERS,
+    Made,
+    Meter,
+    Outcome,
+    Part,
+    Periodic,
+    Shard,
+    Stage,
+    check_output,
+    check_specs,
+    evaluation,
+    materialization,
+    silent_output,
+)
+from curation_assets.metadata import column_schema, contact_sheet, counts, markdown_table
+from curation_assets.partitions import register_shards
+from curation_assets.recipes import Recipe
+from curation_assets.schemas import TRANSIENT_ERRORS, schema
+from curation_assets.settings import Settings
+from resources.content_hash import ContentHasher
+from resources.table_io_manager import Committed
+from resources.tables import Provenance, TableStore
+
+INDEX_VERSION = "1"
+
+
+def dataset_index(settings: Settings, recipes: Mapping[str, Recipe]) -> AssetsDefinition:
+    """The one unpartitioned asset at the root of the graph."""
+    contract = schema("dataset_index")
+
+    def body(context: AssetExecutionContext) -> Iterator[Any]:
+        yield from index_sources(context)
+
+    body.__annotations__["context"] = AssetExecutionContext  # Dagster reads the class, not its name
+    return asset(
+        name="dataset_index",
+        group_name="ingest",
+        description=f"Start here. Reads the sources of all recipes and registers new shards. One row is {contract.row}.",
+        metadata={"dagster/column_schema": column_schema("dataset_index")},
+        code_version=INDEX_VERSION,
+        owners=OWNERS,
+        kinds={"duckdb", "parquet"},
+        dagster_type=Committed,
+        io_manager_key="io_manager",
+        check_specs=check_specs(["dataset_index"]),
+        required_resource_keys={"tables", "recipes", "settings"},
+    )(body)
+
+
+def index_sources(context: AssetExecutionContext) -> Iterator[Any]:
+    """Plans all recipes into one new index, commits it if it says something new, and registers its shards.
+
+    A source that cannot be read keeps its rows and fails the run at the end.
+    """
+    from curation_assets.stages.dataset_index import plan_indexes
+
+    store: TableStore = context.resources.tables
+    recipes: Mapping[str, Recipe] = context.resources.recipes
+    contract = schema("dataset_index")
+    previous = store.header("dataset_index")
+    with tempfile.TemporaryDirectory(prefix="dataset-index-") as folder, Meter() as meter:
+        local = Path(folder) / "index.parquet"
+        old = store.storage.uri(store.path("dataset_index")) if previous else None
+        plans = plan_indexes(recipes.values(), old, local, storage=store.storage)
+        hasher = ContentHasher(contract.arrow, contract.volatile)
+        with pq.ParquetFile(local) as file:
+            for batch in file.iter_batches():
+                hasher.update(batch)
+        digest = hasher.hexdigest()
+        changed = previous is None or previous.content_hash != digest or context.run.tags.get(FORCE_TAG) == "true"
+        header = previous
+        if changed or header is None:
+            params = {n: {"source": r.source.model_dump(), "shard": r.shard.model_dump()} for n, r in recipes.items()}
+            header = store.commit_file("dataset_index", local, Provenance(INDEX_VERSION, params), digest)
+    registered = register_shards(context.instance, [key for plan in plans for key in plan.shards])
+    fields = ("dataset", "rows_read", "present", "added", "restored", "changed", "removed", "rejected", "error")
+    overview = markdown_table(
+        fields, [[getattr(p, f) if getattr(p, f) is not None else "" for f in fields] for p in plans]
+    )
+    stats = {"wall_s": round(meter.wall, 3), "cpu_s": round(meter.cpu, 3), "new_shards": len(registered)}
+    made = Made(contract.empty(), metadata={"datasets": overview, **stats}) if changed else None
+    outcome = Outcome(
+        "dataset_index", header, made, list(accounting(None, "dataset_index", contract.empty(), store.read))
+    )
+    for plan in plans:
+        context.log.info(
+            f"{plan.dataset}: {plan.present} videos in {len(plan.shards)} shards, {plan.added} new, {plan.removed} removed, {plan.rejected} rejected lines"
+        )
+    yield materialization(context.instance, store, outcome, None, {})
+    for finding in outcome.findings:
+        yield evaluation("dataset_index", None, finding)
+    errors = {p.dataset: p.error for p in plans if p.error}
+    if errors:
+        raise Failure(
+            "\n".join(f"{dataset}: {error}" for dataset, error in errors.items()),
+            metadata={"sources": MetadataValue.json(errors)},
+            allow_retries=False,
+        )
+    yield silent_output("result", Committed())
+    yield Output(None, output_name=check_output("dataset_index"))
+
+
+def _make_metadata(shard: Shard, wanted: Collection[str]) -> Mapping[str, Made]:
+    from curation_assets.stages.video_metadata import video_metadata_table
+
+    table = video_metadata_table(shard.slice("dataset_index"))
+    status = counts(table, "status")
+    return {"video_metadata": Made(table, status, {"status": MetadataValue.json(status)})}
+
+
+FILES = ("folder", "webdataset")
+"""Source formats whose videos are files; only they may name local paths."""
+OPERATIONAL = {
+    "timeout_s",
+    "total_timeout_s",
+    "attempts",
+    "backoff_s",
+    "concurrency",
+    "per_host",
+    "rate_limit",
+    "tar_bytes",
+    "audio_rate",
+}
+"""Download parameters that change how long it takes, not what comes of it."""
+
+
+def _make_raw(shard: Shard, wanted: Collection[str]) -> Mapping[str, Made]:
+    from curation_assets.stages.raw_shards import build_raw_shard
+
+    log = Periodic(shard.log.info)
+    made = build_raw_shard(
+        shard.table("video_metadata"),
+        shard.recipe.download,
+        shard.storage,
+        shard.folder("raw_shards"),
+        shard.previous("raw_shards"),
+        shard.force,
+        lambda p: log(
+            f"{shard.key}: {p.done} of {p.total} videos, {p.ok} ok, {p.failed} failed, {p.bytes / 1e6:.1f} MB",
+            p.done == p.total,
+        ),
+        allow_local=shard.recipe.source.format in FILES,
+    )
+    s = made.stats
+    transient = sum(n for c, n in s.by_class.items() if c in TRANSIENT_ERRORS)
+    errors = {c: n for c, n in s.by_class.items() if c != "ok"}
+    stats = {
+        **{
+            k: getattr(s, k)
+            for k in ("ok", "failed", "rejected", "kept", "adopted", "fetched", "bytes", "fetched_bytes")
+        },
+        "video_s": round(s.video_s, 1),
+        "transient": transient,
+        "errors": errors,
+    }
+    metadata: dict[str, Any] = {
+        "yield": round(s.ok / s.rows, 4) if s.rows else 1.0,
+        "MB_per_s": round(s.fetched_bytes / 1e6 / max(s.seconds, 1e-3), 2),
+    }
+    sheet = contact_sheet([(jpeg, video_id) for video_id, jpeg in made.thumbnails])
+    if sheet is not None:
+        metadata["first_frames"] = sheet
+    bad = made.table.filter(pc.not_equal(made.table["status"], "ok"))
+    if bad.num_rows:
+        rows = bad.slice(0, 20).select(["video_id", "status", "error_class", "error"]).to_pylist()
+        metadata["not_ok"] = markdown_table(("video_id", "status", "class", "error"), [tuple(r.values()) for r in rows])
+    return {"raw_shards": Made(made.table, stats, metadata)}
+
+
+STAGES = (
+    Stage("video_metadata", "ingest", (Part("video_metadata", slices=("dataset_index",)),), _make_metadata),
+    Stage(
+        "raw_shards",
+        "ingest",
+        (
+            Part(
+                "raw_shards",
+                params=lambda r: r.download.model_dump(exclude=OPERATIONAL),
+                inputs=("video_metadata",),
+                complete="video_metadata",
+            ),
+        ),
+        _make_raw,
+        kinds=frozenset({"tar"}),
+        pool="network",
+        up_to_date=lambda header: header.stats.get("transient", 0) == 0,
+    ),
+)
