@@ -1,0 +1,448 @@
+"""The stored index of duplicates: each shard's fingerprints in compact form, and the pairs of them that were compared.
+
+Comparisons are stored by *signature*, a hash of a clip's fingerprint alone. Clips with one signature are compared once, and a
+shard that is new or has changed is compared with the rest without reading the others' tables or repeating their comparisons. What
+is stored is a function of the set of shards, not of the order in which they came.
+
+Layout of the folder: `manifest.json` (written last), `parts/<shard>-<digest>.arrow`, `matches-<digest>.arrow`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, fields, replace
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from curation_assets.recipes import Dedup
+from curation_assets.stages.dedup.align import Comparer, Ints, Matches, Samples, ranges
+from curation_assets.stages.dedup.search import Hashes, expected_recall, near_pairs
+from resources.storage import Storage
+
+FORMAT: Final = 1
+"""Changes when the code finds other pairs or stores them otherwise: an index of another format is made anew."""
+
+COMMON: Final = 256
+"""A hash that more distinct clips share (a title card, a logo on black) proposes only pairs with the best so many of them; how often that
+happened is reported."""
+
+PART: Final = pa.schema(
+    [
+        ("dataset", pa.string()),
+        ("video_id", pa.string()),
+        ("clip_id", pa.string()),
+        ("method", pa.string()),
+        ("start_ms", pa.int64()),
+        ("duration_ms", pa.int64()),
+        ("height", pa.int32()),
+        ("quality", pa.float32()),
+        ("exact", pa.uint64()),
+        ("signature", pa.uint64()),
+        ("seen", pa.int64()),
+        ("hashes", pa.list_(pa.uint64())),
+        ("flipped_hashes", pa.list_(pa.uint64())),
+        ("blank", pa.list_(pa.bool_())),
+        ("time_ms", pa.list_(pa.int64())),
+    ]
+)
+"""A shard's clips: `exact` hashes the source file and the span (0 if unknown), `signature` the fingerprint, `seen` counts the
+updates of the index at which the clip was new; times are from the clip's start."""
+
+_MATCH_TYPES: Final = {
+    "short": pa.uint64(),
+    "long": pa.uint64(),
+    "similarity": pa.float32(),
+    "matched": pa.int64(),
+    "coverage": pa.float32(),
+    "overlap": pa.float32(),
+    "scale": pa.float32(),
+    "offset_ms": pa.int64(),
+    "flipped": pa.bool_(),
+    "accepted": pa.bool_(),
+}
+_MIX_1, _MIX_2, _STEP = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB), np.uint64(0x9E3779B97F4A7C15)
+
+
+@dataclass(frozen=True)
+class ShardInput:
+    """A shard's `clip_fingerprints` table.
+
+    Attributes:
+        shard: its key.
+        content_hash: content hash of the table; a shard is read again only if it has changed.
+        read: reads the table.
+    """
+
+    shard: str
+    content_hash: str
+    read: Callable[[], pa.Table]
+
+
+@dataclass(frozen=True)
+class Index:
+    """The fingerprints of all shards and the compared pairs.
+
+    Attributes:
+        shards: keys of the shards, sorted.
+        clips: rows of `PART`, shard after shard, with `shard` as a number added.
+        matches: pairs that match or nearly do; `short` and `long` are signatures.
+        stats: figures of the update.
+    """
+
+    shards: list[str]
+    clips: pa.Table
+    matches: Matches
+    stats: dict[str, Any]
+
+
+def _mix(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Bijective scrambling of 64-bit integers (the finalizer of SplitMix64, Steele et al. 2014)."""
+    values = (values ^ (values >> np.uint64(30))) * _MIX_1
+    values = (values ^ (values >> np.uint64(27))) * _MIX_2
+    return values ^ (values >> np.uint64(31))
+
+
+def _text_hash(values: pa.ChunkedArray) -> NDArray[np.uint64]:
+    """64 bits of BLAKE2 of each string; 0 for null."""
+    encoded = values.combine_chunks().dictionary_encode()
+    codes = [
+        int.from_bytes(hashlib.blake2b(v.encode(), digest_size=8).digest(), "little")
+        for v in encoded.dictionary.to_pylist()
+    ]
+    table = np.array([*codes, 0], np.uint64)
+    return np.asarray(table[pc.fill_null(encoded.indices, len(codes)).to_numpy(zero_copy_only=False)])
+
+
+def _flat(column: pa.ChunkedArray, dtype: Any) -> tuple[NDArray[Any], Ints]:
+    """The values of a list column one after the other, and where each row's begin, (rows + 1,); null rows are empty."""
+    lengths = pc.fill_null(pc.list_value_length(column), 0).to_numpy().astype(np.int64)
+    flattened = pc.list_flatten(column)
+    values = flattened.to_numpy(zero_copy_only=False) if hasattr(flattened, "to_numpy") else np.asarray(flattened)
+    return values.astype(dtype, copy=False), np.append(0, np.cumsum(lengths))
+
+
+def make_part(shard: str, table: pa.Table, earlier: pa.Table | None, update: int) -> pa.Table:
+    """A shard's clips in the index's form, from its `clip_fingerprints`.
+
+    Args:
+        earlier: the shard's part before, from which clips keep `seen`.
+        update: number of this update.
+
+    Raises:
+        ValueError: lists of different lengths in a row; the message names shard and clip.
+    """
+    table = table.sort_by([("dataset", "ascending"), ("video_id", "ascending"), ("clip_id", "ascending")])
+    hashes, start = _flat(table["hashes"], np.uint64)
+    blank, blank_start = _flat(table["blank"], np.bool_)
+    times, time_start = _flat(table["hash_ms"], np.int64)
+    wrong = np.flatnonzero((np.diff(start) != np.diff(blank_start)) | (np.diff(start) != np.diff(time_start)))
+    if len(wrong):
+        clip = table["clip_id"][int(wrong[0])].as_py()
+        raise ValueError(
+            f"clip_fingerprints of shard {shard}: clip {clip} has hashes, blank and hash_ms of different lengths; "
+            "materialize clip_fingerprints of the shard again"
+        )
+    owner = np.repeat(np.arange(len(table)), np.diff(start))
+    begin = pc.fill_null(table["start_ms"], 0).to_numpy()
+    duration = pc.fill_null(table["duration_ms"], 0).to_numpy()
+    times = times - begin[owner]
+
+    sha = _text_hash(table["video_sha256"])
+    exact = _mix(_mix(_mix(sha) + begin.astype(np.uint64)) + duration.astype(np.uint64))
+    exact = np.where(sha == 0, np.uint64(0), exact)
+    position = (np.arange(len(owner)) - start[:-1][owner]).astype(np.uint64)
+    sample = _mix(hashes ^ _mix(times.astype(np.uint64) * _STEP + position * np.uint64(2) + blank))
+    totals = np.append(np.uint64(0), np.cumsum(sample, dtype=np.uint64))
+    signature = _mix(totals[start[1:]] - totals[start[:-1]] + _mix(duration.astype(np.uint64)))
+    signature ^= _text_hash(table["method"])
+    comparable = np.append(0, np.cumsum(~blank))
+    empty = comparable[start[1:]] == comparable[start[:-1]]
+    own = _mix(_text_hash(table["dataset"]) + _mix(_text_hash(table["clip_id"]))) if empty.any() else signature
+    signature = np.where(empty, np.where(exact != 0, exact, own), signature)
+
+    seen = np.full(len(table), update, np.int64)
+    if earlier is not None:
+        before = dict(zip(_names(earlier), earlier["seen"].to_pylist(), strict=True))
+        seen = np.array([before.get(name, update) for name in _names(table)], np.int64)
+    columns = {name: table[name] for name in PART.names if name in table.column_names}
+    columns |= {
+        "exact": pa.array(exact),
+        "signature": pa.array(signature),
+        "seen": pa.array(seen),
+        "time_ms": pa.ListArray.from_arrays(pa.array(start.astype(np.int32)), pa.array(times)),
+    }
+    part = pa.table([columns[name].cast(PART.field(name).type) for name in PART.names], schema=PART)
+    return part.combine_chunks()
+
+
+def _names(table: pa.Table) -> list[tuple[str, str]]:
+    return list(zip(table["dataset"].to_pylist(), table["clip_id"].to_pylist(), strict=True))
+
+
+def _write(storage: Storage, path: str, table: pa.Table) -> None:
+    with storage.publish(path) as file, pa.ipc.new_file(file, table.schema) as writer:
+        writer.write_table(table)
+
+
+def _read(storage: Storage, path: str) -> pa.Table:
+    name = storage.filesystem(path)[1]
+    if storage.is_local:
+        with pa.memory_map(name) as file:
+            return pa.ipc.open_file(file).read_all()
+    return pa.ipc.open_file(pa.BufferReader(storage.read(path))).read_all()
+
+
+def _matches_table(matches: Matches) -> pa.Table:
+    return pa.table({name: pa.array(getattr(matches, name), kind) for name, kind in _MATCH_TYPES.items()})
+
+
+def _matches(table: pa.Table | None) -> Matches:
+    if table is None:
+        table = pa.table({name: pa.array([], kind) for name, kind in _MATCH_TYPES.items()})
+    return Matches(**{f.name: table[f.name].to_numpy() for f in fields(Matches)})
+
+
+def _digest(*parts: str) -> str:
+    return hashlib.blake2b("\n".join(parts).encode(), digest_size=12).hexdigest()
+
+
+def update_index(storage: Storage, folder: str, inputs: Iterable[ShardInput], params: Dedup, threads: int = 2) -> Index:
+    """Brings the index up to date with exactly these shards and stores it.
+
+    Shards whose content hash is known are not read. Shards that are not among the inputs leave the index. Changed parameters repeat the
+    comparisons, not the reading.
+
+    Args:
+        folder: folder of the index in storage.
+        inputs: the shards; for `first_seen`, those that are new count as seen in this order.
+        threads: tables searched at the same time.
+
+    Returns:
+        The index, with in `stats`: clips, new_shards, kept_shards, removed_shards, comparable_clips, distinct_clips, hashes, pairs_compared,
+        pairs_accepted, pairs_doubtful, common_hashes, common_pairs_left_out, recall_one_frame, recall_two_frames (chance to
+        find a pair of which one or two frames lie at exactly the largest distance).
+    """
+    wanted = _digest(
+        str(FORMAT), params.model_dump_json(include={"distance", "matches", "agree", "coverage", "flipped"})
+    )
+    manifest: dict[str, Any] = {"format": FORMAT, "update": 0, "shards": {}}
+    if storage.exists(f"{folder}/manifest.json"):
+        stored = json.loads(storage.read(f"{folder}/manifest.json"))
+        manifest = stored if stored["format"] == FORMAT else manifest
+    update = manifest["update"]
+    known: dict[str, dict[str, Any]] = manifest["shards"]
+    old_signatures: list[NDArray[np.uint64]] = []
+    repeat = manifest.get("params") != wanted
+
+    parts: dict[str, pa.Table] = {}
+    shards: dict[str, dict[str, Any]] = {}
+    fresh = 0
+    for item in inputs:
+        if item.shard in shards:
+            raise ValueError(f"shard {item.shard} was given twice")
+        entry = known.get(item.shard)
+        if entry is None or entry["content_hash"] != item.content_hash:
+            earlier = _read(storage, f"{folder}/{entry['file']}") if entry else None
+            update += 1
+            fresh += 1
+            part = make_part(item.shard, item.read(), earlier, update)
+            if earlier is not None:
+                old_signatures.append(earlier["signature"].to_numpy())
+            file = f"parts/{item.shard}-{_digest(item.shard, item.content_hash, str(update))}.arrow"
+            _write(storage, f"{folder}/{file}", part)
+            entry = {"content_hash": item.content_hash, "file": file}
+        else:
+            part = _read(storage, f"{folder}/{entry['file']}")
+            old_signatures.append(part["signature"].to_numpy())
+        parts[item.shard], shards[item.shard] = part, entry
+
+    names = sorted(shards)
+    clips = pa.concat_tables(
+        [
+            parts[name].append_column("shard", pa.array(np.full(len(parts[name]), i, np.int32)))
+            for i, name in enumerate(names)
+        ]
+        or [PART.append(pa.field("shard", pa.int32())).empty_table()]
+    )
+    old = np.unique(np.concatenate(old_signatures)) if old_signatures and not repeat else np.empty(0, np.uint64)
+    before = _matches(
+        _read(storage, f"{folder}/{manifest['matches']}") if not repeat and manifest.get("matches") else None
+    )
+    matches, stats = _compare_new(clips, old, before, params, threads)
+
+    file = f"matches-{_digest(wanted, *(f'{n} {shards[n]}' for n in names))}.arrow"
+    _write(storage, f"{folder}/{file}", _matches_table(matches))
+    document = {"format": FORMAT, "params": wanted, "update": update, "shards": shards, "matches": file}
+    storage.write(f"{folder}/manifest.json", json.dumps(document, indent=1).encode())
+    live = {file, *(entry["file"] for entry in shards.values())}
+    for entry_file in [*(e["file"] for e in known.values()), *filter(None, [manifest.get("matches")])]:
+        if entry_file not in live:
+            storage.remove(f"{folder}/{entry_file}")
+    stats |= {
+        "clips": len(clips),
+        "new_shards": fresh,
+        "kept_shards": len(names) - fresh,
+        "removed_shards": len(set(known) - set(names)),
+        "recall_one_frame": expected_recall(params.distance, 1),
+        "recall_two_frames": expected_recall(params.distance, 2),
+    }
+    return Index(names, clips, matches, stats)
+
+
+def _compare_new(
+    clips: pa.Table, old: NDArray[np.uint64], before: Matches, params: Dedup, threads: int
+) -> tuple[Matches, dict[str, Any]]:
+    """The earlier matches that still hold, and those of signatures that are not among `old`."""
+    signatures, row = np.unique(clips["signature"].to_numpy(), return_index=True)
+    new = ~np.isin(signatures, old, assume_unique=True)
+    known = signatures[~new]
+    found = [before.take(np.isin(before.short, known) & np.isin(before.long, known))]
+    stats: dict[str, Any] = dict.fromkeys(("comparable_clips", "hashes", "pairs_compared", "common_hashes"), 0)
+    stats |= {"distinct_clips": len(signatures), "common_pairs_left_out": 0}
+    methods = pc.unique(clips["method"]).to_pylist() if len(clips) else []
+    code = pc.index_in(clips["method"], pa.array(methods, pa.string())).to_numpy()[row] if methods else row
+    for number, _ in enumerate(methods):
+        mine = np.flatnonzero(code == number)
+        samples = gather(clips, row[mine], signatures[mine], params.flipped)
+        found += _compare_method(samples, new[mine], params, threads, stats)
+    matches = Matches.join(found)
+    stats["pairs_accepted"] = int(matches.accepted.sum())
+    stats["pairs_doubtful"] = int((~matches.accepted).sum())
+    order = np.lexsort((matches.flipped, matches.long, matches.short))
+    return matches.take(order), stats
+
+
+def gather(clips: pa.Table, rows: Ints, signatures: NDArray[np.uint64], flipped: bool) -> Samples:
+    """The samples of some clips.
+
+    Args:
+        rows: the clips, as rows of the table.
+        signatures: theirs.
+        flipped: whether the mirrored hashes are wanted; they are left out if any clip lacks them.
+    """
+    values, start = _flat(clips["hashes"], np.uint64)
+    index, _ = ranges(start[rows], np.diff(start)[rows])
+    counts = np.diff(start)[rows]
+    mirrored = _flat(clips["flipped_hashes"], np.uint64)[0] if flipped else None
+    if mirrored is not None and len(mirrored) != len(values):
+        mirrored = None
+    return Samples(
+        start=np.append(0, np.cumsum(counts)),
+        hashes=values[index],
+        flipped=None if mirrored is None else mirrored[index],
+        time_ms=_flat(clips["time_ms"], np.int64)[0][index],
+        blank=_flat(clips["blank"], np.bool_)[0][index],
+        duration_ms=pc.fill_null(clips["duration_ms"], 0).to_numpy()[rows],
+        tie=signatures,
+    )
+
+
+@dataclass(frozen=True)
+class _Posting:
+    """Which clips show which hash: `clips[start[i] : start[i + 1]]` show `hashes[i]`."""
+
+    hashes: Hashes
+    start: Ints
+    clips: Ints
+
+    @staticmethod
+    def build(hashes: Hashes, clips: Ints) -> _Posting:
+        order = np.lexsort((clips, hashes))
+        hashes, clips = hashes[order], clips[order]
+        fresh = np.ones(len(hashes), np.bool_)
+        fresh[1:] = (hashes[1:] != hashes[:-1]) | (clips[1:] != clips[:-1])
+        hashes, clips = hashes[fresh], clips[fresh]
+        first = np.ones(len(hashes), np.bool_)
+        first[1:] = hashes[1:] != hashes[:-1]
+        start = np.append(np.flatnonzero(first), len(hashes))
+        return _Posting(hashes[first], start, clips)
+
+    def count(self, index: Ints) -> Ints:
+        return self.start[index + 1] - self.start[index]
+
+    def find(self, hashes: Hashes) -> tuple[Ints, NDArray[np.bool_]]:
+        """Where each hash lies, and whether it is there at all."""
+        index = np.minimum(np.searchsorted(self.hashes, hashes), len(self.hashes) - 1)
+        return index, self.hashes[index] == hashes
+
+    def counts_of(self, hashes: Hashes) -> Ints:
+        """How many clips show each hash."""
+        index, there = self.find(hashes)
+        return np.where(there, self.count(index), 0)
+
+
+def _product(left: _Posting, i: Ints, right: _Posting, j: Ints, stats: dict[str, Any]) -> tuple[Ints, Ints]:
+    """All pairs of a clip that shows hash i on the left and one that shows hash j on the right; of common hashes, the first `COMMON`
+    clips on one side (clips are numbered best first) with all of the other."""
+    n, m = left.count(i), right.count(j)
+    few_n, few_m = np.minimum(n, COMMON), np.minimum(m, COMMON)
+    crowded = (n > COMMON) | (m > COMMON)
+    stats["common_pairs_left_out"] += int(((n - few_n) * (m - few_m)).sum())
+    a, b = _cells(left, i, n, right, j, few_m)
+    if not crowded.any():
+        return a, b
+    c, d = _cells(left, i[crowded], few_n[crowded], right, j[crowded], m[crowded])
+    return np.concatenate([a, c]), np.concatenate([b, d])
+
+
+def _cells(left: _Posting, i: Ints, n: Ints, right: _Posting, j: Ints, m: Ints) -> tuple[Ints, Ints]:
+    one, pair = ranges(left.start[i], n)
+    other, cell = ranges(right.start[j][pair], m[pair])
+    return left.clips[one[cell]], right.clips[other]
+
+
+def _compare_method(
+    samples: Samples, new: NDArray[np.bool_], params: Dedup, threads: int, stats: dict[str, Any]
+) -> list[Matches]:
+    """Matches among clips hashed by one method of which at least one is new, with signatures for clips."""
+    best = np.lexsort((samples.tie, -samples.duration_ms))
+    place = np.empty_like(best)
+    place[best] = np.arange(len(best))
+    anchors = np.flatnonzero(samples.anchors())
+    owner = place[samples.owner[anchors]]
+    plain = _Posting.build(samples.hashes[anchors], owner)
+    fresh = new[best]
+    stats["comparable_clips"] += len(np.unique(owner))
+    stats["hashes"] += len(plain.hashes)
+    stats["common_hashes"] += int((np.diff(plain.start) > COMMON).sum())
+    mirrored = None if samples.flipped is None else _Posting.build(samples.flipped[anchors], owner)
+
+    every = plain.hashes if mirrored is None else np.union1d(plain.hashes, mirrored.hashes)
+    is_new = np.zeros(len(every), np.bool_)
+    for posting in filter(None, (plain, mirrored)):
+        touched = np.repeat(posting.hashes, np.diff(posting.start))[fresh[posting.clips]]
+        is_new[np.searchsorted(every, touched)] = True
+    i, j = near_pairs(every, params.distance, None if is_new.all() else is_new, threads)
+    comparer = Comparer(samples, params.distance, params.matches, params.agree, params.coverage)
+
+    def compare(a: Ints, b: Ints, flipped: bool) -> Matches:
+        wanted = (a != b) & (fresh[a] | fresh[b])
+        low, high = np.minimum(a, b)[wanted], np.maximum(a, b)[wanted]
+        keys = np.unique(low * np.int64(len(best)) + high)
+        stats["pairs_compared"] += len(keys)
+        matches = comparer.compare(best[keys // len(best)], best[keys % len(best)], flipped)
+        matches = matches.take(matches.accepted | (matches.matched >= params.matches))
+        return replace(matches, short=samples.tie[matches.short], long=samples.tie[matches.long])
+
+    def pairs(left: _Posting, right: _Posting) -> tuple[Ints, Ints]:
+        equal = np.flatnonzero(is_new & (left.counts_of(every) > (1 if left is right else 0)))
+        sides = [(i, j), (equal, equal)] if left is right else [(i, j), (j, i), (equal, equal)]
+        found = []
+        for one, other in sides:
+            (k, has_k), (m, has_m) = left.find(every[one]), right.find(every[other])
+            both = has_k & has_m
+            found.append(_product(left, k[both], right, m[both], stats))
+        return np.concatenate([f[0] for f in found]), np.concatenate([f[1] for f in found])
+
+    if not len(plain.hashes):
+        return []
+    out = [compare(*pairs(plain, plain), False)]
+    if mirrored is not None:
+        out.append(compare(*pairs(mirrored, plain), True))
+    return out
