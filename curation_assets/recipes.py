@@ -170,6 +170,9 @@ class Clips(Section):
     longer: Literal["split", "first", "drop"] = Field("split", description="What becomes of longer scenes.")
     trim_start_s: float = Field(0.0, ge=0, description="Taken off the start of each detected scene.")
     trim_end_s: float = Field(0.0, ge=0, description="Taken off the end of each detected scene.")
+    transitions: Literal["keep", "trim"] = Field(
+        "keep", description="Frames of a dissolve or fade: keep them, half at either side of the boundary, or leave them out of both scenes."
+    )
     stride_s: float | None = Field(None, gt=0, description="For `fixed`: distance of starts; default `max_s`.")
     mode: Literal["fast", "exact"] = Field(
         "fast",
@@ -246,9 +249,15 @@ class Text(Section):
     samples: Literal["three", "all"] = Field(
         "three", description="Frames looked at: those at 10, 50 and 90 percent, or all sampled ones."
     )
-    words: bool = Field(True, description="Whether words are read, or only boxes found.")
-    limit: int = Field(480, ge=160, le=1920, description="Long side at which detection runs, pixels; never enlarged.")
-    confidence: float = Field(0.5, ge=0, le=1, description="Least confidence of a text.")
+    words: bool = Field(
+        True, description="Whether words are read, or only boxes found, which is cheaper and lets more false boxes through."
+    )
+    limit: int = Field(
+        736, ge=160, le=1920, description="Long side at which text is looked for, pixels; frames are never enlarged."
+    )
+    confidence: float = Field(
+        0.5, ge=0, le=1, description="Least confidence of a text: of its words, or of its box if words are not read."
+    )
     where: Rules = Field(default=[], description="Rules that a clip must pass to be looked at.")
 
 
@@ -344,7 +353,8 @@ class Captions(Section):
     price_per_mtok: tuple[float, float] | None = Field(
         None, description="Price of a million prompt and completion tokens."
     )
-    window_s: float | None = Field(None, gt=0, description="Longer clips are captioned in windows of this length.")
+    window_s: float | None = Field(None, gt=0, description="Longer clips are captioned in equal windows of at most this length.")
+    languages: list[str] = Field(default=[], description="Preferred languages of subtitles, best first; default the track's order.")
     clean: Cleaning = Field(default_factory=lambda: Cleaning())
     where: Rules = Field(default=["keep"], description="Rules that a clip must pass to be captioned.")
 

@@ -1,0 +1,72 @@
+"""The latest tiny frames of a video, by position: the count of frames pushed before."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Tiny = NDArray[np.uint8]
+"""uint8 (27, 48, 3): red, green, blue."""
+
+CAPACITY = 1024
+
+
+def distance(a: Tiny, b: Tiny) -> float:
+    """Mean absolute difference of two pictures, 0..255."""
+    return cv2.norm(a, b, cv2.NORM_L1) / a.size
+
+
+class History:
+    """A ring of the last 1,024 frames (4 MB). Positions before the first and after the last mean the first and the last."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._frames = np.empty((CAPACITY, 27, 48, 3), np.uint8)
+        self._index = np.zeros(CAPACITY, np.int64)
+        self._time = np.zeros(CAPACITY, np.int64)
+        self._step = np.zeros(CAPACITY)
+        self._mean = np.zeros(CAPACITY)
+
+    def push(self, index: int, time_ms: int, frame: Tiny) -> None:
+        """Append the frame with this index and presentation time."""
+        slot = self.count % CAPACITY
+        self._step[slot] = distance(self._frames[slot - 1], frame) if self.count else 0.0
+        self._frames[slot] = frame
+        self._index[slot], self._time[slot] = index, time_ms
+        self._mean[slot] = sum(cv2.mean(frame)[:3]) / 3
+        self.count += 1
+
+    def _slot(self, position: int) -> int:
+        return min(max(position, 0, self.count - CAPACITY), self.count - 1) % CAPACITY
+
+    def frame(self, position: int) -> Tiny:
+        """The picture at `position`, a view that lasts until it falls out of the ring."""
+        frame: Tiny = self._frames[self._slot(position)]
+        return frame
+
+    def frames(self, positions: NDArray[np.int64]) -> Tiny:
+        """The pictures at `positions`: uint8 (n, 27, 48, 3)."""
+        slots = np.clip(positions, max(0, self.count - CAPACITY), self.count - 1) % CAPACITY
+        frames: Tiny = self._frames[slots]
+        return frames
+
+    def index(self, position: int) -> int:
+        """The frame's index in the video."""
+        return int(self._index[self._slot(position)])
+
+    def time(self, position: int) -> int:
+        """The frame's presentation time in milliseconds."""
+        return int(self._time[self._slot(position)])
+
+    def mean(self, position: int) -> float:
+        """Mean of the picture, 0..255."""
+        return float(self._mean[self._slot(position)])
+
+    def step(self, position: int) -> float:
+        """How far the picture is from the one before it; 0 for the first and beyond either end."""
+        return float(self._step[position % CAPACITY]) if 0 < position < self.count else 0.0
+
+    def between(self, a: int, b: int) -> float:
+        """Distance of the pictures at two positions."""
+        return distance(self.frame(a), self.frame(b))
