@@ -1,0 +1,116 @@
+"""Reading text in pictures with rapidocr, offline: its models lie in its wheel.
+
+What belongs here: loading the models and one call per picture. What does not: which pictures, and what their text means.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from resources.weights import MissingWeights, file_sha256
+
+TALLEST_UNREAD = 1 / 3
+"""Share of the frame's height above which a box is no text unless it was read: the detector takes faces, wheels and whole pictures for
+single huge characters with a confidence no lower than that of real text."""
+
+
+@dataclass(frozen=True)
+class TextLine:
+    """A line of text in a picture.
+
+    Attributes:
+        polygon: float32 (4, 2), corners x, y in pixels, clockwise from the top left of the text.
+        text: the words; None if they were not read.
+        confidence: 0 to 1, of the words if they were read, else of the box.
+    """
+
+    polygon: NDArray[np.float32]
+    text: str | None
+    confidence: float
+
+
+class TextReader:
+    """Finds lines of text, and reads them if asked to, on one thread.
+
+    Args:
+        limit: long side to which larger pictures are shrunk for finding text, pixels; smaller ones are not enlarged.
+        words: whether the lines are read. What cannot be read is then dropped, and otherwise what is taller than `TALLEST_UNREAD`.
+        confidence: least confidence of a line.
+        folder: folder of the models; default rapidocr's own.
+
+    Raises:
+        MissingWeights: rapidocr or one of its models is not there.
+    """
+
+    def __init__(self, limit: int, *, words: bool = True, confidence: float = 0.5, folder: Path | None = None) -> None:
+        detector, recogniser = model_file("det", folder), model_file("rec", folder)
+        import rapidocr
+
+        self._words, self._confidence = words, confidence
+        # Without a path rapidocr would look for its models, and fetch them if their hash is not the expected one.
+        self._engine = rapidocr.RapidOCR(
+            params={
+                "Global.log_level": "critical",
+                "Global.use_cls": False,
+                "Global.text_score": confidence,
+                "Det.model_path": str(detector),
+                "Rec.model_path": str(recogniser),
+                "Det.limit_type": "max",
+                "Det.limit_side_len": limit,
+                "EngineConfig.onnxruntime.intra_op_num_threads": 1,
+                "EngineConfig.onnxruntime.inter_op_num_threads": 1,
+            }
+        )
+        self.identity = identity(words, folder)
+
+    def __call__(self, image: NDArray[np.uint8]) -> list[TextLine]:
+        """The lines in an image, uint8 (h, w, 3) blue, green, red, from top to bottom."""
+        # rapidocr remembers the flag of its last call, so it is given with every call.
+        found = self._engine(image, use_det=True, use_rec=self._words)
+        boxes = [] if found.boxes is None else found.boxes
+        scores = getattr(found, "scores", None) or [0.0] * len(boxes)
+        texts = found.txts if self._words and len(boxes) else [None] * len(boxes)
+        lines = [
+            TextLine(np.asarray(box, np.float32), text, float(score))
+            for box, text, score in zip(boxes, texts, scores, strict=True)
+            if score >= self._confidence
+        ]
+        return lines if self._words else [k for k in lines if _height(k.polygon) <= TALLEST_UNREAD * image.shape[0]]
+
+
+def _height(polygon: NDArray[np.float32]) -> float:
+    """Height of a line, pixels: the shorter of two neighbouring sides."""
+    return float(min(np.linalg.norm(polygon[1] - polygon[0]), np.linalg.norm(polygon[3] - polygon[0])))
+
+
+def model_file(kind: str, folder: Path | None = None) -> Path:
+    """Path of rapidocr's ONNX model of a kind, `det` or `rec`.
+
+    Raises:
+        MissingWeights: one sentence that says what is missing and where.
+    """
+    if folder is None:
+        spec = find_spec("rapidocr")
+        if spec is None or spec.origin is None:
+            raise MissingWeights(
+                "reading text needs the package rapidocr, which is not installed: pip install rapidocr"
+            )
+        folder = Path(spec.origin).parent / "models"
+    files = sorted(folder.glob(f"*_{kind}_*.onnx"))
+    if not files:
+        raise MissingWeights(
+            f"reading text needs rapidocr's model *_{kind}_*.onnx, which is not in {folder}; install rapidocr from its wheel again, "
+            "which carries it"
+        )
+    return files[-1]
+
+
+def identity(words: bool, folder: Path | None = None) -> str:
+    """Names and hashes of the models, for metadata and fingerprints; loads nothing."""
+    files = [model_file(kind, folder) for kind in (("det", "rec") if words else ("det",))]
+    return "rapidocr " + " + ".join(f"{f.stem}@{file_sha256(f)[:12]}" for f in files)
