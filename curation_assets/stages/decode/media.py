@@ -76,10 +76,6 @@ class Display:
         return max(1, round(width * scale)), max(1, round(height * scale))
 
 
-def _quiet(source: Source) -> str | BinaryIO:
-    return os.fspath(source) if isinstance(source, str | os.PathLike) else source
-
-
 class OpenVideo:
     """An open container and the video stream that a player would show.
 
@@ -88,7 +84,7 @@ class OpenVideo:
     """
 
     def __init__(self, source: Source) -> None:
-        file = _quiet(source)
+        file = os.fspath(source) if isinstance(source, str | os.PathLike) else source
         if not isinstance(file, str):
             file.seek(0)
         elif not Path(file).is_file():
@@ -108,7 +104,9 @@ class OpenVideo:
 
     def _choose(self) -> VideoStream:
         pictures = av.stream.Disposition.attached_pic
-        streams = [s for s in self.container.streams.video if not s.disposition & pictures and s.codec_context is not None]
+        streams = [
+            s for s in self.container.streams.video if not s.disposition & pictures and s.codec_context is not None
+        ]
         if not streams:
             audio = " (it has sound only)" if self.container.streams.audio else ""
             raise MediaError(f"has no video stream{audio}")
@@ -172,11 +170,12 @@ class OpenVideo:
     def __enter__(self) -> OpenVideo:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
 
 def reason(error: BaseException) -> str:
     """What went wrong, without the address of the file and the name of the failing call."""
-    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return text or type(error).__name__
+    return str(getattr(error, "strerror", None) or error or type(error).__name__)

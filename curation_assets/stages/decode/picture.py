@@ -5,8 +5,7 @@ needs costs nothing and a view that two consumers need is made once. Pictures ar
 applied, 8 bits per sample, luma in the studio range (black 16, white 235) whatever the range of the video.
 
 Scaling is by repeated halving (each pixel the mean of four, for which OpenCV has a vectorized kernel) and one bilinear step below a
-factor of two; that costs a fifth of an area filter of the same quality. The tiny picture is sampled bilinearly to four times its size and
-averaged from there, which reads only part of a large frame.
+factor of two; that costs a fifth of an area filter of the same quality.
 """
 
 from __future__ import annotations
@@ -134,7 +133,7 @@ class PictureMaker:
         if factor > 1:
             height, width = (max(1, round(side / factor)) for side in image.shape[:2])
             image = cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
-        return image
+        return np.asarray(image, np.uint8)
 
     def turn(self, plane: Plane) -> Plane:
         return cv2.rotate(plane, _TURN[self.display.rotation]) if self.display.rotation else plane
@@ -174,20 +173,13 @@ class DecodedPicture(AnalysisPicture):
 
     @cached_property
     def tiny_rgb(self) -> NDArray[np.uint8]:
-        planes, full, hd = self._planes
-        y = self._tiny(planes[0], 4)
-        if full:
-            y = cv2.LUT(y, _STUDIO)
+        planes, _, hd = self._planes
+        y = _tiny(self.luma)
         if len(planes) == 1:
-            grey = np.full_like(y, 128)
-            return cv2.transform(cv2.merge((y, grey, grey)), _TO_RGB[hd])
-        return cv2.transform(cv2.merge((y, self._tiny(planes[1], 2), self._tiny(planes[2], 2))), _TO_RGB[hd])
-
-    def _tiny(self, plane: Plane, over: int) -> Plane:
-        width, height = TINY[::-1] if self._maker.display.rotation in (90, 270) else TINY
-        if plane.shape[1] > width * over and plane.shape[0] > height * over:
-            plane = cv2.resize(plane, (width * over, height * over), interpolation=cv2.INTER_LINEAR)
-        return self._maker.turn(cv2.resize(plane, (width, height), interpolation=cv2.INTER_AREA))
+            u = v = np.full_like(y, 128)
+        else:
+            u, v = (_tiny(self._maker.turn(plane)) for plane in planes[1:])
+        return cv2.transform(cv2.merge((y, u, v)), _TO_RGB[hd])
 
     @cached_property
     def bgr(self) -> NDArray[np.uint8] | None:
@@ -240,7 +232,15 @@ def shrink(plane: Plane, size: tuple[int, int]) -> Plane:
     return plane if plane.flags.owndata else plane.copy()
 
 
+def _tiny(plane: Plane) -> Plane:
+    """`plane` at 48x27: sampled bilinearly at twice that and averaged from there."""
+    width, height = TINY
+    if plane.shape[1] > 2 * width and plane.shape[0] > 2 * height:
+        plane = cv2.resize(plane, (2 * width, 2 * height), interpolation=cv2.INTER_LINEAR)
+    return cv2.resize(plane, TINY, interpolation=cv2.INTER_AREA)
+
+
 def _plane(frame: VideoFrame, index: int) -> Plane:
     """A view of a plane of 8-bit samples, without its padding."""
     plane = frame.planes[index]
-    return np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[: plane.height, : plane.width]
+    return np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)[: plane.height, : plane.width]

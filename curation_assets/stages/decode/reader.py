@@ -14,7 +14,6 @@ import heapq
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from fractions import Fraction
 
 import av
 import cv2
@@ -26,12 +25,11 @@ from curation_assets.stages.decode.media import Display, MediaError, OpenVideo
 from curation_assets.stages.decode.picture import AnalysisPicture, BlendedPicture, PictureMaker
 from curation_assets.stages.decode.timeline import Timeline, milliseconds
 
-CHANGE = 16.0
-"""Mean absolute difference of two tiny pictures, levels, from which a boundary may lie between them whatever happens around."""
-SPIKE, SPIKE_FACTOR = 6.0, 2.0
-"""The same from that level on if it is so many times the difference before and the one after: a boundary is a lone step."""
-BUSY, CALM = 12.0, 9.0
-"""Above and below this, the frames to come are no longer and again left out."""
+SUSPECT = ((30.0, 0.0), (12.0, 1.3), (6.0, 2.0))
+"""A boundary may lie between two decoded frames if the mean absolute difference of their tiny pictures exceeds so many levels and so many
+times the differences of the decoded frames before and after: a boundary is a step, motion goes on."""
+BUSY, CALM = 16.0, 12.0
+"""Above and below this difference, the frames to come are no longer and again left out."""
 KEPT_BYTES = 48_000_000
 """Compressed packets kept since the last key frame; a longer group is decoded in full from there on."""
 MAX_GAP_MS = 500
@@ -51,6 +49,7 @@ class Shown:
         time_ms: when.
         picture: at the analysis size.
         frame: as decoded; None if it was blended from its neighbours.
+        change: mean absolute difference of its tiny picture from that of the decoded frame before, levels, if it was looked at.
         faithful: whether `frame` is what a full decode gives; frames that nothing references may lack the loop filter.
     """
 
@@ -59,13 +58,22 @@ class Shown:
     picture: AnalysisPicture
     frame: VideoFrame | None
     faithful: bool
+    change: float | None = None
 
 
 @dataclass
 class Decoding:
-    """What a pass over a video found out besides its frames; complete when the frames are exhausted."""
+    """What a pass over a video found out besides its frames; complete when the frames are exhausted.
+
+    Attributes:
+        display: how the frames are shown; None without a frame.
+        timeline: when they are shown; None until the end.
+        zero: ticks of the stream at time 0.
+        decoded, decoded_again, blended: frames that the first and the second decoder gave, and those that none did.
+    """
 
     display: Display | None = None
+    zero: int = 0
     timeline: Timeline | None = None
     decoded: int = 0
     decoded_again: int = 0
@@ -103,7 +111,11 @@ class _Clock:
             return Timeline(times, 0, 0.0)
         steps = np.diff(times)
         typical = int(np.median(steps)) if len(steps) else round(1000 * float(self.period * self.video.time_base))
-        stated = milliseconds(self.last_ticks + self.last_duration - self.zero, self.video.time_base) if self.last_duration else 0
+        stated = (
+            milliseconds(self.last_ticks + self.last_duration - self.zero, self.video.time_base)
+            if self.last_duration
+            else 0
+        )
         longest = max(4 * typical, 1000)
         end = stated if times[-1] < stated <= times[-1] + longest else int(times[-1]) + max(1, typical)
         return Timeline(times, end, 1000 * len(times) / (end - int(times[0])))
@@ -124,21 +136,22 @@ def every_frame(video: OpenVideo, found: Decoding, *, exact: bool, vectors: bool
         video.context.options = {**video.context.options, "skip_loop_filter": "noref"}
     if vectors:
         video.context.options = {**video.context.options, "flags2": "+export_mvs"}
-    for packet in _then_none(video.packets()):
+    for packet in then_none(video.packets()):
         if packet is not None and packet.pts is not None and is_reference is not None:
             references[packet.pts] = is_reference(packet)
         for frame in video.decode(packet):
             if maker is None:
                 found.display = Display.of(frame, video.stream)
                 maker = PictureMaker(found.display, exact=exact)
-            faithful = is_reference is None or references.pop(frame.pts, False)
+            faithful = is_reference is None or references.pop(-1 if frame.pts is None else frame.pts, False)
             time_ms = clock.show(frame.pts, frame.duration or 0)
             found.decoded += 1
             yield Shown(len(clock.times) - 1, time_ms, maker(frame), frame, faithful)
-    found.timeline = clock.timeline()
+    found.timeline, found.zero = clock.timeline(), clock.zero
 
 
-def _then_none(packets: Iterator[av.Packet]) -> Iterator[av.Packet | None]:
+def then_none(packets: Iterator[av.Packet]) -> Iterator[av.Packet | None]:
+    """The packets, and at last the None that drains a decoder."""
     yield from packets
     yield None
 
@@ -170,6 +183,9 @@ def _units(data: memoryview, prefix: int) -> Iterator[int]:
 
 def _h264_reference(data: memoryview, prefix: int) -> bool:
     """False if all slices have nal_ref_idc 0."""
+    first = data[prefix] if len(data) > prefix else 0
+    if first & 31 in (1, 5) and first & 96:
+        return True
     slices = 0
     for at in _units(data, prefix):
         kind, ref_idc = data[at] & 31, data[at] >> 5 & 3
@@ -249,7 +265,7 @@ class SparseReader:
             yield from self._through(step, 0.0)
         if before is not None:
             yield from self._decoded_between(before, [self._waiting_pop() for _ in range(len(self._waiting))])
-        self._found.timeline = self._clock.timeline()
+        self._found.timeline, self._found.zero = self._clock.timeline(), self._clock.zero
 
     def _demux(self) -> bool:
         """Reads one more packet into the queue; False at the end."""
@@ -316,16 +332,16 @@ class SparseReader:
         """The frames after `step.before` up to and with `step.now`; `next_change` is the difference from there on."""
         before, skipped, now = step.before, step.skipped, step.now
         around = max(step.change_before, next_change)
-        lone = step.change > SPIKE and step.change > SPIKE_FACTOR * around
+        suspect = any(step.change > least and step.change > factor * around for least, factor in SUSPECT)
         gap_ms = float((now.entry.pts - before.entry.pts) * self._video.time_base * 1000)
-        if step.change > CHANGE or lone or gap_ms > MAX_GAP_MS:
+        if suspect or gap_ms > MAX_GAP_MS:
             yield from self._decoded_between(before, skipped)
         else:
             self._found.blended += len(skipped)
             for entry in skipped:
                 weight = (entry.pts - before.entry.pts) / (now.entry.pts - before.entry.pts)
                 yield self._show(_Seen(entry, None, BlendedPicture(before.picture, now.picture, weight)))
-        yield self._show(now)
+        yield self._show(now, step.change)
         self._forget(now.entry.pts)
 
     def _decoded_between(self, before: _Seen, skipped: list[_Entry]) -> Iterator[Shown]:
@@ -336,11 +352,11 @@ class SparseReader:
         for entry, frame in self._again.decode(self._kept, skipped, before.entry.pts, self._demux):
             yield self._show(_Seen(entry, frame, self._maker(frame)))
 
-    def _show(self, seen: _Seen) -> Shown:
+    def _show(self, seen: _Seen, change: float | None = None) -> Shown:
         duration = seen.entry.packet.duration or 0
         time_ms = self._clock.show(seen.entry.pts, duration)
         faithful = seen.frame is not None and seen.entry.reference
-        return Shown(len(self._clock.times) - 1, time_ms, seen.picture, seen.frame, faithful)
+        return Shown(len(self._clock.times) - 1, time_ms, seen.picture, seen.frame, faithful, change)
 
     def _forget(self, shown_pts: int) -> None:
         """Drops the packets before the last key frame that is shown by now."""
@@ -426,16 +442,19 @@ class _SecondDecoder:
 
     def _restart(self, serial: int) -> None:
         source = self._video.context
-        self._context = VideoCodecContext.create(source.codec.name, "r")
-        self._context.extradata = source.extradata
-        self._context.thread_count = 1
+        context = VideoCodecContext.create(source.codec.name, "r")
+        assert isinstance(context, VideoCodecContext)
+        context.extradata = source.extradata
+        context.thread_count = 1
+        context.options = {"skip_loop_filter": "all"}
+        self._context = context
         self._next = serial
         self._frames.clear()
 
     def _take(self, packet: av.Packet | None, missing: set[int]) -> None:
         for frame in self._video.decode(packet, self._context):
             self._found.decoded_again += 1
-            if frame.pts is not None and not (frame.pts in self._frames):
+            if frame.pts is not None and frame.pts not in self._frames:
                 missing.discard(frame.pts)
                 self._frames[frame.pts] = frame
         while len(self._frames) > 32:
