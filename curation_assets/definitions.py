@@ -3,26 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
-from dagster import Definitions
-from dagster_aws.s3 import S3Resource
+from dagster import Definitions, in_process_executor, multiprocess_executor
 
 from curation_assets.assets import all_assets
 from curation_assets.jobs import all_jobs
 from curation_assets.recipes import Recipe, load_recipes
 from curation_assets.schemas import SCHEMAS
 from curation_assets.settings import Settings
-from resources.s3 import storage_options
 from resources.storage import Storage
 from resources.table_io_manager import TableIOManager
 from resources.tables import TableStore
-
-
-def table_store(settings: Settings) -> TableStore:
-    """The tables of an installation."""
-    s3 = S3Resource(endpoint_url=settings.s3_endpoint, region_name=settings.s3_region, profile_name=settings.s3_profile)
-    options = storage_options(s3) if settings.storage.startswith("s3://") else {}
-    return TableStore(Storage(settings.storage, options), SCHEMAS)
 
 
 def build_definitions(settings: Settings, recipes: Mapping[str, Recipe] | None = None) -> Definitions:
@@ -31,11 +23,12 @@ def build_definitions(settings: Settings, recipes: Mapping[str, Recipe] | None =
     Raises:
         RecipeError: a recipe that cannot be used; names file, key and what is allowed.
     """
-    recipes = load_recipes(settings.recipes, storage_options_for_recipes(settings)) if recipes is None else recipes
+    recipes = load_recipes(settings.recipes, storage_options(settings, settings.recipes)) if recipes is None else recipes
     store = table_store(settings)
     return Definitions(
         assets=all_assets(settings, recipes),
         jobs=all_jobs(recipes),
+        executor=executor(settings),
         resources={
             "io_manager": TableIOManager(store),
             "tables": store,
@@ -45,13 +38,29 @@ def build_definitions(settings: Settings, recipes: Mapping[str, Recipe] | None =
     )
 
 
-def storage_options_for_recipes(settings: Settings) -> dict[str, object]:
-    """fsspec options for recipes that lie in a bucket: the same credentials as the tables."""
-    if not settings.recipes.startswith("s3://"):
+def table_store(settings: Settings) -> TableStore:
+    """The tables of an installation."""
+    return TableStore(Storage(settings.storage, storage_options(settings, settings.storage)), SCHEMAS)
+
+
+def storage_options(settings: Settings, uri: str) -> dict[str, Any]:
+    """fsspec options for a URI: buckets are reached as dagster-aws' `S3Resource` reaches them."""
+    if not uri.startswith("s3://"):
         return {}
-    return storage_options(
-        S3Resource(endpoint_url=settings.s3_endpoint, region_name=settings.s3_region, profile_name=settings.s3_profile)
-    )
+    from dagster_aws.s3 import S3Resource  # takes a second to import
+
+    from resources.s3 import storage_options as of_resource
+
+    return of_resource(S3Resource(endpoint_url=settings.s3_endpoint, region_name=settings.s3_region, profile_name=settings.s3_profile))
+
+
+def executor(settings: Settings) -> Any:
+    """How the steps of a run are executed."""
+    if settings.executor == "k8s":
+        from dagster_k8s import k8s_job_executor
+
+        return k8s_job_executor
+    return multiprocess_executor if settings.executor == "multiprocess" else in_process_executor
 
 
 defs = build_definitions(Settings.load())

@@ -407,9 +407,10 @@ def run_shards(
             permanent = permanent and isinstance(error, MissingTable | ValueError)
             context.log.error(f"{stage.name} {key}: {error}\n{traceback.format_exc()}")
     if failures:
+        rest = "; the others are committed" if done else ""
         shown = "\n".join(f"{k}: {v}" for k, v in list(failures.items())[:20])
         raise Failure(
-            f"{stage.name} failed for {len(failures)} of {len(keys)} shards; the others are committed\n{shown}",
+            f"{stage.name} failed for {len(failures)} of {len(keys)} shards{rest}\n{shown}",
             metadata={"failed": MetadataValue.json(failures)},
             allow_retries=not permanent,
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from dotenv import dotenv_values
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -29,6 +29,11 @@ class Settings(BaseModel):
     )
     run_partitions: int = Field(
         0, ge=0, description="Partitions per run of a backfill; 0 is one run for all, which is right for one machine."
+    )
+    executor: Literal["in_process", "multiprocess", "k8s"] = Field(
+        "in_process",
+        description="Where the steps of a run execute. Stages spread over `workers` processes themselves, so one process a run is "
+        "right for one machine and spares each step 3 s; k8s gives every step a pod of its own.",
     )
     s3_endpoint: str | None = Field(None, description="Endpoint of an S3-compatible store; null is AWS.")
     s3_region: str | None = Field(None, description="Region of the buckets.")

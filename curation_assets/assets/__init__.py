@@ -6,12 +6,12 @@ from collections.abc import Mapping
 
 from dagster import AssetsDefinition
 
-from curation_assets.assets import ingest
+from curation_assets.assets import decode, ingest
 from curation_assets.materialize import Stage, shard_assets
 from curation_assets.recipes import Recipe
 from curation_assets.settings import Settings
 
-STAGES: tuple[Stage, ...] = (*ingest.STAGES,)
+STAGES: tuple[Stage, ...] = (*ingest.STAGES, *decode.STAGES)
 """All sharded stages, in graph order."""
 
 

@@ -1,0 +1,85 @@
+"""Group decode: the five tables that come from one decode of each video."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from curation_assets.assets.pictures import clip_sheet
+from curation_assets.materialize import Made, Part, Shard, Stage
+from curation_assets.metadata import counts, histograms, markdown_table
+from curation_assets.recipes import Recipe
+from resources.tars import TarWriter, new_token
+
+HASHING = {"method", "frames", "fps", "flipped"}
+"""Parameters of the dedup section that decide the hashes; the others decide what is done with them."""
+SCORES = {
+    "motion_scores": ("motion", "motion_p90", "still_fraction", "camera_motion", "object_motion"),
+    "quality_scores": ("sharpness", "brightness", "contrast", "colorfulness", "over_exposed", "under_exposed", "border", "blank", "frozen"),
+}
+
+
+def _make(shard: Shard, wanted: Collection[str]) -> Mapping[str, Made]:
+    from curation_assets.stages.decode.analysis import AnalysisParams
+    from curation_assets.stages.decode.shard import analyse_shard
+
+    r = shard.recipe
+    params = AnalysisParams(clips=r.clips, frames=r.frames, motion=r.motion, quality=r.quality, dedup=r.dedup)
+    with TarWriter(shard.storage, shard.folder("frames"), new_token()) as writer:
+        analysis = analyse_shard(
+            shard.table("raw_shards"), shard.table("video_metadata"), params, shard.storage, writer, workers=shard.workers, wanted=wanted
+        )
+    seconds = sum(s.seconds for s in analysis.stats)
+    shared: dict[str, Any] = {"video_s": round(seconds, 1), "failed_videos": len(analysis.errors)}
+    if analysis.seconds_per_cpu_s:
+        shared["video_s_per_cpu_s"] = round(analysis.seconds_per_cpu_s, 1)
+    slowest = markdown_table(("video", "seconds", "CPU s"), [(s.video_id, f"{s.seconds:.1f}", f"{s.cpu_s:.2f}") for s in analysis.slowest()])
+    made = {}
+    for asset, table in analysis.tables.items():
+        stats, metadata = dict(shared), {"slowest": slowest}
+        if asset == "clips":
+            clips = table.filter(pc.equal(table["status"], "ok"))
+            lengths = pc.divide(pc.subtract(clips["end_ms"], clips["start_ms"]).cast(pa.float64()), 1000.0)
+            stats |= {"clips": clips.num_rows, "hours": round((pc.sum(lengths).as_py() or 0) / 3600, 4)}
+            metadata["length_s"] = histograms(pa.table({"length_s": lengths}), ["length_s"])
+            errors = table.filter(pc.not_equal(table["status"], "ok"))
+            if errors.num_rows:
+                rows = errors.slice(0, 20).select(["video_id", "status", "error"]).to_pylist()
+                metadata["not_ok"] = markdown_table(("video", "status", "error"), [tuple(row.values()) for row in rows])
+        elif asset == "frames":
+            sheet = clip_sheet(shard.storage, table)
+            metadata |= {"clips": sheet} if sheet is not None else {}
+        elif asset in SCORES:
+            metadata["distributions"] = histograms(table, SCORES[asset])
+        else:
+            stats["methods"] = counts(table, "method")
+        made[asset] = Made(table, stats, metadata)
+    return made
+
+
+def _part(asset: str, complete: str, own: Callable[[Recipe], Any] = lambda r: None) -> Part:
+    def params(recipe: Recipe) -> Any:
+        return {"clips": recipe.clips.model_dump(by_alias=True), asset: own(recipe)}
+
+    return Part(asset, params=params, inputs=("raw_shards", "video_metadata"), complete=complete)
+
+
+STAGES = (
+    Stage(
+        "decode",
+        "decode",
+        (
+            _part("clips", "raw_shards"),
+            _part("frames", "clips", lambda r: r.frames.model_dump()),
+            _part("motion_scores", "clips", lambda r: r.motion.model_dump()),
+            _part("quality_scores", "clips", lambda r: r.quality.model_dump()),
+            _part("clip_fingerprints", "clips", lambda r: r.dedup.model_dump(include=HASHING)),
+        ),
+        _make,
+        kinds=frozenset({"ffmpeg"}),
+        pool="cpu",
+    ),
+)

@@ -1,0 +1,60 @@
+"""Pictures of clips for the UI: contact sheets from the sampled frames."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from dagster import MetadataValue
+
+from curation_assets.metadata import contact_sheet
+from resources.storage import MediaRef, Storage, StorageError
+
+MOST = 24
+"""Pictures on a sheet."""
+
+
+def middle_frames(frames: pa.Table, clips: Iterable[str]) -> dict[str, Mapping[str, Any]]:
+    """clip_id -> the row of its sampled frame nearest to the middle, for those of `clips` that have one."""
+    wanted = frames.filter(pc.is_in(frames["clip_id"], value_set=pa.array(list(clips), pa.string())))
+    best: dict[str, tuple[float, Mapping[str, Any]]] = {}
+    for row in wanted.select(["clip_id", "position", "tar", "offset", "size"]).to_pylist():
+        away = abs((row["position"] if row["position"] is not None else 0.5) - 0.5)
+        if row["tar"] is not None and (row["clip_id"] not in best or away < best[row["clip_id"]][0]):
+            best[row["clip_id"]] = (away, row)
+    return {clip: row for clip, (_, row) in best.items()}
+
+
+def labelled_sheet(storage: Storage, frames: pa.Table, labels: Sequence[tuple[str, str]], columns: int = 6) -> MetadataValue | None:
+    """The middle frames of clips with a caption each: (clip_id, caption) in order. Clips without a readable frame are left out."""
+    rows = middle_frames(frames, [clip for clip, _ in labels])
+    pictures = []
+    for clip, label in labels:
+        if clip not in rows:
+            continue
+        row = rows[clip]
+        try:
+            pictures.append((storage.read_media(MediaRef(row["tar"], row["offset"], row["size"])), label))
+        except StorageError:
+            continue
+    return contact_sheet(pictures, columns)
+
+
+def clip_sheet(storage: Storage, frames: pa.Table) -> MetadataValue | None:
+    """A contact sheet of clips spread evenly over the shard."""
+    clips = list(dict.fromkeys(frames["clip_id"].to_pylist()))
+    step = max(1, len(clips) // MOST)
+    return labelled_sheet(storage, frames, [(c, c) for c in clips[::step][:MOST]])
+
+
+def ranked_sheet(storage: Storage, frames: pa.Table, scores: pa.Table, column: str, each: int = 6) -> MetadataValue | None:
+    """Clips with the lowest, the middle and the highest values of a score, a row of each."""
+    known = scores.filter(pc.is_valid(scores[column])).select(["clip_id", column]).sort_by(column).to_pylist()
+    if len(known) <= 3 * each:
+        chosen = known
+    else:
+        middle = len(known) // 2 - each // 2
+        chosen = [*known[:each], *known[middle : middle + each], *known[-each:]]
+    return labelled_sheet(storage, frames, [(row["clip_id"], f"{column} {row[column]:.3g}") for row in chosen], each)

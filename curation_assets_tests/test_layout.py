@@ -1,0 +1,90 @@
+"""The direction of imports, what loading the code location may cost, and the shape of the graph."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+HEAVY = ("torch", "cv2", "transformers", "av", "scenedetect", "onnxruntime", "open_clip", "duckdb", "yt_dlp", "PIL", "sklearn", "skimage")
+
+
+def modules(package: str) -> list[str]:
+    files = sorted((ROOT / package).rglob("*.py"))
+    names = [".".join(f.relative_to(ROOT).with_suffix("").parts) for f in files]
+    return [n.removesuffix(".__init__") for n in names]
+
+
+def first_offender(names: list[str], forbidden: tuple[str, ...]) -> str | None:
+    """Imports the modules one after the other in a fresh process; the first after which a forbidden package is loaded."""
+    code = f"""
+import importlib, json, sys
+for name in {names!r}:
+    importlib.import_module(name)
+    bad = sorted(m for m in sys.modules if m.startswith({forbidden!r}) or m in {tuple(f.rstrip('.') for f in forbidden)!r})
+    if bad:
+        print(json.dumps(f"{{name}} pulls in {{bad[0]}}"))
+        break
+else:
+    print("null")
+"""
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=240, check=False)
+    assert result.returncode == 0, result.stderr
+    return json.loads(result.stdout.splitlines()[-1])  # type: ignore[no-any-return]
+
+
+def test_resources_know_nothing_of_the_graph() -> None:
+    assert first_offender(modules("resources"), ("curation_assets.",)) is None
+
+
+def test_stages_know_nothing_of_dagster_or_assets() -> None:
+    assert first_offender(modules("curation_assets/stages"), ("dagster.", "curation_assets.assets.", "curation_assets.materialize.")) is None
+
+
+def test_the_code_location_loads_without_heavy_libraries(tmp_path: Path) -> None:
+    names = ["curation_assets.definitions"]
+    assert first_offender(names, tuple(f"{h}." for h in HEAVY)) is None
+
+
+@pytest.fixture(scope="module")
+def graph() -> dict[str, tuple[str | None, list[str]]]:
+    from curation_assets.definitions import build_definitions
+    from curation_assets.settings import Settings
+
+    definitions = build_definitions(Settings(recipes=str(ROOT / "recipes"), storage="memory://layout"))
+    assets = definitions.resolve_asset_graph()
+    return {
+        key.to_user_string(): (assets.get(key).group_name, sorted(p.to_user_string() for p in assets.get(key).parent_keys))
+        for key in assets.get_all_asset_keys()
+    }
+
+
+def test_every_table_of_the_registry_is_an_asset_and_the_other_way_round(graph: dict[str, tuple[str | None, list[str]]]) -> None:
+    from curation_assets.schemas import SCHEMAS
+
+    assert sorted(graph) == sorted(SCHEMAS)
+
+
+def test_settings_are_named_in_errors() -> None:
+    from curation_assets.settings import Settings, SettingsError
+
+    assert Settings.load({}).storage == "./data"
+    assert Settings.load({"CURATION_WORKERS": "3"}).workers == 3
+    with pytest.raises(SettingsError, match="CURATION_WORKERS: .*greater than or equal to 1.*got '0'"):
+        Settings.load({"CURATION_WORKERS": "0"})
+
+
+def test_dotenv_is_read_and_the_environment_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from curation_assets.settings import Settings
+
+    (tmp_path / ".env").write_text("CURATION_STORAGE=s3://from-file\nCURATION_WORKERS=2\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("CURATION_STORAGE", raising=False)
+    monkeypatch.setenv("CURATION_WORKERS", "5")
+    assert (Settings.load().storage, Settings.load().workers) == ("s3://from-file", 5)
+    assert "CURATION_STORAGE" not in os.environ
