@@ -234,6 +234,7 @@ class Dedup(Section):
     coverage: float = Field(
         0.6, gt=0, le=1, description="Least share of the shorter clip's hashed frames that must agree."
     )
+    center: bool = Field(True, description="Whether the central part is hashed too: it meets copies with a logo, caption or crop.")
     flipped: bool = Field(False, description="Whether mirrored copies count.")
     confirm_cosine: float | None = Field(
         None, ge=0, le=1, description="Least cosine of mean embeddings, where both exist."

@@ -37,6 +37,9 @@ BOX_MEMORY: Final = 64
 BLANK_DEVIATION: Final = 4.0
 """A picture whose luma has a smaller standard deviation (of 256 levels) is blank: coding noise decides its hash."""
 
+CENTER_MARGIN: Final = 0.15
+"""Share of the picture cut off on each side for the hash of its central part."""
+
 HEARTBEAT_MS: Final = 250
 """A picture is stored at least this often, so that any clip of a second has several."""
 
@@ -131,6 +134,16 @@ def _intersection(a: Box, b: Box) -> Box:
     x, y = max(a[0], b[0]), max(a[1], b[1])
     w, h = min(a[0] + a[2], b[0] + b[2]) - x, min(a[1] + a[3], b[1] + b[3]) - y
     return (x, y, w, h) if w > 0 and h > 0 else a
+
+
+def _central(box: Box) -> Box:
+    x, y, w, h = box
+    return x + CENTER_MARGIN * w, y + CENTER_MARGIN * h, (1 - 2 * CENTER_MARGIN) * w, (1 - 2 * CENTER_MARGIN) * h
+
+
+def _blank(pictures: Luma) -> NDArray[np.bool_]:
+    blank: NDArray[np.bool_] = pictures.std(axis=(1, 2)) < BLANK_DEVIATION
+    return blank
 
 
 def _cut(luma: Luma, box: Box) -> Luma:
@@ -235,31 +248,33 @@ class Fingerprinter:
             hashes, blank, hash_ms: lists of one length, in time order. At least `params.frames` of them at spread
                 positions if so many frames were pushed; empty if none was.
             flipped_hashes: the hashes of the mirrored pictures, or None unless `params.flipped`.
+            center_hashes, center_blank: the same for the central part, or None unless `params.center`.
             method: the hash method.
         """
         first, last = (int(np.searchsorted(self._times, t)) for t in (start_ms, end_ms))
         times = np.array(self._times[first:last], np.int64)
         boxes = [b for b in self._boxes[first:last] if b is not None]
         box = _intersection(border or _WHOLE, _union(boxes)) if boxes else _WHOLE
-        pictures = np.array(
-            [
-                _recut(picture, held, box, tone)
-                for picture, held, tone in zip(
-                    self._pictures[first:last], self._held[first:last], self._tones[first:last], strict=True
-                )
-            ],
-            np.uint8,
-        ).reshape(-1, SIDE, SIDE)
-        hashes = self._hash(pictures)
-        blank = pictures.std(axis=(1, 2)) < BLANK_DEVIATION
+        pictures = self._pictures_of(first, last, box)
+        hashes, blank = self._hash(pictures), _blank(pictures)
         kept = changes(hashes, blank, self._params.step, self._params.frames)
-        return {
+        row: dict[str, Any] = dict.fromkeys(("flipped_hashes", "center_hashes", "center_blank"))
+        if self._params.flipped:
+            row["flipped_hashes"] = self._hash(pictures[kept][:, :, ::-1]).tolist()
+        if self._params.center:
+            central = self._pictures_of(first, last, _central(box))[kept]
+            row["center_hashes"], row["center_blank"] = self._hash(central).tolist(), _blank(central).tolist()
+        return row | {
             "hashes": hashes[kept].tolist(),
-            "flipped_hashes": self._hash(pictures[kept][:, :, ::-1]).tolist() if self._params.flipped else None,
             "blank": blank[kept].tolist(),
             "hash_ms": times[kept].tolist(),
             "method": self._params.method,
         }
+
+    def _pictures_of(self, first: int, last: int, box: Box) -> Luma:
+        """The stored pictures first to last of what lies inside `box`, (n, 32, 32)."""
+        stored = zip(self._pictures[first:last], self._held[first:last], self._tones[first:last], strict=True)
+        return np.array([_recut(*one[:2], box, one[2]) for one in stored], np.uint8).reshape(-1, SIDE, SIDE)
 
 
 def changes(hashes: Hashes, blank: NDArray[np.bool_], step: int, at_least: int) -> NDArray[np.int64]:

@@ -41,6 +41,7 @@ class Samples:
         hashes: uint64 (samples,); flipped: the same of the mirrored frames, where known, else None.
         time_ms: int64 (samples,), from the clip's start.
         blank: bool (samples,).
+        center: whether the hashes are of the central part of the frames.
         duration_ms: int64 (clips,).
         tie: uint64 (clips,), decides which of two clips of one duration counts as the shorter; a function of the clip.
     """
@@ -52,6 +53,7 @@ class Samples:
     blank: NDArray[np.bool_]
     duration_ms: Ints
     tie: NDArray[np.uint64]
+    center: bool = False
 
     @property
     def clips(self) -> int:
@@ -89,6 +91,7 @@ class Matches:
         overlap: share of the longer clip's duration that the shorter one overlaps.
         scale, offset_ms: time in the longer clip = scale x time in the shorter one + offset.
         flipped: whether the shorter clip is the longer one's mirror image.
+        center: whether only the central part of the frames was compared.
         accepted: whether the pair counts as duplicates.
     """
 
@@ -101,6 +104,7 @@ class Matches:
     scale: NDArray[np.float32]
     offset_ms: Ints
     flipped: NDArray[np.bool_]
+    center: NDArray[np.bool_]
     accepted: NDArray[np.bool_]
 
     def take(self, index: NDArray[np.bool_] | Ints) -> Matches:
@@ -209,8 +213,9 @@ class Comparer:
         left, pair = left[near], pair[near]
         offset = (self.samples.time_ms[other] - self.samples.time_ms[one])[near]
 
-        distinct = np.zeros(len(short), np.int64)
-        np.add.at(distinct, pair[np.append(True, left[1:] != left[:-1]) if len(left) else []], 1)
+        fresh = np.ones(len(left), np.bool_)
+        fresh[1:] = (left[1:] != left[:-1]) | (pair[1:] != pair[:-1])
+        distinct = np.bincount(pair[fresh], minlength=len(short))
         known = (many == self.comparable)[short] & (many == self.comparable)[long]
         possible = ~known | (distinct >= np.minimum(self.matches, self.comparable[short]))
 
@@ -296,5 +301,6 @@ class Comparer:
             scale=scale.astype(np.float32),
             offset_ms=np.round(offset).astype(np.int64),
             flipped=np.full(len(short), flipped),
+            center=np.full(len(short), self.samples.center),
             accepted=enough & (covered >= self.coverage),
         )

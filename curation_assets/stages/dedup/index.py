@@ -48,6 +48,8 @@ PART: Final = pa.schema(
         ("hashes", pa.list_(pa.uint64())),
         ("flipped_hashes", pa.list_(pa.uint64())),
         ("blank", pa.list_(pa.bool_())),
+        ("center_hashes", pa.list_(pa.uint64())),
+        ("center_blank", pa.list_(pa.bool_())),
         ("time_ms", pa.list_(pa.int64())),
     ]
 )
@@ -64,6 +66,7 @@ _MATCH_TYPES: Final = {
     "scale": pa.float32(),
     "offset_ms": pa.int64(),
     "flipped": pa.bool_(),
+    "center": pa.bool_(),
     "accepted": pa.bool_(),
 }
 _MIX_1, _MIX_2, _STEP = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB), np.uint64(0x9E3779B97F4A7C15)
@@ -127,6 +130,12 @@ def _flat(column: pa.ChunkedArray, dtype: Any) -> tuple[NDArray[Any], Ints]:
     return values.astype(dtype, copy=False), np.append(0, np.cumsum(lengths))
 
 
+def _sums(values: NDArray[Any], start: Ints) -> NDArray[np.uint64]:
+    """Sums (modulo 2^64) of the runs of values that begin at `start`."""
+    totals = np.append(np.uint64(0), np.cumsum(values, dtype=np.uint64))
+    return totals[start[1:]] - totals[start[:-1]]
+
+
 def make_part(shard: str, table: pa.Table, earlier: pa.Table | None, update: int) -> pa.Table:
     """A shard's clips in the index's form, from its `clip_fingerprints`.
 
@@ -141,11 +150,19 @@ def make_part(shard: str, table: pa.Table, earlier: pa.Table | None, update: int
     hashes, start = _flat(table["hashes"], np.uint64)
     blank, blank_start = _flat(table["blank"], np.bool_)
     times, time_start = _flat(table["hash_ms"], np.int64)
-    wrong = np.flatnonzero((np.diff(start) != np.diff(blank_start)) | (np.diff(start) != np.diff(time_start)))
+    center, center_start = _flat(table["center_hashes"], np.uint64)
+    center_blank, center_blank_start = _flat(table["center_blank"], np.bool_)
+    counts, center_counts = np.diff(start), np.diff(center_start)
+    wrong = np.flatnonzero(
+        (counts != np.diff(blank_start))
+        | (counts != np.diff(time_start))
+        | ((counts != center_counts) & (center_counts > 0))
+        | (center_counts != np.diff(center_blank_start))
+    )
     if len(wrong):
         clip = table["clip_id"][int(wrong[0])].as_py()
         raise ValueError(
-            f"clip_fingerprints of shard {shard}: clip {clip} has hashes, blank and hash_ms of different lengths; "
+            f"clip_fingerprints of shard {shard}: clip {clip} has lists of hashes, times and blank marks of different lengths; "
             "materialize clip_fingerprints of the shard again"
         )
     owner = np.repeat(np.arange(len(table)), np.diff(start))
@@ -158,11 +175,13 @@ def make_part(shard: str, table: pa.Table, earlier: pa.Table | None, update: int
     exact = np.where(sha == 0, np.uint64(0), exact)
     position = (np.arange(len(owner)) - start[:-1][owner]).astype(np.uint64)
     sample = _mix(hashes ^ _mix(times.astype(np.uint64) * _STEP + position * np.uint64(2) + blank))
-    totals = np.append(np.uint64(0), np.cumsum(sample, dtype=np.uint64))
-    signature = _mix(totals[start[1:]] - totals[start[:-1]] + _mix(duration.astype(np.uint64)))
+    signature = _mix(_sums(sample, start) + _mix(duration.astype(np.uint64)))
+    central = _mix(
+        _mix(center) + (np.arange(len(center)) - np.repeat(center_start[:-1], center_counts)).astype(np.uint64)
+    )
+    signature = _mix(signature + _sums(central * (2 * center_blank.astype(np.uint64) + 1), center_start))
     signature ^= _text_hash(table["method"])
-    comparable = np.append(0, np.cumsum(~blank))
-    empty = comparable[start[1:]] == comparable[start[:-1]]
+    empty = (_sums(~blank, start) == 0) & (_sums(~center_blank, center_start) == 0)
     own = _mix(_text_hash(table["dataset"]) + _mix(_text_hash(table["clip_id"]))) if empty.any() else signature
     signature = np.where(empty, np.where(exact != 0, exact, own), signature)
 
@@ -229,7 +248,7 @@ def update_index(storage: Storage, folder: str, inputs: Iterable[ShardInput], pa
         find a pair of which one or two frames lie at exactly the largest distance).
     """
     wanted = _digest(
-        str(FORMAT), params.model_dump_json(include={"distance", "matches", "agree", "coverage", "flipped"})
+        str(FORMAT), params.model_dump_json(include={"distance", "matches", "agree", "coverage", "center", "flipped"})
     )
     manifest: dict[str, Any] = {"format": FORMAT, "update": 0, "shards": {}}
     if storage.exists(f"{folder}/manifest.json"):
@@ -309,37 +328,52 @@ def _compare_new(
     code = pc.index_in(clips["method"], pa.array(methods, pa.string())).to_numpy()[row] if methods else row
     for number, _ in enumerate(methods):
         mine = np.flatnonzero(code == number)
-        samples = gather(clips, row[mine], signatures[mine], params.flipped)
-        found += _compare_method(samples, new[mine], params, threads, stats)
-    matches = Matches.join(found)
+        for center in (False, True) if params.center else (False,):
+            samples = gather(clips, row[mine], signatures[mine], params.flipped, center)
+            is_new = new[np.searchsorted(signatures, samples.tie)]
+            found += _compare_method(samples, is_new, params, threads, stats)
+    matches = _best_of_pair(Matches.join(found))
     stats["pairs_accepted"] = int(matches.accepted.sum())
     stats["pairs_doubtful"] = int((~matches.accepted).sum())
-    order = np.lexsort((matches.flipped, matches.long, matches.short))
-    return matches.take(order), stats
+    return matches, stats
 
 
-def gather(clips: pa.Table, rows: Ints, signatures: NDArray[np.uint64], flipped: bool) -> Samples:
+def _best_of_pair(matches: Matches) -> Matches:
+    """Of the matches of a pair the one that says most, sorted by pair."""
+    m = matches
+    order = np.lexsort((m.center, m.flipped, -m.similarity, -m.coverage, ~m.accepted, m.long, m.short))
+    first = np.ones(len(order), np.bool_)
+    first[1:] = (np.diff(m.short[order]) != 0) | (np.diff(m.long[order]) != 0)
+    return m.take(order[first])
+
+
+def gather(clips: pa.Table, rows: Ints, signatures: NDArray[np.uint64], flipped: bool, center: bool = False) -> Samples:
     """The samples of some clips.
 
     Args:
         rows: the clips, as rows of the table.
         signatures: theirs.
         flipped: whether the mirrored hashes are wanted; they are left out if any clip lacks them.
+        center: take the hashes of the central part, without the clips that lack them; there are no mirrored ones.
     """
-    values, start = _flat(clips["hashes"], np.uint64)
-    index, _ = ranges(start[rows], np.diff(start)[rows])
+    values, start = _flat(clips["center_hashes" if center else "hashes"], np.uint64)
+    blank = _flat(clips["center_blank" if center else "blank"], np.bool_)[0]
+    times, time_start = _flat(clips["time_ms"], np.int64)
     counts = np.diff(start)[rows]
-    mirrored = _flat(clips["flipped_hashes"], np.uint64)[0] if flipped else None
+    rows, signatures, counts = rows[counts > 0], signatures[counts > 0], counts[counts > 0]
+    index = ranges(start[rows], counts)[0]
+    mirrored = _flat(clips["flipped_hashes"], np.uint64)[0] if flipped and not center else None
     if mirrored is not None and len(mirrored) != len(values):
         mirrored = None
     return Samples(
         start=np.append(0, np.cumsum(counts)),
         hashes=values[index],
         flipped=None if mirrored is None else mirrored[index],
-        time_ms=_flat(clips["time_ms"], np.int64)[0][index],
-        blank=_flat(clips["blank"], np.bool_)[0][index],
+        time_ms=times[ranges(time_start[rows], counts)[0]],
+        blank=blank[index],
         duration_ms=pc.fill_null(clips["duration_ms"], 0).to_numpy()[rows],
         tie=signatures,
+        center=center,
     )
 
 
@@ -400,7 +434,7 @@ def _cells(left: _Posting, i: Ints, n: Ints, right: _Posting, j: Ints, m: Ints) 
 def _compare_method(
     samples: Samples, new: NDArray[np.bool_], params: Dedup, threads: int, stats: dict[str, Any]
 ) -> list[Matches]:
-    """Matches among clips hashed by one method of which at least one is new, with signatures for clips."""
+    """Matches among clips hashed by one method of which at least one is new (by signature), with signatures for clips."""
     best = np.lexsort((samples.tie, -samples.duration_ms))
     place = np.empty_like(best)
     place[best] = np.arange(len(best))
@@ -408,7 +442,7 @@ def _compare_method(
     owner = place[samples.owner[anchors]]
     plain = _Posting.build(samples.hashes[anchors], owner)
     fresh = new[best]
-    stats["comparable_clips"] += len(np.unique(owner))
+    stats["comparable_clips"] = max(stats["comparable_clips"], len(np.unique(owner)))
     stats["hashes"] += len(plain.hashes)
     stats["common_hashes"] += int((np.diff(plain.start) > COMMON).sum())
     mirrored = None if samples.flipped is None else _Posting.build(samples.flipped[anchors], owner)
