@@ -9,6 +9,7 @@ What a path does is its first segment, so that a table of URLs says which faults
 ``/moved/CODE/NAME``      redirects to ``/ok/NAME``
 ``/away/SCHEME/NAME``     redirects to another scheme
 ``/loop/NAME``            redirects to itself
+``/slow/SECONDS/NAME``    the file after a pause
 ``/status/CODE/NAME``     answers that code, always
 ``/flaky/CODE/N/NAME``    answers that code N times, then the file; 429 and 503 carry ``Retry-After: 0``
 ``/patience/S/NAME``      answers 429 with ``Retry-After: S``
@@ -43,7 +44,7 @@ import re
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import TracebackType
@@ -201,6 +202,10 @@ class _Handler(BaseHTTPRequestHandler):
         body, content_type = self._file(name)
         self._send(206, body, content_type, {"Content-Range": f"bytes 0-{len(body) - 1}/{len(body)}", "ETag": '"p"'})
 
+    def _slow(self, seconds: str, name: str) -> None:
+        self.server_owner.stopping.wait(float(seconds))
+        self._ok(name)
+
     def _moved(self, code: str, name: str) -> None:
         self._send(int(code), b"", "text/plain", {"Location": f"/ok/{name}"})
 
@@ -322,9 +327,9 @@ class _Handler(BaseHTTPRequestHandler):
         self._ok(name) if urlsplit(self.path).query else self._send(403, b"", "text/plain")
 
 
-def wait_until(condition: object, seconds: float = 10.0) -> None:
-    """Waits until the callable `condition` is true; AssertionError if it is not within `seconds`."""
+def wait_until(condition: Callable[[], object], seconds: float = 10.0) -> None:
+    """Waits until `condition()` is true; AssertionError if it is not within `seconds`."""
     end = time.monotonic() + seconds
-    while not condition():  # type: ignore[operator]
+    while not condition():
         assert time.monotonic() < end, "what was waited for did not happen"
         time.sleep(0.01)

@@ -78,7 +78,7 @@ MESSAGES: tuple[tuple[str, str], ...] = (
     ("unsupported", r"\bdrm\b|drm.?protected"),
     (
         "no_video",
-        r"no video formats|no video could be found|there is no video|no media found|no suitable (formats|extractor)|unsupported url",
+        r"no video formats|no video could be found|there is no video|no media found|no suitable (formats|extractor)|unsupported url(?! scheme)",
     ),
     (
         "no_video",
@@ -97,7 +97,7 @@ MESSAGES: tuple[tuple[str, str], ...] = (
     (
         "network",
         r"http error 5\d\d|http error 4(08|25)|connection|remote end closed|resolve|name or service|ssl|certificate|incomplete ?read|"
-        r"bytes read|more expected|did not get any data|content too short|broken pipe|network|proxy|unreachable|giving up after|temporar",
+        r"bytes read|more expected|did not get any data|content too short|broken pipe|network|proxy|unreachable|giving up after|temporar|ffmpeg exited",
     ),
     ("storage", r"no space left|unable to write|unable to open for writing|read-only file system"),
     ("corrupt", r"conversion failed|postprocessing|invalid data found|moov atom|unable to rename|empty file"),

@@ -10,7 +10,6 @@ import os
 import random
 import re
 import shutil
-import threading
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Hashable, Iterable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -22,8 +21,8 @@ from urllib.parse import unquote, urlsplit
 from urllib.request import url2pathname
 
 from resources.download_errors import DownloadError
-from resources.http_transfer import Deadline, HttpLimits, HttpTransfer, IsPage
-from resources.urls import HTTP_SCHEMES, redact, scheme_of
+from resources.http_transfer import Cancellation, Deadline, HttpLimits, HttpTransfer, IsPage
+from resources.urls import HTTP_SCHEMES, host_of, redact, scheme_of
 from resources.ytdlp_pool import YtdlpPool
 
 RETRY_AFTER_LIMIT_S = 120.0
@@ -134,7 +133,7 @@ class Downloader:
 
     def __init__(self, options: DownloadOptions) -> None:
         self.options = options
-        self.cancelled = threading.Event()
+        self.cancelled = Cancellation()
         self._pool = YtdlpPool(self.cancelled)
         self._proxy = _expand(options.proxy) if options.proxy else options.proxy
         self._cookie_text = _read_cookies(options.cookies) if options.cookies else ""
@@ -178,6 +177,8 @@ class Downloader:
             return self._copy_local(path, folder)
         if scheme_of(url) not in HTTP_SCHEMES:
             raise _counted(DownloadError("unsupported", f"only http(s) URLs are fetched, not {redact(url)!r}"), 1)
+        if not host_of(url):
+            raise _counted(DownloadError("unsupported", "not a valid URL: it names no host"), 1)
         fetcher = _Fetch(self, url, folder, section, progress)
         for attempt in range(1, self.options.attempts + 1):
             try:

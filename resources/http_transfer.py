@@ -15,7 +15,7 @@ import ssl
 import threading
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.cookiejar import CookieJar
@@ -45,6 +45,34 @@ class IsPage(Exception):
         super().__init__(content_type)
 
 
+class Cancellation(threading.Event):
+    """An event that, when it is set, also does what has been asked for, such as closing connections that are waited on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._actions: set[Callable[[], None]] = set()
+        self._actions_lock = threading.Lock()
+
+    def set(self) -> None:
+        super().set()
+        with self._actions_lock:
+            for action in self._actions:
+                action()
+
+    @contextmanager
+    def doing(self, action: Callable[[], None]) -> Iterator[None]:
+        """Within the block, `action` is done when the event is set, at once if it is already."""
+        with self._actions_lock:
+            self._actions.add(action)
+        if self.is_set():
+            action()
+        try:
+            yield
+        finally:
+            with self._actions_lock:
+                self._actions.discard(action)
+
+
 class Deadline:
     """A point in time by which an attempt has to be over.
 
@@ -53,10 +81,10 @@ class Deadline:
         cancelled: an event that ends waiting early.
     """
 
-    def __init__(self, seconds: float, cancelled: threading.Event | None = None) -> None:
+    def __init__(self, seconds: float, cancelled: Cancellation | None = None) -> None:
         self.seconds = seconds
         self.end = time.monotonic() + seconds
-        self.cancelled = cancelled or threading.Event()
+        self.cancelled = cancelled or Cancellation()
 
     @property
     def remaining(self) -> float:
@@ -71,7 +99,7 @@ class Deadline:
 
     @contextmanager
     def guard(self, sock: socket.socket) -> Iterator[None]:
-        """Shuts the connection of `sock` down when the time is over, whatever waits on it."""
+        """Shuts the connection of `sock` down when the time is over or the run is stopped, whatever waits on it."""
         twin = sock.dup()
 
         def cut() -> None:
@@ -84,7 +112,8 @@ class Deadline:
         timer.daemon = True
         timer.start()
         try:
-            yield
+            with self.cancelled.doing(cut):
+                yield
         finally:
             timer.cancel()
             twin.close()

@@ -25,11 +25,12 @@ _DROPPED = re.compile(
 def _clean(value: Any, longest: int) -> Any:
     """`value` as JSON without dropped keys, texts cut to `longest` characters and lists to 200 entries."""
     if isinstance(value, Mapping):
-        return {
+        cleaned = {
             str(k): _clean(v, longest)
             for k, v in value.items()
-            if v is not None and not _DROPPED.match(str(k)) and not is_secret_key(str(k))
+            if not _DROPPED.match(str(k)) and not is_secret_key(str(k))
         }
+        return {k: v for k, v in cleaned.items() if v is not None}
     if isinstance(value, list | tuple):
         return [_clean(v, longest) for v in value[:200]]
     if isinstance(value, bool | int) or value is None:

@@ -106,14 +106,16 @@ class YtdlpPool:
 
         Args:
             job: see `resources.ytdlp_worker`.
-            deadline: when the whole job has to be done.
-            first_s: how long the metadata call may take, seconds; the process' own start does not count.
+            deadline: when the whole job has to be done; put off by the time that a process takes to start.
+            first_s: how long the metadata call may take, seconds.
             progress: called with the bytes received so far.
 
         Raises:
             DownloadError: the job's own failure, or timeout.
         """
+        began = time.monotonic()
         child = self._take()
+        deadline.end += time.monotonic() - began
         try:
             answer = self._converse(child, job, deadline, first_s, progress)
         except BaseException:

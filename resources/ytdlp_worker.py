@@ -74,7 +74,12 @@ def _bounded_ydl(params: dict[str, Any]) -> Any:
 def _params(job: Mapping[str, Any], emit: Emit) -> dict[str, Any]:
     """yt-dlp's parameters for a job."""
     import imageio_ffmpeg
+    from yt_dlp.postprocessor.ffmpeg import FFmpegPostProcessor
 
+    ffmpeg = imageio_ffmpeg.get_ffmpeg_exe()
+    FFmpegPostProcessor._ffmpeg_location.set(
+        ffmpeg
+    )  # as yt-dlp's own main does: its check for sections reads no parameters
     last = [0.0]
     finished: dict[str, int] = {}
 
@@ -121,7 +126,7 @@ def _params(job: Mapping[str, Any], emit: Emit) -> dict[str, Any]:
         "geo_bypass": False,
         "ratelimit": job["rate_limit"],
         "progress_hooks": [progress],
-        "ffmpeg_location": imageio_ffmpeg.get_ffmpeg_exe(),
+        "ffmpeg_location": ffmpeg,
         "external_downloader": {"m3u8": "native", "dash": "native"},
         "external_downloader_args": {
             "ffmpeg_i": [
@@ -326,8 +331,12 @@ def main() -> None:
             jobs.put(line)
         os.killpg(os.getpgrp(), signal.SIGKILL)
 
-    import yt_dlp.extractor
+    import yt_dlp
 
+    extractor_of(
+        "http://127.0.0.1/"
+    )  # compiles the patterns of all sites, which belongs to starting, like the next import
+    yt_dlp.extractor.get_info_extractor("Generic")
     emit({"event": "ready", "version": yt_dlp.version.__version__})
     threading.Thread(target=listen, daemon=True).start()
     while True:

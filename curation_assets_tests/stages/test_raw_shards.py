@@ -1,0 +1,503 @@
+"""raw_shards on tables of URLs with every fault, on videos in storage, and on runs that are killed."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tarfile
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import webdataset
+
+from curation_assets.recipes import Download
+from curation_assets.schemas import schema
+from curation_assets.stages import raw_shards
+from curation_assets.stages.raw_shards import Progress, RawShard, build_raw_shard
+from curation_assets_tests.fault_server import FaultServer
+from curation_assets_tests.sample_video import sample_video
+from resources.storage import MediaChanged, MediaRef, Storage
+from resources.tars import sample_key
+
+FOLDER = "raw_shards/demo-00000"
+QUICK = Download(
+    timeout_s=3.0, total_timeout_s=9.0, attempts=2, backoff_s=0.01, max_bytes=3_000_000, concurrency=16, per_host=16
+)
+PATIENT = QUICK.model_copy(update={"timeout_s": 60.0, "total_timeout_s": 120.0})
+SECRET = "hush-hush"
+
+FAULTS = {
+    "ok/v{n}.mp4": (40, "ok", 1),
+    "partial/v{n}.mp4": (15, "ok", 1),
+    "moved/301/v{n}.mp4": (15, "ok", 1),
+    "status/403/v{n}.mp4": (10, "private", 1),
+    "status/404/v{n}.mp4": (15, "gone", 1),
+    "status/410/v{n}.mp4": (10, "gone", 1),
+    "flaky/429/1/v{n}.mp4": (15, "ok", 2),
+    "flaky/500/1/v{n}.mp4": (15, "ok", 2),
+    "stall/v{n}.mp4": (10, "timeout", 2),
+    "cut/1/v{n}.mp4": (15, "ok", 2),
+    "cutplain/v{n}.mp4": (5, "network", 2),
+    "long/v{n}.mp4": (5, "network", 2),
+    "short/v{n}.mp4": (5, "corrupt", 1),
+    "lie/v{n}.mp4": (7, "corrupt", 1),
+    "html/v{n}.mp4": (3, "corrupt", 1),
+    "endless/v{n}.mp4": (15, "too_large", 1),
+}
+"""path -> (rows, outcome, attempts): the 200 rows that the download is judged by"""
+
+
+def metadata(urls: Mapping[str, str | None], **columns: Any) -> pa.Table:
+    """A `video_metadata` table; `columns` hold for all rows, or by video_id."""
+    rows = []
+    for video_id, url in urls.items():
+        row: dict[str, Any] = {
+            **dict.fromkeys(schema("video_metadata").names),
+            "dataset": "demo",
+            "video_id": video_id,
+            "url": url,
+        }
+        row |= {
+            "status": "ok",
+            "source": "list.csv",
+            "line": 1,
+            "title": f"title {video_id}",
+            "caption": f"caption {video_id}",
+        }
+        row |= {name: value.get(video_id) if isinstance(value, dict) else value for name, value in columns.items()}
+        rows.append(row)
+    return pa.Table.from_pylist(rows, schema=schema("video_metadata").arrow)
+
+
+def by_id(result: RawShard) -> dict[str, dict[str, Any]]:
+    return {row["video_id"]: row for row in result.table.to_pylist()}
+
+
+def lasting(table: pa.Table) -> list[dict[str, Any]]:
+    """The rows without what says where or when they were made."""
+    return table.drop_columns(sorted(schema("raw_shards").volatile)).to_pylist()
+
+
+def check_media(result: RawShard, storage: Storage) -> None:
+    """Every ok row's bytes lie where it says, with its hash, also for readers of plain tars and of webdataset."""
+    for row in result.table.to_pylist():
+        if row["status"] == "ok" and row["sha256"]:
+            data = storage.read_media(MediaRef(row["tar"], row["offset"], row["size"]))
+            assert hashlib.sha256(data).hexdigest() == row["sha256"], row["video_id"]
+    for tar in result.tars:
+        with tempfile.TemporaryDirectory() as folder:
+            local = Path(folder) / "x.tar"
+            local.write_bytes(storage.read(tar))
+            with tarfile.open(local) as plain:
+                keys = [m.name.partition(".")[0] for m in plain.getmembers()]
+            assert [k for i, k in enumerate(keys) if i == 0 or keys[i - 1] != k] == list(dict.fromkeys(keys))
+            samples = list(webdataset.WebDataset(str(local), shardshuffle=False))
+            assert [s["__key__"] for s in samples] == list(dict.fromkeys(keys))
+            assert all("json" in s and any(e in s for e in ("mp4", "webm", "mkv")) for s in samples)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[FaultServer]:
+    videos = {f"v{n}.mp4": sample_video(1.0, seed=n % 7) for n in range(60)}
+    with FaultServer(videos) as running:
+        yield running
+
+
+@pytest.fixture
+def local(tmp_path: Path) -> Storage:
+    return Storage(str(tmp_path / "root"))
+
+
+# Downloads
+
+
+def test_two_hundred_rows_with_every_fault(server: FaultServer, local: Storage) -> None:
+    urls, expected = {}, {}
+    for path, (count, outcome, attempts) in FAULTS.items():
+        for n in range(count):
+            video_id = f"{path.split('/v{')[0].replace('/', '-')}-{n}"
+            urls[video_id] = server.url(path.format(n=n), f"me:{SECRET}") + f"?X-Amz-Signature={SECRET}"
+            expected[video_id] = (outcome, attempts)
+    assert len(urls) == 200
+    steps: list[Progress] = []
+    began = time.monotonic()
+    result = build_raw_shard(metadata(urls), QUICK, local, FOLDER, progress=steps.append)
+    assert time.monotonic() - began < 60
+    rows = by_id(result)
+    assert {i: (r["error_class"] or r["status"], r["attempts"]) for i, r in rows.items()} == expected
+    assert list(rows) == sorted(urls)
+    outcomes = Counter(o for o, _ in expected.values())
+    assert result.stats.by_class == outcomes
+    assert (result.stats.ok, result.stats.failed, result.stats.rejected) == (outcomes["ok"], 200 - outcomes["ok"], 0)
+    assert (steps[-1].done, steps[-1].total, steps[-1].ok, steps[-1].bytes) == (
+        200,
+        200,
+        outcomes["ok"],
+        result.stats.bytes,
+    )
+    ok = rows["ok-3"]
+    assert (ok["width"], ok["height"], ok["fps"], ok["duration_ms"], ok["audio_codec"]) == (160, 96, 10.0, 1000, "aac")
+    assert ok["title"] == "title ok-3"
+    check_media(result, local)
+    assert SECRET not in repr(result.table.to_pylist())
+    assert all(SECRET.encode() not in local.read(tar) for tar in result.tars)
+    assert len(result.thumbnails) == raw_shards.THUMBNAILS
+    assert all(jpeg.startswith(b"\xff\xd8") for _, jpeg in result.thumbnails)
+
+
+def test_only_what_may_pass_is_tried_again(server: FaultServer, local: Storage) -> None:
+    paths = {
+        "a": "ok/v1.mp4",
+        "b": "status/404/v1.mp4",
+        "c": "flaky/500/3/v2.mp4?again",
+        "d": "cutplain/v3.mp4",
+        "e": "lie/v1.mp4",
+    }
+    table = metadata({i: server.url(p) for i, p in paths.items()})
+    first = build_raw_shard(table, QUICK, local, FOLDER)
+    assert {i: r["error_class"] for i, r in by_id(first).items()} == {
+        "a": None,
+        "b": "gone",
+        "c": "network",
+        "d": "network",
+        "e": "corrupt",
+    }
+    seen = len(server.requests)
+    second = build_raw_shard(table, QUICK, local, FOLDER, first.table)
+    assert {p.split("/")[1] for _, p, _ in server.requests[seen:]} == {"flaky", "cutplain"}
+    rows = by_id(second)
+    assert (rows["c"]["status"], rows["c"]["attempts"]) == ("ok", 4)
+    assert (rows["d"]["status"], rows["d"]["attempts"]) == ("failed", 4)
+    assert rows["a"] == by_id(first)["a"]
+    assert (second.stats.kept, second.stats.fetched, len(second.tars)) == (3, 2, 2)
+    check_media(second, local)
+
+
+def test_a_changed_request_is_made_anew_and_a_changed_title_or_signature_is_not(
+    server: FaultServer, local: Storage
+) -> None:
+    urls = {
+        "a": server.url("ok/v1.mp4?sig=1"),
+        "b": server.url("ok/v2.mp4"),
+        "c": server.url("status/403/v1.mp4?sig=1"),
+    }
+    first = build_raw_shard(metadata(urls), QUICK, local, FOLDER)
+    changed = {
+        **urls,
+        "a": server.url("ok/v1.mp4?sig=2"),
+        "b": server.url("ok/v3.mp4"),
+        "c": server.url("ok/v1.mp4?sig=2"),
+    }
+    second = build_raw_shard(metadata(changed, title="new"), QUICK, local, FOLDER, first.table)
+    rows = by_id(second)
+    assert (rows["a"]["tar"], rows["a"]["title"]) == (by_id(first)["a"]["tar"], "new")
+    assert rows["b"]["sha256"] == hashlib.sha256(server.files["v3.mp4"]).hexdigest()
+    assert (rows["c"]["status"], second.stats.kept) == ("ok", 1)
+    third = build_raw_shard(metadata(changed), QUICK.model_copy(update={"height": 720}), local, FOLDER, second.table)
+    assert third.stats.kept == 0
+    forced = build_raw_shard(metadata(changed, title="new"), QUICK, local, FOLDER, second.table, force=True)
+    assert (forced.stats.kept, forced.stats.fetched) == (0, 3)
+    assert lasting(forced.table) == lasting(second.table)
+
+
+def test_a_row_whose_tar_is_lost_is_fetched_again(server: FaultServer, local: Storage) -> None:
+    table = metadata({"a": server.url("ok/v1.mp4"), "b": server.url("status/404/v1.mp4")})
+    first = build_raw_shard(table, QUICK, local, FOLDER)
+    local.remove(first.tars[0])
+    second = build_raw_shard(table, QUICK, local, FOLDER, first.table)
+    assert (second.stats.fetched, second.stats.kept) == (1, 1)
+    check_media(second, local)
+
+
+def test_the_order_in_which_downloads_finish_does_not_show(server: FaultServer, local: Storage) -> None:
+    fast = {f"v{n}": server.url(f"slow/{0.02 * (5 - n)}/v{n}.mp4") for n in range(5)}
+    one = build_raw_shard(metadata(fast), QUICK, local, FOLDER)
+    many = build_raw_shard(metadata(fast), QUICK.model_copy(update={"concurrency": 1}), local, FOLDER, force=True)
+    assert [by_id(one)[v]["offset"] for v in fast] != [by_id(many)[v]["offset"] for v in fast]
+    assert lasting(one.table) == lasting(many.table)
+
+
+def test_rejected_and_removed_rows_have_a_fate_too(server: FaultServer, local: Storage) -> None:
+    status = {"a": "ok", "b": "rejected", "c": "removed", "d": "ok"}
+    error = {"b": "line 3 is no JSON"}
+    table = metadata(
+        {"a": server.url("ok/v1.mp4"), "b": None, "c": server.url("ok/v2.mp4"), "d": None}, status=status, error=error
+    )
+    result = build_raw_shard(table, QUICK, local, FOLDER)
+    fates = {i: (r["status"], r["error_class"], r["error"]) for i, r in by_id(result).items()}
+    assert fates == {
+        "a": ("ok", None, None),
+        "b": ("rejected", "rejected", "line 3 is no JSON"),
+        "c": ("rejected", "removed", "the source no longer lists it"),
+        "d": ("failed", "unsupported", "the source gives no URL"),
+    }
+    empty = build_raw_shard(table.slice(0, 0), QUICK, local, FOLDER)
+    assert (empty.table.num_rows, empty.table.schema, empty.tars) == (0, schema("raw_shards").arrow, ())
+
+
+def test_a_page_gives_info_subtitles_and_provenance(tmp_path: Path, local: Storage) -> None:
+    rolling = (
+        "WEBVTT\n\n00:00.000 --> 00:01.000\n \none<00:00:00.500><c> two</c>\n\n00:01.000 --> 00:01.010\none two\n \n\n"
+        "00:01.010 --> 00:02.000\none two\nthree\n\n00:02.000 --> 00:02.010\nthree\n \n"
+    )
+    (tmp_path / "en.vtt").write_text(rolling)
+    (tmp_path / "page.html").write_text(
+        '<html><head><title>The page</title></head><body><video src="/ok/v.mp4"><track kind="subtitles" srclang="en" src="en.vtt"></video></body></html>'
+    )
+    with FaultServer({"v.mp4": sample_video(1.0)}, tmp_path) as served:
+        options = PATIENT.model_copy(update={"subtitles": Download.model_validate({"subtitles": {}}).subtitles})
+        url = served.url("folder/page.html") + f"?token={SECRET}"
+        result = build_raw_shard(metadata({"é/1": url}, licence="CC0"), options, local, FOLDER)
+    row = by_id(result)["é/1"]
+    assert row["subtitles"] == [
+        {
+            "language": "en",
+            "automatic": False,
+            "cues": [
+                {"start_ms": 0, "end_ms": 1010, "text": "one two"},
+                {"start_ms": 1010, "end_ms": 2010, "text": "three"},
+            ],
+        }
+    ]
+    assert row["page_url"] == url.replace(SECRET, "***")
+    assert (row["licence"], json.loads(row["info"])["extractor_key"]) == ("CC0", "HTML5MediaEmbed")
+    (sample,) = webdataset.WebDataset(str(local.uri(result.tars[0])), shardshuffle=False)
+    assert (sample["__key__"], sample["txt"].decode()) == (sample_key("é/1"), "caption é/1")
+    said = json.loads(sample["json"])
+    assert (said["video_id"], said["subtitles"]) == ("é/1", row["subtitles"])
+    assert SECRET not in json.dumps(said)
+
+
+def test_tars_roll_and_hold_whole_samples(server: FaultServer, local: Storage) -> None:
+    urls = {f"v{n}": server.url(f"ok/v{n}.mp4") for n in range(40)}
+    result = build_raw_shard(metadata(urls), QUICK.model_copy(update={"tar_bytes": 500_000}), local, FOLDER)
+    assert len(result.tars) > 2
+    assert all(local.size(t) < 700_000 for t in result.tars)
+    assert {n for n in local.list(FOLDER) if n.endswith(".tar")} == {t.rsplit("/", 1)[-1] for t in result.tars}
+    check_media(result, local)
+
+
+def test_a_storage_that_cannot_be_written_ends_the_run_at_once(server: FaultServer, tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    root.mkdir()
+    (root / "raw_shards").write_text("a file where a folder should be")
+    urls = {"a": server.url("ok/v1.mp4"), "b": server.url("mute/v1.mp4")}
+    began = time.monotonic()
+    with pytest.raises(OSError, match="raw_shards"):
+        build_raw_shard(metadata(urls), PATIENT, Storage(str(root)), FOLDER)
+    assert time.monotonic() - began < 20
+
+
+# Videos that lie in storage
+
+
+def reference(storage: Storage, uri: str, offset: int | None = None, size: int | None = None) -> dict[str, Any]:
+    return {
+        "tar": uri,
+        "offset": offset,
+        "size": storage.size(uri) if size is None else size,
+        "etag": storage.etag(uri),
+    }
+
+
+def in_storage(storage: Storage, videos: Mapping[str, dict[str, Any]], **more: Any) -> pa.Table:
+    extra = {i: json.dumps({"path": i, "media": media, **more.get(i, {})}) for i, media in videos.items()}
+    return metadata({i: media["tar"] for i, media in videos.items()}, extra=extra)
+
+
+def test_files_are_referenced_where_they_stand(storage: Storage) -> None:
+    data = sample_video(2.0)
+    for name, content in (
+        ("a.mp4", data),
+        ("b.mp4", b"<html>"),
+        ("a.json", json.dumps({"title": "T", "uploader": "U"}).encode()),
+    ):
+        storage.write(f"bucket/{name}", content)
+    storage.write("bucket/a.en.srt", b"1\n00:00:00,000 --> 00:00:01,000\nhello\n")
+    a, b = (reference(storage, storage.uri(f"bucket/{n}.mp4")) for n in "ab")
+    sidecars = {
+        "json": reference(storage, storage.uri("bucket/a.json")),
+        "en.srt": reference(storage, storage.uri("bucket/a.en.srt")),
+    }
+    table = in_storage(storage, {"a": a, "b": b}, a={"sidecars": sidecars})
+    result = build_raw_shard(table, QUICK, storage, FOLDER, allow_local=True)
+    rows = by_id(result)
+    assert (rows["a"]["tar"], rows["a"]["size"], rows["a"]["etag"], rows["a"]["sha256"]) == (
+        a["tar"],
+        len(data),
+        a["etag"],
+        None,
+    )
+    assert (rows["a"]["channel"], rows["a"]["duration_ms"]) == ("U", 2000)
+    assert rows["a"]["subtitles"][0]["cues"] == [{"start_ms": 0, "end_ms": 1000, "text": "hello"}]
+    assert rows["b"]["error_class"] == "corrupt"
+    assert result.tars == ()
+    assert not [n for n in storage.list(FOLDER) if n.endswith(".tar")]
+    assert len(result.thumbnails) == 1
+    ref = MediaRef(rows["a"]["tar"], rows["a"]["offset"], rows["a"]["size"], rows["a"]["etag"])
+    assert storage.read_media(ref) == data
+    again = build_raw_shard(table, QUICK, storage, FOLDER, result.table, allow_local=True)
+    assert (again.stats.kept, again.stats.fetched) == (2, 0)
+    assert again.table.equals(result.table)
+
+    changed = sample_video(1.0)
+    storage.write("bucket/a.mp4", changed)
+    with pytest.raises(MediaChanged):
+        storage.read_media(ref)
+    renewed = by_id(build_raw_shard(table, QUICK, storage, FOLDER, again.table, allow_local=True))["a"]
+    assert (renewed["duration_ms"], renewed["size"]) == (1000, len(changed))
+    assert storage.read_media(MediaRef(renewed["tar"], None, renewed["size"], renewed["etag"])) == changed
+
+
+def test_members_of_existing_tars_are_referenced_and_noticed_when_the_tar_changes(storage: Storage) -> None:
+    data = sample_video(1.0)
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        for name, content in (("x.mp4", data), ("x.txt", b"caption")):
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+    storage.write("set/00000.tar", buffer.getvalue())
+    media = reference(storage, storage.uri("set/00000.tar"), 512, len(data))
+    table = in_storage(storage, {"x": media})
+    result = build_raw_shard(table, QUICK, storage, FOLDER, allow_local=True)
+    row = by_id(result)["x"]
+    assert (row["status"], row["offset"], row["size"]) == ("ok", 512, len(data))
+    assert storage.read_media(MediaRef(row["tar"], row["offset"], row["size"], row["etag"])) == data
+    storage.write("set/00000.tar", b"\0" * 512 + buffer.getvalue())
+    again = by_id(build_raw_shard(table, QUICK, storage, FOLDER, result.table, allow_local=True))["x"]
+    assert (again["status"], again["error_class"]) == ("failed", "storage")
+    assert "dataset_index" in again["error"]
+
+
+def test_copies_are_made_where_the_recipe_says_so(storage: Storage) -> None:
+    data = sample_video(1.0, container="webm")
+    storage.write("bucket/a.webm", data)
+    table = in_storage(storage, {"a": reference(storage, storage.uri("bucket/a.webm"))})
+    copying = QUICK.model_copy(update={"store": "copy"})
+    result = build_raw_shard(table, copying, storage, FOLDER, allow_local=True)
+    row = by_id(result)["a"]
+    assert (row["tar"], row["etag"], row["sha256"]) == (result.tars[0], None, hashlib.sha256(data).hexdigest())
+    check_media(result, storage)
+    assert build_raw_shard(table, copying, storage, FOLDER, result.table, allow_local=True).stats.kept == 1
+
+
+def test_storage_urls_of_a_list_are_referenced_and_only_the_blocks_that_are_needed_are_read(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if storage.is_local:
+        pytest.skip("local paths in a list are refused")
+    padding = 24_000_000
+    padded = sample_video(1.0, index_first=True) + padding.to_bytes(4, "big") + b"free" + b"\0" * (padding - 8)
+    storage.write("bucket/a.mp4", padded)
+    monkeypatch.setattr(Storage, "open_media", lambda self, ref: pytest.fail("the whole file would be fetched"))
+    options = QUICK.model_copy(update={"max_bytes": 100_000_000})
+    row = by_id(build_raw_shard(metadata({"a": storage.uri("bucket/a.mp4")}), options, storage, FOLDER))["a"]
+    assert (row["status"], row["tar"], row["size"]) == ("ok", storage.uri("bucket/a.mp4"), len(padded))
+    gone = by_id(build_raw_shard(metadata({"a": storage.uri("bucket/none.mp4")}), QUICK, storage, FOLDER))["a"]
+    assert gone["error_class"] == "gone"
+
+
+@pytest.mark.parametrize("where", ["{path}", "file://{path}"])
+def test_a_list_cannot_name_local_files(where: str, local: Storage, tmp_path: Path) -> None:
+    video = tmp_path / "v.mp4"
+    video.write_bytes(sample_video(1.0))
+    extra = json.dumps({"media": {"tar": str(video), "offset": None, "size": None, "etag": None}})
+    table = metadata({"a": where.format(path=video)}, extra=extra)
+    row = by_id(build_raw_shard(table, QUICK, local, FOLDER))["a"]
+    assert (row["error_class"], row["tar"]) == ("unsupported", None)
+    if "://" not in where:
+        assert by_id(build_raw_shard(table, QUICK, local, FOLDER, allow_local=True))["a"]["status"] == "ok"
+
+
+# Runs that are killed
+
+RUN = """
+import sys, pyarrow.parquet as pq
+from curation_assets.recipes import Download
+from curation_assets.stages.raw_shards import build_raw_shard
+from resources.storage import Storage
+print("begun", flush=True)
+build_raw_shard(pq.read_table(sys.argv[1]), Download.model_validate_json(sys.argv[2]), Storage(sys.argv[3]), sys.argv[4], checkpoint_s=0.15)
+"""
+
+
+def kill_repeatedly(kills: int, server: FaultServer, tmp_path: Path) -> None:
+    """Kills `kills` runs at random moments, lets one come to its end, and compares it with a run that nobody disturbed."""
+    chance = random.Random(kills)
+    urls = {f"v{n}": server.url(f"slow/0.15/v{n}.mp4?kill={kills}") for n in range(32)}
+    urls |= {"gone": server.url("status/404/v1.mp4"), "lie": server.url("lie/v1.mp4")}
+    options = QUICK.model_copy(update={"concurrency": 2})
+    table = metadata(urls)
+    pq.write_table(table, tmp_path / "metadata.parquet")
+    storage = Storage(str(tmp_path / "killed"))
+    command = [
+        sys.executable,
+        "-c",
+        RUN,
+        str(tmp_path / "metadata.parquet"),
+        options.model_dump_json(),
+        storage.root,
+        FOLDER,
+    ]
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "TMPDIR": str(scratch)}
+    for _ in range(kills):
+        process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, start_new_session=True)
+        assert process.stdout is not None
+        process.stdout.readline()
+        try:
+            process.wait(chance.uniform(0.3, 1.6))
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        process.stdout.close()
+    result = build_raw_shard(table, options, storage, FOLDER)
+    calm = build_raw_shard(table, options, Storage(str(tmp_path / "calm")), FOLDER)
+    assert lasting(result.table) == lasting(calm.table)
+    assert result.stats.adopted > 0
+    assert result.stats.adopted + result.stats.fetched == len(urls)
+    check_media(result, storage)
+    assert len(list(scratch.iterdir())) <= 1, "a run removes the scratch folders of those that were killed"
+
+
+def test_a_killed_run_is_taken_up_where_it_stopped(server: FaultServer, tmp_path: Path) -> None:
+    kill_repeatedly(2, server, tmp_path)
+
+
+@pytest.mark.slow
+def test_twenty_killed_runs(server: FaultServer, tmp_path: Path) -> None:
+    kill_repeatedly(20, server, tmp_path)
+
+
+def test_a_damaged_or_foreign_ledger_is_not_believed(server: FaultServer, local: Storage) -> None:
+    table = metadata({"a": server.url("ok/v1.mp4"), "b": server.url("ok/v2.mp4")})
+    first = build_raw_shard(table, QUICK, local, FOLDER)
+    (ledger,) = (n for n in local.list(FOLDER) if n.endswith(".rows.parquet"))
+    assert build_raw_shard(table, QUICK, local, FOLDER).stats.adopted == 2
+    tar = first.tars[0]
+    whole = local.read(tar)
+    local.write(tar, whole[:-1024])
+    assert build_raw_shard(table, QUICK, local, "raw_shards/other").stats.adopted == 0
+    shortened = build_raw_shard(table, QUICK, local, FOLDER)
+    assert shortened.stats.adopted == 0
+    check_media(shortened, local)
+    for name in local.list(FOLDER):
+        if name.endswith(".rows.parquet"):
+            local.write(f"{FOLDER}/{name}", local.read(f"{FOLDER}/{name}")[:-30])
+    assert build_raw_shard(table, QUICK, local, FOLDER).stats.adopted == 0
+    assert ledger.startswith(tar.rsplit("/", 1)[-1].partition("-")[0])
