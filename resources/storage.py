@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -89,6 +90,18 @@ def is_uri(path: str) -> bool:
     return "://" in path or os.path.isabs(path)
 
 
+def etag_of(info: Mapping[str, Any]) -> str:
+    """What `Storage.etag` says of a file, from what fsspec says of it: so the entries of a listing need no further requests."""
+    tag = info.get("ETag") or info.get("etag")
+    if tag:
+        return str(tag).strip('"')
+    modified = info.get("mtime") or info.get("LastModified") or info.get("created") or 0
+    if isinstance(modified, datetime):
+        modified = modified.timestamp()
+    stamp = f"{modified:.6f}" if isinstance(modified, int | float) else str(modified)
+    return f"{info['size']}-{stamp}"
+
+
 @dataclass
 class Storage:
     """A root and the bytes below it. Cheap to pickle: worker processes open their own connections.
@@ -149,12 +162,7 @@ class Storage:
             if not isinstance(fs, LocalFileSystem) and "s3" in str(fs.protocol)
             else fs.info(name)
         )
-        tag = info.get("ETag") or info.get("etag")
-        if tag:
-            return str(tag).strip('"')
-        modified = info.get("mtime") or info.get("LastModified") or info.get("created") or 0
-        stamp = f"{modified:.6f}" if isinstance(modified, int | float) else str(modified)
-        return f"{info['size']}-{stamp}"
+        return etag_of(info)
 
     def list(self, folder: str) -> list[str]:
         """Names of the files directly in `folder`, sorted; empty if there is no such folder."""

@@ -1,0 +1,120 @@
+"""Existing webdataset tars, video2dataset's output included: adjacent members of one key are a sample (mp4, m4a, json, txt, ...).
+
+Tars are indexed by their headers, seeking over the payload; only small `txt` and `json` members are read. Nothing is unpacked:
+rows refer to the members by offset and size.
+"""
+
+from __future__ import annotations
+
+import tarfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, BinaryIO, cast
+
+from fsspec.implementations.local import LocalFileSystem
+
+from curation_assets.recipes import Source
+from curation_assets.stages.sources.files import SourceFile, find_files
+from curation_assets.stages.sources.media import CAPTION, INFO, SIDECAR_BYTES, Reference, reference, stored_row
+from curation_assets.stages.sources.rows import RejectedLine, SourceRow
+from resources.storage import Storage
+
+ENDINGS = (".tar",)
+AUDIO = frozenset({"m4a", "mp3", "aac", "wav", "flac", "ogg", "opus"})
+HEADER_READ_BYTES = 64 << 10
+"""How much is fetched around each header of a remote tar."""
+
+
+@dataclass
+class Sample:
+    """Adjacent members of a tar with the same key."""
+
+    key: str
+    members: dict[str, Reference] = field(default_factory=dict)
+    contents: dict[str, bytes] = field(default_factory=dict)
+
+
+def read(source: Source, storage: Storage | None = None) -> Iterator[SourceRow | RejectedLine]:
+    """The samples of the tars that `source.path` names; `line` counts the samples of a tar from 1.
+
+    A sample without a video, and a tar that is damaged, are rejected rows.
+    """
+    extensions = [e.lower().lstrip(".") for e in source.extensions]
+    files = find_files(source.path, ENDINGS, storage)
+    for file in files:
+        for number, item in enumerate(samples(file), start=1):
+            yield (
+                _row(item, number, file, extensions)
+                if isinstance(item, Sample)
+                else RejectedLine(file.name, number, "", item)
+            )
+
+
+def _row(sample: Sample, number: int, file: SourceFile, extensions: list[str]) -> SourceRow | RejectedLine:
+    members = dict(sample.members)
+    endings = [*(e for e in extensions if e in members), *(m for m in members if m.rpartition(".")[2] in extensions)]
+    video = members.pop(endings[0]) if endings else None
+    if video is None:
+        return RejectedLine(file.name, number, sample.key, f"no video among {', '.join(sample.members)}")
+    audio = next((members.pop(e) for e in sorted(AUDIO) if e in members), None)
+    location = f"{file.relative}#{sample.key}"
+    return stored_row(
+        sample.key.rsplit("/", 1)[-1],
+        location,
+        file.name,
+        number,
+        video,
+        audio,
+        dict(sorted(members.items())),
+        sample.contents,
+    )
+
+
+def samples(file: SourceFile) -> Iterator[Sample | str]:
+    """The samples of a tar in order; at the end a sentence if the tar is damaged, which no longer belongs to a sample."""
+    if file.path.endswith((".gz", ".zst", ".bz2", ".xz")):
+        yield "a compressed tar cannot be read by byte range; unpack it"
+        return
+    options = {} if isinstance(file.fs, LocalFileSystem) else {"block_size": HEADER_READ_BYTES}
+    with file.open(**options) as stream:
+        current: Sample | None = None
+        try:
+            with tarfile.open(fileobj=stream, mode="r:") as tar:
+                while (member := tar.next()) is not None:
+                    cast(Any, tar).members.clear()  # it would remember every header
+                    key, ending = _split(member.name)
+                    if not member.isreg() or not key or not ending:
+                        continue
+                    if current is None or key != current.key or ending in current.members:
+                        if current is not None:
+                            yield current
+                        current = Sample(key)
+                    if member.offset_data + member.size > file.size:
+                        current = None
+                        break
+                    _add(current, ending, member, stream, file)
+                end = tar.offset
+        except tarfile.TarError as error:
+            yield from () if current is None else [current]
+            yield f"not a tar, or cut off: {error}"
+            return
+        yield from () if current is None else [current]
+        stream.seek(min(end, file.size))
+        if end > file.size or stream.read(512).strip(b"\0"):
+            yield f"cut off or damaged near byte {min(end, file.size)}; the samples before it can be used"
+
+
+def _add(sample: Sample, ending: str, member: tarfile.TarInfo, stream: BinaryIO, file: SourceFile) -> None:
+    sample.members[ending] = reference(file, member.offset_data, member.size)
+    if ending in (CAPTION, INFO) and member.size <= SIDECAR_BYTES:
+        at = stream.tell()
+        stream.seek(member.offset_data)
+        sample.contents[ending] = stream.read(member.size)
+        stream.seek(at)
+
+
+def _split(name: str) -> tuple[str, str]:
+    """Key and ending of a member: the key ends at the first dot of the file's name."""
+    folder, _, base = name.removeprefix("./").rpartition("/")
+    stem, _, ending = base.partition(".")
+    return (f"{folder}/{stem}" if folder and stem else stem), ending.lower()
