@@ -135,7 +135,14 @@ class Shard:
     """One shard as a stage sees it: its recipe, its input tables, where its media go."""
 
     def __init__(
-        self, key: str, recipe: Recipe, store: TableStore, settings: Settings, log: Any, force: bool = False
+        self,
+        key: str,
+        recipe: Recipe,
+        store: TableStore,
+        settings: Settings,
+        log: Any,
+        force: bool = False,
+        models: dict[Any, Any] | None = None,
     ) -> None:
         self.key, self.recipe, self.store, self.settings, self.log, self.force = (
             key,
@@ -147,6 +154,7 @@ class Shard:
         )
         self._tables: dict[str, pa.Table] = {}
         self._slices: dict[str, pa.Table] = {}
+        self._models: dict[Any, Any] = {} if models is None else models
 
     @property
     def storage(self) -> Storage:
@@ -178,6 +186,13 @@ class Shard:
             return self.store.read(asset, self.key)
         except MissingTable:
             return None
+
+    def model(self, load: Callable[[Any], Any], params: Any) -> Any:
+        """What `load(params)` gives, loaded once for all shards of a run with the same parameters."""
+        key = (load.__qualname__, repr(params))
+        if key not in self._models:
+            self._models[key] = load(params)
+        return self._models[key]
 
     def forget(self, asset: str) -> None:
         """Drops a table that was read, because it has been made anew."""
@@ -386,6 +401,7 @@ def run_shards(
     failures: dict[str, str] = {}
     permanent = True
     done: list[str] = []
+    models: dict[Any, Any] = {}
     keys = list(context.partition_keys)
     for position, key in enumerate(keys, 1):
         try:
@@ -394,7 +410,7 @@ def run_shards(
                 raise MissingTable(
                     f"shard {key} belongs to dataset {dataset!r}, but no recipe declares it; recipes: {', '.join(recipes) or 'none'}"
                 )
-            shard = Shard(key, recipes[dataset], store, settings, context.log, force)
+            shard = Shard(key, recipes[dataset], store, settings, context.log, force, models)
             for made in make_shard(stage, wanted, shard):
                 yield materialization(context.instance, store, made, key, parents[made.asset])
                 for finding in made.findings:

@@ -6,15 +6,23 @@ from collections.abc import Mapping
 
 from dagster import AssetsDefinition
 
-from curation_assets.assets import decode, ingest
+from curation_assets.assets import captions, decode, dedup, ingest, scores, tracks
 from curation_assets.materialize import Stage, shard_assets
 from curation_assets.recipes import Recipe
 from curation_assets.settings import Settings
 
-STAGES: tuple[Stage, ...] = (*ingest.STAGES, *decode.STAGES)
+STAGES: tuple[Stage, ...] = (
+    *ingest.STAGES,
+    *decode.STAGES,
+    *dedup.STAGES,
+    *scores.STAGES,
+    *captions.STAGES,
+    *tracks.STAGES,
+)
 """All sharded stages, in graph order."""
 
 
 def all_assets(settings: Settings, recipes: Mapping[str, Recipe]) -> list[AssetsDefinition]:
     """Every asset of the code location."""
-    return [ingest.dataset_index(settings, recipes), *(shard_assets(s, settings, recipes) for s in STAGES)]
+    unpartitioned = [ingest.dataset_index(settings, recipes), dedup.duplicate_clusters(settings, recipes)]
+    return [*unpartitioned, *(shard_assets(s, settings, recipes) for s in STAGES)]

@@ -1,0 +1,118 @@
+"""Group captions: what is said of each clip, and whether it fits the picture."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from curation_assets.assets.pictures import labelled_sheet
+from curation_assets.assets.scores import GPU, passing_clips
+from curation_assets.materialize import Made, Part, Shard, Stage
+from curation_assets.metadata import counts, histograms, markdown_table
+from curation_assets.recipes import Recipe
+from curation_assets.rule_columns import clip_facts
+from resources.journal import Journal
+from resources.tables import Provenance
+
+HOW = {"batch", "device", "concurrency", "timeout_s", "attempts", "price_per_mtok", "key_env"}
+"""Parameters that change how fast or dear captioning is, not what it says."""
+
+
+def _caption(shard: Shard, wanted: Collection[str]) -> Mapping[str, Made]:
+    from curation_assets.stages.captions import caption_shard, load_captioner, load_refiner
+
+    params = shard.recipe.captions
+    scores = None
+    if params.clean.suffixes:
+        facts = clip_facts(params.clean.suffixes, shard.recipe, shard.table)
+        scores = {row["clip_id"]: {s: row[s] for s in params.clean.suffixes} for row in facts.to_pylist()}
+    journal = Journal(shard.storage, shard.folder("captions"), Provenance("captions", params.model_dump(exclude=HOW)).fingerprint)
+    with journal:
+        table, stats = caption_shard(
+            shard.table("clips"),
+            shard.table("frames"),
+            shard.table("video_metadata"),
+            shard.table("raw_shards"),
+            params,
+            shard.storage,
+            wanted=set(passing_clips(shard, params.where)["clip_id"].drop_null().to_pylist()),
+            scores=scores,
+            previous=None if shard.force else shard.previous("captions"),
+            journal=journal,
+            captioner=shard.model(load_captioner, params),
+            refiner=shard.model(load_refiner, params),
+        )
+    numbers = {k: getattr(stats, k) for k in ("ok", "empty", "failed", "skipped", "requests", "reused", "prompt_tokens", "completion_tokens")}
+    numbers |= {"caption_cost": stats.cost, "seconds_per_request": stats.seconds_per_request}
+    good = table.filter(pc.equal(table["status"], "ok"))
+    lengths = pa.table({"characters": pc.utf8_length(good["caption"])})
+    metadata: dict[str, Any] = {"languages": counts(good, "language"), "lengths": histograms(lengths, ["characters"])}
+    shown = good.select(["clip_id", "caption"]).slice(0, 12).to_pylist()
+    metadata["samples"] = markdown_table(("clip", "caption"), [tuple(r.values()) for r in shown])
+    sheet = labelled_sheet(shard.storage, shard.table("frames"), [(r["clip_id"], r["caption"]) for r in shown])
+    if sheet is not None:
+        metadata["pictures"] = sheet
+    return {"captions": Made(table, {k: v for k, v in numbers.items() if v is not None}, metadata)}
+
+
+def _match(shard: Shard, wanted: Collection[str]) -> Mapping[str, Made]:
+    from curation_assets.stages.caption_scores import caption_match
+    from curation_assets.stages.frame_embeddings import load_text_encoder
+
+    captions = shard.table("captions")
+    encoder = shard.model(load_text_encoder, shard.recipe.embeddings)
+    table, gap = caption_match(captions, shard.table("frame_embeddings"), encoder)
+    metadata: dict[str, Any] = {"distributions": histograms(table, ("match", "match_mean"))}
+    worst = table.filter(pc.is_valid(table["match"])).sort_by("match").slice(0, 10).select(["clip_id", "match"]).to_pylist()
+    said = dict(zip(captions["clip_id"].to_pylist(), captions["caption"].to_pylist(), strict=True))
+    metadata["worst"] = markdown_table(("clip", "match", "caption"), [(r["clip_id"], f"{r['match']:.1f}", said.get(r["clip_id"])) for r in worst])
+    sheet = labelled_sheet(shard.storage, shard.table("frames"), [(r["clip_id"], f"{r['match']:.1f}") for r in worst], 5)
+    if sheet is not None:
+        metadata["worst_pictures"] = sheet
+    stats: dict[str, Any] = {}
+    if gap is not None:
+        stats = {"gap_clips": gap.clips, "matched": round(gap.matched, 3), "shuffled": round(gap.shuffled, 3), "auc": round(gap.auc, 4), "apart": gap.apart}
+    return {"caption_scores": Made(table, stats, metadata)}
+
+
+def _caption_model(recipe: Recipe) -> dict[str, str]:
+    from curation_assets.stages.captions import caption_identity
+
+    return {"captioner": caption_identity(recipe.captions)}
+
+
+def _clip_model(recipe: Recipe) -> dict[str, str]:
+    from curation_assets.stages.frame_embeddings import model_identity
+
+    return {"clip": model_identity(recipe.embeddings)}
+
+
+STAGES = (
+    Stage(
+        "captions",
+        "captions",
+        (
+            Part(
+                "captions",
+                params=lambda r: r.captions.model_dump(exclude=HOW),
+                inputs=("clips", "frames", "video_metadata", "raw_shards"),
+                rules=lambda r: [*r.captions.where, *(f"{s} is not null" for s in r.captions.clean.suffixes)],
+                weights=_caption_model,
+                complete="clips",
+            ),
+        ),
+        _caption,
+        pool="gpu",
+        op_tags=GPU,
+        up_to_date=lambda header: header.stats.get("failed", 0) == 0,
+    ),
+    Stage(
+        "caption_scores",
+        "captions",
+        (Part("caption_scores", inputs=("captions", "frames", "frame_embeddings"), weights=_clip_model, complete="captions"),),
+        _match,
+    ),
+)

@@ -1,0 +1,194 @@
+"""Group dedup: near-duplicates over all shards and datasets, and each shard's view of them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from dagster import AssetExecutionContext, AssetsDefinition, MetadataValue, Output, asset
+
+from curation_assets.assets.pictures import middle_frames
+from curation_assets.checks import accounting
+from curation_assets.materialize import (
+    FORCE_TAG,
+    OWNERS,
+    Made,
+    Meter,
+    Outcome,
+    Part,
+    Shard,
+    Stage,
+    check_output,
+    check_specs,
+    evaluation,
+    materialization,
+    silent_output,
+)
+from curation_assets.metadata import column_schema, contact_sheet, counts
+from curation_assets.recipes import Dedup, Recipe, RecipeError
+from curation_assets.schemas import schema
+from curation_assets.settings import Settings
+from resources.storage import MediaRef, StorageError
+from resources.table_io_manager import Committed
+from resources.tables import MissingTable, Provenance, TableStore, canonical_json
+
+CLUSTERS_VERSION = "1"
+INDEX = "duplicate_clusters/index"
+
+
+def clusters_params(recipes: Mapping[str, Recipe]) -> Dedup:
+    """The parameters of the comparison, which spans datasets: where recipes differ, those that merge least.
+
+    Raises:
+        RecipeError: recipes that hash by different methods cannot be compared.
+    """
+    sections = {n: r.dedup for n, r in recipes.items()}
+    methods = {s.method: n for n, s in sections.items()}
+    if len(methods) > 1:
+        (a, x), (b, y) = sorted(methods.items())[:2]
+        raise RecipeError(f"datasets {x} and {y} hash by {a} and {b}, but near-duplicates are found across datasets: use one dedup.method")
+    if not sections:
+        return Dedup()
+    cosines = [s.confirm_cosine for s in sections.values() if s.confirm_cosine is not None]
+    first = next(iter(sections.values()))
+    return first.model_copy(
+        update={
+            "distance": min(s.distance for s in sections.values()),
+            "matches": max(s.matches for s in sections.values()),
+            "flipped": any(s.flipped for s in sections.values()),
+            "confirm_cosine": max(cosines) if cosines else None,
+            "survivor": "first_seen" if any(s.survivor == "first_seen" for s in sections.values()) else "best",
+        }
+    )
+
+
+def duplicate_clusters(settings: Settings, recipes: Mapping[str, Recipe]) -> AssetsDefinition:
+    """The unpartitioned asset in the middle of the graph."""
+    contract = schema("duplicate_clusters")
+
+    def body(context: AssetExecutionContext) -> Iterator[Any]:
+        yield from find_clusters(context)
+
+    body.__annotations__["context"] = AssetExecutionContext  # Dagster reads the class, not its name
+    return asset(
+        name="duplicate_clusters",
+        group_name="dedup",
+        description=f"One row is {contract.row}, over all shards that exist; missing ones block nothing.",
+        metadata={"dagster/column_schema": column_schema("duplicate_clusters")},
+        deps=["clip_fingerprints"],
+        code_version=CLUSTERS_VERSION,
+        owners=OWNERS,
+        kinds={"parquet", "numpy"},
+        io_manager_key="io_manager",
+        check_specs=check_specs(["duplicate_clusters"]),
+        required_resource_keys={"tables", "recipes", "settings"},
+        pool="cpu",
+    )(body)
+
+
+def combined_hash(hashes: Mapping[str, str]) -> str:
+    """One content hash for the partitions of an all-to-one input."""
+    return hashlib.sha256(canonical_json(dict(hashes)).encode()).hexdigest()[:32]
+
+
+def clusters_provenance(store: TableStore, recipes: Mapping[str, Recipe]) -> tuple[Provenance, dict[str, str]]:
+    """What the clusters would be made from now, and the content hash of each shard's fingerprints."""
+    params = clusters_params(recipes)
+    shards = {k: h.content_hash for k, h in store.headers("clip_fingerprints").items()}
+    inputs = {"clip_fingerprints": combined_hash(shards)}
+    if params.confirm_cosine is not None:
+        inputs["frame_embeddings"] = combined_hash({k: h.content_hash for k, h in store.headers("frame_embeddings").items()})
+    return Provenance(CLUSTERS_VERSION, params.model_dump(), inputs), shards
+
+
+def find_clusters(context: AssetExecutionContext) -> Iterator[Any]:
+    """Compares the shards that are new or changed with the stored index, commits the clusters if they are other than before."""
+    from curation_assets.stages.dedup import ShardInput, build_clusters
+
+    store: TableStore = context.resources.tables
+    settings: Settings = context.resources.settings
+    recipes: Mapping[str, Recipe] = context.resources.recipes
+    provenance, shards = clusters_provenance(store, recipes)
+    header = store.header("duplicate_clusters")
+    made = None
+    if header is None or header.fingerprint != provenance.fingerprint or context.run.tags.get(FORCE_TAG) == "true":
+        params = clusters_params(recipes)
+        with Meter() as meter:
+            found = build_clusters(
+                store.storage,
+                INDEX,
+                [ShardInput(k, h, lambda k=k: store.read("clip_fingerprints", k)) for k, h in shards.items()],  # type: ignore[misc]
+                params,
+                _cosine(store) if params.confirm_cosine is not None else None,
+                threads=settings.workers,
+            )
+        stats = {k: v for k, v in found.stats.items() if isinstance(v, int | float | str)}
+        stats |= {"shards_seen": len(shards), "wall_s": round(meter.wall, 3), "cpu_s": round(meter.cpu, 3), "peak_rss_mb": meter.peak_mb}
+        header = store.commit("duplicate_clusters", None, found.clusters, provenance, stats)
+        metadata: dict[str, Any] = {"shards": MetadataValue.json(sorted(shards)), "relations": MetadataValue.json(counts(found.clusters, "relation"))}
+        for kind in ("closest", "doubtful"):
+            sheet = _pairs(store, found.audit.filter(pc.equal(found.audit["kind"], kind)))
+            if sheet is not None:
+                metadata[f"{kind}_pairs"] = sheet
+        made = Made(found.clusters, stats, metadata)
+    context.log.info(f"duplicate_clusters: {header.rows} clips in clusters over {len(shards)} shards, {'made' if made else 'unchanged'}")
+    outcome = Outcome("duplicate_clusters", header, made, list(accounting(None, "duplicate_clusters", store.read("duplicate_clusters"), store.read)))
+    yield materialization(context.instance, store, outcome, None, {"clip_fingerprints": False})
+    for finding in outcome.findings:
+        yield evaluation("duplicate_clusters", None, finding)
+    yield silent_output("result", Committed())
+    yield Output(None, output_name=check_output("duplicate_clusters"))
+
+
+def _cosine(store: TableStore) -> Any:
+    """Cosine of mean embeddings of two tables of clips, nan where one has none; reads each shard's embeddings once."""
+    import numpy as np
+
+    from curation_assets.stages.frame_embeddings import mean_embeddings
+
+    vectors: dict[str, Any] = {}
+    for shard in store.partitions("frame_embeddings"):
+        vectors |= dict(zip(*mean_embeddings(store.read("frame_embeddings", shard)), strict=True))
+
+    def cosine(a: pa.Table, b: pa.Table) -> Any:
+        pairs = zip(a["clip_id"].to_pylist(), b["clip_id"].to_pylist(), strict=True)
+        return np.array([float(vectors[x] @ vectors[y]) if x in vectors and y in vectors else np.nan for x, y in pairs])
+
+    return cosine
+
+
+def _pairs(store: TableStore, audit: pa.Table) -> MetadataValue | None:
+    """Pairs side by side, two pictures each."""
+    frames: dict[str, pa.Table] = {}
+    pictures = []
+    for row in audit.to_pylist():
+        for side in ("a", "b"):
+            shard, clip = row[f"shard_{side}"], row[f"clip_id_{side}"]
+            try:
+                if shard not in frames:
+                    frames[shard] = store.read("frames", shard)
+                place = middle_frames(frames[shard], [clip])[clip]
+                data = store.storage.read_media(MediaRef(place["tar"], place["offset"], place["size"]))
+            except (MissingTable, StorageError, KeyError):
+                continue
+            verdict = "same" if row["accepted"] else "not"
+            pictures.append((data, f"{row['similarity']:.2f} {verdict} {clip}"))
+    return contact_sheet(pictures, columns=4)
+
+
+def _view(shard: Shard, wanted: Collection[str]) -> Mapping[str, Made]:
+    from curation_assets.stages.dedup import dedup_view
+
+    clips = shard.table("clips")
+    real = clips.filter(pc.equal(clips["status"], "ok"))
+    table = dedup_view(shard.slice("duplicate_clusters"), real)
+    stats = {"kept": pc.sum(table["keep"]).as_py() or 0, "dropped": table.num_rows - (pc.sum(table["keep"]).as_py() or 0)}
+    return {"dedup": Made(table, stats, {"relations": MetadataValue.json(counts(table, "relation"))})}
+
+
+STAGES = (
+    Stage("dedup", "dedup", (Part("dedup", inputs=("clips",), slices=("duplicate_clusters",), complete="clips"),), _view),
+)

@@ -1,0 +1,175 @@
+"""Group scores: text in the picture, and what one CLIP pass tells."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from dagster import MetadataValue
+
+from curation_assets.assets.pictures import ranked_sheet
+from curation_assets.materialize import Made, Part, Shard, Stage
+from curation_assets.metadata import histograms, markdown_table
+from curation_assets.recipes import Recipe
+from curation_assets.rule_columns import select_clips
+
+GPU = {"dagster-k8s/config": {"container_config": {"resources": {"limits": {"nvidia.com/gpu": "1"}, "requests": {"cpu": "4", "memory": "16Gi"}}}}}
+"""What a step with a model asks of Kubernetes; counts under `k8s_job_executor` alone."""
+
+
+def passing_clips(shard: Shard, rules: list[str]) -> pa.Table:
+    """The shard's clips that pass a pre-filter."""
+    clips = shard.table("clips")
+    if not rules:
+        return clips
+    return clips.filter(pc.is_in(clips["clip_id"], value_set=pa.array(sorted(select_clips(rules, shard.recipe, shard.table)), pa.string())))
+
+
+def pictured(shard: Shard, scores: pa.Table, columns: tuple[str, ...]) -> dict[str, Any]:
+    """Histograms of the columns, and pictures of the lowest, median and highest clips of the first."""
+    metadata: dict[str, Any] = {"distributions": histograms(scores, columns)}
+    sheet = ranked_sheet(shard.storage, shard.table("frames"), scores, columns[0])
+    return metadata if sheet is None else {**metadata, "lowest_median_highest": sheet}
+
+
+def _text(shard: Shard, wanted: Collection[str]) -> Mapping[str, Made]:
+    from curation_assets.stages.text_scores import estimator, score_text
+
+    params = shard.recipe.text
+    chosen = passing_clips(shard, params.where)
+    table, stats = score_text(chosen, shard.table("frames"), shard.storage, params, shard.workers)
+    table = with_skipped(table, shard.table("clips"), {"estimator": estimator(params), "samples": 0})
+    numbers = {"clips_read": stats.clips, "frames_read": stats.frames, "cpu_ms_per_frame": round(stats.cpu_ms_per_frame, 1)}
+    return {"text_scores": Made(table, numbers, pictured(shard, table, ("text_area", "overlay")))}
+
+
+def with_skipped(scores: pa.Table, clips: pa.Table, constants: Mapping[str, Any]) -> pa.Table:
+    """`scores` with a row of nulls and the given constants for each real clip that a pre-filter left out."""
+    left_out = clips.filter(pc.and_(pc.equal(clips["status"], "ok"), pc.invert(pc.is_in(clips["clip_id"], value_set=scores["clip_id"].combine_chunks()))))
+    if not left_out.num_rows:
+        return scores
+    rows = [{**row, **constants} for row in left_out.select(["dataset", "video_id", "clip_id"]).to_pylist()]
+    return pa.concat_tables([scores, pa.Table.from_pylist(rows, schema=scores.schema)])
+
+
+def _text_model(recipe: Recipe) -> dict[str, str]:
+    from curation_assets.stages.text_scores import estimator
+
+    return {"ocr": estimator(recipe.text)}
+
+
+def _clip_model(recipe: Recipe) -> dict[str, str]:
+    from curation_assets.stages.frame_embeddings import model_identity
+
+    return {"clip": model_identity(recipe.embeddings)}
+
+
+def _head(recipe: Recipe) -> dict[str, str]:
+    from curation_assets.stages.aesthetic_scores import head_identity
+
+    return {"head": head_identity(recipe.aesthetic)}
+
+
+def _embed(shard: Shard, wanted: Collection[str]) -> Mapping[str, Made]:
+    from curation_assets.stages.frame_embeddings import embed_frames, load_model
+
+    params = shard.recipe.embeddings
+    clips = passing_clips(shard, params.where)
+    frames = shard.table("frames")
+    frames = frames.filter(pc.is_in(frames["clip_id"], value_set=clips["clip_id"].drop_null().combine_chunks()))
+    table, stats = embed_frames(frames, shard.storage, params, shard.model(load_model, params))
+    numbers = {
+        "frames": stats.frames,
+        "failed_frames": stats.failed,
+        "frames_per_s": round(stats.frames / stats.seconds, 1) if stats.seconds else 0.0,
+        "model_share": round(stats.model_seconds / stats.seconds, 3) if stats.seconds else 0.0,
+        "device": f"{stats.device} {stats.precision}",
+    }
+    return {"frame_embeddings": Made(table, numbers)}
+
+
+def _aesthetic(shard: Shard, wanted: Collection[str]) -> Mapping[str, Made]:
+    from curation_assets.stages.aesthetic_scores import aesthetic_table
+
+    table = aesthetic_table(shard.table("clips"), shard.table("frame_embeddings"), shard.recipe.aesthetic)
+    return {"aesthetic_scores": Made(table, {"unscored": table["aesthetic"].null_count}, pictured(shard, table, ("aesthetic",)))}
+
+
+def _categories(shard: Shard, wanted: Collection[str]) -> Mapping[str, Made]:
+    from curation_assets.stages.category_scores import category_table
+    from curation_assets.stages.frame_embeddings import load_text_encoder
+
+    encoder = shard.model(load_text_encoder, shard.recipe.embeddings)
+    table = category_table(shard.table("clips"), shard.table("frame_embeddings"), shard.recipe.categories, encoder)
+    best = table.filter(pc.greater(table["probability"], 0.5))
+    tally = best.group_by(["category_set", "category"]).aggregate([("clip_id", "count")]).to_pylist()
+    overview = markdown_table(("set", "category", "clips above 0.5"), [tuple(t.values()) for t in tally])
+    return {"category_scores": Made(table, {}, {"categories": overview, "distributions": histograms(table, ("score", "probability"))})}
+
+
+STAGES = (
+    Stage(
+        "text_scores",
+        "scores",
+        (
+            Part(
+                "text_scores",
+                params=lambda r: r.text.model_dump(),
+                inputs=("clips", "frames"),
+                rules=lambda r: r.text.where,
+                weights=_text_model,
+                complete="clips",
+            ),
+        ),
+        _text,
+        kinds=frozenset({"onnx"}),
+        pool="cpu",
+    ),
+    Stage(
+        "frame_embeddings",
+        "scores",
+        (
+            Part(
+                "frame_embeddings",
+                params=lambda r: r.embeddings.model_dump(include={"model", "pretrained", "precision", "where"}),
+                inputs=("clips", "frames"),
+                rules=lambda r: r.embeddings.where,
+                weights=_clip_model,
+            ),
+        ),
+        _embed,
+        kinds=frozenset({"pytorch"}),
+        pool="gpu",
+        op_tags=GPU,
+    ),
+    Stage(
+        "aesthetic_scores",
+        "scores",
+        (
+            Part(
+                "aesthetic_scores",
+                params=lambda r: r.aesthetic.model_dump(),
+                inputs=("clips", "frames", "frame_embeddings"),
+                weights=_head,
+                complete="clips",
+            ),
+        ),
+        _aesthetic,
+    ),
+    Stage(
+        "category_scores",
+        "scores",
+        (
+            Part(
+                "category_scores",
+                params=lambda r: {n: s.model_dump() for n, s in r.categories.items()},
+                inputs=("clips", "frame_embeddings"),
+                weights=_clip_model,
+            ),
+        ),
+        _categories,
+    ),
+)
+_ = MetadataValue
