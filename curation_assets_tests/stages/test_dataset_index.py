@@ -405,7 +405,7 @@ class Edits(RuleBasedStateMachine):
             self.lines[at] = self.lines[at].rstrip("}") + f', "v": {value}}}'
             self.dirty = True
 
-    @rule(where=st.floats(0, 1), text=st.sampled_from(["broken", "{", "[1]"]))
+    @rule(where=st.floats(0, 1), text=st.sampled_from(["broken", "{", "[1]", "\0", "\x7f\u2028\U0001f3ac", "'; DROP"]))
     def spoil(self, where: float, text: str) -> None:
         self.lines.insert(int(where * len(self.lines)), text)
         self.dirty = True
