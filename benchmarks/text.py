@@ -80,6 +80,8 @@ def labelled(folder: Path) -> list[Sample]:
     samples = []
     for name, polygons in sorted(labels.items()):
         image = cv2.imread(str(folder / name))
+        if image is None:
+            raise SystemExit(f"{folder / name} is named in the labels and cannot be read")
         scale = SHORT_SIDE / min(image.shape[:2])
         small = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
         corners = [(p["ignore"], np.array(p["polygon"], np.float32).reshape(4, 2) * scale) for p in polygons]
@@ -91,7 +93,9 @@ def labelled(folder: Path) -> list[Sample]:
 
 def _as_stored(sample: Sample) -> Sample:
     data = cv2.imencode(".jpg", sample.image, [cv2.IMWRITE_JPEG_QUALITY, 90])[1]
-    return Sample(cv2.imdecode(data, cv2.IMREAD_COLOR), sample.lines, sample.ignored)
+    stored = cv2.imdecode(data, cv2.IMREAD_COLOR)
+    assert stored is not None
+    return Sample(stored, sample.lines, sample.ignored)
 
 
 @dataclass(frozen=True)
