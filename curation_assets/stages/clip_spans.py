@@ -23,7 +23,7 @@ from typing import Literal, TypedDict
 
 from curation_assets.recipes import Clips
 from curation_assets.stages.decode.timeline import Timeline
-from curation_assets.stages.shots.cuts import Cut, CutList
+from curation_assets.stages.shots.cuts import CutList
 
 Origin = Literal["detected", "given", "whole", "split", "fixed", "subtitles"]
 
@@ -148,7 +148,9 @@ def clip_spans(
         reject("the video has no frames")
     elif params.from_ in ("given", "both", "subtitles"):
         requests = _requests(params, given, cues)
-        scenes = _scenes(cuts, params, timeline) if params.from_ == "both" else [(0, len(timeline))]
+        scenes = [(0, len(timeline))]
+        if params.from_ == "both":
+            scenes = [(scene.start, scene.end) for scene in _scenes(cuts, params, timeline)]
         for request in requests:
             try:
                 for clip in _fulfil(request, scenes, params, timeline):
@@ -186,9 +188,10 @@ def _unasked(cuts: CutList | None, params: Clips, timeline: Timeline) -> Iterato
         yield from _strides(params, timeline)
     else:
         for scene in _scenes(cuts, params, timeline):
-            for start, end in _pieces(scene, params, timeline):
-                origin: Origin = "detected" if (start, end) == scene else "split"
-                yield _clip(timeline, start, end, timeline.time_of(scene[0]), timeline.time_of(scene[1]), origin)
+            found = timeline.time_of(scene.found_start), timeline.time_of(scene.found_end)
+            for start, end in _pieces((scene.start, scene.end), params, timeline):
+                origin: Origin = "detected" if (start, end) == (scene.start, scene.end) else "split"
+                yield _clip(timeline, start, end, *found, origin)
 
 
 def _strides(params: Clips, timeline: Timeline) -> Iterator[ClipSpan]:
@@ -204,28 +207,33 @@ def _strides(params: Clips, timeline: Timeline) -> Iterator[ClipSpan]:
             yield _clip(timeline, start, end, asked_start, asked_end, "fixed")
 
 
-def _scenes(cuts: CutList | None, params: Clips, timeline: Timeline) -> list[tuple[int, int]]:
-    """Detected scenes in frames, trimmed as the recipe says; empty ones are left out."""
+@dataclass(frozen=True)
+class _Scene:
+    """A detected scene: the frames [start, end) that remain of [found_start, found_end) after trimming."""
+
+    start: int
+    end: int
+    found_start: int
+    found_end: int
+
+
+def _scenes(cuts: CutList | None, params: Clips, timeline: Timeline) -> list[_Scene]:
+    """Detected scenes, trimmed as the recipe says; empty ones are left out."""
     boundaries = [c for c in (cuts.accepted if cuts is not None else ()) if 0 < c.frame < len(timeline)]
-    starts = [0, *(_after(c, params) for c in boundaries)]
-    ends = [*(_before(c, params) for c in boundaries), len(timeline)]
+    frames = [0, *(c.frame for c in boundaries), len(timeline)]
+    starts, ends = frames[:-1], frames[1:]
+    if params.transitions == "trim":
+        starts = [0, *(max(c.frame, c.transition_end) for c in boundaries)]
+        ends = [*(min(c.frame, c.transition_start) for c in boundaries), len(timeline)]
     scenes = []
-    for start, end in zip(starts, ends, strict=True):
+    for start, end, (found_start, found_end) in zip(starts, ends, pairwise(frames), strict=True):
         if params.trim_start_s:
             start = timeline.frame_from(timeline.time_of(start) + round(1000 * params.trim_start_s))
         if params.trim_end_s:
             end = min(end, timeline.frame_from(timeline.time_of(end) - round(1000 * params.trim_end_s)))
         if start < end:
-            scenes.append((start, end))
+            scenes.append(_Scene(start, end, found_start, found_end))
     return scenes
-
-
-def _after(cut: Cut, params: Clips) -> int:
-    return max(cut.frame, cut.transition_end) if params.transitions == "trim" else cut.frame
-
-
-def _before(cut: Cut, params: Clips) -> int:
-    return min(cut.frame, cut.transition_start) if params.transitions == "trim" else cut.frame
 
 
 def _fulfil(request: _Request, scenes: Sequence[tuple[int, int]], params: Clips, timeline: Timeline) -> list[ClipSpan]:
@@ -238,17 +246,18 @@ def _fulfil(request: _Request, scenes: Sequence[tuple[int, int]], params: Clips,
     whole = parts == [(start, end)]
     if not parts:
         raise _Rejected("nothing is left of it after trimming the scenes")
-    clips = []
+    clips, lengths_ms = [], []
     for part in parts:
         asked = (start_ms, end_ms) if whole else (timeline.time_of(part[0]), timeline.time_of(part[1]))
-        for a, b in _pieces(part, params, timeline, asked_ms=asked[1] - asked[0]):
+        lengths_ms.append(asked[1] - asked[0])
+        for a, b in _pieces(part, params, timeline, lengths_ms[-1]):
             origin: Origin = request.origin if (a, b) == part else "split"
             clip = _clip(timeline, a, b, request.start_ms or 0, request.end_ms or 0, origin)
             clips.append(
                 replace(clip, request=request.number, source_clip_id=request.source_clip_id, text=request.text)
             )
     if not clips:
-        raise _Rejected(_length_reason([(timeline.time_of(b) - timeline.time_of(a)) for a, b in parts], params))
+        raise _Rejected(_length_reason(lengths_ms, params))
     return clips
 
 
@@ -333,10 +342,8 @@ def _why_none(cuts: CutList | None, params: Clips, timeline: Timeline) -> str:
         return "the video lasts no time"
     if params.from_ == "fixed":
         return _length_reason([timeline.end_ms - timeline.start_ms], params)
-    scenes = _scenes(cuts, params, timeline)
-    return (
-        _length_reason(_lengths(scenes, timeline), params) if scenes else "nothing is left of its scenes after trimming"
-    )
+    lengths_ms = _lengths([(s.start, s.end) for s in _scenes(cuts, params, timeline)], timeline)
+    return _length_reason(lengths_ms, params) if lengths_ms else "nothing is left of its scenes after trimming"
 
 
 def _length_reason(lengths_ms: Sequence[int], params: Clips) -> str:

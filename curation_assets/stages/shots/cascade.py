@@ -44,8 +44,9 @@ CUT_CONTEXT, DISSOLVE_CONTEXT = 8, 10
 """Frames on either side of a judged interval. More of them (to the network's own 25) do not change the decisions."""
 MERGE, LONG_INTERVAL, LONGEST_INTERVAL = 6, 40, 60
 """Proposals so many frames apart are judged in one window; a long interval is looked at in steps of two, the longest is cut."""
-NO_DOUBT, DOUBT, DOUBT_FRAMES = 0.1, 1.25, 250
-"""After a dissolve that scored below the first, one must look better by the second to be judged within the next so many frames."""
+NO_DOUBT, DOUBT, DOUBT_FRAMES = 0.1, 1.15, 250
+"""After a dissolve that scored below the first, one must look better by the second to be judged in the same shot,
+for so many frames: steady motion of the same kind is not judged again and again."""
 SINGLE_SHARE = 0.6
 """Weight of the network's first head in the geometric mean by which dissolves are scored: in a slow one it stays near one half."""
 REFERENCE_FPS = 30.0
@@ -237,6 +238,7 @@ class CascadeDetector:
             self._add_cut(sharpest, score)
             return
         middle = (first + last + 1) // 2
+        self._doubt_until = middle
         self._cuts.append(
             Cut(
                 history.index(middle),
@@ -253,6 +255,8 @@ class CascadeDetector:
         history = self._history
         position = min(max(position, 1), history.count - 1)
         frame, time_ms, accepted = history.index(position), history.time(position), score >= self._threshold
+        if accepted:
+            self._doubt_until = position
         self._cuts.append(Cut(frame, time_ms, score, "cut", accepted, frame, frame))
         skipped = history.index(position - 1) + 1
         if accepted and skipped < frame:
