@@ -23,7 +23,9 @@ def build_definitions(settings: Settings, recipes: Mapping[str, Recipe] | None =
     Raises:
         RecipeError: a recipe that cannot be used; names file, key and what is allowed.
     """
-    recipes = load_recipes(settings.recipes, storage_options(settings, settings.recipes)) if recipes is None else recipes
+    recipes = (
+        load_recipes(settings.recipes, storage_options(settings, settings.recipes)) if recipes is None else recipes
+    )
     store = table_store(settings)
     return Definitions(
         assets=all_assets(settings, recipes),
@@ -51,7 +53,9 @@ def storage_options(settings: Settings, uri: str) -> dict[str, Any]:
 
     from resources.s3 import storage_options as of_resource
 
-    return of_resource(S3Resource(endpoint_url=settings.s3_endpoint, region_name=settings.s3_region, profile_name=settings.s3_profile))
+    return of_resource(
+        S3Resource(endpoint_url=settings.s3_endpoint, region_name=settings.s3_region, profile_name=settings.s3_profile)
+    )
 
 
 def executor(settings: Settings) -> Any:

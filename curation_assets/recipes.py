@@ -171,7 +171,8 @@ class Clips(Section):
     trim_start_s: float = Field(0.0, ge=0, description="Taken off the start of each detected scene.")
     trim_end_s: float = Field(0.0, ge=0, description="Taken off the end of each detected scene.")
     transitions: Literal["keep", "trim"] = Field(
-        "keep", description="Frames of a dissolve or fade: keep them, half at either side of the boundary, or leave them out of both scenes."
+        "keep",
+        description="Frames of a dissolve or fade: keep them, half at either side of the boundary, or leave them out of both scenes.",
     )
     stride_s: float | None = Field(None, gt=0, description="For `fixed`: distance of starts; default `max_s`.")
     mode: Literal["fast", "exact"] = Field(
@@ -234,7 +235,9 @@ class Dedup(Section):
     coverage: float = Field(
         0.6, gt=0, le=1, description="Least share of the shorter clip's hashed frames that must agree."
     )
-    center: bool = Field(True, description="Whether the central part is hashed too: it meets copies with a logo, caption or crop.")
+    center: bool = Field(
+        True, description="Whether the central part is hashed too: it meets copies with a logo, caption or crop."
+    )
     flipped: bool = Field(False, description="Whether mirrored copies count.")
     confirm_cosine: float | None = Field(
         None, ge=0, le=1, description="Least cosine of mean embeddings, where both exist."
@@ -251,7 +254,8 @@ class Text(Section):
         "three", description="Frames looked at: those at 10, 50 and 90 percent, or all sampled ones."
     )
     words: bool = Field(
-        True, description="Whether words are read, or only boxes found, which is cheaper and lets more false boxes through."
+        True,
+        description="Whether words are read, or only boxes found, which is cheaper and lets more false boxes through.",
     )
     limit: int = Field(
         736, ge=160, le=1920, description="Long side at which text is looked for, pixels; frames are never enlarged."
@@ -354,8 +358,12 @@ class Captions(Section):
     price_per_mtok: tuple[float, float] | None = Field(
         None, description="Price of a million prompt and completion tokens."
     )
-    window_s: float | None = Field(None, gt=0, description="Longer clips are captioned in equal windows of at most this length.")
-    languages: list[str] = Field(default=[], description="Preferred languages of subtitles, best first; default the track's order.")
+    window_s: float | None = Field(
+        None, gt=0, description="Longer clips are captioned in equal windows of at most this length."
+    )
+    languages: list[str] = Field(
+        default=[], description="Preferred languages of subtitles, best first; default the track's order."
+    )
     clean: Cleaning = Field(default_factory=lambda: Cleaning())
     where: Rules = Field(default=["keep"], description="Rules that a clip must pass to be captioned.")
 

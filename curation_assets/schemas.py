@@ -342,7 +342,11 @@ _TABLES = (
                 "flipped_hashes", pa.list_(pa.uint64()), "The same of the mirrored frames; null unless the recipe asks."
             ),
             Column("blank", pa.list_(BOOL), "Whether each hashed frame is too flat to compare."),
-            Column("center_hashes", pa.list_(pa.uint64()), "Hashes of the central part of the same frames, where logos and captions seldom lie."),
+            Column(
+                "center_hashes",
+                pa.list_(pa.uint64()),
+                "Hashes of the central part of the same frames, where logos and captions seldom lie.",
+            ),
             Column("center_blank", pa.list_(BOOL), "Whether the central part of each is too flat to compare."),
             Column("hash_ms", pa.list_(INT64), "Presentation time of each hashed frame in the video."),
             Column("method", STRING, "Hash method.", nullable=False),
@@ -462,7 +466,11 @@ _TABLES = (
         (
             *CLIP_KEYS,
             Column("caption", STRING, "Cleaned caption, refined and with scores in words where the recipe asks."),
-            Column("caption_raw", STRING, "What the backend answered, never changed; answers about windows joined by a space."),
+            Column(
+                "caption_raw",
+                STRING,
+                "What the backend answered, never changed; answers about windows joined by a space.",
+            ),
             Column("caption_refined", STRING, "What the refining text model answered; null without refinement."),
             Column("backend", STRING, "Backend.", nullable=False),
             Column("model", STRING, "Model that the backend used."),
@@ -472,7 +480,11 @@ _TABLES = (
             Column("prompt_tokens", INT32, "Tokens of the request.", volatile=True, minimum=0),
             Column("completion_tokens", INT32, "Tokens of the answer.", volatile=True, minimum=0),
             Column("row_fingerprint", STRING, "Hash of frames, prompt and model; a row is kept while it is unchanged."),
-            Column("refine_fingerprint", STRING, "Hash of what the refining text model was asked; its answer is kept likewise."),
+            Column(
+                "refine_fingerprint",
+                STRING,
+                "Hash of what the refining text model was asked; its answer is kept likewise.",
+            ),
         ),
     ),
     TableSchema(

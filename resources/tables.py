@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
-from resources.content_hash import content_hash
+from resources.content_hash import ContentHasher, content_hash
 from resources.storage import Storage, StorageError, is_uri
 
 PREFIX = "curation."
@@ -240,27 +240,46 @@ class TableStore:
         return header
 
     def commit_file(
-        self, asset: str, local: Path, provenance: Provenance, digest: str, stats: Mapping[str, Any] | None = None
+        self,
+        asset: str,
+        partition: str | None,
+        local: Path,
+        provenance: Provenance,
+        digest: str,
+        stats: Mapping[str, Any] | None = None,
     ) -> TableHeader:
-        """Publishes an unpartitioned table that was written to a local Parquet file row group by row group, in key order.
+        """Publishes a table without media that was written to a local Parquet file group by group, in key order.
 
         The file is copied group by group so that its footer carries the metadata; its contract is checked on the way.
+
+        Args:
+            digest: the content hash, from `file_content_hash`.
         """
         contract = self.contracts[asset]
         with pq.ParquetFile(local) as source:
+            rows = source.metadata.num_rows
             header = TableHeader(
-                asset, None, source.metadata.num_rows, provenance, provenance.fingerprint, digest, dict(stats or {})
+                asset, partition, rows, provenance, provenance.fingerprint, digest, dict(stats or {})
             )
             schema = contract.arrow.with_metadata(_metadata(header))
+            target = self.path(asset, partition)
             with (
-                self.storage.publish(self.path(asset, None)) as file,
+                self.storage.publish(target) as file,
                 pq.ParquetWriter(file, schema, compression="zstd") as writer,
             ):
                 for group in range(source.num_row_groups):
-                    writer.write_table(
-                        conform(source.read_row_group(group), contract).replace_schema_metadata(schema.metadata)
-                    )
+                    table = conform(source.read_row_group(group), contract)
+                    writer.write_table(table.replace_schema_metadata(schema.metadata))
         return header
+
+    def file_content_hash(self, asset: str, local: Path) -> str:
+        """The content hash of a table in a local Parquet file that is in key order."""
+        contract = self.contracts[asset]
+        hasher = ContentHasher(contract.arrow, contract.volatile)
+        with pq.ParquetFile(local) as file:
+            for batch in file.iter_batches():
+                hasher.update(batch)
+        return hasher.hexdigest()
 
     def _check_media(self, asset: str, partition: str | None, table: pa.Table) -> set[str]:
         """Names of the own tars that the table names, after checking that each is there and long enough."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from dagster import AssetsDefinition
 
-from curation_assets.assets import captions, decode, dedup, ingest, scores, tracks
+from curation_assets.assets import captions, decode, dedup, ingest, publish, scores, tracks
 from curation_assets.materialize import Stage, shard_assets
 from curation_assets.recipes import Recipe
 from curation_assets.settings import Settings
@@ -25,4 +25,5 @@ STAGES: tuple[Stage, ...] = (
 def all_assets(settings: Settings, recipes: Mapping[str, Recipe]) -> list[AssetsDefinition]:
     """Every asset of the code location."""
     unpartitioned = [ingest.dataset_index(settings, recipes), dedup.duplicate_clusters(settings, recipes)]
-    return [*unpartitioned, *(shard_assets(s, settings, recipes) for s in STAGES)]
+    sharded = [shard_assets(s, settings, recipes) for s in STAGES]
+    return [*unpartitioned, *sharded, *publish.publish_assets(settings, recipes)]

@@ -29,7 +29,9 @@ def _caption(shard: Shard, wanted: Collection[str]) -> Mapping[str, Made]:
     if params.clean.suffixes:
         facts = clip_facts(params.clean.suffixes, shard.recipe, shard.table)
         scores = {row["clip_id"]: {s: row[s] for s in params.clean.suffixes} for row in facts.to_pylist()}
-    journal = Journal(shard.storage, shard.folder("captions"), Provenance("captions", params.model_dump(exclude=HOW)).fingerprint)
+    journal = Journal(
+        shard.storage, shard.folder("captions"), Provenance("captions", params.model_dump(exclude=HOW)).fingerprint
+    )
     with journal:
         table, stats = caption_shard(
             shard.table("clips"),
@@ -45,7 +47,10 @@ def _caption(shard: Shard, wanted: Collection[str]) -> Mapping[str, Made]:
             captioner=shard.model(load_captioner, params),
             refiner=shard.model(load_refiner, params),
         )
-    numbers = {k: getattr(stats, k) for k in ("ok", "empty", "failed", "skipped", "requests", "reused", "prompt_tokens", "completion_tokens")}
+    numbers = {
+        k: getattr(stats, k)
+        for k in ("ok", "empty", "failed", "skipped", "requests", "reused", "prompt_tokens", "completion_tokens")
+    }
     numbers |= {"caption_cost": stats.cost, "seconds_per_request": stats.seconds_per_request}
     good = table.filter(pc.equal(table["status"], "ok"))
     lengths = pa.table({"characters": pc.utf8_length(good["caption"])})
@@ -66,15 +71,27 @@ def _match(shard: Shard, wanted: Collection[str]) -> Mapping[str, Made]:
     encoder = shard.model(load_text_encoder, shard.recipe.embeddings)
     table, gap = caption_match(captions, shard.table("frame_embeddings"), encoder)
     metadata: dict[str, Any] = {"distributions": histograms(table, ("match", "match_mean"))}
-    worst = table.filter(pc.is_valid(table["match"])).sort_by("match").slice(0, 10).select(["clip_id", "match"]).to_pylist()
+    worst = (
+        table.filter(pc.is_valid(table["match"])).sort_by("match").slice(0, 10).select(["clip_id", "match"]).to_pylist()
+    )
     said = dict(zip(captions["clip_id"].to_pylist(), captions["caption"].to_pylist(), strict=True))
-    metadata["worst"] = markdown_table(("clip", "match", "caption"), [(r["clip_id"], f"{r['match']:.1f}", said.get(r["clip_id"])) for r in worst])
-    sheet = labelled_sheet(shard.storage, shard.table("frames"), [(r["clip_id"], f"{r['match']:.1f}") for r in worst], 5)
+    metadata["worst"] = markdown_table(
+        ("clip", "match", "caption"), [(r["clip_id"], f"{r['match']:.1f}", said.get(r["clip_id"])) for r in worst]
+    )
+    sheet = labelled_sheet(
+        shard.storage, shard.table("frames"), [(r["clip_id"], f"{r['match']:.1f}") for r in worst], 5
+    )
     if sheet is not None:
         metadata["worst_pictures"] = sheet
     stats: dict[str, Any] = {}
     if gap is not None:
-        stats = {"gap_clips": gap.clips, "matched": round(gap.matched, 3), "shuffled": round(gap.shuffled, 3), "auc": round(gap.auc, 4), "apart": gap.apart}
+        stats = {
+            "gap_clips": gap.clips,
+            "matched": round(gap.matched, 3),
+            "shuffled": round(gap.shuffled, 3),
+            "auc": round(gap.auc, 4),
+            "apart": gap.apart,
+        }
     return {"caption_scores": Made(table, stats, metadata)}
 
 
@@ -112,7 +129,14 @@ STAGES = (
     Stage(
         "caption_scores",
         "captions",
-        (Part("caption_scores", inputs=("captions", "frames", "frame_embeddings"), weights=_clip_model, complete="captions"),),
+        (
+            Part(
+                "caption_scores",
+                inputs=("captions", "frames", "frame_embeddings"),
+                weights=_clip_model,
+                complete="captions",
+            ),
+        ),
         _match,
     ),
 )

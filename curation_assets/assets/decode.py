@@ -18,7 +18,17 @@ HASHING = {"method", "frames", "fps", "flipped"}
 """Parameters of the dedup section that decide the hashes; the others decide what is done with them."""
 SCORES = {
     "motion_scores": ("motion", "motion_p90", "still_fraction", "camera_motion", "object_motion"),
-    "quality_scores": ("sharpness", "brightness", "contrast", "colorfulness", "over_exposed", "under_exposed", "border", "blank", "frozen"),
+    "quality_scores": (
+        "sharpness",
+        "brightness",
+        "contrast",
+        "colorfulness",
+        "over_exposed",
+        "under_exposed",
+        "border",
+        "blank",
+        "frozen",
+    ),
 }
 
 
@@ -30,13 +40,21 @@ def _make(shard: Shard, wanted: Collection[str]) -> Mapping[str, Made]:
     params = AnalysisParams(clips=r.clips, frames=r.frames, motion=r.motion, quality=r.quality, dedup=r.dedup)
     with TarWriter(shard.storage, shard.folder("frames"), new_token()) as writer:
         analysis = analyse_shard(
-            shard.table("raw_shards"), shard.table("video_metadata"), params, shard.storage, writer, workers=shard.workers, wanted=wanted
+            shard.table("raw_shards"),
+            shard.table("video_metadata"),
+            params,
+            shard.storage,
+            writer,
+            workers=shard.workers,
+            wanted=wanted,
         )
     seconds = sum(s.seconds for s in analysis.stats)
     shared: dict[str, Any] = {"video_s": round(seconds, 1), "failed_videos": len(analysis.errors)}
     if analysis.seconds_per_cpu_s:
         shared["video_s_per_cpu_s"] = round(analysis.seconds_per_cpu_s, 1)
-    slowest = markdown_table(("video", "seconds", "CPU s"), [(s.video_id, f"{s.seconds:.1f}", f"{s.cpu_s:.2f}") for s in analysis.slowest()])
+    slowest = markdown_table(
+        ("video", "seconds", "CPU s"), [(s.video_id, f"{s.seconds:.1f}", f"{s.cpu_s:.2f}") for s in analysis.slowest()]
+    )
     made = {}
     for asset, table in analysis.tables.items():
         stats, metadata = dict(shared), {"slowest": slowest}

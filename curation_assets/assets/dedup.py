@@ -49,7 +49,9 @@ def clusters_params(recipes: Mapping[str, Recipe]) -> Dedup:
     methods = {s.method: n for n, s in sections.items()}
     if len(methods) > 1:
         (a, x), (b, y) = sorted(methods.items())[:2]
-        raise RecipeError(f"datasets {x} and {y} hash by {a} and {b}, but near-duplicates are found across datasets: use one dedup.method")
+        raise RecipeError(
+            f"datasets {x} and {y} hash by {a} and {b}, but near-duplicates are found across datasets: use one dedup.method"
+        )
     if not sections:
         return Dedup()
     cosines = [s.confirm_cosine for s in sections.values() if s.confirm_cosine is not None]
@@ -100,7 +102,9 @@ def clusters_provenance(store: TableStore, recipes: Mapping[str, Recipe]) -> tup
     shards = {k: h.content_hash for k, h in store.headers("clip_fingerprints").items()}
     inputs = {"clip_fingerprints": combined_hash(shards)}
     if params.confirm_cosine is not None:
-        inputs["frame_embeddings"] = combined_hash({k: h.content_hash for k, h in store.headers("frame_embeddings").items()})
+        inputs["frame_embeddings"] = combined_hash(
+            {k: h.content_hash for k, h in store.headers("frame_embeddings").items()}
+        )
     return Provenance(CLUSTERS_VERSION, params.model_dump(), inputs), shards
 
 
@@ -126,16 +130,31 @@ def find_clusters(context: AssetExecutionContext) -> Iterator[Any]:
                 threads=settings.workers,
             )
         stats = {k: v for k, v in found.stats.items() if isinstance(v, int | float | str)}
-        stats |= {"shards_seen": len(shards), "wall_s": round(meter.wall, 3), "cpu_s": round(meter.cpu, 3), "peak_rss_mb": meter.peak_mb}
+        stats |= {
+            "shards_seen": len(shards),
+            "wall_s": round(meter.wall, 3),
+            "cpu_s": round(meter.cpu, 3),
+            "peak_rss_mb": meter.peak_mb,
+        }
         header = store.commit("duplicate_clusters", None, found.clusters, provenance, stats)
-        metadata: dict[str, Any] = {"shards": MetadataValue.json(sorted(shards)), "relations": MetadataValue.json(counts(found.clusters, "relation"))}
+        metadata: dict[str, Any] = {
+            "shards": MetadataValue.json(sorted(shards)),
+            "relations": MetadataValue.json(counts(found.clusters, "relation")),
+        }
         for kind in ("closest", "doubtful"):
             sheet = _pairs(store, found.audit.filter(pc.equal(found.audit["kind"], kind)))
             if sheet is not None:
                 metadata[f"{kind}_pairs"] = sheet
         made = Made(found.clusters, stats, metadata)
-    context.log.info(f"duplicate_clusters: {header.rows} clips in clusters over {len(shards)} shards, {'made' if made else 'unchanged'}")
-    outcome = Outcome("duplicate_clusters", header, made, list(accounting(None, "duplicate_clusters", store.read("duplicate_clusters"), store.read)))
+    context.log.info(
+        f"duplicate_clusters: {header.rows} clips in clusters over {len(shards)} shards, {'made' if made else 'unchanged'}"
+    )
+    outcome = Outcome(
+        "duplicate_clusters",
+        header,
+        made,
+        list(accounting(None, "duplicate_clusters", store.read("duplicate_clusters"), store.read)),
+    )
     yield materialization(context.instance, store, outcome, None, {"clip_fingerprints": False})
     for finding in outcome.findings:
         yield evaluation("duplicate_clusters", None, finding)
@@ -185,10 +204,15 @@ def _view(shard: Shard, wanted: Collection[str]) -> Mapping[str, Made]:
     clips = shard.table("clips")
     real = clips.filter(pc.equal(clips["status"], "ok"))
     table = dedup_view(shard.slice("duplicate_clusters"), real)
-    stats = {"kept": pc.sum(table["keep"]).as_py() or 0, "dropped": table.num_rows - (pc.sum(table["keep"]).as_py() or 0)}
+    stats = {
+        "kept": pc.sum(table["keep"]).as_py() or 0,
+        "dropped": table.num_rows - (pc.sum(table["keep"]).as_py() or 0),
+    }
     return {"dedup": Made(table, stats, {"relations": MetadataValue.json(counts(table, "relation"))})}
 
 
 STAGES = (
-    Stage("dedup", "dedup", (Part("dedup", inputs=("clips",), slices=("duplicate_clusters",), complete="clips"),), _view),
+    Stage(
+        "dedup", "dedup", (Part("dedup", inputs=("clips",), slices=("duplicate_clusters",), complete="clips"),), _view
+    ),
 )

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from dagster import AssetExecutionContext, AssetsDefinition, Failure, MetadataValue, Output, asset
 
 from curation_assets.checks import accounting
@@ -33,7 +32,6 @@ from curation_assets.partitions import register_shards
 from curation_assets.recipes import Recipe
 from curation_assets.schemas import TRANSIENT_ERRORS, schema
 from curation_assets.settings import Settings
-from resources.content_hash import ContentHasher
 from resources.table_io_manager import Committed
 from resources.tables import Provenance, TableStore
 
@@ -78,16 +76,12 @@ def index_sources(context: AssetExecutionContext) -> Iterator[Any]:
         local = Path(folder) / "index.parquet"
         old = store.storage.uri(store.path("dataset_index")) if previous else None
         plans = plan_indexes(recipes.values(), old, local, storage=store.storage)
-        hasher = ContentHasher(contract.arrow, contract.volatile)
-        with pq.ParquetFile(local) as file:
-            for batch in file.iter_batches():
-                hasher.update(batch)
-        digest = hasher.hexdigest()
+        digest = store.file_content_hash("dataset_index", local)
         changed = previous is None or previous.content_hash != digest or context.run.tags.get(FORCE_TAG) == "true"
         header = previous
         if changed or header is None:
             params = {n: {"source": r.source.model_dump(), "shard": r.shard.model_dump()} for n, r in recipes.items()}
-            header = store.commit_file("dataset_index", local, Provenance(INDEX_VERSION, params), digest)
+            header = store.commit_file("dataset_index", None, local, Provenance(INDEX_VERSION, params), digest)
     registered = register_shards(context.instance, [key for plan in plans for key in plan.shards])
     fields = ("dataset", "rows_read", "present", "added", "restored", "changed", "removed", "rejected", "error")
     overview = markdown_table(

@@ -27,7 +27,9 @@ def middle_frames(frames: pa.Table, clips: Iterable[str]) -> dict[str, Mapping[s
     return {clip: row for clip, (_, row) in best.items()}
 
 
-def labelled_sheet(storage: Storage, frames: pa.Table, labels: Sequence[tuple[str, str]], columns: int = 6) -> MetadataValue | None:
+def labelled_sheet(
+    storage: Storage, frames: pa.Table, labels: Sequence[tuple[str, str]], columns: int = 6
+) -> MetadataValue | None:
     """The middle frames of clips with a caption each: (clip_id, caption) in order. Clips without a readable frame are left out."""
     rows = middle_frames(frames, [clip for clip, _ in labels])
     pictures = []
@@ -49,7 +51,9 @@ def clip_sheet(storage: Storage, frames: pa.Table) -> MetadataValue | None:
     return labelled_sheet(storage, frames, [(c, c) for c in clips[::step][:MOST]])
 
 
-def ranked_sheet(storage: Storage, frames: pa.Table, scores: pa.Table, column: str, each: int = 6) -> MetadataValue | None:
+def ranked_sheet(
+    storage: Storage, frames: pa.Table, scores: pa.Table, column: str, each: int = 6
+) -> MetadataValue | None:
     """Clips with the lowest, the middle and the highest values of a score, a row of each."""
     known = scores.filter(pc.is_valid(scores[column])).select(["clip_id", column]).sort_by(column).to_pylist()
     if len(known) <= 3 * each:

@@ -15,7 +15,13 @@ from curation_assets.metadata import histograms, markdown_table
 from curation_assets.recipes import Recipe
 from curation_assets.rule_columns import select_clips
 
-GPU = {"dagster-k8s/config": {"container_config": {"resources": {"limits": {"nvidia.com/gpu": "1"}, "requests": {"cpu": "4", "memory": "16Gi"}}}}}
+GPU = {
+    "dagster-k8s/config": {
+        "container_config": {
+            "resources": {"limits": {"nvidia.com/gpu": "1"}, "requests": {"cpu": "4", "memory": "16Gi"}}
+        }
+    }
+}
 """What a step with a model asks of Kubernetes; counts under `k8s_job_executor` alone."""
 
 
@@ -24,7 +30,11 @@ def passing_clips(shard: Shard, rules: list[str]) -> pa.Table:
     clips = shard.table("clips")
     if not rules:
         return clips
-    return clips.filter(pc.is_in(clips["clip_id"], value_set=pa.array(sorted(select_clips(rules, shard.recipe, shard.table)), pa.string())))
+    return clips.filter(
+        pc.is_in(
+            clips["clip_id"], value_set=pa.array(sorted(select_clips(rules, shard.recipe, shard.table)), pa.string())
+        )
+    )
 
 
 def pictured(shard: Shard, scores: pa.Table, columns: tuple[str, ...]) -> dict[str, Any]:
@@ -41,13 +51,22 @@ def _text(shard: Shard, wanted: Collection[str]) -> Mapping[str, Made]:
     chosen = passing_clips(shard, params.where)
     table, stats = score_text(chosen, shard.table("frames"), shard.storage, params, shard.workers)
     table = with_skipped(table, shard.table("clips"), {"estimator": estimator(params), "samples": 0})
-    numbers = {"clips_read": stats.clips, "frames_read": stats.frames, "cpu_ms_per_frame": round(stats.cpu_ms_per_frame, 1)}
+    numbers = {
+        "clips_read": stats.clips,
+        "frames_read": stats.frames,
+        "cpu_ms_per_frame": round(stats.cpu_ms_per_frame, 1),
+    }
     return {"text_scores": Made(table, numbers, pictured(shard, table, ("text_area", "overlay")))}
 
 
 def with_skipped(scores: pa.Table, clips: pa.Table, constants: Mapping[str, Any]) -> pa.Table:
     """`scores` with a row of nulls and the given constants for each real clip that a pre-filter left out."""
-    left_out = clips.filter(pc.and_(pc.equal(clips["status"], "ok"), pc.invert(pc.is_in(clips["clip_id"], value_set=scores["clip_id"].combine_chunks()))))
+    left_out = clips.filter(
+        pc.and_(
+            pc.equal(clips["status"], "ok"),
+            pc.invert(pc.is_in(clips["clip_id"], value_set=scores["clip_id"].combine_chunks())),
+        )
+    )
     if not left_out.num_rows:
         return scores
     rows = [{**row, **constants} for row in left_out.select(["dataset", "video_id", "clip_id"]).to_pylist()]
@@ -94,7 +113,11 @@ def _aesthetic(shard: Shard, wanted: Collection[str]) -> Mapping[str, Made]:
     from curation_assets.stages.aesthetic_scores import aesthetic_table
 
     table = aesthetic_table(shard.table("clips"), shard.table("frame_embeddings"), shard.recipe.aesthetic)
-    return {"aesthetic_scores": Made(table, {"unscored": table["aesthetic"].null_count}, pictured(shard, table, ("aesthetic",)))}
+    return {
+        "aesthetic_scores": Made(
+            table, {"unscored": table["aesthetic"].null_count}, pictured(shard, table, ("aesthetic",))
+        )
+    }
 
 
 def _categories(shard: Shard, wanted: Collection[str]) -> Mapping[str, Made]:
@@ -106,7 +129,11 @@ def _categories(shard: Shard, wanted: Collection[str]) -> Mapping[str, Made]:
     best = table.filter(pc.greater(table["probability"], 0.5))
     tally = best.group_by(["category_set", "category"]).aggregate([("clip_id", "count")]).to_pylist()
     overview = markdown_table(("set", "category", "clips above 0.5"), [tuple(t.values()) for t in tally])
-    return {"category_scores": Made(table, {}, {"categories": overview, "distributions": histograms(table, ("score", "probability"))})}
+    return {
+        "category_scores": Made(
+            table, {}, {"categories": overview, "distributions": histograms(table, ("score", "probability"))}
+        )
+    }
 
 
 STAGES = (

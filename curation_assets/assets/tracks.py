@@ -28,7 +28,12 @@ def _track(shard: Shard, wanted: Collection[str]) -> Mapping[str, Made]:
     from curation_assets.stages.tracks import open_detector, track_shard
 
     params = shard.recipe.tracks
-    made_from = Provenance("tracks", params.model_dump(exclude=HOW), {"clips": str(shard.store.header("clips", shard.key))}, _weights(shard.recipe))
+    made_from = Provenance(
+        "tracks",
+        params.model_dump(exclude=HOW),
+        {"clips": str(shard.store.header("clips", shard.key))},
+        _weights(shard.recipe),
+    )
     with Journal(shard.storage, shard.folder("tracks"), made_from.fingerprint) as journal:
         table, stats = track_shard(
             shard.table("clips"),
@@ -51,7 +56,9 @@ def _track(shard: Shard, wanted: Collection[str]) -> Mapping[str, Made]:
     seconds = pc.divide(pc.subtract(table["end_ms"], table["start_ms"]).cast(pa.float64()), 1000.0)
     metadata: dict[str, Any] = {
         "labels": counts(table, "label"),
-        "distributions": histograms(pa.table({"seconds": seconds, "area": table["area"], "score": table["score"]}), ("seconds", "area", "score")),
+        "distributions": histograms(
+            pa.table({"seconds": seconds, "area": table["area"], "score": table["score"]}), ("seconds", "area", "score")
+        ),
     }
     if stats.failed:
         metadata["failed"] = markdown_table(("clip", "reason"), list(stats.failed.items())[:20])
@@ -80,7 +87,9 @@ def _drawn(shard: Shard, tracks: pa.Table) -> list[tuple[bytes, str]]:
             continue
         _, time_ms, frame = min(seen, key=lambda s: s[:2])
         try:
-            image = Image.open(io.BytesIO(shard.storage.read_media(MediaRef(frame["tar"], frame["offset"], frame["size"])))).convert("RGB")
+            image = Image.open(
+                io.BytesIO(shard.storage.read_media(MediaRef(frame["tar"], frame["offset"], frame["size"])))
+            ).convert("RGB")
         except (StorageError, OSError):
             continue
         scale = image.width / found[0]["width"]

@@ -17,18 +17,18 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
-import fsspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from curation_assets.recipes import Recipe, Splits, Subset
-from curation_assets.rule_columns import CLIP_TABLES, clip_facts, tables_of_rules
+from curation_assets.rule_columns import CLIP_TABLES, clip_facts
 from curation_assets.schemas import schema
 from curation_assets.stages.frame_embeddings import mean_embeddings
 from curation_assets.stages.rules import Compare, Literal, Rule, parse_rule, passing
 from curation_assets.stages.selection import Candidates, Choice, choose
+from curation_assets.stages.subset_tables import needed_columns, read_ids, tables_needed, tables_shown
 
 MEMORY_MB = 1000
 """What DuckDB may hold in memory before it spills."""
@@ -74,22 +74,6 @@ class Curation:
     splits: dict[str, int] = field(default_factory=dict)
 
 
-def read_ids(paths: Iterable[str]) -> set[str]:
-    """Ids of exclusion or split lists: one per line, blank lines and lines that begin with # left out.
-
-    Raises:
-        FileNotFoundError: names the list.
-    """
-    ids: set[str] = set()
-    for path in paths:
-        try:
-            with fsspec.open(path, "rt", encoding="utf-8-sig") as file:
-                ids.update(line.strip() for line in file if line.strip() and not line.startswith("#"))
-        except FileNotFoundError as error:
-            raise FileNotFoundError(f"list of ids {path} does not exist; correct the recipe's path") from error
-    return ids
-
-
 def split_of(dataset: str, video_id: str, splits: Splits, given: Mapping[str, str]) -> str:
     """train, val or test of a source video: as listed, else by a seeded hash of its id, so that it never changes."""
     if video_id in given:
@@ -98,35 +82,6 @@ def split_of(dataset: str, video_id: str, splits: Splits, given: Mapping[str, st
     digest = hashlib.blake2b(f"{dataset}/{video_id}".encode(), digest_size=8, key=key).digest()
     place = int.from_bytes(digest, "little") / 2.0**64
     return "train" if place < splits.train else "val" if place < splits.train + splits.val else "test"
-
-
-def needed_columns(subset: Subset, recipe: Recipe) -> list[str]:
-    """Columns that the subset's rules and criterion read of the clip tables, `categories` aside."""
-    rules = [parse_rule(r) for r in subset.where]
-    wanted = {c for r in rules for c in r.columns}
-    if subset.of == "clips":
-        if subset.select.order_by:
-            wanted.add(subset.select.order_by)
-        if subset.select.class_by:
-            wanted.add(subset.select.class_by)
-        if subset.select.criterion == "max_motion":
-            wanted.add("motion")
-    return sorted(wanted)
-
-
-def tables_needed(subset: Subset, recipe: Recipe) -> list[str]:
-    """Assets that a subset is made from, for one of its datasets."""
-    columns = needed_columns(subset, recipe)
-    tables = set(tables_of_rules([_mention(c) for c in columns], recipe)) | {"clips"}
-    if subset.of == "tracks":
-        tables.add("tracks")
-    elif subset.select.criterion == "min_redundancy":
-        tables.add("frame_embeddings")
-    return [a for a in (*CLIP_TABLES, "raw_shards", "category_scores", "frame_embeddings", "tracks") if a in tables]
-
-
-def _mention(column: str) -> str:
-    return f"{column} is not null"
 
 
 class _Spool:
@@ -206,7 +161,10 @@ def curate(
         alive = np.ones(facts.num_rows, bool)
         duration = pc.subtract(facts["end_ms"], facts["start_ms"]).to_numpy()
         if excluded:
-            ids = [c in excluded or v in excluded for c, v in zip(facts["clip_id"].to_pylist(), facts["video_id"].to_pylist(), strict=True)]
+            ids = [
+                c in excluded or v in excluded
+                for c, v in zip(facts["clip_id"].to_pylist(), facts["video_id"].to_pylist(), strict=True)
+            ]
             reasons[np.array(ids, bool)] = "excluded by list"
             alive &= ~np.array(ids, bool)
         rows_after[0] += facts.num_rows
@@ -231,53 +189,47 @@ def curate(
     spool.close()
     result.funnel = [
         FunnelStep(name, int(r), ms / 3_600_000)
-        for name, r, ms in zip(["candidates", "exclusion lists", *(r.text for r in rules)], rows_after.tolist(), ms_after.tolist(), strict=True)
+        for name, r, ms in zip(
+            ["candidates", "exclusion lists", *(r.text for r in rules)],
+            rows_after.tolist(),
+            ms_after.tolist(),
+            strict=True,
+        )
         if excluded or name != "exclusion lists"
     ]
     result.examples = {rule: [(c, s, v, p) for _, c, s, v, p in sorted(found)] for rule, found in nearest.items()}
     result.sample = pa.concat_tables(samples, promote_options="default") if samples else None
     choice = choose(_candidates(spool, subset), subset.select)
     result.report = choice.report
-    result.funnel.append(FunnelStep(f"select: {subset.select.criterion}", int(choice.selected.sum()), _hours(spool, choice)))
+    result.funnel.append(
+        FunnelStep(f"select: {subset.select.criterion}", int(choice.selected.sum()), _hours(spool, choice))
+    )
     _write(spool, choice, subset, asset, given, result, memory_mb)
     return result
 
 
 def _shard_facts(subset: Subset, recipe: Recipe, shard: str, read: Reader) -> pa.Table:
-    """All columns of the subset's table that can be had for one shard, and those that its rules name."""
+    """The columns of the subset's table for one shard, and those that its rules name.
 
-    def table(asset: str) -> pa.Table:
-        return read(asset, shard)
-
-    needed = set(tables_needed(subset, recipe))
-    wanted = dict.fromkeys(needed_columns(subset, recipe))
-    clip_columns = [c.name for c in schema("curated_clips").columns]
-    for asset in CLIP_TABLES:
-        for column in schema(asset).names:
-            if column in clip_columns and column not in ("dataset", "video_id", "clip_id", "cluster_size"):
-                if asset in needed or _exists(asset, shard, read):
-                    wanted.setdefault(column)
-    wanted |= dict.fromkeys(("start_ms", "end_ms", "duration_s"))
-    facts = clip_facts([c for c in wanted], recipe, table)
-    if subset.of == "clips" and _exists("raw_shards", shard, read):
-        raw = table("raw_shards")
-        index = pc.index_in(facts["video_id"], value_set=raw["video_id"])
-        for column in ("licence", "channel"):
-            if column not in facts.column_names:
-                facts = facts.append_column(column, pc.take(raw[column], index))
-    if "category_scores" in needed or (subset.of == "clips" and _exists("category_scores", shard, read)):
-        facts = _with_categories(facts, table("category_scores"))
-    if subset.of == "tracks":
-        facts = _tracks_of(facts, table("tracks"))
-    return facts
-
-
-def _exists(asset: str, shard: str, read: Reader) -> bool:
-    try:
-        read(asset, shard)
-    except LookupError:
-        return False
-    return True
+    Raises:
+        LookupError: a table that the rules or the criterion need does not exist for the shard; others leave nulls.
+    """
+    needed, shown = tables_needed(subset, recipe), tables_shown(subset, recipe)
+    tables: dict[str, pa.Table] = {}
+    for asset in shown:
+        try:
+            tables[asset] = read(asset, shard)
+        except LookupError:
+            if asset in needed:
+                raise
+    own = set(schema("curated_clips").names)
+    columns = [*needed_columns(subset, recipe), "start_ms", "end_ms", "duration_s"]
+    columns += [c for a in CLIP_TABLES if a in tables for c in schema(a).names if c in own]
+    columns += [c for c in ("licence", "channel") if "raw_shards" in tables]
+    facts = clip_facts(list(dict.fromkeys(columns)), recipe, tables.__getitem__)
+    if "category_scores" in tables:
+        facts = _with_categories(facts, tables["category_scores"])
+    return _tracks_of(facts, tables["tracks"]) if subset.of == "tracks" else facts
 
 
 def _with_categories(facts: pa.Table, scores: pa.Table) -> pa.Table:
@@ -298,7 +250,9 @@ def _tracks_of(facts: pa.Table, tracks: pa.Table) -> pa.Table:
     known = tracks.filter(pc.is_in(tracks["clip_id"], value_set=facts["clip_id"].combine_chunks()))
     index = pc.index_in(known["clip_id"], value_set=facts["clip_id"])
     own = set(known.column_names) | {"duration_s"}
-    joined = known.append_column("duration_s", pc.divide(pc.subtract(known["end_ms"], known["start_ms"]).cast(pa.float64()), 1000.0))
+    joined = known.append_column(
+        "duration_s", pc.divide(pc.subtract(known["end_ms"], known["start_ms"]).cast(pa.float64()), 1000.0)
+    )
     for name in facts.column_names:
         if name not in own:
             joined = joined.append_column(name, pc.take(facts[name], index))
@@ -308,13 +262,20 @@ def _tracks_of(facts: pa.Table, tracks: pa.Table) -> pa.Table:
 def _fit(table: pa.Table, arrow: pa.Schema) -> pa.Table:
     """`table` with exactly the columns of `arrow`, null where it has none."""
     columns = [
-        table[f.name].cast(f.type) if f.name in table.column_names else pa.chunked_array([pa.nulls(table.num_rows, f.type)]) for f in arrow
+        table[f.name].cast(f.type)
+        if f.name in table.column_names
+        else pa.chunked_array([pa.nulls(table.num_rows, f.type)])
+        for f in arrow
     ]
     return pa.table(columns, schema=arrow)
 
 
 def _percentiles(
-    rules: Sequence[Rule], subset: Subset, recipes: Mapping[str, Recipe], shards: Sequence[tuple[str, str]], read: Reader
+    rules: Sequence[Rule],
+    subset: Subset,
+    recipes: Mapping[str, Recipe],
+    shards: Sequence[tuple[str, str]],
+    read: Reader,
 ) -> dict[tuple[str, float], float | None]:
     """Values of the percentiles that rules name: linear interpolation over all candidates with a value."""
     wanted = {pair for r in rules for pair in r.percentiles}
@@ -356,18 +317,25 @@ def _remember(
     for side in (True, False):
         index = np.flatnonzero(alive & (passed == side) & ~np.isnan(values))
         closest = heapq.nsmallest(EXAMPLES, index, key=lambda i: (abs(values[i] - threshold), i))
-        found += [(abs(values[i] - threshold), facts["clip_id"][int(i)].as_py(), shard, float(values[i]), side) for i in closest]
+        found += [
+            (abs(values[i] - threshold), facts["clip_id"][int(i)].as_py(), shard, float(values[i]), side)
+            for i in closest
+        ]
     found.sort()
     nearest[rule.text] = [f for side in (True, False) for f in [x for x in found if x[4] == side][:EXAMPLES]]
 
 
-def _keep(spool: _Spool, facts: pa.Table, alive: np.ndarray, subset: Subset, recipe: Recipe, shard: str, read: Reader) -> None:
+def _keep(
+    spool: _Spool, facts: pa.Table, alive: np.ndarray, subset: Subset, recipe: Recipe, shard: str, read: Reader
+) -> None:
     """Notes what the criterion needs of the candidates that passed the rules."""
     passed = facts.filter(pa.array(alive))
     select = subset.select
     identity = "clip_id" if subset.of == "clips" else "track_id"
     spool.ids += passed[identity].to_pylist()
-    spool.videos += [spool.video(d, v) for d, v in zip(passed["dataset"].to_pylist(), passed["video_id"].to_pylist(), strict=True)]
+    spool.videos += [
+        spool.video(d, v) for d, v in zip(passed["dataset"].to_pylist(), passed["video_id"].to_pylist(), strict=True)
+    ]
     class_by = select.class_by or ("label" if subset.of == "tracks" else "cluster_id")
     if select.criterion in ("class_balanced", "min_redundancy", "cluster_balanced"):
         labels = passed[class_by].to_pylist() if class_by in passed.column_names else [None] * passed.num_rows
@@ -392,11 +360,17 @@ def _candidates(spool: _Spool, subset: Subset) -> Candidates:
     vectors = None
     if subset.select.criterion == "min_redundancy":
         dim = next((len(v) for v in spool.vectors if v is not None), 1)
-        vectors = np.stack([np.full(dim, np.nan, np.float16) if v is None else v for v in spool.vectors]) if spool.vectors else np.empty((0, dim))
+        vectors = (
+            np.stack([np.full(dim, np.nan, np.float16) if v is None else v for v in spool.vectors])
+            if spool.vectors
+            else np.empty((0, dim))
+        )
     return Candidates(
         spool.ids,
         np.array(spool.videos, np.int64),
-        np.array([-1 if c is None else code[c] for c in spool.classes], np.int64) if spool.classes or labels else (np.empty(0, np.int64) if not spool.ids else None),
+        np.array([-1 if c is None else code[c] for c in spool.classes], np.int64)
+        if spool.classes or labels
+        else (np.empty(0, np.int64) if not spool.ids else None),
         labels,
         np.array(spool.scores) if spool.scores or not spool.ids else None,
         vectors,
@@ -406,14 +380,26 @@ def _candidates(spool: _Spool, subset: Subset) -> Candidates:
 def _hours(spool: _Spool, choice: Choice) -> float:
     """Hours of what was chosen."""
     with duckdb.connect(":memory:") as db:
-        chosen = pa.table({"id": pa.array([i for i, s in zip(spool.ids, choice.selected, strict=True) if s], pa.string())})
+        chosen = pa.table(
+            {"id": pa.array([i for i, s in zip(spool.ids, choice.selected, strict=True) if s], pa.string())}
+        )
         db.register("chosen", chosen)
         identity = "track_id" if "track_id" in pq.read_schema(spool.path).names else "clip_id"
-        (ms,) = db.execute(f"SELECT coalesce(sum(end_ms - start_ms), 0) FROM '{spool.path}' JOIN chosen ON {identity} = id").fetchone() or (0,)
+        (ms,) = db.execute(
+            f"SELECT coalesce(sum(end_ms - start_ms), 0) FROM '{spool.path}' JOIN chosen ON {identity} = id"
+        ).fetchone() or (0,)
     return float(ms) / 3_600_000
 
 
-def _write(spool: _Spool, choice: Choice, subset: Subset, asset: str, given: Mapping[str, str], result: Curation, memory_mb: int) -> None:
+def _write(
+    spool: _Spool,
+    choice: Choice,
+    subset: Subset,
+    asset: str,
+    given: Mapping[str, str],
+    result: Curation,
+    memory_mb: int,
+) -> None:
     """Joins the choice to the spool and writes the table in key order, with its splits."""
     contract = schema(asset)
     identity = contract.key[-1]
@@ -422,25 +408,45 @@ def _write(spool: _Spool, choice: Choice, subset: Subset, asset: str, given: Map
         {
             "id": pa.array(spool.ids, pa.string()),
             "taken": pa.array(choice.selected),
-            "why": pa.array([None if s else choice.reasons.get(i, criterion) for i, s in enumerate(choice.selected)], pa.string()),
+            "why": pa.array(
+                [None if s else choice.reasons.get(i, criterion) for i, s in enumerate(choice.selected)], pa.string()
+            ),
         }
     )
-    names = ", ".join(f'candidate."{n}"' for n in contract.names if n not in ("selected", "drop_reason", "cluster_size"))
-    size = ', count(*) OVER (PARTITION BY coalesce(cluster_id, clip_id)) AS cluster_size' if "cluster_size" in contract.names else ""
+    names = ", ".join(
+        f'candidate."{n}"' for n in contract.names if n not in ("selected", "drop_reason", "cluster_size")
+    )
+    size = (
+        ", count(*) OVER (PARTITION BY coalesce(cluster_id, clip_id)) AS cluster_size"
+        if "cluster_size" in contract.names
+        else ""
+    )
     query = f"""
         SELECT {names}, coalesce(verdict.taken, false) AS selected, coalesce(candidate.drop_reason, verdict.why) AS drop_reason{size}
         FROM '{spool.path}' AS candidate LEFT JOIN verdict ON candidate.selected AND candidate.{identity} = verdict.id
         ORDER BY {", ".join(f"candidate.{k}" for k in contract.key)}
     """
-    config: dict[str, Any] = {"memory_limit": f"{memory_mb}MB", "threads": 2, "temp_directory": f"{spool.path.parent}/spill"}
+    config: dict[str, Any] = {
+        "memory_limit": f"{memory_mb}MB",
+        "threads": 2,
+        "temp_directory": f"{spool.path.parent}/spill",
+    }
     tally: Counter[str] = Counter()
-    with duckdb.connect(":memory:", config=config) as db, pq.ParquetWriter(result.path, contract.arrow, compression="zstd") as writer:
+    with (
+        duckdb.connect(":memory:", config=config) as db,
+        pq.ParquetWriter(result.path, contract.arrow, compression="zstd") as writer,
+    ):
         db.register("verdict", verdict)
         for batch in _batches(db, query):
             table = pa.Table.from_batches([batch])
             splits = [
                 split_of(d, v, subset.split, given) if s else None
-                for d, v, s in zip(table["dataset"].to_pylist(), table["video_id"].to_pylist(), table["selected"].to_pylist(), strict=True)
+                for d, v, s in zip(
+                    table["dataset"].to_pylist(),
+                    table["video_id"].to_pylist(),
+                    table["selected"].to_pylist(),
+                    strict=True,
+                )
             ]
             tally.update(s for s in splits if s)
             table = table.set_column(table.column_names.index("split"), "split", pa.array(splits, pa.string()))
@@ -449,4 +455,4 @@ def _write(spool: _Spool, choice: Choice, subset: Subset, asset: str, given: Map
 
 
 def _batches(db: duckdb.DuckDBPyConnection, query: str) -> Iterator[pa.RecordBatch]:
-    yield from db.execute(query).to_arrow_reader(100_000)
+    yield from db.sql(query).to_arrow_reader(100_000)

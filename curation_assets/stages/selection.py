@@ -156,7 +156,9 @@ def quotas(sizes: Sequence[int], total: int, temperature: float) -> list[int]:
     return given
 
 
-def _class_balanced(c: Candidates, select: Select, index: np.ndarray, order: np.ndarray, report: dict[str, Any]) -> np.ndarray:
+def _class_balanced(
+    c: Candidates, select: Select, index: np.ndarray, order: np.ndarray, report: dict[str, Any]
+) -> np.ndarray:
     assert c.classes is not None
     classes = c.classes[index]
     sizes = np.bincount(classes, minlength=len(c.labels))
@@ -164,14 +166,20 @@ def _class_balanced(c: Candidates, select: Select, index: np.ndarray, order: np.
         wanted = [min(select.per_class, int(s)) for s in sizes]
         report["shortfalls"] = {c.labels[i]: select.per_class - w for i, w in enumerate(wanted) if w < select.per_class}
     else:
-        wanted = quotas([int(s) for s in sizes], select.count or 0, 1.0 if select.temperature is None else select.temperature)
+        wanted = quotas(
+            [int(s) for s in sizes], select.count or 0, 1.0 if select.temperature is None else select.temperature
+        )
     keys = (-c.scores[index], order[index]) if select.order_by and c.scores is not None else (order[index],)
-    taken = [_first(index[classes == k], tuple(key[classes == k] for key in keys), w) for k, w in enumerate(wanted) if w]
+    taken = [
+        _first(index[classes == k], tuple(key[classes == k] for key in keys), w) for k, w in enumerate(wanted) if w
+    ]
     report["per_class"] = {c.labels[i]: w for i, w in enumerate(wanted)}
     return np.concatenate(taken) if taken else index[:0]
 
 
-def _min_redundancy(c: Candidates, select: Select, index: np.ndarray, order: np.ndarray, report: dict[str, Any]) -> np.ndarray:
+def _min_redundancy(
+    c: Candidates, select: Select, index: np.ndarray, order: np.ndarray, report: dict[str, Any]
+) -> np.ndarray:
     assert c.classes is not None
     assert c.vectors is not None
     sizes = [*sorted(select.nest, reverse=True), select.per_class or 0]
@@ -180,13 +188,21 @@ def _min_redundancy(c: Candidates, select: Select, index: np.ndarray, order: np.
         members = index[c.classes[index] == k]
         for size in sizes:
             members = _first(members, (order[members],), None)
-            members, swaps[label], epochs[label] = swap(c.vectors[members].astype(np.float32), members, size, select.epochs, select.max_swaps)
+            members, swaps[label], epochs[label] = swap(
+                c.vectors[members].astype(np.float32), members, size, select.epochs, select.max_swaps
+            )
         taken.append(members)
-    report |= {"swaps": swaps, "epochs": epochs, "per_class": {label: len(m) for label, m in zip(c.labels, taken, strict=True)}}
+    report |= {
+        "swaps": swaps,
+        "epochs": epochs,
+        "per_class": {label: len(m) for label, m in zip(c.labels, taken, strict=True)},
+    }
     return np.concatenate(taken) if taken else index[:0]
 
 
-def swap(vectors: np.ndarray, members: np.ndarray, size: int, epochs: int, max_swaps: int) -> tuple[np.ndarray, int, int]:
+def swap(
+    vectors: np.ndarray, members: np.ndarray, size: int, epochs: int, max_swaps: int
+) -> tuple[np.ndarray, int, int]:
     """TrackVerse's minimum-redundancy subset: spread `size` of the candidates apart.
 
     Begins with the first `size`. A candidate from outside takes the place of one of the two closest members (the one whose own
