@@ -185,7 +185,7 @@ def _probe(container: Any, stream: BinaryIO, size: int, thorough: bool, thumbnai
     if duration_s is None and video.duration:
         duration_s = float(video.duration * video.time_base)
     if thorough or duration_s is not None or size <= DURATION_SCAN_BYTES:
-        extent_s = _extent(container, video, None if thorough or duration_s is None else duration_s)
+        extent_s = _extent(container, None if thorough or duration_s is None else duration_s)
         if duration_s is None:
             duration_s = extent_s
         elif duration_s - extent_s > max(1.0, 0.05 * duration_s):
@@ -229,25 +229,25 @@ def _first_frame(container: Any, video: Any) -> Any:
     raise DownloadError("corrupt", f"no picture can be decoded: {problem}")
 
 
-def _extent(container: Any, video: Any, declared_s: float | None) -> float:
-    """Seconds from the start of the media to the end of the last packet; with `declared_s`, only the end of the video is read."""
+def _extent(container: Any, declared_s: float | None) -> float:
+    """Seconds from the start of the media to the end of the last packet; with `declared_s`, only the last seconds are read."""
     import av
 
     start_s = (container.start_time or 0) / 1e6
-    end_s = start_s
+    ends: dict[int, int] = {}  # by stream, in its own unit, because fractions for every packet of a long video are slow
     try:
-        if declared_s is None:
-            container.seek(int(start_s * 1e6), backward=True, any_frame=False)
-        else:
-            container.seek(int((start_s + max(0.0, declared_s - TAIL_S)) * 1e6), backward=True, any_frame=False)
+        target_s = start_s if declared_s is None else start_s + max(0.0, declared_s - TAIL_S)
+        container.seek(int(target_s * 1e6), backward=True, any_frame=False)
         for packet in container.demux():
             stamp = packet.pts if packet.pts is not None else packet.dts
             if stamp is None or packet.size == 0 or packet.is_corrupt:
                 continue
-            end_s = max(end_s, float((stamp + (packet.duration or 0)) * packet.time_base))
+            end = stamp + (packet.duration or 0)
+            if end > ends.get(packet.stream_index, end - 1):
+                ends[packet.stream_index] = end
     except av.FFmpegError:
-        return end_s - start_s  # what was read before the damage is all there is
-    return end_s - start_s
+        pass  # what was read before the damage is all there is
+    return max((float(end * container.streams[n].time_base) for n, end in ends.items()), default=start_s) - start_s
 
 
 def _is_black(frame: Any) -> bool:

@@ -22,6 +22,8 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -167,12 +169,13 @@ def _fingerprints(metadata: Row, reference: MediaRef | None, options: Download) 
         asked |= options.model_dump(include={"height", "audio", "info"}) | {"section": _section(metadata, options)}
         asked["subtitles"] = options.subtitles.model_dump() if options.subtitles else None
     way = options.model_dump(include={"max_bytes", "proxy", "cookies", "player_client"})
-    return _digest(asked), _digest([asked, way, metadata["url"], _ytdlp_version()])
+    etag = reference.etag if reference is not None else None
+    return _digest(asked), _digest([asked, way, metadata["url"], etag, _ytdlp_version()])
 
 
+@lru_cache(maxsize=1)
 def _ytdlp_version() -> str:
-    from importlib.metadata import version
-
+    """Part of what a failure is remembered by: a newer extractor may read what this one could not."""
     return version("yt-dlp")
 
 

@@ -357,6 +357,9 @@ def test_files_are_referenced_where_they_stand(storage: Storage) -> None:
     storage.write("bucket/a.mp4", changed)
     with pytest.raises(MediaChanged):
         storage.read_media(ref)
+    storage.write("bucket/b.mp4", changed)
+    table = in_storage(storage, {n: reference(storage, storage.uri(f"bucket/{n}.mp4")) for n in "ab"})
+    assert by_id(build_raw_shard(table, QUICK, storage, FOLDER, again.table, allow_local=True))["b"]["status"] == "ok"
     renewed = by_id(build_raw_shard(table, QUICK, storage, FOLDER, again.table, allow_local=True))["a"]
     assert (renewed["duration_ms"], renewed["size"]) == (1000, len(changed))
     assert storage.read_media(MediaRef(renewed["tar"], None, renewed["size"], renewed["etag"])) == changed
