@@ -1,0 +1,111 @@
+"""ONNX detectors: a real FastestDet, and networks that say exactly what a YOLO would say about known boxes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import av
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from curation_assets_tests.shared_data import shared
+from resources.detectors import load_detector
+from resources.detectors.base import Floats
+from resources.detectors.onnx import OnnxDetector
+from resources.weights import MissingWeights, WrongWeights
+
+SIZE = 64
+WIDE = np.zeros((40, 80, 3), np.uint8)
+"""Twice as wide as high: letterboxed into 64 x 64 it covers rows 16 to 48."""
+
+
+def network(path: Path, output: Floats, size: int | str = "side") -> str:
+    """An ONNX model that takes an image and answers with `output` whatever it is shown."""
+    image = helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, 3, size, size])
+    answer = helper.make_tensor_value_info("answer", TensorProto.FLOAT, list(output.shape))
+    nodes = [
+        helper.make_node("ReduceMean", ["image"], ["mean"], keepdims=0),
+        helper.make_node("Mul", ["mean", "zero"], ["nothing"]),
+        helper.make_node("Add", ["nothing", "known"], ["answer"]),
+    ]
+    constants = [
+        numpy_helper.from_array(output.astype(np.float32), "known"),
+        numpy_helper.from_array(np.float32(0), "zero"),
+    ]
+    model = helper.make_model(
+        helper.make_graph(nodes, "known", [image], [answer], constants), opset_imports=[helper.make_opsetid("", 17)]
+    )
+    model.ir_version = 9
+    onnx.save(model, str(path))
+    return str(path)
+
+
+# In the 64 x 64 input: one object at x 16..32, y 24..40, once well and once worse; one of class b far away; one too weak.
+YOLO_BOXES = np.asarray([[24, 32, 16, 16], [25, 32, 16, 16], [48, 32, 8, 16], [8, 24, 8, 8]], np.float32)
+EXPECTED = [[20.0, 10.0, 20.0, 20.0], [55.0, 10.0, 10.0, 20.0]]
+"""The two that remain, in pixels of the 80 x 40 frame: scale 80 / 64, rows shifted by 16."""
+
+
+@pytest.mark.parametrize("layout", ["yolov5", "yolov8"])
+def test_yolo_layouts(tmp_path: Path, layout: str) -> None:
+    classes = np.asarray([[0.9, 0.1], [0.8, 0.1], [0.2, 0.7], [0.1, 0.1]], np.float32)
+    objectness = np.asarray([[1.0], [1.0], [0.5], [0.9]], np.float32)
+    if layout == "yolov5":
+        output = np.concatenate([YOLO_BOXES, objectness, classes], axis=1)[None]
+    else:
+        output = np.concatenate([YOLO_BOXES, classes], axis=1).T[None]
+    detector = OnnxDetector(network(tmp_path / "m.onnx", output), ("a", "b"), layout=layout, size=SIZE, nms=0.5)
+    found = detector.detect([WIDE])[0]
+    np.testing.assert_allclose(found.boxes, EXPECTED, atol=1e-4)
+    assert found.class_scores.argmax(axis=1).tolist() == [0, 1]
+    if layout == "yolov5":
+        np.testing.assert_allclose(found.scores, [0.9, 0.35], atol=1e-6)
+        assert found.objectness is not None
+        np.testing.assert_allclose(found.objectness, [1.0, 0.5], atol=1e-6)
+    else:
+        np.testing.assert_allclose(found.scores, [0.9, 0.7], atol=1e-6)
+        assert found.objectness is None
+
+
+def test_stretching_instead_of_letterboxing(tmp_path: Path) -> None:
+    output = np.asarray([[[32, 32, 64, 32, 0.9]]], np.float32).transpose(0, 2, 1)
+    detector = OnnxDetector(network(tmp_path / "m.onnx", output), ("a",), size=SIZE, letterbox=False)
+    np.testing.assert_allclose(detector.detect([WIDE])[0].boxes, [[0, 10, 80, 20]], atol=1e-4)
+
+
+def test_the_real_fastestdet_finds_person_and_dog() -> None:
+    detector = load_detector(
+        "onnx",
+        model=str(shared("weights/FastestDet.onnx")),
+        vocabulary="coco",
+        confidence=0.5,
+        onnx={"layout": "fastestdet", "size": 352, "bgr": True, "letterbox": False},
+    )
+    with av.open(str(shared("videos/01_dog.mp4"))) as video:
+        frame = next(video.decode(video=0)).to_ndarray(format="rgb24")
+    found = detector.detect([frame])[0]
+    assert {detector.names[i] for i in found.class_scores.argmax(axis=1)} >= {"person", "dog"}
+    np.testing.assert_allclose(found.class_scores.sum(axis=1), 1, atol=1e-3)
+    assert found.objectness is not None
+    assert np.all(found.boxes[:, :2] + found.boxes[:, 2:] <= [1280, 720])
+
+
+def test_what_does_not_fit_is_told_with_the_key_to_set(tmp_path: Path) -> None:
+    good = network(tmp_path / "m.onnx", np.zeros((1, 6, 3), np.float32), SIZE)
+    with pytest.raises(WrongWeights, match=r"set tracks\.onnx\.size"):
+        OnnxDetector(good, ("a", "b"), size=640)
+    with pytest.raises(WrongWeights, match=r"the model has 2 classes .* vocabulary 3; set tracks\.vocabulary"):
+        OnnxDetector(good, ("a", "b", "c"), size=SIZE).detect([WIDE])
+    with pytest.raises(WrongWeights, match="not the layout fastestdet"):
+        OnnxDetector(good, ("a", "b"), layout="fastestdet", size=SIZE).detect([WIDE])
+    (tmp_path / "no.onnx").write_bytes(b"<html>not found</html>")
+    with pytest.raises(WrongWeights, match=r"no\.onnx is not an ONNX model"):
+        OnnxDetector(str(tmp_path / "no.onnx"), ("a",))
+    with pytest.raises(MissingWeights, match=r"set tracks\.model"):
+        OnnxDetector(str(tmp_path / "nowhere.onnx"), ("a",))
+    with pytest.raises(ValueError, match=r"set tracks\.model to a path"):
+        load_detector("onnx")
+    with pytest.raises(ValueError, match="there are faces, owlv2"):
+        load_detector("yolo")
