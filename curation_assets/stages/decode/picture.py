@@ -93,7 +93,7 @@ class AnalysisPicture:
 
     @cached_property
     def bgr(self) -> NDArray[np.uint8] | None:
-        """uint8 (h, w, 3): blue, green, red at the size PySceneDetect's SceneManager would hand out; exact mode only, else None."""
+        """uint8 (h, w, 3): blue, green, red at the size PySceneDetect's SceneManager hands out; None for blended frames."""
         return None
 
 
@@ -102,7 +102,7 @@ class PictureMaker:
 
     Args:
         display: of the first frame; frames that change size midway are scaled to match.
-        exact: whether pictures have `bgr`.
+        exact: whether `bgr` is converted at full size and scaled then, as PySceneDetect does; otherwise the planes are scaled before.
     """
 
     def __init__(self, display: Display, *, exact: bool = False) -> None:
@@ -127,15 +127,27 @@ class PictureMaker:
     def bgr(self, frame: VideoFrame) -> NDArray[np.uint8]:
         """The frame as PySceneDetect's detectors are handed it: whole, turned for display, then scaled bilinearly."""
         image = frame.to_ndarray(format="bgr24")
-        if self.display.rotation:
-            image = cv2.rotate(image, _TURN[self.display.rotation])
-        factor = max(image.shape[:2]) / PYSCENEDETECT_WIDTH
-        if factor > 1:
-            height, width = (max(1, round(side / factor)) for side in image.shape[:2])
-            image = cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
-        return np.asarray(image, np.uint8)
+        size = self._scenedetect_size(image.shape[1], image.shape[0])
+        if size != (image.shape[1], image.shape[0]):
+            image = cv2.resize(image, size, interpolation=cv2.INTER_LINEAR)
+        return self.turn(np.asarray(image, np.uint8))
+
+    def small_bgr(self, frame: VideoFrame) -> NDArray[np.uint8]:
+        """About the same from planes that were scaled first, at a fraction of the cost."""
+        planes, full, hd = self.planes(frame)
+        size = self._scenedetect_size(frame.width, frame.height)
+        y, *chroma = (shrink(plane, size) for plane in planes)
+        u, v = chroma or (np.full_like(y, 128),) * 2
+        matrix = np.ascontiguousarray(_TO_RGB[hd][::-1])
+        return self.turn(cv2.transform(cv2.merge((cv2.LUT(y, _STUDIO) if full else y, u, v)), matrix))
+
+    @staticmethod
+    def _scenedetect_size(width: int, height: int) -> tuple[int, int]:
+        factor = max(1.0, max(width, height) / PYSCENEDETECT_WIDTH)
+        return max(1, round(width / factor)), max(1, round(height / factor))
 
     def turn(self, plane: Plane) -> Plane:
+        """The picture turned for display."""
         return cv2.rotate(plane, _TURN[self.display.rotation]) if self.display.rotation else plane
 
 
@@ -183,7 +195,7 @@ class DecodedPicture(AnalysisPicture):
 
     @cached_property
     def bgr(self) -> NDArray[np.uint8] | None:
-        return self._maker.bgr(self._frame) if self._maker.exact else None
+        return self._maker.bgr(self._frame) if self._maker.exact else self._maker.small_bgr(self._frame)
 
 
 class BlendedPicture(AnalysisPicture):

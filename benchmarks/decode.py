@@ -1,0 +1,275 @@
+"""Cost of the decode pass: `python -m benchmarks.decode [folder or file ...] [--parts pass,tables,levers,scenedetect,stages]`.
+
+Prints CPU seconds (user and system, of this process and of those it starts) and their ratio to a plain single-threaded PyAV decode of the
+same files, file after file in the same run, so that a busy machine slows all of them alike. Without files, two videos are generated.
+
+pass
+    Everything: cuts, frames, motion, quality and fingerprints; the share of the shot network apart.
+tables
+    The pass for each table alone. Every table needs the clips, so `clips` is in all of them.
+levers
+    Decoding and handing out the tiny picture with the levers of docs/decode.md on and off.
+scenedetect
+    PySceneDetect's AdaptiveDetector with its own decoding, and nothing else.
+stages
+    The usual way: PySceneDetect, then ffmpeg with libx264 for each scene, then perceptual hash, Farneback flow at 2 fps and the sharpness of
+    three frames, each opening the clip again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+
+from curation_assets.recipes import Clips
+from curation_assets.stages.decode.analysis import TABLES, AnalysisParams, VideoFacts, VideoStats, analyse_video
+from curation_assets.stages.decode.media import OpenVideo
+from curation_assets.stages.decode.reader import Decoding, Irregular, every_frame, sparse_frames
+
+PARTS = ("pass", "tables", "levers", "scenedetect", "stages")
+SUFFIXES = frozenset({".mp4", ".mkv", ".webm", ".mov", ".avi", ".m4v"})
+
+
+def cpu_seconds() -> float:
+    """User and system time of this process and of the children that have ended."""
+    usages = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(u.ru_utime + u.ru_stime for u in usages)
+
+
+def plain(path: Path) -> int:
+    """The baseline: every frame decoded on one thread, and dropped."""
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        stream.codec_context.thread_count = 1
+        return sum(1 for _ in container.decode(stream))
+
+
+def whole_pass(
+    path: Path, tables: tuple[str, ...] = TABLES, mode: str = "fast", detector: str = "cascade"
+) -> VideoStats:
+    params = AnalysisParams(clips=Clips.model_validate({"mode": mode, "detector": detector}))
+    with tempfile.TemporaryFile() as spool:
+        return analyse_video(path, params, VideoFacts("benchmark", path.stem), tables, spool).stats
+
+
+def hand_out(path: Path, *, sparse: bool, exact: bool = False) -> None:
+    """Decodes a video and makes the tiny picture of every frame."""
+    with OpenVideo(path) as video:
+        try:
+            for shown in sparse_frames(video, Decoding()) if sparse else every_frame(video, Decoding(), exact=exact):
+                shown.picture.tiny_rgb  # noqa: B018 - made when asked for
+            return
+        except Irregular:
+            pass
+    hand_out(path, sparse=False)
+
+
+def references_only(path: Path) -> None:
+    """Decodes what FFmpeg's own switch leaves: the lower bound of sparse decoding, which blends and refines nothing."""
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        stream.codec_context.thread_count = 1
+        stream.codec_context.skip_frame = "NONREF"
+        for _ in container.decode(stream):
+            pass
+
+
+def converted(path: Path) -> None:
+    """Decodes every frame and converts each to a full-size BGR array, as OpenCV and PySceneDetect do."""
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        stream.codec_context.thread_count = 1
+        for frame in container.decode(stream):
+            frame.to_ndarray(format="bgr24")
+
+
+def scenes(path: Path) -> list[tuple[float, float]]:
+    """PySceneDetect's scenes in seconds; the whole video if it finds no cut."""
+    from scenedetect import AdaptiveDetector, SceneManager, open_video
+
+    manager = SceneManager()
+    manager.add_detector(AdaptiveDetector())
+    manager.detect_scenes(open_video(str(path)))
+    return [(a.get_seconds(), b.get_seconds()) for a, b in manager.get_scene_list(start_in_scene=True)]
+
+
+def stage_by_stage(path: Path) -> None:
+    """Detect, cut, then hash, flow and sharpness, each from the clip's own file."""
+    import imageio_ffmpeg
+
+    with tempfile.TemporaryDirectory() as folder:
+        for number, (start, end) in enumerate(scenes(path)):
+            if end - start < 2:
+                continue
+            clip = Path(folder) / f"{number}.mp4"
+            command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-y", "-ss", f"{start}", "-i", str(path)]
+            subprocess.run([*command, "-t", f"{end - start}", "-map", "0:v:0", str(clip)], check=True, timeout=600)
+            _hash(clip)
+            _flow(clip)
+            _sharpness(clip)
+
+
+def _hash(clip: Path) -> None:
+    from imagededup.methods import PHash
+
+    hasher = PHash(verbose=False)
+    for frame in _seek(clip, (0.5,)):
+        hasher.encode_image(image_array=cv2.cvtColor(frame, cv2.COLOR_BGR2RGB))
+
+
+def _flow(clip: Path) -> None:
+    capture = cv2.VideoCapture(str(clip))
+    step, before, index = max(1, round((capture.get(cv2.CAP_PROP_FPS) or 25) / 2)), None, 0
+    while (read := capture.read())[0]:
+        if index % step == 0:
+            grey = cv2.cvtColor(cv2.resize(read[1], (320, 180)), cv2.COLOR_BGR2GRAY)
+            if before is not None:
+                cv2.calcOpticalFlowFarneback(before, grey, None, 0.5, 3, 15, 3, 5, 1.2, 0)
+            before = grey
+        index += 1
+    capture.release()
+
+
+def _sharpness(clip: Path) -> None:
+    for frame in _seek(clip, (0.1, 0.5, 0.9)):
+        cv2.Laplacian(cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY), cv2.CV_64F).var()
+
+
+def _seek(clip: Path, places: tuple[float, ...]) -> Iterator[np.ndarray]:
+    capture = cv2.VideoCapture(str(clip))
+    count = capture.get(cv2.CAP_PROP_FRAME_COUNT)
+    for place in places:
+        capture.set(cv2.CAP_PROP_POS_FRAMES, int(count * place))
+        read, frame = capture.read()
+        if read:
+            yield frame
+    capture.release()
+
+
+def generate(folder: Path) -> list[Path]:
+    """Two videos of panned noise textures with a cut every four seconds: 640x360 and 1280x720, 24 s each."""
+    paths = []
+    rng = np.random.default_rng(0)
+    for width, height in ((640, 360), (1280, 720)):
+        path = folder / f"generated_{height}.mp4"
+        with av.open(str(path), "w") as container:
+            stream = container.add_stream("libx264", rate=25)
+            stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+            for index in range(600):
+                if index % 100 == 0:
+                    coarse = rng.integers(0, 256, (height // 20, width // 10, 3), np.uint8)
+                    texture = cv2.resize(coarse, (2 * width, height), interpolation=cv2.INTER_CUBIC)
+                shift = 2 * (index % 100)
+                frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(texture[:, shift : shift + width]), "rgb24")
+                container.mux(stream.encode(frame))
+            container.mux(stream.encode(None))
+        paths.append(path)
+    return paths
+
+
+class Costs:
+    """CPU seconds by name, in the order in which names first came up."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    def run(self, name: str, work: Callable[[], object]) -> object:
+        before = cpu_seconds()
+        result = work()
+        self.seconds[name] = self.seconds.get(name, 0.0) + cpu_seconds() - before
+        return result
+
+    def show(self, baseline: str) -> None:
+        base = self.seconds[baseline]
+        for name, seconds in self.seconds.items():
+            print(f"{name:58} {seconds:8.2f} s {seconds / base:7.2f} x")
+
+
+def measure(paths: list[Path], parts: tuple[str, ...]) -> None:
+    cv2.setNumThreads(1)
+    costs, baseline = Costs(), "plain PyAV decode, one thread"
+    total = VideoStats("all")
+    if "pass" in parts or "tables" in parts:
+        from curation_assets.stages.shots.transnet import network
+
+        shots = network()
+    for path in paths:
+        costs.run(baseline, partial(plain, path))
+        if "pass" in parts:
+            before = shots.seconds
+            stats = costs.run("pass: everything", partial(whole_pass, path))
+            assert isinstance(stats, VideoStats)
+            costs.seconds["  of which the shot network"] = (
+                costs.seconds.get("  of which the shot network", 0.0) + shots.seconds - before
+            )
+            for name in (
+                "frames",
+                "decoded",
+                "decoded_again",
+                "blended",
+                "network_frames",
+                "fetched",
+                "clips",
+                "seconds",
+            ):
+                setattr(total, name, getattr(total, name) + getattr(stats, name))
+        if "tables" in parts:
+            for table in TABLES:
+                costs.run(f"pass: {table} alone", partial(whole_pass, path, (table,)))
+            costs.run("pass: everything, content detector", partial(whole_pass, path, detector="content"))
+            costs.run(
+                "pass: everything, content detector, exact", partial(whole_pass, path, mode="exact", detector="content")
+            )
+        if "levers" in parts:
+            costs.run("lever: full-size BGR of every frame", partial(converted, path))
+            costs.run("lever: tiny picture of every frame", partial(hand_out, path, sparse=False, exact=True))
+            costs.run("lever: and no loop filter where nothing refers", partial(hand_out, path, sparse=False))
+            costs.run("lever: and only frames that are referred to, refined", partial(hand_out, path, sparse=True))
+            costs.run("lever: bound of the last, bare decode of those frames", partial(references_only, path))
+        if "scenedetect" in parts:
+            costs.run("PySceneDetect alone, adaptive", partial(scenes, path))
+        if "stages" in parts:
+            costs.run("stage by stage", partial(stage_by_stage, path))
+    costs.show(baseline)
+    if total.frames:
+        cpu_s = costs.seconds["pass: everything"]
+        print(
+            f"\n{len(paths)} videos, {total.seconds:.0f} s, {total.frames} frames: {total.decoded} decoded, {total.decoded_again} by the second "
+            f"decoder, {total.blended} blended; {total.network_frames} pictures through the network; {total.clips} clips; "
+            f"{total.fetched} samples by seeking; {total.seconds / cpu_s:.0f} s of video per CPU second"
+        )
+    print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("paths", nargs="*", type=Path, help="videos, or folders of them")
+    parser.add_argument("--parts", default="pass,levers", help=f"comma-separated, of {', '.join(PARTS)}, or all")
+    arguments = parser.parse_args()
+    parts = PARTS if arguments.parts == "all" else tuple(arguments.parts.split(","))
+    if unknown := set(parts) - set(PARTS):
+        parser.error(f"unknown parts {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    with tempfile.TemporaryDirectory() as folder:
+        paths = [
+            file
+            for path in arguments.paths
+            for file in (
+                sorted(f for f in path.rglob("*") if f.suffix.lower() in SUFFIXES) if path.is_dir() else [path]
+            )
+        ]
+        measure(paths or generate(Path(folder)), parts)
+
+
+if __name__ == "__main__":
+    main()
