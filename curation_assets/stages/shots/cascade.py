@@ -7,9 +7,9 @@ hard cut before frame i
     the jump over the largest difference of neighbouring frames on either side. A large jump of high contrast is a cut; so is a
     smaller one between still pictures (slides), which the network does not know. A jump that stands out less goes to the network.
 dissolve around frame i
-    A frame amid a dissolve is the mean of a frame before and a frame after; amid motion it is not. The *residual* is
-    d(i, mean(i-h, i+h)) / d(i-h, i+h) for three half lengths h: 0 for a dissolve between still pictures, 1/2 beside a hard cut, more
-    for motion. Small residuals go to the network.
+    The mean of two unlike pictures has about half the detail of either, whatever moves in them (the dip in variance that Alattar
+    described in 1993). The *dip* is the share of detail that the frames i-h and i+h have and i-1..i+1 lack, for four half lengths h.
+    Where the two ends differ, by no single step, and the dip is deep, the network is asked.
 fade through black
     A run of black frames between two pictures is one boundary in its middle, whatever else is proposed in the run and in the ramps at
     its ends. Black at the start or the end of a video is no boundary.
@@ -22,7 +22,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -35,18 +34,16 @@ CLEAR_JUMP, CLEAR_CONTRAST = 25.0, 3.5
 STILL_JUMP, STILL_MOTION = 15.0, 0.5
 ASK_JUMP, ASK_CONTRAST, ASK_EVIDENCE = 8.0, 1.1, 30.0
 """Least jump, least contrast and least product of both that are worth the network's time."""
-HALF_LENGTHS = (4, 8, 14)
-ASK_CHANGE, ASK_RESIDUAL, ASK_BLEND = 24.0, 0.38, 6.5
-"""Of a dissolve: least difference of the two ends, largest residual, least product of the difference and (1/2 - residual)."""
-FLAT = 4.0
-"""Standard deviation of a picture without content: a blend of such pictures is a change of brightness."""
-CUT_CONTEXT, DISSOLVE_CONTEXT = 8, 10
+LEAST_DIPS = {5: 0.26, 8: 0.30, 16: 0.34, 24: 0.38}
+"""Half length of a dissolve in frames to the least dip that is worth the network's time."""
+ASK_CHANGE, ASK_DETAIL = 24.0, 4.0
+"""Least difference of the two ends of a dissolve, and least detail of either."""
+LARGEST_STEP = 0.5
+"""Share of that difference from which a single step is a cut or a flash, which the dip of detail only stands beside."""
+CUT_CONTEXT, DISSOLVE_CONTEXT = 8, 16
 """Frames on either side of a judged interval. More of them (to the network's own 25) do not change the decisions."""
 MERGE, LONG_INTERVAL, LONGEST_INTERVAL = 6, 40, 60
 """Proposals so many frames apart are judged in one window; a long interval is looked at in steps of two, the longest is cut."""
-NO_DOUBT, DOUBT, DOUBT_FRAMES = 0.1, 1.15, 250
-"""After a dissolve that scored below the first, one must look better by the second to be judged in the same shot,
-for so many frames: steady motion of the same kind is not judged again and again."""
 SINGLE_SHARE = 0.6
 """Weight of the network's first head in the geometric mean by which dissolves are scored: in a slow one it stays near one half."""
 REFERENCE_FPS = 30.0
@@ -55,15 +52,11 @@ REFERENCE_FPS = 30.0
 
 @dataclass
 class _Interval:
-    """Positions first..last among which a boundary may lie; of a gradual one, how well it looks like a dissolve."""
+    """Positions first..last among which a boundary may lie, as a cut or in a gradual transition."""
 
     first: int
     last: int
-    blend: float
-
-    @property
-    def gradual(self) -> bool:
-        return self.blend > 0
+    gradual: bool
 
 
 @dataclass
@@ -102,12 +95,11 @@ class CascadeDetector:
     def __init__(self, threshold: float = 0.5, fps: float = 25.0) -> None:
         self._threshold = threshold
         self._stride = min(8, max(1, round(fps / REFERENCE_FPS)))
-        self._lookahead = self._stride * (max(HALF_LENGTHS) + MERGE + DISSOLVE_CONTEXT) + 1
+        self._lookahead = self._stride * (max(LEAST_DIPS) + MERGE + DISSOLVE_CONTEXT) + 1
         self._history = History()
         self._black = BlackRuns(self._history)
         self._examined = 0
         self._open: _Interval | None = None
-        self._doubt, self._doubt_until = 0.0, -1
         self._cuts: list[Cut] = []
         self._gaps: dict[int, _Gap] = {}
         self._stats = {"frames": 0.0, "windows": 0.0, "network_frames": 0.0, "network_seconds": 0.0}
@@ -167,31 +159,32 @@ class CascadeDetector:
             self._ask(position)
 
     def _propose_dissolve(self, position: int) -> None:
-        history = self._history
-        least = ASK_BLEND if position > self._doubt_until else self._doubt
-        for half in HALF_LENGTHS:
-            reach = half * self._stride
-            if not reach <= position < history.count - reach:
+        history, k = self._history, self._stride
+        detail = max(history.detail(position + offset * k) for offset in (-1, 0, 1))
+        for half, least_dip in LEAST_DIPS.items():
+            first, last = position - half * k, position + half * k
+            if first < 0 or last >= history.count:
                 return
-            a, b = history.frame(position - reach), history.frame(position + reach)
-            change = distance(a, b)
-            if change < ASK_CHANGE:
+            before, after = history.detail(first), history.detail(last)
+            if min(before, after) < ASK_DETAIL or 1 - 2 * detail / (before + after) < least_dip:
                 continue
-            residual = distance(history.frame(position), cv2.addWeighted(a, 0.5, b, 0.5, 0.0)) / change
-            blend = change * (0.5 - residual)
-            if residual <= ASK_RESIDUAL and blend >= least and max(float(a.std()), float(b.std())) > FLAT:
-                self._ask(position, blend)
+            change = history.between(first, last)
+            if (
+                change >= ASK_CHANGE
+                and max(history.step(p) for p in range(first + 1, last + 1)) < LARGEST_STEP * change
+            ):
+                self._ask(position, gradual=True)
                 return
 
-    def _ask(self, position: int, blend: float = 0.0) -> None:
+    def _ask(self, position: int, gradual: bool = False) -> None:
         """Add a position to the interval that is judged next."""
         if self._open and position - self._open.first > LONGEST_INTERVAL * self._stride:
             self._judge()
         if self._open:
             self._open.last = position
-            self._open.blend = max(self._open.blend, blend)
+            self._open.gradual |= gradual
         else:
-            self._open = _Interval(position, position, blend)
+            self._open = _Interval(position, position, gradual)
 
     def _judge(self) -> None:
         """Let the network look at the open interval."""
@@ -204,7 +197,7 @@ class CascadeDetector:
         positions = np.arange(interval.first - context * stride, interval.last + context * stride + 1, stride)
         single, many = self._network(self._history.frames(positions))
         if interval.gradual:
-            single = single**SINGLE_SHARE * _highest_near(many) ** (1 - SINGLE_SHARE)
+            single = np.maximum(single, single**SINGLE_SHARE * _highest_near(many) ** (1 - SINGLE_SHARE))
         inside = (positions >= interval.first - 3 * stride) & (positions <= interval.last + 3 * stride)
         peaks = [a + int(np.argmax(single[a:b])) for a, b in runs((single >= self._threshold) & inside)]
         for peak in peaks:
@@ -212,8 +205,6 @@ class CascadeDetector:
         if not peaks:
             peak = int(np.argmax(np.where(inside, single, -1.0)))
             self._add_cut(int(positions[peak]) + stride, float(single[peak]))
-        if interval.gradual and not peaks and single[inside].max() < NO_DOUBT:
-            self._doubt, self._doubt_until = DOUBT * interval.blend, interval.last + DOUBT_FRAMES * self._stride
 
     def _network(self, frames: Tiny) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         from curation_assets.stages.shots.transnet import network
@@ -238,7 +229,6 @@ class CascadeDetector:
             self._add_cut(sharpest, score)
             return
         middle = (first + last + 1) // 2
-        self._doubt_until = middle
         self._cuts.append(
             Cut(
                 history.index(middle),
@@ -255,8 +245,6 @@ class CascadeDetector:
         history = self._history
         position = min(max(position, 1), history.count - 1)
         frame, time_ms, accepted = history.index(position), history.time(position), score >= self._threshold
-        if accepted:
-            self._doubt_until = position
         self._cuts.append(Cut(frame, time_ms, score, "cut", accepted, frame, frame))
         skipped = history.index(position - 1) + 1
         if accepted and skipped < frame:

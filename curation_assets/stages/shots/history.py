@@ -27,6 +27,7 @@ class History:
         self._time = np.zeros(CAPACITY, np.int64)
         self._step = np.zeros(CAPACITY)
         self._mean = np.zeros(CAPACITY)
+        self._detail = np.zeros(CAPACITY)
 
     def push(self, index: int, time_ms: int, frame: Tiny) -> None:
         """Append the frame with this index and presentation time."""
@@ -35,6 +36,7 @@ class History:
         self._frames[slot] = frame
         self._index[slot], self._time[slot] = index, time_ms
         self._mean[slot] = sum(cv2.mean(frame)[:3]) / 3
+        self._detail[slot] = cv2.norm(frame, cv2.blur(frame, (5, 5)), cv2.NORM_L2SQR) / frame.size
         self.count += 1
 
     def _slot(self, position: int) -> int:
@@ -62,6 +64,10 @@ class History:
     def mean(self, position: int) -> float:
         """Mean of the picture, 0..255."""
         return float(self._mean[self._slot(position)])
+
+    def detail(self, position: int) -> float:
+        """Mean square of what a blur over five pixels takes away, levels squared."""
+        return float(self._detail[self._slot(position)])
 
     def step(self, position: int) -> float:
         """How far the picture is from the one before it; 0 for the first and beyond either end."""
