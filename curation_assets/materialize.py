@@ -180,6 +180,11 @@ class Shard:
             self._slices[asset] = self.store.read(asset, filters=ds.field("shard") == self.key)
         return self._slices[asset]
 
+    def slice_hash(self, asset: str) -> str:
+        """Content hash of `slice(asset)`."""
+        contract = schema(asset)
+        return content_hash(self.slice(asset), contract.key, contract.volatile)
+
     def previous(self, asset: str) -> pa.Table | None:
         """The table that is in force now; None if there is none."""
         try:
@@ -214,8 +219,7 @@ def expected(part: Part, shard: Shard) -> Provenance:
             )
         inputs[asset] = header.content_hash
     for asset in part.slices:
-        contract = schema(asset)
-        inputs[asset] = content_hash(shard.slice(asset), contract.key, contract.volatile)
+        inputs[asset] = shard.slice_hash(asset)
     return Provenance(part.code_version, part.params(shard.recipe), inputs, dict(part.weights(shard.recipe)))
 
 
