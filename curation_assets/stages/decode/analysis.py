@@ -15,6 +15,7 @@ from curation_assets.recipes import Clips, Dedup, Frames, Motion, Quality
 from curation_assets.schemas import CUT
 from curation_assets.stages.clip_spans import ClipSpan, GivenSpan, RejectedSpan, SubtitleCue, clip_spans
 from curation_assets.stages.decode.media import MediaError, OpenVideo, Source
+from curation_assets.stages.decode.picture import AnalysisPicture
 from curation_assets.stages.decode.reader import Decoding, Irregular, Shown, every_frame, reference_test, sparse_frames
 from curation_assets.stages.decode.sampling import FrameSampler, JpegWriter
 from curation_assets.stages.fingerprints import Fingerprinter
@@ -28,6 +29,10 @@ TABLES: tuple[Table, ...] = ("clips", "frames", "motion_scores", "quality_scores
 JUMP, JUMP_FACTOR = 6.0, 2.0
 """Mean absolute difference of two consecutive small pictures, levels, from which a clip may begin there, if it is also so many times
 the one before; a generous guess that decides only which frames are encoded ahead (see `sampling`)."""
+
+
+STILL, STILL_MS = 0.25, 250
+"""Mean absolute difference of tiny pictures, levels, below which a picture is not hashed again for so long."""
 
 
 @dataclass(frozen=True)
@@ -117,6 +122,7 @@ class _Consumers:
         self.sampler: FrameSampler | None = None
         self.vectors = self.motion is not None and params.motion.estimator == "codec"
         self._jumps = _Jumps()
+        self._still = _Still()
         self._reference_ms: int | None = None
 
     @property
@@ -136,7 +142,7 @@ class _Consumers:
         if shown.faithful:
             if self.quality is not None and self.quality.wants(time_ms):
                 self.quality.push(time_ms, picture)
-            if self.prints is not None and self.prints.wants(time_ms):
+            if self.prints is not None and self.prints.wants(time_ms) and not self._still.since_last(time_ms, picture):
                 self.prints.push(time_ms, picture.luma)
         if self.sampler is not None:
             if self.detector is not None and self._jumps.at(self.detector.needs, shown):
@@ -155,6 +161,23 @@ class _Consumers:
                 motion.push_vectors(shown.time_ms, vectors.to_ndarray(), shown.frame.width, shown.frame.height, past_ms)
         if shown.faithful:
             self._reference_ms = shown.time_ms
+
+
+class _Still:
+    """Tells pictures that do not differ from the last one that was taken, so that they need not be hashed."""
+
+    def __init__(self) -> None:
+        self._taken: Any = None
+        self._taken_ms = 0
+
+    def since_last(self, time_ms: int, picture: AnalysisPicture) -> bool:
+        """Whether the picture is still that of the last time that this was False, less than `STILL_MS` ago."""
+        tiny = picture.tiny_rgb
+        recent = self._taken is not None and time_ms - self._taken_ms < STILL_MS
+        if recent and cv2.norm(self._taken, tiny, cv2.NORM_L1) < STILL * tiny.size:
+            return True
+        self._taken, self._taken_ms = tiny, time_ms
+        return False
 
 
 class _Jumps:

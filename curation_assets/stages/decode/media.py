@@ -99,6 +99,7 @@ class OpenVideo:
         except BaseException:
             self.container.close()
             raise
+        self.time_base: Fraction = self.stream.time_base or Fraction(1, 1000)
         self.errors = 0
         self.error: str | None = None
 
@@ -116,10 +117,6 @@ class OpenVideo:
     @property
     def context(self) -> VideoCodecContext:
         return self.stream.codec_context
-
-    @property
-    def time_base(self) -> Fraction:
-        return self.stream.time_base or Fraction(1, 1000)
 
     @property
     def start_ticks(self) -> int:

@@ -25,7 +25,7 @@ from curation_assets.stages.decode.media import Display, MediaError, OpenVideo
 from curation_assets.stages.decode.picture import AnalysisPicture, BlendedPicture, PictureMaker
 from curation_assets.stages.decode.timeline import Timeline, milliseconds
 
-SUSPECT = ((30.0, 0.0), (12.0, 1.3), (6.0, 2.0))
+SUSPECT = ((40.0, 0.0), (16.0, 1.5), (8.0, 2.5))
 """A boundary may lie between two decoded frames if the mean absolute difference of their tiny pictures exceeds so many levels and so many
 times the differences of the decoded frames before and after: a boundary is a step, motion goes on."""
 BUSY, CALM = 16.0, 12.0
@@ -234,6 +234,8 @@ class SparseReader:
         self._ahead: deque[_Entry] = deque()
         self._kept: deque[_Entry] = deque()
         self._kept_bytes = 0
+        self._keys: deque[_Entry] = deque()
+        self._longest_gap = MAX_GAP_MS / 1000 / video.time_base
         self._can_refine = False
         self._waiting: list[tuple[int, _Entry]] = []
         self._again = _SecondDecoder(video, found)
@@ -278,17 +280,25 @@ class SparseReader:
         self._last_dts = packet.dts
         entry = _Entry(packet, self._serial, packet.pts, self._is_reference(packet))
         self._serial += 1
-        if packet.is_keyframe:
-            self._can_refine = True
         self._ahead.append(entry)
-        if self._can_refine:
-            self._kept.append(entry)
-            self._kept_bytes += packet.size
-            if self._kept_bytes > KEPT_BYTES:
-                self._can_refine = False
+        self._keep(entry)
         if not packet.is_discard:
             heapq.heappush(self._waiting, (packet.pts, entry))
         return True
+
+    def _more(self) -> bool:
+        """Reads one more packet for the second decoder."""
+        return self._demux() and self._can_refine
+
+    def _keep(self, entry: _Entry) -> None:
+        """Keeps a packet for the second decoder; a group that is too large is given up until the next key frame."""
+        if entry.packet.is_keyframe:
+            self._can_refine = True
+            self._keys.append(entry)
+        if self._can_refine:
+            self._kept.append(entry)
+            self._kept_bytes += entry.packet.size
+            self._can_refine = self._kept_bytes <= KEPT_BYTES
 
     def _decoded(self) -> Iterator[VideoFrame]:
         """Frames of the first decoder; what it is handed depends on what the consumer has made of the frames so far."""
@@ -333,8 +343,7 @@ class SparseReader:
         before, skipped, now = step.before, step.skipped, step.now
         around = max(step.change_before, next_change)
         suspect = any(step.change > least and step.change > factor * around for least, factor in SUSPECT)
-        gap_ms = float((now.entry.pts - before.entry.pts) * self._video.time_base * 1000)
-        if suspect or gap_ms > MAX_GAP_MS:
+        if suspect or now.entry.pts - before.entry.pts > self._longest_gap:
             yield from self._decoded_between(before, skipped)
         else:
             self._found.blended += len(skipped)
@@ -349,7 +358,7 @@ class SparseReader:
             return
         if any(e.sent or e.reference for e in skipped) or not self._kept or self._maker is None:
             raise Irregular("a packet gave no frame")
-        for entry, frame in self._again.decode(self._kept, skipped, before.entry.pts, self._demux):
+        for entry, frame in self._again.decode(self._kept, skipped, before.entry.pts, self._more):
             yield self._show(_Seen(entry, frame, self._maker(frame)))
 
     def _show(self, seen: _Seen, change: float | None = None) -> Shown:
@@ -360,18 +369,10 @@ class SparseReader:
 
     def _forget(self, shown_pts: int) -> None:
         """Drops the packets before the last key frame that is shown by now."""
-        last = None
-        for place, entry in enumerate(self._kept):
-            if place and entry.packet.is_keyframe and entry.pts <= shown_pts:
-                last = place
-            elif place and entry.pts > shown_pts and entry.packet.is_keyframe:
-                break
-        if last is not None:
-            for _ in range(last):
+        while len(self._keys) > 1 and self._keys[1].pts <= shown_pts:
+            self._keys.popleft()
+            while self._kept[0] is not self._keys[0]:
                 self._kept_bytes -= self._kept.popleft().packet.size
-        if not self._can_refine and not self._waiting:
-            self._kept.clear()
-            self._kept_bytes = 0
 
 
 @dataclass(frozen=True)
@@ -413,7 +414,7 @@ class _SecondDecoder:
 
         Args:
             kept: packets from a key frame shown no later than `after` on.
-            more: appends another packet to `kept`; False at the end of the file.
+            more: appends another packet to `kept`; False if there is none.
         """
         self._frames = {pts: frame for pts, frame in self._frames.items() if pts > after}
         missing = {e.pts for e in wanted} - self._frames.keys()
