@@ -88,3 +88,10 @@ def test_dotenv_is_read_and_the_environment_wins(tmp_path: Path, monkeypatch: py
     monkeypatch.setenv("CURATION_WORKERS", "5")
     assert (Settings.load().storage, Settings.load().workers) == ("s3://from-file", 5)
     assert "CURATION_STORAGE" not in os.environ
+
+
+def test_generated_references_are_up_to_date() -> None:
+    from curation_assets.reference import PAGES
+
+    for name, page in PAGES.items():
+        assert (ROOT / "docs" / name).read_text(encoding="utf-8") == page(), f"docs/{name} is out of date: run `make docs`"
