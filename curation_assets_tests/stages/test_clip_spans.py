@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -62,7 +64,7 @@ def test_detected_clips_keep_lengths_and_never_overlap(
     rows = clip_spans(cut_list(*set(cuts)), recipe, [], [], line)
     clips = clips_of(rows)
     assert rows, "a video never vanishes"
-    assert all(a.end_frame <= b.start_frame for a, b in zip(clips, clips[1:], strict=False))
+    assert all(a.end_frame <= b.start_frame for a, b in itertools.pairwise(clips))
     assert len({r.clip_id("v") for r in rows}) == len(rows)
     for clip in clips:
         assert 0 <= clip.start_frame < clip.end_frame <= len(line)
@@ -75,8 +77,9 @@ def test_detected_clips_keep_lengths_and_never_overlap(
 @settings(max_examples=150, deadline=None)
 def test_without_limits_the_clips_cover_the_video(line: Timeline, cuts: list[int]) -> None:
     clips = clips_of(clip_spans(cut_list(*set(cuts)), params(), [], [], line))
-    assert clips[0].start_frame == 0 and clips[-1].end_frame == len(line)
-    assert all(a.end_frame == b.start_frame and a.end_ms == b.start_ms for a, b in zip(clips, clips[1:], strict=False))
+    assert clips[0].start_frame == 0
+    assert clips[-1].end_frame == len(line)
+    assert all(a.end_frame == b.start_frame and a.end_ms == b.start_ms for a, b in itertools.pairwise(clips))
     assert [c.start_frame for c in clips[1:]] == sorted({c for c in cuts if 0 < c < len(line)})
 
 
@@ -190,7 +193,8 @@ def test_subtitles_whole_and_fixed() -> None:
 @pytest.mark.parametrize("origin", ["given", "both", "subtitles"])
 def test_nothing_asked_for_is_said(origin: str) -> None:
     (row,) = clip_spans(cut_list(), params(**{"from": origin}), [], [], timeline(10))
-    assert isinstance(row, RejectedSpan) and row.reason.startswith(("the source gives no", "there are no subtitles"))
+    assert isinstance(row, RejectedSpan)
+    assert row.reason.startswith(("the source gives no", "there are no subtitles"))
 
 
 def test_a_video_whose_scenes_are_all_too_short_says_so() -> None:

@@ -70,17 +70,19 @@ class BlackRuns:
     def _open(self, position: int) -> None:
         self._start = position
         self._indexes, self._times = array("q"), array("q")
-        self._before = self._history.frame(position - 1).copy() if position else None
-        self._fade_first = self._history.index(self._ramp(position, -1))
+        bright = self._ramp(position - 1, -1) if position else 0
+        self._before = self._history.frame(bright).copy() if position else None
+        self._fade_first = self._history.index(bright)
 
     def _close(self, position: int) -> None:
         history = self._history
         first, end = self._indexes[0], history.index(position)
-        fade_end = max(end, history.index(self._ramp(position, 1)))
+        bright = self._ramp(position, 1)
+        fade_end = max(end, history.index(bright))
         flicker = (
             self._before is not None
             and len(self._indexes) <= SHORT_RUN
-            and distance(self._before, history.frame(position)) < SAME_PICTURE
+            and distance(self._before, history.frame(bright)) < SAME_PICTURE
         )
         cut = None
         if self._before is not None and not flicker:

