@@ -100,7 +100,7 @@ def _id(name: str, description: str) -> Column:
 
 DATASET = _id("dataset", "Name of the dataset, as in its recipe.")
 VIDEO_ID = _id("video_id", "The source's own id if it is unique, else a stable hash of the URL or relative path.")
-CLIP_ID = _id("clip_id", "<video_id>_<start_ms>_<end_ms> of the actual span.")
+CLIP_ID = _id("clip_id", "`<video_id>_<start_ms>_<end_ms>` of the actual span.")
 CLIP_KEYS = (DATASET, VIDEO_ID, CLIP_ID)
 MEDIA = (
     Column("tar", STRING, "Tar or file with the bytes, relative to the storage root or a URI.", volatile=True),
@@ -509,7 +509,7 @@ _TABLES = (
             DATASET,
             VIDEO_ID,
             CLIP_ID,
-            _id("track_id", "<clip_id>_<number>, numbered from 0000 in order of appearance."),
+            _id("track_id", "`<clip_id>_<number>`, numbered from 0000 in order of appearance."),
             Column("label", STRING, "Best class over the track."),
             Column("score", FLOAT, "Its mean score.", minimum=0, maximum=1),
             Column("top_labels", pa.list_(STRING), "The ten best classes."),
@@ -620,10 +620,11 @@ _TABLES = (
     TableSchema(
         "clip_dataset",
         "an exported clip",
-        ("dataset", "video_id", "clip_id"),
+        ("dataset", "video_id", "clip_id", "sample_key"),
         (
             *CLIP_KEYS,
-            Column("sample_key", STRING, "Key inside the tar.", nullable=False),
+            Column("track_id", STRING, "Track that the clip follows; null for whole pictures."),
+            Column("sample_key", STRING, "Key inside the tar, or name of the file without extension.", nullable=False),
             Column("split", STRING, "train, val or test."),
             Column("status", STRING, "Outcome.", nullable=False, allowed=("ok", "failed")),
             ERROR,
@@ -644,12 +645,20 @@ _TABLES = (
         ("dataset", "video_id", "clip_id"),
         (
             *CLIP_KEYS,
-            Column("sample_key", STRING, "Key inside the tar.", nullable=False),
+            Column("sample_key", STRING, "Key inside the tar, or name of the files without extension.", nullable=False),
             Column("split", STRING, "train, val or test."),
+            Column(
+                "status",
+                STRING,
+                "ok, or failed: no frame of the clip has an embedding.",
+                nullable=False,
+                allowed=("ok", "failed"),
+            ),
+            ERROR,
             *MEDIA,
             Column("frames", INT32, "Rows of the array.", minimum=0),
             Column("dim", INT32, "Columns of the array.", minimum=1),
-            Column("model", STRING, "Model of the embeddings.", nullable=False),
+            Column("model", STRING, "Model of the embeddings; null if there is none."),
         ),
     ),
 )
