@@ -301,18 +301,16 @@ def materialization(
 
 
 def table_metadata(header: TableHeader, store: TableStore, made: Made | None) -> dict[str, Any]:
-    """What every materialization shows: rows, where, how long, what changed."""
+    """What every materialization shows: the stage's pictures and distributions, then rows, cost and where the table lies."""
     uri = store.storage.uri(store.path(header.asset, header.partition))
-    metadata: dict[str, Any] = {
+    facts = {
         "dagster/row_count": header.rows,
+        **plain(header.stats),
         "path": MetadataValue.path(uri),
         "content_hash": header.content_hash,
         "fingerprint": header.fingerprint,
-        **plain(header.stats),
     }
-    if made is None:
-        return {**metadata, "unchanged": True}
-    return {**metadata, **made.metadata}
+    return {"unchanged": True, **facts} if made is None else {**made.metadata, **facts}
 
 
 def evaluation(asset: str, partition: str | None, finding: Finding) -> AssetCheckEvaluation:

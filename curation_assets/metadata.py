@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -114,9 +114,9 @@ def contact_sheet(pictures: Sequence[tuple[bytes, str]], columns: int = 6, width
 
 
 def plain(stats: Mapping[str, Any]) -> dict[str, Any]:
-    """Numbers and texts of `stats` as metadata; nested mappings become JSON."""
-    return {k: MetadataValue.json(dict(v)) if isinstance(v, Mapping) else v for k, v in stats.items() if v is not None}
-
-
-Reader = Callable[[Mapping[str, Any]], bytes]
-"""Row with tar, offset and size -> the bytes."""
+    """Numbers and texts of `stats` as metadata, mappings as JSON; lists are left out, since they are shown as tables."""
+    return {
+        k: MetadataValue.json(dict(v)) if isinstance(v, Mapping) else v
+        for k, v in stats.items()
+        if v is not None and not isinstance(v, list) and v != {}
+    }
