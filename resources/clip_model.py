@@ -20,7 +20,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import platform
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -29,6 +28,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 
+from resources.devices import choose_device, cpu_has_bf16
 from resources.torchvision_ops import ensure_torchvision
 from resources.weights import (
     MissingWeights,
@@ -204,21 +204,6 @@ def _hub_repository(repository: str, what: str) -> ClipWeights:
         hub_file(repository, ("tokenizer_config.json",), what, "embeddings.model", revision=config.parent.name)
     label = f"{HUB_PREFIX}{repository}@{config.parent.name[:12]}"
     return ClipWeights(f"{LOCAL_PREFIX}{config.parent}", None, label, _folder_sha256(config.parent))
-
-
-def choose_device(device: str) -> str:
-    """``auto`` is CUDA where there is one, else the CPU."""
-    import torch
-
-    return ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
-
-
-def cpu_has_bf16() -> bool:
-    """Whether this CPU multiplies bfloat16 itself (AMX, AVX512-BF16, or the bf16 extension of Arm)."""
-    if platform.system() != "Linux":
-        return False
-    words = set(Path("/proc/cpuinfo").read_text("utf-8", "replace").split())
-    return bool(words & {"amx_bf16", "avx512_bf16", "bf16"})
 
 
 def choose_precision(precision: Precision, device: str) -> Literal["fp32", "bf16", "fp16"]:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 PASSES = 8
 """Removing one thing may uncover another (an entity in an entity, an opener after an opener); passes end when nothing changes."""
 
+_THINKING = re.compile(r"<think>.*?(?:</think>|\Z)", re.S | re.I)
 _TAG = re.compile(
     r"</?(?:a|b|i|u|s|p|br|hr|em|strong|small|font|span|div|c|v|h[1-6]|ul|ol|li|table|tr|td|img|script|style)(?:[\s/.][^<>]*)?>",
     re.I,
@@ -103,7 +104,7 @@ def split_sentences(text: str) -> list[str]:
 def clean_caption(text: str | None, params: recipes.Cleaning) -> str:
     """The cleaned caption; empty if nothing is left.
 
-    In this order: encoding and entities repaired, markup, URLs, mail addresses and handles removed, openers of captioning models
+    In this order: encoding and entities repaired, markup, reasoning, URLs, mail addresses and handles removed, openers of captioning models
     removed (English), unwanted sentences dropped, whitespace reduced to single spaces, cut at the end of a sentence. Cleaning what is
     clean changes nothing.
     """
@@ -120,7 +121,7 @@ def _clean_once(text: str, params: recipes.Cleaning) -> str:
     import ftfy
 
     text = ftfy.fix_text(html.unescape(text), _ftfy_config())
-    text = _TAG.sub(" ", text)
+    text = _TAG.sub(" ", _THINKING.sub(" ", text))
     text = _URL.sub(lambda m: _closing_marks(m.group()), text)
     text = _HANDLE.sub("", _EMAIL.sub("", text))
     text = _BEFORE_STOP.sub("", _EMPTY_BRACKETS.sub("", text))

@@ -14,7 +14,8 @@ import pytest
 
 from curation_assets_tests.shared_data import shared
 from curation_assets_tests.tiny_clip import write_tiny_clip
-from resources.clip_model import ClipModel, choose_precision, clip_identity, cpu_has_bf16, find_clip_weights, load_clip
+from resources.clip_model import ClipModel, choose_precision, clip_identity, find_clip_weights, load_clip
+from resources.devices import cpu_has_bf16
 from resources.weights import MissingWeights, WrongWeights, fetch_weights, file_sha256
 
 
