@@ -32,6 +32,8 @@ BUSY, CALM = 16.0, 12.0
 """Above and below this difference, the frames to come are no longer and again left out."""
 KEPT_BYTES = 48_000_000
 """Compressed packets kept since the last key frame; a longer group is decoded in full from there on."""
+UNTIMED = 64
+"""Packets at the start that may lack a decoding time, which mkv does not store and FFmpeg works out."""
 MAX_GAP_MS = 500
 """Reference frames further apart than this have the frames between them decoded."""
 
@@ -275,9 +277,12 @@ class SparseReader:
         if packet is None:
             self._ended = True
             return False
-        if packet.pts is None or packet.dts is None or packet.is_corrupt:
+        if packet.pts is None or packet.is_corrupt:
             raise Irregular("packets without times")
-        self._last_dts = packet.dts
+        if packet.dts is not None:
+            self._last_dts = packet.dts
+        elif self._serial >= UNTIMED:
+            raise Irregular("packets without decoding times")
         entry = _Entry(packet, self._serial, packet.pts, self._is_reference(packet))
         self._serial += 1
         self._ahead.append(entry)

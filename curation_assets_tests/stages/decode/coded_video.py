@@ -1,0 +1,79 @@
+"""Videos whose frames carry their own number as grey blocks, so that a test can read which frame it is looking at."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+BITS = 12
+SIZE = (320, 180)
+
+
+def picture(number: int, shot: int, size: tuple[int, int] = SIZE) -> NDArray[np.uint8]:
+    """A frame (h, w, 3): a texture of its shot that pans by a pixel a frame, under twelve blocks that say its number, low bit first."""
+    width, height = size
+    rng = np.random.default_rng(shot)
+    base = rng.integers(40, 200, 3)
+    coarse = rng.integers(0, 56, (9, 32, 3))
+    texture = cv2.resize(
+        (base + coarse).clip(0, 255).astype(np.uint8), (2 * width, height), interpolation=cv2.INTER_CUBIC
+    )
+    image = np.ascontiguousarray(texture[:, number % width : number % width + width])
+    side = width // BITS
+    for bit in range(BITS):
+        image[:side, bit * side : (bit + 1) * side] = 255 * (number >> bit & 1)
+    return image
+
+
+def number_in(luma: NDArray[np.uint8]) -> int:
+    """The number that a picture of any size says."""
+    side = luma.shape[1] / BITS
+    middles = [(int(side / 2), int((bit + 0.5) * side)) for bit in range(BITS)]
+    return sum((luma[y, x] > 128) << bit for bit, (y, x) in enumerate(middles))
+
+
+def write_video(
+    path: Path,
+    lengths: Sequence[int],
+    *,
+    rate: Fraction = Fraction(25),
+    times: Sequence[int] | None = None,
+    time_base: Fraction | None = None,
+    size: tuple[int, int] = SIZE,
+    codec: str = "libx264",
+    pix_fmt: str = "yuv420p",
+    rotation: int = 0,
+    container: str | None = None,
+    **options: str,
+) -> Path:
+    """Writes shots of the given `lengths` in frames.
+
+    Args:
+        times: presentation time of every frame in ticks of `time_base`; default one frame after the other at `rate`.
+        rotation: degrees counterclockwise that the file asks players to turn it by.
+        options: of the encoder.
+    """
+    base = time_base or 1 / rate
+    with av.open(str(path), "w", format=container) as output:
+        stream = output.add_stream(
+            codec, rate=rate, options={"preset": "veryfast", **options} if codec == "libx264" else options
+        )
+        stream.width, stream.height, stream.pix_fmt = *size, pix_fmt
+        stream.codec_context.time_base = base
+        if rotation:
+            stream.set_display_rotation(rotation)
+        number = 0
+        for shot, length in enumerate(lengths):
+            for _ in range(length):
+                frame = av.VideoFrame.from_ndarray(picture(number, shot, size), format="rgb24").reformat(format=pix_fmt)
+                frame.pts, frame.time_base = times[number] if times is not None else number, base
+                output.mux(stream.encode(frame))
+                number += 1
+        output.mux(stream.encode(None))
+    return path
