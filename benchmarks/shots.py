@@ -1,8 +1,8 @@
 """Accuracy and cost of the shot detectors: `python -m benchmarks.shots [folder] [--detectors cascade,content,...]`.
 
 The folder has `labels/cuts.json` and `assembled/*.cuts.json` and the videos they name, anywhere below it; without a folder, videos with
-known transitions are generated. Every detector sees the same frames of one full decode. The table has, for all videos and for the half
-of them on which nothing was chosen (by a hash of the name):
+known transitions are generated. Every detector sees the same frames of one full decode. The table has, for all videos and for a half of
+them (by a hash of the name; docs/shots.md says what was chosen on which):
 
 - F1 of hard cuts at a tolerance of one frame (or the label's own), with the number of false and of missed ones;
 - how many dissolves and fades have a boundary in them;
@@ -237,7 +237,7 @@ def measure(labels: dict[Path, Labels], names: tuple[str, ...]) -> None:
 
         network()
     totals = {name: Score() for name in names}
-    held_out = {name: Score() for name in names}
+    second_half = {name: Score() for name in names}
     for path, truth in labels.items():
         found, frames = run(path, names)
         for name, (cuts, seconds) in found.items():
@@ -246,16 +246,16 @@ def measure(labels: dict[Path, Labels], names: tuple[str, ...]) -> None:
             score.network_frames = cuts.stats.get("network_frames", 0.0)
             totals[name].add(score)
             if hashlib.sha256(path.name.encode()).digest()[-1] % 2:
-                held_out[name].add(score)
+                second_half[name].add(score)
     decode = decode_seconds(list(labels))
     frames = max(1, totals[names[0]].frames)
     print(f"{len(labels)} videos, {frames} frames, plain decode {1000 * decode / frames:.2f} ms a frame")
     print(
-        "| detector | F1 | false | missed | gradual | held out: F1, gradual | ms a frame | of a decode | seen by the network |"
+        "| detector | F1 | false | missed | gradual | second half: F1, gradual | ms a frame | of a decode | seen by the network |"
     )
     print("|---|---|---|---|---|---|---|---|---|")
     for name in names:
-        s, h = totals[name], held_out[name]
+        s, h = totals[name], second_half[name]
         print(
             f"| {name} | {s.f1:.3f} | {s.false} | {s.missed} | {s.gradual_found} of {s.gradual} | {h.f1:.3f}, {h.gradual_found} of {h.gradual} "
             f"| {1000 * s.seconds / frames:.3f} | {s.seconds / decode:.2f} | {s.network_frames / frames:.1%} |"

@@ -16,6 +16,7 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from curation_assets.stages.rules import RuleError, parse_rule
+from resources.urls import redact_text
 
 NAME = r"^[a-z0-9][a-z0-9_]*$"
 
@@ -419,8 +420,8 @@ class Tracks(Section):
         description="Longest gap of a lost and found track that is filled with boxes on a straight line; 0 fills none.",
     )
     appearance: bool = Field(False, description="TrackVerse's appearance term: motion weight 0.4.")
-    motion_weight: float = Field(0.4, ge=0, le=1)
-    feature_momentum: float = Field(0.9, ge=0, le=1)
+    motion_weight: float = Field(0.4, ge=0, le=1, description="Share of IoU in the similarity; the rest is the cosine of appearance.")
+    feature_momentum: float = Field(0.9, ge=0, le=1, description="Share of a track's earlier appearance when it sees a new box.")
     min_area: float = Field(
         0.0,
         ge=0,
@@ -428,9 +429,19 @@ class Tracks(Section):
         description="Least mean area, share of the frame, of a track that is `large_enough`; smaller ones are kept too.",
     )
     min_length_s: float = Field(0.0, ge=0, description="Least length of a track that is `large_enough`, seconds.")
-    batch: int = Field(8, ge=1, le=256)
-    device: str = Field("auto")
+    batch: int = Field(8, ge=1, le=256, description="Frames per forward pass of the detector.")
+    device: str = Field("auto", description="auto, cpu, cuda or cuda:N.")
     where: Rules = Field(default=["keep"], description="Rules that a clip must pass to be tracked.")
+
+    @model_validator(mode="after")
+    def _detector_needs(self) -> Tracks:
+        if self.detector != "faces" and not self.model:
+            raise ValueError(f"detector {self.detector} needs `model`")
+        if self.prompt is not None and "{name}" not in self.prompt:
+            raise ValueError("`prompt` must contain {name}")
+        if self.low > self.high:
+            raise ValueError(f"`low` ({self.low}) must not exceed `high` ({self.high})")
+        return self
 
 
 class Select(Section):
@@ -647,7 +658,7 @@ def parse_recipe(text: str, name: str) -> Recipe:
             elif e["type"] == "missing":
                 problems.append(f"{name}: {key}: required key is missing")
             else:
-                shown = repr(e["input"])
+                shown = redact_text(repr(e["input"]))
                 got = f" (got {shown if len(shown) <= 80 else shown[:77] + '...'})"
                 problems.append(f"{name}: {key}: {e['msg'].removeprefix('Value error, ')}{got}")
         raise RecipeError("\n".join(problems)) from error

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curation_assets.recipes import Clips
-from curation_assets.stages.clip_spans import ClipSpan, GivenSpan, RejectedSpan, clip_spans
+from curation_assets.stages.clip_spans import ClipSpan, GivenSpan, RejectedSpan, SubtitleCue, clip_spans
 from curation_assets.stages.decode.timeline import Timeline
 from curation_assets.stages.shots.cuts import Cut, CutList
 
@@ -96,7 +96,8 @@ def test_every_given_span_is_accounted_for(
 ) -> None:
     recipe = params(**{"from": origin, "min_s": 0.2, "max_s": max(longest, 0.3)})
     rows = clip_spans(cut_list(*set(cuts)), recipe, [span(a, b) for a, b in wanted], [], line)
-    assert {r.request for r in rows} == (set(range(len(wanted))) or {None})
+    expected: set[int | None] = set(range(len(wanted)))
+    assert {r.request for r in rows} == (expected or {None})
     assert len({r.clip_id("v") for r in rows}) == len(rows)
     for clip in clips_of(rows):
         a, b = wanted[clip.request or 0]
@@ -181,7 +182,7 @@ def test_both_cuts_given_spans_at_detected_boundaries() -> None:
 
 def test_subtitles_whole_and_fixed() -> None:
     line = timeline(250)
-    cue = {"start_ms": 1000, "end_ms": 3000, "text": "hello"}
+    cue: SubtitleCue = {"start_ms": 1000, "end_ms": 3000, "text": "hello"}
     (clip,) = clips_of(clip_spans(None, params(**{"from": "subtitles"}), [], [cue], line))
     assert (clip.start_ms, clip.end_ms, clip.text, clip.origin) == (1000, 3000, "hello", "subtitles")
     (whole,) = clips_of(clip_spans(None, params(**{"from": "whole", "max_s": 2}), [], [], line))

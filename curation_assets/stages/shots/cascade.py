@@ -41,7 +41,7 @@ ASK_CHANGE, ASK_DETAIL = 24.0, 4.0
 LARGEST_STEP = 0.5
 """Share of that difference from which a single step is a cut or a flash, which the dip of detail only stands beside."""
 CUT_CONTEXT, DISSOLVE_CONTEXT = 8, 16
-"""Frames on either side of a judged interval. More of them (to the network's own 25) do not change the decisions."""
+"""Frames on either side of a judged interval. A cut needs few of them; with fewer than this, dissolves between moving shots score low."""
 MERGE, LONG_INTERVAL, LONGEST_INTERVAL = 6, 40, 60
 """Proposals so many frames apart are judged in one window; a long interval is looked at in steps of two, the longest is cut."""
 SINGLE_SHARE = 0.6
