@@ -1,7 +1,8 @@
-"""What must hold of every table: its contract (which the store enforces when it commits) and its accounting."""
+"""What must hold of every table: its contract (which the store enforces when it commits), its accounting, and what is particular to one."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,9 +10,13 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from resources.storage import MediaRef, Storage, StorageError
+
 CONTRACT_CHECK = "contract"
 MIN_YIELD = 0.5
-"""Share of usable rows below which a warning is given."""
+"""Share of usable videos below which a warning is given."""
+MEDIA_SAMPLE = 8
+"""Entries of a table whose bytes are read back and hashed."""
 
 
 @dataclass(frozen=True)
@@ -77,3 +82,83 @@ def accounting(source: str | None, asset: str, table: pa.Table, read: Callable[[
         )
     else:
         yield Finding(CONTRACT_CHECK, True, f"all {len(wanted)} rows of {source} are accounted for", metadata=metadata)
+
+
+@dataclass(frozen=True)
+class Check:
+    """A check beside the contract, of the table of one shard.
+
+    Attributes:
+        name: as the UI shows it.
+        description: what holds if it passes.
+        blocking: whether a failure stops what comes after.
+        judge: (table, its stats, storage) -> the finding.
+    """
+
+    name: str
+    description: str
+    blocking: bool
+    judge: Callable[[pa.Table, Mapping[str, Any], Storage], Finding]
+
+
+def _yield(table: pa.Table, stats: Mapping[str, Any], storage: Storage) -> Finding:
+    by = outcomes(table)
+    wanted = by.get("ok", 0) + by.get("failed", 0)
+    share = by.get("ok", 0) / wanted if wanted else 1.0
+    metadata = {"yield": round(share, 4), **by}
+    return Finding("yield", share >= MIN_YIELD, f"{share:.0%} of the videos came out well", False, metadata)
+
+
+def _media(table: pa.Table, stats: Mapping[str, Any], storage: Storage) -> Finding:
+    known = table.filter(pc.and_(pc.is_valid(table["tar"]), pc.is_valid(table["sha256"])))
+    known = known.filter(pc.is_valid(known["offset"]))
+    step = max(1, known.num_rows // MEDIA_SAMPLE)
+    rows = known.take(pa.array(range(0, known.num_rows, step), pa.int64())[:MEDIA_SAMPLE]).to_pylist()
+    for row in rows:
+        try:
+            data = storage.read_media(MediaRef(row["tar"], row["offset"], row["size"]))
+        except StorageError as error:
+            return Finding("media", False, str(error))
+        if hashlib.sha256(data).hexdigest() != row["sha256"]:
+            place = f"{row['tar']} at {row['offset']}"
+            return Finding(
+                "media",
+                False,
+                f"the bytes of {row.get('clip_id') or row['video_id']} in {place} are not those that the table names",
+            )
+    return Finding(
+        "media",
+        True,
+        f"{len(rows)} of {known.num_rows} entries read back and found whole",
+        metadata={"read": len(rows)},
+    )
+
+
+def _apart(table: pa.Table, stats: Mapping[str, Any], storage: Storage) -> Finding:
+    if "apart" not in stats:
+        return Finding("alignment", True, "too few captioned videos to compare with shuffled captions", False)
+    numbers = {k: stats[k] for k in ("gap_clips", "matched", "shuffled", "auc")}
+    said = f"own captions match {stats['matched']:.1f}, those of other videos {stats['shuffled']:.1f}"
+    return Finding("alignment", bool(stats["apart"]), said, False, numbers)
+
+
+def _one_model(table: pa.Table, stats: Mapping[str, Any], storage: Storage) -> Finding:
+    models = pc.unique(table["model"]).to_pylist()
+    return Finding("one_model", len(models) <= 1, f"embeddings of {', '.join(models) or 'no model'}", True)
+
+
+_MEDIA = Check("media", "Tar entries hold the bytes that the table names (a sample is read back).", True, _media)
+CHECKS: Mapping[str, tuple[Check, ...]] = {
+    "raw_shards": (Check("yield", f"At least {MIN_YIELD:.0%} of the videos came out well.", False, _yield), _MEDIA),
+    "frames": (_MEDIA,),
+    "frame_embeddings": (Check("one_model", "All embeddings are of one model.", True, _one_model),),
+    "caption_scores": (
+        Check("alignment", "Captions match their own clips better than those of other videos.", False, _apart),
+    ),
+}
+"""Checks of an asset beside its contract."""
+
+
+def check_names(asset: str) -> list[str]:
+    """All checks of an asset, the contract first."""
+    return [CONTRACT_CHECK, *(c.name for c in CHECKS.get(asset, ()))]

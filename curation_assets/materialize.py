@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import resource
+import sys
 import time
 import traceback
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -42,7 +43,7 @@ from dagster._core.definitions.data_version import (
 )
 from dagster._core.definitions.source_asset import SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION
 
-from curation_assets.checks import CONTRACT_CHECK, Finding, accounting
+from curation_assets.checks import CHECKS, CONTRACT_CHECK, Finding, accounting, check_names
 from curation_assets.metadata import column_schema, plain
 from curation_assets.partitions import SHARDS, backfill_policy
 from curation_assets.recipes import Recipe
@@ -125,7 +126,7 @@ class Stage:
     kinds: frozenset[str] = frozenset()
     pool: str | None = None
     op_tags: Mapping[str, Any] = field(default_factory=dict)
-    up_to_date: Callable[[TableHeader], bool] = lambda header: True
+    up_to_date: Callable[[TableHeader, Shard], bool] = lambda header, shard: True
 
     def part(self, asset: str) -> Part:
         return next(p for p in self.parts if p.asset == asset)
@@ -235,6 +236,27 @@ class Periodic:
         if now or time.monotonic() - self._last >= self.seconds:
             self._last = time.monotonic()
             self.say(text)
+
+
+class Progress:
+    """How far a shard is: a bar on a terminal, a line in the log now and then."""
+
+    def __init__(self, title: str, log: Any) -> None:
+        self._title, self._say = title, Periodic(log.info)
+        self._bar: Any = None
+
+    def __call__(self, done: int, total: int, text: str) -> None:
+        self._say(f"{self._title}: {done} of {total}, {text}", done == total)
+        if not sys.stderr.isatty():
+            return
+        if self._bar is None:
+            from tqdm import tqdm
+
+            self._bar = tqdm(total=total, desc=self._title, leave=False, file=sys.stderr)
+        self._bar.n = done
+        self._bar.set_postfix_str(text)
+        if done == total:
+            self._bar.close()
 
 
 @dataclass
@@ -361,7 +383,7 @@ def make_shard(stage: Stage, wanted: Collection[str], shard: Shard) -> Iterator[
         if header is not None
         and not shard.force
         and header.fingerprint == provenance[asset].fingerprint
-        and stage.up_to_date(header)
+        and stage.up_to_date(header, shard)
     }
     todo = [a for a in provenance if a not in fresh]
     made: Mapping[str, Made] = {}
@@ -419,7 +441,13 @@ def run_shards(
             shard = Shard(key, recipes[dataset], store, settings, context.log, force, models)
             for made in make_shard(stage, wanted, shard):
                 yield materialization(context.instance, store, made, key, parents[made.asset])
-                for finding in made.findings:
+                table = store.read(made.asset, key) if made.asset in CHECKS else None
+                extra = (
+                    [c.judge(table, made.header.stats, store.storage) for c in CHECKS.get(made.asset, ())]
+                    if table is not None
+                    else []
+                )
+                for finding in [*made.findings, *extra]:
                     yield evaluation(made.asset, key, finding)
                 state = "unchanged" if made.made is None else "made"
                 context.log.info(f"{made.asset} {key} ({position} of {len(keys)}): {made.header.rows} rows, {state}")
@@ -438,17 +466,26 @@ def run_shards(
         )
     for asset in wanted:
         yield silent_output(asset, Committed(tuple(done)))
-        yield Output(None, output_name=check_output(asset))
+        for check in check_names(asset):
+            yield Output(None, output_name=check_output(asset, check))
 
 
-def check_output(asset: str) -> str:
-    return f"{asset}_{CONTRACT_CHECK}"
+def check_output(asset: str, check: str = CONTRACT_CHECK) -> str:
+    """Name of the op output that stands for a check."""
+    return f"{asset}_{check}"
 
 
 def check_specs(assets: Sequence[str]) -> list[AssetCheckSpec]:
-    """The blocking contract check of each asset."""
-    description = "Schema, keys, ranges and accounting: rows in = ok + failed + rejected."
-    return [AssetCheckSpec(CONTRACT_CHECK, asset=a, blocking=True, description=description) for a in assets]
+    """The checks of each asset."""
+    specs = []
+    for asset in assets:
+        description = "Schema, keys, ranges and accounting: rows in = ok + failed + rejected."
+        specs.append(AssetCheckSpec(CONTRACT_CHECK, asset=asset, blocking=True, description=description))
+        specs += [
+            AssetCheckSpec(c.name, asset=asset, blocking=c.blocking, description=c.description)
+            for c in CHECKS.get(asset, ())
+        ]
+    return specs
 
 
 def shard_assets(stage: Stage, settings: Settings, recipes: Mapping[str, Recipe]) -> AssetsDefinition:

@@ -33,7 +33,7 @@ class Toy:
         self.lossy: set[str] = set()
         self.title = "a"
         (root / "home").mkdir()
-        self.instance = DagsterInstance.local_temp(str(root / "home"))
+        self.instance = DagsterInstance.local_temp(str(root / "home"), {"telemetry": {"enabled": False}})
         self.instance.add_dynamic_partitions(SHARDS.name or "", KEYS)
 
     def _metadata(self, shard: Shard, wanted: Collection[str]) -> Mapping[str, Made]:
@@ -143,7 +143,7 @@ def test_a_range_gives_one_event_with_its_own_data_version_and_one_check_per_par
         for e in toy.run(KEYS[0], KEYS[2]).all_events
         if e.event_type_value == "ASSET_CHECK_EVALUATION"
     ]
-    assert sorted((c.asset_key.to_user_string(), c.partition) for c in checks) == sorted(
+    assert sorted((c.asset_key.to_user_string(), c.partition) for c in checks if c.check_name == "contract") == sorted(
         (a, k) for a in ("raw_shards", "video_metadata") for k in KEYS[:3]
     )
 
