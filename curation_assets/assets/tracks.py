@@ -18,8 +18,8 @@ from resources.journal import Journal
 from resources.storage import MediaRef, StorageError
 from resources.tables import Provenance
 
-HOW = {"batch", "device", "min_area", "min_length_s"}
-"""Parameters that change how fast tracking is, or that are facts for the subset's rules."""
+HOW = {"batch", "device"}
+"""Parameters that change how fast tracking is, and nothing in the table."""
 DRAWN = 12
 """Clips on the contact sheet."""
 
@@ -51,7 +51,8 @@ def _track(shard: Shard, wanted: Collection[str]) -> Mapping[str, Made]:
         "clips_failed": len(stats.failed),
         "tracks": stats.tracks,
         "boxes": stats.boxes,
-        "frames_per_s": round(stats.detections_per_second, 1),
+        "frames_per_s": round(stats.frames_per_second, 1),
+        "detections_per_s": round(stats.detections_per_second, 1),
     }
     seconds = pc.divide(pc.subtract(table["end_ms"], table["start_ms"]).cast(pa.float64()), 1000.0)
     metadata: dict[str, Any] = {

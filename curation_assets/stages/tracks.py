@@ -71,9 +71,14 @@ class TrackStats:
     wall_s: float = 0.0
 
     @property
-    def detections_per_second(self) -> float:
+    def frames_per_second(self) -> float:
         """Frames searched per second of wall time."""
         return self.frames / self.wall_s if self.wall_s else 0.0
+
+    @property
+    def detections_per_second(self) -> float:
+        """Objects found per second of wall time."""
+        return self.boxes / self.wall_s if self.wall_s else 0.0
 
 
 def open_detector(params: recipes.Tracks, *, threads: int = 1) -> Detector:
