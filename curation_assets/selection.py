@@ -57,9 +57,9 @@ def assets_of_recipe(recipe: Recipe) -> list[str]:
             wanted.update(assets)
     if {"captions", "embeddings"} <= recipe.model_fields_set:
         wanted.add("caption_scores")
-    for section in (recipe.text, recipe.embeddings, recipe.captions, recipe.tracks):
-        if "where" in section.model_fields_set:
-            wanted.update(tables_of_rules(section.where, recipe))
+    for filtered in (recipe.text, recipe.embeddings, recipe.captions, recipe.tracks):
+        if "where" in filtered.model_fields_set:
+            wanted.update(tables_of_rules(filtered.where, recipe))
     for subset in recipe.subsets.values():
         wanted.update(tables_of_rules(subset.where, recipe))
         for asset in assets_of_subset(subset):

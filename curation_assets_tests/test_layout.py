@@ -11,7 +11,20 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-HEAVY = ("torch", "cv2", "transformers", "av", "scenedetect", "onnxruntime", "open_clip", "duckdb", "yt_dlp", "PIL", "sklearn", "skimage")
+HEAVY = (
+    "torch",
+    "cv2",
+    "transformers",
+    "av",
+    "scenedetect",
+    "onnxruntime",
+    "open_clip",
+    "duckdb",
+    "yt_dlp",
+    "PIL",
+    "sklearn",
+    "skimage",
+)
 
 
 def modules(package: str) -> list[str]:
@@ -26,14 +39,16 @@ def first_offender(names: list[str], forbidden: tuple[str, ...]) -> str | None:
 import importlib, json, sys
 for name in {names!r}:
     importlib.import_module(name)
-    bad = sorted(m for m in sys.modules if m.startswith({forbidden!r}) or m in {tuple(f.rstrip('.') for f in forbidden)!r})
+    bad = sorted(m for m in sys.modules if m.startswith({forbidden!r}) or m in {tuple(f.rstrip(".") for f in forbidden)!r})
     if bad:
         print(json.dumps(f"{{name}} pulls in {{bad[0]}}"))
         break
 else:
     print("null")
 """
-    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=240, check=False)
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=240, check=False
+    )
     assert result.returncode == 0, result.stderr
     return json.loads(result.stdout.splitlines()[-1])  # type: ignore[no-any-return]
 
@@ -43,7 +58,12 @@ def test_resources_know_nothing_of_the_graph() -> None:
 
 
 def test_stages_know_nothing_of_dagster_or_assets() -> None:
-    assert first_offender(modules("curation_assets/stages"), ("dagster.", "curation_assets.assets.", "curation_assets.materialize.")) is None
+    assert (
+        first_offender(
+            modules("curation_assets/stages"), ("dagster.", "curation_assets.assets.", "curation_assets.materialize.")
+        )
+        is None
+    )
 
 
 def test_the_code_location_loads_without_heavy_libraries(tmp_path: Path) -> None:
@@ -59,12 +79,17 @@ def graph() -> dict[str, tuple[str | None, list[str]]]:
     definitions = build_definitions(Settings(recipes=str(ROOT / "recipes"), storage="memory://layout"))
     assets = definitions.resolve_asset_graph()
     return {
-        key.to_user_string(): (assets.get(key).group_name, sorted(p.to_user_string() for p in assets.get(key).parent_keys))
+        key.to_user_string(): (
+            assets.get(key).group_name,
+            sorted(p.to_user_string() for p in assets.get(key).parent_keys),
+        )
         for key in assets.get_all_asset_keys()
     }
 
 
-def test_every_table_of_the_registry_is_an_asset_and_the_other_way_round(graph: dict[str, tuple[str | None, list[str]]]) -> None:
+def test_every_table_of_the_registry_is_an_asset_and_the_other_way_round(
+    graph: dict[str, tuple[str | None, list[str]]],
+) -> None:
     from curation_assets.schemas import SCHEMAS
 
     assert sorted(graph) == sorted(SCHEMAS)
@@ -75,7 +100,7 @@ def test_settings_are_named_in_errors() -> None:
 
     assert Settings.load({}).storage == "./data"
     assert Settings.load({"CURATION_WORKERS": "3"}).workers == 3
-    with pytest.raises(SettingsError, match="CURATION_WORKERS: .*greater than or equal to 1.*got '0'"):
+    with pytest.raises(SettingsError, match=r"CURATION_WORKERS: .*greater than or equal to 1.*got '0'"):
         Settings.load({"CURATION_WORKERS": "0"})
 
 
@@ -94,4 +119,6 @@ def test_generated_references_are_up_to_date() -> None:
     from curation_assets.reference import PAGES
 
     for name, page in PAGES.items():
-        assert (ROOT / "docs" / name).read_text(encoding="utf-8") == page(), f"docs/{name} is out of date: run `make docs`"
+        assert (ROOT / "docs" / name).read_text(encoding="utf-8") == page(), (
+            f"docs/{name} is out of date: run `make docs`"
+        )

@@ -24,12 +24,24 @@ def test_the_five_systems_load_with_their_values() -> None:
     assert hdvila.download.subtitles.languages == ["en"]
     assert hdvila.download.subtitles.automatic
     assert hdvila.shard.videos == 100
-    assert (r["acav100m"].shard.videos, r["acav100m"].clips.from_, r["acav100m"].captions.backend) == (2000, "given", "source")
+    assert (r["acav100m"].shard.videos, r["acav100m"].clips.from_, r["acav100m"].captions.backend) == (
+        2000,
+        "given",
+        "source",
+    )
     t2v = r["t2v_hq"]
     assert (t2v.clips.detector, t2v.clips.min_s, t2v.clips.max_s, t2v.dedup.method) == ("adaptive", 2, 20, "phash")
     assert {"aesthetic >= 4.5", "match >= 20"} <= set(t2v.subsets["hq"].where)
     tracks = r["trackverse"].tracks
-    assert (tracks.fps, tracks.confidence, tracks.high, tracks.match, tracks.min_area, tracks.min_length_s, tracks.vocabulary) == (
+    assert (
+        tracks.fps,
+        tracks.confidence,
+        tracks.high,
+        tracks.match,
+        tracks.min_area,
+        tracks.min_length_s,
+        tracks.vocabulary,
+    ) == (
         8,
         0.2,
         0.6,
@@ -63,7 +75,10 @@ def test_a_recipe_asks_for_the_assets_it_speaks_of() -> None:
         ("- a\n", ["bad.yaml: a recipe is a mapping"]),
         ("dataset: [\n", ["bad.yaml line 2: not valid YAML"]),
         (MINIMAL.replace("toy", "To-y"), ["bad.yaml: dataset:", "'To-y'"]),
-        (MINIMAL.replace("format: ids", "format: idz"), ["bad.yaml: source.format", "'hdvila'", "'webdataset'", "'idz'"]),
+        (
+            MINIMAL.replace("format: ids", "format: idz"),
+            ["bad.yaml: source.format", "'hdvila'", "'webdataset'", "'idz'"],
+        ),
         (MINIMAL + "clips: {min_s: 9, max_s: 3}\n", ["bad.yaml: clips: min_s (9) must not exceed max_s (3)"]),
         (MINIMAL + "frames: {fps: 0}\n", ["bad.yaml: frames.fps", "greater than 0", "got 0"]),
         (MINIMAL + "frames: {fsp: 1}\n", ["bad.yaml: frames.fsp: unknown key; allowed are fps, short_side, quality"]),
@@ -71,7 +86,10 @@ def test_a_recipe_asks_for_the_assets_it_speaks_of() -> None:
             MINIMAL + "subsets: {hq: {export: {clips: {formt: x}}}}\n",
             ["bad.yaml: subsets.hq.export.clips.formt: unknown key; allowed are format, cut, crf"],
         ),
-        (MINIMAL + "subsets: {hq: {where: ['keep', 'a >']}}\n", ["bad.yaml: subsets.hq.where[1]: rule 'a >': expected"]),
+        (
+            MINIMAL + "subsets: {hq: {where: ['keep', 'a >']}}\n",
+            ["bad.yaml: subsets.hq.where[1]: rule 'a >': expected"],
+        ),
         (MINIMAL + "captions: {backend: openai, model: m}\n", ["bad.yaml: captions: backend openai needs `url`"]),
         (MINIMAL + "subsets: {hq: {select: {criterion: random}}}\n", ["criterion random needs `count`"]),
         (MINIMAL + "frames: {fps: 0}\nmotion: {fps: -1}\n", ["bad.yaml: frames.fps", "\nbad.yaml: motion.fps"]),

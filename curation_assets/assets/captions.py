@@ -25,7 +25,7 @@ def _caption(shard: Shard, wanted: Collection[str]) -> Mapping[str, Made]:
     from curation_assets.stages.captions import caption_shard, load_captioner, load_refiner
 
     params = shard.recipe.captions
-    scores = None
+    scores: dict[str, dict[str, float | None]] | None = None
     if params.clean.suffixes:
         facts = clip_facts(params.clean.suffixes, shard.recipe, shard.table)
         scores = {row["clip_id"]: {s: row[s] for s in params.clean.suffixes} for row in facts.to_pylist()}
@@ -124,7 +124,7 @@ STAGES = (
         _caption,
         pool="gpu",
         op_tags=GPU,
-        up_to_date=lambda header: header.stats.get("failed", 0) == 0,
+        up_to_date=lambda header, shard: header.stats.get("failed", 0) == 0,
     ),
     Stage(
         "caption_scores",

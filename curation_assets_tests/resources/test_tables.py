@@ -26,7 +26,9 @@ def motion(*rows: tuple[str, float | None]) -> pa.Table:
 def test_a_commit_is_read_back_sorted_with_its_provenance(storage: Storage) -> None:
     store = TableStore(storage, SCHEMAS)
     made_from = Provenance("3", {"fps": 4.0, "b": [1, None]}, {"raw_shards": "abc"}, {"net": "123"})
-    header = store.commit("motion_scores", "d-00000", motion(("v_5_9", 0.5), ("v_0_5", None)), made_from, {"cpu_s": 1.5})
+    header = store.commit(
+        "motion_scores", "d-00000", motion(("v_5_9", 0.5), ("v_0_5", None)), made_from, {"cpu_s": 1.5}
+    )
     assert store.header("motion_scores", "d-00000") == header
     assert header.provenance == made_from
     assert header.fingerprint == made_from.fingerprint
@@ -63,7 +65,10 @@ def test_missing_tables_say_what_to_do(storage: Storage) -> None:
 )
 def test_a_broken_contract_names_table_column_and_row(tmp_path: Any, change: dict[str, Any], message: str) -> None:
     store = TableStore(Storage(str(tmp_path)), SCHEMAS)
-    rows = [{"dataset": "d", "video_id": "v", "clip_id": c, "motion": 0.5, "still_fraction": 0.1, "estimator": "e"} for c in ("v_0_5", "v_5_9")]
+    rows = [
+        {"dataset": "d", "video_id": "v", "clip_id": c, "motion": 0.5, "still_fraction": 0.1, "estimator": "e"}
+        for c in ("v_0_5", "v_5_9")
+    ]
     if change in ({"motion": "fast"}, {"surprise": 1}):  # the type or presence of a whole column
         rows[0] |= change
     rows[1] |= change
@@ -79,7 +84,17 @@ def frames(store: TableStore, content: bytes, n: int = 3) -> tuple[pa.Table, str
     for i in range(n):
         m = writer.add(f"k{i}", {"jpg": content + bytes([i])})["jpg"]
         rows.append(
-            {"dataset": "d", "video_id": "v", "clip_id": "v_0_5", "time_ms": i, "frame": i, "tar": m.tar, "offset": m.offset, "size": m.size, "sha256": m.sha256}
+            {
+                "dataset": "d",
+                "video_id": "v",
+                "clip_id": "v_0_5",
+                "time_ms": i,
+                "frame": i,
+                "tar": m.tar,
+                "offset": m.offset,
+                "size": m.size,
+                "sha256": m.sha256,
+            }
         )
     writer.close()
     return pa.Table.from_pylist(rows), writer.tars[0]
@@ -126,7 +141,10 @@ ROWS = st.lists(
             "f": st.none() | st.floats(allow_nan=False, width=32),
             "l": st.none() | st.lists(st.none() | st.integers(-5, 5), max_size=3),
             "t": st.none() | st.fixed_dictionaries({"a": VALUES, "b": st.none() | st.booleans()}),
-            "n": st.none() | st.lists(st.fixed_dictionaries({"x": st.none() | st.lists(st.floats(0, 1, width=32), max_size=2)}), max_size=2),
+            "n": st.none()
+            | st.lists(
+                st.fixed_dictionaries({"x": st.none() | st.lists(st.floats(0, 1, width=32), max_size=2)}), max_size=2
+            ),
         }
     ),
     max_size=8,
@@ -146,7 +164,9 @@ TYPES = pa.schema(
 
 @settings(max_examples=150, deadline=None)
 @given(ROWS, ROWS, st.randoms(use_true_random=False), st.integers(1, 4))
-def test_the_content_hash_sees_every_value_and_nothing_else(a: list[dict[str, Any]], b: list[dict[str, Any]], random: Any, chunk: int) -> None:
+def test_the_content_hash_sees_every_value_and_nothing_else(
+    a: list[dict[str, Any]], b: list[dict[str, Any]], random: Any, chunk: int
+) -> None:
     table = pa.Table.from_pylist(a, schema=TYPES)
     shuffled = list(a)
     random.shuffle(shuffled)
@@ -162,4 +182,6 @@ def test_the_content_hash_sees_every_value_and_nothing_else(a: list[dict[str, An
     other = pa.Table.from_pylist(b, schema=TYPES)
     same = table.sort_by("k").to_pylist() == other.sort_by("k").to_pylist()
     assert (content_hash(other, ["k"]) == content_hash(table, ["k"])) == same
-    assert content_hash(table.set_column(0, "k", table["k"]), ["k"], skip={"s"}) == content_hash(table.drop_columns(["s"]), ["k"])
+    assert content_hash(table.set_column(0, "k", table["k"]), ["k"], skip={"s"}) == content_hash(
+        table.drop_columns(["s"]), ["k"]
+    )

@@ -95,5 +95,7 @@ def test_no_text_does_anything_but_parse_or_fail_with_a_rule_error(text: str) ->
 def test_a_rule_and_its_negation_never_both_pass(values: list[float | None], threshold: float) -> None:
     columns = {"x": pa.array(values, pa.float64())}
     rule, negation = parse_rule(f"x <= {threshold:.6f}"), parse_rule(f"not x <= {threshold:.6f}")
-    for v, yes, no in zip(values, passing(rule, columns).to_pylist(), passing(negation, columns).to_pylist(), strict=True):
+    for v, yes, no in zip(
+        values, passing(rule, columns).to_pylist(), passing(negation, columns).to_pylist(), strict=True
+    ):
         assert (yes, no) in ({(False, False)} if v is None else {(True, False), (False, True)})
