@@ -82,6 +82,27 @@ class ClipReader:
     ) -> None:
         self._video.close()
 
+    @property
+    def time_base(self) -> Fraction:
+        """Seconds per tick of the frames' `pts`."""
+        return self._video.time_base
+
+    @property
+    def zero_ticks(self) -> int:
+        """Ticks of the stream at time 0."""
+        return self._zero
+
+    @property
+    def rate(self) -> Fraction:
+        """Frame rate that the file states, or 25."""
+        return self._video.rate
+
+    def display(self, frame: ClipFrame) -> Display:
+        """How frames are shown, from the first one asked about."""
+        if self._display is None:
+            self._display = Display.of(frame.frame, self._video.stream)
+        return self._display
+
     def frames(self, start_ms: int, end_ms: int, fps: float | None = None) -> Iterator[ClipFrame]:
         """The frames of the clip [start_ms, end_ms).
 
@@ -102,12 +123,11 @@ class ClipReader:
         Args:
             size: displayed width and height; None is the video's own.
         """
-        if self._display is None:
-            self._display = Display.of(frame.frame, self._video.stream)
-        turned = self._display.rotation in (90, 270)
-        width, height = self._display.upright if size is None else size[::-1] if turned else size
+        display = self.display(frame)
+        turned = display.rotation in (90, 270)
+        width, height = display.upright if size is None else size[::-1] if turned else size
         picture = self._scaler.reformat(frame.frame, width, height, "rgb24", interpolation="AREA").to_ndarray()
-        return np.ascontiguousarray(np.rot90(picture, -self._display.rotation // 90))
+        return np.ascontiguousarray(np.rot90(picture, -display.rotation // 90))
 
     def _between(self, start_ms: int, end_ms: int) -> Iterator[ClipFrame]:
         first, last = start_ms - ROUNDING_MS, end_ms - ROUNDING_MS
