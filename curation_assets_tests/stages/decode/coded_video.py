@@ -27,7 +27,7 @@ def picture(number: int, shot: int, size: tuple[int, int] = SIZE) -> NDArray[np.
     image = np.ascontiguousarray(texture[:, number % width : number % width + width])
     side = width // BITS
     for bit in range(BITS):
-        image[:side, bit * side : (bit + 1) * side] = 255 * (number >> bit & 1)
+        image[:side, bit * side : (bit + 1) * side] = 88 + 80 * (number >> bit & 1)
     return image
 
 
