@@ -188,7 +188,7 @@ def test_pictures_that_are_not_what_was_written_are_not_captioned(tmp_path: Path
     rows[-1]["tar"] = "frames/d-00000/gone.tar"
     shard.frames = pa.Table.from_pylist(rows, shard.frames.schema)
     with CaptionServer() as server:
-        got, stats, _ = shard.caption(openai(server))
+        got, _, _ = shard.caption(openai(server))
     assert "not the picture that was written" in got["v0002"]["error"]
     assert "gone" in got["v0000"]["error"]
     assert got["v0001"]["status"] == "ok"
