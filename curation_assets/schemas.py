@@ -167,7 +167,7 @@ _TABLES = (
         (
             DATASET,
             VIDEO_ID,
-            Column("url", STRING, "Where the video is fetched from, or the URI of the file or tar it lies in."),
+            Column("url", STRING, "Where the video is fetched from, without secrets, or the URI of the file or tar it lies in."),
             Column("title", STRING, "Title given by the source."),
             Column("caption", STRING, "Caption given by the source."),
             Column("spans", pa.list_(SPAN), "Spans given by the source, in its order."),

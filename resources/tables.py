@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 
 from resources.content_hash import ContentHasher, content_hash
 from resources.storage import Storage, StorageError, is_uri
+from resources.urls import public_settings
 
 PREFIX = "curation."
 READERS = 16
@@ -78,7 +79,7 @@ class Provenance:
 
     Attributes:
         code_version: version of the stage's code.
-        params: the stage's own parameters, JSON-able.
+        params: the stage's own parameters, JSON-able; secrets of URLs in them are taken out here, once for all tables.
         inputs: name of each input -> its content hash.
         weights: name of each set of model weights -> its identity.
     """
@@ -87,6 +88,9 @@ class Provenance:
     params: Any = None
     inputs: Mapping[str, str] = field(default_factory=dict)
     weights: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "params", public_settings(self.params))
 
     @cached_property
     def fingerprint(self) -> str:
@@ -258,9 +262,7 @@ class TableStore:
         contract = self.contracts[asset]
         with pq.ParquetFile(local) as source:
             rows = source.metadata.num_rows
-            header = TableHeader(
-                asset, partition, rows, provenance, provenance.fingerprint, digest, dict(stats or {})
-            )
+            header = TableHeader(asset, partition, rows, provenance, provenance.fingerprint, digest, dict(stats or {}))
             schema = contract.arrow.with_metadata(_metadata(header))
             target = self.path(asset, partition)
             with (

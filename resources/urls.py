@@ -1,11 +1,14 @@
 """URLs from lists that others wrote: which may be fetched, and how they are shown without what is secret in them.
 
-`redact` and `redact_text` are the only way for a URL or a message that may quote one into a table, a log or Dagster's metadata.
+`redact` and `redact_text` are the only way for a URL or a message that may quote one into a log or Dagster's metadata. Tables hold
+what `public_url` and `public_text` leave, and the settings that a table was made with go through `public_settings`.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from typing import Any
 from urllib.parse import quote, unquote, unquote_plus, urlsplit, urlunsplit
 
 HTTP_SCHEMES = frozenset({"http", "https"})
@@ -25,6 +28,10 @@ _SECRET_PARAMETER = re.compile(
     )$"""
 )
 _USER_INFO = re.compile(r"^[^/@]*@")
+_PLAIN = re.compile(r"[a-z][a-z0-9+.-]*://[^@=;\[\s]*(?:\?v=[\w-]+)?")
+"""URLs without anything that could be secret, YouTube's among them: most of a list, and quickly seen."""
+_PASSWORD = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*://)[^/@]*:[^/]*@")
+_ENVIRONMENT = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://(?P<user>\$(?:\{\w+\}|\w+)(?::\$(?:\{\w+\}|\w+))?@)")
 _PAIR = re.compile(r"(?P<name>[^=&;/?#]+)=(?P<value>[^&;/?#]*)")
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s<>\"'`\\]+")
 _BARE_PAIR = re.compile(r"(?<![\w-])(?P<name>[A-Za-z][\w-]{1,40})=(?P<value>[^\s&;,\"'<>)\]}]+)")
@@ -76,6 +83,8 @@ def redact(url: str) -> str:
     """
     if "://" not in url:
         return _hide_pairs(url) if "=" in url else url
+    if _PLAIN.fullmatch(url):
+        return url
     try:
         parts = urlsplit(url)
     except ValueError:
@@ -89,6 +98,36 @@ def redact(url: str) -> str:
             _hide_pairs(parts.fragment),
         )
     )
+
+
+def public_url(url: str) -> str:
+    """`url` as tables hold it: of http(s) redacted; of storage URIs and paths, which are names, only a password is taken out."""
+    if "://" not in url:
+        return url
+    return redact(url) if scheme_of(url) in HTTP_SCHEMES else _PASSWORD.sub(r"\g<scheme>", url)
+
+
+def public_text(text: str) -> str:
+    """`text` with every URL in it as `public_url` has it."""
+    return _URL.sub(lambda m: public_url(m[0]), text) if "://" in text else text
+
+
+def public_settings(value: Any) -> Any:
+    """JSON-able settings with the secrets of their URLs hidden. User and password that are ``${NAME}`` references stay: they are names."""
+    if isinstance(value, str):
+        return _URL.sub(_public_setting, value) if "://" in value else value
+    if isinstance(value, Mapping):
+        return {k: public_settings(v) for k, v in value.items()}
+    return [public_settings(v) for v in value] if isinstance(value, list | tuple) else value
+
+
+def _public_setting(match: re.Match[str]) -> str:
+    named = _ENVIRONMENT.match(match[0])
+    url = public_url(match[0])
+    if named is None:
+        return url
+    scheme, mark, rest = url.partition("://")
+    return f"{scheme}{mark}{named['user']}{rest.removeprefix(named['user'])}"
 
 
 def redact_text(text: str, limit: int = 500) -> str:

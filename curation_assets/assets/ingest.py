@@ -18,7 +18,7 @@ from curation_assets.materialize import (
     Meter,
     Outcome,
     Part,
-    Periodic,
+    Progress,
     Shard,
     Stage,
     check_output,
@@ -33,7 +33,7 @@ from curation_assets.recipes import Recipe
 from curation_assets.schemas import TRANSIENT_ERRORS, schema
 from curation_assets.settings import Settings
 from resources.table_io_manager import Committed
-from resources.tables import Provenance, TableStore
+from resources.tables import Provenance, TableHeader, TableStore
 
 INDEX_VERSION = "1"
 
@@ -67,21 +67,29 @@ def index_sources(context: AssetExecutionContext) -> Iterator[Any]:
     A source that cannot be read keeps its rows and fails the run at the end.
     """
     from curation_assets.stages.dataset_index import plan_indexes
+    from curation_assets.stages.fetch_urls import publish_secrets, secrets_path
 
     store: TableStore = context.resources.tables
     recipes: Mapping[str, Recipe] = context.resources.recipes
     contract = schema("dataset_index")
     previous = store.header("dataset_index")
     with tempfile.TemporaryDirectory(prefix="dataset-index-") as folder, Meter() as meter:
-        local = Path(folder) / "index.parquet"
+        local, secrets = Path(folder) / "index.parquet", Path(folder) / "secrets"
+        secrets.mkdir(mode=0o700)
         old = store.storage.uri(store.path("dataset_index")) if previous else None
-        plans = plan_indexes(recipes.values(), old, local, storage=store.storage)
+        plans = plan_indexes(recipes.values(), old, local, storage=store.storage, secrets=secrets)
+        for plan in plans:
+            if plan.secrets:
+                publish_secrets(store.storage, plan.dataset, secrets / f"{plan.dataset}.parquet")
         digest = store.file_content_hash("dataset_index", local)
         changed = previous is None or previous.content_hash != digest or context.run.tags.get(FORCE_TAG) == "true"
         header = previous
         if changed or header is None:
             params = {n: {"source": r.source.model_dump(), "shard": r.shard.model_dump()} for n, r in recipes.items()}
             header = store.commit_file("dataset_index", None, local, Provenance(INDEX_VERSION, params), digest)
+        for plan in plans:
+            if not plan.secrets and plan.error is None:
+                store.storage.remove(secrets_path(plan.dataset))
     registered = register_shards(context.instance, [key for plan in plans for key in plan.shards])
     fields = ("dataset", "rows_read", "present", "added", "restored", "changed", "removed", "rejected", "error")
     overview = markdown_table(
@@ -134,10 +142,30 @@ OPERATIONAL = {
 """Download parameters that change how long it takes, not what comes of it."""
 
 
+def _download_params(recipe: Recipe) -> dict[str, Any]:
+    """What raw_shards depends on. A proxy without a scheme becomes a URL, so that the table's metadata hide its password as any URL's."""
+    params = recipe.download.model_dump(exclude=OPERATIONAL)
+    if params["proxy"] and "://" not in params["proxy"]:
+        params["proxy"] = f"http://{params['proxy']}"
+    return params
+
+
+def _raw_up_to_date(header: TableHeader, shard: Shard) -> bool:
+    """Nothing failed that may pass, and no URL that was refused has been signed anew since."""
+    from curation_assets.stages.fetch_urls import digest, read_fetch_urls
+
+    if header.stats.get("transient"):
+        return False
+    refused = header.stats.get("refused_urls")
+    return refused is None or refused == digest(read_fetch_urls(shard.storage, shard.key))
+
+
 def _make_raw(shard: Shard, wanted: Collection[str]) -> Mapping[str, Made]:
+    from curation_assets.stages.fetch_urls import digest, read_fetch_urls
     from curation_assets.stages.raw_shards import build_raw_shard
 
-    log = Periodic(shard.log.info)
+    urls = read_fetch_urls(shard.storage, shard.key)
+    progress = Progress(f"raw_shards {shard.key}", shard.log)
     made = build_raw_shard(
         shard.table("video_metadata"),
         shard.recipe.download,
@@ -145,11 +173,9 @@ def _make_raw(shard: Shard, wanted: Collection[str]) -> Mapping[str, Made]:
         shard.folder("raw_shards"),
         shard.previous("raw_shards"),
         shard.force,
-        lambda p: log(
-            f"{shard.key}: {p.done} of {p.total} videos, {p.ok} ok, {p.failed} failed, {p.bytes / 1e6:.1f} MB",
-            p.done == p.total,
-        ),
+        lambda p: progress(p.done, p.total, f"{p.ok} ok, {p.failed} failed, {p.bytes / 1e6:.1f} MB"),
         allow_local=shard.recipe.source.format in FILES,
+        urls=urls,
     )
     s = made.stats
     transient = sum(n for c, n in s.by_class.items() if c in TRANSIENT_ERRORS)
@@ -171,6 +197,8 @@ def _make_raw(shard: Shard, wanted: Collection[str]) -> Mapping[str, Made]:
     if sheet is not None:
         metadata["first_frames"] = sheet
     bad = made.table.filter(pc.not_equal(made.table["status"], "ok"))
+    if urls.keys() & set(bad["video_id"].to_pylist()):
+        stats["refused_urls"] = digest(urls)
     if bad.num_rows:
         rows = bad.slice(0, 20).select(["video_id", "status", "error_class", "error"]).to_pylist()
         metadata["not_ok"] = markdown_table(("video_id", "status", "class", "error"), [tuple(r.values()) for r in rows])
@@ -185,7 +213,7 @@ STAGES = (
         (
             Part(
                 "raw_shards",
-                params=lambda r: r.download.model_dump(exclude=OPERATIONAL),
+                params=_download_params,
                 inputs=("video_metadata",),
                 complete="video_metadata",
             ),
@@ -193,6 +221,6 @@ STAGES = (
         _make_raw,
         kinds=frozenset({"tar"}),
         pool="network",
-        up_to_date=lambda header: header.stats.get("transient", 0) == 0,
+        up_to_date=_raw_up_to_date,
     ),
 )

@@ -13,6 +13,8 @@ The rules:
   row is dropped: there never was a video.
 - A video in storage is recognised by its location, and an id once given stays. A new one is called by its file's stem if no other
   video of the dataset, present or removed, is, else by the stem and a hash of its location.
+- Records hold URLs without their secrets (`resources.urls.public_url`), and are compared so: a list that is signed anew changes no
+  record. The full URLs go to a side file (`curation_assets.stages.fetch_urls`), always those of the source as it is now.
 """
 
 from __future__ import annotations
@@ -35,9 +37,11 @@ import pyarrow.parquet as pq
 from curation_assets.recipes import Recipe
 from curation_assets.schemas import schema
 from curation_assets.shard_keys import DIGITS, shard_key
+from curation_assets.stages.fetch_urls import FORM as SECRETS
 from curation_assets.stages.sources import RejectedLine, SourceError, SourceRow, read_source
 from curation_assets.stages.sources.rows import RowError, canonical_json, excerpt, id_of_url, short_hash
 from resources.storage import Storage
+from resources.urls import public_text, public_url
 
 MEMORY_MB = 400
 """What DuckDB may hold in memory before it spills."""
@@ -57,6 +61,7 @@ _SPILLED = pa.schema(
         ("line", pa.int64()),
         ("record", pa.string()),
         ("error", pa.string()),
+        ("secret", pa.string()),
     ]
 )
 
@@ -76,6 +81,7 @@ class IndexPlan:
         changed: those of them, neither added nor restored, whose record is another.
         removed: videos that the source no longer has, in all.
         rejected: rejected lines.
+        secrets: videos whose full URL is in the side file.
         error: why the source could not be read; then the previous rows are kept as they are.
     """
 
@@ -89,6 +95,7 @@ class IndexPlan:
     changed: int = 0
     removed: int = 0
     rejected: int = 0
+    secrets: int = 0
     error: str | None = None
 
 
@@ -104,6 +111,7 @@ def plan_index(
     storage: Storage | None = None,
     memory_mb: int = MEMORY_MB,
     scratch: str | Path | None = None,
+    secrets: Path | None = None,
 ) -> IndexPlan:
     """Indexes the source of one recipe and writes its rows to `out`.
 
@@ -114,6 +122,8 @@ def plan_index(
         storage: lends its credentials to source paths of the same scheme, and resolves `previous` if that is a URI.
         memory_mb: memory that the database may use; Python adds about 250 MB.
         scratch: folder for temporary files, some three times the size of the normal form; default the system's.
+        secrets: local folder for `<dataset>.parquet` with the full URLs of rows whose record cannot hold them; not written if there
+            are none, or if this is None.
 
     Raises:
         SourceError: the source cannot be read; `out` is not written.
@@ -123,7 +133,7 @@ def plan_index(
         plan = work.plan(recipe, storage)
         with _writer(out) as writer:
             plan = work.write(plan, writer)
-    return plan
+        return work.write_secrets(plan, secrets)
 
 
 def plan_indexes(
@@ -134,6 +144,7 @@ def plan_indexes(
     storage: Storage | None = None,
     memory_mb: int = MEMORY_MB,
     scratch: str | Path | None = None,
+    secrets: Path | None = None,
 ) -> list[IndexPlan]:
     """Indexes several recipes into one file.
 
@@ -154,7 +165,7 @@ def plan_indexes(
             except SourceError as error:
                 plans.append(IndexPlan(dataset, shards=work.carry_over(dataset, writer), error=str(error)))
                 continue
-            plans.append(work.write(plan, writer))
+            plans.append(work.write_secrets(work.write(plan, writer), secrets))
     return plans
 
 
@@ -171,23 +182,32 @@ def read_shard(index: pq.ParquetFile, shard: str) -> pa.Table:
 
 
 def record_of(row: SourceRow) -> str:
-    """The normal form of a row: canonical JSON, nulls and empty values left out, spans as [clip_id, start_ms, end_ms].
+    """The normal form of a row: canonical JSON, nulls and empty values left out, spans as [clip_id, start_ms, end_ms], URLs public.
 
     Raises:
         RowError: a value that JSON cannot hold.
     """
-    record: dict[str, Any] = {"url": row.url}
+    record: dict[str, Any] = {"url": public_url(row.url) if row.url else row.url}
     if row.title is not None:
-        record["title"] = row.title
+        record["title"] = public_text(row.title)
     if row.caption is not None:
-        record["caption"] = row.caption
+        record["caption"] = public_text(row.caption)
     if row.licence is not None:
         record["licence"] = row.licence
     if row.spans:
         record["spans"] = row.spans if len(row.spans) == 1 else _distinct(row.spans)
     if row.extra:
-        record["extra"] = row.extra
+        record["extra"] = row.extra if row.location is not None else _public(row.extra)
     return canonical_json(record)
+
+
+def _public(value: Any) -> Any:
+    """`value` with all URLs in its texts as `public_url` has them."""
+    if isinstance(value, str):
+        return public_text(value)
+    if isinstance(value, dict):
+        return {k: _public(v) for k, v in value.items()}
+    return [_public(v) for v in value] if isinstance(value, list | tuple) else value
 
 
 def _distinct(spans: Iterable[Sequence[Any]]) -> list[list[Any]]:
@@ -327,6 +347,24 @@ class _Workspace:
             writer,
         )
         return replace(plan, removed=removed, changed=changed)
+
+    def write_secrets(self, plan: IndexPlan, folder: Path | None) -> IndexPlan:
+        """Writes the full URLs of the planned videos whose record holds less; returns the plan with their number.
+
+        A record's URL is that of the video's first row, so the full one is too.
+        """
+        (count,) = self._one("SELECT count(*) FROM placed JOIN spilled USING (seq) WHERE secret IS NOT NULL")
+        if count and folder is not None:
+            found = self._db.sql(
+                f"""
+                SELECT format('{{}}-{{:0{DIGITS}d}}', {_text(plan.dataset)}, number) AS shard, placed.video_id, secret AS url
+                FROM placed JOIN spilled USING (seq) WHERE secret IS NOT NULL ORDER BY ALL
+                """
+            )
+            with pq.ParquetWriter(folder / f"{plan.dataset}.parquet", SECRETS, compression="zstd") as writer:
+                for batch in found.to_arrow_reader(ROW_GROUP):
+                    writer.write_table(pa.Table.from_batches([batch]).cast(SECRETS))
+        return replace(plan, secrets=count)
 
     def _old(self, dataset: str) -> None:
         self._db.execute(f"CREATE OR REPLACE TEMP VIEW old AS SELECT * FROM previous WHERE dataset = {_text(dataset)}")
@@ -523,12 +561,17 @@ def _accepted(seq: int, row: SourceRow) -> tuple[Any, ...]:
     if row.location is not None:
         media = row.extra["media"]
         uri = media["tar"] if media["offset"] is None else f"{media['tar']}#{media['offset']}"
-    return seq, video_id, row.location, uri, row.source, row.line, record, None
+    secret = row.url if row.url and public_url(row.url) != row.url else None
+    if secret and row.location is not None:
+        raise RowError(
+            "its location holds a password or a signature, which tables must not; correct `source.path` and give credentials through the environment"
+        )
+    return seq, video_id, row.location, uri, row.source, row.line, record, None, secret
 
 
 def _rejected(seq: int, line: RejectedLine) -> tuple[Any, ...]:
     video_id = REJECTED + short_hash(f"{line.source}\n{line.text}")
-    return seq, video_id, None, None, line.source, line.line, line.text, line.reason
+    return seq, video_id, None, None, line.source, line.line, line.text, line.reason, None
 
 
 def _pairs(relation: duckdb.DuckDBPyRelation) -> Iterator[tuple[str, str]]:

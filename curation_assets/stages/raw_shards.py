@@ -32,6 +32,7 @@ import pyarrow.parquet as pq
 
 from curation_assets.recipes import Download
 from curation_assets.schemas import TRANSIENT_ERRORS, schema
+from curation_assets.stages.fetch_urls import MissingSecret, fetch_url
 from curation_assets.stages.subtitles import parse_subtitles
 from resources.download_errors import DownloadError
 from resources.downloader import Downloader, DownloadOptions, local_path, run_bounded
@@ -114,9 +115,10 @@ class RawShard:
 
 @dataclass(frozen=True)
 class _Job:
-    """A row to be made: its metadata, what was asked for, and the reference if the video lies in storage already."""
+    """A row to be made: its metadata, the full URL, what was asked for, and the reference if the video lies in storage already."""
 
     metadata: Row
+    url: str = field(repr=False)
     extra: Mapping[str, Any]
     fingerprint: str
     refusal_fingerprint: str
@@ -126,10 +128,6 @@ class _Job:
     @property
     def video_id(self) -> str:
         return str(self.metadata["video_id"])
-
-    @property
-    def url(self) -> str:
-        return str(self.metadata["url"] or "")
 
 
 @dataclass(frozen=True)
@@ -154,7 +152,7 @@ def _section(metadata: Row, options: Download) -> tuple[float, float] | None:
     return min(s["start_ms"] for s in spans) / 1000, max(s["end_ms"] for s in spans) / 1000
 
 
-def _fingerprints(metadata: Row, reference: MediaRef | None, options: Download) -> tuple[str, str]:
+def _fingerprints(metadata: Row, url: str, reference: MediaRef | None, options: Download) -> tuple[str, str]:
     """(of what was asked for, of what was asked for and how): a failure is asked again also when the way has changed.
 
     Signatures and tokens of a URL are part of the second only, so that a list that is signed anew does not fetch everything anew.
@@ -170,7 +168,7 @@ def _fingerprints(metadata: Row, reference: MediaRef | None, options: Download) 
         asked["subtitles"] = options.subtitles.model_dump() if options.subtitles else None
     way = options.model_dump(include={"max_bytes", "proxy", "cookies", "player_client"})
     etag = reference.etag if reference is not None else None
-    return _digest(asked), _digest([asked, way, metadata["url"], etag, _ytdlp_version()])
+    return _digest(asked), _digest([asked, way, url, etag, _ytdlp_version()])
 
 
 @lru_cache(maxsize=1)
@@ -222,6 +220,11 @@ def _failed(job: _Job, error: DownloadError) -> Row:
         "error": error.message,
         "attempts": before + error.attempts,
     }
+
+
+def _without_secret(metadata: Row, error: MissingSecret) -> Row:
+    """The row of a video whose URL cannot be fetched because its secret part is not at hand; it is tried again once it is."""
+    return {**_blank(metadata, None), "status": "failed", "error_class": "storage", "error": str(error)}
 
 
 def _probed(found: Probe) -> Row:
@@ -562,7 +565,12 @@ def _host(job: _Job) -> str | None:
 
 
 def _plan(
-    rows: Sequence[Row], options: Download, allow_local: bool, earlier: Mapping[str, Row], adopted: Mapping[str, Row]
+    rows: Sequence[Row],
+    options: Download,
+    allow_local: bool,
+    earlier: Mapping[str, Row],
+    adopted: Mapping[str, Row],
+    urls: Mapping[str, str],
 ) -> Iterator[tuple[Row | None, _Job | None, bool]]:
     """For each metadata row: (the finished row, None, whether it was adopted) or (None, the job that makes it, False)."""
     for metadata in rows:
@@ -575,7 +583,14 @@ def _plan(
             extra = {}
         extra = extra if isinstance(extra, dict) else {}
         reference = _reference(metadata, extra, allow_local)
-        prints = _fingerprints(metadata, reference, options)
+        url = str(metadata["url"] or "")
+        missing = None
+        if reference is None:
+            try:
+                url = fetch_url(url, urls.get(metadata["video_id"]))
+            except MissingSecret as error:
+                missing = error
+        prints = _fingerprints(metadata, url, reference, options)
         before, left = earlier.get(metadata["video_id"]), adopted.get(metadata["video_id"])
         chosen = next((r for r in (before, left) if _is_kept(r, *prints)), None)
         in_place = (
@@ -583,9 +598,11 @@ def _plan(
         )
         if chosen is not None and not in_place:
             yield _refreshed(chosen, metadata), None, chosen is left
+        elif missing is not None:
+            yield _without_secret(metadata, missing), None, False
         else:
             previous = chosen or _carried(before, *prints) or _carried(left, *prints)
-            yield None, _Job(metadata, extra, *prints, reference, previous), False
+            yield None, _Job(metadata, url, extra, *prints, reference, previous), False
 
 
 def build_raw_shard(
@@ -599,6 +616,7 @@ def build_raw_shard(
     *,
     allow_local: bool = False,
     checkpoint_s: float = CHECKPOINT_S,
+    urls: Mapping[str, str] | None = None,
 ) -> RawShard:
     """Brings the videos of a shard into storage.
 
@@ -616,6 +634,7 @@ def build_raw_shard(
         progress: called after each row.
         allow_local: whether the source is one of files (folder, webdataset), so that local paths may be read.
         checkpoint_s: how often at least a tar is closed and its rows are written down, seconds.
+        urls: video_id -> full URL, where the one in `metadata` has its secrets taken out (`fetch_urls.read_fetch_urls`).
 
     Raises:
         ValueError: the cookies file or the proxy of the recipe cannot be used.
@@ -628,7 +647,7 @@ def build_raw_shard(
     finished: list[Row] = []
     jobs: list[_Job] = []
     counts: Counter[str] = Counter()
-    for row, job, was_adopted in _plan(rows, options, allow_local, earlier, adopted):
+    for row, job, was_adopted in _plan(rows, options, allow_local, earlier, adopted, urls or {}):
         if row is not None:
             finished.append(row)
             counts["adopted" if was_adopted else "kept"] += row["status"] != "rejected"

@@ -1,4 +1,7 @@
-"""A shard's source videos in normal form, from its slice of the dataset index."""
+"""A shard's source videos in normal form, from its slice of the dataset index.
+
+URLs are without their secrets, as in the index; `curation_assets.stages.fetch_urls` says where the full ones are.
+"""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from resources.tables import canonical_json
-from resources.urls import host_of, redact, redact_text, scheme_of
+from resources.urls import host_of, public_settings, public_text, public_url, redact, redact_text, scheme_of
 from resources.video_info import INFO_BYTES, clean_info
 
 SECRET = "s3cr3tValue"
@@ -79,3 +79,24 @@ def test_info_is_bounded_and_without_media_urls_headers_and_secrets() -> None:
     assert cleaned["key"] == "sample key, kept"
     assert cleaned["nested"] == {"author": "kept"}
     assert clean_info(cleaned) == cleaned
+
+
+def test_tables_hold_urls_without_secrets_and_storage_names_as_they_are() -> None:
+    assert public_url(f"https://u:{SECRET}@h/v.mp4?sig={SECRET}&t=1") == "https://h/v.mp4?sig=***&t=1"
+    assert public_url(f"s3://key:{SECRET}@bucket/session=1/v.mp4") == "s3://bucket/session=1/v.mp4"
+    for name in ("abfs://box@account.dfs.core.windows.net/key=1/v.mp4", "/data/token=7/v.mp4", "https://www.youtube.com/watch?v=-a_B0"):
+        assert public_url(name) == name
+    assert public_text(f"seen at https://h/x?token={SECRET} on token=day") == "seen at https://h/x?token=*** on token=day"
+
+
+def test_settings_keep_references_to_the_environment_and_no_password() -> None:
+    kept = {"proxy": "http://${USER}:$PASS@proxy:8080", "fps": 2.0, "where": ["title = 'a://b'"], "cookies": None}
+    assert public_settings(kept) == kept
+    literal = {"path": [f"https://u:{SECRET}@h/list.csv", "s3://b/*.csv"], "deep": {"proxy": f"http://me:{SECRET}@proxy:1"}}
+    assert public_settings(literal) == {"path": ["https://h/list.csv", "s3://b/*.csv"], "deep": {"proxy": "http://proxy:1"}}
+    assert SECRET not in repr(public_settings({"a": f"https://$USER:{SECRET}@h/?token=${{TOKEN}}"}))
+
+
+@given(st.text(max_size=200))
+def test_public_urls_are_stable(text: str) -> None:
+    assert public_url(public_url(text)) == public_url(text)

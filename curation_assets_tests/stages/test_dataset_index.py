@@ -20,7 +20,9 @@ from curation_assets.schemas import schema
 from curation_assets.shard_keys import parse_shard_key
 from curation_assets.stages import dataset_index
 from curation_assets.stages.dataset_index import IndexPlan, plan_index, plan_indexes, read_shard
+from curation_assets.stages.fetch_urls import publish_secrets, read_fetch_urls
 from curation_assets.stages.sources import SourceError
+from curation_assets.stages.sources.rows import RowError, SourceRow
 from curation_assets_tests.shared_data import shared
 from resources.storage import Storage
 
@@ -477,3 +479,54 @@ def test_no_sequence_of_files_changes_an_id(
         assert all(known.get(location, place) == place for location, place in now.items())
         assert not {place for location, place in now.items() if location not in known} & set(known.values())
         known |= now
+
+
+def test_secrets_of_urls_go_to_the_side_file_and_a_list_signed_anew_changes_no_record(tmp_path: Path) -> None:
+    source = tmp_path / "list.csv"
+    made = recipe(
+        {"format": "table", "path": str(source), "columns": {"id": "id", "url": "url", "caption": "caption"}}, videos=2
+    )
+    out, secrets = tmp_path / "index.parquet", tmp_path / "secrets"
+    secrets.mkdir()
+
+    def run(token: str, previous: pa.Table | None) -> IndexPlan:
+        rows = [
+            f"plain,https://h/plain.mp4,a,https://h/a.jpg?token={token}",
+            f"signed,https://h/v.mp4?sig={token}&t=1,see https://h/?token={token},",
+            f"user,https://me:{token}@h/u.mp4,b,",
+            f"signed,https://h/other.mp4?sig=later-{token},c,",
+        ]
+        source.write_text("id,url,caption,thumbnail\n" + "\n".join(rows) + "\n")
+        return plan_index(made, previous, out, secrets=secrets)
+
+    first = run("hush-1", None)
+    table = pq.read_table(out)
+    assert "hush" not in json.dumps(table.to_pylist())
+    assert first.secrets == 2
+    expected = [
+        {"shard": "d-00000", "video_id": "signed", "url": "https://h/v.mp4?sig=hush-1&t=1"},
+        {"shard": "d-00001", "video_id": "user", "url": "https://me:hush-1@h/u.mp4"},
+    ]
+    assert pq.read_table(secrets / "d.parquet").to_pylist() == expected
+    again = run("hush-2", table)
+    assert (again.changed, again.added, again.removed) == (0, 0, 0)
+    assert pq.read_table(out).equals(table)
+    assert "hush-1" not in repr(pq.read_table(secrets / "d.parquet").to_pylist())
+
+    storage = Storage(str(tmp_path / "root"))
+    publish_secrets(storage, "d", secrets / "d.parquet")
+    assert read_fetch_urls(storage, "d-00001") == {"user": "https://me:hush-2@h/u.mp4"}
+    assert read_fetch_urls(storage, "d-00002") == read_fetch_urls(storage, "other-00000") == {}
+
+
+def test_a_folder_named_with_a_password_is_rejected_because_tables_would_repeat_it(tmp_path: Path) -> None:
+    row = SourceRow(
+        "v",
+        "https://u:hush@h/v.mp4",
+        "s",
+        1,
+        location="v.mp4",
+        extra={"media": {"tar": "https://u:hush@h/v.mp4", "offset": None}},
+    )
+    with pytest.raises(RowError, match="holds a password"):
+        dataset_index._accepted(0, row)

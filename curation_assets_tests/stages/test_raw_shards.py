@@ -31,6 +31,7 @@ from curation_assets_tests.fault_server import FaultServer
 from curation_assets_tests.sample_video import sample_video
 from resources.storage import MediaChanged, MediaRef, Storage
 from resources.tars import sample_key
+from resources.urls import public_url
 
 FOLDER = "raw_shards/demo-00000"
 QUICK = Download(
@@ -504,3 +505,32 @@ def test_a_damaged_or_foreign_ledger_is_not_believed(server: FaultServer, local:
             local.write(f"{FOLDER}/{name}", local.read(f"{FOLDER}/{name}")[:-30])
     assert build_raw_shard(table, QUICK, local, FOLDER).stats.adopted == 0
     assert ledger.startswith(tar.rsplit("/", 1)[-1].partition("-")[0])
+
+
+def test_public_urls_are_fetched_by_the_full_ones_beside_them(server: FaultServer, local: Storage) -> None:
+    full = {
+        "user": server.url("auth/v1.mp4", f"me:{SECRET}"),
+        "signed": server.url("query/v2.mp4") + f"?sig={SECRET}",
+        "gone": server.url("status/404/v3.mp4") + f"?sig={SECRET}",
+        "other": server.url("ok/v4.mp4") + f"?sig={SECRET}",
+    }
+    table = metadata({name: public_url(url) for name, url in full.items()})
+    stale = full | {"other": server.url("ok/v5.mp4") + f"?sig={SECRET}"}
+    first = build_raw_shard(table, QUICK, local, FOLDER, urls=stale)
+    assert {i: (r["status"], r["error_class"]) for i, r in by_id(first).items()} == {
+        "gone": ("failed", "gone"),
+        "other": ("failed", "storage"),
+        "signed": ("ok", None),
+        "user": ("ok", None),
+    }
+    assert "side file" in by_id(first)["other"]["error"]
+    assert SECRET not in repr(first.table.to_pylist())
+    assert all(SECRET.encode() not in local.read(tar) for tar in first.tars)
+
+    again = build_raw_shard(table, QUICK, local, FOLDER, first.table, urls=full)
+    assert (again.stats.kept, again.stats.fetched, by_id(again)["other"]["status"]) == (3, 1, "ok")
+    hits = server.hits("status/404/v3.mp4"), server.hits("query/v2.mp4")
+    signed_anew = {name: url.replace(SECRET, "new") for name, url in full.items()}
+    third = build_raw_shard(table, QUICK, local, FOLDER, again.table, urls=signed_anew)
+    assert (server.hits("status/404/v3.mp4"), server.hits("query/v2.mp4")) == (hits[0] + 1, hits[1]), "only the refused one"
+    assert lasting(third.table) == lasting(again.table)

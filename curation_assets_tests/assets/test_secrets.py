@@ -1,0 +1,61 @@
+"""What of a recipe and of a list's URLs may reach a table's metadata, and when a refused URL is asked again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from curation_assets.assets.ingest import STAGES
+from curation_assets.materialize import Shard
+from curation_assets.recipes import Recipe
+from curation_assets.schemas import SCHEMAS, schema
+from curation_assets.settings import Settings
+from curation_assets.stages.fetch_urls import FORM, digest, publish_secrets
+from resources.storage import Storage
+from resources.tables import Provenance, TableStore
+
+RAW = next(s for s in STAGES if s.name == "raw_shards")
+
+
+def recipe(proxy: str) -> Recipe:
+    return Recipe.model_validate(
+        {"dataset": "d", "source": {"format": "ids", "path": "x"}, "download": {"proxy": proxy}}
+    )
+
+
+def stored_metadata(tmp_path: Path, proxy: str) -> str:
+    store = TableStore(Storage(str(tmp_path)), SCHEMAS)
+    provenance = Provenance("1", RAW.part("raw_shards").params(recipe(proxy)))
+    store.commit("raw_shards", "d-00000", schema("raw_shards").empty(), provenance)
+    return repr(pq.read_metadata(tmp_path / "raw_shards/d-00000.parquet").metadata)
+
+
+def test_a_password_of_the_proxy_is_not_stored_and_a_reference_to_the_environment_is(tmp_path: Path) -> None:
+    for proxy in ("http://me:hush@proxy:8080", "me:hush@proxy:8080"):
+        text = stored_metadata(tmp_path, proxy)
+        assert "hush" not in text
+        assert "http://proxy:8080" in text
+    assert "http://me:${HUSH}@proxy" not in stored_metadata(tmp_path, "http://me:${HUSH}@proxy")
+    assert "http://${ME}:${HUSH}@proxy" in stored_metadata(tmp_path, "http://${ME}:${HUSH}@proxy")
+
+
+def test_a_shard_with_refused_urls_is_made_again_once_they_are_signed_anew(tmp_path: Path) -> None:
+    store = TableStore(Storage(str(tmp_path / "root")), SCHEMAS)
+    shard = Shard("d-00000", recipe("http://proxy"), store, Settings(), None)
+
+    def signed(token: str) -> dict[str, str]:
+        urls = {"v": f"https://h/v.mp4?sig={token}"}
+        pq.write_table(pa.table([["d-00000"], list(urls), list(urls.values())], schema=FORM), tmp_path / "d.parquet")
+        publish_secrets(store.storage, "d", tmp_path / "d.parquet")
+        return urls
+
+    refused = {"refused_urls": digest(signed("old"))}
+    headers = [
+        store.commit("raw_shards", "d-00000", schema("raw_shards").empty(), Provenance("1"), stats)
+        for stats in ({}, refused, {"transient": 1})
+    ]
+    assert [RAW.up_to_date(h, shard) for h in headers] == [True, True, False]
+    signed("new")
+    assert [RAW.up_to_date(h, shard) for h in headers] == [True, False, False]
