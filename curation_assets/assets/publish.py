@@ -20,6 +20,7 @@ from dagster import (
     asset,
 )
 
+from curation_assets.assets import export
 from curation_assets.assets.dedup import combined_hash
 from curation_assets.assets.pictures import middle_frames
 from curation_assets.checks import accounting
@@ -43,7 +44,7 @@ from curation_assets.settings import Settings
 from curation_assets.shard_keys import parse_shard_key
 from resources.storage import MediaRef, StorageError
 from resources.table_io_manager import Committed
-from resources.tables import MissingTable, Provenance, TableStore
+from resources.tables import MissingTable, Provenance, TableHeader, TableStore
 
 CURATE_VERSION = "1"
 
@@ -54,6 +55,8 @@ def publish_assets(settings: Settings, recipes: Mapping[str, Recipe]) -> list[As
     return [
         _curated("curated_clips", "clips", recipes, partitions),
         _curated("curated_tracks", "tracks", recipes, partitions),
+        export.clip_dataset(recipes, partitions),
+        export.embedding_dataset(recipes, partitions),
     ]
 
 
@@ -156,6 +159,8 @@ def curate_subset(context: AssetExecutionContext, name: str, inputs: list[str]) 
                 metadata = _shown(store, subset, found)
                 header = store.commit_file(name, key, found.path, provenance, digest, stats)
                 made = Made(schema(name).empty(), stats, metadata)
+        if name == "curated_tracks":
+            export_tracks(store, recipes, key, header)
         table = store.read(name, key, columns=["selected"])
         context.log.info(f"{name} {key}: {header.stats.get('selected')} of {table.num_rows} candidates selected")
         outcome = Outcome(name, header, made, list(accounting(None, name, table, lambda a: schema(a).empty())))
@@ -164,6 +169,25 @@ def curate_subset(context: AssetExecutionContext, name: str, inputs: list[str]) 
             yield evaluation(name, key, finding)
     yield silent_output("result", Committed(tuple(context.partition_keys)))
     yield Output(None, output_name=check_output(name))
+
+
+def export_tracks(store: TableStore, recipes: Mapping[str, Recipe], key: str, header: TableHeader) -> str:
+    """Writes the selected tracks beside the table, once per content: `curated_tracks/<subset>/<version>/tracks.jsonl.gz`."""
+    from curation_assets.stages.export_tracks import write_tracks
+    from resources.detectors import load_vocabulary
+
+    path = f"{store.folder('curated_tracks', key)}/{header.content_hash[:12]}/tracks.jsonl.gz"
+    if not store.storage.exists(path):
+        selection = export.Selection.of(store, recipes, key)
+        shards = (
+            (selection.rows(store, s), store.read("tracks", s), load_vocabulary(recipes[d].tracks.vocabulary))
+            for s, d in selection.shards.items()
+        )
+        with tempfile.TemporaryDirectory(prefix="tracks-") as folder:
+            local = Path(folder) / "tracks.jsonl.gz"
+            write_tracks(local, shards, Path(folder))
+            store.storage.publish_file(local, path)
+    return path
 
 
 def _shown(store: TableStore, subset: Subset, found: Any) -> dict[str, Any]:

@@ -206,6 +206,11 @@ def write_records(stream: BinaryIO, rows: Iterable[Mapping[str, Any]], names: Se
     count = 0
     with gzip.GzipFile(filename="", mode="wb", fileobj=stream, mtime=0) as packed:
         for row in rows:
-            packed.write(json.dumps(to_record(row, names), separators=(",", ":"), ensure_ascii=False).encode() + b"\n")
+            packed.write(record_line(row, names))
             count += 1
     return count
+
+
+def record_line(row: Mapping[str, Any], names: Sequence[str]) -> bytes:
+    """A row of `tracks` as a line of the file."""
+    return json.dumps(to_record(row, names), separators=(",", ":"), ensure_ascii=False).encode() + b"\n"

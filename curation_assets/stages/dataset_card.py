@@ -1,0 +1,263 @@
+"""The card of a published version: README.md for people and `datasets`, croissant.json for machines (https://mlcommons.org/croissant)."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
+
+from curation_assets.stages.export_samples import PublishedFile
+
+UNKNOWN = "not stated"
+SHOWN = 20
+"""Rows of the tables of licences and channels; the rest is summed up."""
+CROISSANT = "http://mlcommons.org/croissant/1.0"
+CONTEXT: dict[str, Any] = {
+    "@language": "en",
+    "@vocab": "https://schema.org/",
+    "citeAs": "cr:citeAs",
+    "column": "cr:column",
+    "conformsTo": "dct:conformsTo",
+    "cr": "http://mlcommons.org/croissant/",
+    "rai": "http://mlcommons.org/croissant/RAI/",
+    "data": {"@id": "cr:data", "@type": "@json"},
+    "dataType": {"@id": "cr:dataType", "@type": "@vocab"},
+    "dct": "http://purl.org/dc/terms/",
+    "examples": {"@id": "cr:examples", "@type": "@json"},
+    "extract": "cr:extract",
+    "field": "cr:field",
+    "fileProperty": "cr:fileProperty",
+    "fileObject": "cr:fileObject",
+    "fileSet": "cr:fileSet",
+    "format": "cr:format",
+    "includes": "cr:includes",
+    "isLiveDataset": "cr:isLiveDataset",
+    "jsonPath": "cr:jsonPath",
+    "key": "cr:key",
+    "md5": "cr:md5",
+    "parentField": "cr:parentField",
+    "path": "cr:path",
+    "recordSet": "cr:recordSet",
+    "references": "cr:references",
+    "regex": "cr:regex",
+    "repeated": "cr:repeated",
+    "replace": "cr:replace",
+    "sc": "https://schema.org/",
+    "separator": "cr:separator",
+    "source": "cr:source",
+    "subField": "cr:subField",
+    "transform": "cr:transform",
+}
+MEDIA_TYPES = {
+    "mp4": "video/mp4",
+    "txt": "text/plain",
+    "json": "application/json",
+    "npy": "application/octet-stream",
+    "csv": "text/csv",
+    "parquet": "application/x-parquet",
+    "tar": "application/x-tar",
+}
+
+
+@dataclass
+class CardFacts:
+    """What a card says.
+
+    Attributes:
+        name: the subset's partition key.
+        kind: clip_dataset or embedding_dataset.
+        version: of the export.
+        description: the recipe's.
+        recipe: the recipe as a JSON-able mapping.
+        layout: webdataset, folder, parquet, tars or folders.
+        members: extensions of a sample's files, the payload first.
+        funnel: (rule, rows, hours) in order.
+        failed: samples that could not be made.
+        samples, hours: per split.
+        licences, channels: hours by licence and by channel.
+        models: stage -> name of the weights -> their identity.
+        inputs: name of each input -> its content hash.
+        files: the version's files; those of folder layouts are not listed one by one.
+        tar_splits: tar -> split.
+    """
+
+    name: str
+    kind: str
+    version: str
+    description: str
+    recipe: Mapping[str, Any]
+    layout: str
+    members: Sequence[str]
+    funnel: Sequence[tuple[str, int, float]] = ()
+    failed: int = 0
+    samples: Counter[str] = field(default_factory=Counter)
+    hours: Counter[str] = field(default_factory=Counter)
+    licences: Counter[str] = field(default_factory=Counter)
+    channels: Counter[str] = field(default_factory=Counter)
+    models: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    files: Sequence[PublishedFile] = ()
+    tar_splits: Mapping[str, str] = field(default_factory=dict)
+
+    def count(self, split: str, ms: int, licence: str | None, channel: str | None) -> None:
+        """Counts a sample."""
+        hours = ms / 3_600_000
+        self.samples[split] += 1
+        self.hours[split] += hours  # type: ignore[assignment] - a Counter adds floats as well
+        self.licences[licence or UNKNOWN] += hours  # type: ignore[assignment]
+        self.channels[channel or UNKNOWN] += hours  # type: ignore[assignment]
+
+
+def card(facts: CardFacts) -> str:
+    """README.md: front matter that `datasets.load_dataset` reads, then what the data are and where they come from."""
+    total, hours = sum(facts.samples.values()), sum(facts.hours.values())
+    what = "clips" if facts.kind == "clip_dataset" else "clips' frame embeddings"
+    parts = [
+        f"---\n{yaml.safe_dump(_front_matter(facts), sort_keys=False)}---",
+        f"# {facts.name}\n\n{_escaped(facts.description)}".rstrip(),
+        f"{total:,} {what}, {hours:.3f} hours of video; version `{facts.version}`."
+        + (f" {facts.failed:,} more could not be made; the table says why." if facts.failed else ""),
+        "## Splits\n\n"
+        + _table(
+            ("split", "samples", "hours"),
+            [(s, f"{facts.samples[s]:,}", f"{facts.hours[s]:.3f}") for s in _splits(facts)],
+        )
+        + "\n\nA source video is in one split only.",
+        "## How they were chosen\n\n"
+        + _table(
+            ("after", "clips", "hours", "share"),
+            [(r, f"{n:,}", f"{h:.3f}", _share(n, facts.funnel[0][1])) for r, n, h in facts.funnel],
+        ),
+        "## Licences\n\n" + _shares("licence", facts.licences),
+        "## Channels\n\n" + _shares("channel", facts.channels),
+        "## Models\n\n"
+        + _table(
+            ("stage", "weights", "identity"),
+            [(stage, n, identity) for stage, weights in facts.models.items() for n, identity in weights.items()],
+        ),
+        "## Made from\n\nContent hashes of all inputs.\n\n"
+        + _table(("input", "content hash"), sorted(facts.inputs.items())),
+        f"## Recipe\n\n```yaml\n{yaml.safe_dump(dict(facts.recipe), sort_keys=False, allow_unicode=True)}```",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _splits(facts: CardFacts) -> list[str]:
+    return [s for s in ("train", "val", "test") if facts.samples[s]]
+
+
+def _front_matter(facts: CardFacts) -> dict[str, Any]:
+    names = {"train": "train", "val": "validation", "test": "test"}
+    files = []
+    for split in _splits(facts):
+        path: str | list[str] = f"{split}-*.tar" if facts.layout == "webdataset" else f"{split}/*"
+        if facts.layout == "tars":
+            path = [tar for tar, of in facts.tar_splits.items() if of == split]
+        files.append({"split": names[split], "path": path})
+    return {
+        "pretty_name": facts.name,
+        "tags": ["video", "webdataset" if facts.layout in ("webdataset", "tars") else "videofolder"],
+        "configs": [{"config_name": "default", "data_files": files}],
+    }
+
+
+def _share(part: float, whole: float) -> str:
+    return f"{part / whole:.1%}" if whole else ""
+
+
+def _shares(name: str, hours: Counter[str]) -> str:
+    whole = sum(hours.values())
+    ordered = sorted(hours.items(), key=lambda i: (-i[1], i[0]))
+    rows = [(n, f"{h:.3f}", _share(h, whole)) for n, h in ordered[:SHOWN]]
+    rest = sum(h for _, h in ordered[SHOWN:])
+    if len(ordered) > SHOWN:
+        rows.append((f"{len(ordered) - SHOWN} more", f"{rest:.3f}", _share(rest, whole)))
+    return _table((name, "hours", "share"), rows)
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    lines = [f"| {' | '.join(header)} |", f"|{'---|' * len(header)}"]
+    body = [f"| {' | '.join(_escaped(str(c)) for c in row)} |" for row in rows]
+    return "\n".join([*lines, *body]) if body else "None."
+
+
+def _escaped(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ").replace("<", "&lt;")
+
+
+def croissant(facts: CardFacts) -> str:
+    """croissant.json: every file with its hash, and what a sample consists of.
+
+    A sample's parts are file sets within the tars, or the columns of metadata.csv or metadata.parquet.
+    """
+    objects: list[dict[str, Any]] = [
+        {
+            "@type": "cr:FileObject",
+            "@id": f.name,
+            "name": f.name,
+            "contentUrl": f.name,
+            "contentSize": f"{f.size} B",
+            "encodingFormat": MEDIA_TYPES[f.name.rsplit(".", 1)[-1]],
+            "sha256": f.sha256,
+        }
+        for f in facts.files
+    ]
+    listing = next((f.name for f in facts.files if f.name.startswith("metadata.")), None)
+    tars = [{"@id": f.name} for f in facts.files if f.name.endswith(".tar")]
+    fields: list[dict[str, Any]] = []
+    if listing is not None:
+        path = "file_name" if listing.endswith(".csv") else "path"
+        fields = [
+            _field(column, "sc:Text", {"fileObject": {"@id": listing}, "extract": {"column": column}})
+            for column in (path, "text", "split", "key", "dataset", "video_id", "clip_id", "licence", "record")
+        ]
+    for extension in facts.members:
+        files: dict[str, Any] = {
+            "@type": "cr:FileSet",
+            "@id": f"{extension}-files",
+            "name": f"{extension}-files",
+            "encodingFormat": MEDIA_TYPES[extension],
+            "includes": f"*.{extension}" if tars else f"*/*.{extension}",
+        }
+        if tars:
+            files["containedIn"] = tars
+        objects.append(files)
+        if listing is None:
+            kind = {"mp4": "sc:VideoObject", "npy": "sc:DigitalDocument"}.get(extension, "sc:Text")
+            source = {"fileSet": {"@id": files["@id"]}, "extract": {"fileProperty": "content"}}
+            fields.append(_field(extension, kind, source))
+    described = {
+        "@context": CONTEXT,
+        "@type": "sc:Dataset",
+        "conformsTo": CROISSANT,
+        "name": facts.name,
+        "description": facts.description or f"{facts.kind} of the subset {facts.name}",
+        "version": f"1.0.0+{facts.version}",
+        "license": sorted(facts.licences),
+        "distribution": objects,
+        "recordSet": [
+            {
+                "@type": "cr:RecordSet",
+                "@id": "samples",
+                "name": "samples",
+                "description": "One sample.",
+                "field": fields,
+            }
+        ],
+    }
+    return json.dumps(described, indent=1, ensure_ascii=False, sort_keys=False) + "\n"
+
+
+def _field(name: str, kind: str, source: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "@type": "cr:Field",
+        "@id": f"samples/{name}",
+        "name": name,
+        "description": f"{name} of the sample",
+        "dataType": kind,
+        "source": dict(source),
+    }
