@@ -37,7 +37,7 @@ BOX_MEMORY: Final = 64
 BLANK_DEVIATION: Final = 4.0
 """A picture whose luma has a smaller standard deviation (of 256 levels) is blank: coding noise decides its hash."""
 
-CENTER_MARGIN: Final = 0.15
+CENTER_MARGIN: Final = 0.2
 """Share of the picture cut off on each side for the hash of its central part."""
 
 HEARTBEAT_MS: Final = 250
@@ -280,7 +280,7 @@ class Fingerprinter:
 def changes(hashes: Hashes, blank: NDArray[np.bool_], step: int, at_least: int) -> NDArray[np.int64]:
     """Indexes of the hashes that differ by more than `step` bits from the last one taken, or in blankness.
 
-    Indexes at evenly spread positions are added until there are `at_least`, if there are so many hashes.
+    Until there are `at_least`, if there are so many hashes, the index farthest from those taken is added.
     """
     taken: list[int] = []
     for i in range(len(hashes)):
@@ -290,10 +290,8 @@ def changes(hashes: Hashes, blank: NDArray[np.bool_], step: int, at_least: int) 
             or (not blank[i] and (int(hashes[i]) ^ int(hashes[taken[-1]])).bit_count() > step)
         ):
             taken.append(i)
-    wanted = min(at_least, len(hashes))
-    spread = iter(np.linspace(0, len(hashes) - 1, 2 * wanted + 1).round().astype(int)[1::2].tolist() if wanted else [])
-    chosen = set(taken)
-    while len(chosen) < wanted:
-        position = next(spread, None)
-        chosen.add(position if position is not None else next(i for i in range(len(hashes)) if i not in chosen))
-    return np.array(sorted(chosen), np.int64)
+    everywhere = np.arange(len(hashes))
+    while len(taken) < min(at_least, len(hashes)):
+        apart = np.abs(everywhere[:, None] - np.array(taken)).min(axis=1)
+        taken.append(int(apart.argmax()))
+    return np.array(sorted(taken), np.int64)
