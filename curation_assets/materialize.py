@@ -27,10 +27,13 @@ from dagster import (
     AssetOut,
     AssetRecordsFilter,
     AssetsDefinition,
+    Backoff,
     DagsterInstance,
     Failure,
+    Jitter,
     MetadataValue,
     Output,
+    RetryPolicy,
     multi_asset,
 )
 from dagster._core.definitions.data_version import (
@@ -58,6 +61,8 @@ from resources.tables import ContractError, MissingTable, Provenance, TableHeade
 
 FORCE_TAG = "curation/force"
 OWNERS = ["team:video-curation"]
+RETRY_DELAY_S = 5
+"""Before the first retry of a step; it doubles with each."""
 
 
 @dataclass(frozen=True)
@@ -510,7 +515,15 @@ def shard_assets(stage: Stage, settings: Settings, recipes: Mapping[str, Recipe]
         required_resource_keys={"tables", "recipes", "settings"},
         pool=stage.pool,
         op_tags=dict(stage.op_tags),
+        retry_policy=retry_policy(settings),
     )(body)
+
+
+def retry_policy(settings: Settings) -> RetryPolicy | None:
+    """How a step is tried again after a failure that may pass, the death of its process included; shards it committed are left alone."""
+    if not settings.step_retries:
+        return None
+    return RetryPolicy(settings.step_retries, RETRY_DELAY_S, Backoff.EXPONENTIAL, Jitter.PLUS_MINUS)
 
 
 def _out(stage: Stage, part: Part) -> AssetOut:

@@ -35,6 +35,12 @@ class Settings(BaseModel):
         description="Where the steps of a run execute. Stages spread over `workers` processes themselves, so one process a run is "
         "right for one machine and spares each step 3 s; k8s gives every step a pod of its own.",
     )
+    step_retries: int = Field(
+        0,
+        ge=0,
+        description="Times that a step is tried again after a failure that may pass, or after its process died. 0 is right where a "
+        "person looks at failures; 2 on a cluster, where pods are evicted.",
+    )
     s3_endpoint: str | None = Field(None, description="Endpoint of an S3-compatible store; null is AWS.")
     s3_region: str | None = Field(None, description="Region of the buckets.")
     s3_profile: str | None = Field(

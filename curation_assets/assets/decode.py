@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from curation_assets.assets.pictures import clip_sheet
 from curation_assets.materialize import Made, Part, Shard, Stage
 from curation_assets.metadata import counts, histograms, markdown_table
+from curation_assets.pods import pod
 from curation_assets.recipes import Recipe
 from resources.tars import TarWriter, new_token
 
@@ -99,5 +100,6 @@ STAGES = (
         _make,
         kinds=frozenset({"ffmpeg"}),
         pool="cpu",
+        op_tags=pod(cpu=8, memory="12Gi", scratch="20Gi"),
     ),
 )

@@ -28,6 +28,7 @@ from curation_assets.materialize import (
     silent_output,
 )
 from curation_assets.metadata import column_schema, contact_sheet, counts
+from curation_assets.pods import pod
 from curation_assets.recipes import Dedup, Recipe, RecipeError
 from curation_assets.schemas import schema
 from curation_assets.settings import Settings
@@ -88,6 +89,7 @@ def duplicate_clusters(settings: Settings, recipes: Mapping[str, Recipe]) -> Ass
         check_specs=check_specs(["duplicate_clusters"]),
         required_resource_keys={"tables", "recipes", "settings"},
         pool="cpu",
+        op_tags=pod(cpu=4, memory="16Gi"),
     )(body)
 
 

@@ -29,6 +29,7 @@ from curation_assets.materialize import (
 )
 from curation_assets.metadata import column_schema, contact_sheet, counts, markdown_table
 from curation_assets.partitions import register_shards
+from curation_assets.pods import pod
 from curation_assets.recipes import Recipe
 from curation_assets.schemas import TRANSIENT_ERRORS, schema
 from curation_assets.settings import Settings
@@ -221,6 +222,7 @@ STAGES = (
         _make_raw,
         kinds=frozenset({"tar"}),
         pool="network",
+        op_tags=pod(cpu=2, memory="4Gi", scratch="50Gi"),
         up_to_date=_raw_up_to_date,
     ),
 )

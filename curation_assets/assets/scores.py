@@ -12,17 +12,12 @@ from dagster import MetadataValue
 from curation_assets.assets.pictures import ranked_sheet
 from curation_assets.materialize import Made, Part, Shard, Stage
 from curation_assets.metadata import histograms, markdown_table
+from curation_assets.pods import pod
 from curation_assets.recipes import Recipe
 from curation_assets.rule_columns import select_clips
 
-GPU = {
-    "dagster-k8s/config": {
-        "container_config": {
-            "resources": {"limits": {"nvidia.com/gpu": "1"}, "requests": {"cpu": "4", "memory": "16Gi"}}
-        }
-    }
-}
-"""What a step with a model asks of Kubernetes; counts under `k8s_job_executor` alone."""
+GPU = pod(cpu=4, memory="16Gi", scratch="20Gi", gpus=1)
+"""What a step with a model asks of Kubernetes."""
 
 
 def passing_clips(shard: Shard, rules: list[str]) -> pa.Table:
@@ -153,6 +148,7 @@ STAGES = (
         _text,
         kinds=frozenset({"onnx"}),
         pool="cpu",
+        op_tags=pod(cpu=8, memory="12Gi"),
     ),
     Stage(
         "frame_embeddings",
