@@ -6,6 +6,8 @@ what all stages share. What does not: any stage's work (`stages/`) or which stag
 
 from __future__ import annotations
 
+import copy
+import hashlib
 import os
 import resource
 import sys
@@ -16,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.dataset as ds
 from dagster import (
     AssetCheckEvaluation,
@@ -57,12 +60,14 @@ from curation_assets.shard_keys import parse_shard_key
 from resources.content_hash import content_hash
 from resources.storage import Storage
 from resources.table_io_manager import Committed
-from resources.tables import ContractError, MissingTable, Provenance, TableHeader, TableStore
+from resources.tables import ContractError, MissingTable, Provenance, TableHeader, TableStore, canonical_json
 
 FORCE_TAG = "curation/force"
 OWNERS = ["team:video-curation"]
 RETRY_DELAY_S = 5
 """Before the first retry of a step; it doubles with each."""
+VIDEOS = "videos"
+"""Where a table's stats hold the hash of each video's inputs, for stages by video."""
 
 
 @dataclass(frozen=True)
@@ -122,6 +127,9 @@ class Stage:
         pool: concurrency pool.
         op_tags: tags of the step (Kubernetes resources).
         up_to_date: an extra condition for leaving a table as it is (retries of transient failures).
+        by_video: whether each video's rows depend on its own input rows alone. Then a shard of which some inputs changed is made anew
+            for the videos that changed, and the rows of the others are kept.
+        describe: (shard, asset, whole table) -> numbers kept with the table and what the UI shows of it.
     """
 
     name: str
@@ -132,6 +140,10 @@ class Stage:
     pool: str | None = None
     op_tags: Mapping[str, Any] = field(default_factory=dict)
     up_to_date: Callable[[TableHeader, Shard], bool] = lambda header, shard: True
+    by_video: bool = False
+    describe: Callable[[Shard, str, pa.Table], tuple[Mapping[str, Any], Mapping[str, Any]]] = (
+        lambda shard, asset, table: ({}, {})
+    )
 
     def part(self, asset: str) -> Part:
         return next(p for p in self.parts if p.asset == asset)
@@ -159,6 +171,7 @@ class Shard:
             force,
         )
         self._tables: dict[str, pa.Table] = {}
+        self._videos: pa.Array | None = None
         self._slices: dict[str, pa.Table] = {}
         self._models: dict[Any, Any] = {} if models is None else models
 
@@ -177,8 +190,17 @@ class Shard:
     def table(self, asset: str) -> pa.Table:
         """An input table of this shard."""
         if asset not in self._tables:
-            self._tables[asset] = self.store.read(asset, self.key)
+            table = self.store.read(asset, self.key)
+            if self._videos is not None:
+                table = table.filter(pc.is_in(table["video_id"], value_set=self._videos))
+            self._tables[asset] = table
         return self._tables[asset]
+
+    def only(self, videos: Collection[str]) -> Shard:
+        """The same shard with nothing but these videos in its input tables."""
+        view = copy.copy(self)
+        view._tables, view._videos = {}, pa.array(sorted(videos), pa.string())
+        return view
 
     def slice(self, asset: str) -> pa.Table:
         """The rows of an unpartitioned asset that belong to this shard."""
@@ -332,7 +354,7 @@ def table_metadata(header: TableHeader, store: TableStore, made: Made | None) ->
     uri = store.storage.uri(store.path(header.asset, header.partition))
     facts = {
         "dagster/row_count": header.rows,
-        **plain(header.stats),
+        **plain({k: v for k, v in header.stats.items() if k != VIDEOS}),
         "path": MetadataValue.path(uri),
         "content_hash": header.content_hash,
         "fingerprint": header.fingerprint,
@@ -373,6 +395,66 @@ class Outcome:
     findings: Sequence[Finding]
 
 
+def video_hashes(shard: Shard, assets: Collection[str]) -> dict[str, str]:
+    """video_id -> hash over its rows in the given input tables."""
+    found: dict[str, list[str]] = {}
+    for asset in sorted(assets):
+        contract = schema(asset)
+        table = shard.table(asset).sort_by([(k, "ascending") for k in dict.fromkeys(["video_id", *contract.key])])
+        if not table.num_rows:
+            continue
+        runs = pc.run_end_encode(table["video_id"].combine_chunks())
+        start = 0
+        for video, end in zip(runs.values.to_pylist(), runs.run_ends.to_pylist(), strict=True):
+            found.setdefault(video, []).append(
+                f"{asset} {content_hash(table.slice(start, end - start), skip=contract.volatile)}"
+            )
+            start = end
+    return {video: hashlib.sha256("\n".join(rows).encode()).hexdigest()[:16] for video, rows in found.items()}
+
+
+def same_way(old: Provenance, new: Provenance) -> bool:
+    """Whether two tables are made in the same way, whatever their inputs hold."""
+    way = [(p.code_version, canonical_json(p.params), dict(p.weights), sorted(p.inputs)) for p in (old, new)]
+    return way[0] == way[1]
+
+
+def _make(
+    stage: Stage,
+    todo: Sequence[str],
+    shard: Shard,
+    provenance: Mapping[str, Provenance],
+    headers: Mapping[str, TableHeader | None],
+) -> dict[str, Made]:
+    """Makes the assets in `todo`; of a stage by video, only what changed, with the rows of the other videos kept."""
+    if not stage.by_video:
+        return dict(stage.make(shard, todo))
+    now = video_hashes(shard, {i for a in todo for i in stage.part(a).needed(shard.recipe)})
+    kept = set(now)
+    for asset in todo:
+        header = headers[asset]
+        if header is None or shard.force or not same_way(header.provenance, provenance[asset]):
+            kept = set()
+            break
+        before = header.stats.get(VIDEOS, {})
+        kept = {v for v in kept if before.get(v) == now[v]}
+    changed = set(now) - kept
+    if changed or not now:
+        made = dict(stage.make(shard.only(changed) if kept else shard, todo))
+    else:
+        made = {a: Made(schema(a).empty()) for a in todo}
+    numbers = {"videos_made": len(changed), "videos_kept": len(kept), VIDEOS: now}
+    for asset, part in made.items():
+        table = shard.store.prepare(asset, part.table)
+        if kept:
+            old = shard.store.read(asset, shard.key)
+            old = old.filter(pc.is_in(old["video_id"], value_set=pa.array(sorted(kept), pa.string())))
+            table = pa.concat_tables([shard.store.prepare(asset, old), table])
+        stats, metadata = stage.describe(shard, asset, table)
+        made[asset] = Made(table, {**part.stats, **stats, **numbers}, {**metadata, **part.metadata})
+    return made
+
+
 def make_shard(stage: Stage, wanted: Collection[str], shard: Shard) -> Iterator[Outcome]:
     """Brings the wanted assets of one shard up to date and commits them, one by one.
 
@@ -394,7 +476,7 @@ def make_shard(stage: Stage, wanted: Collection[str], shard: Shard) -> Iterator[
     made: Mapping[str, Made] = {}
     with Meter() as meter:
         if todo:
-            made = stage.make(shard, todo)
+            made = _make(stage, todo, shard, provenance, headers)
     for asset in provenance:
         header = headers[asset]
         if asset in fresh and header is not None:

@@ -32,6 +32,8 @@ class Toy:
         self.broken: set[str] = set()
         self.lossy: set[str] = set()
         self.title = "a"
+        self.titles: dict[str, str] = {}
+        self.looked_at: list[str] = []
         (root / "home").mkdir()
         self.instance = DagsterInstance.local_temp(str(root / "home"), {"telemetry": {"enabled": False}})
         self.instance.add_dynamic_partitions(SHARDS.name or "", KEYS)
@@ -45,7 +47,7 @@ class Toy:
                 "dataset": "toy",
                 "video_id": f"{shard.key}-v{i}",
                 "url": "u",
-                "title": self.title,
+                "title": self.titles.get(f"{shard.key}-v{i}", self.title),
                 "status": "ok",
                 "source": "s",
                 "line": i + 1,
@@ -57,15 +59,23 @@ class Toy:
     def _raw(self, shard: Shard, wanted: Collection[str]) -> Mapping[str, Made]:
         self.made.append(("raw_shards", shard.key))
         videos = shard.table("video_metadata")["video_id"].to_pylist()
+        titles = dict(zip(videos, shard.table("video_metadata")["title"].to_pylist(), strict=True))
+        self.looked_at += videos
         if shard.key in self.lossy:
             videos = videos[1:]
-        rows = [{"dataset": "toy", "video_id": v, "status": "ok", "attempts": len(self.made)} for v in videos]
+        rows = [
+            {"dataset": "toy", "video_id": v, "status": "ok", "attempts": len(self.made), "title": titles[v]}
+            for v in videos
+        ]
         return {
             "raw_shards": Made(
                 pa.Table.from_pylist(
                     rows,
                     schema=pa.schema(
-                        [schema("raw_shards").arrow.field(n) for n in ("dataset", "video_id", "status", "attempts")]
+                        [
+                            schema("raw_shards").arrow.field(n)
+                            for n in ("dataset", "video_id", "status", "attempts", "title")
+                        ]
                     ),
                 )
             )
@@ -85,6 +95,7 @@ class Toy:
                 "ingest",
                 (Part("raw_shards", inputs=("video_metadata",), complete="video_metadata"),),
                 self._raw,
+                by_video=True,
             ),
         ]
         return Definitions(
@@ -169,6 +180,25 @@ def test_a_changed_parameter_remakes_its_asset_and_unchanged_content_stops_the_w
     toy.title = "b"
     assert toy.run(KEYS[0], KEYS[0], parse_recipe(RECIPE.replace("ids.txt", "third.txt"), "toy.yaml")).success
     assert toy.made[-2:] == [("video_metadata", KEYS[0]), ("raw_shards", KEYS[0])]
+
+
+def test_only_the_videos_that_changed_are_made_again_and_the_table_is_as_if_all_were(toy: Toy) -> None:
+    toy.run(KEYS[0], KEYS[0])
+    toy.looked_at.clear()
+    toy.titles = {f"{KEYS[0]}-v1": "other"}
+    assert toy.run(KEYS[0], KEYS[0], parse_recipe(RECIPE.replace("ids.txt", "other.txt"), "toy.yaml")).success
+    assert toy.looked_at == [f"{KEYS[0]}-v1"]
+    header = toy.store.header("raw_shards", KEYS[0])
+    assert header is not None
+    assert (header.rows, header.stats["videos_made"], header.stats["videos_kept"]) == (3, 1, 2)
+    assert toy.store.read("raw_shards", KEYS[0])["title"].to_pylist() == ["a", "other", "a"]
+    assert toy.run(
+        KEYS[0], KEYS[0], parse_recipe(RECIPE.replace("ids.txt", "other.txt"), "toy.yaml"), force=True
+    ).success
+    forced = toy.store.header("raw_shards", KEYS[0])
+    assert forced is not None
+    assert forced.content_hash == header.content_hash
+    assert len(toy.looked_at) == 4
 
 
 def test_one_bad_shard_does_not_hide_the_good_ones(toy: Toy) -> None:

@@ -56,27 +56,26 @@ def _make(shard: Shard, wanted: Collection[str]) -> Mapping[str, Made]:
     slowest = markdown_table(
         ("video", "seconds", "CPU s"), [(s.video_id, f"{s.seconds:.1f}", f"{s.cpu_s:.2f}") for s in analysis.slowest()]
     )
-    made = {}
-    for asset, table in analysis.tables.items():
-        stats, metadata = dict(shared), {"slowest": slowest}
-        if asset == "clips":
-            clips = table.filter(pc.equal(table["status"], "ok"))
-            lengths = pc.divide(pc.subtract(clips["end_ms"], clips["start_ms"]).cast(pa.float64()), 1000.0)
-            stats |= {"clips": clips.num_rows, "hours": round((pc.sum(lengths).as_py() or 0) / 3600, 4)}
-            metadata["length_s"] = histograms(pa.table({"length_s": lengths}), ["length_s"])
-            errors = table.filter(pc.not_equal(table["status"], "ok"))
-            if errors.num_rows:
-                rows = errors.slice(0, 20).select(["video_id", "status", "error"]).to_pylist()
-                metadata["not_ok"] = markdown_table(("video", "status", "error"), [tuple(row.values()) for row in rows])
-        elif asset == "frames":
-            sheet = clip_sheet(shard.storage, table)
-            metadata |= {"clips": sheet} if sheet is not None else {}
-        elif asset in SCORES:
-            metadata["distributions"] = histograms(table, SCORES[asset])
-        else:
-            stats["methods"] = counts(table, "method")
-        made[asset] = Made(table, stats, metadata)
-    return made
+    return {asset: Made(table, shared, {"slowest": slowest}) for asset, table in analysis.tables.items()}
+
+
+def _describe(shard: Shard, asset: str, table: pa.Table) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    if asset == "frames":
+        sheet = clip_sheet(shard.storage, table)
+        return {}, {} if sheet is None else {"clips": sheet}
+    if asset in SCORES:
+        return {}, {"distributions": histograms(table, SCORES[asset])}
+    if asset == "clip_fingerprints":
+        return {"methods": counts(table, "method")}, {}
+    clips = table.filter(pc.equal(table["status"], "ok"))
+    lengths = pc.divide(pc.subtract(clips["end_ms"], clips["start_ms"]).cast(pa.float64()), 1000.0)
+    stats = {"clips": clips.num_rows, "hours": round((pc.sum(lengths).as_py() or 0) / 3600, 4)}
+    metadata: dict[str, Any] = {"length_s": histograms(pa.table({"length_s": lengths}), ["length_s"])}
+    errors = table.filter(pc.not_equal(table["status"], "ok"))
+    if errors.num_rows:
+        rows = errors.slice(0, 20).select(["video_id", "status", "error"]).to_pylist()
+        metadata["not_ok"] = markdown_table(("video", "status", "error"), [tuple(row.values()) for row in rows])
+    return stats, metadata
 
 
 def _part(asset: str, complete: str, own: Callable[[Recipe], Any] = lambda r: None) -> Part:
@@ -101,5 +100,7 @@ STAGES = (
         kinds=frozenset({"ffmpeg"}),
         pool="cpu",
         op_tags=pod(cpu=8, memory="12Gi", scratch="20Gi"),
+        by_video=True,
+        describe=_describe,
     ),
 )

@@ -51,7 +51,11 @@ def _text(shard: Shard, wanted: Collection[str]) -> Mapping[str, Made]:
         "frames_read": stats.frames,
         "cpu_ms_per_frame": round(stats.cpu_ms_per_frame, 1),
     }
-    return {"text_scores": Made(table, numbers, pictured(shard, table, ("text_area", "overlay")))}
+    return {"text_scores": Made(table, numbers)}
+
+
+def _describe_text(shard: Shard, asset: str, table: pa.Table) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    return {}, pictured(shard, table, ("text_area", "overlay"))
 
 
 def with_skipped(scores: pa.Table, clips: pa.Table, constants: Mapping[str, Any]) -> pa.Table:
@@ -149,6 +153,8 @@ STAGES = (
         kinds=frozenset({"onnx"}),
         pool="cpu",
         op_tags=pod(cpu=8, memory="12Gi"),
+        by_video=True,
+        describe=_describe_text,
     ),
     Stage(
         "frame_embeddings",
@@ -166,6 +172,7 @@ STAGES = (
         kinds=frozenset({"pytorch"}),
         pool="gpu",
         op_tags=GPU,
+        by_video=True,
     ),
     Stage(
         "aesthetic_scores",

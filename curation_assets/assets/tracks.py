@@ -49,11 +49,15 @@ def _track(shard: Shard, wanted: Collection[str]) -> Mapping[str, Made]:
         "clips_looked_at": stats.looked_at,
         "clips_skipped": stats.skipped,
         "clips_failed": len(stats.failed),
-        "tracks": stats.tracks,
         "boxes": stats.boxes,
         "frames_per_s": round(stats.frames_per_second, 1),
         "detections_per_s": round(stats.detections_per_second, 1),
     }
+    metadata = {"failed": markdown_table(("clip", "reason"), list(stats.failed.items())[:20])} if stats.failed else {}
+    return {"tracks": Made(table, numbers, metadata)}
+
+
+def _describe(shard: Shard, asset: str, table: pa.Table) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
     seconds = pc.divide(pc.subtract(table["end_ms"], table["start_ms"]).cast(pa.float64()), 1000.0)
     metadata: dict[str, Any] = {
         "labels": counts(table, "label"),
@@ -61,12 +65,10 @@ def _track(shard: Shard, wanted: Collection[str]) -> Mapping[str, Made]:
             pa.table({"seconds": seconds, "area": table["area"], "score": table["score"]}), ("seconds", "area", "score")
         ),
     }
-    if stats.failed:
-        metadata["failed"] = markdown_table(("clip", "reason"), list(stats.failed.items())[:20])
     sheet = contact_sheet(_drawn(shard, table), columns=4, width=160)
     if sheet is not None:
         metadata["tracks"] = sheet
-    return {"tracks": Made(table, numbers, metadata)}
+    return {"tracks": table.num_rows}, metadata
 
 
 def _drawn(shard: Shard, tracks: pa.Table) -> list[tuple[bytes, str]]:
@@ -127,5 +129,7 @@ STAGES = (
         kinds=frozenset({"onnx"}),
         pool="gpu",
         op_tags=GPU,
+        by_video=True,
+        describe=_describe,
     ),
 )
