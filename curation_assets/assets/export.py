@@ -56,6 +56,7 @@ from curation_assets.materialize import (
 )
 from curation_assets.metadata import column_schema, markdown_table
 from curation_assets.partitions import subsets
+from curation_assets.pods import pod
 from curation_assets.recipes import ClipExport, Recipe, Subset
 from curation_assets.schemas import schema
 from curation_assets.settings import Settings
@@ -487,6 +488,7 @@ def clip_dataset(recipes: Mapping[str, Recipe], partitions: StaticPartitionsDefi
         ins={"piece": In(Nothing)},
         out=Out(Nothing),
         required_resource_keys=needs,
+        tags=pod(cpu=8, memory="12Gi", scratch="50Gi"),
         pool="cpu",
     )(_described(cut_piece))
     collect = op(
