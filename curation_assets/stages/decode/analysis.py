@@ -114,8 +114,9 @@ class _Consumers:
 
     def __init__(self, params: AnalysisParams, wanted: frozenset[str], rate: float) -> None:
         detecting = params.clips.from_ in ("detect", "both")
-        self.exact = params.clips.mode == "exact"
         self.detector: ShotDetector | None = make_detector(params.clips, rate) if detecting else None
+        # Detectors that read BGR are PySceneDetect's: their hue and edges change with the way to it.
+        self.exact = params.clips.mode == "exact" or (self.detector is not None and self.detector.needs == "bgr")
         self.motion = MotionMeter(params.motion) if "motion_scores" in wanted else None
         self.quality = QualityMeter(params.quality) if wanted & {"quality_scores", "clip_fingerprints"} else None
         self.prints = Fingerprinter(params.dedup) if "clip_fingerprints" in wanted else None

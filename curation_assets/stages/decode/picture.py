@@ -102,11 +102,10 @@ class PictureMaker:
 
     Args:
         display: of the first frame; frames that change size midway are scaled to match.
-        exact: whether `bgr` is converted at full size and scaled then, as PySceneDetect does; otherwise the planes are scaled before.
     """
 
-    def __init__(self, display: Display, *, exact: bool = False) -> None:
-        self.display, self.exact = display, exact
+    def __init__(self, display: Display) -> None:
+        self.display = display
         self.size = display.fit(long_side=LONG_SIDE)
         self._reformatter = VideoReformatter()
 
@@ -131,15 +130,6 @@ class PictureMaker:
         if size != (image.shape[1], image.shape[0]):
             image = cv2.resize(image, size, interpolation=cv2.INTER_LINEAR)
         return self.turn(np.asarray(image, np.uint8))
-
-    def small_bgr(self, frame: VideoFrame) -> NDArray[np.uint8]:
-        """About the same from planes that were scaled first, at a fraction of the cost."""
-        planes, full, hd = self.planes(frame)
-        size = self._scenedetect_size(frame.width, frame.height)
-        y, *chroma = (shrink(plane, size) for plane in planes)
-        u, v = chroma or (np.full_like(y, 128),) * 2
-        matrix = np.ascontiguousarray(_TO_RGB[hd][::-1])
-        return self.turn(cv2.transform(cv2.merge((cv2.LUT(y, _STUDIO) if full else y, u, v)), matrix))
 
     @staticmethod
     def _scenedetect_size(width: int, height: int) -> tuple[int, int]:
@@ -195,7 +185,7 @@ class DecodedPicture(AnalysisPicture):
 
     @cached_property
     def bgr(self) -> NDArray[np.uint8] | None:
-        return self._maker.bgr(self._frame) if self._maker.exact else self._maker.small_bgr(self._frame)
+        return self._maker.bgr(self._frame)
 
 
 class BlendedPicture(AnalysisPicture):

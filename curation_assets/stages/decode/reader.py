@@ -128,7 +128,7 @@ def every_frame(video: OpenVideo, found: Decoding, *, exact: bool, vectors: bool
 
     Args:
         found: filled in on the way.
-        exact: as PySceneDetect sees them; otherwise the loop filter is skipped for frames that no other frame needs.
+        exact: bit for bit; otherwise the loop filter is skipped for frames that no other frame needs.
         vectors: frames carry the stream's motion vectors as side data.
     """
     clock, maker = _Clock(video), None
@@ -144,7 +144,7 @@ def every_frame(video: OpenVideo, found: Decoding, *, exact: bool, vectors: bool
         for frame in video.decode(packet):
             if maker is None:
                 found.display = Display.of(frame, video.stream)
-                maker = PictureMaker(found.display, exact=exact)
+                maker = PictureMaker(found.display)
             faithful = is_reference is None or references.pop(-1 if frame.pts is None else frame.pts, False)
             time_ms = clock.show(frame.pts, frame.duration or 0)
             found.decoded += 1
@@ -415,36 +415,40 @@ class _SecondDecoder:
     def decode(
         self, kept: deque[_Entry], wanted: list[_Entry], after: int, more: Callable[[], bool]
     ) -> Iterator[tuple[_Entry, VideoFrame]]:
-        """The frames of the `wanted` packets, in the order given.
+        """The frames of the `wanted` packets, which are given in display order.
 
         Args:
             kept: packets from a key frame shown no later than `after` on.
             more: appends another packet to `kept`; False if there is none.
         """
-        self._frames = {pts: frame for pts, frame in self._frames.items() if pts > after}
-        missing = {e.pts for e in wanted} - self._frames.keys()
-        if missing:
-            self._run(kept, {e.serial for e in wanted}, missing, more)
+        self._drop_before(after + 1)
+        steps = self._steps(kept, {e.serial for e in wanted}, more)
         for entry in wanted:
-            if entry.pts not in self._frames:
-                raise Irregular("a packet gave no frame")
+            self._drop_before(entry.pts)
+            while entry.pts not in self._frames:
+                if next(steps, None) is None:
+                    raise Irregular("a packet gave no frame")
+                self._drop_before(entry.pts)
             yield entry, self._frames.pop(entry.pts)
 
-    def _run(self, kept: deque[_Entry], wanted: set[int], missing: set[int], more: Callable[[], bool]) -> None:
+    def _drop_before(self, pts: int) -> None:
+        """Lets go of frames that are shown before `pts`."""
+        self._frames = {at: frame for at, frame in self._frames.items() if at >= pts}
+
+    def _steps(self, kept: deque[_Entry], wanted: set[int], more: Callable[[], bool]) -> Iterator[bool]:
+        """Decodes a packet at each step, from where it stopped the last time if nothing wanted lies before."""
         first = min(wanted)
         if self._context is None or not kept[0].serial <= self._next <= first:
             self._restart(kept[0].serial)
-        place = self._next - kept[0].serial
-        while missing:
-            if place >= len(kept) and not more():
-                self._take(None, missing)
-                self._context = None
-                return
-            entry = kept[place]
-            place += 1
+        while self._next - kept[0].serial < len(kept) or more():
+            entry = kept[self._next - kept[0].serial]
             self._next = entry.serial + 1
             if entry.reference or entry.serial >= first:
-                self._take(entry.packet, missing)
+                self._take(entry.packet)
+                yield True
+        self._take(None)
+        self._context = None
+        yield True
 
     def _restart(self, serial: int) -> None:
         source = self._video.context
@@ -457,14 +461,11 @@ class _SecondDecoder:
         self._next = serial
         self._frames.clear()
 
-    def _take(self, packet: av.Packet | None, missing: set[int]) -> None:
+    def _take(self, packet: av.Packet | None) -> None:
         for frame in self._video.decode(packet, self._context):
             self._found.decoded_again += 1
-            if frame.pts is not None and frame.pts not in self._frames:
-                missing.discard(frame.pts)
+            if frame.pts is not None:
                 self._frames[frame.pts] = frame
-        while len(self._frames) > 32:
-            self._frames.pop(min(self._frames))
 
 
 def sparse_frames(video: OpenVideo, found: Decoding) -> Iterator[Shown]:

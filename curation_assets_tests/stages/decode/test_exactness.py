@@ -170,3 +170,16 @@ def test_short_clips_have_samples_near_their_places() -> None:
         positions = [r["position"] for r in analysis.rows["frames"] if r["clip_id"] == clip["clip_id"]]
         for place in (0.1, 0.5, 0.9):
             assert min(abs(p - place) for p in positions) <= 0.2
+
+
+@pytest.mark.parametrize("name", ["videos/bikes.mp4", "videos/issue-195-aspect-ratio.mp4", "panda/a3B-hWLnsTM.7.mp4"])
+@pytest.mark.parametrize("detector", ["content", "adaptive"])
+def test_exact_mode_has_the_boundaries_of_pyscenedetect(name: str, detector: str) -> None:
+    import scenedetect
+
+    path = shared(name)
+    own = {"content": scenedetect.ContentDetector, "adaptive": scenedetect.AdaptiveDetector}[detector]()
+    expected = [scene[0].frame_num for scene in scenedetect.detect(str(path), own)[1:]]
+    analysis, _ = analyse(path, ("clips",), mode="exact", detector=detector)
+    cuts = next(r["cut_list"] for r in analysis.rows["clips"] if "cut_list" in r)
+    assert [c["frame"] for c in cuts if c["accepted"]] == expected != []
