@@ -258,9 +258,9 @@ def _table(
     similarity = np.where(match >= 0, np.append(matches.similarity, 1.0)[match], 1.0)
     similarity[same_source] = 1.0
     between = np.append(cosines, np.nan)[match]
-    verified = np.where(same_source, "sha256", np.where(np.isnan(between), "hashes", "hashes and embeddings")).astype(
-        object
-    )
+    seen = np.where(np.append(matches.center, False)[match], "center hashes", "hashes").astype(object)
+    verified = np.where(np.isnan(between), seen, seen + " and embeddings")
+    verified[same_source] = "sha256"
     verified[keep] = None
 
     rows = np.flatnonzero(clustered)
