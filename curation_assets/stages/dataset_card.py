@@ -27,6 +27,7 @@ CONTEXT: dict[str, Any] = {
     "data": {"@id": "cr:data", "@type": "@json"},
     "dataType": {"@id": "cr:dataType", "@type": "@vocab"},
     "dct": "http://purl.org/dc/terms/",
+    "equivalentProperty": "cr:equivalentProperty",
     "examples": {"@id": "cr:examples", "@type": "@json"},
     "extract": "cr:extract",
     "field": "cr:field",
@@ -46,6 +47,7 @@ CONTEXT: dict[str, Any] = {
     "regex": "cr:regex",
     "repeated": "cr:repeated",
     "replace": "cr:replace",
+    "samplingRate": "cr:samplingRate",
     "sc": "https://schema.org/",
     "separator": "cr:separator",
     "source": "cr:source",
@@ -61,6 +63,13 @@ MEDIA_TYPES = {
     "parquet": "application/x-parquet",
     "tar": "application/x-tar",
 }
+FEATURES: dict[str, Any] = {
+    "mp4": "video",
+    "txt": "string",
+    "json": "json",
+    "npy": {"list": {"list": "float32"}},
+}
+"""What `datasets` (from the release with a JSON type on) is told of a sample's members."""
 
 
 @dataclass
@@ -158,11 +167,17 @@ def _front_matter(facts: CardFacts) -> dict[str, Any]:
         if facts.layout == "tars":
             path = [tar for tar, of in facts.tar_splits.items() if of == split]
         files.append({"split": names[split], "path": path})
-    return {
+    described: dict[str, Any] = {
         "pretty_name": facts.name,
         "tags": ["video", "webdataset" if facts.layout in ("webdataset", "tars") else "videofolder"],
         "configs": [{"config_name": "default", "data_files": files}],
     }
+    if facts.layout in ("webdataset", "tars"):
+        # Without them `datasets` guesses from the first samples and fails at the first that says more.
+        kinds = {"__key__": "string", "__url__": "string", **{m: FEATURES[m] for m in facts.members}}
+        features = [{"name": n, **(k if isinstance(k, dict) else {"dtype": k})} for n, k in kinds.items()]
+        described["dataset_info"] = {"features": features}
+    return described
 
 
 def _share(part: float, whole: float) -> str:
@@ -208,13 +223,6 @@ def croissant(facts: CardFacts) -> str:
     ]
     listing = next((f.name for f in facts.files if f.name.startswith("metadata.")), None)
     tars = [{"@id": f.name} for f in facts.files if f.name.endswith(".tar")]
-    fields: list[dict[str, Any]] = []
-    if listing is not None:
-        path = "file_name" if listing.endswith(".csv") else "path"
-        fields = [
-            _field(column, "sc:Text", {"fileObject": {"@id": listing}, "extract": {"column": column}})
-            for column in (path, "text", "split", "key", "dataset", "video_id", "clip_id", "licence", "record")
-        ]
     for extension in facts.members:
         files: dict[str, Any] = {
             "@type": "cr:FileSet",
@@ -223,13 +231,8 @@ def croissant(facts: CardFacts) -> str:
             "encodingFormat": MEDIA_TYPES[extension],
             "includes": f"*.{extension}" if tars else f"*/*.{extension}",
         }
-        if tars:
-            files["containedIn"] = tars
-        objects.append(files)
-        if listing is None:
-            kind = {"mp4": "sc:VideoObject", "npy": "sc:DigitalDocument"}.get(extension, "sc:Text")
-            source = {"fileSet": {"@id": files["@id"]}, "extract": {"fileProperty": "content"}}
-            fields.append(_field(extension, kind, source))
+        objects.append({**files, "containedIn": tars} if tars else files)
+    records = [_listed(listing)] if listing is not None else [_member(e, facts.members[0]) for e in facts.members]
     described = {
         "@context": CONTEXT,
         "@type": "sc:Dataset",
@@ -239,23 +242,40 @@ def croissant(facts: CardFacts) -> str:
         "version": f"1.0.0+{facts.version}",
         "license": sorted(facts.licences),
         "distribution": objects,
-        "recordSet": [
-            {
-                "@type": "cr:RecordSet",
-                "@id": "samples",
-                "name": "samples",
-                "description": "One sample.",
-                "field": fields,
-            }
-        ],
+        "recordSet": records,
     }
     return json.dumps(described, indent=1, ensure_ascii=False, sort_keys=False) + "\n"
 
 
-def _field(name: str, kind: str, source: Mapping[str, Any]) -> dict[str, Any]:
+def _listed(listing: str) -> dict[str, Any]:
+    """The record set of metadata.csv or metadata.parquet."""
+    path = "file_name" if listing.endswith(".csv") else "path"
+    columns = (path, "text", "split", "key", "dataset", "video_id", "clip_id", "licence", "record")
+    source = {"fileObject": {"@id": listing}}
+    fields = [_field("samples", c, "sc:Text", {**source, "extract": {"column": c}}) for c in columns]
+    return _records("samples", "A published sample.", fields)
+
+
+def _member(extension: str, payload: str) -> dict[str, Any]:
+    """The record set of the files with one extension, joined to the payload's by the sample's key."""
+    kind = {"mp4": "sc:VideoObject", "npy": "sc:DigitalDocument"}.get(extension, "sc:Text")
+    files = {"fileSet": {"@id": f"{extension}-files"}}
+    name = {"extract": {"fileProperty": "filename"}, "transform": {"regex": rf"^(.+)\.{extension}$"}}
+    key = _field(extension, "key", "sc:Text", {**files, **name})
+    if extension != payload:
+        key["references"] = {"field": {"@id": f"{payload}/key"}}
+    content = _field(extension, "content", kind, {**files, "extract": {"fileProperty": "content"}})
+    return _records(extension, f"The {extension} of each sample.", [key, content])
+
+
+def _records(name: str, description: str, fields: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    return {"@type": "cr:RecordSet", "@id": name, "name": name, "description": description, "field": list(fields)}
+
+
+def _field(records: str, name: str, kind: str, source: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "@type": "cr:Field",
-        "@id": f"samples/{name}",
+        "@id": f"{records}/{name}",
         "name": name,
         "description": f"{name} of the sample",
         "dataType": kind,

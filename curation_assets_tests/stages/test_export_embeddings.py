@@ -1,0 +1,162 @@
+"""Triples as clip-video-encode has them: read by tarfile, webdataset and back from folders; whole splits; unique names."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import webdataset
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from curation_assets.recipes import EmbeddingExport
+from curation_assets.schemas import schema
+from curation_assets.stages.export_clips import Keys
+from curation_assets.stages.export_embeddings import (
+    SPLITS_HEADER,
+    BadTriple,
+    EmbeddedShard,
+    EmbeddingSamples,
+    export_embeddings,
+    read_processed,
+)
+from resources.storage import MediaRef, Storage
+
+DIM = 6
+
+
+def shard(number: int, splits: list[str], empty: bool = False) -> EmbeddedShard:
+    """A shard with a clip per split; the first clip has no embedding if `empty`."""
+    rng = np.random.default_rng(number)
+    ids = [f"v{number}.{i}_0_{1000 * (i % 3 + 1)}" for i in range(len(splits))]
+    names = {"dataset": "toy", "shard": f"toy-{number:05d}", "selected": True, "start_ms": 0, "origin": "whole"}
+    selected = [
+        {
+            **names,
+            "video_id": c.rsplit("_", 2)[0],
+            "clip_id": c,
+            "split": s,
+            "end_ms": 1000 * (i % 3 + 1),
+            "caption": f"no. {i}",
+        }
+        for i, (c, s) in enumerate(zip(ids, splits, strict=True))
+    ]
+    frames = [
+        {
+            "dataset": "toy",
+            "video_id": c.rsplit("_", 2)[0],
+            "clip_id": c,
+            "time_ms": 500 * f,
+            "frame": f,
+            "model": "m",
+            "embedding": None if (empty and i == 0) or f == 1 else rng.normal(size=DIM).astype(np.float16),
+        }
+        for i, c in enumerate(ids)
+        for f in range(2 + i % 3)
+    ]
+    return EmbeddedShard(
+        pa.Table.from_pylist(selected, schema=schema("curated_clips").arrow),
+        pa.Table.from_pylist(frames, schema=schema("frame_embeddings").arrow),
+        {},
+        2.0,
+    )
+
+
+def export(root: Path, shards: list[EmbeddedShard], **options: object) -> EmbeddingSamples:
+    return export_embeddings(shards, EmbeddingExport(**options), Storage(str(root)), "v", Keys())  # type: ignore[arg-type]
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(st.lists(st.sampled_from(["train", "val", "test"]), max_size=7), min_size=1, max_size=3), st.integers(1, 4)
+)
+def test_tars_hold_whole_splits_and_every_clip_once(
+    tmp_path_factory: pytest.TempPathFactory, splits: list[list[str]], per_tar: int
+) -> None:
+    root = tmp_path_factory.mktemp("tars")
+    done = export(root, [shard(i, s) for i, s in enumerate(splits)], per_tar=per_tar, name="set")
+    lines = (root / "v" / "splits.csv").read_text().splitlines()
+    assert lines[0] == SPLITS_HEADER == "tar_file,split"
+    listed = dict(csv.reader(lines[1:]))
+    tars = sorted(p.name for p in (root / "v").glob("*.tar"))
+    assert sorted(listed) == tars == [f"set_{i:05d}.tar" for i in range(len(tars))]
+    found: dict[str, str] = {}
+    for name in tars:
+        with tarfile.open(root / "v" / name) as tar:
+            members = tar.getnames()
+        keys = list(dict.fromkeys(m.split(".")[0] for m in members))
+        assert members == [f"{k}.{e}" for k in keys for e in ("npy", "txt", "json")] and len(keys) <= per_tar
+        assert not found.keys() & set(keys)
+        found |= dict.fromkeys(keys, listed[name])
+    assert found == {r["sample_key"]: r["split"] for r in done.table.to_pylist()}
+    for split in ("train", "val", "test"):
+        count = sum(s.count(split) for s in splits)
+        assert sum(v == split for v in listed.values()) == -(-count // per_tar)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+def test_a_triple_says_what_was_embedded(tmp_path: Path, dtype: str) -> None:
+    one = shard(1, ["train", "val", "train"], empty=True)
+    done = export(tmp_path, [one], dtype=dtype)
+    rows = done.table.to_pylist()
+    assert [r["status"] for r in rows] == ["failed", "ok", "ok"] and "no frame has an embedding" in rows[0]["error"]
+    row = rows[2]
+    data = Storage(str(tmp_path)).read_media(MediaRef(row["tar"], row["offset"], row["size"]))
+    array = np.load(io.BytesIO(data))
+    wanted = [
+        e
+        for c, e in zip(*(one.embeddings[n].to_pylist() for n in ("clip_id", "embedding")), strict=True)
+        if c == row["clip_id"] and e
+    ]
+    assert array.dtype == dtype and array.shape == (row["frames"], row["dim"]) == (3, DIM)
+    assert np.array_equal(array, np.array(wanted, dtype))
+    tars = sorted(str(p) for p in (tmp_path / "v").glob("*.tar"))
+    samples = {s["__key__"]: s for s in webdataset.WebDataset(tars, shardshuffle=False).decode()}
+    sample = samples[row["sample_key"]]
+    assert np.array_equal(sample["npy"], array) and sample["txt"] == "no. 2"
+    said = sample["json"]
+    assert (said["video_id"], said["start_ms"], said["end_ms"], said["model"], said["fps"]) == (
+        "v1.2",
+        0,
+        3000,
+        "m",
+        2.0,
+    )
+    assert said["frame_ms"] == [0, 1000, 1500], "the frame without an embedding is left out"
+
+
+def test_the_same_clips_give_the_same_bytes(tmp_path: Path) -> None:
+    shards = [shard(i, ["train", "test"]) for i in range(2)]
+    first, second = export(tmp_path / "a", shards), export(tmp_path / "b", shards)
+    assert first.files == second.files and len(first.files) == 2
+
+
+def test_folders_are_written_and_read_back(tmp_path: Path) -> None:
+    one = shard(3, ["train", "val", "test", "train"])
+    done = export(tmp_path, [one], layout="folders", dtype="float32")
+    back = read_processed(tmp_path / "v").to_pylist()
+    assert sorted((r["split"], r["sample_key"]) for r in back) == sorted(
+        (r["split"], r["sample_key"]) for r in done.table.to_pylist()
+    )
+    for row in back:
+        array = np.load(tmp_path / "v" / row["split"] / f"{row['sample_key']}.npy")
+        assert np.array_equal(np.array(row["embeddings"], np.float32), array)
+        assert json.loads(row["record"])["shape"] == list(array.shape) and row["text"].startswith("no.")
+
+
+@pytest.mark.parametrize("content", [b"", b"not numpy", None])
+def test_a_file_that_is_no_array_is_named(tmp_path: Path, content: bytes | None) -> None:
+    path = tmp_path / "train" / "bad.npy"
+    path.parent.mkdir()
+    if content is None:
+        np.save(path, np.array([{"code": 1}], dtype=object), allow_pickle=True)
+    else:
+        path.write_bytes(content)
+    with pytest.raises(BadTriple, match="bad.npy"):
+        read_processed(tmp_path)
