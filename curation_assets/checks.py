@@ -16,7 +16,9 @@ CONTRACT_CHECK = "contract"
 MIN_YIELD = 0.5
 """Share of usable videos below which a warning is given."""
 MEDIA_SAMPLE = 8
-"""Entries of a table whose bytes are read back and hashed."""
+"""Entries of a table whose bytes are read back and hashed,"""
+MEDIA_BYTES = 64_000_000
+"""and how many bytes they may be together: large entries are left out."""
 
 
 @dataclass(frozen=True)
@@ -112,8 +114,9 @@ def _yield(table: pa.Table, stats: Mapping[str, Any], storage: Storage) -> Findi
 def _media(table: pa.Table, stats: Mapping[str, Any], storage: Storage) -> Finding:
     known = table.filter(pc.and_(pc.is_valid(table["tar"]), pc.is_valid(table["sha256"])))
     known = known.filter(pc.is_valid(known["offset"]))
-    step = max(1, known.num_rows // MEDIA_SAMPLE)
-    rows = known.take(pa.array(range(0, known.num_rows, step), pa.int64())[:MEDIA_SAMPLE]).to_pylist()
+    small = known.filter(pc.less_equal(known["size"], MEDIA_BYTES // MEDIA_SAMPLE))
+    step = max(1, small.num_rows // MEDIA_SAMPLE)
+    rows = small.take(pa.array(range(0, small.num_rows, step), pa.int64())[:MEDIA_SAMPLE]).to_pylist()
     for row in rows:
         try:
             data = storage.read_media(MediaRef(row["tar"], row["offset"], row["size"]))
