@@ -11,6 +11,7 @@ from curation_assets.assets import all_assets
 from curation_assets.jobs import all_jobs
 from curation_assets.recipes import Recipe, load_recipes
 from curation_assets.schemas import SCHEMAS
+from curation_assets.sensors import all_schedules, all_sensors, automated
 from curation_assets.settings import Settings
 from resources.storage import Storage
 from resources.table_io_manager import TableIOManager
@@ -27,9 +28,13 @@ def build_definitions(settings: Settings, recipes: Mapping[str, Recipe] | None =
         load_recipes(settings.recipes, storage_options(settings, settings.recipes)) if recipes is None else recipes
     )
     store = table_store(settings)
+    assets = automated(all_assets(settings, recipes))
+    jobs = all_jobs(assets)
     return Definitions(
-        assets=all_assets(settings, recipes),
-        jobs=all_jobs(recipes),
+        assets=assets,
+        jobs=jobs,
+        sensors=all_sensors(settings, recipes, store, jobs),
+        schedules=all_schedules(recipes),
         executor=executor(settings),
         resources={
             "io_manager": TableIOManager(store),

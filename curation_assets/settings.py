@@ -49,6 +49,22 @@ class Settings(BaseModel):
     price_core_hour: float = Field(0.04, ge=0, description="Price of a core-hour, for reports.")
     price_gpu_hour: float = Field(2.0, ge=0, description="Price of a GPU-hour, for reports.")
 
+    look_entries: int = Field(
+        20_000, ge=1, description="Entries that the source sensor lists per tick; a larger source is looked at over several."
+    )
+    range_shards: int = Field(20, ge=1, description="Most shards in a run that the gap sensor requests.")
+    open_runs: int = Field(
+        2, ge=1, description="Runs that the gap sensor keeps queued or started at a time; it requests no more beyond them."
+    )
+    publish_when_idle: bool = Field(
+        True,
+        description="Whether the gap sensor also requests duplicate clusters, subsets and exports, once no shard has work left; "
+        "false leaves them to schedules, automation conditions or hands.",
+    )
+    max_attempts: int = Field(
+        3, ge=1, description="Runs that the gap sensor requests for a table that stays missing, stale or incomplete."
+    )
+
     @classmethod
     def load(cls, environment: Mapping[str, str] | None = None, **overrides: Any) -> Settings:
         """Settings from `environment` (default: the process's, then `.env` of the working directory).

@@ -6,27 +6,47 @@ table whose input is itself missing or stale waits: whether it will change is kn
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+import hashlib
+import json
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from curation_assets.assets import STAGES
-from curation_assets.assets.dedup import clusters_provenance
+from curation_assets.assets.dedup import INDEX, clusters_provenance
+from curation_assets.assets.export import clip_provenance, embedding_provenance
 from curation_assets.assets.publish import curated_provenance
-from curation_assets.materialize import Part, Shard, expected
-from curation_assets.partitions import subset_key
-from curation_assets.recipes import Recipe
+from curation_assets.heads import Head, Heads, cache_file
+from curation_assets.materialize import Part, Shard, Stage
+from curation_assets.partitions import subsets
+from curation_assets.recipes import Recipe, RecipeError
 from curation_assets.schemas import SCHEMAS, schema
-from curation_assets.selection import assets_of_recipe
+from curation_assets.selection import assets_of_recipe, assets_of_subset
 from curation_assets.settings import Settings
 from curation_assets.shard_keys import parse_shard_key
 from resources.content_hash import ContentHasher
-from resources.tables import MissingTable, Provenance, TableHeader, TableStore
+from resources.tables import MissingTable, Provenance, TableStore, canonical_json
 
-MISSING, STALE, WAITING, FRESH, RETRY = "missing", "stale", "waiting", "fresh", "retry"
+MISSING, STALE, WAITING, RETRY, FRESH = "missing", "stale", "waiting", "retry", "fresh"
+STATES = (FRESH, STALE, MISSING, WAITING, RETRY)
+SETTLED = (FRESH, RETRY)
+"""States of an input that its dependents need not wait for."""
+
+SHARDED: Mapping[str, Part] = {p.asset: p for s in STAGES for p in s.parts}
+"""The sharded assets."""
+OF_SUBSET: Mapping[str, Callable[[TableStore, Mapping[str, Recipe], str], Provenance]] = {
+    "curated_clips": curated_provenance,
+    "curated_tracks": curated_provenance,
+    "clip_dataset": clip_provenance,
+    "embedding_dataset": embedding_provenance,
+}
+"""The assets that are partitioned by subset, and what they would be made from."""
+RETRIED: Mapping[str, Stage] = {p.asset: s for s in STAGES for p in s.parts if s.up_to_date is not Stage.up_to_date}
+"""Assets whose tables may have failures that pass."""
 
 
 @dataclass(frozen=True)
@@ -37,12 +57,14 @@ class State:
         asset, partition: which; None for an unpartitioned asset.
         state: missing, stale, waiting (an input is missing or stale), retry (made, with failures that may pass), or fresh.
         reasons: what changed, one phrase each.
+        fingerprint: of what it would be made from now; empty if an input does not exist.
     """
 
     asset: str
     partition: str | None
     state: str
     reasons: tuple[str, ...] = ()
+    fingerprint: str = ""
 
 
 def differences(old: Any, new: Any, path: str = "") -> Iterator[str]:
@@ -68,43 +90,16 @@ def reasons(old: Provenance, new: Provenance) -> tuple[str, ...]:
     found += [f"weights {d}" for d in differences(dict(old.weights), dict(new.weights))]
     for name in sorted({*old.inputs, *new.inputs}):
         if old.inputs.get(name) != new.inputs.get(name):
-            what = "changed" if name in old.inputs and name in new.inputs else "is new" if name in new.inputs else "is no longer used"
-            found.append(f"input {name} {what}")
+            both = name in old.inputs and name in new.inputs
+            found.append(
+                f"input {name} {'changed' if both else 'is new' if name in new.inputs else 'is no longer used'}"
+            )
     return tuple(found)
 
 
 def _plain(value: Any) -> Any:
     """As it looks after a round trip through JSON, which is how the old value was stored."""
-    if isinstance(value, Mapping):
-        return {str(k): _plain(v) for k, v in value.items()}
-    return [_plain(v) for v in value] if isinstance(value, list | tuple) else value
-
-
-class _Known(TableStore):
-    """A store that answers questions about headers from one listing, and hashes slices of unpartitioned tables in one pass."""
-
-    def __init__(self, store: TableStore) -> None:
-        super().__init__(store.storage, store.contracts)
-        self._store = store
-        self._headers: dict[str, dict[str, TableHeader]] = {}
-        self._slices: dict[str, dict[str, str]] = {}
-
-    def header(self, asset: str, partition: str | None = None) -> TableHeader | None:
-        if partition is None:
-            return self._store.header(asset)
-        return self.headers(asset).get(partition)
-
-    def headers(self, asset: str, partitions: Any = None) -> dict[str, TableHeader]:
-        if asset not in self._headers:
-            self._headers[asset] = self._store.headers(asset)
-        known = self._headers[asset]
-        return dict(known) if partitions is None else {k: known[k] for k in partitions if k in known}
-
-    def slice_hash(self, asset: str, shard: str) -> str:
-        if asset not in self._slices:
-            self._slices[asset] = dict(slice_hashes(self, asset))
-        contract = schema(asset)
-        return self._slices[asset].get(shard) or ContentHasher(contract.arrow, contract.volatile).hexdigest()
+    return json.loads(canonical_json(value))
 
 
 def slice_hashes(store: TableStore, asset: str) -> Iterator[tuple[str, str]]:
@@ -114,11 +109,11 @@ def slice_hashes(store: TableStore, asset: str) -> Iterator[tuple[str, str]]:
         table = store.read(asset)
     except MissingTable:
         return
-    keys = list(dict.fromkeys(["shard", *contract.key]))
-    table = table.sort_by([(k, "ascending") for k in keys])
-    runs = pc.run_end_encode(table["shard"].combine_chunks()) if table.num_rows else None
-    if runs is None:
+    if not table.num_rows:
         return
+    keys = list(dict.fromkeys(["shard", *contract.key]))
+    table = table.sort_by([(k, "ascending") for k in keys]).combine_chunks()
+    runs = pc.run_end_encode(table["shard"].combine_chunks())
     start = 0
     for shard, end in zip(runs.values.to_pylist(), runs.run_ends.to_pylist(), strict=True):
         hasher = ContentHasher(contract.arrow, contract.volatile)
@@ -127,17 +122,245 @@ def slice_hashes(store: TableStore, asset: str) -> Iterator[tuple[str, str]]:
         start = end
 
 
-class _ShardNow(Shard):
-    """A shard whose slices are known by hash alone."""
+def open_heads(store: TableStore, remember: bool = True) -> Heads:
+    """The heads of a store's tables; with `remember`, those that earlier processes on this machine kept too."""
+    return Heads(store, RETRIED, cache_file(store.storage) if remember else None)
 
-    def slice_hash(self, asset: str) -> str:
-        store = self.store
-        assert isinstance(store, _Known)
-        return store.slice_hash(asset, self.key)
+
+class _Known(TableStore):
+    """A store that answers questions about sharded tables from their heads, and knows slices of unpartitioned tables by hash."""
+
+    def __init__(self, store: TableStore, heads: Heads) -> None:
+        super().__init__(store.storage, store.contracts)
+        self.heads = heads
+
+    def partitions(self, asset: str) -> list[str]:
+        return sorted(self.heads.of(asset)) if asset in SHARDED else super().partitions(asset)
+
+    def headers(self, asset: str, partitions: Sequence[str] | None = None) -> dict[str, Any]:
+        """Heads rather than headers: they have the content hash, which is all that provenance asks for."""
+        known = self.heads.of(asset)
+        keys = sorted(known) if partitions is None else partitions
+        return {k: known[k] for k in keys if k in known}
+
+    def slices(self, asset: str) -> Mapping[str, str]:
+        header = self.header(asset)
+        if header is None:
+            return {}
+        contract = schema(asset)
+        kept = hashlib.sha256(canonical_json([contract.names, sorted(contract.volatile)]).encode()).hexdigest()[:8]
+        return self.heads.slices(asset, f"{header.content_hash}-{kept}", lambda: slice_hashes(self, asset))
+
+
+@dataclass
+class _Wanted:
+    """What the tables of one asset of one dataset would be made from now; what is common to all shards is worked out once."""
+
+    part: Part
+    recipe: Recipe
+    store: _Known
+
+    def __post_init__(self) -> None:
+        self.needed = self.part.needed(self.recipe)
+        self.heads = {a: self.store.heads.of(a) for a in self.needed}
+        self.slices = {a: self.store.slices(a) for a in self.part.slices}
+        self.empty = {a: ContentHasher(schema(a).arrow, schema(a).volatile).hexdigest() for a in self.part.slices}
+        self.own = self.store.heads.of(self.part.asset)
+        self.inputs = sorted([*self.needed, *self.part.slices])
+        params = canonical_json(self.part.params(self.recipe))
+        self.before = f"[{canonical_json(self.part.code_version)},{params},{{"
+
+    @cached_property
+    def weights(self) -> Mapping[str, str] | str:
+        """Identities of the weights, or why they cannot be told."""
+        try:
+            return dict(self.part.weights(self.recipe))
+        except Exception as error:  # noqa: BLE001 - one model that is not there must not hide how everything else stands
+            return str(error)
+
+    @cached_property
+    def after(self) -> str:
+        return f"}},{canonical_json(self.weights)}]"
+
+    def hashes(self, shard: str) -> dict[str, str] | None:
+        """Content hash of each input; None if one does not exist."""
+        found = {}
+        for asset, heads in self.heads.items():
+            head = heads.get(shard)
+            if head is None:
+                return None
+            found[asset] = head.content_hash
+        for asset, slices in self.slices.items():
+            found[asset] = slices.get(shard) or self.empty[asset]
+        return found
+
+    def fingerprint(self, hashes: Mapping[str, str]) -> str:
+        """As `Provenance.fingerprint` of the same, of which only the inputs differ between shards."""
+        inputs = ",".join(f'"{a}":"{hashes[a]}"' for a in self.inputs)
+        return hashlib.sha256(f"{self.before}{inputs}{self.after}".encode()).hexdigest()[:32]
+
+    def provenance(self, hashes: Mapping[str, str]) -> Provenance:
+        weights = self.weights if isinstance(self.weights, Mapping) else {}
+        return Provenance(self.part.code_version, self.part.params(self.recipe), dict(hashes), weights)
+
+
+Standing = dict[tuple[str, str | None], str]
+
+
+@dataclass
+class Graph:
+    """How all tables of an installation stand.
+
+    Attributes:
+        store: the tables.
+        recipes: dataset -> recipe; shards of other datasets are left out.
+        settings: of the installation.
+        heads: of the sharded tables, after a complete `look`.
+        why: whether reasons are given, for which the footer of every stale table is read.
+    """
+
+    store: TableStore
+    recipes: Mapping[str, Recipe]
+    settings: Settings
+    heads: Heads
+    why: bool = True
+
+    def __post_init__(self) -> None:
+        self._known = _Known(self.store, self.heads)
+
+    @cached_property
+    def shards(self) -> list[str]:
+        """Keys of all shards of the index, in order of datasets and numbers; empty without an index."""
+        try:
+            column = self.store.read("dataset_index", columns=["shard"])["shard"]
+        except MissingTable:
+            return []
+        return [k for k in sorted(pc.unique(column).to_pylist()) if parse_shard_key(k)[0] in self.recipes]
+
+    def wanted(self, dataset: str, asset: str) -> bool:
+        """Whether the recipe of a dataset asks for an asset."""
+        return asset in self._assets[dataset]
+
+    @cached_property
+    def _assets(self) -> dict[str, set[str]]:
+        return {n: set(assets_of_recipe(r)) for n, r in self.recipes.items()}
+
+    def states(self, assets: Collection[str] | None = None) -> Iterator[State]:
+        """How every partition of every asset that the recipes ask for stands, in graph order; only `assets` if given."""
+        standing: Standing = {}
+        for asset in SCHEMAS:
+            for state in self._of(asset, standing):
+                standing[asset, state.partition] = state.state
+                if assets is None or asset in assets:
+                    yield state
+
+    def _of(self, asset: str, standing: Standing) -> Iterator[State]:
+        if asset == "dataset_index":
+            yield self._index()
+        elif asset == "duplicate_clusters":
+            yield self._clusters(standing)
+        elif asset in SHARDED:
+            by_dataset = {
+                n: _Wanted(SHARDED[asset], r, self._known) for n, r in self.recipes.items() if self.wanted(n, asset)
+            }
+            for key in self.shards:
+                wanted = by_dataset.get(parse_shard_key(key)[0])
+                if wanted is not None:
+                    yield self._sharded(wanted, key, standing)
+        elif asset in OF_SUBSET:
+            for key, (_, subset) in subsets(self.recipes).items():
+                other = "curated_tracks" if subset.of == "clips" else "curated_clips"
+                if asset in assets_of_subset(subset) and asset != other:
+                    yield self._subset(key, asset, standing)
+
+    def _index(self) -> State:
+        if not self.store.exists("dataset_index"):
+            return State("dataset_index", None, MISSING, ("no index yet",))
+        known = {parse_shard_key(k)[0] for k in self.shards}
+        new = [n for n in self.recipes if n not in known]
+        return State("dataset_index", None, STALE if new else FRESH, tuple(f"dataset {n} is not in it" for n in new))
+
+    def _sharded(self, wanted: _Wanted, key: str, standing: Standing) -> State:
+        asset = wanted.part.asset
+        behind = [a for a in wanted.needed if standing.get((a, key), FRESH) not in SETTLED]
+        behind += [
+            a for a in wanted.part.slices if a != "dataset_index" and standing.get((a, None), FRESH) not in SETTLED
+        ]
+        waits = tuple(f"waits for {a}" for a in behind)
+        head: Head | None = wanted.own.get(key)
+        hashes = wanted.hashes(key)
+        if hashes is None:
+            return State(asset, key, WAITING if head else MISSING, waits)
+        if isinstance(wanted.weights, str):
+            return State(asset, key, WAITING, (f"its model cannot be told: {wanted.weights}",))
+        now = wanted.fingerprint(hashes)
+        if head is None:
+            return State(asset, key, MISSING, waits, now)
+        if head.fingerprint != now:
+            header = self.store.header(asset, key) if self.why else None
+            found = reasons(header.provenance, wanted.provenance(hashes)) if header else ()
+            return State(asset, key, STALE, found, now)
+        if behind:
+            return State(asset, key, WAITING, waits, now)
+        if asset in RETRIED and not RETRIED[asset].up_to_date(head.header(asset, key), self._shard(key)):
+            return State(asset, key, RETRY, ("some rows failed for a reason that may pass",), now)
+        return State(asset, key, FRESH, (), now)
+
+    def _shard(self, key: str) -> Shard:
+        return Shard(key, self.recipes[parse_shard_key(key)[0]], self._known, self.settings, None)
+
+    def _clusters(self, standing: Standing) -> State:
+        behind = sum(a == "clip_fingerprints" and s not in SETTLED for (a, _), s in standing.items())
+        try:
+            now, _ = clusters_provenance(self._known, self.recipes)
+        except RecipeError as error:
+            return State("duplicate_clusters", None, WAITING, (str(error),))
+        return self._whole("duplicate_clusters", None, now, (f"waits for {behind} shards",) if behind else ())
+
+    def _subset(self, key: str, asset: str, standing: Standing) -> State:
+        try:
+            now = OF_SUBSET[asset](self._known, self.recipes, key)
+        except FileNotFoundError as error:
+            return State(asset, key, WAITING, (str(error),))
+        except MissingTable:
+            made = self.store.exists(asset, key)
+            return State(asset, key, WAITING if made else MISSING, ("waits for its curated table",))
+        recipe, subset = subsets(self.recipes)[key]
+        datasets = set(subset.datasets or [recipe.dataset])
+        behind = {
+            a
+            for (a, k), state in standing.items()
+            if a in now.inputs and state not in SETTLED and (k == key if a in OF_SUBSET else _dataset(k) in datasets)
+        }
+        return self._whole(asset, key, now, tuple(f"waits for {a}" for a in SCHEMAS if a in behind))
+
+    def _whole(self, asset: str, key: str | None, now: Provenance, waits: tuple[str, ...]) -> State:
+        header = self.store.header(asset, key)
+        if header is None:
+            return State(asset, key, MISSING, waits, now.fingerprint)
+        if header.fingerprint != now.fingerprint:
+            return State(asset, key, STALE, reasons(header.provenance, now), now.fingerprint)
+        return State(asset, key, WAITING if waits else FRESH, waits, now.fingerprint)
+
+    def seen_by_clusters(self) -> Mapping[str, str]:
+        """Shard -> content hash of the fingerprints with which the duplicate clusters in force know it."""
+        path = f"{INDEX}/manifest.json"
+        if not self.store.exists("duplicate_clusters") or not self.store.storage.exists(path):
+            return {}
+        return {k: entry["content_hash"] for k, entry in json.loads(self.store.storage.read(path))["shards"].items()}
+
+
+def _dataset(shard: str | None) -> str:
+    return parse_shard_key(shard)[0] if shard else ""
 
 
 def shard_states(
-    store: TableStore, recipes: Mapping[str, Recipe], settings: Settings, assets: Collection[str] | None = None
+    store: TableStore,
+    recipes: Mapping[str, Recipe],
+    settings: Settings,
+    assets: Collection[str] | None = None,
+    why: bool = True,
+    remember: bool = True,
 ) -> Iterator[State]:
     """How every partition of every asset that the recipes ask for stands, in graph order.
 
@@ -146,83 +369,20 @@ def shard_states(
         recipes: dataset -> recipe; shards of other datasets are left out.
         settings: of the installation.
         assets: only these.
+        why: whether to say what changed; the footer of every stale table is read for it.
+        remember: whether to keep what was learned of the tables for the next process.
     """
-    known = _Known(store)
-    try:
-        shards = list(dict.fromkeys(store.read("dataset_index", columns=["shard"])["shard"].to_pylist()))
-    except MissingTable:
-        yield State("dataset_index", None, MISSING, ("no index yet",))
-        return
-    wanted = {n: set(assets_of_recipe(r)) for n, r in recipes.items()}
-    parts = {p.asset: (s, p) for s in STAGES for p in s.parts}
-    standing: dict[tuple[str, str | None], str] = {}
-    for asset in SCHEMAS:
-        found: list[State] = []
-        if asset == "duplicate_clusters":
-            found.append(_clusters(known, recipes, standing))
-        elif asset in parts:
-            stage, part = parts[asset]
-            for key in shards:
-                dataset = parse_shard_key(key)[0]
-                if asset in wanted.get(dataset, ()):
-                    shard = _ShardNow(key, recipes[dataset], known, settings, None)
-                    found.append(_sharded(part, shard, standing, stage.up_to_date))
-        elif asset in ("curated_clips", "curated_tracks"):
-            for recipe in recipes.values():
-                for name, subset in recipe.subsets.items():
-                    if subset.of == asset.removeprefix("curated_"):
-                        found.append(_subset(known, recipes, subset_key(recipe.dataset, name), asset, standing))
-        for state in found:
-            standing[asset, state.partition] = state.state
-            if assets is None or asset in assets:
-                yield state
-
-
-def _compare(asset: str, partition: str | None, header: TableHeader | None, now: Provenance) -> State:
-    if header is None:
-        return State(asset, partition, MISSING)
-    if header.fingerprint != now.fingerprint:
-        return State(asset, partition, STALE, reasons(header.provenance, now))
-    return State(asset, partition, FRESH)
-
-
-def _sharded(part: Part, shard: _ShardNow, standing: Mapping[tuple[str, str | None], str], up_to_date: Any) -> State:
-    behind = [a for a in part.needed(shard.recipe) if standing.get((a, shard.key), FRESH) not in (FRESH, RETRY)]
-    behind += [a for a in part.slices if standing.get((a, None), FRESH) not in (FRESH, RETRY)]
-    header = shard.store.header(part.asset, shard.key)
-    try:
-        now = expected(part, shard)
-    except MissingTable:
-        return State(part.asset, shard.key, WAITING if header else MISSING, tuple(f"waits for {a}" for a in behind))
-    state = _compare(part.asset, shard.key, header, now)
-    if behind and state.state == FRESH:
-        return State(part.asset, shard.key, WAITING, tuple(f"waits for {a}" for a in behind))
-    if state.state == FRESH and header is not None and not up_to_date(header):
-        return State(part.asset, shard.key, RETRY, ("some rows failed for a reason that may pass",))
-    return state
-
-
-def _clusters(store: _Known, recipes: Mapping[str, Recipe], standing: Mapping[tuple[str, str | None], str]) -> State:
-    behind = [k for (a, k), s in standing.items() if a == "clip_fingerprints" and s not in (FRESH, RETRY)]
-    now, _ = clusters_provenance(store, recipes)
-    state = _compare("duplicate_clusters", None, store.header("duplicate_clusters"), now)
-    if state.state == FRESH and behind:
-        return State("duplicate_clusters", None, WAITING, (f"waits for {len(behind)} shards",))
-    return state
-
-
-def _subset(store: _Known, recipes: Mapping[str, Recipe], key: str, asset: str, standing: Mapping[tuple[str, str | None], str]) -> State:
-    now = curated_provenance(store, recipes, key)
-    state = _compare(asset, key, store.header(asset, key), now)
-    behind = {a for (a, _), s in standing.items() if a in now.inputs and s not in (FRESH, RETRY)}
-    if state.state == FRESH and behind:
-        return State(asset, key, WAITING, tuple(f"waits for {a}" for a in sorted(behind)))
-    return state
+    heads = open_heads(store, remember)
+    heads.look(list(SHARDED))
+    yield from Graph(store, recipes, settings, heads, why).states(assets)
 
 
 def table(states: Collection[State]) -> pa.Table:
     """The states as a table, for reports."""
     return pa.Table.from_pylist(
-        [{"asset": s.asset, "partition": s.partition or "", "state": s.state, "reasons": "; ".join(s.reasons)} for s in states],
+        [
+            {"asset": s.asset, "partition": s.partition or "", "state": s.state, "reasons": "; ".join(s.reasons)}
+            for s in states
+        ],
         schema=pa.schema([(n, pa.string()) for n in ("asset", "partition", "state", "reasons")]),
     )

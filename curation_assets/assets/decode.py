@@ -80,7 +80,8 @@ def _describe(shard: Shard, asset: str, table: pa.Table) -> tuple[Mapping[str, A
 
 def _part(asset: str, complete: str, own: Callable[[Recipe], Any] = lambda r: None) -> Part:
     def params(recipe: Recipe) -> Any:
-        return {"clips": recipe.clips.model_dump(by_alias=True), asset: own(recipe)}
+        params = {"clips": recipe.clips.model_dump(by_alias=True)}
+        return params if asset == "clips" else {**params, asset: own(recipe)}
 
     return Part(asset, params=params, inputs=("raw_shards", "video_metadata"), complete=complete)
 

@@ -1,0 +1,552 @@
+"""What runs by itself: a watch over sources, a sensor that closes gaps, conditions of the few global assets, a nightly schedule.
+
+All of it is stopped until somebody switches it on. Sensors request runs; what a run finds up to date it leaves alone, so that a run
+too many costs seconds and changes nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from dagster import (
+    AssetKey,
+    AssetsDefinition,
+    AssetSelection,
+    AutomationCondition,
+    AutomationConditionSensorDefinition,
+    DagsterRun,
+    DagsterRunStatus,
+    DefaultScheduleStatus,
+    DefaultSensorStatus,
+    RunRequest,
+    RunsFilter,
+    ScheduleDefinition,
+    ScheduleEvaluationContext,
+    SensorDefinition,
+    SensorEvaluationContext,
+    SensorResult,
+    SkipReason,
+)
+from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
+from dagster._core.execution.backfill import BulkActionsFilter, BulkActionStatus
+from dagster._core.storage.tags import (
+    ASSET_PARTITION_RANGE_END_TAG,
+    ASSET_PARTITION_RANGE_START_TAG,
+    PARTITION_NAME_TAG,
+)
+
+from curation_assets.heads import Heads
+from curation_assets.jobs import CURATE, DEDUPLICATE, INDEX, PUBLISH
+from curation_assets.partitions import SHARDS, subsets
+from curation_assets.recipes import Recipe
+from curation_assets.schemas import TRANSIENT_ERRORS
+from curation_assets.settings import Settings
+from curation_assets.shard_keys import parse_shard_key
+from curation_assets.source_watch import Page, Watch, look
+from resources.tables import TableStore, canonical_json
+
+if TYPE_CHECKING:
+    from curation_assets.staleness import Graph, State
+
+GLOBAL = ("duplicate_clusters", "curated_clips", "curated_tracks")
+"""Assets over all shards; they have automation conditions."""
+REQUESTED_BY = "curation/requested_by"
+LOOK_SECONDS = 20.0
+"""How long one tick of the gap sensor may read table footers; the rest is read at the next."""
+PAUSE_SECONDS = 300.0
+"""Before a second attempt at a table; doubles with each further one."""
+OPEN = (
+    DagsterRunStatus.QUEUED,
+    DagsterRunStatus.NOT_STARTED,
+    DagsterRunStatus.STARTING,
+    DagsterRunStatus.STARTED,
+    DagsterRunStatus.CANCELING,
+)
+SHOWN = 10
+"""Names of tables in a message."""
+
+
+def automated(assets: Iterable[AssetsDefinition]) -> list[AssetsDefinition]:
+    """The assets, the global ones with the condition under which `global_assets` requests them.
+
+    They are made when an input has changed and nothing is being made upstream. A shard that is still missing holds nothing up.
+    """
+    condition = AutomationCondition.eager().without(~AutomationCondition.any_deps_missing())
+    keys = {AssetKey(a) for a in GLOBAL}
+    return [
+        a.map_asset_specs(lambda s: s.replace_attributes(automation_condition=condition) if s.key in keys else s)
+        if a.keys & keys
+        else a
+        for a in assets
+    ]
+
+
+def all_sensors(
+    settings: Settings,
+    recipes: Mapping[str, Recipe],
+    store: TableStore,
+    jobs: Iterable[UnresolvedAssetJobDefinition],
+) -> list[SensorDefinition]:
+    """The sensors of a code location, stopped."""
+    present = AssetSelection.assets(*GLOBAL)
+    return [
+        source_sensor(settings, recipes, store),
+        gap_sensor(settings, recipes, store, {j.name: j for j in jobs}),
+        AutomationConditionSensorDefinition(
+            "global_assets",
+            target=present,
+            default_status=DefaultSensorStatus.STOPPED,
+            minimum_interval_seconds=60,
+            description="Makes the duplicate clusters and the subsets when what they are made from has changed and no run is at work on it.",
+        ),
+    ]
+
+
+def all_schedules(recipes: Mapping[str, Recipe]) -> list[ScheduleDefinition]:
+    """The schedules of a code location, stopped: an example of a night's work, in place of `global_assets`."""
+
+    def every_subset(context: ScheduleEvaluationContext) -> list[RunRequest]:
+        return [
+            RunRequest(partition_key=key, tags={REQUESTED_BY: "nightly_subsets"}) for key in sorted(subsets(recipes))
+        ]
+
+    return [
+        ScheduleDefinition(
+            name="nightly_dedup",
+            job_name=DEDUPLICATE,
+            cron_schedule="0 1 * * *",
+            default_status=DefaultScheduleStatus.STOPPED,
+            description="Near-duplicates once a night rather than whenever shards have come. The gap sensor then brings the shards up to date.",
+        ),
+        ScheduleDefinition(
+            name="nightly_subsets",
+            job_name=PUBLISH,
+            cron_schedule="0 5 * * *",
+            execution_fn=every_subset,
+            default_status=DefaultScheduleStatus.STOPPED,
+            description="All subsets of all recipes, a run each; one whose clips, scores and rules are unchanged is left as it is.",
+        ),
+    ]
+
+
+# --- sources ---------------------------------------------------------------------------------------------------------------------
+
+
+def source_sensor(settings: Settings, recipes: Mapping[str, Recipe], store: TableStore) -> SensorDefinition:
+    """Requests the index when a source has new, changed or removed files and stands still."""
+
+    def tick(context: SensorEvaluationContext) -> SensorResult:
+        return watch_sources(context, settings, recipes, store)
+
+    return SensorDefinition(
+        name="source_sensor",
+        evaluation_fn=tick,
+        job_name=INDEX,
+        minimum_interval_seconds=30,
+        default_status=DefaultSensorStatus.STOPPED,
+        description="Watches the files of all recipes' sources, in folders and buckets, a page per tick. When files are new, changed or "
+        "gone, and two looks in a row found the same, so that no file is half written, it requests the index.",
+    )
+
+
+def watch_sources(
+    context: SensorEvaluationContext, settings: Settings, recipes: Mapping[str, Recipe], store: TableStore
+) -> SensorResult:
+    """One tick: goes on with the looks at the sources, requests the index for those that have changed and stand still.
+
+    The cursor holds, for each dataset, what is known of its source, and whose turn is next. The run's key is chained from all that
+    were requested before, so that a source that returns to an earlier state is indexed again.
+    """
+    cursor: dict[str, Any] = json.loads(context.cursor) if context.cursor else {}
+    watches = {n: Watch(**saved) for n, saved in cursor.get("sources", {}).items() if n in recipes}
+    order = sorted(recipes)
+    turn = cursor.get("turn", "")
+    order = [n for n in order if n >= turn] + [n for n in order if n < turn]
+    page = Page(settings.look_entries)
+    said: list[str] = []
+    next_turn = ""
+    for dataset in order:
+        watch = watches.get(dataset, Watch())
+        try:
+            watch, complete = look(recipes[dataset], watch, store.storage, page)
+        except OSError as error:
+            said.append(f"{dataset}: {error}")
+            context.log.warning(f"source of {dataset} cannot be listed: {error}")
+            continue
+        watches[dataset] = watch
+        if not complete:
+            said.append(f"{dataset}: {watch.entries} files looked at so far")
+            next_turn = dataset
+            break
+    due = [n for n in sorted(watches) if watches[n].due]
+    said += [
+        f"{n}: has changed, waits until it stands still"
+        for n, w in watches.items()
+        if w.pending and not w.due and w.last
+    ]
+    chain = cursor.get("chain", "")
+    requests = []
+    if due:
+        found = canonical_json({n: watches[n].last for n in due})
+        chain = hashlib.sha256(f"{chain}\n{found}".encode()).hexdigest()[:32]
+        for name in due:
+            watches[name] = Watch(
+                taken=watches[name].last, last=watches[name].last, restless=min(watches[name].restless, 1)
+            )
+        context.log.info(f"sources of {', '.join(due)} have changed: requests {INDEX}")
+        tags = {REQUESTED_BY: "source_sensor", "curation/changed_sources": ",".join(due)[:250]}
+        requests = [RunRequest(run_key=f"index-{chain}", tags=tags)]
+    saved = {"sources": {n: w.saved() for n, w in sorted(watches.items())}, "turn": next_turn, "chain": chain}
+    skip = None if requests else SkipReason("; ".join(said) or "no source has changed")
+    return SensorResult(run_requests=requests, skip_reason=skip, cursor=canonical_json(saved))
+
+
+# --- gaps ------------------------------------------------------------------------------------------------------------------------
+
+
+def gap_sensor(
+    settings: Settings,
+    recipes: Mapping[str, Recipe],
+    store: TableStore,
+    jobs: Mapping[str, UnresolvedAssetJobDefinition],
+) -> SensorDefinition:
+    """Requests ranged runs for whatever is missing, stale or incomplete."""
+    kept: list[Heads] = []
+
+    def tick(context: SensorEvaluationContext) -> SensorResult:
+        from curation_assets.staleness import open_heads
+
+        if not kept:
+            kept.append(open_heads(store))
+        return close_gaps(context, settings, recipes, store, kept[0])
+
+    return SensorDefinition(
+        name="gap_sensor",
+        evaluation_fn=tick,
+        jobs=[jobs[CURATE], jobs[DEDUPLICATE], jobs[PUBLISH]],
+        minimum_interval_seconds=60,
+        default_status=DefaultSensorStatus.STOPPED,
+        description="Keeps every shard moving: requests ranged runs for tables that are missing, stale or have failures that may pass, as "
+        "the recipes ask for them. Attempts are capped; what stays behind is named in the tick.",
+    )
+
+
+@dataclass
+class Tries:
+    """How often tables were attempted; forgotten when they come up to date or would be made from something else.
+
+    Attributes:
+        made: (asset, shard) -> fingerprint wanted, attempts, time of the last.
+        now: seconds since the epoch.
+    """
+
+    made: dict[tuple[str, str], tuple[str, int, int]]
+    now: int
+    _current: dict[tuple[str, str], tuple[str, int, int]] = field(default_factory=dict)
+
+    def count(self, asset: str, shard: str, fingerprint: str) -> int:
+        """Attempts so far at making this."""
+        known = self.made.get((asset, shard))
+        if known is None or known[0] != fingerprint[:12]:
+            return 0
+        self._current[asset, shard] = known
+        return known[1]
+
+    def pausing(self, asset: str, shard: str) -> bool:
+        """Whether it is too early for another attempt."""
+        _, count, last = self.made[asset, shard]
+        return self.now < last + PAUSE_SECONDS * 2 ** (count - 1)
+
+    def add(self, asset: str, shard: str, fingerprint: str) -> None:
+        count = self.count(asset, shard, fingerprint)
+        self._current[asset, shard] = (fingerprint[:12], count + 1, self.now)
+
+    def saved(self) -> dict[str, list[Any]]:
+        """Those that were asked for in this tick, as JSON."""
+        return {f"{a} {s}": list(t) for (a, s), t in sorted(self._current.items())}
+
+
+def _tries(cursor: Mapping[str, Any]) -> Tries:
+    made = {tuple(k.split(" ", 1)): tuple(v) for k, v in cursor.get("tries", {}).items()}
+    return Tries(made, int(time.time()))
+
+
+@dataclass
+class Plan:
+    """What a tick found to do.
+
+    Attributes:
+        work: shard -> assets to run, in graph order, all of whose inputs exist or are made by the same run.
+        first: shard -> (asset, fingerprint) of those among them that are made from what lies there; they count as attempts.
+        given_up: tables that reached the cap of attempts.
+        pausing: tables that wait for their next attempt.
+        clusters: shards that wait for the duplicate clusters.
+        blocked: reasons why tables cannot be made at all.
+        whole: (job, partition, (asset, fingerprint) of each asset) for what is made over all shards, once they have no work left.
+    """
+
+    work: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    first: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
+    given_up: list[str] = field(default_factory=list)
+    pausing: list[str] = field(default_factory=list)
+    clusters: list[str] = field(default_factory=list)
+    blocked: set[str] = field(default_factory=set)
+    whole: list[tuple[str, str | None, list[tuple[str, str]]]] = field(default_factory=list)
+
+
+def plan_work(graph: Graph, settings: Settings, tries: Tries, busy: set[str]) -> Plan:
+    """What is to be done next, from how the tables stand.
+
+    Args:
+        graph: all tables.
+        busy: shards at which runs are at work, or will be.
+    """
+    from curation_assets.staleness import FRESH, SHARDED
+
+    plan = Plan()
+    unsettled: dict[str, list[State]] = {}
+    whole: dict[str | None, list[State]] = {}
+    for state in graph.states():
+        if state.state == FRESH or state.asset == "dataset_index":
+            continue
+        if state.asset in SHARDED:
+            unsettled.setdefault(state.partition or "", []).append(state)
+        else:
+            whole.setdefault(state.partition, []).append(state)
+    seen = graph.seen_by_clusters() if unsettled else {}
+    attempt = _Attempts(plan, settings, tries)
+    for shard, states in unsettled.items():
+        _plan_shard(graph, shard, states, seen, attempt)
+    held_back = set(plan.work) & busy
+    for shard in held_back:
+        del plan.work[shard]
+    if not (plan.work or busy or plan.pausing):
+        for key, states in whole.items():
+            _plan_whole(key, states, attempt)
+    return plan
+
+
+@dataclass
+class _Attempts:
+    """Decides whether a table that could be made is to be made now; notes in the plan why not."""
+
+    plan: Plan
+    settings: Settings
+    tries: Tries
+
+    def __call__(self, state: State) -> bool:
+        where = state.partition or ""
+        count = self.tries.count(state.asset, where, state.fingerprint)
+        name = f"{state.asset} of {where}" if where else state.asset
+        if count >= self.settings.max_attempts:
+            self.plan.given_up.append(name)
+        elif count and self.tries.pausing(state.asset, where):
+            self.plan.pausing.append(name)
+        else:
+            return True
+        return False
+
+
+def _plan_shard(graph: Graph, shard: str, states: Sequence[State], seen: Mapping[str, str], attempt: _Attempts) -> None:
+    """Walks through a shard's tables that are not fresh, in graph order, and takes those that can be made."""
+    from curation_assets.staleness import SHARDED, WAITING
+
+    plan = attempt.plan
+    recipe = graph.recipes[parse_shard_key(shard)[0]]
+    known = graph.heads.of("clip_fingerprints").get(shard)
+    will: list[str] = []
+    first: list[tuple[str, str]] = []
+    left: set[str] = set()
+    held = False
+    for state in states:
+        asset, part = state.asset, SHARDED[state.asset]
+        inputs = set(part.needed(recipe))
+        clustered = known is not None and seen.get(shard) == known.content_hash and "clip_fingerprints" not in will
+        if inputs & left:
+            left.add(asset)
+        elif "duplicate_clusters" in part.slices and not clustered:
+            left.add(asset)
+            held = True
+        elif inputs.intersection(will):
+            will.append(asset)
+        elif state.state == WAITING:
+            if not state.fingerprint:
+                left.add(asset)
+                plan.blocked |= {f"{asset}: {r}" for r in state.reasons if not r.startswith("waits for")}
+        elif attempt(state):
+            will.append(asset)
+            first.append((asset, state.fingerprint))
+        else:
+            left.add(asset)
+    if will:
+        plan.work[shard], plan.first[shard] = tuple(will), first
+    elif held:
+        plan.clusters.append(shard)
+
+
+def _plan_whole(key: str | None, states: Sequence[State], attempt: _Attempts) -> None:
+    """The clusters, or the tables of one subset: the first that is out of date and those that follow from it."""
+    from curation_assets.staleness import MISSING, STALE
+
+    ready = [s for s in states if s.state in (MISSING, STALE) and s.fingerprint]
+    chosen = [s for s in ready if attempt(s)]
+    if chosen:
+        job = PUBLISH if key else DEDUPLICATE
+        attempt.plan.whole.append((job, key, [(s.asset, s.fingerprint) for s in chosen]))
+
+
+def close_gaps(
+    context: SensorEvaluationContext,
+    settings: Settings,
+    recipes: Mapping[str, Recipe],
+    store: TableStore,
+    heads: Heads,
+) -> SensorResult:
+    """One tick: compares all tables with what the recipes ask for, and requests runs as far as there is room for them.
+
+    The cursor holds the attempts at tables that are still behind, and counts the requests: together with the time at which the cursor
+    was begun that makes a run's key, which a tick that died and is repeated gives again, and no other.
+    """
+    from curation_assets.staleness import SHARDED, Graph
+
+    cursor: dict[str, Any] = json.loads(context.cursor) if context.cursor else {}
+
+    def skip(reason: str) -> SensorResult:
+        return SensorResult(skip_reason=SkipReason(reason), cursor=context.cursor)
+
+    instance = context.instance
+    if instance.get_backfills(filters=BulkActionsFilter(statuses=[BulkActionStatus.REQUESTED]), limit=1):
+        return skip("a backfill is under way; waits for its end")
+    opened = instance.get_runs(filters=RunsFilter(statuses=list(OPEN)))
+    room = settings.open_runs - sum(r.tags.get(REQUESTED_BY) == "gap_sensor" for r in opened)
+    if room <= 0:
+        return skip(f"{settings.open_runs} requested runs are queued or at work; waits for room")
+    unread = heads.look(list(SHARDED), LOOK_SECONDS)
+    if unread:
+        return skip(f"{unread} tables still to be looked at; goes on at the next tick")
+    graph = Graph(store, recipes, settings, heads, why=False)
+    order = instance.get_dynamic_partitions(SHARDS.name or "")
+    unknown = sorted(set(graph.shards) - set(order))
+    if unknown:
+        adding = SHARDS.build_add_request(unknown)
+        reason = SkipReason(f"registers {len(unknown)} shards of the index that this instance does not know")
+        return SensorResult(skip_reason=reason, cursor=context.cursor, dynamic_partitions_requests=[adding])
+    tries = _tries(cursor)
+    busy = busy_shards(opened, order, set(SHARDED))
+    plan = plan_work(graph, settings, tries, busy)
+    since = cursor.get("since") or int(time.time())
+    serial = cursor.get("serial", 0)
+    requests = []
+    for assets, shards in ranges(plan.work, order, settings.range_shards)[:room]:
+        for shard in shards:
+            for asset, fingerprint in plan.first[shard]:
+                tries.add(asset, shard, fingerprint)
+        serial += 1
+        requests.append(_request(assets, shards, f"gap-{since}-{serial}"))
+    if settings.publish_when_idle and not opened:
+        for job, key, tables in plan.whole[:room]:
+            for asset, fingerprint in tables:
+                tries.add(asset, key or "", fingerprint)
+            serial += 1
+            tags = {REQUESTED_BY: "gap_sensor"}
+            chosen = [AssetKey(a) for a, _ in tables]
+            requests.append(
+                RunRequest(
+                    f"gap-{since}-{serial}-{job}", tags=tags, job_name=job, partition_key=key, asset_selection=chosen
+                )
+            )
+    said = list(_said(plan, settings, busy, heads))
+    for line in said:
+        context.log.info(line)
+    saved = canonical_json({"since": since, "serial": serial, "tries": tries.saved()})
+    nothing = None if requests else SkipReason("; ".join(said) or "every table is up to date")
+    return SensorResult(run_requests=requests, skip_reason=nothing, cursor=saved)
+
+
+def _request(assets: Sequence[str], shards: Sequence[str], key: str) -> RunRequest:
+    content = hashlib.sha256(canonical_json([assets, shards]).encode()).hexdigest()[:12]
+    return RunRequest(
+        run_key=f"{key}-{content}",
+        job_name=CURATE,
+        asset_selection=[AssetKey(a) for a in assets],
+        tags={
+            ASSET_PARTITION_RANGE_START_TAG: shards[0],
+            ASSET_PARTITION_RANGE_END_TAG: shards[-1],
+            REQUESTED_BY: "gap_sensor",
+        },
+    )
+
+
+def ranges(
+    work: Mapping[str, tuple[str, ...]], order: Sequence[str], most: int
+) -> list[tuple[tuple[str, ...], list[str]]]:
+    """(assets, shards) of the runs that do `work`: shards that follow each other in `order` and need the same, at most `most` each."""
+    found: list[tuple[tuple[str, ...], list[str]]] = []
+    open_range = False
+    for shard in order:
+        assets = work.get(shard)
+        if assets is None:
+            open_range = False
+            continue
+        if open_range and found[-1][0] == assets and len(found[-1][1]) < most:
+            found[-1][1].append(shard)
+        else:
+            found.append((assets, [shard]))
+        open_range = True
+    return found
+
+
+def busy_shards(runs: Iterable[DagsterRun], order: Sequence[str], sharded: set[str]) -> set[str]:
+    """Shards at which any of the runs is at work, or will be."""
+    place = {k: i for i, k in enumerate(order)}
+    busy: set[str] = set()
+    for run in runs:
+        if run.asset_selection is not None and not {k.to_user_string() for k in run.asset_selection} & sharded:
+            continue
+        first = run.tags.get(ASSET_PARTITION_RANGE_START_TAG) or run.tags.get(PARTITION_NAME_TAG)
+        last = run.tags.get(ASSET_PARTITION_RANGE_END_TAG) or first
+        if first in place and last in place:
+            busy.update(order[place[first] : place[last] + 1])
+    return busy
+
+
+def _said(plan: Plan, settings: Settings, busy: set[str], heads: Heads) -> Iterator[str]:
+    """What a tick says besides its requests."""
+    if busy:
+        yield f"runs are at work on {len(busy)} shards"
+    if plan.clusters:
+        yield (f"{len(plan.clusters)} shards wait until duplicate_clusters has seen them")
+    if plan.pausing:
+        yield f"{len(plan.pausing)} tables wait for their next attempt: {_names(plan.pausing)}"
+    if plan.given_up:
+        yield (
+            f"{len(plan.given_up)} tables are left alone after {settings.max_attempts} attempts: {_names(plan.given_up)}; "
+            "their runs say why, and other inputs, parameters or code, or a run by hand, take them up again"
+        )
+    yield from sorted(plan.blocked)
+    lost = lost_videos(heads)
+    if lost:
+        shown = ", ".join(f"{n} {c}" for c, n in lost.most_common())
+        yield f"{lost.total()} videos have failed for good and are not tried again: {shown}"
+
+
+def lost_videos(heads: Heads) -> Counter[str]:
+    """Class of error -> videos that failed for a reason that does not pass."""
+    found: Counter[str] = Counter()
+    for head in heads.of("raw_shards").values():
+        if '"errors":{}' not in head.stats and head.stats:
+            found.update(json.loads(head.stats).get("errors", {}))
+    for name in TRANSIENT_ERRORS:
+        del found[name]
+    return found
+
+
+def _names(tables: Sequence[str]) -> str:
+    more = f" and {len(tables) - SHOWN} more" if len(tables) > SHOWN else ""
+    return ", ".join(tables[:SHOWN]) + more
