@@ -61,8 +61,11 @@ from resources.content_hash import content_hash
 from resources.storage import Storage
 from resources.table_io_manager import Committed
 from resources.tables import ContractError, MissingTable, Provenance, TableHeader, TableStore, canonical_json
+from resources.weights import MissingWeights, WrongWeights
 
 FORCE_TAG = "curation/force"
+PLAIN = (MissingTable, MissingWeights, WrongWeights, ValueError)
+"""Errors whose message says all there is to say; trying again changes nothing."""
 OWNERS = ["team:video-curation"]
 RETRY_DELAY_S = 5
 """Before the first retry of a step; it doubles with each."""
@@ -224,7 +227,12 @@ class Shard:
         """What `load(params)` gives, loaded once for all shards of a run with the same parameters."""
         key = (load.__qualname__, repr(params))
         if key not in self._models:
-            self._models[key] = load(params)
+            try:
+                self._models[key] = load(params)
+            except (MissingWeights, WrongWeights) as error:
+                self._models[key] = error
+        if isinstance(self._models[key], MissingWeights | WrongWeights):
+            raise self._models[key]
         return self._models[key]
 
     def forget(self, asset: str) -> None:
@@ -540,12 +548,16 @@ def run_shards(
                 context.log.info(f"{made.asset} {key} ({position} of {len(keys)}): {made.header.rows} rows, {state}")
             done.append(key)
         except Exception as error:  # noqa: BLE001 - one bad shard must not hide the good ones; all are raised together below
-            failures[key] = f"{type(error).__name__}: {error}"
-            permanent = permanent and isinstance(error, MissingTable | ValueError)
-            context.log.error(f"{stage.name} {key}: {error}\n{traceback.format_exc()}")
+            said_plainly = isinstance(error, PLAIN)
+            failures[key] = str(error) if said_plainly else f"{type(error).__name__}: {error}"
+            permanent = permanent and said_plainly
+            context.log.error(f"{stage.name} {key}: {error}" + ("" if said_plainly else f"\n{traceback.format_exc()}"))
     if failures:
         rest = "; the others are committed" if done else ""
-        shown = "\n".join(f"{k}: {v}" for k, v in list(failures.items())[:20])
+        by_reason: dict[str, list[str]] = {}
+        for key, reason in failures.items():
+            by_reason.setdefault(reason, []).append(key)
+        shown = "\n".join(f"{_some(keys)}: {reason}" for reason, keys in list(by_reason.items())[:20])
         raise Failure(
             f"{stage.name} failed for {len(failures)} of {len(keys)} shards{rest}\n{shown}",
             metadata={"failed": MetadataValue.json(failures)},
@@ -555,6 +567,11 @@ def run_shards(
         yield silent_output(asset, Committed(tuple(done)))
         for check in check_names(asset):
             yield Output(None, output_name=check_output(asset, check))
+
+
+def _some(keys: Sequence[str]) -> str:
+    """The first keys, and how many there are more."""
+    return ", ".join(keys[:3]) + (f" and {len(keys) - 3} more" if len(keys) > 3 else "")
 
 
 def check_output(asset: str, check: str = CONTRACT_CHECK) -> str:
