@@ -456,7 +456,9 @@ class Select(Section):
         None, ge=1, description="For class_balanced and min_redundancy: how many of each class."
     )
     class_by: str | None = Field(
-        None, description="Column or category set that gives the class; tracks default to label."
+        None,
+        description="Column or category set that gives the class; tracks default to label, clips to their near-duplicate cluster for"
+        " cluster_balanced and to one class for min_redundancy.",
     )
     order_by: str | None = Field(
         None, description="For class_balanced: score to take the best by; default seeded random."
@@ -481,7 +483,7 @@ class Select(Section):
             "class_balanced": "per_class",
             "min_redundancy": "per_class",
         }.get(self.criterion)
-        if needed and getattr(self, needed) is None and not (needed == "per_class" and self.count):
+        if needed and getattr(self, needed) is None and not (self.criterion == "class_balanced" and self.count):
             raise ValueError(f"criterion {self.criterion} needs `{needed}`")
         return self
 
@@ -572,6 +574,10 @@ class Subset(Section):
     def _tracks_to_export(self) -> Subset:
         if self.of == "clips" and self.export.clips is not None and self.export.clips.tracks:
             raise ValueError("export.clips.tracks needs a subset `of: tracks`")
+        if self.of == "clips" and self.where_tracks:
+            raise ValueError("where_tracks needs a subset `of: tracks`")
+        if self.of == "clips" and self.select.criterion == "class_balanced" and not self.select.class_by:
+            raise ValueError("criterion class_balanced needs `select.class_by`: a column or a category set")
         return self
 
 

@@ -57,6 +57,17 @@ def tables_of_rules(rules: Iterable[str], recipe: Recipe) -> list[str]:
     return [a for a in SCHEMAS if a in wanted]
 
 
+def columns_of(asset: str, columns: Iterable[str], recipe: Recipe) -> list[str]:
+    """Columns of `asset` that must be read for `clip_facts` to give `columns`, keys included."""
+    own = {c for c in columns if c not in DERIVED and table_of(c, recipe) == asset}
+    if asset == "category_scores":
+        own = {"category_set", "category", "probability"}
+    if asset == "clips":
+        own |= {"dataset", "video_id", "status", "start_ms", "end_ms", "width", "height"}
+    own.add("video_id" if asset == "raw_shards" else "clip_id")
+    return [n for n in SCHEMAS[asset].names if n in own]
+
+
 def clip_facts(columns: Sequence[str], recipe: Recipe, read: Callable[[str], pa.Table]) -> pa.Table:
     """`dataset`, `video_id`, `clip_id` and the given columns for every usable clip of a shard, null where a table has no row for it.
 
@@ -68,6 +79,7 @@ def clip_facts(columns: Sequence[str], recipe: Recipe, read: Callable[[str], pa.
     clips = read("clips")
     clips = clips.filter(pc.equal(clips["status"], "ok"))
     facts = clips.select(["dataset", "video_id", "clip_id"])
+    rows: dict[str, pa.Array | pa.ChunkedArray] = {}
     for column in columns:
         if column in facts.column_names:
             continue
@@ -77,8 +89,11 @@ def clip_facts(columns: Sequence[str], recipe: Recipe, read: Callable[[str], pa.
         elif asset == "category_scores":
             values = _category(column, facts["clip_id"], read(asset))
         else:
-            by = "video_id" if asset == "raw_shards" else "clip_id"
-            values = _lookup(facts[by], read(asset), by, column)
+            table = read(asset)
+            if asset not in rows:
+                by = "video_id" if asset == "raw_shards" else "clip_id"
+                rows[asset] = pc.index_in(facts[by], value_set=table[by])
+            values = pc.take(table[column], rows[asset])
         facts = facts.append_column(column, values)
     return facts
 
@@ -98,7 +113,7 @@ def _category(column: str, ids: pa.ChunkedArray, table: pa.Table) -> pa.Array | 
     rows = table.filter(pc.equal(table["category_set"], category_set))
     if category:
         return _lookup(ids, rows.filter(pc.equal(rows["category"], category)), "clip_id", "probability")
-    best = rows.sort_by([("probability", "descending")])
+    best = rows.sort_by([("probability", "descending"), ("category", "ascending")])
     return _lookup(ids, best, "clip_id", "category")
 
 

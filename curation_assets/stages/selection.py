@@ -3,6 +3,8 @@
 Every criterion but `min_redundancy` is a total order of which the first so many are taken, so a smaller subset always lies within a
 larger one. Chance comes from a keyed hash of the id: a candidate keeps its place when shards are added, and is displaced only by
 new ones that come before it. `min_redundancy` is nested by going through the larger sizes first (`Select.nest`).
+
+Memory is some forty bytes per candidate; embeddings may lie in a file (`numpy.memmap`), of which blocks are read.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ import hashlib
 import heapq
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -18,12 +21,17 @@ import numpy as np
 from curation_assets.recipes import Select
 
 NO_CLASS, NO_EMBEDDING, NO_SCORE = "no class", "no embedding", "no score to order by"
+REASONS = ("", NO_CLASS, NO_EMBEDDING, NO_SCORE)
+"""Why a candidate could not be considered, by code; 0 where that is the criterion itself."""
+BLOCK = 2048
+"""Candidates whose distances to a subset are computed at once."""
 
 
 def hash_order(ids: Iterable[str], seed: int) -> np.ndarray:
     """uint64 (n,): a place for each id that depends on the id and the seed alone."""
     key = f"{seed}".encode()
-    digests = b"".join(hashlib.blake2b(i.encode(), digest_size=8, key=key).digest() for i in ids)
+    blake2b = hashlib.blake2b
+    digests = b"".join([blake2b(i.encode(), digest_size=8, key=key).digest() for i in ids])
     return np.frombuffer(digests, "<u8")
 
 
@@ -32,23 +40,23 @@ class Candidates:
     """What the criteria look at, an entry per candidate.
 
     Attributes:
-        ids: clip or track ids, distinct.
-        videos: int (n,), equal for candidates of one source video.
+        order: uint64 (n,), the places that `hash_order` gives; among equal ones the earlier candidate comes first.
+        videos: int (n,), equal for candidates of one source video; None if not needed.
         classes: int (n,), index into `labels`, -1 where unknown; None if no class is needed.
-        labels: names of the classes.
+        labels: names of the classes; may be left out for `cluster_balanced`, which does not report them.
         scores: float (n,), what `order_by` or `max_motion` order by; nan where unknown; None if not needed.
         vectors: float (n, d), normalised embeddings, a nan row where there is none; None if not needed.
     """
 
-    ids: Sequence[str]
-    videos: np.ndarray
+    order: np.ndarray
+    videos: np.ndarray | None = None
     classes: np.ndarray | None = None
     labels: Sequence[str] = ()
     scores: np.ndarray | None = None
     vectors: np.ndarray | None = None
 
     def __len__(self) -> int:
-        return len(self.ids)
+        return len(self.order)
 
 
 @dataclass(frozen=True)
@@ -57,12 +65,12 @@ class Choice:
 
     Attributes:
         selected: bool (n,).
-        reasons: index of a candidate -> why it could not be considered, where that is not the criterion itself.
-        report: counts, quotas and shortfalls.
+        reasons: uint8 (n,), index into `REASONS`.
+        report: counts, quotas and shortfalls; `excluded` counts the candidates of each reason.
     """
 
     selected: np.ndarray
-    reasons: dict[int, str]
+    reasons: np.ndarray
     report: dict[str, Any] = field(default_factory=dict)
 
 
@@ -70,12 +78,10 @@ def choose(candidates: Candidates, select: Select) -> Choice:
     """Applies a criterion.
 
     Raises:
-        ValueError: the criterion needs classes, scores or vectors that were not given.
+        ValueError: the criterion needs videos, classes, scores or vectors that were not given.
     """
-    n = len(candidates)
-    order = hash_order(candidates.ids, select.seed)
-    reasons: dict[int, str] = {}
-    usable = np.ones(n, bool)
+    n, order = len(candidates), candidates.order
+    reasons = np.zeros(n, np.uint8)
 
     def need(values: np.ndarray | None, name: str) -> np.ndarray:
         if values is None:
@@ -83,19 +89,20 @@ def choose(candidates: Candidates, select: Select) -> Choice:
         return values
 
     def exclude(bad: np.ndarray, reason: str) -> None:
-        for i in np.flatnonzero(bad & usable):
-            reasons[int(i)] = reason
-        usable[bad] = False
+        reasons[bad & (reasons == 0)] = REASONS.index(reason)
 
     if select.criterion in ("class_balanced", "min_redundancy", "cluster_balanced"):
         exclude(need(candidates.classes, "`class_by`") < 0, NO_CLASS)
     if select.criterion == "max_motion" or (select.criterion == "class_balanced" and select.order_by):
         exclude(np.isnan(need(candidates.scores, "a score to order by")), NO_SCORE)
     if select.criterion == "min_redundancy":
-        exclude(np.isnan(need(candidates.vectors, "embeddings")[:, :1]).any(axis=1), NO_EMBEDDING)
+        exclude(np.isnan(need(candidates.vectors, "embeddings")[:, 0]), NO_EMBEDDING)
 
-    index = np.flatnonzero(usable)
+    index = np.flatnonzero(reasons == 0)
     report: dict[str, Any] = {"criterion": select.criterion, "candidates": n, "usable": len(index)}
+    counts = np.bincount(reasons, minlength=len(REASONS))
+    if counts[1:].any():
+        report["excluded"] = {REASONS[i]: int(c) for i, c in enumerate(counts) if i and c}
     if select.criterion == "all":
         taken = index
     elif select.criterion == "random":
@@ -103,24 +110,37 @@ def choose(candidates: Candidates, select: Select) -> Choice:
     elif select.criterion == "max_motion":
         taken = _first(index, (-need(candidates.scores, "motion")[index], order[index]), select.count)
     elif select.criterion == "video_balanced":
-        tier = np.maximum(0, _rank_within(candidates.videos[index], order[index]) - select.per_video + 1)
-        taken = _first(index, (tier, order[index]), select.count)
-        report["beyond_per_video"] = int((tier > 0).sum() - (~np.isin(index[tier > 0], taken)).sum())
+        videos = need(candidates.videos, "videos")[index]
+        tier = np.maximum(0, _rank_within(videos, order[index]) - select.per_video + 1)
+        chosen = np.lexsort((order[index], tier))[: select.count]
+        taken = index[chosen]
+        report["videos"] = len(np.unique(videos[chosen]))
+        report["beyond_per_video"] = int((tier[chosen] > 0).sum())
     elif select.criterion == "cluster_balanced":
         classes = need(candidates.classes, "`class_by`")[index]
         _, inverse, sizes = np.unique(classes, return_inverse=True, return_counts=True)
-        uniform = (order[index].astype(np.float64) + 1) / 2.0**64
-        taken = _first(index, (-np.log(np.minimum(uniform, 1 - 1e-16)) * np.sqrt(sizes[inverse]),), select.count)
+        taken = _first(index, (_race(order[index], np.sqrt(sizes[inverse])), order[index]), select.count)
+        report["clusters"] = len(sizes)
     elif select.criterion == "class_balanced":
-        taken = _class_balanced(candidates, select, index, order, report)
+        taken = _class_balanced(candidates, select, index, report)
     else:
-        taken = _min_redundancy(candidates, select, index, order, report)
-    if select.count and select.criterion not in ("all", "min_redundancy"):
+        taken = _min_redundancy(candidates, select, index, report)
+    if select.count and select.per_class is None and select.criterion != "all":
         report["shortfall"] = max(0, select.count - len(taken))
     selected = np.zeros(n, bool)
     selected[taken] = True
     report["selected"] = len(taken)
     return Choice(selected, reasons, report)
+
+
+def _race(order: np.ndarray, slowness: np.ndarray) -> np.ndarray:
+    """Arrival times whose first so many are a weighted sample without replacement, weights 1/`slowness`.
+
+    Efraimidis and Spirakis 2006: -log(u) / w, with u in (0, 1] from the hash.
+    """
+    uniform = (order.astype(np.float64) + 1) / 2.0**64
+    times: np.ndarray = -np.log(uniform) * slowness
+    return times
 
 
 def _first(index: np.ndarray, keys: tuple[np.ndarray, ...], count: int | None) -> np.ndarray:
@@ -137,6 +157,13 @@ def _rank_within(groups: np.ndarray, order: np.ndarray) -> np.ndarray:
     ranks = np.empty(len(by), int)
     ranks[by] = np.arange(len(by)) - first
     return ranks
+
+
+def _by_class(index: np.ndarray, classes: np.ndarray, labels: int, keys: tuple[np.ndarray, ...]) -> list[np.ndarray]:
+    """The entries of `index` of each class, in the order of `keys`."""
+    by = np.lexsort((*keys[::-1], classes))
+    ends = np.searchsorted(classes[by], np.arange(labels + 1))
+    return [index[by[a:b]] for a, b in pairwise(ends.tolist())]
 
 
 def quotas(sizes: Sequence[int], total: int, temperature: float) -> list[int]:
@@ -156,48 +183,78 @@ def quotas(sizes: Sequence[int], total: int, temperature: float) -> list[int]:
     return given
 
 
-def _class_balanced(
-    c: Candidates, select: Select, index: np.ndarray, order: np.ndarray, report: dict[str, Any]
-) -> np.ndarray:
+def _shortfalls(c: Candidates, wanted: int, sizes: Iterable[int]) -> dict[str, int]:
+    return {c.labels[i]: wanted - int(s) for i, s in enumerate(sizes) if s < wanted}
+
+
+def _class_balanced(c: Candidates, select: Select, index: np.ndarray, report: dict[str, Any]) -> np.ndarray:
     assert c.classes is not None
-    classes = c.classes[index]
-    sizes = np.bincount(classes, minlength=len(c.labels))
+    order = c.order[index]
+    keys = (-c.scores[index], order) if select.order_by and c.scores is not None else (order,)
+    members = _by_class(index, c.classes[index], len(c.labels), keys)
+    sizes = [len(m) for m in members]
     if select.per_class is not None:
-        wanted = [min(select.per_class, int(s)) for s in sizes]
-        report["shortfalls"] = {c.labels[i]: select.per_class - w for i, w in enumerate(wanted) if w < select.per_class}
+        wanted = [min(select.per_class, s) for s in sizes]
+        report["shortfalls"] = _shortfalls(c, select.per_class, sizes)
     else:
-        wanted = quotas(
-            [int(s) for s in sizes], select.count or 0, 1.0 if select.temperature is None else select.temperature
-        )
-    keys = (-c.scores[index], order[index]) if select.order_by and c.scores is not None else (order[index],)
-    taken = [
-        _first(index[classes == k], tuple(key[classes == k] for key in keys), w) for k, w in enumerate(wanted) if w
-    ]
-    report["per_class"] = {c.labels[i]: w for i, w in enumerate(wanted)}
-    return np.concatenate(taken) if taken else index[:0]
+        wanted = quotas(sizes, select.count or 0, 1.0 if select.temperature is None else select.temperature)
+    report["per_class"] = dict(zip(c.labels, wanted, strict=True))
+    return np.concatenate([m[:w] for m, w in zip(members, wanted, strict=True)]) if members else index[:0]
 
 
-def _min_redundancy(
-    c: Candidates, select: Select, index: np.ndarray, order: np.ndarray, report: dict[str, Any]
-) -> np.ndarray:
+def _min_redundancy(c: Candidates, select: Select, index: np.ndarray, report: dict[str, Any]) -> np.ndarray:
+    """Size after size, the largest first; each subset is sought within the one before it."""
     assert c.classes is not None
     assert c.vectors is not None
-    sizes = [*sorted(select.nest, reverse=True), select.per_class or 0]
-    taken, swaps, epochs = [], {}, {}
-    for k, label in enumerate(c.labels):
-        members = index[c.classes[index] == k]
+    if select.per_class is None:
+        raise ValueError("criterion min_redundancy needs `per_class`")
+    sizes = [*sorted((n for n in set(select.nest) if n > select.per_class), reverse=True), select.per_class]
+    taken: dict[str, np.ndarray] = {}
+    swaps: dict[str, list[int]] = {}
+    epochs: dict[str, list[int]] = {}
+    groups = _by_class(index, c.classes[index], len(c.labels), (c.order[index],))
+    for label, group in zip(c.labels, groups, strict=True):
+        members = group
+        swaps[label], epochs[label] = [], []
         for size in sizes:
-            members = _first(members, (order[members],), None)
-            members, swaps[label], epochs[label] = swap(
-                c.vectors[members].astype(np.float32), members, size, select.epochs, select.max_swaps
-            )
-        taken.append(members)
+            members = _first(members, (c.order[members],), None)
+            members, swapped, passes = swap(c.vectors, members, size, select.epochs, select.max_swaps)
+            swaps[label].append(swapped)
+            epochs[label].append(passes)
+        taken[label] = members
     report |= {
+        "sizes": sizes,
         "swaps": swaps,
         "epochs": epochs,
-        "per_class": {label: len(m) for label, m in zip(c.labels, taken, strict=True)},
+        "per_class": {label: len(m) for label, m in taken.items()},
+        "shortfalls": _shortfalls(c, select.per_class, map(len, taken.values())),
     }
-    return np.concatenate(taken) if taken else index[:0]
+    return np.concatenate(list(taken.values())) if taken else index[:0]
+
+
+class _Spread:
+    """A subset with the distances among its members."""
+
+    def __init__(self, vectors: np.ndarray) -> None:
+        self.vectors = vectors
+        self.distance = 1.0 - vectors @ vectors.T
+        np.fill_diagonal(self.distance, np.inf)
+        self._find()
+
+    def _find(self) -> None:
+        """The closest pair, and which of the two leaves next: the one that is nearer to the rest."""
+        a, b = divmod(int(self.distance.argmin()), len(self.distance))
+        self.closest = self.distance[a, b]
+        rest = [np.partition(self.distance[i], 1)[1] for i in (a, b)]
+        self.leaving = a if rest[0] <= rest[1] else b
+
+    def replace(self, vector: np.ndarray) -> None:
+        """Puts `vector` in the place of the one that leaves."""
+        self.vectors[self.leaving] = vector
+        distances = 1.0 - self.vectors @ vector
+        distances[self.leaving] = np.inf
+        self.distance[self.leaving] = self.distance[:, self.leaving] = distances
+        self._find()
 
 
 def swap(
@@ -206,11 +263,12 @@ def swap(
     """TrackVerse's minimum-redundancy subset: spread `size` of the candidates apart.
 
     Begins with the first `size`. A candidate from outside takes the place of one of the two closest members (the one whose own
-    second neighbour is closer) when its distance to its nearest member exceeds theirs; the one that leaves may come back.
+    second neighbour is closer) when its distance to its nearest member exceeds theirs; the one that leaves may come back. So the
+    least distance between two members never falls.
 
     Args:
-        vectors: float32 (n, d), normalised.
-        members: (n,) what to return for each.
+        vectors: float (any, d), normalised; may be a memmap, of which `BLOCK` rows are read at a time.
+        members: (n,) the candidates, as rows of `vectors`.
         size: how many to keep.
         epochs: passes over the candidates at most; it ends early when a pass accepts none.
         max_swaps: accepted swaps at most.
@@ -219,40 +277,35 @@ def swap(
         (the kept members, accepted swaps, passes made).
     """
     n = len(members)
-    if size >= n or size < 2:
+    if size >= n or size < 2 or max_swaps == 0:
         return members[:size], 0, 0
-    inside = list(range(size))
-    outside = list(range(size, n))
-    kept = vectors[inside].copy()
-    distance = 1.0 - kept @ kept.T
-    np.fill_diagonal(distance, np.inf)
+    inside, outside = members[:size].copy(), members[size:].copy()
+    spread = _Spread(vectors[inside].astype(np.float32))
     swaps = made = 0
-    for _ in range(epochs):
-        accepted = 0
-        for place, candidate in enumerate(outside):
-            if swaps >= max_swaps:
-                break
-            to_kept = 1.0 - kept @ vectors[candidate]
-            a, b = divmod(int(distance.argmin()), size)
-            closest = distance[a, b]
-            leaving = _closer_to_the_rest(distance, a, b)
-            if to_kept.min() <= closest:
-                continue
-            without = to_kept.copy()
-            without[leaving] = np.inf
-            outside[place], inside[leaving] = inside[leaving], candidate
-            kept[leaving] = vectors[candidate]
-            distance[leaving] = without
-            distance[:, leaving] = without
-            swaps += 1
-            accepted += 1
+    while made < epochs:
+        before = swaps
+        for start in range(0, len(outside), BLOCK):
+            swaps += _swap_block(vectors, spread, inside, outside[start : start + BLOCK], max_swaps - swaps)
         made += 1
-        if accepted == 0 or swaps >= max_swaps:
+        if swaps in (before, max_swaps):
             break
-    return members[np.array(inside)], swaps, made
+    return inside, swaps, made
 
 
-def _closer_to_the_rest(distance: np.ndarray, a: int, b: int) -> int:
-    """Of two members, the one whose nearest neighbour apart from the other is closer."""
-    rest = [np.partition(distance[i], 1)[1] for i in (a, b)]
-    return a if rest[0] <= rest[1] else b
+def _swap_block(vectors: np.ndarray, spread: _Spread, inside: np.ndarray, outside: np.ndarray, most: int) -> int:
+    """Offers each of `outside` to the subset in turn; changes both in place and returns how many were accepted."""
+    block = vectors[outside].astype(np.float32)
+    distances = 1.0 - block @ spread.vectors.T
+    at = swaps = 0
+    while swaps < most:
+        better = distances[at:].min(axis=1) > spread.closest
+        if not better.any():
+            break
+        at += int(better.argmax())
+        place = spread.leaving
+        outside[at], inside[place] = inside[place], outside[at]
+        spread.replace(block[at])
+        distances[:, place] = 1.0 - block @ spread.vectors[place]
+        swaps += 1
+        at += 1
+    return swaps

@@ -14,6 +14,7 @@ from curation_assets.rule_columns import CLIP_TABLES, tables_of_rules
 from curation_assets.schemas import SCHEMAS
 from curation_assets.selection import assets_of_recipe
 from curation_assets.stages.rules import parse_rule
+from resources.urls import public_url
 
 
 def read_ids(paths: Iterable[str]) -> set[str]:
@@ -28,22 +29,51 @@ def read_ids(paths: Iterable[str]) -> set[str]:
             with fsspec.open(path, "rt", encoding="utf-8-sig") as file:
                 ids.update(line.strip() for line in file if line.strip() and not line.startswith("#"))
         except FileNotFoundError as error:
-            raise FileNotFoundError(f"list of ids {path} does not exist; correct the recipe's path") from error
+            raise FileNotFoundError(
+                f"list of ids {public_url(path)} does not exist; correct the recipe's path"
+            ) from error
     return ids
 
 
+def class_column(subset: Subset) -> str | None:
+    """Column that gives the class for the subset's criterion; None where all candidates are of one class or none is asked for.
+
+    Tracks default to their label. Clips default to their cluster of near-duplicates for `cluster_balanced`; for `min_redundancy` they
+    are all of one class.
+    """
+    criterion = subset.select.criterion
+    if criterion not in ("class_balanced", "min_redundancy", "cluster_balanced"):
+        return None
+    if subset.select.class_by:
+        return subset.select.class_by
+    if subset.of == "tracks":
+        return "label"
+    return "cluster_id" if criterion == "cluster_balanced" else None
+
+
+def score_column(subset: Subset) -> str | None:
+    """Column that the subset's criterion orders by."""
+    select = subset.select
+    return (
+        "motion"
+        if select.criterion == "max_motion"
+        else select.order_by
+        if select.criterion == "class_balanced"
+        else None
+    )
+
+
 def needed_columns(subset: Subset, recipe: Recipe) -> list[str]:
-    """Columns that the subset's rules and criterion read of the clip tables, `categories` aside."""
-    rules = [parse_rule(r) for r in subset.where]
-    wanted = {c for r in rules for c in r.columns}
-    if subset.of == "clips":
-        if subset.select.order_by:
-            wanted.add(subset.select.order_by)
-        if subset.select.class_by:
-            wanted.add(subset.select.class_by)
-        if subset.select.criterion == "max_motion":
-            wanted.add("motion")
-    return sorted(wanted)
+    """Columns that the subset's rules and criterion read of the clip tables.
+
+    `where_tracks` and the criterion of a subset of tracks mean the track's columns where it has them, the clip's otherwise.
+    """
+    wanted = {c for r in subset.where for c in parse_rule(r).columns}
+    others = {c for c in (class_column(subset), score_column(subset)) if c}
+    if subset.of == "tracks":
+        others |= {c for r in subset.where_tracks for c in parse_rule(r).columns}
+        others -= {*SCHEMAS["tracks"].names, "duration_s"}
+    return sorted(wanted | others)
 
 
 def tables_needed(subset: Subset, recipe: Recipe) -> list[str]:
