@@ -100,7 +100,7 @@ def scenes(path: Path) -> list[tuple[float, float]]:
     manager = SceneManager()
     manager.add_detector(AdaptiveDetector())
     manager.detect_scenes(open_video(str(path)))
-    return [(a.get_seconds(), b.get_seconds()) for a, b in manager.get_scene_list(start_in_scene=True)]
+    return [(a.seconds, b.seconds) for a, b in manager.get_scene_list(start_in_scene=True)]
 
 
 def stage_by_stage(path: Path) -> None:
@@ -120,6 +120,9 @@ def stage_by_stage(path: Path) -> None:
 
 
 def _hash(clip: Path) -> None:
+    from resources.torchvision_ops import ensure_torchvision
+
+    ensure_torchvision()
     from imagededup.methods import PHash
 
     hasher = PHash(verbose=False)
