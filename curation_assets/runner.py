@@ -38,7 +38,7 @@ class Progress:
         cause = data.error.cause if data.error and data.error.cause else data.error
         text = user.description if user and user.description else (cause.message if cause else "failed")
         self.failures.append(f"{event.step_key}: {(text or '').strip()}")
-        self.say(f"  FAILED {self.failures[-1]}")
+        self.say(f"  FAILED {event.step_key} (see below)")
 
 
 def _materialize(
