@@ -127,9 +127,9 @@ def curate_subset(context: AssetExecutionContext, name: str, inputs: list[str]) 
         recipe, subset = subsets(recipes)[key]
         if subset.of != ("clips" if name == "curated_clips" else "tracks"):
             context.log.info(f"{key} is a subset of {subset.of}: {name} is empty")
-            header = store.commit(name, key, schema(name).empty(), Provenance(CURATE_VERSION, {"of": subset.of}))
+            none = store.commit(name, key, schema(name).empty(), Provenance(CURATE_VERSION, {"of": subset.of}))
             yield materialization(
-                context.instance, store, Outcome(name, header, None, []), key, dict.fromkeys(inputs, False)
+                context.instance, store, Outcome(name, none, None, []), key, dict.fromkeys(inputs, False)
             )
             yield evaluation(name, key, next(accounting(None, name, schema(name).empty(), lambda a: schema(a).empty())))
             continue

@@ -44,7 +44,7 @@ from curation_assets.stages.subset_tables import (
 
 BATCH_ROWS = 32_768
 """Rows that are spooled and written at a time."""
-BUCKET_ROWS = 400_000
+BUCKET_ROWS = 200_000
 """Rows that are sorted in memory at a time, about."""
 KEY_STRIDE = 256
 """Every so many rows, one key is noted for finding ranges of equal size."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -97,7 +98,7 @@ CRITERIA = [
 def test_a_smaller_subset_lies_within_a_larger_one(criterion: str, size: str, more: dict[str, Any], seed: int, sizes: list[int]) -> None:
     c = pool(60, seed)
     found = [taken(choose(c, select(criterion, seed=seed, **{size: n}, **more))) for n in sorted(sizes)]
-    assert all(a <= b for a, b in zip(found, found[1:], strict=False))
+    assert all(a <= b for a, b in pairwise(found))
 
 
 @given(SEEDS)
