@@ -45,8 +45,9 @@ from curation_assets.shard_keys import parse_shard_key
 from resources.storage import MediaRef, StorageError
 from resources.table_io_manager import Committed
 from resources.tables import MissingTable, Provenance, TableHeader, TableStore
+from resources.urls import public_settings
 
-CURATE_VERSION = "1"
+CURATE_VERSION = "2"
 
 
 def publish_assets(settings: Settings, recipes: Mapping[str, Recipe]) -> list[AssetsDefinition]:
@@ -88,7 +89,7 @@ def _curated(
         partitions_def=partitions,
         code_version=CURATE_VERSION,
         owners=OWNERS,
-        kinds={"duckdb", "parquet"},
+        kinds={"parquet"},
         io_manager_key="io_manager",
         check_specs=check_specs([name]),
         required_resource_keys={"tables", "recipes", "settings"},
@@ -113,7 +114,7 @@ def curated_provenance(store: TableStore, recipes: Mapping[str, Recipe], key: st
 
     lists = [*subset.exclude, *subset.split.lists.values()]
     for path in lists:
-        inputs[f"list:{path}"] = combined_hash(dict.fromkeys(read_ids([path]), ""))
+        inputs[f"list:{public_settings(path)}"] = combined_hash(dict.fromkeys(read_ids([path]), ""))
     return Provenance(CURATE_VERSION, subset.model_dump(exclude={"export"}), inputs)
 
 
