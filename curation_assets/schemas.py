@@ -167,7 +167,11 @@ _TABLES = (
         (
             DATASET,
             VIDEO_ID,
-            Column("url", STRING, "Where the video is fetched from, without secrets, or the URI of the file or tar it lies in."),
+            Column(
+                "url",
+                STRING,
+                "Where the video is fetched from, without secrets, or the URI of the file or tar it lies in.",
+            ),
             Column("title", STRING, "Title given by the source."),
             Column("caption", STRING, "Caption given by the source."),
             Column("spans", pa.list_(SPAN), "Spans given by the source, in its order."),
@@ -637,6 +641,7 @@ _TABLES = (
             Column("fps", DOUBLE, "Frame rate."),
             Column("blurred_faces", INT32, "Face boxes covered, over all frames; null if not asked for.", minimum=0),
             Column("row_fingerprint", STRING, "Hash of source, span and options.", nullable=False),
+            Column("version", STRING, "Name of the folder with the version; changes when any sample does."),
         ),
     ),
     TableSchema(
@@ -659,6 +664,7 @@ _TABLES = (
             Column("frames", INT32, "Rows of the array.", minimum=0),
             Column("dim", INT32, "Columns of the array.", minimum=1),
             Column("model", STRING, "Model of the embeddings; null if there is none."),
+            Column("version", STRING, "Name of the folder with the version; changes when any sample does."),
         ),
     ),
 )

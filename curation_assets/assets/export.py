@@ -10,7 +10,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -38,7 +39,7 @@ from dagster import (
     asset,
     op,
 )
-from dagster._core.definitions.dependency import DynamicCollectDependencyDefinition
+from dagster._core.definitions.dependency import DynamicCollectDependencyDefinition, IDependencyDefinition
 
 from curation_assets.assets.dedup import combined_hash
 from curation_assets.checks import CONTRACT_CHECK, Finding
@@ -64,6 +65,10 @@ from curation_assets.shard_keys import parse_shard_key
 from resources.storage import StorageError
 from resources.table_io_manager import Committed
 from resources.tables import MissingTable, Provenance, TableHeader, TableStore
+
+if TYPE_CHECKING:
+    from curation_assets.stages.dataset_card import CardFacts
+    from curation_assets.stages.export_clips import Keys, Pieces
 
 EXPORT_VERSION = "1"
 CLIP_INPUTS = ("raw_shards", "clips", "quality_scores", "captions", "tracks")
@@ -104,7 +109,7 @@ class Selection:
         """The selected rows of a shard, in key order."""
         return store.read(self.asset, self.key, filters=ds.field("selected") & (ds.field("shard") == shard))
 
-    def names(self) -> Callable[[str, str], str]:
+    def names(self) -> Keys:
         """How samples are named."""
         from curation_assets.stages.export_clips import Keys
 
@@ -189,10 +194,14 @@ def optional(store: TableStore, name: str, shard: str) -> list[dict[str, Any]]:
     return rows
 
 
+def _read_shard(store: TableStore, shard: str, name: str) -> pa.Table:
+    return store.read(name, shard)
+
+
 # ---- clip_dataset
 
 
-def pieces_of(store: TableStore, key: str) -> Any:
+def pieces_of(store: TableStore, key: str) -> Pieces:
     from curation_assets.stages.export_clips import Pieces
 
     return Pieces(store.storage, f"{store.folder('clip_dataset', key)}/pieces")
@@ -232,7 +241,7 @@ def cut_piece(context: OpExecutionContext) -> None:
     key = sorted(context.partition_keys)[index]
     selection = Selection.of(store, recipes, key)
     params = clip_options(selection, recipes, selection.shards[shard])
-    cuts = plan_cuts(selection.rows(store, shard), lambda a: store.read(a, shard), params, selection.names())
+    cuts = plan_cuts(selection.rows(store, shard), partial(_read_shard, store, shard), params, selection.names())
     forced = context.run.tags.get(FORCE_TAG, "").lower() == "true"
     earlier = store.read("clip_dataset", key) if store.exists("clip_dataset", key) and not forced else None
     settings: Settings = context.resources.settings
@@ -277,12 +286,7 @@ def publish_clips(store: TableStore, recipes: Mapping[str, Recipe], key: str, pr
     pieces: dict[str, pa.Table] = {}
     for shard, dataset in selection.shards.items():
         options = clip_options(selection, recipes, dataset)
-        cuts = plan_cuts(
-            selection.rows(store, shard),
-            lambda a, s=shard: store.read(a, s),
-            options,
-            selection.names(),  # type: ignore[misc]
-        )
+        cuts = plan_cuts(selection.rows(store, shard), partial(_read_shard, store, shard), options, selection.names())
         piece = pieces_of(store, key).get(shard, cuts)
         if piece is None:
             raise StorageError(f"the clips of {shard} were cut but are gone; run clip_dataset of {key} again")
@@ -341,7 +345,7 @@ def _facts(
     layout: str,
     members: Sequence[str],
     provenance: Provenance,
-) -> Any:
+) -> CardFacts:
     """What the card says before any sample is counted."""
     from curation_assets.assets.publish import sharded_inputs
     from curation_assets.stages.dataset_card import CardFacts
@@ -371,7 +375,7 @@ def _facts(
     )
 
 
-def _finish(store: TableStore, folder: str, facts: Any, table: pa.Table) -> Published:
+def _finish(store: TableStore, folder: str, facts: CardFacts, table: pa.Table) -> Published:
     """Writes the card, README.md last; what is shown of a version."""
     from curation_assets.stages.dataset_card import card, croissant
 
@@ -381,17 +385,19 @@ def _finish(store: TableStore, folder: str, facts: Any, table: pa.Table) -> Publ
     stats = {
         "version": facts.version,
         "folder": store.storage.uri(folder),
-        "samples": sum(facts.samples.values()),
+        "samples": facts.samples.total(),
         "failed": facts.failed,
-        "hours": round(sum(facts.hours.values()), 4),
+        "hours": round(facts.hours, 4),
         "splits": dict(facts.samples),
         "bytes": sum(f.size for f in facts.files),
     }
-    rows = [(s, facts.samples[s], f"{facts.hours[s]:.3f}") for s in sorted(facts.samples)]
+    rows = [(s, facts.samples[s], f"{facts.ms[s] / 3_600_000:.3f}") for s in sorted(facts.samples)]
     metadata: dict[str, Any] = {"by_split": markdown_table(("split", "samples", "hours"), rows)}
     failed = table.filter(pc.equal(table["status"], "failed")).slice(0, 20).select(["clip_id", "error"]).to_pylist()
     if failed:
         metadata["not_ok"] = markdown_table(("clip", "error"), [tuple(r.values()) for r in failed])
+    versions = pa.array([facts.version] * table.num_rows, pa.string())
+    table = table.set_column(table.column_names.index("version"), schema(facts.kind).arrow.field("version"), versions)
     return Published(table, stats, metadata)
 
 
@@ -497,13 +503,14 @@ def clip_dataset(recipes: Mapping[str, Recipe], partitions: StaticPartitionsDefi
         out={"result": Out(Committed, io_manager_key="io_manager"), check_output("clip_dataset"): Out(Nothing)},
         required_resource_keys=needs,
     )(_described(collect_pieces))
+    wiring: dict[str, Mapping[str, IDependencyDefinition]] = {
+        "cut_clips_of_shard": {"piece": DependencyDefinition("plan_clip_dataset")},
+        "publish_clip_dataset": {"pieces": DynamicCollectDependencyDefinition("cut_clips_of_shard", "result")},
+    }
     graph = GraphDefinition(
         name="clip_dataset",
         node_defs=[plan, cut, collect],
-        dependencies={
-            "cut_clips_of_shard": {"piece": DependencyDefinition("plan_clip_dataset")},
-            "publish_clip_dataset": {"pieces": DynamicCollectDependencyDefinition("cut_clips_of_shard", "result")},
-        },
+        dependencies=wiring,
         input_mappings=[
             InputMapping(graph_input_name=a, mapped_node_name="plan_clip_dataset", mapped_node_input_name=a)
             for a in parents

@@ -13,6 +13,7 @@ import yaml
 from curation_assets.stages.export_samples import PublishedFile
 
 UNKNOWN = "not stated"
+MS_PER_HOUR = 3_600_000
 SHOWN = 20
 """Rows of the tables of licences and channels; the rest is summed up."""
 CROISSANT = "http://mlcommons.org/croissant/1.0"
@@ -86,8 +87,8 @@ class CardFacts:
         members: extensions of a sample's files, the payload first.
         funnel: (rule, rows, hours) in order.
         failed: samples that could not be made.
-        samples, hours: per split.
-        licences, channels: hours by licence and by channel.
+        samples, ms: samples and milliseconds of video per split.
+        licences, channels: milliseconds by licence and by channel.
         models: stage -> name of the weights -> their identity.
         inputs: name of each input -> its content hash.
         files: the version's files; those of folder layouts are not listed one by one.
@@ -104,7 +105,7 @@ class CardFacts:
     funnel: Sequence[tuple[str, int, float]] = ()
     failed: int = 0
     samples: Counter[str] = field(default_factory=Counter)
-    hours: Counter[str] = field(default_factory=Counter)
+    ms: Counter[str] = field(default_factory=Counter)
     licences: Counter[str] = field(default_factory=Counter)
     channels: Counter[str] = field(default_factory=Counter)
     models: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
@@ -114,26 +115,29 @@ class CardFacts:
 
     def count(self, split: str, ms: int, licence: str | None, channel: str | None) -> None:
         """Counts a sample."""
-        hours = ms / 3_600_000
         self.samples[split] += 1
-        self.hours[split] += hours  # type: ignore[assignment] - a Counter adds floats as well
-        self.licences[licence or UNKNOWN] += hours  # type: ignore[assignment]
-        self.channels[channel or UNKNOWN] += hours  # type: ignore[assignment]
+        self.ms[split] += ms
+        self.licences[licence or UNKNOWN] += ms
+        self.channels[channel or UNKNOWN] += ms
+
+    @property
+    def hours(self) -> float:
+        """Hours of video in all splits."""
+        return self.ms.total() / MS_PER_HOUR
 
 
 def card(facts: CardFacts) -> str:
     """README.md: front matter that `datasets.load_dataset` reads, then what the data are and where they come from."""
-    total, hours = sum(facts.samples.values()), sum(facts.hours.values())
     what = "clips" if facts.kind == "clip_dataset" else "clips' frame embeddings"
     parts = [
         f"---\n{yaml.safe_dump(_front_matter(facts), sort_keys=False)}---",
         f"# {facts.name}\n\n{_escaped(facts.description)}".rstrip(),
-        f"{total:,} {what}, {hours:.3f} hours of video; version `{facts.version}`."
+        f"{facts.samples.total():,} {what}, {facts.hours:.3f} hours of video; version `{facts.version}`."
         + (f" {facts.failed:,} more could not be made; the table says why." if facts.failed else ""),
         "## Splits\n\n"
         + _table(
             ("split", "samples", "hours"),
-            [(s, f"{facts.samples[s]:,}", f"{facts.hours[s]:.3f}") for s in _splits(facts)],
+            [(s, f"{facts.samples[s]:,}", _hours(facts.ms[s])) for s in _splits(facts)],
         )
         + "\n\nA source video is in one split only.",
         "## How they were chosen\n\n"
@@ -184,13 +188,17 @@ def _share(part: float, whole: float) -> str:
     return f"{part / whole:.1%}" if whole else ""
 
 
-def _shares(name: str, hours: Counter[str]) -> str:
-    whole = sum(hours.values())
-    ordered = sorted(hours.items(), key=lambda i: (-i[1], i[0]))
-    rows = [(n, f"{h:.3f}", _share(h, whole)) for n, h in ordered[:SHOWN]]
-    rest = sum(h for _, h in ordered[SHOWN:])
+def _hours(ms: int) -> str:
+    return f"{ms / MS_PER_HOUR:.3f}"
+
+
+def _shares(name: str, ms: Counter[str]) -> str:
+    whole = ms.total()
+    ordered = sorted(ms.items(), key=lambda i: (-i[1], i[0]))
+    rows = [(n, _hours(part), _share(part, whole)) for n, part in ordered[:SHOWN]]
+    rest = sum(part for _, part in ordered[SHOWN:])
     if len(ordered) > SHOWN:
-        rows.append((f"{len(ordered) - SHOWN} more", f"{rest:.3f}", _share(rest, whole)))
+        rows.append((f"{len(ordered) - SHOWN} more", _hours(rest), _share(rest, whole)))
     return _table((name, "hours", "share"), rows)
 
 
@@ -258,7 +266,7 @@ def _listed(listing: str) -> dict[str, Any]:
 
 def _member(extension: str, payload: str) -> dict[str, Any]:
     """The record set of the files with one extension, joined to the payload's by the sample's key."""
-    kind = {"mp4": "sc:VideoObject", "npy": "sc:DigitalDocument"}.get(extension, "sc:Text")
+    kind = {"mp4": "sc:VideoObject", "npy": "sc:Float"}.get(extension, "sc:Text")
     files = {"fileSet": {"@id": f"{extension}-files"}}
     name = {"extract": {"fileProperty": "filename"}, "transform": {"regex": rf"^(.+)\.{extension}$"}}
     key = _field(extension, "key", "sc:Text", {**files, **name})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import os
 from fractions import Fraction
 from pathlib import Path
@@ -125,7 +126,8 @@ def test_the_clip_has_exactly_the_frames_that_the_table_names(coded: Path, tmp_p
     clips = make(coded, cuts, tmp_path / "out", crf=crf)
     source = [luma for _, luma in frames(coded)]
     for c in cuts:
-        assert c.start_frame is not None and c.end_frame is not None
+        assert c.start_frame is not None
+        assert c.end_frame is not None
         assert numbers(clips[c.key]) == list(range(c.start_frame, c.end_frame))
         found = frames(clips[c.key].path or "")
         assert [t for t, _ in found] == [Fraction(i, 25) for i in range(c.end_frame - c.start_frame)]
@@ -203,7 +205,7 @@ def test_rotation_and_pixel_aspect_are_applied(tmp_path: Path) -> None:
         "o"
     ]
     assert (odd.width, odd.height) == (320, 240)
-    source = [luma for _, luma in frames(shared("hostile_real/testsrc2_odd_height_and_width_444.mp4"))][0]
+    source = next(luma for _, luma in frames(shared("hostile_real/testsrc2_odd_height_and_width_444.mp4")))
     assert np.abs(frames(odd.path or "")[0][1].astype(int) - source[:240, :320]).mean() < 3, "cropped, not scaled"
 
 
@@ -221,8 +223,11 @@ def test_sizes_crops_and_rates(coded: Path, tmp_path: Path) -> None:
 def test_copying_keeps_the_packets_and_says_what_span_it_took(coded: Path, tmp_path: Path) -> None:
     path = with_sound(coded, tmp_path / "sound.mp4", [3.0], 8.0)
     clip = make(path, [cut("c", 2600, 4000, 65, 100)], tmp_path / "out", cut="copy")["c"]
-    assert clip.start_ms == 2400 and clip.frames is not None and clip.end_ms is not None
-    assert clip.end_ms >= 4000 and clip.frames == (clip.end_ms - 2400) // 40
+    assert clip.start_ms == 2400
+    assert clip.frames is not None
+    assert clip.end_ms is not None
+    assert clip.end_ms >= 4000
+    assert clip.frames == (clip.end_ms - 2400) // 40
     assert numbers(clip) == list(range(60, 60 + clip.frames)), "from the key frame at 60, without a gap"
     source = frames(coded)
     assert np.array_equal(frames(clip.path or "")[5][1], source[65][1])
@@ -241,7 +246,9 @@ def test_faces_are_blurred_and_the_rest_is_not(tmp_path: Path) -> None:
     cuts = [cut("f", 0, 800, 0, 8)]
     plain = make(path, cuts, tmp_path / "plain", crf=10)["f"]
     blurred = make(path, cuts, tmp_path / "blurred", crf=10, blur_faces=True)["f"]
-    assert plain.blurred_faces is None and blurred.blurred_faces is not None and blurred.blurred_faces >= 8
+    assert plain.blurred_faces is None
+    assert blurred.blurred_faces is not None
+    assert blurred.blurred_faces >= 8
     assert blurred.frames == 8
     before, after = frames(plain.path or "")[4][1].astype(int), frames(blurred.path or "")[4][1].astype(int)
     changed = cv2.GaussianBlur(np.abs(before - after).astype(np.float32), (9, 9), 0) > 12
@@ -277,10 +284,14 @@ def test_a_track_is_followed(tmp_path: Path) -> None:
 def test_windows_of_tracks_stay_inside_at_one_aspect_ratio(boxes: list[tuple[float, ...]]) -> None:
     windows, size = TrackBoxes([125 * i for i in range(len(boxes))], boxes).windows(320, 180)
     assert (windows[:, :2] >= -1e-6).all()
-    assert (windows[:, 0] + windows[:, 2] <= 320 + 1e-6).all() and (windows[:, 1] + windows[:, 3] <= 180 + 1e-6).all()
+    assert (windows[:, 0] + windows[:, 2] <= 320 + 1e-6).all()
+    assert (windows[:, 1] + windows[:, 3] <= 180 + 1e-6).all()
     ratios = windows[:, 2] / windows[:, 3]
-    assert np.allclose(ratios, ratios[0]) and ASPECTS[0] - 1e-6 <= ratios[0] <= ASPECTS[1] + 1e-6
-    assert size[0] % 2 == 0 and size[1] % 2 == 0 and min(size) >= 2
+    assert np.allclose(ratios, ratios[0])
+    assert ASPECTS[0] - 1e-6 <= ratios[0] <= ASPECTS[1] + 1e-6
+    assert size[0] % 2 == 0
+    assert size[1] % 2 == 0
+    assert min(size) >= 2
 
 
 @given(st.lists(st.tuples(st.integers(0, 60_000), st.integers(1, 20_000)), max_size=30))
@@ -288,7 +299,7 @@ def test_runs_hold_every_clip_once_in_order(spans: list[tuple[int, int]]) -> Non
     cuts = [cut(f"{i:03d}", s, s + d) for i, (s, d) in enumerate(spans)]
     found = runs(cuts)
     assert sorted(c.key for r in found for c in r) == [c.key for c in cuts]
-    for before, after in zip(found, found[1:], strict=False):
+    for before, after in itertools.pairwise(found):
         assert after[0].start_ms > max(c.end_ms for c in before) + export_clips.JOIN_MS
 
 
@@ -373,4 +384,5 @@ def test_processes_give_what_one_gives(coded: Path, tmp_path: Path) -> None:
         storage = Storage(str(tmp_path / f"root{workers}"))
         done = cut_shard("toy-00000", cuts, raw, params, storage, Pieces(storage, "p"), workers=workers)
         hashes.append(done.table["sha256"].to_pylist())
-    assert hashes[0] == hashes[1] and None not in hashes[0]
+    assert hashes[0] == hashes[1]
+    assert None not in hashes[0]

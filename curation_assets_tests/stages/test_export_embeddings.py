@@ -69,7 +69,7 @@ def shard(number: int, splits: list[str], empty: bool = False) -> EmbeddedShard:
 
 
 def export(root: Path, shards: list[EmbeddedShard], **options: object) -> EmbeddingSamples:
-    return export_embeddings(shards, EmbeddingExport(**options), Storage(str(root)), "v", Keys())  # type: ignore[arg-type]
+    return export_embeddings(shards, EmbeddingExport(**options), Storage(str(root)), "v", Keys())
 
 
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -91,7 +91,8 @@ def test_tars_hold_whole_splits_and_every_clip_once(
         with tarfile.open(root / "v" / name) as tar:
             members = tar.getnames()
         keys = list(dict.fromkeys(m.split(".")[0] for m in members))
-        assert members == [f"{k}.{e}" for k in keys for e in ("npy", "txt", "json")] and len(keys) <= per_tar
+        assert members == [f"{k}.{e}" for k in keys for e in ("npy", "txt", "json")]
+        assert len(keys) <= per_tar
         assert not found.keys() & set(keys)
         found |= dict.fromkeys(keys, listed[name])
     assert found == {r["sample_key"]: r["split"] for r in done.table.to_pylist()}
@@ -105,7 +106,8 @@ def test_a_triple_says_what_was_embedded(tmp_path: Path, dtype: str) -> None:
     one = shard(1, ["train", "val", "train"], empty=True)
     done = export(tmp_path, [one], dtype=dtype)
     rows = done.table.to_pylist()
-    assert [r["status"] for r in rows] == ["failed", "ok", "ok"] and "no frame has an embedding" in rows[0]["error"]
+    assert [r["status"] for r in rows] == ["failed", "ok", "ok"]
+    assert "no frame has an embedding" in rows[0]["error"]
     row = rows[2]
     data = Storage(str(tmp_path)).read_media(MediaRef(row["tar"], row["offset"], row["size"]))
     array = np.load(io.BytesIO(data))
@@ -114,12 +116,14 @@ def test_a_triple_says_what_was_embedded(tmp_path: Path, dtype: str) -> None:
         for c, e in zip(*(one.embeddings[n].to_pylist() for n in ("clip_id", "embedding")), strict=True)
         if c == row["clip_id"] and e
     ]
-    assert array.dtype == dtype and array.shape == (row["frames"], row["dim"]) == (3, DIM)
+    assert array.dtype == dtype
+    assert array.shape == (row["frames"], row["dim"]) == (3, DIM)
     assert np.array_equal(array, np.array(wanted, dtype))
     tars = sorted(str(p) for p in (tmp_path / "v").glob("*.tar"))
     samples = {s["__key__"]: s for s in webdataset.WebDataset(tars, shardshuffle=False).decode()}
     sample = samples[row["sample_key"]]
-    assert np.array_equal(sample["npy"], array) and sample["txt"] == "no. 2"
+    assert np.array_equal(sample["npy"], array)
+    assert sample["txt"] == "no. 2"
     said = sample["json"]
     assert (said["video_id"], said["start_ms"], said["end_ms"], said["model"], said["fps"]) == (
         "v1.2",
@@ -134,7 +138,8 @@ def test_a_triple_says_what_was_embedded(tmp_path: Path, dtype: str) -> None:
 def test_the_same_clips_give_the_same_bytes(tmp_path: Path) -> None:
     shards = [shard(i, ["train", "test"]) for i in range(2)]
     first, second = export(tmp_path / "a", shards), export(tmp_path / "b", shards)
-    assert first.files == second.files and len(first.files) == 2
+    assert first.files == second.files
+    assert len(first.files) == 2
 
 
 def test_folders_are_written_and_read_back(tmp_path: Path) -> None:
@@ -147,7 +152,8 @@ def test_folders_are_written_and_read_back(tmp_path: Path) -> None:
     for row in back:
         array = np.load(tmp_path / "v" / row["split"] / f"{row['sample_key']}.npy")
         assert np.array_equal(np.array(row["embeddings"], np.float32), array)
-        assert json.loads(row["record"])["shape"] == list(array.shape) and row["text"].startswith("no.")
+        assert json.loads(row["record"])["shape"] == list(array.shape)
+        assert row["text"].startswith("no.")
 
 
 @pytest.mark.parametrize("content", [b"", b"not numpy", None])
@@ -158,5 +164,5 @@ def test_a_file_that_is_no_array_is_named(tmp_path: Path, content: bytes | None)
         np.save(path, np.array([{"code": 1}], dtype=object), allow_pickle=True)
     else:
         path.write_bytes(content)
-    with pytest.raises(BadTriple, match="bad.npy"):
+    with pytest.raises(BadTriple, match=r"bad\.npy"):
         read_processed(tmp_path)

@@ -1,0 +1,339 @@
+"""What subsets publish, as Dagster materializes it: versions that others' tools read, kept, made again only where something changed."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import tarfile
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from dagster import AssetKey, AssetRecordsFilter, DagsterInstance, ExecuteInProcessResult
+
+from curation_assets.definitions import build_definitions, table_store
+from curation_assets.materialize import FORCE_TAG
+from curation_assets.partitions import SHARDS
+from curation_assets.recipes import parse_recipe
+from curation_assets.schemas import schema
+from curation_assets.settings import Settings
+from curation_assets.stages import export_clips
+from curation_assets_tests.stages.decode.coded_video import write_video
+from resources.tables import Provenance, TableStore
+
+RECIPE = """
+dataset: toy
+description: Coded | videos
+source: {format: folder, path: nowhere}
+captions: {backend: source}
+embeddings: {model: tiny, pretrained: none}
+subsets:
+  tars: {split: {train: 0.5, val: 0.5}, export: {clips: {preset: ultrafast, short_side: 90}, embeddings: {per_tar: 2}}}
+  files: {export: {clips: {format: folder, preset: ultrafast, short_side: 90}}}
+  rows: {export: {clips: {format: parquet, preset: ultrafast, short_side: 90}}}
+  objects: {of: tracks, export: {clips: {tracks: true, preset: ultrafast}}}
+"""
+VIDEOS = [f"v{i}" for i in range(4)]
+SPLIT = {"v0": "train", "v1": "train", "v2": "val", "v3": "train"}
+
+
+def shard_of(video: str) -> str:
+    return f"toy-{VIDEOS.index(video) // 2:05d}"
+
+
+def clip_rows() -> list[dict[str, Any]]:
+    """Two clips of each video, one of which is selected nowhere."""
+    rows = []
+    for video in VIDEOS:
+        for first, end in ((0, 20), (20, 45)):
+            rows.append(
+                {
+                    "dataset": "toy", "video_id": video, "clip_id": f"{video}_{40 * first}_{40 * end}", "status": "ok", "shard": shard_of(video),
+                    "start_ms": 40 * first, "end_ms": 40 * end, "start_frame": first, "end_frame": end, "width": 320, "height": 180, "fps": 25.0,
+                    "selected": video != "v3" or first == 0, "split": SPLIT[video], "aesthetic": 4.5 if first else None,
+                }
+            )  # fmt: skip
+    return rows
+
+
+class Installation:
+    """Tables as the graph above the exports would leave them, over real videos."""
+
+    def __init__(self, root: Path) -> None:
+        self.settings = Settings(storage=str(root / "data"), workers=1)
+        self.recipes = {"toy": parse_recipe(RECIPE, "toy.yaml")}
+        self.store: TableStore = table_store(self.settings)
+        (root / "home").mkdir()
+        self.instance = DagsterInstance.local_temp(str(root / "home"))
+        self.instance.add_dynamic_partitions(SHARDS.name or "", sorted({shard_of(v) for v in VIDEOS}))
+        for video in VIDEOS:
+            write_video(root / f"{video}.mp4", [45])
+        raw = [
+            {
+                "dataset": "toy", "video_id": v, "status": "ok", "tar": str(root / f"{v}.mp4"), "size": (root / f"{v}.mp4").stat().st_size,
+                "sha256": v, "url": f"https://example.org/{v}", "licence": "CC-BY" if v != "v1" else None, "channel": "me", "duration_ms": 1800,
+                **({"title": "A | title"} if v == "v3" else {}),
+            }
+            for v in VIDEOS
+        ]  # fmt: skip
+        self.sharded("raw_shards", raw)
+        self.sharded("clips", clip_rows())
+        self.caption("a caption")
+        rng = np.random.default_rng(0)
+        self.sharded(
+            "frame_embeddings",
+            [
+                {
+                    "dataset": "toy", "video_id": c["video_id"], "clip_id": c["clip_id"], "time_ms": c["start_ms"] + t, "model": "tiny",
+                    "embedding": rng.normal(size=4).astype(np.float16),
+                }
+                for c in clip_rows()
+                for t in (0, 400)
+            ],
+        )  # fmt: skip
+        tracks = [track(c, n) for c in clip_rows() if c["selected"] for n in range(2)]
+        self.sharded("tracks", tracks)
+        for name in ("tars", "files", "rows"):
+            self.commit("curated_clips", f"toy-{name}", clip_rows())
+        self.commit(
+            "curated_tracks", "toy-objects", [{**t, "shard": shard_of(t["video_id"]), "selected": True, "split": "train"} for t in tracks]
+        )  # fmt: skip
+
+    def commit(self, asset: str, key: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        contract = schema(asset)
+        table = pa.Table.from_pylist([{n: r.get(n) for n in contract.names} for r in rows], schema=contract.arrow)
+        stats = {"funnel": [["candidates", 8, 0.004], ["keep", 7, 0.0035]]} if asset.startswith("curated") else {}
+        self.store.commit(asset, key, table, Provenance("1", None, {"clips": "c0ffee"}), stats)
+
+    def sharded(self, asset: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        for key in sorted({shard_of(r["video_id"]) for r in rows}):
+            self.commit(asset, key, [r for r in rows if shard_of(r["video_id"]) == key])
+
+    def caption(self, text: str) -> None:
+        names = {"dataset": "toy", "backend": "source", "status": "ok", "row_fingerprint": "f"}
+        rows = [{**names, "video_id": c["video_id"], "clip_id": c["clip_id"], "caption": text} for c in clip_rows()]
+        self.sharded("captions", rows)
+
+    def run(self, asset: str, subset: str, force: bool = False) -> ExecuteInProcessResult:
+        job = build_definitions(self.settings, self.recipes).resolve_implicit_global_asset_job_def()
+        return job.execute_in_process(
+            instance=self.instance,
+            asset_selection=[AssetKey(asset)],
+            partition_key=f"toy-{subset}",
+            tags={FORCE_TAG: "true"} if force else {},
+        )
+
+    def version(self, asset: str, subset: str) -> Path:
+        header = self.store.header(asset, f"toy-{subset}")
+        assert header is not None
+        return Path(header.stats["folder"])
+
+    def rows(self, asset: str, subset: str) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self.store.read(asset, f"toy-{subset}").to_pylist()
+        return found
+
+
+def track(clip: Mapping[str, Any], number: int) -> dict[str, Any]:
+    times = [clip["start_ms"] + t for t in (0, 200, 400)]
+    return {
+        "dataset": "toy", "video_id": clip["video_id"], "clip_id": clip["clip_id"], "track_id": f"{clip['clip_id']}_{number:04d}", "label": "face",
+        "score": 0.9, "top_labels": ["face"], "top_scores": [0.9], "top_scores_std": [0.0], "start_ms": times[0], "end_ms": times[-1],
+        "frame_ms": times, "boxes": [[40.0 + number, 40, 60, 80]] * 3, "box_scores": [0.9] * 3, "box_labels": ["face"] * 3, "box_label_scores": [0.9] * 3,
+        "width": 320, "height": 180, "detector": "faces",
+    }  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def shared_installation(tmp_path_factory: pytest.TempPathFactory) -> Installation:
+    """With the tars exported; for tests that only read."""
+    made = Installation(tmp_path_factory.mktemp("export"))
+    assert made.run("clip_dataset", "tars").success
+    return made
+
+
+def samples_of(folder: Path) -> dict[str, tuple[str, bytes, str, dict[str, Any]]]:
+    """Key -> (split, mp4, text, json) by plain tarfile."""
+    found: dict[str, dict[str, bytes]] = {}
+    split: dict[str, str] = {}
+    for path in sorted(folder.glob("*.tar")):
+        with tarfile.open(path) as tar:
+            for member in tar:
+                key, extension = member.name.split(".")
+                found.setdefault(key, {})[extension] = tar.extractfile(member).read()  # type: ignore[union-attr]
+                split[key] = path.name.split("-")[0]
+    return {k: (split[k], m["mp4"], m["txt"].decode(), json.loads(m["json"])) for k, m in found.items()}
+
+
+def test_every_selected_clip_is_published_with_what_is_known_of_it(shared_installation: Installation) -> None:
+    made = shared_installation
+    samples = samples_of(made.version("clip_dataset", "tars"))
+    selected = {c["clip_id"]: c for c in clip_rows() if c["selected"]}
+    assert samples.keys() == selected.keys() == {r["clip_id"] for r in made.rows("clip_dataset", "tars")}
+    for key, (split, mp4, text, said) in samples.items():
+        clip = selected[key]
+        assert (split, text) == (clip["split"], "a caption")
+        assert mp4[4:8] == b"ftyp"
+        assert said["export"]["frames"] == clip["end_frame"] - clip["start_frame"]
+        assert said["source"]["url"] == f"https://example.org/{clip['video_id']}"
+        assert said["clip"].get("aesthetic") == clip["aesthetic"]
+    assert not list((made.version("clip_dataset", "tars").parent / "pieces").glob("*"))
+
+
+def test_other_tools_read_the_same_samples(shared_installation: Installation, tmp_path: Path) -> None:
+    import mlcroissant
+    import webdataset
+    from datasets import Video, load_dataset
+
+    folder = shared_installation.version("clip_dataset", "tars")
+    samples = samples_of(folder)
+    tars = sorted(str(p) for p in folder.glob("*.tar"))
+    assert {s["__key__"]: s["mp4"] for s in webdataset.WebDataset(tars, shardshuffle=False)} == {
+        k: v[1] for k, v in samples.items()
+    }
+    loaded = load_dataset(str(folder), cache_dir=str(tmp_path))
+    counts = Counter(v[0] for v in samples.values())
+    assert {s: d.num_rows for s, d in loaded.items()} == {"train": counts["train"], "validation": counts["val"]}
+    for rows in loaded.values():
+        for row in rows.cast_column("mp4", Video(decode=False)):
+            assert row["mp4"]["bytes"] == samples[row["__key__"]][1]
+            assert row["json"] == samples[row["__key__"]][3]
+    described = mlcroissant.Dataset(jsonld=str(folder / "croissant.json"))
+    assert not described.metadata.ctx.issues.errors
+    assert {o.name for o in described.metadata.distribution} >= {Path(t).name for t in tars}
+
+
+def test_the_card_says_where_everything_comes_from(shared_installation: Installation) -> None:
+    text = (shared_installation.version("clip_dataset", "tars") / "README.md").read_text()
+    assert "7 clips" in text
+    assert "| candidates | 8 |" in text
+    assert "| keep | 7 |" in text
+    assert "| CC-BY | 0.001 | 71.0% |" in text
+    assert "| not stated | 0.001 | 29.0% |" in text
+    assert "Coded \\| videos" in text
+    assert "short_side: 90" in text
+    header = shared_installation.store.header("curated_clips", "toy-tars")
+    assert header is not None
+    assert header.content_hash in text
+    assert "c0ffee" in text
+
+
+def test_only_what_changed_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = Installation(tmp_path)
+    made.run("clip_dataset", "tars")
+    first, before = made.version("clip_dataset", "tars"), made.store.header("clip_dataset", "toy-tars")
+    tars = {p.name: p.read_bytes() for p in first.glob("*")}
+
+    cut: list[str] = []
+
+    def counting(task: export_clips.VideoCuts) -> list[export_clips.CutClip]:
+        cut.extend(c.key for c in task.cuts)
+        return real(task)
+
+    real = export_clips.cut_video
+    monkeypatch.setattr(export_clips, "cut_video", counting)
+    monkeypatch.setattr(export_clips, "run_tasks", lambda function, tasks, workers: run(function, tasks, 0))
+    from curation_assets.stages.decode.workers import run_tasks as run
+
+    result = made.run("clip_dataset", "tars")
+    assert not cut
+    assert not [e for e in result.all_node_events if e.step_key and "cut_clips_of_shard" in e.step_key]
+    assert made.store.header("clip_dataset", "toy-tars") == before
+
+    made.caption("another caption")
+    made.run("clip_dataset", "tars")
+    second = made.version("clip_dataset", "tars")
+    assert not cut, "captions do not change the clips"
+    assert second != first
+    assert {v[2] for v in samples_of(second).values()} == {"another caption"}
+    assert {p.name: p.read_bytes() for p in first.glob("*")} == tars, "the version before is kept as it was"
+
+    again = {p.name: p.read_bytes() for p in second.glob("*")}
+    made.run("clip_dataset", "tars", force=True)
+    assert len(cut) == 7
+    assert made.version("clip_dataset", "tars") == second
+    assert {p.name: p.read_bytes() for p in second.glob("*")} == again, "cut again, the same bytes"
+    events = made.instance.fetch_materializations(
+        AssetRecordsFilter(AssetKey("clip_dataset"), asset_partitions=["toy-tars"]), limit=10
+    )
+    versions = [
+        e.asset_materialization.tags["dagster/data_version"]
+        for e in events.records
+        if e.asset_materialization and e.asset_materialization.tags
+    ]
+    assert [v == versions[0] for v in versions] == [True, True, False, False], (
+        "newest first: forced, captions, no-op, first"
+    )
+
+
+@pytest.mark.parametrize(("subset", "listing"), [("files", "metadata.csv"), ("rows", "metadata.parquet")])
+def test_folders_come_with_a_list(shared_installation: Installation, tmp_path: Path, subset: str, listing: str) -> None:
+    import pyarrow.csv as pacsv
+    import pyarrow.parquet as pq
+    from mlcroissant import Dataset
+
+    made = shared_installation
+    assert made.run("clip_dataset", subset).success
+    folder = made.version("clip_dataset", subset)
+    table = pacsv.read_csv(folder / listing) if listing.endswith("csv") else pq.read_table(folder / listing)
+    rows = {r["clip_id"]: r for r in made.rows("clip_dataset", subset)}
+    assert table.num_rows == len(rows) == 7
+    for listed in table.to_pylist():
+        file = folder / (listed.get("file_name") or listed["path"])
+        assert file.stat().st_size == rows[listed["clip_id"]]["size"]
+        assert file.parent.name == listed["split"]
+        assert json.loads(listed["record"])["key"] == file.stem
+    assert not Dataset(jsonld=str(folder / "croissant.json")).metadata.ctx.issues.errors
+
+
+def test_a_damaged_source_fails_its_own_clips_only(tmp_path: Path) -> None:
+    made = Installation(tmp_path)
+    (tmp_path / "v2.mp4").write_bytes(b"<html>" + bytes((tmp_path / "v2.mp4").stat().st_size - 6))
+    assert made.run("clip_dataset", "files").success
+    failed = {r["video_id"]: r["error"] for r in made.rows("clip_dataset", "files") if r["status"] == "failed"}
+    assert failed.keys() == {"v2"}
+    assert "cannot be opened as media" in failed["v2"]
+    assert "2 more could not be made" in (made.version("clip_dataset", "files") / "README.md").read_text()
+
+
+def test_tracks_are_published_as_crops_and_as_lines(shared_installation: Installation) -> None:
+    from curation_assets.assets.publish import export_tracks
+    from curation_assets.stages.trackverse_records import read_records
+
+    made = shared_installation
+    assert made.run("clip_dataset", "objects").success
+    rows = made.rows("clip_dataset", "objects")
+    assert len(rows) == 14
+    assert {r["status"] for r in rows} == {"ok"}
+    assert {(r["width"], r["height"], r["frames"]) for r in rows} == {(60, 80, 11)}
+    header = made.store.header("curated_tracks", "toy-objects")
+    assert header is not None
+    path = made.settings.storage + "/" + export_tracks(made.store, made.recipes, "toy-objects", header)
+    first = Path(path).read_bytes()
+    with open(path, "rb") as file:
+        found = [r.track_id for r in read_records(file, path)]
+    assert found == [r["track_id"] for r in made.rows("curated_tracks", "objects")]
+    Path(path).unlink()
+    export_tracks(made.store, made.recipes, "toy-objects", header)
+    assert Path(path).read_bytes() == first
+    assert len(gzip.decompress(first).splitlines()) == 14
+
+
+def test_embeddings_are_published(shared_installation: Installation, tmp_path: Path) -> None:
+    from datasets import load_dataset
+    from mlcroissant import Dataset
+
+    made = shared_installation
+    assert made.run("embedding_dataset", "tars").success
+    folder = made.version("embedding_dataset", "tars")
+    assert len(made.rows("embedding_dataset", "tars")) == 7
+    assert (folder / "splits.csv").read_text().startswith("tar_file,split\nds_00000.tar,")
+    assert not Dataset(jsonld=str(folder / "croissant.json")).metadata.ctx.issues.errors
+    loaded = load_dataset(str(folder), cache_dir=str(tmp_path))
+    assert {s: d.num_rows for s, d in loaded.items()} == {"train": 5, "validation": 2}
+    assert np.array(loaded["train"][0]["npy"]).shape == (2, 4)
+    assert made.run("embedding_dataset", "files").success
+    assert not made.rows("embedding_dataset", "files")
