@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 from dotenv import load_dotenv
 
-from curation_assets.recipes import RecipeError
+from curation_assets.recipes import Recipe, RecipeError, load_recipes
 from curation_assets.settings import Settings, SettingsError
 
 
@@ -41,6 +42,65 @@ def _demo(arguments: argparse.Namespace) -> int:
     return run_demo(Path(arguments.folder))
 
 
+def _recipes(settings: Settings, given: Sequence[str]) -> dict[str, Recipe]:
+    """The recipes of the files given, or of the settings."""
+    from curation_assets.definitions import storage_options
+
+    found: dict[str, Recipe] = {}
+    for uri in given or [settings.recipes]:
+        found |= load_recipes(uri, storage_options(settings, uri))
+    return found
+
+
+def _stale(arguments: argparse.Namespace) -> int:
+    from curation_assets.definitions import table_store
+    from curation_assets.runner import text_table
+    from curation_assets.staleness import FRESH, STATES, shard_states
+
+    home()
+    settings = Settings.load()
+    recipes = _recipes(settings, arguments.recipe)
+    states = list(shard_states(table_store(settings), recipes, settings, why=arguments.why))
+    rows = []
+    for asset in dict.fromkeys(s.asset for s in states):
+        counts = Counter(s.state for s in states if s.asset == asset)
+        rows.append((asset, *(counts[state] or "" for state in STATES)))
+    print(text_table(("asset", *STATES), rows))
+    behind = [s for s in states if s.state != FRESH]
+    if arguments.why and behind:
+        print()
+        lines = [(s.asset, s.partition or "", s.state, "; ".join(s.reasons)) for s in behind]
+        print(text_table(("asset", "partition", "state", "because"), lines))
+    return 0
+
+
+def _report(arguments: argparse.Namespace) -> int:
+    from curation_assets.definitions import table_store
+    from curation_assets.report import dataset_report, render
+
+    settings = Settings.load()
+    recipes = _recipes(settings, [])
+    if arguments.dataset and arguments.dataset not in recipes:
+        raise RecipeError(f"no recipe declares the dataset {arguments.dataset!r}; there are {', '.join(recipes)}")
+    chosen = [arguments.dataset] if arguments.dataset else list(recipes)
+    store = table_store(settings)
+    print("\n\n".join(render(dataset_report(store, recipes[name], settings), settings) for name in chosen))
+    return 0
+
+
+def _explain(arguments: argparse.Namespace) -> int:
+    from curation_assets.definitions import table_store
+    from curation_assets.explain import UnknownId, explain, render
+
+    settings = Settings.load()
+    try:
+        print(render(explain(table_store(settings), _recipes(settings, []), arguments.id)))
+    except UnknownId as error:
+        print(f"curation: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
 def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog="curation", description="Curates video datasets; the same graph as in the Dagster UI."
@@ -53,6 +113,19 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--shards", help="shard keys, separated by commas; default: all of the recipe's dataset")
     run.add_argument("--force", action="store_true", help="make again what is up to date")
     run.set_defaults(call=_run)
+
+    stale = commands.add_parser("stale", help="what is missing or out of date, and because of what")
+    stale.add_argument("recipe", nargs="*", help="recipe files; default: CURATION_RECIPES")
+    stale.add_argument("--why", action="store_true", help="list the partitions and what has changed")
+    stale.set_defaults(call=_stale)
+
+    report = commands.add_parser("report", help="funnel, failures, seconds and cost of datasets")
+    report.add_argument("dataset", nargs="?", help="default: all of CURATION_RECIPES")
+    report.set_defaults(call=_report)
+
+    explain = commands.add_parser("explain", help="the whole history of a video or clip")
+    explain.add_argument("id", help="video_id or clip_id")
+    explain.set_defaults(call=_explain)
 
     demo = commands.add_parser("demo", help="generate sample videos and run the graph on them")
     demo.add_argument("--folder", default=".demo", help="where the sample videos go")

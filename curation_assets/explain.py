@@ -1,0 +1,232 @@
+"""The whole history of one video or clip: where it came from, what was measured, what every subset decided, where its bytes lie."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import pyarrow.dataset as ds
+
+from curation_assets.partitions import subsets
+from curation_assets.recipes import Recipe
+from curation_assets.schemas import SCHEMAS
+from resources.tables import MissingTable, TableStore
+
+SPAN = re.compile(r"(?P<video>.+)_(?P<start>\d+)_(?P<end>\d+)")
+NEAR_MS = 2000
+"""Cuts so near to a clip's boundaries are shown."""
+LONG = 160
+"""Characters of a text that are shown."""
+SCORES = ("motion_scores", "quality_scores", "text_scores", "aesthetic_scores", "category_scores", "caption_scores")
+IDS = ("dataset", "video_id", "clip_id", "track_id")
+HIDDEN = frozenset({"row_fingerprint", "refine_fingerprint", "text_boxes", "cpu_ms", *IDS})
+
+Row = Mapping[str, Any]
+Section = tuple[str, list[tuple[str, str]]]
+
+
+class UnknownId(LookupError):
+    """No table knows the id; the message says where was looked."""
+
+
+def explain(store: TableStore, recipes: Mapping[str, Recipe], given: str) -> Iterator[Section]:
+    """Sections of (name, value) lines, in the order in which things happened.
+
+    Args:
+        given: a video_id or clip_id of any dataset; ids of several datasets give the sections of each.
+
+    Raises:
+        UnknownId: the index has no such video, or the video no such clip.
+    """
+    match = SPAN.fullmatch(given)
+    videos = _index(store, given)
+    clip = None
+    if not videos and match:
+        videos, clip = _index(store, match["video"]), given
+    if not videos:
+        raise UnknownId(
+            f"{given} is neither a video nor a clip of the index; ids are case-sensitive, and a clip's is <video_id>_<start_ms>_<end_ms>"
+        )
+    for video in videos:
+        yield from _history(store, recipes, video, clip)
+
+
+def _index(store: TableStore, video: str) -> list[Row]:
+    try:
+        return list(store.read("dataset_index", filters=ds.field("video_id") == video).to_pylist())
+    except MissingTable:
+        return []
+
+
+def _history(store: TableStore, recipes: Mapping[str, Recipe], video: Row, clip: str | None) -> Iterator[Section]:
+    shard, video_id, dataset = video["shard"], video["video_id"], video["dataset"]
+
+    def rows(asset: str) -> list[Row]:
+        column = "clip_id" if clip and "clip_id" in SCHEMAS[asset].names else "video_id"
+        wanted = clip if column == "clip_id" else video_id
+        try:
+            return list(store.read(asset, shard, filters=ds.field(column) == wanted).to_pylist())
+        except MissingTable:
+            return []
+
+    place = f"{video['source']} line {video['line']}"
+    error = [("error", str(video["error"]))] if video["error"] else []
+    yield f"video {video_id} of {dataset}", [("shard", shard), ("source", place), ("status", video["status"]), *error]
+    for row in rows("video_metadata"):
+        yield "metadata", _lines(row, skip={"source", "line", "status"})
+    for row in rows("raw_shards"):
+        extra = [("bytes", _bytes(store, row))]
+        yield "download", [*_lines(row, skip={"tar", "offset", "size", "subtitles", "info"}), *extra]
+    clips = rows("clips")
+    if clip and not clips:
+        raise UnknownId(f"{clip}: shard {shard} has the video, but no such clip; explain {video_id} lists its clips")
+    yield from _clips(store, shard, video_id, clips, clip)
+    if clip:
+        yield from _measured(store, shard, rows)
+        yield from _tracks(rows)
+        yield from _pictures(store, rows)
+    yield from _verdicts(store, recipes, dataset, video_id, clip)
+
+
+def _clips(store: TableStore, shard: str, video_id: str, clips: list[Row], clip: str | None) -> Iterator[Section]:
+    if not clip:
+        lines = [
+            (r["clip_id"], f"{r['start_ms']} to {r['end_ms']} ms, {r['origin']}" if r["status"] == "ok" else r["error"])
+            for r in clips
+        ]
+        if lines:
+            yield "clips", lines
+        return
+    (row,) = clips
+    lines = _lines(row, skip={"cut_list"})
+    cuts = [
+        c
+        for r in store.read("clips", shard, filters=ds.field("video_id") == video_id)["cut_list"].to_pylist()
+        for c in r or []
+    ]
+    for edge in ("start", "end"):
+        near = [c for c in cuts if row[f"{edge}_ms"] is not None and abs(c["time_ms"] - row[f"{edge}_ms"]) <= NEAR_MS]
+        for c in near:
+            verdict = "a boundary" if c["accepted"] else "not taken"
+            score = "" if c["score"] is None else f", score {c['score']:.3g}"
+            lines.append(
+                (f"cut near the {edge}", f"{c['kind']} at {c['time_ms']} ms (frame {c['frame']}){score}: {verdict}")
+            )
+    yield "clip", lines
+
+
+def _measured(store: TableStore, shard: str, rows: Callable[[str], list[Row]]) -> Iterator[Section]:
+    for row in rows("dedup"):
+        yield "duplicates", [*_lines(row), *_cluster(store, row)]
+    for asset in SCORES:
+        found = rows(asset)
+        if asset == "category_scores":
+            by_set = sorted(found, key=lambda r: (r["category_set"], -(r["probability"] or 0)))
+            lines = [
+                (f"{r['category_set']}.{r['category']}", f"{_text(r['probability'])}, score {_text(r['score'])}")
+                for r in by_set
+            ]
+            lines += [("model", found[0]["model"])] if found else []
+        else:
+            lines = [line for r in found for line in _lines(r)]
+        if lines:
+            yield asset, lines
+    for row in rows("captions"):
+        yield "caption", _lines(row, skip={"prompt_tokens", "completion_tokens"})
+
+
+def _cluster(store: TableStore, row: Row) -> Iterator[tuple[str, str]]:
+    if row["cluster_id"] is None:
+        return
+    try:
+        members = store.read("duplicate_clusters", filters=ds.field("cluster_id") == row["cluster_id"])
+    except MissingTable:
+        return
+    for member in members.to_pylist():
+        if member["clip_id"] != row["clip_id"] or member["dataset"] != row["dataset"]:
+            role = "kept" if member["keep"] else f"{member['relation']} of {member['duplicate_of']}"
+            yield (
+                "also in the cluster",
+                f"{member['dataset']} {member['clip_id']}: {role}, similarity {_text(member['similarity'])}",
+            )
+
+
+def _tracks(rows: Callable[[str], list[Row]]) -> Iterator[Section]:
+    lines = [
+        (
+            r["track_id"],
+            f"{r['label']} {_text(r['score'])}, {r['start_ms']} to {r['end_ms']} ms, {len(r['boxes'] or [])} boxes",
+        )
+        for r in rows("tracks")
+    ]
+    if lines:
+        yield "tracks", lines
+
+
+def _pictures(store: TableStore, rows: Callable[[str], list[Row]]) -> Iterator[Section]:
+    lines = [(f"at {r['time_ms']} ms", _bytes(store, r)) for r in rows("frames")]
+    if lines:
+        yield "sampled frames", lines
+
+
+def _verdicts(
+    store: TableStore, recipes: Mapping[str, Recipe], dataset: str, video_id: str, clip: str | None
+) -> Iterator[Section]:
+    mine = (ds.field("dataset") == dataset) & (ds.field("video_id") == video_id)
+    if clip:
+        mine = mine & (ds.field("clip_id") == clip)
+    for key, (recipe, subset) in subsets(recipes).items():
+        if dataset not in (subset.datasets or [recipe.dataset]):
+            continue
+        lines: list[tuple[str, str]] = []
+        for row in _read(store, f"curated_{subset.of}", key, mine):
+            verdict = f"selected, {row['split']}" if row["selected"] else f"dropped by: {row['drop_reason']}"
+            lines.append((row.get("track_id") or row["clip_id"], verdict))
+        for asset in ("clip_dataset", "embedding_dataset"):
+            for row in _read(store, asset, key, mine):
+                where = _bytes(store, row) if row["status"] == "ok" else f"failed: {row['error']}"
+                lines.append((f"{asset} {row['sample_key']}", where))
+        if lines:
+            yield f"subset {key}", lines
+
+
+def _read(store: TableStore, asset: str, key: str, mine: ds.Expression) -> list[dict[str, Any]]:
+    try:
+        table = store.read(asset, key, filters=mine)
+    except MissingTable:
+        return []
+    return list(table.sort_by([(k, "ascending") for k in SCHEMAS[asset].key]).to_pylist())
+
+
+def _bytes(store: TableStore, row: Row) -> str:
+    if row["tar"] is None:
+        return "none"
+    uri = store.storage.uri(row["tar"])
+    if row["size"] is None:
+        return uri
+    return f"{uri}, {row['size']} bytes from {row['offset'] or 0}"
+
+
+def _lines(row: Row, skip: set[str] | frozenset[str] = frozenset()) -> list[tuple[str, str]]:
+    return [
+        (n, _text(v)) for n, v in row.items() if n not in HIDDEN and n not in skip and v not in (None, [], "", "{}")
+    ]
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    text = " ".join(text.split())
+    return text if len(text) <= LONG else text[: LONG - 3] + "..."
+
+
+def render(sections: Iterator[Section]) -> str:
+    """Sections as indented text."""
+    out: list[str] = []
+    for title, lines in sections:
+        width = max((len(n) for n, _ in lines), default=0)
+        out += [title, *(f"  {n.ljust(width)}  {v}" for n, v in lines), ""]
+    return "\n".join(out).rstrip()

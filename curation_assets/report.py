@@ -1,0 +1,179 @@
+"""What a dataset came to: the funnel from source rows to selected clips, failures by class, and what it took and cost.
+
+Everything is read from footers: each table keeps its counts, seconds and cost. Only the index is read by column.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
+
+from curation_assets.partitions import subset_key
+from curation_assets.recipes import Recipe
+from curation_assets.schemas import SCHEMAS
+from curation_assets.selection import SUBSET_ASSETS, UNPARTITIONED
+from curation_assets.settings import Settings
+from curation_assets.shard_keys import parse_shard_key
+from resources.tables import TableHeader, TableStore
+
+
+@dataclass(frozen=True)
+class Step:
+    """A step of the funnel; hours are None where nothing is known of durations."""
+
+    name: str
+    rows: int
+    hours: float | None = None
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What the tables of an asset took: each as of its last materialization."""
+
+    asset: str
+    tables: int
+    rows: int
+    wall_s: float
+    cpu_s: float
+    cost: float
+
+
+@dataclass(frozen=True)
+class SubsetReport:
+    """The funnel of a subset, and what each thousand of its rows cost, all earlier stages included."""
+
+    key: str
+    steps: tuple[Step, ...]
+    per_thousand: float | None
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything about one dataset."""
+
+    dataset: str
+    steps: tuple[Step, ...]
+    failures: Mapping[str, int]
+    costs: tuple[Cost, ...]
+    subsets: tuple[SubsetReport, ...]
+
+    @property
+    def cost(self) -> float:
+        return sum(c.cost for c in self.costs)
+
+
+def dataset_report(store: TableStore, recipe: Recipe, settings: Settings) -> Report:
+    """The report of a dataset as its tables stand. Costs are CPU seconds at the settings' price of a core-hour."""
+    headers = dict(_sharded(store, recipe.dataset))
+    costs = tuple(_cost(asset, list(found.values()), settings) for asset, found in headers.items())
+    own = {subset_key(recipe.dataset, name): subset for name, subset in recipe.subsets.items()}
+    subset_costs: dict[str, Counter[str]] = {}
+    reports = []
+    for key, subset in own.items():
+        made = {a: h for a in SUBSET_ASSETS if (h := store.header(a, key)) is not None}
+        for asset, header in made.items():
+            subset_costs.setdefault(asset, Counter()).update(_took(header, settings))
+        curated = made.get(f"curated_{subset.of}")
+        if curated is None:
+            continue
+        steps = tuple(Step(str(rule), rows, hours) for rule, rows, hours in curated.stats.get("funnel", []))
+        selected = curated.stats.get("selected") or 0
+        others = [d for d in subset.datasets if d != recipe.dataset]
+        drawn = {**headers} if recipe.dataset in (subset.datasets or [recipe.dataset]) else {}
+        whole = sum(_took(h, settings)["cost"] for found in drawn.values() for h in found.values())
+        whole += sum(
+            _took(h, settings)["cost"] for d in others for _, found in _sharded(store, d) for h in found.values()
+        )
+        whole += sum(_took(h, settings)["cost"] for h in made.values())
+        reports.append(SubsetReport(key, steps, whole / selected * 1000 if selected else None))
+    costs += tuple(
+        Cost(asset, int(t["tables"]), int(t["rows"]), t["wall_s"], t["cpu_s"], t["cost"])
+        for asset, t in subset_costs.items()
+    )
+    failures: Counter[str] = Counter()
+    for header in headers.get("raw_shards", {}).values():
+        failures.update(header.stats.get("errors", {}))
+    steps = tuple(_funnel(store, recipe.dataset, headers))
+    return Report(recipe.dataset, steps, dict(failures.most_common()), costs, tuple(reports))
+
+
+def _sharded(store: TableStore, dataset: str) -> Iterator[tuple[str, dict[str, TableHeader]]]:
+    for asset in SCHEMAS:
+        if asset in SUBSET_ASSETS or asset in UNPARTITIONED:
+            continue
+        keys = [k for k in store.partitions(asset) if parse_shard_key(k)[0] == dataset]
+        if keys:
+            yield asset, store.headers(asset, keys)
+
+
+def _took(header: TableHeader, settings: Settings) -> dict[str, Any]:
+    cpu = float(header.stats.get("cpu_s", 0))
+    cost = float(header.stats.get("cost", cpu / 3600 * settings.price_core_hour))
+    return {
+        "tables": 1,
+        "rows": header.rows,
+        "wall_s": float(header.stats.get("wall_s", 0)),
+        "cpu_s": cpu,
+        "cost": cost + float(header.stats.get("caption_cost", 0)),
+    }
+
+
+def _cost(asset: str, headers: Sequence[TableHeader], settings: Settings) -> Cost:
+    total: Counter[str] = Counter()
+    for header in headers:
+        total.update(_took(header, settings))
+    return Cost(asset, int(total["tables"]), int(total["rows"]), total["wall_s"], total["cpu_s"], total["cost"])
+
+
+def _funnel(store: TableStore, dataset: str, headers: Mapping[str, Mapping[str, TableHeader]]) -> Iterator[Step]:
+    def total(asset: str, name: str) -> float:
+        return sum(float(h.stats.get(name) or 0) for h in headers.get(asset, {}).values())
+
+    if store.exists("dataset_index"):
+        status = store.read("dataset_index", columns=["status"], filters=ds.field("dataset") == dataset)["status"]
+        counts = {str(c["values"]): int(c["counts"]) for c in pc.value_counts(status).to_pylist()}
+        yield Step("source rows", sum(counts.values()))
+        for name in ("rejected", "removed"):
+            if counts.get(name):
+                yield Step(f"  of them {name}", counts[name])
+        yield Step("videos in the source", counts.get("present", 0))
+    if "raw_shards" in headers:
+        yield Step("videos fetched", int(total("raw_shards", "ok")), total("raw_shards", "video_s") / 3600)
+    if "clips" in headers:
+        yield Step("clips", int(total("clips", "clips")), total("clips", "hours"))
+    if "dedup" in headers:
+        yield Step("clips without a better copy", int(total("dedup", "kept")))
+
+
+def render(report: Report, settings: Settings) -> str:
+    """The report as text tables."""
+    from curation_assets.runner import text_table
+
+    parts = [f"dataset {report.dataset}", _steps(report.steps)]
+    for subset in report.subsets:
+        price = (
+            "nothing selected" if subset.per_thousand is None else f"{subset.per_thousand:.4f} per thousand selected"
+        )
+        parts += [f"subset {subset.key}: {price}", _steps(subset.steps)]
+    if report.failures:
+        parts.append(text_table(("videos that failed", "count"), list(report.failures.items())))
+    rows: list[tuple[object, ...]] = [
+        (c.asset, c.tables, c.rows, f"{c.wall_s:.1f}", f"{c.cpu_s:.1f}", f"{c.cost:.6f}") for c in report.costs
+    ]
+    whole = [sum(c.wall_s for c in report.costs), sum(c.cpu_s for c in report.costs)]
+    rows.append(("all", sum(c.tables for c in report.costs), "", *(f"{w:.1f}" for w in whole), f"{report.cost:.6f}"))
+    parts.append(text_table(("asset", "tables", "rows", "wall s", "CPU s", "cost"), rows))
+    parts.append(f"cost at {settings.price_core_hour:g} per core-hour; each table as of its last materialization")
+    return "\n\n".join(parts)
+
+
+def _steps(steps: Sequence[Step]) -> str:
+    from curation_assets.runner import text_table
+
+    rows = [(s.name, s.rows, "" if s.hours is None else f"{s.hours:.3f}") for s in steps]
+    return text_table(("after", "rows", "hours"), rows)

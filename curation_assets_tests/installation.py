@@ -1,0 +1,139 @@
+"""An installation in a temporary folder whose sensors are evaluated and whose runs are executed in this process, as the daemon would."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from dagster import (
+    AssetKey,
+    DagsterInstance,
+    Definitions,
+    SensorResult,
+    SkipReason,
+    build_sensor_context,
+    evaluate_automation_conditions,
+)
+
+from curation_assets.definitions import build_definitions, table_store
+from curation_assets.heads import listing
+from curation_assets.recipes import Recipe, parse_recipe
+from curation_assets.schemas import SCHEMAS
+from curation_assets.sensors import GLOBAL
+from curation_assets.settings import Settings
+from resources.tables import TableStore
+
+Table = tuple[str, str | None]
+QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+
+
+@dataclass
+class Installation:
+    """Settings, recipes and an instance; `recipes` may be replaced at any time, as an edit and a reload would.
+
+    Attributes:
+        said: what the last tick of each sensor gave as reason for requesting nothing.
+        failed: names of the steps that failed since the last `settle`.
+    """
+
+    root: Path
+    recipes: dict[str, Recipe] = field(default_factory=dict)
+    storage: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    said: dict[str, str] = field(default_factory=dict)
+    failed: list[str] = field(default_factory=list)
+    cursors: dict[str, str | None] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        (self.root / "home").mkdir(parents=True, exist_ok=True)
+        self.instance = DagsterInstance.local_temp(str(self.root / "home"))
+        self.settings = Settings(storage=self.storage or str(self.root / "data"), workers=1, **self.options)
+        self._automation: Any = None
+        self._definitions: tuple[dict[str, Recipe], Definitions] | None = None
+
+    def declare(self, *recipes: str) -> None:
+        """Takes these YAML texts as the recipes."""
+        parsed = [parse_recipe(text, f"recipe {n}") for n, text in enumerate(recipes)]
+        self.recipes = {r.dataset: r for r in parsed}
+
+    @property
+    def definitions(self) -> Definitions:
+        if self._definitions is None or self._definitions[0] != self.recipes:
+            self._definitions = (dict(self.recipes), build_definitions(self.settings, self.recipes))
+        return self._definitions[1]
+
+    @property
+    def store(self) -> TableStore:
+        return table_store(self.settings)
+
+    def run(self, job: str, **options: Any) -> bool:
+        """Executes a job; remembers the steps that failed."""
+        result = self.definitions.resolve_job_def(job).execute_in_process(
+            instance=self.instance, run_config=QUIET, raise_on_error=False, **options
+        )
+        self.failed += [e.step_key for e in result.all_events if e.event_type_value == "STEP_FAILURE"]
+        return bool(result.success)
+
+    def tick(self, name: str) -> SensorResult:
+        """Evaluates a sensor with its cursor; runs nothing."""
+        sensor = self.definitions.get_repository_def().get_sensor_def(name)
+        context = build_sensor_context(instance=self.instance, cursor=self.cursors.get(name), sensor_name=name)
+        result = sensor(context)
+        assert isinstance(result, SensorResult)
+        self.cursors[name] = result.cursor
+        reason = result.skip_reason
+        self.said[name] = (reason.skip_message or "") if isinstance(reason, SkipReason) else reason or ""
+        for request in result.dynamic_partitions_requests or ():
+            self.instance.add_dynamic_partitions(request.partitions_def_name, list(request.partition_keys))
+        return result
+
+    def sensor(self, name: str) -> int:
+        """A tick and the runs that it requests; how many there were."""
+        requests = self.tick(name).run_requests or []
+        for request in requests:
+            self.run(
+                request.job_name or "index",
+                tags=dict(request.tags),
+                asset_selection=list(request.asset_selection or []) or None,
+                partition_key=request.partition_key,
+            )
+        return len(requests)
+
+    def automation(self) -> int:
+        """A tick of the automation conditions and the runs that it requests."""
+        result = evaluate_automation_conditions(self.definitions, self.instance, cursor=self._automation)
+        self._automation = result.cursor
+        count = 0
+        for name in GLOBAL:
+            for partition in sorted(result.get_requested_partitions(AssetKey(name)), key=str):
+                job = "deduplicate" if name == "duplicate_clusters" else "publish"
+                self.run(job, asset_selection=[AssetKey(name)], partition_key=partition)
+                count += 1
+        return count
+
+    def settle(self, most: int = 20) -> int:
+        """Ticks of the gap sensor until nothing is requested any more; how many runs it took."""
+        self.failed.clear()
+        total = 0
+        for _ in range(most):
+            requested = self.sensor("gap_sensor")
+            if not requested:
+                return total
+            total += requested
+        raise AssertionError(f"still busy after {most} rounds: {self.said}")
+
+    def tables(self) -> dict[Table, str]:
+        """Every table and the tag of its file, which changes with every commit."""
+        found: dict[Table, str] = {}
+        whole = listing(self.store.storage, "")
+        for asset in SCHEMAS:
+            found |= {(asset, key): tag for key, tag in listing(self.store.storage, asset).items()}
+            if asset in whole:
+                found[asset, None] = whole[asset]
+        return found
+
+    def made_since(self, before: Mapping[Table, str]) -> set[Table]:
+        """Tables that were committed since."""
+        return {table for table, tag in self.tables().items() if before.get(table) != tag}
