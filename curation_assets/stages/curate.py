@@ -46,6 +46,8 @@ BATCH_ROWS = 32_768
 """Rows that are spooled and written at a time."""
 BUCKET_ROWS = 200_000
 """Rows that are sorted in memory at a time, about."""
+MAX_BUCKETS = 256
+"""Files that are open at a time; beyond that, ranges grow."""
 KEY_STRIDE = 256
 """Every so many rows, one key is noted for finding ranges of equal size."""
 EXAMPLES = 6
@@ -289,7 +291,7 @@ class _Spool:
 
     def bounds(self) -> list[str]:
         """Keys that divide the rows into ranges of about `BUCKET_ROWS`."""
-        keys, ranges = sorted(self._keys), math.ceil(self._total / BUCKET_ROWS)
+        keys, ranges = sorted(self._keys), min(MAX_BUCKETS, math.ceil(self._total / BUCKET_ROWS))
         return sorted({keys[len(keys) * n // ranges] for n in range(1, ranges)})
 
 
