@@ -49,6 +49,14 @@ class MediaRef:
     etag: str | None = None
 
 
+class Spool(tempfile.SpooledTemporaryFile[bytes]):
+    """A temporary file that says of itself that it is there to be read: PyAV writes to a file object of any other mode."""
+
+    @property
+    def mode(self) -> str:
+        return "rb"
+
+
 class RangeReader(io.RawIOBase):
     """A seekable view of `size` bytes of `inner` from `offset` on; position 0 is the first byte of the range."""
 
@@ -266,7 +274,7 @@ class Storage:
                 if offset == 0 and size == total
                 else cast(BinaryIO, io.BufferedReader(RangeReader(file, offset, size)))
             )
-        spool: BinaryIO = cast(BinaryIO, tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES))
+        spool = cast(BinaryIO, Spool(max_size=SPOOL_BYTES))
         for start in range(offset, offset + size, SPOOL_BYTES):
             spool.write(fs.cat_file(name, start=start, end=min(start + SPOOL_BYTES, offset + size)))
         spool.seek(0)
