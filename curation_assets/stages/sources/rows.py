@@ -33,7 +33,10 @@ _SIGNING = re.compile(
 
 
 class SourceError(RuntimeError):
-    """A source that cannot be read as a whole; the message names the file and says what to do."""
+    """A source that cannot be read as a whole; the message names the file and says what to do. Secrets of URLs are taken out of it."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(redact_text(message, 2000))
 
 
 @dataclass(slots=True)
