@@ -176,6 +176,7 @@ def compare_copies(videos: Iterable[Path], params: Dedup, seconds: float, kinds:
     """Makes the copies of each video, indexes all of them together and judges every pair."""
     judgement = Judgement()
     rows: list[dict[str, object]] = []
+    pairs: dict[tuple[str, str], str] = {}
     with tempfile.TemporaryDirectory() as folder:
         for video in videos:
             footage = read_footage(video, seconds)
@@ -186,16 +187,17 @@ def compare_copies(videos: Iterable[Path], params: Dedup, seconds: float, kinds:
                     continue
                 write_footage(copy, source)
                 rows += fingerprint(source, f"{video.name}|{kind}", params)
-                judgement.made[kind] += kind != "original"
+                if kind != "original":
+                    judgement.made[kind] += 1
+                    pairs[f"{video.name}|{kind}", f"{video.name}|original"] = kind
         table = pa.Table.from_pylist(rows, schema("clip_fingerprints").arrow)
         index = update_index(Storage(folder), "index", [ShardInput("copies", "1", lambda: table)], params)
-    names = {(a, b) for a, b in _accepted(index)}
-    for video in videos:
-        for kind in kinds:
-            if (pair := (f"{video.name}|{kind}", f"{video.name}|original")) in names or pair[::-1] in names:
-                judgement.found[kind] += 1
-            else:
-                judgement.missed[kind].append(video.name)
+    names = set(_accepted(index))
+    for pair, kind in pairs.items():
+        if pair in names or pair[::-1] in names:
+            judgement.found[kind] += 1
+        else:
+            judgement.missed[kind].append(pair[0].split("|")[0])
     judgement.false = sorted(p for p in names if p[0].split("|")[0] != p[1].split("|")[0])
     return judgement
 

@@ -349,7 +349,7 @@ _TABLES = (
             Column(
                 "center_hashes",
                 pa.list_(pa.uint64()),
-                "Hashes of the central part of the same frames, where logos and captions seldom lie.",
+                "Hashes of the central part of the same whole frames, where logos and captions seldom lie.",
             ),
             Column("center_blank", pa.list_(BOOL), "Whether the central part of each is too flat to compare."),
             Column("hash_ms", pa.list_(INT64), "Presentation time of each hashed frame in the video."),

@@ -37,8 +37,8 @@ BOX_MEMORY: Final = 64
 BLANK_DEVIATION: Final = 4.0
 """A picture whose luma has a smaller standard deviation (of 256 levels) is blank: coding noise decides its hash."""
 
-CENTER_MARGIN: Final = 0.2
-"""Share of the picture cut off on each side for the hash of its central part."""
+CENTER: Final[Box] = (0.2, 0.2, 0.6, 0.6)
+"""The central part of the frame: logos and captions lie outside it."""
 
 HEARTBEAT_MS: Final = 250
 """A picture is stored at least this often, so that any clip of a second has several."""
@@ -112,16 +112,23 @@ def content_box(luma: Luma) -> Box | None:
     """
     if all(int(line.max()) - int(line.min()) > FLAT_RANGE for line in (luma[0], luma[-1], luma[:, 0], luma[:, -1])):
         return _WHOLE
-    rows = np.flatnonzero(luma.max(axis=1) - luma.min(axis=1) > FLAT_RANGE)
-    if not len(rows):
-        return None
-    inside = luma[rows[0] : rows[-1] + 1]
-    columns = np.flatnonzero(inside.max(axis=0) - inside.min(axis=0) > FLAT_RANGE)
-    if not len(columns):
-        return None
     h, w = luma.shape
-    x, y = int(columns[0]), int(rows[0])
-    return x / w, y / h, (int(columns[-1]) + 1 - x) / w, (int(rows[-1]) + 1 - y) / h
+    top, bottom, left, right = 0, h, 0, w
+    while (
+        True
+    ):  # until nothing changes: rows of a flat ground are seen to be flat only once the bars beside it are gone
+        part = luma[top:bottom, left:right]
+        rows = np.flatnonzero(part.max(axis=1) - part.min(axis=1) > FLAT_RANGE)
+        if not len(rows):
+            return None
+        part = part[rows[0] : rows[-1] + 1]
+        columns = np.flatnonzero(part.max(axis=0) - part.min(axis=0) > FLAT_RANGE)
+        if not len(columns):
+            return None
+        found = top + int(rows[0]), top + int(rows[-1]) + 1, left + int(columns[0]), left + int(columns[-1]) + 1
+        if found == (top, bottom, left, right):
+            return left / w, top / h, (right - left) / w, (bottom - top) / h
+        top, bottom, left, right = found
 
 
 def _union(boxes: Collection[Box]) -> Box:
@@ -134,11 +141,6 @@ def _intersection(a: Box, b: Box) -> Box:
     x, y = max(a[0], b[0]), max(a[1], b[1])
     w, h = min(a[0] + a[2], b[0] + b[2]) - x, min(a[1] + a[3], b[1] + b[3]) - y
     return (x, y, w, h) if w > 0 and h > 0 else a
-
-
-def _central(box: Box) -> Box:
-    x, y, w, h = box
-    return x + CENTER_MARGIN * w, y + CENTER_MARGIN * h, (1 - 2 * CENTER_MARGIN) * w, (1 - 2 * CENTER_MARGIN) * h
 
 
 def _blank(pictures: Luma) -> NDArray[np.bool_]:
@@ -248,7 +250,8 @@ class Fingerprinter:
             hashes, blank, hash_ms: lists of one length, in time order. At least `params.frames` of them at spread
                 positions if so many frames were pushed; empty if none was.
             flipped_hashes: the hashes of the mirrored pictures, or None unless `params.flipped`.
-            center_hashes, center_blank: the same for the central part, or None unless `params.center`.
+            center_hashes, center_blank: the same for the central part of the whole frame (not of what is inside the border,
+                which a logo on a bar would change), or None unless `params.center`.
             method: the hash method.
         """
         first, last = (int(np.searchsorted(self._times, t)) for t in (start_ms, end_ms))
@@ -262,7 +265,7 @@ class Fingerprinter:
         if self._params.flipped:
             row["flipped_hashes"] = self._hash(pictures[kept][:, :, ::-1]).tolist()
         if self._params.center:
-            central = self._pictures_of(first, last, _central(box))[kept]
+            central = self._pictures_of(first, last, CENTER)[kept]
             row["center_hashes"], row["center_blank"] = self._hash(central).tolist(), _blank(central).tolist()
         return row | {
             "hashes": hashes[kept].tolist(),

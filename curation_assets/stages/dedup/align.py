@@ -28,6 +28,9 @@ SAME_LENGTH: Final = 0.9
 MAX_ANCHORS: Final = 16
 """Frames of a clip that are indexed and that propose offsets: those that hold longest."""
 
+UNLIKE: Final = 22
+"""Mean Hamming distance of aligned frames above which they show different things; of unrelated frames it is about 30."""
+
 _CHUNK: Final = 200_000
 _FAR: Final = 64
 
@@ -243,10 +246,11 @@ class Comparer:
             np.concatenate([proposed[:, 1].astype(np.float64), zeros, longer[other_end], zeros[other_speed]]),
         )
 
-    def _agreement(
+    def _distances(
         self, short: Ints, long: Ints, scale: NDArray[np.float64], offset: NDArray[np.float64], flipped: bool
-    ) -> tuple[Ints, Ints, Ints]:
-        """How many frames of `short` match and agree with `long` under each hypothesis, and the distances of the latter, summed."""
+    ) -> tuple[Ints, NDArray[np.uint8]]:
+        """The hypothesis that each comparable frame of `short` belongs to, and its least distance from what `long` shows at
+        that time; 64 if it shows nothing comparable."""
         own, row = ranges(self.samples.start[short], np.diff(self.samples.start)[short])
         comparable = ~self.samples.blank[own]
         own, row = own[comparable], row[comparable]
@@ -268,6 +272,13 @@ class Comparer:
             ok &= ~self.samples.blank[index]
             apart = np.bitwise_count(hashes ^ self.samples.hashes[index])
             best = np.where(ok, np.minimum(best, apart), best)
+        return row, best
+
+    def _agreement(
+        self, short: Ints, long: Ints, scale: NDArray[np.float64], offset: NDArray[np.float64], flipped: bool
+    ) -> tuple[Ints, Ints, Ints]:
+        """How many frames of `short` match and agree with `long` under each hypothesis, and the distances of the latter, summed."""
+        row, best = self._distances(short, long, scale, offset, flipped)
         agrees = best <= max(self.agree, self.distance)
         totals = np.bincount(row[agrees], weights=best[agrees], minlength=len(short))
         return (
@@ -275,6 +286,17 @@ class Comparer:
             np.bincount(row[agrees], minlength=len(short)),
             totals.astype(np.int64),
         )
+
+    def contradicts(
+        self, short: Ints, long: Ints, scale: NDArray[np.float64], offset: NDArray[np.float64]
+    ) -> NDArray[np.bool_]:
+        """Whether the clips, aligned so, look unlike each other: `matches` frames or more can be compared, and their mean distance
+        exceeds `UNLIKE`."""
+        row, best = self._distances(short, long, scale, offset, False)
+        aligned = best < _FAR
+        count = np.bincount(row[aligned], minlength=len(short))
+        total = np.bincount(row[aligned], weights=best[aligned], minlength=len(short))
+        return (count >= self.matches) & (total > UNLIKE * count)
 
     def _compare(self, short: Ints, long: Ints, flipped: bool) -> Matches:
         pair, scale, offset = self._hypotheses(short, long, flipped)

@@ -25,7 +25,7 @@ from curation_assets.stages.dedup.align import Comparer, Ints, Matches, Samples,
 from curation_assets.stages.dedup.search import Hashes, expected_recall, near_pairs
 from resources.storage import Storage
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 """Changes when the code finds other pairs or stores them otherwise: an index of another format is made anew."""
 
 COMMON: Final = 256
@@ -328,14 +328,36 @@ def _compare_new(
     code = pc.index_in(clips["method"], pa.array(methods, pa.string())).to_numpy()[row] if methods else row
     for number, _ in enumerate(methods):
         mine = np.flatnonzero(code == number)
-        for center in (False, True) if params.center else (False,):
-            samples = gather(clips, row[mine], signatures[mine], params.flipped, center)
-            is_new = new[np.searchsorted(signatures, samples.tie)]
-            found += _compare_method(samples, is_new, params, threads, stats)
+        whole = gather(clips, row[mine], signatures[mine], params.flipped)
+        matched = _compare_method(whole, new[mine], params, threads, stats)
+        if params.center:
+            central = gather(clips, row[mine], signatures[mine], False, center=True)
+            matched = [_uncontradicted(m, central, params) for m in matched]
+            is_new = new[np.searchsorted(signatures, central.tie)]
+            matched += _compare_method(central, is_new, params, threads, stats)
+        found += matched
     matches = _best_of_pair(Matches.join(found))
     stats["pairs_accepted"] = int(matches.accepted.sum())
     stats["pairs_doubtful"] = int((~matches.accepted).sum())
     return matches, stats
+
+
+def _uncontradicted(matches: Matches, central: Samples, params: Dedup) -> Matches:
+    """Whole frames' matches, not accepted where the central parts show different things: a large logo or frame on dark pictures
+    makes them alike."""
+    if not central.clips:
+        return matches
+    short, long = (
+        np.minimum(np.searchsorted(central.tie, s), central.clips - 1) for s in (matches.short, matches.long)
+    )
+    known = (central.tie[short] == matches.short) & (central.tie[long] == matches.long)
+    judged = np.flatnonzero(matches.accepted & ~matches.flipped & known)
+    comparer = Comparer(central, params.distance, params.matches, params.agree, params.coverage)
+    scale, offset = matches.scale[judged].astype(np.float64), matches.offset_ms[judged].astype(np.float64)
+    refused = judged[comparer.contradicts(short[judged], long[judged], scale, offset)]
+    accepted = matches.accepted.copy()
+    accepted[refused] = False
+    return replace(matches, accepted=accepted)
 
 
 def _best_of_pair(matches: Matches) -> Matches:
