@@ -21,7 +21,7 @@ from pathlib import Path
 
 from fsspec.implementations.local import LocalFileSystem
 
-from resources.storage import Storage, etag_of
+from resources.storage import Storage, StorageError, etag_of
 from resources.tables import READERS, Provenance, TableHeader, TableStore, canonical_json
 
 FORMAT = 1
@@ -36,7 +36,7 @@ class Head:
 
     Attributes:
         tag: what changes when the file does.
-        rows, fingerprint, content_hash: as in its header.
+        rows, fingerprint, content_hash: as in its header; 0 and empty if the file is no table.
         stats: as in its header, JSON, of assets for which they decide whether a table is retried; else empty.
     """
 
@@ -61,7 +61,7 @@ def listing(storage: Storage, folder: str) -> dict[str, str]:
     if isinstance(fs, LocalFileSystem):
         try:
             with os.scandir(name) as entries:
-                found = {e.name: e.stat() for e in entries if _is_table(e.name)}
+                found = {e.name: e.stat() for e in entries if _is_table(e.name) and e.is_file()}
         except FileNotFoundError:
             return {}
         return {n.removesuffix(".parquet"): f"{s.st_ino}-{s.st_size}-{s.st_mtime_ns}" for n, s in found.items()}
@@ -167,7 +167,10 @@ class Heads:
 
     def _read(self, table: tuple[str, str, str]) -> Head | None:
         asset, key, tag = table
-        header = self.store.header(asset, key)
+        try:
+            header = self.store.header(asset, key)
+        except StorageError:
+            return Head(tag, 0, "", "")
         if header is None:
             return None
         stats = canonical_json(dict(header.stats)) if asset in self._with_stats else ""

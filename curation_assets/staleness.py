@@ -29,6 +29,7 @@ from curation_assets.selection import assets_of_recipe, assets_of_subset
 from curation_assets.settings import Settings
 from curation_assets.shard_keys import parse_shard_key
 from resources.content_hash import ContentHasher
+from resources.storage import StorageError
 from resources.tables import MissingTable, Provenance, TableStore, canonical_json
 
 MISSING, STALE, WAITING, RETRY, FRESH = "missing", "stale", "waiting", "retry", "fresh"
@@ -297,14 +298,20 @@ class Graph:
         if head is None:
             return State(asset, key, MISSING, waits, now)
         if head.fingerprint != now:
-            header = self.store.header(asset, key) if self.why else None
-            found = reasons(header.provenance, wanted.provenance(hashes)) if header else ()
+            found = self._changes(wanted, key, hashes) if self.why else ()
             return State(asset, key, STALE, found, now)
         if behind:
             return State(asset, key, WAITING, waits, now)
         if asset in RETRIED and not RETRIED[asset].up_to_date(head.header(asset, key), self._shard(key)):
             return State(asset, key, RETRY, ("some rows failed for a reason that may pass",), now)
         return State(asset, key, FRESH, (), now)
+
+    def _changes(self, wanted: _Wanted, key: str, hashes: Mapping[str, str]) -> tuple[str, ...]:
+        try:
+            header = self.store.header(wanted.part.asset, key)
+        except StorageError as error:
+            return (str(error),)
+        return reasons(header.provenance, wanted.provenance(hashes)) if header else ()
 
     def _shard(self, key: str) -> Shard:
         return Shard(key, self.recipes[parse_shard_key(key)[0]], self._known, self.settings, None)
