@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 from resources.weights import MissingWeights, file_sha256
 
 TALLEST_UNREAD = 1 / 3
-"""Share of the frame's height above which a box is no text unless it was read: the detector takes faces, wheels and whole pictures for
-single huge characters with a confidence no lower than that of real text."""
+"""Share of the frame's height above which a box is no text unless it was read well: the detector takes faces, wheels and whole pictures
+for single huge characters with a confidence no lower than that of real text, and the recogniser makes a sign or two of them."""
+READ_WELL = 0.9
+"""Confidence from which words of two letters or more count as read well; what was seen in whole photographs stayed below 0.75."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ class TextReader:
 
     Args:
         limit: long side to which larger pictures are shrunk for finding text, pixels; smaller ones are not enlarged.
-        words: whether the lines are read. What cannot be read is then dropped, and otherwise what is taller than `TALLEST_UNREAD`.
+        words: whether the lines are read; what cannot be read is then dropped. Boxes taller than `TALLEST_UNREAD` need to be read well.
         confidence: least confidence of a line.
         folder: folder of the models; default rapidocr's own.
 
@@ -80,7 +82,12 @@ class TextReader:
             for box, text, score in zip(boxes, texts, scores, strict=True)
             if score >= self._confidence
         ]
-        return lines if self._words else [k for k in lines if _height(k.polygon) <= TALLEST_UNREAD * image.shape[0]]
+        return [k for k in lines if _height(k.polygon) <= TALLEST_UNREAD * image.shape[0] or _read_well(k)]
+
+
+def _read_well(line: TextLine) -> bool:
+    """Whether a line holds two letters or digits and the recogniser is sure of them."""
+    return line.text is not None and line.confidence >= READ_WELL and sum(c.isalnum() for c in line.text) >= 2
 
 
 def _height(polygon: NDArray[np.float32]) -> float:

@@ -142,6 +142,7 @@ STAGES = (
         (
             Part(
                 "text_scores",
+                code_version="2",
                 params=lambda r: r.text.model_dump(),
                 inputs=("clips", "frames"),
                 rules=lambda r: r.text.where,

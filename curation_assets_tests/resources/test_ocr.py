@@ -71,3 +71,14 @@ def test_identity_names_what_is_used() -> None:
     assert model_file("det").name.split(".")[0] in identity(words=False)
     assert "_rec_" in identity(words=True)
     assert "_rec_" not in identity(words=False)
+
+
+@pytest.mark.parametrize("name", ["coffee", "chelsea", "brick"])
+def test_photographs_are_not_one_huge_character(name: str) -> None:
+    from skimage import data
+
+    picture = getattr(data, name)()
+    bgr = np.ascontiguousarray((picture if picture.ndim == 3 else np.stack([picture] * 3, axis=-1))[:, :, ::-1])
+    for words in (True, False):
+        found = TextReader(736, words=words)(bgr)
+        assert all(np.ptp(line.polygon[:, 1]) < 0.5 * bgr.shape[0] for line in found), [k.text for k in found]
