@@ -163,14 +163,15 @@ def test_a_shard_in_pods_of_which_one_is_killed(installation: Installation) -> N
     assert all(tables[a].num_rows == 3 for a in ("motion_scores", "quality_scores", "clip_fingerprints"))
     named = {t for t in tables["frames"]["tar"].to_pylist() if t}
     assert named
-    assert {p for p in store.storage.list(store.folder("frames", SHARD)) if p.endswith(".tar")} == named
+    folder = store.folder("frames", SHARD)
+    assert {f"{folder}/{name}" for name in store.storage.list(folder)} == named
     for asset in assets:
         seen = instance.fetch_materializations(AssetRecordsFilter(AssetKey(asset), asset_partitions=[SHARD]), limit=10)
         assert len(seen.records) == 1
 
     # what the steps said is in the bucket, and the password is in nobody's command line
-    logs = [p for p in store.storage.list("dagster-logs") if run.run_id in p]
-    assert any(p.endswith(".err") for p in logs)
+    filesystem, logs = store.storage.filesystem("dagster-logs")
+    assert any(name.endswith(".err") for name in filesystem.find(logs) if run.run_id in name)
     commands = [a for p in cluster.pods() for a in p.spec["containers"][0]["args"]]
     assert not any(os.environ["DAGSTER_PG_PASSWORD"] in a for a in commands)
 
