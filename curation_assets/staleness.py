@@ -154,7 +154,7 @@ class _Known(TableStore):
 
 
 @dataclass
-class _Wanted:
+class MadeOf:
     """What the tables of one asset of one dataset would be made from now; what is common to all shards is worked out once."""
 
     part: Part
@@ -242,6 +242,10 @@ class Graph:
         """Whether the recipe of a dataset asks for an asset."""
         return asset in self._assets[dataset]
 
+    def made_of(self, dataset: str, asset: str) -> MadeOf:
+        """What the tables of a sharded asset would be made from now."""
+        return MadeOf(SHARDED[asset], self.recipes[dataset], self._known)
+
     @cached_property
     def _assets(self) -> dict[str, set[str]]:
         return {n: set(assets_of_recipe(r)) for n, r in self.recipes.items()}
@@ -261,13 +265,11 @@ class Graph:
         elif asset == "duplicate_clusters":
             yield self._clusters(standing)
         elif asset in SHARDED:
-            by_dataset = {
-                n: _Wanted(SHARDED[asset], r, self._known) for n, r in self.recipes.items() if self.wanted(n, asset)
-            }
+            by_dataset = {n: self.made_of(n, asset) for n in self.recipes if self.wanted(n, asset)}
             for key in self.shards:
-                wanted = by_dataset.get(parse_shard_key(key)[0])
-                if wanted is not None:
-                    yield self._sharded(wanted, key, standing)
+                made_of = by_dataset.get(parse_shard_key(key)[0])
+                if made_of is not None:
+                    yield self._sharded(made_of, key, standing)
         elif asset in OF_SUBSET:
             for key, (_, subset) in subsets(self.recipes).items():
                 other = "curated_tracks" if subset.of == "clips" else "curated_clips"
@@ -281,24 +283,24 @@ class Graph:
         new = [n for n in self.recipes if n not in known]
         return State("dataset_index", None, STALE if new else FRESH, tuple(f"dataset {n} is not in it" for n in new))
 
-    def _sharded(self, wanted: _Wanted, key: str, standing: Standing) -> State:
-        asset = wanted.part.asset
-        behind = [a for a in wanted.needed if standing.get((a, key), FRESH) not in SETTLED]
+    def _sharded(self, made_of: MadeOf, key: str, standing: Standing) -> State:
+        asset = made_of.part.asset
+        behind = [a for a in made_of.needed if standing.get((a, key), FRESH) not in SETTLED]
         behind += [
-            a for a in wanted.part.slices if a != "dataset_index" and standing.get((a, None), FRESH) not in SETTLED
+            a for a in made_of.part.slices if a != "dataset_index" and standing.get((a, None), FRESH) not in SETTLED
         ]
         waits = tuple(f"waits for {a}" for a in behind)
-        head: Head | None = wanted.own.get(key)
-        hashes = wanted.hashes(key)
+        head: Head | None = made_of.own.get(key)
+        hashes = made_of.hashes(key)
         if hashes is None:
             return State(asset, key, WAITING if head else MISSING, waits)
-        if isinstance(wanted.weights, str):
-            return State(asset, key, WAITING, (f"its model cannot be told: {wanted.weights}",))
-        now = wanted.fingerprint(hashes)
+        if isinstance(made_of.weights, str):
+            return State(asset, key, WAITING, (f"its model cannot be told: {made_of.weights}",))
+        now = made_of.fingerprint(hashes)
         if head is None:
             return State(asset, key, MISSING, waits, now)
         if head.fingerprint != now:
-            found = self._changes(wanted, key, hashes) if self.why else ()
+            found = self._changes(made_of, key, hashes) if self.why else ()
             return State(asset, key, STALE, found, now)
         if behind:
             return State(asset, key, WAITING, waits, now)
@@ -306,12 +308,12 @@ class Graph:
             return State(asset, key, RETRY, ("some rows failed for a reason that may pass",), now)
         return State(asset, key, FRESH, (), now)
 
-    def _changes(self, wanted: _Wanted, key: str, hashes: Mapping[str, str]) -> tuple[str, ...]:
+    def _changes(self, made_of: MadeOf, key: str, hashes: Mapping[str, str]) -> tuple[str, ...]:
         try:
-            header = self.store.header(wanted.part.asset, key)
+            header = self.store.header(made_of.part.asset, key)
         except StorageError as error:
             return (str(error),)
-        return reasons(header.provenance, wanted.provenance(hashes)) if header else ()
+        return reasons(header.provenance, made_of.provenance(hashes)) if header else ()
 
     def _shard(self, key: str) -> Shard:
         return Shard(key, self.recipes[parse_shard_key(key)[0]], self._known, self.settings, None)

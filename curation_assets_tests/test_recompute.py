@@ -23,7 +23,7 @@ dataset: toy
 description: a few tiny videos
 source: {{format: table, path: {root}/list.csv, columns: {{id: id, url: url, caption: caption}}}}
 shard: {{videos: 2}}
-download: {{timeout_s: 20, info: false}}
+download: {{timeout_s: 60, info: false}}
 clips: {{from: detect, detector: content, threshold: 27, min_s: 0.4}}
 motion: {{fps: 4}}
 embeddings: {{model: "local-dir:{root}/model", batch: 8}}
@@ -175,7 +175,7 @@ def test_other_weights_remake_what_they_decide(toy: Installation) -> None:
     [
         ("a few tiny videos", "some small videos"),
         ("batch: 8", "batch: 4"),
-        ("timeout_s: 20", "timeout_s: 30"),
+        ("timeout_s: 60", "timeout_s: 90"),
         ("shard: {{videos: 2}}", "shard: {{videos: 3}}"),
     ],
 )
