@@ -47,7 +47,10 @@ def installation(root: Path, videos: Path, port: int, storage: str) -> dict[str,
     """Writes a recipe over a list of URLs, two videos a shard, and returns the environment of a user who runs it."""
     (root / "home").mkdir(parents=True)
     (root / "recipes").mkdir()
-    lines = ["id,url,caption"] + [f"{v.stem},http://127.0.0.1:{port}/{v.name}?token=hush-{v.stem},clip {v.stem}" for v in sorted(videos.glob("*.mp4"))]
+    lines = ["id,url,caption"] + [
+        f"{v.stem},http://127.0.0.1:{port}/{v.name}?token=hush-{v.stem},clip {v.stem}"
+        for v in sorted(videos.glob("*.mp4"))
+    ]
     (videos / "list.csv").write_text("\n".join(lines) + "\n")
     (root / "recipes" / "web.yaml").write_text(
         f"dataset: web\nsource: {{format: table, path: 'http://reader:hush-list@127.0.0.1:{port}/list.csv', columns: {{id: id, url: url, caption: caption}}}}\n"
@@ -83,10 +86,15 @@ def places_of(secret: str, storage: Storage, home: Path) -> list[str]:
         data = fs.cat_file(name)
         if name.endswith(".parquet"):
             table = pq.read_table(io.BytesIO(data))
-            data += repr(pq.read_metadata(io.BytesIO(data)).metadata).encode() + json.dumps(table.to_pylist(), default=str).encode()
+            data += (
+                repr(pq.read_metadata(io.BytesIO(data)).metadata).encode()
+                + json.dumps(table.to_pylist(), default=str).encode()
+            )
         if wanted in data:
             found.append(name.removeprefix(root.rstrip("/") + "/"))
-    return sorted(found) + [str(p.relative_to(home)) for p in sorted(home.rglob("*")) if p.is_file() and wanted in p.read_bytes()]
+    return sorted(found) + [
+        str(p.relative_to(home)) for p in sorted(home.rglob("*")) if p.is_file() and wanted in p.read_bytes()
+    ]
 
 
 def check_media(store: TableStore) -> int:
@@ -109,22 +117,34 @@ def test_the_command_line_alone_gives_the_same_tables_on_a_folder_and_on_s3(
     found = []
     listed = installation(tmp_path / "a", videos, port, str(tmp_path / "a" / "data"))
     bucket = s3_environment.bucket()
-    remote = {**listed, "CURATION_STORAGE": f"{bucket}/p", "CURATION_S3_ENDPOINT": s3_environment.endpoint, "DAGSTER_HOME": str(tmp_path / "home2")}
+    remote = {
+        **listed,
+        "CURATION_STORAGE": f"{bucket}/p",
+        "CURATION_S3_ENDPOINT": s3_environment.endpoint,
+        "DAGSTER_HOME": str(tmp_path / "home2"),
+    }
     (tmp_path / "home2").mkdir()
     with served(videos, port):
-        for environment, storage in ((listed, Storage(listed["CURATION_STORAGE"])), (remote, Storage(remote["CURATION_STORAGE"], s3_environment.options))):
+        for environment, storage in (
+            (listed, Storage(listed["CURATION_STORAGE"])),
+            (remote, Storage(remote["CURATION_STORAGE"], s3_environment.options)),
+        ):
             first = dagster(environment, "--select", "dataset_index")
             assert first.returncode == 0, first.stderr
             one = dagster(environment, "--select", "video_metadata,raw_shards", "--partition", "web-00000")
             assert one.returncode == 0, one.stderr
-            ten = dagster(environment, "--select", "video_metadata,raw_shards", "--partition-range", "web-00000...web-00009")
+            ten = dagster(
+                environment, "--select", "video_metadata,raw_shards", "--partition-range", "web-00000...web-00009"
+            )
             assert ten.returncode == 0, ten.stderr
             store = TableStore(storage, SCHEMAS)
             assert check_media(store) == 20
             found.append(hashes(store))
             logs = [run.stdout + run.stderr for run in (first, one, ten)]
             assert [log for log in logs if "hush" in log] == [], "secrets of URLs do not appear in logs"
-            assert places_of("hush", storage, Path(environment["DAGSTER_HOME"])) == ["dataset_index/secrets/web.parquet"]
+            assert places_of("hush", storage, Path(environment["DAGSTER_HOME"])) == [
+                "dataset_index/secrets/web.parquet"
+            ]
     assert found[0] == found[1]
     assert len(found[0]) == 21
     secrets = Path(listed["CURATION_STORAGE"]) / "dataset_index/secrets/web.parquet"
@@ -132,7 +152,9 @@ def test_the_command_line_alone_gives_the_same_tables_on_a_folder_and_on_s3(
 
 
 @pytest.mark.slow
-def test_twenty_kills_at_random_moments_leave_the_tables_of_an_uninterrupted_run(tmp_path: Path, videos: Path, port: int) -> None:
+def test_twenty_kills_at_random_moments_leave_the_tables_of_an_uninterrupted_run(
+    tmp_path: Path, videos: Path, port: int
+) -> None:
     calm = installation(tmp_path / "calm", videos, port, str(tmp_path / "calm" / "data"))
     wild = {**calm, "CURATION_STORAGE": str(tmp_path / "wild"), "DAGSTER_HOME": str(tmp_path / "home2")}
     (tmp_path / "home2").mkdir()
@@ -142,9 +164,25 @@ def test_twenty_kills_at_random_moments_leave_the_tables_of_an_uninterrupted_run
         for environment in (calm, wild):
             assert dagster(environment, "--select", "dataset_index").returncode == 0
         assert dagster(calm, *arguments).returncode == 0
-        command = [sys.executable, "-m", "dagster", "asset", "materialize", "-m", "curation_assets.definitions", *arguments]
+        command = [
+            sys.executable,
+            "-m",
+            "dagster",
+            "asset",
+            "materialize",
+            "-m",
+            "curation_assets.definitions",
+            *arguments,
+        ]
         for _ in range(20):
-            process = subprocess.Popen(command, cwd=ROOT, env=wild, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+            process = subprocess.Popen(
+                command,
+                cwd=ROOT,
+                env=wild,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+            )
             time.sleep(chance.uniform(2, 14))
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()

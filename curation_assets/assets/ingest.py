@@ -55,7 +55,6 @@ def dataset_index(settings: Settings, recipes: Mapping[str, Recipe]) -> AssetsDe
         code_version=INDEX_VERSION,
         owners=OWNERS,
         kinds={"duckdb", "parquet"},
-        dagster_type=Committed,
         io_manager_key="io_manager",
         check_specs=check_specs(["dataset_index"]),
         required_resource_keys={"tables", "recipes", "settings"},

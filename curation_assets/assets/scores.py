@@ -7,7 +7,6 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from dagster import MetadataValue
 
 from curation_assets.assets.pictures import ranked_sheet
 from curation_assets.materialize import Made, Part, Shard, Stage
@@ -203,4 +202,3 @@ STAGES = (
         _categories,
     ),
 )
-_ = MetadataValue
