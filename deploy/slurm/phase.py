@@ -1,0 +1,64 @@
+"""What a job of curation.sbatch runs: prints the arguments of `curation run` for one phase of a recipe and one array task, or nothing.
+
+The graph has three places where all shards must be there before anything goes on: the index, the duplicate clusters and the subsets.
+Between them, array tasks take contiguous shares of the shards, so that each is one ranged run.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+
+from curation_assets.recipes import Recipe, load_recipes
+from curation_assets.selection import SUBSET_ASSETS, assets_of_recipe
+from curation_assets.shard_keys import parse_shard_key
+
+PHASES = ("index", "shards", "clusters", "scores", "subsets")
+MIDDLE = "duplicate_clusters"
+
+
+def assets(recipe: Recipe, phase: str) -> list[str]:
+    """Assets that the recipe wants in a phase, in graph order."""
+    wanted = [a for a in assets_of_recipe(recipe) if a not in SUBSET_ASSETS]
+    middle = wanted.index(MIDDLE)
+    chosen = {
+        "index": ["dataset_index"],
+        "shards": wanted[:middle],
+        "clusters": [MIDDLE],
+        "scores": wanted[middle + 1 :],
+        "subsets": list(SUBSET_ASSETS),
+    }
+    return chosen[phase]
+
+
+def share(keys: Sequence[str], environment: Mapping[str, str]) -> list[str]:
+    """The array task's contiguous share of the keys; shares differ by one at most. Without an array: all."""
+    first = int(environment.get("SLURM_ARRAY_TASK_MIN", 0))
+    tasks = int(environment.get("SLURM_ARRAY_TASK_COUNT", 1))
+    task = int(environment.get("SLURM_ARRAY_TASK_ID", first)) - first
+    return list(keys[len(keys) * task // tasks : len(keys) * (task + 1) // tasks])
+
+
+def arguments(recipe_file: str, phase: str, environment: Mapping[str, str], known: Sequence[str]) -> str:
+    """Arguments for `curation run`; empty if there is nothing for this task to do."""
+    (recipe,) = load_recipes(recipe_file).values()
+    chosen = assets(recipe, phase)
+    if not chosen or phase not in ("shards", "scores"):
+        return f"--select {','.join(chosen)}" if chosen else ""
+    mine = share([k for k in known if parse_shard_key(k)[0] == recipe.dataset], environment)
+    return f"--select {','.join(chosen)} --shards {','.join(mine)}" if mine else ""
+
+
+def main() -> None:
+    if len(sys.argv) != 3 or sys.argv[2] not in PHASES:
+        sys.exit(f"usage: phase.py RECIPE {{{'|'.join(PHASES)}}}")
+    from dagster import DagsterInstance
+
+    with DagsterInstance.get() as instance:
+        known = instance.get_dynamic_partitions("shards")
+    print(arguments(sys.argv[1], sys.argv[2], os.environ, known))
+
+
+if __name__ == "__main__":
+    main()
