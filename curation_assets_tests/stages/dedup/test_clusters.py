@@ -342,3 +342,12 @@ def test_no_clips_at_all(tmp_path: Path) -> None:
     found = build_clusters(Storage(str(tmp_path)), INDEX, [], Dedup())
     assert (found.clusters.num_rows, found.audit.num_rows, found.stats["shards"]) == (0, 0, [])
     assert build_clusters(Storage(str(tmp_path)), INDEX, [shard("d-0", [])], Dedup()).clusters.num_rows == 0
+
+
+def test_the_index_lies_in_any_storage() -> None:
+    rng = np.random.default_rng(16)
+    frames = random_hashes(rng, 5)
+    first, second = shard("d-00000", [clip("a", frames)]), shard("d-00001", [clip("b", near(rng, frames, 3))])
+    root = "memory://dedup-index"
+    assert _fates(_clusters(root, [first])) == {}
+    assert _fates(_clusters(root, [first, second])) == {"a_0_5000": None, "b_0_5000": "a_0_5000"}
