@@ -10,7 +10,7 @@ script=$(dirname "$0")/curation.sbatch
 submit() {
   local phase=$1
   shift
-  sbatch --parsable --job-name="$phase" --cpus-per-task="${CURATION_CORES:-16}" --mem="${CURATION_MEMORY:-32G}" "$@" "$script" "$recipe" "$phase"
+  sbatch --parsable --kill-on-invalid-dep=yes --job-name="$phase" --cpus-per-task="${CURATION_CORES:-16}" --mem="${CURATION_MEMORY:-32G}" "$@" "$script" "$recipe" "$phase"
 }
 
 index=$(submit index --time=1:00:00)
