@@ -57,7 +57,7 @@ if TYPE_CHECKING:
 GLOBAL = ("duplicate_clusters", "curated_clips", "curated_tracks")
 """Assets over all shards; they have automation conditions."""
 REQUESTED_BY = "curation/requested_by"
-LOOK_SECONDS = 20.0
+LOOK_SECONDS = 10.0
 """How long one tick of the gap sensor may read table footers; the rest is read at the next."""
 PAUSE_SECONDS = 300.0
 """Before a second attempt at a table; doubles with each further one."""

@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from curation_assets.explain import UnknownId, explain
+from curation_assets.report import dataset_report
+from curation_assets.report import render as render_report
 from curation_assets.staleness import FRESH, State, shard_states
 from curation_assets_tests.installation import Installation, Table
 from curation_assets_tests.sample_video import sample_video
@@ -143,24 +146,14 @@ def test_a_head_remakes_the_aesthetic_scores_and_what_shows_them(toy: Installati
 def test_a_detector_parameter_that_moves_no_cut_stops_where_content_is_the_same(toy: Installation) -> None:
     declare(toy, "threshold: 27", "threshold: 29")
     assert behind(toy)["clips", SHARDS[0]].reasons == ("parameter clips.threshold: 27.0 -> 29.0",)
-    made = remade(toy)
-    assert made >= over(*DECODE)
-    assert not {a for a, _ in made} & {"raw_shards", "duplicate_clusters"}
-    for asset in ("frames", "clip_fingerprints", "motion_scores", "quality_scores"):
-        header = toy.store.header(asset, SHARDS[0])
-        assert header is not None
-        assert header.provenance.params["clips"]["threshold"] == 29.0
+    assert remade(toy) == over(*DECODE), "the clips say which detector found them, but nothing else of them is another"
 
 
 def test_one_row_of_the_source_touches_its_shard_alone(toy: Installation) -> None:
     write_list(toy.root, [*CAPTIONS[:3], "a cat that sleeps"])
     made = remade(toy, index=True)
-    assert ("captions", SHARDS[1]) in made
-    assert ("caption_scores", SHARDS[1]) in made
-    assert not {t for t in made if t[1] == SHARDS[0]}
-    assert not {a for a, _ in made} & {"duplicate_clusters", "dedup", "frame_embeddings", "category_scores"}, (
-        "same content stops the wave"
-    )
+    ingest = {("dataset_index", None), *over("video_metadata", "raw_shards", shards=SHARDS[1:])}
+    assert made == ingest | over(*DECODE, "captions", "caption_scores", shards=SHARDS[1:]) | {SUBSET}
 
 
 def test_other_weights_remake_what_they_decide(toy: Installation) -> None:
@@ -189,3 +182,73 @@ def test_a_removed_table_is_made_again_and_nothing_else(toy: Installation) -> No
     toy.store.storage.remove(toy.store.path("motion_scores", SHARDS[0]))
     assert set(behind(toy)) == {("motion_scores", SHARDS[0]), SUBSET}
     assert remade(toy) == {("motion_scores", SHARDS[0])}
+
+
+def test_the_report_counts_what_the_tables_hold(toy: Installation) -> None:
+    report = dataset_report(toy.store, toy.recipes["toy"], toy.settings)
+    clips = sum(toy.store.read("clips", k).num_rows for k in SHARDS)
+    funnel = {s.name: s.rows for s in report.steps}
+    assert funnel == {
+        "source rows": 4,
+        "videos in the source": 4,
+        "videos fetched": 4,
+        "clips": clips,
+        "clips without a better copy": clips,
+    }
+    (subset,) = report.subsets
+    assert [s.name for s in subset.steps] == ["candidates", "keep", "motion >= 0", "aesthetic >= -1000", "select: all"]
+    selected = subset.steps[-1].rows
+    assert subset.per_thousand == pytest.approx(report.cost / selected * 1000)
+    cpu = {c.asset: c.cpu_s for c in report.costs}
+    headers = toy.store.headers("frame_embeddings")
+    assert cpu["frame_embeddings"] == pytest.approx(sum(h.stats["cpu_s"] for h in headers.values()))
+    assert report.cost == pytest.approx(sum(cpu.values()) / 3600 * toy.settings.price_core_hour, rel=0.01, abs=1e-5)
+    assert "subset toy-hq" in render_report(report, toy.settings)
+
+
+def test_a_clip_is_explained_from_its_source_line_to_its_bytes(toy: Installation) -> None:
+    clip = toy.store.read("clips", SHARDS[1])["clip_id"][0].as_py()
+    sections = list(explain(toy.store, toy.recipes, clip))
+    text = {title: dict(lines) for title, lines in sections}
+    assert text["video v2 of toy"] == {"shard": SHARDS[1], "source": f"{toy.root}/list.csv line 4", "status": "present"}
+    frame = toy.store.read("frames", SHARDS[1]).to_pylist()[0]
+    uri = toy.store.storage.uri(frame["tar"])
+    assert text["sampled frames"][f"at {frame['time_ms']} ms"] == f"{uri}, {frame['size']} bytes from {frame['offset']}"
+    assert text["motion_scores"]["estimator"].startswith("blocks")
+    assert "kind.noise" in text["category_scores"]
+    assert text["caption"]["caption"] == "a blue sky"
+    assert text["subset toy-hq"] == {clip: "selected, train"}
+    whole = {title for title, _ in explain(toy.store, toy.recipes, "v2")}
+    assert {"clips", "download", "subset toy-hq"} <= whole
+    with pytest.raises(UnknownId, match="no such clip"):
+        list(explain(toy.store, toy.recipes, "v2_1_2"))
+    with pytest.raises(UnknownId, match="neither a video nor a clip"):
+        list(explain(toy.store, toy.recipes, "V2"))
+
+
+def test_the_command_says_what_is_stale_and_why(
+    toy: Installation, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    from curation_assets.cli import main
+
+    text = RECIPE.replace("a picture of a cat", "a photo of a cat").format(root=toy.root)
+    (tmp_path / "toy.yaml").write_text(text)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CURATION_STORAGE", toy.settings.storage)
+    monkeypatch.setenv("CURATION_RECIPES", str(tmp_path / "toy.yaml"))
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "home"))
+    for _ in range(2):
+        assert main(["stale", "--why"]) == 0
+        out = [line.split() for line in capsys.readouterr().out.splitlines()]
+        assert ["asset", "fresh", "stale", "missing", "waiting", "retry"] in out
+        assert ["category_scores", "2"] in out
+        assert any(
+            row[:3] == ["category_scores", SHARDS[1], "stale"] and "['a photo of a cat']" in " ".join(row)
+            for row in out
+        )
+        assert ["curated_clips", "toy-hq", "waiting", "waits", "for", "category_scores"] in out
+    assert (tmp_path / "home" / "cache").is_dir(), "what was learned is kept for the next call"
+    assert main(["explain", "nobody"]) == 2
+    assert main(["report", "nothing"]) == 2
+    assert main(["report", "toy"]) == 0
+    assert "cost at 0.04 per core-hour" in capsys.readouterr().out
