@@ -50,7 +50,7 @@ from dagster._core.definitions.data_version import (
 from dagster._core.definitions.source_asset import SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION
 
 from curation_assets.checks import CHECKS, CONTRACT_CHECK, Finding, accounting, check_names
-from curation_assets.metadata import column_schema, plain
+from curation_assets.metadata import column_lineage, column_schema, plain
 from curation_assets.partitions import SHARDS, backfill_policy
 from curation_assets.recipes import Recipe
 from curation_assets.rule_columns import tables_of_rules
@@ -71,6 +71,11 @@ RETRY_DELAY_S = 5
 """Before the first retry of a step; it doubles with each."""
 VIDEOS = "videos"
 """Where a table's stats hold the hash of each video's inputs, for stages by video."""
+NOT_SHOWN = {VIDEOS, "rows_out"}
+"""Stats that events leave out: too long, or said already by Dagster's row count."""
+PICTURED_RUN = 20
+"""Partitions of a run up to which those that were up to date show their pictures again. A longer run is a catching up that
+nobody looks at partition by partition; it would write gigabytes of pictures into the event log anew."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +99,7 @@ class Part:
 
     Attributes:
         asset: its name.
+        about: what it is for and how it is made, a sentence or two for the UI.
         code_version: raised by hand when the same inputs would give other rows.
         params: the recipe's parameters that the asset depends on, and no others.
         inputs: assets of the same shard that the asset is made from.
@@ -104,6 +110,7 @@ class Part:
     """
 
     asset: str
+    about: str = ""
     code_version: str = "1"
     params: Callable[[Recipe], Any] = lambda recipe: None
     inputs: tuple[str, ...] = ()
@@ -314,6 +321,16 @@ class Meter:
         self.wall = time.perf_counter() - self._wall
         self.cpu = sum(now[:4]) - sum(self._times[:4])
 
+    def spent(self, settings: Settings, share: int = 1) -> dict[str, float]:
+        """What is kept with a table: seconds and cost, divided among `share` tables, and peak memory."""
+        cost = self.cpu / 3600 * settings.price_core_hour
+        return {
+            "wall_s": round(self.wall / share, 3),
+            "cpu_s": round(self.cpu / share, 3),
+            "peak_rss_mb": self.peak_mb,
+            "cost": round(cost / share, 6),
+        }
+
     @property
     def peak_mb(self) -> float:
         own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -346,28 +363,64 @@ def version_tags(instance: DagsterInstance, header: TableHeader, parents: Mappin
 
 
 def materialization(
-    instance: DagsterInstance, store: TableStore, outcome: Outcome, partition: str | None, parents: Mapping[str, bool]
+    instance: DagsterInstance,
+    store: TableStore,
+    outcome: Outcome,
+    partition: str | None,
+    parents: Mapping[str, bool],
+    pictures: bool = True,
 ) -> AssetMaterialization:
-    """The event that reports a committed table, with its content hash as data version."""
+    """The event that reports a committed table, with its content hash as data version.
+
+    Args:
+        instance: where earlier events are looked up.
+        store: where the table lies.
+        outcome: what was committed, or found up to date.
+        partition: None for an unpartitioned asset.
+        parents: parent asset -> whether it is partitioned like the child.
+        pictures: whether the event of a table that was up to date repeats what the event of its making showed.
+    """
+    header, made = outcome.header, outcome.made
+    facts = table_facts(header, store)
+    lineage = column_lineage(outcome.asset, list(parents))
+    if lineage.deps_by_column:
+        facts["dagster/column_lineage"] = lineage
+    shown: Mapping[str, Any] = {}
+    if made is not None:
+        shown = {k: v for k, v in made.metadata.items() if v is not None}
+    else:
+        shown = shown_before(instance, header) if pictures else {}
+        facts = {"unchanged": True, **facts}
     return AssetMaterialization(
         AssetKey(outcome.asset),
-        metadata=table_metadata(outcome.header, store, outcome.made),
+        metadata={**{k: v for k, v in shown.items() if k not in facts}, **facts},
         partition=partition,
-        tags=version_tags(instance, outcome.header, parents),
+        tags=version_tags(instance, header, parents),
     )
 
 
-def table_metadata(header: TableHeader, store: TableStore, made: Made | None) -> dict[str, Any]:
-    """What every materialization shows: the stage's pictures and distributions, then rows, cost and where the table lies."""
+def shown_before(instance: DagsterInstance, header: TableHeader) -> Mapping[str, Any]:
+    """Metadata of the latest event of a table, if that event is of the same content."""
+    which = AssetRecordsFilter(
+        AssetKey(header.asset), asset_partitions=[header.partition] if header.partition else None
+    )
+    records = instance.fetch_materializations(which, limit=1).records
+    event = records[0].asset_materialization if records else None
+    if event is None or (event.tags or {}).get(DATA_VERSION_TAG) != header.content_hash:
+        return {}
+    return event.metadata
+
+
+def table_facts(header: TableHeader, store: TableStore) -> dict[str, Any]:
+    """What every event says last: rows, numbers and cost, and where the table lies."""
     uri = store.storage.uri(store.path(header.asset, header.partition))
-    facts = {
+    return {
         "dagster/row_count": header.rows,
-        **plain({k: v for k, v in header.stats.items() if k != VIDEOS}),
+        **plain({k: v for k, v in header.stats.items() if k not in NOT_SHOWN}),
         "path": MetadataValue.path(uri),
         "content_hash": header.content_hash,
         "fingerprint": header.fingerprint,
     }
-    return {"unchanged": True, **facts} if made is None else {**made.metadata, **facts}
 
 
 def evaluation(asset: str, partition: str | None, finding: Finding) -> AssetCheckEvaluation:
@@ -378,7 +431,7 @@ def evaluation(asset: str, partition: str | None, finding: Finding) -> AssetChec
         metadata={k: MetadataValue.text(v) if isinstance(v, str) else v for k, v in finding.metadata.items()},
         target_materialization_data=None,
         severity=AssetCheckSeverity.ERROR if finding.blocking else AssetCheckSeverity.WARN,
-        description=finding.description,
+        description=finding.description if partition is None else f"{partition}: {finding.description}",
         blocking=finding.blocking,
         partition=partition,
     )
@@ -463,6 +516,15 @@ def _make(
     return made
 
 
+def pace(made: Made, table: pa.Table, cpu_s: float) -> dict[str, float]:
+    """CPU seconds per clip, or per video before there are clips; nothing where rows of an earlier run were kept."""
+    unit = "clip" if "clip_id" in table.column_names else "video"
+    number = pc.count_distinct(table[f"{unit}_id"]).as_py()
+    if not number or made.stats.get("videos_kept"):
+        return {}
+    return {f"cpu_s_per_{unit}": round(cpu_s / number, 4)}
+
+
 def make_shard(stage: Stage, wanted: Collection[str], shard: Shard) -> Iterator[Outcome]:
     """Brings the wanted assets of one shard up to date and commits them, one by one.
 
@@ -497,16 +559,9 @@ def make_shard(stage: Stage, wanted: Collection[str], shard: Shard) -> Iterator[
         for finding in found:
             if finding.blocking and not finding.passed:
                 raise ContractError(f"{asset} of {shard.key}: {finding.description}")
-        share = len(todo)
-        cost = meter.cpu / 3600 * shard.settings.price_core_hour / share
-        stats = {
-            **result.stats,
-            "rows_out": table.num_rows,
-            "wall_s": round(meter.wall / share, 3),
-            "cpu_s": round(meter.cpu / share, 3),
-            "peak_rss_mb": meter.peak_mb,
-            "cost": round(cost, 6),
-        }
+        spent = meter.spent(shard.settings, len(todo))
+        counted = {k: v for f in found for k, v in f.metadata.items() if k == "rows_in"}
+        stats = {**result.stats, **counted, "rows_out": table.num_rows, **spent, **pace(result, table, spent["cpu_s"])}
         header = shard.store.commit(asset, shard.key, table, provenance[asset], stats)
         shard.forget(asset)
         yield Outcome(asset, header, result, found)
@@ -535,7 +590,9 @@ def run_shards(
                 )
             shard = Shard(key, recipes[dataset], store, settings, context.log, force, models)
             for made in make_shard(stage, wanted, shard):
-                yield materialization(context.instance, store, made, key, parents[made.asset])
+                yield materialization(
+                    context.instance, store, made, key, parents[made.asset], pictures=len(keys) <= PICTURED_RUN
+                )
                 table = store.read(made.asset, key) if made.asset in CHECKS else None
                 extra = (
                     [c.judge(table, made.header.stats, store.storage) for c in CHECKS.get(made.asset, ())]
@@ -629,7 +686,7 @@ def _out(stage: Stage, part: Part) -> AssetOut:
     contract = SCHEMAS[part.asset]
     return AssetOut(
         dagster_type=Committed,
-        description=f"One row is {contract.row}. Sorted by {', '.join(contract.key)}.",
+        description=f"{part.about} One row is {contract.row}. Sorted by {', '.join(contract.key)}.",
         metadata={"dagster/column_schema": column_schema(part.asset)},
         group_name=stage.group,
         code_version=part.code_version,

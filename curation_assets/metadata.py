@@ -4,17 +4,27 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from dagster import MetadataValue, TableColumn, TableColumnConstraints, TableSchema
+from dagster import (
+    AssetKey,
+    MetadataValue,
+    TableColumn,
+    TableColumnConstraints,
+    TableColumnDep,
+    TableColumnLineage,
+    TableSchema,
+)
 
-from curation_assets.schemas import schema
+from curation_assets.schemas import ID_COLUMNS, Column, schema
 
 BARS = "▁▂▃▄▅▆▇█"
+NO_BAR = "\u00a0"
+"""An empty bin: a space that HTML does not merge with its neighbours."""
 SHEET_BYTES = 45_000
 """Largest contact sheet, encoded: an event with more slows the UI down."""
 
@@ -26,13 +36,48 @@ def column_schema(asset: str) -> TableSchema:
         columns=[
             TableColumn(
                 c.name,
-                str(c.type),
-                c.description,
+                type_name(c.type),
+                description(c),
                 TableColumnConstraints(nullable=c.nullable, unique=contract.key == (c.name,)),
             )
             for c in contract.columns
         ]
     )
+
+
+def description(column: Column) -> str:
+    """What a column is; of one that is taken over, what it is where it comes from."""
+    if column.taken is None:
+        return column.description
+    asset, name = column.taken.split(".")
+    own = column.description != column.taken
+    return f"{column.description if own else schema(asset).column(name).description} From {column.taken}."
+
+
+def type_name(kind: pa.DataType) -> str:
+    """An Arrow type in one or two words: what nested structures hold is left to the column's description."""
+    if pa.types.is_list(kind):
+        return f"list<{type_name(kind.value_type)}>"
+    if pa.types.is_map(kind):
+        return f"map<{type_name(kind.key_type)}, {type_name(kind.item_type)}>"
+    return "struct" if pa.types.is_struct(kind) else str(kind)
+
+
+def column_lineage(asset: str, parents: Collection[str]) -> TableColumnLineage:
+    """Which columns are those of other tables, as the registry says; ids come from the first parent that has them.
+
+    Args:
+        asset: whose columns.
+        parents: assets it is made from, in graph order; nothing else is named.
+    """
+    deps: dict[str, list[TableColumnDep]] = {}
+    for column in schema(asset).columns:
+        source = column.taken
+        if source is None and column.name in ID_COLUMNS:
+            source = next((f"{p}.{column.name}" for p in parents if column.name in schema(p).names), None)
+        if source is not None and (table := source.split(".")[0]) in parents:
+            deps[column.name] = [TableColumnDep(AssetKey(table), source.removeprefix(f"{table}."))]
+    return TableColumnLineage(deps)
 
 
 def histogram(values: Iterable[float | None], bins: int = 20) -> str:
@@ -43,13 +88,15 @@ def histogram(values: Iterable[float | None], bins: int = 20) -> str:
         return f"no values ({len(given)} null)"
     counts, _ = np.histogram(known, bins=bins)
     top = counts.max()
-    bars = "".join(" " if c == 0 else BARS[min(len(BARS) - 1, int(c / top * (len(BARS) - 0.001)))] for c in counts)
+    bars = "".join(NO_BAR if c == 0 else BARS[min(len(BARS) - 1, int(c / top * (len(BARS) - 0.001)))] for c in counts)
     nulls = f", {len(given) - len(known)} null" if len(known) < len(given) else ""
     return f"`{bars}` {known.min():.4g} … {np.median(known):.4g} … {known.max():.4g}{nulls}"
 
 
-def histograms(table: pa.Table, columns: Sequence[str]) -> MetadataValue:
-    """A markdown table with a histogram per numeric column."""
+def histograms(table: pa.Table, columns: Sequence[str]) -> MetadataValue | None:
+    """A markdown table with a histogram per numeric column; None for a table without rows."""
+    if not table.num_rows:
+        return None
     lines = ["| column | distribution (min … median … max) |", "|---|---|"]
     lines += [f"| {c} | {histogram(table[c].to_pylist())} |" for c in columns]
     return MetadataValue.md("\n".join(lines))
@@ -61,13 +108,16 @@ def counts(table: pa.Table, column: str) -> dict[str, int]:
     return {str(t["values"]): t["counts"] for t in sorted(tally, key=lambda t: -t["counts"])}
 
 
-def markdown_table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> MetadataValue:
-    """A markdown table; cells are shown as text, with the characters that would break the table escaped."""
+def markdown_table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> MetadataValue | None:
+    """A markdown table, None if it has no rows; cells are shown as text, with the characters that would break the table escaped."""
+    lines = list(rows)
+    if not lines:
+        return None
 
     def line(cells: Sequence[Any]) -> str:
         return "| " + " | ".join(str(c).replace("|", "\\|").replace("\n", " ") for c in cells) + " |"
 
-    return MetadataValue.md("\n".join([line(header), "|" + "---|" * len(header), *map(line, rows)]))
+    return MetadataValue.md("\n".join([line(header), "|" + "---|" * len(header), *map(line, lines)]))
 
 
 def contact_sheet(pictures: Sequence[tuple[bytes, str]], columns: int = 6, width: int = 128) -> MetadataValue | None:

@@ -41,6 +41,7 @@ class Column:
         volatile: left out of the content hash, because it says where or when something was made, not what it is.
         minimum, maximum: inclusive bounds of numeric values; None is unbounded.
         allowed: the values a string column may take; empty is any.
+        taken: `<asset>.<column>` whose values these are; None for what the asset itself finds.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Column:
     minimum: float | None = None
     maximum: float | None = None
     allowed: tuple[str, ...] = ()
+    taken: str | None = None
 
 
 @dataclass(frozen=True)
@@ -110,6 +112,8 @@ MEDIA = (
         "sha256", STRING, "SHA-256 of the bytes, hexadecimal; null for media referenced in place until they are read."
     ),
 )
+ID_COLUMNS = ("dataset", "video_id", "clip_id", "track_id")
+"""Columns that name what a row is of; a table has them from the tables it is made from."""
 ERROR = Column("error", STRING, "One sentence that says what went wrong; null if nothing did.", volatile=True)
 
 ERROR_CLASSES = (
@@ -128,6 +132,11 @@ ERROR_CLASSES = (
     "storage",
 )
 TRANSIENT_ERRORS = frozenset({"bot_check", "rate_limited", "network", "timeout", "storage"})
+
+
+def _taken(kind: pa.DataType, source: str) -> Column:
+    """The column `<asset>.<column>` under its own name."""
+    return Column(source.split(".")[1], kind, source, taken=source)
 
 
 def _unit(name: str, description: str) -> Column:
@@ -181,8 +190,15 @@ _TABLES = (
             ),
             ERROR,
             Column("extra", STRING, "Everything else the source says, canonical JSON."),
-            Column("source", STRING, "File that the row came from.", nullable=False),
-            Column("line", INT64, "Line or row of that file, counted from 1.", nullable=False, volatile=True),
+            Column("source", STRING, "File that the row came from.", nullable=False, taken="dataset_index.source"),
+            Column(
+                "line",
+                INT64,
+                "Line or row of that file, counted from 1.",
+                nullable=False,
+                volatile=True,
+                taken="dataset_index.line",
+            ),
         ),
     ),
     TableSchema(
@@ -192,7 +208,7 @@ _TABLES = (
         (
             DATASET,
             VIDEO_ID,
-            Column("url", STRING, "Where it was fetched from, without credentials."),
+            Column("url", STRING, "Where it was fetched from, without credentials.", taken="video_metadata.url"),
             Column("page_url", STRING, "Page that shows the video, for provenance."),
             Column("status", STRING, "Outcome.", nullable=False, allowed=("ok", "failed", "rejected")),
             Column("error_class", STRING, "Class of the failure.", allowed=(*ERROR_CLASSES, "rejected", "removed")),
@@ -390,13 +406,29 @@ _TABLES = (
         ("video_id", "clip_id"),
         (
             *CLIP_KEYS,
-            Column("keep", BOOL, "Whether no better copy exists.", nullable=False),
-            Column("duplicate_of", STRING, "The clip that it duplicates; null if kept."),
-            Column("duplicate_dataset", STRING, "Dataset of that clip."),
-            _unit("similarity", "Similarity with that clip."),
-            Column("cluster_id", STRING, "Cluster, null for unique clips."),
+            Column("keep", BOOL, "Whether no better copy exists.", nullable=False, taken="duplicate_clusters.keep"),
             Column(
-                "relation", STRING, "How the two relate.", allowed=("exact", "copy", "contained", "contains", "flipped")
+                "duplicate_of",
+                STRING,
+                "The clip that it duplicates; null if kept.",
+                taken="duplicate_clusters.duplicate_of",
+            ),
+            Column("duplicate_dataset", STRING, "Dataset of that clip."),
+            Column(
+                "similarity",
+                FLOAT,
+                "Similarity with that clip.",
+                minimum=0.0,
+                maximum=1.0,
+                taken="duplicate_clusters.similarity",
+            ),
+            Column("cluster_id", STRING, "Cluster, null for unique clips.", taken="duplicate_clusters.cluster_id"),
+            Column(
+                "relation",
+                STRING,
+                "How the two relate.",
+                allowed=("exact", "copy", "contained", "contains", "flipped"),
+                taken="duplicate_clusters.relation",
             ),
         ),
     ),
@@ -566,41 +598,41 @@ _TABLES = (
             Column("selected", BOOL, "Whether the clip is in the subset.", nullable=False),
             Column("drop_reason", STRING, "First rule or criterion that dropped it; null if selected."),
             Column("split", STRING, "train, val or test; null if not selected."),
-            Column("start_ms", INT64, "Start of the clip."),
-            Column("end_ms", INT64, "End of the clip."),
-            Column("start_frame", INT64, "First frame."),
-            Column("end_frame", INT64, "One past the last frame."),
-            Column("width", INT32, "Displayed width."),
-            Column("height", INT32, "Displayed height."),
-            Column("fps", DOUBLE, "Frame rate."),
-            Column("origin", STRING, "How the span was found."),
-            Column("motion", FLOAT, "motion_scores.motion"),
-            Column("motion_p90", FLOAT, "motion_scores.motion_p90"),
-            Column("still_fraction", FLOAT, "motion_scores.still_fraction"),
-            Column("camera_motion", FLOAT, "motion_scores.camera_motion"),
-            Column("object_motion", FLOAT, "motion_scores.object_motion"),
-            Column("sharpness", FLOAT, "quality_scores.sharpness"),
-            Column("brightness", FLOAT, "quality_scores.brightness"),
-            Column("contrast", FLOAT, "quality_scores.contrast"),
-            Column("colorfulness", FLOAT, "quality_scores.colorfulness"),
-            Column("over_exposed", FLOAT, "quality_scores.over_exposed"),
-            Column("under_exposed", FLOAT, "quality_scores.under_exposed"),
-            Column("border", FLOAT, "quality_scores.border"),
-            Column("blank", FLOAT, "quality_scores.blank"),
-            Column("frozen", FLOAT, "quality_scores.frozen"),
-            Column("keep", BOOL, "dedup.keep"),
-            Column("cluster_id", STRING, "dedup.cluster_id"),
+            Column("start_ms", INT64, "Start of the clip.", taken="clips.start_ms"),
+            Column("end_ms", INT64, "End of the clip.", taken="clips.end_ms"),
+            Column("start_frame", INT64, "First frame.", taken="clips.start_frame"),
+            Column("end_frame", INT64, "One past the last frame.", taken="clips.end_frame"),
+            Column("width", INT32, "Displayed width.", taken="clips.width"),
+            Column("height", INT32, "Displayed height.", taken="clips.height"),
+            Column("fps", DOUBLE, "Frame rate.", taken="clips.fps"),
+            Column("origin", STRING, "How the span was found.", taken="clips.origin"),
+            _taken(FLOAT, "motion_scores.motion"),
+            _taken(FLOAT, "motion_scores.motion_p90"),
+            _taken(FLOAT, "motion_scores.still_fraction"),
+            _taken(FLOAT, "motion_scores.camera_motion"),
+            _taken(FLOAT, "motion_scores.object_motion"),
+            _taken(FLOAT, "quality_scores.sharpness"),
+            _taken(FLOAT, "quality_scores.brightness"),
+            _taken(FLOAT, "quality_scores.contrast"),
+            _taken(FLOAT, "quality_scores.colorfulness"),
+            _taken(FLOAT, "quality_scores.over_exposed"),
+            _taken(FLOAT, "quality_scores.under_exposed"),
+            _taken(FLOAT, "quality_scores.border"),
+            _taken(FLOAT, "quality_scores.blank"),
+            _taken(FLOAT, "quality_scores.frozen"),
+            _taken(BOOL, "dedup.keep"),
+            _taken(STRING, "dedup.cluster_id"),
             Column("cluster_size", INT32, "Clips in that cluster, 1 for unique clips."),
-            Column("text_area", FLOAT, "text_scores.text_area"),
-            Column("overlay", FLOAT, "text_scores.overlay"),
-            Column("aesthetic", FLOAT, "aesthetic_scores.aesthetic"),
+            _taken(FLOAT, "text_scores.text_area"),
+            _taken(FLOAT, "text_scores.overlay"),
+            _taken(FLOAT, "aesthetic_scores.aesthetic"),
             Column("categories", pa.map_(STRING, FLOAT), "category_scores: '<set>.<category>' to probability."),
             Column("category_matches", pa.map_(STRING, FLOAT), "category_scores: '<set>.<category>' to score."),
-            Column("caption", STRING, "captions.caption"),
-            Column("language", STRING, "captions.language"),
-            Column("match", FLOAT, "caption_scores.match"),
-            Column("licence", STRING, "raw_shards.licence"),
-            Column("channel", STRING, "raw_shards.channel"),
+            _taken(STRING, "captions.caption"),
+            _taken(STRING, "captions.language"),
+            _taken(FLOAT, "caption_scores.match"),
+            _taken(STRING, "raw_shards.licence"),
+            _taken(STRING, "raw_shards.channel"),
         ),
     ),
     TableSchema(
@@ -614,12 +646,12 @@ _TABLES = (
             Column("selected", BOOL, "Whether the track is in the subset.", nullable=False),
             Column("drop_reason", STRING, "First rule or criterion that dropped it; null if selected."),
             Column("split", STRING, "train, val or test; null if not selected."),
-            Column("label", STRING, "tracks.label"),
-            Column("score", FLOAT, "tracks.score"),
-            Column("start_ms", INT64, "tracks.start_ms"),
-            Column("end_ms", INT64, "tracks.end_ms"),
-            Column("area", FLOAT, "tracks.area"),
-            Column("motion", FLOAT, "tracks.motion"),
+            _taken(STRING, "tracks.label"),
+            _taken(FLOAT, "tracks.score"),
+            _taken(INT64, "tracks.start_ms"),
+            _taken(INT64, "tracks.end_ms"),
+            _taken(FLOAT, "tracks.area"),
+            _taken(FLOAT, "tracks.motion"),
         ),
     ),
     TableSchema(
@@ -630,7 +662,7 @@ _TABLES = (
             *CLIP_KEYS,
             Column("track_id", STRING, "Track that the clip follows; null for whole pictures."),
             Column("sample_key", STRING, "Key inside the tar, or name of the file without extension.", nullable=False),
-            Column("split", STRING, "train, val or test."),
+            Column("split", STRING, "train, val or test.", taken="curated_clips.split"),
             Column("status", STRING, "Outcome.", nullable=False, allowed=("ok", "failed")),
             ERROR,
             *MEDIA,
@@ -652,7 +684,7 @@ _TABLES = (
         (
             *CLIP_KEYS,
             Column("sample_key", STRING, "Key inside the tar, or name of the files without extension.", nullable=False),
-            Column("split", STRING, "train, val or test."),
+            Column("split", STRING, "train, val or test.", taken="curated_clips.split"),
             Column(
                 "status",
                 STRING,

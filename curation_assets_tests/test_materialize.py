@@ -54,7 +54,7 @@ class Toy:
             }
             for i in range(3)
         ]
-        return {"video_metadata": Made(pa.Table.from_pylist(rows))}
+        return {"video_metadata": Made(pa.Table.from_pylist(rows), metadata={"picture": "three videos"})}
 
     def _raw(self, shard: Shard, wanted: Collection[str]) -> Mapping[str, Made]:
         self.made.append(("raw_shards", shard.key))
@@ -169,6 +169,22 @@ def test_an_unchanged_fingerprint_is_a_no_op_unless_forced(toy: Toy) -> None:
     assert Path(path).stat().st_mtime_ns == stamp
     assert toy.run(KEYS[0], KEYS[0], force=True).success
     assert len(toy.made) == before + 2
+
+
+def test_what_was_up_to_date_shows_its_pictures_and_numbers_again(toy: Toy) -> None:
+    def shown() -> dict[str, object]:
+        which = AssetRecordsFilter(AssetKey("video_metadata"), asset_partitions=[KEYS[0]])
+        event = toy.instance.fetch_materializations(which, limit=1).records[0].asset_materialization
+        assert event is not None
+        return {k: v.value for k, v in event.metadata.items()}
+
+    assert toy.run(KEYS[0], KEYS[0]).success
+    first = shown()
+    assert first["picture"] == "three videos"
+    assert {"dagster/row_count", "wall_s", "cpu_s", "cost", "peak_rss_mb", "cpu_s_per_video"} <= set(first)
+    for _ in range(2):
+        assert toy.run(KEYS[0], KEYS[0]).success
+        assert shown() == {**first, "unchanged": True}
 
 
 def test_a_changed_parameter_remakes_its_asset_and_unchanged_content_stops_the_wave(toy: Toy) -> None:

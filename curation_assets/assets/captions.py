@@ -114,6 +114,7 @@ STAGES = (
         (
             Part(
                 "captions",
+                "What is said of each clip, by its source, its subtitles or a model, as the recipe asks, raw and cleaned.",
                 params=lambda r: r.captions.model_dump(exclude=HOW),
                 inputs=("clips", "frames", "video_metadata", "raw_shards"),
                 rules=lambda r: [*r.captions.where, *(f"{s} is not null" for s in r.captions.clean.suffixes)],
@@ -132,6 +133,7 @@ STAGES = (
         (
             Part(
                 "caption_scores",
+                "How well each caption fits the pictures of its clip.",
                 inputs=("captions", "frames", "frame_embeddings"),
                 weights=_clip_model,
                 complete="captions",

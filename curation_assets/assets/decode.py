@@ -78,12 +78,18 @@ def _describe(shard: Shard, asset: str, table: pa.Table) -> tuple[Mapping[str, A
     return stats, metadata
 
 
-def _part(asset: str, complete: str, own: Callable[[Recipe], Any] = lambda r: None) -> Part:
+def _part(asset: str, about: str, complete: str, own: Callable[[Recipe], Any] = lambda r: None) -> Part:
     def params(recipe: Recipe) -> Any:
         params = {"clips": recipe.clips.model_dump(by_alias=True)}
         return params if asset == "clips" else {**params, asset: own(recipe)}
 
-    return Part(asset, params=params, inputs=("raw_shards", "video_metadata"), complete=complete)
+    return Part(
+        asset,
+        f"{about} From the one decode of each video.",
+        params=params,
+        inputs=("raw_shards", "video_metadata"),
+        complete=complete,
+    )
 
 
 STAGES = (
@@ -91,11 +97,31 @@ STAGES = (
         "decode",
         "decode",
         (
-            _part("clips", "raw_shards"),
-            _part("frames", "clips", lambda r: r.frames.model_dump()),
-            _part("motion_scores", "clips", lambda r: r.motion.model_dump()),
-            _part("quality_scores", "clips", lambda r: r.quality.model_dump()),
-            _part("clip_fingerprints", "clips", lambda r: r.dedup.model_dump(include=HASHING)),
+            _part("clips", "Videos cut at shot boundaries, or as the recipe says.", "raw_shards"),
+            _part(
+                "frames",
+                "Sampled pictures of each clip, which all models look at.",
+                "clips",
+                lambda r: r.frames.model_dump(),
+            ),
+            _part(
+                "motion_scores",
+                "How much moves in each clip, and whether it is the camera.",
+                "clips",
+                lambda r: r.motion.model_dump(),
+            ),
+            _part(
+                "quality_scores",
+                "Sharpness, exposure, colour, borders, blank or frozen pictures of each clip.",
+                "clips",
+                lambda r: r.quality.model_dump(),
+            ),
+            _part(
+                "clip_fingerprints",
+                "Perceptual hashes, by which near-duplicates are found.",
+                "clips",
+                lambda r: r.dedup.model_dump(include=HASHING),
+            ),
         ),
         _make,
         kinds=frozenset({"ffmpeg"}),

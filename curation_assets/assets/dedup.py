@@ -79,7 +79,7 @@ def duplicate_clusters(settings: Settings, recipes: Mapping[str, Recipe]) -> Ass
     return asset(
         name="duplicate_clusters",
         group_name="dedup",
-        description=f"One row is {contract.row}, over all shards that exist; missing ones block nothing.",
+        description=f"Near-duplicates over all shards of all datasets that exist; missing ones block nothing. One row is {contract.row}.",
         metadata={"dagster/column_schema": column_schema("duplicate_clusters")},
         deps=["clip_fingerprints"],
         code_version=CLUSTERS_VERSION,
@@ -132,12 +132,7 @@ def find_clusters(context: AssetExecutionContext) -> Iterator[Any]:
                 threads=settings.workers,
             )
         stats = {k: v for k, v in found.stats.items() if isinstance(v, int | float | str)}
-        stats |= {
-            "shards_seen": len(shards),
-            "wall_s": round(meter.wall, 3),
-            "cpu_s": round(meter.cpu, 3),
-            "peak_rss_mb": meter.peak_mb,
-        }
+        stats |= {"shards_seen": len(shards), **meter.spent(settings)}
         header = store.commit("duplicate_clusters", None, found.clusters, provenance, stats)
         metadata: dict[str, Any] = {
             "shards": MetadataValue.json(sorted(shards)),
@@ -215,6 +210,17 @@ def _view(shard: Shard, wanted: Collection[str]) -> Mapping[str, Made]:
 
 STAGES = (
     Stage(
-        "dedup", "dedup", (Part("dedup", inputs=("clips",), slices=("duplicate_clusters",), complete="clips"),), _view
+        "dedup",
+        "dedup",
+        (
+            Part(
+                "dedup",
+                "Each clip of the shard with the verdict of duplicate_clusters.",
+                inputs=("clips",),
+                slices=("duplicate_clusters",),
+                complete="clips",
+            ),
+        ),
+        _view,
     ),
 )

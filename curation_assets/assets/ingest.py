@@ -50,7 +50,9 @@ def dataset_index(settings: Settings, recipes: Mapping[str, Recipe]) -> AssetsDe
     return asset(
         name="dataset_index",
         group_name="ingest",
-        description=f"Start here. Reads the sources of all recipes and registers new shards. One row is {contract.row}.",
+        description=f"**Start here.** Reads the sources of all recipes and registers their shards, the partitions of most other assets. "
+        f"On a fresh instance there are none before this has run: *Materialize all* then makes this table and empty subsets; "
+        f"launched once more it takes up the shards. One row is {contract.row}.",
         metadata={"dagster/column_schema": column_schema("dataset_index")},
         code_version=INDEX_VERSION,
         owners=OWNERS,
@@ -95,7 +97,11 @@ def index_sources(context: AssetExecutionContext) -> Iterator[Any]:
     overview = markdown_table(
         fields, [[getattr(p, f) if getattr(p, f) is not None else "" for f in fields] for p in plans]
     )
-    stats = {"wall_s": round(meter.wall, 3), "cpu_s": round(meter.cpu, 3), "new_shards": len(registered)}
+    stats = {
+        "shards": sum(len(p.shards) for p in plans),
+        "new_shards": len(registered),
+        **meter.spent(context.resources.settings),
+    }
     made = Made(contract.empty(), metadata={"datasets": overview, **stats}) if changed else None
     outcome = Outcome(
         "dataset_index", header, made, list(accounting(None, "dataset_index", contract.empty(), store.read))
@@ -122,8 +128,7 @@ def _make_metadata(shard: Shard, wanted: Collection[str]) -> Mapping[str, Made]:
     from curation_assets.stages.video_metadata import video_metadata_table
 
     table = video_metadata_table(shard.slice("dataset_index"))
-    status = counts(table, "status")
-    return {"video_metadata": Made(table, status, {"status": MetadataValue.json(status)})}
+    return {"video_metadata": Made(table, {"ok": 0, "rejected": 0, "removed": 0} | counts(table, "status"))}
 
 
 FILES = ("folder", "webdataset")
@@ -181,18 +186,18 @@ def _make_raw(shard: Shard, wanted: Collection[str]) -> Mapping[str, Made]:
     transient = sum(n for c, n in s.by_class.items() if c in TRANSIENT_ERRORS)
     errors = {c: n for c, n in s.by_class.items() if c != "ok"}
     stats = {
+        "yield": round(s.ok / s.rows, 4) if s.rows else 1.0,
+        "hours": round(s.video_s / 3600, 4),
         **{
             k: getattr(s, k)
             for k in ("ok", "failed", "rejected", "kept", "adopted", "fetched", "bytes", "fetched_bytes")
         },
         "video_s": round(s.video_s, 1),
+        "MB_per_s": round(s.fetched_bytes / 1e6 / max(s.seconds, 1e-3), 2),
         "transient": transient,
         "errors": errors,
     }
-    metadata: dict[str, Any] = {
-        "yield": round(s.ok / s.rows, 4) if s.rows else 1.0,
-        "MB_per_s": round(s.fetched_bytes / 1e6 / max(s.seconds, 1e-3), 2),
-    }
+    metadata: dict[str, Any] = {}
     sheet = contact_sheet([(jpeg, video_id) for video_id, jpeg in made.thumbnails])
     if sheet is not None:
         metadata["first_frames"] = sheet
@@ -206,13 +211,25 @@ def _make_raw(shard: Shard, wanted: Collection[str]) -> Mapping[str, Made]:
 
 
 STAGES = (
-    Stage("video_metadata", "ingest", (Part("video_metadata", slices=("dataset_index",)),), _make_metadata),
+    Stage(
+        "video_metadata",
+        "ingest",
+        (
+            Part(
+                "video_metadata",
+                "What the sources say of each video, in one form whatever theirs was.",
+                slices=("dataset_index",),
+            ),
+        ),
+        _make_metadata,
+    ),
     Stage(
         "raw_shards",
         "ingest",
         (
             Part(
                 "raw_shards",
+                "Downloads videos, or refers to them where they lie, and probes them; what failed says why.",
                 params=_download_params,
                 inputs=("video_metadata",),
                 complete="video_metadata",

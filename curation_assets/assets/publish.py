@@ -148,14 +148,13 @@ def curate_subset(context: AssetExecutionContext, name: str, inputs: list[str]) 
                 stats = {
                     "candidates": first.rows,
                     "selected": last.rows,
+                    "yield": round(last.rows / first.rows, 4) if first.rows else 1.0,
                     "hours": round(last.hours, 4),
                     "splits": found.splits,
                     "funnel": [[s.rule, s.rows, round(s.hours, 5)] for s in found.funnel],
                     "report": found.report,
                     "missing_shards": found.missing,
-                    "wall_s": round(meter.wall, 3),
-                    "cpu_s": round(meter.cpu, 3),
-                    "peak_rss_mb": meter.peak_mb,
+                    **meter.spent(context.resources.settings),
                 }
                 metadata = _shown(store, subset, found)
                 header = store.commit_file(name, key, found.path, provenance, digest, stats)
@@ -201,10 +200,10 @@ def _shown(store: TableStore, subset: Subset, found: Any) -> dict[str, Any]:
         metadata["distributions"] = _distributions(found.sample)
         metadata["correlations"] = _correlations(found.sample)
         metadata["keep_rates"] = _keep_rates(found.sample, list(found.examples))
-    for number, (rule, clips) in enumerate(found.examples.items()):
+    for rule, clips in found.examples.items():
         sheet = _threshold_sheet(store, clips)
         if sheet is not None:
-            metadata[f"threshold_{number}"] = MetadataValue.md(
+            metadata[f"threshold {rule}"] = MetadataValue.md(
                 f"**{rule}**: above the line passed, below it did not\n\n{sheet.value}"
             )
     return metadata
@@ -219,12 +218,12 @@ def _known(sample: pa.Table) -> dict[str, np.ndarray]:
     return {c: v for c, v in columns.items() if np.isfinite(v).sum() > 1}
 
 
-def _distributions(sample: pa.Table) -> MetadataValue:
+def _distributions(sample: pa.Table) -> MetadataValue | None:
     rows = [(c, histogram([None if np.isnan(x) else x for x in v])) for c, v in _known(sample).items()]
     return markdown_table(("score", "distribution over candidates"), rows)
 
 
-def _correlations(sample: pa.Table) -> MetadataValue:
+def _correlations(sample: pa.Table) -> MetadataValue | None:
     known = {c: v for c, v in _known(sample).items() if np.nanstd(v) > 0}
     names = list(known)
 
@@ -237,8 +236,8 @@ def _correlations(sample: pa.Table) -> MetadataValue:
     return markdown_table(("", *names), [(a, *(correlation(a, b) for b in names)) for a in names])
 
 
-def _keep_rates(sample: pa.Table, rules: list[str]) -> MetadataValue:
-    """For each rule with a threshold: the share of candidates above each of eleven values of its score."""
+def _keep_rates(sample: pa.Table, rules: list[str]) -> MetadataValue | None:
+    """For each rule with a threshold: the share of candidates at or above the deciles of its score."""
     from curation_assets.stages.rules import parse_rule
 
     rows = []
@@ -249,7 +248,7 @@ def _keep_rates(sample: pa.Table, rules: list[str]) -> MetadataValue:
         values = sample[column].drop_null().to_numpy(zero_copy_only=False).astype(float)
         if not len(values):
             continue
-        cuts = np.quantile(values, np.linspace(0, 1, 11))
+        cuts = np.unique(np.quantile(values, np.linspace(0, 1, 11)))
         rows += [(column, f"{cut:.4g}", f"{(values >= cut).mean():.1%}") for cut in cuts]
     return markdown_table(("score", "at least", "share kept"), rows)
 

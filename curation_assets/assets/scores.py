@@ -141,6 +141,7 @@ STAGES = (
         (
             Part(
                 "text_scores",
+                "How much of the picture is text, and which words.",
                 code_version="2",
                 params=lambda r: r.text.model_dump(),
                 inputs=("clips", "frames"),
@@ -162,6 +163,7 @@ STAGES = (
         (
             Part(
                 "frame_embeddings",
+                "The one CLIP pass over sampled frames, which aesthetics, categories, caption match and embedding export share.",
                 params=lambda r: r.embeddings.model_dump(include={"model", "pretrained", "precision", "where"}),
                 inputs=("clips", "frames"),
                 rules=lambda r: r.embeddings.where,
@@ -180,6 +182,7 @@ STAGES = (
         (
             Part(
                 "aesthetic_scores",
+                "How pleasing each clip looks, by a small head on its embeddings.",
                 params=lambda r: r.aesthetic.model_dump(),
                 inputs=("clips", "frames", "frame_embeddings"),
                 weights=_head,
@@ -194,6 +197,7 @@ STAGES = (
         (
             Part(
                 "category_scores",
+                "How well each clip fits the prompts of the recipe.",
                 params=lambda r: {n: s.model_dump() for n, s in r.categories.items()},
                 inputs=("clips", "frame_embeddings"),
                 weights=_clip_model,

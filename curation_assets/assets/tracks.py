@@ -119,6 +119,7 @@ STAGES = (
         (
             Part(
                 "tracks",
+                "Objects followed through clips, with their boxes.",
                 params=lambda r: r.tracks.model_dump(exclude=HOW),
                 inputs=("clips", "frames", "raw_shards"),
                 rules=lambda r: r.tracks.where,
