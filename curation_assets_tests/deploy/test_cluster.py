@@ -1,7 +1,8 @@
-"""A shard on a cluster: dagster-k8s' own launcher and executor, steps in pods, tables in S3, the instance in PostgreSQL; one pod dies."""
+"""A shard on a cluster: dagster-k8s' own launcher and executor, steps in pods, tables in S3, the instance in PostgreSQL; two pods die."""
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import time
@@ -11,8 +12,9 @@ from typing import Any
 
 import pytest
 import yaml
-from dagster import AssetKey, AssetRecordsFilter, DagsterEventType, DagsterInstance, DagsterRun
+from dagster import AssetKey, AssetRecordsFilter, DagsterEventType, DagsterInstance, DagsterRun, DagsterRunStatus
 from dagster._core.definitions.reconstruct import ReconstructableRepository
+from dagster._daemon.monitoring.run_monitoring import monitor_started_run
 
 from curation_assets.schemas import SCHEMAS
 from curation_assets_tests.conftest import KEYS, S3Server
@@ -23,6 +25,7 @@ from resources.storage import Storage
 from resources.tables import TableStore
 
 ROOT = DEPLOY.parent
+LOG = logging.getLogger(__name__)
 SHARD = "videos-00000"
 STEPS = ("video_metadata", "raw_shards", "decode")
 RECIPE = {"dataset": "videos", "shard": {"videos": 4}, "clips": {"from": "whole", "min_s": 0.5}, "frames": {"fps": 2}}
@@ -48,18 +51,32 @@ class Installation:
         self.instance.launch_run(run.run_id, None)  # type: ignore[arg-type]  # this launcher asks nothing of a workspace
         return run
 
-    def wait(self, run: DagsterRun, kill: str | None = None, limit_s: float = 280) -> tuple[bool, Pod | None]:
-        """Waits for a run's end; kills the first pod of the step `kill` once the step has begun. Returns (succeeded, the killed pod)."""
+    def wait(
+        self, run: DagsterRun, kill: str | None = None, its_run: bool = False, limit_s: float = 280
+    ) -> tuple[bool, Pod | None]:
+        """Waits for a run's end, while the daemon's monitor looks after it. Returns (succeeded, the killed pod).
+
+        Args:
+            run: a launched run.
+            kill: a step; its first pod is killed once it has begun.
+            its_run: kill the run's own pod then, in place of the step's.
+            limit_s: when to give up.
+        """
         killed: Pod | None = None
         end = time.monotonic() + limit_s
         while time.monotonic() < end:
             if kill and killed is None and self._begun(run, kill):
-                killed = self.cluster.pods(run_id=run.run_id, op=kill)[0]
+                pods = self.cluster.pods(run_id=run.run_id)
+                killed = next(p for p in pods if p.labels.get("dagster/op") == (None if its_run else kill))
                 killed.kill()
-            status = self.instance.get_run_by_id(run.run_id)
-            if status is not None and status.is_finished:
-                return status.is_success, killed
-            time.sleep(0.1)
+                killed.wait()
+            record = self.instance.get_run_record_by_id(run.run_id)
+            assert record is not None
+            if record.dagster_run.is_finished:
+                return record.dagster_run.is_success, killed
+            if record.dagster_run.status == DagsterRunStatus.STARTED:
+                monitor_started_run(self.instance, None, record, LOG)  # type: ignore[arg-type]
+            time.sleep(0.2)
         logs = "\n".join(f"== {p.name} {p.phase}\n{p.log[-1500:]}" for p in self.cluster.pods())
         raise AssertionError(f"the run did not end in {limit_s} s\n{logs}")
 
@@ -128,10 +145,17 @@ def installation(
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_a_shard_in_pods_of_which_one_is_killed(installation: Installation) -> None:
+def test_a_shard_in_pods_of_which_two_are_killed(installation: Installation) -> None:
     cluster, instance, store = installation.cluster, installation.instance, installation.store
+    # the run's pod is lost while its step is at work: the step carries on, and the run goes on in a new pod
     index = installation.launch(("dataset_index",), {})
-    assert installation.wait(index)[0], cluster.pods()[-1].log
+    succeeded, lost = installation.wait(index, kill="dataset_index", its_run=True)
+    assert succeeded, cluster.pods()[-1].log
+    assert lost is not None
+    assert lost.job == f"dagster-run-{index.run_id}"
+    workers = [p.job for p in cluster.pods(run_id=index.run_id) if "dagster/op" not in p.labels]
+    assert workers == [lost.job, f"{lost.job}-1"]
+    assert len(cluster.pods(run_id=index.run_id, op="dataset_index")) == 1
     assert instance.get_dynamic_partitions("shards") == [SHARD]
 
     assets = ("video_metadata", "raw_shards", "clips", "frames", "motion_scores", "quality_scores", "clip_fingerprints")
