@@ -16,6 +16,7 @@ from functools import cached_property
 import cv2
 import numpy as np
 from av.video.frame import VideoFrame
+from av.video.plane import VideoPlane
 from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
@@ -118,10 +119,10 @@ class PictureMaker:
         name = frame.format.name
         if name not in PLANAR:
             width, height = (max(2, side) for side in self.size)
-            frame = self._reformatter.reformat(frame, width * 2, height * 2, "yuv420p", interpolation="AREA")
+            frame = self._reformatter.reformat(frame, width * 2, height * 2, "yuv420p", interpolation="AREA", threads=1)
             full, hd, name = False, False, "yuv420p"
         count = 1 if name.startswith("gray") else 3
-        return [_plane(frame, i) for i in range(count)], full or name.startswith("yuvj"), hd
+        return [_view(plane) for plane in frame.planes[:count]], full or name.startswith("yuvj"), hd
 
     def bgr(self, frame: VideoFrame) -> NDArray[np.uint8]:
         """The frame as PySceneDetect's detectors are handed it: whole, turned for display, then scaled bilinearly."""
@@ -242,7 +243,6 @@ def _tiny(plane: Plane) -> Plane:
     return cv2.resize(plane, TINY, interpolation=cv2.INTER_AREA)
 
 
-def _plane(frame: VideoFrame, index: int) -> Plane:
+def _view(plane: VideoPlane) -> Plane:
     """A view of a plane of 8-bit samples, without its padding."""
-    plane = frame.planes[index]
     return np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)[: plane.height, : plane.width]

@@ -79,8 +79,8 @@ class JpegWriter:
         width, height = self._size
         planar = frame.format.name.startswith(("yuv", "gray"))
         if planar and (width, height) != (frame.width, frame.height):
-            frame = self._scale.reformat(frame, width, height, frame.format.name, interpolation="AREA")
-        image = self._convert.reformat(frame, width, height, "bgr24", interpolation="AREA").to_ndarray()
+            frame = self._scale.reformat(frame, width, height, frame.format.name, interpolation="AREA", threads=1)
+        image = self._convert.reformat(frame, width, height, "bgr24", interpolation="AREA", threads=1).to_ndarray()
         if self._rotation:
             image = cv2.rotate(image, _ROTATE[self._rotation])
         _, data = cv2.imencode(".jpg", image, self._options)
