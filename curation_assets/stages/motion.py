@@ -285,21 +285,19 @@ class _BlockFlow:
         if changed.max() < _NOISE_FLOOR:
             return np.zeros_like(self.positions), self._blocks(texture) >= _TEXTURE
         flow = self._dis.calc(before, after, None)
-        target = self._identity + flow
+        target = cv2.add(self._identity, flow)
         left = _around(
             cv2.absdiff(before, cv2.remap(after, target, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))
         )
         h, w = self.shape
-        x, y = target[..., 0], target[..., 1]
-        outside = (x < 0) | (x > w - 1) | (y < 0) | (y > h - 1)
+        inside = cv2.inRange(target, (0, 0), (w - 1, h - 1))
         sample = left[::4, ::4].ravel()
         noise = float(np.partition(sample, sample.size // 5)[sample.size // 5])
         clearly = changed > _NOISE_FACTOR * noise + _NOISE_FLOOR
-        moved = clearly & ((left < changed) | outside) | (texture >= _TEXTURE) & (left < _MATCHED * changed)
-        flow[~moved] = 0
+        moved = clearly & ((left < changed) | (inside == 0)) | (texture >= _TEXTURE) & (left < _MATCHED * changed)
         # What leaves the frame cannot be matched; it is treated like a part without texture.
-        texture[outside] = 0
-        return self._blocks(flow) @ np.array([1, 1j]), self._blocks(texture) >= _TEXTURE
+        blocks = self._blocks(cv2.copyTo(flow, moved.view(np.uint8))).astype(np.float64)
+        return blocks.view(np.complex128).ravel(), self._blocks(cv2.copyTo(texture, inside)) >= _TEXTURE
 
     def is_slow(self, before: NDArray[np.uint8], after: NDArray[np.uint8]) -> bool:
         """Whether nothing has moved far: by first order, the frame difference is gradient times displacement."""
