@@ -308,17 +308,21 @@ def _sides(luma: Plane) -> tuple[_Side, ...]:
     rows, columns = max(1, h // 2), max(1, w // 2)
     return (
         _side(luma[:rows], 1),
-        _side(luma[::-1][:rows], 1),
+        _side(luma[-rows:], 1, last=True),
         _side(luma[:, :columns], 0),
-        _side(luma[:, ::-1][:, :columns], 0),
+        _side(luma[:, -columns:], 0, last=True),
     )
 
 
-def _side(half: Plane, axis: int) -> _Side:
-    outermost = half[:2] if axis == 1 else half[:, :2]
-    tone = int(np.median(outermost))
+def _side(half: Plane, axis: int, *, last: bool = False) -> _Side:
+    """One half of the picture; its edge is the `last` line or the first."""
+    edge = slice(-2, None) if last else slice(2)
+    outermost = half[edge] if axis == 1 else half[:, edge]
+    ordered = np.sort(outermost, axis=None)
+    tone = (int(ordered[(ordered.size - 1) // 2]) + int(ordered[ordered.size // 2])) // 2
     flat = cv2.inRange(half, max(0, tone - BAR_TOLERANCE), min(255, tone + BAR_TOLERANCE))
-    return _Side(tone, cv2.reduce(flat, axis, cv2.REDUCE_AVG).ravel(), cv2.reduce(half, axis, cv2.REDUCE_AVG).ravel())
+    shares, means = (cv2.reduce(plane, axis, cv2.REDUCE_AVG).ravel() for plane in (flat, half))
+    return _Side(tone, shares[::-1], means[::-1]) if last else _Side(tone, shares, means)
 
 
 def _inside(crop: Rect) -> tuple[slice, slice]:
