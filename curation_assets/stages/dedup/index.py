@@ -25,8 +25,12 @@ from curation_assets.stages.dedup.align import Comparer, Ints, Matches, Samples,
 from curation_assets.stages.dedup.search import Hashes, expected_recall, near_pairs
 from resources.storage import Storage
 
-FORMAT: Final = 2
+FORMAT: Final = 3
 """Changes when the code finds other pairs or stores them otherwise: an index of another format is made anew."""
+
+SURE: Final = 0.9
+"""Similarity of whole frames from which the central parts are not asked: bars move what lies in the centre of the frame, but change the
+hash of the picture inside them little; pictures that only a logo makes alike were at most 0.87 similar."""
 
 COMMON: Final = 256
 """A hash that more distinct clips share (a title card, a logo on black) proposes only pairs with the best so many of them; how often that
@@ -351,7 +355,7 @@ def _uncontradicted(matches: Matches, central: Samples, params: Dedup) -> Matche
         np.minimum(np.searchsorted(central.tie, s), central.clips - 1) for s in (matches.short, matches.long)
     )
     known = (central.tie[short] == matches.short) & (central.tie[long] == matches.long)
-    judged = np.flatnonzero(matches.accepted & ~matches.flipped & known)
+    judged = np.flatnonzero(matches.accepted & (matches.similarity < SURE) & ~matches.flipped & known)
     comparer = Comparer(central, params.distance, params.matches, params.agree, params.coverage)
     scale, offset = matches.scale[judged].astype(np.float64), matches.offset_ms[judged].astype(np.float64)
     refused = judged[comparer.contradicts(short[judged], long[judged], scale, offset)]

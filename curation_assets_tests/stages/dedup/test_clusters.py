@@ -203,19 +203,21 @@ def test_the_centre_alone_suffices(tmp_path: Path) -> None:
     assert _fates(_clusters(tmp_path, [shard("d-00000", rows)], center=False)) == {}
 
 
-def test_an_unlike_centre_refuses_a_match(tmp_path: Path) -> None:
-    """The same large logo on two dark clips makes the whole pictures alike."""
+def test_an_unlike_centre_refuses_an_unsure_match(tmp_path: Path) -> None:
+    """The same large logo on two dark clips makes the whole pictures alike; bars move the centre, but not the picture inside."""
     rng = np.random.default_rng(15)
     whole, centre, clear = random_hashes(rng, 5), random_hashes(rng, 5), [False] * 5
-    rows = [
-        clip("a", whole, center_hashes=centre, center_blank=clear),
-        clip("b", near(rng, whole, 3), center_hashes=random_hashes(rng, 5), center_blank=clear),
-    ]
-    assert _fates(_clusters(tmp_path, [shard("d-00000", rows)])) == {}
-    rows[1]["center_hashes"] = near(rng, centre, 18)
-    assert len(_fates(_clusters(tmp_path, [shard("d-00000", rows, version="2")]))) == 2
-    rows[1] |= {"center_hashes": random_hashes(rng, 5), "center_blank": [True] * 5}
-    assert len(_fates(_clusters(tmp_path, [shard("d-00000", rows, version="3")]))) == 2
+    first = clip("a", whole, center_hashes=centre, center_blank=clear)
+
+    def dropped(bits: int, centre: list[int], blank: bool) -> bool:
+        second = clip("b", near(rng, whole, bits), center_hashes=centre, center_blank=[blank] * 5)
+        return len(_fates(_clusters(tmp_path, [shard("d-00000", [first, second], f"{bits} {centre} {blank}")]))) == 2
+
+    other = random_hashes(rng, 5)
+    assert not dropped(8, other, False)
+    assert dropped(3, other, False)
+    assert dropped(8, near(rng, centre, 18), False)
+    assert dropped(8, other, True)
 
 
 def test_embeddings_can_refuse_a_match(tmp_path: Path) -> None:
