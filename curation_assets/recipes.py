@@ -160,7 +160,11 @@ class Clips(Section):
         None,
         description="The detector's threshold; null is its default (content 27, adaptive 3, threshold 12, hash 0.395, histogram 0.05, transnetv2 and cascade 0.5).",
     )
-    min_scene_frames: int = Field(15, ge=1, description="Shortest scene that PySceneDetect's detectors look for, frames; cascade and transnetv2 find scenes of any length.")
+    min_scene_frames: int = Field(
+        15,
+        ge=1,
+        description="Shortest scene that PySceneDetect's detectors look for, frames; cascade and transnetv2 find scenes of any length.",
+    )
     min_content_val: float = Field(15.0, ge=0, description="For `adaptive`: smallest content value of a cut.")
     window: int = Field(2, ge=1, description="For `adaptive`: frames on each side.")
     fade_threshold: float = Field(
@@ -420,8 +424,12 @@ class Tracks(Section):
         description="Longest gap of a lost and found track that is filled with boxes on a straight line; 0 fills none.",
     )
     appearance: bool = Field(False, description="TrackVerse's appearance term: motion weight 0.4.")
-    motion_weight: float = Field(0.4, ge=0, le=1, description="Share of IoU in the similarity; the rest is the cosine of appearance.")
-    feature_momentum: float = Field(0.9, ge=0, le=1, description="Share of a track's earlier appearance when it sees a new box.")
+    motion_weight: float = Field(
+        0.4, ge=0, le=1, description="Share of IoU in the similarity; the rest is the cosine of appearance."
+    )
+    feature_momentum: float = Field(
+        0.9, ge=0, le=1, description="Share of a track's earlier appearance when it sees a new box."
+    )
     min_area: float = Field(
         0.0,
         ge=0,
@@ -534,7 +542,9 @@ class ClipExport(Section):
 
     @model_validator(mode="after")
     def _copied_as_it_is(self) -> ClipExport:
-        changing = [n for n in ("short_side", "crop_border", "fps", "audio_rate", "blur_faces", "tracks") if getattr(self, n)]
+        changing = [
+            n for n in ("short_side", "crop_border", "fps", "audio_rate", "blur_faces", "tracks") if getattr(self, n)
+        ]
         if self.cut == "copy" and changing:
             raise ValueError(f"cut: copy leaves the stream as it is; {', '.join(changing)} needs cut: exact")
         return self

@@ -50,11 +50,15 @@ class Settings(BaseModel):
     price_gpu_hour: float = Field(2.0, ge=0, description="Price of a GPU-hour, for reports.")
 
     look_entries: int = Field(
-        20_000, ge=1, description="Entries that the source sensor lists per tick; a larger source is looked at over several."
+        20_000,
+        ge=1,
+        description="Entries that the source sensor lists per tick; a larger source is looked at over several.",
     )
     range_shards: int = Field(20, ge=1, description="Most shards in a run that the gap sensor requests.")
     open_runs: int = Field(
-        2, ge=1, description="Runs that the gap sensor keeps queued or started at a time; it requests no more beyond them."
+        2,
+        ge=1,
+        description="Runs that the gap sensor keeps queued or started at a time; it requests no more beyond them.",
     )
     publish_when_idle: bool = Field(
         True,

@@ -39,7 +39,11 @@ class S3Server:
 
     @property
     def options(self) -> dict[str, Any]:
-        return {"key": "testing", "secret": "testing", "client_kwargs": {"endpoint_url": self.endpoint, "region_name": "us-east-1"}}
+        return {
+            "key": "testing",
+            "secret": "testing",
+            "client_kwargs": {"endpoint_url": self.endpoint, "region_name": "us-east-1"},
+        }
 
 
 @pytest.fixture(scope="session")

@@ -84,16 +84,28 @@ def test_info_is_bounded_and_without_media_urls_headers_and_secrets() -> None:
 def test_tables_hold_urls_without_secrets_and_storage_names_as_they_are() -> None:
     assert public_url(f"https://u:{SECRET}@h/v.mp4?sig={SECRET}&t=1") == "https://h/v.mp4?sig=***&t=1"
     assert public_url(f"s3://key:{SECRET}@bucket/session=1/v.mp4") == "s3://bucket/session=1/v.mp4"
-    for name in ("abfs://box@account.dfs.core.windows.net/key=1/v.mp4", "/data/token=7/v.mp4", "https://www.youtube.com/watch?v=-a_B0"):
+    for name in (
+        "abfs://box@account.dfs.core.windows.net/key=1/v.mp4",
+        "/data/token=7/v.mp4",
+        "https://www.youtube.com/watch?v=-a_B0",
+    ):
         assert public_url(name) == name
-    assert public_text(f"seen at https://h/x?token={SECRET} on token=day") == "seen at https://h/x?token=*** on token=day"
+    assert (
+        public_text(f"seen at https://h/x?token={SECRET} on token=day") == "seen at https://h/x?token=*** on token=day"
+    )
 
 
 def test_settings_keep_references_to_the_environment_and_no_password() -> None:
     kept = {"proxy": "http://${USER}:$PASS@proxy:8080", "fps": 2.0, "where": ["title = 'a://b'"], "cookies": None}
     assert public_settings(kept) == kept
-    literal = {"path": [f"https://u:{SECRET}@h/list.csv", "s3://b/*.csv"], "deep": {"proxy": f"http://me:{SECRET}@proxy:1"}}
-    assert public_settings(literal) == {"path": ["https://h/list.csv", "s3://b/*.csv"], "deep": {"proxy": "http://proxy:1"}}
+    literal = {
+        "path": [f"https://u:{SECRET}@h/list.csv", "s3://b/*.csv"],
+        "deep": {"proxy": f"http://me:{SECRET}@proxy:1"},
+    }
+    assert public_settings(literal) == {
+        "path": ["https://h/list.csv", "s3://b/*.csv"],
+        "deep": {"proxy": "http://proxy:1"},
+    }
     assert SECRET not in repr(public_settings({"a": f"https://$USER:{SECRET}@h/?token=${{TOKEN}}"}))
 
 

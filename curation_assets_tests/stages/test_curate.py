@@ -23,7 +23,15 @@ from curation_assets.stages.subset_tables import tables_needed
 from resources.tables import conform
 
 Row = dict[str, Any]
-FILL: Mapping[str, Any] = {"status": "ok", "estimator": "e", "head": "h", "model": "m", "backend": "source", "detector": "d", "samples": 1}
+FILL: Mapping[str, Any] = {
+    "status": "ok",
+    "estimator": "e",
+    "head": "h",
+    "model": "m",
+    "backend": "source",
+    "detector": "d",
+    "samples": 1,
+}
 
 
 class Store:
@@ -34,7 +42,9 @@ class Store:
 
     def put(self, asset: str, shard: str, rows: Sequence[Row]) -> None:
         contract = schema(asset)
-        full = [{**{n: FILL.get(n) for n in contract.names}, "dataset": shard.rpartition("-")[0], **row} for row in rows]
+        full = [
+            {**{n: FILL.get(n) for n in contract.names}, "dataset": shard.rpartition("-")[0], **row} for row in rows
+        ]
         self.tables[asset, shard] = conform(pa.Table.from_pylist(full, schema=contract.arrow), contract)
 
     def clips(self, shard: str, rows: Sequence[Row]) -> None:
@@ -44,7 +54,11 @@ class Store:
         for asset in ("motion_scores", "quality_scores", "dedup", "text_scores", "aesthetic_scores", "captions"):
             own = set(SCHEMAS[asset].names) - set(SCHEMAS["clips"].names)
             if any(own & r.keys() for r in rows):
-                self.put(asset, shard, [{k: v for k, v in r.items() if k in SCHEMAS[asset].names and k != "status"} for r in facts])
+                self.put(
+                    asset,
+                    shard,
+                    [{k: v for k, v in r.items() if k in SCHEMAS[asset].names and k != "status"} for r in facts],
+                )
 
     def read(self, asset: str, shard: str, columns: Sequence[str] | None = None) -> pa.Table:
         table = self.tables.get((asset, shard))
@@ -54,10 +68,14 @@ class Store:
 
 
 def recipe(subset: Row, **sections: Any) -> Recipe:
-    return Recipe.model_validate({"dataset": "d", "source": {"format": "ids", "path": "x"}, "subsets": {"s": subset}, **sections})
+    return Recipe.model_validate(
+        {"dataset": "d", "source": {"format": "ids", "path": "x"}, "subsets": {"s": subset}, **sections}
+    )
 
 
-def run(store: Store, folder: Path, subset: Row, shards: Sequence[str] = (), **sections: Any) -> tuple[Curation, list[Row]]:
+def run(
+    store: Store, folder: Path, subset: Row, shards: Sequence[str] = (), **sections: Any
+) -> tuple[Curation, list[Row]]:
     made = recipe(subset, **sections)
     keys = list(shards) or sorted({k for _, k in store.tables})
     recipes = {k.rpartition("-")[0]: made for k in keys} | {"d": made}
@@ -90,7 +108,13 @@ def test_the_first_rule_that_fails_is_the_reason_and_unknown_values_never_pass(t
     rules = ["aesthetic >= 4.5", "motion is null or motion between 0.05 and 0.2", "keep"]
     found, rows = run(store, tmp_path, {"where": rules})
     assert reasons(rows) == {"a_1": None, "a_2": rules[0], "b_1": rules[0], "c_1": "keep", "e_1": rules[1]}
-    assert [(s.rule, s.rows) for s in found.funnel] == [("candidates", 5), (rules[0], 3), (rules[1], 2), ("keep", 1), ("select: all", 1)]
+    assert [(s.rule, s.rows) for s in found.funnel] == [
+        ("candidates", 5),
+        (rules[0], 3),
+        (rules[1], 2),
+        ("keep", 1),
+        ("select: all", 1),
+    ]
     assert found.funnel[0].hours == pytest.approx(9 / 3600)
     assert found.funnel[-1].hours == pytest.approx(1 / 3600)
     assert {r["shard"] for r in rows} == {"d-00000"}
@@ -155,9 +179,13 @@ def test_splits_never_divide_a_video_follow_lists_and_their_shares(tmp_path: Pat
     assert abs(shares["test"] / 600 - 0.1) < 0.06
     assert found.splits == {name: 3 * n for name, n in shares.items()}
     _, fewer = run(store, tmp_path / "fewer", {"split": split}, shards=["d-00001"])
-    assert {r["clip_id"]: r["split"] for r in fewer}.items() <= {r["clip_id"]: r["split"] for r in rows}.items(), "for ever"
+    assert {r["clip_id"]: r["split"] for r in fewer}.items() <= {r["clip_id"]: r["split"] for r in rows}.items(), (
+        "for ever"
+    )
     (tmp_path / "val.txt").write_text("v0x1\n")
-    twice = recipe({"split": {**split, "lists": {"test": str(tmp_path / "test.txt"), "val": str(tmp_path / "val.txt")}}})
+    twice = recipe(
+        {"split": {**split, "lists": {"test": str(tmp_path / "test.txt"), "val": str(tmp_path / "val.txt")}}}
+    )
     with pytest.raises(ValueError, match="'v0x1' is in the lists of both"):
         given_splits(twice.subsets["s"].split)
 
@@ -170,7 +198,14 @@ def test_categories_are_columns_and_classes(tmp_path: Path) -> None:
         "category_scores",
         "d-00000",
         [
-            {"video_id": v, "clip_id": f"{v}_1", "category_set": "style", "category": c, "probability": p, "score": 10 * p}
+            {
+                "video_id": v,
+                "clip_id": f"{v}_1",
+                "category_set": "style",
+                "category": c,
+                "probability": p,
+                "score": 10 * p,
+            }
             for v, both in chances.items()
             for c, p in zip(("cartoon", "photo"), both, strict=True)
         ],
@@ -194,11 +229,15 @@ def test_categories_are_columns_and_classes(tmp_path: Path) -> None:
 def test_the_criterion_is_a_reason_and_equal_ids_of_two_datasets_are_two_candidates(tmp_path: Path) -> None:
     store = Store()
     for dataset in ("d", "other"):
-        store.clips(f"{dataset}-00000", [{"clip_id": f"v{i:02d}_1", "cluster_id": None, "keep": True} for i in range(20)])
+        store.clips(
+            f"{dataset}-00000", [{"clip_id": f"v{i:02d}_1", "cluster_id": None, "keep": True} for i in range(20)]
+        )
     subset = {"datasets": ["d", "other"], "select": {"criterion": "random", "count": 15, "seed": 7}}
     found, rows = run(store, tmp_path, subset)
     assert len(rows) == 40
-    assert {(r["dataset"], r["clip_id"]) for r in rows} == {(d, f"v{i:02d}_1") for d in ("d", "other") for i in range(20)}
+    assert {(r["dataset"], r["clip_id"]) for r in rows} == {
+        (d, f"v{i:02d}_1") for d in ("d", "other") for i in range(20)
+    }
     assert {r["drop_reason"] for r in rows} == {None, "select: random"}
     assert {r["cluster_size"] for r in rows} == {1}
     order = hash_order([f"{r['dataset']}/{r['clip_id']}" for r in rows], 7)
@@ -248,7 +287,10 @@ def test_minimum_redundancy_reads_embeddings_shard_by_shard_and_excludes_clips_w
 
 def test_tracks_obey_rules_about_their_clip_and_about_themselves(tmp_path: Path) -> None:
     store = Store()
-    clips = [{"clip_id": c, "video_id": c[0], "motion": m, "aesthetic": a, "end_ms": 9000} for c, m, a in (("a_1", 0.1, 5), ("b_1", 0.9, 5), ("c_1", 0.1, 1))]
+    clips = [
+        {"clip_id": c, "video_id": c[0], "motion": m, "aesthetic": a, "end_ms": 9000}
+        for c, m, a in (("a_1", 0.1, 5), ("b_1", 0.9, 5), ("c_1", 0.1, 1))
+    ]
     store.clips("d-00000", [*clips, {"clip_id": "x_1", "status": "rejected", "motion": 0.1, "aesthetic": 5}])
     tracks = [("a_1", "0", "cat", 4000, 0.9), ("a_1", "1", "dog", 500, 0.1), ("b_1", "0", "cat", 4000, 0.1), ("c_1", "0", "cat", 4000, 0.1), ("a_1", "2", None, 3000, 0.1), ("x_1", "0", "cat", 4000, 0.1)]  # fmt: skip
     store.put("tracks", "d-00000", [{"video_id": c[0], "clip_id": c, "track_id": f"{c}_{n}", "label": label, "start_ms": 0, "end_ms": end, "motion": motion, "embedding": None} for c, n, label, end, motion in tracks])  # fmt: skip
@@ -269,7 +311,9 @@ def test_tracks_obey_rules_about_their_clip_and_about_themselves(tmp_path: Path)
     assert {r["track_id"]: r["motion"] for r in rows}["a_1_0"] == pytest.approx(0.9), "the track's own motion"
     assert found.report["shortfalls"] == {"cat": 2}
     assert found.funnel[-1].hours == pytest.approx(4 / 3600)
-    halved, _ = run(store, tmp_path / "p", {"of": "tracks", "where": ["motion <= p50"], "where_tracks": ["motion <= p0"]})
+    halved, _ = run(
+        store, tmp_path / "p", {"of": "tracks", "where": ["motion <= p50"], "where_tracks": ["motion <= p0"]}
+    )
     assert [s.rows for s in halved.funnel] == [5, 4, 3, 3], "percentiles over the clips, then over the tracks"
 
 
@@ -289,22 +333,39 @@ def test_tables_that_rules_and_criteria_need_are_asked_for() -> None:
 
 @given(st.lists(st.lists(st.tuples(st.integers(0, 5), st.one_of(st.none(), st.floats(0, 10, width=32))), max_size=12), min_size=1, max_size=4), st.integers(1, 20), st.integers(0, 9))  # fmt: skip
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_every_candidate_is_accounted_for_once(tmp_path: Path, shards: list[list[tuple[int, float | None]]], count: int, seed: int) -> None:
+def test_every_candidate_is_accounted_for_once(
+    tmp_path: Path, shards: list[list[tuple[int, float | None]]], count: int, seed: int
+) -> None:
     store = Store()
     for s, clips in enumerate(shards):
-        store.clips(f"d-{s:05d}", [{"clip_id": f"v{s}x{video}_{i}", "aesthetic": score} for i, (video, score) in enumerate(clips)] or [])
+        store.clips(
+            f"d-{s:05d}",
+            [{"clip_id": f"v{s}x{video}_{i}", "aesthetic": score} for i, (video, score) in enumerate(clips)] or [],
+        )
         if not clips:
             store.put("aesthetic_scores", f"d-{s:05d}", [])
-    subset = {"where": ["aesthetic >= 2", "aesthetic < 9"], "select": {"criterion": "video_balanced", "count": count, "seed": seed}}
+    subset = {
+        "where": ["aesthetic >= 2", "aesthetic < 9"],
+        "select": {"criterion": "video_balanced", "count": count, "seed": seed},
+    }
     found, rows = run(store, tmp_path, subset, shards=[f"d-{s:05d}" for s in range(len(shards))])
     given_in = {f"v{s}x{video}_{i}": score for s, clips in enumerate(shards) for i, (video, score) in enumerate(clips)}
     why = reasons(rows)
     if any(v is not None for v in given_in.values()) or not given_in:
         assert why.keys() == given_in.keys()
-    expected = {c: "aesthetic >= 2" if v is None or v < 2 else "aesthetic < 9" if v >= 9 else None for c, v in given_in.items() if c in why}
+    expected = {
+        c: "aesthetic >= 2" if v is None or v < 2 else "aesthetic < 9" if v >= 9 else None
+        for c, v in given_in.items()
+        if c in why
+    }
     assert all(why[c] == e or (e is None and why[c] == "select: video_balanced") for c, e in expected.items())
     passed = sum(e is None for e in expected.values())
-    assert [s.rows for s in found.funnel] == [len(why), sum(e != "aesthetic >= 2" for e in expected.values()), passed, min(count, passed)]
+    assert [s.rows for s in found.funnel] == [
+        len(why),
+        sum(e != "aesthetic >= 2" for e in expected.values()),
+        passed,
+        min(count, passed),
+    ]
     assert sum(found.splits.values()) == min(count, passed)
 
 
@@ -313,7 +374,11 @@ def test_sorting_in_ranges_on_disk_gives_the_same_table(tmp_path: Path, monkeypa
 
     store = Store()
     for s in range(3):
-        rows = [{"clip_id": f"{(i * 37 + s * 11) % 97:02d}v{s}_{k}", "keep": True, "cluster_id": f"c{i % 5}"} for i in range(97) for k in range(2)]
+        rows = [
+            {"clip_id": f"{(i * 37 + s * 11) % 97:02d}v{s}_{k}", "keep": True, "cluster_id": f"c{i % 5}"}
+            for i in range(97)
+            for k in range(2)
+        ]
         store.clips(f"d-{s:05d}", rows)
     subset = {"select": {"criterion": "random", "count": 200}}
     _, whole = run(store, tmp_path / "whole", subset)

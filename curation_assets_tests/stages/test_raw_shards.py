@@ -532,5 +532,7 @@ def test_public_urls_are_fetched_by_the_full_ones_beside_them(server: FaultServe
     hits = server.hits("status/404/v3.mp4"), server.hits("query/v2.mp4")
     signed_anew = {name: url.replace(SECRET, "new") for name, url in full.items()}
     third = build_raw_shard(table, QUICK, local, FOLDER, again.table, urls=signed_anew)
-    assert (server.hits("status/404/v3.mp4"), server.hits("query/v2.mp4")) == (hits[0] + 1, hits[1]), "only the refused one"
+    assert (server.hits("status/404/v3.mp4"), server.hits("query/v2.mp4")) == (hits[0] + 1, hits[1]), (
+        "only the refused one"
+    )
     assert lasting(third.table) == lasting(again.table)

@@ -95,7 +95,9 @@ CRITERIA = [
 @pytest.mark.parametrize(("criterion", "size", "more"), CRITERIA)
 @given(seed=SEEDS, sizes=st.lists(st.integers(1, 80), min_size=2, max_size=3, unique=True))
 @settings(max_examples=40)
-def test_a_smaller_subset_lies_within_a_larger_one(criterion: str, size: str, more: dict[str, Any], seed: int, sizes: list[int]) -> None:
+def test_a_smaller_subset_lies_within_a_larger_one(
+    criterion: str, size: str, more: dict[str, Any], seed: int, sizes: list[int]
+) -> None:
     c = pool(60, seed)
     found = [taken(choose(c, select(criterion, seed=seed, **{size: n}, **more))) for n in sorted(sizes)]
     assert all(a <= b for a, b in pairwise(found))
@@ -106,7 +108,8 @@ def test_a_smaller_subset_lies_within_a_larger_one(criterion: str, size: str, mo
 def test_minimum_redundancy_subsets_nest_class_by_class(seed: int) -> None:
     c = pool(120, seed, classes=2)
     chosen = [
-        choose(c, select("min_redundancy", per_class=n, nest=[m for m in (5, 15, 25) if m != n], epochs=3, seed=seed)) for n in (5, 15, 25)
+        choose(c, select("min_redundancy", per_class=n, nest=[m for m in (5, 15, 25) if m != n], epochs=3, seed=seed))
+        for n in (5, 15, 25)
     ]
     small, middle, large = (taken(x) for x in chosen)
     assert small < middle < large
@@ -174,7 +177,10 @@ def test_what_is_unknown_is_excluded_and_counted() -> None:
     assert motion.report["excluded"] == {NO_SCORE: int(no_score.sum())}
     assert (motion.selected == ~no_score).all()
     spread = choose(c, select("min_redundancy", per_class=300))
-    assert spread.report["excluded"] == {NO_CLASS: int(no_class.sum()), NO_EMBEDDING: int((no_vector & ~no_class).sum())}
+    assert spread.report["excluded"] == {
+        NO_CLASS: int(no_class.sum()),
+        NO_EMBEDDING: int((no_vector & ~no_class).sum()),
+    }
     assert (spread.selected == ~(no_class | no_vector)).all()
     assert {REASONS[r] for r in spread.reasons[no_class]} == {NO_CLASS}
     with pytest.raises(ValueError, match="needs embeddings"):
@@ -254,7 +260,9 @@ def test_blocks_give_what_one_candidate_at_a_time_gives(monkeypatch: pytest.Monk
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     for block in (1, 7, 2048):
         monkeypatch.setattr(selection, "BLOCK", block)
-        assert sorted(swap(vectors, np.arange(150), 10, 5, 1000)[0].tolist()) == one_by_one(vectors, np.arange(150), 10, 5)
+        assert sorted(swap(vectors, np.arange(150), 10, 5, 1000)[0].tolist()) == one_by_one(
+            vectors, np.arange(150), 10, 5
+        )
 
 
 @given(st.text(), SEEDS)
