@@ -224,7 +224,9 @@ class Shard:
         return content_hash(self.slice(asset), contract.key, contract.volatile)
 
     def previous(self, asset: str) -> pa.Table | None:
-        """The table that is in force now; None if there is none."""
+        """The table that is in force now; None if there is none, or if everything is to be made anew."""
+        if self.force:
+            return None
         try:
             return self.store.read(asset, self.key)
         except MissingTable:
@@ -533,7 +535,7 @@ def make_shard(stage: Stage, wanted: Collection[str], shard: Shard) -> Iterator[
         ContractError: a table breaks its contract or its accounting; it is not committed.
     """
     provenance = {p.asset: expected(p, shard) for p in stage.parts if p.asset in wanted}
-    headers = {asset: shard.store.header(asset, shard.key) for asset in provenance}
+    headers = {asset: None if shard.force else shard.store.header(asset, shard.key) for asset in provenance}
     fresh = {
         asset
         for asset, header in headers.items()

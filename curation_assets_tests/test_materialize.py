@@ -254,3 +254,13 @@ def test_ranges_cover_exactly_what_was_asked_for() -> None:
     assert contiguous("abc", order) == [("a", "c")]
     assert contiguous("acdf", order) == [("a", "a"), ("c", "d"), ("f", "f")]
     assert contiguous("", order) == []
+
+
+def test_a_damaged_table_says_what_to_do_and_force_does_it(toy: Toy) -> None:
+    toy.run(KEYS[0], KEYS[0])
+    toy.store.storage.write(toy.store.path("raw_shards", KEYS[0]), b"PAR1 torn")
+    result = toy.run(KEYS[0], KEYS[0])
+    failure = next(e for e in result.all_events if e.event_type_value == "STEP_FAILURE")
+    assert "materialize raw_shards again with curation/force" in str(failure.step_failure_data)
+    assert toy.run(KEYS[0], KEYS[0], force=True).success
+    assert toy.store.read("raw_shards", KEYS[0]).num_rows == 3
