@@ -87,7 +87,8 @@ class Matches:
     """Verified or doubtful pairs of clips, as parallel arrays.
 
     Attributes:
-        short, long: the clips, as numbers within the samples or as signatures.
+        short, long: the clips, as numbers within the samples or as signatures; `short` is the one whose frames were looked for
+            (of two of about one length it may be the longer).
         similarity: 1 - mean Hamming distance / 64 over the frames that agree.
         matched: number of the shorter clip's frames that match.
         coverage: share of its comparable frames that agree.
@@ -184,15 +185,18 @@ class Comparer:
             flipped: compare the mirrored frames of the shorter clip.
 
         Returns:
-            A row for each pair of which a frame matches under the best hypothesis.
+            A row for each pair of which a frame matches under the best hypothesis. Clips of about one length are compared both ways,
+            since the frames of a still clip that begins with a fade are mostly those of the fade: up to two rows.
         """
         duration, tie = self.samples.duration_ms, self.samples.tie
         swap = (duration[a] > duration[b]) | ((duration[a] == duration[b]) & (tie[a] > tie[b]))
         short, long = np.where(swap, b, a), np.where(swap, a, b)
+        alike = duration[long] <= MAX_STRETCH * duration[short]
+        short, long = np.concatenate([short, long[alike]]), np.concatenate([long, short[alike]])
         return Matches.join(
             [
                 self._compare(short[i : i + _CHUNK], long[i : i + _CHUNK], flipped)
-                for i in range(0, max(1, len(a)), _CHUNK)
+                for i in range(0, max(1, len(short)), _CHUNK)
             ]
         )
 

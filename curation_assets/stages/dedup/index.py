@@ -25,7 +25,7 @@ from curation_assets.stages.dedup.align import Comparer, Ints, Matches, Samples,
 from curation_assets.stages.dedup.search import Hashes, expected_recall, near_pairs
 from resources.storage import Storage
 
-FORMAT: Final = 3
+FORMAT: Final = 4
 """Changes when the code finds other pairs or stores them otherwise: an index of another format is made anew."""
 
 SURE: Final = 0.9
@@ -367,9 +367,10 @@ def _uncontradicted(matches: Matches, central: Samples, params: Dedup) -> Matche
 def _best_of_pair(matches: Matches) -> Matches:
     """Of the matches of a pair the one that says most, sorted by pair."""
     m = matches
-    order = np.lexsort((m.center, m.flipped, -m.similarity, -m.coverage, ~m.accepted, m.long, m.short))
+    low, high = np.minimum(m.short, m.long), np.maximum(m.short, m.long)
+    order = np.lexsort((m.center, m.flipped, m.short, -m.similarity, -m.coverage, ~m.accepted, high, low))
     first = np.ones(len(order), np.bool_)
-    first[1:] = (np.diff(m.short[order]) != 0) | (np.diff(m.long[order]) != 0)
+    first[1:] = (np.diff(low[order]) != 0) | (np.diff(high[order]) != 0)
     return m.take(order[first])
 
 

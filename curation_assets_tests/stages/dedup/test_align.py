@@ -62,7 +62,7 @@ def test_another_speed(rng: np.random.Generator, speed: float) -> None:
     fast = clip(
         "f", near(rng, hashes, 4), hash_ms=(times / speed).astype(int).tolist(), duration_ms=int(24_000 / speed)
     )
-    assert _compare(slow, fast).coverage[0] > 0.95
+    assert _compare(slow, fast).coverage.max() > 0.95
     assert _accepted(slow, fast)
 
 
@@ -79,7 +79,7 @@ def test_a_common_beginning_is_no_copy(rng: np.random.Generator) -> None:
     intro = random_hashes(rng, 2)
     one, other = (clip(v, intro + random_hashes(rng, 3)) for v in "ab")
     assert not _accepted(one, other)
-    assert _compare(one, other).matched.tolist() == [2]
+    assert set(_compare(one, other).matched.tolist()) == {2}
 
 
 def test_the_same_frames_in_another_order_are_no_copy(rng: np.random.Generator) -> None:
@@ -95,6 +95,14 @@ def test_blank_frames_neither_match_nor_count(rng: np.random.Generator) -> None:
     assert not _compare(one, other).matched.any()
     faded = clip("c", black + near(rng, one["hashes"][3:], 5), blank=[True] * 3 + [False] * 3)
     assert _accepted(one, faded)
+
+
+def test_a_still_clip_with_a_fade(rng: np.random.Generator) -> None:
+    """Most kept hashes of the faded copy are of its short dim beginning."""
+    (still,) = random_hashes(rng, 1)
+    one = clip("a", [still] * 3, hash_ms=[0, 3000, 5900], duration_ms=6000)
+    other = clip("b", [*random_hashes(rng, 2), still ^ 5], hash_ms=[100, 200, 300], duration_ms=6000)
+    assert _accepted(one, other)
 
 
 def test_frames_beyond_the_distance_agree_only_beside_matches(rng: np.random.Generator) -> None:
@@ -119,7 +127,8 @@ def test_mirrored_copies_are_found_when_asked(rng: np.random.Generator) -> None:
     other = clip("b", near(rng, mirrored, 4), flipped_hashes=near(rng, hashes, 4))
     assert not _accepted(one, other)
     match = _compare(one, other, flipped=True)
-    assert match.accepted.tolist() == match.flipped.tolist() == [True]
+    assert match.accepted.any()
+    assert match.flipped.all()
 
 
 def test_anchors_are_the_frames_that_hold_longest(rng: np.random.Generator) -> None:
