@@ -64,7 +64,7 @@ def test_first_hash_is_near_imagededup_of_the_frame() -> None:
     ensure_torchvision()
     from imagededup.methods import PHash
 
-    frame = cv2.imread(str(shared("faces/2007_007763.jpg")), cv2.IMREAD_GRAYSCALE)
+    frame = np.asarray(cv2.imread(str(shared("faces/2007_007763.jpg")), cv2.IMREAD_GRAYSCALE), np.uint8)
     row = _print(Dedup(), [(0, frame)]).rows(0, 40)
     assert _distance(row["hashes"][0], int(PHash(verbose=False).encode_image(image_array=frame), 16)) <= 4
 
