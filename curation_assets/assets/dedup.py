@@ -32,6 +32,7 @@ from curation_assets.pods import pod
 from curation_assets.recipes import Dedup, Recipe, RecipeError
 from curation_assets.schemas import schema
 from curation_assets.settings import Settings
+from curation_assets.shard_keys import parse_shard_key
 from resources.storage import MediaRef, StorageError
 from resources.table_io_manager import Committed
 from resources.tables import MissingTable, Provenance, TableStore, canonical_json
@@ -167,10 +168,15 @@ def _cosine(store: TableStore) -> Any:
 
     vectors: dict[str, Any] = {}
     for shard in store.partitions("frame_embeddings"):
-        vectors |= dict(zip(*mean_embeddings(store.read("frame_embeddings", shard)), strict=True))
+        clips, means = mean_embeddings(store.read("frame_embeddings", shard))
+        dataset = parse_shard_key(shard)[0]
+        vectors |= {(dataset, clip): mean for clip, mean in zip(clips, means, strict=True)}
+
+    def ids(clips: pa.Table) -> Iterator[tuple[str, str]]:
+        return zip(clips["dataset"].to_pylist(), clips["clip_id"].to_pylist(), strict=True)
 
     def cosine(a: pa.Table, b: pa.Table) -> Any:
-        pairs = zip(a["clip_id"].to_pylist(), b["clip_id"].to_pylist(), strict=True)
+        pairs = zip(ids(a), ids(b), strict=True)
         return np.array([float(vectors[x] @ vectors[y]) if x in vectors and y in vectors else np.nan for x, y in pairs])
 
     return cosine
