@@ -166,7 +166,7 @@ def _cosine(store: TableStore) -> Any:
 
     from curation_assets.stages.frame_embeddings import mean_embeddings
 
-    vectors: dict[str, Any] = {}
+    vectors: dict[tuple[str, str], Any] = {}
     for shard in store.partitions("frame_embeddings"):
         clips, means = mean_embeddings(store.read("frame_embeddings", shard))
         dataset = parse_shard_key(shard)[0]
