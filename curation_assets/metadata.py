@@ -80,26 +80,29 @@ def column_lineage(asset: str, parents: Collection[str]) -> TableColumnLineage:
     return TableColumnLineage(deps)
 
 
-def histogram(values: Iterable[float | None], bins: int = 20) -> str:
-    """One line: bars over equal bins, then minimum, median, maximum and the number of nulls."""
-    given = list(values)
-    known = np.array([v for v in given if v is not None], dtype=float)
-    if not len(known):
-        return f"no values ({len(given)} null)"
-    counts, _ = np.histogram(known, bins=bins)
+def histogram(values: np.ndarray, bins: int = 20) -> str:
+    """Bars over equal bins between the smallest and the largest of some finite values."""
+    counts, _ = np.histogram(values, bins=bins)
     top = counts.max()
-    bars = "".join(NO_BAR if c == 0 else BARS[min(len(BARS) - 1, int(c / top * (len(BARS) - 0.001)))] for c in counts)
-    nulls = f", {len(given) - len(known)} null" if len(known) < len(given) else ""
-    return f"`{bars}` {known.min():.4g} … {np.median(known):.4g} … {known.max():.4g}{nulls}"
+    return "".join(NO_BAR if c == 0 else BARS[min(len(BARS) - 1, int(c / top * (len(BARS) - 0.001)))] for c in counts)
+
+
+def distributions(
+    columns: Mapping[str, Sequence[float | None] | np.ndarray], heading: str = "column"
+) -> MetadataValue | None:
+    """A markdown table with bars, minimum, median, maximum and unknown values per column; None if no column has values."""
+    rows = []
+    for name, given in columns.items():
+        known = np.array([v for v in given if v is not None and not np.isnan(v)], dtype=float)
+        if len(known):
+            numbers = (f"{n:.4g}" for n in (known.min(), np.median(known), known.max()))
+            rows.append((name, f"`{histogram(known)}`", *numbers, len(given) - len(known) or ""))
+    return markdown_table((heading, "distribution", "min", "median", "max", "unknown"), rows)
 
 
 def histograms(table: pa.Table, columns: Sequence[str]) -> MetadataValue | None:
-    """A markdown table with a histogram per numeric column; None for a table without rows."""
-    if not table.num_rows:
-        return None
-    lines = ["| column | distribution (min … median … max) |", "|---|---|"]
-    lines += [f"| {c} | {histogram(table[c].to_pylist())} |" for c in columns]
-    return MetadataValue.md("\n".join(lines))
+    """The distributions of a table's columns."""
+    return distributions({c: table[c].to_pylist() for c in columns})
 
 
 def counts(table: pa.Table, column: str) -> dict[str, int]:

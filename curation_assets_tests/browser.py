@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping
@@ -57,20 +58,19 @@ def web_server(folder: Path, environment: Mapping[str, str], ready_s: float = 12
     address = f"http://127.0.0.1:{port}"
     command = [sys.executable, "-m", "dagster_webserver", "-h", "127.0.0.1", "-p", str(port)]
     command += ["-m", "curation_assets.definitions"]
-    log = folder / "webserver.log"
-    with log.open("wb") as out:
-        process = subprocess.Popen(
-            command, cwd=folder, env={**os.environ, **environment}, stdout=out, stderr=out, start_new_session=True
-        )
-    try:
-        deadline = time.monotonic() + ready_s
-        while not _answers(address):
-            if process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"the web server does not answer:\n{log.read_text()[-3000:]}")
-            time.sleep(0.3)
-        yield address
-    finally:
-        _stop(process)
+    environment = {**os.environ, **environment}
+    with tempfile.TemporaryFile("w+") as log:
+        process = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log, start_new_session=True)
+        try:
+            deadline = time.monotonic() + ready_s
+            while not _answers(address):
+                if process.poll() is not None or time.monotonic() > deadline:
+                    log.seek(0)
+                    raise RuntimeError(f"the web server does not answer:\n{log.read()[-3000:]}")
+                time.sleep(0.3)
+            yield address
+        finally:
+            _stop(process)
 
 
 def _answers(address: str) -> bool:

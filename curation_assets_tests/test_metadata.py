@@ -16,6 +16,7 @@ from curation_assets.metadata import (
     column_lineage,
     column_schema,
     contact_sheet,
+    distributions,
     histogram,
     histograms,
     markdown_table,
@@ -54,9 +55,17 @@ def test_nested_types_are_short_enough_for_the_column_table() -> None:
 
 
 def test_histograms_keep_their_empty_bins_in_html() -> None:
-    bars = histogram([0.0, 1.0], bins=10).split("`")[1]
+    bars = histogram(np.array([0.0, 1.0]), bins=10)
     assert len(bars) == 10
     assert " " not in bars, "HTML merges spaces"
+
+
+def test_distributions_leave_out_what_is_unknown_and_count_it() -> None:
+    shown = distributions({"motion": [0.5, None, 1.5, float("nan"), 4.0], "match": [None]})
+    assert shown is not None
+    (row,) = shown.value.splitlines()[2:]
+    assert [cell.strip() for cell in row.split("|")][3:7] == ["0.5", "1.5", "4", "2"]
+    assert "match" not in shown.value
 
 
 def test_tables_without_rows_show_nothing() -> None:

@@ -36,7 +36,7 @@ from curation_assets.materialize import (
     materialization,
     silent_output,
 )
-from curation_assets.metadata import column_schema, contact_sheet, histogram, markdown_table
+from curation_assets.metadata import column_schema, contact_sheet, distributions, markdown_table
 from curation_assets.partitions import subset_partitions, subsets
 from curation_assets.recipes import Recipe, Subset
 from curation_assets.schemas import SCHEMAS, schema
@@ -197,7 +197,7 @@ def _shown(store: TableStore, subset: Subset, found: Any) -> dict[str, Any]:
     if found.missing:
         metadata["missing"] = markdown_table(("shard left out", "reason"), list(found.missing.items())[:20])
     if found.sample is not None and found.sample.num_rows:
-        metadata["distributions"] = _distributions(found.sample)
+        metadata["distributions"] = distributions(_known(found.sample), "score of candidates")
         metadata["correlations"] = _correlations(found.sample)
         metadata["keep_rates"] = _keep_rates(found.sample, list(found.examples))
     for rule, clips in found.examples.items():
@@ -216,11 +216,6 @@ SCORES = ("motion", "sharpness", "brightness", "text_area", "aesthetic", "match"
 def _known(sample: pa.Table) -> dict[str, np.ndarray]:
     columns = {c: sample[c].to_numpy(zero_copy_only=False).astype(float) for c in SCORES if c in sample.column_names}
     return {c: v for c, v in columns.items() if np.isfinite(v).sum() > 1}
-
-
-def _distributions(sample: pa.Table) -> MetadataValue | None:
-    rows = [(c, histogram([None if np.isnan(x) else x for x in v])) for c, v in _known(sample).items()]
-    return markdown_table(("score", "distribution over candidates"), rows)
 
 
 def _correlations(sample: pa.Table) -> MetadataValue | None:
