@@ -80,7 +80,7 @@ def column_lineage(asset: str, parents: Collection[str]) -> TableColumnLineage:
     return TableColumnLineage(deps)
 
 
-def histogram(values: np.ndarray, bins: int = 20) -> str:
+def histogram(values: np.ndarray, bins: int = 16) -> str:
     """Bars over equal bins between the smallest and the largest of some finite values."""
     counts, _ = np.histogram(values, bins=bins)
     top = counts.max()
@@ -90,14 +90,14 @@ def histogram(values: np.ndarray, bins: int = 20) -> str:
 def distributions(
     columns: Mapping[str, Sequence[float | None] | np.ndarray], heading: str = "column"
 ) -> MetadataValue | None:
-    """A markdown table with bars, minimum, median, maximum and unknown values per column; None if no column has values."""
+    """A markdown table with bars, minimum, median, maximum and the number of nulls per column; None if no column has values."""
     rows = []
     for name, given in columns.items():
         known = np.array([v for v in given if v is not None and not np.isnan(v)], dtype=float)
         if len(known):
             numbers = (f"{n:.4g}" for n in (known.min(), np.median(known), known.max()))
             rows.append((name, f"`{histogram(known)}`", *numbers, len(given) - len(known) or ""))
-    return markdown_table((heading, "distribution", "min", "median", "max", "unknown"), rows)
+    return markdown_table((heading, "distribution", "min", "median", "max", "null"), rows)
 
 
 def histograms(table: pa.Table, columns: Sequence[str]) -> MetadataValue | None:

@@ -38,7 +38,7 @@ from curation_assets.materialize import (
 )
 from curation_assets.metadata import column_schema, contact_sheet, distributions, markdown_table
 from curation_assets.partitions import subset_partitions, subsets
-from curation_assets.recipes import Recipe, Subset
+from curation_assets.recipes import Recipe, RecipeError, Subset
 from curation_assets.schemas import SCHEMAS, schema
 from curation_assets.settings import Settings
 from curation_assets.shard_keys import parse_shard_key
@@ -62,9 +62,19 @@ def publish_assets(settings: Settings, recipes: Mapping[str, Recipe]) -> list[As
 
 
 def sharded_inputs(subset: Subset, recipes: Mapping[str, Recipe], own: str) -> dict[str, list[str]]:
-    """dataset -> sharded assets that a subset is made from, in graph order."""
+    """dataset -> sharded assets that a subset is made from, in graph order.
+
+    Raises:
+        RecipeError: a dataset of the subset has no recipe.
+    """
     from curation_assets.stages.subset_tables import tables_shown
 
+    unknown = [d for d in subset.datasets if d not in recipes]
+    if unknown:
+        raise RecipeError(
+            f"recipe {own}: a subset draws on dataset {unknown[0]!r}, which no recipe at hand declares; "
+            f"there are {', '.join(recipes)}: give its recipe too, or leave it out of the subset's datasets"
+        )
     return {d: tables_shown(subset, recipes[d]) for d in (subset.datasets or [own])}
 
 
@@ -197,7 +207,7 @@ def _shown(store: TableStore, subset: Subset, found: Any) -> dict[str, Any]:
     if found.missing:
         metadata["missing"] = markdown_table(("shard left out", "reason"), list(found.missing.items())[:20])
     if found.sample is not None and found.sample.num_rows:
-        metadata["distributions"] = distributions(_known(found.sample), "score of candidates")
+        metadata["distributions"] = distributions(_known(found.sample), "score")
         metadata["correlations"] = _correlations(found.sample)
         metadata["keep_rates"] = _keep_rates(found.sample, list(found.examples))
     for rule, clips in found.examples.items():
