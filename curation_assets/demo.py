@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from curation_assets.settings import Settings
+from curation_assets.settings import Settings, SettingsError
 
 FPS = 25
 SIZE = (640, 360)
@@ -306,7 +306,13 @@ def served(folder: Path, port: int = PORT) -> Iterator[None]:
         def log_message(self, format: str, *args: object) -> None:
             return
 
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", port), functools.partial(Quiet, directory=str(folder)))
+    try:
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", port), functools.partial(Quiet, directory=str(folder)))
+    except OSError as error:
+        raise SettingsError(
+            f"port {port} of 127.0.0.1, which the web server of the samples needs, is in use ({error.strerror}); stop what uses it"
+            " (another demo?) and try again"
+        ) from error
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
