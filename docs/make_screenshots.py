@@ -1,0 +1,133 @@
+"""Takes the screenshots of docs/ui.md from the web server over what `make demo` made: `make screenshots`.
+
+Uses the instance, storage and recipes of the environment as they are and changes nothing in them. The contact sheet of the README is
+taken out of the event that shows it. Absolute paths of the machine are shown as relative ones.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from dagster import AssetKey, AssetRecordsFilter, DagsterInstance
+from PIL import Image
+
+from curation_assets.settings import Settings
+from curation_assets_tests.browser import browser_page, web_server
+
+IMAGES = Path(__file__).parent / "images"
+SIZE = (1280, 800)
+COLOURS = 256
+MOST_BYTES = 200_000
+RELATIVE = """root => {
+  const walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (walk.nextNode()) walk.currentNode.nodeValue = walk.currentNode.nodeValue.replaceAll(root, '.');
+}"""
+
+
+def settle(page: Any, pause_ms: int = 2500) -> None:
+    """Waits until the page has what it asked for, and its animations are over."""
+    page.wait_for_load_state("networkidle")
+    page.wait_for_timeout(pause_ms)
+
+
+def opened(url: str) -> Callable[[Any], None]:
+    """A page as it opens."""
+    return lambda page: (page.goto(url), settle(page))[0]
+
+
+def graph(page: Any) -> None:
+    """All groups expanded, the whole of it in view."""
+    page.set_viewport_size({"width": 2000, "height": 1400})
+    opened("/asset-groups")(page)
+    page.keyboard.press("Alt+KeyE")  # expands all groups
+    settle(page, 5000)
+    page.reload()  # what opens expanded is fitted into the view
+    settle(page, 5000)
+
+
+def sheet(page: Any) -> None:
+    opened("/assets/frames?view=partitions&partition=demo-00000")(page)
+    page.get_by_text("[Show Markdown]").first.click()
+    settle(page)
+
+
+def plots(page: Any) -> None:
+    opened("/assets/clips")(page)
+    page.get_by_role("button", name="Plots").click()
+    settle(page)
+    page.get_by_role("button", name="Plots").evaluate("e => e.scrollIntoView({block: 'start'})")
+    settle(page)
+
+
+def columns(page: Any) -> None:
+    opened("/assets/curated_clips")(page)
+    page.get_by_text("From motion_scores.motion.").evaluate("e => e.scrollIntoView({block: 'center'})")
+    settle(page)
+
+
+def dialog(page: Any) -> None:
+    opened("/assets/clips?view=partitions&partition=demo-00000")(page)
+    page.locator("button", has_text="Materialize").first.click()
+    settle(page)
+
+
+PICTURES: dict[str, Callable[[Any], None]] = {
+    "groups": opened("/asset-groups"),
+    "graph": graph,
+    "ingest": opened("/locations/curation_assets.definitions/asset-groups/ingest"),
+    "index": opened("/assets/dataset_index"),
+    "dialog": dialog,
+    "sheet": sheet,
+    "scores": opened("/assets/quality_scores?view=partitions&partition=demo-00000"),
+    "plots": plots,
+    "checks": opened("/assets/raw_shards?view=checks&checkDetail=yield"),
+    "funnel": opened("/assets/curated_clips?view=partitions&partition=demo-hq"),
+    "columns": columns,
+    "automation": opened("/automation"),
+}
+
+
+def save(png: bytes, path: Path) -> None:
+    """Writes a screenshot with few colours.
+
+    Raises:
+        ValueError: it is too large for the repository even so.
+    """
+    picture = Image.open(io.BytesIO(png)).convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
+    picture.save(path, optimize=True)
+    if path.stat().st_size > MOST_BYTES:
+        raise ValueError(f"{path.name} has {path.stat().st_size} bytes, more than {MOST_BYTES}")
+
+
+def contact_sheet(asset: str, partition: str, label: str) -> Image.Image:
+    """The picture in an event's metadata."""
+    which = AssetRecordsFilter(AssetKey(asset), asset_partitions=[partition])
+    with DagsterInstance.get() as instance:
+        event = instance.fetch_materializations(which, limit=1).records[0].asset_materialization
+    assert event is not None
+    encoded = str(event.metadata[label].value).split("base64,")[1].rstrip(")\n")
+    return Image.open(io.BytesIO(base64.b64decode(encoded)))
+
+
+def main(names: list[str]) -> None:
+    IMAGES.mkdir(exist_ok=True)
+    contact_sheet("frames", "demo_web-00000", "clips").save(IMAGES / "contact_sheet.jpg", quality=80)
+    here = Path.cwd()
+    root = str(Path(Settings.load().storage).absolute().parent)
+    with web_server(here, {"DAGSTER_HOME": os.environ["DAGSTER_HOME"]}) as address, browser_page(address, SIZE) as page:
+        for name in names or list(PICTURES):
+            page.set_viewport_size({"width": SIZE[0], "height": SIZE[1]})
+            PICTURES[name](page)
+            page.evaluate(RELATIVE, root)
+            save(page.screenshot(), IMAGES / f"{name}.png")
+            print(f"{name}.png")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
