@@ -147,14 +147,15 @@ def contact_sheet(pictures: Sequence[tuple[bytes, str]], columns: int = 6, width
     columns = min(columns, len(opened))
     quality = 70
     while True:
-        height, text = max(24, width * 3 // 4), 12
+        cells = [(picture.copy(), caption) for picture, caption in opened]
+        for cell, _ in cells:
+            cell.thumbnail((width - 2, width * 3 // 4))
+        height, text = max(cell.height for cell, _ in cells) + 2, 12
         rows = -(-len(opened) // columns)
         sheet = Image.new("RGB", (columns * width, rows * (height + text)), "white")
         draw = ImageDraw.Draw(sheet)
-        for i, (picture, caption) in enumerate(opened):
+        for i, (small, caption) in enumerate(cells):
             x, y = i % columns * width, i // columns * (height + text)
-            small = picture.copy()
-            small.thumbnail((width - 2, height - 2))
             sheet.paste(small, (x + (width - small.width) // 2, y + (height - small.height) // 2))
             draw.text((x + 2, y + height), caption.encode("ascii", "replace").decode()[: width // 6], fill="black")
         buffer = io.BytesIO()

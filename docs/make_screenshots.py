@@ -41,16 +41,6 @@ def opened(url: str) -> Callable[[Any], None]:
     return lambda page: (page.goto(url), settle(page))[0]
 
 
-def graph(page: Any) -> None:
-    """All groups expanded, the whole of it in view."""
-    page.set_viewport_size({"width": 2000, "height": 1400})
-    opened("/asset-groups")(page)
-    page.keyboard.press("Alt+KeyE")  # expands all groups
-    settle(page, 5000)
-    page.reload()  # what opens expanded is fitted into the view
-    settle(page, 5000)
-
-
 def sheet(page: Any) -> None:
     opened("/assets/frames?view=partitions&partition=demo-00000")(page)
     page.get_by_text("[Show Markdown]").first.click()
@@ -79,7 +69,6 @@ def dialog(page: Any) -> None:
 
 PICTURES: dict[str, Callable[[Any], None]] = {
     "groups": opened("/asset-groups"),
-    "graph": graph,
     "ingest": opened("/locations/curation_assets.definitions/asset-groups/ingest"),
     "index": opened("/assets/dataset_index"),
     "dialog": dialog,
@@ -122,7 +111,6 @@ def main(names: list[str]) -> None:
     root = str(Path(Settings.load().storage).absolute().parent)
     with web_server(here, {"DAGSTER_HOME": os.environ["DAGSTER_HOME"]}) as address, browser_page(address, SIZE) as page:
         for name in names or list(PICTURES):
-            page.set_viewport_size({"width": SIZE[0], "height": SIZE[1]})
             PICTURES[name](page)
             page.evaluate(RELATIVE, root)
             save(page.screenshot(), IMAGES / f"{name}.png")

@@ -162,15 +162,22 @@ def test_file_names_have_no_way_out_of_their_folder() -> None:
 @pytest.mark.parametrize(
     ("data", "words"),
     [
-        (gzip.compress(b'{"a": 1}\n'), "line 1: not a TrackVerse record: it has neither frame_bboxes"),
-        (gzip.compress(json.dumps(FIRST).encode() + b"\n[1"), "line 2: not a TrackVerse record"),
-        (gzip.compress(json.dumps({**FIRST, "frame_ts": [1.0]}).encode()), "1 times for 3 boxes"),
-        (
+        pytest.param(
+            gzip.compress(b'{"a": 1}\n'), "line 1: not a TrackVerse record: it has neither frame_bboxes", id="no-boxes"
+        ),
+        pytest.param(
+            gzip.compress(json.dumps(FIRST).encode() + b"\n[1"), "line 2: not a TrackVerse record", id="cut-json"
+        ),
+        pytest.param(
+            gzip.compress(json.dumps({**FIRST, "frame_ts": [1.0]}).encode()), "1 times for 3 boxes", id="few-times"
+        ),
+        pytest.param(
             gzip.compress(json.dumps({k: v for k, v in FIRST.items() if k != "top10_desc"}).encode()),
             "no value 'top10_desc'",
+            id="no-names",
         ),
-        (gzip.compress((json.dumps(FIRST) + "\n").encode() * 500)[:-20], "cut off"),
-        (b"plain text", "line 1: not a TrackVerse record"),
+        pytest.param(gzip.compress((json.dumps(FIRST) + "\n").encode() * 500)[:-20], "cut off", id="cut-gzip"),
+        pytest.param(b"plain text", "line 1: not a TrackVerse record", id="plain-text"),
     ],
 )
 def test_bad_lines_name_file_and_line(data: bytes, words: str) -> None:
