@@ -299,7 +299,7 @@ def _pieces(
             equal = _divided(
                 start, end, [start_ms + k * (end_ms - start_ms) / pieces for k in range(1, pieces)], timeline
             )
-            if all(min_ms <= length <= max_ms for length in _lengths(equal, timeline)):
+            if all(max(1, min_ms) <= length <= max_ms for length in _lengths(equal, timeline)):
                 return equal
     return _full_pieces(start, end, count, params, timeline)
 
