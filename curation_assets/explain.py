@@ -9,8 +9,7 @@ from typing import Any
 
 import pyarrow.dataset as ds
 
-from curation_assets.partitions import subsets
-from curation_assets.recipes import Recipe
+from curation_assets.recipes import Recipe, subsets
 from curation_assets.schemas import SCHEMAS
 from resources.tables import MissingTable, TableStore
 

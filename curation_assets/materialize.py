@@ -35,6 +35,7 @@ from dagster import (
     Failure,
     Jitter,
     MetadataValue,
+    OpExecutionContext,
     Output,
     RetryPolicy,
     multi_asset,
@@ -569,6 +570,11 @@ def make_shard(stage: Stage, wanted: Collection[str], shard: Shard) -> Iterator[
         yield Outcome(asset, header, result, found)
 
 
+def forced(context: AssetExecutionContext | OpExecutionContext) -> bool:
+    """Whether the run asks for everything to be made again."""
+    return context.run.tags.get(FORCE_TAG, "").lower() == "true"
+
+
 def run_shards(
     context: AssetExecutionContext, stage: Stage, parents: Mapping[str, Mapping[str, bool]]
 ) -> Iterator[Any]:
@@ -576,7 +582,7 @@ def run_shards(
     store: TableStore = context.resources.tables
     recipes: Mapping[str, Recipe] = context.resources.recipes
     settings: Settings = context.resources.settings
-    force = context.run.tags.get(FORCE_TAG, "").lower() == "true"
+    force = forced(context)
     wanted = [p.asset for p in stage.parts if AssetKey(p.asset) in context.selected_asset_keys]
     failures: dict[str, str] = {}
     permanent = True

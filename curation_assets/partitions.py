@@ -10,19 +10,9 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from dagster import BackfillPolicy, DagsterInstance, DynamicPartitionsDefinition, StaticPartitionsDefinition
 
-from curation_assets.recipes import Recipe, Subset
+from curation_assets.recipes import Recipe, subsets
 
 SHARDS = DynamicPartitionsDefinition(name="shards")
-
-
-def subset_key(dataset: str, subset: str) -> str:
-    """Partition key of a subset: `<recipe>-<subset>`."""
-    return f"{dataset}-{subset}"
-
-
-def subsets(recipes: Mapping[str, Recipe]) -> dict[str, tuple[Recipe, Subset]]:
-    """Partition key -> (recipe, subset) over all recipes."""
-    return {subset_key(r.dataset, name): (r, s) for r in recipes.values() for name, s in r.subsets.items()}
 
 
 def subset_partitions(recipes: Mapping[str, Recipe]) -> StaticPartitionsDefinition:

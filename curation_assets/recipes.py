@@ -700,3 +700,13 @@ def load_recipes(uri: str, options: Mapping[str, Any] | None = None) -> dict[str
             raise RecipeError(f"{file}: dataset {recipe.dataset!r} is already declared by {origin[recipe.dataset]}")
         recipes[recipe.dataset], origin[recipe.dataset] = recipe, file
     return recipes
+
+
+def subset_key(dataset: str, subset: str) -> str:
+    """Partition key of a subset: `<recipe>-<subset>`."""
+    return f"{dataset}-{subset}"
+
+
+def subsets(recipes: Mapping[str, Recipe]) -> dict[str, tuple[Recipe, Subset]]:
+    """Partition key -> (recipe, subset) over all recipes."""
+    return {subset_key(r.dataset, name): (r, s) for r in recipes.values() for name, s in r.subsets.items()}

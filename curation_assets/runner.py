@@ -12,8 +12,8 @@ from dagster import AssetKey, DagsterEvent, DagsterInstance, Definitions
 
 from curation_assets.definitions import build_definitions, table_store
 from curation_assets.materialize import FORCE_TAG
-from curation_assets.partitions import SHARDS, contiguous, subset_key
-from curation_assets.recipes import Recipe, RecipeError, load_recipes
+from curation_assets.partitions import SHARDS, contiguous
+from curation_assets.recipes import Recipe, RecipeError, load_recipes, subset_key
 from curation_assets.schemas import SCHEMAS
 from curation_assets.selection import SUBSET_ASSETS, assets_of_recipe, assets_of_subset, in_order
 from curation_assets.settings import Settings

@@ -43,8 +43,8 @@ from dagster._core.storage.tags import (
 
 from curation_assets.heads import Heads
 from curation_assets.jobs import CURATE, DEDUPLICATE, INDEX, PUBLISH
-from curation_assets.partitions import SHARDS, subsets
-from curation_assets.recipes import Recipe
+from curation_assets.partitions import SHARDS
+from curation_assets.recipes import Recipe, subsets
 from curation_assets.schemas import TRANSIENT_ERRORS
 from curation_assets.settings import Settings
 from curation_assets.shard_keys import parse_shard_key

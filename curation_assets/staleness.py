@@ -18,16 +18,14 @@ import pyarrow.compute as pc
 
 from curation_assets.assets import STAGES
 from curation_assets.assets.dedup import INDEX, clusters_provenance
-from curation_assets.assets.export import clip_provenance, embedding_provenance
-from curation_assets.assets.publish import curated_provenance
 from curation_assets.heads import Head, Heads, cache_file
 from curation_assets.materialize import Part, Shard, Stage
-from curation_assets.partitions import subsets
-from curation_assets.recipes import Recipe, RecipeError
+from curation_assets.recipes import Recipe, RecipeError, subsets
 from curation_assets.schemas import SCHEMAS, schema
 from curation_assets.selection import assets_of_recipe, assets_of_subset
 from curation_assets.settings import Settings
 from curation_assets.shard_keys import parse_shard_key
+from curation_assets.stages.subset_inputs import clip_provenance, curated_provenance, embedding_provenance
 from resources.content_hash import ContentHasher
 from resources.storage import StorageError
 from resources.tables import MissingTable, Provenance, TableStore, canonical_json

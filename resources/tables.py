@@ -73,6 +73,11 @@ def canonical_json(value: Any) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
+def combined_hash(hashes: Mapping[str, str]) -> str:
+    """One content hash for the partitions of an all-to-one input."""
+    return hashlib.sha256(canonical_json(dict(hashes)).encode()).hexdigest()[:32]
+
+
 @dataclass(frozen=True)
 class Provenance:
     """What a table is made from.

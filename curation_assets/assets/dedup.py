@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
@@ -13,7 +12,6 @@ from dagster import AssetExecutionContext, AssetsDefinition, MetadataValue, Outp
 from curation_assets.assets.pictures import middle_frames
 from curation_assets.checks import accounting
 from curation_assets.materialize import (
-    FORCE_TAG,
     OWNERS,
     Made,
     Meter,
@@ -24,6 +22,7 @@ from curation_assets.materialize import (
     check_output,
     check_specs,
     evaluation,
+    forced,
     materialization,
     silent_output,
 )
@@ -35,7 +34,7 @@ from curation_assets.settings import Settings
 from curation_assets.shard_keys import parse_shard_key
 from resources.storage import MediaRef, StorageError
 from resources.table_io_manager import Committed
-from resources.tables import MissingTable, Provenance, TableStore, canonical_json
+from resources.tables import MissingTable, Provenance, TableStore, combined_hash
 
 CLUSTERS_VERSION = "1"
 INDEX = "duplicate_clusters/index"
@@ -94,11 +93,6 @@ def duplicate_clusters(settings: Settings, recipes: Mapping[str, Recipe]) -> Ass
     )(body)
 
 
-def combined_hash(hashes: Mapping[str, str]) -> str:
-    """One content hash for the partitions of an all-to-one input."""
-    return hashlib.sha256(canonical_json(dict(hashes)).encode()).hexdigest()[:32]
-
-
 def clusters_provenance(store: TableStore, recipes: Mapping[str, Recipe]) -> tuple[Provenance, dict[str, str]]:
     """What the clusters would be made from now, and the content hash of each shard's fingerprints."""
     params = clusters_params(recipes)
@@ -121,7 +115,7 @@ def find_clusters(context: AssetExecutionContext) -> Iterator[Any]:
     provenance, shards = clusters_provenance(store, recipes)
     header = store.header("duplicate_clusters")
     made = None
-    if header is None or header.fingerprint != provenance.fingerprint or context.run.tags.get(FORCE_TAG) == "true":
+    if header is None or header.fingerprint != provenance.fingerprint or forced(context):
         params = clusters_params(recipes)
         with Meter() as meter:
             found = build_clusters(

@@ -12,7 +12,6 @@ from dagster import AssetExecutionContext, AssetsDefinition, Failure, MetadataVa
 
 from curation_assets.checks import accounting
 from curation_assets.materialize import (
-    FORCE_TAG,
     OWNERS,
     Made,
     Meter,
@@ -24,6 +23,7 @@ from curation_assets.materialize import (
     check_output,
     check_specs,
     evaluation,
+    forced,
     materialization,
     silent_output,
 )
@@ -84,7 +84,7 @@ def index_sources(context: AssetExecutionContext) -> Iterator[Any]:
             if plan.secrets:
                 publish_secrets(store.storage, plan.dataset, secrets / f"{plan.dataset}.parquet")
         digest = store.file_content_hash("dataset_index", local)
-        changed = previous is None or previous.content_hash != digest or context.run.tags.get(FORCE_TAG) == "true"
+        changed = previous is None or previous.content_hash != digest or forced(context)
         header = previous
         if changed or header is None:
             params = {n: {"source": r.source.model_dump(), "shard": r.shard.model_dump()} for n, r in recipes.items()}

@@ -300,7 +300,7 @@ def test_a_damaged_source_fails_its_own_clips_only(tmp_path: Path) -> None:
 
 
 def test_tracks_are_published_as_crops_and_as_lines(shared_installation: Installation) -> None:
-    from curation_assets.assets.publish import export_tracks
+    from curation_assets.stages.export_version import publish_tracks
     from curation_assets.stages.trackverse_records import read_records
 
     made = shared_installation
@@ -311,13 +311,13 @@ def test_tracks_are_published_as_crops_and_as_lines(shared_installation: Install
     assert {(r["width"], r["height"], r["frames"]) for r in rows} == {(60, 80, 11)}
     header = made.store.header("curated_tracks", "toy-objects")
     assert header is not None
-    path = made.settings.storage + "/" + export_tracks(made.store, made.recipes, "toy-objects", header)
+    path = made.settings.storage + "/" + publish_tracks(made.store, made.recipes, "toy-objects", header)
     first = Path(path).read_bytes()
     with open(path, "rb") as file:
         found = [r.track_id for r in read_records(file, path)]
     assert found == [r["track_id"] for r in made.rows("curated_tracks", "objects")]
     Path(path).unlink()
-    export_tracks(made.store, made.recipes, "toy-objects", header)
+    publish_tracks(made.store, made.recipes, "toy-objects", header)
     assert Path(path).read_bytes() == first
     assert len(gzip.decompress(first).splitlines()) == 14
 

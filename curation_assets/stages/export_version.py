@@ -1,0 +1,255 @@
+"""Publishes a version of a subset's export: its samples from what was cut or embedded, then its card.
+
+Files lie in `<asset>/<subset>/<version>/`; README.md is written last. Which rows are exported is `subset_inputs.Selection`'s business,
+how clips are cut `export_clips`'s, what a sample looks like `export_samples`'s and `export_embeddings`'s.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.dataset as ds
+
+from curation_assets.recipes import Recipe
+from curation_assets.schemas import schema
+from curation_assets.stages.dataset_card import MS_PER_HOUR, CardFacts, card, croissant
+from curation_assets.stages.export_clips import Keys, Pieces, ShardCut, cut_shard, plan_cuts
+from curation_assets.stages.export_embeddings import EmbeddedShard, export_embeddings
+from curation_assets.stages.export_samples import clip_record, clip_samples
+from curation_assets.stages.export_tracks import write_tracks
+from curation_assets.stages.subset_inputs import EMBEDDING_INPUTS, Selection, clip_options, sharded_inputs
+from resources.detectors import load_vocabulary
+from resources.storage import MediaRef, StorageError
+from resources.tables import MissingTable, Provenance, TableHeader, TableStore
+
+
+def optional(store: TableStore, name: str, shard: str) -> list[dict[str, Any]]:
+    """Rows of a table; none if it does not exist."""
+    try:
+        rows: list[dict[str, Any]] = store.read(name, shard).to_pylist()
+    except MissingTable:
+        return []
+    return rows
+
+
+def _read_shard(store: TableStore, shard: str, name: str) -> pa.Table:
+    return store.read(name, shard)
+
+
+def pieces_of(store: TableStore, key: str) -> Pieces:
+    return Pieces(store.storage, f"{store.folder('clip_dataset', key)}/pieces")
+
+
+@dataclass(frozen=True)
+class Published:
+    """A version that was written.
+
+    Attributes:
+        table: its rows.
+        stats: numbers kept with the table.
+        by_split: (split, samples, hours) in order.
+    """
+
+    table: pa.Table
+    stats: Mapping[str, Any]
+    by_split: Sequence[tuple[str, int, float]]
+
+
+def cut_selected(
+    store: TableStore, recipes: Mapping[str, Recipe], key: str, shard: str, workers: int, again: bool = False
+) -> ShardCut:
+    """Cuts what a subset selected of one shard; clips of the version in force that would come out the same are kept, unless `again`."""
+    selection = Selection.of(store, recipes, key)
+    params = clip_options(selection, recipes, selection.shards[shard])
+    cuts = plan_cuts(
+        selection.rows(store, shard), partial(_read_shard, store, shard), params, Keys(selection.subset.datasets)
+    )
+    earlier = store.read("clip_dataset", key) if store.exists("clip_dataset", key) and not again else None
+    raw, pieces = store.read("raw_shards", shard), pieces_of(store, key)
+    return cut_shard(shard, cuts, raw, params, store.storage, pieces, workers=workers, earlier=earlier)
+
+
+def publish_clips(store: TableStore, recipes: Mapping[str, Recipe], key: str, provenance: Provenance) -> Published:
+    """Writes a version from the finished pieces.
+
+    Raises:
+        StorageError: a piece is missing.
+    """
+    selection = Selection.of(store, recipes, key)
+    params = selection.subset.export.clips
+    assert params is not None
+    pieces: dict[str, pa.Table] = {}
+    for shard, dataset in selection.shards.items():
+        options = clip_options(selection, recipes, dataset)
+        cuts = plan_cuts(
+            selection.rows(store, shard), partial(_read_shard, store, shard), options, Keys(selection.subset.datasets)
+        )
+        piece = pieces_of(store, key).get(shard, cuts)
+        if piece is None:
+            raise StorageError(f"the clips of {shard} were cut but are gone; run clip_dataset of {key} again")
+        pieces[shard] = piece
+    version = _version(provenance, pieces.values())
+    folder = f"{store.folder('clip_dataset', key)}/{version}"
+    facts = _facts(store, recipes, selection, "clip_dataset", version, params.format, ("mp4",), provenance)
+    writer = clip_samples(params.format, store.storage, folder, params.tar_bytes)
+    if params.format == "webdataset":
+        facts.members = ("mp4", "txt", "json")
+    rows: list[dict[str, Any]] = []
+    for shard, piece in pieces.items():
+        curated = {r.get("track_id") or r["clip_id"]: r for r in selection.rows(store, shard).to_pylist()}
+        by_clip = {r["clip_id"]: r for r in curated.values()}
+        sources = {r["video_id"]: r for r in optional(store, "raw_shards", shard)}
+        captions = {r["clip_id"]: r for r in optional(store, "captions", shard)}
+        tracks = {r["track_id"]: r for r in optional(store, "tracks", shard)} if params.tracks else {}
+        for row in piece.to_pylist():
+            if row["status"] != "ok":
+                facts.failed += 1
+                rows.append(row)
+                continue
+            source = sources.get(row["video_id"], {})
+            chosen = curated.get(row["track_id"] or row["clip_id"]) or by_clip[row["clip_id"]]
+            record = clip_record(
+                row, chosen, source, captions.get(row["clip_id"], {}), tracks.get(row["track_id"] or "")
+            )
+            data = store.storage.read_media(MediaRef(row["tar"], row["offset"], row["size"]))
+            if hashlib.sha256(data).hexdigest() != row["sha256"]:
+                raise StorageError(
+                    f"{row['tar']} does not hold the bytes of {row['sample_key']} that were cut; run again with curation/force"
+                )
+            member = writer.add(row["split"], row["sample_key"], data, record)
+            rows.append({**row, "tar": member.tar, "offset": member.offset, "size": member.size})
+            facts.count(row["split"], row["end_ms"] - row["start_ms"], source.get("licence"), source.get("channel"))
+    writer.close()
+    facts.files = writer.files
+    return _finish(store, folder, facts, pa.Table.from_pylist(rows, schema=schema("clip_dataset").arrow))
+
+
+def _version(provenance: Provenance, pieces: Iterable[pa.Table]) -> str:
+    """Twelve hexadecimal digits over what the samples say and the bytes of the clips."""
+    digest = hashlib.sha256(provenance.fingerprint.encode())
+    for piece in pieces:
+        for row in piece.select(["sample_key", "split", "status", "sha256"]).to_pylist():
+            digest.update(f"{row['sample_key']} {row['split']} {row['status']} {row['sha256']}\n".encode())
+    return digest.hexdigest()[:12]
+
+
+def _facts(
+    store: TableStore,
+    recipes: Mapping[str, Recipe],
+    selection: Selection,
+    kind: str,
+    version: str,
+    layout: str,
+    members: Sequence[str],
+    provenance: Provenance,
+) -> CardFacts:
+    """What the card says before any sample is counted."""
+    curated = store.header(selection.asset, selection.key)
+    assert curated is not None
+    upstream = sharded_inputs(selection.subset, recipes, selection.recipe.dataset)
+    extra = EMBEDDING_INPUTS if kind == "embedding_dataset" else ()
+    models: dict[str, dict[str, str]] = {}
+    for name in dict.fromkeys([*(a for tables in upstream.values() for a in tables), *extra]):
+        for header in store.headers(name, list(selection.shards)).values():
+            models.setdefault(name, {}).update(header.provenance.weights)
+    funnel = [(str(r), int(n), float(h)) for r, n, h in curated.stats.get("funnel", [])]
+    recipe = selection.recipe.model_dump(mode="json", by_alias=True, exclude_unset=True)
+    inputs = {**curated.provenance.inputs, **provenance.inputs}
+    return CardFacts(
+        selection.key,
+        kind,
+        version,
+        selection.recipe.description,
+        recipe,
+        layout,
+        members,
+        funnel,
+        models={k: v for k, v in models.items() if v},
+        inputs=inputs,
+    )
+
+
+def _finish(store: TableStore, folder: str, facts: CardFacts, table: pa.Table) -> Published:
+    """Writes the card, README.md last, and names the version in the table."""
+    store.storage.write(f"{folder}/croissant.json", croissant(facts).encode())
+    text = card(facts)
+    store.storage.write(f"{folder}/README.md", text.encode())
+    stats = {
+        "version": facts.version,
+        "folder": store.storage.uri(folder),
+        "samples": facts.samples.total(),
+        "failed": facts.failed,
+        "hours": round(facts.hours, 4),
+        "splits": dict(facts.samples),
+        "bytes": sum(f.size for f in facts.files),
+    }
+    by_split = [(s, facts.samples[s], facts.ms[s] / MS_PER_HOUR) for s in sorted(facts.samples)]
+    versions = pa.array([facts.version] * table.num_rows, pa.string())
+    table = table.set_column(table.column_names.index("version"), schema(facts.kind).arrow.field("version"), versions)
+    return Published(table, stats, by_split)
+
+
+def publish_embeddings(store: TableStore, recipes: Mapping[str, Recipe], key: str, provenance: Provenance) -> Published:
+    """Writes a version of the triples. Its name is that of the fingerprint: equal inputs give equal bytes.
+
+    Raises:
+        MissingTable: a shard has no embeddings.
+    """
+    selection = Selection.of(store, recipes, key)
+    params = selection.subset.export.embeddings
+    assert params is not None
+    version = provenance.fingerprint[:12]
+    folder = f"{store.folder('embedding_dataset', key)}/{version}"
+    facts = _facts(
+        store, recipes, selection, "embedding_dataset", version, params.layout, ("npy", "txt", "json"), provenance
+    )
+
+    def shards() -> Iterator[EmbeddedShard]:
+        for shard, dataset in selection.shards.items():
+            captions = {r["clip_id"]: r for r in optional(store, "captions", shard)}
+            rows = selection.rows(store, shard)
+            embeddings = store.read("frame_embeddings", shard)
+            yield EmbeddedShard(rows, embeddings, captions, recipes[dataset].frames.fps)
+
+    done = export_embeddings(shards(), params, store.storage, folder, Keys(selection.subset.datasets))
+    spans = _spans(store, selection)
+    sources: dict[str, tuple[str | None, str | None]] = {}
+    for shard in selection.shards:
+        sources |= {r["video_id"]: (r["licence"], r["channel"]) for r in optional(store, "raw_shards", shard)}
+    for row in done.table.to_pylist():
+        if row["status"] == "ok":
+            facts.count(row["split"], spans[row["clip_id"]], *sources.get(row["video_id"], (None, None)))
+        else:
+            facts.failed += 1
+    facts.files, facts.tar_splits = done.files, done.splits
+    return _finish(store, folder, facts, done.table)
+
+
+def _spans(store: TableStore, selection: Selection) -> dict[str, int]:
+    rows = store.read(
+        selection.asset, selection.key, columns=["clip_id", "start_ms", "end_ms"], filters=ds.field("selected")
+    )
+    return {r["clip_id"]: r["end_ms"] - r["start_ms"] for r in rows.to_pylist()}
+
+
+def publish_tracks(store: TableStore, recipes: Mapping[str, Recipe], key: str, header: TableHeader) -> str:
+    """Writes the selected tracks beside the table, once per content: `curated_tracks/<subset>/<version>/tracks.jsonl.gz`."""
+    path = f"{store.folder('curated_tracks', key)}/{header.content_hash[:12]}/tracks.jsonl.gz"
+    if not store.storage.exists(path):
+        selection = Selection.of(store, recipes, key)
+        shards = (
+            (selection.rows(store, s), store.read("tracks", s), load_vocabulary(recipes[d].tracks.vocabulary))
+            for s, d in selection.shards.items()
+        )
+        with tempfile.TemporaryDirectory(prefix="tracks-") as folder:
+            local = Path(folder) / "tracks.jsonl.gz"
+            write_tracks(local, shards, Path(folder))
+            store.storage.publish_file(local, path)
+    return path

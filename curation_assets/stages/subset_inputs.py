@@ -1,0 +1,156 @@
+"""What subsets and their exports are made from now: which tables, of which shards, in what version.
+
+`curation stale` and the assets ask here, so that both mean the same. What is made of it stands in `curate.py` and `export_version.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
+
+from curation_assets.recipes import ClipExport, Recipe, RecipeError, Subset, subsets
+from curation_assets.schemas import SCHEMAS
+from curation_assets.shard_keys import parse_shard_key
+from curation_assets.stages.subset_tables import read_ids, tables_shown
+from resources.tables import Provenance, TableStore, combined_hash
+from resources.urls import public_settings
+
+CURATE_VERSION = "2"
+EXPORT_VERSION = "1"
+EMBEDDING_INPUTS = ("frame_embeddings", "captions")
+
+
+def sharded_inputs(subset: Subset, recipes: Mapping[str, Recipe], own: str) -> dict[str, list[str]]:
+    """dataset -> sharded assets that a subset is made from, in graph order.
+
+    Raises:
+        RecipeError: a dataset of the subset has no recipe.
+    """
+    unknown = [d for d in subset.datasets if d not in recipes]
+    if unknown:
+        raise RecipeError(
+            f"recipe {own}: a subset draws on dataset {unknown[0]!r}, which no recipe at hand declares; "
+            f"there are {', '.join(recipes)}: give its recipe too, or leave it out of the subset's datasets"
+        )
+    return {d: tables_shown(subset, recipes[d]) for d in (subset.datasets or [own])}
+
+
+def subset_shards(store: TableStore, subset: Subset, own: str) -> list[tuple[str, str]]:
+    """(dataset, shard) of all shards of the subset's datasets that have clips."""
+    wanted = set(subset.datasets or [own])
+    return [(d, k) for k in store.partitions("clips") for d in [parse_shard_key(k)[0]] if d in wanted]
+
+
+def curated_provenance(store: TableStore, recipes: Mapping[str, Recipe], key: str) -> Provenance:
+    """What a curated table would be made from now."""
+    recipe, subset = subsets(recipes)[key]
+    per_dataset = sharded_inputs(subset, recipes, recipe.dataset)
+    inputs: dict[str, str] = {}
+    for name in [a for a in SCHEMAS if any(a in tables for tables in per_dataset.values())]:
+        keys = [k for d, k in subset_shards(store, subset, recipe.dataset) if name in per_dataset[d]]
+        inputs[name] = combined_hash({k: h.content_hash for k, h in store.headers(name, keys).items()})
+    lists = [*subset.exclude, *subset.split.lists.values()]
+    for path in lists:
+        inputs[f"list:{public_settings(path)}"] = combined_hash(dict.fromkeys(read_ids([path]), ""))
+    return Provenance(CURATE_VERSION, subset.model_dump(exclude={"export"}), inputs)
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What a subset has selected.
+
+    Attributes:
+        key: partition key.
+        recipe, subset: where it is declared.
+        asset: curated_clips or curated_tracks.
+        shards: shard -> dataset, of the shards with something selected, in order.
+    """
+
+    key: str
+    recipe: Recipe
+    subset: Subset
+    asset: str
+    shards: Mapping[str, str]
+
+    @staticmethod
+    def of(store: TableStore, recipes: Mapping[str, Recipe], key: str) -> Selection:
+        """Reads which shards have something selected.
+
+        Raises:
+            MissingTable: the curated table does not exist.
+        """
+        recipe, subset = subsets(recipes)[key]
+        asset_name = "curated_clips" if subset.of == "clips" else "curated_tracks"
+        shards = store.read(asset_name, key, columns=["shard"], filters=ds.field("selected"))["shard"]
+        found = sorted(pc.unique(shards).to_pylist())
+        return Selection(key, recipe, subset, asset_name, {s: parse_shard_key(s)[0] for s in found})
+
+    def rows(self, store: TableStore, shard: str) -> pa.Table:
+        """The selected rows of a shard, in key order."""
+        return store.read(self.asset, self.key, filters=ds.field("selected") & (ds.field("shard") == shard))
+
+    def inputs(self, store: TableStore, assets: Iterable[str]) -> dict[str, str]:
+        """Name -> content hash of the curated table and of `assets` over the shards; an asset that does not exist is left out."""
+        header = store.header(self.asset, self.key)
+        hashes = {self.asset: header.content_hash} if header is not None else {}
+        for name in assets:
+            found = {k: h.content_hash for k, h in store.headers(name, list(self.shards)).items()}
+            if found:
+                hashes[name] = combined_hash(found)
+        return hashes
+
+
+def clip_options(selection: Selection, recipes: Mapping[str, Recipe], dataset: str) -> ClipExport:
+    """The export's options for clips of a dataset, whose recipe may ask for a sample rate."""
+    params = selection.subset.export.clips
+    assert params is not None
+    rate = recipes[dataset].download.audio_rate
+    if params.audio_rate is None and rate is not None and params.cut == "exact":
+        return params.model_copy(update={"audio_rate": rate})
+    return params
+
+
+def clip_provenance(store: TableStore, recipes: Mapping[str, Recipe], key: str) -> Provenance:
+    """What a clip dataset would be made from now.
+
+    Raises:
+        MissingTable: the curated table does not exist.
+    """
+    from curation_assets.stages.export_clips import CUT_VERSION
+
+    selection = Selection.of(store, recipes, key)
+    params = selection.subset.export.clips
+    if params is None:
+        return Provenance(EXPORT_VERSION, {"clips": None})
+    needed = ["raw_shards", "captions"]
+    needed += ["quality_scores"] if params.crop_border else []
+    if selection.subset.of == "tracks":
+        needed.append("tracks" if params.tracks else "clips")
+    rates = {d: recipes[d].download.audio_rate for d in sorted(set(selection.shards.values()))}
+    return Provenance(
+        f"{EXPORT_VERSION}.{CUT_VERSION}",
+        {"clips": params.model_dump(), "audio_rate": rates, "datasets": selection.subset.datasets},
+        selection.inputs(store, needed),
+    )
+
+
+def embedding_provenance(store: TableStore, recipes: Mapping[str, Recipe], key: str) -> Provenance:
+    """What an embedding dataset would be made from now.
+
+    Raises:
+        MissingTable: the curated table does not exist.
+    """
+    selection = Selection.of(store, recipes, key)
+    params = selection.subset.export.embeddings
+    if params is None:
+        return Provenance(EXPORT_VERSION, {"embeddings": None})
+    rates = {d: recipes[d].frames.fps for d in sorted(set(selection.shards.values()))}
+    return Provenance(
+        EXPORT_VERSION,
+        {"embeddings": params.model_dump(), "fps": rates, "datasets": selection.subset.datasets},
+        selection.inputs(store, EMBEDDING_INPUTS),
+    )
