@@ -18,7 +18,7 @@ NEAR_MS = 2000
 """Cuts so near to a clip's boundaries are shown."""
 LONG = 160
 """Characters of a text that are shown."""
-SCORES = ("motion_scores", "quality_scores", "text_scores", "aesthetic_scores", "category_scores", "caption_scores")
+SCORES = tuple(a for a in SCHEMAS if a.endswith("_scores"))
 IDS = ("dataset", "video_id", "clip_id", "track_id")
 HIDDEN = frozenset({"row_fingerprint", "refine_fingerprint", "text_boxes", "cpu_ms", *IDS})
 

@@ -271,6 +271,12 @@ class Text(Section):
     where: Rules = Field(default=[], description="Rules that a clip must pass to be looked at.")
 
 
+class Audio(Section):
+    """How a clip's sound is measured."""
+
+    quiet: float = Field(-50.0, ge=-70, le=0, description="Momentary loudness below which sound is quiet, LUFS.")
+
+
 class Embeddings(Section):
     """The CLIP model of the recipe: an open_clip architecture with a tag or a checkpoint, a hub repository, or a local folder."""
 
@@ -605,6 +611,7 @@ class Recipe(Section):
     quality: Quality = Field(default_factory=lambda: Quality())
     dedup: Dedup = Field(default_factory=lambda: Dedup())
     text: Text = Field(default_factory=lambda: Text())
+    audio: Audio = Field(default_factory=lambda: Audio())
     embeddings: Embeddings = Field(default_factory=lambda: Embeddings())
     aesthetic: Aesthetic = Field(default_factory=lambda: Aesthetic())
     categories: dict[str, PromptSet] = Field(default={}, description="Prompt sets for category_scores.")

@@ -11,17 +11,8 @@ from curation_assets.recipes import Recipe
 from curation_assets.schemas import SCHEMAS
 from curation_assets.stages.rules import Rule, RuleError, parse_rule, passing
 
-CLIP_TABLES = (
-    "clips",
-    "motion_scores",
-    "quality_scores",
-    "dedup",
-    "text_scores",
-    "aesthetic_scores",
-    "captions",
-    "caption_scores",
-)
-"""Tables with one row per clip, in the order in which a column name is looked up."""
+CLIP_TABLES = tuple(a for a, t in SCHEMAS.items() if t.key == ("video_id", "clip_id") and a != "clip_fingerprints")
+"""Tables with one row per clip, in the order in which a column name is looked up; hashes are nothing that rules speak of."""
 VIDEO_COLUMNS = ("licence", "channel", "title", "upload_date")
 """Columns of raw_shards that rules may name."""
 DERIVED = ("duration_s", "aspect")

@@ -23,13 +23,12 @@ SUBSET_ASSETS = ("curated_clips", "curated_tracks", "clip_dataset", "embedding_d
 UNPARTITIONED = ("dataset_index", "duplicate_clusters")
 
 _SECTIONS = {
-    "text": ("text_scores",),
     "embeddings": ("frame_embeddings",),
-    "aesthetic": ("aesthetic_scores",),
     "categories": ("category_scores",),
     "captions": ("captions",),
     "tracks": ("tracks",),
 }
+"""Assets that a section asks for; any other section <name> asks for <name>_scores, if there is such an asset."""
 _NEEDS = {
     "aesthetic_scores": ("frame_embeddings",),
     "category_scores": ("frame_embeddings",),
@@ -52,14 +51,12 @@ def assets_of_subset(subset: Subset) -> list[str]:
 def assets_of_recipe(recipe: Recipe) -> list[str]:
     """Names of the sharded and global assets that the recipe's sections, rules and exports ask for, in graph order."""
     wanted = set(BASE)
-    for section, assets in _SECTIONS.items():
-        if section in recipe.model_fields_set:
-            wanted.update(assets)
+    for section in recipe.model_fields_set:
+        wanted.update(_SECTIONS.get(section, [f"{section}_scores"] if f"{section}_scores" in SCHEMAS else []))
+        if "where" in getattr(getattr(recipe, section), "model_fields_set", ()):
+            wanted.update(tables_of_rules(getattr(recipe, section).where, recipe))
     if {"captions", "embeddings"} <= recipe.model_fields_set:
         wanted.add("caption_scores")
-    for filtered in (recipe.text, recipe.embeddings, recipe.captions, recipe.tracks):
-        if "where" in filtered.model_fields_set:
-            wanted.update(tables_of_rules(filtered.where, recipe))
     for subset in recipe.subsets.values():
         wanted.update(tables_of_rules(subset.where, recipe))
         for asset in assets_of_subset(subset):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from functools import partial
+from importlib import import_module
 from typing import Any
 
 import pyarrow as pa
@@ -14,6 +16,7 @@ from curation_assets.metadata import histograms, markdown_table
 from curation_assets.pods import pod
 from curation_assets.recipes import Recipe
 from curation_assets.rule_columns import select_clips
+from curation_assets.schemas import schema
 
 GPU = pod(cpu=4, memory="16Gi", scratch="20Gi", gpus=1)
 """What a step with a model asks of Kubernetes."""
@@ -55,6 +58,37 @@ def _text(shard: Shard, wanted: Collection[str]) -> Mapping[str, Made]:
 
 def _describe_text(shard: Shard, asset: str, table: pa.Table) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
     return {}, pictured(shard, table, ("text_area", "overlay"))
+
+
+def media_score(asset: str, about: str) -> Stage:
+    """A stage for a score that is read from the videos: `curation_assets.stages.<asset>` has `score` and `estimator`.
+
+    Its parameters are the recipe's section of that name without `_scores`. See docs/add_a_score.md.
+    """
+    section = asset.removesuffix("_scores")
+    numbers = [c.name for c in schema(asset).columns if pa.types.is_floating(c.type)]
+
+    def make(shard: Shard, wanted: Collection[str]) -> Mapping[str, Made]:
+        from curation_assets.stages.clip_media import score_clips
+
+        stage, params = import_module(f"curation_assets.stages.{asset}"), getattr(shard.recipe, section)
+        score, same = partial(stage.score, params=params), {"estimator": stage.estimator(params)}
+        clips, raw = shard.table("clips"), shard.table("raw_shards")
+        return {asset: Made(score_clips(asset, clips, raw, shard.storage, score, same, shard.workers))}
+
+    def describe(shard: Shard, asset: str, table: pa.Table) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+        failed = table.num_rows - table["error"].null_count
+        return {"failed": failed}, {"distributions": histograms(table, numbers)}
+
+    part = Part(
+        asset,
+        about,
+        params=lambda r: getattr(r, section).model_dump(),
+        inputs=("clips", "raw_shards"),
+        complete="clips",
+    )
+    resources, kinds = pod(cpu=4, memory="4Gi"), frozenset({"ffmpeg"})
+    return Stage(asset, "scores", (part,), make, kinds, "cpu", resources, by_video=True, describe=describe)
 
 
 def with_skipped(scores: pa.Table, clips: pa.Table, constants: Mapping[str, Any]) -> pa.Table:
@@ -157,6 +191,7 @@ STAGES = (
         by_video=True,
         describe=_describe_text,
     ),
+    media_score("audio_scores", "How loud each clip is, and how much of it is quiet."),
     Stage(
         "frame_embeddings",
         "scores",

@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 
 from curation_assets.recipes import ClipExport
+from curation_assets.stages.clip_frames import ClipReader
 from curation_assets.stages.decode.media import Display
 
 Image = NDArray[np.uint8]
@@ -195,13 +196,37 @@ class ClipSound:
         self.stream = best if isinstance(best, AudioStream) and best.codec_context is not None else None
         self._zero_s = zero_s
 
+    @classmethod
+    def of(cls, source: BinaryIO) -> ClipSound:
+        """The sound of a video whose pictures nobody else is reading.
+
+        Raises:
+            ClipUnreadable: not a video that can be opened.
+        """
+        with ClipReader(source) as reader:
+            zero_s = reader.zero_ticks * reader.time_base
+        source.seek(0)
+        return cls(source, zero_s)
+
+    @property
+    def channels(self) -> int:
+        """Channels that `frames` gives unless told otherwise: those of the track, at most two."""
+        return min(2, self.stream.codec_context.channels) if self.stream is not None else 0
+
+    @property
+    def form(self) -> str:
+        """What ffmpeg's `abuffer` must be told of these frames."""
+        assert self.stream is not None
+        rate, layout = self.stream.codec_context.sample_rate, "mono" if self.channels == 1 else "stereo"
+        return f"sample_rate={rate}:sample_fmt=fltp:channel_layout={layout}:time_base=1/{rate}"
+
     def __enter__(self) -> ClipSound:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._container.close()
 
-    def frames(self, start_ms: int, end_ms: int, channels: int) -> Iterator[AudioFrame]:
+    def frames(self, start_ms: int, end_ms: int, channels: int | None = None) -> Iterator[AudioFrame]:
         """The samples within [start_ms, end_ms) as float frames whose `pts` counts samples from `start_ms`.
 
         Gaps in the sound are silence. Sound that cannot be decoded ends where it breaks off.
@@ -209,6 +234,7 @@ class ClipSound:
         assert self.stream is not None
         rate = self.stream.codec_context.sample_rate
         start, length = Fraction(start_ms, 1000), round(Fraction(end_ms - start_ms, 1000) * rate)
+        channels = channels or self.channels
         layout = "mono" if channels == 1 else "stereo"
         at: int | None = None
         resampler: AudioResampler | None = None
