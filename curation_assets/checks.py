@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -88,19 +89,21 @@ def accounting(source: str | None, asset: str, table: pa.Table, read: Callable[[
 
 @dataclass(frozen=True)
 class Check:
-    """A check beside the contract, of the table of one shard.
+    """A check beside the contract, of the table of one partition.
 
     Attributes:
         name: as the UI shows it.
         description: what holds if it passes.
         blocking: whether a failure stops what comes after.
         judge: (table, its stats, storage) -> the finding.
+        columns: those that it reads; None is all.
     """
 
     name: str
     description: str
     blocking: bool
     judge: Callable[[pa.Table, Mapping[str, Any], Storage], Finding]
+    columns: tuple[str, ...] | None = None
 
 
 def _yield(table: pa.Table, stats: Mapping[str, Any], storage: Storage) -> Finding:
@@ -111,12 +114,20 @@ def _yield(table: pa.Table, stats: Mapping[str, Any], storage: Storage) -> Findi
     return Finding("yield", share >= MIN_YIELD, f"{share:.0%} of the videos came out well", False, metadata)
 
 
-def _media(table: pa.Table, stats: Mapping[str, Any], storage: Storage) -> Finding:
-    known = table.filter(pc.and_(pc.is_valid(table["tar"]), pc.is_valid(table["sha256"])))
-    known = known.filter(pc.is_valid(known["offset"]))
+def _sample(table: pa.Table) -> list[dict[str, Any]]:
+    """A few rows from all over a table that lie in tars and are not large."""
+    known = table.filter(pc.is_valid(table["offset"]))
     small = known.filter(pc.less_equal(known["size"], MEDIA_BYTES // MEDIA_SAMPLE))
     step = max(1, small.num_rows // MEDIA_SAMPLE)
-    rows = small.take(pa.array(range(0, small.num_rows, step), pa.int64())[:MEDIA_SAMPLE]).to_pylist()
+    rows: list[dict[str, Any]] = small.take(
+        pa.array(range(0, small.num_rows, step), pa.int64())[:MEDIA_SAMPLE]
+    ).to_pylist()
+    return rows
+
+
+def _media(table: pa.Table, stats: Mapping[str, Any], storage: Storage) -> Finding:
+    known = table.filter(pc.and_(pc.is_valid(table["tar"]), pc.is_valid(table["sha256"])))
+    rows = _sample(known)
     for row in rows:
         try:
             data = storage.read_media(MediaRef(row["tar"], row["offset"], row["size"]))
@@ -150,6 +161,43 @@ def _one_model(table: pa.Table, stats: Mapping[str, Any], storage: Storage) -> F
     return Finding("one_model", len(models) <= 1, f"embeddings of {', '.join(models) or 'no model'}", True)
 
 
+def _single_shots(table: pa.Table, stats: Mapping[str, Any], storage: Storage) -> Finding:
+    from curation_assets.stages.shot_check import boundaries_ms
+
+    rows = _sample(table)
+    cut: list[str] = []
+    for row in rows:
+        try:
+            found = boundaries_ms(io.BytesIO(storage.read_media(MediaRef(row["tar"], row["offset"], row["size"]))))
+        except (StorageError, ValueError) as error:
+            return Finding("single_shots", False, f"{row['sample_key']} cannot be looked at: {error}", False)
+        if found:
+            cut.append(f"{row['sample_key']} at {found[0]} ms")
+    said = f"no boundary in {len(rows)} of {table.num_rows} clips that were looked at"
+    if cut:
+        said = f"{len(cut)} of {len(rows)} clips that were looked at have a shot boundary: {', '.join(cut)}"
+    return Finding("single_shots", not cut, said, False, {"clips": len(rows), "with_boundary": len(cut)})
+
+
+def _no_duplicates(table: pa.Table, stats: Mapping[str, Any], storage: Storage) -> Finding:
+    selected = table.filter(table["selected"])
+    copies = selected.filter(pc.equal(selected["keep"], False))
+    numbers = {
+        "selected": selected.num_rows,
+        "duplicates": copies.num_rows,
+        "not_compared": selected["keep"].null_count,
+    }
+    said = f"no duplicate among {selected.num_rows} selected clips"
+    if selected["keep"].null_count:
+        said += f"; {selected['keep'].null_count} were compared with none"
+    if copies.num_rows:
+        first = copies["clip_id"][0].as_py()
+        said = (
+            f"{copies.num_rows} selected clips have a better copy, the first is {first}; the rule keep leaves them out"
+        )
+    return Finding("no_duplicates", not copies.num_rows, said, False, numbers)
+
+
 _MEDIA = Check("media", "Tar entries hold the bytes that the table names (a sample is read back).", True, _media)
 CHECKS: Mapping[str, tuple[Check, ...]] = {
     "raw_shards": (Check("yield", f"At least {MIN_YIELD:.0%} of the videos came out well.", False, _yield), _MEDIA),
@@ -158,8 +206,32 @@ CHECKS: Mapping[str, tuple[Check, ...]] = {
     "caption_scores": (
         Check("alignment", "Captions match their own clips better than those of other videos.", False, _apart),
     ),
+    "curated_clips": (
+        Check(
+            "no_duplicates",
+            "No selected clip has a better copy, in any shard or dataset.",
+            False,
+            _no_duplicates,
+            ("clip_id", "selected", "keep"),
+        ),
+    ),
+    "clip_dataset": (
+        _MEDIA,
+        Check("single_shots", "A sample of the exported clips has no shot boundary.", False, _single_shots),
+    ),
+    "embedding_dataset": (_MEDIA,),
 }
 """Checks of an asset beside its contract."""
+
+
+def further(asset: str, stats: Mapping[str, Any], storage: Storage, read: Callable[..., pa.Table]) -> Iterator[Finding]:
+    """The findings of an asset's checks beside its contract, on a committed table.
+
+    Args:
+        read: columns -> the table.
+    """
+    for check in CHECKS.get(asset, ()):
+        yield check.judge(read(columns=check.columns), stats, storage)
 
 
 def check_names(asset: str) -> list[str]:

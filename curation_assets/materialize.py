@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import os
-import resource
 import sys
 import time
 import traceback
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -50,8 +49,9 @@ from dagster._core.definitions.data_version import (
 )
 from dagster._core.definitions.source_asset import SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION
 
-from curation_assets.checks import CHECKS, CONTRACT_CHECK, Finding, accounting, check_names
+from curation_assets.checks import CHECKS, CONTRACT_CHECK, Finding, accounting, check_names, further, usable
 from curation_assets.metadata import column_lineage, column_schema, plain
+from curation_assets.meter import Meter
 from curation_assets.partitions import SHARDS, backfill_policy
 from curation_assets.recipes import Recipe
 from curation_assets.rule_columns import tables_of_rules
@@ -137,6 +137,7 @@ class Stage:
         kinds: what the UI shows as kinds.
         pool: concurrency pool.
         op_tags: tags of the step (Kubernetes resources).
+        gpus: number of GPUs that its models compute on here, by the recipe's parameters.
         up_to_date: an extra condition for leaving a table as it is (retries of transient failures).
         by_video: whether each video's rows depend on its own input rows alone. Then a shard of which some inputs changed is made anew
             for the videos that changed, and the rows of the others are kept.
@@ -150,6 +151,7 @@ class Stage:
     kinds: frozenset[str] = frozenset()
     pool: str | None = None
     op_tags: Mapping[str, Any] = field(default_factory=dict)
+    gpus: Callable[[Recipe], int] = lambda recipe: 0
     up_to_date: Callable[[TableHeader, Shard], bool] = lambda header, shard: True
     by_video: bool = False
     describe: Callable[[Shard, str, pa.Table], tuple[Mapping[str, Any], Mapping[str, Any]]] = (
@@ -304,43 +306,6 @@ class Progress:
             self._bar.close()
 
 
-@dataclass
-class Meter:
-    """Wall and CPU seconds of a piece of work, child processes included, and the peak memory of the process."""
-
-    wall: float = 0.0
-    cpu: float = 0.0
-
-    def __enter__(self) -> Meter:
-        self._wall, self._times = time.perf_counter(), os.times()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
-
-    def stop(self) -> None:
-        """Reads the clocks; leaving the block does so too."""
-        now = os.times()
-        self.wall = time.perf_counter() - self._wall
-        self.cpu = sum(now[:4]) - sum(self._times[:4])
-
-    def spent(self, settings: Settings, share: int = 1) -> dict[str, float]:
-        """What is kept with a table: seconds and cost, divided among `share` tables, and peak memory."""
-        cost = self.cpu / 3600 * settings.price_core_hour
-        return {
-            "wall_s": round(self.wall / share, 3),
-            "cpu_s": round(self.cpu / share, 3),
-            "peak_rss_mb": self.peak_mb,
-            "cost": round(cost / share, 6),
-        }
-
-    @property
-    def peak_mb(self) -> float:
-        own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-        return round(max(own, children) / 1024, 1)
-
-
 def version_tags(instance: DagsterInstance, header: TableHeader, parents: Mapping[str, bool]) -> dict[str, str]:
     """What an event says of the versions it was made from, so that Dagster's own staleness agrees with ours.
 
@@ -420,6 +385,7 @@ def table_facts(header: TableHeader, store: TableStore) -> dict[str, Any]:
     return {
         "dagster/row_count": header.rows,
         **plain({k: v for k, v in header.stats.items() if k not in NOT_SHOWN}),
+        "table_bytes": store.storage.size(store.path(header.asset, header.partition)),
         "path": MetadataValue.path(uri),
         "content_hash": header.content_hash,
         "fingerprint": header.fingerprint,
@@ -438,6 +404,20 @@ def evaluation(asset: str, partition: str | None, finding: Finding) -> AssetChec
         blocking=finding.blocking,
         partition=partition,
     )
+
+
+def evaluations(store: TableStore, outcome: Outcome, partition: str | None) -> Iterator[AssetCheckEvaluation]:
+    """The outcome of every check of a committed table."""
+    read = partial(store.read, outcome.asset, partition)
+    found = [*outcome.findings, *further(outcome.asset, outcome.header.stats, store.storage, read)]
+    for finding in found:
+        yield evaluation(outcome.asset, partition, finding)
+
+
+def check_outputs(asset: str) -> Iterator[Output[None]]:
+    """The outputs that stand for the checks of an asset; their evaluations were yielded before."""
+    for check in check_names(asset):
+        yield Output(None, output_name=check_output(asset, check))
 
 
 def silent_output(output_name: str, committed: Committed) -> Output[Committed]:
@@ -528,6 +508,21 @@ def pace(made: Made, table: pa.Table, cpu_s: float) -> dict[str, float]:
     return {f"cpu_s_per_{unit}": round(cpu_s / number, 4)}
 
 
+def rows_in(part: Part, shard: Shard) -> int:
+    """Rows that a table is made from: those that it must account for, else those of its first input."""
+    source = part.complete or next(iter(part.inputs), None)
+    if source is None:
+        return sum(shard.slice(a).num_rows for a in part.slices)
+    return usable(source, shard.table(source)).num_rows
+
+
+def media_bytes(table: pa.Table) -> dict[str, int]:
+    """Size of the media that a table points at, if it points at any."""
+    if "tar" not in table.column_names:
+        return {}
+    return {"bytes": pc.sum(table.filter(pc.is_valid(table["tar"]))["size"]).as_py() or 0}
+
+
 def make_shard(stage: Stage, wanted: Collection[str], shard: Shard) -> Iterator[Outcome]:
     """Brings the wanted assets of one shard up to date and commits them, one by one.
 
@@ -562,9 +557,9 @@ def make_shard(stage: Stage, wanted: Collection[str], shard: Shard) -> Iterator[
         for finding in found:
             if finding.blocking and not finding.passed:
                 raise ContractError(f"{asset} of {shard.key}: {finding.description}")
-        spent = meter.spent(shard.settings, len(todo))
-        counted = {k: v for f in found for k, v in f.metadata.items() if k == "rows_in"}
-        stats = {**result.stats, **counted, "rows_out": table.num_rows, **spent, **pace(result, table, spent["cpu_s"])}
+        spent = meter.spent(shard.settings, len(todo), stage.gpus(shard.recipe))
+        counted = {"rows_in": rows_in(stage.part(asset), shard), "rows_out": table.num_rows, **media_bytes(table)}
+        stats = {**counted, **result.stats, **spent, **pace(result, table, spent["cpu_s"])}
         header = shard.store.commit(asset, shard.key, table, provenance[asset], stats)
         shard.forget(asset)
         yield Outcome(asset, header, result, found)
@@ -601,14 +596,7 @@ def run_shards(
                 yield materialization(
                     context.instance, store, made, key, parents[made.asset], pictures=len(keys) <= PICTURED_RUN
                 )
-                table = store.read(made.asset, key) if made.asset in CHECKS else None
-                extra = (
-                    [c.judge(table, made.header.stats, store.storage) for c in CHECKS.get(made.asset, ())]
-                    if table is not None
-                    else []
-                )
-                for finding in [*made.findings, *extra]:
-                    yield evaluation(made.asset, key, finding)
+                yield from evaluations(store, made, key)
                 state = "unchanged" if made.made is None else "made"
                 context.log.info(f"{made.asset} {key} ({position} of {len(keys)}): {made.header.rows} rows, {state}")
             done.append(key)
@@ -630,8 +618,7 @@ def run_shards(
         )
     for asset in wanted:
         yield silent_output(asset, Committed(tuple(done)))
-        for check in check_names(asset):
-            yield Output(None, output_name=check_output(asset, check))
+        yield from check_outputs(asset)
 
 
 def _some(keys: Sequence[str]) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
+from curation_assets.meter import price
 from curation_assets.recipes import Recipe, subset_key
 from curation_assets.schemas import SCHEMAS
 from curation_assets.selection import SUBSET_ASSETS, UNPARTITIONED
@@ -32,13 +33,14 @@ class Step:
 
 @dataclass(frozen=True)
 class Cost:
-    """What the tables of an asset took: each as of its last materialization."""
+    """What the tables of an asset took: each as of its last materialization. Of what is made over all datasets, this one's share by rows."""
 
     asset: str
     tables: int
     rows: int
     wall_s: float
     cpu_s: float
+    gpu_s: float
     cost: float
 
 
@@ -67,9 +69,12 @@ class Report:
 
 
 def dataset_report(store: TableStore, recipe: Recipe, settings: Settings) -> Report:
-    """The report of a dataset as its tables stand. Costs are CPU seconds at the settings' price of a core-hour."""
+    """The report of a dataset as its tables stand. Costs are CPU and GPU seconds at the settings' prices."""
     headers = dict(_sharded(store, recipe.dataset))
-    costs = tuple(_cost(asset, list(found.values()), settings) for asset, found in headers.items())
+    costs = (
+        *_shared(store, recipe.dataset, settings),
+        *(_cost(asset, list(found.values()), settings) for asset, found in headers.items()),
+    )
     own = {subset_key(recipe.dataset, name): subset for name, subset in recipe.subsets.items()}
     subset_costs: dict[str, Counter[str]] = {}
     reports = []
@@ -82,16 +87,11 @@ def dataset_report(store: TableStore, recipe: Recipe, settings: Settings) -> Rep
             continue
         steps = tuple(Step(str(rule), rows, hours) for rule, rows, hours in curated.stats.get("funnel", []))
         selected = curated.stats.get("selected") or 0
-        others = [d for d in subset.datasets if d != recipe.dataset]
-        drawn = {**headers} if recipe.dataset in (subset.datasets or [recipe.dataset]) else {}
-        whole = sum(_took(h, settings)["cost"] for found in drawn.values() for h in found.values())
-        whole += sum(
-            _took(h, settings)["cost"] for d in others for _, found in _sharded(store, d) for h in found.values()
-        )
+        whole = sum(_cost_of(store, d, settings) for d in subset.datasets or [recipe.dataset])
         whole += sum(_took(h, settings)["cost"] for h in made.values())
         reports.append(SubsetReport(key, steps, whole / selected * 1000 if selected else None))
     costs += tuple(
-        Cost(asset, int(t["tables"]), int(t["rows"]), t["wall_s"], t["cpu_s"], t["cost"])
+        Cost(asset, int(t["tables"]), int(t["rows"]), t["wall_s"], t["cpu_s"], t["gpu_s"], t["cost"])
         for asset, t in subset_costs.items()
     )
     failures: Counter[str] = Counter()
@@ -111,13 +111,14 @@ def _sharded(store: TableStore, dataset: str) -> Iterator[tuple[str, dict[str, T
 
 
 def _took(header: TableHeader, settings: Settings) -> dict[str, Any]:
-    cpu = float(header.stats.get("cpu_s", 0))
-    cost = float(header.stats.get("cost", cpu / 3600 * settings.price_core_hour))
+    cpu, gpu = float(header.stats.get("cpu_s", 0)), float(header.stats.get("gpu_s", 0))
+    cost = price(settings, cpu, gpu)
     return {
         "tables": 1,
         "rows": header.rows,
         "wall_s": float(header.stats.get("wall_s", 0)),
         "cpu_s": cpu,
+        "gpu_s": gpu,
         "cost": cost + float(header.stats.get("caption_cost", 0)),
     }
 
@@ -126,7 +127,33 @@ def _cost(asset: str, headers: Sequence[TableHeader], settings: Settings) -> Cos
     total: Counter[str] = Counter()
     for header in headers:
         total.update(_took(header, settings))
-    return Cost(asset, int(total["tables"]), int(total["rows"]), total["wall_s"], total["cpu_s"], total["cost"])
+    numbers = (total[n] for n in ("wall_s", "cpu_s", "gpu_s", "cost"))
+    return Cost(asset, int(total["tables"]), int(total["rows"]), *numbers)
+
+
+def _shared(store: TableStore, dataset: str, settings: Settings) -> Iterator[Cost]:
+    """What the index and the duplicate clusters took, by the dataset's share of the rows that they were made from."""
+    for asset in UNPARTITIONED:
+        header = store.header(asset)
+        if header is None:
+            continue
+        if asset == "dataset_index":
+            shares = Counter(store.read(asset, columns=["dataset"])["dataset"].to_pylist())
+        else:
+            shares = Counter()
+            for key, head in store.headers("clip_fingerprints").items():
+                shares[parse_shard_key(key)[0]] += head.rows
+        if shares[dataset]:
+            share = shares[dataset] / shares.total()
+            took = _took(header, settings)
+            numbers = (took[n] * share for n in ("wall_s", "cpu_s", "gpu_s", "cost"))
+            yield Cost(asset, 1, shares[dataset] if asset == "dataset_index" else header.rows, *numbers)
+
+
+def _cost_of(store: TableStore, dataset: str, settings: Settings) -> float:
+    """Everything that a dataset took before its subsets."""
+    sharded = sum(_took(h, settings)["cost"] for _, found in _sharded(store, dataset) for h in found.values())
+    return sharded + sum(c.cost for c in _shared(store, dataset, settings))
 
 
 def _funnel(store: TableStore, dataset: str, headers: Mapping[str, Mapping[str, TableHeader]]) -> Iterator[Step]:
@@ -162,12 +189,14 @@ def render(report: Report, settings: Settings) -> str:
     if report.failures:
         parts.append(text_table(("videos that failed", "count"), list(report.failures.items())))
     rows: list[tuple[object, ...]] = [
-        (c.asset, c.tables, c.rows, f"{c.wall_s:.1f}", f"{c.cpu_s:.1f}", f"{c.cost:.6f}") for c in report.costs
+        (c.asset, c.tables, c.rows, f"{c.wall_s:.1f}", f"{c.cpu_s:.1f}", f"{c.gpu_s:.1f}", f"{c.cost:.6f}")
+        for c in report.costs
     ]
-    whole = [sum(c.wall_s for c in report.costs), sum(c.cpu_s for c in report.costs)]
+    whole = [sum(getattr(c, n) for c in report.costs) for n in ("wall_s", "cpu_s", "gpu_s")]
     rows.append(("all", sum(c.tables for c in report.costs), "", *(f"{w:.1f}" for w in whole), f"{report.cost:.6f}"))
-    parts.append(text_table(("asset", "tables", "rows", "wall s", "CPU s", "cost"), rows))
-    parts.append(f"cost at {settings.price_core_hour:g} per core-hour; each table as of its last materialization")
+    parts.append(text_table(("asset", "tables", "rows", "wall s", "CPU s", "GPU s", "cost"), rows))
+    prices = f"{settings.price_core_hour:g} per core-hour and {settings.price_gpu_hour:g} per GPU-hour"
+    parts.append(f"cost at {prices}; each table as of its last materialization")
     return "\n\n".join(parts)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import sys
 from pathlib import Path
 
 
@@ -11,6 +12,21 @@ def choose_device(device: str) -> str:
     import torch
 
     return ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+
+
+def computes_on_gpu(device: str, onnx: bool = False) -> bool:
+    """Whether models that were loaded for `device` compute on a GPU; nothing is imported to find out.
+
+    Args:
+        device: auto, cpu, cuda or cuda:N, as the models take it.
+        onnx: whether onnxruntime runs them rather than torch.
+    """
+    if device != "auto":
+        return device.startswith("cuda")
+    library = sys.modules.get("onnxruntime" if onnx else "torch")
+    if library is None:
+        return False
+    return "CUDAExecutionProvider" in library.get_available_providers() if onnx else library.cuda.is_initialized()
 
 
 def cpu_has_bf16() -> bool:

@@ -14,6 +14,7 @@ from curation_assets.materialize import Made, Part, Shard, Stage
 from curation_assets.metadata import counts, histograms, markdown_table
 from curation_assets.recipes import Recipe
 from curation_assets.rule_columns import clip_facts
+from resources.devices import computes_on_gpu
 from resources.journal import Journal
 from resources.tables import Provenance
 
@@ -123,6 +124,7 @@ STAGES = (
             ),
         ),
         _caption,
+        gpus=lambda r: r.captions.backend == "transformers" and computes_on_gpu(r.captions.device),
         pool="gpu",
         op_tags=GPU,
         up_to_date=lambda header, shard: header.stats.get("failed", 0) == 0,

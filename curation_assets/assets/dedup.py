@@ -14,7 +14,6 @@ from curation_assets.checks import accounting
 from curation_assets.materialize import (
     OWNERS,
     Made,
-    Meter,
     Outcome,
     Part,
     Shard,
@@ -27,6 +26,7 @@ from curation_assets.materialize import (
     silent_output,
 )
 from curation_assets.metadata import column_schema, contact_sheet, counts
+from curation_assets.meter import Meter
 from curation_assets.pods import pod
 from curation_assets.recipes import Dedup, Recipe, RecipeError
 from curation_assets.schemas import schema
@@ -127,7 +127,7 @@ def find_clusters(context: AssetExecutionContext) -> Iterator[Any]:
                 threads=settings.workers,
             )
         stats = {k: v for k, v in found.stats.items() if isinstance(v, int | float | str)}
-        stats |= {"shards_seen": len(shards), **meter.spent(settings)}
+        stats |= {"shards_seen": len(shards), "rows_in": found.stats["clips"], **meter.spent(settings)}
         header = store.commit("duplicate_clusters", None, found.clusters, provenance, stats)
         metadata: dict[str, Any] = {
             "shards": MetadataValue.json(sorted(shards)),

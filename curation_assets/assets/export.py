@@ -29,7 +29,6 @@ from dagster import (
     Nothing,
     OpExecutionContext,
     Out,
-    Output,
     OutputMapping,
     PartitionMapping,
     StaticPartitionsDefinition,
@@ -38,20 +37,21 @@ from dagster import (
 )
 from dagster._core.definitions.dependency import DynamicCollectDependencyDefinition, IDependencyDefinition
 
-from curation_assets.checks import CONTRACT_CHECK, Finding
+from curation_assets.checks import CONTRACT_CHECK, Finding, check_names
 from curation_assets.materialize import (
     OWNERS,
     Made,
-    Meter,
     Outcome,
     check_output,
+    check_outputs,
     check_specs,
-    evaluation,
+    evaluations,
     forced,
     materialization,
     silent_output,
 )
 from curation_assets.metadata import column_schema, markdown_table
+from curation_assets.meter import Meter
 from curation_assets.pods import pod
 from curation_assets.recipes import Recipe, subsets
 from curation_assets.schemas import schema
@@ -101,13 +101,14 @@ def plan_pieces(context: OpExecutionContext) -> Iterator[DynamicOutput[None]]:
 
 def cut_piece(context: OpExecutionContext) -> None:
     """Cuts the clips of one shard, as far as they are not there already."""
-    from curation_assets.stages.export_version import cut_selected
+    from curation_assets.stages.export_version import cut_selected, pieces_of
 
     index, shard = _of_step(context.get_mapping_key() or "")
     key = sorted(context.partition_keys)[index]
     store, recipes, settings = context.resources.tables, context.resources.recipes, context.resources.settings
     with Meter() as meter:
         done = cut_selected(store, recipes, key, shard, settings.workers, again=forced(context))
+    pieces_of(store, key).note_spent(shard, meter.seconds())
     context.log.info(
         f"clip_dataset {key} {shard}: {done.cut} clips cut, {done.reused} kept, {done.failed} failed; {meter.cpu:.1f} CPU s"
     )
@@ -130,7 +131,9 @@ Publisher = Callable[[TableStore, Mapping[str, Recipe], str, Provenance], "Publi
 def export_subsets(
     context: OpExecutionContext | AssetExecutionContext, name: str, expected: Provenances, publish: Publisher
 ) -> Iterator[Any]:
-    """Brings the export of each subset of the run up to date, commits and reports it."""
+    """Brings the export of each subset of the run up to date, commits and reports it, with what its pieces took in other steps."""
+    from curation_assets.stages.export_version import pieces_of
+
     store: TableStore = context.resources.tables
     recipes: Mapping[str, Recipe] = context.resources.recipes
     for key in context.partition_keys:
@@ -146,7 +149,11 @@ def export_subsets(
             else:
                 with Meter() as meter:
                     done = publish(store, recipes, key, provenance)
-                stats = {**done.stats, **meter.spent(context.resources.settings)}
+                for piece in pieces_of(store, key).spent() if name == "clip_dataset" else ():
+                    meter.add(**piece)
+                curated = store.header(Selection.of(store, recipes, key).asset, key)
+                counted = {"rows_in": curated.stats.get("selected", 0)} if curated else {}
+                stats = {**counted, **done.stats, **meter.spent(context.resources.settings)}
                 header = store.commit(name, key, done.table, provenance, stats)
                 made = Made(done.table, stats, _shown(done))
         table = store.read(name, key)
@@ -157,9 +164,9 @@ def export_subsets(
         outcome = Outcome(name, header, made, [finding])
         parents = {selection.asset: True} | dict.fromkeys([a for a in provenance.inputs if a != selection.asset], False)
         yield materialization(context.instance, store, outcome, key, parents)
-        yield evaluation(name, key, finding)
+        yield from evaluations(store, outcome, key)
     yield silent_output("result", Committed(tuple(context.partition_keys)))
-    yield Output(None, output_name=check_output(name))
+    yield from check_outputs(name)
 
 
 def _shown(done: Published) -> dict[str, Any]:
@@ -207,6 +214,7 @@ def clip_dataset(recipes: Mapping[str, Recipe], partitions: StaticPartitionsDefi
     sharded += ["captions"] if any("captions" in r.model_fields_set for r, _ in subsets(recipes).values()) else []
     parents = _parents(recipes, sharded)
     needs = {"tables", "recipes", "settings"}
+    checks = [check_output("clip_dataset", c) for c in check_names("clip_dataset")]
     plan = op(
         name="plan_clip_dataset",
         ins={a: In(Nothing) for a in parents},
@@ -224,7 +232,7 @@ def clip_dataset(recipes: Mapping[str, Recipe], partitions: StaticPartitionsDefi
     collect = op(
         name="publish_clip_dataset",
         ins={"pieces": In(Nothing)},
-        out={"result": Out(Committed, io_manager_key="io_manager"), check_output("clip_dataset"): Out(Nothing)},
+        out={"result": Out(Committed, io_manager_key="io_manager"), **dict.fromkeys(checks, Out(Nothing))},
         required_resource_keys=needs,
     )(_described(collect_pieces))
     wiring: dict[str, Mapping[str, IDependencyDefinition]] = {
@@ -241,7 +249,7 @@ def clip_dataset(recipes: Mapping[str, Recipe], partitions: StaticPartitionsDefi
         ],
         output_mappings=[
             OutputMapping(graph_output_name=name, mapped_node_name="publish_clip_dataset", mapped_node_output_name=name)
-            for name in ("result", check_output("clip_dataset"))
+            for name in ("result", *checks)
         ],
     )
     return AssetsDefinition.from_graph(

@@ -14,7 +14,6 @@ from curation_assets.checks import accounting
 from curation_assets.materialize import (
     OWNERS,
     Made,
-    Meter,
     Outcome,
     Part,
     Progress,
@@ -28,6 +27,7 @@ from curation_assets.materialize import (
     silent_output,
 )
 from curation_assets.metadata import column_schema, contact_sheet, counts, markdown_table
+from curation_assets.meter import Meter
 from curation_assets.partitions import register_shards
 from curation_assets.pods import pod
 from curation_assets.recipes import Recipe
@@ -88,7 +88,9 @@ def index_sources(context: AssetExecutionContext) -> Iterator[Any]:
         header = previous
         if changed or header is None:
             params = {n: {"source": r.source.model_dump(), "shard": r.shard.model_dump()} for n, r in recipes.items()}
-            header = store.commit_file("dataset_index", None, local, Provenance(INDEX_VERSION, params), digest)
+            meter.stop()
+            stats = {"rows_in": sum(p.rows_read for p in plans), **meter.spent(context.resources.settings)}
+            header = store.commit_file("dataset_index", None, local, Provenance(INDEX_VERSION, params), digest, stats)
         for plan in plans:
             if not plan.secrets and plan.error is None:
                 store.storage.remove(secrets_path(plan.dataset))
@@ -97,12 +99,8 @@ def index_sources(context: AssetExecutionContext) -> Iterator[Any]:
     overview = markdown_table(
         fields, [[getattr(p, f) if getattr(p, f) is not None else "" for f in fields] for p in plans]
     )
-    stats = {
-        "shards": sum(len(p.shards) for p in plans),
-        "new_shards": len(registered),
-        **meter.spent(context.resources.settings),
-    }
-    made = Made(contract.empty(), metadata={"datasets": overview, **stats}) if changed else None
+    numbers = {"shards": sum(len(p.shards) for p in plans), "new_shards": len(registered)}
+    made = Made(contract.empty(), metadata={"datasets": overview, **numbers}) if changed else None
     outcome = Outcome(
         "dataset_index", header, made, list(accounting(None, "dataset_index", contract.empty(), store.read))
     )

@@ -12,7 +12,6 @@ from dagster import (
     AssetDep,
     AssetExecutionContext,
     AssetsDefinition,
-    Output,
     StaticPartitionsDefinition,
     asset,
 )
@@ -23,16 +22,16 @@ from curation_assets.checks import accounting
 from curation_assets.materialize import (
     OWNERS,
     Made,
-    Meter,
     Outcome,
-    check_output,
+    check_outputs,
     check_specs,
-    evaluation,
+    evaluations,
     forced,
     materialization,
     silent_output,
 )
 from curation_assets.metadata import column_schema
+from curation_assets.meter import Meter
 from curation_assets.partitions import subset_partitions
 from curation_assets.recipes import Recipe, subsets
 from curation_assets.schemas import SCHEMAS, schema
@@ -91,10 +90,9 @@ def curate_subset(context: AssetExecutionContext, name: str, inputs: list[str]) 
         findings = list(accounting(None, name, table, lambda a: schema(a).empty()))
         outcome = Outcome(name, header, made, findings)
         yield materialization(context.instance, store, outcome, key, dict.fromkeys(inputs, False))
-        for finding in findings:
-            yield evaluation(name, key, finding)
+        yield from evaluations(store, outcome, key)
     yield silent_output("result", Committed(tuple(context.partition_keys)))
-    yield Output(None, output_name=check_output(name))
+    yield from check_outputs(name)
 
 
 def judge(context: AssetExecutionContext, name: str, key: str) -> tuple[TableHeader, Made | None]:
@@ -115,7 +113,7 @@ def judge(context: AssetExecutionContext, name: str, key: str) -> tuple[TableHea
             found = curate(key, subset, recipes, shards, store.read, Path(folder))
             digest = store.file_content_hash(name, found.path)
             meter.stop()
-            stats = {**figures(found), **meter.spent(context.resources.settings)}
+            stats = {**figures(found), "rows_in": found.funnel[0].rows, **meter.spent(context.resources.settings)}
             header = store.commit_file(name, key, found.path, provenance, digest, stats)
         made = Made(schema(name).empty(), stats, shown(store, found))
     if name == "curated_tracks":

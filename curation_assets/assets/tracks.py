@@ -14,6 +14,7 @@ from curation_assets.assets.scores import GPU, passing_clips
 from curation_assets.materialize import Made, Part, Shard, Stage
 from curation_assets.metadata import contact_sheet, counts, histograms, markdown_table
 from curation_assets.recipes import Recipe
+from resources.devices import computes_on_gpu
 from resources.journal import Journal
 from resources.storage import MediaRef, StorageError
 from resources.tables import Provenance
@@ -128,6 +129,7 @@ STAGES = (
         ),
         _track,
         kinds=frozenset({"onnx"}),
+        gpus=lambda r: computes_on_gpu(r.tracks.device, onnx=r.tracks.detector in ("faces", "onnx")),
         pool="gpu",
         op_tags=GPU,
         by_video=True,

@@ -8,6 +8,7 @@ they are published. What does not: encoding (`clip_writer.py`), the published la
 from __future__ import annotations
 
 import hashlib
+import json
 import queue
 import shutil
 import tempfile
@@ -503,6 +504,9 @@ class ShardCut:
     failed: int = 0
 
 
+SPENT = ".spent.json"
+
+
 @dataclass(frozen=True)
 class Pieces:
     """Cut clips of a subset, shard by shard, kept in storage until the export is committed, so that a killed run is resumed.
@@ -528,6 +532,16 @@ class Pieces:
     def put(self, shard: str, cuts: Sequence[Cut], table: pa.Table) -> None:
         with self.storage.publish(f"{self.name(shard, cuts)}.parquet") as file:
             pq.write_table(table, file, compression="zstd")
+
+    def note_spent(self, shard: str, numbers: Mapping[str, float]) -> None:
+        """Keeps what an attempt at the piece of a shard took."""
+        self.storage.write(f"{self.folder}/{shard}-{new_token()}{SPENT}", json.dumps(dict(numbers)).encode())
+
+    def spent(self) -> Iterator[dict[str, float]]:
+        """What was noted, an attempt each."""
+        for name in self.storage.list(self.folder):
+            if name.endswith(SPENT):
+                yield json.loads(self.storage.read(f"{self.folder}/{name}"))
 
     def clear(self) -> None:
         """Removes all pieces; the tables first, so that none is left that names what is gone."""

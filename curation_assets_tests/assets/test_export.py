@@ -151,7 +151,10 @@ def track(clip: Mapping[str, Any], number: int) -> dict[str, Any]:
 def shared_installation(tmp_path_factory: pytest.TempPathFactory) -> Installation:
     """With the tars exported; for tests that only read."""
     made = Installation(tmp_path_factory.mktemp("export"))
-    assert made.run("clip_dataset", "tars").success
+    result = made.run("clip_dataset", "tars")
+    assert result.success
+    passed = {e.check_name: e.passed for e in result.get_asset_check_evaluations()}
+    assert passed == {"contract": True, "media": True, "single_shots": True}
     return made
 
 
@@ -181,6 +184,10 @@ def test_every_selected_clip_is_published_with_what_is_known_of_it(shared_instal
         assert said["source"]["url"] == f"https://example.org/{clip['video_id']}"
         assert said["clip"].get("aesthetic") == clip["aesthetic"]
     assert not list((made.version("clip_dataset", "tars").parent / "pieces").glob("*"))
+    header = made.store.header("clip_dataset", "toy-tars")
+    assert header
+    assert header.stats["cpu_s"] > 0.2, "cutting counts, though other steps do it"
+    assert header.stats["samples"] == 7
 
 
 def test_other_tools_read_the_same_samples(shared_installation: Installation, tmp_path: Path) -> None:

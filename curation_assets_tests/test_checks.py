@@ -1,0 +1,66 @@
+"""Checks beside the contract, each on a table that passes and on one that does not."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from curation_assets.checks import CHECKS, Finding
+from curation_assets.schemas import schema
+from curation_assets_tests.stages.decode.coded_video import write_video
+from resources.storage import Storage
+
+
+def judge(asset: str, name: str, rows: list[dict[str, Any]], root: Path) -> Finding:
+    contract = schema(asset)
+    check = next(c for c in CHECKS[asset] if c.name == name)
+    table = pa.Table.from_pylist([{n: r.get(n) for n in contract.names} for r in rows], schema=contract.arrow)
+    if check.columns is not None:
+        table = table.select(check.columns)
+    return check.judge(table, {}, Storage(str(root)))
+
+
+def exported(root: Path, name: str, shots: list[int]) -> dict[str, Any]:
+    """A row of clip_dataset whose file has shots of so many frames."""
+    write_video(root / name, shots)
+    data = (root / name).read_bytes()
+    keys = {"dataset": "d", "video_id": name, "clip_id": name, "sample_key": name, "row_fingerprint": "f"}
+    place = {"tar": name, "offset": 0, "size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+    return {**keys, **place, "split": "train", "status": "ok"}
+
+
+def test_an_exported_clip_with_a_cut_is_found(tmp_path: Path) -> None:
+    whole = [exported(tmp_path, f"whole{i}.mp4", [40]) for i in range(2)]
+    failed = {**whole[0], "clip_id": "failed", "tar": None, "offset": None, "size": None, "status": "failed"}
+    passed = judge("clip_dataset", "single_shots", [*whole, failed], tmp_path)
+    assert passed.passed
+    assert passed.metadata["clips"] == 2
+    found = judge("clip_dataset", "single_shots", [*whole, exported(tmp_path, "cut.mp4", [38, 3])], tmp_path)
+    assert not found.passed
+    assert "1 of 3 clips that were looked at have a shot boundary: cut.mp4 at 1520 ms" in found.description
+
+
+def test_exported_bytes_that_are_not_those_of_the_table_are_found(tmp_path: Path) -> None:
+    row = exported(tmp_path, "a.mp4", [10])
+    assert judge("clip_dataset", "media", [row], tmp_path).passed
+    data = (tmp_path / "a.mp4").read_bytes()
+    (tmp_path / "a.mp4").write_bytes(data[:-1] + b"x")
+    damaged = judge("clip_dataset", "media", [row], tmp_path)
+    assert not damaged.passed
+    assert damaged.blocking
+
+
+def test_a_selected_clip_that_has_a_better_copy_is_found(tmp_path: Path) -> None:
+    kinds = {"a": (True, True), "b": (False, False), "c": (True, None)}
+    rows = [{"clip_id": c, "selected": selected, "keep": keep} for c, (selected, keep) in kinds.items()]
+    passed = judge("curated_clips", "no_duplicates", rows, tmp_path)
+    assert passed.passed
+    assert passed.metadata == {"selected": 2, "duplicates": 0, "not_compared": 1}
+    found = judge(
+        "curated_clips", "no_duplicates", [*rows, {"clip_id": "d", "selected": True, "keep": False}], tmp_path
+    )
+    assert not found.passed
+    assert "the first is d" in found.description

@@ -1,0 +1,47 @@
+"""What work takes, measured on real processes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from curation_assets.meter import Meter
+from curation_assets.settings import Settings
+
+HOLD = "import time; held = bytearray(b'x' * {mb} * 2**20); time.sleep({s})"
+
+
+def test_memory_of_children_counts_together_and_is_forgotten_in_the_next_block() -> None:
+    with Meter() as meter:
+        children = [subprocess.Popen([sys.executable, "-c", HOLD.format(mb=150, s=2)]) for _ in range(2)]
+        for child in children:
+            child.wait()
+    assert meter.peak_mb > 300
+    with Meter() as after:
+        time.sleep(0.01)
+    assert after.peak_mb < meter.peak_mb - 250
+
+
+def test_memory_of_the_process_itself_is_seen() -> None:
+    with Meter() as before:
+        pass
+    with Meter() as meter:
+        held = np.ones(200 * 2**17)
+        time.sleep(0.7)
+        del held
+    assert meter.peak_mb > before.peak_mb + 150
+
+
+def test_cores_and_gpus_have_their_prices() -> None:
+    meter = Meter()
+    meter.add(wall=100, cpu=300, peak_mb=5)
+    meter.add(wall=20, cpu=60, peak_mb=7)
+    settings = Settings(price_core_hour=0.1, price_gpu_hour=3)
+    assert meter.spent(settings) == {"wall_s": 120, "cpu_s": 360, "peak_rss_mb": 7, "cost": pytest.approx(0.01)}
+    half = meter.spent(settings, share=2, gpus=1)
+    assert half["gpu_s"] == 60
+    assert half["cost"] == pytest.approx((0.01 + 0.1) / 2)
