@@ -61,7 +61,7 @@ def _describe_text(shard: Shard, asset: str, table: pa.Table) -> tuple[Mapping[s
     return {}, pictured(shard, table, ("text_area", "overlay"))
 
 
-def media_score(asset: str, about: str) -> Stage:
+def media_score(asset: str, about: str, code_version: str = "1") -> Stage:
     """A stage for a score that is read from the videos: `curation_assets.stages.<asset>` has `score` and `estimator`.
 
     Its parameters are the recipe's section of that name without `_scores`. See docs/add_a_score.md.
@@ -84,6 +84,7 @@ def media_score(asset: str, about: str) -> Stage:
     part = Part(
         asset,
         about,
+        code_version,
         params=lambda r: getattr(r, section).model_dump(),
         inputs=("clips", "raw_shards"),
         complete="clips",
