@@ -137,6 +137,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Entry point; returns 0 if all went well, 1 if something failed, 2 for input that cannot be used."""
     load_dotenv(".env")
     arguments = parser().parse_args(argv)
+    if getattr(
+        arguments, "recipe", None
+    ):  # the code location is built when it is imported: not of other recipes that may lie here
+        os.environ["CURATION_RECIPES"] = arguments.recipe[0]
     try:
         return int(arguments.call(arguments))
     except (RecipeError, SettingsError) as error:

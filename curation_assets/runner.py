@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -116,6 +116,8 @@ def run_recipes(
         _run_shards(definitions, instance, chosen, order, wanted, tags, progress)
         _run_subsets(definitions, instance, recipes, select, known, tags, progress)
     print(summary(store, chosen))
+    for line in outcome_of_subsets(store, recipes):
+        print(line)
     print(f"{time.perf_counter() - started:.1f} s")
     for failure in progress.failures:
         print(f"FAILED {failure}")
@@ -179,8 +181,8 @@ def _run_subsets(
 
 
 def summary(store: TableStore, shards: Sequence[str]) -> str:
-    """A text table: a line per shard with its videos, failures by class, MB, clips and seconds."""
-    header = ("shard", "videos", "ok", "failed", "MB", "clips", "kept", "seconds")
+    """A text table: a line per shard with its videos, failures by class, MB and clips."""
+    header = ("shard", "videos", "ok", "failed", "MB", "clips", "kept")
     rows: list[tuple[Any, ...]] = []
     heads = {a: store.headers(a, shards) for a in ("raw_shards", "clips", "dedup")}
     for key in shards:
@@ -189,7 +191,6 @@ def summary(store: TableStore, shards: Sequence[str]) -> str:
             rows.append((key, *("-" for _ in header[1:])))
             continue
         failed = ", ".join(f"{k} {v}" for k, v in sorted(raw.stats.get("errors", {}).items())) or "0"
-        seconds = sum(float(h.stats.get("wall_s", 0)) for h in (raw, clips, dedup) if h)
         rows.append(
             (
                 key,
@@ -199,10 +200,27 @@ def summary(store: TableStore, shards: Sequence[str]) -> str:
                 f"{raw.stats.get('bytes', 0) / 1e6:.1f}",
                 clips.stats.get("clips", clips.rows) if clips else "-",
                 dedup.stats.get("kept", "-") if dedup else "-",
-                f"{seconds:.1f}",
             )
         )
     return text_table(header, rows)
+
+
+def outcome_of_subsets(store: TableStore, recipes: Mapping[str, Recipe]) -> Iterator[str]:
+    """A line per subset of the recipes that has been judged: how many were selected, and where what it publishes lies."""
+    for recipe in recipes.values():
+        for name, subset in recipe.subsets.items():
+            key = subset_key(recipe.dataset, name)
+            heads = {a: store.header(a, key) for a in assets_of_subset(subset)}
+            judged = heads.get(f"curated_{subset.of}")
+            if judged is None:
+                continue
+            line = f"{key}: {judged.stats.get('selected')} of {judged.stats.get('candidates')} {subset.of} selected"
+            for asset in ("clip_dataset", "embedding_dataset"):
+                head = heads.get(asset)
+                if head is not None and head.stats.get("version"):
+                    folder = store.storage.uri(f"{store.folder(asset, key)}/{head.stats['version']}")
+                    line += f"; {asset} in {folder}"
+            yield line
 
 
 def text_table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:

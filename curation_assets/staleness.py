@@ -67,10 +67,19 @@ class State:
 
 
 def differences(old: Any, new: Any, path: str = "") -> Iterator[str]:
-    """Where two JSON values differ: `clips.threshold: 11.5 -> 27.0`."""
+    """Where two JSON values differ: `clips.threshold: 11.5 -> 27.0`; of lists, only the part that does."""
     if isinstance(old, Mapping) and isinstance(new, Mapping):
         for key in sorted({*old, *new}):
             yield from differences(old.get(key), new.get(key), f"{path}.{key}" if path else str(key))
+    elif old != new and isinstance(old, list) and isinstance(new, list):
+        shorter = min(len(old), len(new))
+        head = next((i for i in range(shorter) if old[i] != new[i]), shorter)
+        tail = next((i for i in range(shorter - head) if old[-1 - i] != new[-1 - i]), shorter - head)
+        gone, come = old[head : len(old) - tail], new[head : len(new) - tail]
+        if head + tail and len(gone) == len(come) == 1:
+            yield from differences(gone[0], come[0], f"{path}[{head}]")
+        else:
+            yield f"{path}: {_short(gone)} -> {_short(come)}"
     elif old != new:
         yield f"{path or 'parameters'}: {_short(old)} -> {_short(new)}"
 

@@ -12,7 +12,7 @@ from dagster import AssetKey, AssetRecordsFilter
 from curation_assets.explain import UnknownId, explain
 from curation_assets.report import dataset_report
 from curation_assets.report import render as render_report
-from curation_assets.staleness import FRESH, State, shard_states
+from curation_assets.staleness import FRESH, State, differences, shard_states
 from curation_assets_tests.installation import Installation, Table
 from curation_assets_tests.sample_video import sample_video
 from curation_assets_tests.tiny_clip import write_tiny_clip
@@ -247,6 +247,17 @@ def test_a_clip_is_explained_from_its_source_line_to_its_bytes(toy: Installation
         list(explain(toy.store, toy.recipes, "V2"))
 
 
+def test_of_a_list_of_rules_only_the_changed_one_is_named() -> None:
+    rules = ["keep", "motion between 0.002 and 0.5", "text_area <= 0.02", "blank < 0.1"]
+    other = [*rules[:2], "text_area <= 0.2", rules[3]]
+    assert list(differences({"where": rules}, {"where": other})) == [
+        "where[2]: 'text_area <= 0.02' -> 'text_area <= 0.2'"
+    ]
+    assert list(differences(rules, [*rules, "sound > 0.9"], "where")) == ["where: [] -> ['sound > 0.9']"]
+    assert list(differences(rules, rules[1:], "where")) == ["where: ['keep'] -> []"]
+    assert list(differences(["a", "a"], ["a"], "where")) == ["where: ['a'] -> []"]
+
+
 def test_the_command_says_what_is_stale_and_why(
     toy: Installation, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
@@ -268,6 +279,10 @@ def test_the_command_says_what_is_stale_and_why(
             for row in out
         )
         assert ["curated_clips", "toy-hq", "waiting", "waits", "for", "category_scores"] in out
+    monkeypatch.delenv("CURATION_RECIPES")
+    assert main(["stale", "toy.yaml"]) == 0, "a recipe that is named needs no ./recipes"
+    assert ["category_scores", "2"] in [line.split() for line in capsys.readouterr().out.splitlines()]
+    monkeypatch.setenv("CURATION_RECIPES", str(tmp_path / "toy.yaml"))
     assert (tmp_path / "home" / "cache").is_dir(), "what was learned is kept for the next call"
     assert main(["explain", "nobody"]) == 2
     assert main(["report", "nothing"]) == 2
