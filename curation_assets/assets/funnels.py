@@ -17,7 +17,7 @@ from resources.tables import MissingTable, TableStore
 if TYPE_CHECKING:
     from curation_assets.stages.curate import Curation
 
-SCORES = ("motion", "sharpness", "brightness", "text_area", "aesthetic", "match", "border")
+SCORES = ("motion", "sharpness", "brightness", "text_area", "loudness", "aesthetic", "match", "border")
 """Columns whose distributions and correlations are shown."""
 
 
