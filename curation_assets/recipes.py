@@ -333,7 +333,7 @@ class TextModel(Section):
     prompt: str = Field(
         "Rewrite this video caption as plain, factual sentences: {caption}", description="Prompt with {caption}."
     )
-    max_tokens: int = Field(256, ge=1)
+    max_tokens: int = Field(256, ge=1, description="Longest answer.")
 
 
 class Cleaning(Section):
@@ -356,16 +356,18 @@ class Captions(Section):
     prompt: str = Field("Describe this video clip in one or two sentences.", description="Prompt.")
     frames: int = Field(8, ge=1, le=64, description="Frames per request, evenly spread.")
     max_tokens: int = Field(128, ge=1, le=8192, description="Longest answer.")
-    temperature: float = Field(0.0, ge=0, le=2)
-    seed: int = Field(0, ge=0)
+    temperature: float = Field(0.0, ge=0, le=2, description="Sampling temperature; 0 takes the likeliest answer.")
+    seed: int = Field(0, ge=0, description="Seed of the sampling.")
     batch: int = Field(4, ge=1, le=256, description="Clips per batch (transformers).")
     device: str = Field("auto", description="auto, cpu, cuda or cuda:N (transformers).")
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field("auto")
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        "auto", description="Precision of the weights (transformers)."
+    )
     url: str | None = Field(None, description="Base URL of the server, ending in /v1 (openai).")
     key_env: str = Field("OPENAI_API_KEY", description="Environment variable with the key (openai).")
     concurrency: int = Field(16, ge=1, le=1024, description="Requests at the same time (openai).")
     timeout_s: float = Field(120, gt=0, description="Longest wait for an answer.")
-    attempts: int = Field(5, ge=1, le=20)
+    attempts: int = Field(5, ge=1, le=20, description="Attempts at one request (openai).")
     price_per_mtok: tuple[float, float] | None = Field(
         None, description="Price of a million prompt and completion tokens."
     )
@@ -463,7 +465,7 @@ class Select(Section):
 
     criterion: Literal[
         "all", "random", "video_balanced", "class_balanced", "min_redundancy", "max_motion", "cluster_balanced"
-    ] = "all"
+    ] = Field("all", description="How the clips that pass are chosen; docs/subsets.md says what each does.")
     count: int | None = Field(None, ge=1, description="How many in all.")
     per_video: int = Field(1, ge=1, description="For video_balanced: at most so many of one video, before filling.")
     per_class: int | None = Field(
@@ -485,7 +487,7 @@ class Select(Section):
     nest: list[int] = Field(
         default=[], description="For min_redundancy: larger sizes per class that the subset is to lie within."
     )
-    seed: int = 0
+    seed: int = Field(0, description="Another seed makes another random choice.")
 
     @model_validator(mode="after")
     def _needs(self) -> Select:
@@ -505,10 +507,10 @@ class Select(Section):
 class Splits(Section):
     """How source videos are split; a video is never divided."""
 
-    train: float = Field(1.0, ge=0, le=1)
-    val: float = Field(0.0, ge=0, le=1)
-    test: float = Field(0.0, ge=0, le=1)
-    seed: int = 0
+    train: float = Field(1.0, ge=0, le=1, description="Share of the videos.")
+    val: float = Field(0.0, ge=0, le=1, description="Share of the videos.")
+    test: float = Field(0.0, ge=0, le=1, description="Share of the videos.")
+    seed: int = Field(0, description="Another seed makes another split.")
     lists: dict[Literal["train", "val", "test"], str] = Field(
         default={}, description="Files of video ids with a given split."
     )
@@ -523,7 +525,10 @@ class Splits(Section):
 class ClipExport(Section):
     """How selected clips are cut and written."""
 
-    format: Literal["webdataset", "folder", "parquet"] = "webdataset"
+    format: Literal["webdataset", "folder", "parquet"] = Field(
+        "webdataset",
+        description="webdataset: tars; folder: files and a list as CSV; parquet: files and a list as Parquet.",
+    )
     cut: Literal["exact", "copy"] = Field(
         "exact", description="exact: re-encoded, to the frame; copy: from the previous key frame."
     )
@@ -534,10 +539,10 @@ class ClipExport(Section):
     )
     crop_border: bool = Field(False, description="Whether found bars are cut off.")
     fps: float | None = Field(None, gt=0, description="Frame rate; null keeps the source's.")
-    audio: bool = True
+    audio: bool = Field(True, description="Whether the sound is kept.")
     audio_rate: int | None = Field(None, ge=8000, le=192_000, description="Sample rate, Hz; null keeps the source's.")
-    blur_faces: bool = False
-    blur: Literal["ellipse", "box", "mosaic"] = "ellipse"
+    blur_faces: bool = Field(False, description="Whether faces are covered.")
+    blur: Literal["ellipse", "box", "mosaic"] = Field("ellipse", description="How faces are covered.")
     blur_scale: float = Field(
         1.3, ge=1, le=3, description="Covered area as deface has it: 1.3 adds 30 % of the face's size on every side."
     )
@@ -559,9 +564,9 @@ class ClipExport(Section):
 class EmbeddingExport(Section):
     """How embeddings are written, in clip-video-encode's layout."""
 
-    dtype: Literal["float16", "float32"] = "float16"
-    per_tar: int = Field(10_000, ge=1)
-    name: str = "ds"
+    dtype: Literal["float16", "float32"] = Field("float16", description="Type of the arrays.")
+    per_tar: int = Field(10_000, ge=1, description="Triples in a tar.")
+    name: str = Field("ds", description="First part of the names of the tars.")
     layout: Literal["tars", "folders"] = Field(
         "tars", description="tars with splits.csv, or train/val/test folders of triples."
     )
@@ -577,7 +582,7 @@ class Export(Section):
 class Subset(Section):
     """A named selection with its exports."""
 
-    of: Literal["clips", "tracks"] = "clips"
+    of: Literal["clips", "tracks"] = Field("clips", description="What is selected.")
     datasets: list[str] = Field(default=[], description="Datasets it draws from; default the recipe's own.")
     where: Rules = Field(default=[], description="Rules in order; the first that fails is the drop reason.")
     where_tracks: Rules = Field(default=[], description="For tracks: rules over the columns of the track.")
@@ -601,7 +606,7 @@ class Recipe(Section):
     """One dataset: its source, the parameters of every stage, and its subsets."""
 
     dataset: str = Field(pattern=NAME, description="Name of the dataset: a-z, 0-9 and _.")
-    description: str = ""
+    description: str = Field("", description="For people; goes into the cards of what is published.")
     source: Source
     shard: ShardOptions = Field(default_factory=lambda: ShardOptions())
     download: Download = Field(default_factory=lambda: Download())
