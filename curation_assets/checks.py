@@ -33,11 +33,15 @@ class Finding:
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
 
+EVERY_ROW = ("video_metadata", "captions")
+"""Assets of which every row goes on, whatever its status: rejected videos have a row downstream, and so have clips without a caption."""
+
+
 def usable(asset: str, table: pa.Table) -> pa.Table:
     """The rows that the next stage must account for: those that came out well."""
     return (
         table.filter(pc.equal(table["status"], "ok"))
-        if "status" in table.column_names and asset != "video_metadata"
+        if "status" in table.column_names and asset not in EVERY_ROW
         else table
     )
 

@@ -136,7 +136,10 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point; returns 0 if all went well, 1 if something failed, 2 for input that cannot be used."""
     load_dotenv(".env")
-    arguments = parser().parse_args(argv)
+    given = list(sys.argv[1:] if argv is None else argv)
+    if given[:1] == ["explain"] and len(given) == 2 and given[1] not in ("-h", "--help"):
+        given.insert(1, "--")  # ids may begin with a dash
+    arguments = parser().parse_args(given)
     if getattr(
         arguments, "recipe", None
     ):  # the code location is built when it is imported: not of other recipes that may lie here
