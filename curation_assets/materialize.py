@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import os
 import sys
 import time
 import traceback
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, TextIO
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -285,8 +287,29 @@ class Periodic:
             self.say(text)
 
 
+_terminal: TextIO | None = None
+
+
+@contextmanager
+def bars() -> Iterator[None]:
+    """Within the block, progress also shows as a bar if standard error is a terminal.
+
+    While a step runs, Dagster sends standard error to the step's log file, so the terminal is remembered from before.
+    """
+    global _terminal
+    if not sys.stderr.isatty():
+        yield
+        return
+    with os.fdopen(os.dup(sys.stderr.fileno()), "w", encoding=sys.stderr.encoding) as terminal:
+        _terminal = terminal
+        try:
+            yield
+        finally:
+            _terminal = None
+
+
 class Progress:
-    """How far a shard is: a bar on a terminal, a line in the log now and then."""
+    """How far a shard is: a line in the log now and then, and a bar where `bars` allows it."""
 
     def __init__(self, title: str, log: Any) -> None:
         self._title, self._say = title, Periodic(log.info)
@@ -294,12 +317,12 @@ class Progress:
 
     def __call__(self, done: int, total: int, text: str) -> None:
         self._say(f"{self._title}: {done} of {total}, {text}", done == total)
-        if not sys.stderr.isatty():
+        if _terminal is None:
             return
         if self._bar is None:
             from tqdm import tqdm
 
-            self._bar = tqdm(total=total, desc=self._title, leave=False, file=sys.stderr)
+            self._bar = tqdm(total=total, desc=self._title, leave=False, file=_terminal, dynamic_ncols=True)
         self._bar.n = done
         self._bar.set_postfix_str(text)
         if done == total:

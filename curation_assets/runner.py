@@ -10,8 +10,8 @@ from typing import Any
 
 from dagster import AssetKey, DagsterEvent, DagsterInstance, Definitions
 
-from curation_assets.definitions import build_definitions, table_store
-from curation_assets.materialize import FORCE_TAG
+from curation_assets.definitions import build_definitions, storage_options, table_store
+from curation_assets.materialize import FORCE_TAG, bars
 from curation_assets.partitions import SHARDS, contiguous
 from curation_assets.recipes import Recipe, RecipeError, load_recipes, subset_key
 from curation_assets.schemas import SCHEMAS
@@ -87,7 +87,7 @@ def run_recipes(
     """
     recipes: dict[str, Recipe] = {}
     for one in settings:
-        for name, recipe in load_recipes(one.recipes).items():
+        for name, recipe in load_recipes(one.recipes, storage_options(one, one.recipes)).items():
             if name in recipes:
                 raise RecipeError(f"{one.recipes}: dataset {name!r} is declared by another recipe of this run too")
             recipes[name] = recipe
@@ -99,7 +99,7 @@ def run_recipes(
     tags = {FORCE_TAG: "true"} if force else {}
     progress = Progress()
     started = time.perf_counter()
-    with DagsterInstance.get() as instance:
+    with DagsterInstance.get() as instance, bars():
         if select is None or "dataset_index" in select:
             progress.say(f"index: {', '.join(recipes)}")
             _materialize(definitions, instance, ["dataset_index"], {}, progress)
@@ -181,8 +181,8 @@ def _run_subsets(
 
 
 def summary(store: TableStore, shards: Sequence[str]) -> str:
-    """A text table: a line per shard with its videos, failures by class, MB and clips."""
-    header = ("shard", "videos", "ok", "failed", "MB", "clips", "kept")
+    """A text table: a line per shard with its videos, failures by class, MB, the seconds that fetching took, and clips."""
+    header = ("shard", "videos", "ok", "failed", "MB", "fetch s", "clips", "kept")
     rows: list[tuple[Any, ...]] = []
     heads = {a: store.headers(a, shards) for a in ("raw_shards", "clips", "dedup")}
     for key in shards:
@@ -198,6 +198,7 @@ def summary(store: TableStore, shards: Sequence[str]) -> str:
                 raw.stats.get("ok", ""),
                 failed,
                 f"{raw.stats.get('bytes', 0) / 1e6:.1f}",
+                f"{raw.stats.get('wall_s', 0):.1f}",
                 clips.stats.get("clips", clips.rows) if clips else "-",
                 dedup.stats.get("kept", "-") if dedup else "-",
             )

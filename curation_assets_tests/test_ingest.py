@@ -151,6 +151,45 @@ def test_the_command_line_alone_gives_the_same_tables_on_a_folder_and_on_s3(
     assert secrets.stat().st_mode & 0o077 == 0, "only its owner may read the side file"
 
 
+def test_a_run_on_a_terminal_shows_a_bar_and_a_summary(tmp_path: Path, videos: Path) -> None:
+    import fcntl
+    import pty
+    import struct
+    import termios
+
+    recipe = tmp_path / "mine.yaml"
+    recipe.write_text(f"dataset: mine\nsource: {{format: folder, path: '{videos}'}}\n")
+    (tmp_path / "home").mkdir()
+    environment = {
+        **os.environ,
+        "DAGSTER_HOME": str(tmp_path / "home"),
+        "CURATION_STORAGE": str(tmp_path / "data"),
+        "CURATION_RECIPES": str(recipe),
+    }
+    command = [sys.executable, "-m", "curation_assets.cli", "run", str(recipe), "--select"]
+    command.append("dataset_index,video_metadata,raw_shards")
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 120, 0, 0))
+    process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=theirs, text=True)
+    os.close(theirs)
+    shown = b""
+    while True:
+        try:
+            block = os.read(ours, 1 << 16)
+        except OSError:  # the other end is closed
+            break
+        if not block:
+            break
+        shown += block
+    os.close(ours)
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == 0, shown
+    assert b"raw_shards mine-00000" in shown
+    assert b"20 ok, 0 failed" in shown
+    (line,) = (line.split() for line in said.splitlines() if line.startswith("mine-00000"))
+    assert line[:4] == ["mine-00000", "20", "20", "0"]
+
+
 @pytest.mark.slow
 def test_twenty_kills_at_random_moments_leave_the_tables_of_an_uninterrupted_run(
     tmp_path: Path, videos: Path, port: int

@@ -145,11 +145,12 @@ def _digest(value: Any) -> str:
 
 
 def _section(metadata: Row, options: Download) -> tuple[float, float] | None:
-    """Start and end in seconds of the part that the given spans need, if only that is to be fetched."""
+    """Start and end in seconds of the part that the given spans need, if only that is to be fetched; None where no span can be cut."""
     spans = metadata.get("spans") or []
     if not options.sections_only or not spans:
         return None
-    return min(s["start_ms"] for s in spans) / 1000, max(s["end_ms"] for s in spans) / 1000
+    start, end = max(0, min(s["start_ms"] for s in spans)), max(s["end_ms"] for s in spans)
+    return (start / 1000, end / 1000) if end > start else None
 
 
 def _fingerprints(metadata: Row, url: str, reference: MediaRef | None, options: Download) -> tuple[str, str]:

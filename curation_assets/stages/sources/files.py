@@ -221,11 +221,17 @@ def unpacked(file: SourceFile) -> Iterator[BinaryIO]:
 
 
 def raw_lines(stream: BinaryIO, source: str) -> Iterator[tuple[int, bytes] | RejectedLine]:
-    """(number from 1, bytes with the line's end) of each line, a leading byte order mark taken off."""
+    """(number from 1, bytes with the line's end) of each line, a leading byte order mark taken off.
+
+    Raises:
+        SourceError: the text is UTF-16.
+    """
     number = 0
     while line := stream.readline(MAX_LINE_BYTES + 1):
         number += 1
         if number == 1:
+            if line.startswith((b"\xff\xfe", b"\xfe\xff")):
+                raise SourceError(f"{source}: UTF-16; lists must be UTF-8, convert it")
             line = line.removeprefix(b"\xef\xbb\xbf")
         if len(line) <= MAX_LINE_BYTES:
             yield number, line
@@ -356,7 +362,8 @@ def _lenient(line: bytes, delimiter: str, error: csv.Error) -> tuple[str | None,
     try:
         return None, next(csv.reader([line.decode("utf-8", "replace")], delimiter=delimiter))
     except csv.Error:
-        return str(error), None
+        lone = b"\r" in line.rstrip(b"\r\n")
+        return "a carriage return alone in a line; lines must end with a line feed" if lone else str(error), None
 
 
 def reject(source: str, line: int, text: str | bytes, error: RowError | ValueError) -> RejectedLine:

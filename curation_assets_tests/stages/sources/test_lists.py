@@ -442,3 +442,13 @@ def test_no_bytes_crash_a_reader(tmp_path_factory: pytest.TempPathFactory, forma
     lines = data.count(b"\n") + 2
     assert all(1 <= row.line <= lines for row in rows)
     assert len({row.line for row in rows}) == len(rows)
+
+
+def test_foreign_text_is_one_sentence_that_says_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "wide.csv").write_bytes("url\nhttp://h/a.mp4\n".encode("utf-16"))
+    with pytest.raises(SourceError, match=r"wide\.csv: UTF-16; lists must be UTF-8"):
+        read("table", tmp_path / "wide.csv", columns={"url": "url"})
+    (tmp_path / "old.csv").write_bytes(b"url,caption\rhttp://h/a.mp4,a\r")
+    (line,) = read("table", tmp_path / "old.csv", columns={"url": "url"})
+    assert isinstance(line, RejectedLine)
+    assert "end with a line feed" in line.reason
