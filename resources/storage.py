@@ -258,11 +258,11 @@ class Storage:
                 now = self.etag(ref.tar)
                 if now != ref.etag:
                     raise MediaChanged(
-                        f"{ref.tar} has changed since it was registered ({ref.etag} then, {now} now); materialize raw_shards again"
+                        f"{ref.tar} has changed since it was registered ({ref.etag} then, {now} now); materialize dataset_index, then materialize raw_shards again (with curation/force if a list names the file)"
                     )
             total = int(fs.size(name))
         except FileNotFoundError as error:
-            raise StorageError(f"{ref.tar} is gone; materialize raw_shards again") from error
+            raise StorageError(f"{ref.tar} is gone; materialize raw_shards again with curation/force") from error
         offset = ref.offset or 0
         size = total - offset if ref.size is None else ref.size
         if offset + size > total:
