@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from dagster import Definitions, in_process_executor, multiprocess_executor
+from dagster import (
+    Definitions,
+    Field,
+    InitResourceContext,
+    Noneable,
+    ResourceDefinition,
+    in_process_executor,
+    multiprocess_executor,
+)
 
 from curation_assets.assets import all_assets
 from curation_assets.jobs import all_jobs
@@ -40,8 +48,34 @@ def build_definitions(settings: Settings, recipes: Mapping[str, Recipe] | None =
             "io_manager": TableIOManager(store),
             "tables": store,
             "recipes": dict(recipes),
-            "settings": settings,
+            "settings": settings_of_run(settings),
         },
+    )
+
+
+def settings_of_run(settings: Settings) -> ResourceDefinition:
+    """The settings as a resource whose configuration is what the launchpad lets one run do differently."""
+
+    def make(context: InitResourceContext) -> Settings:
+        workers = context.resource_config["workers"]
+        return settings if workers is None else Settings(**{**settings.model_dump(), "workers": workers})
+
+    fields = {
+        "force": Field(
+            bool,
+            is_required=False,
+            default_value=False,
+            description="Make again what is up to date, videos included. The run's tag curation/force: true says the same.",
+        ),
+        "workers": Field(
+            Noneable(int),
+            is_required=False,
+            default_value=None,
+            description=f"Processes that each shard is spread over; null is CURATION_WORKERS, which is {settings.workers} here.",
+        ),
+    }
+    return ResourceDefinition(
+        make, config_schema=fields, description="What this run does otherwise than the settings say."
     )
 
 

@@ -589,8 +589,10 @@ def make_shard(stage: Stage, wanted: Collection[str], shard: Shard) -> Iterator[
 
 
 def forced(context: AssetExecutionContext | OpExecutionContext) -> bool:
-    """Whether the run asks for everything to be made again."""
-    return context.run.tags.get(FORCE_TAG, "").lower() == "true"
+    """Whether the run asks, by its tag or in the launchpad, for everything to be made again."""
+    run_config: Mapping[str, Any] = context.run.run_config
+    options = run_config.get("resources", {}).get("settings", {}).get("config", {})
+    return bool(options.get("force")) or context.run.tags.get(FORCE_TAG, "").lower() == "true"
 
 
 def run_shards(

@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 from dagster import AssetKey, AssetRecordsFilter
 
+from curation_assets.definitions import settings_of_run
 from curation_assets.explain import UnknownId, explain
 from curation_assets.report import dataset_report
 from curation_assets.report import render as render_report
 from curation_assets.staleness import FRESH, State, differences, shard_states
-from curation_assets_tests.installation import Installation, Table
+from curation_assets_tests.installation import QUIET, Installation, Table
 from curation_assets_tests.sample_video import sample_video
 from curation_assets_tests.tiny_clip import write_tiny_clip
 
@@ -184,6 +185,23 @@ def test_a_removed_table_is_made_again_and_nothing_else(toy: Installation) -> No
     toy.store.storage.remove(toy.store.path("motion_scores", SHARDS[0]))
     assert set(behind(toy)) == {("motion_scores", SHARDS[0]), SUBSET}
     assert remade(toy) == {("motion_scores", SHARDS[0])}
+
+
+def test_the_launchpad_describes_its_fields_and_one_run_obeys_them(toy: Installation) -> None:
+    fields = settings_of_run(toy.settings).config_schema.config_type.fields
+    assert fields.keys() == {"force", "workers"}
+    assert all(f.description for f in fields.values())
+    before = toy.tables()
+    job = toy.definitions.resolve_job_def("curate")
+    for options, made in (({"workers": 2}, set()), ({"force": True}, {("motion_scores", SHARDS[0])})):
+        result = job.execute_in_process(
+            instance=toy.instance,
+            run_config={**QUIET, "resources": {"settings": {"config": options}}},
+            asset_selection=[AssetKey("motion_scores")],
+            partition_key=SHARDS[0],
+        )
+        assert result.success
+        assert toy.made_since(before) == made
 
 
 def test_the_report_counts_what_the_tables_hold(toy: Installation) -> None:
