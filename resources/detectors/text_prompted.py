@@ -47,6 +47,11 @@ def _load(class_name: str, model: str, what: str, device: str) -> tuple[Any, Any
     return network.to(target).eval(), processor, target, f"{name} {digest[:12]}"
 
 
+def _half_precision(device: torch.device) -> torch.autocast:
+    """Lets a GPU multiply matrices in float16, several times as fast as float32; changes nothing on the CPU."""
+    return torch.autocast(device.type, torch.float16, enabled=device.type == "cuda")
+
+
 def _corners(boxes: Tensor) -> Tensor:
     """(n, 4) centre and size to corners."""
     return torch.cat([boxes[:, :2] - boxes[:, 2:] / 2, boxes[:, :2] + boxes[:, 2:] / 2], dim=1)
@@ -77,6 +82,7 @@ class Owlv2Detector:
 
     has_features = True
     concurrent = False
+    precision = staticmethod(_half_precision)
 
     def __init__(
         self,
@@ -117,12 +123,14 @@ class Owlv2Detector:
 
     @torch.inference_mode()
     def _detect_batch(self, frames: list[Image]) -> list[Detections]:
-        pixels = self.processor.image_processor(frames, return_tensors="pt")["pixel_values"]
-        grid, _ = self.model.image_embedder(pixel_values=pixels.to(self.device))
-        patches = grid.flatten(1, 2)
-        logits, features = self.model.class_predictor(patches, self.queries.expand(len(frames), -1, -1))
-        boxes = self.model.box_predictor(patches, grid)
-        objectness = self.model.objectness_predictor(patches).sigmoid()
+        pixels = self.processor.image_processor(frames, return_tensors="pt", device=self.device)["pixel_values"]
+        with self.precision(self.device):
+            grid, _ = self.model.image_embedder(pixel_values=pixels)
+            patches = grid.flatten(1, 2)
+            logits, features = self.model.class_predictor(patches, self.queries.expand(len(frames), -1, -1))
+            boxes = self.model.box_predictor(patches, grid)
+            objectness = self.model.objectness_predictor(patches)
+        logits, boxes, objectness = logits.float(), boxes.float(), objectness.float().sigmoid()
         return [
             self._one(logits[i].sigmoid(), boxes[i], objectness[i], features[i], frame.shape[:2])
             for i, frame in enumerate(frames)
@@ -202,6 +210,7 @@ class GroundingDinoDetector:
 
     has_features = True
     concurrent = False
+    precision = staticmethod(_half_precision)
 
     def __init__(
         self,
@@ -261,20 +270,21 @@ class GroundingDinoDetector:
 
     @torch.inference_mode()
     def _detect_batch(self, frames: list[Image]) -> list[Detections]:
-        images = self.processor.image_processor(frames, return_tensors="pt").to(self.device)
+        images = self.processor.image_processor(frames, return_tensors="pt", device=self.device).to(self.device)
         self.vision.kept = None
         per_frame: list[list[tuple[Tensor, Tensor, Tensor]]] = [[] for _ in frames]
         for number, (tokens, weights) in enumerate(self.captions):
             self.text.caption = number
-            out = self.model(
-                pixel_values=images["pixel_values"],
-                pixel_mask=images["pixel_mask"],
-                **{k: v.expand(len(frames), -1) for k, v in tokens.items()},
-            )
-            probabilities = out.logits[..., : weights.shape[1]].sigmoid() @ weights.T
+            with self.precision(self.device):
+                out = self.model(
+                    pixel_values=images["pixel_values"],
+                    pixel_mask=images["pixel_mask"],
+                    **{k: v.expand(len(frames), -1) for k, v in tokens.items()},
+                )
+            probabilities = out.logits[..., : weights.shape[1]].float().sigmoid() @ weights.T
             for i, parts in enumerate(per_frame):
                 keep = _strongest(probabilities[i].amax(dim=1), self.confidence)
-                parts.append((out.pred_boxes[i][keep], probabilities[i][keep], out.last_hidden_state[i][keep]))
+                parts.append((out.pred_boxes[i][keep].float(), probabilities[i][keep], out.last_hidden_state[i][keep]))
         self.vision.kept = None
         return [self._one(parts, frame.shape[:2]) for parts, frame in zip(per_frame, frames, strict=True)]
 

@@ -167,3 +167,18 @@ def test_missing_and_wrong_weights_are_one_sentence(tmp_path: Path) -> None:
 def test_a_prompt_longer_than_the_model_reads_is_refused(dino: GroundingDinoDetector, tmp_path: Path) -> None:
     with pytest.raises(WrongWeights, match="more than the 14 tokens"):
         dino._captions([("cat " * 20, 0, 79)])
+
+
+@pytest.mark.parametrize("name", ["owlv2", "dino"])
+def test_lower_precision_changes_scores_little(
+    name: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a GPU does in float16, here in bfloat16, which has fewer digits: boxes and features stay float32, scores stay near."""
+    detector = request.getfixturevalue(name)
+    full = detector.detect([picture(4)])[0]
+    monkeypatch.setattr(detector, "precision", lambda device: torch.autocast(device.type, torch.bfloat16))
+    low = detector.detect([picture(4)])[0]
+    assert low.boxes.dtype == low.features.dtype == low.scores.dtype == np.float32
+    assert len(low) > 10
+    assert not np.array_equal(np.sort(low.scores)[-10:], np.sort(full.scores)[-10:])
+    np.testing.assert_allclose(np.sort(low.scores)[-10:], np.sort(full.scores)[-10:], atol=0.02)

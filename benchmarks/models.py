@@ -1,0 +1,573 @@
+"""The model stages on a GPU (or, small, on a CPU): `python -m benchmarks.models [clip] [detectors] [captions] [--small]`.
+
+Models of the published sizes with random weights, saved and loaded the way real ones are. A large matrix product, measured first in
+the format that the models compute in, is the baseline: the practical limit of the device. Arithmetic is counted by torch
+(matrix products, convolutions and attention).
+
+clip
+    `frame_embeddings` over 683 x 384 JPEGs in a tar. Per frame on one thread: reading, JPEG decoding, resizing; then the network on a
+    batch that lies on the device, `encode_images` on pixels in memory (with copies and normalisation), the readers without a model,
+    and the whole stage, for several batch sizes and numbers of reader threads.
+detectors
+    OWLv2 and Grounding DINO over 640 x 360 frames with the COCO and LVIS vocabularies: frames per second in the stage's precision and in
+    float32, with preprocessing, with the boxes that random scores leave and without; the largest difference of class scores between both.
+captions
+    A Qwen2-VL of 2 B parameters: clips per second, 8 frames a clip, 64 tokens an answer.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import io
+import json
+import os
+import string
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+from PIL import Image
+from torch.utils.flop_counter import FlopCounterMode
+
+from curation_assets.recipes import Embeddings
+from curation_assets.schemas import schema
+from curation_assets.stages import frame_embeddings
+from resources.captioners import CaptionRequest, load_transformers_captioner
+from resources.detectors import load_detector, load_vocabulary, text_prompted
+from resources.storage import MediaRef, Storage
+from resources.tars import TarWriter
+from resources.torchvision_ops import ensure_torchvision
+
+CUDA = torch.cuda.is_available()
+DEVICE = "cuda" if CUDA else "cpu"
+
+
+def sync() -> None:
+    if CUDA:
+        torch.cuda.synchronize()
+
+
+def seconds(work: Callable[[], Any], least: float = 0.5, warm: int = 2) -> float:
+    """Median wall seconds of a call, over calls for at least `least` seconds."""
+    for _ in range(warm):
+        work()
+    times: list[float] = []
+    end = time.perf_counter() + least
+    while time.perf_counter() < end or len(times) < 3:
+        sync()
+        begun = time.perf_counter()
+        work()
+        sync()
+        times.append(time.perf_counter() - begun)
+    return float(np.median(times))
+
+
+def flops(work: Callable[[], Any]) -> float:
+    """Floating-point operations of a call, a multiplication with its addition counted as two."""
+    counter = FlopCounterMode(display=False)
+    with counter:
+        work()
+    return float(counter.get_total_flops())
+
+
+def release() -> None:
+    gc.collect()
+    if CUDA:
+        torch.cuda.empty_cache()
+
+
+def matmul_limit(dtype: torch.dtype) -> float:
+    """FLOP/s of a large square matrix product on random data."""
+    n = 8192 if CUDA else 1024
+    a, b = (torch.randn(n, n, device=DEVICE).to(dtype) for _ in range(2))
+    rate = 2 * n**3 / seconds(lambda: a @ b)
+    print(f"limit: {n} x {n} product in {str(dtype).removeprefix('torch.')}: {rate / 1e12:.2f} TFLOP/s", flush=True)
+    return rate
+
+
+def picture(seed: int, width: int, height: int) -> np.ndarray:
+    """Large smooth shapes under fine grain, so that a JPEG of quality 90 is about as large as a video frame's."""
+    rng = np.random.default_rng(seed)
+    coarse = Image.fromarray(rng.integers(0, 255, (12, 20, 3), dtype=np.uint8)).resize(
+        (width, height), Image.Resampling.BICUBIC
+    )
+    grain = rng.normal(0, 4, (height, width, 1))
+    return np.clip(np.asarray(coarse) + grain, 0, 255).astype(np.uint8)
+
+
+# ---- CLIP
+
+
+def make_frames(storage: Storage, rows: int, distinct: int) -> pa.Table:
+    """A `frames` table of `rows` rows whose pictures, `distinct` different ones, lie in a tar."""
+    refs = []
+    with TarWriter(storage, "frames/d-00000", "token") as tar:
+        for k in range(distinct):
+            buffer = io.BytesIO()
+            Image.fromarray(picture(k, 683, 384)).save(buffer, "JPEG", quality=90)
+            refs.append(tar.add(f"v-{k}", {"jpg": buffer.getvalue()})["jpg"])
+    table = schema("frames")
+    ids = {"dataset": "d", "video_id": "v", "clip_id": "v_0_1"}
+    made = []
+    for i in range(rows):
+        r = refs[i % distinct]
+        where = {"tar": r.tar, "offset": r.offset, "size": r.size, "sha256": r.sha256}
+        made.append({**dict.fromkeys(table.names), **ids, "time_ms": 1000 * i, "frame": i, **where})
+    print(f"frames: 683 x 384, {np.mean([r.size for r in refs]) / 1000:.0f} kB each, {rows} rows", flush=True)
+    return pa.Table.from_pylist(made, table.arrow)
+
+
+def clip_checkpoint(architecture: str, folder: Path) -> Path:
+    """A checkpoint of random weights."""
+    ensure_torchvision()
+    import open_clip
+
+    path = folder / f"{architecture}.pt"
+    with torch.device(DEVICE):
+        network = open_clip.create_model(architecture, device=DEVICE)
+    torch.save(network.state_dict(), path)
+    return path
+
+
+def steps_of_reading(row: dict[str, Any], storage: Storage, model: Any) -> None:
+    """Prints milliseconds per frame of each step of a reader, on one thread."""
+    ref = MediaRef(row["tar"], row["offset"], row["size"])
+    data = storage.read_media(ref)
+    decoded = Image.open(io.BytesIO(data)).convert("RGB")
+    read = seconds(lambda: storage.read_media(ref), 0.2)
+    decode = seconds(lambda: Image.open(io.BytesIO(data)).convert("RGB"), 0.2)
+    resize = seconds(lambda: model.preprocess(decoded), 0.2)
+    whole = seconds(lambda: frame_embeddings._read(row, storage, model), 0.2)
+    print(
+        f"  one thread, ms a frame: read {1e3 * read:.2f}, JPEG {1e3 * decode:.2f}, resize and crop {1e3 * resize:.2f}, all with SHA-256 {1e3 * whole:.2f}"
+    )
+
+
+def clip(folder: Path, small: bool) -> None:
+    storage = Storage(str(folder / "storage"))
+    table = make_frames(storage, 64 if small else 8192, 32 if small else 256)
+    rows = table.select(["tar", "offset", "size", "sha256"]).to_pylist()
+    for architecture in ("ViT-B-32",) if small else ("ViT-B-32", "ViT-L-14"):
+        params = Embeddings(model=architecture, pretrained=str(clip_checkpoint(architecture, folder)))
+        model = frame_embeddings.load_model(params)
+        limit = matmul_limit(model._dtype)
+        height, width = model.image_size
+        one = torch.zeros(1, 3, height, width, device=DEVICE, dtype=model._dtype)
+        network: Any = model._network
+        # With gradients on: the fused attention of inference is not among the operations that the counter knows.
+        per_frame = flops(partial(network.encode_image, one))
+        ceiling = limit / per_frame
+        print(
+            f"{architecture} {model.precision}: {per_frame / 1e9:.1f} GFLOP a frame, so at most {ceiling:.0f} frames/s",
+            flush=True,
+        )
+        steps_of_reading(rows[0], storage, model)
+        alone = {}
+        batches = (16, 32) if small else (64, 256, 1024)
+        for batch in batches:
+            pixels = np.random.default_rng(0).integers(0, 255, (batch, height, width, 3), dtype=np.uint8)
+            given = torch.randn(batch, 3, height, width, device=DEVICE).to(model._dtype)
+            with torch.inference_mode():
+                alone[batch] = batch / seconds(partial(network.encode_image, given))
+            encode = batch / seconds(partial(model.encode_images, pixels))
+            host = torch.from_numpy(pixels)
+            copy = seconds(partial(host.to, DEVICE)) / batch
+            print(
+                f"  batch {batch:5d}: network {alone[batch]:8.0f} frames/s = {alone[batch] * per_frame / 1e12:6.2f} TFLOP/s,"
+                f" {100 * alone[batch] / ceiling:3.0f} % of the limit; encode_images {encode:8.0f} frames/s; copy to device {1e6 * copy:.0f} us a frame",
+                flush=True,
+            )
+        threads = (1, 2) if small else (1, 4, 8, 16)
+        for workers in threads:
+            frame_embeddings.MAX_READERS = workers
+            part = rows[: max(32, len(rows) // (16 // workers))]
+            begun = time.perf_counter()
+            for _ in frame_embeddings._read_ahead(part, storage, model, ahead=512):
+                pass
+            print(
+                f"  readers alone, {workers:2d} threads: {len(part) / (time.perf_counter() - begun):8.0f} frames/s",
+                flush=True,
+            )
+        for batch, workers in [(b, threads[-1]) for b in batches] + [(batches[1], w) for w in threads[-2:-1]]:
+            frame_embeddings.MAX_READERS = workers
+            made, stats = frame_embeddings.embed_frames(
+                table, storage, params.model_copy(update={"batch": batch}), model
+            )
+            if stats.failed:
+                raise SystemExit(f"{stats.failed} frames failed: {next(e for e in made['error'].to_pylist() if e)}")
+            print(
+                f"  stage, batch {batch:5d}, {workers:2d} threads: {stats.frames_per_second:8.0f} frames/s, {100 * stats.frames_per_second / alone[batch]:3.0f} %"
+                f" of the network alone; model busy {100 * stats.model_seconds / stats.seconds:3.0f} % of the time",
+                flush=True,
+            )
+        columns = np.zeros((len(rows), model.dimension), np.float16)
+        print(
+            f"  making the vector column: {1e6 * seconds(partial(frame_embeddings.vector_column, columns, [False] * len(rows)), 0.2) / len(rows):.1f} us a frame"
+        )
+        del model, network
+        release()
+
+
+# ---- detectors
+
+
+@dataclass(frozen=True)
+class Size:
+    """A published size of a detector."""
+
+    kind: str
+    name: str
+    save: Callable[[Path], Path]
+
+
+def owlv2(pixels: int, patch: int, hidden: int, layers: int, text: int, heads: int) -> Callable[[Path], Path]:
+    """Saves an OWLv2 with a tokenizer that knows single letters; prompts are padded, so the work is that of the real one."""
+
+    def save(folder: Path) -> Path:
+        from transformers import (
+            CLIPTokenizer,
+            Owlv2Config,
+            Owlv2ForObjectDetection,
+            Owlv2ImageProcessor,
+            Owlv2Processor,
+        )
+
+        letters = [*string.ascii_lowercase, *string.digits, *"().,-'"]
+        pieces = [*letters, *(f"{c}</w>" for c in letters), "<|startoftext|>", "<|endoftext|>"]
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "vocab.json").write_text(json.dumps({p: i for i, p in enumerate(pieces)}))
+        (folder / "merges.txt").write_text("#version: 0.2\n")
+        tokenizer = CLIPTokenizer(
+            vocab=str(folder / "vocab.json"), merges=str(folder / "merges.txt"), model_max_length=16
+        )
+        marks = {"bos_token_id": len(pieces) - 2, "eos_token_id": len(pieces) - 1, "pad_token_id": 0}
+        config = Owlv2Config(
+            text_config={
+                "hidden_size": text,
+                "intermediate_size": 4 * text,
+                "num_hidden_layers": min(layers, 12),
+                "num_attention_heads": heads,
+                "max_position_embeddings": 16,
+                **marks,
+            },
+            vision_config={
+                "hidden_size": hidden,
+                "intermediate_size": 4 * hidden,
+                "num_hidden_layers": layers,
+                "num_attention_heads": hidden // 64,
+                "image_size": pixels,
+                "patch_size": patch,
+            },
+            projection_dim=text,
+        )
+        with torch.device(DEVICE):
+            network = Owlv2ForObjectDetection(config).eval()
+        with torch.no_grad():  # Random heads give scores of 0 and 1 only.
+            for head in (
+                network.class_head.logit_shift,
+                network.class_head.logit_scale,
+                network.objectness_head.dense2,
+            ):
+                head.weight *= 0.1
+            network.box_head.dense2.weight *= 0.05
+        network.save_pretrained(folder / "model")
+        images = Owlv2ImageProcessor(size={"height": pixels, "width": pixels})
+        Owlv2Processor(images, tokenizer).save_pretrained(folder / "model")
+        return folder / "model"
+
+    return save
+
+
+def grounding_dino(swin: dict[str, Any], edge: tuple[int, int], **more: Any) -> Callable[[Path], Path]:
+    """Saves a Grounding DINO whose tokenizer knows every word of the vocabularies as one token, so captions are fewer than with BERT's own."""
+
+    def save(folder: Path) -> Path:
+        from transformers import (
+            BertConfig,
+            BertTokenizer,
+            GroundingDinoConfig,
+            GroundingDinoForObjectDetection,
+            GroundingDinoImageProcessor,
+            GroundingDinoProcessor,
+            SwinConfig,
+        )
+
+        names = " ".join([*load_vocabulary("lvis"), *load_vocabulary("coco")]).lower()
+        words = sorted(
+            set("".join(c if c.isalnum() else " " for c in names).split()) | set(string.punctuation) - set(".?")
+        )
+        marks = {0: "[PAD]", 100: "[UNK]", 101: "[CLS]", 102: "[SEP]", 103: "[MASK]", 1012: ".", 1029: "?"}
+        pieces = {i: f"[unused{i}]" for i in range(30522)} | marks | dict(enumerate(words, 2000))
+        tokenizer = BertTokenizer(vocab={p: i for i, p in pieces.items()})
+        config = GroundingDinoConfig(
+            backbone_config=SwinConfig(**swin, out_features=["stage2", "stage3", "stage4"]),
+            text_config=BertConfig(),
+            two_stage=True,
+            disable_custom_kernels=True,
+            **more,
+        )
+        with torch.device(DEVICE):
+            network = GroundingDinoForObjectDetection(config).eval()
+        network.save_pretrained(folder / "model")
+        images = GroundingDinoImageProcessor(size={"shortest_edge": edge[0], "longest_edge": edge[1]})
+        GroundingDinoProcessor(images, tokenizer).save_pretrained(folder / "model")
+        return folder / "model"
+
+    return save
+
+
+SWIN_TINY = {"embed_dim": 96, "depths": [2, 2, 6, 2], "num_heads": [3, 6, 12, 24], "window_size": 7, "image_size": 224}
+SWIN_BASE = {
+    "embed_dim": 128,
+    "depths": [2, 2, 18, 2],
+    "num_heads": [4, 8, 16, 32],
+    "window_size": 12,
+    "image_size": 384,
+}
+SWIN_SMALL = {"embed_dim": 24, "depths": [1, 1, 1, 1], "num_heads": [1, 2, 2, 2], "window_size": 7, "image_size": 224}
+REAL = (
+    Size("owlv2", "OWLv2 base, patch 16, 960 px", owlv2(960, 16, 768, 12, 512, 8)),
+    Size("owlv2", "OWLv2 large, patch 14, 1008 px", owlv2(1008, 14, 1024, 24, 768, 12)),
+    Size("grounding-dino", "Grounding DINO tiny, 800 px", grounding_dino(SWIN_TINY, (800, 1333))),
+    Size("grounding-dino", "Grounding DINO base, 800 px", grounding_dino(SWIN_BASE, (800, 1333))),
+)
+SMALL = (
+    Size("owlv2", "OWLv2, 2 layers, 128 px", owlv2(128, 16, 128, 2, 64, 4)),
+    Size(
+        "grounding-dino",
+        "Grounding DINO, small",
+        grounding_dino(SWIN_SMALL, (128, 200), encoder_layers=1, decoder_layers=2, num_queries=50),
+    ),
+)
+
+
+def best_scores(detector: Any, frame: np.ndarray) -> np.ndarray:
+    """The at most 50 best scores among all boxes that the network proposes, best first."""
+    seen: list[torch.Tensor] = []
+    strongest = text_prompted._strongest
+
+    def watch(scores: torch.Tensor, confidence: float) -> torch.Tensor:
+        seen.append(scores)
+        return strongest(scores, confidence)
+
+    text_prompted._strongest = watch
+    try:
+        detector.detect([frame])
+    finally:
+        text_prompted._strongest = strongest
+    return np.sort(torch.cat(seen).cpu().numpy())[::-1][:50]
+
+
+def detectors(folder: Path, small: bool) -> None:
+    ensure_torchvision()
+    limit = matmul_limit(torch.float16 if CUDA else torch.float32)
+    frames = [picture(k, 640, 360) for k in range(4 if small else 16)]
+    for number, size in enumerate(SMALL if small else REAL):
+        path = size.save(folder / f"detector{number}")
+        for vocabulary in ("coco",) if small else ("coco", "lvis"):
+            detector: Any = load_detector(
+                size.kind, model=str(path), vocabulary=vocabulary, confidence=0.2, nms=0.5, device=DEVICE
+            )
+            captions = f", {len(detector.captions)} captions" if size.kind == "grounding-dino" else ""
+            detector.detect(frames[:1])  # text is encoded once
+            work = flops(partial(detector.detect, frames[:1]))
+            ceiling = limit / work
+            print(
+                f"{size.name}, {vocabulary}{captions}: {work / 1e9:.0f} GFLOP a frame, so at most {ceiling:.1f} frames/s",
+                flush=True,
+            )
+            prepare = (
+                seconds(
+                    partial(detector.processor.image_processor, frames[:4], return_tensors="pt", device=DEVICE), 0.2
+                )
+                / 4
+            )
+            before = seconds(partial(detector.processor.image_processor, frames[:4], return_tensors="pt"), 0.2) / 4
+            print(f"  preparing pixels: {1e3 * prepare:.2f} ms a frame on the device, {1e3 * before:.2f} ms on the CPU")
+            for batch in (2,) if small else (8, 16) if vocabulary == "coco" else (8,):
+                detector.batch = batch
+                rates = {}
+                given = frames[:batch]
+                for name, confidence, precision in (
+                    ("confidence 0.2", 0.2, detector.precision),
+                    ("no boxes", 2.0, detector.precision),
+                    ("no boxes, float32", 2.0, lambda _: nullcontext()),
+                ):
+                    detector.confidence, detector.precision = confidence, precision
+                    rates[name] = batch / seconds(partial(detector.detect, given), 0.5, 1)
+                    del detector.precision
+                text = "; ".join(f"{name} {rate:.2f}" for name, rate in rates.items())
+                best = rates["no boxes"]
+                print(
+                    f"  batch {batch:2d}, frames/s: {text}; {best * work / 1e12:.2f} TFLOP/s, {100 * best / ceiling:.0f} % of the limit",
+                    flush=True,
+                )
+            detector.confidence = 0.2
+            boxes = len(detector.detect(frames[:1])[0])
+            half = best_scores(detector, frames[0])
+            detector.precision = lambda _: nullcontext()
+            difference = np.abs(half - best_scores(detector, frames[0])).max()
+            print(
+                f"  {boxes} boxes in a frame; largest difference of its best scores from float32: {difference:.1e}",
+                flush=True,
+            )
+            del detector
+            release()
+
+
+# ---- captions
+
+
+def qwen2_vl(folder: Path, small: bool) -> Path:
+    """Saves a Qwen2-VL of 2 B parameters (or a tiny one) with random weights and a tokenizer of its marks and a few words."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import (
+        PreTrainedTokenizerFast,
+        Qwen2VLConfig,
+        Qwen2VLForConditionalGeneration,
+        Qwen2VLImageProcessor,
+        Qwen2VLProcessor,
+        Qwen2VLVideoProcessor,
+    )
+
+    marks = [
+        "<|endoftext|>",
+        "<|im_start|>",
+        "<|im_end|>",
+        "<|vision_start|>",
+        "<|vision_end|>",
+        "<|image_pad|>",
+        "<|video_pad|>",
+    ]
+    inner = Tokenizer(
+        models.WordLevel(
+            {w: i for i, w in enumerate([*marks, "<unk>", "describe", "this", "video"])}, unk_token="<unk>"
+        )
+    )
+    inner.pre_tokenizer = pre_tokenizers.Whitespace()
+    inner.add_special_tokens(marks)
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=inner, unk_token="<unk>", pad_token=marks[0], eos_token=marks[2]
+    )
+    template = (
+        "{% for m in messages %}<|im_start|>{% for c in m['content'] %}{% if c['type'] == 'image' %}<|vision_start|><|image_pad|>"
+        "<|vision_end|>{% else %}{{ c['text'] }}{% endif %}{% endfor %}<|im_end|>{% endfor %}<|im_start|>"
+    )
+    images = {"min_pixels": 28 * 28, "max_pixels": 28 * 28 * (16 if small else 336)}
+    processor = Qwen2VLProcessor(
+        Qwen2VLImageProcessor(**images), tokenizer, Qwen2VLVideoProcessor(**images), chat_template=template
+    )
+    ids = dict(
+        zip(
+            ("vision_start_token_id", "vision_end_token_id", "image_token_id", "video_token_id"),
+            range(3, 7),
+            strict=True,
+        )
+    )
+    config = Qwen2VLConfig(
+        **ids,
+        tie_word_embeddings=True,
+        vision_config={
+            "depth": 2 if small else 32,
+            "embed_dim": 64 if small else 1280,
+            "num_heads": 2 if small else 16,
+            "hidden_size": 64 if small else 1536,
+            "mlp_ratio": 4,
+            "patch_size": 14,
+            "spatial_merge_size": 2,
+            "temporal_patch_size": 2,
+        },
+        text_config={
+            "model_type": "qwen2_vl_text",
+            "vocab_size": 512 if small else 151936,
+            "hidden_size": 64 if small else 1536,
+            "intermediate_size": 128 if small else 8960,
+            "num_hidden_layers": 2 if small else 28,
+            "num_attention_heads": 4 if small else 12,
+            "num_key_value_heads": 2,
+            "max_position_embeddings": 32768,
+            "pad_token_id": 0,
+            "eos_token_id": 2,
+            "bos_token_id": 0,
+            "rope_parameters": {
+                "rope_type": "default",
+                "rope_theta": 1e6,
+                "mrope_section": [2, 3, 3] if small else [16, 24, 24],
+            },
+        },
+    )
+    torch.set_default_dtype(torch.bfloat16 if CUDA else torch.float32)
+    with torch.device(DEVICE):
+        network = Qwen2VLForConditionalGeneration(config)
+    torch.set_default_dtype(torch.float32)
+    network.generation_config.pad_token_id, network.generation_config.eos_token_id = 0, 2
+    network.save_pretrained(folder)
+    processor.save_pretrained(folder)
+    return folder
+
+
+def captions(folder: Path, small: bool) -> None:
+    ensure_torchvision()
+    path = qwen2_vl(folder / "vlm", small)
+    release()
+    tokens = 8 if small else 64
+    jpegs = []
+    for k in range(2 if small else 8):
+        buffer = io.BytesIO()
+        Image.fromarray(picture(k, 683, 384)).save(buffer, "JPEG", quality=90)
+        jpegs.append(buffer.getvalue())
+    for batch in (2,) if small else (4, 16):
+        captioner = load_transformers_captioner(
+            str(path), max_tokens=tokens, temperature=0.0, seed=0, batch=batch, device=DEVICE
+        )
+        clips = 2 * batch
+        requests = [CaptionRequest(str(i), "describe this video", lambda: jpegs) for i in range(clips)]
+        list(captioner.answer(requests[:1]))
+        for part, wanted in (("1 token", 1), (f"{tokens} tokens", tokens)):
+            captioner._max_tokens = wanted
+            begun = time.perf_counter()
+            answers = list(captioner.answer(requests))
+            spent = time.perf_counter() - begun
+            wrong = [a.error for a in answers if a.error]
+            if wrong:
+                raise SystemExit(f"{len(wrong)} captions failed: {wrong[0]}")
+            print(
+                f"Qwen2-VL{'' if small else ' 2B'} {captioner.dtype}, batch {batch}, {len(jpegs)} frames, {answers[0].prompt_tokens} prompt tokens, at most {part}:"
+                f" {clips / spent:.2f} clips/s, {sum(a.completion_tokens or 0 for a in answers) / spent:.0f} tokens/s",
+                flush=True,
+            )
+        del captioner
+        release()
+
+
+PARTS = {"clip": clip, "detectors": detectors, "captions": captions}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("parts", nargs="*", help=f"of {', '.join(PARTS)}; all by default")
+    parser.add_argument("--small", action="store_true", help="small models and few frames; without a GPU always")
+    options = parser.parse_args()
+    unknown = set(options.parts) - set(PARTS)
+    if unknown:
+        parser.error(f"no part {sorted(unknown)[0]!r}; give some of {', '.join(PARTS)}")
+    name = torch.cuda.get_device_name() if CUDA else "CPU"
+    print(f"{name}, {os.cpu_count()} cores, torch {torch.__version__}", flush=True)
+    for part in options.parts or PARTS:
+        begun = time.perf_counter()
+        with tempfile.TemporaryDirectory() as folder:
+            PARTS[part](Path(folder), options.small or not CUDA)
+        print(f"{part}: {time.perf_counter() - begun:.0f} s", flush=True)
+
+
+if __name__ == "__main__":
+    main()
