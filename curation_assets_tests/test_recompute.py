@@ -6,12 +6,14 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from dagster import AssetKey, AssetRecordsFilter
 
 from curation_assets.definitions import settings_of_run
 from curation_assets.explain import UnknownId, explain
+from curation_assets.recipes import Recipe
 from curation_assets.report import dataset_report
 from curation_assets.report import render as render_report
 from curation_assets.staleness import FRESH, State, differences, shard_states
@@ -309,3 +311,12 @@ def test_the_command_says_what_is_stale_and_why(
     assert main(["report", "nothing"]) == 2
     assert main(["report", "toy"]) == 0
     assert "cost at 0.04 per core-hour and 2 per GPU-hour" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("section", [{"dedup": {"step": 6}}, {"dedup": {"center": False}}, {"quality": {"fps": 1.0}}])
+def test_what_decides_the_hashes_is_in_their_fingerprint(section: dict[str, Any]) -> None:
+    from curation_assets.assets.decode import STAGES
+
+    part = next(p for stage in STAGES for p in stage.parts if p.asset == "clip_fingerprints")
+    source = {"dataset": "d", "source": {"format": "folder", "path": "x"}}
+    assert part.params(Recipe.model_validate(source)) != part.params(Recipe.model_validate({**source, **section}))

@@ -15,7 +15,7 @@ from curation_assets.pods import pod
 from curation_assets.recipes import Recipe
 from resources.tars import TarWriter, new_token
 
-HASHING = {"method", "frames", "fps", "flipped"}
+HASHING = {"method", "frames", "fps", "flipped", "step", "center"}
 """Parameters of the dedup section that decide the hashes; the others decide what is done with them."""
 SCORES = {
     "motion_scores": ("motion", "motion_p90", "still_fraction", "camera_motion", "object_motion"),
@@ -120,7 +120,7 @@ STAGES = (
                 "clip_fingerprints",
                 "Perceptual hashes, by which near-duplicates are found.",
                 "clips",
-                lambda r: r.dedup.model_dump(include=HASHING),
+                lambda r: {**r.dedup.model_dump(include=HASHING), "quality": r.quality.model_dump()},
             ),
         ),
         _make,
