@@ -7,7 +7,7 @@ the format that the models compute in, is the baseline: the practical limit of t
 clip
     `frame_embeddings` over 683 x 384 JPEGs in a tar. Per frame on one thread: reading, JPEG decoding, resizing; then the network on a
     batch that lies on the device, `encode_images` on pixels in memory (with copies and normalisation), the readers without a model,
-    and the whole stage, for several batch sizes and numbers of reader threads.
+    as threads and as processes, and the whole stage, for several batch sizes.
 detectors
     OWLv2 and Grounding DINO over 640 x 360 frames with the COCO and LVIS vocabularies: frames per second in the stage's precision and in
     float32, with preprocessing, with the boxes that random scores leave and without; the largest difference of class scores between both.
@@ -23,10 +23,11 @@ import io
 import json
 import os
 import string
+import sys
 import tempfile
 import time
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -79,6 +80,23 @@ def flops(work: Callable[[], Any]) -> float:
     return float(counter.get_total_flops())
 
 
+def dearest(work: Callable[[], Any]) -> str:
+    """The operations that take most of the device's time in a call, with their share."""
+    from torch.profiler import ProfilerActivity, profile
+
+    with profile(activities=[ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if CUDA else [])]) as seen:
+        begun = time.perf_counter()
+        work()
+        sync()
+        wall = 1e6 * (time.perf_counter() - begun)
+    attribute = "self_device_time_total" if CUDA else "self_cpu_time_total"
+    spent = {e.key: float(getattr(e, attribute)) for e in seen.key_averages() if e.key.startswith("aten::")}
+    total = sum(spent.values())
+    best = sorted(spent, key=lambda k: -spent[k])[:8]
+    shares = ", ".join(f"{k.removeprefix('aten::')} {100 * spent[k] / total:.0f} %" for k in best)
+    return f"{shares}; device busy {100 * total / wall:.0f} % of the time under the profiler"
+
+
 def release() -> None:
     gc.collect()
     if CUDA:
@@ -105,6 +123,18 @@ def picture(seed: int, width: int, height: int) -> np.ndarray:
 
 
 # ---- CLIP
+
+
+@contextmanager
+def light_processes() -> Iterator[None]:
+    """Keeps worker processes from importing this module, and torch with it, which those of a run do not."""
+    own: Any = sys.modules["__main__"]
+    before = own.__spec__, own.__file__
+    own.__spec__ = own.__file__ = None
+    try:
+        yield
+    finally:
+        own.__spec__, own.__file__ = before
 
 
 def make_frames(storage: Storage, rows: int, distinct: int) -> pa.Table:
@@ -146,7 +176,7 @@ def steps_of_reading(row: dict[str, Any], storage: Storage, model: Any) -> None:
     read = seconds(lambda: storage.read_media(ref), 0.2)
     decode = seconds(lambda: Image.open(io.BytesIO(data)).convert("RGB"), 0.2)
     resize = seconds(lambda: model.preprocess(decoded), 0.2)
-    whole = seconds(lambda: frame_embeddings._read(row, storage, model), 0.2)
+    whole = seconds(lambda: frame_embeddings._read_one(row, storage, model.preprocess), 0.2)
     print(
         f"  one thread, ms a frame: read {1e3 * read:.2f}, JPEG {1e3 * decode:.2f}, resize and crop {1e3 * resize:.2f}, all with SHA-256 {1e3 * whole:.2f}"
     )
@@ -171,6 +201,10 @@ def clip(folder: Path, small: bool) -> None:
             flush=True,
         )
         steps_of_reading(rows[0], storage, model)
+        full = torch.randn(32 if small else 256, 3, height, width, device=DEVICE).to(model._dtype)
+        with torch.inference_mode():
+            network.encode_image(full)
+            print(f"  operations: {dearest(partial(network.encode_image, full))}", flush=True)
         alone = {}
         batches = (16, 32) if small else (64, 256, 1024)
         for batch in batches:
@@ -186,27 +220,29 @@ def clip(folder: Path, small: bool) -> None:
                 f" {100 * alone[batch] / ceiling:3.0f} % of the limit; encode_images {encode:8.0f} frames/s; copy to device {1e6 * copy:.0f} us a frame",
                 flush=True,
             )
-        threads = (1, 2) if small else (1, 4, 8, 16)
-        for workers in threads:
+        most = 2 if small else 16
+        for processes, workers in ((0, 1), (0, most // 2), (0, most), (most // 2, 0), (most, 0)):
             frame_embeddings.MAX_READERS = workers
-            part = rows[: max(32, len(rows) // (16 // workers))]
+            part = rows if processes else rows[: max(32, len(rows) // 4)]
+            reader = frame_embeddings._read_ahead(part, storage, model, 512, processes)
+            with light_processes():
+                for _ in range(len(part) // 2):  # until all processes have started
+                    next(reader)
             begun = time.perf_counter()
-            for _ in frame_embeddings._read_ahead(part, storage, model, ahead=512):
-                pass
-            print(
-                f"  readers alone, {workers:2d} threads: {len(part) / (time.perf_counter() - begun):8.0f} frames/s",
-                flush=True,
-            )
-        for batch, workers in [(b, threads[-1]) for b in batches] + [(batches[1], w) for w in threads[-2:-1]]:
-            frame_embeddings.MAX_READERS = workers
-            made, stats = frame_embeddings.embed_frames(
-                table, storage, params.model_copy(update={"batch": batch}), model
-            )
+            count = sum(1 for _ in reader)
+            who = f"{processes} processes" if processes else f"{workers} threads"
+            print(f"  readers alone, {who}: {count / (time.perf_counter() - begun):.0f} frames/s", flush=True)
+        for batch, processes in [(batches[1], 0), *((b, most) for b in batches)]:
+            frame_embeddings.MAX_READERS = most
+            given_batch = params.model_copy(update={"batch": batch})
+            with light_processes():
+                made, stats = frame_embeddings.embed_frames(table, storage, given_batch, model, processes)
             if stats.failed:
                 raise SystemExit(f"{stats.failed} frames failed: {next(e for e in made['error'].to_pylist() if e)}")
+            rate = stats.frames_per_second
             print(
-                f"  stage, batch {batch:5d}, {workers:2d} threads: {stats.frames_per_second:8.0f} frames/s, {100 * stats.frames_per_second / alone[batch]:3.0f} %"
-                f" of the network alone; model busy {100 * stats.model_seconds / stats.seconds:3.0f} % of the time",
+                f"  stage, batch {batch:5d}, {most} {'processes' if processes else 'threads'}: {rate:6.0f} frames/s with their start,"
+                f" {100 * rate / alone[batch]:3.0f} % of the network alone; model busy {100 * stats.model_seconds / stats.seconds:3.0f} % of the time",
                 flush=True,
             )
         columns = np.zeros((len(rows), model.dimension), np.float16)
@@ -392,6 +428,10 @@ def detectors(folder: Path, small: bool) -> None:
                 / 4
             )
             before = seconds(partial(detector.processor.image_processor, frames[:4], return_tensors="pt"), 0.2) / 4
+            if vocabulary == "coco":
+                given = frames[: detector.batch]
+                detector.detect(given)
+                print(f"  operations: {dearest(partial(detector.detect, given))}", flush=True)
             print(f"  preparing pixels: {1e3 * prepare:.2f} ms a frame on the device, {1e3 * before:.2f} ms on the CPU")
             for batch in (2,) if small else (8, 16) if vocabulary == "coco" else (8,):
                 detector.batch = batch

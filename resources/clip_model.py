@@ -215,12 +215,52 @@ def choose_precision(precision: Precision, device: str) -> Literal["fp32", "bf16
     return "bf16" if cpu_has_bf16() else "fp32"
 
 
+def _fit(resize_mode: str, interpolation: str, size: tuple[int, int]) -> Fit | None:
+    from PIL import Image
+
+    filters = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
+    if interpolation not in filters or resize_mode not in ("shortest", "squash"):
+        return None
+    if resize_mode == "shortest" and size[0] != size[1]:
+        return None
+    return Fit(size[0] if resize_mode == "shortest" else None, size, int(filters[interpolation]))
+
+
 @dataclass(frozen=True)
 class TextVectors:
     """Encoded texts: `vectors` float32 [n, d] of length 1, and for each text whether the tokenizer cut it."""
 
     vectors: np.ndarray
     truncated: list[bool]
+
+
+@dataclass(frozen=True)
+class Fit:
+    """open_clip's resizing and cropping with Pillow alone, so that a worker process need not import torch.
+
+    Attributes:
+        shorter: length that the shorter side gets before the centre is cut out; None stretches the picture to `size`.
+        size: (height, width) of the result.
+        resample: Pillow's number of the filter.
+    """
+
+    shorter: int | None
+    size: tuple[int, int]
+    resample: int
+
+    def __call__(self, picture: Image.Image) -> np.ndarray:
+        """The RGB picture, fitted: uint8 [height, width, 3], bit for bit what `ClipModel.preprocess` makes of it."""
+        from PIL import Image
+
+        height, width = self.size
+        wide, high = width, height
+        if self.shorter is not None:
+            least = min(picture.size)
+            wide, high = (self.shorter if side == least else int(self.shorter * side / least) for side in picture.size)
+        if picture.size != (wide, high):
+            picture = picture.resize((wide, high), Image.Resampling(self.resample))
+        left, top = round((wide - width) / 2), round((high - height) / 2)
+        return np.array(picture.crop((left, top, left + width, top + height)))
 
 
 class ClipModel:
@@ -232,6 +272,7 @@ class ClipModel:
         logit_scale: factor on cosines for which the model was trained to give log-odds, 100 for OpenAI's.
         device, precision: where and in what it computes.
         image_size: (height, width) of the pictures it takes.
+        fit: what `preprocess` does, for worker processes; None if the model wants something that `Fit` has not.
     """
 
     def __init__(
@@ -248,6 +289,7 @@ class ClipModel:
         self._geometry = steps[:-2]
         height, width = config.input_size[1:]
         self.image_size: tuple[int, int] = (height, width)
+        self.fit = _fit(config.resize_mode, config.interpolation, self.image_size)
         self._dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
         self._mean = torch.tensor(config.mean, device=device).view(1, 3, 1, 1)
         self._std = torch.tensor(config.std, device=device).view(1, 3, 1, 1)

@@ -126,13 +126,15 @@ def _head(recipe: Recipe) -> dict[str, str]:
 
 
 def _embed(shard: Shard, wanted: Collection[str]) -> Mapping[str, Made]:
-    from curation_assets.stages.frame_embeddings import embed_frames, load_model
+    from curation_assets.stages.frame_embeddings import decoding_processes, embed_frames, load_model
 
     params = shard.recipe.embeddings
     clips = passing_clips(shard, params.where)
     frames = shard.table("frames")
     frames = frames.filter(pc.is_in(frames["clip_id"], value_set=clips["clip_id"].drop_null().combine_chunks()))
-    table, stats = embed_frames(frames, shard.storage, params, shard.model(load_model, params))
+    model = shard.model(load_model, params)
+    processes = decoding_processes(model, len(frames), shard.workers)
+    table, stats = embed_frames(frames, shard.storage, params, model, processes)
     numbers = {
         "frames": stats.frames,
         "failed_frames": stats.failed,

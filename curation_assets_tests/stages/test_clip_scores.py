@@ -167,6 +167,38 @@ def test_vectors_do_not_depend_on_how_frames_fall_into_batches(
     assert empty.num_rows == stats.frames == 0
 
 
+def test_processes_decode_as_threads_do(params: recipes.Embeddings, model: ClipModel, tmp_path: Path) -> None:
+    storage = Storage(str(tmp_path))
+    pictures = [("v", "v_0", t, jpeg(t)) for t in range(40)]
+    pictures[3] = ("v", "v_0", 3, b"<html>")
+    frames = frames_table(storage, pictures)
+    threads, _ = embed_frames(frames, storage, params, model)
+    processes, stats = embed_frames(frames, storage, params, model, processes=2)
+    assert processes.equals(threads)
+    assert stats.failed == 1
+
+
+@pytest.mark.parametrize("mode", ["shortest", "squash"])
+@pytest.mark.parametrize("interpolation", ["bicubic", "bilinear"])
+def test_what_worker_processes_do_to_a_picture_equals_open_clip(mode: str, interpolation: str) -> None:
+    from open_clip.transform import PreprocessCfg, image_transform_v2
+    from PIL import Image
+
+    from resources.clip_model import _fit
+
+    config = PreprocessCfg(size=64, mode="RGB", interpolation=interpolation, resize_mode=mode)
+    steps = image_transform_v2(config, is_train=False).transforms[:-2]
+    fit = _fit(mode, interpolation, (64, 64))
+    assert fit is not None
+    rng = np.random.default_rng(0)
+    for width, height in ((683, 384), (384, 683), (64, 64), (65, 64), (64, 91), (30, 47), (225, 224), (1, 9)):
+        picture = Image.fromarray(rng.integers(0, 255, (height, width, 3), dtype=np.uint8))
+        expected = picture
+        for step in steps:
+            expected = step(expected)
+        np.testing.assert_array_equal(fit(picture), np.array(expected), err_msg=f"{width} x {height}")
+
+
 def test_storage_that_cannot_be_reached_fails_the_shard_instead_of_emptying_it(
     params: recipes.Embeddings, model: ClipModel, tmp_path: Path
 ) -> None:
