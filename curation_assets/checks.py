@@ -183,6 +183,18 @@ def _single_shots(table: pa.Table, stats: Mapping[str, Any], storage: Storage) -
     return Finding("single_shots", not cut, said, False, {"clips": len(rows), "with_boundary": len(cut)})
 
 
+def _no_leaks(table: pa.Table, stats: Mapping[str, Any], storage: Storage) -> Finding:
+    found = stats.get("leaks")
+    if not found:
+        blurred = "leaks" in stats
+        said = "no second face detector; export.clips.leak_model names one" if blurred else "faces are not blurred"
+        return Finding("face_leaks", True, said, False)
+    said = f"{found['detector']} finds {found['faces']} faces in {found['frames']} frames of {found['clips']} blurred clips"
+    if found["where"]:
+        said += f", the first in {found['where'][0]}"
+    return Finding("face_leaks", not found["faces"], said, False, dict(found))
+
+
 def _no_duplicates(table: pa.Table, stats: Mapping[str, Any], storage: Storage) -> Finding:
     selected = table.filter(table["selected"])
     copies = selected.filter(pc.equal(selected["keep"], False))
@@ -222,6 +234,7 @@ CHECKS: Mapping[str, tuple[Check, ...]] = {
     "clip_dataset": (
         _MEDIA,
         Check("single_shots", "A sample of the exported clips has no shot boundary.", False, _single_shots),
+        Check("face_leaks", "A second detector finds no face in a sample of blurred clips.", False, _no_leaks),
     ),
     "embedding_dataset": (_MEDIA,),
 }

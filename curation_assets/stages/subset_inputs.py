@@ -20,7 +20,7 @@ from resources.tables import Provenance, TableStore, combined_hash
 from resources.urls import public_settings
 
 CURATE_VERSION = "2"
-EXPORT_VERSION = "1"
+EXPORT_VERSION = "2"
 EMBEDDING_INPUTS = ("frame_embeddings", "captions")
 
 

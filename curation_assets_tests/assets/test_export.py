@@ -10,8 +10,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import av
+import cv2
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from dagster import AssetKey, AssetRecordsFilter, DagsterInstance, ExecuteInProcessResult
 
@@ -22,6 +25,8 @@ from curation_assets.recipes import parse_recipe
 from curation_assets.schemas import schema
 from curation_assets.settings import Settings
 from curation_assets.stages import export_clips
+from curation_assets.stages.face_tables import CLIP_FACES
+from curation_assets_tests.shared_data import shared
 from curation_assets_tests.stages.decode.coded_video import write_video
 from resources.tables import Provenance, TableStore
 
@@ -63,15 +68,15 @@ def clip_rows() -> list[dict[str, Any]]:
 class Installation:
     """Tables as the graph above the exports would leave them, over real videos."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, recipe: str = RECIPE, with_faces: Sequence[str] = ()) -> None:
         self.settings = Settings(storage=str(root / "data"), workers=1)
-        self.recipes = {"toy": parse_recipe(RECIPE, "toy.yaml")}
+        self.recipes = {"toy": parse_recipe(recipe, "toy.yaml")}
         self.store: TableStore = table_store(self.settings)
         (root / "home").mkdir()
         self.instance = DagsterInstance.local_temp(str(root / "home"))
         self.instance.add_dynamic_partitions(SHARDS.name or "", sorted({shard_of(v) for v in VIDEOS}))
         for video in VIDEOS:
-            write_video(root / f"{video}.mp4", [45])
+            (write_faces(root / f"{video}.mp4") if video in with_faces else write_video(root / f"{video}.mp4", [45]))
         raw = [
             {
                 "dataset": "toy", "video_id": v, "status": "ok", "tar": str(root / f"{v}.mp4"), "size": (root / f"{v}.mp4").stat().st_size,
@@ -97,8 +102,9 @@ class Installation:
         )  # fmt: skip
         tracks = [track(c, n) for c in clip_rows() if c["selected"] for n in range(2)]
         self.sharded("tracks", tracks)
-        for name in ("tars", "files", "rows"):
-            self.commit("curated_clips", f"toy-{name}", clip_rows())
+        for name, subset in self.recipes["toy"].subsets.items():
+            if subset.of == "clips":
+                self.commit("curated_clips", f"toy-{name}", clip_rows())
         self.commit(
             "curated_tracks", "toy-objects", [{**t, "shard": shard_of(t["video_id"]), "selected": True, "split": "train"} for t in tracks]
         )  # fmt: skip
@@ -137,6 +143,17 @@ class Installation:
         return found
 
 
+def write_faces(path: Path) -> None:
+    """A photograph with faces, 45 frames long."""
+    photo = cv2.resize(cv2.imread(str(shared("faces/2008_002079.jpg"))), (320, 240), interpolation=cv2.INTER_AREA)
+    with av.open(str(path), "w") as output:
+        stream = output.add_stream("libx264", rate=25, options={"crf": "16"})
+        stream.width, stream.height, stream.pix_fmt = 320, 240, "yuv420p"
+        for _ in range(45):
+            output.mux(stream.encode(av.VideoFrame.from_ndarray(photo, format="bgr24")))
+        output.mux(stream.encode(None))
+
+
 def track(clip: Mapping[str, Any], number: int) -> dict[str, Any]:
     times = [clip["start_ms"] + t for t in (0, 200, 400)]
     return {
@@ -154,7 +171,7 @@ def shared_installation(tmp_path_factory: pytest.TempPathFactory) -> Installatio
     result = made.run("clip_dataset", "tars")
     assert result.success
     passed = {e.check_name: e.passed for e in result.get_asset_check_evaluations()}
-    assert passed == {"contract": True, "media": True, "single_shots": True}
+    assert passed == {"contract": True, "media": True, "single_shots": True, "face_leaks": True}
     return made
 
 
@@ -344,3 +361,57 @@ def test_embeddings_are_published(shared_installation: Installation, tmp_path: P
     assert np.array(loaded["train"][0]["npy"]).shape == (2, 4)
     assert made.run("embedding_dataset", "files").success
     assert not made.rows("embedding_dataset", "files")
+
+
+def test_where_faces_were_covered_is_kept_and_a_second_detector_looks_again(tmp_path: Path) -> None:
+    from datasets import Video, load_dataset
+
+    yunet = shared("weights/yunet_n_dynamic.onnx")
+    options = f"blur_faces: true, preset: ultrafast, leak_model: {yunet}"
+    recipe = f"""
+dataset: toy
+source: {{format: folder, path: nowhere}}
+subsets:
+  covered: {{export: {{clips: {{{options}}}}}}}
+  open: {{export: {{clips: {{{options}, blur_threshold: 1.0}}}}}}
+"""
+    made = Installation(tmp_path, recipe, with_faces=("v0", "v2"))
+
+    def faces() -> pa.Table:
+        table = pq.read_table(made.version("clip_dataset", "covered") / "faces.parquet")
+        assert table.schema.equals(CLIP_FACES)
+        return table
+
+    def leak_check(subset: str) -> Any:
+        result = made.run("clip_dataset", subset)
+        return next(e for e in result.get_asset_check_evaluations() if e.check_name == "face_leaks")
+
+    check = leak_check("covered")
+    assert check.passed, check.description
+    rows = {r["sample_key"]: r for r in made.rows("clip_dataset", "covered")}
+    first = faces()
+    said = Counter(first["sample_key"].to_pylist())
+    assert {k: said.get(k, 0) for k in rows} == {k: r["blurred_faces"] for k, r in rows.items()}
+    assert {r["video_id"] for r in rows.values() if r["blurred_faces"]} == {"v0", "v2"}
+    for key, row in rows.items():
+        if row["blurred_faces"]:
+            times = {r["frame_ms"] for r in first.to_pylist() if r["sample_key"] == key}
+            assert times == set(range(row["start_ms"], row["end_ms"], 40)), "in every frame"
+
+    loaded = load_dataset(str(made.version("clip_dataset", "covered")), cache_dir=str(tmp_path / "cache"))
+    assert sorted(
+        r["__key__"] for part in loaded.values() for r in part.cast_column("mp4", Video(decode=False))
+    ) == sorted(rows)
+
+    raw = [{**r, "sha256": "other" if r["video_id"] == "v2" else r["sha256"]} for s in ("toy-00000", "toy-00001")
+           for r in made.store.read("raw_shards", s).to_pylist()]  # fmt: skip
+    made.sharded("raw_shards", raw)
+    earlier = made.version("clip_dataset", "covered")
+    made.run("clip_dataset", "covered")
+    assert made.version("clip_dataset", "covered") != earlier
+    assert faces().equals(first), "kept with the clips that were kept, and found again where they were cut again"
+
+    leaking = leak_check("open")
+    assert not leaking.passed
+    assert leaking.severity.value == "WARN"
+    assert leaking.metadata["faces"].value > 0
