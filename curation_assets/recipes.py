@@ -445,6 +445,10 @@ class Tracks(Section):
         description="Least mean area, share of the frame, of a track that is `large_enough`; smaller ones are kept too.",
     )
     min_length_s: float = Field(0.0, ge=0, description="Least length of a track that is `large_enough`, seconds.")
+    blur_faces: bool = Field(
+        False,
+        description="Whether faces are covered before objects are looked for, so that no detector or appearance sees them.",
+    )
     batch: int = Field(8, ge=1, le=256, description="Frames per forward pass of the detector.")
     device: str = Field("auto", description="auto, cpu, cuda or cuda:N.")
     where: Rules = Field(default=["keep"], description="Rules that a clip must pass to be tracked.")
@@ -453,6 +457,8 @@ class Tracks(Section):
     def _detector_needs(self) -> Tracks:
         if self.detector != "faces" and not self.model:
             raise ValueError(f"detector {self.detector} needs `model`")
+        if self.detector == "faces" and self.blur_faces:
+            raise ValueError("`blur_faces` would hide what the detector faces looks for")
         if self.prompt is not None and "{name}" not in self.prompt:
             raise ValueError("`prompt` must contain {name}")
         if self.low > self.high:

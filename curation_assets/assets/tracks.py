@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Collection, Mapping
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -16,13 +14,10 @@ from curation_assets.metadata import contact_sheet, counts, histograms, markdown
 from curation_assets.recipes import Recipe
 from resources.devices import computes_on_gpu
 from resources.journal import Journal
-from resources.storage import MediaRef, StorageError
 from resources.tables import Provenance
 
 HOW = {"batch", "device"}
 """Parameters that change how fast tracking is, and nothing in the table."""
-DRAWN = 12
-"""Clips on the contact sheet."""
 
 
 def _track(shard: Shard, wanted: Collection[str]) -> Mapping[str, Made]:
@@ -59,6 +54,8 @@ def _track(shard: Shard, wanted: Collection[str]) -> Mapping[str, Made]:
 
 
 def _describe(shard: Shard, asset: str, table: pa.Table) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    from curation_assets.stages.tracks import drawn_clips
+
     seconds = pc.divide(pc.subtract(table["end_ms"], table["start_ms"]).cast(pa.float64()), 1000.0)
     metadata: dict[str, Any] = {
         "labels": counts(table, "label"),
@@ -66,45 +63,10 @@ def _describe(shard: Shard, asset: str, table: pa.Table) -> tuple[Mapping[str, A
             pa.table({"seconds": seconds, "area": table["area"], "score": table["score"]}), ("seconds", "area", "score")
         ),
     }
-    sheet = contact_sheet(_drawn(shard, table), columns=4, width=160)
+    sheet = contact_sheet(drawn_clips(table, shard.table("raw_shards"), shard.storage), columns=3, width=240)
     if sheet is not None:
         metadata["tracks"] = sheet
     return {"tracks": table.num_rows}, metadata
-
-
-def _drawn(shard: Shard, tracks: pa.Table) -> list[tuple[bytes, str]]:
-    """Sampled frames of clips with the boxes of their tracks drawn in."""
-    from PIL import Image
-
-    from curation_assets.stages.tracks import draw_boxes
-
-    by_clip: dict[str, list[dict[str, Any]]] = {}
-    for row in tracks.select(["clip_id", "label", "frame_ms", "boxes", "width"]).to_pylist():
-        by_clip.setdefault(row["clip_id"], []).append(row)
-    frames: dict[str, list[dict[str, Any]]] = {}
-    for row in shard.table("frames").select(["clip_id", "time_ms", "tar", "offset", "size"]).to_pylist():
-        frames.setdefault(row["clip_id"], []).append(row)
-    pictures = []
-    for clip, found in list(by_clip.items())[:DRAWN]:
-        seen = [(abs(t - f["time_ms"]), f["time_ms"], f) for f in frames.get(clip, []) for t in found[0]["frame_ms"]]
-        if not seen:
-            continue
-        _, time_ms, frame = min(seen, key=lambda s: s[:2])
-        try:
-            image = Image.open(
-                io.BytesIO(shard.storage.read_media(MediaRef(frame["tar"], frame["offset"], frame["size"])))
-            ).convert("RGB")
-        except (StorageError, OSError):
-            continue
-        scale = image.width / found[0]["width"]
-        boxes = []
-        for number, row in enumerate(found):
-            nearest = int(np.argmin([abs(t - time_ms) for t in row["frame_ms"]]))
-            boxes.append(([v * scale for v in row["boxes"][nearest]], row["label"] or "", number))
-        buffer = io.BytesIO()
-        Image.fromarray(draw_boxes(np.asarray(image), boxes)).save(buffer, "JPEG", quality=80)
-        pictures.append((buffer.getvalue(), clip))
-    return pictures
 
 
 def _weights(recipe: Recipe) -> dict[str, str]:
@@ -122,7 +84,7 @@ STAGES = (
                 "tracks",
                 "Objects followed through clips, with their boxes.",
                 params=lambda r: r.tracks.model_dump(exclude=HOW),
-                inputs=("clips", "frames", "raw_shards"),
+                inputs=("clips", "raw_shards"),
                 rules=lambda r: r.tracks.where,
                 weights=_weights,
             ),

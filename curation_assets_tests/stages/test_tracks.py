@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,12 +20,12 @@ import pytest
 from curation_assets.recipes import OnnxLayout, Tracks
 from curation_assets.schemas import schema
 from curation_assets.stages.tracks import (
+    PALETTE,
     centre_speed,
     detector_identity,
-    histogram,
+    drawn_clips,
     open_detector,
     track_shard,
-    track_sheet,
 )
 from curation_assets_tests.moving_objects import (
     COMING_AND_GOING,
@@ -296,9 +297,7 @@ def test_a_real_detector_follows_the_dog(tmp_path: Path) -> None:
     long = {r["label"] for r in table.to_pylist() if r["length_s"] > 2}
     assert long >= {"dog", "person"}
     assert stats.frames == 32
-    sheet = track_sheet(table, raw, storage)
-    assert sheet is not None
-    assert len(sheet) <= 45_000
+    assert [name for _, name in drawn_clips(table, raw, storage)] == ["dog_0_4000"]
 
 
 def test_faces_need_no_download(tmp_path: Path) -> None:
@@ -316,16 +315,42 @@ def test_faces_need_no_download(tmp_path: Path) -> None:
     assert all(len(r["frame_ms"]) == 10 and r["objectness"] is None and r["top_scores_weighted"] is None for r in rows)
 
 
-def test_contact_sheet_shows_boxes_and_stays_small(shard: tuple[pa.Table, pa.Table, Storage]) -> None:
+def test_pictures_show_the_boxes_of_their_own_moment(shard: tuple[pa.Table, pa.Table, Storage]) -> None:
     clips, raw, storage = shard
     table, _ = track_shard(clips, raw, PARAMS, storage, ColourDetector(CROSSING))
-    sheet = track_sheet(table, raw, storage, max_bytes=20_000)
-    assert sheet is not None
-    assert len(sheet) <= 20_000
-    image = cv2.imdecode(np.frombuffer(sheet, np.uint8), cv2.IMREAD_COLOR)
-    assert min(image.shape[:2]) > 100
-    assert track_sheet(table.slice(0, 0), raw, storage) is None
-    assert track_sheet(table, raw.slice(0, 0), storage) is None
+    drawn = drawn_clips(table, raw, storage, clips=4)
+    assert len(drawn) == 4
+    for data, clip_id in drawn:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)[:, :, ::-1].astype(int)
+        rows = [r for r in table.to_pylist() if r["clip_id"] == clip_id]
+        moment = Counter(t for r in rows for t in r["frame_ms"]).most_common(1)[0][0]
+        shown = [(n, r["boxes"][r["frame_ms"].index(moment)]) for n, r in enumerate(rows) if moment in r["frame_ms"]]
+        number, (x, y, w, h) = shown[-1]
+        foot = image[min(HEIGHT - 1, round(y + h)), round(x + w / 4) : round(x + 3 * w / 4)]
+        assert np.abs(foot - PALETTE[number % len(PALETTE)]).mean() < 45
+    assert drawn_clips(table.slice(0, 0), raw, storage) == []
+    assert drawn_clips(table, raw.slice(0, 0), storage) == []
+
+
+def test_faces_can_be_covered_before_objects_are_looked_for(tmp_path: Path) -> None:
+    photo = cv2.resize(cv2.imread(str(shared("faces/2008_001322.jpg")))[:, :, ::-1], (500, 374))
+    data = encode((k / 10, np.ascontiguousarray(np.roll(photo, -2 * k, axis=1))) for k in range(10))
+    storage = Storage(str(tmp_path))
+    storage.write("f.mp4", data)
+    clips, raw = tables([clip_row("f", 0, 1000, width=500, height=374)], [raw_row("f", data, "f.mp4")])
+    params = Tracks(
+        detector="onnx", model=str(shared("weights/FastestDet.onnx")), vocabulary="coco", fps=10, device="cpu"
+    )
+    faces = open_detector(
+        Tracks(device="cpu")
+    )  # as a detector of objects, since it finds what must not be there any more
+    seen = {
+        blur: track_shard(clips, raw, params.model_copy(update={"blur_faces": blur}), storage, faces)[0].num_rows
+        for blur in (False, True)
+    }
+    assert seen == {False: 3, True: 0}
+    with pytest.raises(ValueError, match="would hide what the detector"):
+        Tracks(blur_faces=True)
 
 
 def test_appearance_is_refused_before_anything_is_decoded(shard: tuple[pa.Table, pa.Table, Storage]) -> None:
@@ -355,4 +380,3 @@ def test_small_facts() -> None:
     boxes = np.asarray([[0, 0, 10, 10], [30, 40, 10, 10]], float)
     assert centre_speed([0, 500], boxes, (60, 80)) == pytest.approx(1.0)
     assert centre_speed([0, 0], boxes, (60, 80)) is None
-    assert histogram([0.1, 0.2, 1.5, 99], [0, 1, 2]) == {"0 to 1": 2, "1 to 2": 1, "from 2": 1}
