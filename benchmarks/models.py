@@ -223,7 +223,7 @@ def clip(folder: Path, small: bool) -> None:
         most = 2 if small else 16
         for processes, workers in ((0, 1), (0, most // 2), (0, most), (most // 2, 0), (most, 0)):
             frame_embeddings.MAX_READERS = workers
-            part = rows if processes else rows[: max(32, len(rows) // 4)]
+            part = rows if processes else rows[: max(32, len(rows) * workers // 64)]
             reader = frame_embeddings._read_ahead(part, storage, model, 512, processes)
             with light_processes():
                 for _ in range(len(part) // 2):  # until all processes have started
