@@ -98,7 +98,7 @@ class Check:
     Attributes:
         name: as the UI shows it.
         description: what holds if it passes.
-        blocking: whether a failure stops what comes after.
+        blocking: whether a failure can stop what comes after; the finding says whether it does.
         judge: (table, its stats, storage) -> the finding.
         columns: those that it reads; None is all.
     """
@@ -157,7 +157,7 @@ def _apart(table: pa.Table, stats: Mapping[str, Any], storage: Storage) -> Findi
         return Finding("alignment", True, "too few captioned videos to compare with shuffled captions", False)
     numbers = {k: stats[k] for k in ("gap_clips", "matched", "shuffled", "auc")}
     said = f"own captions match {stats['matched']:.1f}, those of other videos {stats['shuffled']:.1f}"
-    return Finding("alignment", bool(stats["apart"]), said, False, numbers)
+    return Finding("alignment", bool(stats["apart"]), said, bool(stats.get("block")), numbers)
 
 
 def _one_model(table: pa.Table, stats: Mapping[str, Any], storage: Storage) -> Finding:
@@ -220,7 +220,7 @@ CHECKS: Mapping[str, tuple[Check, ...]] = {
     "frames": (_MEDIA,),
     "frame_embeddings": (Check("one_model", "All embeddings are of one model.", True, _one_model),),
     "caption_scores": (
-        Check("alignment", "Captions match their own clips better than those of other videos.", False, _apart),
+        Check("alignment", "Captions match their own clips better than those of other videos.", True, _apart),
     ),
     "curated_clips": (
         Check(

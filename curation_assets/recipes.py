@@ -379,6 +379,10 @@ class Captions(Section):
     )
     clean: Cleaning = Field(default_factory=lambda: Cleaning())
     where: Rules = Field(default=["keep"], description="Rules that a clip must pass to be captioned.")
+    misaligned: Literal["warn", "block"] = Field(
+        "warn",
+        description="What a shard whose captions match their own clips no better than those of other videos gives: a warning, or a failed run.",
+    )
 
     @model_validator(mode="after")
     def _backend_needs(self) -> Captions:

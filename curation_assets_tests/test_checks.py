@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pytest
 
 from curation_assets.checks import CHECKS, Finding
 from curation_assets.schemas import schema
@@ -64,3 +65,14 @@ def test_a_selected_clip_that_has_a_better_copy_is_found(tmp_path: Path) -> None
     )
     assert not found.passed
     assert "the first is d" in found.description
+
+
+@pytest.mark.parametrize("block", [False, True])
+def test_captions_of_other_videos_are_a_warning_or_stop_what_comes_after(block: bool, tmp_path: Path) -> None:
+    numbers = {"gap_clips": 9, "matched": 20.0, "shuffled": 20.1, "auc": 0.5, "block": block}
+    check = next(c for c in CHECKS["caption_scores"] if c.name == "alignment")
+    assert check.blocking
+    table = schema("caption_scores").empty()
+    found = check.judge(table, {**numbers, "apart": False}, Storage(str(tmp_path)))
+    assert (found.passed, found.blocking) == (False, block)
+    assert check.judge(table, {**numbers, "apart": True}, Storage(str(tmp_path))).passed

@@ -16,10 +16,9 @@ from curation_assets.recipes import Recipe
 from curation_assets.rule_columns import clip_facts
 from resources.devices import computes_on_gpu
 from resources.journal import Journal
-from resources.tables import Provenance
 
-HOW = {"batch", "device", "concurrency", "timeout_s", "attempts", "price_per_mtok", "key_env"}
-"""Parameters that change how fast or dear captioning is, not what it says."""
+HOW = {"batch", "device", "concurrency", "timeout_s", "attempts", "price_per_mtok", "key_env", "misaligned"}
+"""Parameters that change how fast or dear captioning is, or how it is judged, not what it says."""
 
 
 def _caption(shard: Shard, wanted: Collection[str]) -> Mapping[str, Made]:
@@ -30,9 +29,8 @@ def _caption(shard: Shard, wanted: Collection[str]) -> Mapping[str, Made]:
     if params.clean.suffixes:
         facts = clip_facts(params.clean.suffixes, shard.recipe, shard.table)
         scores = {row["clip_id"]: {s: row[s] for s in params.clean.suffixes} for row in facts.to_pylist()}
-    journal = Journal(
-        shard.storage, shard.folder("captions"), Provenance("captions", params.model_dump(exclude=HOW)).fingerprint
-    )
+    # Answers are kept by a hash of all that was asked, so they hold whatever else changes in the recipe.
+    journal = Journal(shard.storage, shard.folder("captions"), "captions 1")
     with journal:
         table, stats = caption_shard(
             shard.table("clips"),
@@ -52,7 +50,13 @@ def _caption(shard: Shard, wanted: Collection[str]) -> Mapping[str, Made]:
         k: getattr(stats, k)
         for k in ("ok", "empty", "failed", "skipped", "requests", "reused", "prompt_tokens", "completion_tokens")
     }
-    numbers |= {"caption_cost": stats.cost, "seconds_per_request": stats.seconds_per_request}
+    numbers |= {
+        "caption_cost": stats.cost,
+        "cost_per_clip": stats.cost_per_clip,
+        "prompt_tokens_per_clip": pc.mean(table["prompt_tokens"]).as_py(),
+        "completion_tokens_per_clip": pc.mean(table["completion_tokens"]).as_py(),
+        "seconds_per_clip": stats.seconds_per_clip,
+    }
     good = table.filter(pc.equal(table["status"], "ok"))
     lengths = pa.table({"characters": pc.utf8_length(good["caption"])})
     metadata: dict[str, Any] = {"languages": counts(good, "language"), "lengths": histograms(lengths, ["characters"])}
@@ -92,6 +96,7 @@ def _match(shard: Shard, wanted: Collection[str]) -> Mapping[str, Made]:
             "shuffled": round(gap.shuffled, 3),
             "auc": round(gap.auc, 4),
             "apart": gap.apart,
+            "block": shard.recipe.captions.misaligned == "block",
         }
     return {"caption_scores": Made(table, stats, metadata)}
 
@@ -136,6 +141,7 @@ STAGES = (
             Part(
                 "caption_scores",
                 "How well each caption fits the pictures of its clip.",
+                params=lambda r: {"misaligned": r.captions.misaligned},
                 inputs=("captions", "frames", "frame_embeddings"),
                 weights=_clip_model,
                 complete="captions",

@@ -54,7 +54,8 @@ class CaptionStats:
         requests: questions put to a model in this run, refinements included.
         reused, resumed: rows taken from the previous table, answers taken from the journal of an interrupted run.
         prompt_tokens, completion_tokens: of this run's requests, as far as the backend counts them.
-        cost: by the recipe's prices, in their currency; None without prices.
+        cost: of them by the recipe's prices, in their currency; None without prices.
+        cost_per_clip: mean cost of the captions in the table, whichever run paid for them; None without prices or counts.
         seconds: wall time.
     """
 
@@ -69,17 +70,14 @@ class CaptionStats:
     prompt_tokens: int
     completion_tokens: int
     cost: float | None
+    cost_per_clip: float | None
     seconds: float
 
     @property
-    def seconds_per_request(self) -> float | None:
-        return self.seconds / self.requests if self.requests else None
-
-    @property
-    def cost_per_clip(self) -> float | None:
-        """Cost of a clip that was asked about in this run."""
+    def seconds_per_clip(self) -> float | None:
+        """Wall time by clip that was not skipped or taken over."""
         asked = self.clips - self.skipped - self.reused
-        return None if self.cost is None or asked <= 0 else self.cost / asked
+        return self.seconds / asked if asked > 0 else None
 
 
 @dataclass
@@ -337,12 +335,21 @@ class _Run:
 
     def stats(self, rows: Sequence[Mapping[str, Any]], seconds: float) -> CaptionStats:
         count = Counter(row["status"] for row in rows)
-        prices = self.params.price_per_mtok
-        cost = None if prices is None else (self.prompt_tokens * prices[0] + self.completion_tokens * prices[1]) / 1e6
+        counted = [row for row in rows if row["prompt_tokens"] is not None]
+        per_clip = self._cost(
+            sum(row["prompt_tokens"] for row in counted), sum(row["completion_tokens"] or 0 for row in counted)
+        )
+        if per_clip is not None:
+            per_clip = per_clip / len(counted) if counted else None
+        cost = self._cost(self.prompt_tokens, self.completion_tokens)
         return CaptionStats(
             len(rows), count["ok"], count["empty"], count["failed"], count["skipped"], self.requests, self.reused, self.resumed,
-            self.prompt_tokens, self.completion_tokens, cost, seconds,
+            self.prompt_tokens, self.completion_tokens, cost, per_clip, seconds,
         )  # fmt: skip
+
+    def _cost(self, prompt_tokens: int, completion_tokens: int) -> float | None:
+        prices = self.params.price_per_mtok
+        return None if prices is None else (prompt_tokens * prices[0] + completion_tokens * prices[1]) / 1e6
 
 
 def _total(counts: Iterable[int | None]) -> int | None:

@@ -265,10 +265,14 @@ def test_captions_are_refined_once_and_scores_are_said_last(tmp_path: Path) -> N
 def test_tokens_and_cost_are_counted(tmp_path: Path) -> None:
     with CaptionServer() as server:
         params = openai(server, price_per_mtok=(2.0, 10.0))
-        _, stats, _ = Shard(tmp_path, videos(4)).caption(params)
+        _, stats, table = Shard(tmp_path, videos(4)).caption(params)
+        _, later, _ = Shard(tmp_path, videos(5)).caption(params, previous=table)
     assert (stats.prompt_tokens, stats.completion_tokens) == (4 * 200, 4 * 3)
     assert stats.cost == pytest.approx((800 * 2 + 12 * 10) / 1e6)
     assert stats.cost_per_clip == pytest.approx(stats.cost / 4)
+    assert (later.requests, later.cost) == (1, pytest.approx(stats.cost / 4))
+    assert later.cost_per_clip == pytest.approx(stats.cost_per_clip), "what a caption cost, whichever run asked"
+    assert later.seconds_per_clip == later.seconds
 
 
 def test_a_model_of_transformers_captions_a_shard_and_is_not_loaded_for_nothing(tmp_path: Path) -> None:
