@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import textwrap
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -123,13 +124,16 @@ def markdown_table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> Meta
     return MetadataValue.md("\n".join([line(header), "|" + "---|" * len(header), *map(line, lines)]))
 
 
-def contact_sheet(pictures: Sequence[tuple[bytes, str]], columns: int = 6, width: int = 128) -> MetadataValue | None:
+def contact_sheet(
+    pictures: Sequence[tuple[bytes, str]], columns: int = 6, width: int = 128, lines: int = 1
+) -> MetadataValue | None:
     """Pictures side by side with a caption below each, as markdown with one inline JPEG of at most `SHEET_BYTES`.
 
     Args:
         pictures: (JPEG bytes, caption); unreadable ones are left out.
         columns: pictures in a row.
         width: width of one, pixels; reduced until the sheet is small enough.
+        lines: lines of caption.
 
     Returns:
         None if there is nothing to show.
@@ -150,14 +154,17 @@ def contact_sheet(pictures: Sequence[tuple[bytes, str]], columns: int = 6, width
         cells = [(picture.copy(), caption) for picture, caption in opened]
         for cell, _ in cells:
             cell.thumbnail((width - 2, width * 3 // 4))
-        height, text = max(cell.height for cell, _ in cells) + 2, 12
+        height, text = max(cell.height for cell, _ in cells) + 2, 12 * lines
         rows = -(-len(opened) // columns)
         sheet = Image.new("RGB", (columns * width, rows * (height + text)), "white")
         draw = ImageDraw.Draw(sheet)
         for i, (small, caption) in enumerate(cells):
             x, y = i % columns * width, i // columns * (height + text)
             sheet.paste(small, (x + (width - small.width) // 2, y + (height - small.height) // 2))
-            draw.text((x + 2, y + height), caption.encode("ascii", "replace").decode()[: width // 6], fill="black")
+            shown = caption.encode("ascii", "replace").decode()
+            wrapped = textwrap.wrap(shown, width // 6)[:lines] if lines > 1 else [shown[: width // 6]]
+            for number, line in enumerate(wrapped):
+                draw.text((x + 2, y + height + 12 * number), line, fill="black")
         buffer = io.BytesIO()
         sheet.save(buffer, "JPEG", quality=quality, optimize=True)
         if buffer.tell() <= SHEET_BYTES or (width <= 64 and quality <= 40):

@@ -25,9 +25,14 @@ QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 @dataclass
 class Progress:
-    """Lines about what happens, on a terminal's standard error; failures are kept for the end."""
+    """Lines about what happens, on a terminal's standard error; failures are kept for the end.
+
+    Attributes:
+        blocked: dataset -> a blocking check that a shard of it did not pass.
+    """
 
     failures: list[str] = field(default_factory=list)
+    blocked: dict[str, str] = field(default_factory=dict)
 
     def say(self, text: str) -> None:
         print(text, file=sys.stderr, flush=True)
@@ -62,6 +67,11 @@ def _materialize(
     for event in result.all_events:
         if event.event_type_value == "STEP_FAILURE":
             progress.failed(event)
+    for check in result.get_asset_check_evaluations():
+        if check.blocking and not check.passed and check.partition is not None and partition is None:
+            progress.blocked.setdefault(
+                parse_shard_key(check.partition)[0], f"{check.asset_key.to_user_string()}: {check.check_name}"
+            )
     return bool(result.success)
 
 
@@ -174,8 +184,14 @@ def _run_subsets(
     for recipe in recipes.values():
         for name, subset in recipe.subsets.items():
             assets = [a for a in assets_of_subset(subset) if a in known and (select is None or a in select)]
-            if assets:
-                key = subset_key(recipe.dataset, name)
+            key = subset_key(recipe.dataset, name)
+            blocked = next((d for d in subset.datasets or [recipe.dataset] if d in progress.blocked), None)
+            if assets and blocked is not None:
+                progress.failures.append(
+                    f"{key}: not made, since shards of {blocked} do not pass the blocking check {progress.blocked[blocked]}"
+                )
+                progress.say(f"  FAILED {key} (see below)")
+            elif assets:
                 progress.say(f"{key}: {', '.join(assets)}")
                 _materialize(definitions, instance, assets, tags, progress, partition=key)
 

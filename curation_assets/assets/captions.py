@@ -62,7 +62,7 @@ def _caption(shard: Shard, wanted: Collection[str]) -> Mapping[str, Made]:
     metadata: dict[str, Any] = {"languages": counts(good, "language"), "lengths": histograms(lengths, ["characters"])}
     shown = good.select(["clip_id", "caption"]).slice(0, 12).to_pylist()
     metadata["samples"] = markdown_table(("clip", "caption"), [tuple(r.values()) for r in shown])
-    sheet = labelled_sheet(shard.storage, shard.table("frames"), [(r["clip_id"], r["caption"]) for r in shown])
+    sheet = labelled_sheet(shard.storage, shard.table("frames"), [(r["clip_id"], r["caption"]) for r in shown], lines=6)
     if sheet is not None:
         metadata["pictures"] = sheet
     return {"captions": Made(table, {k: v for k, v in numbers.items() if v is not None}, metadata)}

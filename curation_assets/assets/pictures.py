@@ -28,7 +28,7 @@ def middle_frames(frames: pa.Table, clips: Iterable[str]) -> dict[str, Mapping[s
 
 
 def labelled_sheet(
-    storage: Storage, frames: pa.Table, labels: Sequence[tuple[str, str]], columns: int = 6
+    storage: Storage, frames: pa.Table, labels: Sequence[tuple[str, str]], columns: int = 6, lines: int = 1
 ) -> MetadataValue | None:
     """The middle frames of clips with a caption each: (clip_id, caption) in order. Clips without a readable frame are left out."""
     rows = middle_frames(frames, [clip for clip, _ in labels])
@@ -41,7 +41,7 @@ def labelled_sheet(
             pictures.append((storage.read_media(MediaRef(row["tar"], row["offset"], row["size"])), label))
         except StorageError:
             continue
-    return contact_sheet(pictures, columns)
+    return contact_sheet(pictures, columns, lines=lines)
 
 
 def clip_sheet(storage: Storage, frames: pa.Table) -> MetadataValue | None:

@@ -65,7 +65,7 @@ def _describe(shard: Shard, asset: str, table: pa.Table) -> tuple[Mapping[str, A
     }
     sheet = contact_sheet(drawn_clips(table, shard.table("raw_shards"), shard.storage), columns=3, width=240)
     if sheet is not None:
-        metadata["tracks"] = sheet
+        metadata["drawn"] = sheet
     return {"tracks": table.num_rows}, metadata
 
 

@@ -34,6 +34,7 @@ _URL = re.compile(
 )
 _EMAIL = re.compile(r"[A-Za-z0-9._%+-]+@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+")
 _HANDLE = re.compile(r"(?<![\w@.])@\w(?:[\w.]*\w)?")
+_PARAGRAPH = re.compile(r"\n\s*\n")
 _EMPTY_BRACKETS = re.compile(r"\(\s*\)|\[\s*\]|（\s*）")
 _BEFORE_STOP = re.compile(r"[^\S\n]+(?=[.,;!?](?:\s|$))")
 
@@ -62,6 +63,7 @@ _NEGATION = re.compile(
 )
 _NOT_VISIBLE = re.compile(
     r"(?:(?:\b(?:not|never|cannot)|n['’]t)\s+(?:\w+\s+){0,3}?(?:visible|seen|shown|discernible|discerned|determined|clear|identified|identifiable|specified|mentioned|provided|described|possible\s+to)"
+    r"|\b(?:no|none|nobody|nothing|neither)\s+(?:[\w'’-]+\s+){0,5}?(?:visible|seen|shown|discernible|identifiable|in\s+(?:view|sight))"
     r"|\b(?:invisible|unclear|indiscernible|unidentifiable|unspecified|impossible\s+to\s+(?:tell|say|determine)))\b",
     re.I,
 )
@@ -105,7 +107,7 @@ def clean_caption(text: str | None, params: recipes.Cleaning) -> str:
     """The cleaned caption; empty if nothing is left.
 
     In this order: encoding and entities repaired, markup, reasoning, URLs, mail addresses and handles removed, openers of captioning models
-    removed (English), unwanted sentences dropped, whitespace reduced to single spaces, cut at the end of a sentence. Cleaning what is
+    removed (English; at the start of every paragraph, such as the answers about several windows), unwanted sentences dropped, whitespace reduced to single spaces, cut at the end of a sentence. Cleaning what is
     clean changes nothing.
     """
     text = text or ""
@@ -125,9 +127,10 @@ def _clean_once(text: str, params: recipes.Cleaning) -> str:
     text = _URL.sub(lambda m: _closing_marks(m.group()), text)
     text = _HANDLE.sub("", _EMAIL.sub("", text))
     text = _BEFORE_STOP.sub("", _EMPTY_BRACKETS.sub("", text))
-    text = " ".join(text.split())
+    paragraphs = [" ".join(paragraph.split()) for paragraph in _PARAGRAPH.split(text)]
     if params.boilerplate:
-        text = _without_openers(text)
+        paragraphs = [_without_openers(paragraph) for paragraph in paragraphs]
+    text = " ".join(paragraph for paragraph in paragraphs if paragraph)
     if params.drop_sentences:
         text = _join(s for s in split_sentences(text) if not _unwanted(s, params.drop_sentences))
     if not any(unicodedata.category(c)[0] in "LNS" for c in text):

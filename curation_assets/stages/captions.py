@@ -270,7 +270,7 @@ class _Run:
                 _total(a[n] for a in own) for n in ("prompt_tokens", "completion_tokens")
             )
             if row.error is None:
-                row.raw = " ".join(a["text"] for a in own) if len(own) > 1 else own[0]["text"]
+                row.raw = "\n\n".join(a["text"] for a in own if a["text"].strip())
 
     def _key(self, clip_id: str, window: int, frames: Sequence[Mapping[str, Any]], identity: str) -> str:
         p = self.params

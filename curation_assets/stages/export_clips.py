@@ -50,7 +50,7 @@ from resources.storage import MediaRef, Storage
 from resources.tables import canonical_json
 from resources.tars import TarWriter, new_token
 
-CUT_VERSION = "1"
+CUT_VERSION = "2"
 """Raised by hand when the same cut would give other bytes; part of every row's fingerprint."""
 JOIN_MS = 3_000
 """Clips that are no further apart are read in one go: about the distance of key frames, from which a seek would have to begin."""

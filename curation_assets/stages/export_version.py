@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import tempfile
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -20,7 +21,7 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
-from curation_assets.recipes import Recipe
+from curation_assets.recipes import ClipExport, Recipe
 from curation_assets.schemas import schema
 from curation_assets.stages.dataset_card import MS_PER_HOUR, CardFacts, card, croissant
 from curation_assets.stages.export_clips import Keys, Pieces, ShardCut, cut_shard, plan_cuts
@@ -32,6 +33,7 @@ from curation_assets.stages.subset_inputs import EMBEDDING_INPUTS, Selection, cl
 from resources.detectors import load_vocabulary
 from resources.storage import MediaRef, Storage, StorageError
 from resources.tables import MissingTable, Provenance, TableHeader, TableStore
+from resources.urls import public_settings
 
 FACES_FILE = "faces.parquet"
 """Where the faces of a version were covered, beside its samples."""
@@ -159,9 +161,10 @@ def publish_clips(store: TableStore, recipes: Mapping[str, Recipe], key: str, pr
     table = pa.Table.from_pylist(rows, schema=schema("clip_dataset").arrow)
     if not params.blur_faces:
         return _finish(store, folder, facts, table)
-    facts.files = [*facts.files, _write_faces(store.storage, folder, joined(faces))]
+    covered = joined(faces)
+    facts.files = [*facts.files, _write_faces(store.storage, folder, covered)]
     done = _finish(store, folder, facts, table)
-    return replace(done, stats={**done.stats, "leaks": _leaks(table, params.leak_model, store.storage)})
+    return replace(done, stats={**done.stats, "leaks": _leaks(table, covered, params, store.storage)})
 
 
 def _write_faces(storage: Storage, folder: str, faces: pa.Table) -> PublishedFile:
@@ -174,33 +177,35 @@ def _write_faces(storage: Storage, folder: str, faces: pa.Table) -> PublishedFil
     return PublishedFile(FACES_FILE, size, digest)
 
 
-def _leaks(table: pa.Table, model: str | None, storage: Storage) -> dict[str, Any]:
-    """What a second detector finds in a sample of blurred clips; nothing if there is none.
+def _leaks(table: pa.Table, faces: pa.Table, params: ClipExport, storage: Storage) -> dict[str, Any]:
+    """What a second detector finds in a sample of blurred clips; nothing if the recipe names none.
 
     Raises:
         MissingWeights: the model cannot be had.
     """
-    if model is None:
+    if params.leak_model is None:
         return {}
     from curation_assets.stages.faces import find_leaks_in_clip
     from resources.detectors.faces import YuNetDetector
 
-    detector = YuNetDetector(model)
+    detector = YuNetDetector(params.leak_model)
     clips = table.filter(pc.equal(table["status"], "ok"))
     step = max(1, -(-clips.num_rows // LEAK_CLIPS))
-    looked, frames, where = 0, 0, []
+    found: Counter[str] = Counter()
+    where: list[str] = []
     for row in clips.take(pa.array(range(0, clips.num_rows, step), pa.int64())).to_pylist():
         mp4 = io.BytesIO(storage.read_media(MediaRef(row["tar"], row["offset"], row["size"])))
-        seen, leaks = find_leaks_in_clip(mp4, detector)
-        looked, frames = looked + 1, frames + seen
-        where += [f"{row['sample_key']} at {leak.time_ms} ms, score {leak.score:.2f}" for leak in leaks]
-    return {
-        "detector": detector.description,
-        "clips": looked,
-        "frames": frames,
-        "faces": len(where),
-        "where": where[:20],
-    }
+        own = faces.filter(pc.equal(faces["sample_key"], row["sample_key"]))
+        seen = find_leaks_in_clip(mp4, detector, own, start_ms=row["start_ms"], scale=params.blur_scale)
+        found.update(
+            clips=1,
+            frames=seen.frames,
+            covers=seen.covers,
+            over_covers=len(seen.over_covers),
+            faces=len(seen.elsewhere),
+        )
+        where += [f"{row['sample_key']} at {leak.time_ms} ms, score {leak.score:.2f}" for leak in seen.elsewhere]
+    return {"detector": detector.description, **found, "where": where[:20]}
 
 
 def _version(provenance: Provenance, pieces: Iterable[pa.Table]) -> str:
@@ -232,7 +237,7 @@ def _facts(
         for header in store.headers(name, list(selection.shards)).values():
             models.setdefault(name, {}).update(header.provenance.weights)
     funnel = [(str(r), int(n), float(h)) for r, n, h in curated.stats.get("funnel", [])]
-    recipe = selection.recipe.model_dump(mode="json", by_alias=True, exclude_unset=True)
+    recipe = public_settings(selection.recipe.model_dump(mode="json", by_alias=True, exclude_unset=True))
     inputs = {**curated.provenance.inputs, **provenance.inputs}
     return CardFacts(
         selection.key,

@@ -11,7 +11,7 @@ What belongs here: following, covering, the account of what was covered, the che
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import BinaryIO, Literal
 
@@ -31,9 +31,9 @@ Box = NDArray[np.float64]
 """(4,): x, y, w, h in pixels."""
 Method = Literal["ellipse", "box", "mosaic"]
 
-CELLS, CONTRAST = 2, 0.5
-"""Colour cells that are left of a face along its shorter side, and of their contrast. With more of either, YuNet takes a blurred
-ellipse for a face; recognition would need many times as many."""
+CELLS, CONTRAST = 2, 0.25
+"""Colour cells that are left of a face along its shorter side, and of their contrast. With more of either, YuNet takes many blurred
+ellipses for faces; with no contrast at all it still takes some, by the hair around them. Recognition would need many times as many."""
 WEAK = 0.5
 """A detection of this share of the threshold counts where a face is expected."""
 REACH = 1.5
@@ -46,6 +46,8 @@ SIZE_RATIO = 2.0
 """Two boxes whose sizes differ by more than this factor are not one face."""
 MAX_SIDE = 1920
 WHOLE_CLIP_MS = 1 << 52
+SAME_FRAME_MS = 20
+"""Times of a frame in the source and in the exported clip are rounded apart by less."""
 
 
 @dataclass
@@ -297,21 +299,53 @@ def find_leaks(frames: Iterable[tuple[int, Image]], detector: Detector, *, every
     return leaks
 
 
-def find_leaks_in_clip(file: BinaryIO, detector: Detector, *, every: int = 10) -> tuple[int, list[Leak]]:
+@dataclass(frozen=True)
+class ClipLeaks:
+    """What a second detector finds in a sample of a blurred clip's frames.
+
+    Attributes:
+        frames: looked at.
+        covers: faces that are covered in them.
+        over_covers: finds whose centre lies in a cover: what is left of a face, or the head around it, looks like one.
+        elsewhere: the other finds: faces that were not covered, or what the detector takes for one.
+    """
+
+    frames: int
+    covers: int
+    over_covers: list[Leak]
+    elsewhere: list[Leak]
+
+
+def find_leaks_in_clip(
+    file: BinaryIO, detector: Detector, faces: pa.Table, *, start_ms: int, scale: float, every: int = 10
+) -> ClipLeaks:
     """Looks for faces in every so many frames of a blurred clip.
 
     Args:
-        file: the clip, in a container that PyAV reads.
-
-    Returns:
-        Frames looked at, and the leaks, by time from the start of the clip.
+        file: the clip, in a container that PyAV reads; its times begin at 0.
+        faces: where faces were covered, schema `FACES`.
+        start_ms: time of the clip's start in `faces`.
+        scale: see `FaceBlurrer`.
     """
     from curation_assets.stages.clip_frames import ClipReader
 
-    seen, leaks = 0, []
+    covered = faces.to_pylist()
+    seen = covers = 0
+    over: list[Leak] = []
+    elsewhere: list[Leak] = []
     with ClipReader(file) as reader:
         for index, frame in enumerate(reader.frames(0, WHOLE_CLIP_MS)):
-            if index % every == 0:
-                seen += 1
-                leaks += find_leaks([(frame.time_ms, reader.rgb(frame))], detector, every=1)
-    return seen, leaks
+            if index % every:
+                continue
+            here = [f for f in covered if abs(f["frame_ms"] - start_ms - frame.time_ms) <= SAME_FRAME_MS]
+            seen, covers = seen + 1, covers + len(here)
+            for leak in find_leaks([(frame.time_ms, reader.rgb(frame))], detector, every=1):
+                (over if any(_in_cover(leak, face, scale) for face in here) else elsewhere).append(leak)
+    return ClipLeaks(seen, covers, over, elsewhere)
+
+
+def _in_cover(leak: Leak, face: Mapping[str, float], scale: float) -> bool:
+    x, y, w, h = leak.box
+    across = abs(x + w / 2 - face["x"] - face["w"] / 2) / face["w"]
+    down = abs(y + h / 2 - face["y"] - face["h"] / 2) / face["h"]
+    return max(across, down) <= scale - 0.5

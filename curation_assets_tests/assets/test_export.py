@@ -371,6 +371,7 @@ def test_where_faces_were_covered_is_kept_and_a_second_detector_looks_again(tmp_
     recipe = f"""
 dataset: toy
 source: {{format: folder, path: nowhere}}
+captions: {{backend: openai, url: "https://me:sesame@example.org/v1", model: m}}
 subsets:
   covered: {{export: {{clips: {{{options}}}}}}}
   open: {{export: {{clips: {{{options}, blur_threshold: 1.0}}}}}}
@@ -402,6 +403,9 @@ subsets:
     assert sorted(
         r["__key__"] for part in loaded.values() for r in part.cast_column("mp4", Video(decode=False))
     ) == sorted(rows)
+
+    assert "https://example.org/v1" in (made.version("clip_dataset", "covered") / "README.md").read_text()
+    assert not any("sesame" in f.read_text() for f in made.version("clip_dataset", "covered").glob("*.[mj]*"))
 
     raw = [{**r, "sha256": "other" if r["video_id"] == "v2" else r["sha256"]} for s in ("toy-00000", "toy-00001")
            for r in made.store.read("raw_shards", s).to_pylist()]  # fmt: skip

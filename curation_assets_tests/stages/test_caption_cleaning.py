@@ -24,6 +24,8 @@ PLAIN = Cleaning()
         ("In the video, the image shows that two men talk.", "Two men talk."),
         ("Sure! Here is a detailed description of the video: A cat sleeps.", "A cat sleeps."),
         ("Here's a short caption:\n\n**Caption:** a red car", "A red car"),
+        ("The video shows a dog.\n\nIn the video, we see\na cat.", "A dog. A cat."),
+        ("He says\nthe video shows a cat.", "He says the video shows a cat."),
         ("This is a video of the Eiffel Tower.", "The Eiffel Tower."),
         ("Assistant: iPhones on a table", "IPhones on a table"),
         ("The video shows", "The video shows"),
@@ -76,6 +78,8 @@ def test_unwanted_sentences_are_dropped_whole() -> None:
     not_visible = Cleaning(drop_sentences=["not_visible"])
     assert clean_caption(text, not_visible) == "A dog runs. There are no people. 猫がいる。A Notre-Dame noodle shop."
     assert clean_caption("No people.", negations) == ""
+    hidden = "A dog runs. No other animals are visible. Nobody is in sight. No entry, says a sign. He has no time to be seen."
+    assert clean_caption(hidden, not_visible) == "A dog runs. No entry, says a sign."
 
 
 def test_openers_can_be_kept() -> None:
