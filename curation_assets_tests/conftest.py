@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,9 +11,13 @@ from typing import Any
 
 import boto3
 import pytest
+from absl import logging as absl_logging
 from moto.server import ThreadedMotoServer
 
 from resources.storage import Storage
+
+# mlcroissant logs through absl, whose handler closes its stream when logging is configured anew: by then pytest's capture file.
+absl_logging.get_absl_handler().python_handler.stream = sys.__stderr__
 
 KEYS = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing", "AWS_DEFAULT_REGION": "us-east-1"}
 
