@@ -1,8 +1,12 @@
-"""Accuracy and cost of the shot detectors: `python -m benchmarks.shots [folder] [--detectors cascade,content,...]`.
+"""Accuracy and cost of the shot detectors: `python -m benchmarks.shots [folder] [--detectors cascade,content,...] [--episodes N]`.
 
 The folder has `labels/cuts.json` and `assembled/*.cuts.json` and the videos they name, anywhere below it; without a folder, videos with
-known transitions are generated. Every detector sees the same frames of one full decode. The table has, for all videos and for a half of
-them (by a hash of the name; docs/shots.md says what was chosen on which):
+known transitions are generated. `--episodes` looks instead at so many episodes that are joined from the folder's single shots at random
+(`--seed`), with cuts, dissolves and fades, in several codecs, frame rates and group lengths.
+
+Every detector sees the same frames of one full decode. `graph, fast` and `graph, exact` are what the graph itself finds with the default
+recipe: the whole decode pass, whose cost `benchmarks.decode` measures. The table has, for all videos and for a half of them (by a hash of
+the name; docs/shots.md says what was chosen on which):
 
 - F1 of hard cuts at a tolerance of one frame (or the label's own), with the number of false and of missed ones;
 - how many dissolves and fades have a boundary in them;
@@ -18,8 +22,9 @@ import json
 import re
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -27,6 +32,7 @@ import cv2
 import numpy as np
 
 from curation_assets.recipes import Clips
+from curation_assets.stages.decode.analysis import AnalysisParams, VideoFacts, analyse_video
 from curation_assets.stages.decode.media import Display
 from curation_assets.stages.decode.picture import PictureMaker
 from curation_assets.stages.shots import CutList, ShotDetector, make_detector
@@ -42,6 +48,8 @@ DETECTORS = (
     "content+threshold",
     "adaptive+threshold",
 )
+GRAPH = {"graph, fast": "fast", "graph, exact": "exact"}
+"""Row of the table -> `clips.mode`."""
 NEAR = 1
 
 
@@ -113,9 +121,9 @@ def _labels(entry: dict) -> Labels:
     )
 
 
-def judge(cuts: CutList, labels: Labels) -> Score:
+def judge(boundaries: Iterable[int], labels: Labels) -> Score:
     """Matches each label with the nearest boundary; boundaries in gradual or ignored intervals are not false."""
-    left = [c.frame for c in cuts.accepted]
+    left = list(boundaries)
     score = Score()
     for cut in labels.cuts:
         near = [f for f in left if abs(f - cut) <= labels.tolerance]
@@ -162,6 +170,14 @@ def run(path: Path, names: tuple[str, ...]) -> tuple[dict[str, tuple[CutList, fl
     return found, index + 1
 
 
+def boundaries_of_graph(path: Path, mode: str) -> list[int]:
+    """Frames of the accepted boundaries that the decode pass stores for a video."""
+    params = AnalysisParams(clips=Clips.model_validate({"mode": mode}))
+    with tempfile.TemporaryFile() as spool:
+        rows = analyse_video(path, params, VideoFacts("benchmark", path.stem), ["clips"], spool).rows["clips"]
+    return [c["frame"] for c in rows[0].get("cut_list") or () if c["accepted"]]
+
+
 def decode_seconds(paths: list[Path]) -> float:
     """Processor seconds of a plain single-threaded decode."""
     started = time.process_time()
@@ -171,6 +187,72 @@ def decode_seconds(paths: list[Path]) -> float:
             for _ in container.decode(video=0):
                 pass
     return time.process_time() - started
+
+
+CODINGS: tuple[tuple[str, dict[str, str]], ...] = (
+    ("libx264", {"crf": "20", "g": "250"}),
+    ("libx264", {"crf": "28", "g": "48", "bf": "3"}),
+    ("libx264", {"crf": "23", "g": "12", "bf": "0"}),
+    ("libx264", {"crf": "23", "g": "300", "sc_threshold": "0", "bf": "7"}),
+    ("libx265", {"crf": "26", "x265-params": "log-level=error"}),
+    ("mpeg4", {"qscale": "4", "g": "100"}),
+    ("libvpx-vp9", {"crf": "34", "b": "0", "deadline": "realtime", "cpu-used": "8"}),
+)
+"""Codec and options of joined episodes."""
+RATES = (Fraction(24000, 1001), Fraction(25), Fraction(30000, 1001), Fraction(50), Fraction(60))
+
+
+def join(sources: list[Path], folder: Path, episodes: int, seed: int) -> None:
+    """Episodes of spans of single shots, joined by cuts (6 in 10), dissolves and fades through black, and their labels."""
+    rng = np.random.default_rng(seed)
+    for episode in range(episodes):
+        codec, options = CODINGS[episode % len(CODINGS)]
+        rate = RATES[int(rng.integers(len(RATES)))]
+        cuts: list[int] = []
+        gradual: list[tuple[int, int]] = []
+        frames: list[np.ndarray] = []
+        for k in rng.choice(len(sources), int(rng.integers(5, 9)), replace=False):
+            shot = _span(sources[int(k)], rng)
+            kind = rng.random() if frames else 1.0
+            length = min(int(rng.integers(6, 30)), len(shot) // 2, len(frames) // 2)
+            if not frames:
+                pass
+            elif kind < 0.6 or length < 6:
+                cuts.append(len(frames))
+            elif kind < 0.8:
+                start = len(frames) - length
+                for n in range(length):
+                    share = (n + 1) / (length + 1)
+                    frames[start + n] = cv2.addWeighted(frames[start + n], 1 - share, shot[n], share, 0)
+                gradual.append((start, start + length))
+                shot = shot[length:]
+            else:
+                start = len(frames) - length
+                for n in range(length):
+                    frames[start + n] = cv2.convertScaleAbs(frames[start + n], alpha=1 - (n + 1) / (length + 1))
+                black = [np.zeros_like(shot[0])] * int(rng.integers(6, 13))
+                rising = [cv2.convertScaleAbs(f, alpha=(n + 1) / (length + 1)) for n, f in enumerate(shot[:length])]
+                gradual.append((start, len(frames) + len(black) + length))
+                frames += black
+                shot = rising + shot[length:]
+            frames += shot
+        name = f"joined_{seed}_{episode:02d}.{'webm' if 'vp9' in codec else 'mp4'}"
+        with av.open(folder / name, "w") as output:
+            stream = output.add_stream(codec, rate=rate, options=options)
+            stream.width, stream.height, stream.pix_fmt = 640, 360, "yuv420p"
+            for image in frames:
+                output.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="bgr24")))
+            output.mux(stream.encode())
+        (folder / f"{name}.cuts.json").write_text(json.dumps({"file": name, "cuts": cuts, "gradual": gradual}))
+
+
+def _span(path: Path, rng: np.random.Generator) -> list[np.ndarray]:
+    """15 to 90 consecutive frames of a video, 640x360 BGR."""
+    with av.open(path) as container:
+        every = [f.to_ndarray(format="bgr24") for f in container.decode(video=0)]
+    length = min(int(rng.integers(15, 91)), len(every))
+    first = int(rng.integers(0, len(every) - length + 1))
+    return [cv2.resize(f, (640, 360), interpolation=cv2.INTER_AREA) for f in every[first : first + length]]
 
 
 def generate(folder: Path, episodes: int = 3) -> None:
@@ -218,6 +300,10 @@ def _shot(rng: np.random.Generator, length: int) -> Iterator[np.ndarray]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", nargs="?", type=Path)
+    parser.add_argument(
+        "--episodes", type=int, default=0, help="look at so many episodes joined from the folder's shots"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of the episodes")
     parser.add_argument("--detectors", default=",".join(DETECTORS))
     args = parser.parse_args()
     names = tuple(args.detectors.split(","))
@@ -227,6 +313,15 @@ def main() -> None:
         if folder is None:
             folder = Path(scratch)
             generate(folder)
+        elif args.episodes:
+            labels = read_labels(folder)
+            join(
+                [p for p, t in labels.items() if not t.cuts and not t.gradual and not t.ignored],
+                Path(scratch),
+                args.episodes,
+                args.seed,
+            )
+            folder = Path(scratch)
         measure(read_labels(folder), names)
 
 
@@ -236,14 +331,17 @@ def measure(labels: dict[Path, Labels], names: tuple[str, ...]) -> None:
         from curation_assets.stages.shots.transnet import network
 
         network()
-    totals = {name: Score() for name in names}
-    second_half = {name: Score() for name in names}
+    rows = (*names, *GRAPH)
+    totals = {name: Score() for name in rows}
+    second_half = {name: Score() for name in rows}
     for path, truth in labels.items():
         found, frames = run(path, names)
+        scores = {name: judge((c.frame for c in cuts.accepted), truth) for name, (cuts, _) in found.items()}
         for name, (cuts, seconds) in found.items():
-            score = judge(cuts, truth)
-            score.frames, score.seconds = frames, seconds
-            score.network_frames = cuts.stats.get("network_frames", 0.0)
+            scores[name].frames, scores[name].seconds = frames, seconds
+            scores[name].network_frames = cuts.stats.get("network_frames", 0.0)
+        scores |= {row: judge(boundaries_of_graph(path, mode), truth) for row, mode in GRAPH.items()}
+        for name, score in scores.items():
             totals[name].add(score)
             if hashlib.sha256(path.name.encode()).digest()[-1] % 2:
                 second_half[name].add(score)
@@ -254,11 +352,12 @@ def measure(labels: dict[Path, Labels], names: tuple[str, ...]) -> None:
         "| detector | F1 | false | missed | gradual | second half: F1, gradual | ms a frame | of a decode | seen by the network |"
     )
     print("|---|---|---|---|---|---|---|---|---|")
-    for name in names:
+    for name in rows:
         s, h = totals[name], second_half[name]
+        cost = f"{1000 * s.seconds / frames:.3f} | {s.seconds / decode:.2f} | {s.network_frames / frames:.1%}"
         print(
-            f"| {name} | {s.f1:.3f} | {s.false} | {s.missed} | {s.gradual_found} of {s.gradual} | {h.f1:.3f}, {h.gradual_found} of {h.gradual} "
-            f"| {1000 * s.seconds / frames:.3f} | {s.seconds / decode:.2f} | {s.network_frames / frames:.1%} |"
+            f"| {name} | {s.f1:.3f} | {s.false} | {s.missed} | {s.gradual_found} of {s.gradual} "
+            f"| {h.f1:.3f}, {h.gradual_found} of {h.gradual} | {cost if name in names else ' | | '} |"
         )
 
 
