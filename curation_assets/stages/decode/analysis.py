@@ -351,7 +351,6 @@ def _planned(facts: VideoFacts, video: OpenVideo) -> list[tuple[int, int]]:
 def _cuts(detector: ShotDetector | None, stats: VideoStats) -> CutList | None:
     if detector is None:
         return None
-    detector.uncertain()
     cuts = detector.finish()
     stats.network_frames = int(cuts.stats.get("network_frames", 0))
     return cuts

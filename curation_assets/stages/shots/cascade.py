@@ -20,7 +20,7 @@ length: that is what makes other detectors miss short shots.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from curation_assets.stages.decode.picture import AnalysisPicture
 from curation_assets.stages.shots.black import BlackRuns
 from curation_assets.stages.shots.cuts import Cut, CutList, Needs, runs
-from curation_assets.stages.shots.history import History, Tiny, distance
+from curation_assets.stages.shots.history import History, Tiny
 
 CLEAR_JUMP, CLEAR_CONTRAST = 25.0, 3.5
 STILL_JUMP, STILL_MOTION = 15.0, 0.5
@@ -59,27 +59,8 @@ class _Interval:
     gradual: bool
 
 
-@dataclass
-class _Gap:
-    """Skipped frames [first, end) before a cut, and the decoded frames on both sides of them."""
-
-    first: int
-    end: int
-    before: Tiny
-    after: Tiny
-    after_ms: int
-    refined: list[tuple[int, int, Tiny]] = field(default_factory=list)
-
-    def boundary(self) -> tuple[int, int]:
-        """Index and time of the frame that differs most from the one before it."""
-        frames = [*self.refined, (self.end, self.after_ms, self.after)]
-        before = [self.before, *(f[2] for f in self.refined)]
-        index, time_ms, _ = max(zip(frames, before, strict=True), key=lambda pair: distance(pair[0][2], pair[1]))[0]
-        return index, time_ms
-
-
 class CascadeDetector:
-    """Cheap proposals, judged by TransNetV2 where they are not clear. Implements `ShotDetector`; frames may be skipped.
+    """Cheap proposals, judged by TransNetV2 where they are not clear. Implements `ShotDetector`; frames may be blended.
 
     Holds the last 1,024 tiny frames (4 MB) and what it found, whatever the length of the video. The score of a cut is the network's
     probability, or 1 where the network was not asked.
@@ -101,7 +82,6 @@ class CascadeDetector:
         self._examined = 0
         self._open: _Interval | None = None
         self._cuts: list[Cut] = []
-        self._gaps: dict[int, _Gap] = {}
         self._stats = {"frames": 0.0, "windows": 0.0, "network_frames": 0.0, "network_seconds": 0.0}
 
     def push(self, index: int, time_ms: int, picture: AnalysisPicture) -> None:
@@ -110,22 +90,11 @@ class CascadeDetector:
         if self._history.count - self._examined > self._lookahead:
             self._examine()
 
-    def uncertain(self) -> list[tuple[int, int]]:
-        """The skipped frames before each accepted cut."""
-        self._complete()
-        return sorted((gap.first, gap.end) for gap in self._gaps.values())
-
-    def refine(self, index: int, time_ms: int, picture: AnalysisPicture) -> None:
-        """Take a skipped frame."""
-        for gap in self._gaps.values():
-            if gap.first <= index < gap.end:
-                gap.refined.append((index, time_ms, picture.tiny_rgb.copy()))
-
     def finish(self) -> CutList:
         """The boundaries, each transition once."""
         self._complete()
         fades = [run.cut for run in self._black.runs if run.cut]
-        others = [self._exact(c) for c in self._cuts if not any(run.explains(c) for run in self._black.runs)]
+        others = [c for c in self._cuts if not any(run.explains(c) for run in self._black.runs)]
         self._stats["frames"] = float(self._history.count)
         return CutList(
             one_per_transition([*fades, *others]), f"cascade threshold={self._threshold:g}", dict(self._stats)
@@ -246,18 +215,6 @@ class CascadeDetector:
         position = min(max(position, 1), history.count - 1)
         frame, time_ms, accepted = history.index(position), history.time(position), score >= self._threshold
         self._cuts.append(Cut(frame, time_ms, score, "cut", accepted, frame, frame))
-        skipped = history.index(position - 1) + 1
-        if accepted and skipped < frame:
-            self._gaps[frame] = _Gap(
-                skipped, frame, history.frame(position - 1).copy(), history.frame(position).copy(), time_ms
-            )
-
-    def _exact(self, cut: Cut) -> Cut:
-        gap = self._gaps.get(cut.frame)
-        if gap is None or cut.kind != "cut" or not cut.accepted:
-            return cut
-        frame, time_ms = gap.boundary()
-        return replace(cut, frame=frame, time_ms=time_ms, transition_start=frame, transition_end=frame)
 
 
 def _highest_near(scores: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -64,21 +64,11 @@ class CutList:
 
 
 class ShotDetector(Protocol):
-    """Finds the shot boundaries of one video whose frames are pushed in display order.
-
-    The order of calls:
-
-    1. `push` for each decoded frame, indexes rising. A decoder that skips frames leaves gaps in the indexes and nothing else.
-    2. `uncertain`, once, after the last frame: half-open intervals of skipped frames among which a boundary may lie. Empty without gaps.
-    3. `refine` for every frame of those intervals, in display order. Leaving some out is allowed: a boundary whose interval was not
-       looked at stands at the first frame that was pushed after it.
-    4. `finish`, once.
-
-    A detector that cannot work with gaps says so through `every_frame`.
+    """Finds the shot boundaries of one video: `push` for each frame in display order, none left out, then `finish`, once.
 
     Attributes:
         needs: which view of the pictures it reads: `bgr`, the small views (`yuv_small`), or `none`.
-        every_frame: whether the indexes must have no gaps.
+        every_frame: whether each frame must be a decoded one; otherwise those where nothing changes may be blended from their neighbours.
     """
 
     needs: Needs
@@ -86,12 +76,6 @@ class ShotDetector(Protocol):
 
     def push(self, index: int, time_ms: int, picture: AnalysisPicture) -> None:
         """Take the next frame. `picture` is read during the call and not kept."""
-
-    def uncertain(self) -> list[tuple[int, int]]:
-        """Intervals [first, end) of skipped frames that should be handed to `refine`, ordered and disjoint."""
-
-    def refine(self, index: int, time_ms: int, picture: AnalysisPicture) -> None:
-        """Take a frame of an uncertain interval."""
 
     def finish(self) -> CutList:
         """The boundaries."""

@@ -46,13 +46,6 @@ class NetworkDetector:
         if len(self._waiting) == WINDOW:
             self._judge()
 
-    def uncertain(self) -> list[tuple[int, int]]:
-        """Nothing: every frame was seen."""
-        return []
-
-    def refine(self, index: int, time_ms: int, picture: AnalysisPicture) -> None:
-        """Does nothing, as nothing is uncertain."""
-
     def finish(self) -> CutList:
         """One boundary for each run of frames that the first head calls one; peaks from half the threshold on are listed, too."""
         while len(self._single) < len(self._times):

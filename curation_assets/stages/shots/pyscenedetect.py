@@ -64,13 +64,6 @@ class PySceneDetectDetector:
         for part in self._parts:
             part.push(position, self._timecode(position), picture.bgr)
 
-    def uncertain(self) -> list[tuple[int, int]]:
-        """Nothing: every frame was seen."""
-        return []
-
-    def refine(self, index: int, time_ms: int, picture: AnalysisPicture) -> None:
-        """Does nothing, as nothing is uncertain."""
-
     def finish(self) -> CutList:
         """The boundaries that the detectors reported, and other frames that came near their thresholds."""
         cuts: dict[int, Cut] = {}
