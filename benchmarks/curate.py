@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -28,7 +29,11 @@ CRITERIA = {
     "video_balanced": {"criterion": "video_balanced", "count": 100_000},
     "class_balanced": {"criterion": "class_balanced", "class_by": "language", "count": 100_000, "temperature": 0.5},
     "cluster_balanced": {"criterion": "cluster_balanced", "count": 100_000},
+    "max_motion": {"criterion": "max_motion", "count": 100_000},
+    "min_redundancy": {"criterion": "min_redundancy", "class_by": "language", "per_class": 500},
 }
+DIM = 512
+"""Length of the embeddings that min_redundancy compares; they are written only where it is asked for."""
 TABLES = ("clips", "motion_scores", "quality_scores", "dedup", "text_scores", "aesthetic_scores", "captions")
 
 
@@ -39,14 +44,14 @@ def recipe(criterion: str) -> Recipe:
     )
 
 
-def shard_tables(number: int, clips: int) -> dict[str, pa.Table]:
-    """Score tables of one shard: uniform scores, one clip in ten in a cluster of near-duplicates, short captions."""
+def shard_tables(number: int, clips: int, embedded: bool) -> dict[str, pa.Table]:
+    """Score tables of one shard: uniform scores, one clip in ten in a cluster of near-duplicates, short captions, an embedding if `embedded`."""
     chance = np.random.default_rng(number)
     videos = [f"{number * 7919 % 10007:05d}v{number:05d}{i // 2:05d}" for i in range(clips)]
     start = (np.arange(clips) % 2) * 5000
     ids = [f"{v}_{s}_{s + 5000}" for v, s in zip(videos, start.tolist(), strict=True)]
     clustered = chance.random(clips) < 0.1
-    columns = {
+    columns: dict[str, Any] = {
         "dataset": ["bench"] * clips,
         "video_id": videos,
         "clip_id": ids,
@@ -71,7 +76,12 @@ def shard_tables(number: int, clips: int) -> dict[str, pa.Table]:
         "head": ["h"] * clips,
     }
     tables = {}
-    for asset in TABLES:
+    if embedded:
+        vectors = chance.standard_normal((clips, DIM), np.float32)
+        vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float16)
+        columns["embedding"] = pa.ListArray.from_arrays(np.arange(0, (clips + 1) * DIM, DIM), vectors.ravel())
+        columns["time_ms"] = start
+    for asset in (*TABLES, "frame_embeddings") if embedded else TABLES:
         arrays = []
         for field in schema(asset).arrow:
             if field.name in columns and not (asset == "captions" and field.name == "status"):
@@ -88,13 +98,13 @@ def shard_tables(number: int, clips: int) -> dict[str, pa.Table]:
     return tables
 
 
-def generate(root: str, clips: int) -> None:
+def generate(root: str, clips: int, embedded: bool) -> None:
     """Writes the tables of `clips` clips."""
     import pyarrow.parquet as pq
 
     store = TableStore(Storage(root), SCHEMAS)
     for number in range(max(1, clips // PER_SHARD)):
-        for asset, table in shard_tables(number, min(clips, PER_SHARD)).items():
+        for asset, table in shard_tables(number, min(clips, PER_SHARD), embedded).items():
             path = Path(root) / store.path(asset, f"bench-{number:05d}")
             path.parent.mkdir(parents=True, exist_ok=True)
             pq.write_table(table, path, compression="zstd")
@@ -132,13 +142,15 @@ def curate_one(root: str, criterion: str, scratch: str) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clips", type=int, nargs="+", default=[100_000, 1_000_000])
-    parser.add_argument("--criteria", nargs="+", choices=list(CRITERIA), default=list(CRITERIA))
+    parser.add_argument(
+        "--criteria", nargs="+", choices=list(CRITERIA), default=[c for c in CRITERIA if c != "min_redundancy"]
+    )
     parser.add_argument("--folder", help="where the temporary files go")
     options = parser.parse_args()
     print(f"{'clips':>11} {'step':17} {'wall s':>8} {'CPU s':>8} {'clips/s':>9} {'peak MB':>8} {'x baseline':>10}")
     for clips in options.clips:
         with tempfile.TemporaryDirectory(dir=options.folder) as folder:
-            made = measured(generate, f"{folder}/data", clips)
+            made = measured(generate, f"{folder}/data", clips, "min_redundancy" in options.criteria)
             print(f"{clips:11,} {'generate':17} {made.wall_s:8.1f} {made.cpu_s:8.1f}", flush=True)
             baseline = measured(scan, f"{folder}/data")
             for step in ("scan", *options.criteria):

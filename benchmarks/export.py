@@ -1,11 +1,14 @@
-"""CPU seconds of cutting clips out of a video: one decode for all clips, against one ffmpeg process per clip, in one run.
+"""CPU seconds of cutting clips out of a video, in one run: one decode for all clips, one ffmpeg process per clip, and video2dataset's way.
 
-    python -m benchmarks.export [FOLDER] [--seconds 3] [--preset veryfast] [--crf 18]
+    python -m benchmarks.export [FOLDER] [--seconds 3] [--preset medium] [--crf 23] [--short-side N]
 
-Without a folder a video is generated. Both ways cut every video into clips of the given length with libx264 at the same preset and
-quality, one thread, and AAC sound. ffmpeg is that of `imageio-ffmpeg`, called in two ways: `-ss` before `-i`, `-t`, a process for every clip;
-and a process per video with the segment muxer and forced key frames, as video2dataset's ClippingSubsampler does it for `precision: exact`
-(its call is repeated here, the package itself is not installed). Frames are counted too.
+Without a folder a video is generated. All ways cut every video into clips of the given length, one after the other from the start, with
+libx264 and AAC. ffmpeg is that of `imageio-ffmpeg`; a process per clip has `-ss` before `-i`, `-t` and one thread.
+
+video2dataset 1.3 (its `ClippingSubsampler`; the package is not installed, its commands are repeated) runs one process per video with the
+segment muxer and gives the encoder no options, so that libx264 is at its own preset, quality and threads: medium, CRF 23, which are the
+defaults here too. `precision: exact` forces key frames at the cuts; `low`, which it has where nothing is said, copies the stream and is set
+against `cut: copy`. With `--short-side` its `ResolutionSubsampler` follows, which encodes each clip once more.
 """
 
 from __future__ import annotations
@@ -67,86 +70,112 @@ def frames_in(path: Path) -> int:
         return sum(1 for _ in video.decode(video=0))
 
 
+def scale(path: Path, short_side: int) -> str:
+    """ffmpeg's filter that brings the short side to so many pixels."""
+    with av.open(str(path)) as video:
+        stream = video.streams.video[0]
+        return f"scale=-2:{short_side}" if stream.width > stream.height else f"scale={short_side}:-2"
+
+
+def wrong_in(files: list[Path], cuts: list[Cut]) -> int:
+    """How many files are missing or have another number of frames than they should."""
+    wanted = [(cut.end_frame or 0) - (cut.start_frame or 0) for cut in cuts]
+    return sum(not file.exists() or frames_in(file) != count for file, count in zip(files, wanted, strict=True))
+
+
 def with_ffmpeg(path: Path, cuts: list[Cut], params: ClipExport, folder: Path) -> tuple[float, int]:
     """CPU seconds of a process per clip, and how many clips have another number of frames than they should."""
     import imageio_ffmpeg
 
     binary, before = imageio_ffmpeg.get_ffmpeg_exe(), cpu()
+    codecs = ["-c:v", "libx264", "-preset", params.preset, "-crf", str(params.crf), "-threads", "1", "-c:a", "aac"]
+    if params.short_side:
+        codecs = ["-vf", scale(path, params.short_side), *codecs]
+    if params.cut == "copy":
+        codecs = ["-c", "copy"]
     for cut in cuts:
         span = ["-ss", f"{cut.start_ms / 1000:.3f}", "-i", str(path), "-t", f"{(cut.end_ms - cut.start_ms) / 1000:.3f}"]
-        codecs = ["-c:v", "libx264", "-preset", params.preset, "-crf", str(params.crf), "-threads", "1", "-c:a", "aac"]
         target = str(folder / f"{cut.key}.mp4")
         subprocess.run(
-            [binary, "-y", "-loglevel", "error", "-threads", "1", *span, *codecs, target], check=True, timeout=600
+            [binary, "-loglevel", "error", "-threads", "1", *span, *codecs, target],
+            check=True,
+            capture_output=True,
+            timeout=600,
         )
     spent = cpu() - before
-    wrong = sum(frames_in(folder / f"{c.key}.mp4") != (c.end_frame or 0) - (c.start_frame or 0) for c in cuts)
-    return spent, wrong
+    return spent, wrong_in([folder / f"{cut.key}.mp4" for cut in cuts], cuts)
 
 
 def with_segments(path: Path, cuts: list[Cut], params: ClipExport, folder: Path) -> tuple[float, int]:
-    """The same of one process for all clips, which lie one after the other from the start: the segment muxer at forced key frames."""
+    """The same of video2dataset's commands; clips that lie one after the other from the start are the first segments."""
     import imageio_ffmpeg
 
-    times = ",".join(f"{cut.end_ms / 1000:.3f}" for cut in cuts)
-    codecs = ["-c:v", "libx264", "-preset", params.preset, "-crf", str(params.crf), "-threads", "1", "-c:a", "aac"]
-    split = ["-f", "segment", "-segment_times", times, "-force_key_frames", times, "-reset_timestamps", "1"]
-    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-y", "-loglevel", "error", "-threads", "1", "-i", str(path)]
-    before = cpu()
-    subprocess.run(
-        [*command, "-map", "0:v:0", "-map", "0:a?", *codecs, *split, str(folder / "clip_%d.mp4")],
-        check=True,
-        timeout=600,
-    )
+    binary, before = imageio_ffmpeg.get_ffmpeg_exe(), cpu()
+    times = ",".join(str(cut.end_ms / 1000) for cut in cuts)
+    how = ["-c", "copy"] if params.cut == "copy" else ["-force_key_frames", times]
+    split = ["-f", "segment", *how, "-map", "0", "-reset_timestamps", "1", "-segment_times", times]
+    calls = [["-i", str(path), *split, str(folder / "clip_%d.mp4")]]
+    if params.short_side:
+        shape = f"[0]{scale(path, params.short_side)}[s]"
+        for n in range(len(cuts)):
+            source, target = str(folder / f"clip_{n}.mp4"), str(folder / f"scaled_{n}.mp4")
+            calls.append(["-i", source, "-filter_complex", shape, "-map", "[s]", "-reset_timestamps", "1", target])
+    for call in calls:
+        subprocess.run([binary, "-loglevel", "error", *call], check=True, capture_output=True, timeout=600)
     spent = cpu() - before
-    wrong = 0
-    for number, cut in enumerate(cuts):
-        file = folder / f"clip_{number}.mp4"
-        wrong += not file.exists() or frames_in(file) != (cut.end_frame or 0) - (cut.start_frame or 0)
-    return spent, wrong
+    name = "scaled" if params.short_side else "clip"
+    return spent, wrong_in([folder / f"{name}_{n}.mp4" for n in range(len(cuts))], cuts)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("folder", nargs="?", type=Path, help="folder of videos")
+    parser.add_argument("folder", nargs="?", type=Path, help="folder of videos (*.mp4)")
     parser.add_argument("--seconds", type=float, default=3.0)
-    parser.add_argument("--preset", default="veryfast")
-    parser.add_argument("--crf", type=int, default=18)
+    parser.add_argument("--preset", default="medium")
+    parser.add_argument("--crf", type=int, default=23)
+    parser.add_argument("--short-side", type=int, help="scale the clips")
+    parser.add_argument("--cut", choices=["exact", "copy"], default="exact")
     options = parser.parse_args()
-    params = ClipExport(preset=options.preset, crf=options.crf)
+    params = ClipExport(preset=options.preset, crf=options.crf, short_side=options.short_side, cut=options.cut)
+    names = ("one decode per video", "one ffmpeg per clip", "video2dataset's way")
+    seconds, megabytes, wrong = [0.0] * 3, [0.0] * 3, [0] * 3
+    videos_cut = clips = 0
+    wall = 0.0
     with tempfile.TemporaryDirectory(prefix="export-bench-") as scratch:
         root = Path(scratch)
         if options.folder is None:
             generate(root / "generated.mp4")
         videos = sorted((options.folder or root).glob("*.mp4"))
-        ours = theirs = segments = 0.0
-        clips = failed = wrong = apart = 0
-        size = [0, 0]
         for video in videos:
             cuts = cuts_of(video, options.seconds)
-            a, b, c = (root / n / video.stem for n in "abc")
-            for folder in (a, b, c):
+            folders = [root / n / video.stem for n in "abc"]
+            for folder in folders:
                 folder.mkdir(parents=True)
-            before, wall = cpu(), time.perf_counter()
-            done = cut_video(VideoCuts(Storage(str(root)), MediaRef(str(video)), tuple(cuts), params, str(a)))
-            spent, wall = cpu() - before, time.perf_counter() - wall
-            other, off = with_ffmpeg(video, cuts, params, b)
-            whole, odd = with_segments(video, cuts, params, c)
-            segments, apart = segments + whole, apart + odd
-            ours, theirs, clips, wrong = ours + spent, theirs + other, clips + len(cuts), wrong + off
-            failed += sum(clip.error is not None for clip in done)
-            size[0] += sum(f.stat().st_size for f in a.glob("*.mp4"))
-            size[1] += sum(f.stat().st_size for f in b.glob("*.mp4"))
+            before, start = cpu(), time.perf_counter()
+            made = cut_video(VideoCuts(Storage(str(root)), MediaRef(str(video)), tuple(cuts), params, str(folders[0])))
+            spent, wall = cpu() - before, wall + time.perf_counter() - start
+            paths = {clip.key: Path(clip.path) for clip in made if clip.path is not None}
+            off = wrong_in([paths.get(cut.key, folders[0] / "failed") for cut in cuts], cuts)
+            try:
+                theirs = [with_ffmpeg(video, cuts, params, folders[1]), with_segments(video, cuts, params, folders[2])]
+            except subprocess.CalledProcessError as error:
+                print(f"{video.name}: left out, ffmpeg fails: {error.stderr.decode().splitlines()[0]}", flush=True)
+                continue
+            done = [(spent, off), *theirs]
+            for n, (spent, off) in enumerate(done):
+                seconds[n], wrong[n] = seconds[n] + spent, wrong[n] + off
+                files = folders[n].glob("scaled_*.mp4" if n == 2 and params.short_side else "*.mp4")
+                megabytes[n] += sum(f.stat().st_size for f in files) / 1e6
+            clips, videos_cut = clips + len(cuts), videos_cut + 1
             print(
-                f"{video.name}: {len(cuts)} clips, {spent:.2f} against {other:.2f} and {whole:.2f} CPU s ({wall:.1f} s wall)"
+                f"{video.name}: {len(cuts)} clips, {' and '.join(f'{spent:.2f}' for spent, _ in done)} CPU s",
+                flush=True,
             )
-    print(f"{clips} clips of {len(videos)} videos, preset {params.preset}, crf {params.crf}")
-    print(f"one decode per video   {ours:8.2f} CPU s   {size[0] / 1e6:7.1f} MB   {failed} clips failed")
-    print(
-        f"one ffmpeg per clip    {theirs:8.2f} CPU s   {size[1] / 1e6:7.1f} MB   {wrong} with another number of frames"
-    )
-    print(f"one ffmpeg per video   {segments:8.2f} CPU s   {'':7}      {apart} with another number of frames")
-    print(f"ratios {theirs / ours:.2f} and {segments / ours:.2f}")
+    how = "streams copied" if params.cut == "copy" else f"preset {params.preset}, crf {params.crf}"
+    print(f"{clips} clips of {videos_cut} videos, {how}, short side {params.short_side or 'as it is'}")
+    for name, spent, size, off in zip(names, seconds, megabytes, wrong, strict=True):
+        print(f"{name:22}{spent:8.2f} CPU s{size:8.1f} MB   {off} clips with another number of frames")
+    print(f"ratios {seconds[1] / seconds[0]:.2f} and {seconds[2] / seconds[0]:.2f}; the first took {wall:.1f} s wall")
 
 
 if __name__ == "__main__":
