@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-import textwrap
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -28,6 +27,8 @@ NO_BAR = "\u00a0"
 """An empty bin: a space that HTML does not merge with its neighbours."""
 SHEET_BYTES = 45_000
 """Largest contact sheet, encoded: an event with more slows the UI down."""
+CELL_BYTES = SHEET_BYTES // 12
+"""Largest picture in a table, encoded; tables with pictures have a dozen rows."""
 
 
 def column_schema(asset: str) -> TableSchema:
@@ -124,16 +125,13 @@ def markdown_table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> Meta
     return MetadataValue.md("\n".join([line(header), "|" + "---|" * len(header), *map(line, lines)]))
 
 
-def contact_sheet(
-    pictures: Sequence[tuple[bytes, str]], columns: int = 6, width: int = 128, lines: int = 1
-) -> MetadataValue | None:
+def contact_sheet(pictures: Sequence[tuple[bytes, str]], columns: int = 6, width: int = 128) -> MetadataValue | None:
     """Pictures side by side with a caption below each, as markdown with one inline JPEG of at most `SHEET_BYTES`.
 
     Args:
         pictures: (JPEG bytes, caption); unreadable ones are left out.
         columns: pictures in a row.
         width: width of one, pixels; reduced until the sheet is small enough.
-        lines: lines of caption.
 
     Returns:
         None if there is nothing to show.
@@ -154,7 +152,7 @@ def contact_sheet(
         cells = [(picture.copy(), caption) for picture, caption in opened]
         for cell, _ in cells:
             cell.thumbnail((width - 2, width * 3 // 4))
-        height, text = max(cell.height for cell, _ in cells) + 2, 12 * lines
+        height, text = max(cell.height for cell, _ in cells) + 2, 12
         rows = -(-len(opened) // columns)
         sheet = Image.new("RGB", (columns * width, rows * (height + text)), "white")
         draw = ImageDraw.Draw(sheet)
@@ -162,9 +160,7 @@ def contact_sheet(
             x, y = i % columns * width, i // columns * (height + text)
             sheet.paste(small, (x + (width - small.width) // 2, y + (height - small.height) // 2))
             shown = caption.encode("ascii", "replace").decode()
-            wrapped = textwrap.wrap(shown, width // 6)[:lines] if lines > 1 else [shown[: width // 6]]
-            for number, line in enumerate(wrapped):
-                draw.text((x + 2, y + height + 12 * number), line, fill="black")
+            draw.text((x + 2, y + height), shown[: width // 6], fill="black")
         buffer = io.BytesIO()
         sheet.save(buffer, "JPEG", quality=quality, optimize=True)
         if buffer.tell() <= SHEET_BYTES or (width <= 64 and quality <= 40):
@@ -172,6 +168,24 @@ def contact_sheet(
         width, quality = max(64, int(width * 0.85)), max(40, quality - 10)
     encoded = base64.b64encode(buffer.getvalue()).decode()
     return MetadataValue.md(f"![contact sheet](data:image/jpeg;base64,{encoded})")
+
+
+def inline_picture(data: bytes, width: int = 160) -> str | None:
+    """A picture as markdown for a cell of a table, at most `width` wide and `CELL_BYTES` large; None if it cannot be read."""
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        picture = Image.open(io.BytesIO(data)).convert("RGB")
+    except (UnidentifiedImageError, OSError):
+        return None
+    while True:
+        small = picture.copy()
+        small.thumbnail((width, width))
+        buffer = io.BytesIO()
+        small.save(buffer, "JPEG", quality=60, optimize=True)
+        if buffer.tell() <= CELL_BYTES or width <= 48:
+            return f"![frame](data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()})"
+        width = int(width * 0.85)
 
 
 def plain(stats: Mapping[str, Any]) -> dict[str, Any]:

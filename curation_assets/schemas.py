@@ -520,7 +520,7 @@ _TABLES = (
             Column(
                 "caption_raw",
                 STRING,
-                "What the backend answered, never changed; answers about windows joined by a space.",
+                "What the backend answered, never changed; answers about windows are paragraphs.",
             ),
             Column("caption_refined", STRING, "What the refining text model answered; null without refinement."),
             Column("backend", STRING, "Backend.", nullable=False),

@@ -12,6 +12,7 @@ from dagster import AssetKey, TableColumnDep
 from PIL import Image
 
 from curation_assets.metadata import (
+    CELL_BYTES,
     SHEET_BYTES,
     column_lineage,
     column_schema,
@@ -19,6 +20,7 @@ from curation_assets.metadata import (
     distributions,
     histogram,
     histograms,
+    inline_picture,
     markdown_table,
     type_name,
 )
@@ -83,6 +85,10 @@ def test_contact_sheets_of_noise_stay_within_their_bytes() -> None:
     noise = np.random.default_rng(0).integers(0, 255, (288, 512, 3), np.uint8)
     buffer = io.BytesIO()
     Image.fromarray(noise).save(buffer, "JPEG", quality=90)
+    cell = inline_picture(buffer.getvalue())
+    assert cell is not None
+    assert len(base64.b64decode(cell.split("base64,")[1].rstrip(")"))) <= CELL_BYTES
+    assert inline_picture(b"not a picture") is None
     shown = contact_sheet([(buffer.getvalue(), "noise")] * 24 + [(b"not a picture", "torn")])
     assert shown is not None
     sheet = base64.b64decode(shown.value.split("base64,")[1].rstrip(")"))

@@ -8,10 +8,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curation_assets.assets.pictures import labelled_sheet
+from curation_assets.assets.pictures import pictured_table
 from curation_assets.assets.scores import GPU, passing_clips
 from curation_assets.materialize import Made, Part, Shard, Stage
-from curation_assets.metadata import counts, histograms, markdown_table
+from curation_assets.metadata import counts, histograms
 from curation_assets.recipes import Recipe
 from curation_assets.rule_columns import clip_facts
 from resources.devices import computes_on_gpu
@@ -41,14 +41,24 @@ def _caption(shard: Shard, wanted: Collection[str]) -> Mapping[str, Made]:
             shard.storage,
             wanted=set(passing_clips(shard, params.where)["clip_id"].drop_null().to_pylist()),
             scores=scores,
-            previous=None if shard.force else shard.previous("captions"),
+            previous=shard.previous("captions"),
             journal=journal,
             captioner=shard.model(load_captioner, params),
             refiner=shard.model(load_refiner, params),
         )
     numbers = {
         k: getattr(stats, k)
-        for k in ("ok", "empty", "failed", "skipped", "requests", "reused", "prompt_tokens", "completion_tokens")
+        for k in (
+            "ok",
+            "empty",
+            "failed",
+            "skipped",
+            "requests",
+            "reused",
+            "resumed",
+            "prompt_tokens",
+            "completion_tokens",
+        )
     }
     numbers |= {
         "caption_cost": stats.cost,
@@ -61,10 +71,9 @@ def _caption(shard: Shard, wanted: Collection[str]) -> Mapping[str, Made]:
     lengths = pa.table({"characters": pc.utf8_length(good["caption"])})
     metadata: dict[str, Any] = {"languages": counts(good, "language"), "lengths": histograms(lengths, ["characters"])}
     shown = good.select(["clip_id", "caption"]).slice(0, 12).to_pylist()
-    metadata["samples"] = markdown_table(("clip", "caption"), [tuple(r.values()) for r in shown])
-    sheet = labelled_sheet(shard.storage, shard.table("frames"), [(r["clip_id"], r["caption"]) for r in shown], lines=6)
-    if sheet is not None:
-        metadata["pictures"] = sheet
+    metadata["samples"] = pictured_table(
+        shard.storage, shard.table("frames"), ("clip", "caption"), [tuple(r.values()) for r in shown]
+    )
     return {"captions": Made(table, {k: v for k, v in numbers.items() if v is not None}, metadata)}
 
 
@@ -80,14 +89,12 @@ def _match(shard: Shard, wanted: Collection[str]) -> Mapping[str, Made]:
         table.filter(pc.is_valid(table["match"])).sort_by("match").slice(0, 10).select(["clip_id", "match"]).to_pylist()
     )
     said = dict(zip(captions["clip_id"].to_pylist(), captions["caption"].to_pylist(), strict=True))
-    metadata["worst"] = markdown_table(
-        ("clip", "match", "caption"), [(r["clip_id"], f"{r['match']:.1f}", said.get(r["clip_id"])) for r in worst]
+    metadata["worst"] = pictured_table(
+        shard.storage,
+        shard.table("frames"),
+        ("clip", "match", "caption"),
+        [(r["clip_id"], f"{r['match']:.1f}", said.get(r["clip_id"])) for r in worst],
     )
-    sheet = labelled_sheet(
-        shard.storage, shard.table("frames"), [(r["clip_id"], f"{r['match']:.1f}") for r in worst], 5
-    )
-    if sheet is not None:
-        metadata["worst_pictures"] = sheet
     stats: dict[str, Any] = {}
     if gap is not None:
         stats = {

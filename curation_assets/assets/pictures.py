@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from dagster import MetadataValue
 
-from curation_assets.metadata import contact_sheet
+from curation_assets.metadata import contact_sheet, inline_picture, markdown_table
 from resources.storage import MediaRef, Storage, StorageError
 
 MOST = 24
@@ -28,7 +28,7 @@ def middle_frames(frames: pa.Table, clips: Iterable[str]) -> dict[str, Mapping[s
 
 
 def labelled_sheet(
-    storage: Storage, frames: pa.Table, labels: Sequence[tuple[str, str]], columns: int = 6, lines: int = 1
+    storage: Storage, frames: pa.Table, labels: Sequence[tuple[str, str]], columns: int = 6
 ) -> MetadataValue | None:
     """The middle frames of clips with a caption each: (clip_id, caption) in order. Clips without a readable frame are left out."""
     rows = middle_frames(frames, [clip for clip, _ in labels])
@@ -41,7 +41,25 @@ def labelled_sheet(
             pictures.append((storage.read_media(MediaRef(row["tar"], row["offset"], row["size"])), label))
         except StorageError:
             continue
-    return contact_sheet(pictures, columns, lines=lines)
+    return contact_sheet(pictures, columns)
+
+
+def pictured_table(
+    storage: Storage, frames: pa.Table, header: Sequence[str], rows: Sequence[Sequence[Any]]
+) -> MetadataValue | None:
+    """A table whose rows begin with a clip's id, with the clip's middle frame in front, where it can be read; None without rows."""
+    middle = middle_frames(frames, [row[0] for row in rows])
+
+    def picture(clip: str) -> str:
+        if clip not in middle:
+            return ""
+        ref = MediaRef(*(middle[clip][name] for name in ("tar", "offset", "size")))
+        try:
+            return inline_picture(storage.read_media(ref)) or ""
+        except StorageError:
+            return ""
+
+    return markdown_table(("frame", *header), [(picture(row[0]), *row) for row in rows])
 
 
 def clip_sheet(storage: Storage, frames: pa.Table) -> MetadataValue | None:

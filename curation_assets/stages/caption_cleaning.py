@@ -149,11 +149,14 @@ def _closing_marks(url: str) -> str:
 
 
 def _without_openers(text: str) -> str:
-    for opener in _OPENERS:
-        match = opener.match(text)
-        if match and match.end() < len(text):
-            text = text[match.end() :]
-            return text[:1].upper() + text[1:]
+    found = True
+    while found:
+        found = False
+        for opener in _OPENERS:
+            match = opener.match(text)
+            if match and match.end() < len(text):
+                text, found = text[match.end() :], True
+                text = text[:1].upper() + text[1:]
     return text
 
 

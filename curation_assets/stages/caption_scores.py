@@ -14,6 +14,8 @@ from curation_assets.stages.frame_embeddings import asset_table, clip_vectors
 
 GAP_CLIPS = 4000
 """Clips that the comparison with shuffled captions looks at, at most: its matrix has the square of that many cosines."""
+LEAST_CLIPS = 12
+"""Clips below which nothing is said: among fewer even captions that win three comparisons of four are within chance."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ def shuffled_gap(frames: np.ndarray, captions: np.ndarray, videos: np.ndarray, s
         seed: draws `GAP_CLIPS` clips where there are more.
 
     Returns:
-        None with fewer than two videos, where there is nothing to compare with.
+        None with fewer than two videos, where there is nothing to compare with, or fewer than `LEAST_CLIPS` clips.
     """
     if len(frames) > GAP_CLIPS:
         drawn = np.random.default_rng(seed).choice(len(frames), GAP_CLIPS, replace=False)
@@ -61,7 +63,7 @@ def shuffled_gap(frames: np.ndarray, captions: np.ndarray, videos: np.ndarray, s
     cosines = frames @ captions.T
     other = videos[:, None] != videos[None, :]
     compared = other.any(axis=1)
-    if not compared.any():
+    if compared.sum() < LEAST_CLIPS:
         return None
     own = np.diagonal(cosines)[:, None]
     wins = ((cosines < own) + 0.5 * (cosines == own)) * other

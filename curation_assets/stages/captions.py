@@ -410,10 +410,12 @@ def _cues(raw: pa.Table, languages: Sequence[str]) -> dict[str, list[Mapping[str
 
 
 def _preference(track: Mapping[str, Any], languages: Sequence[str]) -> tuple[int, bool]:
-    base = [language.split("-")[0] for language in languages]
-    spoken = (track["language"] or "").split("-")[0]
-    rank = base.index(spoken) if spoken in base else len(base)
-    return rank, bool(track["automatic"])
+    """Rank of the first language of which the track's is the same or a variant, then of another variant; made by people or not."""
+    spoken = (track["language"] or "").lower()
+    wanted = [language.lower() for language in languages]
+    same = [spoken == w or spoken.startswith(f"{w}-") for w in wanted]
+    related = [spoken.split("-")[0] == w.split("-")[0] for w in wanted]
+    return [*same, *related, True].index(True), bool(track["automatic"])
 
 
 def clip_subtitles(clip: Mapping[str, Any], cues: Sequence[Mapping[str, Any]]) -> str:

@@ -25,6 +25,7 @@ PLAIN = Cleaning()
         ("Sure! Here is a detailed description of the video: A cat sleeps.", "A cat sleeps."),
         ("Here's a short caption:\n\n**Caption:** a red car", "A red car"),
         ("The video shows a dog.\n\nIn the video, we see\na cat.", "A dog. A cat."),
+        ("A cat.\n\nIn the video, the image shows that two men talk.", "A cat. Two men talk."),
         ("He says\nthe video shows a cat.", "He says the video shows a cat."),
         ("This is a video of the Eiffel Tower.", "The Eiffel Tower."),
         ("Assistant: iPhones on a table", "IPhones on a table"),

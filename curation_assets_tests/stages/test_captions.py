@@ -19,6 +19,7 @@ from curation_assets.recipes import Captions, Cleaning
 from curation_assets.schemas import schema
 from curation_assets.stages.captions import (
     CaptionStats,
+    _cues,
     caption_identity,
     caption_shard,
     clip_subtitles,
@@ -344,6 +345,34 @@ def test_real_rolling_subtitles_become_captions_without_repeats(tmp_path: Path, 
         shard.clips, shard.frames, shard.metadata, shard.raw, Captions(backend="subtitles"), shard.storage
     )[0]
     assert german["caption_raw"][0].as_py() == "Deutsch", "without a preference tracks made by people come first"
+
+
+@pytest.mark.parametrize(
+    ("languages", "chosen"),
+    [
+        ([], "zh-Hans"),
+        (["zh-Hant"], "zh-Hant"),
+        (["en"], "en-US"),
+        (["EN"], "en-US"),
+        (["pt-BR", "en"], "en-US"),
+        (["zh-TW"], "zh-Hans"),
+        (["fr"], "zh-Hans"),
+    ],
+)
+def test_the_subtitle_track_is_that_of_the_first_language_to_be_had(languages: list[str], chosen: str) -> None:
+    tracks = [
+        {"language": name, "automatic": name == "en", "cues": [{"start_ms": 0, "end_ms": 1, "text": name}]}
+        for name in ("zh-Hans", "zh-Hant", "en", "en-US")
+    ]
+    row = {
+        **dict.fromkeys(schema("raw_shards").names),
+        "dataset": "d",
+        "video_id": "m",
+        "status": "ok",
+        "subtitles": tracks,
+    }
+    cues = _cues(pa.Table.from_pylist([row], schema("raw_shards").arrow), languages)
+    assert cues["m"][0]["text"] == chosen
 
 
 def test_cues_belong_to_the_clips_they_overlap() -> None:

@@ -474,8 +474,12 @@ def test_shuffled_captions_are_told_from_true_ones(n: int) -> None:
     assert not shifted.apart
 
 
-def test_one_video_has_nothing_to_be_compared_with() -> None:
-    assert shuffled_gap(np.eye(3), np.eye(3), np.array(["v", "v", "v"])) is None
+def test_nothing_is_said_of_one_video_or_of_so_few_clips_that_right_captions_could_look_like_chance() -> None:
+    assert shuffled_gap(np.eye(30), np.eye(30), np.array(["v"] * 30)) is None
+    assert shuffled_gap(np.eye(11), np.eye(11), np.arange(11)) is None
+    gap = shuffled_gap(np.eye(12), np.eye(12), np.arange(12))
+    assert gap is not None
+    assert gap.apart
 
 
 @settings(max_examples=30, deadline=None)
