@@ -222,6 +222,7 @@ def measure(paths: list[Path], parts: tuple[str, ...]) -> None:
                 "blended",
                 "network_frames",
                 "fetched",
+                "looked_again",
                 "clips",
                 "seconds",
             ):
@@ -249,7 +250,7 @@ def measure(paths: list[Path], parts: tuple[str, ...]) -> None:
         print(
             f"\n{len(paths)} videos, {total.seconds:.0f} s, {total.frames} frames: {total.decoded} decoded, {total.decoded_again} by the second "
             f"decoder, {total.blended} blended; {total.network_frames} pictures through the network; {total.clips} clips; "
-            f"{total.fetched} samples by seeking; {total.seconds / cpu_s:.0f} s of video per CPU second"
+            f"{total.fetched} samples by seeking, {total.looked_again} frames looked at again; {total.seconds / cpu_s:.0f} s of video per CPU second"
         )
     print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB")
 

@@ -171,14 +171,25 @@ def probe(source: str | Path | BinaryIO, *, thorough: bool = True, thumbnail: bo
             stream.close()
 
 
-def _probe(container: Any, stream: BinaryIO, size: int, thorough: bool, thumbnail: bool) -> Probe:
+def video_stream(container: Any) -> Any:
+    """The video stream of an open PyAV container that a player would show; None if it has none, or only cover art.
+
+    Of several, the one that FFmpeg ranks first (`av_find_best_stream`: default before special, then more frames and a higher bit rate).
+    """
     import av
 
     videos = [s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
-    if not videos:
+    known = [s for s in videos if s.codec_context is not None]
+    best = container.streams.best("video")
+    return best if best in known else next(iter(known or videos), None)
+
+
+def _probe(container: Any, stream: BinaryIO, size: int, thorough: bool, thumbnail: bool) -> Probe:
+
+    video = video_stream(container)
+    if video is None:
         kinds = sorted({s.type for s in container.streams})
         raise DownloadError("no_video", f"the file has no video stream, only {' and '.join(kinds) or 'nothing'}")
-    video = videos[0]
     frame = _first_frame(container, video)
     picture = _thumbnail(container, video, frame) if thumbnail else b""
     duration_s = container.duration / 1e6 if container.duration and container.duration > 0 else None

@@ -17,6 +17,8 @@ from resources.tars import TarWriter, new_token
 
 HASHING = {"method", "frames", "fps", "flipped", "step", "center"}
 """Parameters of the dedup section that decide the hashes; the others decide what is done with them."""
+MEASURED = "2"
+"""Code version of what is measured of each clip."""
 SCORES = {
     "motion_scores": ("motion", "motion_p90", "still_fraction", "camera_motion", "object_motion"),
     "quality_scores": (
@@ -78,7 +80,9 @@ def _describe(shard: Shard, asset: str, table: pa.Table) -> tuple[Mapping[str, A
     return stats, metadata
 
 
-def _part(asset: str, about: str, complete: str, own: Callable[[Recipe], Any] = lambda r: None) -> Part:
+def _part(
+    asset: str, about: str, complete: str, own: Callable[[Recipe], Any] = lambda r: None, code_version: str = "1"
+) -> Part:
     def params(recipe: Recipe) -> Any:
         params = {"clips": recipe.clips.model_dump(by_alias=True)}
         return params if asset == "clips" else {**params, asset: own(recipe)}
@@ -89,6 +93,7 @@ def _part(asset: str, about: str, complete: str, own: Callable[[Recipe], Any] = 
         params=params,
         inputs=("raw_shards", "video_metadata"),
         complete=complete,
+        code_version=code_version,
     )
 
 
@@ -109,18 +114,21 @@ STAGES = (
                 "How much moves in each clip, and whether it is the camera.",
                 "clips",
                 lambda r: r.motion.model_dump(),
+                MEASURED,
             ),
             _part(
                 "quality_scores",
                 "Sharpness, exposure, colour, borders, blank or frozen pictures of each clip.",
                 "clips",
                 lambda r: r.quality.model_dump(),
+                MEASURED,
             ),
             _part(
                 "clip_fingerprints",
                 "Perceptual hashes, by which near-duplicates are found.",
                 "clips",
                 lambda r: {**r.dedup.model_dump(include=HASHING), "quality": r.quality.model_dump()},
+                MEASURED,
             ),
         ),
         _make,

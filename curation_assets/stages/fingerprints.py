@@ -11,6 +11,7 @@ What belongs here: looking at pictures. What does not: comparing clips (`dedup`)
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Collection
 from typing import Any, Final
@@ -239,6 +240,15 @@ class Fingerprinter:
                 del kept[1::2]
             self._spacing_ms = max(HEARTBEAT_MS, 2 * self._spacing_ms)
 
+    def knows(self, start_ms: int, end_ms: int) -> bool:
+        """Whether a picture of the clip [start_ms, end_ms) was stored."""
+        first, last = self._within(start_ms, end_ms)
+        return last > first
+
+    def _within(self, start_ms: int, end_ms: int) -> tuple[int, int]:
+        """Indexes of the stored pictures of [start_ms, end_ms)."""
+        return bisect_left(self._times, start_ms), bisect_left(self._times, end_ms)
+
     def rows(self, start_ms: int, end_ms: int, border: Box | None = None) -> dict[str, Any]:
         """The fingerprint of the clip [start_ms, end_ms): columns of `clip_fingerprints`.
 
@@ -254,7 +264,7 @@ class Fingerprinter:
                 which a logo on a bar would change), or None unless `params.center`.
             method: the hash method.
         """
-        first, last = (int(np.searchsorted(self._times, t)) for t in (start_ms, end_ms))
+        first, last = self._within(start_ms, end_ms)
         times = np.array(self._times[first:last], np.int64)
         boxes = [b for b in self._boxes[first:last] if b is not None]
         box = _intersection(border or _WHOLE, _union(boxes)) if boxes else _WHOLE

@@ -146,8 +146,7 @@ class MotionMeter:
 
     def scores(self, start_ms: float, end_ms: float) -> MotionScores:
         """Motion of the clip [start_ms, end_ms), from the steps that lie in it with both frames."""
-        first, last = bisect_left(self._starts, start_ms), bisect_left(self._starts, end_ms)
-        steps = [s for s in self._steps[first:last] if s.end_ms < end_ms]
+        steps = self._within(start_ms, end_ms)
         if not steps:
             return MotionScores(
                 motion=None,
@@ -170,6 +169,14 @@ class MotionMeter:
             object_motion=float(np.average(objects, weights=weights)),
             estimator=self.estimator,
         )
+
+    def knows(self, start_ms: float, end_ms: float) -> bool:
+        """Whether a step lies in the clip [start_ms, end_ms) with both frames."""
+        return bool(self._within(start_ms, end_ms))
+
+    def _within(self, start_ms: float, end_ms: float) -> list[Step]:
+        first, last = bisect_left(self._starts, start_ms), bisect_left(self._starts, end_ms)
+        return [s for s in self._steps[first:last] if s.end_ms < end_ms]
 
     @property
     def estimator(self) -> str:

@@ -208,6 +208,10 @@ class QualityMeter:
             estimator=self.estimator,
         )
 
+    def knows(self, start_ms: float, end_ms: float) -> bool:
+        """Whether the clip [start_ms, end_ms) holds a sample."""
+        return bool(self._between(start_ms, end_ms))
+
     def _between(self, start_ms: float, end_ms: float) -> list[_Sample]:
         return self._samples[bisect_left(self._times, start_ms) : bisect_left(self._times, end_ms)]
 

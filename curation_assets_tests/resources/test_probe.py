@@ -10,8 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from curation_assets.stages.decode.media import OpenVideo
 from curation_assets_tests.sample_video import sample_video
 from curation_assets_tests.shared_data import shared
+from curation_assets_tests.stages.decode.coded_video import two_streams
 from resources.download_errors import DownloadError
 from resources.probe import probe
 
@@ -46,6 +48,13 @@ def test_real_odd_files(name: str, thorough: bool) -> None:
     assert picture.height <= 90
     if p.rotation in (90, 270):
         assert picture.height > picture.width
+
+
+def test_of_two_streams_the_one_that_is_decoded_is_described(tmp_path: Path) -> None:
+    path = two_streams(tmp_path / "two.mp4", ((160, 90), (320, 180)))
+    found = probe(path)
+    with OpenVideo(path) as video:
+        assert (found.width, found.height) == (video.stream.width, video.stream.height) == (320, 180)
 
 
 def why(data: bytes, **options: bool) -> tuple[str, str]:

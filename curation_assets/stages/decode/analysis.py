@@ -14,6 +14,7 @@ import cv2
 from curation_assets.recipes import Clips, Dedup, Frames, Motion, Quality
 from curation_assets.schemas import CUT
 from curation_assets.stages.clip_spans import ClipSpan, GivenSpan, RejectedSpan, SubtitleCue, clip_spans
+from curation_assets.stages.decode.lone_clips import Meters, look_again
 from curation_assets.stages.decode.media import MediaError, OpenVideo, Source
 from curation_assets.stages.decode.picture import AnalysisPicture
 from curation_assets.stages.decode.reader import Decoding, Irregular, Shown, every_frame, reference_test, sparse_frames
@@ -75,6 +76,7 @@ class VideoStats:
         cpu_s, wall_s: of the pass.
         network_frames: pictures that the shot network was asked about.
         fetched: sampled frames that were got by seeking.
+        looked_again: frames got by seeking for clips between the points of the measuring grids.
         clips: number of clips.
         warnings: what was out of the ordinary.
     """
@@ -89,6 +91,7 @@ class VideoStats:
     wall_s: float = 0.0
     network_frames: int = 0
     fetched: int = 0
+    looked_again: int = 0
     clips: int = 0
     warnings: list[str] = field(default_factory=list)
 
@@ -109,7 +112,7 @@ class VideoAnalysis:
     error: str | None = None
 
 
-class _Consumers:
+class _Consumers(Meters):
     """Everything that is fed from one decode of a video."""
 
     def __init__(self, params: AnalysisParams, wanted: frozenset[str], rate: float) -> None:
@@ -117,9 +120,12 @@ class _Consumers:
         self.detector: ShotDetector | None = make_detector(params.clips, rate) if detecting else None
         # Detectors that read BGR are PySceneDetect's: their hue and edges change with the way to it.
         self.exact = params.clips.mode == "exact" or (self.detector is not None and self.detector.needs == "bgr")
-        self.motion = MotionMeter(params.motion) if "motion_scores" in wanted else None
-        self.quality = QualityMeter(params.quality) if wanted & {"quality_scores", "clip_fingerprints"} else None
-        self.prints = Fingerprinter(params.dedup) if "clip_fingerprints" in wanted else None
+        super().__init__(
+            MotionMeter(params.motion) if "motion_scores" in wanted else None,
+            QualityMeter(params.quality) if wanted & {"quality_scores", "clip_fingerprints"} else None,
+            Fingerprinter(params.dedup) if "clip_fingerprints" in wanted else None,
+        )
+        self._params = params
         self.sampler: FrameSampler | None = None
         self.vectors = self.motion is not None and params.motion.estimator == "codec"
         self._jumps = _Jumps()
@@ -149,6 +155,18 @@ class _Consumers:
             if self.detector is not None and self._jumps.at(self.detector.needs, shown):
                 self.sampler.boundary(time_ms)
             self.sampler.push(shown)
+
+    def missing(self, clip: ClipSpan) -> Meters:
+        """New meters for what nothing was measured of within the clip; motion vectors cannot be had a second time."""
+        span = clip.start_ms, clip.end_ms
+        new = Meters()
+        if self.motion is not None and not self.vectors and not self.motion.knows(*span):
+            new.motion = MotionMeter(self._params.motion)
+        if self.quality is not None and not self.quality.knows(*span):
+            new.quality = QualityMeter(self._params.quality)
+        if self.prints is not None and not self.prints.knows(*span):
+            new.prints = Fingerprinter(self._params.dedup)
+        return new
 
     def _move(self, motion: MotionMeter, shown: Shown) -> None:
         if not motion.wants(shown.time_ms):
@@ -273,33 +291,39 @@ def _analyse(
     spans = clip_spans(cuts, params.clips, list(facts.spans), list(facts.cues), timeline)
     clips = [s for s in spans if isinstance(s, ClipSpan)]
     stats.clips = len(clips)
-    rows: dict[str, list[dict[str, Any]]] = {}
+    rows: dict[str, list[dict[str, Any]]] = {table: [] for table in wanted}
     keys = {c: _keys(facts, c) for c in clips}
     if "clips" in wanted:
         rows["clips"] = _clip_rows(facts, spans, found, cuts)
     if consumers.sampler is not None:
         stats.fetched = consumers.sampler.fetch(source, timeline, found.zero, [(c.start_ms, c.end_ms) for c in clips])
         rows["frames"] = _frame_rows(keys, consumers.sampler, spool)
-    if consumers.motion is not None:
-        rows["motion_scores"] = [{**keys[c], **consumers.motion.scores(c.start_ms, c.end_ms)} for c in clips]
-    quality = (
-        {c: consumers.quality.scores(c.start_ms, c.end_ms) for c in clips} if consumers.quality is not None else {}
-    )
-    if "quality_scores" in wanted:
-        rows["quality_scores"] = [{**keys[c], **quality[c]} for c in clips]
-    if consumers.prints is not None:
-        rows["clip_fingerprints"] = [
-            {
-                **keys[c],
-                **consumers.prints.rows(c.start_ms, c.end_ms, _box(quality[c]["crop"])),
-                "height": display.size[1],
-                "duration_ms": c.end_ms - c.start_ms,
-                "quality": quality[c]["sharpness"],
-                "video_sha256": facts.sha256,
-                "start_ms": c.start_ms,
-            }
-            for c in clips
-        ]
+    lone = {c: meters for c in clips if (meters := consumers.missing(c)).any}
+    stats.looked_again = look_again(source, found, lone)
+    for c in clips:
+        span, own = (c.start_ms, c.end_ms), lone.get(c, consumers)
+        motion, quality, prints = (
+            own.motion or consumers.motion,
+            own.quality or consumers.quality,
+            own.prints or consumers.prints,
+        )
+        scores = quality.scores(*span) if quality is not None else None
+        if motion is not None:
+            rows["motion_scores"].append({**keys[c], **motion.scores(*span)})
+        if "quality_scores" in wanted and scores is not None:
+            rows["quality_scores"].append({**keys[c], **scores})
+        if prints is not None and scores is not None:
+            rows["clip_fingerprints"].append(
+                {
+                    **keys[c],
+                    **prints.rows(*span, _box(scores["crop"])),
+                    "height": display.size[1],
+                    "duration_ms": c.end_ms - c.start_ms,
+                    "quality": scores["sharpness"],
+                    "video_sha256": facts.sha256,
+                    "start_ms": c.start_ms,
+                }
+            )
     return rows
 
 

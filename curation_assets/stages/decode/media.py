@@ -16,6 +16,8 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from resources.probe import video_stream
+
 Source = str | os.PathLike[str] | BinaryIO
 
 MAX_ERRORS = 1000
@@ -104,15 +106,13 @@ class OpenVideo:
         self.error: str | None = None
 
     def _choose(self) -> VideoStream:
-        pictures = av.stream.Disposition.attached_pic
-        streams = [
-            s for s in self.container.streams.video if not s.disposition & pictures and s.codec_context is not None
-        ]
-        if not streams:
+        stream: VideoStream | None = video_stream(self.container)
+        if stream is None:
             audio = " (it has sound only)" if self.container.streams.audio else ""
             raise MediaError(f"has no video stream{audio}")
-        best = self.container.streams.best("video")
-        return best if isinstance(best, VideoStream) and best in streams else streams[0]
+        if stream.codec_context is None:
+            raise MediaError("its video has a codec that is unknown to FFmpeg")
+        return stream
 
     @property
     def context(self) -> VideoCodecContext:

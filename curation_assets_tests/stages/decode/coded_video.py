@@ -77,3 +77,20 @@ def write_video(
                 number += 1
         output.mux(stream.encode(None))
     return path
+
+
+def two_streams(path: Path, sizes: Sequence[tuple[int, int]]) -> Path:
+    """Writes a file with one stream per size of the same thirty frames; players show the last one."""
+    with av.open(str(path), "w") as output:
+        streams = []
+        for size in sizes:
+            stream = output.add_stream("libx264", rate=25, options={"preset": "veryfast"})
+            stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
+            streams.append((stream, size))
+            stream.disposition = av.stream.Disposition.default if size == sizes[-1] else av.stream.Disposition(0)
+        for number in range(30):
+            for stream, size in streams:
+                output.mux(stream.encode(av.VideoFrame.from_ndarray(picture(number, 0, size), format="rgb24")))
+        for stream, _ in streams:
+            output.mux(stream.encode(None))
+    return path

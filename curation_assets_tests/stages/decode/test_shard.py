@@ -21,8 +21,9 @@ from curation_assets.schemas import schema
 from curation_assets.stages.decode.analysis import TABLES, AnalysisParams
 from curation_assets.stages.decode.shard import ShardAnalysis, analyse_shard
 from curation_assets.stages.decode.workers import Task, run_tasks
+from curation_assets.stages.motion import PAIR_MS
 from curation_assets_tests.shared_data import shared
-from curation_assets_tests.stages.decode.coded_video import picture, write_video
+from curation_assets_tests.stages.decode.coded_video import two_streams, write_video
 from resources.storage import MediaRef, Storage
 from resources.tars import TarWriter, new_token
 
@@ -77,21 +78,6 @@ def sound_only(path: Path) -> Path:
     return path
 
 
-def two_streams(path: Path) -> Path:
-    with av.open(str(path), "w") as output:
-        streams = []
-        for size in ((160, 90), (320, 180)):
-            stream = output.add_stream("libx264", rate=25, options={"preset": "veryfast"})
-            stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
-            streams.append((stream, size))
-        for number in range(30):
-            for stream, size in streams:
-                output.mux(stream.encode(av.VideoFrame.from_ndarray(picture(number, 0, size), format="rgb24")))
-        for stream, _ in streams:
-            output.mux(stream.encode(None))
-    return path
-
-
 @pytest.fixture(scope="module")
 def odd(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Odd and damaged videos by what is odd about them."""
@@ -113,7 +99,7 @@ def odd(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "4:4:4, odd size": write_video(folder / "odd.mp4", (40,), size=(161, 91), pix_fmt="yuv444p"),
         "interlaced": write_video(folder / "lace.mp4", (40,), flags="+ildct+ilme"),
         "rotated": write_video(folder / "rotated.mp4", (40,), rotation=90),
-        "two streams": two_streams(folder / "two.mp4"),
+        "two streams": two_streams(folder / "two.mp4", ((160, 90), (320, 180))),
         "nön-ASCII naïve": write_video(folder / "nön ASCII – naïve.mp4", (40,)),
     }
     data = indexed.read_bytes()
@@ -229,6 +215,27 @@ def test_given_spans_share_samples_where_they_overlap(odd: dict[str, Path], tmp_
     for clip in ("a", "b", "late"):
         times = [r["position"] for r in result.tables["frames"].to_pylist() if r["clip_id"] == rows[clip]["clip_id"]]
         assert all(min(abs(t - place) for t in times) <= 0.2 for place in (0.1, 0.5, 0.9))
+
+
+def test_clips_between_the_points_of_the_grids_are_measured(odd: dict[str, Path], tmp_path: Path) -> None:
+    spans = [
+        {"clip_id": str(a), "start_ms": a, "end_ms": a + n} for a, n in ((40, 360), (680, 40), (1080, 200), (3560, 400))
+    ]
+    params = AnalysisParams(clips=Clips.model_validate({"from": "given", "min_s": 0}))
+    result, storage = run([odd["good"]], tmp_path, params=params, spans={"good.mp4": spans})
+    check(result, [odd["good"]], storage)
+    tables = {name: {r["clip_id"]: r for r in table.to_pylist()} for name, table in result.tables.items()}
+    assert len(tables["clips"]) == len(spans)
+    for clip_id, clip in tables["clips"].items():
+        start_ms, end_ms = clip["start_ms"], clip["end_ms"]
+        assert tables["quality_scores"][clip_id]["samples"] > 0
+        assert tables["quality_scores"][clip_id]["sharpness"] is not None
+        assert (tables["motion_scores"][clip_id]["motion"] is None) == (end_ms - start_ms <= PAIR_MS)
+        prints = tables["clip_fingerprints"][clip_id]
+        assert prints["hashes"]
+        assert all(start_ms <= t < end_ms for t in prints["hash_ms"])
+    alone = run([odd["good"]], tmp_path, params=params, spans={"good.mp4": spans}, wanted=("quality_scores",))[0]
+    assert comparable(alone)["quality_scores"].equals(comparable(result)["quality_scores"])
 
 
 def misbehave(argument: str) -> str:
