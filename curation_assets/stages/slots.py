@@ -15,12 +15,16 @@ class Slots:
 
     def __init__(self, fps: float) -> None:
         self.slot_ms = 1000.0 / fps
-        self._due = -math.inf
+        self._next = -math.inf
 
     def due(self, time_ms: float) -> bool:
         """Whether a frame at `time_ms` is the first of its slot."""
-        return time_ms >= self._due
+        return self._slot(time_ms) >= self._next
 
     def take(self, time_ms: float) -> None:
         """Marks the slot of `time_ms` as served."""
-        self._due = (math.floor(time_ms / self.slot_ms + 1e-6) + 1) * self.slot_ms
+        self._next = self._slot(time_ms) + 1
+
+    def _slot(self, time_ms: float) -> int:
+        """Number of the slot; a time that rounding has put just before a slot belongs to it."""
+        return math.floor(time_ms / self.slot_ms + 1e-6)
