@@ -8,7 +8,7 @@ HEADLESS := $(shell sed -n 's/^opencv-python-headless==/&/p' constraints.txt)
 export DAGSTER_HOME ?= $(CURDIR)/.dagster
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo ui test test-all lint typecheck bench lock docs screenshots clean
+.PHONY: help setup demo ui test test-all lint typecheck bench lock docs graph screenshots clean
 
 help:  ## Show the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,6 +51,9 @@ lock: $(STAMP)  ## Write the installed versions to constraints.txt
 
 docs: $(STAMP)  ## Write the references that are generated from the code
 	$(BIN)/python -m curation_assets.reference docs
+
+graph: $(STAMP)  ## Draw the asset graph of the README; needs Graphviz
+	$(BIN)/python -m docs.draw_graph
 
 screenshots: $(STAMP)  ## Take the pictures of docs/ui.md of what `make demo` made; needs Chromium
 	$(BIN)/python -m docs.make_screenshots
