@@ -16,6 +16,8 @@ from dagster import (
     build_sensor_context,
     evaluate_automation_conditions,
 )
+from dagster._core.definitions.data_version import CachingStaleStatusResolver
+from dagster._core.loader import LoadingContextForTest
 
 from curation_assets.definitions import build_definitions, table_store
 from curation_assets.heads import listing
@@ -133,6 +135,16 @@ class Installation:
             if asset in whole:
                 found[asset, None] = whole[asset]
         return found
+
+    def stale_to_dagster(self) -> dict[Table, list[str]]:
+        """Tables that the UI marks as unsynced, with the reasons that it gives."""
+        graph = self.definitions.resolve_asset_graph()
+        resolver = CachingStaleStatusResolver(self.instance, graph, LoadingContextForTest(self.instance))
+        causes = {
+            (asset, key): [c.reason for c in resolver.get_stale_causes(AssetKey(asset), key)]
+            for asset, key in self.tables()
+        }
+        return {table: reasons for table, reasons in causes.items() if reasons}
 
     def made_since(self, before: Mapping[Table, str]) -> set[Table]:
         """Tables that were committed since."""

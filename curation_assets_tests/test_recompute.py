@@ -123,6 +123,7 @@ def test_everything_was_made_and_nothing_is_left(toy: Installation) -> None:
     assert {a for a, _ in toy.tables()} >= {*DECODE, "dedup", "frame_embeddings", "caption_scores", "curated_clips"}
     assert remade(toy) == set()
     assert toy.said["gap_sensor"] == "every table is up to date"
+    assert toy.stale_to_dagster() == {}
 
 
 def test_a_threshold_of_a_subset_remakes_that_subset_alone(toy: Installation) -> None:

@@ -55,7 +55,13 @@ from curation_assets.meter import Meter
 from curation_assets.pods import pod
 from curation_assets.recipes import Recipe, subsets
 from curation_assets.schemas import schema
-from curation_assets.stages.subset_inputs import EXPORT_VERSION, Selection, clip_provenance, embedding_provenance
+from curation_assets.stages.subset_inputs import (
+    CLIPS_VERSION,
+    EXPORT_VERSION,
+    Selection,
+    clip_provenance,
+    embedding_provenance,
+)
 from resources.table_io_manager import Committed
 from resources.tables import Provenance, TableHeader, TableStore
 
@@ -265,7 +271,7 @@ def clip_dataset(recipes: Mapping[str, Recipe], partitions: StaticPartitionsDefi
         metadata_by_output_name={"result": {"dagster/column_schema": column_schema("clip_dataset")}},
         tags_by_output_name={"result": {"dagster/kind/ffmpeg": "", "dagster/kind/parquet": ""}},
         owners_by_output_name={"result": OWNERS},
-        code_versions_by_output_name={"result": EXPORT_VERSION},
+        code_versions_by_output_name={"result": CLIPS_VERSION},
         check_specs=check_specs(["clip_dataset"]),
     )
 

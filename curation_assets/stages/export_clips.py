@@ -46,12 +46,11 @@ from curation_assets.stages.decode.media import Display, OpenVideo
 from curation_assets.stages.decode.timeline import milliseconds
 from curation_assets.stages.decode.workers import Task, run_tasks
 from curation_assets.stages.face_tables import clip_faces, joined
+from curation_assets.stages.subset_inputs import CUT_VERSION
 from resources.storage import MediaRef, Storage
 from resources.tables import canonical_json
 from resources.tars import TarWriter, new_token
 
-CUT_VERSION = "2"
-"""Raised by hand when the same cut would give other bytes; part of every row's fingerprint."""
 JOIN_MS = 3_000
 """Clips that are no further apart are read in one go: about the distance of key frames, from which a seek would have to begin."""
 ALL_MS = 1 << 52

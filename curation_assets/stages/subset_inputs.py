@@ -21,6 +21,10 @@ from resources.urls import public_settings
 
 CURATE_VERSION = "2"
 EXPORT_VERSION = "2"
+CUT_VERSION = "2"
+"""Raised by hand when the same cut would give other bytes; part of every exported clip's fingerprint."""
+CLIPS_VERSION = f"{EXPORT_VERSION}.{CUT_VERSION}"
+"""Of `clip_dataset`."""
 EMBEDDING_INPUTS = ("frame_embeddings", "captions")
 
 
@@ -120,19 +124,17 @@ def clip_provenance(store: TableStore, recipes: Mapping[str, Recipe], key: str) 
     Raises:
         MissingTable: the curated table does not exist.
     """
-    from curation_assets.stages.export_clips import CUT_VERSION
-
     selection = Selection.of(store, recipes, key)
     params = selection.subset.export.clips
     if params is None:
-        return Provenance(EXPORT_VERSION, {"clips": None})
+        return Provenance(CLIPS_VERSION, {"clips": None})
     needed = ["raw_shards", "captions"]
     needed += ["quality_scores"] if params.crop_border else []
     if selection.subset.of == "tracks":
         needed.append("tracks" if params.tracks else "clips")
     rates = {d: recipes[d].download.audio_rate for d in sorted(set(selection.shards.values()))}
     return Provenance(
-        f"{EXPORT_VERSION}.{CUT_VERSION}",
+        CLIPS_VERSION,
         {"clips": params.model_dump(), "audio_rate": rates, "datasets": selection.subset.datasets},
         selection.inputs(store, needed),
     )

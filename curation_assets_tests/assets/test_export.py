@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from dagster import AssetKey, AssetRecordsFilter, DagsterInstance, ExecuteInProcessResult
+from dagster._core.definitions.data_version import CODE_VERSION_TAG
 
 from curation_assets.definitions import build_definitions, table_store
 from curation_assets.materialize import FORCE_TAG
@@ -361,6 +362,20 @@ def test_embeddings_are_published(shared_installation: Installation, tmp_path: P
     assert np.array(loaded["train"][0]["npy"]).shape == (2, 4)
     assert made.run("embedding_dataset", "files").success
     assert not made.rows("embedding_dataset", "files")
+
+
+@pytest.mark.parametrize("asset", ["clip_dataset", "embedding_dataset"])
+def test_dagster_hears_of_the_code_version_that_the_asset_declares(
+    shared_installation: Installation, asset: str
+) -> None:
+    made = shared_installation
+    declared = build_definitions(made.settings, made.recipes).resolve_asset_graph().get(AssetKey(asset)).code_version
+    for subset in ("tars", "files"):
+        assert made.run(asset, subset).success
+        which = AssetRecordsFilter(AssetKey(asset), asset_partitions=[f"toy-{subset}"])
+        event = made.instance.fetch_materializations(which, limit=1).records[0].asset_materialization
+        assert event is not None
+        assert (event.tags or {})[CODE_VERSION_TAG] == declared
 
 
 def test_where_faces_were_covered_is_kept_and_a_second_detector_looks_again(tmp_path: Path) -> None:
