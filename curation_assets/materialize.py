@@ -104,7 +104,7 @@ class Part:
         asset: its name.
         about: what it is for and how it is made, a sentence or two for the UI.
         code_version: raised by hand when the same inputs would give other rows.
-        params: the recipe's parameters that the asset depends on, and no others.
+        params: the recipe's parameters that the asset depends on, and no others; not those that only say where weights lie.
         inputs: assets of the same shard that the asset is made from.
         slices: unpartitioned assets of whose rows those of the shard are used.
         rules: pre-filter rules of the recipe, whose tables are inputs too.

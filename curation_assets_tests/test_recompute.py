@@ -16,7 +16,7 @@ from curation_assets.explain import UnknownId, explain
 from curation_assets.recipes import Recipe
 from curation_assets.report import dataset_report
 from curation_assets.report import render as render_report
-from curation_assets.staleness import FRESH, State, differences, shard_states
+from curation_assets.staleness import FRESH, SHARDED, State, differences, shard_states
 from curation_assets_tests.installation import QUIET, Installation, Table
 from curation_assets_tests.sample_video import sample_video
 from curation_assets_tests.tiny_clip import write_tiny_clip
@@ -160,6 +160,15 @@ def test_one_row_of_the_source_touches_its_shard_alone(toy: Installation) -> Non
     made = remade(toy, index=True)
     ingest = {("dataset_index", None), *over("video_metadata", "raw_shards", shards=SHARDS[1:])}
     assert made == ingest | over(*DECODE, "captions", "caption_scores", shards=SHARDS[1:]) | {SUBSET}
+
+
+def test_weights_at_another_path_remake_nothing(toy: Installation) -> None:
+    shutil.copy(toy.root / "head.pt", toy.root / "moved.pt")
+    shutil.copytree(toy.root / "model", toy.root / "moved", dirs_exist_ok=True)
+    text = RECIPE.replace("{root}/head.pt", "{root}/moved.pt").replace("{root}/model", "{root}/moved")
+    toy.declare(text.format(root=toy.root))
+    assert behind(toy) == {}
+    assert remade(toy) == set()
 
 
 def test_other_weights_remake_what_they_decide(toy: Installation) -> None:
@@ -321,3 +330,19 @@ def test_what_decides_the_hashes_is_in_their_fingerprint(section: dict[str, Any]
     part = next(p for stage in STAGES for p in stage.parts if p.asset == "clip_fingerprints")
     source = {"dataset": "d", "source": {"format": "folder", "path": "x"}}
     assert part.params(Recipe.model_validate(source)) != part.params(Recipe.model_validate({**source, **section}))
+
+
+@pytest.mark.parametrize(
+    ("asset", "section"),
+    [
+        ("tracks", {"detector": "onnx", "model": "{}/yolo.onnx", "vocabulary": "{}/names.txt"}),
+        ("captions", {"backend": "transformers", "model": "{}/vlm"}),
+    ],
+)
+def test_where_weights_lie_is_no_parameter(asset: str, section: dict[str, str]) -> None:
+    def params(folder: str) -> Any:
+        filled = {k: v.format(folder) for k, v in section.items()}
+        source = {"dataset": "d", "source": {"format": "folder", "path": "x"}, asset: filled}
+        return SHARDED[asset].params(Recipe.model_validate(source))
+
+    assert params("/here") == params("/there")

@@ -27,7 +27,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from resources.devices import choose_device, cpu_has_bf16
 from resources.torchvision_ops import ensure_torchvision
-from resources.weights import MissingWeights, WrongWeights, file_sha256, hub_folder, local_path
+from resources.weights import LOCAL, MissingWeights, WrongWeights, file_sha256, hub_folder, local_path
 
 if TYPE_CHECKING:
     import httpx
@@ -378,9 +378,9 @@ def _count(value: Any) -> int | None:
 
 
 def transformers_identity(model: str) -> str:
-    """What identifies the model in a fingerprint without loading it: for a folder its name and the hash of its files, else the hub id."""
+    """What identifies the model in a fingerprint without loading it: for a folder the hash of its files, else the hub id."""
     folder = local_path(model)
-    return f"{folder.name} sha256:{_folder_sha256(folder)}" if folder.is_dir() else model
+    return f"{LOCAL} sha256:{_folder_sha256(folder)}" if folder.is_dir() else model
 
 
 def _folder_sha256(folder: Path) -> str:

@@ -23,7 +23,7 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
@@ -31,6 +31,7 @@ import numpy as np
 from resources.devices import choose_device, cpu_has_bf16
 from resources.torchvision_ops import ensure_torchvision
 from resources.weights import (
+    LOCAL,
     MissingWeights,
     WrongWeights,
     fetch_weights,
@@ -60,7 +61,7 @@ class ClipWeights:
     Attributes:
         name: what open_clip is asked for: an architecture or ``local-dir:<folder>``.
         checkpoint: file of the weights; None for a folder, where open_clip finds them.
-        label: model and tag, without any path.
+        label: model and tag, without any name of a local file or folder.
         sha256: hash of the weights (of a folder: of its configuration and all its weight files).
         quick_gelu: whether the weights were trained with QuickGELU.
         preprocess: preprocessing that goes with the tag (mean, std, interpolation, resize_mode).
@@ -119,21 +120,21 @@ def _tag_config(model: str, pretrained: str) -> dict[str, Any]:
 def clip_identity(model: str, pretrained: str) -> str:
     """What identifies the model in a fingerprint, without loading or downloading it.
 
-    For local weights name and SHA-256; for tags and hub repositories the name, and for a URI the URI without its query, so that the
-    value does not change by the first download.
+    For local weights their SHA-256, with the architecture where the recipe names it; for tags and hub repositories the name, and for
+    a URI the URI without its query, so that the value does not change by the first download.
 
     Raises:
         MissingWeights: a local file or folder that is not there.
     """
     folder = _local_folder(model)
     if folder is not None:
-        return f"{folder.name} sha256:{_folder_sha256(folder)}"
+        return f"{LOCAL} sha256:{_folder_sha256(folder)}"
     if model.startswith(HUB_PREFIX):
         return model
     if is_remote(pretrained):
         return f"{model}/{pretrained.split('?')[0]}"
     if local_path(pretrained).is_file():
-        return f"{model}/{local_path(pretrained).name} sha256:{file_sha256(local_path(pretrained))}"
+        return f"{model}/{LOCAL} sha256:{file_sha256(local_path(pretrained))}"
     return f"{model}/{pretrained}"
 
 
@@ -146,7 +147,7 @@ def find_clip_weights(model: str, pretrained: str) -> ClipWeights:
     """
     folder = _local_folder(model)
     if folder is not None:
-        return ClipWeights(f"{LOCAL_PREFIX}{folder}", None, folder.name, _folder_sha256(folder))
+        return ClipWeights(f"{LOCAL_PREFIX}{folder}", None, LOCAL, _folder_sha256(folder))
     what = f"CLIP model {model}"
     if model.startswith(HUB_PREFIX):
         return _hub_repository(model.removeprefix(HUB_PREFIX), what)
@@ -167,7 +168,7 @@ def find_clip_weights(model: str, pretrained: str) -> ClipWeights:
             f" set {SETTING} to one of them"
         )
     file = fetch_weights(pretrained, what, SETTING)
-    name = local_path(pretrained.split("?")[0]).name
+    name = PurePosixPath(pretrained.split("?")[0]).name if is_remote(pretrained) else LOCAL
     return ClipWeights(model, file, f"{model}/{name}", file_sha256(file))
 
 

@@ -19,6 +19,8 @@ import fsspec
 
 PROBE_SECONDS = 5.0
 PROBE_KEPT_SECONDS = 60.0
+LOCAL = "local"
+"""Stands for the name of weights that lie in a file or folder. Their hash says which they are, so that they may be moved and renamed."""
 SNAPSHOT_IGNORE = ("*.bin", "*.h5", "*.msgpack", "*.onnx", "*.gguf", "*.pth", "original/*", "*.tflite", "*.ot")
 """Files of a hub repository that repeat what its safetensors hold."""
 

@@ -128,7 +128,7 @@ STAGES = (
             Part(
                 "captions",
                 "What is said of each clip, by its source, its subtitles or a model, as the recipe asks, raw and cleaned.",
-                params=lambda r: r.captions.model_dump(exclude=HOW),
+                params=lambda r: r.captions.model_dump(exclude=HOW | {"model"}),
                 inputs=("clips", "frames", "video_metadata", "raw_shards"),
                 rules=lambda r: [*r.captions.where, *(f"{s} is not null" for s in r.captions.clean.suffixes)],
                 weights=_caption_model,

@@ -203,7 +203,7 @@ STAGES = (
             Part(
                 "frame_embeddings",
                 "The one CLIP pass over sampled frames, which aesthetics, categories, caption match and embedding export share.",
-                params=lambda r: r.embeddings.model_dump(include={"model", "pretrained", "precision", "where"}),
+                params=lambda r: r.embeddings.model_dump(include={"precision", "where"}),
                 inputs=("clips", "frames"),
                 rules=lambda r: r.embeddings.where,
                 weights=_clip_model,
@@ -223,7 +223,7 @@ STAGES = (
             Part(
                 "aesthetic_scores",
                 "How pleasing each clip looks, by a small head on its embeddings.",
-                params=lambda r: r.aesthetic.model_dump(),
+                params=lambda r: r.aesthetic.model_dump(exclude={"head", "sha256"}),
                 inputs=("clips", "frames", "frame_embeddings"),
                 weights=_head,
                 complete="clips",

@@ -16,8 +16,8 @@ from resources.devices import computes_on_gpu
 from resources.journal import Journal
 from resources.tables import Provenance
 
-HOW = {"batch", "device"}
-"""Parameters that change how fast tracking is, and nothing in the table."""
+NO_PARAMS = {"batch", "device", "model", "vocabulary"}
+"""Keys of the section that are no parameters of the table: they change how fast tracking is, or name files that count by content."""
 
 
 def _track(shard: Shard, wanted: Collection[str]) -> Mapping[str, Made]:
@@ -26,7 +26,7 @@ def _track(shard: Shard, wanted: Collection[str]) -> Mapping[str, Made]:
     params = shard.recipe.tracks
     made_from = Provenance(
         "tracks",
-        params.model_dump(exclude=HOW),
+        params.model_dump(exclude=NO_PARAMS),
         {"clips": str(shard.store.header("clips", shard.key))},
         _weights(shard.recipe),
     )
@@ -83,7 +83,7 @@ STAGES = (
             Part(
                 "tracks",
                 "Objects followed through clips, with their boxes.",
-                params=lambda r: r.tracks.model_dump(exclude=HOW),
+                params=lambda r: r.tracks.model_dump(exclude=NO_PARAMS),
                 inputs=("clips", "raw_shards"),
                 rules=lambda r: r.tracks.where,
                 weights=_weights,

@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
 from curation_assets.stages.frame_embeddings import asset_table, clip_vectors, real_clips
-from resources.weights import WrongWeights, fetch_weights, file_sha256, is_remote, local_path
+from resources.weights import LOCAL, WrongWeights, fetch_weights, file_sha256, is_remote, local_path
 
 if TYPE_CHECKING:
     from curation_assets import recipes
@@ -148,7 +148,7 @@ def head_identity(params: recipes.Aesthetic) -> str:
     if is_remote(params.head):
         return f"{params.head.split('?')[0]} sha256:{params.sha256 or 'unknown'}"
     path = local_path(params.head)
-    return f"{path.name} sha256:{file_sha256(path)}" if path.is_file() else params.head
+    return f"{LOCAL} sha256:{file_sha256(path)}" if path.is_file() else params.head
 
 
 def load_head(params: recipes.Aesthetic, dimension: int) -> AestheticHead:
@@ -173,7 +173,7 @@ def load_head(params: recipes.Aesthetic, dimension: int) -> AestheticHead:
         name = params.head
     else:
         path = fetch_weights(params.head, "the aesthetic head", "aesthetic.head", params.sha256)
-        name = local_path(params.head.split("?")[0]).name
+        name = PurePosixPath(params.head.split("?")[0]).name if is_remote(params.head) else LOCAL
     head = read_head(path, f"{name} sha256:{file_sha256(path)[:16]}", params.activation)
     if head.dimension != dimension:
         raise WrongWeights(

@@ -105,7 +105,7 @@ def test_an_architecture_loads_a_checkpoint_file_or_a_tag(
     by_file = load_clip(architecture, str(checkpoint), precision="fp32", device="cpu")
     pixels = np.zeros((1, 64, 64, 3), np.uint8)
     np.testing.assert_array_equal(by_file.encode_images(pixels), model.encode_images(pixels))
-    assert by_file.identity == f"tiny-arch/open_clip_pytorch_model.bin sha256:{file_sha256(checkpoint)[:16]}"
+    assert by_file.identity == f"tiny-arch/local sha256:{file_sha256(checkpoint)[:16]}"
     assert clip_identity(architecture, str(checkpoint)).endswith(file_sha256(checkpoint))
 
     entry = {"file": str(checkpoint), "quick_gelu": True, "mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}

@@ -283,7 +283,7 @@ def test_a_model_of_transformers_captions_a_shard_and_is_not_loaded_for_nothing(
     params = Captions(backend="transformers", model=str(folder), batch=2, max_tokens=6, device="cpu", dtype="float32")
     rows, stats, table = shard.caption(params)
     assert stats.ok + stats.empty == 3
-    assert all(row["model"].startswith("vlm sha256:") and row["prompt_tokens"] for row in rows.values())
+    assert all(row["model"].startswith("local sha256:") and row["prompt_tokens"] for row in rows.values())
     assert caption_identity(params) == f"transformers {rows['v0']['model']}"
 
     def must_not_load() -> Any:

@@ -274,7 +274,7 @@ def test_real_heads_score_as_in_torch(file: str, dimension: int, relu: bool, pub
         expected = torch_scores(file, stored)
         assert score == pytest.approx(float(expected.mean() if reduce == "mean" else expected.min()), abs=2e-5)
     assert scores[2] is None
-    assert table["head"][0].as_py() == f"{file} sha256:{file_sha256(path)[:16]}"
+    assert table["head"][0].as_py() == f"local sha256:{file_sha256(path)[:16]}"
     assert file_sha256(path) in head_identity(params)
 
 

@@ -113,7 +113,7 @@ class OnnxDetector:
         self.session = open_session(path, device=device, threads=threads, what="the ONNX detector")
         self._input = self.session.get_inputs()[0].name
         self.size = self._input_size(str(path), size)
-        self.description = f"onnx {path.name} {file_sha256(path)[:12]} layout={layout} classes={len(self.names)}"
+        self.description = f"onnx {file_sha256(path)[:12]} layout={layout} classes={len(self.names)}"
         self._path = str(path)
 
     def _input_size(self, path: str, size: int) -> tuple[int, int]:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from resources.detectors.base import Detections, Floats, Image, finish, same_size_batches
 from resources.detectors.vocabulary import spoken
 from resources.torchvision_ops import ensure_torchvision
-from resources.weights import MissingWeights, WrongWeights, file_sha256, hub_folder, local_path
+from resources.weights import LOCAL, MissingWeights, WrongWeights, file_sha256, hub_folder, local_path
 
 MAX_BOXES = 300
 """Most boxes of a frame that are looked at; OWLv2 alone proposes 3,600."""
@@ -28,7 +28,7 @@ def _load(class_name: str, model: str, what: str, device: str) -> tuple[Any, Any
     ensure_torchvision()
     import transformers
 
-    folder, name = local_path(model), local_path(model).name
+    folder, name = local_path(model), LOCAL
     if not folder.is_dir():
         if model.startswith(("/", ".", "~", "$", "file://")):
             raise MissingWeights(
