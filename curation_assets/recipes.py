@@ -67,7 +67,7 @@ class Source(Section):
         description="Layout of the source."
     )
     path: Paths = Field(
-        description="File, glob, folder or URI, or a list of them; `~` and environment variables are expanded."
+        description="File, glob, folder or URI, or a list of them; `~` and environment variables, also as `${NAME:-default}`, are expanded."
     )
     columns: Columns = Field(default_factory=lambda: Columns(), description="For `table`: the column mapping.")
     time_unit: Literal["s", "ms", "us"] = Field("s", description="Unit of numeric times in spans. HH:MM:SS needs none.")

@@ -115,6 +115,9 @@ def run_recipes(
             _materialize(definitions, instance, ["dataset_index"], {}, progress)
         order = instance.get_dynamic_partitions(SHARDS.name or "")
         own = [k for k in order if parse_shard_key(k)[0] in recipes]
+        if progress.failures and not own:
+            print("\n".join(f"FAILED {failure}" for failure in progress.failures))
+            return 1
         missing = [k for k in shards or [] if k not in own]
         if missing:
             raise RecipeError(

@@ -46,6 +46,8 @@ OF_SUBSET: Mapping[str, Callable[[TableStore, Mapping[str, Recipe], str], Proven
 """The assets that are partitioned by subset, and what they would be made from."""
 RETRIED: Mapping[str, Stage] = {p.asset: s for s in STAGES for p in s.parts if s.up_to_date is not Stage.up_to_date}
 """Assets whose tables may have failures that pass."""
+ABSENT = object()
+"""Stands for the value of a key that is not there, which is something else than null."""
 
 
 @dataclass(frozen=True)
@@ -67,10 +69,10 @@ class State:
 
 
 def differences(old: Any, new: Any, path: str = "") -> Iterator[str]:
-    """Where two JSON values differ: `clips.threshold: 11.5 -> 27.0`; of lists, only the part that does."""
+    """Where two JSON values differ: `clips.threshold: 11.5 -> 27.0`; of lists, only the part that does. A key on one side is `absent` on the other."""
     if isinstance(old, Mapping) and isinstance(new, Mapping):
         for key in sorted({*old, *new}):
-            yield from differences(old.get(key), new.get(key), f"{path}.{key}" if path else str(key))
+            yield from differences(old.get(key, ABSENT), new.get(key, ABSENT), f"{path}.{key}" if path else str(key))
     elif old != new and isinstance(old, list) and isinstance(new, list):
         shorter = min(len(old), len(new))
         head = next((i for i in range(shorter) if old[i] != new[i]), shorter)
@@ -85,7 +87,7 @@ def differences(old: Any, new: Any, path: str = "") -> Iterator[str]:
 
 
 def _short(value: Any) -> str:
-    text = repr(value)
+    text = "absent" if value is ABSENT else repr(value)
     return text if len(text) <= 60 else text[:57] + "..."
 
 

@@ -1,7 +1,7 @@
 """The example recipes from source to published files, on real videos behind a web server on loopback, with small models of the real kinds.
 
-Each recipe is the file in `recipes/examples` with nothing but its paths, URLs, models' names and
-counts replaced; embeddings whose scores decide are computed in fp32, so that every machine decides the same.
+Each recipe is the file in `recipes/examples`, which finds its list through its environment variable, with nothing but URLs, models' names
+and counts replaced; embeddings whose scores decide are computed in fp32, so that every machine decides the same.
 """
 
 from __future__ import annotations
@@ -60,6 +60,10 @@ class Example:
         page = f"<!doctype html><html><head><title>{title}</title></head><body>{body}</body></html>"
         (self.web / f"{as_}.html").write_text(page)
         return f"{as_}.html"
+
+    def source(self, variable: str, folder: Path) -> None:
+        """Sets the variable of an example's source, as its user would."""
+        self._monkeypatch.setenv(variable, str(folder))
 
     def run(self, name: str, changes: Mapping[str, Any]) -> int:
         """Runs the example with the keys in `changes`, dots between their parts, replaced. Returns the exit code."""
@@ -139,8 +143,8 @@ def decoded(mp4: bytes) -> tuple[int, float | None]:
         return frames, samples / video.streams.audio[0].rate
 
 
-def hdvila_list(example: Example, server: FaultServer, pages: Mapping[str, str], end: str) -> str:
-    """A list in HD-VILA's layout, of one span a video; returns its pattern."""
+def hdvila_list(example: Example, server: FaultServer, pages: Mapping[str, str], end: str) -> None:
+    """Writes a list in HD-VILA's layout, of one span a video, to where the recipe looks for it."""
     rows = [
         {
             "video_id": v,
@@ -150,7 +154,7 @@ def hdvila_list(example: Example, server: FaultServer, pages: Mapping[str, str],
         for v, page in pages.items()
     ]
     (example.root / "part.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
-    return str(example.root / "*.jsonl")
+    example.source("HDVILA", example.root)
 
 
 def test_hdvila(example: Example, capsys: pytest.CaptureFixture[str]) -> None:
@@ -160,7 +164,8 @@ def test_hdvila(example: Example, capsys: pytest.CaptureFixture[str]) -> None:
         "gone": "gone.html",
     }
     with FaultServer({}, example.web) as server:
-        assert example.run("hdvila", {"source.path": hdvila_list(example, server, pages, "00:00:04.000")}) == 0
+        hdvila_list(example, server, pages, "00:00:04.000")
+        assert example.run("hdvila", {}) == 0
     samples = check_clips(example, "hdvila-clips")
     cuts = json.loads(shared("assembled/ep_s01.cuts.json").read_text())["cuts"]
     edges = {r["start_frame"] for r in example.rows("clips") if r["video_id"] == "-episode"} - {0}
@@ -184,7 +189,8 @@ def test_acav100m(example: Example) -> None:
     (example.root / "acav.csv").write_text("vid1,0.0,2.0\nvid2,0.0,2.5\nvid2,2.5,5.0\n")
     with FaultServer({}, example.web) as server:
         address = server.url("folder/") + "{id}.html"
-        changes = {"source.path": str(example.root / "*.csv"), "source.url_template": address}
+        changes = {"source.url_template": address}
+        example.source("ACAV", example.root)
         assert example.run("acav100m", changes) == 0
         samples = check_clips(example, "acav100m-all")
         before = example.version("clip_dataset", "acav100m-all")
@@ -202,8 +208,8 @@ def test_video_embeddings(example: Example) -> None:
             writer = csv.writer(file)
             writer.writerow(("videoid", "contentUrl", "name"))
             writer.writerows((v.stem, server.url(f"ok/{v.name}"), f"caption of {v.stem}") for v in videos)
+        example.source("WEBVID", example.root)
         changes = {
-            "source.path": str(example.root / "*.csv"),
             "embeddings.model": f"local-dir:{model}",
             "subsets.ds.export.embeddings.per_tar": 5,
         }
@@ -258,9 +264,9 @@ def test_t2v_hq(example: Example) -> None:
         "dedup/pattern-sd-grey-bar.mp4",
     ):
         shutil.copy(shared(name), example.root / "videos")
+    example.source("T2V_VIDEOS", example.root / "videos")
     with CaptionServer() as server:
         changes = {
-            "source.path": str(example.root / "videos"),
             "embeddings.model": f"local-dir:{model}",
             "embeddings.precision": "fp32",
             "aesthetic.head": str(head),
@@ -314,8 +320,8 @@ def test_trackverse(example: Example) -> None:
     )
     pages = {n: example.serve(f"videos/{n}.mp4", n, n) for n in ("birthday", "demo")}
     with FaultServer({}, example.web) as server:
+        hdvila_list(example, server, pages, "00:00:04.000")
         changes = {
-            "source.path": hdvila_list(example, server, pages, "00:00:04.000"),
             "embeddings.model": f"local-dir:{model}",
             "embeddings.precision": "fp32",
             "aesthetic.head": str(head),

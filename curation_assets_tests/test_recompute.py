@@ -289,6 +289,11 @@ def test_of_a_list_of_rules_only_the_changed_one_is_named() -> None:
     assert list(differences(["a", "a"], ["a"], "where")) == ["where: ['a'] -> []"]
 
 
+def test_a_parameter_that_appears_or_goes_is_named_even_if_it_is_null() -> None:
+    assert list(differences({"fps": None}, {})) == ["fps: None -> absent"]
+    assert list(differences({}, {"clips": {"fps": 2}})) == ["clips: absent -> {'fps': 2}"]
+
+
 def test_the_command_says_what_is_stale_and_why(
     toy: Installation, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

@@ -1,9 +1,13 @@
-"""What `curation run` does not do after a blocking check."""
+"""What `curation run` does not do: after a blocking check, and where there is nothing to work on."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, cast
 
+import pytest
+
+from curation_assets.cli import main
 from curation_assets.recipes import parse_recipe
 from curation_assets.runner import Progress, _run_subsets
 
@@ -20,3 +24,22 @@ def test_subsets_of_a_blocked_dataset_are_not_made() -> None:
     _run_subsets(nothing, nothing, recipes, None, {"curated_clips"}, {}, progress)
     assert [f.split(":")[0] for f in progress.failures] == ["one-s", "two-s"]
     assert all("blocking check caption_scores: alignment" in f for f in progress.failures)
+
+
+def test_a_source_without_videos_is_one_sentence_and_publishes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home/dagster.yaml").write_text("telemetry: {enabled: false}\n")
+    (tmp_path / "lists.yaml").write_text(
+        "dataset: lists\nsource: {format: ids, path: 'nowhere/*.txt'}\nsubsets: {all: {export: {clips: {}}}}\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("CURATION_STORAGE", str(tmp_path / "data"))
+    monkeypatch.setenv("CURATION_RECIPES", "lists.yaml")
+    assert main(["run", "lists.yaml"]) == 1
+    assert capsys.readouterr().out.splitlines() == [
+        "FAILED dataset_index: lists: nowhere/*.txt: no file matches; correct `source.path` of the recipe"
+    ]
+    assert not (tmp_path / "data/clip_dataset").exists()

@@ -30,6 +30,7 @@ from curation_assets.stages.sources.rows import RejectedLine, RowError, SourceEr
 from resources.storage import Storage, etag_of
 from resources.urls import redact
 
+WITH_DEFAULT = re.compile(r"\$\{(\w+):-([^}]*)\}")
 MAX_LINE_BYTES = 32 << 20
 """Longest line that is read; a longer one is rejected without being held in memory."""
 MAX_RECORD_LINES = 1000
@@ -83,8 +84,9 @@ def _sentence(error: BaseException) -> str:
 
 
 def expand_user(path: str) -> str:
-    """`path` with `~` and environment variables put in."""
-    return os.path.expandvars(os.path.expanduser(path))
+    """`path` with `~` and environment variables put in; `${NAME:-default}` has what to take where NAME is not set, as in a shell."""
+    filled = WITH_DEFAULT.sub(lambda found: os.environ.get(found[1]) or found[2], path)
+    return os.path.expandvars(os.path.expanduser(filled))
 
 
 def filesystem(path: str, storage: Storage | None) -> tuple[fsspec.AbstractFileSystem, str]:

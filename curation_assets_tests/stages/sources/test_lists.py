@@ -452,3 +452,12 @@ def test_foreign_text_is_one_sentence_that_says_what_to_do(tmp_path: Path) -> No
     (line,) = read("table", tmp_path / "old.csv", columns={"url": "url"})
     assert isinstance(line, RejectedLine)
     assert "end with a line feed" in line.reason
+
+
+def test_a_path_may_name_a_variable_and_what_to_take_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("LISTS", raising=False)
+    assert files.expand_user("${LISTS:-./lists}/*.csv") == "./lists/*.csv"
+    monkeypatch.setenv("LISTS", "s3://bucket/lists")
+    assert (
+        files.expand_user("${LISTS:-./lists}/*.csv") == files.expand_user("$LISTS/*.csv") == "s3://bucket/lists/*.csv"
+    )
