@@ -10,7 +10,6 @@ from dagster import MetadataValue
 
 from curation_assets.assets.pictures import middle_frames
 from curation_assets.metadata import contact_sheet, distributions, markdown_table
-from curation_assets.stages.rules import parse_rule
 from resources.storage import MediaRef, StorageError
 from resources.tables import MissingTable, TableStore
 
@@ -45,12 +44,13 @@ def shown(store: TableStore, found: Curation) -> dict[str, Any]:
     if found.sample is not None and found.sample.num_rows:
         metadata["distributions"] = distributions(_known(found.sample), "score")
         metadata["correlations"] = _correlations(found.sample)
-        metadata["keep_rates"] = _keep_rates(found.sample, list(found.examples))
-    for rule, clips in found.examples.items():
+        metadata["keep_rates"] = keep_rates(found)
+    for threshold, clips in found.examples.items():
         sheet = _threshold_sheet(store, clips)
         if sheet is not None:
-            metadata[f"threshold {rule}"] = MetadataValue.md(
-                f"**{rule}**: above the line passed, below it did not\n\n{sheet.value}"
+            name = f"threshold {threshold.text}" + ("" if threshold.of_clip else " of the track")
+            metadata[name] = MetadataValue.md(
+                f"**{threshold.text}**: those with + passed, those with - did not\n\n{sheet.value}"
             )
     return metadata
 
@@ -73,19 +73,23 @@ def _correlations(sample: pa.Table) -> MetadataValue | None:
     return markdown_table(("", *names), [(a, *(correlation(a, b) for b in names)) for a in names])
 
 
-def _keep_rates(sample: pa.Table, rules: list[str]) -> MetadataValue | None:
-    """For each rule with a threshold: the share of candidates at or above the deciles of its score."""
+def keep_rates(found: Curation) -> MetadataValue | None:
+    """For each threshold of the rules, what it alone keeps of all candidates where it is (bold) and were it at a decile of its score."""
     rows = []
-    for rule in rules:
-        (column,) = parse_rule(rule).columns
-        if column not in sample.column_names:
+    for threshold in found.examples:
+        sample = found.clip_sample if threshold.of_clip else found.sample
+        if sample is None or threshold.column not in sample.column_names:
             continue
-        values = sample[column].drop_null().to_numpy(zero_copy_only=False).astype(float)
-        if not len(values):
+        values = sample[threshold.column].to_numpy(zero_copy_only=False).astype(float)
+        known = values[np.isfinite(values)]
+        if not len(known):
             continue
-        cuts = np.unique(np.quantile(values, np.linspace(0, 1, 11)))
-        rows += [(column, f"{cut:.4g}", f"{(values >= cut).mean():.1%}") for cut in cuts]
-    return markdown_table(("score", "at least", "share kept"), rows)
+        cuts = {f"{v:.4g}": v for v in (*np.quantile(known, np.linspace(0, 1, 11)), threshold.value)}
+        for number, value in sorted(cuts.items(), key=lambda c: c[1]):
+            text = f"{threshold.column} {threshold.op} {number}"
+            share = threshold.holds(values, at=value).mean()
+            rows.append((f"**{text}**" if value == threshold.value else text, f"{share:.1%}"))
+    return markdown_table(("threshold", "share kept"), rows)
 
 
 def _threshold_sheet(store: TableStore, clips: list[tuple[str, str, float, bool]]) -> MetadataValue | None:

@@ -60,11 +60,39 @@ Reader = Callable[[str, str, Sequence[str] | None], pa.Table]
 """(asset, shard, columns or None for all) -> table; LookupError if it does not exist."""
 Percentiles = Mapping[tuple[str, float], float | None]
 Example = tuple[str, str, float, bool]
+_HOLDS: Mapping[str, Callable[[np.ndarray, float], np.ndarray]] = {
+    "<": np.less,
+    "<=": np.less_equal,
+    ">": np.greater,
+    ">=": np.greater_equal,
+}
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """A comparison of a column with a number, alone or joined to others by `and`.
+
+    Attributes:
+        text: as the rule has it.
+        column, op, value: what is compared with what; a percentile's value is that over all candidates.
+        of_clip: whether the column is the clip's, or that of a track.
+    """
+
+    text: str
+    column: str
+    op: str
+    value: float
+    of_clip: bool
+
+    def holds(self, values: np.ndarray, at: float | None = None) -> np.ndarray:
+        """Where the comparison holds, with another number in place of its own if `at` is given; false for nan."""
+        held: np.ndarray = _HOLDS[self.op](values, self.value if at is None else at)
+        return held
 
 
 @dataclass(frozen=True)
 class FunnelStep:
-    """What is left after a rule."""
+    """What is left after a rule; where it names a percentile, its text says which value that is."""
 
     rule: str
     rows: int
@@ -80,8 +108,9 @@ class Curation:
         funnel: rows and hours before any rule and after each.
         report: what the criterion says of its choice.
         shards: shards that were judged; `missing` those left out, with the reason.
-        examples: threshold, as a rule -> (clip_id, shard, value, passed) of the clips nearest to it that the rules before it let by.
+        examples: threshold -> (clip_id, shard, value, passed) of the clips nearest to it that the rules before it let by.
         sample: up to `SAMPLE` candidates with their numeric columns, for curves and correlations.
+        clip_sample: the same candidates with those of their clips; for subsets of clips, the same table.
         splits: split -> selected candidates.
     """
 
@@ -90,8 +119,9 @@ class Curation:
     report: dict[str, Any] = field(default_factory=dict)
     shards: list[str] = field(default_factory=list)
     missing: dict[str, str] = field(default_factory=dict)
-    examples: dict[str, list[Example]] = field(default_factory=dict)
+    examples: dict[Threshold, list[Example]] = field(default_factory=dict)
     sample: pa.Table | None = None
+    clip_sample: pa.Table | None = None
     splits: dict[str, int] = field(default_factory=dict)
 
 
@@ -298,8 +328,8 @@ class _Spool:
 class _Funnel:
     """Candidates and their milliseconds before any rule and after each, the exclusion lists first."""
 
-    def __init__(self, rules: Sequence[Rule]) -> None:
-        self.names = ["candidates", "exclusion lists", *(r.text for r in rules)]
+    def __init__(self, rules: Sequence[str]) -> None:
+        self.names = ["candidates", "exclusion lists", *rules]
         self.rows = np.zeros(len(self.names), np.int64)
         self.ms = np.zeros(len(self.names), np.int64)
 
@@ -358,9 +388,11 @@ def _curate(
     given = given_splits(subset.split)
     percentiles = {about: _percentiles(rules, about, subset, recipes, shards, read) for about in (True, False)}
     result = Curation(folder / "subset.parquet")
-    spool, passed, funnel = _Spool(folder, arrow), _Passed(subset, folder), _Funnel([r for r, _ in rules])
-    nearest: dict[str, list[tuple[float, Example]]] = {}
-    samples: list[pa.Table] = []
+    spool, passed = _Spool(folder, arrow), _Passed(subset, folder)
+    funnel = _Funnel([rule.resolved(percentiles[about]) for rule, about in rules])
+    thresholds = [list(_thresholds(rule, percentiles[about], about)) for rule, about in rules]
+    nearest: dict[Threshold, list[tuple[float, Example]]] = {}
+    samples: list[_Facts] = []
     reason_names = pa.array([None, EXCLUDED, *(r.text for r, _ in rules)], pa.string())
     for number, (dataset, shard) in enumerate(shards):
         recipe = recipes[dataset]
@@ -381,7 +413,7 @@ def _curate(
             seen = facts.of_clip if about_clip else table
             columns = {c: seen[c] for c in seen.column_names}
             alive = reasons == 0
-            _remember(nearest, rule, table, seen, shard, alive, percentiles[about_clip])
+            _remember(nearest, thresholds[step - 2], table, seen, shard, alive)
             passes = passing(rule, columns, percentiles[about_clip])
             reasons[alive & ~passes.to_numpy(zero_copy_only=False)] = step
             funnel.count(step, ms, reasons == 0)
@@ -393,11 +425,15 @@ def _curate(
             .append_column("selected", pa.array(alive))
         )
         spool.write(_fit(judged, arrow))
-        samples.append(_sample(table, math.ceil(SAMPLE / len(shards)), number))
+        samples.append(_sample(facts, math.ceil(SAMPLE / len(shards)), number))
     spool.close()
     result.funnel = funnel.steps(excluded is not None)
-    result.examples = {rule: [example for _, example in found] for rule, found in nearest.items()}
-    result.sample = pa.concat_tables(samples, promote_options="permissive").slice(0, SAMPLE) if samples else None
+    result.examples = {threshold: [example for _, example in found] for threshold, found in nearest.items()}
+    if samples:
+        result.sample = pa.concat_tables([s.table for s in samples], promote_options="permissive").slice(0, SAMPLE)
+        result.clip_sample = pa.concat_tables([s.of_clip for s in samples], promote_options="permissive").slice(
+            0, SAMPLE
+        )
     choice = choose(passed.candidates(), subset.select)
     result.report = choice.report
     _write(spool, choice, subset, asset, given, result)
@@ -413,17 +449,18 @@ def _listed(table: pa.Table, ids: pa.Array) -> np.ndarray:
     return found
 
 
-def _sample(table: pa.Table, rows: int, seed: int) -> pa.Table:
+def _sample(facts: _Facts, rows: int, seed: int) -> _Facts:
     """Up to `rows` candidates, evenly drawn, with their numeric columns."""
-    numeric = [
-        f.name
-        for f in table.schema
-        if pa.types.is_floating(f.type) or pa.types.is_integer(f.type) or pa.types.is_boolean(f.type)
-    ]
-    if table.num_rows <= rows:
-        return table.select(numeric)
-    chosen = np.sort(np.random.default_rng(seed).choice(table.num_rows, rows, replace=False))
-    return table.select(numeric).take(chosen)
+    total = facts.table.num_rows
+    chosen = np.arange(total)
+    if total > rows:
+        chosen = np.sort(np.random.default_rng(seed).choice(total, rows, replace=False))
+    return _Facts(*(t.select(_numeric(t.schema)).take(chosen) for t in (facts.of_clip, facts.table)))
+
+
+def _numeric(arrow: pa.Schema) -> list[str]:
+    kinds = (pa.types.is_floating, pa.types.is_integer, pa.types.is_boolean)
+    return [f.name for f in arrow if any(kind(f.type) for kind in kinds)]
 
 
 def _shard_facts(subset: Subset, recipe: Recipe, shard: str, read: Reader) -> _Facts:
@@ -549,16 +586,8 @@ def _columns(
     return clip_facts(columns, recipe, lambda asset: read(asset, shard, columns_of(asset, columns, recipe)))
 
 
-_HOLDS: Mapping[str, Callable[[np.ndarray, float], np.ndarray]] = {
-    "<": np.less,
-    "<=": np.less_equal,
-    ">": np.greater,
-    ">=": np.greater_equal,
-}
-
-
-def _thresholds(rule: Rule, percentiles: Percentiles) -> Iterator[tuple[str, str, str, float]]:
-    """(as a rule, column, operator, value) of each comparison with a number that the rule joins by `and`."""
+def _thresholds(rule: Rule, percentiles: Percentiles, of_clip: bool) -> Iterator[Threshold]:
+    """Each comparison with a number that the rule joins by `and`."""
 
     def leaves(node: Node) -> Iterator[Compare]:
         if isinstance(node, Compare):
@@ -576,27 +605,26 @@ def _thresholds(rule: Rule, percentiles: Percentiles) -> Iterator[tuple[str, str
             value, text = percentiles.get((leaf.left.name, leaf.right.p)), f"p{leaf.right.p:g}"
         if value is not None and leaf.op in _HOLDS:
             shown = rule.text if leaf is rule.node else f"{leaf.left.name} {leaf.op} {text}"
-            yield shown, leaf.left.name, leaf.op, value
+            yield Threshold(shown, leaf.left.name, leaf.op, value, of_clip)
 
 
 def _remember(
-    nearest: dict[str, list[tuple[float, Example]]],
-    rule: Rule,
+    nearest: dict[Threshold, list[tuple[float, Example]]],
+    thresholds: Sequence[Threshold],
     table: pa.Table,
     seen: pa.Table,
     shard: str,
     alive: np.ndarray,
-    percentiles: Percentiles,
 ) -> None:
     """Keeps the candidates nearest to each threshold of a rule on either side, of those that are still alive."""
-    for text, name, op, threshold in _thresholds(rule, percentiles):
-        column = seen[name]
+    for threshold in thresholds:
+        column = seen[threshold.column]
         if not (pa.types.is_floating(column.type) or pa.types.is_integer(column.type)):
             continue
         values = pc.fill_null(column.cast(pa.float64()), math.nan).to_numpy()
-        distance = np.abs(values - threshold)
-        holds = _HOLDS[op](values, threshold)
-        kept = nearest.get(text, [])
+        distance = np.abs(values - threshold.value)
+        holds = threshold.holds(values)
+        kept = nearest.get(threshold, [])
         for side in (True, False):
             index = np.flatnonzero(alive & (holds == side) & ~np.isnan(values))
             if len(index) > EXAMPLES:
@@ -605,7 +633,9 @@ def _remember(
                 (float(distance[i]), (table["clip_id"][int(i)].as_py(), shard, float(values[i]), side)) for i in index
             ]
         kept.sort()
-        nearest[text] = [found for side in (True, False) for found in [k for k in kept if k[1][3] == side][:EXAMPLES]]
+        nearest[threshold] = [
+            found for side in (True, False) for found in [k for k in kept if k[1][3] == side][:EXAMPLES]
+        ]
 
 
 def _write(

@@ -115,6 +115,17 @@ class Rule:
             if isinstance(n, Compare) and isinstance(n.right, Percentile)
         )
 
+    def resolved(self, percentiles: Mapping[tuple[str, float], float | None]) -> str:
+        """The text with what its percentiles stand for: `aesthetic >= p80 (= 5.31)`."""
+        found = [(c, p, percentiles[c, p]) for c, p in sorted(self.percentiles)]
+        if not found:
+            return self.text
+        values = ["none: no value is known" if v is None else f"{v:.4g}" for _, _, v in found]
+        if len(found) == 1:
+            return f"{self.text} (= {values[0]})"
+        named = (f"p{p:g} of {c} = {value}" for (c, p, _), value in zip(found, values, strict=True))
+        return f"{self.text} ({', '.join(named)})"
+
 
 _TOKEN = re.compile(
     r"""\s*(?:

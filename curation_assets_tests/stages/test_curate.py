@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from curation_assets.recipes import Recipe
 from curation_assets.schemas import SCHEMAS, schema
-from curation_assets.stages.curate import Curation, curate, given_splits
+from curation_assets.stages.curate import Curation, Example, curate, given_splits
 from curation_assets.stages.rules import RuleError
 from curation_assets.stages.selection import hash_order
 from curation_assets.stages.subset_tables import tables_needed
@@ -92,6 +92,10 @@ def reasons(rows: Sequence[Row], key: str = "clip_id") -> dict[str, str | None]:
     return {r[key]: r["drop_reason"] for r in rows}
 
 
+def examples(found: Curation) -> dict[str, list[Example]]:
+    return {threshold.text: clips for threshold, clips in found.examples.items()}
+
+
 def test_the_first_rule_that_fails_is_the_reason_and_unknown_values_never_pass(tmp_path: Path) -> None:
     store = Store()
     store.clips(
@@ -119,7 +123,7 @@ def test_the_first_rule_that_fails_is_the_reason_and_unknown_values_never_pass(t
     assert found.funnel[-1].hours == pytest.approx(1 / 3600)
     assert {r["shard"] for r in rows} == {"d-00000"}
     assert found.splits == {"train": 1}
-    assert found.examples["aesthetic >= 4.5"] == [
+    assert examples(found)["aesthetic >= 4.5"] == [
         ("a_1", "d-00000", 5.0, True), ("c_1", "d-00000", 5.0, True), ("e_1", "d-00000", 5.0, True), ("a_2", "d-00000", 3.0, False)
     ]  # fmt: skip
 
@@ -129,7 +133,7 @@ def test_both_ends_of_a_range_have_their_nearest_clips(tmp_path: Path) -> None:
     store.clips("d-00000", [{"clip_id": f"v{i:03d}_1", "motion": i / 100} for i in range(100)])
     found, rows = run(store, tmp_path, {"where": ["motion between 0.2 and 0.5"]})
     assert sum(r["selected"] for r in rows) == 31
-    low, high = found.examples["motion >= 0.2"], found.examples["motion <= 0.5"]
+    low, high = examples(found)["motion >= 0.2"], examples(found)["motion <= 0.5"]
     assert sorted(c for c, _, _, side in low if side) == [f"v{i:03d}_1" for i in range(20, 26)]
     assert sorted(c for c, _, _, side in low if not side) == [f"v{i:03d}_1" for i in range(14, 20)]
     assert sorted(c for c, _, _, side in high if not side) == [f"v{i:03d}_1" for i in range(51, 57)]
@@ -144,6 +148,8 @@ def test_percentiles_are_over_all_candidates_with_a_value_in_all_shards(tmp_path
     found, rows = run(store, tmp_path, {"where": ["aesthetic >= p80"]})
     threshold = np.percentile([v for v in values if v is not None], 80)
     assert {r["aesthetic"] for r in rows if r["selected"]} == {v for v in values if v is not None and v >= threshold}
+    assert found.funnel[1].rule == f"aesthetic >= p80 (= {threshold:.4g})"
+    assert {r["drop_reason"] for r in rows} == {None, "aesthetic >= p80"}, "as the recipe has it"
     assert list(found.missing) == ["d-00009"]
     assert "aesthetic_scores" in found.missing["d-00009"]
     assert found.shards == [f"d-{s:05d}" for s in range(4)]
