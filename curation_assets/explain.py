@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pyarrow.dataset as ds
@@ -70,23 +70,37 @@ def _history(store: TableStore, recipes: Mapping[str, Recipe], video: Row, clip:
         except MissingTable:
             return []
 
-    place = f"{video['source']} line {video['line']}"
     error = [("error", str(video["error"]))] if video["error"] else []
-    yield f"video {video_id} of {dataset}", [("shard", shard), ("source", place), ("status", video["status"]), *error]
+    found = [("shard", shard), ("source", _place(video, recipes)), ("status", video["status"]), *error]
+    yield f"video {video_id} of {dataset}", found
     for row in rows("video_metadata"):
         yield "metadata", _lines(row, skip={"source", "line", "status"})
     for row in rows("raw_shards"):
         extra = [("bytes", _bytes(store, row))]
         yield "download", [*_lines(row, skip={"tar", "offset", "size", "subtitles", "info"}), *extra]
-    clips = rows("clips")
+    clips = _in_time(rows("clips"))
     if clip and not clips:
         raise UnknownId(f"{clip}: shard {shard} has the video, but no such clip; explain {video_id} lists its clips")
     yield from _clips(store, shard, video_id, clips, clip)
     if clip:
+        yield from _pictures(store, rows)
         yield from _measured(store, shard, rows)
         yield from _tracks(rows)
-        yield from _pictures(store, rows)
-    yield from _verdicts(store, recipes, dataset, video_id, clip)
+    yield from _verdicts(store, recipes, dataset, video_id, clip, [c["clip_id"] for c in clips])
+
+
+def _place(video: Row, recipes: Mapping[str, Recipe]) -> str:
+    """Where in its source a video was found: a file, in lists a line of it, in webdataset tars a sample."""
+    recipe = recipes.get(video["dataset"])
+    layout = recipe.source.format if recipe is not None else ""
+    if layout == "folder":
+        return str(video["source"])
+    return f"{video['source']} {'sample' if layout == 'webdataset' else 'line'} {video['line']}"
+
+
+def _in_time(rows: Iterable[Row], *more: str) -> list[Row]:
+    """Rows by their start, then by `more` columns; those without a start last."""
+    return sorted(rows, key=lambda r: (r["start_ms"] is None, r["start_ms"] or 0, *(r[c] for c in more)))
 
 
 def _clips(store: TableStore, shard: str, video_id: str, clips: list[Row], clip: str | None) -> Iterator[Section]:
@@ -100,11 +114,8 @@ def _clips(store: TableStore, shard: str, video_id: str, clips: list[Row], clip:
         return
     (row,) = clips
     lines = _lines(row, skip={"cut_list"})
-    cuts = [
-        c
-        for r in store.read("clips", shard, filters=ds.field("video_id") == video_id)["cut_list"].to_pylist()
-        for c in r or []
-    ]
+    lists = store.read("clips", shard, filters=ds.field("video_id") == video_id)["cut_list"].to_pylist()
+    cuts = sorted((c for cut_list in lists for c in cut_list or []), key=lambda c: c["time_ms"])
     for edge in ("start", "end"):
         near = [c for c in cuts if row[f"{edge}_ms"] is not None and abs(c["time_ms"] - row[f"{edge}_ms"]) <= NEAR_MS]
         for c in near:
@@ -146,10 +157,8 @@ def _cluster(store: TableStore, row: Row) -> Iterator[tuple[str, str]]:
     for member in members.to_pylist():
         if member["clip_id"] != row["clip_id"] or member["dataset"] != row["dataset"]:
             role = "kept" if member["keep"] else f"{member['relation']} of {member['duplicate_of']}"
-            yield (
-                "also in the cluster",
-                f"{member['dataset']} {member['clip_id']}: {role}, similarity {_text(member['similarity'])}",
-            )
+            alike = "" if member["similarity"] is None else f", similarity {_text(member['similarity'])}"
+            yield "also in the cluster", f"{member['dataset']} {member['clip_id']}: {role}{alike}"
 
 
 def _tracks(rows: Callable[[str], list[Row]]) -> Iterator[Section]:
@@ -158,21 +167,29 @@ def _tracks(rows: Callable[[str], list[Row]]) -> Iterator[Section]:
             r["track_id"],
             f"{r['label']} {_text(r['score'])}, {r['start_ms']} to {r['end_ms']} ms, {len(r['boxes'] or [])} boxes",
         )
-        for r in rows("tracks")
+        for r in _in_time(rows("tracks"), "track_id")
     ]
     if lines:
         yield "tracks", lines
 
 
 def _pictures(store: TableStore, rows: Callable[[str], list[Row]]) -> Iterator[Section]:
-    lines = [(f"at {r['time_ms']} ms", _bytes(store, r)) for r in rows("frames")]
+    frames = sorted(rows("frames"), key=lambda r: r["time_ms"])
+    lines = [(f"at {r['time_ms']} ms", _bytes(store, r)) for r in frames]
     if lines:
         yield "sampled frames", lines
 
 
 def _verdicts(
-    store: TableStore, recipes: Mapping[str, Recipe], dataset: str, video_id: str, clip: str | None
+    store: TableStore,
+    recipes: Mapping[str, Recipe],
+    dataset: str,
+    video_id: str,
+    clip: str | None,
+    clips: Sequence[str],
 ) -> Iterator[Section]:
+    """What each subset decided and published, in the order of `clips`; clips that are no longer among them come last."""
+    place = {c: i for i, c in enumerate(clips)}
     mine = (ds.field("dataset") == dataset) & (ds.field("video_id") == video_id)
     if clip:
         mine = mine & (ds.field("clip_id") == clip)
@@ -180,23 +197,24 @@ def _verdicts(
         if dataset not in (subset.datasets or [recipe.dataset]):
             continue
         lines: list[tuple[str, str]] = []
-        for row in _read(store, f"curated_{subset.of}", key, mine):
+        for row in _read(store, f"curated_{subset.of}", key, mine, place):
             verdict = f"selected, {row['split']}" if row["selected"] else f"dropped by: {row['drop_reason']}"
             lines.append((row.get("track_id") or row["clip_id"], verdict))
         for asset in ("clip_dataset", "embedding_dataset"):
-            for row in _read(store, asset, key, mine):
+            for row in _read(store, asset, key, mine, place):
                 where = _bytes(store, row) if row["status"] == "ok" else f"failed: {row['error']}"
                 lines.append((f"{asset} {row['sample_key']}", where))
         if lines:
             yield f"subset {key}", lines
 
 
-def _read(store: TableStore, asset: str, key: str, mine: ds.Expression) -> list[dict[str, Any]]:
+def _read(store: TableStore, asset: str, key: str, mine: ds.Expression, place: Mapping[str, int]) -> list[Row]:
     try:
         table = store.read(asset, key, filters=mine)
     except MissingTable:
         return []
-    return list(table.sort_by([(k, "ascending") for k in SCHEMAS[asset].key]).to_pylist())
+    rows = table.sort_by([(k, "ascending") for k in SCHEMAS[asset].key]).to_pylist()
+    return sorted(rows, key=lambda r: (place.get(r["clip_id"], len(place)), r.get("start_ms") or 0))
 
 
 def _bytes(store: TableStore, row: Row) -> str:
@@ -215,6 +233,8 @@ def _lines(row: Row, skip: set[str] | frozenset[str] = frozenset()) -> list[tupl
 
 
 def _text(value: Any) -> str:
+    if value is None:
+        return "unknown"
     if isinstance(value, float):
         return f"{value:.4g}"
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
