@@ -36,12 +36,15 @@ from resources.storage import MediaRef, StorageError
 from resources.table_io_manager import Committed
 from resources.tables import MissingTable, Provenance, TableStore, combined_hash
 
-CLUSTERS_VERSION = "1"
+CLUSTERS_VERSION = "2"
 INDEX = "duplicate_clusters/index"
 
 
 def clusters_params(recipes: Mapping[str, Recipe]) -> Dedup:
-    """The parameters of the comparison, which spans datasets: where recipes differ, those that merge least.
+    """The parameters of the comparison, which spans datasets, whatever the order of the recipes.
+
+    Where recipes differ, the strictest thresholds hold and `first_seen` prevails: a copy that stays is seen, a clip dropped in error is
+    not. Central and mirrored hashes are a matter of the pair: they are compared if a recipe asks, and only clips of recipes that ask have them.
 
     Raises:
         RecipeError: recipes that hash by different methods cannot be compared.
@@ -56,11 +59,14 @@ def clusters_params(recipes: Mapping[str, Recipe]) -> Dedup:
     if not sections:
         return Dedup()
     cosines = [s.confirm_cosine for s in sections.values() if s.confirm_cosine is not None]
-    first = next(iter(sections.values()))
-    return first.model_copy(
+    return Dedup().model_copy(
         update={
+            "method": next(iter(methods)),
             "distance": min(s.distance for s in sections.values()),
             "matches": max(s.matches for s in sections.values()),
+            "agree": min(s.agree for s in sections.values()),
+            "coverage": max(s.coverage for s in sections.values()),
+            "center": any(s.center for s in sections.values()),
             "flipped": any(s.flipped for s in sections.values()),
             "confirm_cosine": max(cosines) if cosines else None,
             "survivor": "first_seen" if any(s.survivor == "first_seen" for s in sections.values()) else "best",

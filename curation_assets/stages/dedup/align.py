@@ -41,11 +41,12 @@ class Samples:
 
     Attributes:
         start: index of each clip's first sample, (clips + 1,).
-        hashes: uint64 (samples,); flipped: the same of the mirrored frames, where known, else None.
+        hashes: uint64 (samples,); flipped: the same of the mirrored frames, None if no clip has them.
         time_ms: int64 (samples,), from the clip's start.
         blank: bool (samples,).
         center: whether the hashes are of the central part of the frames.
         duration_ms: int64 (clips,).
+        has_flipped: bool (clips,), which clips have `flipped` hashes (zero for the others); None where `flipped` is.
         tie: uint64 (clips,), decides which of two clips of one duration counts as the shorter; a function of the clip.
     """
 
@@ -57,6 +58,7 @@ class Samples:
     duration_ms: Ints
     tie: NDArray[np.uint64]
     center: bool = False
+    has_flipped: NDArray[np.bool_] | None = None
 
     @property
     def clips(self) -> int:
@@ -182,7 +184,7 @@ class Comparer:
 
         Args:
             a, b: the pairs, (n,); which of two is which does not matter.
-            flipped: compare the mirrored frames of the shorter clip.
+            flipped: compare the mirrored frames of the shorter clip; both must have them.
 
         Returns:
             A row for each pair of which a frame matches under the best hypothesis. Clips of about one length are compared both ways,

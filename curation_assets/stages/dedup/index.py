@@ -25,7 +25,7 @@ from curation_assets.stages.dedup.align import Comparer, Ints, Matches, Samples,
 from curation_assets.stages.dedup.search import Hashes, expected_recall, near_pairs
 from resources.storage import Storage
 
-FORMAT: Final = 4
+FORMAT: Final = 5
 """Changes when the code finds other pairs or stores them otherwise: an index of another format is made anew."""
 
 SURE: Final = 0.9
@@ -140,6 +140,12 @@ def _sums(values: NDArray[Any], start: Ints) -> NDArray[np.uint64]:
     return totals[start[1:]] - totals[start[:-1]]
 
 
+def _placed(values: NDArray[np.uint64], start: Ints) -> NDArray[np.uint64]:
+    """Each value scrambled together with its place in its run."""
+    place = np.arange(len(values)) - np.repeat(start[:-1], np.diff(start))
+    return _mix(_mix(values) + place.astype(np.uint64))
+
+
 def make_part(shard: str, table: pa.Table, earlier: pa.Table | None, update: int) -> pa.Table:
     """A shard's clips in the index's form, from its `clip_fingerprints`.
 
@@ -156,11 +162,13 @@ def make_part(shard: str, table: pa.Table, earlier: pa.Table | None, update: int
     times, time_start = _flat(table["hash_ms"], np.int64)
     center, center_start = _flat(table["center_hashes"], np.uint64)
     center_blank, center_blank_start = _flat(table["center_blank"], np.bool_)
-    counts, center_counts = np.diff(start), np.diff(center_start)
+    flipped, flipped_start = _flat(table["flipped_hashes"], np.uint64)
+    counts, center_counts, flipped_counts = np.diff(start), np.diff(center_start), np.diff(flipped_start)
     wrong = np.flatnonzero(
         (counts != np.diff(blank_start))
         | (counts != np.diff(time_start))
         | ((counts != center_counts) & (center_counts > 0))
+        | ((counts != flipped_counts) & (flipped_counts > 0))
         | (center_counts != np.diff(center_blank_start))
     )
     if len(wrong):
@@ -180,10 +188,9 @@ def make_part(shard: str, table: pa.Table, earlier: pa.Table | None, update: int
     position = (np.arange(len(owner)) - start[:-1][owner]).astype(np.uint64)
     sample = _mix(hashes ^ _mix(times.astype(np.uint64) * _STEP + position * np.uint64(2) + blank))
     signature = _mix(_sums(sample, start) + _mix(duration.astype(np.uint64)))
-    central = _mix(
-        _mix(center) + (np.arange(len(center)) - np.repeat(center_start[:-1], center_counts)).astype(np.uint64)
-    )
-    signature = _mix(signature + _sums(central * (2 * center_blank.astype(np.uint64) + 1), center_start))
+    central = _placed(center, center_start) * (2 * center_blank.astype(np.uint64) + 1)
+    signature = _mix(signature + _sums(central, center_start))
+    signature = _mix(signature + _mix(_sums(_placed(flipped, flipped_start), flipped_start)))
     signature ^= _text_hash(table["method"])
     empty = (_sums(~blank, start) == 0) & (_sums(~center_blank, center_start) == 0)
     own = _mix(_text_hash(table["dataset"]) + _mix(_text_hash(table["clip_id"]))) if empty.any() else signature
@@ -380,7 +387,7 @@ def gather(clips: pa.Table, rows: Ints, signatures: NDArray[np.uint64], flipped:
     Args:
         rows: the clips, as rows of the table.
         signatures: theirs.
-        flipped: whether the mirrored hashes are wanted; they are left out if any clip lacks them.
+        flipped: whether the mirrored hashes are wanted, of those clips that have them.
         center: take the hashes of the central part, without the clips that lack them; there are no mirrored ones.
     """
     values, start = _flat(clips["center_hashes" if center else "hashes"], np.uint64)
@@ -389,18 +396,25 @@ def gather(clips: pa.Table, rows: Ints, signatures: NDArray[np.uint64], flipped:
     counts = np.diff(start)[rows]
     rows, signatures, counts = rows[counts > 0], signatures[counts > 0], counts[counts > 0]
     index = ranges(start[rows], counts)[0]
-    mirrored = _flat(clips["flipped_hashes"], np.uint64)[0] if flipped and not center else None
-    if mirrored is not None and len(mirrored) != len(values):
-        mirrored = None
+    has_flipped, mirrored = None, None
+    if flipped and not center:
+        stored, stored_start = _flat(clips["flipped_hashes"], np.uint64)
+        has_flipped = np.diff(stored_start)[rows] > 0
+        if not has_flipped.any():
+            has_flipped = None
+        else:
+            mirrored = np.zeros(len(index), np.uint64)
+            mirrored[np.repeat(has_flipped, counts)] = stored[ranges(stored_start[rows], counts * has_flipped)[0]]
     return Samples(
         start=np.append(0, np.cumsum(counts)),
         hashes=values[index],
-        flipped=None if mirrored is None else mirrored[index],
+        flipped=mirrored,
         time_ms=times[ranges(time_start[rows], counts)[0]],
         blank=blank[index],
         duration_ms=pc.fill_null(clips["duration_ms"], 0).to_numpy()[rows],
         tie=signatures,
         center=center,
+        has_flipped=has_flipped,
     )
 
 
@@ -472,7 +486,11 @@ def _compare_method(
     stats["comparable_clips"] = max(stats["comparable_clips"], len(np.unique(owner)))
     stats["hashes"] += len(plain.hashes)
     stats["common_hashes"] += int((np.diff(plain.start) > COMMON).sum())
-    mirrored = None if samples.flipped is None else _Posting.build(samples.flipped[anchors], owner)
+    flips = np.zeros(len(best), np.bool_) if samples.has_flipped is None else samples.has_flipped[best]
+    flipped = flips[owner]
+    mirrored = None
+    if samples.flipped is not None and flipped.any():
+        mirrored = _Posting.build(samples.flipped[anchors][flipped], owner[flipped])
 
     every = plain.hashes if mirrored is None else np.union1d(plain.hashes, mirrored.hashes)
     is_new = np.zeros(len(every), np.bool_)
@@ -483,7 +501,7 @@ def _compare_method(
     comparer = Comparer(samples, params.distance, params.matches, params.agree, params.coverage)
 
     def compare(a: Ints, b: Ints, flipped: bool) -> Matches:
-        wanted = (a != b) & (fresh[a] | fresh[b])
+        wanted = (a != b) & (fresh[a] | fresh[b]) & (not flipped or flips[a] & flips[b])
         low, high = np.minimum(a, b)[wanted], np.maximum(a, b)[wanted]
         keys = np.unique(low * np.int64(len(best)) + high)
         stats["pairs_compared"] += len(keys)

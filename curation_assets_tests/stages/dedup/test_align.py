@@ -28,6 +28,7 @@ def _compare(one: dict[str, Any], other: dict[str, Any], flipped: bool = False) 
         blank=flat("blank", np.bool_),
         duration_ms=np.array([r["duration_ms"] for r in rows]),
         tie=np.array([5, 3], np.uint64),
+        has_flipped=np.ones(2, np.bool_) if flipped else None,
     )
     comparer = Comparer(samples, PARAMS.distance, PARAMS.matches, PARAMS.agree, PARAMS.coverage)
     return comparer.compare(np.array([0]), np.array([1]), flipped)

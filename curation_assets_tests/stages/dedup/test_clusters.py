@@ -34,22 +34,29 @@ def _fates(clusters: pa.Table) -> dict[str, str | None]:
 
 
 def _library(seed: int, families: int) -> list[dict[str, Any]]:
-    """Clips of several families: copies, parts, better and worse ones, exact files, blank ones, and resemblances of resemblances."""
+    """Clips of several families: copies, parts, better and worse ones, exact files, blank ones, mirrored ones (of which only dataset d knows),
+    and resemblances of resemblances."""
     rng = np.random.default_rng(seed)
     rows = []
     for family in range(families):
         frames = random_hashes(rng, int(rng.integers(3, 9)))
+        mirror = random_hashes(rng, len(frames))
         for member in range(int(rng.integers(1, 5))):
             first = int(rng.integers(0, len(frames) - 2))
             last = int(rng.integers(first + 2, len(frames) + 1))
-            hashes = near(rng, frames[first:last], int(rng.choice([0, 3, 7])))
+            bits = int(rng.choice([0, 3, 7]))
+            hashes, flipped = (near(rng, side[first:last], bits) for side in (frames, mirror))
+            if rng.random() < 0.2:
+                hashes, flipped = flipped, hashes
+            dataset = str(rng.choice(["d", "e"]))
             if rng.random() < 0.3:
                 frames = near(rng, frames, 5)
             rows.append(
                 clip(
                     f"f{family}m{member}",
                     hashes,
-                    dataset=str(rng.choice(["d", "e"])),
+                    flipped_hashes=flipped if dataset == "d" else None,
+                    dataset=dataset,
                     height=int(rng.choice([360, 720])),
                     quality=float(rng.choice([1.0, 2.0])),
                     video_sha256=str(rng.choice(["s1", "s2"])) if rng.random() < 0.2 else None,
@@ -63,20 +70,20 @@ def _library(seed: int, families: int) -> list[dict[str, Any]]:
 @given(st.integers(0, 10_000), st.integers(1, 5), st.randoms(use_true_random=False))
 def test_the_result_is_that_of_the_set_of_shards(seed: int, shards: int, random: Any) -> None:
     rows = _library(seed, 6)
-    names = [f"d-{random.randrange(shards):05d}" for _ in rows]
+    names = [f"{row['dataset']}-{random.randrange(shards):05d}" for row in rows]
     parts = [shard(n, [r for r, of in zip(rows, names, strict=True) if of == n]) for n in sorted(set(names))]
     with tempfile.TemporaryDirectory() as at_once, tempfile.TemporaryDirectory() as one_by_one:
-        expected = _clusters(at_once, parts)
+        expected = _clusters(at_once, parts, flipped=True)
         arrival = random.sample(parts, len(parts))
         for count in range(1, len(arrival) + 1):
             present = random.sample(arrival[:count], count)
-            last = _clusters(one_by_one, present)
+            last = _clusters(one_by_one, present, flipped=True)
         assert last.equals(expected)
         gone = random.choice(parts)
         rest = [p for p in parts if p is not gone]
-        without = _clusters(one_by_one, rest)
-        assert without.equals(_clusters(at_once, rest)), "a shard that leaves takes its matches along"
-        assert _clusters(one_by_one, parts).equals(expected), "and brings them back"
+        without = _clusters(one_by_one, rest, flipped=True)
+        assert without.equals(_clusters(at_once, rest, flipped=True)), "a shard that leaves takes its matches along"
+        assert _clusters(one_by_one, parts, flipped=True).equals(expected), "and brings them back"
 
 
 def _files_of_twins(rows: Sequence[dict[str, Any]], clip_id: str) -> set[str]:
@@ -157,6 +164,23 @@ def test_relations(tmp_path: Path) -> None:
         "mirror": "flipped",
     }
     assert clusters["confirmed_by"].to_pylist().count("sha256") == 1
+
+
+def test_mirrored_copies_are_found_among_those_that_ask(tmp_path: Path) -> None:
+    rng = np.random.default_rng(17)
+    frames, mirror = random_hashes(rng, 6), random_hashes(rng, 6)
+    rows = [
+        clip("plain", frames, flipped_hashes=mirror, height=720),
+        clip("mirror", near(rng, mirror, 3), flipped_hashes=near(rng, frames, 3)),
+        clip("silent", near(rng, mirror, 20), dataset="e"),
+        clip("unasked", near(rng, frames, 3), dataset="e"),
+    ]
+    fates = _fates(_clusters(tmp_path, [shard("d-00000", rows[:2]), shard("e-00000", rows[2:])], flipped=True))
+    assert fates.keys() == {"plain_0_6000", "mirror_0_6000", "unasked_0_6000"}
+    apart = [shard("d-00000", rows[1:2]), shard("e-00000", rows[2:])]
+    assert _fates(_clusters(tmp_path / "apart", apart, flipped=True)) == {}, (
+        "no mirrored hashes of the clip of the other dataset"
+    )
 
 
 def test_a_short_excerpt_does_not_cost_the_long_clip(tmp_path: Path) -> None:
