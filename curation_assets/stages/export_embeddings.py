@@ -26,6 +26,9 @@ from resources.tables import canonical_json
 from resources.tars import Member
 
 SPLITS_HEADER = "tar_file,split"
+LATE = 0.1
+"""How far behind the start of its slot a frame may lie, as a share of the slot, and still be that of the sampling rate. A source frame is
+allowed in any case; more than that are the frames that a decoder passes over."""
 PROCESSED = pa.schema(
     [
         pa.field("split", pa.string(), False, {"description": "train, val or test: the folder."}),
@@ -58,7 +61,7 @@ class EmbeddedShard:
         selected: rows of `curated_clips` or `curated_tracks` that are selected; a clip counts once.
         embeddings: `frame_embeddings` of the shard.
         captions: clip_id -> row of `captions`.
-        fps: rate at which frames were sampled.
+        fps: rate of the grid on which frames were sampled.
     """
 
     selected: pa.Table
@@ -129,6 +132,7 @@ def _triples(
             continue
         frames = known.slice(first[clip_id], place[clip_id] + 1 - first[clip_id])
         array = np.stack(frames["embedding"].to_pylist()).astype(params.dtype)
+        times_ms = frames["time_ms"].to_pylist()
         caption = shard.captions.get(clip_id, {})
         record = {
             "key": row["sample_key"],
@@ -138,14 +142,41 @@ def _triples(
             "model": frames["model"][0].as_py(),
             "dtype": params.dtype,
             "shape": list(array.shape),
-            "fps": shard.fps,
-            "frame_ms": frames["time_ms"].to_pylist(),
+            "fps": shard.fps if on_grid(frames, shard.fps) else None,
+            "sampled_fps": average_rate(times_ms),
+            "frame_ms": times_ms,
             "caption_backend": caption.get("backend"),
             "caption_model": caption.get("model"),
         }
         row |= {"status": "ok", "frames": array.shape[0], "dim": array.shape[1], "model": record["model"]}
         text = (caption.get("caption") or clip.get("caption") or "").encode()
         yield row, {"npy": npy_bytes(array), "txt": text, "json": canonical_json(record).encode()}
+
+
+def on_grid(frames: pa.Table, fps: float) -> bool:
+    """Whether frames are at a constant rate: one in each slot of 1/`fps` seconds from the first to the last, near its start.
+
+    Clips have other frames too: at given places in short ones, and where a short clip might have ended (`decode/sampling.py`). Frames without
+    an embedding are missing.
+
+    Args:
+        frames: `time_ms` and, as far as known, `frame` of the frames of a clip, in order; fewer than two have no rate.
+    """
+    times = frames["time_ms"].to_numpy()
+    if len(times) < 2:
+        return False
+    slot_ms = 1000 / fps
+    slots = np.floor((times + 0.5) / slot_ms)
+    numbers = frames["frame"].to_pylist()
+    known = None not in (numbers[0], numbers[-1]) and numbers[-1] > numbers[0]
+    source_ms = (times[-1] - times[0]) / (numbers[-1] - numbers[0]) if known else 0.0
+    late = times - slots * slot_ms
+    return bool((np.diff(slots) == 1).all() and late.max() <= max(source_ms, LATE * slot_ms))
+
+
+def average_rate(times_ms: Sequence[int]) -> float | None:
+    """Frames per second from the first to the last of ascending times; None for fewer than two."""
+    return round(1000 * (len(times_ms) - 1) / (times_ms[-1] - times_ms[0]), 6) if len(times_ms) > 1 else None
 
 
 def npy_bytes(array: NDArray[Any]) -> bytes:

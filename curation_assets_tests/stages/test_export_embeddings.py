@@ -23,7 +23,9 @@ from curation_assets.stages.export_embeddings import (
     BadTriple,
     EmbeddedShard,
     EmbeddingSamples,
+    average_rate,
     export_embeddings,
+    on_grid,
     read_processed,
 )
 from resources.storage import MediaRef, Storage
@@ -125,14 +127,36 @@ def test_a_triple_says_what_was_embedded(tmp_path: Path, dtype: str) -> None:
     assert np.array_equal(sample["npy"], array)
     assert sample["txt"] == "no. 2"
     said = sample["json"]
-    assert (said["video_id"], said["start_ms"], said["end_ms"], said["model"], said["fps"]) == (
-        "v1.2",
-        0,
-        3000,
-        "m",
-        2.0,
-    )
+    assert (said["video_id"], said["start_ms"], said["end_ms"], said["model"]) == ("v1.2", 0, 3000, "m")
     assert said["frame_ms"] == [0, 1000, 1500], "the frame without an embedding is left out"
+    assert (said["fps"], said["sampled_fps"]) == (None, 1.333333), "so they are not two per second"
+
+
+@pytest.mark.parametrize(
+    ("times_ms", "numbers", "fps", "regular", "average"),
+    [
+        ([0, 1001, 2002, 3036, 4004, 5038, 6006], [0, 30, 60, 91, 120, 151, 180], 1.0, True, 0.999001),
+        ([101033, 102000, 103067, 104000], [3031, 3060, 3092, 3120], 1.0, True, 1.011122),
+        ([0, 120, 200, 320, 400], [0, 3, 5, 8, 10], 10.0, True, 10.0),
+        ([0, 33, 67, 100, 133], [0, 1, 2, 3, 4], 30.0, True, 30.075188),
+        ([67, 133, 167], [2, 4, 5], 30.0, False, 20.0),
+        ([0, 40, 80], [0, 1, 2], 60.0, False, 25.0),
+        ([250, 1250, 2250], [6, 31, 56], 1.0, False, 1.0),
+        ([0, 500, 833], [0, 15, 25], 1.0, False, 2.40096),
+        ([1480, 2040, 3000], [37, 51, 75], 1.0, False, 1.315789),
+        ([6640, 7040, 8041], [199, 211, 241], 1.0, False, 1.427552),
+        ([0, 1000, 3000], [0, 25, 75], 1.0, False, 0.666667),
+        ([400, 2000, 3600], [None, None, None], 0.5, False, 0.625),
+        ([0, 2000], [None, None], 0.5, True, 0.5),
+        ([0], [0], 1.0, False, None),
+    ],
+)
+def test_a_rate_is_claimed_only_of_frames_that_lie_on_its_grid(
+    times_ms: list[int], numbers: list[int | None], fps: float, regular: bool, average: float | None
+) -> None:
+    frames = pa.table({"time_ms": pa.array(times_ms, pa.int64()), "frame": pa.array(numbers, pa.int64())})
+    assert on_grid(frames, fps) == regular
+    assert average_rate(times_ms) == average
 
 
 def test_the_same_clips_give_the_same_bytes(tmp_path: Path) -> None:
