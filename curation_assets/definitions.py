@@ -81,7 +81,11 @@ def settings_of_run(settings: Settings) -> ResourceDefinition:
 
 def table_store(settings: Settings) -> TableStore:
     """The tables of an installation."""
-    return TableStore(Storage(settings.storage, storage_options(settings, settings.storage)), SCHEMAS)
+    elsewhere = settings.s3_endpoint or settings.s3_region or settings.s3_profile
+    others = (
+        {"s3": storage_options(settings, "s3://")} if elsewhere else {}
+    )  # for sources in buckets, wherever the tables lie
+    return TableStore(Storage(settings.storage, storage_options(settings, settings.storage), others), SCHEMAS)
 
 
 def storage_options(settings: Settings, uri: str) -> dict[str, Any]:

@@ -49,6 +49,7 @@ from curation_assets.schemas import TRANSIENT_ERRORS
 from curation_assets.settings import Settings
 from curation_assets.shard_keys import parse_shard_key
 from curation_assets.source_watch import Page, Watch, look
+from resources.storage import READ_ERRORS
 from resources.tables import TableStore, canonical_json
 
 if TYPE_CHECKING:
@@ -175,7 +176,7 @@ def watch_sources(
         watch = watches.get(dataset, Watch())
         try:
             watch, complete = look(recipes[dataset], watch, store.storage, page)
-        except OSError as error:
+        except READ_ERRORS as error:
             said.append(f"{dataset}: {error}")
             context.log.warning(f"source of {dataset} cannot be listed: {error}")
             continue

@@ -11,7 +11,7 @@ import hashlib
 import os
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -70,7 +70,7 @@ class Watch:
 class Page:
     """How many more entries may be looked at."""
 
-    left: int = field(default=20_000)
+    left: int
 
 
 def look(recipe: Recipe, watch: Watch, storage: Storage, page: Page) -> tuple[Watch, bool]:
@@ -80,7 +80,7 @@ def look(recipe: Recipe, watch: Watch, storage: Storage, page: Page) -> tuple[Wa
         What is known now, and whether the look is complete.
 
     Raises:
-        OSError: a file or folder of the source cannot be listed.
+        OSError, BotoCoreError: a file or folder of the source cannot be listed; see `resources.storage.READ_ERRORS`.
     """
     paths = sorted(set(recipe.source.path))
     total = int(watch.sum, 16)

@@ -138,15 +138,29 @@ def test_linked_folders_are_followed_once(tmp_path: Path) -> None:
     assert watch.last
 
 
-def test_a_source_that_is_not_there_stops_no_other(tmp_path: Path) -> None:
+@pytest.mark.parametrize("form", ["folder", "table"])
+def test_a_source_that_cannot_be_read_stops_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     (tmp_path / "v").mkdir()
     (tmp_path / "v" / "a.mp4").write_bytes(b"1")
-    site = Installation(tmp_path / "site")
-    site.recipes = {n: recipe("folder", str(tmp_path / p), n) for n, p in (("gone", "nowhere"), ("here", "v"))}
+    site = Installation(tmp_path / "site", options={"s3_endpoint": "http://127.0.0.1:9"})
+    sources = {
+        "gone": recipe(form, str(tmp_path / "nowhere"), "gone"),
+        "keyless": recipe(form, "s3://bucket/v", "keyless"),
+    }
+    site.recipes = {**sources, "watched": recipe("folder", str(tmp_path / "v"), "watched")}
     assert not site.tick("source_sensor").run_requests
     assert "gone: " in site.said["source_sensor"]
+    assert "keyless: Unable to locate credentials" in site.said["source_sensor"]
     (request,) = site.tick("source_sensor").run_requests or []
-    assert request.tags["curation/changed_sources"] == "here"
+    assert request.tags["curation/changed_sources"] == "watched"
+    assert not site.run("index")
+    assert site.store.read("dataset_index")["dataset"].to_pylist() == ["watched"]
 
 
 def test_run_keys_differ_when_a_source_returns_to_what_it_was(tmp_path: Path) -> None:
@@ -350,6 +364,19 @@ def test_a_new_list_in_a_bucket_and_new_files_in_a_folder_go_through_the_graph(
     assert verdicts.keys() == {("web", v) for v in ("w0", "w1", "w2", "copy")} | {("films", v) for v in ("f0", "f1")}
     assert sorted((verdicts["web", "w0"], verdicts["web", "copy"])) == [False, True], "one of the two copies is kept"
     assert all(s for (d, v), s in verdicts.items() if v not in ("w0", "copy"))
+
+
+def test_a_source_in_a_bucket_is_found_at_the_endpoint_though_tables_lie_in_a_folder(
+    tmp_path: Path, s3_environment: S3Server
+) -> None:
+    films = Storage(f"{s3_environment.bucket()}/films", s3_environment.options)
+    films.write("a.mp4", sample_video())
+    site = Installation(tmp_path / "site", options={"s3_endpoint": s3_environment.endpoint})
+    site.declare(f"dataset: films\nsource: {{format: folder, path: {films.root}}}\n{CHEAP}")
+    assert site.sensor("source_sensor") + site.sensor("source_sensor") == 1
+    site.settle()
+    assert site.failed == []
+    assert site.store.read("raw_shards", "films-00000")["status"].to_pylist() == ["ok"]
 
 
 def test_automation_conditions_make_the_global_assets_when_their_inputs_come(folder_site: Installation) -> None:

@@ -18,8 +18,12 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 import fsspec
+from botocore.exceptions import BotoCoreError
 from fsspec.implementations.local import LocalFileSystem
 
+READ_ERRORS = (OSError, BotoCoreError)
+"""What file systems raise when something is not there, may not be read or cannot be reached. s3fs turns a store's answers into OSErrors;
+where there is no answer, for want of credentials or of a connection, it lets botocore's errors through."""
 SPOOL_BYTES = 64 * 1024 * 1024
 """Remote media up to this size are held in memory when opened; larger ones go to a temporary file."""
 
@@ -117,10 +121,12 @@ class Storage:
     Args:
         root: folder or fsspec URI (`./data`, `s3://bucket/prefix`, `memory://x`).
         options: what fsspec is handed to open the root's file system (endpoint, keys); URIs of the same scheme share them.
+        others: scheme -> the same for URIs of another scheme than the root's, such as sources in a bucket.
     """
 
     root: str
     options: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    others: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         if "://" not in self.root:
@@ -129,7 +135,7 @@ class Storage:
         self._local = threading.local()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"root": self.root, "options": dict(self.options)}
+        return {"root": self.root, "options": self.options, "others": self.others}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -151,7 +157,7 @@ class Storage:
         """The file system of `path` and the path as that file system wants it."""
         uri = self.uri(path) if path else self.root
         scheme = uri.split("://")[0] if "://" in uri else "file"
-        options = dict(self.options) if scheme == self.scheme else {}
+        options = self.options if scheme == self.scheme else self.others.get(scheme, {})
         return cast("tuple[fsspec.AbstractFileSystem, str]", fsspec.core.url_to_fs(uri, **options))
 
     def exists(self, path: str) -> bool:

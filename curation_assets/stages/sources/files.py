@@ -27,7 +27,7 @@ import pyarrow as pa
 from fsspec.implementations.local import LocalFileSystem
 
 from curation_assets.stages.sources.rows import RejectedLine, RowError, SourceError, excerpt
-from resources.storage import Storage, etag_of
+from resources.storage import READ_ERRORS, Storage, etag_of
 from resources.urls import redact
 
 WITH_DEFAULT = re.compile(r"\$\{(\w+):-([^}]*)\}")
@@ -75,7 +75,7 @@ class SourceFile:
         """
         try:
             return cast(BinaryIO, self.fs.open(self.path, "rb", **options))
-        except OSError as error:
+        except READ_ERRORS as error:
             raise SourceError(f"{self.name}: cannot be opened: {_sentence(error)}") from error
 
 
@@ -136,7 +136,7 @@ def _expand(given: str, endings: tuple[str, ...], storage: Storage | None, sever
         root = fixed_part(path)
         if not found:
             raise SourceError(f"{name}: {nothing}; correct `source.path` of the recipe")
-    except OSError as error:
+    except READ_ERRORS as error:
         raise SourceError(f"{name}: cannot be read: {_sentence(error)}") from error
     for entry in found:
         yield source_file(fs, entry, given, root, several)

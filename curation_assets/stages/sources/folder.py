@@ -24,7 +24,7 @@ from curation_assets.stages.sources.files import (
 )
 from curation_assets.stages.sources.media import CAPTION, INFO, SIDECAR_BYTES, SIDECARS, reference, stored_row
 from curation_assets.stages.sources.rows import RejectedLine, SourceError, SourceRow
-from resources.storage import Storage
+from resources.storage import READ_ERRORS, Storage
 from resources.urls import redact
 
 
@@ -74,7 +74,7 @@ def _matches(fs: AbstractFileSystem, path: str, given: str) -> tuple[list[dict[s
         if fs.isfile(path):
             return [fs.info(path)], fs._parent(path)
         found = sorted(fs.glob(path, detail=True).values(), key=lambda e: str(e["name"])) if is_glob(path) else []
-    except OSError as error:
+    except READ_ERRORS as error:
         raise SourceError(f"{redact(given)}: cannot be read: {error}") from error
     if not found:
         raise SourceError(f"{redact(given)}: no such file or folder; correct `source.path` of the recipe")
@@ -91,7 +91,7 @@ def _files(fs: AbstractFileSystem, folder: str, given: str) -> tuple[list[dict[s
     """Files (listing entries) and folders (paths) directly in `folder`, sorted, hidden ones left out."""
     try:
         entries = sorted(fs.ls(folder, detail=True), key=lambda e: str(e["name"]))
-    except OSError as error:
+    except READ_ERRORS as error:
         raise SourceError(f"{redact(given)}: {folder} cannot be listed: {error}") from error
     visible = [
         e
