@@ -1,7 +1,8 @@
 """The frames of a clip, decoded from the source video it was never cut out of.
 
-A kept clip of a long video costs its own length: the reader seeks to the key frame before it and stops at its end. Frames come with
-their exact presentation times, either all of them or those on screen at regular moments, which is exact for variable frame rates.
+A kept clip of a long video costs its own length: the reader seeks to the key frame before it and stops at its end; what follows
+closely is read on from there. Frames come with their exact presentation times, either all of them or those on screen at regular
+moments, which is exact for variable frame rates.
 
 What belongs here: seeking, timing, orientation. What does not: what is done with the frames.
 """
@@ -30,6 +31,8 @@ ROUNDING_MS = 1
 """Two roundings of one presentation time differ by at most this; a frame belongs to the clip that begins within it."""
 EARLIER_MS = (0, 2_000, 10_000)
 """How much before a clip the reader seeks, one after the other, until a frame at or before its start comes out; then from zero."""
+JOIN_MS = 3_000
+"""Clips that are no further apart are read in one go: about the distance of key frames, from which a seek would have to begin."""
 
 
 class ClipUnreadable(RuntimeError):
@@ -72,6 +75,10 @@ class ClipReader:
         self._scaler = VideoReformatter()
         self._display: Display | None = None
         self._moved = False
+        self._frames = self._decode()
+        self._ahead: ClipFrame | None = None
+        """The frame that ended the last clip: the first one at or after `_read_to`."""
+        self._read_to = 0
         self.frames_decoded = 0
 
     def __enter__(self) -> ClipReader:
@@ -134,6 +141,7 @@ class ClipReader:
         found = False
         for frame in self._from(first):
             if frame.time_ms >= last:
+                self._ahead, self._read_to = frame, last
                 break
             if frame.time_ms >= first:
                 found = True
@@ -144,10 +152,12 @@ class ClipReader:
             )
 
     def _from(self, time_ms: int) -> Iterator[ClipFrame]:
-        """Frames from the last key frame at or before `time_ms` on."""
+        """Frames from `time_ms` on, and those before it that have to be decoded on the way."""
+        ahead, self._ahead = self._ahead, None
+        if ahead is not None and 0 <= time_ms - self._read_to <= JOIN_MS:
+            return chain([ahead], self._frames)
         if not self._moved and time_ms <= 0:
-            yield from self._decode()
-            return
+            return self._frames
         for earlier in EARLIER_MS:
             if time_ms - earlier <= 0:
                 break
@@ -155,19 +165,16 @@ class ClipReader:
                 self._seek(time_ms - earlier)
             except av.FFmpegError:
                 break
-            frames = self._decode()
-            head = next(frames, None)
+            head = next(self._frames, None)
             if head is not None and head.time_ms <= time_ms:
-                yield head
-                yield from frames
-                return
+                return chain([head], self._frames)
         self._seek(0)
-        yield from self._decode()
+        return self._frames
 
     def _seek(self, time_ms: int) -> None:
         ticks = int(Fraction(time_ms, 1000) / self._video.time_base) + self._zero
         self._video.container.seek(ticks, stream=self._video.stream, backward=True, any_frame=False)
-        self._moved = True
+        self._frames, self._moved = self._decode(), True
 
     def _decode(self) -> Iterator[ClipFrame]:
         """Frames in display order from where the reader stands to the end of the video."""

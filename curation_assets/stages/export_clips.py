@@ -31,7 +31,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from curation_assets.recipes import ClipExport
 from curation_assets.schemas import schema
-from curation_assets.stages.clip_frames import ROUNDING_MS, ClipFrame, ClipReader
+from curation_assets.stages.clip_frames import JOIN_MS, ROUNDING_MS, ClipFrame, ClipReader
 from curation_assets.stages.clip_writer import (
     ClipSound,
     ClipWriter,
@@ -51,8 +51,6 @@ from resources.storage import MediaRef, Storage
 from resources.tables import canonical_json
 from resources.tars import TarWriter, new_token
 
-JOIN_MS = 3_000
-"""Clips that are no further apart are read in one go: about the distance of key frames, from which a seek would have to begin."""
 ALL_MS = 1 << 52
 LIMIT_S, LIMIT_PER_SECOND, LIMIT_BLUR = 120.0, 20.0, 200.0
 """A video's clips may take so long, and so many times their duration, with and without looking for faces."""

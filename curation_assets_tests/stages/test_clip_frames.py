@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Iterator
+from itertools import pairwise
 
 import imageio_ffmpeg
 import numpy as np
@@ -82,6 +83,28 @@ def test_a_clip_of_a_long_video_costs_its_own_length(made: tuple[bytes, list[int
         assert (
             reader.frames_decoded <= 10 + 12 + 6
         )  # The clip, one group of pictures, and frames in the decoder's order.
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_clips_that_follow_each_other_are_read_on(name: str) -> None:
+    """Gaps, overlaps and steps back among them; the frames are those of a reader that has read nothing before."""
+    path = str(shared(name))
+    with ClipReader(path) as reader:
+        whole = digests(reader, 0, 10**9)
+    size = max(1, len(whole) // 8)
+    cuts = [t for t, _ in whole[::size]]
+    spans = [*pairwise(cuts), *zip(cuts[::2], cuts[1::2], strict=False), (cuts[0], cuts[-1])]
+    with ClipReader(path) as reader:
+        assert [digests(reader, *span) for span in spans] == [[f for f in whole if a <= f[0] < b] for a, b in spans]
+
+
+def test_clips_without_a_gap_are_decoded_once(made: tuple[bytes, list[int]]) -> None:
+    data, times = made
+    with ClipReader(io.BytesIO(data)) as reader:
+        for first in range(0, 56, 7):
+            got = [f.time_ms for f in reader.frames(times[first], times[first + 7], 8)]
+            assert got[0] == times[first]
+        assert reader.frames_decoded == 57
 
 
 def expected_on_screen(times: list[int], start: int, end: int, fps: float) -> list[int]:
