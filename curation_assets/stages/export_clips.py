@@ -46,7 +46,7 @@ from curation_assets.stages.decode.media import Display, OpenVideo
 from curation_assets.stages.decode.timeline import milliseconds
 from curation_assets.stages.decode.workers import Task, run_tasks
 from curation_assets.stages.face_tables import clip_faces, joined
-from curation_assets.stages.subset_inputs import CUT_VERSION
+from curation_assets.stages.subset_inputs import CUT_VERSION, cut_weights
 from resources.storage import MediaRef, Storage
 from resources.tables import canonical_json
 from resources.tars import TarWriter, new_token
@@ -125,7 +125,10 @@ def fingerprint_of(cut: Cut, source: Mapping[str, Any], params: ClipExport) -> s
     options = params.model_dump(exclude=set(LAYOUT))
     span = [cut.start_ms, cut.end_ms, cut.start_frame, cut.end_frame, cut.crop]
     boxes = None if cut.track is None else [list(cut.track.times_ms), [list(b) for b in cut.track.boxes]]
-    text = canonical_json([CUT_VERSION, source["sha256"] or source["etag"], span, boxes, options])
+    decided = [CUT_VERSION, source["sha256"] or source["etag"], span, boxes, options]
+    if weights := cut_weights(params):
+        decided.append(weights)
+    text = canonical_json(decided)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 

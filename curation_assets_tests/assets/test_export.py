@@ -29,6 +29,7 @@ from curation_assets.stages import export_clips
 from curation_assets.stages.face_tables import CLIP_FACES
 from curation_assets_tests.shared_data import shared
 from curation_assets_tests.stages.decode.coded_video import write_video
+from resources.detectors.faces import centerface_identity
 from resources.tables import Provenance, TableStore
 
 RECIPE = """
@@ -244,6 +245,7 @@ def test_the_card_says_where_everything_comes_from(shared_installation: Installa
     assert header is not None
     assert header.content_hash in text
     assert "c0ffee" in text
+    assert "centerface" not in text, "no faces were looked for"
 
 
 def test_only_what_changed_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -419,7 +421,9 @@ subsets:
         r["__key__"] for part in loaded.values() for r in part.cast_column("mp4", Video(decode=False))
     ) == sorted(rows)
 
-    assert "https://example.org/v1" in (made.version("clip_dataset", "covered") / "README.md").read_text()
+    said_on_card = (made.version("clip_dataset", "covered") / "README.md").read_text()
+    assert "https://example.org/v1" in said_on_card
+    assert f"| clip_dataset | faces | {centerface_identity()} |" in said_on_card
     assert not any("sesame" in f.read_text() for f in made.version("clip_dataset", "covered").glob("*.[mj]*"))
 
     raw = [{**r, "sha256": "other" if r["video_id"] == "v2" else r["sha256"]} for s in ("toy-00000", "toy-00001")

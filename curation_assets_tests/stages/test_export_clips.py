@@ -336,6 +336,15 @@ def shard_cuts(names: list[str], params: ClipExport) -> list[Cut]:
     ]
 
 
+def test_other_face_weights_make_other_clips_where_faces_are_covered(monkeypatch: pytest.MonkeyPatch) -> None:
+    one, source = cut("a", 0, 1000, 0, 25), {"sha256": "s", "etag": None}
+    both = [ClipExport(blur_faces=blur) for blur in (False, True)]
+    before = [fingerprint_of(one, source, params) for params in both]
+    monkeypatch.setattr("resources.detectors.faces.centerface_identity", lambda: "centerface:other")
+    after = [fingerprint_of(one, source, params) for params in both]
+    assert [a == b for a, b in zip(before, after, strict=True)] == [True, False]
+
+
 def test_a_killed_export_does_not_redo_finished_pieces(
     coded: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

