@@ -129,7 +129,7 @@ def contact_sheet(pictures: Sequence[tuple[bytes, str]], columns: int = 6, width
     """Pictures side by side with a caption below each, as markdown with one inline JPEG of at most `SHEET_BYTES`.
 
     Args:
-        pictures: (JPEG bytes, caption); unreadable ones are left out.
+        pictures: (JPEG bytes, caption); unreadable ones are left out, no bytes leave a place empty.
         columns: pictures in a row.
         width: width of one, pixels; reduced until the sheet is small enough.
 
@@ -141,9 +141,10 @@ def contact_sheet(pictures: Sequence[tuple[bytes, str]], columns: int = 6, width
     opened = []
     for data, caption in pictures:
         try:
-            opened.append((Image.open(io.BytesIO(data)).convert("RGB"), caption))
+            picture = Image.open(io.BytesIO(data)).convert("RGB") if data else Image.new("RGB", (1, 1), "white")
         except (UnidentifiedImageError, OSError):
             continue
+        opened.append((picture, caption))
     if not opened:
         return None
     columns = min(columns, len(opened))

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from dagster import AssetExecutionContext, AssetsDefinition, MetadataValue, Output, asset
 
-from curation_assets.assets.pictures import middle_frames
+from curation_assets.assets.pictures import same_moments
 from curation_assets.checks import accounting
 from curation_assets.materialize import (
     OWNERS,
@@ -25,7 +25,7 @@ from curation_assets.materialize import (
     materialization,
     silent_output,
 )
-from curation_assets.metadata import column_schema, contact_sheet, counts
+from curation_assets.metadata import column_schema, contact_sheet, counts, markdown_table
 from curation_assets.meter import Meter
 from curation_assets.pods import pod
 from curation_assets.recipes import Dedup, Recipe, RecipeError
@@ -38,6 +38,8 @@ from resources.tables import MissingTable, Provenance, TableStore, combined_hash
 
 CLUSTERS_VERSION = "2"
 INDEX = "duplicate_clusters/index"
+PAIR_COLUMNS = 4
+"""Pictures in a row of the audit: both clips at two moments."""
 
 
 def clusters_params(recipes: Mapping[str, Recipe]) -> Dedup:
@@ -183,22 +185,40 @@ def _cosine(store: TableStore) -> Any:
 
 
 def _pairs(store: TableStore, audit: pa.Table) -> MetadataValue | None:
-    """Pairs side by side, two pictures each."""
-    frames: dict[str, pa.Table] = {}
-    pictures = []
-    for row in audit.to_pylist():
-        for side in ("a", "b"):
-            shard, clip = row[f"shard_{side}"], row[f"clip_id_{side}"]
-            try:
-                if shard not in frames:
-                    frames[shard] = store.read("frames", shard)
-                place = middle_frames(frames[shard], [clip])[clip]
-                data = store.storage.read_media(MediaRef(place["tar"], place["offset"], place["size"]))
-            except (MissingTable, StorageError, KeyError):
-                continue
-            verdict = "same" if row["accepted"] else "not"
-            pictures.append((data, f"{row['similarity']:.2f} {verdict} {clip}"))
-    return contact_sheet(pictures, columns=4)
+    """Pairs side by side, each at up to two moments that both show, and below the pictures what is said of each pair."""
+    tables: dict[str, pa.Table] = {}
+
+    def frames(shard: str, clip: str) -> pa.Table:
+        if shard not in tables:
+            tables[shard] = store.read("frames", shard)
+        stored = tables[shard]
+        return stored.filter(pc.and_(pc.equal(stored["clip_id"], clip), pc.is_valid(stored["tar"])))
+
+    pictures: list[tuple[bytes, str]] = []
+    rows = []
+    for number, row in enumerate(audit.to_pylist(), 1):
+        verdict = ("same" if row["accepted"] else "not") + (", mirrored" if row["flipped"] else "")
+        measured = f"{row['similarity']:.2f}", f"{row['coverage']:.0%}"
+        shown: list[tuple[bytes, str]] = []
+        apart = ""
+        try:
+            a, b = (frames(row[f"shard_{side}"], row[f"clip_id_{side}"]) for side in "ab")
+            moments = same_moments(a, b, row["times_a"], row["times_b"])
+            for *pair, _ in moments:
+                for side, place in zip("ab", pair, strict=True):
+                    data = store.storage.read_media(MediaRef(place["tar"], place["offset"], place["size"]))
+                    shown.append((data, f"{number}{side} {place['time_ms'] / 1000:.2f} s"))
+            apart = f"{max(away for *_, away in moments) / 1000:.2f} s" if moments else ""
+        except (MissingTable, StorageError):
+            shown = []
+        if shown:
+            pictures += shown + [(b"", "")] * (PAIR_COLUMNS - len(shown))
+        rows.append((number, verdict, *measured, apart, row["clip_id_a"], row["clip_id_b"]))
+    parts = (
+        contact_sheet(pictures, columns=PAIR_COLUMNS),
+        markdown_table(("pair", "verdict", "similarity", "frames that agree", "pictures apart", "a", "b"), rows),
+    )
+    return MetadataValue.md("\n\n".join(str(part.value) for part in parts if part is not None)) if rows else None
 
 
 def _view(shard: Shard, wanted: Collection[str]) -> Mapping[str, Made]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from dagster import MetadataValue
@@ -25,6 +26,35 @@ def middle_frames(frames: pa.Table, clips: Iterable[str]) -> dict[str, Mapping[s
         if row["tar"] is not None and (row["clip_id"] not in best or away < best[row["clip_id"]][0]):
             best[row["clip_id"]] = (away, row)
     return {clip: row for clip, (_, row) in best.items()}
+
+
+def same_moments(
+    a: pa.Table, b: pa.Table, times_a: Sequence[int], times_b: Sequence[int]
+) -> list[tuple[Mapping[str, Any], Mapping[str, Any], int]]:
+    """Sampled frames in which two clips show the same moment, from the first and from the second half of what they have in common.
+
+    Args:
+        a, b: the clips' rows of `frames`.
+        times_a, times_b: three moments in one video and the same in the other, as `stages.dedup.AUDIT`; time runs evenly between them.
+
+    Returns:
+        Up to two: a row of a, one of b, and by how many milliseconds they miss the same moment. In each half these are the frames that lie
+        nearest each other; those between the first and the last moment, if there are any, since a clip may begin and end in black.
+    """
+    here, there = a["time_ms"].to_numpy(), b["time_ms"].to_numpy()
+    if not len(here) or not len(there):
+        return []
+    speed = (times_b[2] - times_b[0]) / max(1, times_a[2] - times_a[0])
+    apart = np.abs(times_b[0] + (here[:, None] - times_a[0]) * speed - there)
+    inner = (here >= times_a[0]) & (here <= times_a[2])
+    found = []
+    for half in (here <= times_a[1], here > times_a[1]):
+        rows = np.flatnonzero(half & inner if (half & inner).any() else half)
+        if len(rows):
+            i, j = np.unravel_index(apart[rows].argmin(), (len(rows), len(there)))
+            pair = (side.slice(n, 1).to_pylist()[0] for side, n in ((a, rows[i]), (b, j)))
+            found.append((*pair, round(apart[rows[i], j])))
+    return found
 
 
 def labelled_sheet(

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import base64
+import io
+import re
 from itertools import permutations
+from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
 import pytest
+from dagster import AssetKey
+from PIL import Image
 
+from benchmarks.copies import read_footage, write_footage
 from curation_assets.assets.dedup import clusters_params
+from curation_assets.assets.pictures import same_moments
 from curation_assets.recipes import Dedup, Recipe, RecipeError, parse_recipe
+from curation_assets_tests.installation import Installation
+from curation_assets_tests.shared_data import shared
 
 
 def _recipe(dataset: str, dedup: str = "{}") -> Recipe:
@@ -42,3 +54,42 @@ def test_parameters_of_one_recipe_and_of_none() -> None:
 def test_hashes_of_different_methods_are_refused() -> None:
     with pytest.raises(RecipeError, match="datasets a and b hash by dhash and phash"):
         clusters_params({"a": _recipe("a", "{method: dhash}"), "b": _recipe("b")})
+
+
+def _sampled(*times: int) -> pa.Table:
+    return pa.table({"time_ms": pa.array(times, pa.int64())})
+
+
+def test_moments_are_shown_by_the_frames_nearest_each_other() -> None:
+    def shown(a: pa.Table, b: pa.Table, times_a: list[int], times_b: list[int]) -> list[tuple[int, int, int]]:
+        return [(x["time_ms"], y["time_ms"], away) for x, y, away in same_moments(a, b, times_a, times_b)]
+
+    whole, part = _sampled(0, 1000, 2000, 3000, 4000, 5000, 6000), _sampled(0, 700, 1000, 2000)
+    assert shown(part, whole, [240, 1200, 2160], [2540, 3500, 4460]) == [(700, 3000, 0), (2000, 4000, 300)]
+    assert shown(whole, part, [2540, 3500, 4460], [240, 1200, 2160]) == [(3000, 700, 0), (4000, 2000, 300)]
+    faster = _sampled(0, 500, 1000, 1500)
+    assert shown(faster, whole, [200, 1000, 1800], [400, 2000, 3600]) == [(500, 1000, 0), (1500, 3000, 0)]
+    assert shown(_sampled(0), _sampled(0), [100, 500, 900], [100, 500, 900]) == [(0, 0, 0)]
+    assert shown(_sampled(), whole, [100, 500, 900], [100, 500, 900]) == []
+
+
+def test_a_part_is_pictured_beside_the_same_moments_of_the_whole(tmp_path: Path) -> None:
+    footage = read_footage(shared("panda/8glWcEuxw3U.1.mp4"), 7)
+    (tmp_path / "videos").mkdir()
+    write_footage(footage, tmp_path / "videos/whole.mp4")
+    write_footage(footage.between(2730), tmp_path / "videos/part.mp4")
+    site = Installation(tmp_path)
+    site.declare(f"dataset: d\nsource: {{format: folder, path: {tmp_path}/videos}}\nclips: {{from: whole}}\n")
+    assert site.run("index")
+    site.settle()
+    record = site.instance.get_latest_materialization_event(AssetKey("duplicate_clusters"))
+    assert record is not None
+    assert record.asset_materialization is not None
+    shown = record.asset_materialization.metadata["closest_pairs"].value
+    assert re.search(r"\| 1 \| same \| .* \| part_0_\d+ \| whole_0_\d+ \|", shown)
+    jpeg = base64.b64decode(re.search(r"base64,([^)]*)\)", shown)[1])
+    sheet = np.asarray(Image.open(io.BytesIO(jpeg)).convert("L"), float)
+    one, same, other, same_as_other = np.split(sheet, 4, axis=1)
+    alike = [np.abs(a - b)[:60].mean() for a, b in ((one, same), (other, same_as_other))]
+    unlike = [np.abs(a - b)[:60].mean() for a, b in ((one, same_as_other), (other, same))]
+    assert max(alike) < 0.6 * min(unlike)
