@@ -49,6 +49,10 @@ def usable(asset: str, table: pa.Table) -> pa.Table:
     )
 
 
+ACCOUNTED = ("video_id", "clip_id", "status")
+"""Columns that `accounting` reads, as far as a table has them."""
+
+
 def outcomes(table: pa.Table) -> dict[str, int]:
     """Status -> rows; a table without a status is all ok."""
     if "status" not in table.column_names:
@@ -103,14 +107,14 @@ class Check:
         description: what holds if it passes.
         blocking: whether a failure can stop what comes after; the finding says whether it does.
         judge: (table, its stats, storage) -> the finding.
-        columns: those that it reads; None is all.
+        columns: those of the table that it reads, which alone it is given.
     """
 
     name: str
     description: str
     blocking: bool
     judge: Callable[[pa.Table, Mapping[str, Any], Storage], Finding]
-    columns: tuple[str, ...] | None = None
+    columns: tuple[str, ...]
 
 
 def _yield(table: pa.Table, stats: Mapping[str, Any], storage: Storage) -> Finding:
@@ -145,7 +149,7 @@ def _media(table: pa.Table, stats: Mapping[str, Any], storage: Storage) -> Findi
             return Finding(
                 "media",
                 False,
-                f"the bytes of {row.get('clip_id') or row['video_id']} in {place} are not those that the table names",
+                f"the bytes of {row.get('clip_id') or row.get('video_id')} in {place} are not those that the table names",
             )
     return Finding(
         "media",
@@ -221,13 +225,20 @@ def _no_duplicates(table: pa.Table, stats: Mapping[str, Any], storage: Storage) 
     return Finding("no_duplicates", not copies.num_rows, said, False, numbers)
 
 
-_MEDIA = Check("media", "Tar entries hold the bytes that the table names (a sample is read back).", True, _media)
+def _media_of(key: str) -> Check:
+    about = "Tar entries hold the bytes that the table names (a sample is read back)."
+    return Check("media", about, True, _media, (key, "tar", "offset", "size", "sha256"))
+
+
 CHECKS: Mapping[str, tuple[Check, ...]] = {
-    "raw_shards": (Check("yield", f"At least {MIN_YIELD:.0%} of the videos came out well.", False, _yield), _MEDIA),
-    "frames": (_MEDIA,),
-    "frame_embeddings": (Check("one_model", "All embeddings are of one model.", True, _one_model),),
+    "raw_shards": (
+        Check("yield", f"At least {MIN_YIELD:.0%} of the videos came out well.", False, _yield, ("status",)),
+        _media_of("video_id"),
+    ),
+    "frames": (_media_of("clip_id"),),
+    "frame_embeddings": (Check("one_model", "All embeddings are of one model.", True, _one_model, ("model",)),),
     "caption_scores": (
-        Check("alignment", "Captions match their own clips better than those of other videos.", True, _apart),
+        Check("alignment", "Captions match their own clips better than those of other videos.", True, _apart, ()),
     ),
     "curated_clips": (
         Check(
@@ -239,11 +250,17 @@ CHECKS: Mapping[str, tuple[Check, ...]] = {
         ),
     ),
     "clip_dataset": (
-        _MEDIA,
-        Check("single_shots", "A sample of the exported clips has no shot boundary.", False, _single_shots),
-        Check("face_leaks", "A second detector finds no face in a sample of blurred clips.", False, _no_leaks),
+        _media_of("clip_id"),
+        Check(
+            "single_shots",
+            "A sample of the exported clips has no shot boundary.",
+            False,
+            _single_shots,
+            ("sample_key", "tar", "offset", "size"),
+        ),
+        Check("face_leaks", "A second detector finds no face in a sample of blurred clips.", False, _no_leaks, ()),
     ),
-    "embedding_dataset": (_MEDIA,),
+    "embedding_dataset": (_media_of("clip_id"),),
 }
 """Checks of an asset beside its contract."""
 

@@ -51,7 +51,7 @@ from dagster._core.definitions.data_version import (
 )
 from dagster._core.definitions.source_asset import SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION
 
-from curation_assets.checks import CHECKS, CONTRACT_CHECK, Finding, accounting, check_names, further, usable
+from curation_assets.checks import ACCOUNTED, CHECKS, CONTRACT_CHECK, Finding, accounting, check_names, further, usable
 from curation_assets.metadata import column_lineage, column_schema, plain
 from curation_assets.meter import Meter
 from curation_assets.partitions import SHARDS, backfill_policy
@@ -210,6 +210,13 @@ class Shard:
                 table = table.filter(pc.is_in(table["video_id"], value_set=self._videos))
             self._tables[asset] = table
         return self._tables[asset]
+
+    def accounted(self, asset: str) -> pa.Table:
+        """What `accounting` reads of a table of this shard; of embeddings, for one, a thousandth."""
+        if asset in self._tables:
+            return self._tables[asset]
+        columns = [c for c in ACCOUNTED if c in schema(asset).names]
+        return self.store.read(asset, self.key, columns=columns)
 
     def only(self, videos: Collection[str]) -> Shard:
         """The same shard with nothing but these videos in its input tables."""
@@ -571,7 +578,7 @@ def make_shard(stage: Stage, wanted: Collection[str], shard: Shard) -> Iterator[
     for asset in provenance:
         header = headers[asset]
         if asset in fresh and header is not None:
-            found = list(accounting(stage.part(asset).complete, asset, shard.store.read(asset, shard.key), shard.table))
+            found = list(accounting(stage.part(asset).complete, asset, shard.accounted(asset), shard.accounted))
             yield Outcome(asset, header, None, found)
             continue
         result = made[asset]

@@ -12,7 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from dagster import (
     AssetKey,
@@ -49,11 +49,9 @@ from curation_assets.schemas import TRANSIENT_ERRORS
 from curation_assets.settings import Settings
 from curation_assets.shard_keys import parse_shard_key
 from curation_assets.source_watch import Page, Watch, look
+from curation_assets.staleness import FRESH, MISSING, SHARDED, STALE, WAITING, Graph, State, open_heads
 from resources.storage import READ_ERRORS
 from resources.tables import TableStore, canonical_json
-
-if TYPE_CHECKING:
-    from curation_assets.staleness import Graph, State
 
 GLOBAL = ("duplicate_clusters", "curated_clips", "curated_tracks")
 """Assets over all shards; they have automation conditions."""
@@ -221,8 +219,6 @@ def gap_sensor(
     kept: list[Heads] = []
 
     def tick(context: SensorEvaluationContext) -> SensorResult:
-        from curation_assets.staleness import open_heads
-
         if not kept:
             kept.append(open_heads(store))
         return close_gaps(context, settings, recipes, store, kept[0])
@@ -308,8 +304,6 @@ def plan_work(graph: Graph, settings: Settings, tries: Tries, busy: set[str]) ->
         graph: all tables.
         busy: shards at which runs are at work, or will be.
     """
-    from curation_assets.staleness import FRESH, SHARDED
-
     plan = Plan()
     unsettled: dict[str, list[State]] = {}
     whole: dict[str | None, list[State]] = {}
@@ -356,8 +350,6 @@ class _Attempts:
 
 def _plan_shard(graph: Graph, shard: str, states: Sequence[State], seen: Mapping[str, str], attempt: _Attempts) -> None:
     """Walks through a shard's tables that are not fresh, in graph order, and takes those that can be made."""
-    from curation_assets.staleness import SHARDED, WAITING
-
     plan = attempt.plan
     recipe = graph.recipes[parse_shard_key(shard)[0]]
     known = graph.heads.of("clip_fingerprints").get(shard)
@@ -393,8 +385,6 @@ def _plan_shard(graph: Graph, shard: str, states: Sequence[State], seen: Mapping
 
 def _plan_whole(key: str | None, states: Sequence[State], attempt: _Attempts) -> None:
     """The clusters, or the tables of one subset: the first that is out of date and those that follow from it."""
-    from curation_assets.staleness import MISSING, STALE
-
     ready = [s for s in states if s.state in (MISSING, STALE) and s.fingerprint]
     chosen = [s for s in ready if attempt(s)]
     if chosen:
@@ -414,8 +404,6 @@ def close_gaps(
     The cursor holds the attempts at tables that are still behind, and counts the requests: together with the time at which the cursor
     was begun that makes a run's key, which a tick that died and is repeated gives again, and no other.
     """
-    from curation_assets.staleness import SHARDED, Graph
-
     cursor: dict[str, Any] = json.loads(context.cursor) if context.cursor else {}
 
     def skip(reason: str) -> SensorResult:

@@ -19,6 +19,9 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from curation_assets.recipes import Recipe, Source
+from curation_assets.stages.sources import acav, hdvila, ids, table, webdataset
+from curation_assets.stages.sources.files import base_name, expand_user, filesystem, fixed_part, is_glob
+from curation_assets.stages.sources.media import SIDECARS
 from resources.storage import Storage, etag_of
 from resources.tables import canonical_json
 
@@ -102,8 +105,6 @@ def look(recipe: Recipe, watch: Watch, storage: Storage, page: Page) -> tuple[Wa
 
 def _entries(source: Source, given: str, after: str, storage: Storage) -> Iterator[Entry]:
     """The entries that one path of a source names, in order, from behind `after` on; the tag of one that does not count is empty."""
-    from curation_assets.stages.sources.files import expand_user, filesystem, fixed_part, is_glob
-
     fs, path = filesystem(expand_user(given), storage)
     path = path.rstrip("/")
     root = fixed_part(path)
@@ -136,7 +137,7 @@ class _Matches:
             return False
         if not self._recursive and self._glob:
             return within == ""
-        return (self._recursive or "/" not in within) and _bare(name).endswith(self._endings)
+        return (self._recursive or "/" not in within) and base_name(name).lower().endswith(self._endings)
 
     def _within(self, name: str) -> str | None:
         """The part of `name` below what the path names; None if it does not name it."""
@@ -152,19 +153,10 @@ class _Matches:
 
 
 def _endings(source: Source) -> tuple[str, ...]:
-    from curation_assets.stages.sources import acav, hdvila, ids, table, webdataset
-    from curation_assets.stages.sources.media import SIDECARS
-
     if source.format == "folder":
         return tuple(f".{e.lower().lstrip('.')}" for e in (*source.extensions, *sorted(SIDECARS)))
     modules = {"acav": acav, "hdvila": hdvila, "ids": ids, "table": table, "webdataset": webdataset}
     return tuple(modules[source.format].ENDINGS)
-
-
-def _bare(name: str) -> str:
-    from curation_assets.stages.sources.files import base_name
-
-    return base_name(name).lower()
 
 
 def _walk_local(root: str, after: str) -> Iterator[Entry]:

@@ -76,3 +76,8 @@ def test_captions_of_other_videos_are_a_warning_or_stop_what_comes_after(block: 
     found = check.judge(table, {**numbers, "apart": False}, Storage(str(tmp_path)))
     assert (found.passed, found.blocking) == (False, block)
     assert check.judge(table, {**numbers, "apart": True}, Storage(str(tmp_path))).passed
+
+
+@pytest.mark.parametrize("asset", sorted(CHECKS))
+def test_a_check_reads_columns_that_its_table_has(asset: str) -> None:
+    assert {c for check in CHECKS[asset] for c in check.columns} <= set(schema(asset).names)
