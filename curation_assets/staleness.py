@@ -27,7 +27,7 @@ from curation_assets.settings import Settings
 from curation_assets.shard_keys import parse_shard_key
 from curation_assets.stages.subset_inputs import clip_provenance, curated_provenance, embedding_provenance
 from resources.content_hash import ContentHasher
-from resources.storage import StorageError
+from resources.storage import READ_ERRORS, StorageError
 from resources.tables import MissingTable, Provenance, TableStore, canonical_json
 
 MISSING, STALE, WAITING, RETRY, FRESH = "missing", "stale", "waiting", "retry", "fresh"
@@ -338,7 +338,7 @@ class Graph:
     def _subset(self, key: str, asset: str, standing: Standing) -> State:
         try:
             now = OF_SUBSET[asset](self._known, self.recipes, key)
-        except FileNotFoundError as error:
+        except READ_ERRORS as error:  # a list of ids that the subset names
             return State(asset, key, WAITING, (str(error),))
         except MissingTable:
             made = self.store.exists(asset, key)

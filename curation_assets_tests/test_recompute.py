@@ -16,7 +16,7 @@ from curation_assets.explain import UnknownId, explain
 from curation_assets.recipes import Recipe
 from curation_assets.report import dataset_report
 from curation_assets.report import render as render_report
-from curation_assets.staleness import FRESH, SHARDED, State, differences, shard_states
+from curation_assets.staleness import FRESH, SHARDED, WAITING, State, differences, shard_states
 from curation_assets_tests.installation import QUIET, Installation, Table
 from curation_assets_tests.sample_video import sample_video
 from curation_assets_tests.tiny_clip import write_tiny_clip
@@ -197,6 +197,18 @@ def test_a_removed_table_is_made_again_and_nothing_else(toy: Installation) -> No
     toy.store.storage.remove(toy.store.path("motion_scores", SHARDS[0]))
     assert set(behind(toy)) == {("motion_scores", SHARDS[0]), SUBSET}
     assert remade(toy) == {("motion_scores", SHARDS[0])}
+
+
+@pytest.mark.parametrize("path", ["nowhere.txt", "s3://bucket/ids.txt"])
+def test_a_list_that_cannot_be_read_holds_up_its_subset_alone(
+    toy: Installation, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(toy.root / "none"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    declare(toy, '-1000"]', f'-1000"], exclude: ["{path}"]')
+    assert {table: state.state for table, state in behind(toy).items()} == {SUBSET: WAITING}
 
 
 def test_the_launchpad_describes_its_fields_and_one_run_obeys_them(toy: Installation) -> None:

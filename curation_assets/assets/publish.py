@@ -104,7 +104,10 @@ def judge(context: AssetExecutionContext, name: str, key: str) -> tuple[TableHea
     recipe, subset = subsets(recipes)[key]
     if subset.of != ("clips" if name == "curated_clips" else "tracks"):
         context.log.info(f"{key} is a subset of {subset.of}: {name} is empty")
-        return store.commit(name, key, schema(name).empty(), Provenance(CURATE_VERSION, {"of": subset.of})), None
+        provenance, header = Provenance(CURATE_VERSION, {"of": subset.of}), store.header(name, key)
+        if header is None or header.fingerprint != provenance.fingerprint:
+            header = store.commit(name, key, schema(name).empty(), provenance)
+        return header, None
     provenance = curated_provenance(store, recipes, key)
     header, made = store.header(name, key), None
     if header is None or header.fingerprint != provenance.fingerprint or forced(context):

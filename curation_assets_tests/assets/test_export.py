@@ -366,6 +366,16 @@ def test_embeddings_are_published(shared_installation: Installation, tmp_path: P
     assert not made.rows("embedding_dataset", "files")
 
 
+def test_the_table_of_the_other_kind_is_empty_and_written_once(shared_installation: Installation) -> None:
+    made = shared_installation
+    assert made.run("curated_tracks", "files").success
+    file = Path(made.settings.storage, made.store.path("curated_tracks", "toy-files"))
+    first = file.stat().st_ino
+    assert made.run("curated_tracks", "files").success
+    assert file.stat().st_ino == first
+    assert made.rows("curated_tracks", "files") == []
+
+
 @pytest.mark.parametrize("asset", ["clip_dataset", "embedding_dataset"])
 def test_dagster_hears_of_the_code_version_that_the_asset_declares(
     shared_installation: Installation, asset: str
