@@ -131,7 +131,7 @@ def find_clusters(context: AssetExecutionContext) -> Iterator[Any]:
                 INDEX,
                 [ShardInput(k, h, lambda k=k: store.read("clip_fingerprints", k)) for k, h in shards.items()],  # type: ignore[misc]
                 params,
-                _cosine(store) if params.confirm_cosine is not None else None,
+                embedding_cosine(store) if params.confirm_cosine is not None else None,
                 threads=settings.workers,
             )
         stats = {k: v for k, v in found.stats.items() if isinstance(v, int | float | str)}
@@ -162,24 +162,30 @@ def find_clusters(context: AssetExecutionContext) -> Iterator[Any]:
     yield Output(None, output_name=check_output("duplicate_clusters"))
 
 
-def _cosine(store: TableStore) -> Any:
-    """Cosine of mean embeddings of two tables of clips, nan where one has none; reads each shard's embeddings once."""
+def embedding_cosine(store: TableStore) -> Any:
+    """Cosine of mean embeddings of two tables of clips, nan where one has none or they are of different models; reads each shard's
+    embeddings once."""
     import numpy as np
 
     from curation_assets.stages.frame_embeddings import mean_embeddings
 
-    vectors: dict[tuple[str, str], Any] = {}
+    vectors: dict[tuple[str, str], tuple[str, Any]] = {}
     for shard in store.partitions("frame_embeddings"):
-        clips, means = mean_embeddings(store.read("frame_embeddings", shard))
+        table = store.read("frame_embeddings", shard)
+        clips, means = mean_embeddings(table)
         dataset = parse_shard_key(shard)[0]
-        vectors |= {(dataset, clip): mean for clip, mean in zip(clips, means, strict=True)}
+        model = table["model"][0].as_py() if len(table) else ""
+        vectors |= {(dataset, clip): (model, mean) for clip, mean in zip(clips, means, strict=True)}
 
     def ids(clips: pa.Table) -> Iterator[tuple[str, str]]:
         return zip(clips["dataset"].to_pylist(), clips["clip_id"].to_pylist(), strict=True)
 
+    def of_pair(x: tuple[str, str], y: tuple[str, str]) -> float:
+        (model, one), (other_model, other) = (vectors.get(clip, ("", None)) for clip in (x, y))
+        return float(one @ other) if one is not None and other is not None and model == other_model else np.nan
+
     def cosine(a: pa.Table, b: pa.Table) -> Any:
-        pairs = zip(ids(a), ids(b), strict=True)
-        return np.array([float(vectors[x] @ vectors[y]) if x in vectors and y in vectors else np.nan for x, y in pairs])
+        return np.array([of_pair(x, y) for x, y in zip(ids(a), ids(b), strict=True)])
 
     return cosine
 

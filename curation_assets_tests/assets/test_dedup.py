@@ -15,11 +15,15 @@ from dagster import AssetKey
 from PIL import Image
 
 from benchmarks.copies import read_footage, write_footage
-from curation_assets.assets.dedup import clusters_params
+from curation_assets.assets.dedup import clusters_params, embedding_cosine
 from curation_assets.assets.pictures import same_moments
+from curation_assets.definitions import table_store
 from curation_assets.recipes import Dedup, Recipe, RecipeError, parse_recipe
+from curation_assets.schemas import schema
+from curation_assets.settings import Settings
 from curation_assets_tests.installation import Installation
 from curation_assets_tests.shared_data import shared
+from resources.tables import Provenance
 
 
 def _recipe(dataset: str, dedup: str = "{}") -> Recipe:
@@ -54,6 +58,23 @@ def test_parameters_of_one_recipe_and_of_none() -> None:
 def test_hashes_of_different_methods_are_refused() -> None:
     with pytest.raises(RecipeError, match="datasets a and b hash by dhash and phash"):
         clusters_params({"a": _recipe("a", "{method: dhash}"), "b": _recipe("b")})
+
+
+def test_embeddings_of_different_models_say_nothing_of_a_pair(tmp_path: Path) -> None:
+    store = table_store(Settings(storage=str(tmp_path)))
+
+    def add(dataset: str, model: str, vectors: dict[str, list[float]]) -> None:
+        ids = [{"dataset": dataset, "video_id": c, "clip_id": c} for c in vectors]
+        rows = [i | {"time_ms": 0, "frame": 0, "model": model, "embedding": vectors[i["clip_id"]]} for i in ids]
+        table = pa.Table.from_pylist(rows, schema("frame_embeddings").arrow)
+        store.commit("frame_embeddings", f"{dataset}-00000", table, Provenance("1"))
+
+    add("a", "small", {"x": [1.0, 0.0], "y": [0.6, 0.8]})
+    add("b", "small", {"x": [0.0, 1.0]})
+    add("c", "large", {"x": [1.0, 0.0, 0.0]})
+    pairs = [("a", "x", "a", "y"), ("a", "y", "b", "x"), ("a", "x", "c", "x"), ("b", "x", "d", "x")]
+    sides = [pa.table({"dataset": [p[i] for p in pairs], "clip_id": [p[i + 1] for p in pairs]}) for i in (0, 2)]
+    assert embedding_cosine(store)(*sides) == pytest.approx([0.6, 0.8, np.nan, np.nan], abs=1e-3, nan_ok=True)
 
 
 def _sampled(*times: int) -> pa.Table:
