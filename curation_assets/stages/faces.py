@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
 from curation_assets import recipes
+from curation_assets.stages.clip_frames import ClipReader
 from curation_assets.stages.face_tables import FACES
 from resources.detectors.base import Detector
 from resources.detectors.faces import CenterFaceDetector
@@ -332,8 +333,6 @@ def find_leaks_in_clip(
         start_ms: time of the clip's start in `faces`.
         scale: see `FaceBlurrer`.
     """
-    from curation_assets.stages.clip_frames import ClipReader
-
     covered = faces.to_pylist()
     seen = covers = 0
     over: list[Leak] = []

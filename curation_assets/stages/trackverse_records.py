@@ -122,10 +122,8 @@ def _read(record: Mapping[str, Any], corners: bool) -> TrackRecord:
     if corners:
         boxes[:, 2:] -= boxes[:, :2]
     height, width = record["video_size"][:2]
-    mean, deviation = _pair(record, "top10_logit_mu", "top10_logit_std") if pipeline else record["top10_cls"]
-    weighted, weighted_std = (
-        _pair(record, "top10_wlogit_mu", "top10_wlogit_std") if "top10_wcls" not in record else record["top10_wcls"]
-    )
+    mean, deviation = _scores(record, "top10_cls", "top10_logit")
+    weighted, weighted_std = _scores(record, "top10_wcls", "top10_wlogit")
     filename = record.get("mp4_filename", record.get("fn"))
     return TrackRecord(
         track_id=str(record.get("tid", record.get("track_id", filename))),
@@ -147,8 +145,11 @@ def _read(record: Mapping[str, Any], corners: bool) -> TrackRecord:
     )
 
 
-def _pair(record: Mapping[str, Any], mean: str, deviation: str) -> tuple[Sequence[float], Sequence[float]]:
-    return record[mean], record[deviation]
+def _scores(record: Mapping[str, Any], pair: str, pipeline: str) -> tuple[Sequence[float], Sequence[float]]:
+    """Mean and deviation, whichever way they are named: TrackVerse's subset scripts read records that mix the names."""
+    if pair in record:
+        return record[pair][0], record[pair][1]
+    return record[f"{pipeline}_mu"], record[f"{pipeline}_std"]
 
 
 def to_record(row: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:

@@ -108,6 +108,12 @@ def test_all_key_sets_say_the_same(name: str, record: dict[str, Any]) -> None:
         assert track.objectness is None
 
 
+def test_a_record_of_the_subset_scripts_mixes_the_names() -> None:
+    mixed = {k: v for k, v in PIPELINE.items() if "logit" not in k} | {k: FIRST[k] for k in ("top10_cls", "top10_wcls")}
+    (track,), (plain,) = read_records(packed(mixed), "f"), read_records(packed(PIPELINE), "f")
+    assert track == plain
+
+
 def test_a_file_may_mix_them_and_need_not_be_packed() -> None:
     lines = "".join(json.dumps(r) + "\n\n" for r in (FIRST, PIPELINE, RELEASED))
     assert len(list(read_records(io.BytesIO(lines.encode()), "f"))) == 3
