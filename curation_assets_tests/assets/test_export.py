@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import shutil
 import tarfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -374,6 +375,68 @@ def test_the_table_of_the_other_kind_is_empty_and_written_once(shared_installati
     assert made.run("curated_tracks", "files").success
     assert file.stat().st_ino == first
     assert made.rows("curated_tracks", "files") == []
+
+
+EVERY_KIND = """
+dataset: toy
+source: {format: folder, path: nowhere}
+captions: {backend: source}
+embeddings: {model: tiny, pretrained: none}
+subsets:
+  exact: {split: {train: 0.5, val: 0.5}, export: {clips: {preset: ultrafast}, embeddings: {per_tar: 2}}}
+  copied: {export: {clips: {cut: copy}, embeddings: {layout: folders}}}
+  covered: {export: {clips: {preset: ultrafast, blur_faces: true}}}
+  files: {export: {clips: {format: folder, preset: ultrafast}}}
+  rows: {export: {clips: {format: parquet, preset: ultrafast}}}
+  objects: {of: tracks, export: {clips: {tracks: true, preset: ultrafast}}}
+"""
+TARS, CUT = {".tar", ".json", ".md"}, {".mp4", ".json", ".md"}
+KINDS = {
+    ("curated_tracks", "objects"): {".gz"},
+    ("clip_dataset", "exact"): TARS,
+    ("clip_dataset", "copied"): TARS,
+    ("clip_dataset", "covered"): {*TARS, ".parquet"},
+    ("clip_dataset", "files"): {*CUT, ".csv"},
+    ("clip_dataset", "rows"): {*CUT, ".parquet"},
+    ("clip_dataset", "objects"): TARS,
+    ("embedding_dataset", "exact"): {*TARS, ".csv"},
+    ("embedding_dataset", "copied"): {".npy", ".txt", ".json", ".md"},
+}
+"""Asset and subset -> endings of the files that it publishes, the tracks before the clips that follow them."""
+
+
+@pytest.fixture(scope="module")
+def every_kind(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> tuple[Installation, dict[tuple[str, str], dict[str, bytes]]]:
+    """Every kind of export made once, with the files of each."""
+    made = Installation(tmp_path_factory.mktemp("kinds"), EVERY_KIND, with_faces=("v0",))
+    for asset, subset in KINDS:
+        assert made.run(asset, subset).success
+    return made, {kind: published(made, *kind) for kind in KINDS}
+
+
+def published(made: Installation, asset: str, subset: str) -> dict[str, bytes]:
+    """Path below the subset's folder -> bytes."""
+    folder = Path(made.settings.storage) / asset / f"toy-{subset}"
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+@pytest.mark.parametrize(("asset", "subset"), KINDS)
+def test_the_same_export_made_again_has_the_same_bytes(
+    every_kind: tuple[Installation, dict[tuple[str, str], dict[str, bytes]]], asset: str, subset: str
+) -> None:
+    made, first = every_kind
+    before, rows = first[asset, subset], made.rows(asset, subset)
+    assert {Path(f).suffix for f in before} == KINDS[asset, subset]
+    shutil.rmtree(Path(made.settings.storage) / asset / f"toy-{subset}")
+    assert made.run(asset, subset, force=True).success
+    again = published(made, asset, subset)
+    assert again.keys() == before.keys()
+    assert [name for name in before if again[name] != before[name]] == []
+    assert made.rows(asset, subset) == rows
+    assert len(rows) >= 7
+    assert {r.get("status", "ok") for r in rows} == {"ok"}
 
 
 @pytest.mark.parametrize("asset", ["clip_dataset", "embedding_dataset"])
