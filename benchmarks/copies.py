@@ -1,6 +1,6 @@
 """Recall of near-duplicate detection per kind of copy, and false merges, on copies made of real videos.
 
-    python -m benchmarks.copies FOLDER [FOLDER ...] [--seconds 10] [--flipped]
+    python -m benchmarks.copies FOLDER [FOLDER ...] [--seconds 10]
 
 The videos in the folders must be distinct. Each is copied in the ways of `COPIES` (decoded, changed, encoded with libx264), original and copies go
 through the decoding pass as whole-video clips and through the index, and every accepted pair is judged: a copy with its original counts

@@ -64,8 +64,11 @@ class TextReader:
                 "Rec.model_path": str(recogniser),
                 "Det.limit_type": "max",
                 "Det.limit_side_len": limit,
+                # One line at a time: in a batch all are padded to the widest, and what is read of one depends on the others.
+                "Rec.rec_batch_num": 1,
                 "EngineConfig.onnxruntime.intra_op_num_threads": 1,
                 "EngineConfig.onnxruntime.inter_op_num_threads": 1,
+                "EngineConfig.onnxruntime.enable_cpu_mem_arena": True,
             }
         )
         self.identity = identity(words, folder)
