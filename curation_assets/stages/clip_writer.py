@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, TypeVar, cast
 
 import av
 import av.filter
@@ -31,6 +31,7 @@ from curation_assets.recipes import ClipExport
 from curation_assets.stages.clip_frames import ClipReader
 from curation_assets.stages.decode.media import Display
 
+T = TypeVar("T")
 Image = NDArray[np.uint8]
 Crop = tuple[float, float, float, float]
 """x, y, w, h as fractions of the displayed frame."""
@@ -239,7 +240,7 @@ class ClipSound:
         at: int | None = None
         resampler: AudioResampler | None = None
         shape: tuple[str, int, str] | None = None
-        for time_s, frame in self._from(start):
+        for time_s, frame in self._from(start, self._decode):
             if frame.sample_rate != rate:
                 continue
             if shape != (frame.format.name, frame.sample_rate, frame.layout.name):
@@ -263,8 +264,16 @@ class ClipSound:
             if place >= length or (at is not None and at >= length):
                 return
 
-    def _from(self, start: Fraction) -> Iterator[tuple[Fraction, AudioFrame]]:
-        """Decoded frames with their times, from a little before `start` on."""
+    def packets(self, start_s: Fraction, end_s: Fraction) -> Iterator[tuple[Fraction, av.Packet]]:
+        """The packets that begin within [start_s, end_s), with their times."""
+        for time_s, packet in self._from(start_s, self._demux):
+            if time_s >= end_s:
+                return
+            if time_s >= start_s:
+                yield time_s, packet
+
+    def _from(self, start: Fraction, read: Callable[[], Iterator[tuple[Fraction, T]]]) -> Iterator[tuple[Fraction, T]]:
+        """What `read` gives, with its times, from a little before `start` on."""
         for earlier in EARLIER_S:
             target = start - WARM_UP_S - earlier
             if target <= 0:
@@ -273,19 +282,27 @@ class ClipSound:
                 self._seek(target)
             except av.FFmpegError:
                 break
-            frames = self._decode()
-            head = next(frames, None)
+            found = read()
+            head = next(found, None)
             if head is not None and head[0] <= start:
                 yield head
-                yield from frames
+                yield from found
                 return
         self._seek(Fraction(0))
-        yield from self._decode()
+        yield from read()
 
     def _seek(self, time_s: Fraction) -> None:
         assert self.stream is not None
         base = self.stream.time_base or Fraction(1, 1000)
         self._container.seek(int((time_s + self._zero_s) / base), stream=self.stream, backward=True)
+
+    def _demux(self) -> Iterator[tuple[Fraction, av.Packet]]:
+        try:
+            for packet in self._container.demux(self.stream):
+                if packet.size and packet.pts is not None:
+                    yield Fraction(packet.pts) * packet.time_base - self._zero_s, packet
+        except (av.FFmpegError, OSError):
+            return
 
     def _decode(self) -> Iterator[tuple[Fraction, AudioFrame]]:
         try:

@@ -418,11 +418,12 @@ class _Blurring:
 
 def _copy(open_media: Callable[[], BinaryIO], task: VideoCuts, stack: ExitStack) -> Iterator[CutClip]:
     """Copies the packets from the last key frame at or before the start, without decoding."""
+    sound = stack.enter_context(ClipSound.of(open_media())) if task.params.audio else None
     for cut in sorted(task.cuts, key=lambda c: (c.start_ms, c.end_ms, c.key)):
         path = Path(task.folder) / f"{hashlib.sha256(cut.key.encode()).hexdigest()[:24]}.mp4"
         try:
             with open_media() as stream, OpenVideo(stream) as video:
-                yield _copy_clip(video, cut, path, task.params.audio)
+                yield _copy_clip(video, sound, cut, path)
         except Exception as problem:  # noqa: BLE001 - recorded in the clip's row; the other clips go on
             path.unlink(missing_ok=True)
             reason = str(problem)
@@ -431,57 +432,49 @@ def _copy(open_media: Callable[[], BinaryIO], task: VideoCuts, stack: ExitStack)
             yield CutClip(cut.key, f"{cut.clip_id}: {reason}")
 
 
-def _copy_clip(video: OpenVideo, cut: Cut, path: Path, audio: bool) -> CutClip:
+def _copy_clip(video: OpenVideo, sound: ClipSound | None, cut: Cut, path: Path) -> CutClip:
     base, first = video.time_base, video.stream.start_time
     zero = min(video.start_ticks, video.start_ticks if first is None else first)
-    sound = video.container.streams.best("audio") if audio else None
 
     def ticks(ms: int) -> int:
         return zero + round(Fraction(ms, 1000) / base)
 
     video.container.seek(ticks(cut.start_ms), stream=video.stream, backward=True, any_frame=False)
     pictures: list[av.Packet] = []
-    samples: list[av.Packet] = []
     wanted, last = ticks(cut.end_ms), -1
-    end: int | None = None
-    for packet in video.container.demux([s for s in (video.stream, sound) if s is not None]):
+    seen = end = -(1 << 62)
+    for packet in video.container.demux(video.stream):
         if packet.size == 0 or packet.pts is None:
             continue
-        if packet.stream is not video.stream:
-            samples.append(packet)
-            continue
         pictures.append(packet)
+        seen = max(seen, packet.pts)
         if packet.pts < wanted:
-            last = len(pictures) - 1
-            end = max(p.pts or 0 for p in pictures)
-        decode = packet.dts if packet.dts is not None else packet.pts
-        if decode >= max(wanted, end or wanted):
+            last, end = len(pictures) - 1, seen
+        if (packet.pts if packet.dts is None else packet.dts) >= max(wanted, end):
             break
     start = pictures[0].pts if pictures else None
     if start is None or last < 0:
         raise ValueError("no packet lies in its span")
-    highest = max(p.pts or 0 for p in pictures[: last + 1])
-    kept = [p for i, p in enumerate(pictures) if start <= (p.pts or 0) and (i <= last or (p.pts or 0) < highest)]
+    kept = [p for i, p in enumerate(pictures) if start <= (p.pts or 0) and (i <= last or (p.pts or 0) < end)]
     final = max(kept, key=lambda p: p.pts or 0)
     until = (final.pts or 0) + (final.duration or 0)
     with av.open(str(path), "w", format="mp4", options={"fflags": "+bitexact", "movflags": "+faststart"}) as out:
-        picture_out = out.add_stream_from_template(video.stream)
-        sound_out = out.add_stream_from_template(sound) if sound is not None else None
+        picture_out = out.add_stream_from_template(video.stream, opaque=True)
+        heard = None if sound is None else sound.stream
+        sound_out = out.add_stream_from_template(heard, opaque=True) if heard is not None else None
         items: list[tuple[Fraction, int, av.Packet]] = []
         for packet in kept:
             packet.pts = (packet.pts or 0) - start
             packet.dts = None if packet.dts is None else packet.dts - start
             packet.stream = picture_out
             items.append(((packet.pts if packet.dts is None else packet.dts) * base, 0, packet))
-        if sound is not None and sound_out is not None and sound.time_base:
-            begin_s, until_s = start * base, until * base
-            for packet in samples:
-                if begin_s <= (packet.pts or 0) * sound.time_base < until_s:
-                    offset = round(begin_s / sound.time_base)
-                    packet.pts = (packet.pts or 0) - offset
-                    packet.dts = packet.pts if packet.dts is None else packet.dts - offset
-                    packet.stream = sound_out
-                    items.append((packet.dts * sound.time_base, 1, packet))
+        if sound is not None and sound_out is not None:
+            for _, packet in sound.packets((start - zero) * base, (until - zero) * base):
+                offset = round(start * base / packet.time_base)
+                packet.pts = (packet.pts or 0) - offset
+                packet.dts = packet.pts if packet.dts is None else packet.dts - offset
+                packet.stream = sound_out
+                items.append((packet.dts * packet.time_base, 1, packet))
         for _, _, packet in sorted(items, key=lambda i: (i[0], i[1])):
             out.mux(packet)
     start_ms, end_ms = milliseconds(start - zero, base), milliseconds(until - zero, base)
