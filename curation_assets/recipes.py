@@ -352,7 +352,9 @@ class Captions(Section):
     """Where captions come from."""
 
     backend: Literal["source", "subtitles", "transformers", "openai"] = Field("source", description="Backend.")
-    model: str | None = Field(None, description="Hub id or local path (transformers), or model name (openai).")
+    model: str | None = Field(
+        None, description="Hub id, `@revision` to hold on to one, or local path (transformers), or model name (openai)."
+    )
     prompt: str = Field("Describe this video clip in one or two sentences.", description="Prompt.")
     frames: int = Field(8, ge=1, le=64, description="Frames per request, evenly spread.")
     max_tokens: int = Field(128, ge=1, le=8192, description="Longest answer.")
@@ -407,7 +409,7 @@ class Tracks(Section):
     """How objects are detected and tracked."""
 
     detector: Literal["faces", "owlv2", "grounding-dino", "onnx"] = Field("faces", description="Detector.")
-    model: str | None = Field(None, description="Hub id or path of the detector.")
+    model: str | None = Field(None, description="Hub id, `@revision` to hold on to one, or path of the detector.")
     onnx: OnnxLayout = Field(default_factory=lambda: OnnxLayout())
     vocabulary: str = Field(
         "faces", description="lvis, coco, faces, or path of a file with a name per line or LVIS JSON."

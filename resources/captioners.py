@@ -432,7 +432,7 @@ def load_transformers_captioner(
         )
     else:
         folder = hub_folder(model, f"caption model {model}", "captions.model")
-        identity = f"{model}@{folder.name[:12]}"
+        identity = f"{model.partition('@')[0]}@{folder.name[:12]}"
     device = choose_device(device)
     try:
         processor = transformers.AutoProcessor.from_pretrained(folder, trust_remote_code=False)

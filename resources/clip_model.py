@@ -203,7 +203,7 @@ def _hub_repository(repository: str, what: str) -> ClipWeights:
             revision=config.parent.name,
         )
         hub_file(repository, ("tokenizer_config.json",), what, "embeddings.model", revision=config.parent.name)
-    label = f"{HUB_PREFIX}{repository}@{config.parent.name[:12]}"
+    label = f"{HUB_PREFIX}{repository.partition('@')[0]}@{config.parent.name[:12]}"
     return ClipWeights(f"{LOCAL_PREFIX}{config.parent}", None, label, _folder_sha256(config.parent))
 
 

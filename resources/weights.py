@@ -130,12 +130,19 @@ def _checked(path: Path, what: str, setting: str, sha256: str | None) -> Path:
 def hub_file(repository: str, names: Sequence[str], what: str, setting: str, revision: str | None = None) -> Path:
     """The first of `names` that a hub repository has, from the local hub cache if it is there, else downloaded.
 
+    Args:
+        repository: ``owner/name``, or ``owner/name@revision`` for a commit, tag or branch of it.
+        names: of files.
+        what, setting: for messages, as in `fetch_weights`.
+        revision: for a repository that names none.
+
     Raises:
         MissingWeights: not in the cache, and the hub is switched off, cannot be reached or has none of them.
     """
     from huggingface_hub import hf_hub_download, try_to_load_from_cache
     from huggingface_hub.errors import EntryNotFoundError
 
+    repository, revision = _pinned(repository, revision)
     for name in names:
         found = try_to_load_from_cache(repository, name, revision=revision)
         if isinstance(found, str):
@@ -153,8 +160,9 @@ def hub_file(repository: str, names: Sequence[str], what: str, setting: str, rev
     raise _missing(repository, what, setting, f"the repository has none of {', '.join(names)}")
 
 
-def hub_folder(repository: str, what: str, setting: str, revision: str | None = None) -> Path:
-    """A hub repository (its configuration and safetensors) as a local folder, whose name is the revision.
+def hub_folder(repository: str, what: str, setting: str) -> Path:
+    """A hub repository (its configuration and safetensors), ``owner/name`` or ``owner/name@revision``, as a local folder, whose name
+    is the commit.
 
     Raises:
         MissingWeights: as `hub_file`.
@@ -162,6 +170,7 @@ def hub_folder(repository: str, what: str, setting: str, revision: str | None = 
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
+    repository, revision = _pinned(repository)
     try:
         folder = Path(snapshot_download(repository, revision=revision, local_files_only=True))
         if any(folder.glob("*.safetensors")):
@@ -173,6 +182,12 @@ def hub_folder(repository: str, what: str, setting: str, revision: str | None = 
         return Path(snapshot_download(repository, revision=revision, ignore_patterns=list(SNAPSHOT_IGNORE)))
     except Exception as error:  # as above
         raise _missing(repository, what, setting, _reason(error)) from error
+
+
+def _pinned(repository: str, revision: str | None = None) -> tuple[str, str | None]:
+    """``owner/name@revision`` in its two parts."""
+    name, _, pinned = repository.partition("@")
+    return name, pinned or revision
 
 
 def _missing(repository: str, what: str, setting: str, reason: str) -> MissingWeights:

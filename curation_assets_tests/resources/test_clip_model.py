@@ -118,16 +118,19 @@ def test_an_architecture_loads_a_checkpoint_file_or_a_tag(
     assert clip_identity(architecture, "quick") == "tiny-arch/quick"
 
 
-def test_a_hub_repository_is_read_from_the_hub_cache_without_a_network(folder: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("model", "reference"), [("hf-hub:org/tiny", "main"), ("hf-hub:org/tiny@v2", "v2")])
+def test_a_hub_repository_is_read_from_the_hub_cache_without_a_network(
+    model: str, reference: str, folder: Path, tmp_path: Path
+) -> None:
     revision = "0123456789abcdef0123456789abcdef01234567"
     repository = tmp_path / "models--org--tiny"
     shutil.copytree(folder, repository / "snapshots" / revision)
     (repository / "refs").mkdir()
-    (repository / "refs" / "main").write_text(revision)
+    (repository / "refs" / reference).write_text(revision)
     code = (
         "from resources.clip_model import load_clip, clip_identity\n"
-        "m = load_clip('hf-hub:org/tiny', '', device='cpu')\n"
-        "print(m.identity, clip_identity('hf-hub:org/tiny', ''))"
+        f"m = load_clip('{model}', '', device='cpu')\n"
+        f"print(m.identity, clip_identity('{model}', ''))"
     )
     environment = {**os.environ, "HF_HUB_CACHE": str(tmp_path), "HF_HUB_OFFLINE": "1"}
     done = subprocess.run(
@@ -135,7 +138,7 @@ def test_a_hub_repository_is_read_from_the_hub_cache_without_a_network(folder: P
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("hf-hub:org/tiny@0123456789ab sha256:")
-    assert done.stdout.split()[-1] == "hf-hub:org/tiny"
+    assert done.stdout.split()[-1] == model
 
 
 @pytest.mark.parametrize("endpoint", ["http://127.0.0.1:9", "http://no-such-host.invalid"])
