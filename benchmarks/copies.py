@@ -1,8 +1,8 @@
 """Recall of near-duplicate detection per kind of copy, and false merges, on copies made of real videos.
 
-    python -m benchmarks.copies FOLDER [FOLDER ...] [--seconds 10]
+    python -m benchmarks.copies [FOLDER ...] [--seconds 10]
 
-The videos in the folders must be distinct. Each is copied in the ways of `COPIES` (decoded, changed, encoded with libx264), original and copies go
+The videos in the folders must be distinct; without a folder, photographs are panned over. Each is copied in the ways of `COPIES` (decoded, changed, encoded with libx264), original and copies go
 through the decoding pass as whole-video clips and through the index, and every accepted pair is judged: a copy with its original counts
 for recall, a pair of different originals (or of their copies) is a false merge.
 """
@@ -26,6 +26,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from curation_assets.demo import encode, film, pan, photographs
 from curation_assets.recipes import Clips, Dedup
 from curation_assets.schemas import schema
 from curation_assets.stages.decode.analysis import AnalysisParams, VideoFacts, analyse_video
@@ -214,9 +215,16 @@ def _accepted(index: Index) -> Iterable[tuple[str, str]]:
         yield from ((a, b) for i, a in enumerate(same) for b in same[i + 1 :])
 
 
+def generate(folder: Path) -> Path:
+    """Writes a video per photograph of the demo into `folder`."""
+    for name, photo in photographs().items():
+        encode(folder / f"{name}.mp4", film([(pan(photo, (0.3, 0.4, 1.0), (0.7, 0.6, 1.4)), 5.0)]), tone=None)
+    return folder
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folders", nargs="+", type=Path, help="folders of distinct videos, or single videos")
+    parser.add_argument("folders", nargs="*", type=Path, help="folders of distinct videos, or single videos")
     parser.add_argument("--seconds", type=float, default=10.0, help="how much of each video is copied")
     parser.add_argument("--method", default=Dedup().method, help="phash, dhash, ahash or whash")
     parser.add_argument("--distance", type=int, default=Dedup().distance, help="largest distance of a match")
@@ -224,15 +232,16 @@ def main() -> None:
     options = parser.parse_args()
     given = {"method": options.method, "distance": options.distance, "center": not options.no_center, "flipped": True}
     params = Dedup.model_validate(given)
-    videos = sorted(
-        file
-        for path in options.folders
-        for file in (path.iterdir() if path.is_dir() else [path])
-        if file.suffix in SUFFIXES
-    )
-    start = os.times()
-    judgement = compare_copies(videos, params, options.seconds)
-    end = os.times()
+    with tempfile.TemporaryDirectory() as folder:
+        videos = sorted(
+            file
+            for path in options.folders or [generate(Path(folder))]
+            for file in (path.iterdir() if path.is_dir() else [path])
+            if file.suffix in SUFFIXES
+        )
+        start = os.times()
+        judgement = compare_copies(videos, params, options.seconds)
+        end = os.times()
     for kind in COPIES:
         missed = ", ".join(judgement.missed[kind])
         print(

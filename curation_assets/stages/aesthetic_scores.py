@@ -125,6 +125,8 @@ def _floats(tensor: Any) -> np.ndarray:
 
 
 def _state_dict(path: Path) -> dict[str, Any]:
+    import pickle
+
     import torch
 
     try:
@@ -133,6 +135,10 @@ def _state_dict(path: Path) -> dict[str, Any]:
 
             return dict(load_file(path))
         state = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:  # its text advises to trust the file
+        raise WrongWeights(
+            f"aesthetic head {path} is not a state dict of tensors as torch.save writes it; set aesthetic.head to one that is"
+        ) from error
     except Exception as error:  # whatever a foreign file makes the reader raise
         reason = str(error).strip().split("\n")[0][:200]
         raise WrongWeights(f"aesthetic head {path} is not a readable state dict: {reason}") from error

@@ -342,6 +342,8 @@ def evaluate(
             return columns.get(operand.name, operand.name)
         if isinstance(operand, Percentile):
             return pa.scalar((percentiles or {})[left.name, operand.p], pa.float64())
+        if column(left).type == pa.float32() and isinstance(operand.value, float):
+            return pa.scalar(operand.value, pa.float32())  # 0.2 is the score that was stored as 0.2
         return operand.value
 
     def run(node: Node) -> Any:

@@ -19,7 +19,7 @@ from curation_assets.stages.subset_tables import read_ids, tables_shown
 from resources.tables import Provenance, TableStore, combined_hash
 from resources.urls import public_settings
 
-CURATE_VERSION = "3"
+CURATE_VERSION = "4"
 EXPORT_VERSION = "3"
 CUT_VERSION = "3"
 """Raised by hand when the same cut would give other bytes; part of every exported clip's fingerprint."""

@@ -290,7 +290,7 @@ def test_a_head_for_another_model_is_refused_in_one_sentence(tmp_path: Path) -> 
     with pytest.raises(WrongWeights, match="is expected"):
         load_head(recipes.Aesthetic(head=str(shared("weights/sa_0_4_vit_b_32_linear.pth")), sha256="0" * 64), 512)
     (tmp_path / "html.pth").write_bytes(b"<html>")
-    with pytest.raises(WrongWeights, match="not a readable state dict"):
+    with pytest.raises(WrongWeights, match="is not a state dict of tensors"):
         load_head(recipes.Aesthetic(head=str(tmp_path / "html.pth")), 512)
 
 

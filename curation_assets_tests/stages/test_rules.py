@@ -48,6 +48,15 @@ def test_meaning(rule: str, truth: list[bool | None]) -> None:
     assert passing(parse_rule(rule), COLUMNS).to_pylist() == [bool(t) for t in truth]
 
 
+def test_a_score_that_was_stored_as_a_number_equals_that_number() -> None:
+    scores = {"a": pa.array([0.2, 0.7, 4.5, None], pa.float32())}
+    for number in ("0.2", "0.7", "4.5"):
+        low, exact, high = (evaluate(parse_rule(f"a {op} {number}"), scores).to_pylist() for op in ("<", "=", ">"))
+        assert exact.count(True) == 1
+        assert [sum(three) for three in zip(low[:3], exact[:3], high[:3], strict=True)] == [1, 1, 1]
+    assert evaluate(parse_rule("a between 0.2 and 0.7"), scores).to_pylist() == [True, True, False, None]
+
+
 def test_percentiles_are_given_from_outside() -> None:
     rule = parse_rule("a >= p80 and b < p50")
     assert rule.percentiles == {("a", 80.0), ("b", 50.0)}
