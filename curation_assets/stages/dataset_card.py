@@ -164,6 +164,8 @@ def _splits(facts: CardFacts) -> list[str]:
 
 
 def _front_matter(facts: CardFacts) -> dict[str, Any]:
+    if facts.layout == "folders":  # `datasets` has no reader for triples in folders
+        return {"pretty_name": facts.name, "tags": ["video"]}
     names = {"train": "train", "val": "validation", "test": "test"}
     files = []
     for split in _splits(facts):
@@ -215,7 +217,8 @@ def _escaped(text: str) -> str:
 def croissant(facts: CardFacts) -> str:
     """croissant.json: every file with its hash, and what a sample consists of.
 
-    A sample's parts are file sets within the tars, or the columns of metadata.csv or metadata.parquet.
+    A sample's parts are file sets within the tars, or the columns of metadata.csv or metadata.parquet. The samples of a folder without such
+    a list are a file set without records: `mlcroissant` reads file sets from archives only.
     """
     objects: list[dict[str, Any]] = [
         {
@@ -240,7 +243,9 @@ def croissant(facts: CardFacts) -> str:
             "includes": f"*.{extension}" if tars else f"*/*.{extension}",
         }
         objects.append({**files, "containedIn": tars} if tars else files)
-    records = [_listed(listing)] if listing is not None else [_member(e, facts.members[0]) for e in facts.members]
+    records = [_listed(listing)] if listing is not None else []
+    if tars:
+        records = [_member(e) for e in facts.members]
     described = {
         "@context": CONTEXT,
         "@type": "sc:Dataset",
@@ -264,16 +269,18 @@ def _listed(listing: str) -> dict[str, Any]:
     return _records("samples", "A published sample.", fields)
 
 
-def _member(extension: str, payload: str) -> dict[str, Any]:
-    """The record set of the files with one extension, joined to the payload's by the sample's key."""
-    kind = {"mp4": "sc:VideoObject", "npy": "sc:Float"}.get(extension, "sc:Text")
+def _member(extension: str) -> dict[str, Any]:
+    """The record set of the files with one extension. That those of a sample have one key is said in words: by `references`, `mlcroissant`
+    would read every video to give the captions.
+    """
+    kind = (
+        "sc:VideoObject" if extension == "mp4" else "sc:Text"
+    )  # that of an npy is its bytes; there is no type for them
     files = {"fileSet": {"@id": f"{extension}-files"}}
     name = {"extract": {"fileProperty": "filename"}, "transform": {"regex": rf"^(.+)\.{extension}$"}}
     key = _field(extension, "key", "sc:Text", {**files, **name})
-    if extension != payload:
-        key["references"] = {"field": {"@id": f"{payload}/key"}}
     content = _field(extension, "content", kind, {**files, "extract": {"fileProperty": "content"}})
-    return _records(extension, f"The {extension} of each sample.", [key, content])
+    return _records(extension, f"The {extension} of each sample, whose files have one key.", [key, content])
 
 
 def _records(name: str, description: str, fields: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

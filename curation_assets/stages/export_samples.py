@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from resources.storage import Storage
@@ -49,7 +50,7 @@ LISTED = (
     "sha256",
     "record",
 )
-"""Columns of metadata.csv and metadata.parquet after the file's name; `record` is all of it as JSON."""
+"""Columns of the lists after the file's name; `record` is all of it as JSON."""
 
 
 @dataclass(frozen=True)
@@ -179,7 +180,8 @@ class TarSamples:
 
 
 class FolderSamples:
-    """`<split>/<key>.mp4` and a list of them: metadata.csv (as `datasets` reads a video folder) or metadata.parquet.
+    """`<split>/<key>.mp4` and lists of them: metadata.csv or metadata.parquet of all, and in each split's folder the metadata.parquet
+    that `datasets` reads beside videos.
 
     Args:
         listing: csv or parquet.
@@ -193,31 +195,42 @@ class FolderSamples:
     def add(self, split: str, key: str, mp4: bytes, record: Mapping[str, Any]) -> Member:
         name = f"{split}/{key}.mp4"
         self._storage.write(f"{self._folder}/{name}", mp4)
-        self._rows.append({"name": name, **listed(record)})
+        self._rows.append({"path": name, **listed(record)})
         return Member(f"{self._folder}/{name}", 0, len(mp4), hashlib.sha256(mp4).hexdigest())
 
     def close(self) -> None:
-        name = f"metadata.{self._listing}"
+        table = pa.Table.from_pylist(self._rows, schema=LISTING)
+        self._publish(f"metadata.{self._listing}", table if self._listing == "parquet" else _by_file(table))
+        for split in pc.unique(table["split"]).to_pylist():
+            mine = table.filter(pc.equal(table["split"], split))
+            names = pc.replace_substring(mine["path"], f"{split}/", "", max_replacements=1)
+            self._publish(f"{split}/metadata.parquet", _by_file(mine.set_column(0, "path", names)))
+
+    def _publish(self, name: str, table: pa.Table) -> None:
         with tempfile.TemporaryDirectory(prefix="listing-") as scratch:
-            local = Path(scratch) / name
-            if self._listing == "csv":
+            local = Path(scratch) / Path(name).name
+            if name.endswith(".csv"):
                 with open(local, "w", newline="", encoding="utf-8") as file:
                     writer = csv.writer(file, lineterminator="\n")
-                    writer.writerow(("file_name", *LISTED))
-                    writer.writerows([r["name"], *(r[c] for c in LISTED)] for r in self._rows)
+                    writer.writerow(table.column_names)
+                    writer.writerows(row.values() for row in table.to_pylist())
             else:
-                columns: dict[str, Any] = {"path": pa.array([r["name"] for r in self._rows], pa.string())}
-                columns |= {c: pa.array([r[c] for r in self._rows], LISTED_TYPES.get(c, pa.string())) for c in LISTED}
-                pq.write_table(pa.table(columns), local, compression="zstd")
+                pq.write_table(table, local, compression="zstd")
             data = local.read_bytes()
             self._storage.publish_file(local, f"{self._folder}/{name}")
         self.files.append(PublishedFile(name, len(data), hashlib.sha256(data).hexdigest()))
+
+
+def _by_file(table: pa.Table) -> pa.Table:
+    """`table` with the name that `datasets` has for the column of paths."""
+    return table.rename_columns(["file_name", *table.column_names[1:]])
 
 
 LISTED_TYPES = {
     **dict.fromkeys(("start_ms", "end_ms", "frames", "width", "height"), pa.int64()),
     "fps": pa.float64(),
 }
+LISTING = pa.schema([("path", pa.string()), *((c, LISTED_TYPES.get(c, pa.string())) for c in LISTED)])
 
 
 def clip_samples(layout: str, storage: Storage, folder: str, tar_bytes: int) -> ClipSamples:

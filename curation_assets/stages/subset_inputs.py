@@ -20,7 +20,7 @@ from resources.tables import Provenance, TableStore, combined_hash
 from resources.urls import public_settings
 
 CURATE_VERSION = "4"
-EXPORT_VERSION = "3"
+EXPORT_VERSION = "4"
 CUT_VERSION = "3"
 """Raised by hand when the same cut would give other bytes; part of every exported clip's fingerprint."""
 CLIPS_VERSION = f"{EXPORT_VERSION}.{CUT_VERSION}"

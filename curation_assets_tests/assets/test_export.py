@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import shutil
 import tarfile
@@ -210,8 +211,20 @@ def test_every_selected_clip_is_published_with_what_is_known_of_it(shared_instal
     assert header.stats["samples"] == 7
 
 
-def test_other_tools_read_the_same_samples(shared_installation: Installation, tmp_path: Path) -> None:
+def croissant_records(folder: Path, name: str, cache: Path, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """What `mlcroissant` reads, with a cache of its own: what it extracts is named by the tar's name alone."""
     import mlcroissant
+    from etils import epath
+
+    monkeypatch.setattr("mlcroissant._src.operation_graph.operations.extract.EXTRACT_PATH", epath.Path(cache))
+    described = mlcroissant.Dataset(jsonld=str(folder / "croissant.json"))
+    assert not described.metadata.ctx.issues.errors
+    return [{k.split("/")[1]: v for k, v in r.items()} for r in described.records(name)]
+
+
+def test_other_tools_read_the_same_samples(
+    shared_installation: Installation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import webdataset
     from datasets import Video, load_dataset
 
@@ -228,9 +241,15 @@ def test_other_tools_read_the_same_samples(shared_installation: Installation, tm
         for row in rows.cast_column("mp4", Video(decode=False)):
             assert row["mp4"]["bytes"] == samples[row["__key__"]][1]
             assert row["json"] == samples[row["__key__"]][3]
-    described = mlcroissant.Dataset(jsonld=str(folder / "croissant.json"))
-    assert not described.metadata.ctx.issues.errors
-    assert {o.name for o in described.metadata.distribution} >= {Path(t).name for t in tars}
+    for place, member in enumerate(("mp4", "txt", "json"), 1):
+        records = croissant_records(folder, member, tmp_path / "croissant", monkeypatch)
+        read = {r["key"].decode(): r["content"] for r in records}
+        assert read.keys() == samples.keys()
+        for key, content in read.items():
+            said = samples[key][place]
+            assert (json.loads(content) if member == "json" else content) == (
+                said.encode() if member == "txt" else said
+            )
 
 
 def test_the_card_says_where_everything_comes_from(shared_installation: Installation) -> None:
@@ -298,10 +317,12 @@ def test_only_what_changed_is_made_again(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize(("subset", "listing"), [("files", "metadata.csv"), ("rows", "metadata.parquet")])
-def test_folders_come_with_a_list(shared_installation: Installation, tmp_path: Path, subset: str, listing: str) -> None:
+def test_folders_come_with_lists(
+    shared_installation: Installation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, subset: str, listing: str
+) -> None:
     import pyarrow.csv as pacsv
     import pyarrow.parquet as pq
-    from mlcroissant import Dataset
+    from datasets import Video, load_dataset
 
     made = shared_installation
     assert made.run("clip_dataset", subset).success
@@ -314,7 +335,18 @@ def test_folders_come_with_a_list(shared_installation: Installation, tmp_path: P
         assert file.stat().st_size == rows[listed["clip_id"]]["size"]
         assert file.parent.name == listed["split"]
         assert json.loads(listed["record"])["key"] == file.stem
-    assert not Dataset(jsonld=str(folder / "croissant.json")).metadata.ctx.issues.errors
+    records = croissant_records(folder, "samples", tmp_path / "croissant", monkeypatch)
+    assert [r["key"].decode() for r in records] == table["key"].to_pylist()
+    loaded = load_dataset(str(folder), cache_dir=str(tmp_path))
+    assert loaded.keys() == {"train", "validation"}
+    found = {r["key"]: r for part in loaded.values() for r in part.cast_column("video", Video(decode=False))}
+    assert found.keys() == rows.keys()
+    for split, part in loaded.items():
+        assert {"train": "train", "val": "validation"}[part["split"][0]] == split
+        assert len(set(part["split"])) == 1
+    for key, row in found.items():
+        assert Path(row["video"]["path"]) == folder / row["split"] / f"{key}.mp4"
+        assert row["text"] == "a caption"
 
 
 def test_a_damaged_source_fails_its_own_clips_only(tmp_path: Path) -> None:
@@ -350,19 +382,26 @@ def test_tracks_are_published_as_crops_and_as_lines(shared_installation: Install
     assert len(gzip.decompress(first).splitlines()) == 14
 
 
-def test_embeddings_are_published(shared_installation: Installation, tmp_path: Path) -> None:
+def test_embeddings_are_published(
+    shared_installation: Installation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from datasets import load_dataset
-    from mlcroissant import Dataset
 
     made = shared_installation
     assert made.run("embedding_dataset", "tars").success
     folder = made.version("embedding_dataset", "tars")
     assert len(made.rows("embedding_dataset", "tars")) == 7
     assert (folder / "splits.csv").read_text().startswith("tar_file,split\nds_00000.tar,")
-    assert not Dataset(jsonld=str(folder / "croissant.json")).metadata.ctx.issues.errors
+    arrays = {
+        r["key"].decode(): np.load(io.BytesIO(r["content"]))
+        for r in croissant_records(folder, "npy", tmp_path / "croissant", monkeypatch)
+    }
+    assert len(arrays) == 7
     loaded = load_dataset(str(folder), cache_dir=str(tmp_path))
     assert {s: d.num_rows for s, d in loaded.items()} == {"train": 5, "validation": 2}
-    assert np.array(loaded["train"][0]["npy"]).shape == (2, 4)
+    for row in [r for part in loaded.values() for r in part]:
+        assert arrays[row["__key__"]].shape == (2, 4)
+        assert np.array_equal(np.array(row["npy"], np.float16), arrays[row["__key__"]])
     assert made.run("embedding_dataset", "files").success
     assert not made.rows("embedding_dataset", "files")
 
@@ -396,7 +435,7 @@ KINDS = {
     ("clip_dataset", "exact"): TARS,
     ("clip_dataset", "copied"): TARS,
     ("clip_dataset", "covered"): {*TARS, ".parquet"},
-    ("clip_dataset", "files"): {*CUT, ".csv"},
+    ("clip_dataset", "files"): {*CUT, ".csv", ".parquet"},
     ("clip_dataset", "rows"): {*CUT, ".parquet"},
     ("clip_dataset", "objects"): TARS,
     ("embedding_dataset", "exact"): {*TARS, ".csv"},
