@@ -58,13 +58,13 @@ class EmbeddedShard:
     """The selected clips of one shard.
 
     Attributes:
-        selected: rows of `curated_clips` or `curated_tracks` that are selected; a clip counts once.
+        clips: of the selected clips, or those of the selected tracks, each once: ids, split, span, caption.
         embeddings: `frame_embeddings` of the shard.
         captions: clip_id -> row of `captions`.
         fps: rate of the grid on which frames were sampled.
     """
 
-    selected: pa.Table
+    clips: Sequence[Mapping[str, Any]]
     embeddings: pa.Table
     captions: Mapping[str, Mapping[str, Any]]
     fps: float
@@ -119,12 +119,8 @@ def _triples(
     ids = known["clip_id"].to_numpy(zero_copy_only=False)
     place = {c: i for i, c in enumerate(ids.tolist())}
     first = {c: i for i, c in reversed(list(enumerate(ids.tolist())))}
-    seen: set[str] = set()
-    for clip in shard.selected.to_pylist():
+    for clip in shard.clips:
         clip_id = clip["clip_id"]
-        if clip_id in seen:
-            continue
-        seen.add(clip_id)
         row = {k: clip[k] for k in ("dataset", "video_id", "clip_id")}
         row |= {"sample_key": keys(clip["dataset"], clip_id), "split": clip["split"] or "train"}
         if clip_id not in first:

@@ -18,7 +18,6 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from curation_assets.recipes import ClipExport, Recipe
@@ -289,32 +288,40 @@ def publish_embeddings(store: TableStore, recipes: Mapping[str, Recipe], key: st
         store, recipes, selection, "embedding_dataset", version, params.layout, ("npy", "txt", "json"), provenance
     )
 
+    spans: dict[tuple[str, str], int] = {}
+    sources: dict[tuple[str, str], tuple[str | None, str | None]] = {}
+
     def shards() -> Iterator[EmbeddedShard]:
         for shard, dataset in selection.shards.items():
             captions = {r["clip_id"]: r for r in optional(store, "captions", shard)}
-            rows = selection.rows(store, shard)
+            clips = _clips_of(store, selection, shard)
+            spans.update({(dataset, r["clip_id"]): r["end_ms"] - r["start_ms"] for r in clips})
+            sources.update(
+                {(dataset, r["video_id"]): (r["licence"], r["channel"]) for r in optional(store, "raw_shards", shard)}
+            )
             embeddings = store.read("frame_embeddings", shard)
-            yield EmbeddedShard(rows, embeddings, captions, recipes[dataset].frames.fps)
+            yield EmbeddedShard(clips, embeddings, captions, recipes[dataset].frames.fps)
 
     done = export_embeddings(shards(), params, store.storage, folder, Keys(selection.subset.datasets))
-    spans = _spans(store, selection)
-    sources: dict[str, tuple[str | None, str | None]] = {}
-    for shard in selection.shards:
-        sources |= {r["video_id"]: (r["licence"], r["channel"]) for r in optional(store, "raw_shards", shard)}
     for row in done.table.to_pylist():
         if row["status"] == "ok":
-            facts.count(row["split"], spans[row["clip_id"]], *sources.get(row["video_id"], (None, None)))
+            source = sources.get((row["dataset"], row["video_id"]), (None, None))
+            facts.count(row["split"], spans[row["dataset"], row["clip_id"]], *source)
         else:
             facts.failed += 1
     facts.files, facts.tar_splits = done.files, done.splits
     return _finish(store, folder, facts, done.table)
 
 
-def _spans(store: TableStore, selection: Selection) -> dict[str, int]:
-    rows = store.read(
-        selection.asset, selection.key, columns=["clip_id", "start_ms", "end_ms"], filters=ds.field("selected")
-    )
-    return {r["clip_id"]: r["end_ms"] - r["start_ms"] for r in rows.to_pylist()}
+def _clips_of(store: TableStore, selection: Selection, shard: str) -> list[dict[str, Any]]:
+    """The selected clips of a shard, or those of the selected tracks, each once and with its own span."""
+    clips: dict[str, dict[str, Any]] = {}
+    for row in selection.rows(store, shard).to_pylist():
+        clips.setdefault(row["clip_id"], row)
+    if selection.subset.of == "tracks":
+        for span in store.read("clips", shard, ["clip_id", "start_ms", "end_ms"]).to_pylist():
+            clips.get(span["clip_id"], {}).update(span)
+    return list(clips.values())
 
 
 def publish_tracks(store: TableStore, recipes: Mapping[str, Recipe], key: str, header: TableHeader) -> str:

@@ -20,7 +20,7 @@ from resources.tables import Provenance, TableStore, combined_hash
 from resources.urls import public_settings
 
 CURATE_VERSION = "4"
-EXPORT_VERSION = "4"
+EXPORT_VERSION = "5"
 CUT_VERSION = "3"
 """Raised by hand when the same cut would give other bytes; part of every exported clip's fingerprint."""
 CLIPS_VERSION = f"{EXPORT_VERSION}.{CUT_VERSION}"
@@ -161,8 +161,9 @@ def embedding_provenance(store: TableStore, recipes: Mapping[str, Recipe], key: 
     if params is None:
         return Provenance(EXPORT_VERSION, {"embeddings": None})
     rates = {d: recipes[d].frames.fps for d in sorted(set(selection.shards.values()))}
+    needed = [*EMBEDDING_INPUTS, *(["clips"] if selection.subset.of == "tracks" else [])]
     return Provenance(
         EXPORT_VERSION,
         {"embeddings": params.model_dump(), "fps": rates, "datasets": selection.subset.datasets},
-        selection.inputs(store, EMBEDDING_INPUTS),
+        selection.inputs(store, needed),
     )

@@ -44,7 +44,7 @@ subsets:
   tars: {split: {train: 0.5, val: 0.5}, export: {clips: {preset: ultrafast, short_side: 90}, embeddings: {per_tar: 2}}}
   files: {export: {clips: {format: folder, preset: ultrafast, short_side: 90}}}
   rows: {export: {clips: {format: parquet, preset: ultrafast, short_side: 90}}}
-  objects: {of: tracks, export: {clips: {tracks: true, preset: ultrafast}}}
+  objects: {of: tracks, export: {clips: {tracks: true, preset: ultrafast}, embeddings: {layout: folders}}}
 """
 VIDEOS = [f"v{i}" for i in range(4)]
 SPLIT = {"v0": "train", "v1": "train", "v2": "val", "v3": "train"}
@@ -476,6 +476,19 @@ def test_the_same_export_made_again_has_the_same_bytes(
     assert made.rows(asset, subset) == rows
     assert len(rows) >= 7
     assert {r.get("status", "ok") for r in rows} == {"ok"}
+
+
+def test_embeddings_of_tracks_are_those_of_their_clips_each_once(shared_installation: Installation) -> None:
+    made = shared_installation
+    assert made.run("embedding_dataset", "objects").success
+    folder = made.version("embedding_dataset", "objects")
+    said = [json.loads(p.read_text()) for p in sorted(folder.glob("*/*.json"))]
+    selected = [c for c in clip_rows() if c["selected"]]
+    assert [(s["clip_id"], s["start_ms"], s["end_ms"]) for s in said] == [
+        (c["clip_id"], c["start_ms"], c["end_ms"]) for c in selected
+    ], "not the spans of the tracks"
+    hours = sum(c["end_ms"] - c["start_ms"] for c in selected) / 3_600_000
+    assert f"7 clips' frame embeddings, {hours:.3f} hours" in (folder / "README.md").read_text()
 
 
 @pytest.mark.parametrize("asset", ["clip_dataset", "embedding_dataset"])

@@ -63,7 +63,7 @@ def shard(number: int, splits: list[str], empty: bool = False) -> EmbeddedShard:
         for f in range(2 + i % 3)
     ]
     return EmbeddedShard(
-        pa.Table.from_pylist(selected, schema=schema("curated_clips").arrow),
+        selected,
         pa.Table.from_pylist(frames, schema=schema("frame_embeddings").arrow),
         {},
         2.0,
