@@ -179,17 +179,23 @@ def shared_installation(tmp_path_factory: pytest.TempPathFactory) -> Installatio
     return made
 
 
-def samples_of(folder: Path) -> dict[str, tuple[str, bytes, str, dict[str, Any]]]:
-    """Key -> (split, mp4, text, json) by plain tarfile."""
+def members_of(folder: Path) -> dict[str, dict[str, bytes]]:
+    """Key -> extension -> bytes in the folder's tars, by plain tarfile; `tar` has the name of the tar."""
     found: dict[str, dict[str, bytes]] = {}
-    split: dict[str, str] = {}
     for path in sorted(folder.glob("*.tar")):
         with tarfile.open(path) as tar:
             for member in tar:
                 key, extension = member.name.split(".")
-                found.setdefault(key, {})[extension] = tar.extractfile(member).read()  # type: ignore[union-attr]
-                split[key] = path.name.split("-")[0]
-    return {k: (split[k], m["mp4"], m["txt"].decode(), json.loads(m["json"])) for k, m in found.items()}
+                found.setdefault(key, {"tar": path.name.encode()})[extension] = tar.extractfile(member).read()  # type: ignore[union-attr]
+    return found
+
+
+def samples_of(folder: Path) -> dict[str, tuple[str, bytes, str, dict[str, Any]]]:
+    """Key -> (split, mp4, text, json)."""
+    return {
+        k: (m["tar"].decode().split("-")[0], m["mp4"], m["txt"].decode(), json.loads(m["json"]))
+        for k, m in members_of(folder).items()
+    }
 
 
 def test_every_selected_clip_is_published_with_what_is_known_of_it(shared_installation: Installation) -> None:
@@ -231,16 +237,18 @@ def test_other_tools_read_the_same_samples(
     folder = shared_installation.version("clip_dataset", "tars")
     samples = samples_of(folder)
     tars = sorted(str(p) for p in folder.glob("*.tar"))
-    assert {s["__key__"]: s["mp4"] for s in webdataset.WebDataset(tars, shardshuffle=False)} == {
-        k: v[1] for k, v in samples.items()
+    read = {
+        s["__key__"]: (s["mp4"], s["txt"].decode(), json.loads(s["json"]))
+        for s in webdataset.WebDataset(tars, shardshuffle=False)
     }
+    assert read == {k: v[1:] for k, v in samples.items()}
     loaded = load_dataset(str(folder), cache_dir=str(tmp_path))
     counts = Counter(v[0] for v in samples.values())
     assert {s: d.num_rows for s, d in loaded.items()} == {"train": counts["train"], "validation": counts["val"]}
     for rows in loaded.values():
         for row in rows.cast_column("mp4", Video(decode=False)):
             assert row["mp4"]["bytes"] == samples[row["__key__"]][1]
-            assert row["json"] == samples[row["__key__"]][3]
+            assert (row["txt"], row["json"]) == samples[row["__key__"]][2:]
     for place, member in enumerate(("mp4", "txt", "json"), 1):
         records = croissant_records(folder, member, tmp_path / "croissant", monkeypatch)
         read = {r["key"].decode(): r["content"] for r in records}
@@ -385,6 +393,7 @@ def test_tracks_are_published_as_crops_and_as_lines(shared_installation: Install
 def test_embeddings_are_published(
     shared_installation: Installation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    import webdataset
     from datasets import load_dataset
 
     made = shared_installation
@@ -399,9 +408,19 @@ def test_embeddings_are_published(
     assert len(arrays) == 7
     loaded = load_dataset(str(folder), cache_dir=str(tmp_path))
     assert {s: d.num_rows for s, d in loaded.items()} == {"train": 5, "validation": 2}
-    for row in [r for part in loaded.values() for r in part]:
-        assert arrays[row["__key__"]].shape == (2, 4)
-        assert np.array_equal(np.array(row["npy"], np.float16), arrays[row["__key__"]])
+    plain = members_of(folder)
+    tars = sorted(str(p) for p in folder.glob("*.tar"))
+    for sample in webdataset.WebDataset(tars, shardshuffle=False):
+        assert {x: sample[x] for x in ("npy", "txt", "json")} == {
+            x: plain[sample["__key__"]][x] for x in ("npy", "txt", "json")
+        }
+    rows = {r["__key__"]: r for split in loaded.values() for r in split}
+    assert rows.keys() == plain.keys()
+    for key, row in rows.items():
+        assert arrays[key].shape == (2, 4)
+        assert np.array_equal(np.load(io.BytesIO(plain[key]["npy"])), arrays[key])
+        assert np.array_equal(np.array(row["npy"], np.float16), arrays[key])
+        assert (row["txt"], row["json"]) == (plain[key]["txt"].decode(), json.loads(plain[key]["json"]))
     assert made.run("embedding_dataset", "files").success
     assert not made.rows("embedding_dataset", "files")
 

@@ -132,6 +132,7 @@ def test_quotas_follow_the_temperature() -> None:
     assert quotas([800, 200], 100, 1.0) == [80, 20]
     assert quotas([800, 200], 100, 0.0) == [50, 50]
     assert quotas([810, 90], 40, 0.5) == [30, 10]
+    assert quotas([53, 24, 23], 7, 1.0) == [3, 2, 2]  # D'Hondt's divisors would favour the largest: 4, 2, 1
 
 
 @given(SEEDS, st.integers(1, 3), st.integers(1, 60))
