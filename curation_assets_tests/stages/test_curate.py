@@ -14,9 +14,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from curation_assets.recipes import Recipe
+from curation_assets.recipes import Recipe, Splits
 from curation_assets.schemas import SCHEMAS, schema
-from curation_assets.stages.curate import Curation, Example, curate, given_splits
+from curation_assets.stages.curate import Curation, Example, curate, given_splits, split_of
 from curation_assets.stages.rules import RuleError
 from curation_assets.stages.selection import hash_order
 from curation_assets.stages.subset_tables import tables_needed
@@ -194,6 +194,78 @@ def test_splits_never_divide_a_video_follow_lists_and_their_shares(tmp_path: Pat
     )
     with pytest.raises(ValueError, match="'v0x1' is in the lists of both"):
         given_splits(twice.subsets["s"].split)
+
+
+def test_a_split_depends_on_the_seed_the_dataset_and_the_video_alone() -> None:
+    def splits(dataset: str, seed: int) -> list[str]:
+        made = Splits(train=0.5, val=0.25, test=0.25, seed=seed)
+        return [split_of(dataset, f"v{i}", made, {}) for i in range(64)]
+
+    assert splits("d", 0) == splits("d", 0)
+    assert len({tuple(splits(d, s)) for d in ("d", "other") for s in (0, 1)}) == 4
+
+
+SPREAD: list[Row] = [
+    {"criterion": "random", "count": 20},
+    {"criterion": "max_motion", "count": 20},
+    {"criterion": "video_balanced", "count": 20, "per_video": 1},
+    {"criterion": "video_balanced", "count": 50, "per_video": 2},
+    {"criterion": "cluster_balanced", "count": 20},
+    {"criterion": "class_balanced", "count": 23, "temperature": 0.5, "class_by": "language"},
+    {"criterion": "class_balanced", "per_class": 5, "class_by": "language", "order_by": "motion"},
+]
+
+
+@pytest.mark.parametrize("chosen", SPREAD, ids=str)
+def test_how_videos_are_divided_into_shards_changes_nothing(tmp_path: Path, chosen: Row) -> None:
+    chance = np.random.default_rng(5)
+    videos = [
+        [
+            {
+                "clip_id": f"v{v:02d}_{i}",
+                "motion": float(chance.integers(0, 9)),
+                "language": "enfrdezh"[2 * (v % 4) :][:2],
+                "keep": True,
+                "cluster_id": f"c{v % 6}" if i else None,
+            }
+            for i in range(1 + v % 4)
+        ]
+        for v in range(24)
+    ]
+    found = []
+    for name, order in (("one", [range(24)]), ("many", [range(v, 24, 5) for v in (4, 1, 0, 3, 2)])):
+        store = Store()
+        for s, part in enumerate(order):
+            store.clips(f"d-{s:05d}", [clip for v in part for clip in videos[v]])
+        curation, rows = run(store, tmp_path / name, {"select": chosen})
+        found.append([{k: x for k, x in r.items() if k != "shard"} for r in rows])
+        assert 0 < sum(r["selected"] for r in rows) < len(rows)
+        if chosen["criterion"] == "cluster_balanced":
+            assert curation.report["clusters"] == 6 + 24, "a clip without near-duplicates is a cluster of its own"
+        if chosen["criterion"] == "class_balanced":
+            assert list(curation.report["per_class"]) == ["de", "en", "fr", "zh"]
+    assert found[0] == found[1]
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 30))
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_what_a_new_shard_displaces_is_what_its_clips_come_before(tmp_path: Path, seed: int, count: int) -> None:
+    store = Store()
+    for s in range(3):
+        store.clips(f"d-{s:05d}", [{"clip_id": f"v{s}x{i:02d}_1"} for i in range(12)])
+    subset = {"select": {"criterion": "random", "count": count, "seed": seed}, "split": {"train": 0.5, "val": 0.5}}
+    _, before = run(store, tmp_path, subset, shards=["d-00000", "d-00002"])
+    _, after = run(store, tmp_path, subset)
+    place = {
+        r["clip_id"]: p for r, p in zip(after, hash_order([f"d/{r['clip_id']}" for r in after], seed), strict=True)
+    }
+    old, new = ({r["clip_id"]: r["split"] for r in rows if r["selected"]} for rows in (before, after))
+    added = {c for c in new if c.startswith("v1x")}
+    assert new.keys() - added <= old.keys(), "nothing is selected that was not, but for new clips"
+    assert all(old[c] == new[c] for c in new.keys() - added), "splits stay"
+    gone = old.keys() - new.keys()
+    assert len(gone) == max(0, len(added) - (len(new) - len(old)))
+    assert not gone or min(place[c] for c in gone) > max(place[c] for c in new), "the last go"
 
 
 def test_categories_are_columns_and_classes(tmp_path: Path) -> None:
