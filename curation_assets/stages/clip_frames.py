@@ -172,7 +172,8 @@ class ClipReader:
         return self._frames
 
     def _seek(self, time_ms: int) -> None:
-        ticks = int(Fraction(time_ms, 1000) / self._video.time_base) + self._zero
+        # In MPEG-TS the first key frame, which is decoded before its time, lies before the zero of times.
+        ticks = int(Fraction(time_ms, 1000) / self._video.time_base) + self._zero if time_ms > 0 else min(0, self._zero)
         self._video.container.seek(ticks, stream=self._video.stream, backward=True, any_frame=False)
         self._frames, self._moved = self._decode(), True
 

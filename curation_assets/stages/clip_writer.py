@@ -106,6 +106,8 @@ class Pictures:
     ) -> None:
         turned = display.rotation in (90, 270)
         stored = (frame.height, frame.width) if turned else (frame.width, frame.height)
+        if min(stored) < 2:
+            raise ValueError(f"pictures of {stored[0]}x{stored[1]} pixels are too small to be encoded")
         x, y, w, h = (0, 0, *stored) if crop is None or full else _pixels(crop, stored)
         shown = (w * display.size[0] / stored[0], h * display.size[1] / stored[1])
         shrink = 1.0 if full or params.short_side is None else min(1.0, params.short_side / min(shown))

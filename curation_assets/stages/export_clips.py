@@ -19,6 +19,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -31,7 +32,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from curation_assets.recipes import ClipExport
 from curation_assets.schemas import schema
-from curation_assets.stages.clip_frames import JOIN_MS, ROUNDING_MS, ClipFrame, ClipReader
+from curation_assets.stages.clip_frames import EARLIER_MS, JOIN_MS, ROUNDING_MS, ClipFrame, ClipReader
 from curation_assets.stages.clip_writer import (
     ClipSound,
     ClipWriter,
@@ -432,29 +433,46 @@ def _copy(open_media: Callable[[], BinaryIO], task: VideoCuts, stack: ExitStack)
             yield CutClip(cut.key, f"{cut.clip_id}: {reason}")
 
 
+def _from_key_frame(video: OpenVideo, zero: int, start_ms: int) -> Iterator[av.Packet]:
+    """The packets of the pictures from a key frame at or before `start_ms` on, or from the file's first.
+
+    MPEG-TS and others seek to any picture: then further back.
+
+    Raises:
+        ValueError: the file has none.
+    """
+    base, latest = video.time_base, start_ms + ROUNDING_MS
+    for earlier in (*EARLIER_MS, latest):
+        target = zero + int(Fraction(latest - earlier, 1000) / base) if earlier < latest else min(0, zero)
+        video.container.seek(target, stream=video.stream, backward=True, any_frame=False)
+        packets = (p for p in video.container.demux(video.stream) if p.size and p.pts is not None)
+        head = next((p for p in packets if p.is_keyframe), None)
+        if head is not None and (earlier == latest or milliseconds((head.pts or 0) - zero, base) <= latest):
+            return chain([head], packets)
+    raise ValueError("there is no key frame")
+
+
 def _copy_clip(video: OpenVideo, sound: ClipSound | None, cut: Cut, path: Path) -> CutClip:
     base, first = video.time_base, video.stream.start_time
     zero = min(video.start_ticks, video.start_ticks if first is None else first)
-
-    def ticks(ms: int) -> int:
-        return zero + round(Fraction(ms, 1000) / base)
-
-    video.container.seek(ticks(cut.start_ms), stream=video.stream, backward=True, any_frame=False)
     pictures: list[av.Packet] = []
-    wanted, last = ticks(cut.end_ms), -1
     seen = end = -(1 << 62)
-    for packet in video.container.demux(video.stream):
-        if packet.size == 0 or packet.pts is None:
-            continue
+    last = -1
+    for packet in _from_key_frame(video, zero, cut.start_ms):
+        shown = packet.pts or 0
+        time_ms = milliseconds(shown - zero, base)
+        if packet.is_keyframe and time_ms <= cut.start_ms + ROUNDING_MS:
+            pictures, last = [], -1
         pictures.append(packet)
-        seen = max(seen, packet.pts)
-        if packet.pts < wanted:
+        seen = max(seen, shown)
+        if time_ms < cut.end_ms - ROUNDING_MS:
             last, end = len(pictures) - 1, seen
-        if (packet.pts if packet.dts is None else packet.dts) >= max(wanted, end):
+        decode_ms = time_ms if packet.dts is None else milliseconds(packet.dts - zero, base)
+        if decode_ms >= cut.end_ms - ROUNDING_MS and (shown if packet.dts is None else packet.dts) >= end:
             break
-    start = pictures[0].pts if pictures else None
-    if start is None or last < 0:
+    if last < 0:
         raise ValueError("no packet lies in its span")
+    start = pictures[0].pts or 0
     kept = [p for i, p in enumerate(pictures) if start <= (p.pts or 0) and (i <= last or (p.pts or 0) < end)]
     final = max(kept, key=lambda p: p.pts or 0)
     until = (final.pts or 0) + (final.duration or 0)
@@ -463,11 +481,13 @@ def _copy_clip(video: OpenVideo, sound: ClipSound | None, cut: Cut, path: Path) 
         heard = None if sound is None else sound.stream
         sound_out = out.add_stream_from_template(heard, opaque=True) if heard is not None else None
         items: list[tuple[Fraction, int, av.Packet]] = []
-        for packet in kept:
-            packet.pts = (packet.pts or 0) - start
-            packet.dts = None if packet.dts is None else packet.dts - start
+        shown_at = [(p.pts or 0) - start for p in kept]
+        # Matroska has no decoding times, and FFmpeg's guesses begin some packets after a seek.
+        ahead = max(t - p for t, p in zip(sorted(shown_at), shown_at, strict=True))
+        for packet, pts, dts in zip(kept, shown_at, sorted(shown_at), strict=True):
+            packet.pts, packet.dts = pts, dts - ahead
             packet.stream = picture_out
-            items.append(((packet.pts if packet.dts is None else packet.dts) * base, 0, packet))
+            items.append((packet.dts * base, 0, packet))
         if sound is not None and sound_out is not None:
             for _, packet in sound.packets((start - zero) * base, (until - zero) * base):
                 offset = round(start * base / packet.time_base)

@@ -6,6 +6,7 @@ import hashlib
 import io
 from collections.abc import Iterator
 from itertools import pairwise
+from pathlib import Path
 
 import imageio_ffmpeg
 import numpy as np
@@ -18,6 +19,7 @@ from curation_assets.stages.decode.media import OpenVideo
 from curation_assets.stages.decode.reader import Decoding, every_frame
 from curation_assets_tests.moving_objects import CROSSING, HEIGHT, WIDTH, encode, picture
 from curation_assets_tests.shared_data import shared
+from curation_assets_tests.stages.decode.coded_video import number_in, write_video
 
 FILES = [
     "videos/bikes.mp4",
@@ -63,6 +65,16 @@ def test_any_span_has_the_frames_of_the_whole(name: str) -> None:
             last = min(len(whole) - 1, first + int(random.integers(1, 30)))
             if first < last:
                 assert digests(reader, whole[first][0], whole[last][0]) == whole[first:last]
+
+
+@pytest.mark.parametrize("container", ["mp4", "mkv", "ts"])
+def test_going_back_finds_every_frame_whatever_the_container_seeks_to(container: str, tmp_path: Path) -> None:
+    path = str(write_video(tmp_path / f"v.{container}", [80], g="20", bf="2"))
+    with ClipReader(path) as reader:
+        times = [f.time_ms for f in reader.frames(0, 10**9)]
+        for first in (79, 60, 59, 39, 20, 1, 0):
+            frames = list(reader.frames(times[first], times[first] + 120))
+            assert [number_in(f.frame.to_ndarray(format="gray")) for f in frames] == list(range(80))[first : first + 3]
 
 
 @pytest.mark.parametrize("name", FILES)

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from curation_assets.recipes import ClipExport
 from curation_assets.schemas import schema
 from curation_assets.stages import export_clips
+from curation_assets.stages.clip_frames import ClipReader
 from curation_assets.stages.clip_writer import ASPECTS, TrackBoxes
 from curation_assets.stages.export_clips import (
     Cut,
@@ -208,6 +209,11 @@ def test_rotation_and_pixel_aspect_are_applied(tmp_path: Path) -> None:
     assert np.abs(frames(odd.path or "")[0][1].astype(int) - source[:240, :320]).mean() < 3, "cropped, not scaled"
 
 
+def test_a_picture_of_one_pixel_is_told(tmp_path: Path) -> None:
+    clip = make(shared("hostile_real/-video-with-dash-.mp4"), [cut("p", 0, 2000, 0, 2)], tmp_path)["p"]
+    assert "1x1 pixels are too small" in (clip.error or "")
+
+
 def test_sizes_crops_and_rates(coded: Path, tmp_path: Path) -> None:
     small = make(coded, [cut("s", 0, 2000, 0, 50)], tmp_path / "s", short_side=90, fps=10)["s"]
     assert (small.width, small.height, small.frames, small.fps) == (160, 90, 20, 10)
@@ -228,6 +234,24 @@ def test_copying_keeps_the_frames_from_the_key_frame_on(coded: Path, tmp_path: P
     assert last - 60 <= clip.frames <= last - 60 + 4, "the last frame may need three B-frames' successor"
     assert numbers(clip) == list(range(60, 60 + clip.frames)), "from the key frame at 60, without a gap"
     assert np.array_equal(frames(clip.path or "")[1][1], frames(coded)[61][1])
+
+
+@pytest.mark.parametrize("container", ["mp4", "mkv", "ts"])
+@pytest.mark.parametrize("rate", [25, Fraction(30000, 1001)])
+def test_copies_begin_with_the_last_key_frame_that_can(tmp_path: Path, container: str, rate: int | Fraction) -> None:
+    path = write_video(tmp_path / f"v.{container}", [80], rate=Fraction(rate), g="20", bf="2")
+    with ClipReader(str(path)) as reader:
+        times = [f.time_ms for f in reader.frames(0, 9000)]
+    for first, end in ((0, 9), (20, 40), (33, 45), (40, 60), (59, 61), (60, 80)):
+        clip = make(
+            path, [cut("c", times[first], times[end - 1] + 1000 // rate, first, end)], tmp_path / "out", cut="copy"
+        )["c"]
+        found = numbers(clip)
+        assert found[0] == first // 20 * 20
+        assert found == list(range(found[0], found[-1] + 1))
+        assert end - 1 <= found[-1] <= end + 1
+        assert clip.frames == len(found)
+        assert clip.start_ms == times[found[0]]
 
 
 @pytest.mark.parametrize(
