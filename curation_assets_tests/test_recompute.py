@@ -270,6 +270,25 @@ def test_every_table_says_what_it_took(toy: Installation) -> None:
     assert header.stats["bytes"] == sum(frames["size"].to_pylist()) > 0
 
 
+def test_each_category_shows_its_lowest_median_and_highest_clip(toy: Installation) -> None:
+    event = toy.instance.fetch_materializations(
+        AssetRecordsFilter(asset_key=AssetKey("category_scores"), asset_partitions=[SHARDS[0]]), limit=1
+    ).records[0]
+    assert event.asset_materialization
+    shown = event.asset_materialization.metadata
+    scores = toy.store.read("category_scores", SHARDS[0]).sort_by("score").to_pylist()
+    rows = [line.split(" | ") for line in shown["lowest_median_highest"].value.splitlines()[2:]]
+    assert [row[0] for row in rows] == ["| kind.noise", "| kind.cat"]
+    for row, category in zip(rows, ("noise", "cat"), strict=True):
+        known = [s["score"] for s in scores if s["category"] == category]
+        cells = [cell.removesuffix(" |").split() for cell in row[1:]]
+        assert all(cell[0].startswith("![frame](data:image/jpeg;base64,") for cell in cells)
+        assert [cell[1] for cell in cells] == [f"{known[i]:.3g}" for i in (0, len(known) // 2, -1)]
+    bars = shown["distributions"].value
+    assert "kind.noise" in bars
+    assert "kind.cat" in bars
+
+
 def test_a_clip_is_explained_from_its_source_line_to_its_bytes(toy: Installation) -> None:
     clip = toy.store.read("clips", SHARDS[1])["clip_id"][0].as_py()
     sections = list(explain(toy.store, toy.recipes, clip))

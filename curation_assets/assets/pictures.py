@@ -74,22 +74,22 @@ def labelled_sheet(
     return contact_sheet(pictures, columns)
 
 
+def _inline(storage: Storage, frame: Mapping[str, Any] | None) -> str:
+    """A sampled frame as markdown for a cell; nothing where it cannot be read."""
+    if frame is None:
+        return ""
+    try:
+        return inline_picture(storage.read_media(MediaRef(frame["tar"], frame["offset"], frame["size"]))) or ""
+    except StorageError:
+        return ""
+
+
 def pictured_table(
     storage: Storage, frames: pa.Table, header: Sequence[str], rows: Sequence[Sequence[Any]]
 ) -> MetadataValue | None:
     """A table whose rows begin with a clip's id, with the clip's middle frame in front, where it can be read; None without rows."""
     middle = middle_frames(frames, [row[0] for row in rows])
-
-    def picture(clip: str) -> str:
-        if clip not in middle:
-            return ""
-        ref = MediaRef(*(middle[clip][name] for name in ("tar", "offset", "size")))
-        try:
-            return inline_picture(storage.read_media(ref)) or ""
-        except StorageError:
-            return ""
-
-    return markdown_table(("frame", *header), [(picture(row[0]), *row) for row in rows])
+    return markdown_table(("frame", *header), [(_inline(storage, middle.get(row[0])), *row) for row in rows])
 
 
 def clip_sheet(storage: Storage, frames: pa.Table) -> MetadataValue | None:
@@ -110,3 +110,29 @@ def ranked_sheet(
         middle = len(known) // 2 - each // 2
         chosen = [*known[:each], *known[middle : middle + each], *known[-each:]]
     return labelled_sheet(storage, frames, [(row["clip_id"], f"{column} {row[column]:.3g}") for row in chosen], each)
+
+
+def ranked_table(
+    storage: Storage, frames: pa.Table, scores: Mapping[str, pa.Table], column: str
+) -> MetadataValue | None:
+    """Pictures of the clips with the lowest, the median and the highest value of several scores, a row for each score.
+
+    Args:
+        scores: heading of a row -> the table whose `column` is ranked.
+
+    Returns:
+        None if no score has values.
+    """
+    chosen: dict[str, list[dict[str, Any]]] = {}
+    for name, table in scores.items():
+        known = table.filter(pc.is_valid(table[column])).select(["clip_id", column]).sort_by(column)
+        if n := known.num_rows:
+            chosen[name] = known.take([0, n // 2, n - 1]).to_pylist()
+    middle = middle_frames(frames, [row["clip_id"] for rows in chosen.values() for row in rows])
+    return markdown_table(
+        (column, "lowest", "median", "highest"),
+        [
+            (name, *(f"{_inline(storage, middle.get(row['clip_id']))} {row[column]:.3g}" for row in rows))
+            for name, rows in chosen.items()
+        ],
+    )

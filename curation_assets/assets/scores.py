@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from functools import partial
 from importlib import import_module
+from itertools import islice
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curation_assets.assets.pictures import ranked_sheet
+from curation_assets.assets.pictures import ranked_sheet, ranked_table
 from curation_assets.materialize import Made, Part, Shard, Stage
-from curation_assets.metadata import histograms, markdown_table
+from curation_assets.metadata import distributions, histograms, markdown_table
 from curation_assets.pods import pod
 from curation_assets.recipes import Recipe
 from curation_assets.rule_columns import select_clips
@@ -21,6 +22,8 @@ from resources.devices import computes_on_gpu
 
 GPU = pod(cpu=4, memory="16Gi", scratch="20Gi", gpus=1)
 """What a step with a model asks of Kubernetes."""
+PICTURED_CATEGORIES = 8
+"""Categories, in the recipe's order, whose lowest, median and highest clips are shown: about 90 kB of pictures at most."""
 
 
 def passing_clips(shard: Shard, rules: list[str]) -> pa.Table:
@@ -165,11 +168,20 @@ def _categories(shard: Shard, wanted: Collection[str]) -> Mapping[str, Made]:
     best = table.filter(pc.greater(table["probability"], 0.5))
     tally = best.group_by(["category_set", "category"]).aggregate([("clip_id", "count")]).to_pylist()
     overview = markdown_table(("set", "category", "clips above 0.5"), [tuple(t.values()) for t in tally])
-    return {
-        "category_scores": Made(
-            table, {}, {"categories": overview, "distributions": histograms(table, ("score", "probability"))}
+    by_name = {
+        f"{name}.{category}": table.filter(
+            pc.and_(pc.equal(table["category_set"], name), pc.equal(table["category"], category))
         )
+        for name, prompt_set in shard.recipe.categories.items()
+        for category in prompt_set.prompts
     }
+    first = dict(islice(by_name.items(), PICTURED_CATEGORIES))
+    metadata = {
+        "categories": overview,
+        "distributions": distributions({name: t["score"].to_pylist() for name, t in by_name.items()}, "score"),
+        "lowest_median_highest": ranked_table(shard.storage, shard.table("frames"), first, "score"),
+    }
+    return {"category_scores": Made(table, {}, {k: v for k, v in metadata.items() if v is not None})}
 
 
 STAGES = (
@@ -239,7 +251,7 @@ STAGES = (
                 "category_scores",
                 "How well each clip fits the prompts of the recipe.",
                 params=lambda r: {n: s.model_dump() for n, s in r.categories.items()},
-                inputs=("clips", "frame_embeddings"),
+                inputs=("clips", "frames", "frame_embeddings"),
                 weights=_clip_model,
             ),
         ),
