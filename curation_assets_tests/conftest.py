@@ -78,3 +78,12 @@ def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
         return Storage(f"memory://{uuid.uuid4().hex}")
     server: S3Server = request.getfixturevalue("s3_server")
     return Storage(f"{server.bucket()}/prefix", server.options)
+
+
+@pytest.fixture
+def no_aws_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing from which credentials for S3 could be had."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")

@@ -200,13 +200,8 @@ def test_a_removed_table_is_made_again_and_nothing_else(toy: Installation) -> No
 
 
 @pytest.mark.parametrize("path", ["nowhere.txt", "s3://bucket/ids.txt"])
-def test_a_list_that_cannot_be_read_holds_up_its_subset_alone(
-    toy: Installation, monkeypatch: pytest.MonkeyPatch, path: str
-) -> None:
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(toy.root / "none"))
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+@pytest.mark.usefixtures("no_aws_keys")
+def test_a_list_that_cannot_be_read_holds_up_its_subset_alone(toy: Installation, path: str) -> None:
     declare(toy, '-1000"]', f'-1000"], exclude: ["{path}"]')
     assert {table: state.state for table, state in behind(toy).items()} == {SUBSET: WAITING}
 

@@ -139,13 +139,8 @@ def test_linked_folders_are_followed_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("form", ["folder", "table"])
-def test_a_source_that_cannot_be_read_stops_no_other(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str
-) -> None:
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+@pytest.mark.usefixtures("no_aws_keys")
+def test_a_source_that_cannot_be_read_stops_no_other(tmp_path: Path, form: str) -> None:
     (tmp_path / "v").mkdir()
     (tmp_path / "v" / "a.mp4").write_bytes(b"1")
     site = Installation(tmp_path / "site", options={"s3_endpoint": "http://127.0.0.1:9"})

@@ -185,7 +185,6 @@ def video_stream(container: Any) -> Any:
 
 
 def _probe(container: Any, stream: BinaryIO, size: int, thorough: bool, thumbnail: bool) -> Probe:
-
     video = video_stream(container)
     if video is None:
         kinds = sorted({s.type for s in container.streams})

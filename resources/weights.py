@@ -134,7 +134,7 @@ def hub_file(repository: str, names: Sequence[str], what: str, setting: str, rev
         repository: ``owner/name``, or ``owner/name@revision`` for a commit, tag or branch of it.
         names: of files.
         what, setting: for messages, as in `fetch_weights`.
-        revision: for a repository that names none.
+        revision: the commit of files that were had before, which goes before the one that the repository names.
 
     Raises:
         MissingWeights: not in the cache, and the hub is switched off, cannot be reached or has none of them.
@@ -185,9 +185,9 @@ def hub_folder(repository: str, what: str, setting: str) -> Path:
 
 
 def _pinned(repository: str, revision: str | None = None) -> tuple[str, str | None]:
-    """``owner/name@revision`` in its two parts."""
+    """Name and revision of ``owner/name@revision``; a `revision` that is given goes before that one."""
     name, _, pinned = repository.partition("@")
-    return name, pinned or revision
+    return name, revision or pinned or None
 
 
 def _missing(repository: str, what: str, setting: str, reason: str) -> MissingWeights:

@@ -80,7 +80,7 @@ def keep_rates(found: Curation) -> MetadataValue | None:
         sample = found.clip_sample if threshold.of_clip else found.sample
         if sample is None or threshold.column not in sample.column_names:
             continue
-        values = sample[threshold.column].to_numpy(zero_copy_only=False).astype(float)
+        values = threshold.values_in(sample)
         known = values[np.isfinite(values)]
         if not len(known):
             continue

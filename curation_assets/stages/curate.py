@@ -84,8 +84,20 @@ class Threshold:
     value: float
     of_clip: bool
 
+    def values_in(self, table: pa.Table) -> np.ndarray:
+        """The column's values as floats, in single precision where they are stored so; nan for null."""
+        column = table[self.column]
+        if not pa.types.is_floating(column.type):
+            column = column.cast(pa.float64())
+        values: np.ndarray = pc.fill_null(column, math.nan).to_numpy()
+        return values
+
     def holds(self, values: np.ndarray, at: float | None = None) -> np.ndarray:
-        """Where the comparison holds, with another number in place of its own if `at` is given; false for nan."""
+        """Where the comparison holds, with another number in place of its own if `at` is given; false for nan.
+
+        Args:
+            values: see `values_in`; a number is compared as one of their type, as in the rule itself.
+        """
         held: np.ndarray = _HOLDS[self.op](values, self.value if at is None else at)
         return held
 
@@ -621,7 +633,7 @@ def _remember(
         column = seen[threshold.column]
         if not (pa.types.is_floating(column.type) or pa.types.is_integer(column.type)):
             continue
-        values = pc.fill_null(column.cast(pa.float64()), math.nan).to_numpy()
+        values = threshold.values_in(seen)
         distance = np.abs(values - threshold.value)
         holds = threshold.holds(values)
         kept = nearest.get(threshold, [])

@@ -53,6 +53,19 @@ def test_shares_are_what_the_rule_would_keep(store: Store, tmp_path: Path, rule:
     assert others == {f"motion {op} {d:.4g}": f"{kept(values, d).sum() / 200:.1%}" for d in deciles}, "of all clips"
 
 
+@pytest.mark.parametrize(("op", "kept"), [(">", 0), (">=", 4), ("<", 0), ("<=", 4)])
+def test_a_score_stored_in_single_precision_is_measured_as_the_rule_judges_it(
+    tmp_path: Path, op: str, kept: int
+) -> None:
+    store = Store()
+    store.clips("d-00000", [{"clip_id": f"v{i}_1", "motion": 0.2} for i in range(4)])
+    found, rows = run(store, tmp_path, {"where": [f"motion {op} 0.2"]})
+    assert sum(r["selected"] for r in rows) == kept
+    assert rates(found)[f"**motion {op} 0.2**"] == f"{kept / 4:.1%}"
+    (examples,) = found.examples.values()
+    assert {passed for *_, passed in examples} == {kept > 0}
+
+
 def test_each_end_of_a_range_has_its_own_direction_and_percentiles_their_values(store: Store, tmp_path: Path) -> None:
     found, _ = run(store, tmp_path, {"where": ["motion between 0.25 and p90"]})
     shown = rates(found)

@@ -42,14 +42,15 @@ def look_again(source: Source, found: Decoding, clips: Mapping[ClipSpan, Meters]
     if not clips or timeline is None or display is None:
         return 0
     maker = PictureMaker(display)
-    times = sorted({int(t) for c in clips for t in timeline.times_ms[c.start_frame : c.end_frame]})
+    watching: dict[int, list[Meters]] = {}
+    for clip, meters in clips.items():
+        for time_ms in timeline.times_ms[clip.start_frame : clip.end_frame].tolist():
+            watching.setdefault(time_ms, []).append(meters)
     looked = 0
-    for frame, time_ms in frames_near(source, found.zero, times):
+    for frame, time_ms in frames_near(source, found.zero, sorted(watching)):
         picture = maker(frame)
         looked += 1
-        for clip, meters in clips.items():
-            if not clip.start_ms <= time_ms < clip.end_ms:
-                continue
+        for meters in watching.get(time_ms, ()):
             if meters.motion is not None and meters.motion.wants(time_ms):
                 meters.motion.push(time_ms, picture.luma)
             if meters.quality is not None and meters.quality.wants(time_ms):
