@@ -8,7 +8,7 @@ HEADLESS := $(shell sed -n 's/^opencv-python-headless==/&/p' constraints.txt)
 export DAGSTER_HOME ?= $(CURDIR)/.dagster
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo ui test test-all lint typecheck bench lock docs graph screenshots clean
+.PHONY: help setup demo ui test test-faults test-all lint typecheck bench lock docs graph screenshots clean
 
 help:  ## Show the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,6 +32,9 @@ ui: $(STAMP)  ## Open the Dagster UI on http://127.0.0.1:3000
 
 test: $(STAMP)  ## Run the tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+test-faults: $(STAMP)  ## Kill, interrupt, race and damage runs on the shipped instance files
+	$(BIN)/python -m pytest -n 2 -m faults
 
 test-all: $(STAMP)  ## Run the tests and the slow tier
 	$(BIN)/python -m pytest -m ''
