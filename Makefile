@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+PORT ?= 3000
 HEADLESS := $(shell sed -n 's/^opencv-python-headless==/&/p' constraints.txt)
 
 export DAGSTER_HOME ?= $(CURDIR)/.dagster
@@ -27,8 +28,10 @@ $(STAMP): pyproject.toml constraints.txt
 demo: $(STAMP)  ## Generate sample videos, run the graph on them, say what to look at
 	$(BIN)/curation demo
 
-ui: $(STAMP)  ## Open the Dagster UI on http://127.0.0.1:3000
-	$(BIN)/dagster dev -w workspace.yaml -h 127.0.0.1
+ui: $(STAMP)  ## Open the Dagster UI on http://127.0.0.1:3000 (PORT=3001 for another)
+	@$(PYTHON) -c 'import socket, sys; s = socket.socket(); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1); s.bind(("127.0.0.1", $(PORT)))' 2>/dev/null \
+	  || { echo "port $(PORT) is in use, perhaps by another make ui; say make ui PORT=3001"; exit 1; }
+	$(BIN)/dagster dev -w workspace.yaml -h 127.0.0.1 -p $(PORT)
 
 test: $(STAMP)  ## Run the tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile

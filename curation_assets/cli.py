@@ -11,14 +11,27 @@ from pathlib import Path
 
 from dotenv import load_dotenv
 
-from curation_assets.recipes import Recipe, RecipeError, load_recipes
+from curation_assets.recipes import Recipe, RecipeError, read_recipes
 from curation_assets.settings import Settings, SettingsError
+from resources.storage import READ_ERRORS, StorageError
+
+PIPE_CLOSED = 141
+"""What a shell reports of a command that SIGPIPE ended."""
 
 
 def home() -> Path:
-    """DAGSTER_HOME as an absolute folder that exists; `.dagster` here if it is not set."""
+    """DAGSTER_HOME as an absolute folder that exists; `.dagster` here if it is not set.
+
+    Raises:
+        SettingsError: it cannot be made or written.
+    """
     path = Path(os.environ.get("DAGSTER_HOME") or ".dagster").expanduser().absolute()
-    path.mkdir(parents=True, exist_ok=True)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SettingsError(f"DAGSTER_HOME: {path} cannot be made ({error.strerror})") from error
+    if not os.access(path, os.W_OK | os.X_OK):
+        raise SettingsError(f"DAGSTER_HOME: {path} may not be written; correct its permissions or name another folder")
     os.environ["DAGSTER_HOME"] = str(path)
     return path
 
@@ -43,12 +56,15 @@ def _demo(arguments: argparse.Namespace) -> int:
 
 
 def _recipes(settings: Settings, given: Sequence[str]) -> dict[str, Recipe]:
-    """The recipes of the files given, or of the settings."""
+    """The recipes of the files given, or of the settings; those that cannot be used are named on standard error."""
     from curation_assets.definitions import storage_options
 
     found: dict[str, Recipe] = {}
     for uri in given or [settings.recipes]:
-        found |= load_recipes(uri, storage_options(settings, uri))
+        recipes = read_recipes(uri, storage_options(settings, uri))
+        found |= recipes.usable
+        for fault in recipes.faults:
+            print(f"curation: left out: {fault.message}", file=sys.stderr)
     return found
 
 
@@ -145,9 +161,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     ):  # the code location is built when it is imported: not of other recipes that may lie here
         os.environ["CURATION_RECIPES"] = arguments.recipe[0]
     try:
-        return int(arguments.call(arguments))
-    except (RecipeError, SettingsError) as error:
+        code = int(arguments.call(arguments))
+        sys.stdout.flush()
+        return code
+    except (RecipeError, SettingsError, StorageError) as error:
         print(f"curation: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:  # whoever read the output has seen enough, as `head` has
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python says so again when it exits
+        return PIPE_CLOSED
+    except READ_ERRORS as error:
+        print(f"curation: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}", file=sys.stderr)
         return 2
 
 

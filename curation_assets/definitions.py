@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,7 +18,7 @@ from dagster import (
 
 from curation_assets.assets import all_assets
 from curation_assets.jobs import all_jobs
-from curation_assets.recipes import Recipe, load_recipes
+from curation_assets.recipes import Recipe, read_recipes
 from curation_assets.schemas import SCHEMAS
 from curation_assets.sensors import all_schedules, all_sensors, automated
 from curation_assets.settings import Settings
@@ -30,18 +31,20 @@ def build_definitions(settings: Settings, recipes: Mapping[str, Recipe] | None =
     """The whole graph over the settings' recipes (or the given ones) and storage.
 
     Raises:
-        RecipeError: a recipe that cannot be used; names file, key and what is allowed.
+        RecipeError: there are no recipes, or the one file that the settings name cannot be used. Of a folder, files that cannot be used
+            are left out; the log, `dataset_index` and the ticks of the sensors say so.
     """
-    recipes = (
-        load_recipes(settings.recipes, storage_options(settings, settings.recipes)) if recipes is None else recipes
-    )
+    found = read_recipes(settings.recipes, storage_options(settings, settings.recipes)) if recipes is None else None
+    recipes, faults = (found.usable, found.faults) if found is not None else (recipes or {}, ())
+    for fault in faults:
+        logging.getLogger("dagster").warning(f"recipe left out: {fault.message}")
     store = table_store(settings)
-    assets = automated(all_assets(settings, recipes))
+    assets = automated(all_assets(settings, recipes, faults))
     jobs = all_jobs(assets)
     return Definitions(
         assets=assets,
         jobs=jobs,
-        sensors=all_sensors(settings, recipes, store, jobs),
+        sensors=all_sensors(settings, recipes, store, jobs, faults),
         schedules=all_schedules(recipes),
         executor=executor(settings),
         resources={

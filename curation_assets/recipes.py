@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal, get_args
 
 import fsspec
-import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from curation_assets.recipe_yaml import YamlError, read_yaml
+from curation_assets.rule_checks import circle, rule_faults
 from curation_assets.stages.rules import RuleError, parse_rule
 from resources.urls import redact_text
 
@@ -686,15 +688,14 @@ def parse_recipe(text: str, name: str) -> Recipe:
         RecipeError: a sentence per problem, each naming file, key and what is allowed.
     """
     try:
-        data = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        at = f" line {mark.line + 1}" if mark else ""
-        raise RecipeError(f"{name}{at}: not valid YAML: {getattr(error, 'problem', error)}") from error
+        data = read_yaml(text)
+    except YamlError as error:
+        at = f" line {error.line}" if error.line else ""
+        raise RecipeError(f"{name}{at}: {error}") from error
     if not isinstance(data, dict):
         raise RecipeError(f"{name}: a recipe is a mapping that begins with `dataset:`, not {type(data).__name__}")
     try:
-        return Recipe.model_validate(data)
+        recipe = Recipe.model_validate(data)
     except ValidationError as error:
         problems = []
         for e in error.errors():
@@ -708,6 +709,29 @@ def parse_recipe(text: str, name: str) -> Recipe:
                 got = f" (got {shown if len(shown) <= 80 else shown[:77] + '...'})"
                 problems.append(f"{name}: {key}: {e['msg'].removeprefix('Value error, ')}{got}")
         raise RecipeError("\n".join(problems)) from error
+    faults = [f"{name}: {key}: {text}" for key, text in rule_faults(recipe)]
+    if not faults and (text_of_circle := circle([recipe])):
+        faults.append(f"{name}: {text_of_circle}")
+    if faults:
+        raise RecipeError("\n".join(faults))
+    return recipe
+
+
+@dataclass(frozen=True)
+class RecipeFault:
+    """Why a file, or a subset of it, is left out: a sentence per problem. `dataset` as far as the file says it."""
+
+    file: str
+    message: str
+    dataset: str | None = None
+
+
+@dataclass(frozen=True)
+class Recipes:
+    """The recipes of an installation by dataset name, and what is left out of it because it cannot be used."""
+
+    usable: dict[str, Recipe]
+    faults: tuple[RecipeFault, ...] = ()
 
 
 def load_recipes(uri: str, options: Mapping[str, Any] | None = None) -> dict[str, Recipe]:
@@ -716,20 +740,78 @@ def load_recipes(uri: str, options: Mapping[str, Any] | None = None) -> dict[str
     Raises:
         RecipeError: nothing there, a recipe that cannot be used, or two recipes for one dataset.
     """
+    fs, _, files = _files(uri, options)
+    found = _usable(fs, files)
+    if found.faults:
+        raise RecipeError("\n".join(f.message for f in found.faults))
+    return found.usable
+
+
+def read_recipes(uri: str, options: Mapping[str, Any] | None = None) -> Recipes:
+    """As `load_recipes`, but of a folder the files that cannot be used are left out and named, so that the others go on.
+
+    A subset that draws on the dataset of a file that was left out is left out too.
+
+    Raises:
+        RecipeError: nothing there, or the one file that was named cannot be used.
+    """
+    fs, path, files = _files(uri, options)
+    if files == [path]:
+        return Recipes(load_recipes(uri, options))
+    found = _usable(fs, files)
+    usable, faults = dict(found.usable), list(found.faults)
+    lost = {f.dataset for f in faults} - {None, *usable}
+    for name, recipe in found.usable.items():
+        kept = {n: s for n, s in recipe.subsets.items() if not lost & set(s.datasets)}
+        for subset in recipe.subsets.keys() - kept.keys():
+            dataset = next(d for d in recipe.subsets[subset].datasets if d in lost)
+            text = f"subset {subset_key(name, subset)} is left out: it draws on {dataset}, whose recipe cannot be used"
+            faults.append(RecipeFault("", text, name))
+        usable[name] = recipe.model_copy(update={"subsets": kept})
+    return Recipes(usable, tuple(faults))
+
+
+def _files(uri: str, options: Mapping[str, Any] | None) -> tuple[fsspec.AbstractFileSystem, str, list[str]]:
     fs, path = fsspec.core.url_to_fs(uri, **(options or {}))
     if not fs.exists(path):
         raise RecipeError(
             f"{uri}: no such file or folder; set CURATION_RECIPES to a recipe file or a folder of recipes"
         )
-    files = sorted(f for f in fs.ls(path, detail=False) if re.search(r"\.ya?ml$", f)) if fs.isdir(path) else [path]
-    recipes: dict[str, Recipe] = {}
+    if not fs.isdir(path):
+        return fs, path, [path]
+    return fs, path, sorted(f for f in fs.ls(path, detail=False) if re.search(r"\.ya?ml$", f))
+
+
+def _usable(fs: fsspec.AbstractFileSystem, files: Iterable[str]) -> Recipes:
+    """The recipes of files that can be used, each by itself and beside those before it."""
+    usable: dict[str, Recipe] = {}
     origin: dict[str, str] = {}
+    faults: list[RecipeFault] = []
     for file in files:
-        recipe = parse_recipe(fs.cat_file(file).decode("utf-8"), file)
-        if recipe.dataset in recipes:
-            raise RecipeError(f"{file}: dataset {recipe.dataset!r} is already declared by {origin[recipe.dataset]}")
-        recipes[recipe.dataset], origin[recipe.dataset] = recipe, file
-    return recipes
+        text = ""
+        try:
+            text = fs.cat_file(file).decode("utf-8")
+            recipe = parse_recipe(text, file)
+            _fits_beside(recipe, file, usable, origin)
+        except (RecipeError, OSError, UnicodeDecodeError) as error:
+            said = str(error) if isinstance(error, RecipeError) else f"{file}: cannot be read ({error})"
+            named = re.search(r"^dataset:[ \t]*([a-z0-9][a-z0-9_]{0,200})[ \t]*$", text, re.MULTILINE)
+            faults.append(RecipeFault(file, said, named[1] if named else None))
+            continue
+        usable[recipe.dataset], origin[recipe.dataset] = recipe, file
+    for name, recipe in list(usable.items()):
+        wrong = [f"{origin[name]}: {key}: {text}" for key, text in rule_faults(recipe, usable)]
+        if wrong:
+            del usable[name]
+            faults.append(RecipeFault(origin[name], "\n".join(wrong), name))
+    return Recipes(usable, tuple(faults))
+
+
+def _fits_beside(recipe: Recipe, file: str, others: Mapping[str, Recipe], origin: Mapping[str, str]) -> None:
+    if recipe.dataset in others:
+        raise RecipeError(f"{file}: dataset {recipe.dataset!r} is already declared by {origin[recipe.dataset]}")
+    if text := circle([*others.values(), recipe]):
+        raise RecipeError(f"{file}: beside the other recipes, {text}")
 
 
 def subset_key(dataset: str, subset: str) -> str:

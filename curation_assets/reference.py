@@ -83,6 +83,9 @@ def recipes_page() -> str:
         "# Recipes",
         "",
         "One YAML file declares a dataset. Unknown keys, wrong types and values out of range are errors that name file, key and what is allowed.",
+        "So are keys given twice, more than 40 levels of nesting and aliases that unfold to more than 200,000 values. Of a folder of recipes, a file",
+        "that cannot be used is left out and named by every command, in the description of `dataset_index` and in the sensors' ticks; the others go on,",
+        "and `curation run` of the folder exits with 1. A subset that draws on a dataset whose recipe is left out is left out too.",
         "",
     ]
     lines += [
@@ -93,6 +96,10 @@ def recipes_page() -> str:
         f"{' and '.join(f'`{c}`' for c in DERIVED)} (width over height); and `<set>.<category>`, the probability of a category.",
         "",
         *(rules.__doc__ or "").splitlines()[1:],
+        "",
+        "Rules are checked when the recipe is loaded: columns that do not exist, values of another kind than the column's or beyond its range or its",
+        "allowed values ([tables.md](tables.md)), ends of `between` in the wrong order, percentiles outside subsets, and pre-filters whose tables would be",
+        "made from themselves, also by way of another recipe. The same holds for `class_by` and `order_by`.",
         "",
     ]
     for name, model in _sections(Recipe, ""):

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from difflib import get_close_matches
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curation_assets.recipes import Recipe
 from curation_assets.schemas import SCHEMAS
 from curation_assets.stages.rules import Rule, RuleError, parse_rule, passing
+
+if TYPE_CHECKING:
+    from curation_assets.recipes import Recipe
 
 CLIP_TABLES = tuple(a for a, t in SCHEMAS.items() if t.key == ("video_id", "clip_id") and a != "clip_fingerprints")
 """Tables with one row per clip, in the order in which a column name is looked up; hashes are nothing that rules speak of."""
@@ -17,6 +21,12 @@ VIDEO_COLUMNS = ("licence", "channel", "title", "upload_date")
 """Columns of raw_shards that rules may name."""
 DERIVED = ("duration_s", "aspect")
 """Columns computed from clips: length in seconds, displayed width over height."""
+
+
+def columns_known(recipe: Recipe) -> list[str]:
+    """Every name that a rule about clips may use, in the order in which they are looked up."""
+    categories = [n for name, s in recipe.categories.items() for n in (name, *(f"{name}.{c}" for c in s.prompts))]
+    return [*DERIVED, *categories, *dict.fromkeys(c for a in CLIP_TABLES for c in SCHEMAS[a].names), *VIDEO_COLUMNS]
 
 
 def table_of(column: str, recipe: Recipe) -> str:
@@ -27,11 +37,18 @@ def table_of(column: str, recipe: Recipe) -> str:
     """
     if column in DERIVED:
         return "clips"
-    if "." in column or column in recipe.categories:
-        category_set = column.split(".")[0]
-        if category_set not in recipe.categories:
+    if column in recipe.categories:
+        return "category_scores"
+    if "." in column:
+        category_set, category = column.split(".", 1)
+        known = recipe.categories.get(category_set)
+        if known is None:
             raise RuleError(
-                f"recipe {recipe.dataset}: {column!r} names the prompt set {category_set!r}; there are {', '.join(recipe.categories) or 'none'}"
+                f"{column!r} names the prompt set {category_set!r}; {_near(category_set, recipe.categories, 'there are')}"
+            )
+        if category not in known.prompts:
+            raise RuleError(
+                f"the prompt set {category_set!r} has no category {category!r}; {_near(category, known.prompts, 'it has')}"
             )
         return "category_scores"
     for asset in CLIP_TABLES:
@@ -39,7 +56,15 @@ def table_of(column: str, recipe: Recipe) -> str:
             return asset
     if column in VIDEO_COLUMNS:
         return "raw_shards"
-    raise RuleError(f"recipe {recipe.dataset}: no table has the column {column!r}; see docs/tables.md")
+    names = columns_known(recipe)
+    near = _near(column, names, "") if get_close_matches(column, names, 1) else "see docs/tables.md"
+    raise RuleError(f"no table has the column {column!r}; {near}")
+
+
+def _near(given: str, names: Iterable[str], otherwise: str) -> str:
+    known = list(names)
+    near = get_close_matches(given, known, 1)
+    return f"did you mean {near[0]}?" if near else f"{otherwise} {', '.join(known) or 'none'}"
 
 
 def tables_of_rules(rules: Iterable[str], recipe: Recipe) -> list[str]:

@@ -13,7 +13,7 @@ from dagster import AssetKey, DagsterEvent, DagsterInstance, Definitions
 from curation_assets.definitions import build_definitions, storage_options, table_store
 from curation_assets.materialize import FORCE_TAG, bars
 from curation_assets.partitions import SHARDS, contiguous
-from curation_assets.recipes import Recipe, RecipeError, load_recipes, subset_key
+from curation_assets.recipes import Recipe, RecipeError, read_recipes, subset_key
 from curation_assets.schemas import SCHEMAS
 from curation_assets.selection import SUBSET_ASSETS, assets_of_recipe, assets_of_subset, in_order
 from curation_assets.settings import Settings
@@ -96,8 +96,11 @@ def run_recipes(
         RecipeError: a recipe, asset or shard that does not exist.
     """
     recipes: dict[str, Recipe] = {}
+    progress = Progress()
     for one in settings:
-        for name, recipe in load_recipes(one.recipes, storage_options(one, one.recipes)).items():
+        found = read_recipes(one.recipes, storage_options(one, one.recipes))
+        progress.failures += [f"recipe left out: {fault.message}" for fault in found.faults]
+        for name, recipe in found.usable.items():
             if name in recipes:
                 raise RecipeError(f"{one.recipes}: dataset {name!r} is declared by another recipe of this run too")
             recipes[name] = recipe
@@ -106,8 +109,8 @@ def run_recipes(
         raise RecipeError(f"--select: no asset is called {', '.join(unknown)}; there are {', '.join(SCHEMAS)}")
     definitions = build_definitions(settings[0], recipes)
     store = table_store(settings[0])
+    store.storage.check()
     tags = {FORCE_TAG: "true"} if force else {}
-    progress = Progress()
     started = time.perf_counter()
     with DagsterInstance.get() as instance, bars():
         if select is None or "dataset_index" in select:
@@ -118,6 +121,11 @@ def run_recipes(
         if progress.failures and not own:
             print("\n".join(f"FAILED {failure}" for failure in progress.failures))
             return 1
+        if select and not own:
+            raise RecipeError(
+                f"--select: {', '.join(recipes)} has no shards yet, because it was never indexed here, or its source lists nothing; "
+                f"run the recipe without --select, or --select dataset_index,{','.join(a for a in select if a != 'dataset_index')}"
+            )
         missing = [k for k in shards or [] if k not in own]
         if missing:
             raise RecipeError(

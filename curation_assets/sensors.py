@@ -44,7 +44,7 @@ from dagster._core.storage.tags import (
 from curation_assets.heads import Heads
 from curation_assets.jobs import CURATE, DEDUPLICATE, INDEX, PUBLISH
 from curation_assets.partitions import SHARDS
-from curation_assets.recipes import Recipe, subsets
+from curation_assets.recipes import Recipe, RecipeFault, subsets
 from curation_assets.schemas import TRANSIENT_ERRORS
 from curation_assets.settings import Settings
 from curation_assets.shard_keys import parse_shard_key
@@ -91,12 +91,13 @@ def all_sensors(
     recipes: Mapping[str, Recipe],
     store: TableStore,
     jobs: Iterable[UnresolvedAssetJobDefinition],
+    faults: Sequence[RecipeFault] = (),
 ) -> list[SensorDefinition]:
-    """The sensors of a code location, stopped."""
+    """The sensors of a code location, stopped. Their ticks name the recipes that are left out."""
     present = AssetSelection.assets(*GLOBAL)
     return [
-        source_sensor(settings, recipes, store),
-        gap_sensor(settings, recipes, store, {j.name: j for j in jobs}),
+        source_sensor(settings, recipes, store, faults),
+        gap_sensor(settings, recipes, store, {j.name: j for j in jobs}, faults),
         AutomationConditionSensorDefinition(
             "global_assets",
             target=present,
@@ -137,11 +138,24 @@ def all_schedules(recipes: Mapping[str, Recipe]) -> list[ScheduleDefinition]:
 # --- sources ---------------------------------------------------------------------------------------------------------------------
 
 
-def source_sensor(settings: Settings, recipes: Mapping[str, Recipe], store: TableStore) -> SensorDefinition:
+def _naming(context: SensorEvaluationContext, faults: Sequence[RecipeFault], result: SensorResult) -> SensorResult:
+    """A tick's result that says which recipes were left out, so that nobody takes their silence for work done."""
+    if not faults:
+        return result
+    said = "; ".join(f"recipe left out: {f.message}" for f in faults)
+    context.log.warning(said)
+    if result.skip_reason is None:
+        return result
+    return result._replace(skip_reason=SkipReason(f"{result.skip_reason.skip_message}; {said}"))
+
+
+def source_sensor(
+    settings: Settings, recipes: Mapping[str, Recipe], store: TableStore, faults: Sequence[RecipeFault] = ()
+) -> SensorDefinition:
     """Requests the index when a source has new, changed or removed files and stands still."""
 
     def tick(context: SensorEvaluationContext) -> SensorResult:
-        return watch_sources(context, settings, recipes, store)
+        return _naming(context, faults, watch_sources(context, settings, recipes, store))
 
     return SensorDefinition(
         name="source_sensor",
@@ -214,6 +228,7 @@ def gap_sensor(
     recipes: Mapping[str, Recipe],
     store: TableStore,
     jobs: Mapping[str, UnresolvedAssetJobDefinition],
+    faults: Sequence[RecipeFault] = (),
 ) -> SensorDefinition:
     """Requests ranged runs for whatever is missing, stale or incomplete."""
     kept: list[Heads] = []
@@ -221,7 +236,7 @@ def gap_sensor(
     def tick(context: SensorEvaluationContext) -> SensorResult:
         if not kept:
             kept.append(open_heads(store))
-        return close_gaps(context, settings, recipes, store, kept[0])
+        return _naming(context, faults, close_gaps(context, settings, recipes, store, kept[0]))
 
     return SensorDefinition(
         name="gap_sensor",

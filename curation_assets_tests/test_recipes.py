@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import fsspec
 import pytest
 
-from curation_assets.recipes import RecipeError, load_recipes, parse_recipe
+from curation_assets.recipes import RecipeError, load_recipes, parse_recipe, read_recipes
 from curation_assets.selection import assets_of_recipe
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -116,3 +117,131 @@ def test_recipes_come_from_a_file_a_folder_or_a_uri(tmp_path: Path) -> None:
         load_recipes(str(tmp_path))
     with pytest.raises(RecipeError, match="no such file or folder; set CURATION_RECIPES"):
         load_recipes(str(tmp_path / "nothing"))
+
+
+PROMPTS = "categories: {style: {prompts: [cartoon, photo]}}\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("subsets: {a: {where: [keep, 'motin > 0.1']}}", ["bad.yaml: subsets.a.where[1]", "'motin'", "mean motion?"]),
+        ("captions: {where: 'text_boxes <= 3'}", ["bad.yaml: captions.where[0]", "text_boxes is list<"]),
+        ("tracks: {where: ['caption > 3']}", ["tracks.where[0]", "caption is text, not a number"]),
+        ("text: {where: [motion]}", ["text.where[0]", "motion is not true or false"]),
+        ("embeddings: {where: ['motion > p20']}", ["embeddings.where[0]", "percentiles are for subsets"]),
+        ("subsets: {a: {where: ['blank < 90']}}", ["blank goes from 0 to 1", "90 is beyond"]),
+        ("subsets: {a: {where: ['motion >= -1']}}", ["motion goes from 0 up"]),
+        ("subsets: {a: {where: ['motion between 0.2 and 0.002']}}", ["the lower end of `between`"]),
+        ("subsets: {a: {where: ['origin = \"detectd\"']}}", ["origin is never 'detectd'; did you mean 'detected'?"]),
+        ("subsets: {a: {where: ['language = en']}}", ["en is no column; if it is a text, quote it"]),
+        ("subsets: {a: {where: ['height in [720, 1080.5]']}}", ["height holds whole numbers, never 1080.5"]),
+        ("subsets: {a: {where: ['language in []']}}", ["the list of language is empty"]),
+        ("subsets: {a: {where: ['keep > 0']}}", ["keep is true or false, not a number"]),
+        ("subsets: {a: {where: ['not not (keep and motin > 1)']}}", ["did you mean motion?"]),
+        (PROMPTS + "subsets: {a: {where: ['style.carton < 0.5']}}", ["no category 'carton'; did you mean cartoon?"]),
+        (PROMPTS + "subsets: {a: {where: ['stile.cartoon < 0.5']}}", ["prompt set 'stile'; did you mean style?"]),
+        (PROMPTS + "subsets: {a: {where: ['style = \"foto\"']}}", ["style is never 'foto'; did you mean 'photo'?"]),
+        (
+            "subsets: {a: {select: {criterion: class_balanced, per_class: 3, class_by: lable}}}",
+            ["bad.yaml: subsets.a.select.class_by", "'lable'"],
+        ),
+        (
+            "subsets: {a: {of: tracks, select: {criterion: class_balanced, per_class: 3, order_by: label}}}",
+            ["subsets.a.select.order_by: label is text"],
+        ),
+        (
+            "subsets: {a: {of: tracks, where_tracks: ['lenght_s > 3']}}",
+            ["subsets.a.where_tracks[0]", "did you mean length_s?"],
+        ),
+        ("captions: {where: ['match > 20']}", ["would be made from itself", "captions.where 'match > 20'"]),
+        (
+            "text: {where: ['aesthetic > 4']}\nembeddings: {where: ['text_area < 0.1']}",
+            ["would be made from itself", "text.where", "embeddings.where"],
+        ),
+    ],
+)
+def test_rules_that_cannot_be_right_are_found_when_the_recipe_is_loaded(text: str, parts: list[str]) -> None:
+    with pytest.raises(RecipeError) as caught:
+        parse_recipe(f"{MINIMAL}{text}\n", "bad.yaml")
+    for part in parts:
+        assert part in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        "keep",
+        "not keep or motion is null",
+        "motion >= 0",
+        "0.5 > blank",
+        "origin in [detected, split]",
+        "licence = title",
+        "start_frame < end_frame",
+        "text_boxes is not null",
+        "aesthetic between p10 and p90",
+        "duration_s >= 2 and aspect > 1.3",
+        "style = 'cartoon' or style.photo >= 1",
+        "keep = true",
+    ],
+)
+def test_rules_that_can_be_right_are_let_through(rule: str) -> None:
+    parse_recipe(f'{MINIMAL}{PROMPTS}subsets: {{a: {{where: ["{rule}"]}}}}\n', "good.yaml")
+
+
+def test_a_rule_about_a_dataset_that_is_drawn_on_is_held_against_its_recipe(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(f"{MINIMAL}subsets: {{all: {{datasets: [web], where: ['style.photo > 0.5']}}}}\n")
+    (tmp_path / "b.yaml").write_text(MINIMAL.replace("toy", "web") + PROMPTS)
+    assert sorted(load_recipes(str(tmp_path))) == ["toy", "web"]
+    (tmp_path / "b.yaml").write_text(MINIMAL.replace("toy", "web"))
+    with pytest.raises(RecipeError, match=r"a\.yaml: subsets\.all\.where\[0\].*'style'"):
+        load_recipes(str(tmp_path))
+
+
+def test_of_a_folder_the_recipes_that_can_be_used_go_on_without_the_others(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(MINIMAL.replace("toy", "bad") + "subsets: {s: {where: 'motin > 1'}}\n")
+    (tmp_path / "b.yaml").write_text(MINIMAL + "subsets: {both: {datasets: [bad, toy]}, own: {where: keep}}\n")
+    (tmp_path / "c.yaml").write_text("dataset: [\n")
+    (tmp_path / "d.yaml").write_bytes(b"dataset: caf\xe9\n")
+    found = read_recipes(str(tmp_path))
+    assert {n: list(r.subsets) for n, r in found.usable.items()} == {"toy": ["own"]}
+    messages = "\n".join(f.message for f in found.faults)
+    for part in ("did you mean motion?", "c.yaml line 2", "d.yaml: cannot be read", "toy-both is left out", "bad"):
+        assert part in messages
+    assert [f.dataset for f in found.faults] == ["bad", None, None, "toy"]
+    with pytest.raises(RecipeError, match="did you mean motion"):
+        read_recipes(str(tmp_path / "a.yaml"))
+
+
+BOMB = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"{b}: &{b} [{', '.join([f'*{a}'] * 10)}]\n" for a, b in pairwise("abcdefghi")
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (BOMB, "more than 200000 values, once its aliases are unfolded"),
+        ("a: " + "[" * 3000 + "]" * 3000, "more than 40 levels of nesting"),
+        ("a: &a\n  b: *a\n", r"line 2: the alias \*a stands within"),
+        (f"{MINIMAL}clips: {{min_s: 1, max_s: 5, min_s: 2}}\n", "line 3: the key 'min_s' is given twice"),
+        (f"{MINIMAL}dataset: other\n", "line 3: the key 'dataset' is given twice"),
+        ("a: !!python/object/apply:os.system [ls]\n", "not valid YAML"),
+        ("a: !!int ''\n", "a value cannot be read"),
+        (f"a: {'9' * 5000}\n", "a value cannot be read"),
+        ("a: \x00\n", "not valid YAML: special characters"),
+        ("? [a, b]\n: 1\n", "a key must be a word"),
+        (f"{MINIMAL}subsets: {{a: {{where: ['{'(' * 3000}keep{')' * 3000}']}}}}\n", "joins more than 200 parts"),
+    ],
+)
+def test_clumsy_and_hostile_yaml_gets_one_sentence(text: str, message: str) -> None:
+    with pytest.raises(RecipeError, match=message) as caught:
+        parse_recipe(text, "bad.yaml")
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 300
+
+
+def test_anchors_and_merges_work() -> None:
+    text = f"{MINIMAL}subsets:\n  a: &a {{where: [keep], select: {{seed: 1}}}}\n  b: {{<<: *a, select: {{seed: 2}}}}\n"
+    recipe = parse_recipe(text, "good.yaml")
+    assert (recipe.subsets["b"].where, recipe.subsets["b"].select.seed) == (["keep"], 2)

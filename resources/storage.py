@@ -114,6 +114,17 @@ def etag_of(info: Mapping[str, Any]) -> str:
     return f"{info['size']}-{stamp}"
 
 
+def _make_folder(fs: fsspec.AbstractFileSystem, name: str) -> None:
+    """The folder above `name`, where folders are something: object stores have none, and s3fs would create a whole bucket."""
+    if not is_object_store(fs):
+        fs.makedirs(fs._parent(name), exist_ok=True)
+
+
+def is_object_store(fs: fsspec.AbstractFileSystem) -> bool:
+    protocols = {fs.protocol} if isinstance(fs.protocol, str) else set(fs.protocol)
+    return bool(protocols & {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss"})
+
+
 @dataclass
 class Storage:
     """A root and the bytes below it. Cheap to pickle: worker processes open their own connections.
@@ -152,6 +163,39 @@ class Storage:
     def uri(self, path: str) -> str:
         """The absolute path or URI of `path`, which is relative to the root or absolute already."""
         return path if is_uri(path) else f"{self.root}/{path}"
+
+    def check(self) -> None:
+        """Asks whether the root can be reached, and written as far as that can be told without writing.
+
+        Raises:
+            StorageError: one sentence that names the root, what is wrong with it and what to set.
+        """
+        try:
+            fs, name = self.filesystem()
+            if is_object_store(fs):
+                bucket = name.split("/")[0]
+                try:
+                    there = fs.exists(bucket) if self.scheme != "s3" else bool(fs.call_s3("head_bucket", Bucket=bucket))
+                except FileNotFoundError:
+                    there = False
+                if not there:
+                    raise StorageError(
+                        f"{self.root}: there is no bucket {bucket!r}; create it, or correct CURATION_STORAGE"
+                    )
+            elif isinstance(fs, LocalFileSystem):
+                nearest = next(p for p in (Path(name), *Path(name).parents) if p.exists())
+                if not nearest.is_dir():
+                    raise StorageError(f"{self.root}: {nearest} is a file, not a folder; correct CURATION_STORAGE")
+                if not os.access(nearest, os.W_OK | os.X_OK):
+                    raise StorageError(
+                        f"{self.root}: {nearest} may not be written; correct its permissions or CURATION_STORAGE"
+                    )
+        except (*READ_ERRORS, ImportError, ValueError) as error:
+            text = str(error).splitlines()[0] if str(error) else type(error).__name__
+            hint = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or CURATION_S3_PROFILE and CURATION_S3_ENDPOINT"
+            raise StorageError(
+                f"{self.root} cannot be reached: {text}" + (f"; {hint}" if self.scheme == "s3" else "")
+            ) from error
 
     def filesystem(self, path: str = "") -> tuple[fsspec.AbstractFileSystem, str]:
         """The file system of `path` and the path as that file system wants it."""
@@ -195,7 +239,7 @@ class Storage:
         """Opens `path`; writing makes the folders above it, and is not atomic (see `write` and `publish`)."""
         fs, name = self.filesystem(path)
         if "w" in mode:
-            fs.makedirs(fs._parent(name), exist_ok=True)
+            _make_folder(fs, name)
         return cast(BinaryIO, fs.open(name, mode))
 
     def read(self, path: str) -> bytes:
@@ -231,7 +275,7 @@ class Storage:
             with tempfile.NamedTemporaryFile() as file:
                 yield cast(BinaryIO, file)
                 file.flush()
-                fs.makedirs(fs._parent(name), exist_ok=True)
+                _make_folder(fs, name)
                 fs.put_file(file.name, name)
 
     def publish_file(self, local: str | Path, path: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,18 +30,18 @@ from curation_assets.metadata import column_schema, contact_sheet, counts, markd
 from curation_assets.meter import Meter
 from curation_assets.partitions import register_shards
 from curation_assets.pods import pod
-from curation_assets.recipes import Recipe
+from curation_assets.recipes import Recipe, RecipeFault
 from curation_assets.schemas import TRANSIENT_ERRORS, schema
-from curation_assets.settings import Settings
 from resources.table_io_manager import Committed
 from resources.tables import Provenance, TableHeader, TableStore
 
 INDEX_VERSION = "1"
 
 
-def dataset_index(settings: Settings, recipes: Mapping[str, Recipe]) -> AssetsDefinition:
-    """The one unpartitioned asset at the root of the graph."""
+def dataset_index(faults: Sequence[RecipeFault] = ()) -> AssetsDefinition:
+    """The one unpartitioned asset at the root of the graph. Its description begins with the recipes that cannot be used, if there are any."""
     contract = schema("dataset_index")
+    left_out = "".join("**Recipe left out:** `{}`\n\n".format(f.message.replace("`", "'")) for f in faults)
 
     def body(context: AssetExecutionContext) -> Iterator[Any]:
         yield from index_sources(context)
@@ -50,7 +50,7 @@ def dataset_index(settings: Settings, recipes: Mapping[str, Recipe]) -> AssetsDe
     return asset(
         name="dataset_index",
         group_name="ingest",
-        description=f"**Start here.** Reads the sources of all recipes and registers their shards, the partitions of most other assets. "
+        description=f"{left_out}**Start here.** Reads the sources of all recipes and registers their shards, the partitions of most other assets. "
         f"On a fresh instance there are none before this has run: *Materialize all* then makes this table and empty subsets; "
         f"launched once more it takes up the shards. One row is {contract.row}.",
         metadata={"dagster/column_schema": column_schema("dataset_index")},

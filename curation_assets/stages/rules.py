@@ -137,6 +137,9 @@ _TOKEN = re.compile(
     )""",
     re.VERBOSE,
 )
+MAX_PARTS = 200
+"""Of `and`, `or`, `not` and `(` in one rule: each may be a level of the tree, and rules are walked recursively."""
+MAX_CHARS = 20_000
 _KEYWORDS = {"and", "or", "not", "between", "in", "is", "null", "true", "false"}
 _FLIPPED = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "=": "=", "!=": "!="}
 
@@ -280,6 +283,10 @@ def parse_rule(text: str) -> Rule:
     """
     if not text.strip():
         raise RuleError("a rule is empty")
+    if len(text) > MAX_CHARS:
+        raise RuleError(f"rule {text[:60]!r}... is longer than {MAX_CHARS} characters")
+    if sum(value in ("and", "or", "not", "(") for kind, value in _tokens(text) if kind != "string") > MAX_PARTS:
+        raise RuleError(f"rule {text[:60]!r}... joins more than {MAX_PARTS} parts; make several rules of it")
     return Rule(text, _Parser(text).rule())
 
 

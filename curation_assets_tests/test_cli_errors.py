@@ -1,0 +1,106 @@
+"""What `curation` says of input and surroundings that it cannot use: one sentence, no traceback, and what can go on goes on."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from curation_assets.cli import PIPE_CLOSED, main
+from curation_assets.definitions import build_definitions
+from curation_assets.settings import Settings
+from curation_assets_tests.conftest import S3Server
+from resources.storage import Storage, StorageError
+
+GOOD = "dataset: good\nsource: {format: ids, path: ids.txt}\nsubsets: {all: {where: [keep]}}\n"
+BAD = "dataset: bad\nsource: {format: ids, path: ids.txt}\nsubsets: {all: {where: ['motin > 0.1']}}\n"
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An installation with a recipe that can be used and one that cannot, and nothing indexed."""
+    for name in ("home", "recipes"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "home/dagster.yaml").write_text("telemetry: {enabled: false}\n")
+    (tmp_path / "ids.txt").write_text("dQw4w9WgXcQ\n")
+    (tmp_path / "recipes/good.yaml").write_text(GOOD)
+    (tmp_path / "recipes/bad.yaml").write_text(BAD)
+    monkeypatch.chdir(tmp_path)
+    for name, value in (("CURATION_STORAGE", "data"), ("CURATION_RECIPES", "recipes"), ("DAGSTER_HOME", "home")):
+        monkeypatch.setenv(name, str(tmp_path / value))
+    return tmp_path
+
+
+@pytest.mark.parametrize("command", [["report"], ["stale"], ["report", "good"]])
+def test_a_bad_recipe_is_named_and_the_others_are_reported(
+    command: list[str], place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(command) == 0
+    said = capsys.readouterr()
+    assert "bad.yaml: subsets.all.where[0]: rule 'motin > 0.1': no table has the column" in said.err
+    assert "did you mean motion?" in said.err
+    assert len(said.err.splitlines()) == 1
+    assert "good" in said.out or command == ["stale"]
+
+
+def test_a_bad_recipe_is_named_in_the_ui_and_in_the_ticks_of_sensors(place: Path) -> None:
+    from dagster import AssetKey, DagsterInstance, SkipReason, build_sensor_context
+
+    definitions = build_definitions(Settings(storage=str(place / "data"), recipes=str(place / "recipes")))
+    spec = next(s for s in definitions.resolve_all_asset_specs() if s.key == AssetKey("dataset_index"))
+    assert "**Recipe left out:**" in (spec.description or "")
+    assert "motin" in (spec.description or "")
+    with DagsterInstance.ephemeral() as instance:
+        sensor = definitions.get_repository_def().get_sensor_def("source_sensor")
+        reason = sensor(build_sensor_context(instance=instance, sensor_name="source_sensor")).skip_reason
+        assert isinstance(reason, SkipReason)
+        assert "did you mean motion" in str(reason.skip_message)
+
+
+def test_a_stage_of_what_was_never_indexed_is_an_error(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "recipes/good.yaml", "--select", "clips"]) == 2
+    said = capsys.readouterr()
+    assert "good has no shards yet" in said.err
+    assert said.out == ""
+
+
+def test_a_root_that_cannot_be_used_is_one_sentence(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (place / "file").write_text("")
+    monkeypatch.setenv("CURATION_STORAGE", str(place / "file/data"))
+    assert main(["run", "recipes/good.yaml"]) == 2
+    assert "is a file, not a folder; correct CURATION_STORAGE" in capsys.readouterr().err
+    monkeypatch.setenv("DAGSTER_HOME", str(place / "file/home"))
+    assert main(["run", "recipes/good.yaml"]) == 2
+    assert "DAGSTER_HOME: " in capsys.readouterr().err
+
+
+def test_a_bucket_that_does_not_exist_is_not_created(s3_server: S3Server) -> None:
+    storage = Storage("s3://nowhere-to-be-found/root", {**s3_server.options, "skip_instance_cache": True})
+    with pytest.raises(StorageError, match="there is no bucket 'nowhere-to-be-found'"):
+        storage.check()
+    with pytest.raises(OSError, match=r"bucket does not exist|NoSuchBucket"):
+        storage.write("a/b.txt", b"x")
+    assert "nowhere-to-be-found" not in {b["Name"] for b in s3_server.client().list_buckets()["Buckets"]}
+    there = Storage(f"{s3_server.bucket()}/root", s3_server.options)
+    there.check()
+    there.write("a/b.txt", b"x")
+    assert there.read("a/b.txt") == b"x"
+
+
+@pytest.mark.usefixtures("no_aws_keys")
+def test_missing_credentials_are_one_sentence(s3_server: S3Server) -> None:
+    options = {"client_kwargs": {"endpoint_url": s3_server.endpoint}, "skip_instance_cache": True}
+    with pytest.raises(StorageError, match="cannot be reached: Unable to locate credentials; set AWS_ACCESS_KEY_ID"):
+        Storage("s3://bucket/root", options).check()
+
+
+def test_output_that_nobody_reads_to_its_end_is_no_error(place: Path) -> None:
+    (place / "recipes/bad.yaml").unlink()
+    command = f"{sys.executable} -m curation_assets.cli report | true; echo ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+    assert done.stdout.strip() in (str(PIPE_CLOSED), "0")  # 0 where the report was out before the reader had gone
