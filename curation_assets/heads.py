@@ -24,8 +24,10 @@ from fsspec.implementations.local import LocalFileSystem
 from resources.storage import Storage, StorageError, etag_of
 from resources.tables import READERS, Provenance, TableHeader, TableStore, canonical_json
 
-FORMAT = 1
+FORMAT = 2
 """Raised when other facts are kept; what an older format kept is forgotten."""
+STATS = ("transient", "refused_urls", "errors", "failed", "faults")
+"""The stats that are kept."""
 BATCH = 256
 """Footers that are read between two looks at the clock."""
 
@@ -37,7 +39,7 @@ class Head:
     Attributes:
         tag: what changes when the file does.
         rows, fingerprint, content_hash: as in its header; 0 and empty if the file is no table.
-        stats: as in its header, JSON, of assets for which they decide whether a table is retried; else empty.
+        stats: `STATS` of its header, JSON, of assets for which they decide whether a table is retried; else empty.
     """
 
     tag: str
@@ -173,7 +175,8 @@ class Heads:
             return Head(tag, 0, "", "")
         if header is None:
             return None
-        stats = canonical_json(dict(header.stats)) if asset in self._with_stats else ""
+        kept = {k: header.stats[k] for k in STATS if k in header.stats} if asset in self._with_stats else {}
+        stats = canonical_json(kept) if kept else ""
         return Head(tag, header.rows, header.fingerprint, header.content_hash, stats)
 
     def _keep(self, gone: Iterable[tuple[str, str]], read: Iterable[tuple[str, str, Head]]) -> None:

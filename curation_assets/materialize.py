@@ -52,7 +52,7 @@ from dagster._core.definitions.data_version import (
 from dagster._core.definitions.source_asset import SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION
 
 from curation_assets.checks import ACCOUNTED, CHECKS, CONTRACT_CHECK, Finding, accounting, check_names, further, usable
-from curation_assets.metadata import column_lineage, column_schema, plain
+from curation_assets.metadata import column_lineage, column_schema, markdown_table, plain
 from curation_assets.meter import Meter
 from curation_assets.partitions import SHARDS, backfill_policy
 from curation_assets.recipes import Recipe
@@ -60,7 +60,9 @@ from curation_assets.rule_columns import tables_of_rules
 from curation_assets.schemas import SCHEMAS, schema
 from curation_assets.settings import Settings
 from curation_assets.shard_keys import parse_shard_key
+from curation_assets.unread import FAULTS, noted, nothing_read, pending, said
 from resources.content_hash import content_hash
+from resources.faults import Fault, ReadFault
 from resources.storage import Storage
 from resources.table_io_manager import Committed
 from resources.tables import ContractError, MissingTable, Provenance, TableHeader, TableStore, canonical_json
@@ -74,7 +76,7 @@ RETRY_DELAY_S = 5
 """Before the first retry of a step; it doubles with each."""
 VIDEOS = "videos"
 """Where a table's stats hold the hash of each video's inputs, for stages by video."""
-NOT_SHOWN = {VIDEOS, "rows_out"}
+NOT_SHOWN = {VIDEOS, FAULTS, "rows_out"}
 """Stats that events leave out: too long, or said already by Dagster's row count."""
 PICTURED_RUN = 20
 """Partitions of a run up to which those that were up to date show their pictures again. A longer run is a catching up that
@@ -89,11 +91,13 @@ class Made:
         table: fits the asset's schema.
         stats: numbers kept with the table (seconds, bytes, counts).
         metadata: what the UI shows: histograms, contact sheets.
+        faults: video id to why it could not be read now, of stages by video; see `curation_assets.unread`.
     """
 
     table: pa.Table
     stats: Mapping[str, Any] = field(default_factory=dict)
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    faults: Mapping[str, Fault] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -140,9 +144,9 @@ class Stage:
         pool: concurrency pool.
         op_tags: tags of the step (Kubernetes resources).
         gpus: number of GPUs that its models compute on here, by the recipe's parameters.
-        up_to_date: an extra condition for leaving a table as it is (retries of transient failures).
+        up_to_date: an extra condition for leaving a table as it is, for stages that ask again in their own way.
         by_video: whether each video's rows depend on its own input rows alone. Then a shard of which some inputs changed is made anew
-            for the videos that changed, and the rows of the others are kept.
+            for the videos that changed or could not be read, and the rows of the others are kept.
         describe: (shard, asset, whole table) -> numbers kept with the table and what the UI shows of it.
     """
 
@@ -162,6 +166,10 @@ class Stage:
 
     def part(self, asset: str) -> Part:
         return next(p for p in self.parts if p.asset == asset)
+
+    def settled(self, header: TableHeader, shard: Shard) -> bool:
+        """Whether making a table again from the same would change nothing: no row failed for a reason that may pass."""
+        return not pending(header.stats, shard.settings.max_attempts) and self.up_to_date(header, shard)
 
 
 class Shard:
@@ -487,6 +495,11 @@ def video_hashes(shard: Shard, assets: Collection[str]) -> dict[str, str]:
     return {video: hashlib.sha256("\n".join(rows).encode()).hexdigest()[:16] for video, rows in found.items()}
 
 
+def earlier_faults(header: TableHeader | None, now: Provenance) -> Mapping[str, Any]:
+    """The faults of a table that was made in the same way."""
+    return header.stats.get(FAULTS, {}) if header is not None and same_way(header.provenance, now) else {}
+
+
 def same_way(old: Provenance, new: Provenance) -> bool:
     """Whether two tables are made in the same way, whatever their inputs hold."""
     way = [(p.code_version, canonical_json(p.params), dict(p.weights), sorted(p.inputs)) for p in (old, new)]
@@ -517,15 +530,24 @@ def _make(
         made = dict(stage.make(shard.only(changed) if kept else shard, todo))
     else:
         made = {a: Made(schema(a).empty()) for a in todo}
-    numbers = {"videos_made": len(changed), "videos_kept": len(kept), VIDEOS: now}
     for asset, part in made.items():
+        faults = noted(part.faults, earlier_faults(headers[asset], provenance[asset]), now, kept)
+        nothing_read(asset, shard.key, faults, now)
+        open_again = pending({FAULTS: faults}, shard.settings.max_attempts)
+        hashes = {v: h for v, h in now.items() if v not in open_again}
+        numbers = {"videos_made": len(changed), "videos_kept": len(kept), VIDEOS: hashes}
         table = shard.store.prepare(asset, part.table)
         if kept:
             old = shard.store.read(asset, shard.key)
             old = old.filter(pc.is_in(old["video_id"], value_set=pa.array(sorted(kept), pa.string())))
             table = pa.concat_tables([shard.store.prepare(asset, old), table])
         stats, metadata = stage.describe(shard, asset, table)
-        made[asset] = Made(table, {**part.stats, **stats, **numbers}, {**metadata, **part.metadata})
+        if faults:
+            numbers[FAULTS] = faults
+            rows = [(v, f["kind"], f["attempts"], f["reason"]) for v, f in list(faults.items())[:20]]
+            metadata = {**metadata, "not_read": markdown_table(("video", "fault", "attempts", "reason"), rows)}
+            shard.log.warning(f"{asset} {shard.key}: {said(faults, len(now))}")
+        made[asset] = Made(table, {**part.stats, **stats, **numbers}, {**metadata, **part.metadata}, part.faults)
     return made
 
 
@@ -568,7 +590,7 @@ def make_shard(stage: Stage, wanted: Collection[str], shard: Shard) -> Iterator[
         if header is not None
         and not shard.force
         and header.fingerprint == provenance[asset].fingerprint
-        and stage.up_to_date(header, shard)
+        and stage.settled(header, shard)
     }
     todo = [a for a in provenance if a not in fresh]
     made: Mapping[str, Made] = {}
@@ -585,6 +607,12 @@ def make_shard(stage: Stage, wanted: Collection[str], shard: Shard) -> Iterator[
         table = shard.store.prepare(asset, result.table)
         found = list(accounting(stage.part(asset).complete, asset, table, shard.table))
         for finding in found:
+            if finding.blocking and not finding.passed and result.faults:
+                first = next(iter(result.faults.values()))
+                raise ReadFault(
+                    f"{asset} of {shard.key}: {len(result.faults)} videos could not be read ({first.kind}: {first.reason}); "
+                    "the table in force stays"
+                )
             if finding.blocking and not finding.passed:
                 raise ContractError(f"{asset} of {shard.key}: {finding.description}")
         spent = meter.spent(shard.settings, len(todo), stage.gpus(shard.recipe))

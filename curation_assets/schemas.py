@@ -130,8 +130,11 @@ ERROR_CLASSES = (
     "corrupt",
     "no_video",
     "storage",
+    "resource",
 )
-TRANSIENT_ERRORS = frozenset({"bot_check", "rate_limited", "network", "timeout", "storage"})
+TRANSIENT_ERRORS = frozenset({"bot_check", "rate_limited", "network", "timeout", "storage", "resource"})
+OF_THE_NETWORK = frozenset({"bot_check", "rate_limited", "network", "timeout"})
+"""Those of them that lie with whom is asked; the others lie with this installation."""
 
 
 def _taken(kind: pa.DataType, source: str) -> Column:

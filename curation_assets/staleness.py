@@ -26,6 +26,7 @@ from curation_assets.selection import assets_of_recipe, assets_of_subset
 from curation_assets.settings import Settings
 from curation_assets.shard_keys import parse_shard_key
 from curation_assets.stages.subset_inputs import clip_provenance, curated_provenance, embedding_provenance
+from curation_assets.unread import why_again
 from resources.content_hash import ContentHasher
 from resources.storage import READ_ERRORS, StorageError
 from resources.tables import MissingTable, Provenance, TableStore, canonical_json
@@ -44,7 +45,9 @@ OF_SUBSET: Mapping[str, Callable[[TableStore, Mapping[str, Recipe], str], Proven
     "embedding_dataset": embedding_provenance,
 }
 """The assets that are partitioned by subset, and what they would be made from."""
-RETRIED: Mapping[str, Stage] = {p.asset: s for s in STAGES for p in s.parts if s.up_to_date is not Stage.up_to_date}
+RETRIED: Mapping[str, Stage] = {
+    p.asset: s for s in STAGES for p in s.parts if s.by_video or s.up_to_date is not Stage.up_to_date
+}
 """Assets whose tables may have failures that pass."""
 ABSENT = object()
 """Stands for the value of a key that is not there, which is something else than null."""
@@ -313,8 +316,10 @@ class Graph:
             return State(asset, key, STALE, found, now)
         if behind:
             return State(asset, key, WAITING, waits, now)
-        if asset in RETRIED and not RETRIED[asset].up_to_date(head.header(asset, key), self._shard(key)):
-            return State(asset, key, RETRY, ("some rows failed for a reason that may pass",), now)
+        if asset in RETRIED and head.stats:
+            header = head.header(asset, key)
+            if not RETRIED[asset].settled(header, self._shard(key)):
+                return State(asset, key, RETRY, (why_again(asset, header, self.settings.max_attempts),), now)
         return State(asset, key, FRESH, (), now)
 
     def _changes(self, made_of: MadeOf, key: str, hashes: Mapping[str, str]) -> tuple[str, ...]:

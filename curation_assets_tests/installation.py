@@ -38,6 +38,7 @@ class Installation:
     Attributes:
         said: what the last tick of each sensor gave as reason for requesting nothing.
         failed: names of the steps that failed since the last `settle`.
+        reasons: why steps failed, in order.
     """
 
     root: Path
@@ -46,6 +47,7 @@ class Installation:
     options: Mapping[str, Any] = field(default_factory=dict)
     said: dict[str, str] = field(default_factory=dict)
     failed: list[str] = field(default_factory=list)
+    reasons: list[str] = field(default_factory=list)
     cursors: dict[str, str | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -75,7 +77,9 @@ class Installation:
         result = self.definitions.resolve_job_def(job).execute_in_process(
             instance=self.instance, run_config=QUIET, raise_on_error=False, **options
         )
-        self.failed += [e.step_key for e in result.all_events if e.event_type_value == "STEP_FAILURE"]
+        failures = [e for e in result.all_events if e.event_type_value == "STEP_FAILURE"]
+        self.failed += [e.step_key for e in failures]
+        self.reasons += [str(e.step_failure_data.user_failure_data or e.step_failure_data.error) for e in failures]
         return bool(result.success)
 
     def tick(self, name: str) -> SensorResult:

@@ -10,15 +10,15 @@ import re
 
 from resources.urls import redact_text
 
-TRANSIENT = frozenset({"bot_check", "rate_limited", "network", "timeout", "storage"})
+TRANSIENT = frozenset({"bot_check", "rate_limited", "network", "timeout", "storage", "resource"})
 
 
 class DownloadError(Exception):
     """A video that could not be fetched or is none.
 
     Attributes:
-        error_class: gone, private, geo, age, bot_check, rate_limited, network, timeout, too_large, unsupported, corrupt, no_video or
-            storage.
+        error_class: gone, private, geo, age, bot_check, rate_limited, network, timeout, too_large, unsupported, corrupt, no_video,
+            storage or resource.
         message: one sentence without secrets.
         transient: whether another attempt may succeed.
         retry_after_s: how long the server asked to wait, seconds.

@@ -58,7 +58,9 @@ def _make(shard: Shard, wanted: Collection[str]) -> Mapping[str, Made]:
     slowest = markdown_table(
         ("video", "seconds", "CPU s"), [(s.video_id, f"{s.seconds:.1f}", f"{s.cpu_s:.2f}") for s in analysis.slowest()]
     )
-    return {asset: Made(table, shared, {"slowest": slowest}) for asset, table in analysis.tables.items()}
+    return {
+        asset: Made(table, shared, {"slowest": slowest}, analysis.faults) for asset, table in analysis.tables.items()
+    }
 
 
 def _describe(shard: Shard, asset: str, table: pa.Table) -> tuple[Mapping[str, Any], Mapping[str, Any]]:

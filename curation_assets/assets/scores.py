@@ -57,7 +57,7 @@ def _text(shard: Shard, wanted: Collection[str]) -> Mapping[str, Made]:
         "frames_read": stats.frames,
         "cpu_ms_per_frame": round(stats.cpu_ms_per_frame, 1),
     }
-    return {"text_scores": Made(table, numbers)}
+    return {"text_scores": Made(table, numbers, faults=stats.faults)}
 
 
 def _describe_text(shard: Shard, asset: str, table: pa.Table) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
@@ -78,7 +78,8 @@ def media_score(asset: str, about: str, code_version: str = "1") -> Stage:
         stage, params = import_module(f"curation_assets.stages.{asset}"), getattr(shard.recipe, section)
         score, same = partial(stage.score, params=params), {"estimator": stage.estimator(params)}
         clips, raw = shard.table("clips"), shard.table("raw_shards")
-        return {asset: Made(score_clips(asset, clips, raw, shard.storage, score, same, shard.workers))}
+        table, faults = score_clips(asset, clips, raw, shard.storage, score, same, shard.workers)
+        return {asset: Made(table, faults=faults)}
 
     def describe(shard: Shard, asset: str, table: pa.Table) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
         failed = table.num_rows - table["error"].null_count
@@ -145,7 +146,7 @@ def _embed(shard: Shard, wanted: Collection[str]) -> Mapping[str, Made]:
         "model_share": round(stats.model_seconds / stats.seconds, 3) if stats.seconds else 0.0,
         "device": f"{stats.device} {stats.precision}",
     }
-    return {"frame_embeddings": Made(table, numbers)}
+    return {"frame_embeddings": Made(table, numbers, faults=stats.faults)}
 
 
 def _aesthetic(shard: Shard, wanted: Collection[str]) -> Mapping[str, Made]:

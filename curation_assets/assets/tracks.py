@@ -50,7 +50,7 @@ def _track(shard: Shard, wanted: Collection[str]) -> Mapping[str, Made]:
         "detections_per_s": round(stats.detections_per_second, 1),
     }
     metadata = {"failed": markdown_table(("clip", "reason"), list(stats.failed.items())[:20])} if stats.failed else {}
-    return {"tracks": Made(table, numbers, metadata)}
+    return {"tracks": Made(table, numbers, metadata, stats.faults)}
 
 
 def _describe(shard: Shard, asset: str, table: pa.Table) -> tuple[Mapping[str, Any], Mapping[str, Any]]:

@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from curation_assets.schemas import schema
 from curation_assets.stages.decode.workers import Task, run_tasks
+from resources.faults import RESOURCE, Fault, fault_of, reading
 from resources.storage import MediaRef, Storage
 
 Row = dict[str, Any]
@@ -23,7 +24,7 @@ Score = Callable[[BinaryIO, list[Row]], Iterable[Mapping[str, Any]]]
 LIMIT_S, LIMIT_PER_S = 60.0, 5.0
 """Wall time after which a video is taken to hang: so many seconds, and so many per second of its clips."""
 BAD_MEDIA = (av.FFmpegError, RuntimeError, ValueError, LookupError)
-"""What bad media raise, or media that are gone: it goes into the rows. Anything else, a network that is down among it, fails the shard."""
+"""What bad media raise: it goes into the rows."""
 
 
 def score_clips(
@@ -34,8 +35,8 @@ def score_clips(
     score: Score,
     constants: Mapping[str, Any],
     workers: int = 1,
-) -> pa.Table:
-    """A table with one row per clip, from the bytes of the videos.
+) -> tuple[pa.Table, dict[str, Fault]]:
+    """A table with one row per clip, from the bytes of the videos, and which videos could not be read now, by id.
 
     Args:
         asset: whose table; its schema must have `error`.
@@ -46,8 +47,8 @@ def score_clips(
         constants: columns that are the same in all rows.
         workers: processes; 0 works in this one.
 
-    Raises:
-        OSError: storage cannot be reached; the shard can be tried again.
+    Returns:
+        The table, and video id -> fault of the videos of which clips have nulls for a reason that may pass.
     """
     media = {
         r["video_id"]: MediaRef(r["tar"], r["offset"], r["size"], r["etag"])
@@ -64,30 +65,34 @@ def score_clips(
         for v in sorted(by_video, key=lambda v: (-seconds[v], v))
     ]
     rows: list[Row] = []
+    faults: dict[str, Fault] = {}
     for outcome in run_tasks(partial(_score_video, storage, score), tasks, min(workers, len(tasks))):
-        found, error = outcome.result if outcome.result is not None else ([], f"the video {outcome.error}")
-        if isinstance(error, OSError):
-            raise error
+        found, error = outcome.result or ([], Fault(RESOURCE, f"the video {outcome.error}"))
+        if isinstance(error, Fault):
+            faults[outcome.key], error = error, error.reason
         for number, clip in enumerate(by_video[outcome.key]):
             own = found[number] if number < len(found) else {"error": error}
             rows.append({**{k: clip[k] for k in ("dataset", "video_id", "clip_id")}, **own, **constants})
     contract = schema(asset)
-    return pa.Table.from_pylist(rows, contract.arrow).sort_by([(k, "ascending") for k in contract.key])
+    return pa.Table.from_pylist(rows, contract.arrow).sort_by([(k, "ascending") for k in contract.key]), faults
 
 
 def _score_video(
     storage: Storage, score: Score, task: tuple[MediaRef | None, list[Row]]
-) -> tuple[list[Mapping[str, Any]], str | OSError]:
-    """Runs in a worker: the columns of the clips up to the first that failed, and why that one did."""
+) -> tuple[list[Mapping[str, Any]], str | Fault]:
+    """Runs in a worker: the columns of the clips up to the first that failed, and why that one did; a fault leaves none."""
     media, clips = task
     found: list[Mapping[str, Any]] = []
     if media is None:
         return found, "the video is not in raw_shards any more; materialize clips again"
     try:
-        with storage.open_media(media) as stream:
+        with reading(storage, media) as stream:
             found.extend(score(stream, clips))
-    except BAD_MEDIA as problem:
-        return found, str(problem) or type(problem).__name__
-    except OSError as problem:
-        return found, OSError(f"{type(problem).__name__}: {problem}")
+    except Exception as problem:
+        fault = fault_of(problem)
+        if fault is not None:
+            return [], fault
+        if isinstance(problem, BAD_MEDIA):
+            return found, str(problem) or type(problem).__name__
+        raise
     return found, ""

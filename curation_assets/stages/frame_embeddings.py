@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +23,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curation_assets.schemas import schema
-from resources.storage import MediaRef, Storage, StorageError
+from resources.faults import STORAGE, Fault, fault_of
+from resources.storage import READ_ERRORS, MediaRef, Storage, StorageError
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -47,6 +48,7 @@ class EmbeddingStats:
         seconds: wall time of the pass, the model's loading not included.
         model_seconds: the part of it in which the model computed; the rest is waiting for pictures.
         model, device, precision: what computed.
+        faults: video id to why frames of it could not be read now.
     """
 
     frames: int
@@ -57,6 +59,7 @@ class EmbeddingStats:
     model: str
     device: str
     precision: str
+    faults: Mapping[str, Fault] = field(default_factory=dict)
 
     @property
     def frames_per_second(self) -> float:
@@ -113,13 +116,14 @@ def embed_frames(
 
     Returns:
         The `frame_embeddings` table with a row for each frame, and what the pass did. A frame that is damaged, gone or not what its
-        row says has a null embedding and an error.
+        row says has a null embedding and an error; where that may pass, its video is named in the stats' `faults`.
 
     Raises:
-        OSError: storage cannot be reached; the shard can be tried again.
+        OSError: a process that decodes was ended; the shard can be tried again.
     """
     started, model_seconds = time.perf_counter(), 0.0
-    rows = frames.select(["tar", "offset", "size", "sha256"]).to_pylist()
+    rows = frames.select(["video_id", "tar", "offset", "size", "sha256"]).to_pylist()
+    faults: dict[str, Fault] = {}
     vectors = np.zeros((len(rows), model.dimension), np.float16)
     errors: list[str | None] = [None] * len(rows)
     pending: list[int] = []
@@ -140,6 +144,9 @@ def embed_frames(
         pixels.clear()
 
     for i, picture in enumerate(_read_ahead(rows, storage, model, 2 * params.batch, processes)):
+        if isinstance(picture, Fault):
+            faults.setdefault(rows[i]["video_id"], picture)
+            picture = picture.reason
         if isinstance(picture, str):
             errors[i] = picture
             continue
@@ -163,7 +170,15 @@ def embed_frames(
     failed = sum(e is not None for e in errors)
     seconds = time.perf_counter() - started
     return table, EmbeddingStats(
-        len(rows), len(rows) - failed, failed, seconds, model_seconds, model.identity, model.device, model.precision
+        len(rows),
+        len(rows) - failed,
+        failed,
+        seconds,
+        model_seconds,
+        model.identity,
+        model.device,
+        model.precision,
+        faults,
     )
 
 
@@ -177,7 +192,7 @@ def decoding_processes(model: ClipModel, frames: int, workers: int) -> int:
 
 def _read_ahead(
     rows: Sequence[Mapping[str, Any]], storage: Storage, model: ClipModel, ahead: int, processes: int = 0
-) -> Iterator[np.ndarray | str]:
+) -> Iterator[np.ndarray | str | Fault]:
     """The pictures of `rows` in order, as the model takes them, or why one cannot be had.
 
     At most about `ahead` are in memory, with processes at least two chunks for each.
@@ -191,7 +206,7 @@ def _read_ahead(
         pool = ThreadPoolExecutor(min(MAX_READERS, max(2, os.cpu_count() or 1)), "frames")
     source = (rows[i : i + size] for i in range(0, len(rows), size))
     with pool:
-        waiting: deque[Future[list[np.ndarray | str]]] = deque(
+        waiting: deque[Future[list[np.ndarray | str | Fault]]] = deque(
             pool.submit(_read, part, storage, prepare) for part in islice(source, max(ahead // size, 2 * processes))
         )
         try:
@@ -210,27 +225,31 @@ def _read_ahead(
 
 def _read(
     rows: Sequence[Mapping[str, Any]], storage: Storage, prepare: Callable[[Image.Image], np.ndarray]
-) -> list[np.ndarray | str]:
+) -> list[np.ndarray | str | Fault]:
     return [_read_one(row, storage, prepare) for row in rows]
 
 
 def _read_one(
     row: Mapping[str, Any], storage: Storage, prepare: Callable[[Image.Image], np.ndarray]
-) -> np.ndarray | str:
+) -> np.ndarray | str | Fault:
     from PIL import Image, UnidentifiedImageError
 
     where = f"frame at {row['tar']}[{row['offset']}:+{row['size']}]"
     try:
         data = storage.read_media(MediaRef(row["tar"], row["offset"], row["size"]))
-    except StorageError as error:
-        return f"{where} cannot be read: {error}; materialize frames again"
+    except (StorageError, *READ_ERRORS) as error:
+        return Fault(STORAGE, f"{where} cannot be read: {error}; materialize frames again")
     if row["sha256"] and hashlib.sha256(data).hexdigest() != row["sha256"]:
-        return f"{where} is not the picture that was written there (SHA-256 differs); materialize frames again"
+        return Fault(
+            STORAGE, f"{where} is not the picture that was written there (SHA-256 differs); materialize frames again"
+        )
     try:
         with Image.open(io.BytesIO(data)) as picture:
             return prepare(picture.convert("RGB"))
     except UnidentifiedImageError:  # its text holds an address in memory, which would change the table's content hash
         return f"{where} cannot be decoded: it is not a picture"
+    except MemoryError as error:
+        return fault_of(error) or str(error)
     except Exception as error:  # noqa: BLE001 - decoders raise many classes; the row records it
         return f"{where} cannot be decoded: {type(error).__name__}: {error}"
 

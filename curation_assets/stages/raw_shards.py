@@ -36,6 +36,7 @@ from curation_assets.stages.fetch_urls import MissingSecret, fetch_url
 from curation_assets.stages.subtitles import parse_subtitles
 from resources.download_errors import DownloadError
 from resources.downloader import Downloader, DownloadOptions, local_path, run_bounded
+from resources.faults import fault_of
 from resources.probe import Probe, probe
 from resources.storage import MediaRef, RangeReader, Storage, StorageError
 from resources.tables import canonical_json
@@ -128,6 +129,11 @@ class _Job:
     @property
     def video_id(self) -> str:
         return str(self.metadata["video_id"])
+
+    @property
+    def listed_only(self) -> bool:
+        """Whether a list names the file, which nobody has seen; those of folders and tars were there when they were indexed."""
+        return not self.extra.get("media") and scheme_of(self.url) in STORAGE_SCHEMES
 
 
 @dataclass(frozen=True)
@@ -301,13 +307,13 @@ class _Maker:
         except DownloadError as error:
             self.scratch.clear(job.video_id)
             return _Done(_failed(job, error))
-        except (OSError, StorageError) as error:
-            self.scratch.clear(job.video_id)
-            reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-            return _Done(_failed(job, DownloadError("storage", reason)))
         except Exception as error:  # noqa: BLE001  # the row boundary: no medium may end the run of the others
             self.scratch.clear(job.video_id)
-            return _Done(_failed(job, DownloadError("corrupt", f"{type(error).__name__}: {error}")))
+            fault = fault_of(error)
+            if fault is None:
+                return _Done(_failed(job, DownloadError("corrupt", f"{type(error).__name__}: {error}")))
+            reason = error.strerror if isinstance(error, OSError) and error.strerror else fault.reason
+            return _Done(_failed(job, DownloadError(fault.kind, reason)))
 
     def _download(self, job: _Job) -> _Done:
         if not job.url:
@@ -325,7 +331,7 @@ class _Maker:
 
     def _refer(self, job: _Job, reference: MediaRef) -> _Done:
         """A video that lies in storage already: looked into where it stands, or copied if the recipe says so."""
-        etag = self._etag(reference.tar)
+        etag = self._etag(reference.tar, "gone" if job.listed_only else "storage")
         kept = job.previous
         if kept is not None and kept["status"] == "ok" and kept["etag"] == etag:
             return _Done(_refreshed(kept, job.metadata), kept=True)
@@ -380,14 +386,15 @@ class _Maker:
             "subtitles": tracks,
         }
 
-    def _etag(self, tar: str) -> str:
+    def _etag(self, tar: str, missing: str) -> str:
+        """The file's tag. One that is not there is `missing`: of a file that was listed, the next listing says whether it is gone for good."""
         with self._lock:
             known = self._etags.get(tar)
         if known is None:
             try:
                 known = self.storage.etag(tar)
             except FileNotFoundError as error:
-                raise DownloadError("gone", f"there is no file {redact(tar)}") from error
+                raise DownloadError(missing, f"there is no file {redact(tar)}") from error
             with self._lock:
                 self._etags[tar] = known
         return known

@@ -23,8 +23,9 @@ from numpy.typing import NDArray
 from curation_assets import recipes
 from curation_assets.schemas import schema
 from curation_assets.stages.decode.workers import Task, run_tasks
+from resources.faults import RESOURCE, STORAGE, Fault
 from resources.ocr import TextLine, TextReader, identity
-from resources.storage import MediaRef, Storage, StorageError
+from resources.storage import READ_ERRORS, MediaRef, Storage, StorageError
 
 Row = Mapping[str, Any]
 
@@ -35,6 +36,7 @@ SAME_PICTURE = 8.0
 or more; a slide that is shown for a minute stays within 7."""
 SECONDS_PER_FRAME = 30.0
 """Wall time after which a worker is taken to hang; a dense page takes about one second."""
+NO_FRAMES = "the clip has no sampled frames; materialize frames again"
 SAME_LINE, SAME_EDGE = 0.7, 0.5
 """Two boxes are in one place if their vertical extents overlap by so much and their left edges, centres or right edges lie within so many
 heights: a subtitle keeps its line and its alignment while its words change."""
@@ -49,6 +51,7 @@ class TextStats:
         frames: frames looked at, of which `repeated` showed the same picture as the one before and `failed` could not be read.
         cpu_s: CPU seconds of the workers, without loading the models.
         cpu_ms_of_clip: the same by clip, milliseconds.
+        faults: video id to why frames of it could not be looked at now.
     """
 
     clips: int = 0
@@ -57,6 +60,7 @@ class TextStats:
     failed: int = 0
     cpu_s: float = 0.0
     cpu_ms_of_clip: dict[str, float] = field(default_factory=dict)
+    faults: dict[str, Fault] = field(default_factory=dict)
 
     @property
     def cpu_ms_per_frame(self) -> float:
@@ -96,6 +100,7 @@ class _ClipText:
     errors: tuple[str, ...]
     repeated: int
     cpu_s: float
+    fault: Fault | None = None
 
 
 def estimator(params: recipes.Text) -> str:
@@ -140,19 +145,19 @@ def score_text(
     }
     tasks = [Task(key, samples, SECONDS_PER_FRAME * len(samples)) for key, (_, samples) in wanted.items() if samples]
     stats = TextStats(clips=len(wanted))
-    found: dict[str, _ClipText | str] = {}
+    found: dict[str, _ClipText] = {}
     for outcome in run_tasks(partial(_read_clip, storage, params), tasks, workers):
-        found[outcome.key] = outcome.result if outcome.result is not None else f"reading text {outcome.error}"
+        found[outcome.key] = outcome.result or _ClipText(
+            (), (f"reading text {outcome.error}",), 0, 0.0, Fault(RESOURCE, f"reading text {outcome.error}")
+        )
     rows = []
     for key, (clip, samples) in wanted.items():
-        result = found.get(key, "the clip has no sampled frames; materialize frames again")
-        if isinstance(result, str):
-            stats.failed += len(samples)
-            stats.frames += len(samples)
-            result = _ClipText((), (result,), 0, 0.0)
-        else:
-            stats.frames += len(samples)
-            stats.failed += len(result.errors)
+        result = found.get(key) or _ClipText((), (NO_FRAMES,), 0, 0.0)
+        stats.frames += len(samples)
+        stats.failed += len(samples) - len(result.frames)
+        if result.fault is not None:
+            stats.faults.setdefault(clip["video_id"], result.fault)
+        if result.frames or not result.errors:
             stats.repeated += result.repeated
             stats.cpu_s += result.cpu_s
             stats.cpu_ms_of_clip[key] = 1000 * result.cpu_s
@@ -259,12 +264,17 @@ def _read_clip(storage: Storage, params: recipes.Text, samples: Sequence[Row]) -
     began = time.process_time()
     frames: list[_Frame] = []
     errors: list[str] = []
+    fault: Fault | None = None
     before: NDArray[np.uint8] | None = None
     repeated = 0
     for row in samples:
         picture = _picture(row, storage)
         if isinstance(picture, str):
             errors.append(picture)
+            continue
+        if isinstance(picture, Fault):
+            errors.append(picture.reason)
+            fault = fault or picture
             continue
         size = (picture.shape[1], picture.shape[0])
         if before is not None and same_picture(before, picture):
@@ -274,7 +284,7 @@ def _read_clip(storage: Storage, params: recipes.Text, samples: Sequence[Row]) -
             lines = tuple(reader(picture))
             before = picture
         frames.append(_Frame(row["time_ms"], size, lines))
-    return _ClipText(tuple(frames), tuple(errors), repeated, time.process_time() - began)
+    return _ClipText(tuple(frames), tuple(errors), repeated, time.process_time() - began, fault)
 
 
 def same_picture(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> bool:
@@ -287,14 +297,16 @@ def same_picture(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> bool:
     return bool(blocks.max() < SAME_PICTURE)
 
 
-def _picture(row: Row, storage: Storage) -> NDArray[np.uint8] | str:
-    """The frame as uint8 (h, w, 3) blue, green, red, or why it cannot be had."""
+def _picture(row: Row, storage: Storage) -> NDArray[np.uint8] | str | Fault:
+    """The frame as uint8 (h, w, 3) blue, green, red, or why it cannot be had: a fault if that may pass."""
     where = f"frame at {row['tar']}[{row['offset']}:+{row['size']}]"
     try:
         data = storage.read_media(MediaRef(row["tar"], row["offset"], row["size"]))
-    except StorageError as error:
-        return f"{where} cannot be read: {error}; materialize frames again"
+    except (StorageError, *READ_ERRORS) as error:
+        return Fault(STORAGE, f"{where} cannot be read: {error}; materialize frames again")
     if row["sha256"] and hashlib.sha256(data).hexdigest() != row["sha256"]:
-        return f"{where} is not the picture that was written there (SHA-256 differs); materialize frames again"
+        return Fault(
+            STORAGE, f"{where} is not the picture that was written there (SHA-256 differs); materialize frames again"
+        )
     picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
     return picture if picture is not None else f"{where} is not a picture that can be decoded; materialize frames again"

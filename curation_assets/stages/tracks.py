@@ -16,10 +16,10 @@ import time
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import ExitStack, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any
+from typing import Any, BinaryIO
 
 import av
 import numpy as np
@@ -33,6 +33,7 @@ from curation_assets.stages.decode.media import MediaError
 from curation_assets.stages.tracking import ClipTracker, Track
 from resources.detectors import Detections, Detector, load_detector, load_vocabulary
 from resources.detectors.base import Image
+from resources.faults import Fault, check_reads, fault_of, reading
 from resources.journal import Journal
 from resources.storage import MediaRef, Storage, StorageError
 from resources.weights import fetch_weights, file_sha256, local_path
@@ -53,6 +54,7 @@ class TrackStats:
         skipped: clips that did not pass the recipe's rules.
         looked_at: clips whose frames were searched, `resumed` of them by an earlier run that was killed.
         failed: why no frame of a clip could be searched, by clip id.
+        faults: why a video could not be read now, by video id; its clips are in `failed`.
         frames, boxes: frames searched and objects found, without the resumed clips.
         tracks: tracks in the table.
         labels: tracks per class.
@@ -65,6 +67,7 @@ class TrackStats:
     looked_at: int = 0
     resumed: int = 0
     failed: dict[str, str] = field(default_factory=dict)
+    faults: dict[str, Fault] = field(default_factory=dict)
     frames: int = 0
     boxes: int = 0
     tracks: int = 0
@@ -149,7 +152,6 @@ def track_shard(
 
     Raises:
         ValueError: the recipe asks for appearance and the detector has none.
-        OSError: storage cannot be reached; the shard can be tried again and goes on from the journal.
     """
     if params.appearance and not detector.has_features:
         raise ValueError(
@@ -204,16 +206,26 @@ class _Work:
         if raw is None:
             self._fail(clips, "its video is not in raw_shards; materialize raw_shards again")
             return []
-        with ExitStack() as opened:
-            try:
-                ref = MediaRef(raw["tar"], raw["offset"], raw["size"], raw["etag"])
-                reader = opened.enter_context(ClipReader(opened.enter_context(self.storage.open_media(ref))))
-            except (ClipUnreadable, StorageError) as error:
-                self._fail(clips, str(error))
-                return []
-            return [row for clip in clips for row in self._clip(reader, clip)]
+        rows: list[Row] = []
+        finished = 0
+        try:
+            ref = MediaRef(raw["tar"], raw["offset"], raw["size"], raw["etag"])
+            with reading(self.storage, ref) as stream, ClipReader(stream) as reader:
+                for clip in clips:
+                    rows += self._clip(reader, stream, clip)
+                    finished += 1
+        except ClipUnreadable as error:
+            self._fail(clips, str(error))
+        except Exception as error:
+            fault = fault_of(error)
+            if fault is None:
+                raise
+            self._fail(clips[finished:], fault.reason)
+            with self.counting:
+                self.stats.faults[clips[0]["video_id"]] = fault
+        return rows
 
-    def _clip(self, reader: ClipReader, clip: Row) -> list[Row]:
+    def _clip(self, reader: ClipReader, stream: BinaryIO, clip: Row) -> list[Row]:
         tracker = ClipTracker(self.params, self.params.fps)
         frames = boxes = 0
         seconds = 0.0
@@ -224,8 +236,10 @@ class _Work:
                     tracker.update(time_ms, detections)
                     frames, boxes = frames + 1, boxes + len(detections)
         except (ClipUnreadable, MediaError, av.FFmpegError) as error:
+            check_reads(stream)
             self._fail([clip], str(error))
             return []
+        check_reads(stream)
         rows = [
             track_row(track, number, clip, self.params, self.detector) for number, track in enumerate(tracker.finish())
         ]

@@ -23,6 +23,7 @@ from curation_assets.stages.fingerprints import Fingerprinter
 from curation_assets.stages.motion import MotionMeter
 from curation_assets.stages.quality import QualityMeter
 from curation_assets.stages.shots import CutList, ShotDetector, make_detector
+from resources.faults import Fault
 
 Table = Literal["clips", "frames", "motion_scores", "quality_scores", "clip_fingerprints"]
 TABLES: tuple[Table, ...] = ("clips", "frames", "motion_scores", "quality_scores", "clip_fingerprints")
@@ -105,11 +106,13 @@ class VideoAnalysis:
             file that the pass was handed, and no `tar` yet.
         stats: what it cost.
         error: why there are no clips, if the video could not be decoded.
+        fault: set if that is no property of the video, so that it is to be tried again.
     """
 
     rows: dict[str, list[dict[str, Any]]]
     stats: VideoStats
     error: str | None = None
+    fault: Fault | None = None
 
 
 class _Consumers(Meters):

@@ -94,6 +94,8 @@ class OpenVideo:
         try:
             self.container: InputContainer = av.open(file, metadata_errors="replace")
         except (av.FFmpegError, OSError, ValueError) as error:
+            if isinstance(error, MemoryError):
+                raise MemoryError(reason(error)) from error
             raise MediaError(f"cannot be opened as media: {reason(error)}") from error
         try:
             self.stream = self._choose()
@@ -158,6 +160,13 @@ class OpenVideo:
             return []
 
     def note(self, error: Exception) -> None:
+        """Counts a damaged packet.
+
+        Raises:
+            MemoryError: it is the machine's fault, not the packet's.
+        """
+        if isinstance(error, MemoryError):
+            raise MemoryError(reason(error)) from error
         self.errors += 1
         self.error = self.error or reason(error)
 

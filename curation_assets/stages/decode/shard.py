@@ -22,6 +22,7 @@ from curation_assets.stages.decode.analysis import (
     failed_rows,
 )
 from curation_assets.stages.decode.workers import Outcome, Task, run_tasks
+from resources.faults import RESOURCE, Fault, fault_of, reading
 from resources.storage import MediaRef, Storage
 from resources.tars import TarWriter, sample_key
 
@@ -49,11 +50,13 @@ class ShardAnalysis:
         tables: for each wanted table its rows, in the registry's schema, sorted by key.
         stats: one entry per video that was decoded, by video id.
         errors: video id to what went wrong, for videos without clips.
+        faults: those of them that may come out otherwise when tried again.
     """
 
     tables: dict[str, pa.Table]
     stats: list[VideoStats] = field(default_factory=list)
     errors: dict[str, str] = field(default_factory=dict)
+    faults: dict[str, Fault] = field(default_factory=dict)
 
     @property
     def seconds_per_cpu_s(self) -> float | None:
@@ -72,11 +75,17 @@ def analyse_task(task: VideoTask) -> VideoAnalysis:
 
     cv2.setNumThreads(1)
     try:
-        with task.storage.open_media(task.media) as stream, open(task.spool, "w+b") as spool:
+        with reading(task.storage, task.media) as stream, open(task.spool, "w+b") as spool:
             return analyse_video(stream, task.params, task.facts, task.wanted, spool)
     except Exception as problem:  # noqa: BLE001 - whatever happens to a video is recorded in its row
-        error = f"{task.facts.video_id}: {type(problem).__name__}: {problem}"
-        return VideoAnalysis(failed_rows(task.facts, task.wanted, error), VideoStats(task.facts.video_id), error)
+        fault = fault_of(problem)
+        reason = fault.reason if fault is not None else f"{type(problem).__name__}: {problem}"
+        return _without_rows(task, reason, fault)
+
+
+def _without_rows(task: VideoTask, reason: str, fault: Fault | None) -> VideoAnalysis:
+    error = f"{task.facts.video_id}: {reason}"
+    return VideoAnalysis(failed_rows(task.facts, task.wanted, error), VideoStats(task.facts.video_id), error, fault)
 
 
 def analyse_shard(
@@ -92,8 +101,8 @@ def analyse_shard(
     """Decodes every video of a shard once and makes the `wanted` tables.
 
     Long videos go first, so that none is left alone at the end. The tables and the order of the JPEGs in the tars depend only on the
-    videos and the parameters, not on the number of workers. A video that cannot be decoded, or whose worker crashes or takes too
-    long, has a row of `clips` with status `failed`.
+    videos and the parameters, not on the number of workers. A video that cannot be decoded has a row of `clips` with status `failed`; so
+    has one whose bytes could not be read or whose worker died or took too long, which is named in `faults` too.
 
     Args:
         raw: rows of `raw_shards`; those whose status is not ok are left out.
@@ -150,8 +159,7 @@ def _limit(row: Mapping[str, Any]) -> float:
 def _analysis(outcome: Outcome[VideoAnalysis], task: VideoTask) -> VideoAnalysis:
     if outcome.result is not None:
         return outcome.result
-    error = f"{task.facts.video_id}: {outcome.error}"
-    return VideoAnalysis(failed_rows(task.facts, task.wanted, error), VideoStats(task.facts.video_id), error)
+    return _without_rows(task, str(outcome.error), Fault(RESOURCE, f"its analysis {outcome.error}"))
 
 
 def _keep(
@@ -172,6 +180,8 @@ def _keep(
     result.stats.append(analysis.stats)
     if analysis.error is not None:
         result.errors[task.facts.video_id] = analysis.error
+    if analysis.fault is not None:
+        result.faults[task.facts.video_id] = analysis.fault
 
 
 def _written(frames: list[dict[str, Any]], video_id: str, spool: Any, writer: TarWriter) -> Iterator[dict[str, Any]]:

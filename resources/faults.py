@@ -1,0 +1,148 @@
+"""Faults that are no property of a medium: storage that does not answer, memory that is short, a process that died, a time limit.
+
+A medium that is damaged stays so, and its row says it for good. What is named here may pass, so whoever notes it asks again. What belongs
+here: telling the two apart. What does not: when it is asked again (`curation_assets.materialize`).
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, BinaryIO, cast
+
+from resources.storage import READ_ERRORS, MediaRef, Storage, StorageError
+
+STORAGE, RESOURCE = "storage", "resource"
+KINDS = (STORAGE, RESOURCE)
+TRANSPORT = frozenset({"botocore", "aiobotocore", "aiohttp", "urllib3", "s3fs", "fsspec", "gcsfs", "adlfs"})
+"""Packages whose errors say that storage did not answer as it should."""
+CV2_NO_MEMORY = -4
+"""`cv::Error::StsNoMem`."""
+LONGEST_REASON = 300
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Why something could not be made of a medium now.
+
+    Attributes:
+        kind: storage (bytes could not be read or written) or resource (memory, a process that died, a time limit).
+        reason: one sentence.
+    """
+
+    kind: str
+    reason: str
+
+
+class ReadFault(StorageError):
+    """Bytes that are there could not be read."""
+
+
+def fault_of(error: BaseException) -> Fault | None:
+    """The fault that an error stands for; None if it tells of the medium itself or of something else.
+
+    Errors of ffmpeg are of the medium even where they are OSErrors too: it reads through streams of ours (`reading`), whose own faults are
+    known, and says "input/output error" of files that end early. Pillow's are OSErrors as well, so its decoding is not to be asked about.
+    """
+    package = type(error).__module__.split(".")[0]
+    text = str(error) or type(error).__name__
+    if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
+        return Fault(RESOURCE, f"memory is short: {text}"[:LONGEST_REASON])
+    if package == "cv2" and getattr(error, "code", 0) == CV2_NO_MEMORY:
+        return Fault(RESOURCE, f"memory is short: {text}"[:LONGEST_REASON])
+    if isinstance(error, BrokenProcessPool):
+        return Fault(RESOURCE, text[:LONGEST_REASON])
+    if package == "av":
+        return None
+    if isinstance(error, (StorageError, *READ_ERRORS)) or package in TRANSPORT:
+        return Fault(STORAGE, text[:LONGEST_REASON])
+    return None
+
+
+class WatchedStream:
+    """A binary stream that remembers the first fault of its reads, because decoders take a read that fails for the end of the file.
+
+    Attributes:
+        fault: the error; None while every read went well.
+    """
+
+    mode = "rb"
+
+    def __init__(self, inner: BinaryIO) -> None:
+        self._inner = inner
+        self.fault: BaseException | None = None
+
+    def check(self) -> None:
+        """Raises ReadFault if a read has failed."""
+        if self.fault is not None:
+            raise ReadFault(str(self.fault) or type(self.fault).__name__) from self.fault
+
+    def read(self, size: int = -1) -> bytes:
+        return cast(bytes, self._watch(self._inner.read, size))
+
+    def readinto(self, buffer: Any) -> int:
+        return cast(int, self._watch(cast(Any, self._inner).readinto, buffer))
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        return cast(int, self._watch(self._inner.seek, offset, whence))
+
+    def tell(self) -> int:
+        return self._inner.tell()
+
+    def readable(self) -> bool:
+        return True
+
+    def writable(self) -> bool:
+        return False
+
+    def seekable(self) -> bool:
+        return True
+
+    @property
+    def closed(self) -> bool:
+        return self._inner.closed
+
+    def close(self) -> None:
+        self._inner.close()
+
+    def __enter__(self) -> WatchedStream:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self.close()
+
+    def _watch(self, call: Any, *arguments: Any) -> Any:
+        try:
+            return call(*arguments)
+        except Exception as error:
+            self.fault = self.fault or error
+            raise
+
+
+@contextmanager
+def reading(storage: Storage, ref: MediaRef) -> Iterator[BinaryIO]:
+    """`Storage.open_media` for a block; if a read fails in it, the block ends with ReadFault whatever was made of what had been read.
+
+    The stream is a `WatchedStream`: a block that keeps results piece by piece asks `check_reads` before each.
+
+    Raises:
+        MediaChanged, StorageError: as `open_media`.
+        ReadFault: see above.
+    """
+    with storage.open_media(ref) as inner:
+        stream = WatchedStream(inner)
+        try:
+            yield cast(BinaryIO, stream)
+        except Exception:
+            stream.check()
+            raise
+        stream.check()
+
+
+def check_reads(stream: BinaryIO) -> None:
+    """Raises ReadFault if a read of a stream of `reading` has failed."""
+    if isinstance(stream, WatchedStream):
+        stream.check()
