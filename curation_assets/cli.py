@@ -13,8 +13,11 @@ from dotenv import load_dotenv
 
 from curation_assets.recipes import Recipe, RecipeError, read_recipes
 from curation_assets.settings import Settings, SettingsError
+from curation_assets.supervisor import supervised
+from resources.processes import ProcessId
 from resources.storage import READ_ERRORS, StorageError
 
+GO_ON = "The same command goes on where it stopped"
 PIPE_CLOSED = 141
 """What a shell reports of a command that SIGPIPE ended."""
 
@@ -46,6 +49,18 @@ def _run(arguments: argparse.Namespace) -> int:
         shards=arguments.shards.split(",") if arguments.shards else None,
         force=arguments.force,
     )
+
+
+def _stopped(process: ProcessId, asked: bool) -> None:
+    """Marks the runs of a process that was stopped, if `asked`, or killed, and frees their slots."""
+    from curation_assets import dead_runs
+    from curation_assets.instance import opened
+
+    try:
+        with opened() as instance:
+            dead_runs.clear(instance, dead_runs.of_process(instance, process), canceled=asked)
+    except Exception as error:  # noqa: BLE001 - nothing is lost: the next run does it
+        print(f"curation: its runs could not be marked in Dagster, the next run will do it: {error}", file=sys.stderr)
 
 
 def _demo(arguments: argparse.Namespace) -> int:
@@ -150,7 +165,11 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Entry point; returns 0 if all went well, 1 if something failed, 2 for input that cannot be used."""
+    """Entry point; returns 0 if all went well, 1 if something failed, 2 for input that cannot be used, 130 or 143 after SIGINT or SIGTERM.
+
+    Args:
+        argv: None is the process's own, and then what makes runs is done in a child that can be stopped at once.
+    """
     load_dotenv(".env")
     given = list(sys.argv[1:] if argv is None else argv)
     if given[:1] == ["explain"] and len(given) == 2 and given[1] not in ("-h", "--help"):
@@ -161,7 +180,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     ):  # the code location is built when it is imported: not of other recipes that may lie here
         os.environ["CURATION_RECIPES"] = arguments.recipe[0]
     try:
-        code = int(arguments.call(arguments))
+        if argv is None and arguments.call in (_run, _demo):
+            home()
+            code = supervised(lambda: int(arguments.call(arguments)), _stopped, GO_ON)
+        else:
+            code = int(arguments.call(arguments))
         sys.stdout.flush()
         return code
     except (RecipeError, SettingsError, StorageError) as error:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from dagster import AssetKey, DagsterEvent, DagsterInstance, Definitions
+from dagster import AssetKey, DagsterEvent, DagsterInstance, Definitions, ExecuteInProcessResult
 
+from curation_assets import dead_runs
 from curation_assets.definitions import build_definitions, storage_options, table_store
+from curation_assets.instance import opened, pools_of
 from curation_assets.materialize import FORCE_TAG, bars
 from curation_assets.partitions import SHARDS, contiguous
 from curation_assets.recipes import Recipe, RecipeError, read_recipes, subset_key
@@ -21,6 +24,8 @@ from curation_assets.shard_keys import parse_shard_key
 from resources.tables import TableStore
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+ALONE = {"dagster/max_retries": "0"}
+"""Dagster's daemon does not start such a run again: whoever started the command does."""
 
 
 @dataclass
@@ -42,8 +47,11 @@ class Progress:
         user = data.user_failure_data
         cause = data.error.cause if data.error and data.error.cause else data.error
         text = user.description if user and user.description else (cause.message if cause else "failed")
-        self.failures.append(f"{event.step_key}: {(text or '').strip()}")
-        self.say(f"  FAILED {event.step_key} (see below)")
+        self.fail(str(event.step_key), (text or "").strip())
+
+    def fail(self, what: str, why: str) -> None:
+        self.failures.append(f"{what}: {why}")
+        self.say(f"  FAILED {what} (see below)")
 
 
 def _materialize(
@@ -54,25 +62,48 @@ def _materialize(
     progress: Progress,
     partition: str | None = None,
 ) -> bool:
+    """One run. Whatever keeps it from succeeding is a failure, also what happens outside its steps.
+
+    Returns:
+        whether it succeeded.
+    """
     job = definitions.resolve_implicit_global_asset_job_def()
-    keys = [AssetKey(a) for a in assets]
-    result = job.execute_in_process(
-        run_config=QUIET,
-        instance=instance,
-        asset_selection=keys,
-        partition_key=partition,
-        tags=dict(tags),
-        raise_on_error=False,
-    )
+    names = list(assets)
+    try:
+        result = job.execute_in_process(
+            run_config=QUIET,
+            instance=instance,
+            asset_selection=[AssetKey(a) for a in names],
+            partition_key=partition,
+            tags={**tags, **dead_runs.run_tags(), **ALONE},
+            raise_on_error=False,
+        )
+    except Exception as error:  # noqa: BLE001 - the database, the plan, whatever Dagster stumbles over: the other runs go on
+        progress.fail(", ".join(names), f"the run could not be carried out: {type(error).__name__}: {error}")
+        return False
+    seen = len(progress.failures)
     for event in result.all_events:
         if event.event_type_value == "STEP_FAILURE":
             progress.failed(event)
+    if not result.success and len(progress.failures) == seen:
+        progress.fail(", ".join(names), _why(result))
     for check in result.get_asset_check_evaluations():
         if check.blocking and not check.passed and check.partition is not None and partition is None:
             progress.blocked.setdefault(
                 parse_shard_key(check.partition)[0], f"{check.asset_key.to_user_string()}: {check.check_name}"
             )
     return bool(result.success)
+
+
+def _why(result: ExecuteInProcessResult) -> str:
+    """What ended a run of which no step failed."""
+    for event in reversed(result.all_events):
+        if event.is_run_failure or event.event_type_value == "PIPELINE_CANCELED":
+            data = event.event_specific_data
+            error = getattr(data, "error", None)
+            cause = (error.cause or error) if error else None
+            return f"{event.message or ''} {cause.message if cause else ''}".strip()
+    return f"the run ended as {result.dagster_run.status.value}"
 
 
 def run_recipes(
@@ -112,7 +143,7 @@ def run_recipes(
     store.storage.check()
     tags = {FORCE_TAG: "true"} if force else {}
     started = time.perf_counter()
-    with DagsterInstance.get() as instance, bars():
+    with opened(pools_of(definitions)) as instance, bars(), attended(instance, progress):
         if select is None or "dataset_index" in select:
             progress.say(f"index: {', '.join(recipes)}")
             _materialize(definitions, instance, ["dataset_index"], {}, progress)
@@ -143,6 +174,16 @@ def run_recipes(
     for failure in progress.failures:
         print(f"FAILED {failure}")
     return 1 if progress.failures else 0
+
+
+@contextmanager
+def attended(instance: DagsterInstance, progress: Progress) -> Iterator[None]:
+    """Clears dead runs before the block; within it, waiting for a slot costs no time, says what is waited for, and ends when the holder is
+    dead."""
+    for holder in dead_runs.clear(instance, dead_runs.dead(instance)):
+        progress.say(f"{holder} is dead: marked as failed, its slots are free")
+    with dead_runs.unhurried_claims(), dead_runs.Watch(instance, progress.say):
+        yield
 
 
 def _run_shards(

@@ -24,6 +24,7 @@ import pyarrow.compute as pc
 
 from curation_assets.schemas import schema
 from resources.faults import STORAGE, Fault, fault_of
+from resources.processes import end_with_parent
 from resources.storage import READ_ERRORS, MediaRef, Storage, StorageError
 
 if TYPE_CHECKING:
@@ -200,7 +201,7 @@ def _read_ahead(
     if processes and model.fit is not None:
         prepare: Callable[[Image.Image], np.ndarray] = model.fit
         size = CHUNK
-        pool: Executor = ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"))
+        pool: Executor = ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), end_with_parent)
     else:
         size, prepare = 1, model.preprocess
         pool = ThreadPoolExecutor(min(MAX_READERS, max(2, os.cpu_count() or 1)), "frames")

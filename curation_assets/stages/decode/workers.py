@@ -16,6 +16,8 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import Any, Generic, TypeVar
 
+from resources.processes import end_with_parent
+
 Argument = TypeVar("Argument")
 Result = TypeVar("Result")
 
@@ -77,7 +79,8 @@ class _Worker:
 
 
 def _serve(function: Callable[[Any], Any], pipe: Connection) -> None:
-    """The main loop of a worker process: answers until the pipe is closed."""
+    """The main loop of a worker process: answers until the pipe is closed or whoever started it is gone."""
+    end_with_parent()
     while True:
         try:
             argument = pipe.recv()

@@ -1,0 +1,89 @@
+"""Processes: told apart for ever, and children that end with those that started them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from resources.processes import Life, ProcessId, started, started_at, this_process
+
+pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="there is no /proc here")
+
+
+def alive(pid: int) -> bool:
+    return started(pid) is not None
+
+
+def gone(pid: int, within_s: float = 30) -> bool:
+    end = time.monotonic() + within_s
+    while alive(pid) and time.monotonic() < end:
+        time.sleep(0.02)
+    return not alive(pid)
+
+
+def test_a_process_is_told_from_later_ones_of_its_number_and_from_other_machines() -> None:
+    me = this_process()
+    assert ProcessId.loads(me.dumps()) == me
+    assert me.life() is Life.ALIVE
+    assert me.started is not None
+    assert replace(me, started=me.started - 1).life() is Life.DEAD  # another process has the number now
+    assert replace(me, boot="the machine was started again").life() is Life.DEAD
+    assert replace(me, host="elsewhere").life() is Life.UNKNOWN
+    assert replace(me, space="another container").life() is Life.UNKNOWN
+    child = subprocess.Popen(["sleep", "60"])
+    other = replace(me, pid=child.pid, started=started(child.pid))
+    assert other.life() is Life.ALIVE
+    child.kill()
+    assert gone(child.pid)  # it is a zombie until it is waited for, and counts as dead
+    assert other.life() is Life.DEAD
+    child.wait()
+    with pytest.raises(ValueError, match="no process"):
+        ProcessId.loads("{}")
+
+
+def test_when_a_process_was_started() -> None:
+    before = time.time()
+    child = subprocess.Popen(["sleep", "60"])
+    try:
+        assert started_at(child.pid) == pytest.approx(before, abs=5)
+    finally:
+        child.kill()
+        child.wait()
+
+
+BUSY = """
+import os, sys
+from curation_assets.stages.decode.workers import Task, run_tasks
+sys.path.insert(0, {here!r})
+from endless import endless
+list(run_tasks(endless, [Task(str(n), {folder!r}, 600.0) for n in range(2)], 2))
+"""
+ENDLESS = """
+import os, pathlib, signal
+def endless(folder):
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    (pathlib.Path(folder) / f"{os.getpid()}.pid").touch()
+    while True:  # no call that would notice anything
+        pass
+"""
+
+
+def test_workers_end_when_their_parent_is_killed(tmp_path: Path) -> None:
+    (tmp_path / "endless.py").write_text(ENDLESS)
+    program = BUSY.format(here=str(tmp_path), folder=str(tmp_path))
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
+    parent = subprocess.Popen([sys.executable, "-c", program], env=environment)
+    end = time.monotonic() + 60
+    while len(found := list(tmp_path.glob("*.pid"))) < 2:
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    parent.send_signal(signal.SIGKILL)
+    parent.wait()
+    assert all(gone(int(f.stem)) for f in found)
