@@ -20,6 +20,7 @@ import av
 import numpy as np
 from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
+from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from curation_assets.stages.decode.media import Display, MediaError, OpenVideo
@@ -31,6 +32,8 @@ ROUNDING_MS = 1
 """Two roundings of one presentation time differ by at most this; a frame belongs to the clip that begins within it."""
 EARLIER_MS = (0, 2_000, 10_000)
 """How much before a clip the reader seeks, one after the other, until a frame at or before its start comes out; then from zero."""
+SAME_RATE = Fraction(1, 1000)
+"""Share by which the mean rate that a file states may differ from the rate that fits the times of its first frames."""
 JOIN_MS = 3_000
 """Clips that are no further apart are read in one go: about the distance of key frames, from which a seek would have to begin."""
 
@@ -50,6 +53,12 @@ class ClipFrame:
 
     time_ms: int
     frame: VideoFrame
+
+
+def constant_rate(stream: VideoStream) -> Fraction | None:
+    """The rate at which the frames of a file seem to come, one after the other; None if their rate varies."""
+    rate, mean = stream.base_rate, stream.average_rate
+    return rate if rate and mean and abs(mean / rate - 1) < SAME_RATE else None
 
 
 class ClipReader:
@@ -103,6 +112,11 @@ class ClipReader:
     def rate(self) -> Fraction:
         """Frame rate that the file states, or 25."""
         return self._video.rate
+
+    @property
+    def constant_rate(self) -> Fraction | None:
+        """The rate at which the file's frames seem to come, one after the other; None if their rate varies."""
+        return constant_rate(self._video.stream)
 
     def display(self, frame: ClipFrame) -> Display:
         """How frames are shown, from the first one asked about."""

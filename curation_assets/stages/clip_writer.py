@@ -1,7 +1,7 @@
 """An exported clip as an mp4 file: pictures in the shape that the recipe asks for, sound cut to the sample, the same bytes every time.
 
 What belongs here: geometry, encoding and muxing of one clip. What does not: which frames a clip has and where they are read from
-(`export_clips.py`).
+(`export_clips.py`), what makes an mp4 file read alike everywhere (`clip_container.py`).
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 
 from curation_assets.recipes import ClipExport
+from curation_assets.stages.clip_container import MP4, without_picture_edits
 from curation_assets.stages.clip_frames import ClipReader
 from curation_assets.stages.decode.media import Display
 
@@ -331,14 +332,36 @@ def _silence(at: int, until: int, channels: int, layout: str, rate: int) -> Iter
         yield _sound(np.zeros((channels, min(rate, until - place)), np.float32), place, layout, rate)
 
 
+class UnevenTimes(ValueError):
+    """Pictures that should come at a constant rate do not."""
+
+
+@dataclass(frozen=True)
+class Timing:
+    """When the pictures of a clip are shown.
+
+    FFmpeg 5 and 6 take the duration of a picture in mp4 from the encoder's tick where the file's order is not that of display, and
+    from the time of the next picture elsewhere. So pictures at a constant rate have B-frames and a tick of one picture, and those
+    at others have no B-frames.
+
+    Attributes:
+        time_base: of the ticks in which times are given.
+        rate: pictures per second, about if not `constant`.
+        constant: whether every picture is shown at a multiple of 1 / rate, as far as `time_base` can say.
+    """
+
+    time_base: Fraction
+    rate: Fraction
+    constant: bool
+
+
 class ClipWriter:
     """One clip on its way into an mp4 file.
 
     Args:
         path: local file that is written.
         params: quality and sound options.
-        rate: about how many frames there are per second, for the encoder's rate control.
-        time_base: of the ticks that `picture` is given.
+        timing: of the ticks that `picture` is given.
         sound_rate, channels: of the sound that will come; None for none.
     """
 
@@ -346,23 +369,28 @@ class ClipWriter:
         self,
         path: Path,
         params: ClipExport,
-        rate: Fraction,
-        time_base: Fraction,
+        timing: Timing,
         sound_rate: int | None = None,
         channels: int = 2,
     ) -> None:
         self.frames = 0
-        self._out = av.open(str(path), "w", format="mp4", options={"fflags": "+bitexact", "movflags": "+faststart"})
-        self._video = cast(VideoStream, self._out.add_stream("libx264", rate=rate.limit_denominator(100_000)))
+        self._path, self._timing = path, timing
+        self._out = av.open(str(path), "w", format="mp4", options=MP4)
+        rate = timing.rate if timing.constant else timing.rate.limit_denominator(100_000)
+        self._video = cast(VideoStream, self._out.add_stream("libx264", rate=rate))
         self._video.options = {"crf": str(params.crf), "preset": params.preset, "threads": "1"}
+        if not timing.constant:
+            self._video.options |= {"bf": "0"}
         context = self._video.codec_context
         context.thread_count = 1
         context.flags |= Flags.bitexact
-        context.time_base = self._video.time_base = time_base
-        self._base = time_base
+        self._base = 1 / timing.rate if timing.constant else timing.time_base
+        context.time_base = self._video.time_base = self._base
         self._audio: AudioStream | None = None
         self._sound: deque[av.Packet] = deque()
         self._last: int | None = None
+        self._held: av.Packet | None = None
+        """The picture that is written when the next has come: how long the last one is shown is known at the end."""
         self._to_yuv = VideoReformatter()
         if sound_rate is not None:
             wanted = params.audio_rate or sound_rate
@@ -381,9 +409,16 @@ class ClipWriter:
             self._sound.extend(self._audio.encode(frame))
         self._sound.extend(self._audio.encode(None))
 
-    def picture(self, frame: VideoFrame, ticks: int, duration: int = 0) -> None:
-        """Encodes a YUV frame shown at `ticks`, counted from the clip's start; ticks that do not grow are moved up by one."""
-        ticks = ticks if self._last is None else max(ticks, self._last + 1)
+    def picture(self, frame: VideoFrame, ticks: int) -> None:
+        """Encodes a YUV frame shown at `ticks`, counted from the clip's start; ticks that do not grow are moved up by one.
+
+        Raises:
+            UnevenTimes: not at the constant rate.
+        """
+        if self._timing.constant:
+            ticks = self._numbered(ticks)
+        elif self._last is not None:
+            ticks = max(ticks, self._last + 1)
         context = self._video.codec_context
         if self._last is None:
             context.width, context.height, context.pix_fmt = frame.width, frame.height, frame.format.name
@@ -391,12 +426,19 @@ class ClipWriter:
             context.color_primaries, context.color_trc = frame.color_primaries, frame.color_trc
         self._last = ticks
         frame.pts, frame.time_base, frame.pict_type = ticks, self._base, PictureType.NONE
-        if duration:
-            frame.duration = duration
         self.frames += 1
         self._mux(self._video.encode(frame))
 
-    def rgb(self, image: Image, ticks: int, colorspace: int, duration: int = 0) -> None:
+    def _numbered(self, ticks: int) -> int:
+        """The number of the picture at `ticks`. Two roundings, of the clip's start and of the picture's time, make up to a tick."""
+        away = abs(ticks * self._timing.time_base - self.frames / self._timing.rate)
+        if away > self._timing.time_base or 2 * away * self._timing.rate >= 1:
+            raise UnevenTimes(
+                f"picture {self.frames} is {float(away):.3f} s away from {self._timing.rate} pictures a second"
+            )
+        return self.frames
+
+    def rgb(self, image: Image, ticks: int, colorspace: int) -> None:
         """Encodes an RGB array, as studio-range YUV in BT.709 where the source is, else BT.601."""
         target = Colorspace.ITU709 if colorspace == BT709 else Colorspace.ITU601
         frame = self._to_yuv.reformat(
@@ -405,16 +447,24 @@ class ClipWriter:
             dst_colorspace=target,
             dst_color_range=ColorRange.MPEG,
         )
-        self.picture(frame, ticks, duration)
+        self.picture(frame, ticks)
 
     def _mux(self, packets: Sequence[av.Packet]) -> None:
         for packet in packets:
-            while self._sound and packet.dts is not None and _time(self._sound[0]) <= _time(packet):
-                self._out.mux(self._sound.popleft())
-            self._out.mux(packet)
+            if self._held is not None:
+                self._write(self._held)
+            self._held = packet
 
-    def close(self) -> None:
+    def _write(self, packet: av.Packet) -> None:
+        while self._sound and packet.dts is not None and _time(self._sound[0]) <= _time(packet):
+            self._out.mux(self._sound.popleft())
+        self._out.mux(packet)
+
+    def close(self, last: int = 0) -> None:
         """Finishes the file.
+
+        Args:
+            last: how long the last picture is shown, in ticks; at a constant rate it is shown for one period.
 
         Raises:
             ValueError: no picture was given.
@@ -423,11 +473,15 @@ class ClipWriter:
             if self._last is None:
                 raise ValueError("no frame can be decoded in its span")
             self._mux(self._video.encode(None))
+            if self._held is not None:
+                self._held.duration = 1 if self._timing.constant else last  # the encoder says the mean
+                self._write(self._held)
             while self._sound:
                 self._out.mux(self._sound.popleft())
         finally:
             self._sound.clear()
             self._out.close()
+        without_picture_edits(self._path)
 
     def abandon(self) -> None:
         """Gives the file up."""

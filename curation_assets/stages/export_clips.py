@@ -32,7 +32,8 @@ from fsspec.implementations.local import LocalFileSystem
 
 from curation_assets.recipes import ClipExport
 from curation_assets.schemas import schema
-from curation_assets.stages.clip_frames import EARLIER_MS, JOIN_MS, ROUNDING_MS, ClipFrame, ClipReader
+from curation_assets.stages.clip_container import MP4, Ticks, without_picture_edits
+from curation_assets.stages.clip_frames import EARLIER_MS, JOIN_MS, ROUNDING_MS, ClipFrame, ClipReader, constant_rate
 from curation_assets.stages.clip_writer import (
     ClipSound,
     ClipWriter,
@@ -40,8 +41,10 @@ from curation_assets.stages.clip_writer import (
     Image,
     Pictures,
     SteadyRate,
+    Timing,
     TrackBoxes,
     TrackPictures,
+    UnevenTimes,
 )
 from curation_assets.stages.decode.media import Display, OpenVideo
 from curation_assets.stages.decode.timeline import milliseconds
@@ -102,7 +105,12 @@ class VideoCuts:
 
 @dataclass(frozen=True)
 class CutClip:
-    """What came of a cut: a local file and its facts, or an error. `faces`: where faces were covered, schema `faces.FACES`."""
+    """What came of a cut: a local file and its facts, or an error.
+
+    Attributes:
+        faces: where faces were covered, schema `faces.FACES`.
+        uneven: whether the error is that its pictures do not come at a constant rate.
+    """
 
     key: str
     error: str | None = None
@@ -115,6 +123,7 @@ class CutClip:
     fps: float | None = None
     blurred_faces: int | None = None
     faces: pa.Table | None = None
+    uneven: bool = False
 
 
 def fingerprint_of(cut: Cut, source: Mapping[str, Any], params: ClipExport) -> str:
@@ -170,7 +179,9 @@ def _exact(open_media: Callable[[], BinaryIO], task: VideoCuts, stack: ExitStack
     sound = stack.enter_context(ClipSound(open_media(), reader.zero_ticks * base)) if task.params.audio else None
     again: list[Cut] = []
     for run in runs(task.cuts):
-        found = _cut_run(reader, sound, run, task, by_number=False)
+        found = _cut_run(reader, sound, run, task)
+        if uneven := [c for c in run if found[c.key].uneven]:
+            found |= _cut_run(reader, sound, uneven, task, constant=False)
         for cut in run:
             clip = found[cut.key]
             if clip.error is None or cut.start_frame is None:
@@ -179,7 +190,7 @@ def _exact(open_media: Callable[[], BinaryIO], task: VideoCuts, stack: ExitStack
                 again.append(cut)
     if again:
         with ClipReader(open_media()) as whole:
-            yield from _cut_run(whole, sound, again, task, by_number=True).values()
+            yield from _cut_run(whole, sound, again, task, by_number=True, constant=False).values()
 
 
 def runs(cuts: Iterable[Cut]) -> list[list[Cut]]:
@@ -196,9 +207,20 @@ def runs(cuts: Iterable[Cut]) -> list[list[Cut]]:
 
 
 def _cut_run(
-    reader: ClipReader, sound: ClipSound | None, run: Sequence[Cut], task: VideoCuts, *, by_number: bool
+    reader: ClipReader,
+    sound: ClipSound | None,
+    run: Sequence[Cut],
+    task: VideoCuts,
+    *,
+    by_number: bool = False,
+    constant: bool = True,
 ) -> dict[str, CutClip]:
-    """Cuts clips in one pass over the frames from the first start to the last end."""
+    """Cuts clips in one pass over the frames from the first start to the last end.
+
+    Args:
+        by_number: whether frame numbers decide which frames a clip has, not times.
+        constant: whether pictures are taken to come at a constant rate if the file looks like that.
+    """
     waiting = deque(run)
     active: list[_Clip] = []
     done: dict[str, CutClip] = {}
@@ -213,14 +235,13 @@ def _cut_run(
     try:
         for number, frame in enumerate(reader.frames(*span)):
             while waiting and begun(waiting[0], frame, number):
-                active.append(_Clip(waiting.popleft(), reader, sound, task))
+                active.append(_Clip(waiting.popleft(), reader, sound, task, constant))
             for clip in [c for c in active if over(c.cut, frame, number)]:
                 active.remove(clip)
                 done[clip.cut.key] = clip.finish()
             ticks = frame.frame.pts if frame.frame.pts is not None else frame.frame.dts or 0
-            duration = frame.frame.duration or 0
             for clip in active:
-                clip.push(frame, ticks, duration)
+                clip.push(frame, ticks)
             if not waiting and not active:
                 break
     except Exception as problem:  # noqa: BLE001 - the clips that it hits have it in their rows
@@ -239,12 +260,15 @@ def _cut_run(
 class _Clip:
     """A clip that is being cut: frames are pushed, then it is finished. Errors are kept for its row."""
 
-    def __init__(self, cut: Cut, reader: ClipReader, sound: ClipSound | None, task: VideoCuts) -> None:
+    def __init__(self, cut: Cut, reader: ClipReader, sound: ClipSound | None, task: VideoCuts, constant: bool) -> None:
         self.cut, self._reader, self._sound, self._params = cut, reader, sound, task.params
+        self._constant, self._uneven = constant, False
         self._path = Path(task.folder) / f"{hashlib.sha256(cut.key.encode()).hexdigest()[:24]}.mp4"
         self._error: str | None = None
         self._taken = 0
         self._first_ticks: int | None = None
+        self._last: tuple[int, int] = (0, 0)
+        """Place and duration of the last frame, as the source has them."""
         self._writer: ClipWriter | None = None
         self._make: Callable[[ClipFrame], VideoFrame | Image] | None = None
         self._size = (0, 0)
@@ -252,7 +276,7 @@ class _Clip:
         self._blur: _Blurring | None = None
         self._colorspace = 0
 
-    def push(self, frame: ClipFrame, ticks: int, duration: int) -> None:
+    def push(self, frame: ClipFrame, ticks: int) -> None:
         if self._error is not None:
             return
         try:
@@ -261,14 +285,19 @@ class _Clip:
                 self._begin(frame)
             self._taken += 1
             assert self._make is not None
+            place = ticks - self._first_ticks
+            self._last = (place, frame.frame.duration or 0)
             picture = self._make(frame)
-            place = (ticks - self._first_ticks, duration)
             if self._blur is not None and not isinstance(picture, VideoFrame):
                 self._blur.push(frame.time_ms, picture, place)
             else:
                 self._give(picture, place)
         except Exception as problem:  # noqa: BLE001 - recorded in the clip's row; the other clips go on
-            self.fail(f"{type(problem).__name__}: {problem}")
+            self._failed(problem)
+
+    def _failed(self, problem: Exception) -> None:
+        self._uneven = self._uneven or isinstance(problem, UnevenTimes)
+        self.fail(f"{type(problem).__name__}: {problem}")
 
     def fail(self, error: str) -> None:
         self._error = self._error or error
@@ -277,20 +306,26 @@ class _Clip:
         params, display = self._params, self._reader.display(frame)
         self._colorspace = int(frame.frame.colorspace)
         self._make, self._size = self._shape(frame, display)
-        base = self._reader.time_base if params.fps is None else 1 / Fraction(params.fps).limit_denominator(1001)
-        rate = self._reader.rate if params.fps is None else 1 / base
+        timing = self._timing()
         stream = None if self._sound is None else self._sound.stream
         channels = 1 if stream is not None and stream.codec_context.channels == 1 else 2
         sound_rate = (
             None if stream is None or not stream.codec_context.sample_rate else stream.codec_context.sample_rate
         )
-        self._writer = ClipWriter(self._path, params, rate, base, sound_rate, channels)
+        self._writer = ClipWriter(self._path, params, timing, sound_rate, channels)
         if sound_rate is not None and self._sound is not None:
             self._writer.sound(self._sound.frames(self.cut.start_ms, self.cut.end_ms, channels))
         if params.fps is not None:
-            self._steady = SteadyRate(self._encode_at, 1 / base)
+            self._steady = SteadyRate(self._encode, timing.rate)
         if params.blur_faces:
             self._blur = _Blurring(params, self._give)
+
+    def _timing(self) -> Timing:
+        if self._params.fps is not None:
+            rate = Fraction(self._params.fps).limit_denominator(1001)
+            return Timing(1 / rate, rate, True)
+        steady = self._reader.constant_rate if self._constant else None
+        return Timing(self._reader.time_base, steady or self._reader.rate, steady is not None)
 
     def _shape(
         self, frame: ClipFrame, display: Display
@@ -304,22 +339,27 @@ class _Clip:
             return lambda f: cast(Image, pictures(f.frame).to_ndarray()), pictures.size
         return lambda f: pictures(f.frame), pictures.size
 
-    def _give(self, picture: VideoFrame | Image, place: tuple[int, int]) -> None:
+    def _give(self, picture: VideoFrame | Image, place: int) -> None:
         """Hands a picture to the encoder, by way of the constant rate if one is asked for."""
         if self._steady is not None:
-            self._steady.push(picture, place[0] * self._reader.time_base)
+            self._steady.push(picture, place * self._reader.time_base)
         else:
-            self._encode(picture, *place)
+            self._encode(picture, place)
 
-    def _encode_at(self, picture: VideoFrame | Image, tick: int) -> None:
-        self._encode(picture, tick, 1)
-
-    def _encode(self, picture: VideoFrame | Image, ticks: int, duration: int) -> None:
+    def _encode(self, picture: VideoFrame | Image, ticks: int) -> None:
         assert self._writer is not None
         if isinstance(picture, VideoFrame):
-            self._writer.picture(picture, ticks, duration)
+            self._writer.picture(picture, ticks)
         else:
-            self._writer.rgb(picture, ticks, self._colorspace, duration)
+            self._writer.rgb(picture, ticks, self._colorspace)
+
+    def _last_shown(self) -> int:
+        """Ticks for which the last frame is shown: until the end of the span, or as long as the source says."""
+        place, duration = self._last
+        if self.cut.start_frame is None:
+            return duration
+        span = Fraction(self.cut.end_ms - self.cut.start_ms, 1000)
+        return round(span / self._reader.time_base) - place
 
     def finish(self) -> CutClip:
         """Completes the file and says what it is."""
@@ -335,14 +375,14 @@ class _Clip:
             if self._error is None and self._writer is not None:
                 if self._steady is not None:
                     self._steady.finish(Fraction(cut.end_ms - cut.start_ms, 1000))
-                self._writer.close()
+                self._writer.close(self._last_shown())
         except Exception as problem:  # noqa: BLE001 - recorded in the clip's row; the other clips go on
-            self.fail(f"{type(problem).__name__}: {problem}")
+            self._failed(problem)
         if self._error is not None:
             if self._writer is not None:
                 self._writer.abandon()
             self._path.unlink(missing_ok=True)
-            return CutClip(cut.key, f"{cut.track_id or cut.clip_id}: {self._error}")
+            return CutClip(cut.key, f"{cut.track_id or cut.clip_id}: {self._error}", uneven=self._uneven)
         assert self._writer is not None
         frames, span = self._writer.frames, max(1, cut.end_ms - cut.start_ms)
         fps = float(self._params.fps) if self._params.fps else round(1000 * frames / span, 6)
@@ -366,13 +406,13 @@ def _face_detector(threshold: float) -> Any:
 class _Blurring:
     """Runs a `FaceBlurrer`, which pulls frames, where frames are pushed: in a thread that hands finished ones to `give`."""
 
-    def __init__(self, params: ClipExport, give: Callable[[Image, tuple[int, int]], None]) -> None:
+    def __init__(self, params: ClipExport, give: Callable[[Image, int], None]) -> None:
         from curation_assets.stages.faces import FaceBlurrer
 
         self._blurrer = FaceBlurrer.of(params, _face_detector(params.blur_threshold))
         self._give = give
-        self._queue: queue.Queue[tuple[int, Image, tuple[int, int]] | None] = queue.Queue(maxsize=2)
-        self._places: deque[tuple[int, int]] = deque()
+        self._queue: queue.Queue[tuple[int, Image, int] | None] = queue.Queue(maxsize=2)
+        self._places: deque[int] = deque()
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
@@ -381,7 +421,7 @@ class _Blurring:
     def faces(self) -> pa.Table:
         return self._blurrer.faces()
 
-    def push(self, time_ms: int, image: Image, place: tuple[int, int]) -> None:
+    def push(self, time_ms: int, image: Image, place: int) -> None:
         self._queue.put((time_ms, image, place))
         if self._error is not None:
             raise self._error
@@ -476,8 +516,11 @@ def _copy_clip(video: OpenVideo, sound: ClipSound | None, cut: Cut, path: Path) 
     kept = [p for i, p in enumerate(pictures) if start <= (p.pts or 0) and (i <= last or (p.pts or 0) < end)]
     final = max(kept, key=lambda p: p.pts or 0)
     until = (final.pts or 0) + (final.duration or 0)
-    with av.open(str(path), "w", format="mp4", options={"fflags": "+bitexact", "movflags": "+faststart"}) as out:
+    with av.open(str(path), "w", format="mp4", options=MP4) as out:
         picture_out = out.add_stream_from_template(video.stream, opaque=True)
+        retimed = Ticks(
+            video.context.name, picture_out, constant_rate(video.stream) or len(kept) / ((until - start) * base)
+        )
         heard = None if sound is None else sound.stream
         sound_out = out.add_stream_from_template(heard, opaque=True) if heard is not None else None
         items: list[tuple[Fraction, int, av.Packet]] = []
@@ -486,8 +529,9 @@ def _copy_clip(video: OpenVideo, sound: ClipSound | None, cut: Cut, path: Path) 
         ahead = max(t - p for t, p in zip(sorted(shown_at), shown_at, strict=True))
         for packet, pts, dts in zip(kept, shown_at, sorted(shown_at), strict=True):
             packet.pts, packet.dts = pts, dts - ahead
-            packet.stream = picture_out
-            items.append((packet.dts * base, 0, packet))
+            for changed in retimed(packet):
+                changed.time_base, changed.stream = base, picture_out
+                items.append((dts * base, 0, changed))
         if sound is not None and sound_out is not None:
             for _, packet in sound.packets((start - zero) * base, (until - zero) * base):
                 offset = round(start * base / packet.time_base)
@@ -497,6 +541,7 @@ def _copy_clip(video: OpenVideo, sound: ClipSound | None, cut: Cut, path: Path) 
                 items.append((packet.dts * packet.time_base, 1, packet))
         for _, _, packet in sorted(items, key=lambda i: (i[0], i[1])):
             out.mux(packet)
+    without_picture_edits(path)
     start_ms, end_ms = milliseconds(start - zero, base), milliseconds(until - zero, base)
     context = video.context
     fps = round(1000 * len(kept) / max(1, end_ms - start_ms), 6)

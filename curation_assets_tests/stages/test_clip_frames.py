@@ -17,9 +17,10 @@ from hypothesis import strategies as st
 from curation_assets.stages.clip_frames import ClipReader, ClipUnreadable
 from curation_assets.stages.decode.media import OpenVideo
 from curation_assets.stages.decode.reader import Decoding, every_frame
+from curation_assets_tests.frame_numbers import number_in
 from curation_assets_tests.moving_objects import CROSSING, HEIGHT, WIDTH, encode, picture
 from curation_assets_tests.shared_data import shared
-from curation_assets_tests.stages.decode.coded_video import number_in, write_video
+from curation_assets_tests.stages.decode.coded_video import write_video
 
 FILES = [
     "videos/bikes.mp4",

@@ -33,8 +33,9 @@ from curation_assets.stages.export_clips import (
     fingerprint_of,
     runs,
 )
+from curation_assets_tests.frame_numbers import number_in
 from curation_assets_tests.shared_data import shared
-from curation_assets_tests.stages.decode.coded_video import number_in, write_video
+from curation_assets_tests.stages.decode.coded_video import write_video
 from resources.storage import MediaRef, Storage
 
 AUDIO_RATE = 44_100
@@ -143,6 +144,21 @@ def test_variable_frame_rates_keep_their_times(tmp_path: Path) -> None:
     clip = make(path, [cut("v", times[30], times[90], 30, 90)], tmp_path / "out")["v"]
     assert numbers(clip) == list(range(30, 90))
     assert [round(1000 * t) for t, _ in frames(clip.path or "")] == [t - times[30] for t in times[30:90]]
+
+
+@pytest.mark.parametrize("gap", [60, 61])
+def test_a_clip_that_misses_a_picture_keeps_its_times_though_the_file_looks_constant(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gap: int
+) -> None:
+    monkeypatch.setattr("curation_assets.stages.clip_frames.SAME_RATE", Fraction(1, 10))
+    times = [n if n < gap else n + 1 for n in range(100)]
+    path = write_video(tmp_path / "gap.mp4", [100], times=times, g="50", bf="2")
+    cuts = [cut("whole", 400, 3240, 10, 80), cut("before", 400, 2400, 10, 60)]
+    clips = make(path, cuts, tmp_path / "out", preset="medium")
+    for clip, c in ((clips[c.key], c) for c in cuts):
+        wanted = times[c.start_frame : c.end_frame]
+        assert numbers(clip) == list(range(c.start_frame or 0, c.end_frame or 0))
+        assert [25 * t for t, _ in frames(clip.path or "")] == [n - 10 for n in wanted]
 
 
 def test_overlapping_clips_cost_one_decode(coded: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

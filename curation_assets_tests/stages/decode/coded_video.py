@@ -11,7 +11,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-BITS = 12
+from curation_assets_tests.frame_numbers import BITS
+
 SIZE = (320, 180)
 
 
@@ -29,13 +30,6 @@ def picture(number: int, shot: int, size: tuple[int, int] = SIZE) -> NDArray[np.
     for bit in range(BITS):
         image[:side, bit * side : (bit + 1) * side] = 88 + 80 * (number >> bit & 1)
     return image
-
-
-def number_in(luma: NDArray[np.uint8]) -> int:
-    """The number that a picture of any size says."""
-    side = luma.shape[1] / BITS
-    middles = [(int(side / 2), int((bit + 0.5) * side)) for bit in range(BITS)]
-    return sum((luma[y, x] > 128) << bit for bit, (y, x) in enumerate(middles))
 
 
 def write_video(

@@ -16,8 +16,9 @@ from curation_assets.recipes import Clips, Frames
 from curation_assets.stages.decode.analysis import AnalysisParams, VideoAnalysis, VideoFacts, analyse_video
 from curation_assets.stages.decode.media import OpenVideo
 from curation_assets.stages.decode.reader import Decoding, every_frame, sparse_frames
+from curation_assets_tests.frame_numbers import number_in
 from curation_assets_tests.shared_data import shared
-from curation_assets_tests.stages.decode.coded_video import number_in, write_video
+from curation_assets_tests.stages.decode.coded_video import write_video
 
 SHOTS = (60, 75, 64)
 

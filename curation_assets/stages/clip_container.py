@@ -1,0 +1,100 @@
+"""What makes the mp4 file of an exported clip read alike by every reader: options of the muxer, edit lists, the tick of its pictures.
+
+Readers disagree about edit lists: some count frames that the list hides, some shift what they find. A list is needed only where the
+first picture in the file's order is not shown at time 0, which negative composition offsets (ISO/IEC 14496-12, `ctts` version 1) say
+as well. FFmpeg 5 and 6 take the durations of reordered pictures from the tick of the coded stream (`clip_writer.Timing`).
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import BinaryIO
+
+import av
+from av.bitstream import BitStreamFilterContext
+from av.video.stream import VideoStream
+
+MP4 = {"fflags": "+bitexact", "movflags": "+faststart+negative_cts_offsets"}
+"""Options of FFmpeg's muxer."""
+TICKS_PER_PICTURE = {"h264": 2, "hevc": 1}
+"""Ticks of a progressive picture: ITU-T H.264 E.2.1 counts fields."""
+
+
+def without_picture_edits(path: Path) -> None:
+    """Takes the edit list off the pictures of an mp4 file, whose first is shown at 0 without it; that of the sound stays.
+
+    The muxer writes a list of one entry, for the whole track, also where there is nothing to edit. Its box becomes free space.
+
+    Raises:
+        ValueError: the list hides or delays pictures.
+    """
+    with open(path, "r+b") as file:
+        file.seek(0, 2)
+        for kind, at, end in _boxes(file, 0, file.tell()):
+            if kind != b"moov":
+                continue
+            for track, begin, stop in _boxes(file, at, end):
+                if track == b"trak" and _handler(file, begin, stop) == b"vide":
+                    _free_edits(file, begin, stop)
+
+
+def _boxes(file: BinaryIO, at: int, end: int) -> Iterator[tuple[bytes, int, int]]:
+    """Kind, first byte of the content and end of the boxes in [at, end)."""
+    while at + 8 <= end:
+        file.seek(at)
+        size, kind = struct.unpack(">I4s", file.read(8))
+        head = 8
+        if size == 1:
+            size, head = struct.unpack(">Q", file.read(8))[0], 16
+        size = size or end - at
+        yield kind, at + head, at + size
+        at += size
+
+
+def _handler(file: BinaryIO, at: int, end: int) -> bytes:
+    """What a track is: `vide`, `soun`, ..."""
+    for kind, begin, stop in _boxes(file, at, end):
+        if kind == b"mdia":
+            for inner, start, _ in _boxes(file, begin, stop):
+                if inner == b"hdlr":
+                    file.seek(start + 8)
+                    return file.read(4)
+    return b""
+
+
+def _free_edits(file: BinaryIO, at: int, end: int) -> None:
+    for kind, begin, stop in _boxes(file, at, end):
+        if kind != b"edts":
+            continue
+        for _, start, _ in _boxes(file, begin, stop):
+            file.seek(start)
+            version, entries = struct.unpack(">B3xI", file.read(8))
+            first = struct.unpack(">Qq", file.read(16)) if version else struct.unpack(">Ii", file.read(8))
+            if entries != 1 or first[1] != 0:
+                raise ValueError("its pictures do not begin at 0 without an edit list")
+        file.seek(begin - 4)
+        file.write(b"free")
+
+
+class Ticks:
+    """Passes on the packets of pictures with the tick in their headers set to their rate, which the output's headers get too.
+
+    Args:
+        codec: what they are coded with.
+        out: the stream that they go to, before the file's header is written. It says how they are packed too: the source's tag for the
+            codec need not be one of mp4's.
+        rate: pictures per second; the mean if it varies.
+    """
+
+    def __init__(self, codec: str, out: VideoStream, rate: Fraction) -> None:
+        self._filter: BitStreamFilterContext | None = None
+        if codec in TICKS_PER_PICTURE:
+            tick_rate = (rate * TICKS_PER_PICTURE[codec]).limit_denominator(100_000)
+            options = f"{codec}_metadata=tick_rate={tick_rate.numerator}/{tick_rate.denominator}"
+            self._filter = BitStreamFilterContext(options, out, out)
+
+    def __call__(self, packet: av.Packet) -> list[av.Packet]:
+        return [packet] if self._filter is None else self._filter.filter(packet)

@@ -1,0 +1,61 @@
+"""Virtual environments of the readers whose packages collide with this project's, or whose versions are the point of a test.
+
+Made once with pip, in `.readers/` below the checkout, and kept. Tests that need one are marked `slow`, and skip with pip's last words where it
+cannot be made.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+ENVIRONMENTS = {
+    "ffmpeg6": ("av==12.3.0", "numpy==1.26.4"),
+}
+MAKING_S, READING_S = 1500, 600
+
+
+def environment(name: str) -> Path:
+    """The Python of an environment, which is made if it is not there."""
+    packages = ENVIRONMENTS[name]
+    folder = ROOT / ".readers" / f"{name}-{hashlib.sha256(' '.join(packages).encode()).hexdigest()[:12]}"
+    python, made = folder / "bin/python", folder / "made"
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder.with_suffix(".lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not made.exists():
+            commands = [
+                [sys.executable, "-m", "venv", "--clear", str(folder)],
+                [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *packages],
+            ]
+            for command in commands:
+                try:
+                    done = subprocess.run(command, capture_output=True, text=True, timeout=MAKING_S)
+                except subprocess.TimeoutExpired:
+                    pytest.skip(f"the environment {name} was not made within {MAKING_S} s")
+                if done.returncode:
+                    pytest.skip(f"the environment {name} cannot be made: {done.stderr.strip()[-500:]}")
+            made.touch()
+    return python
+
+
+def read_in(name: str, module: str, *arguments: str | Path, folder: Path | None = None) -> Any:
+    """What a module of this package prints as JSON in its last line when the environment's Python runs it.
+
+    Args:
+        folder: working directory.
+    """
+    command = [str(environment(name)), "-m", f"{__package__}.{module}", *map(str, arguments)]
+    variables = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+    done = subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True, timeout=READING_S)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads(done.stdout.splitlines()[-1])
