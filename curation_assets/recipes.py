@@ -425,13 +425,23 @@ class Tracks(Section):
     nms: float = Field(
         0.5, ge=0, le=1, description="IoU above which the weaker of two detections is dropped, whatever their classes."
     )
-    high: float = Field(0.6, ge=0, le=1, description="Least score that begins a track.")
+    tracker: Literal["botsort", "bytetrack", "ocsort"] | None = Field(
+        None,
+        description="How boxes are joined: BoT-SORT without camera motion, ByteTrack, or OC-SORT, which leaves weak boxes out and confuses least; null is botsort, or bytetrack with `appearance`.",
+    )
+    high: float = Field(0.6, ge=0, le=1, description="Least score of a strong box; strong ones are matched first.")
+    begin: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="Least score that begins a track; null is `high` + 0.1, as ByteTrack's authors have it.",
+    )
     low: float = Field(0.1, ge=0, le=1, description="Least score that prolongs a track.")
     match: float | None = Field(
         None,
         ge=0,
         le=1,
-        description="Least similarity of a match: IoU, by default 0.1, or with `appearance` the weighted mean of IoU and cosine, by default 0.55.",
+        description="Least similarity of a match: IoU times the overlap of the heights, and for botsort times the score, by default 0.15 for botsort, else 0.1; with `appearance` the weighted mean of IoU and cosine, by default 0.55.",
     )
     buffer_s: float = Field(1.0, ge=0, description="How long a lost track is looked for.")
     fill_gaps_s: float = Field(
@@ -467,6 +477,8 @@ class Tracks(Section):
             raise ValueError(f"detector {self.detector} needs `model`")
         if self.detector == "faces" and self.blur_faces:
             raise ValueError("`blur_faces` would hide what the detector faces looks for")
+        if self.appearance and self.tracker not in (None, "bytetrack"):
+            raise ValueError(f"`appearance` needs `tracker: bytetrack`, not {self.tracker}")
         if self.prompt is not None and "{name}" not in self.prompt:
             raise ValueError("`prompt` must contain {name}")
         if self.low > self.high:

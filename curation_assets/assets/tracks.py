@@ -83,6 +83,7 @@ STAGES = (
             Part(
                 "tracks",
                 "Objects followed through clips, with their boxes.",
+                code_version="2",
                 params=lambda r: r.tracks.model_dump(exclude=NO_PARAMS),
                 inputs=("clips", "raw_shards"),
                 rules=lambda r: r.tracks.where,

@@ -1,4 +1,4 @@
-"""MOT15 sequences, and the figures that the `trackers` package's own evaluation gives for tracks on them."""
+"""Sequences of detections with known tracks, MOT15's and generated ones, and the figures that `trackers` gives for tracks on them."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import supervision as sv
 from numpy.typing import NDArray
-from trackers import ByteTrackTracker
 from trackers.eval import evaluate_mot_sequence
 
+from benchmarks.truth.crowds import crowd
 from curation_assets.recipes import Tracks
 from curation_assets.stages.tracking import Track, track_clip
 from resources.detectors.base import Detections
@@ -27,26 +28,34 @@ class Sequence:
     """Detections and ground truth of one sequence.
 
     Attributes:
-        detections: float64 (n, 10) MOTChallenge rows.
-        truth: path of the ground truth.
+        detections: of each frame.
+        truth: MOTChallenge rows, frames from 1.
     """
 
     name: str
     fps: float
-    frames: int
-    detections: NDArray[np.float64]
-    truth: Path
-
-    def of(self, frame: int) -> NDArray[np.float64]:
-        return self.detections[self.detections[:, 0] == frame]
+    detections: list[Detections]
+    truth: list[str]
 
 
 def load(folder: Path, name: str) -> Sequence:
+    """A MOT15 sequence: NAME_seqinfo.ini, NAME_gt.txt, and NAME_sortdet.txt with SORT's public detections."""
     info = configparser.ConfigParser()
     info.read(folder / f"{name}_seqinfo.ini")
-    rows = np.loadtxt(folder / f"{name}_sortdet.txt", delimiter=",")
-    about = info["Sequence"]
-    return Sequence(name, float(about["frameRate"]), int(about["seqLength"]), rows, folder / f"{name}_gt.txt")
+    about, rows = info["Sequence"], np.loadtxt(folder / f"{name}_sortdet.txt", delimiter=",").astype(np.float32)
+    frames = [rows[rows[:, 0] == frame] for frame in range(1, int(about["seqLength"]) + 1)]
+    detections = [Detections(r[:, 2:6], r[:, 6], r[:, 6:7]) for r in frames]
+    return Sequence(name, float(about["frameRate"]), detections, (folder / f"{name}_gt.txt").read_text().split())
+
+
+def generated(seed: int) -> Sequence:
+    """A crowd as a sequence."""
+    scene = crowd(seed)
+    rows = []
+    for frame, seen in enumerate(scene.truth, 1):
+        boxes = np.concatenate([seen.corners[:, :2], seen.corners[:, 2:] - seen.corners[:, :2]], axis=1)
+        rows += [",".join(map(str, [frame, n + 1, *box, 1])) for n, box in zip(seen.ids, boxes.tolist(), strict=True)]
+    return Sequence(f"crowd {seed}", scene.fps, scene.detections, rows)
 
 
 @dataclass(frozen=True)
@@ -74,31 +83,22 @@ def evaluate(truth_rows: Iterable[str], tracked: Iterable[TrackedBox]) -> Figure
     return Figures(out.CLEAR.MOTA, out.Identity.IDF1, out.CLEAR.IDSW, out.CLEAR.Frag)
 
 
-def direct(sequence: Sequence) -> list[TrackedBox]:
-    """`trackers.ByteTrackTracker` as its documentation uses it."""
-    tracker = ByteTrackTracker(frame_rate=sequence.fps)
+def direct(sequence: Sequence, tracker: Any) -> list[TrackedBox]:
+    """A tracker of the `trackers` package as its documentation uses it."""
     boxes: list[TrackedBox] = []
-    for frame in range(1, sequence.frames + 1):
-        rows = sequence.of(frame)
-        corners = np.concatenate([rows[:, 2:4], rows[:, 2:4] + rows[:, 4:6]], axis=1)
-        out = tracker.update(sv.Detections(xyxy=corners, confidence=rows[:, 6], class_id=np.zeros(len(rows), int)))
+    for frame, found in enumerate(sequence.detections, 1):
+        corners, scores = found.corners.astype(np.float64), found.scores.astype(np.float64)
+        out = tracker.update(sv.Detections(xyxy=corners, confidence=scores, class_id=np.zeros(len(found), int)))
         for box, number in zip(out.xyxy, out.tracker_id, strict=True):
             if number != -1:
                 boxes.append((frame, int(number) + 1, np.concatenate([box[:2], box[2:] - box[:2]])))
     return boxes
 
 
-def clip_of(sequence: Sequence) -> list[tuple[int, Detections]]:
-    """The sequence as our stage takes it: time and detections of each frame."""
-    frames = []
-    for frame in range(1, sequence.frames + 1):
-        rows = sequence.of(frame).astype(np.float32)
-        frames.append((round((frame - 1) * 1000 / sequence.fps), Detections(rows[:, 2:6], rows[:, 6], rows[:, 6:7])))
-    return frames
-
-
 def ours(sequence: Sequence, params: Tracks) -> list[TrackedBox]:
-    return tracked_boxes(track_clip(clip_of(sequence), params, sequence.fps), sequence.fps)
+    """This project's stage."""
+    frames = [(round(k * 1000 / sequence.fps), found) for k, found in enumerate(sequence.detections)]
+    return tracked_boxes(track_clip(frames, params, sequence.fps), sequence.fps)
 
 
 def tracked_boxes(tracks: Iterable[Track], fps: float) -> list[TrackedBox]:
