@@ -85,7 +85,7 @@ def _recipes(settings: Settings, given: Sequence[str]) -> dict[str, Recipe]:
 
 def _stale(arguments: argparse.Namespace) -> int:
     from curation_assets.definitions import table_store
-    from curation_assets.runner import text_table
+    from curation_assets.outcome import text_table
     from curation_assets.staleness import FRESH, STATES, shard_states
 
     home()

@@ -8,15 +8,12 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import os
-import sys
 import time
 import traceback
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, TextIO
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -55,6 +52,7 @@ from curation_assets.checks import ACCOUNTED, CHECKS, CONTRACT_CHECK, Finding, a
 from curation_assets.metadata import column_lineage, column_schema, markdown_table, plain
 from curation_assets.meter import Meter
 from curation_assets.partitions import SHARDS, backfill_policy
+from curation_assets.progress import Reporter, left
 from curation_assets.recipes import Recipe
 from curation_assets.rule_columns import tables_of_rules
 from curation_assets.schemas import SCHEMAS, schema
@@ -63,6 +61,7 @@ from curation_assets.shard_keys import parse_shard_key
 from curation_assets.unread import FAULTS, noted, nothing_read, pending, said
 from resources.content_hash import content_hash
 from resources.faults import Fault, ReadFault
+from resources.progress import listening
 from resources.storage import Storage
 from resources.table_io_manager import Committed
 from resources.tables import ContractError, MissingTable, Provenance, TableHeader, TableStore, canonical_json
@@ -78,6 +77,8 @@ VIDEOS = "videos"
 """Where a table's stats hold the hash of each video's inputs, for stages by video."""
 NOT_SHOWN = {VIDEOS, FAULTS, "rows_out"}
 """Stats that events leave out: too long, or said already by Dagster's row count."""
+SHOWN_REASONS = 20
+"""Reasons why shards failed that a message tells apart."""
 PICTURED_RUN = 20
 """Partitions of a run up to which those that were up to date show their pictures again. A longer run is a catching up that
 nobody looks at partition by partition; it would write gigabytes of pictures into the event log anew."""
@@ -286,62 +287,6 @@ def expected(part: Part, shard: Shard) -> Provenance:
     for asset in part.slices:
         inputs[asset] = shard.slice_hash(asset)
     return Provenance(part.code_version, part.params(shard.recipe), inputs, dict(part.weights(shard.recipe)))
-
-
-@dataclass
-class Periodic:
-    """Says something at most every `seconds`, and whenever it is told to."""
-
-    say: Callable[[str], Any]
-    seconds: float = 5.0
-    _last: float = field(default=0.0, init=False)
-
-    def __call__(self, text: str, now: bool = False) -> None:
-        if now or time.monotonic() - self._last >= self.seconds:
-            self._last = time.monotonic()
-            self.say(text)
-
-
-_terminal: TextIO | None = None
-
-
-@contextmanager
-def bars() -> Iterator[None]:
-    """Within the block, progress also shows as a bar if standard error is a terminal.
-
-    While a step runs, Dagster sends standard error to the step's log file, so the terminal is remembered from before.
-    """
-    global _terminal
-    if not sys.stderr.isatty():
-        yield
-        return
-    with os.fdopen(os.dup(sys.stderr.fileno()), "w", encoding=sys.stderr.encoding) as terminal:
-        _terminal = terminal
-        try:
-            yield
-        finally:
-            _terminal = None
-
-
-class Progress:
-    """How far a shard is: a line in the log now and then, and a bar where `bars` allows it."""
-
-    def __init__(self, title: str, log: Any) -> None:
-        self._title, self._say = title, Periodic(log.info)
-        self._bar: Any = None
-
-    def __call__(self, done: int, total: int, text: str) -> None:
-        self._say(f"{self._title}: {done} of {total}, {text}", done == total)
-        if _terminal is None:
-            return
-        if self._bar is None:
-            from tqdm import tqdm
-
-            self._bar = tqdm(total=total, desc=self._title, leave=False, file=_terminal, dynamic_ncols=True)
-        self._bar.n = done
-        self._bar.set_postfix_str(text)
-        if done == total:
-            self._bar.close()
 
 
 def version_tags(instance: DagsterInstance, header: TableHeader, parents: Mapping[str, bool]) -> dict[str, str]:
@@ -644,6 +589,7 @@ def run_shards(
     done: list[str] = []
     models: dict[Any, Any] = {}
     keys = list(context.partition_keys)
+    began = time.monotonic()
     for position, key in enumerate(keys, 1):
         try:
             dataset, _ = parse_shard_key(key)
@@ -652,13 +598,15 @@ def run_shards(
                     f"shard {key} belongs to dataset {dataset!r}, but no recipe declares it; recipes: {', '.join(recipes) or 'none'}"
                 )
             shard = Shard(key, recipes[dataset], store, settings, context.log, force, models)
-            for made in make_shard(stage, wanted, shard):
-                yield materialization(
-                    context.instance, store, made, key, parents[made.asset], pictures=len(keys) <= PICTURED_RUN
-                )
-                yield from evaluations(store, made, key)
-                state = "unchanged" if made.made is None else "made"
-                context.log.info(f"{made.asset} {key} ({position} of {len(keys)}): {made.header.rows} rows, {state}")
+            place = f"{key} ({position} of {len(keys)}{left(began, position - 1, len(keys))})"
+            with Reporter(f"{stage.name} {place}", context.log.info) as reporter, listening(reporter):
+                for made in make_shard(stage, wanted, shard):
+                    yield materialization(
+                        context.instance, store, made, key, parents[made.asset], pictures=len(keys) <= PICTURED_RUN
+                    )
+                    yield from evaluations(store, made, key)
+                    state = "unchanged" if made.made is None else "made"
+                    context.log.info(f"{made.asset} {place}: {made.header.rows} rows, {state}")
             done.append(key)
         except Exception as error:  # noqa: BLE001 - one bad shard must not hide the good ones; all are raised together below
             said_plainly = isinstance(error, PLAIN)
@@ -669,8 +617,12 @@ def run_shards(
         rest = "; the others are committed" if done else ""
         by_reason: dict[str, list[str]] = {}
         for key, reason in failures.items():
-            by_reason.setdefault(reason, []).append(key)
-        shown = "\n".join(f"{_some(keys)}: {reason}" for reason, keys in list(by_reason.items())[:20])
+            by_reason.setdefault(reason.replace(key, "..."), []).append(key)
+        lines = [
+            f"{_some(keys)}: {failures[keys[0]] if len(keys) == 1 else reason}" for reason, keys in by_reason.items()
+        ]
+        more = f"\n... and {len(lines) - SHOWN_REASONS} reasons more" if len(lines) > SHOWN_REASONS else ""
+        shown = "\n".join(lines[:SHOWN_REASONS]) + more
         raise Failure(
             f"{stage.name} failed for {len(failures)} of {len(keys)} shards{rest}\n{shown}",
             metadata={"failed": MetadataValue.json(failures)},

@@ -178,7 +178,7 @@ def _funnel(store: TableStore, dataset: str, headers: Mapping[str, Mapping[str, 
 
 def render(report: Report, settings: Settings) -> str:
     """The report as text tables."""
-    from curation_assets.runner import text_table
+    from curation_assets.outcome import text_table
 
     parts = [f"dataset {report.dataset}", _steps(report.steps)]
     for subset in report.subsets:
@@ -201,7 +201,7 @@ def render(report: Report, settings: Settings) -> str:
 
 
 def _steps(steps: Sequence[Step]) -> str:
-    from curation_assets.runner import text_table
+    from curation_assets.outcome import text_table
 
     rows = [(s.name, s.rows, "" if s.hours is None else f"{s.hours:.3f}") for s in steps]
     return text_table(("after", "rows", "hours"), rows)

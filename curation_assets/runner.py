@@ -2,56 +2,28 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Any
 
-from dagster import AssetKey, DagsterEvent, DagsterInstance, Definitions, ExecuteInProcessResult
+from dagster import AssetKey, DagsterInstance, Definitions, ExecuteInProcessResult
 
 from curation_assets import dead_runs
 from curation_assets.definitions import build_definitions, storage_options, table_store
 from curation_assets.instance import opened, pools_of
-from curation_assets.materialize import FORCE_TAG, bars
+from curation_assets.materialize import FORCE_TAG
+from curation_assets.outcome import Progress, outcome_of_subsets, summary
 from curation_assets.partitions import SHARDS, contiguous
+from curation_assets.progress import console
 from curation_assets.recipes import Recipe, RecipeError, read_recipes, subset_key
 from curation_assets.schemas import SCHEMAS
 from curation_assets.selection import SUBSET_ASSETS, assets_of_recipe, assets_of_subset, in_order
 from curation_assets.settings import Settings
 from curation_assets.shard_keys import parse_shard_key
-from resources.tables import TableStore
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 ALONE = {"dagster/max_retries": "0"}
 """Dagster's daemon does not start such a run again: whoever started the command does."""
-
-
-@dataclass
-class Progress:
-    """Lines about what happens, on a terminal's standard error; failures are kept for the end.
-
-    Attributes:
-        blocked: dataset -> a blocking check that a shard of it did not pass.
-    """
-
-    failures: list[str] = field(default_factory=list)
-    blocked: dict[str, str] = field(default_factory=dict)
-
-    def say(self, text: str) -> None:
-        print(text, file=sys.stderr, flush=True)
-
-    def failed(self, event: DagsterEvent) -> None:
-        data = event.step_failure_data
-        user = data.user_failure_data
-        cause = data.error.cause if data.error and data.error.cause else data.error
-        text = user.description if user and user.description else (cause.message if cause else "failed")
-        self.fail(str(event.step_key), (text or "").strip())
-
-    def fail(self, what: str, why: str) -> None:
-        self.failures.append(f"{what}: {why}")
-        self.say(f"  FAILED {what} (see below)")
 
 
 def _materialize(
@@ -85,6 +57,8 @@ def _materialize(
     for event in result.all_events:
         if event.event_type_value == "STEP_FAILURE":
             progress.failed(event)
+        elif event.event_type_value == "ASSET_MATERIALIZATION":
+            progress.materialized(event)
     if not result.success and len(progress.failures) == seen:
         progress.fail(", ".join(names), _why(result))
     for check in result.get_asset_check_evaluations():
@@ -143,14 +117,14 @@ def run_recipes(
     store.storage.check()
     tags = {FORCE_TAG: "true"} if force else {}
     started = time.perf_counter()
-    with opened(pools_of(definitions)) as instance, bars(), attended(instance, progress):
+    with opened(pools_of(definitions)) as instance, console(), attended(instance, progress):
         if select is None or "dataset_index" in select:
             progress.say(f"index: {', '.join(recipes)}")
             _materialize(definitions, instance, ["dataset_index"], {}, progress)
         order = instance.get_dynamic_partitions(SHARDS.name or "")
         own = [k for k in order if parse_shard_key(k)[0] in recipes]
         if progress.failures and not own:
-            print("\n".join(f"FAILED {failure}" for failure in progress.failures))
+            print("\n".join(progress.failed_lines()))
             return 1
         if select and not own:
             raise RecipeError(
@@ -171,8 +145,7 @@ def run_recipes(
     for line in outcome_of_subsets(store, recipes):
         print(line)
     print(f"{time.perf_counter() - started:.1f} s")
-    for failure in progress.failures:
-        print(f"FAILED {failure}")
+    print("\n".join([*progress.lines(), *progress.failed_lines()]))
     return 1 if progress.failures else 0
 
 
@@ -246,55 +219,3 @@ def _run_subsets(
             elif assets:
                 progress.say(f"{key}: {', '.join(assets)}")
                 _materialize(definitions, instance, assets, tags, progress, partition=key)
-
-
-def summary(store: TableStore, shards: Sequence[str]) -> str:
-    """A text table: a line per shard with its videos, failures by class, MB, the seconds that fetching took, and clips."""
-    header = ("shard", "videos", "ok", "failed", "MB", "fetch s", "clips", "kept")
-    rows: list[tuple[Any, ...]] = []
-    heads = {a: store.headers(a, shards) for a in ("raw_shards", "clips", "dedup")}
-    for key in shards:
-        raw, clips, dedup = (heads[a].get(key) for a in ("raw_shards", "clips", "dedup"))
-        if raw is None:
-            rows.append((key, *("-" for _ in header[1:])))
-            continue
-        failed = ", ".join(f"{k} {v}" for k, v in sorted(raw.stats.get("errors", {}).items())) or "0"
-        rows.append(
-            (
-                key,
-                raw.rows,
-                raw.stats.get("ok", ""),
-                failed,
-                f"{raw.stats.get('bytes', 0) / 1e6:.1f}",
-                f"{raw.stats.get('wall_s', 0):.1f}",
-                clips.stats.get("clips", clips.rows) if clips else "-",
-                dedup.stats.get("kept", "-") if dedup else "-",
-            )
-        )
-    return text_table(header, rows)
-
-
-def outcome_of_subsets(store: TableStore, recipes: Mapping[str, Recipe]) -> Iterator[str]:
-    """A line per subset of the recipes that has been judged: how many were selected, and where what it publishes lies."""
-    for recipe in recipes.values():
-        for name, subset in recipe.subsets.items():
-            key = subset_key(recipe.dataset, name)
-            heads = {a: store.header(a, key) for a in assets_of_subset(subset)}
-            judged = heads.get(f"curated_{subset.of}")
-            if judged is None:
-                continue
-            line = f"{key}: {judged.stats.get('selected')} of {judged.stats.get('candidates')} {subset.of} selected"
-            for asset in ("clip_dataset", "embedding_dataset"):
-                head = heads.get(asset)
-                if head is not None and head.stats.get("version"):
-                    folder = store.storage.uri(f"{store.folder(asset, key)}/{head.stats['version']}")
-                    line += f"; {asset} in {folder}"
-            yield line
-
-
-def text_table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    """Columns padded to their widest cell."""
-    cells = [list(map(str, r)) for r in (header, *rows)]
-    widths = [max(len(r[i]) for r in cells) for i in range(len(header))]
-    lines = ["  ".join(c.ljust(w) for c, w in zip(r, widths, strict=True)).rstrip() for r in cells]
-    return "\n".join([lines[0], "  ".join("-" * w for w in widths), *lines[1:]])

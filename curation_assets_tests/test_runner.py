@@ -8,8 +8,9 @@ from typing import Any, cast
 import pytest
 
 from curation_assets.cli import main
+from curation_assets.outcome import Progress
 from curation_assets.recipes import parse_recipe
-from curation_assets.runner import Progress, _run_subsets
+from curation_assets.runner import _run_subsets
 
 
 def test_subsets_of_a_blocked_dataset_are_not_made() -> None:

@@ -28,10 +28,12 @@ from curation_assets.materialize import (
 from curation_assets.metadata import column_schema, contact_sheet, counts, markdown_table
 from curation_assets.meter import Meter
 from curation_assets.pods import pod
+from curation_assets.progress import Reporter
 from curation_assets.recipes import Dedup, Recipe, RecipeError
 from curation_assets.schemas import schema
 from curation_assets.settings import Settings
 from curation_assets.shard_keys import parse_shard_key
+from resources.progress import listening
 from resources.storage import MediaRef, StorageError
 from resources.table_io_manager import Committed
 from resources.tables import MissingTable, Provenance, TableStore, combined_hash
@@ -125,7 +127,8 @@ def find_clusters(context: AssetExecutionContext) -> Iterator[Any]:
     made = None
     if header is None or header.fingerprint != provenance.fingerprint or forced(context):
         params = clusters_params(recipes)
-        with Meter() as meter:
+        reporter = Reporter("duplicate_clusters", context.log.info)
+        with Meter() as meter, reporter, listening(reporter):
             found = build_clusters(
                 store.storage,
                 INDEX,

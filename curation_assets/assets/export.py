@@ -53,6 +53,7 @@ from curation_assets.materialize import (
 from curation_assets.metadata import column_schema, markdown_table
 from curation_assets.meter import Meter
 from curation_assets.pods import pod
+from curation_assets.progress import Reporter
 from curation_assets.recipes import Recipe, subsets
 from curation_assets.schemas import schema
 from curation_assets.stages.subset_inputs import (
@@ -62,6 +63,7 @@ from curation_assets.stages.subset_inputs import (
     clip_provenance,
     embedding_provenance,
 )
+from resources.progress import listening
 from resources.table_io_manager import Committed
 from resources.tables import Provenance, TableHeader, TableStore
 
@@ -112,7 +114,8 @@ def cut_piece(context: OpExecutionContext) -> None:
     index, shard = _of_step(context.get_mapping_key() or "")
     key = sorted(context.partition_keys)[index]
     store, recipes, settings = context.resources.tables, context.resources.recipes, context.resources.settings
-    with Meter() as meter:
+    reporter = Reporter(f"clip_dataset {key} {shard}", context.log.info)
+    with Meter() as meter, reporter, listening(reporter):
         done = cut_selected(store, recipes, key, shard, settings.workers, again=forced(context))
     pieces_of(store, key).note_spent(shard, meter.seconds())
     context.log.info(

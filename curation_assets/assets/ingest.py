@@ -16,7 +16,6 @@ from curation_assets.materialize import (
     Made,
     Outcome,
     Part,
-    Progress,
     Shard,
     Stage,
     check_output,
@@ -32,6 +31,7 @@ from curation_assets.partitions import register_shards
 from curation_assets.pods import pod
 from curation_assets.recipes import Recipe, RecipeFault
 from curation_assets.schemas import TRANSIENT_ERRORS, schema
+from resources.progress import tell
 from resources.table_io_manager import Committed
 from resources.tables import Provenance, TableHeader, TableStore
 
@@ -168,7 +168,6 @@ def _make_raw(shard: Shard, wanted: Collection[str]) -> Mapping[str, Made]:
     from curation_assets.stages.raw_shards import build_raw_shard
 
     urls = read_fetch_urls(shard.storage, shard.key)
-    progress = Progress(f"raw_shards {shard.key}", shard.log)
     made = build_raw_shard(
         shard.table("video_metadata"),
         shard.recipe.download,
@@ -176,7 +175,7 @@ def _make_raw(shard: Shard, wanted: Collection[str]) -> Mapping[str, Made]:
         shard.folder("raw_shards"),
         shard.previous("raw_shards"),
         shard.force,
-        lambda p: progress(p.done, p.total, f"{p.ok} ok, {p.failed} failed, {p.bytes / 1e6:.1f} MB"),
+        lambda p: tell(p.done, p.total, "videos", f"{p.ok} ok, {p.failed} failed, {p.bytes / 1e6:.1f} MB"),
         allow_local=shard.recipe.source.format in FILES,
         urls=urls,
     )

@@ -34,6 +34,7 @@ from resources.captioners import (
     load_transformers_captioner,
     transformers_identity,
 )
+from resources.progress import told
 from resources.storage import MediaRef, Storage
 
 if TYPE_CHECKING:
@@ -317,7 +318,7 @@ class _Run:
             return answers
         open_keys = {q.key for q in new}
         self.requests += len(new)
-        for answer in captioner.answer(new):
+        for answer in told(captioner.answer(new), len(new), "questions"):
             if answer.key not in open_keys:
                 raise RuntimeError(f"{captioner.identity} answered a question that was not asked, or answered it twice")
             open_keys.remove(answer.key)

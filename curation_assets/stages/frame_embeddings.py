@@ -25,6 +25,7 @@ import pyarrow.compute as pc
 from curation_assets.schemas import schema
 from resources.faults import STORAGE, Fault, fault_of
 from resources.processes import end_with_parent
+from resources.progress import told
 from resources.storage import READ_ERRORS, MediaRef, Storage, StorageError
 
 if TYPE_CHECKING:
@@ -144,7 +145,8 @@ def embed_frames(
         pending.clear()
         pixels.clear()
 
-    for i, picture in enumerate(_read_ahead(rows, storage, model, 2 * params.batch, processes)):
+    pictures = _read_ahead(rows, storage, model, 2 * params.batch, processes)
+    for i, picture in enumerate(told(pictures, len(rows), "frames")):
         if isinstance(picture, Fault):
             faults.setdefault(rows[i]["video_id"], picture)
             picture = picture.reason

@@ -146,7 +146,7 @@ def score_text(
     tasks = [Task(key, samples, SECONDS_PER_FRAME * len(samples)) for key, (_, samples) in wanted.items() if samples]
     stats = TextStats(clips=len(wanted))
     found: dict[str, _ClipText] = {}
-    for outcome in run_tasks(partial(_read_clip, storage, params), tasks, workers):
+    for outcome in run_tasks(partial(_read_clip, storage, params), tasks, workers, "clips"):
         found[outcome.key] = outcome.result or _ClipText(
             (), (f"reading text {outcome.error}",), 0, 0.0, Fault(RESOURCE, f"reading text {outcome.error}")
         )

@@ -35,6 +35,7 @@ from resources.detectors import Detections, Detector, load_detector, load_vocabu
 from resources.detectors.base import Image
 from resources.faults import Fault, check_reads, fault_of, reading
 from resources.journal import Journal
+from resources.progress import told
 from resources.storage import MediaRef, Storage, StorageError
 from resources.weights import fetch_weights, file_sha256, local_path
 
@@ -169,7 +170,7 @@ def track_shard(
         jobs = _by_video([c for c in wanted if c["clip_id"] not in done])
         futures = [pool.submit(work.video, videos.get(group[0]["video_id"]), group) for group in jobs]
         try:
-            for future in as_completed(futures):
+            for future in told(as_completed(futures), len(futures), "videos"):
                 rows += future.result()
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import multiprocessing
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
@@ -17,6 +17,7 @@ from multiprocessing.context import SpawnProcess
 from typing import Any, Generic, TypeVar
 
 from resources.processes import end_with_parent
+from resources.progress import told
 
 Argument = TypeVar("Argument")
 Result = TypeVar("Result")
@@ -90,14 +91,22 @@ def _serve(function: Callable[[Any], Any], pipe: Connection) -> None:
 
 
 def run_tasks(
-    function: Callable[[Argument], Result], tasks: Iterable[Task[Argument]], workers: int
+    function: Callable[[Argument], Result], tasks: Iterable[Task[Argument]], workers: int, unit: str = "videos"
 ) -> Iterator[Outcome[Result]]:
-    """Runs `function` on every task in `workers` processes, in the order given; outcomes come as they are ready.
+    """Runs `function` on every task in `workers` processes, in the order given; outcomes come as they are ready, and are told as progress.
 
     Args:
         function: module-level, so that a fresh interpreter can import it. It should not raise: an exception ends its process.
         workers: number of processes; 0 runs the tasks in this one, without limits.
+        unit: what a task is about.
     """
+    given = list(tasks)
+    yield from told(_outcomes(function, given, workers), len(given), unit)
+
+
+def _outcomes(
+    function: Callable[[Argument], Result], tasks: Sequence[Task[Argument]], workers: int
+) -> Iterator[Outcome[Result]]:
     waiting = deque(tasks)
     if workers < 1:
         for task in waiting:

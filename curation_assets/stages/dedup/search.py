@@ -18,6 +18,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from resources.progress import told
+
 Hashes = NDArray[np.uint64]
 Pairs = tuple[NDArray[np.int64], NDArray[np.int64]]
 
@@ -127,7 +129,7 @@ def near_pairs(hashes: Hashes, distance: int, new: NDArray[np.bool_] | None = No
     with ThreadPoolExecutor(max_workers=max(1, threads)) as pool:
         jobs = pool.map(lambda t: _search_table(t, hashes, new, distance), range(tables(distance)))
         first = [np.empty((0, 2), np.uint64)]
-        for found in jobs:
+        for found in told(jobs, tables(distance), "tables of hashes"):
             first.append(found)
             if sum(map(len, first)) > 50_000_000:
                 first = [_unique_pairs(np.concatenate(first))]

@@ -1,0 +1,139 @@
+"""What came of a `curation run`: collected while it goes, and said at the end in a form that fits 33,000 shards.
+
+What belongs here: counting and wording. What does not: running anything (`runner.py`).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from dagster import DagsterEvent
+
+from curation_assets.progress import say
+from curation_assets.recipes import Recipe, subset_key
+from curation_assets.schemas import SCHEMAS
+from curation_assets.selection import assets_of_subset
+from resources.tables import TableHeader, TableStore
+
+SHOWN_SHARDS = 20
+"""Up to so many shards have a line each; of more, those that have failures, up to as many, and the sum of all."""
+SHOWN_FAILURES = 40
+
+
+@dataclass
+class Progress:
+    """What was made, and what failed; failures are kept for the end.
+
+    Attributes:
+        failures: what failed and why.
+        blocked: dataset -> a blocking check that a shard of it did not pass.
+        made, unchanged: asset -> partitions that were made, or found up to date.
+    """
+
+    failures: list[str] = field(default_factory=list)
+    blocked: dict[str, str] = field(default_factory=dict)
+    made: Counter[str] = field(default_factory=Counter)
+    unchanged: Counter[str] = field(default_factory=Counter)
+
+    def say(self, text: str) -> None:
+        say(text)
+
+    def failed(self, event: DagsterEvent) -> None:
+        data = event.step_failure_data
+        user = data.user_failure_data
+        cause = data.error.cause if data.error and data.error.cause else data.error
+        text = user.description if user and user.description else (cause.message if cause else "failed")
+        self.fail(str(event.step_key), (text or "").strip())
+
+    def fail(self, what: str, why: str) -> None:
+        self.failures.append(f"{what}: {why}")
+        self.say(f"  FAILED {what} (see below)")
+
+    def materialized(self, event: DagsterEvent) -> None:
+        """Counts a partition of an asset."""
+        materialization = event.step_materialization_data.materialization
+        counter = self.unchanged if "unchanged" in materialization.metadata else self.made
+        counter[materialization.asset_key.to_user_string()] += 1
+
+    def lines(self) -> Iterator[str]:
+        """How many tables of which assets were made."""
+        for words, counter in (("made", self.made), ("up to date", self.unchanged)):
+            if counter:
+                yield f"{words}: {', '.join(f'{a} {counter[a]:,}' for a in SCHEMAS if counter[a])}"
+
+    def failed_lines(self) -> Iterator[str]:
+        """What failed and why, each reason once."""
+        failures = list(dict.fromkeys(self.failures))
+        yield from (f"FAILED {failure}" for failure in failures[:SHOWN_FAILURES])
+        if len(failures) > SHOWN_FAILURES:
+            yield f"FAILED {len(failures) - SHOWN_FAILURES:,} more; `curation stale --why` lists what is behind"
+
+
+def summary(store: TableStore, shards: Sequence[str]) -> str:
+    """A text table: a line per shard with its videos, failures by class, MB, the seconds that fetching took, and clips.
+
+    Of many shards only those with failures or without videos have a line, and not all of them; the last line sums up.
+    """
+    header = ("shard", "videos", "ok", "failed", "MB", "fetch s", "clips", "kept")
+    heads = {a: store.headers(a, shards) for a in ("raw_shards", "clips", "dedup")}
+    few = len(shards) <= SHOWN_SHARDS
+    shown = [k for k in shards if few or _worth_a_line(heads["raw_shards"].get(k))]
+    rows = [_of_shards(key, [key], heads) for key in shown[:SHOWN_SHARDS]]
+    if not few:
+        if len(shown) > SHOWN_SHARDS:
+            rows.append((f"{len(shown) - SHOWN_SHARDS:,} more like these", *("" for _ in header[1:])))
+        rows.append(_of_shards(f"all {len(shards):,} shards", shards, heads))
+    return text_table(header, rows)
+
+
+def _worth_a_line(raw: TableHeader | None) -> bool:
+    return raw is None or bool(raw.stats.get("errors"))
+
+
+def _of_shards(name: str, keys: Sequence[str], heads: Mapping[str, Mapping[str, TableHeader]]) -> tuple[Any, ...]:
+    """The line of one shard, or of several together."""
+    raw, clips, dedup = ([heads[a][k] for k in keys if k in heads[a]] for a in ("raw_shards", "clips", "dedup"))
+    if not raw:
+        return (name, *("-" for _ in range(7)))
+    failed: Counter[str] = Counter()
+    for head in raw:
+        failed.update(head.stats.get("errors", {}))
+    return (
+        name,
+        sum(h.rows for h in raw),
+        sum(h.stats.get("ok", 0) for h in raw),
+        ", ".join(f"{k} {v}" for k, v in sorted(failed.items())) or "0",
+        f"{sum(h.stats.get('bytes', 0) for h in raw) / 1e6:.1f}",
+        f"{sum(h.stats.get('wall_s', 0) for h in raw):.1f}",
+        sum(h.stats.get("clips", h.rows) for h in clips) if clips else "-",
+        sum(h.stats.get("kept", 0) for h in dedup) if dedup else "-",
+    )
+
+
+def outcome_of_subsets(store: TableStore, recipes: Mapping[str, Recipe]) -> Iterator[str]:
+    """A line per subset of the recipes that has been judged: how many were selected, and where what it publishes lies."""
+    for recipe in recipes.values():
+        for name, subset in recipe.subsets.items():
+            key = subset_key(recipe.dataset, name)
+            heads = {a: store.header(a, key) for a in assets_of_subset(subset)}
+            judged = heads.get(f"curated_{subset.of}")
+            if judged is None:
+                continue
+            line = f"{key}: {judged.stats.get('selected')} of {judged.stats.get('candidates')} {subset.of} selected"
+            for asset in ("clip_dataset", "embedding_dataset"):
+                head = heads.get(asset)
+                if head is not None and head.stats.get("version"):
+                    folder = store.storage.uri(f"{store.folder(asset, key)}/{head.stats['version']}")
+                    line += f"; {asset} in {folder}"
+            yield line
+
+
+def text_table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """Columns padded to their widest cell."""
+    cells = [list(map(str, r)) for r in (header, *rows)]
+    widths = [max(len(r[i]) for r in cells) for i in range(len(header))]
+    lines = ["  ".join(c.ljust(w) for c, w in zip(r, widths, strict=True)).rstrip() for r in cells]
+    return "\n".join([lines[0], "  ".join("-" * w for w in widths), *lines[1:]])

@@ -1,0 +1,98 @@
+"""What a run says while it goes and when it is over: numbers that are true, in a form that fits many shards."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from curation_assets import progress
+from curation_assets.outcome import SHOWN_FAILURES, SHOWN_SHARDS, Progress, summary
+from curation_assets.schemas import SCHEMAS, schema
+from curation_assets.stages.decode.workers import Task, run_tasks
+from resources.progress import listening, told
+from resources.storage import Storage
+from resources.tables import Provenance, TableStore
+
+
+def test_what_is_told_goes_to_the_innermost_listener_of_the_thread() -> None:
+    outer: list[tuple[int, int, str]] = []
+    inner: list[tuple[int, int, str]] = []
+    assert list(told("ab", 2, "letters")) == ["a", "b"]  # nobody listens
+    with listening(lambda done, total, unit, words: outer.append((done, total, unit))):
+        with listening(lambda done, total, unit, words: inner.append((done, total, unit))):
+            tasks = [Task(k, k, 1.0) for k in "xyz"]
+            assert [o.result for o in run_tasks(str.upper, tasks, 0, "clips")] == ["X", "Y", "Z"]
+        list(told("a", 1, "letters"))
+    assert inner == [(0, 3, "clips"), (1, 3, "clips"), (2, 3, "clips"), (3, 3, "clips")]
+    assert outer == [(0, 1, "letters"), (1, 1, "letters")]
+
+
+def test_rate_and_time_left_count_from_what_was_there_at_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines: list[str] = []
+    now = [100.0]
+    monkeypatch.setattr(progress, "due", lambda: True)
+    reporter = progress.Reporter("raw_shards a-00001 (1 of 9)", lines.append, clock=lambda: now[0])
+    reporter(40, 100, "videos", "40 ok")  # rows of an earlier run
+    now[0] += 20
+    reporter(50, 100, "videos", "49 ok, 1 failed")
+    now[0] += 5
+    reporter(100, 100, "videos")
+    now[0] += 3
+    reporter(0, 2000, "frames")
+    now[0] += 10
+    reporter(1000, 2000, "frames")
+    assert lines == [
+        "raw_shards a-00001 (1 of 9): 40 of 100 videos; 40 ok",
+        "raw_shards a-00001 (1 of 9): 50 of 100 videos, 2.0 s each, 1 min 40 s left; 49 ok, 1 failed",
+        "raw_shards a-00001 (1 of 9): 100 of 100 videos, 2.4/s",
+        "raw_shards a-00001 (1 of 9): 0 of 2,000 frames",
+        "raw_shards a-00001 (1 of 9): 1,000 of 2,000 frames, 100.0/s, 10 s left",
+    ]
+    assert [progress.span(s) for s in (0.4, 59.6, 3599, 7500, 360_000)] == [
+        "0 s",
+        "1 min 0 s",
+        "59 min 59 s",
+        "2 h 5 min",
+        "4 d 4 h",
+    ]
+
+
+def test_lines_come_now_and_then_whatever_they_are_about(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [1000.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(progress, "_last", now[0])
+    said: list[str] = []
+    for shard in range(300):  # each too short for a line of its own
+        reporter = progress.Reporter(f"decode a-{shard:05d}", said.append)
+        reporter(1, 2, "videos")
+        now[0] += 0.5
+    assert len(said) == 14  # in 150 s
+
+
+def test_the_summary_of_many_shards_shows_those_with_failures_and_the_sum(tmp_path: Path) -> None:
+    store = TableStore(Storage(str(tmp_path)), SCHEMAS)
+    keys = [f"a-{n:05d}" for n in range(60)]
+    for n, key in enumerate(keys):
+        errors = {"gone": 2} if n % 2 else {}
+        stats = {"ok": 8, "errors": errors, "bytes": 10**6, "wall_s": 1.0}
+        store.commit("raw_shards", key, schema("raw_shards").empty(), Provenance("1", None), stats)
+    few = summary(store, keys[:SHOWN_SHARDS]).splitlines()
+    assert len(few) == 2 + SHOWN_SHARDS
+    many = summary(store, [*keys, "a-00060"]).splitlines()
+    assert len(many) == 2 + SHOWN_SHARDS + 2
+    assert {line.split()[3:5] == ["gone", "2"] for line in many[2 : 2 + SHOWN_SHARDS]} == {True}
+    assert many[-2].startswith("11 more like these")
+    assert many[-1].split()[:8] == ["all", "61", "shards", "0", "480", "gone", "60", "60.0"]
+
+
+def test_failures_are_counted_where_they_are_too_many() -> None:
+    outcome = Progress()
+    for n in range(SHOWN_FAILURES + 5):
+        outcome.failures += [f"decode: reason {n}", f"decode: reason {n}"]
+    outcome.made.update({"clips": 33_000, "frames": 1})
+    outcome.unchanged.update({"raw_shards": 7})
+    lines = [*outcome.lines(), *outcome.failed_lines()]
+    assert lines[:2] == ["made: clips 33,000, frames 1", "up to date: raw_shards 7"]
+    assert len(lines) == 2 + SHOWN_FAILURES + 1
+    assert lines[-1].startswith("FAILED 5 more")
