@@ -182,6 +182,10 @@ class Clips(Section):
         description="Frames of a dissolve or fade: keep them, half at either side of the boundary, or leave them out of both scenes.",
     )
     stride_s: float | None = Field(None, gt=0, description="For `fixed`: distance of starts; default `max_s`.")
+    interlaced: Literal["deinterlace", "keep"] = Field(
+        "deinterlace",
+        description="Pictures stored as two fields: deinterlace for samples and scores (bwdif), or keep them with their combs. Exports: `export.clips.interlaced`.",
+    )
     mode: Literal["fast", "exact"] = Field(
         "fast",
         description="fast: the levers of docs/decode.md, shown not to move a boundary; exact: every frame, as PySceneDetect sees it.",
@@ -562,6 +566,9 @@ class ClipExport(Section):
     preset: str = Field("veryfast", description="libx264 preset.")
     short_side: int | None = Field(
         None, ge=16, description="Scale so that the short side is so many pixels; never enlarged."
+    )
+    interlaced: Literal["deinterlace", "keep"] = Field(
+        "deinterlace", description="For `exact`: deinterlace with bwdif, a picture per frame, or keep the combs."
     )
     crop_border: bool = Field(False, description="Whether found bars are cut off.")
     fps: float | None = Field(None, gt=0, description="Frame rate; null keeps the source's.")

@@ -296,6 +296,27 @@ _TABLES = (
                 volatile=True,
             ),
             Column("hdr", BOOL, "Whether the transfer function is PQ or HLG."),
+            Column(
+                "mirrored", BOOL, "Whether the file has pictures shown as their mirror image, as some front cameras do."
+            ),
+            Column(
+                "interlaced",
+                BOOL,
+                "Whether pictures are stored as two fields of different times; deinterlaced unless `clips.interlaced` says keep.",
+            ),
+            Column(
+                "frames_lost",
+                INT64,
+                "Frames that cannot be decoded or are gone from the file, as far as it shows: packets without a frame, and gaps in a steady rate.",
+                minimum=0,
+            ),
+            Column("longest_gap_ms", INT64, "Longest time for which one picture of the clip is shown.", minimum=0),
+            Column(
+                "size_changes",
+                INT32,
+                "How often the displayed size changes within the clip; later pictures are scaled to the first one's size.",
+                minimum=0,
+            ),
         ),
     ),
     TableSchema(

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from resources.download_errors import DownloadError
+from resources.orientation import Orientation
 
 DEMUXERS = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,flv,live_flv,mpegts,mpeg,mpegvideo,asf,ogg,mxf,nut,ivf,rm,dv,wtv,"
@@ -56,7 +57,7 @@ class Probe:
         extension: file name extension that fits the container.
         video_codec, audio_codec: codec of the first stream of the kind; `audio_codec` is None without audio.
         width, height: stored pixels, before rotation and aspect correction.
-        rotation: clockwise degrees to turn the picture for display: 0, 90, 180 or 270.
+        rotation: clockwise degrees to turn the picture for display: 0, 90, 180 or 270; a mirrored one is mirrored before that.
         fps: average frame rate; None if unknown.
         duration_ms: duration; None if unknown.
         thumbnail: small JPEG of the first picture that is not black; empty unless asked for.
@@ -189,17 +190,24 @@ def _probe(container: Any, stream: BinaryIO, size: int, thorough: bool, thumbnai
     if video is None:
         kinds = sorted({s.type for s in container.streams})
         raise DownloadError("no_video", f"the file has no video stream, only {' and '.join(kinds) or 'nothing'}")
-    frame = _first_frame(container, video)
-    picture = _thumbnail(container, video, frame) if thumbnail else b""
+    ends: dict[int, int] = {}
+    frame = _first_frame(container, video, ends)
+    picture = _thumbnail(container, video, frame, ends) if thumbnail else b""
+    start_s = (container.start_time or 0) / 1e6
     duration_s = container.duration / 1e6 if container.duration and container.duration > 0 else None
     if duration_s is None and video.duration:
         duration_s = float(video.duration * video.time_base)
     if thorough or duration_s is not None or size <= DURATION_SCAN_BYTES:
-        extent_s = _extent(container, None if thorough or duration_s is None else duration_s)
+        end_s = _end(container, None if thorough or duration_s is None else start_s + duration_s, size, ends)
+        extent_s = end_s - start_s
         if duration_s is None:
             duration_s = extent_s
-        elif duration_s - extent_s > max(1.0, 0.05 * duration_s):
-            raise DownloadError("corrupt", f"the file is truncated: it ends after {extent_s:.1f} of {duration_s:.1f} s")
+        elif start_s > 0 and abs(duration_s - end_s) < abs(duration_s - extent_s):
+            # Matroska's duration is that of the clock, which need not begin at zero.
+            _complete(duration_s, end_s)
+            duration_s = max(extent_s, duration_s - start_s)
+        else:
+            _complete(duration_s, extent_s)
     rate = video.average_rate or video.guessed_rate
     audio = container.streams.audio[0] if container.streams.audio else None
     return Probe(
@@ -209,7 +217,7 @@ def _probe(container: Any, stream: BinaryIO, size: int, thorough: bool, thumbnai
         audio_codec=_codec_name(audio) if audio is not None else None,
         width=frame.width,
         height=frame.height,
-        rotation=round(-frame.rotation / 90) * 90 % 360,
+        rotation=Orientation.of(frame).rotation,
         fps=float(rate) if rate else None,
         duration_ms=round(duration_s * 1000) if duration_s is not None and math.isfinite(duration_s) else None,
         thumbnail=picture,
@@ -221,14 +229,20 @@ def _codec_name(stream: Any) -> str | None:
     return str(context.codec.canonical_name) if context is not None else None
 
 
-def _first_frame(container: Any, video: Any) -> Any:
-    """The first picture that can be decoded."""
+def _complete(declared_s: float, found_s: float) -> None:
+    if declared_s - found_s > max(1.0, 0.05 * declared_s):
+        raise DownloadError("corrupt", f"the file is truncated: it ends after {found_s:.1f} of {declared_s:.1f} s")
+
+
+def _first_frame(container: Any, video: Any, ends: dict[int, int]) -> Any:
+    """The first picture that can be decoded; `ends` is filled with where the packets on the way end."""
     import av
 
     if video.codec_context is None:
         raise DownloadError("corrupt", "the video's codec is unknown to ffmpeg")
     problem = "there is none"
     for number, packet in enumerate(container.demux(video)):
+        _note_end(packet, ends)
         try:
             for frame in packet.decode():
                 return frame
@@ -239,25 +253,46 @@ def _first_frame(container: Any, video: Any) -> Any:
     raise DownloadError("corrupt", f"no picture can be decoded: {problem}")
 
 
-def _extent(container: Any, declared_s: float | None) -> float:
-    """Seconds from the start of the media to the end of the last packet; with `declared_s`, only the last seconds are read."""
+def _decoded(container: Any, video: Any, ends: dict[int, int]) -> Iterator[Any]:
+    """The pictures from here on; `ends` as in `_first_frame`."""
+    for packet in container.demux(video):
+        _note_end(packet, ends)
+        yield from packet.decode()
+
+
+def _note_end(packet: Any, ends: dict[int, int]) -> None:
+    """Keeps in `ends` where the packets of each stream end, in the stream's own unit: fractions for every packet are slow."""
+    stamp = packet.pts if packet.pts is not None else packet.dts
+    if stamp is None or packet.size == 0 or packet.is_corrupt:
+        return
+    end = stamp + (packet.duration or 0)
+    if end > ends.get(packet.stream_index, end - 1):
+        ends[packet.stream_index] = end
+
+
+def _end(container: Any, declared_s: float | None, size: int, ends: dict[int, int]) -> float:
+    """When the last packet ends, seconds on the container's clock.
+
+    Args:
+        declared_s: where the file says it ends, of which only the last seconds are read; None reads on from here.
+        size: of the file; one that is larger than `DURATION_SCAN_BYTES` and cannot be moved in is believed.
+        ends: of the packets that were read before, in units of their streams.
+    """
     import av
 
-    start_s = (container.start_time or 0) / 1e6
-    ends: dict[int, int] = {}  # by stream, in its own unit, because fractions for every packet of a long video are slow
+    if declared_s is not None:
+        try:
+            container.seek(int(max(0.0, declared_s - TAIL_S) * 1e6), backward=True, any_frame=False)
+        except av.FFmpegError:  # FLV without an index
+            if size > DURATION_SCAN_BYTES:
+                return declared_s
     try:
-        target_s = start_s if declared_s is None else start_s + max(0.0, declared_s - TAIL_S)
-        container.seek(int(target_s * 1e6), backward=True, any_frame=False)
         for packet in container.demux():
-            stamp = packet.pts if packet.pts is not None else packet.dts
-            if stamp is None or packet.size == 0 or packet.is_corrupt:
-                continue
-            end = stamp + (packet.duration or 0)
-            if end > ends.get(packet.stream_index, end - 1):
-                ends[packet.stream_index] = end
+            _note_end(packet, ends)
     except av.FFmpegError:
         pass  # what was read before the damage is all there is
-    return max((float(end * container.streams[n].time_base) for n, end in ends.items()), default=start_s) - start_s
+    start_s = (container.start_time or 0) / 1e6
+    return max((float(end * container.streams[n].time_base) for n, end in ends.items()), default=start_s)
 
 
 def _is_black(frame: Any) -> bool:
@@ -265,15 +300,16 @@ def _is_black(frame: Any) -> bool:
     return bool(luma.mean() <= BLACK_MEAN and luma.std() <= BLACK_SPREAD)
 
 
-def _thumbnail(container: Any, video: Any, first: Any) -> bytes:
+def _thumbnail(container: Any, video: Any, first: Any, ends: dict[int, int]) -> bytes:
     """A JPEG of at most THUMBNAIL pixels, upright, of the first picture that is not black among the first key frames."""
     import av
+    from PIL import Image
 
     chosen = first
     if _is_black(first):
         video.codec_context.skip_frame = "NONKEY"
         try:
-            for number, frame in enumerate(container.decode(video)):
+            for number, frame in enumerate(_decoded(container, video, ends)):
                 if not _is_black(frame):
                     chosen = frame
                     break
@@ -283,7 +319,8 @@ def _thumbnail(container: Any, video: Any, first: Any) -> bytes:
             chosen = first
     scale = min(max(THUMBNAIL) / max(chosen.width, chosen.height), 1.0)
     width, height = max(2, round(chosen.width * scale)), max(2, round(chosen.height * scale))
-    image = chosen.to_image(width=width, height=height).rotate(chosen.rotation, expand=True)
+    picture = chosen.reformat(width=width, height=height, format="rgb24").to_ndarray()
+    image = Image.fromarray(Orientation.of(chosen).turn(picture))
     image.thumbnail(THUMBNAIL)
     buffer = io.BytesIO()
     image.convert("RGB").save(buffer, "JPEG", quality=70)

@@ -17,8 +17,12 @@ from resources.tars import TarWriter, new_token
 
 HASHING = {"method", "frames", "fps", "flipped", "step", "center"}
 """Parameters of the dedup section that decide the hashes; the others decide what is done with them."""
-MEASURED = "2"
+DECODED = "2"
+"""Code version of which clips and pictures there are."""
+MEASURED = "3"
 """Code version of what is measured of each clip."""
+SHOWN = 20
+"""Videos out of the ordinary that an event lists."""
 SCORES = {
     "motion_scores": ("motion", "motion_p90", "still_fraction", "camera_motion", "object_motion"),
     "quality_scores": (
@@ -55,12 +59,13 @@ def _make(shard: Shard, wanted: Collection[str]) -> Mapping[str, Made]:
     shared: dict[str, Any] = {"video_s": round(seconds, 1), "failed_videos": len(analysis.errors)}
     if analysis.seconds_per_cpu_s:
         shared["video_s_per_cpu_s"] = round(analysis.seconds_per_cpu_s, 1)
+    odd = [(s.video_id, "; ".join(s.warnings)) for s in analysis.stats if s.warnings][:SHOWN]
+    warned = {"warnings": markdown_table(("video", "warning"), odd)} if odd else {}
     slowest = markdown_table(
         ("video", "seconds", "CPU s"), [(s.video_id, f"{s.seconds:.1f}", f"{s.cpu_s:.2f}") for s in analysis.slowest()]
     )
-    return {
-        asset: Made(table, shared, {"slowest": slowest}, analysis.faults) for asset, table in analysis.tables.items()
-    }
+    shown = {"slowest": slowest, **warned}
+    return {asset: Made(table, shared, shown, analysis.faults) for asset, table in analysis.tables.items()}
 
 
 def _describe(shard: Shard, asset: str, table: pa.Table) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
@@ -77,13 +82,13 @@ def _describe(shard: Shard, asset: str, table: pa.Table) -> tuple[Mapping[str, A
     metadata: dict[str, Any] = {"length_s": histograms(pa.table({"length_s": lengths}), ["length_s"])}
     errors = table.filter(pc.not_equal(table["status"], "ok"))
     if errors.num_rows:
-        rows = errors.slice(0, 20).select(["video_id", "status", "error"]).to_pylist()
+        rows = errors.slice(0, SHOWN).select(["video_id", "status", "error"]).to_pylist()
         metadata["not_ok"] = markdown_table(("video", "status", "error"), [tuple(row.values()) for row in rows])
     return stats, metadata
 
 
 def _part(
-    asset: str, about: str, complete: str, own: Callable[[Recipe], Any] = lambda r: None, code_version: str = "1"
+    asset: str, about: str, complete: str, own: Callable[[Recipe], Any] = lambda r: None, code_version: str = DECODED
 ) -> Part:
     def params(recipe: Recipe) -> Any:
         params = {"clips": recipe.clips.model_dump(by_alias=True)}

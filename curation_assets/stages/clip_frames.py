@@ -67,14 +67,15 @@ class ClipReader:
     Args:
         source: a seekable binary stream (`Storage.open_media`) or a path. A stream is not closed.
         threads: decoder threads.
+        deinterlace: whether interlaced frames are made into whole pictures.
 
     Raises:
         ClipUnreadable: not a video that can be opened.
     """
 
-    def __init__(self, source: BinaryIO | str, *, threads: int = 1) -> None:
+    def __init__(self, source: BinaryIO | str, *, threads: int = 1, deinterlace: bool = True) -> None:
         try:
-            self._video = OpenVideo(source)
+            self._video = OpenVideo(source, deinterlace=deinterlace)
         except MediaError as error:
             raise ClipUnreadable(f"the video {error}") from error
         self._video.context.thread_count = threads
@@ -82,7 +83,7 @@ class ClipReader:
         first = self._video.stream.start_time
         self._zero = min(self._video.start_ticks, self._video.start_ticks if first is None else first)
         self._scaler = VideoReformatter()
-        self._display: Display | None = None
+        self._size: tuple[int, int] | None = None
         self._moved = False
         self._frames = self._decode()
         self._ahead: ClipFrame | None = None
@@ -118,11 +119,9 @@ class ClipReader:
         """The rate at which the file's frames seem to come, one after the other; None if their rate varies."""
         return constant_rate(self._video.stream)
 
-    def display(self, frame: ClipFrame) -> Display:
-        """How frames are shown, from the first one asked about."""
-        if self._display is None:
-            self._display = Display.of(frame.frame, self._video.stream)
-        return self._display
+    def display(self, frame: VideoFrame) -> Display:
+        """How the frame that was given last is shown."""
+        return self._video.display(frame)
 
     def frames(self, start_ms: int, end_ms: int, fps: float | None = None) -> Iterator[ClipFrame]:
         """The frames of the clip [start_ms, end_ms).
@@ -142,13 +141,15 @@ class ClipReader:
         """uint8 (h, w, 3): red, green, blue, as displayed: turned, and stretched by the sample aspect ratio.
 
         Args:
-            size: displayed width and height; None is the video's own.
+            frame: the one that was given last.
+            size: displayed width and height; None is that of the first frame asked for.
         """
-        display = self.display(frame)
-        turned = display.rotation in (90, 270)
-        width, height = display.upright if size is None else size[::-1] if turned else size
+        display = self.display(frame.frame)
+        self._size = self._size or display.size
+        size = size or self._size
+        width, height = size[::-1] if display.orientation.sideways else size
         picture = self._scaler.reformat(frame.frame, width, height, "rgb24", interpolation="AREA").to_ndarray()
-        return np.ascontiguousarray(np.rot90(picture, -display.rotation // 90))
+        return np.ascontiguousarray(display.orientation.turn(picture))
 
     def _between(self, start_ms: int, end_ms: int) -> Iterator[ClipFrame]:
         first, last = start_ms - ROUNDING_MS, end_ms - ROUNDING_MS
@@ -182,14 +183,13 @@ class ClipReader:
             head = next(self._frames, None)
             if head is not None and head.time_ms <= time_ms:
                 return chain([head], self._frames)
-        self._seek(0)
+        self._video.rewind()
+        self._frames = self._decode()
         return self._frames
 
     def _seek(self, time_ms: int) -> None:
-        # In MPEG-TS the first key frame, which is decoded before its time, lies before the zero of times.
-        ticks = int(Fraction(time_ms, 1000) / self._video.time_base) + self._zero if time_ms > 0 else min(0, self._zero)
-        self._video.container.seek(ticks, stream=self._video.stream, backward=True, any_frame=False)
-        self._frames, self._moved = self._decode(), True
+        self._video.seek(int(Fraction(time_ms, 1000) / self._video.time_base) + self._zero)
+        self._frames = self._decode()
 
     def _decode(self) -> Iterator[ClipFrame]:
         """Frames in display order from where the reader stands to the end of the video."""

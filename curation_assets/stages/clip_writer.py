@@ -94,8 +94,8 @@ class Pictures:
     """Turns the decoded frames of one video into the pictures of an exported clip, in YUV or, if `rgb`, as arrays.
 
     Args:
-        frame: the first frame.
-        display: how frames are shown.
+        frame: the first frame, which decides the size; frames of other sizes are scaled to it.
+        display_of: how a frame is shown.
         params: size options.
         crop: the part that is kept; None is all.
         rgb: whether arrays are wanted.
@@ -103,44 +103,65 @@ class Pictures:
     """
 
     def __init__(
-        self, frame: VideoFrame, display: Display, params: ClipExport, crop: Crop | None, rgb: bool, full: bool = False
+        self,
+        frame: VideoFrame,
+        display_of: Callable[[VideoFrame], Display],
+        params: ClipExport,
+        crop: Crop | None,
+        rgb: bool,
+        full: bool = False,
     ) -> None:
-        turned = display.rotation in (90, 270)
-        stored = (frame.height, frame.width) if turned else (frame.width, frame.height)
-        if min(stored) < 2:
-            raise ValueError(f"pictures of {stored[0]}x{stored[1]} pixels are too small to be encoded")
-        x, y, w, h = (0, 0, *stored) if crop is None or full else _pixels(crop, stored)
+        self._display_of, self._rgb = display_of, rgb
+        self._crop = None if full else crop
+        display = display_of(frame)
+        stored, (*_, w, h) = self._kept(frame, display)
         shown = (w * display.size[0] / stored[0], h * display.size[1] / stored[1])
         shrink = 1.0 if full or params.short_side is None else min(1.0, params.short_side / min(shown))
-        wanted = (shown[0] * shrink, shown[1] * shrink)
         if full:
             self.size = display.size
         else:
-            self.size = (even(round(wanted[0])), even(round(wanted[1])))
-        if not full and shrink == 1.0 and display.aspect == 1:
-            w, h = self.size  # an odd row or column is cut off rather than the whole picture scaled
-        steps = {90: ["transpose=clock"], 180: ["hflip", "vflip"], 270: ["transpose=cclock"]}.get(display.rotation, [])
-        if (w, h) != stored:
-            steps = [*steps, f"crop={w}:{h}:{x}:{y}:exact=1"]
-        if (w, h) != self.size:
-            steps = [*steps, f"scale={self.size[0]}:{self.size[1]}:flags=bicubic+accurate_rnd+full_chroma_int"]
-        if rgb:
-            steps = [*steps, "format=rgb24"]
-        elif steps or frame.format.name not in ("yuv420p", "yuvj420p"):
-            steps = [*steps, "format=yuv420p"]
-        self._steps = [*steps, "setsar=1"] if steps else []
+            self.size = (even(round(shown[0] * shrink)), even(round(shown[1] * shrink)))
+        self._trimmed = not full and shrink == 1.0 and display.aspect == 1
+        self._first = stored
+        self._steps: list[str] = []
         self._made_for: tuple[int, int, str] | None = None
         self._graph: av.filter.Graph | None = None
 
+    def _kept(self, frame: VideoFrame, display: Display) -> tuple[tuple[int, int], tuple[int, int, int, int]]:
+        """The stored size of a frame once it is turned, and the part of it that is kept."""
+        stored = (frame.height, frame.width) if display.orientation.sideways else (frame.width, frame.height)
+        if min(stored) < 2:
+            raise ValueError(f"pictures of {stored[0]}x{stored[1]} pixels are too small to be encoded")
+        return stored, (0, 0, *stored) if self._crop is None else _pixels(self._crop, stored)
+
     def __call__(self, frame: VideoFrame) -> VideoFrame:
         """The picture of a frame; the frame itself where nothing is to be changed."""
+        shape = (frame.width, frame.height, frame.format.name)
+        if shape != self._made_for:
+            self._steps, self._graph, self._made_for = self._plan(frame), None, shape
         if not self._steps:
             return frame
-        shape = (frame.width, frame.height, frame.format.name)
-        if self._graph is None or shape != self._made_for:
-            self._graph, self._made_for = self._build(frame), shape
+        if self._graph is None:
+            self._graph = self._build(frame)
         self._graph.vpush(frame)
         return cast(VideoFrame, self._graph.vpull())
+
+    def _plan(self, frame: VideoFrame) -> list[str]:
+        """The filters for frames like this one."""
+        display = self._display_of(frame)
+        stored, (x, y, w, h) = self._kept(frame, display)
+        if self._trimmed and stored == self._first:
+            w, h = self.size  # an odd row or column is cut off rather than the whole picture scaled
+        steps = display.orientation.filters
+        if (w, h) != stored:
+            steps.append(f"crop={w}:{h}:{x}:{y}:exact=1")
+        if (w, h) != self.size:
+            steps.append(f"scale={self.size[0]}:{self.size[1]}:flags=bicubic+accurate_rnd+full_chroma_int")
+        if self._rgb:
+            steps.append("format=rgb24")
+        elif steps or frame.format.name not in ("yuv420p", "yuvj420p"):
+            steps.append("format=yuv420p")
+        return [*steps, "setsar=1"] if steps else []
 
     def _build(self, frame: VideoFrame) -> av.filter.Graph:
         graph = av.filter.Graph()
@@ -169,8 +190,14 @@ def _pixels(crop: Crop, size: tuple[int, int]) -> tuple[int, int, int, int]:
 class TrackPictures:
     """RGB pictures that follow a track. `size` is that of the clip; a short side that the recipe asks for is never enlarged to."""
 
-    def __init__(self, frame: VideoFrame, display: Display, params: ClipExport, track: TrackBoxes) -> None:
-        self._whole = Pictures(frame, display, params, None, rgb=True, full=True)
+    def __init__(
+        self,
+        frame: VideoFrame,
+        display_of: Callable[[VideoFrame], Display],
+        params: ClipExport,
+        track: TrackBoxes,
+    ) -> None:
+        self._whole = Pictures(frame, display_of, params, None, rgb=True, full=True)
         self._times = np.asarray(track.times_ms, np.float64)
         self._windows, size = track.windows(*self._whole.size)
         shrink = 1.0 if params.short_side is None else min(1.0, params.short_side / min(size))
@@ -195,10 +222,15 @@ class ClipSound:
     """
 
     def __init__(self, source: BinaryIO | str, zero_s: Fraction) -> None:
-        self._container = av.open(source, metadata_errors="replace")
+        self._source, self._zero_s = source, zero_s
+        self._open()
+
+    def _open(self) -> None:
+        if not isinstance(self._source, str):
+            self._source.seek(0)
+        self._container = av.open(self._source, metadata_errors="replace")
         best = self._container.streams.best("audio")
         self.stream = best if isinstance(best, AudioStream) and best.codec_context is not None else None
-        self._zero_s = zero_s
 
     @classmethod
     def of(cls, source: BinaryIO) -> ClipSound:
@@ -291,7 +323,8 @@ class ClipSound:
                 yield head
                 yield from found
                 return
-        self._seek(Fraction(0))
+        self._container.close()
+        self._open()
         yield from read()
 
     def _seek(self, time_s: Fraction) -> None:

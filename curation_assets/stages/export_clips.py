@@ -19,7 +19,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import lru_cache
-from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -32,8 +31,8 @@ from fsspec.implementations.local import LocalFileSystem
 
 from curation_assets.recipes import ClipExport
 from curation_assets.schemas import schema
-from curation_assets.stages.clip_container import MP4, Ticks, without_picture_edits
-from curation_assets.stages.clip_frames import EARLIER_MS, JOIN_MS, ROUNDING_MS, ClipFrame, ClipReader, constant_rate
+from curation_assets.stages.clip_copy import copy_clip
+from curation_assets.stages.clip_frames import JOIN_MS, ROUNDING_MS, ClipFrame, ClipReader
 from curation_assets.stages.clip_writer import (
     ClipSound,
     ClipWriter,
@@ -46,8 +45,7 @@ from curation_assets.stages.clip_writer import (
     TrackPictures,
     UnevenTimes,
 )
-from curation_assets.stages.decode.media import Display, OpenVideo
-from curation_assets.stages.decode.timeline import milliseconds
+from curation_assets.stages.decode.media import OpenVideo
 from curation_assets.stages.decode.workers import Task, run_tasks
 from curation_assets.stages.face_tables import clip_faces, joined
 from curation_assets.stages.subset_inputs import CUT_VERSION, cut_weights
@@ -174,7 +172,8 @@ def _opener(task: VideoCuts, stack: ExitStack) -> Callable[[], BinaryIO]:
 
 def _exact(open_media: Callable[[], BinaryIO], task: VideoCuts, stack: ExitStack) -> Iterator[CutClip]:
     """Decodes by time; a clip in which this gives another number of frames than `clips` names is cut again by frame number."""
-    reader = stack.enter_context(ClipReader(open_media()))
+    deinterlace = task.params.interlaced == "deinterlace"
+    reader = stack.enter_context(ClipReader(open_media(), deinterlace=deinterlace))
     base = reader.time_base
     sound = stack.enter_context(ClipSound(open_media(), reader.zero_ticks * base)) if task.params.audio else None
     again: list[Cut] = []
@@ -189,7 +188,7 @@ def _exact(open_media: Callable[[], BinaryIO], task: VideoCuts, stack: ExitStack
             else:
                 again.append(cut)
     if again:
-        with ClipReader(open_media()) as whole:
+        with ClipReader(open_media(), deinterlace=deinterlace) as whole:
             yield from _cut_run(whole, sound, again, task, by_number=True, constant=False).values()
 
 
@@ -303,9 +302,9 @@ class _Clip:
         self._error = self._error or error
 
     def _begin(self, frame: ClipFrame) -> None:
-        params, display = self._params, self._reader.display(frame)
+        params = self._params
         self._colorspace = int(frame.frame.colorspace)
-        self._make, self._size = self._shape(frame, display)
+        self._make, self._size = self._shape(frame)
         timing = self._timing()
         stream = None if self._sound is None else self._sound.stream
         channels = 1 if stream is not None and stream.codec_context.channels == 1 else 2
@@ -327,14 +326,12 @@ class _Clip:
         steady = self._reader.constant_rate if self._constant else None
         return Timing(self._reader.time_base, steady or self._reader.rate, steady is not None)
 
-    def _shape(
-        self, frame: ClipFrame, display: Display
-    ) -> tuple[Callable[[ClipFrame], VideoFrame | Image], tuple[int, int]]:
-        params = self._params
+    def _shape(self, frame: ClipFrame) -> tuple[Callable[[ClipFrame], VideoFrame | Image], tuple[int, int]]:
+        params, display_of = self._params, self._reader.display
         if self.cut.track is not None:
-            follow = TrackPictures(frame.frame, display, params, self.cut.track)
+            follow = TrackPictures(frame.frame, display_of, params, self.cut.track)
             return lambda f: follow(f.frame, f.time_ms), follow.size
-        pictures = Pictures(frame.frame, display, params, self.cut.crop, params.blur_faces)
+        pictures = Pictures(frame.frame, display_of, params, self.cut.crop, params.blur_faces)
         if params.blur_faces:
             return lambda f: cast(Image, pictures(f.frame).to_ndarray()), pictures.size
         return lambda f: pictures(f.frame), pictures.size
@@ -463,89 +460,16 @@ def _copy(open_media: Callable[[], BinaryIO], task: VideoCuts, stack: ExitStack)
     for cut in sorted(task.cuts, key=lambda c: (c.start_ms, c.end_ms, c.key)):
         path = Path(task.folder) / f"{hashlib.sha256(cut.key.encode()).hexdigest()[:24]}.mp4"
         try:
-            with open_media() as stream, OpenVideo(stream) as video:
-                yield _copy_clip(video, sound, cut, path)
+            with open_media() as stream, OpenVideo(stream, deinterlace=False) as video:
+                made = copy_clip(video, sound, (cut.start_ms, cut.end_ms), path)
+            size = made.width, made.height
+            yield CutClip(cut.key, None, str(path), made.start_ms, made.end_ms, made.frames, *size, made.fps)
         except Exception as problem:  # noqa: BLE001 - recorded in the clip's row; the other clips go on
             path.unlink(missing_ok=True)
             reason = str(problem)
             if isinstance(problem, av.FFmpegError | ValueError):
                 reason = f"cannot be copied into mp4 ({problem}); use cut: exact"
             yield CutClip(cut.key, f"{cut.clip_id}: {reason}")
-
-
-def _from_key_frame(video: OpenVideo, zero: int, start_ms: int) -> Iterator[av.Packet]:
-    """The packets of the pictures from a key frame at or before `start_ms` on, or from the file's first.
-
-    MPEG-TS and others seek to any picture: then further back.
-
-    Raises:
-        ValueError: the file has none.
-    """
-    base, latest = video.time_base, start_ms + ROUNDING_MS
-    for earlier in (*EARLIER_MS, latest):
-        target = zero + int(Fraction(latest - earlier, 1000) / base) if earlier < latest else min(0, zero)
-        video.container.seek(target, stream=video.stream, backward=True, any_frame=False)
-        packets = (p for p in video.container.demux(video.stream) if p.size and p.pts is not None)
-        head = next((p for p in packets if p.is_keyframe), None)
-        if head is not None and (earlier == latest or milliseconds((head.pts or 0) - zero, base) <= latest):
-            return chain([head], packets)
-    raise ValueError("there is no key frame")
-
-
-def _copy_clip(video: OpenVideo, sound: ClipSound | None, cut: Cut, path: Path) -> CutClip:
-    base, first = video.time_base, video.stream.start_time
-    zero = min(video.start_ticks, video.start_ticks if first is None else first)
-    pictures: list[av.Packet] = []
-    seen = end = -(1 << 62)
-    last = -1
-    for packet in _from_key_frame(video, zero, cut.start_ms):
-        shown = packet.pts or 0
-        time_ms = milliseconds(shown - zero, base)
-        if packet.is_keyframe and time_ms <= cut.start_ms + ROUNDING_MS:
-            pictures, last = [], -1
-        pictures.append(packet)
-        seen = max(seen, shown)
-        if time_ms < cut.end_ms - ROUNDING_MS:
-            last, end = len(pictures) - 1, seen
-        decode_ms = time_ms if packet.dts is None else milliseconds(packet.dts - zero, base)
-        if decode_ms >= cut.end_ms - ROUNDING_MS and (shown if packet.dts is None else packet.dts) >= end:
-            break
-    if last < 0:
-        raise ValueError("no packet lies in its span")
-    start = pictures[0].pts or 0
-    kept = [p for i, p in enumerate(pictures) if start <= (p.pts or 0) and (i <= last or (p.pts or 0) < end)]
-    final = max(kept, key=lambda p: p.pts or 0)
-    until = (final.pts or 0) + (final.duration or 0)
-    with av.open(str(path), "w", format="mp4", options=MP4) as out:
-        picture_out = out.add_stream_from_template(video.stream, opaque=True)
-        retimed = Ticks(
-            video.context.name, picture_out, constant_rate(video.stream) or len(kept) / ((until - start) * base)
-        )
-        heard = None if sound is None else sound.stream
-        sound_out = out.add_stream_from_template(heard, opaque=True) if heard is not None else None
-        items: list[tuple[Fraction, int, av.Packet]] = []
-        shown_at = [(p.pts or 0) - start for p in kept]
-        # Matroska has no decoding times, and FFmpeg's guesses begin some packets after a seek.
-        ahead = max(t - p for t, p in zip(sorted(shown_at), shown_at, strict=True))
-        for packet, pts, dts in zip(kept, shown_at, sorted(shown_at), strict=True):
-            packet.pts, packet.dts = pts, dts - ahead
-            for changed in retimed(packet):
-                changed.time_base, changed.stream = base, picture_out
-                items.append((dts * base, 0, changed))
-        if sound is not None and sound_out is not None:
-            for _, packet in sound.packets((start - zero) * base, (until - zero) * base):
-                offset = round(start * base / packet.time_base)
-                packet.pts = (packet.pts or 0) - offset
-                packet.dts = packet.pts if packet.dts is None else packet.dts - offset
-                packet.stream = sound_out
-                items.append((packet.dts * packet.time_base, 1, packet))
-        for _, _, packet in sorted(items, key=lambda i: (i[0], i[1])):
-            out.mux(packet)
-    without_picture_edits(path)
-    start_ms, end_ms = milliseconds(start - zero, base), milliseconds(until - zero, base)
-    context = video.context
-    fps = round(1000 * len(kept) / max(1, end_ms - start_ms), 6)
-    return CutClip(cut.key, None, str(path), start_ms, end_ms, len(kept), context.width, context.height, fps)
 
 
 # ---- one shard

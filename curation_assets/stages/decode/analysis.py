@@ -12,8 +12,8 @@ from typing import Any, BinaryIO, Literal
 import cv2
 
 from curation_assets.recipes import Clips, Dedup, Frames, Motion, Quality
-from curation_assets.schemas import CUT
 from curation_assets.stages.clip_spans import ClipSpan, GivenSpan, RejectedSpan, SubtitleCue, clip_spans
+from curation_assets.stages.decode.clip_rows import clip_rows
 from curation_assets.stages.decode.lone_clips import Meters, look_again
 from curation_assets.stages.decode.media import MediaError, OpenVideo, Source
 from curation_assets.stages.decode.picture import AnalysisPicture
@@ -284,8 +284,8 @@ def _analyse(
         spool.seek(begin)
         spool.truncate()
         found, consumers = _decode(source, params, facts, wanted, spool, stats, sparse=False)
-    timeline, display = found.timeline, found.display
-    if timeline is None or display is None or not len(timeline):
+    timeline = found.timeline
+    if timeline is None or not len(timeline):
         raise MediaError("no frame could be decoded" + (f": {stats.warnings[-1]}" if stats.warnings else ""))
     stats.frames, stats.seconds = len(timeline), (timeline.end_ms - timeline.start_ms) / 1000
     stats.decoded += found.decoded
@@ -297,9 +297,9 @@ def _analyse(
     rows: dict[str, list[dict[str, Any]]] = {table: [] for table in wanted}
     keys = {c: _keys(facts, c) for c in clips}
     if "clips" in wanted:
-        rows["clips"] = _clip_rows(facts, spans, found, cuts)
+        rows["clips"] = clip_rows(spans, [_keys(facts, s) for s in spans], found, cuts)
     if consumers.sampler is not None:
-        stats.fetched = consumers.sampler.fetch(source, timeline, found.zero, [(c.start_ms, c.end_ms) for c in clips])
+        stats.fetched = consumers.sampler.fetch(source, found, [(c.start_ms, c.end_ms) for c in clips])
         rows["frames"] = _frame_rows(keys, consumers.sampler, spool)
     lone = {c: meters for c in clips if (meters := consumers.missing(c)).any}
     stats.looked_again = look_again(source, found, lone)
@@ -320,7 +320,7 @@ def _analyse(
                 {
                     **keys[c],
                     **prints.rows(*span, _box(scores["crop"])),
-                    "height": display.size[1],
+                    "height": found.display_at(c.start_frame).size[1],
                     "duration_ms": c.end_ms - c.start_ms,
                     "quality": scores["sharpness"],
                     "video_sha256": facts.sha256,
@@ -342,12 +342,12 @@ def _decode(
 ) -> tuple[Decoding, _Consumers]:
     """One pass over the video; the consumers have seen all of it afterwards."""
     found = Decoding()
-    with OpenVideo(source) as video:
+    with OpenVideo(source, deinterlace=params.clips.interlaced == "deinterlace") as video:
         consumers = _Consumers(params, wanted, float(video.rate))
         try:
             for shown in _frames(video, found, consumers, sparse=sparse):
-                if shown.index == 0 and "frames" in wanted and found.display is not None:
-                    writer = JpegWriter(params.frames, found.display, spool)
+                if shown.index == 0 and "frames" in wanted:
+                    writer = JpegWriter(params.frames, spool)
                     planned = [] if consumers.detector is not None else _planned(facts, video)
                     shortest = round(params.clips.min_s * 1000)
                     consumers.sampler = FrameSampler(params.frames, writer, shortest_ms=shortest, planned=planned)
@@ -357,6 +357,8 @@ def _decode(
             raise
         if video.errors:
             stats.warnings.append(f"{video.errors} damaged packets: {video.error}")
+    if found.timeline is not None and (lost := found.losses.between(0, len(found.timeline))):
+        stats.warnings.append(f"{lost} frames are lost")
     if consumers.sampler is not None and found.timeline is not None:
         consumers.sampler.finish(found.timeline.end_ms)
     return found, consumers
@@ -389,44 +391,6 @@ def _box(crop: Mapping[str, float] | None) -> tuple[float, float, float, float] 
 
 def _keys(facts: VideoFacts, span: ClipSpan | RejectedSpan) -> dict[str, Any]:
     return {"dataset": facts.dataset, "video_id": facts.video_id, "clip_id": span.clip_id(facts.video_id)}
-
-
-def _clip_rows(
-    facts: VideoFacts, spans: Sequence[ClipSpan | RejectedSpan], found: Decoding, cuts: CutList | None
-) -> list[dict[str, Any]]:
-    """Rows of `clips`, one per span, the first of them with the list of cuts."""
-    assert found.display is not None
-    width, height = found.display.size
-    rows: list[dict[str, Any]] = []
-    for span in spans:
-        row = {
-            **_keys(facts, span),
-            "requested_start_ms": span.requested_start_ms,
-            "requested_end_ms": span.requested_end_ms,
-            "width": width,
-            "height": height,
-            "hdr": found.display.hdr,
-            "detector": cuts.detector if cuts is not None else None,
-            "source_clip_id": span.source_clip_id,
-            "text": span.text,
-        }
-        if isinstance(span, RejectedSpan):
-            row.update(status="rejected", error=span.reason)
-        else:
-            row.update(
-                status="ok",
-                start_ms=span.start_ms,
-                end_ms=span.end_ms,
-                start_frame=span.start_frame,
-                end_frame=span.end_frame,
-                fps=1000 * (span.end_frame - span.start_frame) / (span.end_ms - span.start_ms),
-                origin=span.origin,
-            )
-        rows.append(row)
-    rows.sort(key=lambda r: str(r["clip_id"]))
-    if rows and cuts is not None:
-        rows[0]["cut_list"] = [{name: getattr(cut, name) for name in CUT.names} for cut in cuts]
-    return rows
 
 
 def _frame_rows(

@@ -38,7 +38,7 @@ def look_again(source: Source, found: Decoding, clips: Mapping[ClipSpan, Meters]
     Returns:
         How many frames were looked at.
     """
-    timeline, display = found.timeline, found.display
+    timeline, display = found.timeline, found.first_display
     if not clips or timeline is None or display is None:
         return 0
     maker = PictureMaker(display)
@@ -47,8 +47,8 @@ def look_again(source: Source, found: Decoding, clips: Mapping[ClipSpan, Meters]
         for time_ms in timeline.times_ms[clip.start_frame : clip.end_frame].tolist():
             watching.setdefault(time_ms, []).append(meters)
     looked = 0
-    for frame, time_ms in frames_near(source, found.zero, sorted(watching)):
-        picture = maker(frame)
+    for near in frames_near(source, found, sorted(watching)):
+        picture, time_ms = maker(near.frame), near.time_ms
         looked += 1
         for meters in watching.get(time_ms, ()):
             if meters.motion is not None and meters.motion.wants(time_ms):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -16,6 +17,8 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from curation_assets.stages.decode.fields import Deinterlacer
+from resources.orientation import UPRIGHT, Orientation
 from resources.probe import video_stream
 
 Source = str | os.PathLike[str] | BinaryIO
@@ -36,25 +39,16 @@ class Display:
 
     Attributes:
         width, height: pixels of the decoded picture.
-        rotation: clockwise degrees by which it is turned for display: 0, 90, 180 or 270.
+        orientation: how it is mirrored and turned for display.
         aspect: width over height of one stored pixel.
         hdr: whether the transfer function is PQ or HLG.
     """
 
     width: int
     height: int
-    rotation: int = 0
+    orientation: Orientation = UPRIGHT
     aspect: Fraction = Fraction(1)
     hdr: bool = False
-
-    @staticmethod
-    def of(frame: VideoFrame, stream: VideoStream) -> Display:
-        """From the first decoded frame; rotations are rounded to quarter turns, an unknown pixel aspect is square."""
-        aspect = stream.sample_aspect_ratio or stream.codec_context.sample_aspect_ratio or Fraction(1)
-        if not Fraction(1, 16) <= aspect <= 16:
-            aspect = Fraction(1)
-        rotation = round(-frame.rotation / 90) * 90 % 360
-        return Display(frame.width, frame.height, rotation, aspect, frame.color_trc in HDR_TRANSFERS)
 
     @property
     def upright(self) -> tuple[int, int]:
@@ -65,7 +59,7 @@ class Display:
     def size(self) -> tuple[int, int]:
         """Width and height as displayed: pixel aspect and rotation applied."""
         width, height = self.upright
-        return (height, width) if self.rotation in (90, 270) else (width, height)
+        return (height, width) if self.orientation.sideways else (width, height)
 
     def fit(self, *, long_side: int | None = None, short_side: int | None = None) -> tuple[int, int]:
         """Width and height, before rotation, of the upright picture made no larger than asked; never enlarged."""
@@ -81,18 +75,36 @@ class Display:
 class OpenVideo:
     """An open container and the video stream that a player would show.
 
+    Args:
+        source: path or seekable binary stream; a stream is not closed.
+        deinterlace: whether interlaced frames are made into whole pictures.
+
     Raises:
         MediaError: it cannot be opened as media, or has no video stream but cover art.
     """
 
-    def __init__(self, source: Source) -> None:
-        file = os.fspath(source) if isinstance(source, str | os.PathLike) else source
-        if not isinstance(file, str):
-            file.seek(0)
-        elif not Path(file).is_file():
-            raise MediaError(f"{file} is not there")
+    def __init__(self, source: Source, *, deinterlace: bool = True) -> None:
+        self._file = os.fspath(source) if isinstance(source, str | os.PathLike) else source
+        if isinstance(self._file, str) and not Path(self._file).is_file():
+            raise MediaError(f"{self._file} is not there")
+        self.errors = 0
+        self.error: str | None = None
+        self.deinterlacer = Deinterlacer() if deinterlace else None
+        self._delay = 0
+        self._sent: deque[int] = deque()
+        self._shape: tuple[int, int, Fraction | None] | None = None
+        self._open()
+        self.time_base: Fraction = self.stream.time_base or Fraction(1, 1000)
+        self._stated = self.context.sample_aspect_ratio
+        if self.container.format.name == "avi" and self.context.has_b_frames:
+            self._delay = self._late_ticks()
+            self.rewind()
+
+    def _open(self) -> None:
+        if not isinstance(self._file, str):
+            self._file.seek(0)
         try:
-            self.container: InputContainer = av.open(file, metadata_errors="replace")
+            self.container: InputContainer = av.open(self._file, metadata_errors="replace")
         except (av.FFmpegError, OSError, ValueError) as error:
             if isinstance(error, MemoryError):
                 raise MemoryError(reason(error)) from error
@@ -103,9 +115,76 @@ class OpenVideo:
         except BaseException:
             self.container.close()
             raise
-        self.time_base: Fraction = self.stream.time_base or Fraction(1, 1000)
-        self.errors = 0
-        self.error: str | None = None
+
+    def _late_ticks(self) -> int:
+        """By how much the first frame leaves the decoder after its packet went in.
+
+        AVI has no times but the order of its packets, which is that of decoding; what FFmpeg makes up for them puts frames in
+        the wrong places.
+        """
+        first: int | None = None
+        for packet in self.packets():
+            first = packet.dts if first is None else first
+            for frame in self.decode(packet):
+                return max(0, (frame.dts or 0) - (first or 0)) if frame.dts is not None else 0
+        return 0
+
+    @property
+    def reordered(self) -> bool:
+        """Whether the packets' presentation times are made up, as for AVI with B-frames; those of decoded frames hold."""
+        return self._delay > 0
+
+    @property
+    def interlaced(self) -> bool:
+        """Whether frames are being deinterlaced, each with the help of its neighbours."""
+        return self.deinterlacer is not None and self.deinterlacer.active
+
+    def seek(self, ticks: int) -> None:
+        """Goes to a key frame at or before `ticks`, as well as the container can.
+
+        Raises:
+            FFmpegError: the container cannot be moved in.
+        """
+        self.container.seek(ticks, stream=self.stream, backward=True, any_frame=False)
+        self._forget()
+
+    def rewind(self) -> None:
+        """Goes to the very first packet. Seeking to the start fails in FLV without an index and passes over packets in MPEG-TS."""
+        options = self.context.options
+        threads = self.context.thread_count, self.context.thread_type
+        self.container.close()
+        self._open()
+        self.context.options = options
+        self.context.thread_count, self.context.thread_type = threads
+        self._forget()
+
+    def _forget(self) -> None:
+        self._sent.clear()
+        self.context.flush_buffers()
+        if self.deinterlacer is not None:
+            self.deinterlacer.reset()
+
+    def display(self, frame: VideoFrame) -> Display:
+        """How a frame that was just decoded is shown; one object as long as nothing changes."""
+        aspect = self.context.sample_aspect_ratio
+        shape = (frame.width, frame.height, aspect)
+        if shape != self._shape:
+            self._shape = shape
+            # What the container says holds for all of it; what the pictures say may change from one to the next.
+            stated = (self.stream.sample_aspect_ratio or aspect) if aspect == self._stated else aspect
+            if not stated or not Fraction(1, 16) <= stated <= 16:
+                stated = Fraction(1)
+            hdr = frame.color_trc in HDR_TRANSFERS
+            self._display = Display(frame.width, frame.height, Orientation.of(frame), Fraction(stated), hdr)
+        return self._display
+
+    def was_interlaced(self, frame: VideoFrame) -> bool:
+        """Whether a frame that was just decoded is, or was before it was deinterlaced, interlaced. To be asked once."""
+        if self.deinterlacer is None or not self.deinterlacer.active:
+            return frame.interlaced_frame
+        known = frame.pts in self.deinterlacer.fields
+        self.deinterlacer.fields.discard(frame.pts)
+        return known
 
     def _choose(self) -> VideoStream:
         stream: VideoStream | None = video_stream(self.container)
@@ -122,9 +201,24 @@ class OpenVideo:
 
     @property
     def start_ticks(self) -> int:
-        """The container's start in ticks of the stream if it is positive, else 0: the zero of times (see `timeline`)."""
+        """The container's start in ticks of the stream if it is positive, else 0: the zero of times (see `timeline`).
+
+        That of MPEG-TS may be negative: its clock wraps every 26.5 hours, and FFmpeg counts back from there.
+        """
         start = self.container.start_time
-        return 0 if start is None or start <= 0 else round(Fraction(start, av.time_base) / self.time_base)
+        if start is None or (start <= 0 and self.container.format.name != "mpegts"):
+            return 0
+        return round(Fraction(start, av.time_base) / self.time_base)
+
+    @property
+    def end_ticks(self) -> int | None:
+        """Where the index of an MP4 or QuickTime file says that the pictures end, edit lists applied; None for other containers.
+
+        Its packets have durations too, but in the order of decoding, so that the last of them need not be that of the last frame shown.
+        """
+        if "mov" not in self.container.format.name or not self.stream.duration or self.stream.duration <= 0:
+            return None
+        return (self.stream.start_time or 0) + self.stream.duration
 
     @property
     def rate(self) -> Fraction:
@@ -146,18 +240,40 @@ class OpenVideo:
     def decode(self, packet: av.Packet | None, context: VideoCodecContext | None = None) -> list[VideoFrame]:
         """The frames that `packet` completes; None drains the decoder. A damaged packet gives none and is counted.
 
+        Frames of another `context` are given as they come.
+
         Raises:
             MediaError: there were more than `MAX_ERRORS` of them.
         """
         try:
-            return (context or self.context).decode(packet)
+            frames = (context or self.context).decode(packet)
         except av.error.EOFError:
-            return []
+            frames = []
         except (av.FFmpegError, ValueError) as error:
             self.note(error)
             if self.errors > MAX_ERRORS:
                 raise MediaError(f"more than {MAX_ERRORS} damaged packets: {self.error}") from error
-            return []
+            frames = []
+        if context is not None:
+            return frames
+        if self._delay:
+            self._time_by_order(packet, frames)
+        if self.deinterlacer is None:
+            return frames
+        return self.deinterlacer(frames, last=packet is None)
+
+    def _time_by_order(self, packet: av.Packet | None, frames: list[VideoFrame]) -> None:
+        """Gives frames the times of the packets in whose place they are shown."""
+        if packet is not None and packet.dts is not None:
+            self._sent.append(packet.dts)
+        for frame in frames:
+            frame.duration = 0
+            if frame.dts is not None:
+                frame.pts = frame.dts - self._delay
+                while self._sent and self._sent[0] <= frame.pts:
+                    self._sent.popleft()
+            else:
+                frame.pts = self._sent.popleft() if self._sent else None
 
     def note(self, error: Exception) -> None:
         """Counts a damaged packet.

@@ -41,7 +41,6 @@ Plane = NDArray[np.uint8]
 _STUDIO = np.round(16 + np.arange(256) * 219 / 255).astype(np.uint8)
 _BT601 = (0.299, 0.114)
 _BT709 = (0.2126, 0.0722)
-_TURN = {90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_COUNTERCLOCKWISE}
 
 
 def _rgb_matrix(red: float, blue: float) -> NDArray[np.float32]:
@@ -127,19 +126,21 @@ class PictureMaker:
     def bgr(self, frame: VideoFrame) -> NDArray[np.uint8]:
         """The frame as PySceneDetect's detectors are handed it: whole, turned for display, then scaled bilinearly."""
         image = frame.to_ndarray(format="bgr24")
-        size = self._scenedetect_size(image.shape[1], image.shape[0])
+        size = self._scenedetect_size
         if size != (image.shape[1], image.shape[0]):
             image = cv2.resize(image, size, interpolation=cv2.INTER_LINEAR)
         return self.turn(np.asarray(image, np.uint8))
 
-    @staticmethod
-    def _scenedetect_size(width: int, height: int) -> tuple[int, int]:
+    @property
+    def _scenedetect_size(self) -> tuple[int, int]:
+        width, height = self.display.width, self.display.height
         factor = max(1.0, max(width, height) / PYSCENEDETECT_WIDTH)
         return max(1, round(width / factor)), max(1, round(height / factor))
 
     def turn(self, plane: Plane) -> Plane:
-        """The picture turned for display."""
-        return cv2.rotate(plane, _TURN[self.display.rotation]) if self.display.rotation else plane
+        """The picture as it lies on the screen."""
+        turned = self.display.orientation.turn(plane)
+        return plane if turned is plane else np.ascontiguousarray(turned)
 
 
 class DecodedPicture(AnalysisPicture):

@@ -11,9 +11,12 @@ possible boundary has been seen as it is, and the reference frames are bit for b
 from __future__ import annotations
 
 import heapq
+from array import array
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import av
 import cv2
@@ -21,6 +24,7 @@ import numpy as np
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 
+from curation_assets.stages.decode.losses import Losses
 from curation_assets.stages.decode.media import Display, MediaError, OpenVideo
 from curation_assets.stages.decode.picture import AnalysisPicture, BlendedPicture, PictureMaker
 from curation_assets.stages.decode.timeline import Timeline, milliseconds
@@ -50,6 +54,7 @@ class Shown:
         index: in display order.
         time_ms: when.
         picture: at the analysis size.
+        display: how it is shown; of the frame before, if it was blended.
         frame: as decoded; None if it was blended from its neighbours.
         change: mean absolute difference of its tiny picture from that of the decoded frame before, levels, if it was looked at.
         faithful: whether `frame` is what a full decode gives; frames that nothing references may lack the loop filter.
@@ -58,6 +63,7 @@ class Shown:
     index: int
     time_ms: int
     picture: AnalysisPicture
+    display: Display
     frame: VideoFrame | None
     faithful: bool
     change: float | None = None
@@ -68,18 +74,43 @@ class Decoding:
     """What a pass over a video found out besides its frames; complete when the frames are exhausted.
 
     Attributes:
-        display: how the frames are shown; None without a frame.
+        displays: how the frames are shown, each from the frame on with that index, in order; empty without a frame.
         timeline: when they are shown; None until the end.
         zero: ticks of the stream at time 0.
         decoded, decoded_again, blended: frames that the first and the second decoder gave, and those that none did.
+        deinterlace: whether interlaced frames were made into whole pictures.
+        interlaced: indexes of the frames that are stored as two fields.
+        losses: which frames the video should have and has not.
     """
 
-    display: Display | None = None
+    displays: list[tuple[int, Display]] = field(default_factory=list)
     zero: int = 0
     timeline: Timeline | None = None
     decoded: int = 0
     decoded_again: int = 0
     blended: int = 0
+    deinterlace: bool = True
+    interlaced: array[int] = field(default_factory=lambda: array("q"))
+    losses: Losses = field(default_factory=Losses)
+
+    @property
+    def first_display(self) -> Display | None:
+        """How the first frame is shown."""
+        return self.displays[0][1] if self.displays else None
+
+    def shown(self, index: int, display: Display) -> None:
+        """Notes how a frame is shown; frames come in order."""
+        if not self.displays or self.displays[-1][1] != display:
+            self.displays.append((index, display))
+
+    def display_at(self, index: int) -> Display:
+        """How a frame is shown."""
+        return self.displays[bisect_right(self.displays, index, key=lambda d: d[0]) - 1][1]
+
+    def size_changes(self, start: int, end: int) -> int:
+        """How often the displayed size changes within the frames [start, end)."""
+        sizes = [self.display_at(start).size, *(d.size for at, d in self.displays if start < at < end)]
+        return sum(a != b for a, b in pairwise(sizes))
 
 
 @dataclass
@@ -107,19 +138,18 @@ class _Clock:
         return self.times[-1]
 
     def timeline(self) -> Timeline:
-        """The whole; the last frame is shown for the duration that it states, else as long as the median frame."""
+        """The whole; the last frame is shown until the end that the file states, else as long as the median frame."""
         times = np.array(self.times, np.int64)
         if not len(times):
             return Timeline(times, 0, 0.0)
         steps = np.diff(times)
         typical = int(np.median(steps)) if len(steps) else round(1000 * float(self.period * self.video.time_base))
-        stated = (
-            milliseconds(self.last_ticks + self.last_duration - self.zero, self.video.time_base)
-            if self.last_duration
-            else 0
-        )
+        stated = self.video.end_ticks
+        if stated is None and self.last_duration:
+            stated = self.last_ticks + self.last_duration
+        stated_ms = 0 if stated is None else milliseconds(stated - self.zero, self.video.time_base)
         longest = max(4 * typical, 1000)
-        end = stated if times[-1] < stated <= times[-1] + longest else int(times[-1]) + max(1, typical)
+        end = stated_ms if times[-1] < stated_ms <= times[-1] + longest else int(times[-1]) + max(1, typical)
         return Timeline(times, end, 1000 * len(times) / (end - int(times[0])))
 
 
@@ -131,25 +161,33 @@ def every_frame(video: OpenVideo, found: Decoding, *, exact: bool, vectors: bool
         exact: bit for bit; otherwise the loop filter is skipped for frames that no other frame needs.
         vectors: frames carry the stream's motion vectors as side data.
     """
-    clock, maker = _Clock(video), None
+    clock, maker, losses = _Clock(video), None, found.losses
     is_reference = None if exact else reference_test(video.context)
     references: dict[int, bool] = {}
     if is_reference is not None:
         video.context.options = {**video.context.options, "skip_loop_filter": "noref"}
     if vectors:
         video.context.options = {**video.context.options, "flags2": "+export_mvs"}
+    found.deinterlace = video.deinterlacer is not None
     for packet in then_none(video.packets()):
-        if packet is not None and packet.pts is not None and is_reference is not None:
-            references[packet.pts] = is_reference(packet)
+        if packet is not None:
+            if packet.pts is not None and is_reference is not None:
+                references[packet.pts] = is_reference(packet)
+            losses.sent(packet.dts if video.reordered else packet.pts, hidden=packet.is_discard)
         for frame in video.decode(packet):
+            display = video.display(frame)
+            found.shown(len(clock.times), display)
             if maker is None:
-                found.display = Display.of(frame, video.stream)
-                maker = PictureMaker(found.display)
+                maker = PictureMaker(display)
+            if video.was_interlaced(frame):
+                found.interlaced.append(len(clock.times))
             faithful = is_reference is None or references.pop(-1 if frame.pts is None else frame.pts, False)
+            losses.given(frame.pts)
             time_ms = clock.show(frame.pts, frame.duration or 0)
             found.decoded += 1
-            yield Shown(len(clock.times) - 1, time_ms, maker(frame), frame, faithful)
+            yield Shown(len(clock.times) - 1, time_ms, maker(frame), display, frame, faithful)
     found.timeline, found.zero = clock.timeline(), clock.zero
+    losses.finish(found.timeline, lambda ticks: milliseconds(ticks - clock.zero, video.time_base), video)
 
 
 def then_none(packets: Iterator[av.Packet]) -> Iterator[av.Packet | None]:
@@ -249,11 +287,11 @@ class SparseReader:
         step: _Step | None = None
         for frame in self._decoded():
             entry, skipped = self._place(frame)
+            display = self._video.display(frame)
             if self._maker is None:
-                self._found.display = Display.of(frame, self._video.stream)
-                self._maker = PictureMaker(self._found.display)
+                self._maker = PictureMaker(display)
             self._found.decoded += 1
-            now = _Seen(entry, frame, self._maker(frame))
+            now = _Seen(entry, frame, self._maker(frame), display)
             if before is None:
                 if skipped:
                     raise Irregular("frames are shown before the first that can be decoded")
@@ -270,6 +308,7 @@ class SparseReader:
         if before is not None:
             yield from self._decoded_between(before, [self._waiting_pop() for _ in range(len(self._waiting))])
         self._found.timeline, self._found.zero = self._clock.timeline(), self._clock.zero
+        self._found.losses.finish(self._found.timeline, lambda _: 0, self._video)
 
     def _demux(self) -> bool:
         """Reads one more packet into the queue; False at the end."""
@@ -319,6 +358,8 @@ class SparseReader:
         frames = self._video.decode(packet)
         if self._video.errors > errors:
             raise Irregular(f"damaged packets: {self._video.error}")
+        if self._video.interlaced:
+            raise Irregular("it is interlaced")
         return frames
 
     def _place(self, frame: VideoFrame) -> tuple[_Entry, list[_Entry]]:
@@ -354,7 +395,9 @@ class SparseReader:
             self._found.blended += len(skipped)
             for entry in skipped:
                 weight = (entry.pts - before.entry.pts) / (now.entry.pts - before.entry.pts)
-                yield self._show(_Seen(entry, None, BlendedPicture(before.picture, now.picture, weight)))
+                yield self._show(
+                    _Seen(entry, None, BlendedPicture(before.picture, now.picture, weight), before.display)
+                )
         yield self._show(now, step.change)
         self._forget(now.entry.pts)
 
@@ -364,13 +407,17 @@ class SparseReader:
         if any(e.sent or e.reference for e in skipped) or not self._kept or self._maker is None:
             raise Irregular("a packet gave no frame")
         for entry, frame in self._again.decode(self._kept, skipped, before.entry.pts, self._more):
-            yield self._show(_Seen(entry, frame, self._maker(frame)))
+            yield self._show(_Seen(entry, frame, self._maker(frame), before.display))
 
     def _show(self, seen: _Seen, change: float | None = None) -> Shown:
         duration = seen.entry.packet.duration or 0
         time_ms = self._clock.show(seen.entry.pts, duration)
         faithful = seen.frame is not None and seen.entry.reference
-        return Shown(len(self._clock.times) - 1, time_ms, seen.picture, seen.frame, faithful, change)
+        index = len(self._clock.times) - 1
+        self._found.shown(index, seen.display)
+        if seen.frame is not None and seen.frame.interlaced_frame:
+            self._found.interlaced.append(index)
+        return Shown(index, time_ms, seen.picture, seen.display, seen.frame, faithful, change)
 
     def _forget(self, shown_pts: int) -> None:
         """Drops the packets before the last key frame that is shown by now."""
@@ -385,6 +432,7 @@ class _Seen:
     entry: _Entry
     frame: VideoFrame | None
     picture: AnalysisPicture
+    display: Display
 
 
 @dataclass(frozen=True)
@@ -475,6 +523,9 @@ def sparse_frames(video: OpenVideo, found: Decoding) -> Iterator[Shown]:
         Irregular: this stream cannot be decoded sparsely; also midway. Begin again with `every_frame`.
     """
     is_reference = reference_test(video.context)
+    found.deinterlace = video.deinterlacer is not None
+    if video.reordered:
+        raise Irregular("its packets do not say when they are shown")
     if is_reference is None:
         raise Irregular(f"{video.context.name} packets do not say whether they are referenced")
     return iter(SparseReader(video, found, is_reference))

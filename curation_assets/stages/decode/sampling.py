@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO
 
+import av
 import cv2
 import numpy as np
 from av.video.frame import VideoFrame
@@ -22,8 +23,8 @@ from av.video.reformatter import VideoReformatter
 
 from curation_assets.recipes import Frames
 from curation_assets.stages.decode.media import Display, OpenVideo, Source
-from curation_assets.stages.decode.reader import Shown, reference_test, then_none
-from curation_assets.stages.decode.timeline import Timeline, milliseconds
+from curation_assets.stages.decode.reader import Decoding, Shown, reference_test, then_none
+from curation_assets.stages.decode.timeline import milliseconds
 
 FIRST, LAST = 0.1, 0.9
 """Where in a clip the first and last of its `min_per_clip` samples lie."""
@@ -35,7 +36,6 @@ HELD_SPACING_MS = 240
 MAX_BOUNDARIES = 64
 SEEK_MS = 4000
 """Targets further ahead than this are sought instead of decoded up to."""
-_ROTATE = {90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_COUNTERCLOCKWISE}
 
 
 @dataclass(frozen=True)
@@ -62,27 +62,24 @@ class JpegWriter:
 
     Args:
         params: size and quality.
-        display: of the video.
         file: open for reading and writing.
     """
 
-    def __init__(self, params: Frames, display: Display, file: BinaryIO) -> None:
-        self._size = display.fit(short_side=params.short_side)
-        self._rotation = display.rotation
+    def __init__(self, params: Frames, file: BinaryIO) -> None:
+        self._short_side = params.short_side
         self._options = [cv2.IMWRITE_JPEG_QUALITY, params.quality]
         self._file = file
         # Scaling within the format and converting afterwards takes a fifth of the time of both at once.
         self._scale, self._convert = VideoReformatter(), VideoReformatter()
 
-    def add(self, frame: VideoFrame, index: int, time_ms: int) -> Sample:
+    def add(self, frame: VideoFrame, display: Display, index: int, time_ms: int) -> Sample:
         """Encodes one frame at the file's end."""
-        width, height = self._size
+        width, height = display.fit(short_side=self._short_side)
         planar = frame.format.name.startswith(("yuv", "gray"))
         if planar and (width, height) != (frame.width, frame.height):
             frame = self._scale.reformat(frame, width, height, frame.format.name, interpolation="AREA", threads=1)
         image = self._convert.reformat(frame, width, height, "bgr24", interpolation="AREA", threads=1).to_ndarray()
-        if self._rotation:
-            image = cv2.rotate(image, _ROTATE[self._rotation])
+        image = np.ascontiguousarray(display.orientation.turn(image))
         _, data = cv2.imencode(".jpg", image, self._options)
         offset = self._file.seek(0, 2)
         self._file.write(data.data)
@@ -137,7 +134,7 @@ class FrameSampler:
             self._planned.popleft()
             due = True
         if due:
-            self._encode(shown.frame, shown.index, time_ms)
+            self._encode(shown.frame, shown.display, shown.index, time_ms)
         if not self._held or time_ms - self._held[-1].time_ms >= self._spacing_ms:
             self._hold(shown)
 
@@ -149,7 +146,7 @@ class FrameSampler:
                 for target in self._unmet(start_ms, time_ms):
                     if held:
                         near = min(held, key=lambda s: (abs(s.time_ms - target), s.time_ms))
-                        self._encode(near.frame, near.index, near.time_ms)
+                        self._encode(near.frame, near.display, near.index, near.time_ms)
         if not self._boundaries or time_ms > self._boundaries[-1]:
             self._boundaries.append(time_ms)
 
@@ -158,15 +155,15 @@ class FrameSampler:
         self.boundary(end_ms)
         self._held.clear()
 
-    def fetch(self, source: Source, timeline: Timeline, zero: int, clips: Iterable[tuple[int, int]]) -> int:
+    def fetch(self, source: Source, found: Decoding, clips: Iterable[tuple[int, int]]) -> int:
         """Encodes, by seeking in `source`, what the `clips` (start_ms, end_ms) still miss; returns how many frames that were."""
         missing = sorted({t for clip in clips for t in self._unmet(*clip)})
-        before = len(self._samples)
-        if missing:
-            for frame, time_ms in frames_near(source, zero, missing):
-                index = timeline.frame_from(time_ms)
-                if index < len(timeline) and timeline.time_of(index) == time_ms:
-                    self._encode(frame, index, time_ms)
+        before, timeline = len(self._samples), found.timeline
+        if missing and timeline is not None:
+            for near in frames_near(source, found, missing):
+                index = timeline.frame_from(near.time_ms)
+                if index < len(timeline) and timeline.time_of(index) == near.time_ms:
+                    self._encode(near.frame, near.display, index, near.time_ms)
         return len(self._samples) - before
 
     def choose(self, start_frame: int, end_frame: int) -> list[Sample]:
@@ -184,10 +181,10 @@ class FrameSampler:
         slack = TOLERANCE * (end_ms - start_ms)
         return [t for t in self._targets(start_ms, end_ms) if _distance(times, t) > slack]
 
-    def _encode(self, frame: VideoFrame | None, index: int, time_ms: int) -> None:
+    def _encode(self, frame: VideoFrame | None, display: Display, index: int, time_ms: int) -> None:
         if frame is not None and index not in self._encoded:
             self._encoded.add(index)
-            insort(self._samples, self._writer.add(frame, index, time_ms), key=_frame)
+            insort(self._samples, self._writer.add(frame, display, index, time_ms), key=_frame)
 
     def _hold(self, shown: Shown) -> None:
         self._held.append(shown)
@@ -216,38 +213,51 @@ def _distance(times: Sequence[int], target: int) -> float:
     return min((abs(t - target) for t in times[max(0, at - 1) : at + 1]), default=float("inf"))
 
 
-def frames_near(source: Source, zero: int, targets: Sequence[int]) -> Iterator[tuple[VideoFrame, int]]:
-    """For each of the ascending `targets` (ms) the first frame at or after it, with its time, by seeking; a frame may serve several.
+@dataclass(frozen=True)
+class Near:
+    """A frame that was sought, its time and how it is shown."""
+
+    frame: VideoFrame
+    time_ms: int
+    display: Display
+
+
+def frames_near(source: Source, found: Decoding, targets: Sequence[int]) -> Iterator[Near]:
+    """For each of the ascending `targets` (ms) the first frame at or after it, by seeking; a frame may serve several.
 
     Args:
-        zero: ticks of the stream at time 0.
+        found: of the pass over the whole video.
     """
-    with OpenVideo(source) as video:
+    with OpenVideo(source, deinterlace=found.deinterlace) as video:
         left = deque(targets)
+        sought = True
         while left:
-            video.container.seek(zero + int(left[0] / 1000 / video.time_base), stream=video.stream)
-            video.context.flush_buffers()
+            try:
+                video.seek(found.zero + int(left[0] / 1000 / video.time_base))
+            except av.FFmpegError:
+                video.rewind()
+                sought = False
             reached = False
-            for frame, time_ms in _from_here(video, zero, left):
-                if left and time_ms >= left[0]:
+            for near in _from_here(video, found.zero, left):
+                if left and near.time_ms >= left[0]:
                     reached = True
-                    yield frame, time_ms
-                    while left and left[0] <= time_ms:
+                    yield near
+                    while left and left[0] <= near.time_ms:
                         left.popleft()
-                if not left or left[0] > time_ms + SEEK_MS:
+                if not left or (sought and left[0] > near.time_ms + SEEK_MS):
                     break
             if not reached and left:
                 left.popleft()
 
 
-def _from_here(video: OpenVideo, zero: int, left: deque[int]) -> Iterator[tuple[VideoFrame, int]]:
-    """The frames from the demuxer's position on with their times, without those that are neither needed nor referenced."""
-    is_reference = reference_test(video.context)
+def _from_here(video: OpenVideo, zero: int, left: deque[int]) -> Iterator[Near]:
+    """The frames from the demuxer's position on, without those that are neither needed nor referenced."""
+    is_reference = None if video.reordered else reference_test(video.context)
     for packet in then_none(video.packets()):
         if packet is not None and packet.pts is not None and is_reference is not None and left:
             early = milliseconds(packet.pts - zero, video.time_base) < left[0]
-            if early and not is_reference(packet):
+            if early and not is_reference(packet) and not video.interlaced:
                 continue
         for frame in video.decode(packet):
             if frame.pts is not None:
-                yield frame, milliseconds(frame.pts - zero, video.time_base)
+                yield Near(frame, milliseconds(frame.pts - zero, video.time_base), video.display(frame))
