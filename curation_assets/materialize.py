@@ -13,7 +13,7 @@ import traceback
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -61,20 +61,36 @@ from curation_assets.shard_keys import parse_shard_key
 from curation_assets.unread import FAULTS, noted, nothing_read, pending, said
 from resources.content_hash import content_hash
 from resources.faults import Fault, ReadFault
+from resources.presence import at_work
 from resources.progress import listening
+from resources.replace import Superseded
 from resources.storage import Storage
 from resources.table_io_manager import Committed
-from resources.tables import ContractError, MissingTable, Provenance, TableHeader, TableStore, canonical_json
+from resources.tables import (
+    Base,
+    ContractError,
+    DamagedTable,
+    MediaGone,
+    MissingTable,
+    Provenance,
+    TableHeader,
+    TableStore,
+    canonical_json,
+)
 from resources.weights import MissingWeights, WrongWeights
 
+T = TypeVar("T")
 FORCE_TAG = "curation/force"
-PLAIN = (MissingTable, MissingWeights, WrongWeights, ValueError)
+PLAIN = (MissingTable, DamagedTable, MissingWeights, WrongWeights, ValueError)
 """Errors whose message says all there is to say; trying again changes nothing."""
 OWNERS = ["team:video-curation"]
 RETRY_DELAY_S = 5
 """Before the first retry of a step; it doubles with each."""
 VIDEOS = "videos"
 """Where a table's stats hold the hash of each video's inputs, for stages by video."""
+TRIES = 3
+"""Times that a shard is made over what other runs commit of it meanwhile."""
+LOST = "is gone from storage or cut short"
 NOT_SHOWN = {VIDEOS, FAULTS, "rows_out"}
 """Stats that events leave out: too long, or said already by Dagster's row count."""
 SHOWN_REASONS = 20
@@ -115,6 +131,7 @@ class Part:
         rules: pre-filter rules of the recipe, whose tables are inputs too.
         weights: name -> identity of the model weights used; cheap, and without loading a model.
         complete: input asset each of whose usable rows must be accounted for here.
+        journal: whether a run that is killed leaves a journal in the partition's folder.
     """
 
     asset: str
@@ -126,6 +143,7 @@ class Part:
     rules: Callable[[Recipe], Sequence[str]] = lambda recipe: ()
     weights: Callable[[Recipe], Mapping[str, str]] = lambda recipe: {}
     complete: str | None = None
+    journal: bool = False
 
     def needed(self, recipe: Recipe) -> tuple[str, ...]:
         """All same-shard inputs for this recipe."""
@@ -250,7 +268,7 @@ class Shard:
             return None
         try:
             return self.store.read(asset, self.key)
-        except MissingTable:
+        except (MissingTable, DamagedTable):
             return None
 
     def model(self, load: Callable[[Any], Any], params: Any) -> Any:
@@ -264,6 +282,20 @@ class Shard:
         if isinstance(self._models[key], MissingWeights | WrongWeights):
             raise self._models[key]
         return self._models[key]
+
+    def without_media(self, header: TableHeader) -> set[str]:
+        """Videos of which a table names media that are gone."""
+        lost = self.store.lost_media(header)
+        if not lost:
+            return set()
+        rows = self.store.read(header.asset, header.partition, columns=["video_id", "tar"])
+        return set(rows.filter(pc.is_in(rows["tar"], value_set=pa.array(lost)))["video_id"].to_pylist())
+
+    def again(self) -> Shard:
+        """The same shard with nothing of what was read of its tables."""
+        fresh = copy.copy(self)
+        fresh._tables, fresh._slices = {}, {}
+        return fresh
 
     def forget(self, asset: str) -> None:
         """Drops a table that was read, because it has been made anew."""
@@ -469,7 +501,7 @@ def _make(
             kept = set()
             break
         before = header.stats.get(VIDEOS, {})
-        kept = {v for v in kept if before.get(v) == now[v]}
+        kept = {v for v in kept if before.get(v) == now[v]} - shard.without_media(header)
     changed = set(now) - kept
     if changed or not now:
         made = dict(stage.make(shard.only(changed) if kept else shard, todo))
@@ -523,12 +555,32 @@ def media_bytes(table: pa.Table) -> dict[str, int]:
 def make_shard(stage: Stage, wanted: Collection[str], shard: Shard) -> Iterator[Outcome]:
     """Brings the wanted assets of one shard up to date and commits them, one by one.
 
+    What another run commits of the shard in the meantime is taken if it was made from the same, else this is made again over it.
+
     Raises:
         MissingTable: an input does not exist.
         ContractError: a table breaks its contract or its accounting; it is not committed.
+        Superseded: other runs committed other tables at each of several tries.
     """
+    left = list(wanted)
+    for attempt in range(TRIES):
+        try:
+            for outcome in _make_shard(stage, left, shard):
+                left.remove(outcome.asset)
+                yield outcome
+            return
+        except (Superseded, MediaGone) as error:
+            if attempt == TRIES - 1:
+                raise
+            shard.log.info(f"{error}; {', '.join(left)} of {shard.key} is looked at again")
+            shard = shard.again()
+
+
+def _make_shard(stage: Stage, wanted: Collection[str], shard: Shard) -> Iterator[Outcome]:
+    """One try of `make_shard`."""
     provenance = {p.asset: expected(p, shard) for p in stage.parts if p.asset in wanted}
-    headers = {asset: None if shard.force else shard.store.header(asset, shard.key) for asset in provenance}
+    headers = {asset: shard.store.usable_header(asset, shard.key) for asset in provenance}
+    bases = {asset: shard.store.base(asset, shard.key, header) for asset, header in headers.items()}
     fresh = {
         asset
         for asset, header in headers.items()
@@ -536,6 +588,7 @@ def make_shard(stage: Stage, wanted: Collection[str], shard: Shard) -> Iterator[
         and not shard.force
         and header.fingerprint == provenance[asset].fingerprint
         and stage.settled(header, shard)
+        and _media_there(stage.part(asset), shard, header)
     }
     todo = [a for a in provenance if a not in fresh]
     made: Mapping[str, Made] = {}
@@ -563,9 +616,55 @@ def make_shard(stage: Stage, wanted: Collection[str], shard: Shard) -> Iterator[
         spent = meter.spent(shard.settings, len(todo), stage.gpus(shard.recipe))
         counted = {"rows_in": rows_in(stage.part(asset), shard), "rows_out": table.num_rows, **media_bytes(table)}
         stats = {**counted, **result.stats, **spent, **pace(result, table, spent["cpu_s"])}
-        header = shard.store.commit(asset, shard.key, table, provenance[asset], stats)
+        header = _commit(stage.part(asset), shard, table, provenance[asset], stats, bases[asset])
         shard.forget(asset)
         yield Outcome(asset, header, result, found)
+
+
+def _commit(
+    part: Part, shard: Shard, table: pa.Table, made_from: Provenance, stats: Mapping[str, Any], base: Base
+) -> TableHeader:
+    """Commits a table over the one that was in force when it was begun.
+
+    Of a run that is forced it has nothing of an earlier table, so it may replace what another run committed meanwhile too.
+    """
+    store = shard.store
+    try:
+        return store.commit(part.asset, shard.key, table, made_from, stats, base)
+    except Superseded:
+        if not shard.force or expected(part, shard.again()).fingerprint != made_from.fingerprint:
+            raise
+        now = store.usable_header(part.asset, shard.key)
+        return store.commit(part.asset, shard.key, table, made_from, stats, store.base(part.asset, shard.key, now))
+
+
+def over_others(log: Any, make: Callable[[], T]) -> T:
+    """What `make` gives. It reads the table in force and commits over that; if another run commits meanwhile, it is called again.
+
+    Raises:
+        Superseded: other runs committed at each of several tries.
+    """
+    for _ in range(TRIES - 1):
+        try:
+            return make()
+        except Superseded as error:
+            log.info(f"{error}; looked at again")
+    return make()
+
+
+def _media_there(part: Part, shard: Shard, header: TableHeader) -> bool:
+    """Whether the tars that a table names are there. Beside them, what earlier runs left in the partition's folder is swept."""
+    if not part.journal and "tar" not in schema(part.asset).names:
+        return True
+    found = shard.store.files(part.asset, shard.key)
+    lost = shard.store.lost_media(header, found)
+    if lost:
+        shard.log.warning(f"{part.asset} of {shard.key}: {', '.join(lost[:3])} {LOST}; what lay in it is made again")
+        return False
+    swept = shard.store.sweep(header, found)
+    if swept:
+        shard.log.info(f"{part.asset} of {shard.key}: {len(swept)} files that no table names are removed")
+    return True
 
 
 def forced(context: AssetExecutionContext | OpExecutionContext) -> bool:
@@ -664,7 +763,8 @@ def shard_assets(stage: Stage, settings: Settings, recipes: Mapping[str, Recipe]
         parents[part.asset] = dict.fromkeys(tables, True) | dict.fromkeys(part.slices, False)
 
     def body(context: AssetExecutionContext) -> Iterator[Any]:
-        yield from run_shards(context, stage, parents)
+        with at_work(context.resources.tables.storage, context.partition_keys):
+            yield from run_shards(context, stage, parents)
 
     body.__annotations__["context"] = AssetExecutionContext  # Dagster reads the class, not its name
     return multi_asset(

@@ -20,6 +20,7 @@ from curation_assets.schemas import SCHEMAS
 from curation_assets.selection import SUBSET_ASSETS, assets_of_recipe, assets_of_subset, in_order
 from curation_assets.settings import Settings
 from curation_assets.shard_keys import parse_shard_key
+from resources.presence import at_work
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 ALONE = {"dagster/max_retries": "0"}
@@ -139,8 +140,10 @@ def run_recipes(
         chosen = list(shards) if shards else own
         known = {key.to_user_string() for key in definitions.resolve_asset_graph().get_all_asset_keys()}
         wanted = {n: [a for a in (select or assets_of_recipe(r)) if a in known] for n, r in recipes.items()}
-        _run_shards(definitions, instance, chosen, order, wanted, tags, progress)
-        _run_subsets(definitions, instance, recipes, select, known, tags, progress)
+        keys = [*chosen, *(subset_key(n, s) for n, r in recipes.items() for s in r.subsets), "duplicate_clusters"]
+        with at_work(store.storage, keys):
+            _run_shards(definitions, instance, chosen, order, wanted, tags, progress)
+            _run_subsets(definitions, instance, recipes, select, known, tags, progress)
     print(summary(store, chosen))
     for line in outcome_of_subsets(store, recipes):
         print(line)

@@ -150,7 +150,9 @@ class _Known(TableStore):
     def partitions(self, asset: str) -> list[str]:
         return sorted(self.heads.of(asset)) if asset in SHARDED else super().partitions(asset)
 
-    def headers(self, asset: str, partitions: Sequence[str] | None = None) -> dict[str, Any]:
+    def headers(
+        self, asset: str, partitions: Sequence[str] | None = None, damaged: list[str] | None = None
+    ) -> dict[str, Any]:
         """Heads rather than headers: they have the content hash, which is all that provenance asks for."""
         known = self.heads.of(asset)
         keys = sorted(known) if partitions is None else partitions

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
@@ -9,14 +10,14 @@ import pyarrow as pa
 import pytest
 from dagster import AssetKey, AssetRecordsFilter, DagsterInstance, Definitions, ExecuteInProcessResult
 
-from curation_assets.materialize import FORCE_TAG, Made, Part, Shard, Stage, shard_assets
+from curation_assets.materialize import FORCE_TAG, Made, Part, Shard, Stage, expected, make_shard, shard_assets
 from curation_assets.partitions import SHARDS, contiguous
 from curation_assets.recipes import Recipe, parse_recipe
 from curation_assets.schemas import SCHEMAS, schema
 from curation_assets.settings import Settings
 from resources.storage import Storage
 from resources.table_io_manager import TableIOManager
-from resources.tables import TableStore
+from resources.tables import DamagedTable, Provenance, TableStore
 
 RECIPE = "dataset: toy\nsource: {format: ids, path: ids.txt}\n"
 KEYS = [f"toy-{i:05d}" for i in range(4)]
@@ -256,11 +257,39 @@ def test_ranges_cover_exactly_what_was_asked_for() -> None:
     assert contiguous("", order) == []
 
 
-def test_a_damaged_table_says_what_to_do_and_force_does_it(toy: Toy) -> None:
+def test_a_damaged_table_is_made_again_and_a_damaged_input_says_what_to_do(toy: Toy) -> None:
     toy.run(KEYS[0], KEYS[0])
     toy.store.storage.write(toy.store.path("raw_shards", KEYS[0]), b"PAR1 torn")
-    result = toy.run(KEYS[0], KEYS[0])
-    failure = next(e for e in result.all_events if e.event_type_value == "STEP_FAILURE")
-    assert "materialize raw_shards again with curation/force" in str(failure.step_failure_data)
-    assert toy.run(KEYS[0], KEYS[0], force=True).success
+    assert toy.run(KEYS[0], KEYS[0]).success
     assert toy.store.read("raw_shards", KEYS[0]).num_rows == 3
+    shard = Shard(KEYS[0], parse_recipe(RECIPE, "toy.yaml"), toy.store, toy.settings, logging.getLogger())
+    toy.store.storage.write(toy.store.path("video_metadata", KEYS[0]), b"PAR1 torn")
+    with pytest.raises(DamagedTable, match=f"curation run RECIPE --select video_metadata --shards {KEYS[0]}"):
+        expected(Part("raw_shards", inputs=("video_metadata",)), shard)
+
+
+@pytest.mark.parametrize("other", ["the same", "something else"])
+def test_what_another_run_commits_meanwhile_is_taken_or_made_again(toy: Toy, other: str) -> None:
+    """A run whose table was begun before another run's commit takes that if it was made from the same, else makes its own anew."""
+    toy.run(KEYS[0], KEYS[0])
+    toy.made.clear()
+    recipe = parse_recipe(RECIPE, "toy.yaml")
+    shard = Shard(KEYS[0], recipe, toy.store, toy.settings, logging.getLogger())
+    part = Part("raw_shards", code_version="2", inputs=("video_metadata",), complete="video_metadata")
+
+    def made_beside(shard: Shard, wanted: Collection[str]) -> Mapping[str, Made]:
+        done = toy._raw(shard, wanted)
+        if len(toy.made) == 1:  # while this one is made, another run commits
+            now = expected(part, shard)
+            theirs = now if other == "the same" else Provenance("other", now.params, now.inputs)
+            toy.store.commit("raw_shards", shard.key, done["raw_shards"].table, theirs, {"theirs": True})
+        return done
+
+    stage = Stage("raw_shards", "ingest", (part,), made_beside)
+    [outcome] = make_shard(stage, ["raw_shards"], shard)
+    header = toy.store.header("raw_shards", KEYS[0])
+    assert header is not None
+    assert header.fingerprint == expected(part, shard).fingerprint
+    assert bool(header.stats.get("theirs")) == (other == "the same")
+    assert (outcome.made is None) == (other == "the same")
+    assert len(toy.made) == (1 if other == "the same" else 2)

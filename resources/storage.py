@@ -5,12 +5,13 @@ What belongs here: reading, writing and addressing bytes. What does not: what th
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
+import shutil
 import tempfile
-import threading
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -21,9 +22,18 @@ import fsspec
 from botocore.exceptions import BotoCoreError
 from fsspec.implementations.local import LocalFileSystem
 
+from resources.owners import identity
+from resources.replace import ANY, Expected, check, local_tag, replace_local, stat_tag, sync_folder
+from resources.s3_objects import list_s3, put_s3, read_s3, s3_tag, tail_s3
+from resources.scratch import scratch_file
+
 READ_ERRORS = (OSError, BotoCoreError)
 """What file systems raise when something is not there, may not be read or cannot be reached. s3fs turns a store's answers into OSErrors;
 where there is no answer, for want of credentials or of a connection, it lets botocore's errors through."""
+TEMPORARY = ".tmp"
+"""Folder below a local root in which files lie until they are complete, so that no reader of any folder ever meets one."""
+LOCK = ".runs/lock"
+PROBE = ".runs/probe"
 SPOOL_BYTES = 64 * 1024 * 1024
 """Remote media up to this size are held in memory when opened; larger ones go to a temporary file."""
 
@@ -125,6 +135,20 @@ def is_object_store(fs: fsspec.AbstractFileSystem) -> bool:
     return bool(protocols & {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss"})
 
 
+def _modified(info: Mapping[str, Any]) -> float:
+    """When an entry of a listing was written, seconds since 1970; 0 where the store does not say."""
+    when = info.get("LastModified") or info.get("mtime") or info.get("created") or 0.0
+    return when.timestamp() if isinstance(when, datetime) else float(when)
+
+
+@dataclass
+class _Draft:
+    """A file that is being written, and the tag that it has once it is published."""
+
+    file: BinaryIO
+    tag: str = ""
+
+
 @dataclass
 class Storage:
     """A root and the bytes below it. Cheap to pickle: worker processes open their own connections.
@@ -143,14 +167,14 @@ class Storage:
         if "://" not in self.root:
             self.root = os.path.abspath(os.path.expanduser(self.root))
         self.root = self.root.rstrip("/") or "/"
-        self._local = threading.local()
+        self._seen = False
 
     def __getstate__(self) -> dict[str, Any]:
         return {"root": self.root, "options": self.options, "others": self.others}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._local = threading.local()
+        self._seen = False
 
     @property
     def scheme(self) -> str:
@@ -222,29 +246,88 @@ class Storage:
         )
         return etag_of(info)
 
+    def tag(self, path: str) -> str | None:
+        """What changes when a file is replaced, and `replace` compares: None if there is none."""
+        fs, name = self.filesystem(path)
+        if isinstance(fs, LocalFileSystem):
+            return local_tag(name)
+        if "s3" in str(fs.protocol):
+            return s3_tag(fs, name)
+        try:
+            return etag_of(fs.info(name))
+        except FileNotFoundError:
+            return None
+
     def list(self, folder: str) -> list[str]:
         """Names of the files directly in `folder`, sorted; empty if there is no such folder."""
+        return sorted(self.entries(folder))
+
+    def entries(self, folder: str) -> dict[str, tuple[int, float]]:
+        """Name -> (size, time of modification) of the files directly in `folder`; empty if there is no such folder."""
         fs, name = self.filesystem(folder)
+        if isinstance(fs, LocalFileSystem):
+            found = {}
+            try:
+                with os.scandir(name) as entries:
+                    for entry in entries:
+                        with contextlib.suppress(FileNotFoundError):  # removed since it was listed
+                            if entry.is_file():
+                                found[entry.name] = (entry.stat().st_size, entry.stat().st_mtime)
+            except (FileNotFoundError, NotADirectoryError):
+                return {}
+            return found
+        if "s3" in str(fs.protocol):
+            return {n: (int(e["Size"]), e["LastModified"].timestamp()) for n, e in list_s3(fs, name)[0].items()}
         try:
-            entries = fs.ls(name, detail=True, refresh=True) if "s3" in str(fs.protocol) else fs.ls(name, detail=True)
+            listed = fs.ls(name, detail=True)
         except (FileNotFoundError, NotADirectoryError):
-            return []
-        return sorted(
-            e["name"].rsplit("/", 1)[-1]
-            for e in entries
+            return {}
+        return {
+            e["name"].rsplit("/", 1)[-1]: (int(e["size"]), _modified(e))
+            for e in listed
             if e["type"] == "file" and e["name"].rstrip("/") != name.rstrip("/")
-        )
+        }
+
+    def folders(self, folder: str) -> tuple[str, ...]:
+        """Names of the folders directly in `folder`, sorted; empty if there is no such folder."""
+        fs, name = self.filesystem(folder)
+        if "s3" in str(fs.protocol):
+            return tuple(sorted(list_s3(fs, name)[1]))
+        try:
+            listed = fs.ls(name, detail=True)
+        except (FileNotFoundError, NotADirectoryError):
+            return ()
+        return tuple(sorted(e["name"].rstrip("/").rsplit("/", 1)[-1] for e in listed if e["type"] == "directory"))
 
     def open(self, path: str, mode: str = "rb") -> BinaryIO:
         """Opens `path`; writing makes the folders above it, and is not atomic (see `write` and `publish`)."""
         fs, name = self.filesystem(path)
         if "w" in mode:
+            if self.is_local and Path(name).is_relative_to(self.root):
+                self._make_root(Path(self.root))
             _make_folder(fs, name)
         return cast(BinaryIO, fs.open(name, mode))
 
     def read(self, path: str) -> bytes:
         fs, name = self.filesystem(path)
-        return cast(bytes, fs.cat_file(name))
+        return read_s3(fs, name) if "s3" in str(fs.protocol) else cast(bytes, fs.cat_file(name))
+
+    def tail(self, path: str, size: int) -> tuple[bytes, int, str | None]:
+        """(the last `size` bytes of a file, or all if it has fewer; how many it has; its tag), on S3 with one request.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+        """
+        fs, name = self.filesystem(path)
+        if "s3" in str(fs.protocol):
+            return tail_s3(fs, name, size)
+        tag = self.tag(path)
+        with self.open(path) as file:
+            if isinstance(fs, LocalFileSystem):
+                tag = stat_tag(os.fstat(file.fileno()))
+            whole = file.seek(0, os.SEEK_END)
+            file.seek(max(0, whole - size))
+            return file.read(), whole, tag
 
     def write(self, path: str, data: bytes) -> None:
         """Puts `data` at `path` atomically: a reader sees the old bytes or the new ones, also after a crash."""
@@ -255,28 +338,88 @@ class Storage:
     def publish(self, path: str) -> Iterator[BinaryIO]:
         """A binary file that appears at `path` when the block ends without error, and not at all otherwise.
 
-        Locally: a temporary file beside it, flushed to disk and renamed. Elsewhere: a local temporary file, then one upload,
-        which object stores make visible at once.
+        Locally: a temporary file in the root's `TEMPORARY`, flushed to disk and renamed. Elsewhere: a local temporary file, then one
+        upload, which object stores make visible at once.
         """
+        with self._draft(path) as draft:
+            yield draft.file
+
+    def replace(self, path: str, write: Callable[[BinaryIO], None], expected: Expected = ANY) -> str:
+        """Publishes what `write` writes to a file, if what lies at `path` is as expected, and returns its tag (see `tag`).
+
+        Raises:
+            Superseded: something else is there by now; it is left as it is.
+        """
+        with self._draft(path, expected) as draft:
+            write(draft.file)
+        return draft.tag
+
+    @contextmanager
+    def _draft(self, path: str, expected: Expected = ANY) -> Iterator[_Draft]:
         fs, name = self.filesystem(path)
         if isinstance(fs, LocalFileSystem):
             target = Path(name)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            scratch = target.parent / f".{target.name}.{uuid.uuid4().hex}.tmp"
+            scratch = self._temporary(target)
             try:
-                with open(scratch, "wb") as file:
-                    yield file
+                with open(scratch, "w+b") as file:
+                    draft = _Draft(cast(BinaryIO, file))
+                    yield draft
                     file.flush()
                     os.fsync(file.fileno())
-                os.replace(scratch, target)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                lock = Path(self.root) / LOCK
+                if expected is not ANY:
+                    lock.parent.mkdir(exist_ok=True)
+                draft.tag = replace_local(scratch, target, expected, lock)
             finally:
                 scratch.unlink(missing_ok=True)
-        else:
-            with tempfile.NamedTemporaryFile() as file:
-                yield cast(BinaryIO, file)
-                file.flush()
-                _make_folder(fs, name)
-                fs.put_file(file.name, name)
+            return
+        with scratch_file() as file:
+            draft = _Draft(file)
+            yield draft
+            file.flush()
+            file.seek(0)
+            if "s3" in str(fs.protocol):
+                draft.tag = put_s3(fs, name, file, expected, self.filesystem(PROBE)[1])
+                return
+            check(path, expected, self.tag(path))
+            _make_folder(fs, name)
+            fs.put_file(file.name, name)
+            draft.tag = self.tag(path) or ""
+
+    def _temporary(self, target: Path) -> Path:
+        """Where a file lies until it is complete: in the root's folder for it if `target` lies below the root, else beside it."""
+        name = f"{identity()}-{uuid.uuid4().hex[:12]}"
+        root = Path(self.root)
+        if not self.is_local or not target.is_relative_to(root):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            return target.parent / f".{target.name}.{name}.tmp"
+        folder = root / TEMPORARY
+        self._make_root(folder)
+        return folder / name
+
+    def _make_root(self, folder: Path) -> None:
+        """Makes a folder of a local root, and the root too unless this object has seen one there: it went away, and a new one would be in
+        its place when it comes back.
+
+        Raises:
+            StorageError: the root was there before and is gone.
+        """
+        root = Path(self.root)
+        if root.is_dir():
+            self._seen = True
+        elif self._seen:
+            raise StorageError(
+                f"the storage root {root} is gone; bring it back, then run again: what was committed is kept"
+            )
+        folder.mkdir(parents=True, exist_ok=True)
+        self._seen = True
+
+    def sync_folder(self, folder: str) -> None:
+        """Makes the names of the files in a folder durable, as far as that is asked of a file system."""
+        fs, name = self.filesystem(folder)
+        if isinstance(fs, LocalFileSystem) and os.path.isdir(name):
+            sync_folder(name)
 
     def publish_file(self, local: str | Path, path: str) -> None:
         """Puts a finished local file at `path` atomically."""
@@ -291,6 +434,38 @@ class Storage:
             fs.rm_file(name)
         except FileNotFoundError:
             return
+
+    def find(self, folder: str) -> dict[str, int]:
+        """Path -> size of all files below a folder; paths are relative to the root."""
+        fs, name = self.filesystem(folder)
+        root = self.filesystem()[1].rstrip("/")
+        if "s3" in str(fs.protocol):
+            fs.invalidate_cache(name)
+        found = fs.find(name, detail=True)
+        return {n[len(root) + 1 :]: int(e["size"]) for n, e in found.items() if e["type"] == "file"}
+
+    def remove_tree(self, folder: str) -> None:
+        """Removes a folder of the root and all that is in it."""
+        fs, name = self.filesystem(folder)
+        if isinstance(fs, LocalFileSystem):
+            shutil.rmtree(name, ignore_errors=True)
+        else:
+            self.remove_all(sorted(self.find(folder)))
+
+    def remove_all(self, paths: Sequence[str]) -> None:
+        """Removes files of the root, on S3 a thousand with one request; those that are not there are no error."""
+        fs, _ = self.filesystem()
+        if "s3" not in str(fs.protocol):
+            for path in paths:
+                self.remove(path)
+            return
+        for start in range(0, len(paths), 1000):
+            split = [fs.split_path(self.filesystem(p)[1]) for p in paths[start : start + 1000]]
+            keys = [{"Key": key} for _, key, _ in split]
+            answer = fs.call_s3("delete_objects", Bucket=split[0][0], Delete={"Objects": keys, "Quiet": True})
+            if answer.get("Errors"):
+                first = answer["Errors"][0]
+                raise OSError(f"{first['Key']} could not be removed: {first.get('Message') or first.get('Code')}")
 
     def open_media(self, ref: MediaRef) -> BinaryIO:
         """A seekable stream of exactly the referenced bytes.

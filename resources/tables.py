@@ -1,7 +1,7 @@
 """The store of tables: one Parquet file per asset partition, published atomically, with what it was made from in its metadata.
 
-The table is the commit: a partition without its table does not exist, and media that no table names are removed after the next
-commit. What belongs here: reading, validating and committing tables. What does not: what is in them (`curation_assets.schemas`) and
+The table is the commit: a partition without its table does not exist. A commit replaces the table that its run has read and no other,
+and files of a partition that no table names are removed once no other run at work can name them (`presence`). What belongs here: reading, validating and committing tables. What does not: what is in them (`curation_assets.schemas`) and
 when they are made (`curation_assets.materialize`).
 """
 
@@ -11,27 +11,41 @@ import hashlib
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
+from resources import presence, sealed_parquet
 from resources.content_hash import ContentHasher, content_hash
+from resources.replace import ANY, Whatever
+from resources.sealed_parquet import Damaged
 from resources.storage import Storage, StorageError, is_uri
 from resources.urls import public_settings
 
 PREFIX = "curation."
 READERS = 16
 """Threads that read table footers side by side."""
+MEDIA_NAMED = 1000
+"""Tars that a footer names at most; of a table of more, they are read from its rows."""
 
 
 class MissingTable(LookupError):
     """A table that does not exist yet."""
+
+
+class DamagedTable(StorageError):
+    """A table whose bytes are not those that were committed; the message names it and the command that makes it again."""
+
+
+class MediaGone(StorageError):
+    """Media that a table names, or was to name, are not in storage."""
 
 
 class ContractError(ValueError):
@@ -106,7 +120,12 @@ class Provenance:
 
 @dataclass(frozen=True)
 class TableHeader:
-    """What a committed table says of itself, read from the footer alone."""
+    """What a committed table says of itself, read from the footer alone.
+
+    Attributes:
+        tag: of the file that said so, by which `commit` knows whether it is still in force; None if it is not known.
+        media: own tar -> bytes that it must have at least; None if the footer does not say.
+    """
 
     asset: str
     partition: str | None
@@ -115,6 +134,12 @@ class TableHeader:
     fingerprint: str
     content_hash: str
     stats: Mapping[str, Any]
+    tag: str | None = field(default=None, compare=False, repr=False)
+    media: Mapping[str, int] | None = field(default=None, compare=False, repr=False)
+
+
+Base = TableHeader | Whatever | None
+"""What a commit may replace: the table with this header, none at all, or whatever there is."""
 
 
 class TableStore:
@@ -147,35 +172,77 @@ class TableStore:
     def exists(self, asset: str, partition: str | None = None) -> bool:
         return self.storage.exists(self.path(asset, partition))
 
-    def _file(self, asset: str, partition: str | None) -> pq.ParquetFile:
-        path = self.path(asset, partition)
-        try:
-            fs, name = self.storage.filesystem(path)
+    def _open(self, asset: str, partition: str | None) -> pq.ParquetFile:
+        """A table's file, its footer verified."""
+        with self._named(asset, partition):
+            fs, name = self.storage.filesystem(self.path(asset, partition))
             fs.invalidate_cache(fs._parent(name))
-            return pq.ParquetFile(fs.open(name, "rb", block_size=1 << 20))
+            return sealed_parquet.open_file(fs.open(name, "rb", block_size=1 << 20))
+
+    @contextmanager
+    def _named(self, asset: str, partition: str | None) -> Iterator[None]:
+        """Within the block, what goes wrong with a table's file is said with the table's name and what to do."""
+        uri = self.storage.uri(self.path(asset, partition))
+        try:
+            yield
         except FileNotFoundError as error:
             which = f" for {partition}" if partition else ""
-            raise MissingTable(
-                f"{asset} does not exist{which}: materialize it first ({self.storage.uri(path)})"
-            ) from error
-        except pa.ArrowInvalid as error:
-            raise StorageError(
-                f"{self.storage.uri(path)} is not a Parquet file ({error}); materialize {asset} again with curation/force"
-            ) from error
+            raise MissingTable(f"{asset} does not exist{which}: materialize it first ({uri})") from error
+        except (Damaged, pa.ArrowInvalid) as error:
+            raise DamagedTable(f"{uri} is damaged ({error}); {remedy(asset, partition)}") from error
 
     def header(self, asset: str, partition: str | None = None) -> TableHeader | None:
-        """What the table says of itself; None if it does not exist."""
+        """What the table says of itself; None if it does not exist.
+
+        Raises:
+            DamagedTable: it exists and cannot be read.
+        """
+        path = self.path(asset, partition)
         try:
-            with self._file(asset, partition) as file:
-                return _header(asset, partition, file.metadata)
+            with self._named(asset, partition):
+                tail, size, tag = self.storage.tail(path, sealed_parquet.TAIL)
+                footer = sealed_parquet.read_footer(
+                    lambda n: tail if len(tail) in (n, size) else self.storage.tail(path, n)[0], size
+                )
+                return _header(asset, partition, footer, tag)
         except MissingTable:
             return None
 
-    def headers(self, asset: str, partitions: Sequence[str] | None = None) -> dict[str, TableHeader]:
-        """Headers of the partitions that exist, read side by side."""
+    def usable_header(self, asset: str, partition: str | None = None) -> TableHeader | None:
+        """As `header`; None also for a damaged table, which is to be made again like one that is missing."""
+        try:
+            return self.header(asset, partition)
+        except DamagedTable:
+            return None
+
+    def base(self, asset: str, partition: str | None, header: TableHeader | None) -> Base:
+        """What a commit may replace if `header` is what was read: of a damaged table, whatever there is."""
+        return header if header is not None or not self.exists(asset, partition) else ANY
+
+    def headers(
+        self, asset: str, partitions: Sequence[str] | None = None, damaged: list[str] | None = None
+    ) -> dict[str, TableHeader]:
+        """Headers of the partitions that exist, read side by side.
+
+        Args:
+            damaged: where what is wrong with tables that cannot be read is put; None raises.
+
+        Raises:
+            DamagedTable: a table cannot be read.
+        """
         keys = self.partitions(asset) if partitions is None else list(partitions)
+
+        def read(key: str) -> TableHeader | None:
+            try:
+                return self.header(asset, key)
+            except DamagedTable as error:
+                if damaged is None:
+                    raise
+                damaged.append(str(error))
+                return None
+
         with ThreadPoolExecutor(READERS) as pool:
-            found = pool.map(lambda k: self.header(asset, k), keys)
+            found = pool.map(read, keys)
             return {k: h for k, h in zip(keys, found, strict=True) if h is not None}
 
     def read(
@@ -185,20 +252,27 @@ class TableStore:
         columns: Sequence[str] | None = None,
         filters: ds.Expression | None = None,
     ) -> pa.Table:
-        """A table, or some of its columns and the rows that pass `filters`.
+        """A table, or some of its columns and the rows that pass `filters`. Read whole, it is held against its seal byte by byte;
+        read in part, its footer is, and its pages against their checksums.
 
         Raises:
             MissingTable: it does not exist.
+            DamagedTable: its bytes are not those that were committed.
         """
-        with self._file(asset, partition) as file:
+        if columns is None and filters is None:
+            with self._named(asset, partition):
+                return sealed_parquet.read_bytes(
+                    self.storage.read(self.path(asset, partition))
+                ).replace_schema_metadata(None)
+        with self._open(asset, partition) as file, self._named(asset, partition), sealed_parquet.plainly():
             if filters is None:
-                return file.read(columns=list(columns) if columns is not None else None).replace_schema_metadata(None)
-        fs, name = self.storage.filesystem(self.path(asset, partition))
-        return (
-            ds.dataset(name, format="parquet", filesystem=fs)
-            .to_table(columns=columns, filter=filters)
-            .replace_schema_metadata(None)
-        )
+                return file.read(columns=list(columns or ())).replace_schema_metadata(None)
+            fs, name = self.storage.filesystem(self.path(asset, partition))
+            return (
+                ds.dataset(name, format=sealed_parquet.FORMAT, filesystem=fs)
+                .to_table(columns=columns, filter=filters)
+                .replace_schema_metadata(None)
+            )
 
     def dataset(self, asset: str, partitions: Sequence[str] | None = None) -> ds.Dataset:
         """A lazy dataset over the partitions that exist; empty with the asset's schema if none does."""
@@ -210,7 +284,9 @@ class TableStore:
             if contract is None:
                 raise MissingTable(f"{asset} has no partition yet: materialize it first")
             return ds.dataset(contract.arrow.empty_table())
-        return ds.dataset(names, format="parquet", filesystem=fs, schema=contract.arrow if contract else None)
+        return ds.dataset(
+            names, format=sealed_parquet.FORMAT, filesystem=fs, schema=contract.arrow if contract else None
+        )
 
     def prepare(self, asset: str, table: pa.Table) -> pa.Table:
         """`table` as its contract wants it: declared columns in order and type, sorted by key, checked.
@@ -228,24 +304,35 @@ class TableStore:
         table: pa.Table,
         provenance: Provenance,
         stats: Mapping[str, Any] | None = None,
+        base: Base = ANY,
     ) -> TableHeader:
-        """Publishes a table atomically, then removes the partition's media that it does not name.
+        """Publishes a table atomically, then sweeps the partition's folder (see `sweep`).
+
+        Args:
+            base: the table that was in force when this one was begun, which alone may be replaced.
 
         Raises:
             ContractError: the table breaks its contract; nothing is written.
-            StorageError: media that it names are gone; nothing is written.
+            MediaGone: media that it names are gone or cut short; nothing is written.
+            Superseded: another run has committed since; nothing is written.
         """
         contract = self.contracts.get(asset)
         table = self.prepare(asset, table)
         digest = content_hash(table, skip=contract.volatile if contract else ())
-        named = self._check_media(asset, partition, table)
+        presence.ensure(self.storage)
+        named = own_media(table)
+        found = self._check_media(asset, partition, named)
         header = TableHeader(
-            asset, partition, table.num_rows, provenance, provenance.fingerprint, digest, dict(stats or {})
+            asset, partition, table.num_rows, provenance, provenance.fingerprint, digest, dict(stats or {}), media=named
         )
         described = table.replace_schema_metadata(_metadata(header))
-        with self.storage.publish(self.path(asset, partition)) as file:
-            pq.write_table(described, file, compression="zstd", row_group_size=100_000)
-        self._remove_orphans(asset, partition, named)
+        tag = self.storage.replace(
+            self.path(asset, partition),
+            lambda file: sealed_parquet.write_table(described, file, row_group_size=100_000),
+            expected_tag(base),
+        )
+        header = replace(header, tag=tag)
+        self.sweep(header, found)
         return header
 
     def commit_file(
@@ -256,6 +343,7 @@ class TableStore:
         provenance: Provenance,
         digest: str,
         stats: Mapping[str, Any] | None = None,
+        base: Base = ANY,
     ) -> TableHeader:
         """Publishes a table without media that was written to a local Parquet file group by group, in key order.
 
@@ -263,21 +351,27 @@ class TableStore:
 
         Args:
             digest: the content hash, from `file_content_hash`.
+            base: as for `commit`.
+
+        Raises:
+            Superseded: another run has committed since; nothing is written.
         """
         contract = self.contracts[asset]
         with pq.ParquetFile(local) as source:
             rows = source.metadata.num_rows
             header = TableHeader(asset, partition, rows, provenance, provenance.fingerprint, digest, dict(stats or {}))
             schema = contract.arrow.with_metadata(_metadata(header))
-            target = self.path(asset, partition)
-            with (
-                self.storage.publish(target) as file,
-                pq.ParquetWriter(file, schema, compression="zstd") as writer,
-            ):
-                for group in range(source.num_row_groups):
-                    table = conform(source.read_row_group(group), contract)
-                    writer.write_table(table.replace_schema_metadata(schema.metadata))
-        return header
+
+            def write(file: BinaryIO) -> None:
+                with pq.ParquetWriter(file, schema, **sealed_parquet.WRITING) as writer:
+                    for group in range(source.num_row_groups):
+                        table = conform(source.read_row_group(group), contract)
+                        writer.write_table(table.replace_schema_metadata(schema.metadata))
+                file.flush()
+                sealed_parquet.seal(file)
+
+            tag = self.storage.replace(self.path(asset, partition), write, expected_tag(base))
+        return replace(header, tag=tag)
 
     def file_content_hash(self, asset: str, local: Path) -> str:
         """The content hash of a table in a local Parquet file that is in key order."""
@@ -288,36 +382,97 @@ class TableStore:
                 hasher.update(batch)
         return hasher.hexdigest()
 
-    def _check_media(self, asset: str, partition: str | None, table: pa.Table) -> set[str]:
-        """Names of the own tars that the table names, after checking that each is there and long enough."""
-        if "tar" not in table.column_names:
-            return set()
-        used = table.select(["tar", "offset", "size"]).filter(pc.is_valid(table["tar"]))
-        ends = used.append_column("end", pc.add(pc.fill_null(used["offset"], 0), pc.fill_null(used["size"], 0)))
-        named = set()
-        for row in ends.group_by("tar").aggregate([("end", "max")]).to_pylist():
-            if is_uri(row["tar"]):
-                continue
-            named.add(row["tar"].rsplit("/", 1)[-1])
-            try:
-                size = self.storage.size(row["tar"])
-            except FileNotFoundError as error:
-                raise StorageError(
-                    f"{row['tar']} vanished while {asset} {partition or ''} was made; was the same partition made by two runs at once?"
-                ) from error
-            if size < row["end_max"]:
-                raise StorageError(
-                    f"{row['tar']} has {size} bytes where {row['end_max']} are named; its writing was not finished"
-                )
-        return named
+    def media(self, header: TableHeader) -> Mapping[str, int]:
+        """Own tar -> bytes that it must have at least, of a table in storage; from its rows where its footer does not say."""
+        contract = self.contracts.get(header.asset)
+        if header.media is not None or contract is None or "tar" not in contract.arrow.names:
+            return header.media or {}
+        return own_media(self.read(header.asset, header.partition, columns=["tar", "offset", "size"])) or {}
 
-    def _remove_orphans(self, asset: str, partition: str | None, named: set[str]) -> None:
-        if partition is None:
-            return
-        folder = self.folder(asset, partition)
-        for name in self.storage.list(folder):
-            if name not in named:
-                self.storage.remove(f"{folder}/{name}")
+    def lost_media(self, header: TableHeader, found: Mapping[str, int] | None = None) -> list[str]:
+        """Own tars of a table that are gone or cut short, told from one listing of each folder that it names.
+
+        Args:
+            found: what lies in the partition's folder, if it was listed already: path -> size.
+        """
+        named = self.media(header)
+        there = dict(found or {})
+        listed = {self.folder(header.asset, header.partition)} if found is not None else set()
+        for folder in sorted({t.rsplit("/", 1)[0] for t in named} - listed):
+            there |= self._files(folder)
+        return [tar for tar, end in sorted(named.items()) if there.get(tar, -1) < end]
+
+    def _files(self, folder: str) -> dict[str, int]:
+        """Path -> size of the files directly in a folder."""
+        return {f"{folder}/{name}": size for name, (size, _) in self.storage.entries(folder).items()}
+
+    def files(self, asset: str, partition: str | None) -> dict[str, int]:
+        """Path -> size of what lies in a partition's folder: tars, ledgers, journals; nothing of an unpartitioned table."""
+        return {} if partition is None else self._files(self.folder(asset, partition))
+
+    def _check_media(self, asset: str, partition: str | None, named: Mapping[str, int] | None) -> dict[str, int]:
+        """What lies in the partition's folder, after checking that every tar that is named is there, long enough and durable."""
+        found = self.files(asset, partition)
+        header = TableHeader(asset, partition, 0, Provenance(""), "", "", {}, media=named or {})
+        lost = self.lost_media(header, found)
+        if lost:
+            size = found.get(lost[0])
+            said = (
+                "vanished while it was made; it is made again by the next run"
+                if size is None
+                else f"has {size} bytes where {(named or {})[lost[0]]} are named; its writing was not finished"
+            )
+            raise MediaGone(f"{asset} {partition or ''}: {lost[0]} {said}")
+        for folder in {t.rsplit("/", 1)[0] for t in named or ()}:
+            self.storage.sync_folder(folder)
+        return found
+
+    def sweep(self, header: TableHeader, found: Mapping[str, int]) -> list[str]:
+        """Removes what lies in a partition's folder and the table does not name, unless another run at work may still name or read it.
+
+        Whoever wrote a file was at work before it was there. So if nobody else is at work now, only the table in force can name it, and
+        that is looked at last: if it is no longer the one of `header`, nothing is removed.
+
+        Args:
+            header: of the table in force, with its tag.
+            found: from `files`, listed before the table was committed or after its header was read.
+
+        Returns:
+            What was removed.
+        """
+        named = self.media(header)
+        orphans = sorted(path for path in found if path not in named)
+        if not orphans or header.tag is None or presence.others(self.storage, header.partition):
+            return []
+        if self.storage.tag(self.path(header.asset, header.partition)) != header.tag:
+            return []
+        self.storage.remove_all(orphans)
+        return orphans
+
+
+def remedy(asset: str, partition: str | None) -> str:
+    """The command that makes a table again."""
+    if asset == "dataset_index":
+        return "bring it back from a backup: it says which video belongs to which shard; or remove it, and all shards are made again"
+    of_shard = partition is not None and partition.rpartition("-")[2].isdigit()
+    return f"make it again with: curation run RECIPE --select {asset}" + (f" --shards {partition}" if of_shard else "")
+
+
+def expected_tag(base: Base) -> str | Whatever | None:
+    """What `Storage.replace` is to expect of the table that a commit replaces."""
+    if isinstance(base, TableHeader):
+        return ANY if base.tag is None else base.tag
+    return base
+
+
+def own_media(table: pa.Table) -> dict[str, int] | None:
+    """Own tar -> end of the last member that a table names; those referenced in place are not own. None if it has no such column."""
+    if "tar" not in table.column_names:
+        return None
+    used = table.select(["tar", "offset", "size"]).filter(pc.is_valid(table["tar"]))
+    ends = used.append_column("end", pc.add(pc.fill_null(used["offset"], 0), pc.fill_null(used["size"], 0)))
+    rows = ends.group_by("tar").aggregate([("end", "max")]).to_pylist()
+    return {r["tar"]: r["end_max"] for r in rows if not is_uri(r["tar"])}
 
 
 def conform(table: pa.Table, contract: TableContract) -> pa.Table:
@@ -400,10 +555,12 @@ def _metadata(header: TableHeader) -> dict[bytes, bytes]:
         "content_hash": header.content_hash,
         "stats": canonical_json(dict(header.stats)),
     }
+    if header.media is not None and len(header.media) <= MEDIA_NAMED:
+        values["media"] = canonical_json(dict(header.media))
     return {f"{PREFIX}{k}".encode(): v.encode() for k, v in values.items()}
 
 
-def _header(asset: str, partition: str | None, metadata: pq.FileMetaData) -> TableHeader:
+def _header(asset: str, partition: str | None, metadata: pq.FileMetaData, tag: str | None) -> TableHeader:
     raw = {k.decode(): v.decode() for k, v in (metadata.metadata or {}).items() if k.startswith(PREFIX.encode())}
 
     def get(name: str, default: str = "") -> str:
@@ -423,6 +580,8 @@ def _header(asset: str, partition: str | None, metadata: pq.FileMetaData) -> Tab
         get("fingerprint"),
         get("content_hash"),
         json.loads(get("stats", "{}")),
+        tag,
+        json.loads(get("media", "null")),
     )
 
 

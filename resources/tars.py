@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import re
 import tarfile
 import uuid
@@ -59,10 +60,14 @@ class TarWriter:
         folder: relative to the storage root.
         token: name prefix of this write, from `new_token`.
         tar_bytes: size at which a tar is closed.
+        durable: whether a tar is flushed to disk when it is closed; not needed where it is copied from there.
     """
 
-    def __init__(self, storage: Storage, folder: str, token: str, tar_bytes: int = 1_000_000_000) -> None:
+    def __init__(
+        self, storage: Storage, folder: str, token: str, tar_bytes: int = 1_000_000_000, durable: bool = True
+    ) -> None:
         self.storage, self.folder, self.token, self.tar_bytes = storage, folder.rstrip("/"), token, tar_bytes
+        self._durable = durable
         self.tars: list[str] = []
         self._file: BinaryIO | None = None
         self._at = 0
@@ -104,6 +109,9 @@ class TarWriter:
         if self._file is None:
             return
         self._file.write(b"\0" * (2 * BLOCK))
+        if self._durable and self.storage.is_local:
+            self._file.flush()
+            os.fsync(self._file.fileno())
         self._file.close()
         self._file = None
 

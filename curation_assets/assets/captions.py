@@ -133,6 +133,7 @@ STAGES = (
                 rules=lambda r: [*r.captions.where, *(f"{s} is not null" for s in r.captions.clean.suffixes)],
                 weights=_caption_model,
                 complete="clips",
+                journal=True,
             ),
         ),
         _caption,

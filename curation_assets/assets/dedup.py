@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -23,6 +24,7 @@ from curation_assets.materialize import (
     evaluation,
     forced,
     materialization,
+    over_others,
     silent_output,
 )
 from curation_assets.metadata import column_schema, contact_sheet, counts, markdown_table
@@ -33,10 +35,11 @@ from curation_assets.recipes import Dedup, Recipe, RecipeError
 from curation_assets.schemas import schema
 from curation_assets.settings import Settings
 from curation_assets.shard_keys import parse_shard_key
+from resources.presence import at_work
 from resources.progress import listening
 from resources.storage import MediaRef, StorageError
 from resources.table_io_manager import Committed
-from resources.tables import MissingTable, Provenance, TableStore, combined_hash
+from resources.tables import MissingTable, Provenance, TableHeader, TableStore, combined_hash
 
 CLUSTERS_VERSION = "2"
 INDEX = "duplicate_clusters/index"
@@ -83,7 +86,8 @@ def duplicate_clusters(settings: Settings, recipes: Mapping[str, Recipe]) -> Ass
     contract = schema("duplicate_clusters")
 
     def body(context: AssetExecutionContext) -> Iterator[Any]:
-        yield from find_clusters(context)
+        with at_work(context.resources.tables.storage, ["duplicate_clusters"]):
+            yield from find_clusters(context)
 
     body.__annotations__["context"] = AssetExecutionContext  # Dagster reads the class, not its name
     return asset(
@@ -116,14 +120,38 @@ def clusters_provenance(store: TableStore, recipes: Mapping[str, Recipe]) -> tup
 
 
 def find_clusters(context: AssetExecutionContext) -> Iterator[Any]:
-    """Compares the shards that are new or changed with the stored index, commits the clusters if they are other than before."""
+    """Brings the clusters up to date and reports them."""
+    store: TableStore = context.resources.tables
+    header, made, shards = over_others(context.log, partial(bring_up_to_date, context))
+    context.log.info(
+        f"duplicate_clusters: {header.rows} clips in clusters over {len(shards)} shards, {'made' if made else 'unchanged'}"
+    )
+    outcome = Outcome(
+        "duplicate_clusters",
+        header,
+        made,
+        list(accounting(None, "duplicate_clusters", store.read("duplicate_clusters"), store.read)),
+    )
+    yield materialization(context.instance, store, outcome, None, {"clip_fingerprints": False})
+    for finding in outcome.findings:
+        yield evaluation("duplicate_clusters", None, finding)
+    yield silent_output("result", Committed())
+    yield Output(None, output_name=check_output("duplicate_clusters"))
+
+
+def bring_up_to_date(context: AssetExecutionContext) -> tuple[TableHeader, Made | None, Mapping[str, str]]:
+    """Compares the shards that are new or changed with the stored index, commits the clusters if they are other than before.
+
+    Returns:
+        The header in force then, what was made if anything was, and the content hash of each shard's fingerprints.
+    """
     from curation_assets.stages.dedup import ShardInput, build_clusters
 
     store: TableStore = context.resources.tables
     settings: Settings = context.resources.settings
     recipes: Mapping[str, Recipe] = context.resources.recipes
     provenance, shards = clusters_provenance(store, recipes)
-    header = store.header("duplicate_clusters")
+    header = store.usable_header("duplicate_clusters")
     made = None
     if header is None or header.fingerprint != provenance.fingerprint or forced(context):
         params = clusters_params(recipes)
@@ -139,7 +167,8 @@ def find_clusters(context: AssetExecutionContext) -> Iterator[Any]:
             )
         stats = {k: v for k, v in found.stats.items() if isinstance(v, int | float | str)}
         stats |= {"shards_seen": len(shards), "rows_in": found.stats["clips"], **meter.spent(settings)}
-        header = store.commit("duplicate_clusters", None, found.clusters, provenance, stats)
+        base = store.base("duplicate_clusters", None, header)
+        header = store.commit("duplicate_clusters", None, found.clusters, provenance, stats, base)
         metadata: dict[str, Any] = {
             "shards": MetadataValue.json(sorted(shards)),
             "relations": MetadataValue.json(counts(found.clusters, "relation")),
@@ -149,20 +178,7 @@ def find_clusters(context: AssetExecutionContext) -> Iterator[Any]:
             if sheet is not None:
                 metadata[f"{kind}_pairs"] = sheet
         made = Made(found.clusters, stats, metadata)
-    context.log.info(
-        f"duplicate_clusters: {header.rows} clips in clusters over {len(shards)} shards, {'made' if made else 'unchanged'}"
-    )
-    outcome = Outcome(
-        "duplicate_clusters",
-        header,
-        made,
-        list(accounting(None, "duplicate_clusters", store.read("duplicate_clusters"), store.read)),
-    )
-    yield materialization(context.instance, store, outcome, None, {"clip_fingerprints": False})
-    for finding in outcome.findings:
-        yield evaluation("duplicate_clusters", None, finding)
-    yield silent_output("result", Committed())
-    yield Output(None, output_name=check_output("duplicate_clusters"))
+    return header, made, shards
 
 
 def embedding_cosine(store: TableStore) -> Any:

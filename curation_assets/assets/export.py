@@ -8,6 +8,7 @@ training run can hold on to what it reads; docs/export.md says how to remove the
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -39,6 +40,7 @@ from dagster._core.definitions.dependency import DynamicCollectDependencyDefinit
 
 from curation_assets.checks import CONTRACT_CHECK, Finding, check_names
 from curation_assets.materialize import (
+    LOST,
     OWNERS,
     Made,
     Outcome,
@@ -48,6 +50,7 @@ from curation_assets.materialize import (
     evaluations,
     forced,
     materialization,
+    over_others,
     silent_output,
 )
 from curation_assets.metadata import column_schema, markdown_table
@@ -63,6 +66,7 @@ from curation_assets.stages.subset_inputs import (
     clip_provenance,
     embedding_provenance,
 )
+from resources.presence import at_work
 from resources.progress import listening
 from resources.table_io_manager import Committed
 from resources.tables import Provenance, TableHeader, TableStore
@@ -74,7 +78,14 @@ if TYPE_CHECKING:
 def up_to_date(
     context: OpExecutionContext | AssetExecutionContext, header: TableHeader | None, now: Provenance
 ) -> bool:
-    return header is not None and not forced(context) and header.fingerprint == now.fingerprint
+    """Whether an export is what would be published now, and all its files are there."""
+    if header is None or forced(context) or header.fingerprint != now.fingerprint:
+        return False
+    store: TableStore = context.resources.tables
+    lost = store.lost_media(header)
+    if lost:
+        context.log.warning(f"{header.asset} {header.partition}: {lost[0]} {LOST}; the version is published again")
+    return not lost
 
 
 # ---- clip_dataset
@@ -92,17 +103,17 @@ def _of_step(step: str) -> tuple[int, str]:
 
 def plan_pieces(context: OpExecutionContext) -> Iterator[DynamicOutput[None]]:
     """A piece for every shard of every subset of the run whose export is not up to date."""
-    from curation_assets.stages.export_version import pieces_of
+    from curation_assets.stages.export_version import clear_pieces
 
     store, recipes = context.resources.tables, context.resources.recipes
     for index, key in enumerate(sorted(context.partition_keys)):
         provenance = clip_provenance(store, recipes, key)
-        if up_to_date(context, store.header("clip_dataset", key), provenance):
+        if up_to_date(context, store.usable_header("clip_dataset", key), provenance):
             continue
         if subsets(recipes)[key][1].export.clips is None:
             continue
         if forced(context):
-            pieces_of(store, key).clear()
+            clear_pieces(store, key)
         for shard in Selection.of(store, recipes, key).shards:
             yield DynamicOutput(None, mapping_key=_step(index, shard))
 
@@ -115,7 +126,7 @@ def cut_piece(context: OpExecutionContext) -> None:
     key = sorted(context.partition_keys)[index]
     store, recipes, settings = context.resources.tables, context.resources.recipes, context.resources.settings
     reporter = Reporter(f"clip_dataset {key} {shard}", context.log.info)
-    with Meter() as meter, reporter, listening(reporter):
+    with at_work(store.storage, [shard, key]), Meter() as meter, reporter, listening(reporter):
         done = cut_selected(store, recipes, key, shard, settings.workers, again=forced(context))
     pieces_of(store, key).note_spent(shard, meter.seconds())
     context.log.info(
@@ -125,12 +136,13 @@ def cut_piece(context: OpExecutionContext) -> None:
 
 def collect_pieces(context: OpExecutionContext) -> Iterator[Any]:
     """Publishes the version of each subset of the run and commits its table."""
-    from curation_assets.stages.export_version import pieces_of, publish_clips
+    from curation_assets.stages.export_version import clear_pieces, publish_clips
 
-    yield from export_subsets(context, "clip_dataset", clip_provenance, publish_clips)
     store: TableStore = context.resources.tables
-    for key in context.partition_keys:
-        pieces_of(store, key).clear()
+    with at_work(store.storage, context.partition_keys):
+        yield from export_subsets(context, "clip_dataset", clip_provenance, publish_clips)
+        for key in context.partition_keys:
+            clear_pieces(store, key)
 
 
 Provenances = Callable[[TableStore, Mapping[str, Recipe], str], Provenance]
@@ -140,42 +152,58 @@ Publisher = Callable[[TableStore, Mapping[str, Recipe], str, Provenance], "Publi
 def export_subsets(
     context: OpExecutionContext | AssetExecutionContext, name: str, expected: Provenances, publish: Publisher
 ) -> Iterator[Any]:
-    """Brings the export of each subset of the run up to date, commits and reports it, with what its pieces took in other steps."""
-    from curation_assets.stages.export_version import pieces_of
+    """Brings the export of each subset of the run up to date, commits and reports it."""
+    from curation_assets.stages.export_version import sweep_versions
 
     store: TableStore = context.resources.tables
     recipes: Mapping[str, Recipe] = context.resources.recipes
     for key in context.partition_keys:
-        provenance = expected(store, recipes, key)
-        header = store.header(name, key)
-        made = None
-        asked = subsets(recipes)[key][1].export
-        if header is None or not up_to_date(context, header, provenance):
-            if (asked.clips if name == "clip_dataset" else asked.embeddings) is None:
-                context.log.info(f"{key} exports no {name}: the table is empty")
-                header = store.commit(name, key, schema(name).empty(), provenance)
-                made = Made(schema(name).empty())
-            else:
-                with Meter() as meter:
-                    done = publish(store, recipes, key, provenance)
-                for piece in pieces_of(store, key).spent() if name == "clip_dataset" else ():
-                    meter.add(**piece)
-                curated = store.header(Selection.of(store, recipes, key).asset, key)
-                counted = {"rows_in": curated.stats.get("selected", 0)} if curated else {}
-                stats = {**counted, **done.stats, **meter.spent(context.resources.settings)}
-                header = store.commit(name, key, done.table, provenance, stats)
-                made = Made(done.table, stats, _shown(done))
+        header, made = over_others(context.log, partial(_export, context, name, key, expected, publish))
+        sweep_versions(store, header)
         table = store.read(name, key)
         selection = Selection.of(store, recipes, key)
         state = "unchanged" if made is None else f"version {header.stats.get('version')}"
         context.log.info(f"{name} {key}: {table.num_rows} rows, {state}")
         finding = accounted(store, selection, name, table)
         outcome = Outcome(name, header, made, [finding])
-        parents = {selection.asset: True} | dict.fromkeys([a for a in provenance.inputs if a != selection.asset], False)
+        inputs = header.provenance.inputs
+        parents = {selection.asset: True} | dict.fromkeys([a for a in inputs if a != selection.asset], False)
         yield materialization(context.instance, store, outcome, key, parents)
         yield from evaluations(store, outcome, key)
     yield silent_output("result", Committed(tuple(context.partition_keys)))
     yield from check_outputs(name)
+
+
+def _export(
+    context: OpExecutionContext | AssetExecutionContext,
+    name: str,
+    key: str,
+    expected: Provenances,
+    publish: Publisher,
+) -> tuple[TableHeader, Made | None]:
+    """Brings one export up to date: what is in force then, and what was made, if anything, with what its pieces took in other steps."""
+    from curation_assets.stages.export_version import pieces_of
+
+    store: TableStore = context.resources.tables
+    recipes: Mapping[str, Recipe] = context.resources.recipes
+    provenance = expected(store, recipes, key)
+    header = store.usable_header(name, key)
+    base = store.base(name, key, header)
+    if header is not None and up_to_date(context, header, provenance):
+        return header, None
+    asked = subsets(recipes)[key][1].export
+    if (asked.clips if name == "clip_dataset" else asked.embeddings) is None:
+        context.log.info(f"{key} exports no {name}: the table is empty")
+        empty = schema(name).empty()
+        return store.commit(name, key, empty, provenance, base=base), Made(empty)
+    with Meter() as meter:
+        done = publish(store, recipes, key, provenance)
+    for piece in pieces_of(store, key).spent() if name == "clip_dataset" else ():
+        meter.add(**piece)
+    curated = store.header(Selection.of(store, recipes, key).asset, key)
+    counted = {"rows_in": curated.stats.get("selected", 0)} if curated else {}
+    stats = {**counted, **done.stats, **meter.spent(context.resources.settings)}
+    return store.commit(name, key, done.table, provenance, stats, base), Made(done.table, stats, _shown(done))
 
 
 def _shown(done: Published) -> dict[str, Any]:
@@ -295,7 +323,8 @@ def embedding_dataset(recipes: Mapping[str, Recipe], partitions: StaticPartition
     def body(context: AssetExecutionContext) -> Iterator[Any]:
         from curation_assets.stages.export_version import publish_embeddings
 
-        yield from export_subsets(context, "embedding_dataset", embedding_provenance, publish_embeddings)
+        with at_work(context.resources.tables.storage, context.partition_keys):
+            yield from export_subsets(context, "embedding_dataset", embedding_provenance, publish_embeddings)
 
     body.__annotations__["context"] = AssetExecutionContext
     captioned = any("captions" in r.model_fields_set for r, _ in subsets(recipes).values())

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow.compute as pc
 from dagster import AssetExecutionContext, AssetsDefinition, Failure, MetadataValue, Output, asset
@@ -23,6 +23,7 @@ from curation_assets.materialize import (
     evaluation,
     forced,
     materialization,
+    over_others,
     silent_output,
 )
 from curation_assets.metadata import column_schema, contact_sheet, counts, markdown_table
@@ -32,8 +33,12 @@ from curation_assets.pods import pod
 from curation_assets.recipes import Recipe, RecipeFault
 from curation_assets.schemas import TRANSIENT_ERRORS, schema
 from resources.progress import tell
+from resources.scratch import scratch_folder
 from resources.table_io_manager import Committed
 from resources.tables import Provenance, TableHeader, TableStore
+
+if TYPE_CHECKING:
+    from curation_assets.stages.dataset_index import IndexPlan
 
 INDEX_VERSION = "1"
 
@@ -64,36 +69,13 @@ def dataset_index(faults: Sequence[RecipeFault] = ()) -> AssetsDefinition:
 
 
 def index_sources(context: AssetExecutionContext) -> Iterator[Any]:
-    """Plans all recipes into one new index, commits it if it says something new, and registers its shards.
+    """Brings the index up to date, registers its shards and reports it.
 
     A source that cannot be read keeps its rows and fails the run at the end.
     """
-    from curation_assets.stages.dataset_index import plan_indexes
-    from curation_assets.stages.fetch_urls import publish_secrets, secrets_path
-
     store: TableStore = context.resources.tables
-    recipes: Mapping[str, Recipe] = context.resources.recipes
     contract = schema("dataset_index")
-    previous = store.header("dataset_index")
-    with tempfile.TemporaryDirectory(prefix="dataset-index-") as folder, Meter() as meter:
-        local, secrets = Path(folder) / "index.parquet", Path(folder) / "secrets"
-        secrets.mkdir(mode=0o700)
-        old = store.storage.uri(store.path("dataset_index")) if previous else None
-        plans = plan_indexes(recipes.values(), old, local, storage=store.storage, secrets=secrets)
-        for plan in plans:
-            if plan.secrets:
-                publish_secrets(store.storage, plan.dataset, secrets / f"{plan.dataset}.parquet")
-        digest = store.file_content_hash("dataset_index", local)
-        changed = previous is None or previous.content_hash != digest or forced(context)
-        header = previous
-        if changed or header is None:
-            params = {n: {"source": r.source.model_dump(), "shard": r.shard.model_dump()} for n, r in recipes.items()}
-            meter.stop()
-            stats = {"rows_in": sum(p.rows_read for p in plans), **meter.spent(context.resources.settings)}
-            header = store.commit_file("dataset_index", None, local, Provenance(INDEX_VERSION, params), digest, stats)
-        for plan in plans:
-            if not plan.secrets and plan.error is None:
-                store.storage.remove(secrets_path(plan.dataset))
+    header, plans, changed = over_others(context.log, partial(update_index, context))
     registered = register_shards(context.instance, [key for plan in plans for key in plan.shards])
     fields = ("dataset", "rows_read", "present", "added", "restored", "changed", "removed", "rejected", "error")
     overview = markdown_table(
@@ -120,6 +102,42 @@ def index_sources(context: AssetExecutionContext) -> Iterator[Any]:
         )
     yield silent_output("result", Committed())
     yield Output(None, output_name=check_output("dataset_index"))
+
+
+def update_index(context: AssetExecutionContext) -> tuple[TableHeader, Sequence[IndexPlan], bool]:
+    """Plans all recipes into one new index and commits it if it says something new.
+
+    Returns:
+        The header in force then, what was planned for each dataset, and whether the index was written.
+    """
+    from curation_assets.stages.dataset_index import plan_indexes
+    from curation_assets.stages.fetch_urls import publish_secrets, secrets_path
+
+    store: TableStore = context.resources.tables
+    recipes: Mapping[str, Recipe] = context.resources.recipes
+    previous = store.header("dataset_index")
+    with scratch_folder("dataset-index-") as folder, Meter() as meter:
+        local, secrets = Path(folder) / "index.parquet", Path(folder) / "secrets"
+        secrets.mkdir(mode=0o700)
+        old = store.storage.uri(store.path("dataset_index")) if previous else None
+        plans = plan_indexes(recipes.values(), old, local, storage=store.storage, secrets=secrets)
+        for plan in plans:
+            if plan.secrets:
+                publish_secrets(store.storage, plan.dataset, secrets / f"{plan.dataset}.parquet")
+        digest = store.file_content_hash("dataset_index", local)
+        changed = previous is None or previous.content_hash != digest or forced(context)
+        header = previous
+        if changed or header is None:
+            params = {n: {"source": r.source.model_dump(), "shard": r.shard.model_dump()} for n, r in recipes.items()}
+            meter.stop()
+            stats = {"rows_in": sum(p.rows_read for p in plans), **meter.spent(context.resources.settings)}
+            header = store.commit_file(
+                "dataset_index", None, local, Provenance(INDEX_VERSION, params), digest, stats, previous
+            )
+        for plan in plans:
+            if not plan.secrets and plan.error is None:
+                store.storage.remove(secrets_path(plan.dataset))
+    return header, plans, changed
 
 
 def _make_metadata(shard: Shard, wanted: Collection[str]) -> Mapping[str, Made]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from curation_assets.materialize import (
     evaluations,
     forced,
     materialization,
+    over_others,
     silent_output,
 )
 from curation_assets.metadata import column_schema
@@ -37,6 +38,7 @@ from curation_assets.recipes import Recipe, subsets
 from curation_assets.schemas import SCHEMAS, schema
 from curation_assets.settings import Settings
 from curation_assets.stages.subset_inputs import CURATE_VERSION, curated_provenance, sharded_inputs, subset_shards
+from resources.scratch import scratch_folder
 from resources.table_io_manager import Committed
 from resources.tables import Provenance, TableHeader, TableStore
 
@@ -84,7 +86,7 @@ def curate_subset(context: AssetExecutionContext, name: str, inputs: list[str]) 
     """Judges the candidates of each subset of the run and commits its table."""
     store: TableStore = context.resources.tables
     for key in context.partition_keys:
-        header, made = judge(context, name, key)
+        header, made = over_others(context.log, partial(judge, context, name, key))
         table = store.read(name, key, columns=["selected"])
         context.log.info(f"{name} {key}: {header.stats.get('selected', 0)} of {table.num_rows} candidates selected")
         findings = list(accounting(None, name, table, lambda a: schema(a).empty()))
@@ -104,20 +106,22 @@ def judge(context: AssetExecutionContext, name: str, key: str) -> tuple[TableHea
     recipe, subset = subsets(recipes)[key]
     if subset.of != ("clips" if name == "curated_clips" else "tracks"):
         context.log.info(f"{key} is a subset of {subset.of}: {name} is empty")
-        provenance, header = Provenance(CURATE_VERSION, {"of": subset.of}), store.header(name, key)
+        provenance, header = Provenance(CURATE_VERSION, {"of": subset.of}), store.usable_header(name, key)
         if header is None or header.fingerprint != provenance.fingerprint:
-            header = store.commit(name, key, schema(name).empty(), provenance)
+            base = store.base(name, key, header)
+            header = store.commit(name, key, schema(name).empty(), provenance, base=base)
         return header, None
     provenance = curated_provenance(store, recipes, key)
-    header, made = store.header(name, key), None
+    header, made = store.usable_header(name, key), None
+    base = store.base(name, key, header)
     if header is None or header.fingerprint != provenance.fingerprint or forced(context):
-        with tempfile.TemporaryDirectory(prefix="curate-") as folder, Meter() as meter:
+        with scratch_folder("curate-") as folder, Meter() as meter:
             shards = subset_shards(store, subset, recipe.dataset)
             found = curate(key, subset, recipes, shards, store.read, Path(folder))
             digest = store.file_content_hash(name, found.path)
             meter.stop()
             stats = {**figures(found), "rows_in": found.funnel[0].rows, **meter.spent(context.resources.settings)}
-            header = store.commit_file(name, key, found.path, provenance, digest, stats)
+            header = store.commit_file(name, key, found.path, provenance, digest, stats, base)
         made = Made(schema(name).empty(), stats, shown(store, found))
     if name == "curated_tracks":
         from curation_assets.stages.export_version import publish_tracks

@@ -88,6 +88,7 @@ STAGES = (
                 inputs=("clips", "raw_shards"),
                 rules=lambda r: r.tracks.where,
                 weights=_weights,
+                journal=True,
             ),
         ),
         _track,

@@ -11,7 +11,6 @@ import hashlib
 import json
 import queue
 import shutil
-import tempfile
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -49,6 +48,7 @@ from curation_assets.stages.decode.media import OpenVideo
 from curation_assets.stages.decode.workers import Task, run_tasks
 from curation_assets.stages.face_tables import clip_faces, joined
 from curation_assets.stages.subset_inputs import CUT_VERSION, cut_weights
+from resources.scratch import scratch_folder
 from resources.storage import MediaRef, Storage
 from resources.tables import canonical_json
 from resources.tars import TarWriter, new_token
@@ -583,7 +583,7 @@ def cut_shard(
         faces.append(earlier_faces.filter(pc.is_in(earlier_faces["sample_key"], value_set=pa.array(kept, pa.string()))))
     media = {r["video_id"]: r for r in raw.to_pylist()}
     with (
-        tempfile.TemporaryDirectory(prefix="cut-") as folder,
+        scratch_folder("cut-") as folder,
         TarWriter(storage, pieces.folder, f"{pieces.name(shard, cuts).rsplit('/', 1)[-1]}-{new_token()}") as writer,
     ):
         tasks = _tasks(todo, media, params, storage, Path(folder))

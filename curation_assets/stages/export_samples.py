@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from resources.scratch import scratch_folder, scratch_root
 from resources.storage import Storage
 from resources.tables import canonical_json
 from resources.tars import Member, TarWriter
@@ -88,7 +89,7 @@ class SplitTars:
         self.splits: dict[str, str] = {}
         self.files: list[PublishedFile] = []
         self._name, self._tar_bytes, self._per_tar, self._shared = name, tar_bytes, per_tar, shared
-        self._scratch = tempfile.TemporaryDirectory(prefix="tars-")
+        self._scratch = tempfile.TemporaryDirectory(prefix="tars-", dir=scratch_root())
         self._writers: dict[str, TarWriter] = {}
         self._open: dict[str, str] = {}
         self._samples: dict[str, int] = {}
@@ -115,7 +116,7 @@ class SplitTars:
             raise ValueError(f"sample {key!r} was written already")
         self._keys.add(key)
         if split not in self._writers:
-            self._writers[split] = TarWriter(Storage(self._scratch.name), "tars", split, self._tar_bytes)
+            self._writers[split] = TarWriter(Storage(self._scratch.name), "tars", split, self._tar_bytes, durable=False)
             self._numbers[split] = self._numbers.get("", count()) if self._shared else count()
             self._numbers.setdefault("", self._numbers[split])
         writer = self._writers[split]
@@ -207,7 +208,7 @@ class FolderSamples:
             self._publish(f"{split}/metadata.parquet", _by_file(mine.set_column(0, "path", names)))
 
     def _publish(self, name: str, table: pa.Table) -> None:
-        with tempfile.TemporaryDirectory(prefix="listing-") as scratch:
+        with scratch_folder("listing-") as scratch:
             local = Path(scratch) / Path(name).name
             if name.endswith(".csv"):
                 with open(local, "w", newline="", encoding="utf-8") as file:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -29,11 +28,16 @@ from curation_assets.stages.export_samples import PublishedFile, clip_record, cl
 from curation_assets.stages.export_tracks import write_tracks
 from curation_assets.stages.face_tables import joined
 from curation_assets.stages.subset_inputs import EMBEDDING_INPUTS, Selection, clip_options, sharded_inputs
+from resources import presence
 from resources.detectors import load_vocabulary
+from resources.scratch import scratch_folder
 from resources.storage import MediaRef, Storage, StorageError
 from resources.tables import MissingTable, Provenance, TableHeader, TableStore
 from resources.urls import public_settings
 
+PIECES = "pieces"
+CARD = "README.md"
+"""Written last: a version without it is not finished."""
 FACES_FILE = "faces.parquet"
 """Where the faces of a version were covered, beside its samples."""
 LEAK_CLIPS = 32
@@ -54,7 +58,23 @@ def _read_shard(store: TableStore, shard: str, name: str) -> pa.Table:
 
 
 def pieces_of(store: TableStore, key: str) -> Pieces:
-    return Pieces(store.storage, f"{store.folder('clip_dataset', key)}/pieces")
+    return Pieces(store.storage, f"{store.folder('clip_dataset', key)}/{PIECES}")
+
+
+def clear_pieces(store: TableStore, key: str) -> None:
+    """Removes the pieces of a subset, unless another run at work may be about to publish them; the next run removes them then."""
+    if not presence.others(store.storage, key):
+        pieces_of(store, key).clear()
+
+
+def sweep_versions(store: TableStore, header: TableHeader) -> None:
+    """Removes versions of an export that were never finished, so that they have no card, unless another run at work may be writing one."""
+    folder, storage = store.folder(header.asset, header.partition), store.storage
+    versions = [v for v in storage.folders(folder) if v not in (PIECES, header.stats.get("version"))]
+    unfinished = [v for v in versions if not storage.exists(f"{folder}/{v}/{CARD}")]
+    if unfinished and not presence.others(storage, header.partition):
+        for version in unfinished:
+            storage.remove_tree(f"{folder}/{version}")
 
 
 @dataclass(frozen=True)
@@ -168,7 +188,7 @@ def publish_clips(store: TableStore, recipes: Mapping[str, Recipe], key: str, pr
 
 def _write_faces(storage: Storage, folder: str, faces: pa.Table) -> PublishedFile:
     """Writes the table of where faces were covered."""
-    with tempfile.TemporaryDirectory(prefix="faces-") as scratch:
+    with scratch_folder("faces-") as scratch:
         local = Path(scratch) / FACES_FILE
         pq.write_table(faces, local, compression="zstd")
         digest, size = hashlib.sha256(local.read_bytes()).hexdigest(), local.stat().st_size
@@ -257,7 +277,7 @@ def _finish(store: TableStore, folder: str, facts: CardFacts, table: pa.Table) -
     """Writes the card, README.md last, and names the version in the table."""
     store.storage.write(f"{folder}/croissant.json", croissant(facts).encode())
     text = card(facts)
-    store.storage.write(f"{folder}/README.md", text.encode())
+    store.storage.write(f"{folder}/{CARD}", text.encode())
     stats = {
         "version": facts.version,
         "folder": store.storage.uri(folder),
@@ -333,7 +353,7 @@ def publish_tracks(store: TableStore, recipes: Mapping[str, Recipe], key: str, h
             (selection.rows(store, s), store.read("tracks", s), load_vocabulary(recipes[d].tracks.vocabulary))
             for s, d in selection.shards.items()
         )
-        with tempfile.TemporaryDirectory(prefix="tracks-") as folder:
+        with scratch_folder("tracks-") as folder:
             local = Path(folder) / "tracks.jsonl.gz"
             write_tracks(local, shards, Path(folder))
             store.storage.publish_file(local, path)

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import fcntl
 import hashlib
 import io
 import json
@@ -38,6 +37,7 @@ from resources.download_errors import DownloadError
 from resources.downloader import Downloader, DownloadOptions, local_path, run_bounded
 from resources.faults import fault_of
 from resources.probe import Probe, probe
+from resources.scratch import scratch_root
 from resources.storage import MediaRef, RangeReader, Storage, StorageError
 from resources.tables import canonical_json
 from resources.tars import TarWriter, new_token, sample_key
@@ -53,7 +53,6 @@ PROBE_BLOCK = 1 << 20
 """Bytes that are fetched at once when a remote medium is looked into."""
 LEDGER_SUFFIX = ".rows.parquet"
 TARS_KEY = b"curation.tars"
-SCRATCH_PREFIX = "curation-raw-"
 
 Row = dict[str, Any]
 
@@ -266,17 +265,10 @@ def _track(language: str | None, automatic: bool, text: str) -> Row:
 
 
 class _Scratch:
-    """A temporary folder that the next run removes if this one is killed; a lock says whether its owner is alive."""
+    """A temporary folder, with one for each video below it."""
 
     def __init__(self) -> None:
-        parent = Path(tempfile.gettempdir())
-        for stale in parent.glob(f"{SCRATCH_PREFIX}*"):
-            with contextlib.suppress(OSError), open(stale / "lock", "rb") as lock:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(stale, ignore_errors=True)
-        self.path = Path(tempfile.mkdtemp(prefix=SCRATCH_PREFIX))
-        self._lock = open(self.path / "lock", "wb")
-        fcntl.flock(self._lock, fcntl.LOCK_EX)
+        self.path = Path(tempfile.mkdtemp(prefix="raw-", dir=scratch_root()))
 
     def folder(self, video_id: str) -> Path:
         return self.path / sample_key(video_id)
@@ -286,7 +278,6 @@ class _Scratch:
 
     def close(self) -> None:
         shutil.rmtree(self.path, ignore_errors=True)
-        self._lock.close()
 
 
 class _Maker:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +22,7 @@ from curation_assets.stages.decode.analysis import (
 )
 from curation_assets.stages.decode.workers import Outcome, Task, run_tasks
 from resources.faults import RESOURCE, Fault, fault_of, reading
+from resources.scratch import scratch_folder
 from resources.storage import MediaRef, Storage
 from resources.tars import TarWriter, sample_key
 
@@ -114,7 +114,7 @@ def analyse_shard(
         wanted: names out of `TABLES`.
     """
     names = tuple(t for t in TABLES if t in frozenset(wanted))
-    with tempfile.TemporaryDirectory(prefix="decode-") as folder:
+    with scratch_folder("decode-") as folder:
         tasks = _tasks(raw, metadata, params, storage, names, Path(folder))
         order = sorted(tasks)
         by_length = sorted(tasks.values(), key=lambda t: (-t.limit_s, t.key))

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from curation_assets.recipes import Dedup
 from curation_assets.stages.dedup.align import Comparer, Ints, Matches, Samples, ranges
 from curation_assets.stages.dedup.search import Hashes, expected_recall, near_pairs
+from resources import presence
 from resources.storage import Storage
 
 FORMAT: Final = 5
@@ -310,10 +311,7 @@ def update_index(storage: Storage, folder: str, inputs: Iterable[ShardInput], pa
     _write(storage, f"{folder}/{file}", _matches_table(matches))
     document = {"format": FORMAT, "params": wanted, "update": update, "shards": shards, "matches": file}
     storage.write(f"{folder}/manifest.json", json.dumps(document, indent=1).encode())
-    live = {file, *(entry["file"] for entry in shards.values())}
-    for entry_file in [*(e["file"] for e in known.values()), *filter(None, [manifest.get("matches")])]:
-        if entry_file not in live:
-            storage.remove(f"{folder}/{entry_file}")
+    _sweep(storage, folder)
     stats |= {
         "clips": len(clips),
         "new_shards": fresh,
@@ -323,6 +321,16 @@ def update_index(storage: Storage, folder: str, inputs: Iterable[ShardInput], pa
         "recall_two_frames": expected_recall(params.distance, 2),
     }
     return Index(names, clips, matches, stats)
+
+
+def _sweep(storage: Storage, folder: str) -> None:
+    """Removes what the index in force does not name, unless another run is at work on it: what this one replaced, and what killed ones left."""
+    there = [*storage.list(folder), *(f"parts/{name}" for name in storage.list(f"{folder}/parts"))]
+    if presence.others(storage, folder.split("/")[0]):
+        return
+    stored = json.loads(storage.read(f"{folder}/manifest.json"))
+    live = {"manifest.json", stored["matches"], *(entry["file"] for entry in stored["shards"].values())}
+    storage.remove_all([f"{folder}/{name}" for name in there if name not in live])
 
 
 def _compare_new(

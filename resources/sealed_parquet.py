@@ -1,0 +1,171 @@
+"""Parquet files in which no flipped bit goes unseen: page checksums, and a seal over the whole file.
+
+The seal lies between the last page and the footer, where any reader passes it over: `SEAL`, BLAKE2b of all bytes before it, BLAKE2b of
+the footer and of that. A file that is read whole is held against both. Of one that is read by columns, the footer is held against the
+seal and pages against their checksums. Files without a seal, of earlier versions or other writers, are read as they are.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, BinaryIO
+
+import pyarrow as pa
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+
+SEAL = b"curation.seal.1\n"
+DIGEST = 16
+SEAL_BYTES = len(SEAL) + 2 * DIGEST
+MAGIC = b"PAR1"
+WRITING: dict[str, Any] = {"compression": "zstd", "write_page_checksum": True}
+"""How every table is written."""
+TAIL = 64 * 1024
+"""Bytes from the end of a file that are read at first; footers are seldom longer."""
+FORMAT = ds.ParquetFileFormat(
+    default_fragment_scan_options=ds.ParquetFragmentScanOptions(page_checksum_verification=True)
+)
+"""For `pyarrow.dataset`: pages are held against their checksums."""
+
+
+class Damaged(ValueError):
+    """A Parquet file that is torn, or whose bytes are not those that were written."""
+
+
+def _hash(*parts: Any) -> bytes:
+    digest = hashlib.blake2b(digest_size=DIGEST)
+    for part in parts:
+        digest.update(part)
+    return digest.digest()
+
+
+def seal(file: BinaryIO) -> None:
+    """Seals a finished Parquet file that is open for reading and writing."""
+    end = file.seek(0, 2)
+    file.seek(end - 8)
+    tail = file.read(8)
+    length = struct.unpack("<I", tail[:4])[0]
+    at = end - 8 - length
+    file.seek(at)
+    footer = file.read(length)
+    file.seek(0)
+    pages, left = hashlib.blake2b(digest_size=DIGEST), at
+    while left:
+        block = file.read(min(left, 8 << 20))
+        pages.update(block)
+        left -= len(block)
+    file.seek(at)
+    file.write(SEAL + pages.digest() + _hash(footer, pages.digest()) + footer + tail)
+
+
+def write_table(table: pa.Table, file: BinaryIO, **options: Any) -> None:
+    """Writes and seals a table; `file` must be open for reading and writing."""
+    pq.write_table(table, file, **WRITING, **options)
+    file.flush()
+    seal(file)
+
+
+def verify_bytes(data: Any) -> bool:
+    """Whether a whole file has a seal.
+
+    Raises:
+        Damaged: it has one that does not fit, or its end is missing.
+    """
+    view = memoryview(data)
+    length, at = _footer(bytes(view[-8:]), len(view))
+    block = bytes(view[max(0, at - SEAL_BYTES) : at])
+    if not _check_footer(block, view[at : at + length]):
+        return False
+    if _hash(view[: at - SEAL_BYTES]) != block[len(SEAL) : len(SEAL) + DIGEST]:
+        raise Damaged("its pages are not those that were written")
+    return True
+
+
+def _footer(tail: bytes, size: int) -> tuple[int, int]:
+    """(length of the footer, where it begins)."""
+    if len(tail) < 8 or tail[4:] != MAGIC:
+        raise Damaged("it is torn: its end is missing")
+    length = struct.unpack("<I", tail[:4])[0]
+    if size - 8 - length < len(MAGIC):
+        raise Damaged("it is torn: its footer is longer than the file")
+    return length, size - 8 - length
+
+
+def _check_footer(block: bytes, footer: Any) -> bool:
+    if len(block) < SEAL_BYTES or not block.startswith(SEAL):
+        return False
+    pages, whole = block[len(SEAL) : len(SEAL) + DIGEST], block[len(SEAL) + DIGEST :]
+    if _hash(footer, pages) != whole:
+        raise Damaged("its footer is not the one that was written")
+    return True
+
+
+def verify_footer(file: BinaryIO) -> bool:
+    """Whether a file has a seal; its pages are not looked at.
+
+    Raises:
+        Damaged: as `verify_bytes`.
+    """
+    size = file.seek(0, 2)
+    tail, at = _end(lambda n: (file.seek(max(0, size - n)), file.read())[1], size)
+    return _check_footer(tail[max(0, at - SEAL_BYTES) : at], tail[at:-8])
+
+
+def _end(last: Callable[[int], bytes], size: int) -> tuple[bytes, int]:
+    """(the last bytes of a file, seal and footer among them; where in them the footer begins)."""
+    tail = last(TAIL)
+    length, _ = _footer(tail[-8:], size)
+    if length + 8 + SEAL_BYTES > len(tail):
+        tail = last(length + 8 + SEAL_BYTES)
+    return tail, len(tail) - 8 - length
+
+
+def read_footer(last: Callable[[int], bytes], size: int) -> pq.FileMetaData:
+    """The footer of a file of `size` bytes, verified.
+
+    Args:
+        last: number of bytes -> so many from the end of the file, or all.
+
+    Raises:
+        Damaged: as `verify_bytes`.
+    """
+    tail, at = _end(last, size)
+    _check_footer(tail[max(0, at - SEAL_BYTES) : at], tail[at:-8])
+    with plainly():
+        return pq.read_metadata(pa.BufferReader(tail))
+
+
+def open_file(file: Any) -> pq.ParquetFile:
+    """A Parquet file whose footer and pages are verified; it closes `file`.
+
+    Raises:
+        Damaged: it is not what was written.
+    """
+    verify_footer(file)
+    with plainly():
+        return pq.ParquetFile(file, page_checksum_verification=True)
+
+
+def read_bytes(data: Any, columns: Sequence[str] | None = None) -> pa.Table:
+    """The table in a whole file, verified.
+
+    Raises:
+        Damaged: it is not what was written.
+    """
+    verify_bytes(data)
+    with plainly(), pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True) as file:
+        return file.read(columns=list(columns) if columns is not None else None)
+
+
+@contextmanager
+def plainly() -> Iterator[None]:
+    """Within the block, whatever pyarrow says of bytes that cannot be decoded is `Damaged`."""
+    try:
+        yield
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowKeyError, OSError, UnicodeDecodeError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # of the file system, not of the bytes
+        raise Damaged(str(error).splitlines()[0]) from error
