@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -106,29 +108,182 @@ def test_the_body_of_an_array_task_runs_its_share(tmp_path: Path) -> None:
     assert store.read("clips", "videos-00001")["status"].to_pylist() == ["ok"]
 
 
+def verdict(folder: Path, tasks: int) -> subprocess.CompletedProcess[str]:
+    command = ["bash", str(DEPLOY / "slurm" / "verdict.sh"), str(folder), str(tasks)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+@pytest.fixture
+def command(tmp_path: Path) -> dict[str, str]:
+    """Environment of a task whose `curation` and `python` are stand-ins: the first does what a file `curation.sh` says."""
+    (tmp_path / "bin").mkdir()
+    for name, text in (("python", "echo --select clips"), ("curation", f". {tmp_path}/curation.sh")):
+        program = tmp_path / "bin" / name
+        program.write_text(f"#!/bin/bash\n{text}\n")
+        program.chmod(0o755)
+    (tmp_path / "states").mkdir()
+    home = tmp_path / "installation"  # without a .venv, so that PATH decides
+    home.mkdir()
+    return {
+        **os.environ,
+        "PATH": f"{tmp_path}/bin:{os.environ['PATH']}",
+        "CURATION_HOME": str(home),
+        "CURATION_STATES": str(tmp_path / "states"),
+        "DAGSTER_HOME": str(tmp_path),
+    }
+
+
+def test_a_task_notes_its_state_and_is_tried_again_until_it_is_done(tmp_path: Path, command: dict[str, str]) -> None:
+    batch = ["bash", str(DEPLOY / "slurm" / "curation.sbatch"), "r.yaml"]
+
+    def task(phase: str, body: str) -> int:
+        (tmp_path / "curation.sh").write_text(body)
+        return subprocess.run([*batch, phase], env=command, timeout=60, check=False, capture_output=True).returncode
+
+    states = tmp_path / "states"
+    assert verdict(states, 1).returncode == 1
+    for name in ("index", "shards", "clusters", "scores"):
+        assert task(name, "exit 0") == 0
+    assert task("subsets", "exit 1") == 1
+    said = verdict(states, 1)
+    assert said.returncode == 1
+    assert "failed 1" in said.stdout
+    assert "1 of 5 tasks are not done" in said.stdout
+    assert task("subsets", f"touch {tmp_path}/ran; exit 0") == 0  # tried again
+    assert (tmp_path / "ran").exists()
+    (tmp_path / "ran").unlink()
+    assert task("subsets", f"touch {tmp_path}/ran; exit 0") == 0  # done: not again
+    assert not (tmp_path / "ran").exists()
+    assert verdict(states, 1).returncode == 0
+    assert verdict(states, 2).returncode == 1  # a second array task never started
+    (states / "index-0.state").unlink()
+    assert task("index", "exit 2") == 2
+    assert task("index", "exit 0") == 2  # a recipe that cannot be used does not become so by itself
+
+
+def test_a_killed_task_has_a_log_and_a_state(tmp_path: Path, command: dict[str, str]) -> None:
+    (tmp_path / "curation.sh").write_text(f"touch {tmp_path}/at-work; sleep 600\n")
+    batch = ["bash", str(DEPLOY / "slurm" / "curation.sbatch"), "r.yaml", "shards"]
+    log = tmp_path / "log"
+    with log.open("wb") as out:
+        process = subprocess.Popen(batch, env=command, stdout=out, stderr=out, start_new_session=True)
+        end = time.monotonic() + 60
+        while not (tmp_path / "at-work").exists():
+            assert time.monotonic() < end
+            time.sleep(0.02)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    assert log.read_text().startswith("shards 0 begins: job none on ")
+    assert "killed, or still running" in verdict(tmp_path / "states", 1).stdout
+    (tmp_path / "curation.sh").write_text("exit 0\n")
+    again = subprocess.run(batch, env=command, capture_output=True, text=True, timeout=60, check=True)
+    assert "shards 0 is tried again; it was left as: running" in again.stdout
+    assert (tmp_path / "states/shards-0.state").read_text().startswith("done\n")
+
+
+def test_the_time_limit_of_a_task_ends_its_run(tmp_path: Path, command: dict[str, str]) -> None:
+    """Slurm's warning goes to the batch script alone."""
+    (tmp_path / "curation.sh").write_text(
+        f"trap 'touch {tmp_path}/told; exit 143' TERM; touch {tmp_path}/at-work; while :; do sleep 0.05; done\n"
+    )
+    batch = ["bash", str(DEPLOY / "slurm" / "curation.sbatch"), "r.yaml", "shards"]
+    process = subprocess.Popen(batch, env=command, stdout=subprocess.PIPE, text=True)
+    end = time.monotonic() + 60
+    while not (tmp_path / "at-work").exists():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    process.terminate()
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == 143
+    assert (tmp_path / "told").exists()
+    assert "shards 0 ends: failed 143" in out
+
+
+def finish(environment: dict[str, str], seconds: float = 800) -> None:
+    """Waits until Slurm's queue is empty."""
+    end = time.monotonic() + seconds
+    queue = ["squeue", "--noheader", "--format=%i %j %T %r"]
+    while waiting := subprocess.run(queue, env=environment, capture_output=True, text=True, check=True).stdout:
+        assert time.monotonic() < end, waiting
+        time.sleep(1)
+
+
+def logs_of(folder: Path) -> str:
+    return "\n".join(f"== {f.name}\n{f.read_text()[-1500:]}" for f in sorted(folder.glob("*.log")))
+
+
+def kill_first_try(environment: dict[str, str], folder: Path, phase: str) -> None:
+    """Kills a task of Slurm's with all that belongs to it, without a word to it, as the out-of-memory killer of a node does."""
+    end = time.monotonic() + 400
+    mark = f"CURATION_STATES={folder}".encode()
+    while time.monotonic() < end:
+        found = [
+            p
+            for p in Path("/proc").glob("[0-9]*")
+            if _holds(p, "environ", mark) and _holds(p, "environ", f"SLURM_JOB_NAME={phase}".encode())
+        ]
+        if any(_holds(p, "cmdline", b"--shards") and _holds(p, "cmdline", b"curation") for p in found):
+            for process in found:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(int(process.name), signal.SIGKILL)
+            return
+        time.sleep(0.1)
+    raise AssertionError(f"no task of {phase} was seen at work")
+
+
+def _holds(process: Path, file: str, mark: bytes) -> bool:
+    try:
+        return mark in (process / file).read_bytes()
+    except OSError:
+        return False
+
+
 @pytest.mark.slow
-@pytest.mark.timeout(900)
-def test_the_chain_of_phases_on_slurm(tmp_path: Path) -> None:
-    """submit.sh on Slurm's own daemons: two array tasks side by side, the phases after each other, a subset at the end."""
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("kill", [False, True])
+def test_the_chain_of_phases_on_slurm(tmp_path: Path, kill: bool) -> None:
+    """submit.sh on Slurm's own daemons: two array tasks side by side, the phases after each other, a subset at the end; a task that is
+    killed is tried again."""
     recipe, environment, store = install(tmp_path, videos=3)
+    states = tmp_path / "states"
     with slurm() as clients:
         environment |= {"SLURM_CONF": clients["SLURM_CONF"], "CURATION_CORES": "1", "CURATION_MEMORY": "0"}
+        environment |= {"CURATION_STATES": str(states)}
         submit = ["bash", str(DEPLOY / "slurm" / "submit.sh"), str(recipe), "2"]
         done = subprocess.run(
             submit, env=environment, check=True, capture_output=True, text=True, timeout=60, cwd=tmp_path
         )
-        jobs = done.stdout.split()
-        assert len(jobs) == 5
-        end = time.monotonic() + 800
-        queue = ["squeue", "--noheader", "--format=%i %T %r"]
-        while waiting := subprocess.run(queue, env=environment, capture_output=True, text=True, check=True).stdout:
-            assert time.monotonic() < end, waiting
-            time.sleep(1)
-    logs = "\n".join(f"== {f.name}\n{f.read_text()[-1500:]}" for f in sorted(tmp_path.glob("curation-*.log")))
-    assert "FAILED" not in logs, logs
-    assert "Traceback" not in logs, logs
+        assert f"logs and states: {states}" in done.stdout
+        if kill:
+            kill_first_try(environment, states, "shards")
+        finish(environment, 1600)
+    logs = logs_of(states)
+    said = verdict(states, 2)
+    assert said.returncode == 0, said.stdout + logs
+    assert "all 7 tasks are done" in "".join(f.read_text() for f in states.glob("verdict-*.log"))
+    assert ("is tried again; it was left as: running" in logs) == kill
     shards = ["videos-00000", "videos-00001", "videos-00002"]
     for asset in ("clips", "clip_fingerprints", "dedup"):
         assert sorted(store.partitions(asset)) == shards
-    assert len(list(tmp_path.glob(f"curation-shards-{jobs[1]}_*.log"))) == 2
     assert store.read("curated_clips", "videos-all").num_rows == 3
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_a_chain_whose_tasks_fail_says_so(tmp_path: Path) -> None:
+    """A source that is gone fails the index, what depends on it never starts, and waiting for the chain ends with a failure."""
+    recipe, environment, _ = install(tmp_path, videos=1)
+    (tmp_path / "videos").rename(tmp_path / "elsewhere")
+    states = tmp_path / "states"
+    with slurm() as clients:
+        environment |= {"SLURM_CONF": clients["SLURM_CONF"], "CURATION_CORES": "1", "CURATION_MEMORY": "0"}
+        environment |= {"CURATION_STATES": str(states), "CURATION_WAIT": "1"}
+        submit = ["bash", str(DEPLOY / "slurm" / "submit.sh"), str(recipe), "1"]
+        done = subprocess.run(
+            submit, env=environment, capture_output=True, text=True, timeout=900, cwd=tmp_path, check=False
+        )
+    assert done.returncode != 0, done.stdout
+    said = verdict(states, 1).stdout
+    assert "failed 1" in said
+    assert said.count("never started") == 4
+    assert "index 0 is tried again" in logs_of(states)

@@ -1,21 +1,41 @@
 #!/bin/bash
 # All phases of a recipe, each after the one before: deploy/slurm/submit.sh RECIPE TASKS [sbatch options of the model phase, such as --gres=gpu:1]
-# A shard that fails fails its task. The chain goes on over the others (afterany), as the graph does; the task's log and the UI say why.
-# CURATION_CORES and CURATION_MEMORY size a task.
+#
+# Every phase is submitted CURATION_TRIES times (default 2): the later ones work on the tasks that are not done, killed ones included, and the others
+# end at once. What still fails then fails the last job, `verdict`, which says for each task what became of it. Nothing is published over shards
+# that are missing unless the recipe allows it. Logs and states of all tasks lie in one folder, whose name is printed.
+# CURATION_CORES and CURATION_MEMORY size a task. With CURATION_WAIT=1 the command waits for the end, and its exit code is the verdict's.
 set -euo pipefail
 recipe=${1:?usage: submit.sh RECIPE TASKS [sbatch options of the model phase]}
 tasks=${2:?usage: submit.sh RECIPE TASKS [sbatch options of the model phase]}
 shift 2
-script=$(dirname "$0")/curation.sbatch
+here=$(cd "$(dirname "$0")" && pwd)
+export CURATION_STATES=${CURATION_STATES:-$PWD/curation-$(basename "$recipe" .yaml)-$(date -u +%Y%m%dT%H%M%SZ)-$$}
+mkdir -p "$CURATION_STATES"
+for state in "$CURATION_STATES"/*.state; do # of an earlier chain that is gone on with: what is not done has all its tries again
+  if [ -e "$state" ] && [ "$(head -n 1 "$state")" != done ]; then rm "$state"; fi
+done
 submit() {
-  local phase=$1
+  local name=$1
   shift
-  sbatch --parsable --kill-on-invalid-dep=yes --job-name="$phase" --cpus-per-task="${CURATION_CORES:-16}" --mem="${CURATION_MEMORY:-32G}" "$@" "$script" "$recipe" "$phase"
+  sbatch --parsable --kill-on-invalid-dep=yes --job-name="$name" --output="$CURATION_STATES/%x-%A_%a.log" "$@"
+}
+# Submits a phase as often as it may be tried; the last job's id is in $last.
+phase() {
+  local name=$1 after=$2
+  shift 2
+  for try in $(seq 1 "${CURATION_TRIES:-2}"); do
+    last=$(submit "$name" --cpus-per-task="${CURATION_CORES:-16}" --mem="${CURATION_MEMORY:-32G}" ${after:+--dependency="$after"} "$@" \
+      "$here/curation.sbatch" "$recipe" "$name")
+    after=afterany:$last
+    echo "$name, try $try: job $last"
+  done
 }
 
-index=$(submit index --time=1:00:00)
-shards=$(submit shards --array="0-$((tasks - 1))" --dependency="afterok:$index")
-clusters=$(submit clusters --dependency="afterany:$shards")
-scores=$(submit scores --array="0-$((tasks - 1))" --dependency="afterok:$clusters" "$@")
-subsets=$(submit subsets --dependency="afterany:$scores")
-echo "$index $shards $clusters $scores $subsets"
+phase index "" --time=1:00:00
+phase shards "afterok:$last" --array="0-$((tasks - 1))"
+phase clusters "afterany:$last"
+phase scores "afterok:$last" --array="0-$((tasks - 1))" "$@"
+phase subsets "afterany:$last"
+echo "logs and states: $CURATION_STATES"
+submit verdict --dependency="afterany:$last" --time=10 ${CURATION_WAIT:+--wait} "$here/verdict.sh" "$CURATION_STATES" "$tasks"
