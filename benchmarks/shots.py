@@ -152,7 +152,7 @@ def run(path: Path, names: tuple[str, ...]) -> tuple[dict[str, tuple[CutList, fl
         seconds = dict.fromkeys(names, 0.0)
         maker, index = None, -1
         for index, frame in enumerate(container.decode(stream)):
-            maker = maker or PictureMaker(Display.of(frame, stream))
+            maker = maker or PictureMaker(Display.of(frame, stream.sample_aspect_ratio))
             picture = maker(frame)
             if frame.pts is None or frame.time_base is None:
                 raise ValueError(f"{path.name}: frame {index} has no presentation time")

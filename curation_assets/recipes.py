@@ -160,7 +160,7 @@ class Clips(Section):
     ] = Field("cascade", description="Shot detector.")
     threshold: float | None = Field(
         None,
-        description="The detector's threshold; null is its default (content 27, adaptive 3, threshold 12, hash 0.395, histogram 0.05, transnetv2 and cascade 0.5).",
+        description="The detector's threshold; null is its default (content 27, adaptive 3, threshold 12, hash 0.35, histogram 0.2, transnetv2 and cascade 0.5).",
     )
     min_scene_frames: int = Field(
         15,
@@ -169,9 +169,40 @@ class Clips(Section):
     )
     min_content_val: float = Field(15.0, ge=0, description="For `adaptive`: smallest content value of a cut.")
     window: int = Field(2, ge=1, description="For `adaptive`: frames on each side.")
+    weights: tuple[float, float, float, float] = Field(
+        (1.0, 1.0, 1.0, 0.0),
+        description="For `content` and `adaptive`: shares of hue, saturation, luma and edges in the content value; `[0, 0, 1, 0]` is luma alone.",
+    )
+    kernel_size: int | None = Field(
+        None,
+        ge=3,
+        description="For edges: size of the square by which they are widened, odd, pixels; null goes by the picture's.",
+    )
+    short_scenes: Literal["merge", "suppress"] = Field(
+        "merge",
+        description="For `content`: of cuts closer than `min_scene_frames`, keep the last of each run (merge), or the first (suppress).",
+    )
+    hash_size: int = Field(
+        8, ge=2, le=256, description="For `hash`: side of the square of frequencies that is compared."
+    )
+    hash_lowpass: int = Field(
+        2, ge=1, le=256, description="For `hash`: 2 keeps the lower half of the frequencies, 4 a quarter."
+    )
+    histogram_bins: int = Field(128, ge=1, le=256, description="For `histogram`: bins of the luma.")
     fade_threshold: float = Field(
         12.0, ge=0, le=255, description="For `...+threshold`: mean luma below which a fade is out."
     )
+    fade_method: Literal["floor", "ceiling"] = Field(
+        "floor", description="For fades: floor: to dark, below the threshold; ceiling: to bright, from it on."
+    )
+    fade_bias: float = Field(
+        0.0,
+        ge=-1,
+        le=1,
+        description="For fades: where the boundary lies, from the fade out (-1) by the middle (0) to the fade in (1).",
+    )
+    fade_min_frames: int = Field(0, ge=0, description="For fades: shortest time below the threshold, frames.")
+    fade_at_end: bool = Field(False, description="For fades: whether one at the video's end begins a scene of its own.")
     min_s: float = Field(2.0, ge=0, description="Shortest clip, seconds.")
     max_s: float = Field(60.0, gt=0, description="Longest clip, seconds.")
     longer: Literal["split", "first", "drop"] = Field("split", description="What becomes of longer scenes.")
@@ -195,6 +226,8 @@ class Clips(Section):
     def _order(self) -> Clips:
         if self.min_s > self.max_s:
             raise ValueError(f"min_s ({self.min_s:g}) must not exceed max_s ({self.max_s:g})")
+        if self.kernel_size is not None and not self.kernel_size % 2:
+            raise ValueError(f"kernel_size must be odd, not {self.kernel_size}")
         return self
 
 

@@ -69,7 +69,7 @@ def _read(path: Path) -> tuple[list[Image], float]:
         stream = container.streams.video[0]
         maker = None
         for frame in container.decode(stream):
-            maker = maker or PictureMaker(Display.of(frame, stream))
+            maker = maker or PictureMaker(Display.of(frame, stream.sample_aspect_ratio))
             image = maker.turn(frame.to_ndarray(format="bgr24"))
             frames.append(cover(image, SIZE))
             if len(frames) == 1800:

@@ -50,6 +50,14 @@ class Display:
     aspect: Fraction = Fraction(1)
     hdr: bool = False
 
+    @staticmethod
+    def of(frame: VideoFrame, aspect: Fraction | None) -> Display:
+        """From a decoded frame and the pixel aspect that holds for it; one that is unknown or cannot be is square."""
+        if not aspect or not Fraction(1, 16) <= aspect <= 16:
+            aspect = Fraction(1)
+        hdr = frame.color_trc in HDR_TRANSFERS
+        return Display(frame.width, frame.height, Orientation.of(frame), Fraction(aspect), hdr)
+
     @property
     def upright(self) -> tuple[int, int]:
         """Width and height in square pixels before rotation; the aspect is corrected by changing the width."""
@@ -172,10 +180,7 @@ class OpenVideo:
             self._shape = shape
             # What the container says holds for all of it; what the pictures say may change from one to the next.
             stated = (self.stream.sample_aspect_ratio or aspect) if aspect == self._stated else aspect
-            if not stated or not Fraction(1, 16) <= stated <= 16:
-                stated = Fraction(1)
-            hdr = frame.color_trc in HDR_TRANSFERS
-            self._display = Display(frame.width, frame.height, Orientation.of(frame), Fraction(stated), hdr)
+            self._display = Display.of(frame, stated)
         return self._display
 
     def was_interlaced(self, frame: VideoFrame) -> bool:

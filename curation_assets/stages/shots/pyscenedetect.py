@@ -17,17 +17,28 @@ from scenedetect import (
     ThresholdDetector,
 )
 from scenedetect.common import FrameTimecode, Timecode, framerate_to_fraction
+from scenedetect.detector import FlashFilter
 
 from curation_assets.recipes import Clips
 from curation_assets.stages.decode.picture import AnalysisPicture
 from curation_assets.stages.shots.cuts import Cut, CutList, Kind, Needs
 
-DEFAULTS = {"content": 27.0, "adaptive": 3.0, "threshold": 12.0, "hash": 0.395, "histogram": 0.05}
-"""The thresholds of PySceneDetect's command line."""
+DEFAULTS = {"content": 27.0, "adaptive": 3.0, "threshold": 12.0, "hash": 0.35, "histogram": 0.2}
+"""The thresholds of PySceneDetect 0.7, on the command line and in Python alike."""
 PROPOSED = 0.5
 """Share of the threshold from which a frame is listed as proposed, so that thresholds can be studied without decoding again."""
 TIMED_UP_TO_FPS = 240.0
 """At higher rates whole milliseconds cannot tell frames apart, and positions are counted instead of timed."""
+
+
+_OWN = {
+    "content": ("weights", "kernel_size", "short_scenes"),
+    "adaptive": ("weights", "kernel_size"),
+    "threshold": ("fade_method", "fade_bias", "fade_min_frames", "fade_at_end"),
+    "hash": ("hash_size", "hash_lowpass"),
+    "histogram": ("histogram_bins",),
+}
+"""Keys of the recipe's section that a detector reads besides its threshold and the shortest scene."""
 
 
 class PySceneDetectDetector:
@@ -108,26 +119,37 @@ class _Part:
 
     @property
     def description(self) -> str:
-        extra = (
-            f" window={self._params.window} min_content_val={self._params.min_content_val:g}"
-            if self.name == "adaptive"
-            else ""
-        )
-        return f"{self.name} threshold={self.threshold:g} min_scene_frames={self._params.min_scene_frames}{extra}"
+        """Its name and parameters; of those that seldom matter, the ones that differ from PySceneDetect's own."""
+        p, usual = self._params, Clips()
+        extra = f" window={p.window} min_content_val={p.min_content_val:g}" if self.name == "adaptive" else ""
+        for key in _OWN[self.name]:
+            if getattr(p, key) != getattr(usual, key):
+                value = getattr(p, key)
+                extra += f" {key}={','.join(f'{v:g}' for v in value) if isinstance(value, tuple) else value}"
+        return f"{self.name} threshold={self.threshold:g} min_scene_frames={p.min_scene_frames}{extra}"
 
     def _make(self) -> SceneDetector:
-        length = self._params.min_scene_frames
-        if self.name == "content":
-            return _Content(threshold=self.threshold, min_scene_len=length)
-        if self.name == "adaptive":
-            return _Adaptive(
-                adaptive_threshold=self.threshold,
-                min_scene_len=length,
-                window_width=self._params.window,
-                min_content_val=self._params.min_content_val,
+        p, threshold, length = self._params, self.threshold, self._params.min_scene_frames
+        detector: SceneDetector
+        if self.name in ("content", "adaptive"):
+            weights, kernel = ContentDetector.Components(*p.weights), p.kernel_size
+            if self.name == "content":
+                mode = FlashFilter.Mode[p.short_scenes.upper()]
+                return _Content(threshold, length, weights, kernel_size=kernel, filter_mode=mode)
+            return _Adaptive(threshold, length, p.window, p.min_content_val, weights, kernel_size=kernel)
+        if self.name == "hash":
+            detector = HashDetector(threshold, p.hash_size, p.hash_lowpass, length)
+        elif self.name == "histogram":
+            detector = HistogramDetector(threshold, p.histogram_bins, length)
+        else:
+            detector = ThresholdDetector(
+                threshold,
+                length,
+                fade_bias=p.fade_bias,
+                add_final_scene=p.fade_at_end,
+                method=ThresholdDetector.Method[p.fade_method.upper()],
+                min_out_length=p.fade_min_frames,
             )
-        makers = {"threshold": ThresholdDetector, "hash": HashDetector, "histogram": HistogramDetector}
-        detector = cast(SceneDetector, makers[self.name](threshold=self.threshold, min_scene_len=length))
         detector.stats_manager = cast(Any, _Measure())
         return detector
 
@@ -147,7 +169,8 @@ class _Part:
         if self.name != "adaptive" or not len(values):
             return values
         width = self._params.window
-        total = np.convolve(values, np.ones(2 * width + 1), "same")
+        # numpy's "same" gives the length of the longer of the two, which is the window's in a video of a few frames.
+        total = np.convolve(values, np.ones(2 * width + 1))[width : width + len(values)]
         around = (total - values) / (2 * width)
         ratio = np.where(around > 1e-5, np.minimum(values / np.maximum(around, 1e-5), 255.0), 0.0)
         return np.where((around <= 1e-5) & (values >= self._params.min_content_val), 255.0, ratio)

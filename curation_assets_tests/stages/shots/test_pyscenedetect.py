@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from scenedetect import (
@@ -17,6 +19,7 @@ from scenedetect import (
     ThresholdDetector,
     open_video,
 )
+from scenedetect.detector import FlashFilter
 
 from curation_assets.recipes import Clips
 from curation_assets.stages.shots import make_detector
@@ -30,23 +33,22 @@ DETECTORS: dict[str, type[SceneDetector]] = {
     "hash": HashDetector,
     "histogram": HistogramDetector,
 }
-THRESHOLDS = {"content": 27.0, "adaptive": 3.0, "threshold": 12.0, "hash": 0.395, "histogram": 0.05}
 
 
-def theirs(path: Path, name: str, threshold: float, length: int) -> list[int]:
-    """Frame numbers of the boundaries that SceneManager finds."""
+def theirs(path: Path, name: str, threshold: float | None = None, length: int = 15, **options: Any) -> list[int]:
+    """Frame numbers of the boundaries that SceneManager finds; with the detectors' own defaults where nothing is said."""
     video = open_video(str(path), backend="pyav")
     manager = SceneManager()
-    for part in name.split("+"):
-        value = threshold if part == name.split("+")[0] else 12.0
+    for number, part in enumerate(name.split("+")):
         key = "adaptive_threshold" if part == "adaptive" else "threshold"
-        manager.add_detector(DETECTORS[part](**{key: value}, min_scene_len=length))
+        own = {} if threshold is None or number else {key: threshold}
+        manager.add_detector(DETECTORS[part](**own, **options, min_scene_len=length))
     manager.detect_scenes(video)
     return sorted({scene[0].frame_num for scene in manager.get_scene_list()} - {0})
 
 
-def ours(path: Path, name: str, threshold: float | None, length: int, fps: float) -> list[int]:
-    detector = make_detector(Clips(detector=name, threshold=threshold, min_scene_frames=length), fps)
+def ours(path: Path, name: str, threshold: float | None, length: int, fps: float, **options: Any) -> list[int]:
+    detector = make_detector(Clips(detector=name, threshold=threshold, min_scene_frames=length, **options), fps)
     for index, time_ms, image in frames_of(path):
         detector.push(index, time_ms, Picture(image))
     return [cut.frame for cut in detector.finish().accepted]
@@ -67,14 +69,65 @@ def edited(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("length", [1, 15, 25])
 @pytest.mark.parametrize("name", [*DETECTORS, "content+threshold", "adaptive+threshold"])
 def test_generated_video(edited: Path, name: str, length: int) -> None:
-    threshold = THRESHOLDS[name.split("+")[0]]
-    expected = theirs(edited, name, threshold, length)
+    expected = theirs(edited, name, length=length)
     assert expected, "the video must have something to find"
     assert ours(edited, name, None, length, 30000 / 1001) == expected
 
 
 @pytest.mark.parametrize(
-    ("name", "threshold"), [("content", 27.0), ("content", 11.5), ("adaptive", 3.0), ("hash", 0.395)]
+    ("name", "options", "own"),
+    [
+        ("hash", {"hash_size": 4, "hash_lowpass": 4}, {"size": 4, "lowpass": 4}),
+        ("histogram", {"histogram_bins": 16}, {"bins": 16}),
+        ("content", {"short_scenes": "suppress"}, {"filter_mode": FlashFilter.Mode.SUPPRESS}),
+        ("content", {"weights": (0, 0, 1, 0)}, {"luma_only": True}),
+        (
+            "content",
+            {"weights": (0, 0, 0.5, 1), "kernel_size": 5},
+            {"weights": ContentDetector.Components(0, 0, 0.5, 1), "kernel_size": 5},
+        ),
+        ("adaptive", {"weights": (0, 0, 1, 0), "window": 5}, {"luma_only": True, "window_width": 5}),
+        ("threshold", {"fade_bias": -1.0}, {"fade_bias": -1.0}),
+        ("threshold", {"fade_min_frames": 30}, {"min_out_length": 30}),
+        ("threshold", {"fade_method": "ceiling"}, {"method": ThresholdDetector.Method.CEILING}),
+        ("threshold", {"fade_at_end": True}, {"add_final_scene": True}),
+    ],
+)
+def test_parameters_are_those_of_pyscenedetect(
+    edited: Path, name: str, options: dict[str, Any], own: dict[str, Any]
+) -> None:
+    expected = theirs(edited, name, length=10, **own)
+    assert ours(edited, name, None, 10, 30000 / 1001, **options) == expected
+    detector = make_detector(Clips(detector=name, **options), 25.0)
+    assert str(next(iter(options))) in (detector.finish().detector or ""), "the row says with what"
+
+
+def test_the_parameters_tried_above_make_a_difference(edited: Path) -> None:
+    """Else equality would show nothing."""
+    for name, own in (
+        ("hash", {"size": 4, "lowpass": 4}),
+        ("content", {"filter_mode": FlashFilter.Mode.SUPPRESS}),
+        ("threshold", {"fade_bias": -1.0}),
+        ("threshold", {"min_out_length": 30}),
+    ):
+        assert theirs(edited, name, length=10, **own) != theirs(edited, name, length=10), (name, own)
+
+
+@pytest.mark.parametrize("name", [*DETECTORS, "content+threshold", "adaptive+threshold"])
+def test_videos_of_few_frames(name: str, tmp_path: Path) -> None:
+    images = [*shot(0, 20), *shot(1, 4), *fade_through_black(shot(2, 20), shot(3, 20), 4, 4)]
+    images = [cv2.resize(image, (128, 72), interpolation=cv2.INTER_AREA) for image in images]
+    for frames in (1, 2, 3, 4, 5, 6, 9, 21, 22, 25, 33, 60):
+        path = tmp_path / f"{frames}.mp4"
+        write_video(path, images[:frames], Fraction(25))
+        for length in (1, 15):
+            assert ours(path, name, None, length, 25.0) == theirs(path, name, length=length), (frames, length)
+        if name == "adaptive":
+            assert ours(path, name, None, 1, 25.0, window=30) == theirs(path, name, length=1, window_width=30)
+
+
+@pytest.mark.parametrize(
+    ("name", "threshold"), [("content", 27.0), ("content", 11.5), ("adaptive", 3.0), ("hash", 0.35)]
 )
 @pytest.mark.parametrize("file", ["bikes.mp4", "demo.mp4"])
 def test_real_video(file: str, name: str, threshold: float) -> None:
