@@ -260,7 +260,7 @@ class Shard:
     def slice_hash(self, asset: str) -> str:
         """Content hash of `slice(asset)`."""
         contract = schema(asset)
-        return content_hash(self.slice(asset), contract.key, contract.volatile)
+        return content_hash(self.slice(asset), contract.key, contract.volatile, contract.later)
 
     def previous(self, asset: str) -> pa.Table | None:
         """The table that is in force now; None if there is none, or if everything is to be made anew."""
@@ -466,7 +466,7 @@ def video_hashes(shard: Shard, assets: Collection[str]) -> dict[str, str]:
         start = 0
         for video, end in zip(runs.values.to_pylist(), runs.run_ends.to_pylist(), strict=True):
             found.setdefault(video, []).append(
-                f"{asset} {content_hash(table.slice(start, end - start), skip=contract.volatile)}"
+                f"{asset} {content_hash(table.slice(start, end - start), skip=contract.volatile, later=contract.later)}"
             )
             start = end
     return {video: hashlib.sha256("\n".join(rows).encode()).hexdigest()[:16] for video, rows in found.items()}

@@ -59,7 +59,27 @@ class Columns(Section):
     )
     start: str | None = Field(None, description="Column of a single span's start, instead of `clips`.")
     end: str | None = Field(None, description="Column of a single span's end.")
-    clip_id: str | None = Field(None, description="Column of the span's own id.")
+    clip_id: str | None = Field(None, description="Column of the span's own id, or of a list of them.")
+    clip_name: str | None = Field(
+        None,
+        description="Column of a clip's name that holds all of it, `<video id>_<start>_<end>` as in VATEX, instead of `start` and `end`.",
+    )
+    parallel: list[str] = Field(
+        default=[],
+        description="Further columns that hold a list with one entry for each of `clips`; a row in which one has another length is rejected. "
+        "A list of just as many entries in any other column counts as one without being named.",
+    )
+
+
+class CaptionFile(Section):
+    """A second file with captions, which are joined to the rows of the first by the span's own id or else the video's."""
+
+    path: Paths = Field(description="File, glob or URI, or a list of them, of the kinds that `table` reads.")
+    id: str = Field("video_id", description="Column of the id. In a JSON object keyed by id, the keys.")
+    caption: str = Field("caption", description="Column of the caption, or of a list of them.")
+    records: str | None = Field(
+        None, description="For a JSON document: name under which it holds the records, such as `sentences`."
+    )
 
 
 class Source(Section):
@@ -72,8 +92,20 @@ class Source(Section):
         description="File, glob, folder or URI, or a list of them; `~` and environment variables, also as `${NAME:-default}`, are expanded."
     )
     columns: Columns = Field(default_factory=lambda: Columns(), description="For `table`: the column mapping.")
+    root: str | None = Field(
+        None,
+        description="For `table`: folder or URI below which relative paths in the list lie; default the list's own folder. "
+        "A list that came over the network never names local files.",
+    )
+    captions: CaptionFile | None = Field(None, description="For `table`: captions in a second file.")
+    records: str | None = Field(
+        None,
+        description="For JSON documents: name under which one holds its records; default `database`, `videos` and the like.",
+    )
     time_unit: Literal["s", "ms", "us"] = Field("s", description="Unit of numeric times in spans. HH:MM:SS needs none.")
-    url_prefix: str | None = Field(None, description="Put before a relative URL.")
+    url_prefix: str | None = Field(
+        None, description="Put before a relative URL; without it a relative URL of a `table` is a path."
+    )
     url_template: str | None = Field(
         None,
         description="URL of an id, with {id}; default https://www.youtube.com/watch?v={id} for hdvila, acav and ids.",
@@ -83,6 +115,15 @@ class Source(Section):
         description="For `folder`: file name extensions of videos.",
     )
     limit: int | None = Field(None, ge=1, description="Take only the first so many videos of the source.")
+
+    def settled(self) -> dict[str, Any]:
+        """The section as it is compared with that of an earlier version: keys that are newer only where they are used."""
+        said = self.model_dump()
+        for section, names in ((said, ("root", "captions", "records")), (said["columns"], ("clip_name", "parallel"))):
+            for name in names:
+                if not section[name]:
+                    del section[name]
+        return said
 
     @field_validator("url_template")
     @classmethod
@@ -417,6 +458,10 @@ class Captions(Section):
     )
     languages: list[str] = Field(
         default=[], description="Preferred languages of subtitles, best first; default the track's order."
+    )
+    several: Literal["first", "longest", "join"] = Field(
+        "first",
+        description="For `source`: which of several captions of one span or video is taken; join: all of them, as paragraphs.",
     )
     clean: Cleaning = Field(default_factory=lambda: Cleaning())
     where: Rules = Field(default=["keep"], description="Rules that a clip must pass to be captioned.")

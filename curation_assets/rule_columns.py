@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from curation_assets.schemas import SCHEMAS
-from curation_assets.stages.rules import Rule, RuleError, parse_rule, passing
+from curation_assets.stages.rules import SOURCE, Rule, RuleError, parse_rule, passing
+from curation_assets.stages.source_words import extras_of, licence_of
+from resources.tables import canonical_json
 
 if TYPE_CHECKING:
     from curation_assets.recipes import Recipe
@@ -18,7 +20,9 @@ if TYPE_CHECKING:
 CLIP_TABLES = tuple(a for a, t in SCHEMAS.items() if t.key == ("video_id", "clip_id") and a != "clip_fingerprints")
 """Tables with one row per clip, in the order in which a column name is looked up; hashes are nothing that rules speak of."""
 VIDEO_COLUMNS = ("licence", "channel", "title", "upload_date")
-"""Columns of raw_shards that rules may name."""
+"""Columns of raw_shards that rules may name. The licence of a clip's given span goes before that of its video."""
+SPAN_COLUMNS = ("source_span", "origin", "requested_start_ms", "requested_end_ms")
+"""Columns of clips that tell which given span a clip comes from."""
 DERIVED = ("duration_s", "aspect")
 """Columns computed from clips: length in seconds, displayed width over height."""
 
@@ -37,6 +41,8 @@ def table_of(column: str, recipe: Recipe) -> str:
     """
     if column in DERIVED:
         return "clips"
+    if column.startswith(SOURCE) and "source" not in recipe.categories:
+        return "video_metadata"
     if column in recipe.categories:
         return "category_scores"
     if "." in column:
@@ -69,8 +75,18 @@ def _near(given: str, names: Iterable[str], otherwise: str) -> str:
 
 def tables_of_rules(rules: Iterable[str], recipe: Recipe) -> list[str]:
     """Assets that must exist before the rules can be applied, in graph order."""
-    wanted = {table_of(c, recipe) for text in rules for c in parse_rule(text).columns}
+    columns = {c for text in rules for c in parse_rule(text).columns}
+    wanted = {table_of(c, recipe) for c in columns}
+    if "licence" in columns and spans_have_licences(recipe):
+        wanted.add("video_metadata")
     return [a for a in SCHEMAS if a in wanted]
+
+
+def spans_have_licences(recipe: Recipe) -> bool:
+    """Whether the source may give a span a licence of its own."""
+    source = recipe.source
+    of_spans = source.columns.start or source.columns.clips or source.columns.clip_name
+    return source.format == "hdvila" or bool(source.format == "table" and of_spans)
 
 
 def columns_of(asset: str, columns: Iterable[str], recipe: Recipe) -> list[str]:
@@ -80,7 +96,11 @@ def columns_of(asset: str, columns: Iterable[str], recipe: Recipe) -> list[str]:
         own = {"category_set", "category", "probability"}
     if asset == "clips":
         own |= {"dataset", "video_id", "status", "start_ms", "end_ms", "width", "height"}
-    own.add("video_id" if asset == "raw_shards" else "clip_id")
+        if any(c == "licence" or c.startswith(SOURCE) for c in columns):
+            own |= {*SPAN_COLUMNS}
+    if asset == "video_metadata":
+        own |= {"spans", "extra"}
+    own.add("video_id" if asset in ("raw_shards", "video_metadata") else "clip_id")
     return [n for n in SCHEMAS[asset].names if n in own]
 
 
@@ -102,6 +122,8 @@ def clip_facts(columns: Sequence[str], recipe: Recipe, read: Callable[[str], pa.
         asset = table_of(column, recipe)
         if column in DERIVED:
             values = _derived(column, clips)
+        elif asset == "video_metadata":
+            values = _of_source(column, clips, read(asset))
         elif asset == "category_scores":
             values = _category(column, facts["clip_id"], read(asset))
         else:
@@ -110,6 +132,8 @@ def clip_facts(columns: Sequence[str], recipe: Recipe, read: Callable[[str], pa.
                 by = "video_id" if asset == "raw_shards" else "clip_id"
                 rows[asset] = pc.index_in(facts[by], value_set=table[by])
             values = pc.take(table[column], rows[asset])
+            if column == "licence" and spans_have_licences(recipe):
+                values = _span_licences(values, clips, read)
         facts = facts.append_column(column, values)
     return facts
 
@@ -118,6 +142,33 @@ def _derived(column: str, clips: pa.Table) -> pa.ChunkedArray:
     if column == "duration_s":
         return pc.divide(pc.subtract(clips["end_ms"], clips["start_ms"]).cast(pa.float64()), 1000.0)
     return pc.divide(clips["width"].cast(pa.float64()), clips["height"].cast(pa.float64()))
+
+
+def _videos(clips: pa.Table, metadata: pa.Table) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    """Each clip with what the source says of its video."""
+    names = [n for n in ("video_id", "spans", "extra") if n in metadata.column_names]
+    videos = {row["video_id"]: row for row in metadata.select(names).to_pylist()}
+    known = clips.select([n for n in ("video_id", *SPAN_COLUMNS) if n in clips.column_names])
+    for clip in known.to_pylist():
+        yield clip, videos.get(clip["video_id"], {})
+
+
+def _of_source(column: str, clips: pa.Table, metadata: pa.Table) -> pa.Array:
+    name = column.removeprefix(SOURCE)
+    values = (extras_of(clip, video).get(name) for clip, video in _videos(clips, metadata))
+    return pa.array([v if v is None or isinstance(v, str) else canonical_json(v) for v in values], pa.string())
+
+
+def _span_licences(
+    licences: pa.ChunkedArray, clips: pa.Table, read: Callable[[str], pa.Table]
+) -> pa.Array | pa.ChunkedArray:
+    """`licences` of the clips' videos, with those of their spans before them."""
+    try:
+        metadata = read("video_metadata")
+    except LookupError:
+        return licences
+    own = pa.array([licence_of(clip, video, None) for clip, video in _videos(clips, metadata)], pa.string())
+    return pc.coalesce(own, licences)
 
 
 def _lookup(ids: pa.ChunkedArray, table: pa.Table, by: str, column: str) -> pa.Array | pa.ChunkedArray:

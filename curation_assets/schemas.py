@@ -14,7 +14,8 @@ import pyarrow as pa
 STRING, BOOL = pa.string(), pa.bool_()
 INT32, INT64, FLOAT, DOUBLE = pa.int32(), pa.int64(), pa.float32(), pa.float64()
 
-SPAN = pa.struct([("clip_id", STRING), ("start_ms", INT64), ("end_ms", INT64)])
+SPAN_WORDS = (("caption", STRING), ("captions", pa.list_(STRING)), ("licence", STRING), ("extra", STRING))
+SPAN = pa.struct([("clip_id", STRING), ("start_ms", INT64), ("end_ms", INT64), *SPAN_WORDS])
 CUE = pa.struct([("start_ms", INT64), ("end_ms", INT64), ("text", STRING)])
 SUBTITLE_TRACK = pa.struct([("language", STRING), ("automatic", BOOL), ("cues", pa.list_(CUE))])
 CUT = pa.struct([("frame", INT64), ("time_ms", INT64), ("score", FLOAT), ("kind", STRING), ("accepted", BOOL)])
@@ -42,6 +43,8 @@ class Column:
         minimum, maximum: inclusive bounds of numeric values; None is unbounded.
         allowed: the values a string column may take; empty is any.
         taken: `<asset>.<column>` whose values these are; None for what the asset itself finds.
+        later: what the column got after tables with it were made: "" for the column itself, or paths of fields within it. The content
+            hash leaves it out where it holds nothing, so that older tables whose rows say the same keep theirs.
     """
 
     name: str
@@ -53,6 +56,7 @@ class Column:
     maximum: float | None = None
     allowed: tuple[str, ...] = ()
     taken: str | None = None
+    later: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -84,6 +88,11 @@ class TableSchema:
     def volatile(self) -> frozenset[str]:
         """Columns that the content hash leaves out."""
         return frozenset(c.name for c in self.columns if c.volatile)
+
+    @property
+    def later(self) -> frozenset[str]:
+        """Columns, and fields within one, that count for the content hash only where they hold something."""
+        return frozenset(f"{c.name}{path}" for c in self.columns for path in c.later)
 
     def column(self, name: str) -> Column:
         """The column called `name`; KeyError names the table and what it has."""
@@ -185,14 +194,33 @@ _TABLES = (
                 "Where the video is fetched from, without secrets, or the URI of the file or tar it lies in.",
             ),
             Column("title", STRING, "Title given by the source."),
-            Column("caption", STRING, "Caption given by the source."),
-            Column("spans", pa.list_(SPAN), "Spans given by the source, in its order."),
-            Column("licence", STRING, "Licence given by the source."),
+            Column(
+                "caption",
+                STRING,
+                "Caption that the source gives the video; where each of its rows is a clip, what all of them say alike.",
+            ),
+            Column(
+                "captions", pa.list_(STRING), "All captions of the video, where the source gives several.", later=("",)
+            ),
+            Column(
+                "spans",
+                pa.list_(SPAN),
+                "Spans given by the source, in its order, each with what the source says of it: `caption`, the first of `captions` "
+                "where there are several, `licence`, and `extra`, everything else, canonical JSON.",
+                later=tuple(f"[].{name}" for name, _ in SPAN_WORDS),
+            ),
+            Column(
+                "licence", STRING, "Licence that the source gives the video; of rows that are clips, as for `caption`."
+            ),
             Column(
                 "status", STRING, "Whether the row can be used.", nullable=False, allowed=("ok", "rejected", "removed")
             ),
             ERROR,
-            Column("extra", STRING, "Everything else the source says, canonical JSON."),
+            Column(
+                "extra",
+                STRING,
+                "Everything else the source says of the video, canonical JSON; of rows that are clips, what all say alike.",
+            ),
             Column("source", STRING, "File that the row came from.", nullable=False, taken="dataset_index.source"),
             Column(
                 "line",
@@ -288,6 +316,13 @@ _TABLES = (
             ),
             Column("detector", STRING, "Shot detector and its parameters; null if none ran.", volatile=True),
             Column("source_clip_id", STRING, "Clip id given by the source, if the span was."),
+            Column(
+                "source_span",
+                INT64,
+                "Which of the video's `video_metadata.spans` the clip lies in, counted from 0; null for clips that the source did not ask for.",
+                volatile=True,
+                minimum=0,
+            ),
             Column("text", STRING, "For spans made from subtitles, the cue's text."),
             Column(
                 "cut_list",

@@ -85,7 +85,7 @@ def look(recipe: Recipe, watch: Watch, storage: Storage, page: Page) -> tuple[Wa
     Raises:
         OSError, BotoCoreError: a file or folder of the source cannot be listed; see `resources.storage.READ_ERRORS`.
     """
-    paths = sorted(set(recipe.source.path))
+    paths = sorted({*recipe.source.path, *(recipe.source.captions.path if recipe.source.captions else ())})
     total = int(watch.sum, 16)
     while watch.root < len(paths):
         for path, tag in _entries(recipe.source, paths[watch.root], watch.after, storage):
@@ -97,7 +97,7 @@ def look(recipe: Recipe, watch: Watch, storage: Storage, page: Page) -> tuple[Wa
                 total = (total + int.from_bytes(digest, "big")) % (1 << 128)
             watch = replace(watch, after=path, entries=watch.entries + bool(tag))
         watch = replace(watch, root=watch.root + 1, after="")
-    source = canonical_json([recipe.source.model_dump(), recipe.shard.model_dump()])
+    source = canonical_json([recipe.source.settled(), recipe.shard.model_dump()])
     found = hashlib.sha256(f"{source}\n{watch.entries}\n{total:x}".encode()).hexdigest()[:32]
     restless = 0 if found == watch.last else watch.restless + 1
     return Watch(taken=watch.taken, last=found, restless=restless), True

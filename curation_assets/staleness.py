@@ -129,7 +129,7 @@ def slice_hashes(store: TableStore, asset: str) -> Iterator[tuple[str, str]]:
     runs = pc.run_end_encode(table["shard"].combine_chunks())
     start = 0
     for shard, end in zip(runs.values.to_pylist(), runs.run_ends.to_pylist(), strict=True):
-        hasher = ContentHasher(contract.arrow, contract.volatile)
+        hasher = ContentHasher(contract.arrow, contract.volatile, contract.later)
         hasher.update(table.slice(start, end - start))
         yield shard, hasher.hexdigest()
         start = end
@@ -137,7 +137,7 @@ def slice_hashes(store: TableStore, asset: str) -> Iterator[tuple[str, str]]:
 
 def open_heads(store: TableStore, remember: bool = True) -> Heads:
     """The heads of a store's tables; with `remember`, those that earlier processes on this machine kept too."""
-    return Heads(store, RETRIED, cache_file(store.storage) if remember else None)
+    return Heads(store, {*RETRIED, "video_metadata"}, cache_file(store.storage) if remember else None)
 
 
 class _Known(TableStore):
@@ -153,10 +153,10 @@ class _Known(TableStore):
     def headers(
         self, asset: str, partitions: Sequence[str] | None = None, damaged: list[str] | None = None
     ) -> dict[str, Any]:
-        """Heads rather than headers: they have the content hash, which is all that provenance asks for."""
+        """From heads: they have the content hash and the few stats that provenance asks for."""
         known = self.heads.of(asset)
         keys = sorted(known) if partitions is None else partitions
-        return {k: known[k] for k in keys if k in known}
+        return {k: known[k].header(asset, k) for k in keys if k in known}
 
     def slices(self, asset: str) -> Mapping[str, str]:
         header = self.header(asset)

@@ -80,6 +80,8 @@ class TableContract(Protocol):
     def arrow(self) -> pa.Schema: ...
     @property
     def volatile(self) -> frozenset[str]: ...
+    @property
+    def later(self) -> frozenset[str]: ...
 
 
 def canonical_json(value: Any) -> str:
@@ -318,7 +320,7 @@ class TableStore:
         """
         contract = self.contracts.get(asset)
         table = self.prepare(asset, table)
-        digest = content_hash(table, skip=contract.volatile if contract else ())
+        digest = content_hash(table, skip=contract.volatile, later=contract.later) if contract else content_hash(table)
         presence.ensure(self.storage)
         named = own_media(table)
         found = self._check_media(asset, partition, named)
@@ -376,7 +378,7 @@ class TableStore:
     def file_content_hash(self, asset: str, local: Path) -> str:
         """The content hash of a table in a local Parquet file that is in key order."""
         contract = self.contracts[asset]
-        hasher = ContentHasher(contract.arrow, contract.volatile)
+        hasher = ContentHasher(contract.arrow, contract.volatile, contract.later)
         with pq.ParquetFile(local) as file:
             for batch in file.iter_batches():
                 hasher.update(batch)

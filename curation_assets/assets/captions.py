@@ -108,6 +108,12 @@ def _match(shard: Shard, wanted: Collection[str]) -> Mapping[str, Made]:
     return {"caption_scores": Made(table, stats, metadata)}
 
 
+def _params(recipe: Recipe) -> dict[str, Any]:
+    """What captions depend on; `several`, which is newer than the other keys, only where it says something."""
+    unsaid = {"several"} if recipe.captions.several == "first" else set()
+    return recipe.captions.model_dump(exclude=HOW | {"model"} | unsaid)
+
+
 def _caption_model(recipe: Recipe) -> dict[str, str]:
     from curation_assets.stages.captions import caption_identity
 
@@ -128,7 +134,7 @@ STAGES = (
             Part(
                 "captions",
                 "What is said of each clip, by its source, its subtitles or a model, as the recipe asks, raw and cleaned.",
-                params=lambda r: r.captions.model_dump(exclude=HOW | {"model"}),
+                params=_params,
                 inputs=("clips", "frames", "video_metadata", "raw_shards"),
                 rules=lambda r: [*r.captions.where, *(f"{s} is not null" for s in r.captions.clean.suffixes)],
                 weights=_caption_model,

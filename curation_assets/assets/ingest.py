@@ -40,7 +40,7 @@ from resources.tables import Provenance, TableHeader, TableStore
 if TYPE_CHECKING:
     from curation_assets.stages.dataset_index import IndexPlan
 
-INDEX_VERSION = "1"
+INDEX_VERSION = "2"
 
 
 def dataset_index(faults: Sequence[RecipeFault] = ()) -> AssetsDefinition:
@@ -79,7 +79,8 @@ def index_sources(context: AssetExecutionContext) -> Iterator[Any]:
     registered = register_shards(context.instance, [key for plan in plans for key in plan.shards])
     fields = ("dataset", "rows_read", "present", "added", "restored", "changed", "removed", "rejected", "error")
     overview = markdown_table(
-        fields, [[getattr(p, f) if getattr(p, f) is not None else "" for f in fields] for p in plans]
+        (*fields, "contradictions"),
+        [[*(getattr(p, f) if getattr(p, f) is not None else "" for f in fields), _contradictions(p)] for p in plans],
     )
     numbers = {"shards": sum(len(p.shards) for p in plans), "new_shards": len(registered)}
     made = Made(contract.empty(), metadata={"datasets": overview, **numbers}) if changed else None
@@ -90,6 +91,10 @@ def index_sources(context: AssetExecutionContext) -> Iterator[Any]:
         context.log.info(
             f"{plan.dataset}: {plan.present} videos in {len(plan.shards)} shards, {plan.added} new, {plan.removed} removed, {plan.rejected} rejected lines"
         )
+        if plan.contradictions:
+            context.log.warning(
+                f"{plan.dataset}: rows of one video contradict each other, of which the first counts: {_contradictions(plan)}"
+            )
     yield materialization(context.instance, store, outcome, None, {})
     for finding in outcome.findings:
         yield evaluation("dataset_index", None, finding)
@@ -125,10 +130,11 @@ def update_index(context: AssetExecutionContext) -> tuple[TableHeader, Sequence[
             if plan.secrets:
                 publish_secrets(store.storage, plan.dataset, secrets / f"{plan.dataset}.parquet")
         digest = store.file_content_hash("dataset_index", local)
-        changed = previous is None or previous.content_hash != digest or forced(context)
+        old_code = previous is not None and previous.provenance.code_version != INDEX_VERSION
+        changed = previous is None or previous.content_hash != digest or old_code or forced(context)
         header = previous
         if changed or header is None:
-            params = {n: {"source": r.source.model_dump(), "shard": r.shard.model_dump()} for n, r in recipes.items()}
+            params = {n: {"source": r.source.settled(), "shard": r.shard.model_dump()} for n, r in recipes.items()}
             meter.stop()
             stats = {"rows_in": sum(p.rows_read for p in plans), **meter.spent(context.resources.settings)}
             header = store.commit_file(
@@ -138,17 +144,24 @@ def update_index(context: AssetExecutionContext) -> tuple[TableHeader, Sequence[
             if not plan.secrets and plan.error is None:
                 store.storage.remove(secrets_path(plan.dataset))
     return header, plans, changed
+def _contradictions(plan: IndexPlan) -> str:
+    """In which columns rows of one video say different things, and of how many videos."""
+    return ", ".join(f"{column} of {n} {'video' if n == 1 else 'videos'}" for column, n in plan.contradictions.items())
 
 
 def _make_metadata(shard: Shard, wanted: Collection[str]) -> Mapping[str, Made]:
+    from curation_assets.stages.source_words import SPAN_WORDS, has_words
     from curation_assets.stages.video_metadata import video_metadata_table
 
     table = video_metadata_table(shard.slice("dataset_index"))
-    return {"video_metadata": Made(table, {"ok": 0, "rejected": 0, "removed": 0} | counts(table, "status"))}
+    stats: dict[str, Any] = {"ok": 0, "rejected": 0, "removed": 0} | counts(table, "status")
+    if worded := sum(map(has_words, table["spans"].to_pylist())):
+        stats[SPAN_WORDS] = worded
+    return {"video_metadata": Made(table, stats)}
 
 
 FILES = ("folder", "webdataset")
-"""Source formats whose videos are files; only they may name local paths."""
+"""Source formats whose videos are files; besides them only tables that lie here themselves may name local paths."""
 OPERATIONAL = {
     "timeout_s",
     "total_timeout_s",
@@ -195,6 +208,7 @@ def _make_raw(shard: Shard, wanted: Collection[str]) -> Mapping[str, Made]:
         shard.force,
         lambda p: tell(p.done, p.total, "videos", f"{p.ok} ok, {p.failed} failed, {p.bytes / 1e6:.1f} MB"),
         allow_local=shard.recipe.source.format in FILES,
+        local_lists=shard.recipe.source.format == "table",
         urls=urls,
     )
     s = made.stats

@@ -25,6 +25,7 @@ import pyarrow.compute as pc
 from curation_assets.schemas import schema
 from curation_assets.stages.caption_cleaning import clean_caption, detect_language, score_suffix
 from curation_assets.stages.frame_embeddings import asset_table
+from curation_assets.stages.source_words import source_captions, span_of
 from resources.captioners import (
     CaptionAnswer,
     Captioner,
@@ -195,15 +196,11 @@ def caption_shard(
             raise ValueError(f"backend {params.backend} needs the captioner that load_captioner gives")
         run.ask_about_frames(active, frames, captioner)
     else:
-        texts = _source_texts(metadata, raw) if params.backend == "source" else None
+        said = _SourceTexts(metadata, raw, params.several) if params.backend == "source" else None
         cues = _cues(raw, params.languages) if params.backend == "subtitles" else {}
         for row in active:
             clip = row.clip
-            text = (
-                texts.get(clip["video_id"])
-                if texts is not None
-                else clip_subtitles(clip, cues.get(clip["video_id"], ()))
-            )
+            text = said.of(clip) if said is not None else clip_subtitles(clip, cues.get(clip["video_id"], ()))
             row.raw, row.fingerprint = text or "", _hash([params.backend, text])
     for row in active:
         if row.raw is not None:
@@ -391,12 +388,31 @@ def _read_frames(storage: Storage, frames: Sequence[Mapping[str, Any]]) -> list[
     return pictures
 
 
-def _source_texts(metadata: pa.Table, raw: pa.Table) -> dict[str, str]:
-    """The caption that the source gives a video, else its title there, else its title on the page."""
-    texts = {row["video_id"]: row["title"] for row in raw.select(["video_id", "title"]).to_pylist()}
-    for row in metadata.select(["video_id", "caption", "title"]).to_pylist():
-        texts[row["video_id"]] = row["caption"] or row["title"] or texts.get(row["video_id"])
-    return {video: text for video, text in texts.items() if text}
+class _SourceTexts:
+    """What the source says of a clip: a caption of its span; else, unless there are captions for other spans, the video's caption, its title
+    in the source, or that on the page."""
+
+    def __init__(self, metadata: pa.Table, raw: pa.Table, several: str) -> None:
+        self._several = several
+        self._titles = dict(zip(raw["video_id"].to_pylist(), raw["title"].to_pylist(), strict=True))
+        names = [n for n in ("video_id", "caption", "captions", "title", "spans") if n in metadata.column_names]
+        self._videos = {row["video_id"]: row for row in metadata.select(names).to_pylist()}
+
+    def of(self, clip: Mapping[str, Any]) -> str | None:
+        video = self._videos.get(clip["video_id"], {})
+        found = source_captions(clip, video)
+        if found:
+            return _chosen(found, self._several)
+        if span_of(clip, video.get("spans")) is not None and any(s.get("caption") for s in video["spans"]):
+            return None
+        return video.get("title") or self._titles.get(clip["video_id"]) or None
+
+
+def _chosen(captions: Sequence[str], several: str) -> str:
+    """What becomes of several captions of one span."""
+    if several == "join":
+        return "\n\n".join(captions)
+    return max(captions, key=len) if several == "longest" else captions[0]
 
 
 def _cues(raw: pa.Table, languages: Sequence[str]) -> dict[str, list[Mapping[str, Any]]]:

@@ -28,10 +28,21 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from curation_assets.recipes import Recipe, Splits, Subset
-from curation_assets.rule_columns import CLIP_TABLES, clip_facts, columns_of
+from curation_assets.rule_columns import CLIP_TABLES, clip_facts, columns_of, spans_have_licences
 from curation_assets.schemas import schema
 from curation_assets.stages.frame_embeddings import mean_embeddings
-from curation_assets.stages.rules import Both, Compare, Literal, Node, Percentile, Rule, parse_rule, passing
+from curation_assets.stages.rules import (
+    SOURCE,
+    Both,
+    Compare,
+    Literal,
+    Node,
+    Percentile,
+    Rule,
+    numbers,
+    parse_rule,
+    passing,
+)
 from curation_assets.stages.selection import REASONS, Candidates, Choice, choose, hash_order
 from curation_assets.stages.subset_tables import (
     class_column,
@@ -252,6 +263,7 @@ class _Passed:
         return codes
 
     def _numbers(self, values: pa.ChunkedArray) -> np.ndarray:
+        values = numbers(values) if (self._score_by or "").startswith(SOURCE) else values
         if not (pa.types.is_floating(values.type) or pa.types.is_integer(values.type)):
             raise ValueError(f"select.order_by: {self._score_by} is {values.type}, not a number")
         return pc.fill_null(values.cast(pa.float64()), math.nan).to_numpy()
@@ -487,6 +499,8 @@ def _shard_facts(subset: Subset, recipe: Recipe, shard: str, read: Reader) -> _F
     if subset.of == "clips":
         wanted += [c for a in CLIP_TABLES if a in shown for c in schema(a).names if c in own]
         wanted += [c for c in ("licence", "channel") if "raw_shards" in shown]
+        if "licence" in wanted and spans_have_licences(recipe):
+            shown = ["video_metadata", *(a for a in shown if a != "video_metadata")]
     wanted = list(dict.fromkeys(wanted))
     tables: dict[str, pa.Table] = {}
     for asset in shown:
@@ -582,7 +596,7 @@ def _percentiles(
         except LookupError:
             continue
         for column, parts in values.items():
-            parts.append(found[column].drop_null().cast(pa.float64()).to_numpy())
+            parts.append(numbers(found[column]).drop_null().cast(pa.float64()).to_numpy())
     joined = {c: _joined(found, np.float64) for c, found in values.items()}
     return {(c, p): float(np.percentile(joined[c], p)) if len(joined[c]) else None for c, p in wanted}
 

@@ -8,7 +8,7 @@ The rules:
 - A new video takes the next free place, in source order: the last shard is filled up first, then new shards are begun.
 - A video keeps its shard whatever the source does. One that the source lost is marked `removed`, keeps its place, and takes it
   again when it comes back.
-- Several rows with one id are one video: the first row's texts, gaps filled from later rows, and all spans, equal ones once.
+- Several rows with one id are one video with all their spans, equal ones once (`curation_assets.stages.index_records`).
 - A rejected line lies in the shard that is open at that point and takes no place. When the source no longer has the line, its
   row is dropped: there never was a video.
 - A video in storage is recognised by its location, and an id once given stays. A new one is called by its file's stem if no other
@@ -21,15 +21,15 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias
 
 import duckdb
-import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -38,10 +38,11 @@ from curation_assets.recipes import Recipe
 from curation_assets.schemas import schema
 from curation_assets.shard_keys import DIGITS, shard_key
 from curation_assets.stages.fetch_urls import FORM as SECRETS
+from curation_assets.stages.index_records import merge_records, record_of
 from curation_assets.stages.sources import RejectedLine, SourceError, SourceRow, read_source
-from curation_assets.stages.sources.rows import RowError, canonical_json, excerpt, id_of_url, short_hash
+from curation_assets.stages.sources.rows import RowError, excerpt, id_of_url, short_hash
 from resources.storage import Storage
-from resources.urls import public_text, public_url
+from resources.urls import public_url
 
 MEMORY_MB = 400
 """What DuckDB may hold in memory before it spills."""
@@ -82,6 +83,7 @@ class IndexPlan:
         removed: videos that the source no longer has, in all.
         rejected: rejected lines.
         secrets: videos whose full URL is in the side file.
+        contradictions: column -> videos of which two rows say different things there; the first counts.
         error: why the source could not be read; then the previous rows are kept as they are.
     """
 
@@ -96,6 +98,7 @@ class IndexPlan:
     removed: int = 0
     rejected: int = 0
     secrets: int = 0
+    contradictions: Mapping[str, int] = field(default_factory=dict)
     error: str | None = None
 
 
@@ -181,62 +184,6 @@ def read_shard(index: pq.ParquetFile, shard: str) -> pa.Table:
     return table.filter(pc.equal(table["shard"], shard))
 
 
-def record_of(row: SourceRow) -> str:
-    """The normal form of a row: canonical JSON, nulls and empty values left out, spans as [clip_id, start_ms, end_ms], URLs public.
-
-    Raises:
-        RowError: a value that JSON cannot hold.
-    """
-    record: dict[str, Any] = {"url": public_url(row.url) if row.url else row.url}
-    if row.title is not None:
-        record["title"] = public_text(row.title)
-    if row.caption is not None:
-        record["caption"] = public_text(row.caption)
-    if row.licence is not None:
-        record["licence"] = row.licence
-    if row.spans:
-        record["spans"] = row.spans if len(row.spans) == 1 else _distinct(row.spans)
-    if row.extra:
-        record["extra"] = row.extra if row.location is not None else _public(row.extra)
-    return canonical_json(record)
-
-
-def _public(value: Any) -> Any:
-    """`value` with all URLs in its texts as `public_url` has them."""
-    if isinstance(value, str):
-        return public_text(value)
-    if isinstance(value, dict):
-        return {k: _public(v) for k, v in value.items()}
-    return [_public(v) for v in value] if isinstance(value, list | tuple) else value
-
-
-def _distinct(spans: Iterable[Sequence[Any]]) -> list[list[Any]]:
-    """Spans, those with the same times once; a later clip id fills the gap of an earlier span without one."""
-    by_times: dict[tuple[int, int], list[Any]] = {}
-    for clip_id, start, end in spans:
-        kept = by_times.setdefault((start, end), [clip_id, start, end])
-        if kept[0] is None:
-            kept[0] = clip_id
-    return list(by_times.values())
-
-
-def merge_records(records: Iterable[str]) -> str:
-    """One record of several of the same video, in source order: the first says what it says, later ones fill gaps and add spans."""
-    merged: dict[str, Any] = {}
-    spans: list[Any] = []
-    extra: dict[str, Any] = {}
-    for text in records:
-        record = orjson.loads(text)
-        spans += record.pop("spans", [])
-        extra = record.pop("extra", {}) | extra
-        merged = record | merged
-    if spans:
-        merged["spans"] = _distinct(spans)
-    if extra:
-        merged["extra"] = extra
-    return canonical_json(merged)
-
-
 @contextmanager
 def _writer(out: str | Path) -> Iterator[pq.ParquetWriter]:
     with pq.ParquetWriter(out, schema("dataset_index").arrow, compression="zstd", write_page_index=True) as writer:
@@ -299,7 +246,7 @@ class _Workspace:
         self._old(recipe.dataset)
         rows = self._spill(recipe, storage)
         self._name()
-        self._merge()
+        contradictions = self._merge()
         self._place(recipe.shard.videos)
         counted = self._one(
             """
@@ -326,6 +273,7 @@ class _Workspace:
             added=added,
             restored=restored,
             rejected=rejected,
+            contradictions=dict(sorted(contradictions.items())),
         )
 
     def write(self, plan: IndexPlan, writer: pq.ParquetWriter) -> IndexPlan:
@@ -420,7 +368,7 @@ class _Workspace:
                     SELECT location, any_value(uri) AS uri, any_value(video_id) AS stem FROM spilled WHERE location IS NOT NULL GROUP BY location
                 ), before AS (
                     SELECT video_id, json_extract_string(record, '$.extra.path') AS location,
-                           json_extract_string(record, '$.extra.media.tar') || coalesce('#' || json_extract_string(record, '$.extra.media.offset'), '') AS uri
+                           coalesce(json_extract_string(record, '$.extra.media.tar'), json_extract_string(record, '$.url')) || coalesce('#' || json_extract_string(record, '$.extra.media.offset'), '') AS uri
                     FROM old WHERE status <> 'rejected'
                 ), same_place AS (
                     SELECT here.location, before.video_id FROM here JOIN before USING (location)
@@ -446,7 +394,9 @@ class _Workspace:
         finally:
             self._db.remove_function("short_hash")
 
-    def _merge(self) -> None:
+    def _merge(self) -> Counter[str]:
+        """Makes one record of the rows of each video; returns in which columns such rows contradict each other, by videos."""
+        contradictions: Counter[str] = Counter()
         self._db.execute(
             """
             CREATE OR REPLACE TEMP TABLE firsts AS
@@ -459,9 +409,10 @@ class _Workspace:
             "SELECT video_id, record FROM listed JOIN (SELECT video_id FROM firsts WHERE n > 1) USING (video_id) ORDER BY video_id, seq"
         )
         with pq.ParquetWriter(path, form, compression="lz4") as writer:
-            for rows in _chunks(_merged(_pairs(several)), SPILL_ROWS):
+            for rows in _chunks(_merged(_pairs(several), contradictions), SPILL_ROWS):
                 writer.write_batch(pa.record_batch([list(column) for column in zip(*rows, strict=True)], schema=form))
         self._db.execute(f"CREATE OR REPLACE TEMP VIEW merged AS SELECT * FROM {_parquet(path)}")
+        return contradictions
 
     def _place(self, videos_per_shard: int) -> None:
         """Numbers the shards: the nth new video gets place `taken + n` counted from the last shard's first place."""
@@ -559,7 +510,7 @@ def _accepted(seq: int, row: SourceRow) -> tuple[Any, ...]:
     video_id = row.video_id or id_of_url(row.url or "")
     uri = None
     if row.location is not None:
-        media = row.extra["media"]
+        media = row.extra.get("media", {"tar": row.url, "offset": None})
         uri = media["tar"] if media["offset"] is None else f"{media['tar']}#{media['offset']}"
     secret = row.url if row.url and public_url(row.url) != row.url else None
     if secret and row.location is not None:
@@ -579,9 +530,9 @@ def _pairs(relation: duckdb.DuckDBPyRelation) -> Iterator[tuple[str, str]]:
         yield from zip(batch["video_id"].to_pylist(), batch["record"].to_pylist(), strict=True)
 
 
-def _merged(rows: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+def _merged(rows: Iterable[tuple[str, str]], contradictions: Counter[str]) -> Iterator[tuple[str, str]]:
     for video_id, group in groupby(rows, key=lambda row: row[0]):
-        yield video_id, merge_records(record for _, record in group)
+        yield video_id, merge_records((record for _, record in group), contradictions)
 
 
 def _chunks(rows: Iterable[tuple[str, str]], size: int) -> Iterator[list[tuple[str, str]]]:

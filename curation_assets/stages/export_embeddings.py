@@ -62,12 +62,14 @@ class EmbeddedShard:
         embeddings: `frame_embeddings` of the shard.
         captions: clip_id -> row of `captions`.
         fps: rate of the grid on which frames were sampled.
+        words: clip_id -> what the source says of its given span.
     """
 
     clips: Sequence[Mapping[str, Any]]
     embeddings: pa.Table
     captions: Mapping[str, Mapping[str, Any]]
     fps: float
+    words: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 def export_embeddings(
@@ -144,6 +146,8 @@ def _triples(
             "caption_backend": caption.get("backend"),
             "caption_model": caption.get("model"),
         }
+        if clip_id in shard.words:
+            record["span"] = dict(shard.words[clip_id])
         row |= {"status": "ok", "frames": array.shape[0], "dim": array.shape[1], "model": record["model"]}
         text = (caption.get("caption") or clip.get("caption") or "").encode()
         yield row, {"npy": npy_bytes(array), "txt": text, "json": canonical_json(record).encode()}

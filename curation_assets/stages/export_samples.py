@@ -255,6 +255,7 @@ def clip_record(
     source: Mapping[str, Any],
     caption: Mapping[str, Any],
     track: Mapping[str, Any] | None = None,
+    words: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Everything known of an exported clip, as its JSON says it.
 
@@ -264,6 +265,7 @@ def clip_record(
         source: of `raw_shards`; empty if there is none.
         caption: of `captions`; empty if there is none.
         track: of `tracks`, for clips that follow one.
+        words: what the source says of the clip's given span, from `source_words.said_of`; its licence goes before that of the video.
     """
     export = ("start_ms", "end_ms", "frames", "width", "height", "fps", "blurred_faces", "size", "sha256")
     video = ("url", "page_url", "title", "channel", "upload_date", "licence", "sha256", "etag", "section_start_ms")
@@ -281,6 +283,9 @@ def clip_record(
         "clip": scores,
         "source": _known(source, (*video, *file)),
     }
+    if words:
+        record["span"] = dict(words)
+        record["source"] |= {"licence": words["licence"]} if words.get("licence") else {}
     if row["track_id"] is not None:
         record["track_id"] = row["track_id"]
     if caption:

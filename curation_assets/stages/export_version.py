@@ -27,6 +27,7 @@ from curation_assets.stages.export_embeddings import EmbeddedShard, export_embed
 from curation_assets.stages.export_samples import PublishedFile, clip_record, clip_samples
 from curation_assets.stages.export_tracks import write_tracks
 from curation_assets.stages.face_tables import joined
+from curation_assets.stages.source_words import SPAN_WORDS, by_clip
 from curation_assets.stages.subset_inputs import EMBEDDING_INPUTS, Selection, clip_options, sharded_inputs
 from resources import presence
 from resources.detectors import load_vocabulary
@@ -51,6 +52,14 @@ def optional(store: TableStore, name: str, shard: str) -> list[dict[str, Any]]:
     except MissingTable:
         return []
     return rows
+
+
+def span_words(store: TableStore, shard: str) -> dict[str, dict[str, Any]]:
+    """clip_id -> what the source says of the clip's given span; empty where it says nothing of any."""
+    header = store.header("video_metadata", shard)
+    if header is None or not header.stats.get(SPAN_WORDS):
+        return {}
+    return by_clip(store.read("clips", shard).to_pylist(), store.read("video_metadata", shard, ["video_id", "spans"]))
 
 
 def _read_shard(store: TableStore, shard: str, name: str) -> pa.Table:
@@ -157,6 +166,7 @@ def publish_clips(store: TableStore, recipes: Mapping[str, Recipe], key: str, pr
         sources = {r["video_id"]: r for r in optional(store, "raw_shards", shard)}
         captions = {r["clip_id"]: r for r in optional(store, "captions", shard)}
         tracks = {r["track_id"]: r for r in optional(store, "tracks", shard)} if params.tracks else {}
+        words = span_words(store, shard)
         for row in piece.to_pylist():
             if row["status"] != "ok":
                 facts.failed += 1
@@ -164,8 +174,9 @@ def publish_clips(store: TableStore, recipes: Mapping[str, Recipe], key: str, pr
                 continue
             source = sources.get(row["video_id"], {})
             chosen = curated.get(row["track_id"] or row["clip_id"]) or by_clip[row["clip_id"]]
+            said = words.get(row["clip_id"], {})
             record = clip_record(
-                row, chosen, source, captions.get(row["clip_id"], {}), tracks.get(row["track_id"] or "")
+                row, chosen, source, captions.get(row["clip_id"], {}), tracks.get(row["track_id"] or ""), said
             )
             data = store.storage.read_media(MediaRef(row["tar"], row["offset"], row["size"]))
             if hashlib.sha256(data).hexdigest() != row["sha256"]:
@@ -174,7 +185,8 @@ def publish_clips(store: TableStore, recipes: Mapping[str, Recipe], key: str, pr
                 )
             member = writer.add(row["split"], row["sample_key"], data, record)
             rows.append({**row, "tar": member.tar, "offset": member.offset, "size": member.size})
-            facts.count(row["split"], row["end_ms"] - row["start_ms"], source.get("licence"), source.get("channel"))
+            licence = said.get("licence") or source.get("licence")
+            facts.count(row["split"], row["end_ms"] - row["start_ms"], licence, source.get("channel"))
     writer.close()
     facts.files = writer.files
     table = pa.Table.from_pylist(rows, schema=schema("clip_dataset").arrow)
@@ -316,16 +328,19 @@ def publish_embeddings(store: TableStore, recipes: Mapping[str, Recipe], key: st
             captions = {r["clip_id"]: r for r in optional(store, "captions", shard)}
             clips = _clips_of(store, selection, shard)
             spans.update({(dataset, r["clip_id"]): r["end_ms"] - r["start_ms"] for r in clips})
-            sources.update(
-                {(dataset, r["video_id"]): (r["licence"], r["channel"]) for r in optional(store, "raw_shards", shard)}
-            )
+            words = span_words(store, shard)
+            videos = {r["video_id"]: (r["licence"], r["channel"]) for r in optional(store, "raw_shards", shard)}
+            for clip in clips:
+                licence, channel = videos.get(clip["video_id"], (None, None))
+                own = words.get(clip["clip_id"], {}).get("licence")
+                sources[dataset, clip["clip_id"]] = own or licence, channel
             embeddings = store.read("frame_embeddings", shard)
-            yield EmbeddedShard(clips, embeddings, captions, recipes[dataset].frames.fps)
+            yield EmbeddedShard(clips, embeddings, captions, recipes[dataset].frames.fps, words)
 
     done = export_embeddings(shards(), params, store.storage, folder, Keys(selection.subset.datasets))
     for row in done.table.to_pylist():
         if row["status"] == "ok":
-            source = sources.get((row["dataset"], row["video_id"]), (None, None))
+            source = sources.get((row["dataset"], row["clip_id"]), (None, None))
             facts.count(row["split"], spans[row["dataset"], row["clip_id"]], *source)
         else:
             facts.failed += 1

@@ -14,6 +14,7 @@ import dataclasses
 import hashlib
 import io
 import json
+import os
 import shutil
 import tempfile
 import threading
@@ -183,15 +184,19 @@ def _ytdlp_version() -> str:
     return version("yt-dlp")
 
 
-def _reference(metadata: Row, extra: Mapping[str, Any], allow_local: bool) -> MediaRef | None:
-    """Where the video lies in storage, if it does. References in `extra` count only if the source is one of files."""
+def _reference(metadata: Row, extra: Mapping[str, Any], allow_local: bool, local_lists: bool) -> MediaRef | None:
+    """Where the video lies in storage, if it does.
+
+    References in `extra` count only if the source is one of files, a local path only if that or a list that lies here itself names it.
+    """
     media = extra.get("media")
     if allow_local and isinstance(media, Mapping) and media.get("tar"):
         return MediaRef(str(media["tar"]), media.get("offset"), media.get("size"), media.get("etag"))
     url = str(metadata["url"] or "")
     if scheme_of(url) in STORAGE_SCHEMES:
         return MediaRef(url)
-    path = local_path(url) if allow_local else None
+    named_here = local_lists and os.path.isabs(url) and "://" not in str(metadata.get("source") or "://")
+    path = local_path(url) if allow_local or named_here else None
     return MediaRef(str(Path(path).expanduser().absolute())) if path else None
 
 
@@ -567,6 +572,7 @@ def _plan(
     rows: Sequence[Row],
     options: Download,
     allow_local: bool,
+    local_lists: bool,
     earlier: Mapping[str, Row],
     adopted: Mapping[str, Row],
     urls: Mapping[str, str],
@@ -581,7 +587,7 @@ def _plan(
         except ValueError:
             extra = {}
         extra = extra if isinstance(extra, dict) else {}
-        reference = _reference(metadata, extra, allow_local)
+        reference = _reference(metadata, extra, allow_local, local_lists)
         url = str(metadata["url"] or "")
         missing = None
         if reference is None:
@@ -614,6 +620,7 @@ def build_raw_shard(
     progress: Callable[[Progress], None] | None = None,
     *,
     allow_local: bool = False,
+    local_lists: bool = False,
     checkpoint_s: float = CHECKPOINT_S,
     urls: Mapping[str, str] | None = None,
 ) -> RawShard:
@@ -632,6 +639,7 @@ def build_raw_shard(
         force: makes every row anew.
         progress: called after each row.
         allow_local: whether the source is one of files (folder, webdataset), so that local paths may be read.
+        local_lists: whether the source is a list whose rows may name local files, if the list lies here itself.
         checkpoint_s: how often at least a tar is closed and its rows are written down, seconds.
         urls: video_id -> full URL, where the one in `metadata` has its secrets taken out (`fetch_urls.read_fetch_urls`).
 
@@ -646,7 +654,7 @@ def build_raw_shard(
     finished: list[Row] = []
     jobs: list[_Job] = []
     counts: Counter[str] = Counter()
-    for row, job, was_adopted in _plan(rows, options, allow_local, earlier, adopted, urls or {}):
+    for row, job, was_adopted in _plan(rows, options, allow_local, local_lists, earlier, adopted, urls or {}):
         if row is not None:
             finished.append(row)
             counts["adopted" if was_adopted else "kept"] += row["status"] != "rejected"

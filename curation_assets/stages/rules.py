@@ -6,8 +6,10 @@
     caption is not null                  also `is null`
     keep                                 a boolean column by itself
     style.cartoon < 0.5 and not blank > 0.9     and, or, not, parentheses; dots name a category of a prompt set
+    source.views > 1000 and source."Aesthetic Score" > 5     a column of the source's list, of the clip's span or else of its video
     aesthetic >= p80                     p0 to p100: percentile of that column over all candidates with a value
 
+Columns of the source are text. Compared with a number they count as the number that they hold, and are null where they hold none.
 Three-valued logic as in SQL: a comparison with null is null, and a clip passes only where the rule is true. So a clip with an unknown
 value never passes by accident; `x is null or x < 3` lets it. Text is parsed and interpreted here; nothing is ever evaluated as Python.
 """
@@ -130,6 +132,7 @@ class Rule:
 _TOKEN = re.compile(
     r"""\s*(?:
         (?P<number>-?(?:\d+\.\d*|\.\d+|\d+)(?:[eE][+-]?\d+)?(?![\w.]))
+      | (?P<source>source\.(?:"[^"]+"|'[^']+'))
       | (?P<string>"[^"]*"|'[^']*')
       | (?P<word>[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z0-9_-]+)*)
       | (?P<op><=|>=|!=|==|=|<|>)
@@ -140,6 +143,8 @@ _TOKEN = re.compile(
 MAX_PARTS = 200
 """Of `and`, `or`, `not` and `(` in one rule: each may be a level of the tree, and rules are walked recursively."""
 MAX_CHARS = 20_000
+SOURCE = "source."
+"""What names of columns of the source's list begin with."""
 _KEYWORDS = {"and", "or", "not", "between", "in", "is", "null", "true", "false"}
 _FLIPPED = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "=": "=", "!=": "!="}
 
@@ -152,6 +157,8 @@ def _tokens(text: str) -> list[tuple[str, str]]:
             raise RuleError(f"rule {text!r}: cannot read {text[at:].strip()[:20]!r}")
         kind = match.lastgroup or ""
         value = match.group(kind)
+        if kind == "source":
+            kind, value = "word", SOURCE + value[len(SOURCE) + 1 : -1]
         if kind == "word" and value.lower() in _KEYWORDS:
             kind, value = "keyword", value.lower()
         tokens.append((kind, value))
@@ -307,6 +314,21 @@ def _names(node: Node) -> Iterator[Name]:
                 yield n.right
 
 
+def numbers(values: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
+    """Texts as the numbers that they are the texts of, null where they are none; other values as they are."""
+    if not pa.types.is_string(values.type):
+        return values
+    text = pc.utf8_trim_whitespace(values)
+    valid = pc.match_substring_regex(text, r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$")
+    return pc.if_else(
+        valid, pc.if_else(valid, pc.utf8_ltrim(text, "+"), "0").cast(pa.float64()), pa.scalar(None, pa.float64())
+    )
+
+
+def _is_number(operand: Operand) -> bool:
+    return isinstance(operand, Percentile) or (isinstance(operand, Literal) and isinstance(operand.value, float))
+
+
 _COMPARE = {
     "=": pc.equal,
     "!=": pc.not_equal,
@@ -354,16 +376,26 @@ def evaluate(
         return operand.value
 
     def run(node: Node) -> Any:
+        of_source = not isinstance(node, Not | Both | Either) and node.left.name.startswith(SOURCE)
         if isinstance(node, Compare):
-            return _COMPARE[node.op](column(node.left), value(node.right, node.left))
+            left = column(node.left)
+            if of_source and _is_number(node.right):
+                left = numbers(left)
+            elif of_source and isinstance(node.right, Literal) and isinstance(node.right.value, bool):
+                left = pc.equal(pc.utf8_lower(left), "true")
+            return _COMPARE[node.op](left, value(node.right, node.left))
         if isinstance(node, In):
             values = column(node.left)
+            if of_source and all(isinstance(v, float) for v in node.values):
+                values = numbers(values)
             found = pc.is_in(values, value_set=pa.array(list(node.values)).cast(values.type))
             return pc.if_else(pc.is_null(values), pa.scalar(None, pa.bool_()), found)
         if isinstance(node, IsNull):
             return pc.is_null(column(node.left))
         if isinstance(node, Truth):
             values = column(node.left)
+            if of_source:
+                return pc.is_in(pc.utf8_lower(values), value_set=pa.array(["true", "yes", "1"]))
             if not pa.types.is_boolean(values.type):
                 raise RuleError(f"rule {rule.text!r}: {node.left.name} is not true or false; compare it with something")
             return values

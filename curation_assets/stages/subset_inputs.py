@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -15,6 +15,7 @@ import pyarrow.dataset as ds
 from curation_assets.recipes import ClipExport, Recipe, RecipeError, Subset, subsets
 from curation_assets.schemas import SCHEMAS
 from curation_assets.shard_keys import parse_shard_key
+from curation_assets.stages.source_words import SPAN_WORDS
 from curation_assets.stages.subset_tables import read_ids, tables_shown
 from resources.tables import Provenance, TableStore, combined_hash
 from resources.urls import public_settings
@@ -57,10 +58,21 @@ def curated_provenance(store: TableStore, recipes: Mapping[str, Recipe], key: st
     for name in [a for a in SCHEMAS if any(a in tables for tables in per_dataset.values())]:
         keys = [k for d, k in subset_shards(store, subset, recipe.dataset) if name in per_dataset[d]]
         inputs[name] = combined_hash({k: h.content_hash for k, h in store.headers(name, keys).items()})
+    if any("raw_shards" in tables for tables in per_dataset.values()) and "video_metadata" not in inputs:
+        inputs |= worded_inputs(store, [k for _, k in subset_shards(store, subset, recipe.dataset)])
     lists = [*subset.exclude, *subset.split.lists.values()]
     for path in lists:
         inputs[f"list:{public_settings(path)}"] = combined_hash(dict.fromkeys(read_ids([path]), ""))
     return Provenance(CURATE_VERSION, subset.model_dump(exclude={"export"}), inputs)
+
+
+def worded_inputs(store: TableStore, shards: Sequence[str]) -> dict[str, str]:
+    """`video_metadata` as an input, of the shards whose source says something of spans; nothing if none does.
+
+    So a root whose lists say nothing of spans, and tables that were made before such words were kept, stay as they are.
+    """
+    said = {k: h.content_hash for k, h in store.headers("video_metadata", shards).items() if h.stats.get(SPAN_WORDS)}
+    return {"video_metadata": combined_hash(said)} if said else {}
 
 
 @dataclass(frozen=True)
@@ -136,7 +148,7 @@ def clip_provenance(store: TableStore, recipes: Mapping[str, Recipe], key: str) 
     return Provenance(
         CLIPS_VERSION,
         {"clips": params.model_dump(), "audio_rate": rates, "datasets": selection.subset.datasets},
-        selection.inputs(store, needed),
+        selection.inputs(store, needed) | worded_inputs(store, list(selection.shards)),
         cut_weights(params),
     )
 
@@ -165,5 +177,5 @@ def embedding_provenance(store: TableStore, recipes: Mapping[str, Recipe], key: 
     return Provenance(
         EXPORT_VERSION,
         {"embeddings": params.model_dump(), "fps": rates, "datasets": selection.subset.datasets},
-        selection.inputs(store, needed),
+        selection.inputs(store, needed) | worded_inputs(store, list(selection.shards)),
     )

@@ -13,7 +13,7 @@ from curation_assets.recipes import Recipe, Subset
 from curation_assets.rule_columns import CLIP_TABLES, tables_of_rules
 from curation_assets.schemas import SCHEMAS
 from curation_assets.selection import assets_of_recipe
-from curation_assets.stages.rules import parse_rule
+from curation_assets.stages.rules import SOURCE, parse_rule
 from resources.urls import public_url
 
 
@@ -84,7 +84,11 @@ def tables_needed(subset: Subset, recipe: Recipe) -> list[str]:
         tables.add("tracks")
     elif subset.select.criterion == "min_redundancy":
         tables.add("frame_embeddings")
-    return [a for a in (*CLIP_TABLES, "raw_shards", "category_scores", "frame_embeddings", "tracks") if a in tables]
+    return [
+        a
+        for a in ("video_metadata", *CLIP_TABLES, "raw_shards", "category_scores", "frame_embeddings", "tracks")
+        if a in tables
+    ]
 
 
 def tables_shown(subset: Subset, recipe: Recipe) -> list[str]:
@@ -95,4 +99,5 @@ def tables_shown(subset: Subset, recipe: Recipe) -> list[str]:
 
 
 def _mention(column: str) -> str:
-    return f"{column} is not null"
+    name = f'{SOURCE}"{column.removeprefix(SOURCE)}"' if column.startswith(SOURCE) else column
+    return f"{name} is not null"

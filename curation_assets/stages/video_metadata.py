@@ -11,7 +11,7 @@ import orjson
 import pyarrow as pa
 
 from curation_assets.schemas import schema
-from curation_assets.stages.sources.rows import canonical_json
+from curation_assets.stages.sources.rows import Words, canonical_json
 
 STATUS = {"present": "ok", "rejected": "rejected", "removed": "removed"}
 REMOVED = "no longer in the source"
@@ -43,12 +43,27 @@ def _row(index: dict[str, Any]) -> dict[str, Any]:
     if index["status"] == "rejected":
         return row | {"extra": canonical_json({"text": index["record"]})}
     record = orjson.loads(index["record"])
-    spans = [dict(zip(("clip_id", "start_ms", "end_ms"), span, strict=True)) for span in record.get("spans", [])]
+    spans = [_span(*span) for span in record.get("spans", [])]
     return row | {
         "url": record.get("url"),
         "title": record.get("title"),
         "caption": record.get("caption"),
+        "captions": record.get("captions"),
         "licence": record.get("licence"),
         "spans": spans or None,
         "extra": canonical_json(record["extra"]) if "extra" in record else None,
+    }
+
+
+def _span(clip_id: str | None, start_ms: int, end_ms: int, words: Words | None = None) -> dict[str, Any]:
+    said = words or {}
+    captions = said.get("captions", [])
+    return {
+        "clip_id": clip_id,
+        "start_ms": start_ms,
+        "end_ms": end_ms,
+        "caption": captions[0] if captions else None,
+        "captions": captions if len(captions) > 1 else None,
+        "licence": said.get("licence"),
+        "extra": canonical_json(said["extra"]) if said.get("extra") else None,
     }

@@ -46,7 +46,18 @@ def test_a_row_for_every_row_of_the_index(tmp_path: Path) -> None:
         "url": "https://x.test/a",
         "title": None,
         "caption": 'Ein "Fuß"',
-        "spans": [{"clip_id": "c1", "start_ms": 1000, "end_ms": 2500}],
+        "captions": None,
+        "spans": [
+            {
+                "clip_id": "c1",
+                "start_ms": 1000,
+                "end_ms": 2500,
+                "caption": 'Ein "Fuß"',
+                "captions": None,
+                "licence": "CC0",
+                "extra": '{"views":"7"}',
+            }
+        ],
         "licence": "CC0",
         "status": "ok",
         "error": None,

@@ -41,6 +41,7 @@ def clip_rows(
             "mirrored": display.orientation.mirrored,
             "detector": cuts.detector if cuts is not None else None,
             "source_clip_id": span.source_clip_id,
+            "source_span": span.request if span.text is None else None,
             "text": span.text,
         }
         if isinstance(span, RejectedSpan):

@@ -22,6 +22,7 @@ from curation_assets.stages.sources.rows import (
     video_url,
 )
 from curation_assets.stages.sources.times import TimeError, is_missing, parse_spans, parse_time
+from curation_assets.stages.sources.words import words
 from resources.storage import Storage
 
 ENDINGS = (".csv", ".tsv")
@@ -133,6 +134,8 @@ def _row(fields: list[str], layout: Layout, source: Source, name: str, number: i
         start, end = fields[layout.start or 0], fields[layout.end or 0]
         missing = is_missing(start) and is_missing(end)
         spans = [] if missing else [(clip_id, parse_time(start, source.time_unit), parse_time(end, source.time_unit))]
+    extra = others(dict(zip(layout.names, fields, strict=True)), layout.used)
+    said = words([], None, extra)
     return SourceRow(
         video_id,
         video_url(video_id, field(layout.url), source.url_template, source.url_prefix),
@@ -140,5 +143,6 @@ def _row(fields: list[str], layout: Layout, source: Source, name: str, number: i
         number,
         title=field(layout.title),
         spans=spans,
-        extra=others(dict(zip(layout.names, fields, strict=True)), layout.used),
+        words=[said] if said and len(spans) == 1 else [],
+        extra=extra,
     )

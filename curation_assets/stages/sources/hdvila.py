@@ -14,6 +14,7 @@ from curation_assets.stages.sources.rows import (
     RejectedLine,
     RowError,
     SourceRow,
+    Words,
     clean_id,
     clean_text,
     others,
@@ -21,6 +22,7 @@ from curation_assets.stages.sources.rows import (
     video_url,
 )
 from curation_assets.stages.sources.times import Span, TimeError, Unit, parse_span, shown
+from curation_assets.stages.sources.words import span_words
 from resources.storage import Storage
 
 ENDINGS = (".jsonl", ".json", ".zip")
@@ -44,6 +46,7 @@ def read(source: Source, storage: Storage | None = None) -> Iterator[SourceRow |
 
 def _row(record: dict[str, Any], source: Source, name: str, number: int) -> SourceRow:
     video_id = clean_id(record.get("video_id"))
+    spans, said = _spans(record.get("clip"), source.time_unit)
     return SourceRow(
         video_id,
         video_url(video_id, clean_text(record.get("url")), source.url_template, source.url_prefix),
@@ -52,14 +55,16 @@ def _row(record: dict[str, Any], source: Source, name: str, number: int) -> Sour
         title=clean_text(record.get("title")),
         caption=clean_text(record.get("caption")),
         licence=clean_text(record.get("licence", record.get("license"))),
-        spans=_spans(record.get("clip"), source.time_unit),
+        spans=spans,
+        words=said,
         extra=others(record, _USED),
     )
 
 
-def _spans(clips: Any, unit: Unit) -> list[Span]:
+def _spans(clips: Any, unit: Unit) -> tuple[list[Span], list[Words]]:
     if clips is None:
-        return []
+        return [], []
     if not isinstance(clips, list):
         raise RowError(f"clip is {shown(clips)}, not a list")
-    return [parse_span(clip, unit) for clip in clips]
+    said = [span_words(clip) for clip in clips]
+    return [parse_span(clip, unit) for clip in clips], said if any(said) else []

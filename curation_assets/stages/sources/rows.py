@@ -22,6 +22,8 @@ ID_CHARS = 256
 """Longest id that is accepted; longer ones are text that slipped into the id column."""
 
 _YOUTUBE_ID = re.compile(r"[A-Za-z0-9_-]{11}")
+_ACTIVITYNET_ID = re.compile(rf"v_({_YOUTUBE_ID.pattern})")
+"""ActivityNet's name of a YouTube video; no YouTube id is that long."""
 _YOUTUBE_HOSTS = frozenset(
     {"youtube.com", "www.youtube.com", "m.youtube.com", "music.youtube.com", "www.youtube-nocookie.com"}
 )
@@ -30,6 +32,10 @@ _SIGNING = re.compile(
     r"x-(amz|goog)-.*|signature|sig|expires|policy|key-pair-id|awsaccesskeyid|googleaccessid|s[eprtv]|spr|skoid|sktid|skt|ske|sks|skv",
     re.IGNORECASE,
 )
+
+
+Words = dict[str, Any]
+"""What a source says of one span: `captions`, a list of texts, `licence`, and `extra`, each only where there is something."""
 
 
 class SourceError(RuntimeError):
@@ -48,7 +54,9 @@ class SourceRow:
         url: where the video is fetched from, or the URI of the file or tar it lies in.
         source: file that the row came from, named as the recipe names it.
         line: line or row of that file, counted from 1.
+        captions: all captions of the video where the source gives several; `caption` is the first.
         spans: spans in the source's order, in milliseconds.
+        words: what the source says of each span, in the order of `spans`; empty where it says nothing of any.
         extra: everything else that the source says, fit for JSON.
         location: for videos that lie in storage, the path relative to the source's root. Then `video_id` is only a name, the
             stem, and becomes the id if no other video of the dataset has it.
@@ -61,7 +69,9 @@ class SourceRow:
     title: str | None = None
     caption: str | None = None
     licence: str | None = None
+    captions: list[str] = field(default_factory=list)
     spans: list[Span] = field(default_factory=list)
+    words: list[Words] = field(default_factory=list)
     extra: dict[str, Any] = field(default_factory=dict)
     location: str | None = None
 
@@ -176,6 +186,8 @@ def video_url(video_id: str | None, url: str | None, template: str | None, prefi
     if url is None:
         if video_id is None:
             raise RowError("neither an id nor a URL")
+        if template is None and (named := _ACTIVITYNET_ID.fullmatch(video_id)):
+            return YOUTUBE.replace("{id}", named[1])
         return (template or YOUTUBE).replace("{id}", video_id)
     return prefix + url if prefix and "://" not in url else url
 

@@ -22,10 +22,15 @@ Span = tuple[str | None, int, int]
 """(the source's own clip id or None, start in milliseconds, end in milliseconds)"""
 
 MS_PER_UNIT: Mapping[str, float] = {"s": 1000, "ms": 1, "us": 0.001}
+PAIRS = ("span", "segment", "timestamp")
+"""Names that a mapping has for a pair of times."""
 LONGEST_MS = 2**53
 """Beyond this a time in milliseconds is no exact float any more, and surely no position in a video."""
 
 _CLOCK = re.compile(r"(?P<sign>[+-]?)(?:(?P<h>\d{1,6}):)?(?P<m>\d{1,6}):(?P<s>\d{2})(?:[.,](?P<f>\d{0,6}))?", re.ASCII)
+_WITH_UNIT = re.compile(
+    r"(?P<number>[+-]?(?:\d+\.?\d*|\.\d+))\s*(?P<unit>ms|us|s|sec|secs|seconds?)", re.ASCII | re.IGNORECASE
+)
 _MISSING = frozenset({"", "nan", "none", "null", "<na>", "nat"})
 
 
@@ -77,7 +82,7 @@ def _any_clock(text: str) -> int:
 
 
 def parse_time(value: Any, unit: Unit = "s") -> int:
-    """Milliseconds of a time that is a number in `unit`, the text of one, or a clock.
+    """Milliseconds of a time that is a number in `unit`, the text of one, a number with its own unit (`12.5s`, `900 ms`), or a clock.
 
     Raises:
         TimeError: it is none of these, or not finite.
@@ -86,6 +91,9 @@ def parse_time(value: Any, unit: Unit = "s") -> int:
         if ":" in value:
             return parse_clock(value.strip())
         text = value.strip()
+        if text[-1:] in ("s", "S") and (own := _WITH_UNIT.fullmatch(text)):
+            named = own["unit"].lower()
+            text, unit = own["number"], named if named in ("ms", "us") else "s"  # type: ignore[assignment]
         try:
             value = int(text)
         except ValueError:
@@ -122,12 +130,12 @@ def parse_literal(text: str) -> Any:
 
 
 def parse_span(value: Any, unit: Unit = "s") -> Span:
-    """A span from a pair of times, or from a mapping with `start` and `end` (or `span`) and perhaps `clip_id`."""
+    """A span from a pair of times, or from a mapping with `start` and `end` (or one of `PAIRS`) and perhaps `clip_id`."""
     clip_id: Any = None
     pair = value
     if isinstance(value, dict):
         clip_id = value.get("clip_id")
-        pair = value["span"] if "span" in value else (value.get("start"), value.get("end"))
+        pair = next((value[name] for name in PAIRS if name in value), (value.get("start"), value.get("end")))
     if not isinstance(pair, list | tuple) or len(pair) != 2:
         raise TimeError(f"{shown(value)} is no span; one looks like [start, end]")
     return (None if is_missing(clip_id) else str(clip_id), parse_time(pair[0], unit), parse_time(pair[1], unit))
