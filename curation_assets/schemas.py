@@ -17,7 +17,7 @@ INT32, INT64, FLOAT, DOUBLE = pa.int32(), pa.int64(), pa.float32(), pa.float64()
 SPAN_WORDS = (("caption", STRING), ("captions", pa.list_(STRING)), ("licence", STRING), ("extra", STRING))
 SPAN = pa.struct([("clip_id", STRING), ("start_ms", INT64), ("end_ms", INT64), *SPAN_WORDS])
 CUE = pa.struct([("start_ms", INT64), ("end_ms", INT64), ("text", STRING)])
-SUBTITLE_TRACK = pa.struct([("language", STRING), ("automatic", BOOL), ("cues", pa.list_(CUE))])
+SUBTITLE_TRACK = pa.struct([("language", STRING), ("automatic", BOOL), ("cues", pa.list_(CUE)), ("encoding", STRING)])
 CUT = pa.struct([("frame", INT64), ("time_ms", INT64), ("score", FLOAT), ("kind", STRING), ("accepted", BOOL)])
 RECT = pa.struct([("x", FLOAT), ("y", FLOAT), ("w", FLOAT), ("h", FLOAT)])
 TEXT_BOX = pa.struct(
@@ -272,7 +272,10 @@ _TABLES = (
                 minimum=0,
             ),
             Column(
-                "subtitles", pa.list_(SUBTITLE_TRACK), "Subtitle tracks as cues with times; rolling repeats removed."
+                "subtitles",
+                pa.list_(SUBTITLE_TRACK),
+                "Subtitle tracks as cues with times; rolling repeats removed. `encoding` is what was assumed where a file does not say.",
+                later=("[].encoding",),
             ),
             Column(
                 "info", STRING, "What the extractor or a sidecar says of the video, canonical JSON without secrets."

@@ -6,6 +6,7 @@ anything is new, changed or removed without a list of the files. A look that is 
 
 from __future__ import annotations
 
+import errno
 import fnmatch
 import hashlib
 import os
@@ -189,6 +190,10 @@ def _stat(path: str) -> str:
         found = os.stat(path)
     except FileNotFoundError:
         return ""
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            return ""
+        raise
     return f"{found.st_ino}-{found.st_size}-{found.st_mtime_ns}"
 
 

@@ -34,6 +34,7 @@ from curation_assets.recipes import Download
 from curation_assets.schemas import TRANSIENT_ERRORS, schema
 from curation_assets.stages.fetch_urls import MissingSecret, fetch_url
 from curation_assets.stages.subtitles import parse_subtitles
+from curation_assets.stages.text_encodings import EncodingError, text_of
 from resources.download_errors import DownloadError
 from resources.downloader import Downloader, DownloadOptions, local_path, run_bounded
 from resources.faults import fault_of
@@ -261,10 +262,11 @@ def _described(info: Mapping[str, Any], metadata: Row, keep_info: bool) -> Row:
     }
 
 
-def _track(language: str | None, automatic: bool, text: str) -> Row:
+def _track(language: str | None, automatic: bool, text: str, encoding: str | None = None) -> Row:
     return {
         "language": language,
         "automatic": automatic,
+        "encoding": encoding,
         "cues": [dataclasses.asdict(c) for c in parse_subtitles(text)],
     }
 
@@ -414,11 +416,16 @@ class _Maker:
             if kind not in ("json", "vtt", "srt") or (said.get("size") or 0) > SIDECAR_BYTES:
                 continue
             data = self.storage.read_media(MediaRef(said["tar"], said.get("offset"), said.get("size")))
+            name = said["tar"] if said.get("offset") is None else f"{said['tar']}, {ending} from byte {said['offset']}"
+            try:
+                found = text_of(data, redact(name))
+            except EncodingError as error:
+                raise DownloadError("corrupt", str(error)) from error
             if kind != "json":
-                tracks.append(_track(language or None, False, data.decode("utf-8", "replace")))
+                tracks.append(_track(language or None, False, found.text, found.assumed))
                 continue
             with contextlib.suppress(ValueError):
-                parsed = json.loads(data)
+                parsed = json.loads(found.text)
                 info = parsed if isinstance(parsed, dict) and not language else info
         return info, tracks or None
 

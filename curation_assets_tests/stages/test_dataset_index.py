@@ -120,8 +120,12 @@ def test_rows_of_one_video_are_merged(tmp_path: Path) -> None:
     plan = index.run(first)
     assert (plan.rows_read, plan.present) == (4, 2)
     records = dict(index.rows("video_id", "record"))
-    assert json.loads(records["v"])["spans"] == [["v_1.mp4", 1000, 11_000], ["v_5.mp4", 5000, 15_000]]
-    assert json.loads(records["v"])["extra"] == {"SHARD_NAME": "s0"}
+    assert json.loads(records["v"])["spans"] == [
+        ["v_1.mp4", 1000, 11_000, {"extra": {"SHARD_NAME": "s0"}}],
+        ["v_5.mp4", 5000, 15_000, {"extra": {"SHARD_NAME": "s1"}}],
+    ]
+    assert "extra" not in json.loads(records["v"]), "its rows say different things"
+    assert plan.contradictions == {"SHARD_NAME": 1}, "two rows say different things of the span from 1 to 11 s"
     assert dict(index.rows("video_id", "line")) == {"v": 1, "w": 2}
     plan = index.run([*first, 's2,w_9.mp4,w,"[9, 19]"'])
     assert (plan.changed, plan.added) == (1, 0)

@@ -25,8 +25,10 @@ from typing import Any, BinaryIO, cast
 import fsspec
 import pyarrow as pa
 from fsspec.implementations.local import LocalFileSystem
+from fsspec.utils import glob_translate
 
 from curation_assets.stages.sources.rows import RejectedLine, RowError, SourceError, excerpt
+from curation_assets.stages.text_encodings import as_utf8
 from resources.storage import READ_ERRORS, Storage, etag_of
 from resources.urls import redact
 
@@ -124,12 +126,11 @@ def _expand(given: str, endings: tuple[str, ...], storage: Storage | None, sever
             yield source_file(fs, fs.info(path), given, fs._parent(path), several)
             return
         if fs.isdir(path):
-            found = [
-                e for e in fs.ls(path, detail=True) if e["type"] == "file" and base_name(e["name"]).endswith(endings)
-            ]
+            listing = entries(fs, path)
+            found = [e for e in listing if e["type"] == "file" and base_name(e["name"]).endswith(endings)]
             nothing = f"the folder holds no {' or '.join(endings)} file"
         elif is_glob(path):
-            found = [e for e in fs.glob(path, detail=True).values() if e["type"] == "file"]
+            found = [e for e in glob_entries(fs, path) if e["type"] == "file"]
             nothing = "no file matches"
         else:
             raise SourceError(f"{name}: no such file; correct `source.path` of the recipe")
@@ -140,6 +141,44 @@ def _expand(given: str, endings: tuple[str, ...], storage: Storage | None, sever
         raise SourceError(f"{name}: cannot be read: {_sentence(error)}") from error
     for entry in found:
         yield source_file(fs, entry, given, root, several)
+
+
+def entries(fs: fsspec.AbstractFileSystem, folder: str) -> list[dict[str, Any]]:
+    """Listing entries of a folder; a link is what it leads to, of the type `nowhere` if that is not there.
+
+    fsspec calls links of a local listing `other`, and gives their own times.
+    """
+    found = []
+    for entry in fs.ls(folder, detail=True):
+        if entry.get("islink"):
+            try:
+                entry = fs.info(entry["name"])
+            except OSError:
+                entry = {**entry, "type": "nowhere"}
+        found.append(entry)
+    return found
+
+
+def glob_entries(fs: fsspec.AbstractFileSystem, pattern: str) -> list[dict[str, Any]]:
+    """Listing entries of what a pattern names, sorted; locally through links to folders too, no folder within itself."""
+    if not isinstance(fs, LocalFileSystem):
+        return sorted(fs.glob(pattern, detail=True).values(), key=lambda e: str(e["name"]))
+    matches = re.compile(glob_translate(pattern)).match
+    depth = None if "**" in pattern else pattern.count("/")
+    found = []
+    pending = [(fixed_part(pattern) or "/", frozenset[str]())]
+    while pending:
+        folder, above = pending.pop()
+        real = os.path.realpath(folder)
+        if real in above or not os.path.isdir(folder):
+            continue
+        for entry in entries(fs, folder):
+            name = str(entry["name"])
+            if matches(name):
+                found.append(entry)
+            if entry["type"] == "directory" and (depth is None or name.count("/") < depth):
+                pending.append((name, above | {real}))
+    return sorted(found, key=lambda e: str(e["name"]))
 
 
 def base_name(path: str) -> str:
@@ -211,7 +250,7 @@ def _damage_guard(stream: Any, name: str) -> BinaryIO:
 
 @contextmanager
 def unpacked(file: SourceFile) -> Iterator[BinaryIO]:
-    """The bytes of a file, decompressed by the ending of its name.
+    """The bytes of a file, decompressed by the ending of its name; text in UTF-16 with a mark comes as UTF-8.
 
     Raises:
         SourceError: it cannot be opened, or, while it is read, is damaged or cannot be read.
@@ -219,21 +258,16 @@ def unpacked(file: SourceFile) -> Iterator[BinaryIO]:
     with file.open() as inner:
         raw = io.BufferedReader(_Guarded(inner, (OSError,), f"{file.name}: cannot be read", ""), BUFFER_BYTES)
         ending = next((c for c in COMPRESSIONS if file.path.endswith(c)), None)
-        yield _damage_guard(_DECOMPRESSORS[ending](raw), file.name) if ending else cast(BinaryIO, raw)
+        plain = _damage_guard(_DECOMPRESSORS[ending](raw), file.name) if ending else cast(BinaryIO, raw)
+        yield as_utf8(plain, file.name, SourceError)
 
 
 def raw_lines(stream: BinaryIO, source: str) -> Iterator[tuple[int, bytes] | RejectedLine]:
-    """(number from 1, bytes with the line's end) of each line, a leading byte order mark taken off.
-
-    Raises:
-        SourceError: the text is UTF-16.
-    """
+    """(number from 1, bytes with the line's end) of each line, a leading byte order mark taken off."""
     number = 0
     while line := stream.readline(MAX_LINE_BYTES + 1):
         number += 1
         if number == 1:
-            if line.startswith((b"\xff\xfe", b"\xfe\xff")):
-                raise SourceError(f"{source}: UTF-16; lists must be UTF-8, convert it")
             line = line.removeprefix(b"\xef\xbb\xbf")
         if len(line) <= MAX_LINE_BYTES:
             yield number, line
@@ -271,7 +305,8 @@ def text_files(file: SourceFile, ending: str) -> Iterator[tuple[str, BinaryIO]]:
                     raise SourceError(f"{file.name}: the zip holds no {ending} file")
                 for member in members:
                     with archive.open(member) as stream:
-                        yield f"{file.name}::{member}", _damage_guard(stream, f"{file.name}::{member}")
+                        name = f"{file.name}::{member}"
+                        yield name, as_utf8(_damage_guard(stream, name), name, SourceError)
         except (zipfile.BadZipFile, NotImplementedError) as error:
             raise SourceError(f"{file.name}: damaged or cut off: {_sentence(error)}; get the file again") from error
 

@@ -16,14 +16,17 @@ from fsspec.implementations.local import LocalFileSystem
 from curation_assets.recipes import Source
 from curation_assets.stages.sources.files import (
     SourceFile,
+    entries,
     expand_user,
     filesystem,
     fixed_part,
+    glob_entries,
     is_glob,
     source_file,
 )
 from curation_assets.stages.sources.media import CAPTION, INFO, SIDECAR_BYTES, SIDECARS, reference, stored_row
 from curation_assets.stages.sources.rows import RejectedLine, SourceError, SourceRow
+from curation_assets.stages.text_encodings import EncodingError
 from resources.storage import READ_ERRORS, Storage
 from resources.urls import redact
 
@@ -42,7 +45,10 @@ def read(source: Source, storage: Storage | None = None) -> Iterator[SourceRow |
     for given in roots:
         for file, beside in _groups(expand_user(given), storage, extensions, len(roots) > 1):
             found = True
-            yield _row(file, beside)
+            try:
+                yield _row(file, beside)
+            except EncodingError as error:
+                yield RejectedLine(file.name, 1, "", str(error))
     if not found:
         raise SourceError(
             f"{', '.join(redact(r) for r in roots)}: no video there; looked for files ending in {', '.join(sorted(extensions))}"
@@ -57,8 +63,8 @@ def _groups(
     matches, root = _matches(fs, path.rstrip("/"), given)
     for entry in matches:
         if entry["type"] == "directory":
-            for entries in _walk(fs, entry["name"].rstrip("/"), given):
-                yield from _pair([source_file(fs, e, given, root, several) for e in entries], extensions)
+            for files in _walk(fs, entry["name"].rstrip("/"), given):
+                yield from _pair([source_file(fs, e, given, root, several) for e in files], extensions)
     wanted = {str(e["name"]) for e in matches if e["type"] == "file"}
     for parent in sorted({fs._parent(name) for name in wanted}):
         listing = [source_file(fs, e, given, root, several) for e in _files(fs, parent, given)[0]]
@@ -73,7 +79,7 @@ def _matches(fs: AbstractFileSystem, path: str, given: str) -> tuple[list[dict[s
             return [{"name": path, "type": "directory"}], path
         if fs.isfile(path):
             return [fs.info(path)], fs._parent(path)
-        found = sorted(fs.glob(path, detail=True).values(), key=lambda e: str(e["name"])) if is_glob(path) else []
+        found = glob_entries(fs, path) if is_glob(path) else []
     except READ_ERRORS as error:
         raise SourceError(f"{redact(given)}: cannot be read: {error}") from error
     if not found:
@@ -90,12 +96,12 @@ def extension(path: str) -> str:
 def _files(fs: AbstractFileSystem, folder: str, given: str) -> tuple[list[dict[str, Any]], list[str]]:
     """Files (listing entries) and folders (paths) directly in `folder`, sorted, hidden ones left out."""
     try:
-        entries = sorted(fs.ls(folder, detail=True), key=lambda e: str(e["name"]))
+        listing = sorted(entries(fs, folder), key=lambda e: str(e["name"]))
     except READ_ERRORS as error:
         raise SourceError(f"{redact(given)}: {folder} cannot be listed: {error}") from error
     visible = [
         e
-        for e in entries
+        for e in listing
         if not os.path.basename(str(e["name"]).rstrip("/")).startswith(".") and e["name"].rstrip("/") != folder
     ]
     return [e for e in visible if e["type"] == "file"], [
@@ -150,4 +156,5 @@ def _row(file: SourceFile, beside: dict[str, SourceFile]) -> SourceRow:
         audio=None,
         sidecars={ending: reference(f) for ending, f in sorted(beside.items())},
         contents=contents,
+        names={ending: f.name for ending, f in beside.items()},
     )

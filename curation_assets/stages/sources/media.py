@@ -1,6 +1,7 @@
 """Videos that already lie in storage: how rows refer to their bytes, and what is learned from the files beside them.
 
-`extra` of such a row holds `path` (its `location`), `media` and, where there are any, `audio` and `sidecars`: references
+`extra` of such a row holds `path` (its `location`), `media`, `encodings` (by ending, what was assumed where a file does not say) and,
+where there are any, `audio` and `sidecars`: references
 `{"tar", "offset", "size", "etag"}` with the fields of `resources.storage.MediaRef`; `sidecars` maps an ending (`txt`, `json`,
 `en.vtt`) to a reference.
 """
@@ -8,10 +9,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from curation_assets.stages.sources.files import SourceFile
 from curation_assets.stages.sources.rows import RowError, SourceRow, clean_text, parse_object
+from curation_assets.stages.text_encodings import text_of
 
 CAPTION, INFO = "txt", "json"
 SUBTITLES = frozenset({"vtt", "srt"})
@@ -36,6 +39,7 @@ def stored_row(
     audio: Reference | None,
     sidecars: dict[str, Reference],
     contents: dict[str, bytes],
+    names: Mapping[str, str],
 ) -> SourceRow:
     """The row of a video in storage.
 
@@ -46,10 +50,18 @@ def stored_row(
         media, audio: the video's bytes, and those of a separate audio file.
         sidecars: the other files of the same name, by ending.
         contents: bytes of the `txt` and `json` ones.
+        names: what the files are called in messages, by ending.
+
+    Raises:
+        EncodingError: a text whose encoding is not certain.
     """
-    info = _info(contents.get(INFO))
-    caption = clean_text(contents[CAPTION].decode("utf-8", "replace")) if CAPTION in contents else None
+    said = {ending: text_of(data, names[ending]) for ending, data in contents.items()}
+    info = _info(said[INFO].text) if INFO in said else {}
+    caption = clean_text(said[CAPTION].text) if CAPTION in said else None
     extra: dict[str, Any] = {"path": location, "media": media}
+    assumed = {ending: text.assumed for ending, text in said.items() if text.assumed is not None}
+    if assumed:
+        extra["encodings"] = assumed
     if audio:
         extra["audio"] = audio
     if sidecars:
@@ -67,12 +79,10 @@ def stored_row(
     )
 
 
-def _info(data: bytes | None) -> dict[str, Any]:
+def _info(text: str) -> dict[str, Any]:
     """What a `.json` beside a video says; nothing if it is no object, for it may be of any kind (cues, boxes)."""
-    if data is None:
-        return {}
     try:
-        return parse_object(data)
+        return parse_object(text.encode())
     except RowError:
         return {}
 

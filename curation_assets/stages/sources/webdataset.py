@@ -1,4 +1,4 @@
-"""Existing webdataset tars, video2dataset's output included: adjacent members of one key are a sample (mp4, m4a, json, txt, ...).
+"""Existing webdataset tars, video2dataset's output included: the members of one key are a sample (mp4, m4a, json, txt, ...).
 
 Tars are indexed by their headers, seeking over the payload; only small `txt` and `json` members are read. Nothing is unpacked:
 rows refer to the members by offset and size.
@@ -6,17 +6,29 @@ rows refer to the members by offset and size.
 
 from __future__ import annotations
 
+import json
+import sqlite3
 import tarfile
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from fsspec.implementations.local import LocalFileSystem
 
 from curation_assets.recipes import Source
 from curation_assets.stages.sources.files import SourceFile, find_files
-from curation_assets.stages.sources.media import CAPTION, INFO, SIDECAR_BYTES, Reference, reference, stored_row
+from curation_assets.stages.sources.media import (
+    CAPTION,
+    INFO,
+    SIDECAR_BYTES,
+    Reference,
+    reference,
+    stored_row,
+)
 from curation_assets.stages.sources.rows import RejectedLine, SourceRow
+from curation_assets.stages.text_encodings import EncodingError
 from resources.storage import Storage
 
 ENDINGS = (".tar",)
@@ -27,7 +39,7 @@ HEADER_READ_BYTES = 64 << 10
 
 @dataclass
 class Sample:
-    """Adjacent members of a tar with the same key."""
+    """Members of a tar with the same key."""
 
     key: str
     members: dict[str, Reference] = field(default_factory=dict)
@@ -42,12 +54,14 @@ def read(source: Source, storage: Storage | None = None) -> Iterator[SourceRow |
     extensions = [e.lower().lstrip(".") for e in source.extensions]
     files = find_files(source.path, ENDINGS, storage)
     for file in files:
-        for number, item in enumerate(samples(file), start=1):
-            yield (
-                _row(item, number, file, extensions)
-                if isinstance(item, Sample)
-                else RejectedLine(file.name, number, "", item)
-            )
+        for number, item in enumerate(samples(file, frozenset(extensions)), start=1):
+            if not isinstance(item, Sample):
+                yield RejectedLine(file.name, number, "", item)
+                continue
+            try:
+                yield _row(item, number, file, extensions)
+            except EncodingError as error:
+                yield RejectedLine(file.name, number, item.key, str(error))
 
 
 def _row(sample: Sample, number: int, file: SourceFile, extensions: list[str]) -> SourceRow | RejectedLine:
@@ -58,6 +72,7 @@ def _row(sample: Sample, number: int, file: SourceFile, extensions: list[str]) -
         return RejectedLine(file.name, number, sample.key, f"no video among {', '.join(sample.members)}")
     audio = next((members.pop(e) for e in sorted(AUDIO) if e in members), None)
     location = f"{file.relative}#{sample.key}"
+    names = {ending: f"{file.name}#{sample.key}.{ending}" for ending in sample.contents}
     return stored_row(
         sample.key.rsplit("/", 1)[-1],
         location,
@@ -67,14 +82,32 @@ def _row(sample: Sample, number: int, file: SourceFile, extensions: list[str]) -
         audio,
         dict(sorted(members.items())),
         sample.contents,
+        names,
     )
 
 
-def samples(file: SourceFile) -> Iterator[Sample | str]:
-    """The samples of a tar in order; at the end a sentence if the tar is damaged, which no longer belongs to a sample."""
+def samples(file: SourceFile, extensions: Collection[str]) -> Iterator[Sample | str]:
+    """The samples of a tar in the order in which they begin; at the end a sentence if the tar is damaged, which no longer belongs to a sample.
+
+    A sample whose members lie apart, as where all videos come before all texts, is put together.
+    """
     if file.path.endswith((".gz", ".zst", ".bz2", ".xz")):
         yield "a compressed tar cannot be read by byte range; unpack it"
         return
+    with _Pieces(extensions) as pieces:
+        damage = None
+        for piece in _pieces(file):
+            if isinstance(piece, Sample):
+                pieces.add(piece)
+            else:
+                damage = piece
+        yield from pieces
+    if damage is not None:
+        yield damage
+
+
+def _pieces(file: SourceFile) -> Iterator[Sample | str]:
+    """Each run of adjacent members of one key, a sample or a part of one; at the end a sentence if the tar is damaged."""
     options = {} if isinstance(file.fs, LocalFileSystem) else {"block_size": HEADER_READ_BYTES}
     with file.open(**options) as stream:
         current: Sample | None = None
@@ -102,6 +135,57 @@ def samples(file: SourceFile) -> Iterator[Sample | str]:
         stream.seek(min(end, file.size))
         if end > file.size or stream.read(512).strip(b"\0"):
             yield f"cut off or damaged near byte {min(end, file.size)}; the samples before it can be used"
+
+
+class _Pieces:
+    """Samples put together of pieces that may lie apart. They are kept on disk, so that memory does not grow with the tar."""
+
+    def __init__(self, extensions: Collection[str]) -> None:
+        self._extensions = extensions
+        self._folder = tempfile.TemporaryDirectory(prefix="samples-")
+        self._database = sqlite3.connect(Path(self._folder.name) / "samples.db", isolation_level=None)
+        self._database.execute("PRAGMA journal_mode = OFF")
+        self._database.execute("PRAGMA synchronous = OFF")
+        self._database.execute("CREATE TABLE samples (number INTEGER PRIMARY KEY, key BLOB, members TEXT)")
+        self._database.execute("CREATE TABLE contents (number INTEGER, ending TEXT, data BLOB)")
+        self._database.execute("CREATE INDEX by_key ON samples (key)")
+        self._database.execute("BEGIN")
+
+    def __enter__(self) -> _Pieces:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._database.close()
+        self._folder.cleanup()
+
+    def add(self, piece: Sample) -> None:
+        """Joins a piece to the last sample of its key, unless both have a video or a member of one ending: then it is another of that key."""
+        key = piece.key.encode("utf-8", "surrogateescape")
+        query = "SELECT number, members FROM samples WHERE key = ? ORDER BY number DESC LIMIT 1"
+        number, members = self._database.execute(query, (key,)).fetchone() or (None, "{}")
+        before = json.loads(members)
+        if (
+            number is None
+            or before.keys() & piece.members.keys()
+            or (self._has_video(before) and self._has_video(piece.members))
+        ):
+            number = self._database.execute(
+                "INSERT INTO samples (key, members) VALUES (?, ?)", (key, json.dumps(piece.members))
+            ).lastrowid
+        else:
+            together = json.dumps(before | piece.members)
+            self._database.execute("UPDATE samples SET members = ? WHERE number = ?", (together, number))
+        rows = [(number, ending, data) for ending, data in piece.contents.items()]
+        self._database.executemany("INSERT INTO contents VALUES (?, ?, ?)", rows)
+
+    def _has_video(self, members: Iterable[str]) -> bool:
+        return any(ending.rpartition(".")[2] in self._extensions for ending in members)
+
+    def __iter__(self) -> Iterator[Sample]:
+        self._database.execute("CREATE INDEX by_number ON contents (number)")
+        for number, key, members in self._database.execute("SELECT number, key, members FROM samples ORDER BY number"):
+            found = self._database.execute("SELECT ending, data FROM contents WHERE number = ?", (number,))
+            yield Sample(key.decode("utf-8", "surrogateescape"), json.loads(members), dict(found))
 
 
 def _add(sample: Sample, ending: str, member: tarfile.TarInfo, stream: BinaryIO, file: SourceFile) -> None:

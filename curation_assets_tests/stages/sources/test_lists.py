@@ -445,8 +445,8 @@ def test_no_bytes_crash_a_reader(tmp_path_factory: pytest.TempPathFactory, forma
 
 
 def test_foreign_text_is_one_sentence_that_says_what_to_do(tmp_path: Path) -> None:
-    (tmp_path / "wide.csv").write_bytes("url\nhttp://h/a.mp4\n".encode("utf-16"))
-    with pytest.raises(SourceError, match=r"wide\.csv: UTF-16; lists must be UTF-8"):
+    (tmp_path / "wide.csv").write_bytes(b"\xff\xfe" + "url\nhttp://h/a.mp4\n".encode("utf-16-le") + b"\x00\xd8")
+    with pytest.raises(SourceError, match=r"wide\.csv: not UTF-16-LE, as its first bytes say"):
         read("table", tmp_path / "wide.csv", columns={"url": "url"})
     (tmp_path / "old.csv").write_bytes(b"url,caption\rhttp://h/a.mp4,a\r")
     (line,) = read("table", tmp_path / "old.csv", columns={"url": "url"})
