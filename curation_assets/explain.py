@@ -11,6 +11,7 @@ import pyarrow.dataset as ds
 
 from curation_assets.recipes import Recipe, subsets
 from curation_assets.schemas import SCHEMAS
+from curation_assets.stages.source_words import span_of
 from resources.tables import MissingTable, TableStore
 
 SPAN = re.compile(r"(?P<video>.+)_(?P<start>\d+)_(?P<end>\d+)")
@@ -73,8 +74,9 @@ def _history(store: TableStore, recipes: Mapping[str, Recipe], video: Row, clip:
     error = [("error", str(video["error"]))] if video["error"] else []
     found = [("shard", shard), ("source", _place(video, recipes)), ("status", video["status"]), *error]
     yield f"video {video_id} of {dataset}", found
-    for row in rows("video_metadata"):
-        yield "metadata", _lines(row, skip={"source", "line", "status"})
+    metadata = rows("video_metadata")
+    for row in metadata:
+        yield "metadata", _lines(row, skip={"source", "line", "status", *(["spans"] if clip else [])})
     for row in rows("raw_shards"):
         extra = [("bytes", _bytes(store, row))]
         yield "download", [*_lines(row, skip={"tar", "offset", "size", "subtitles", "info"}), *extra]
@@ -83,6 +85,7 @@ def _history(store: TableStore, recipes: Mapping[str, Recipe], video: Row, clip:
         raise UnknownId(f"{clip}: shard {shard} has the video, but no such clip; explain {video_id} lists its clips")
     yield from _clips(store, shard, video_id, clips, clip)
     if clip:
+        yield from _said(clips[0], metadata)
         yield from _pictures(store, rows)
         yield from _measured(store, shard, rows)
         yield from _tracks(rows)
@@ -125,6 +128,14 @@ def _clips(store: TableStore, shard: str, video_id: str, clips: list[Row], clip:
                 (f"cut near the {edge}", f"{c['kind']} at {c['time_ms']} ms (frame {c['frame']}){score}: {verdict}")
             )
     yield "clip", lines
+
+
+def _said(clip: Row, metadata: Sequence[Row]) -> Iterator[Section]:
+    """What the source says of the given span that the clip comes from."""
+    for row in metadata:
+        span = span_of(clip, row.get("spans"))
+        if span is not None:
+            yield "its span in the source", _lines(span)
 
 
 def _measured(store: TableStore, shard: str, rows: Callable[[str], list[Row]]) -> Iterator[Section]:

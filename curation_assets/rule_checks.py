@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from curation_assets.recipes import Recipe, Subset
 
 NUMBER, TEXT, BOOLEAN = "a number", "text", "true or false"
+ANY = "a column of the source"
+"""Kind of what a source's own columns hold: text that counts as the number, or the truth, that it is the text of."""
 PREFILTERED = {"text": "text_scores", "embeddings": "frame_embeddings", "captions": "captions", "tracks": "tracks"}
 """Sections with a `where` of their own -> the table that is made of the clips that pass it."""
 MADE_FROM = {
@@ -51,7 +53,7 @@ class Values:
     """What a column can hold.
 
     Attributes:
-        kind: NUMBER, TEXT, BOOLEAN, or the Arrow type of what rules cannot compare.
+        kind: NUMBER, TEXT, BOOLEAN, ANY, or the Arrow type of what rules cannot compare.
         minimum, maximum: inclusive bounds of a number.
         allowed: the values that a text can have; empty is any.
         whole: whether a number is an integer.
@@ -83,6 +85,8 @@ def clip_values(column: str, recipe: Recipe) -> Values:
     asset = table_of(column, recipe)
     if column in DERIVED:
         return Values(NUMBER, 0)
+    if asset == "video_metadata":
+        return Values(ANY)
     if asset == "category_scores":
         return Values(NUMBER, 0, 1) if "." in column else Values(TEXT, allowed=tuple(recipe.categories[column].prompts))
     return _of_column(asset, column)
@@ -118,6 +122,8 @@ def check_rule(rule: Rule, values: Callable[[str], Values]) -> None:
             raise fail(str(error)) from None
 
     def fits(column: str, held: Values, value: float | str | bool) -> None:
+        if held.kind == ANY:
+            return
         kind = BOOLEAN if isinstance(value, bool) else NUMBER if isinstance(value, int | float) else TEXT
         if held.kind not in (NUMBER, TEXT, BOOLEAN):
             raise fail(f"{column} is {held.kind}, which rules cannot compare; they may ask whether it `is null`")
@@ -138,10 +144,12 @@ def check_rule(rule: Rule, values: Callable[[str], Values]) -> None:
                     raise fail(f"{node.right.name} is no column; if it is a text, quote it") from None
                 known(node.right.name)
                 raise
+            if {held.kind, other.kind} <= {ANY, TEXT}:
+                return
             if other.kind != held.kind or held.kind not in (NUMBER, TEXT, BOOLEAN):
                 raise fail(f"{column} is {held.kind} and {node.right.name} is {other.kind}; they cannot be compared")
         elif isinstance(node.right, Percentile):
-            if held.kind != NUMBER:
+            if held.kind not in (NUMBER, ANY):
                 raise fail(f"{column} is {held.kind}, which has no percentiles")
         elif isinstance(node.right, Literal):
             fits(column, held, node.right.value)
@@ -162,7 +170,7 @@ def check_rule(rule: Rule, values: Callable[[str], Values]) -> None:
         elif isinstance(node, IsNull):
             known(node.left.name)
         elif isinstance(node, Truth):
-            if known(node.left.name).kind != BOOLEAN:
+            if known(node.left.name).kind not in (BOOLEAN, ANY):
                 raise fail(f"{node.left.name} is not true or false; compare it with something")
         elif isinstance(node, Not):
             visit(node.inner)
@@ -252,9 +260,9 @@ def _subset_faults(subset: Subset, recipe: Recipe) -> Iterator[tuple[str, str]]:
         except RuleError as error:
             yield f"select.{key}", str(error)
             continue
-        if key == "order_by" and kind != NUMBER:
+        if key == "order_by" and kind not in (NUMBER, ANY):
             yield f"select.{key}", f"{column} is {kind}; candidates are ordered by numbers"
-        elif kind not in (NUMBER, TEXT, BOOLEAN):
+        elif kind not in (NUMBER, TEXT, BOOLEAN, ANY):
             yield f"select.{key}", f"{column} is {kind}, which gives no class"
 
 

@@ -144,6 +144,8 @@ def update_index(context: AssetExecutionContext) -> tuple[TableHeader, Sequence[
             if not plan.secrets and plan.error is None:
                 store.storage.remove(secrets_path(plan.dataset))
     return header, plans, changed
+
+
 def _contradictions(plan: IndexPlan) -> str:
     """In which columns rows of one video say different things, and of how many videos."""
     return ", ".join(f"{column} of {n} {'video' if n == 1 else 'videos'}" for column, n in plan.contradictions.items())
