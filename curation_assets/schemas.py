@@ -505,7 +505,7 @@ _TABLES = (
             Column(
                 "text_boxes",
                 pa.list_(TEXT_BOX),
-                "Each text found: time, polygon in fractions of the frame, words, confidence.",
+                "Each line found: time, polygon in fractions of the frame, words (null if they cannot be read), confidence of the words, or of the box where there are none.",
             ),
             Column(
                 "text", STRING, "The words, each line once, in order of appearance; null if words were not asked for."

@@ -193,7 +193,7 @@ STAGES = (
             Part(
                 "text_scores",
                 "How much of the picture is text, and which words.",
-                code_version="3",
+                code_version="4",
                 params=lambda r: r.text.model_dump(),
                 inputs=("clips", "frames"),
                 rules=lambda r: r.text.where,

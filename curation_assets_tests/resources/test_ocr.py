@@ -5,9 +5,11 @@ from __future__ import annotations
 import socket
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
+from benchmarks.truth import written
 from curation_assets_tests.stages.text_pictures import page
 from resources.ocr import TALLEST_UNREAD, TextReader, identity, model_file
 from resources.weights import MissingWeights
@@ -82,3 +84,33 @@ def test_photographs_are_not_one_huge_character(name: str) -> None:
     for words in (True, False):
         found = TextReader(736, words=words)(bgr)
         assert all(np.ptp(line.polygon[:, 1]) < 0.5 * bgr.shape[0] for line in found), [k.text for k in found]
+
+
+@pytest.mark.parametrize("script", written.SENTENCES)
+def test_a_line_counts_whatever_its_script(reader: TextReader, script: str) -> None:
+    """Reading decides what a line says, not whether it is there: outlined, plain and turned, at two sizes, on busy pictures."""
+    font = written.font_file(script)
+    if font is None:
+        pytest.skip(f"no font has {script}: install fonts-noto-core and fonts-noto-cjk")
+    styles = [written.Style(size, outline, turn) for size in (18, 30) for outline, turn in ((2, 0), (2, 8.0), (0, 0))]
+    covered = []
+    for seed, style in enumerate(styles):
+        picture, ink = written.write(written.texture(seed), written.SENTENCES[script], font, style)
+        mask = np.zeros(ink.shape, np.uint8)
+        for line in reader(np.ascontiguousarray(picture[..., ::-1])):
+            cv2.fillPoly(mask, [line.polygon.astype(np.int32)], 1)
+        covered.append(float(mask[ink].mean()))
+    assert sum(share > 0.8 for share in covered) >= 5, covered
+
+
+def test_lines_that_cannot_be_read_have_no_words(reader: TextReader) -> None:
+    font = written.font_file("Arabic")
+    assert font is not None
+    picture, _ = written.write(written.texture(1), written.SENTENCES["Arabic"], font, written.Style(26, 2))
+    (line,) = reader(np.ascontiguousarray(picture[..., ::-1]))
+    assert line.text is None
+    assert line.confidence >= 0.5
+
+
+def test_busy_pictures_without_text_have_none(reader: TextReader) -> None:
+    assert [reader(written.texture(seed)) for seed in range(6)] == [[]] * 6
