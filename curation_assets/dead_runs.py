@@ -8,7 +8,6 @@ What belongs here: judging and clearing runs. What does not: starting them (`run
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -210,6 +209,7 @@ class Watch:
         self._thread = threading.Thread(target=self._look, daemon=True, name="pool-watch")
         self._since: float | None = None
         self._said = 0.0
+        self._trouble = ""
 
     def __enter__(self) -> Watch:
         self._thread.start()
@@ -224,7 +224,9 @@ class Watch:
             try:
                 self.look()
             except Exception as error:  # noqa: BLE001 - a database that is away for a moment must not end the watch
-                print(f"curation: the pools cannot be looked at: {error}", file=sys.stderr)
+                if str(error) != self._trouble:
+                    self._trouble = str(error)
+                    self._say(f"the pools cannot be looked at: {error}")
 
     def look(self) -> None:
         """One look."""

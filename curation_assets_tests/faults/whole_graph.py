@@ -9,6 +9,7 @@ import hashlib
 import os
 import re
 import socket
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -156,8 +157,16 @@ def left_over(shipped: Shipped) -> list[str]:
     with DagsterInstance.from_config(str(shipped.home)) as instance:
         found = [f"{h}, {h.run.status.value if h.run else 'deleted'}, {h.slots}" for h in dead_runs.holders(instance)]
     found += [f"temporary {f.name}" for f in (shipped.root / "tmp").iterdir()]
-    found += [f"temporary {f}" for f in Path(shipped.data).rglob("*.tmp*")]
-    return found + [f"process {p}" for p in processes_of(shipped)]
+    found += [f"temporary {f}" for f in Path(shipped.data).rglob("*") if ".tmp" in str(f) and f.is_file()]
+    return found + [f"process {p}" for p in remaining(shipped)]
+
+
+def remaining(shipped: Shipped) -> list[int]:
+    """Processes that do not end by themselves: the system clears killed ones away a moment later, and Python's helpers end after their parent."""
+    end = time.monotonic() + 30
+    while (found := processes_of(shipped)) and time.monotonic() < end:
+        time.sleep(0.02)
+    return found
 
 
 def processes_of(shipped: Shipped) -> list[int]:

@@ -16,9 +16,10 @@ for state in "$CURATION_STATES"/*.state; do # of an earlier chain that is gone o
   if [ -e "$state" ] && [ "$(head -n 1 "$state")" != done ]; then rm "$state"; fi
 done
 submit() {
-  local name=$1
+  local name=$1 log=%x-%j.log
   shift
-  sbatch --parsable --kill-on-invalid-dep=yes --job-name="$name" --output="$CURATION_STATES/%x-%A_%a.log" "$@"
+  case " $* " in *" --array="*) log=%x-%A_%a.log ;; esac
+  sbatch --parsable --kill-on-invalid-dep=yes --job-name="$name" --output="$CURATION_STATES/$log" "$@"
 }
 # Submits a phase as often as it may be tried; the last job's id is in $last.
 phase() {
