@@ -9,7 +9,7 @@ HEADLESS := $(shell sed -n 's/^opencv-python-headless==/&/p' constraints.txt)
 export DAGSTER_HOME ?= $(CURDIR)/.dagster
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo ui test test-faults test-all lint typecheck bench lock docs graph screenshots clean
+.PHONY: help setup demo ui test test-faults test-readers test-all lint typecheck bench lock docs graph screenshots clean
 
 help:  ## Show the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ test: $(STAMP)  ## Run the tests
 
 test-faults: $(STAMP)  ## Kill, interrupt, race and damage runs on the shipped instance files
 	$(BIN)/python -m pytest -n 2 -m faults
+
+test-readers: $(STAMP)  ## Read an export with every reader of docs/reading.md, each in an environment that pip makes
+	$(BIN)/python -m pytest -m '' curation_assets_tests/readers
 
 test-all: $(STAMP)  ## Run the tests and the slow tier
 	$(BIN)/python -m pytest -m ''

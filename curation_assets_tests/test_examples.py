@@ -104,7 +104,7 @@ def example(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Example:
 def samples_of(folder: Path) -> dict[str, dict[str, bytes]]:
     """Key -> extension -> bytes, by plain tarfile."""
     found: dict[str, dict[str, bytes]] = {}
-    for path in sorted(folder.glob("*.tar")):
+    for path in sorted(folder.rglob("*.tar")):
         with tarfile.open(path) as tar:
             for member in tar:
                 key, extension = member.name.split(".")
@@ -227,7 +227,7 @@ def test_video_embeddings(example: Example) -> None:
         assert said["split"] == rows[key]["split"]
     header, *lines = (folder / "splits.csv").read_text().splitlines()
     assert header == "tar_file,split"
-    assert sorted(line.split(",")[0] for line in lines) == sorted(p.name for p in folder.glob("*.tar"))
+    assert sorted(line.split(",")[0] for line in lines) == sorted(p.name for p in folder.rglob("*.tar"))
     assert len(lines) >= 3
 
 

@@ -20,6 +20,11 @@ import pytest
 ROOT = Path(__file__).parents[2]
 ENVIRONMENTS = {
     "ffmpeg6": ("av==12.3.0", "numpy==1.26.4"),
+    "torchcodec": ("torch==2.13.0", "torchcodec==0.13.0", "datasets==5.2.0"),
+    "tables": ("ray[data]==2.60.0", "daft==0.7.26", "polars==2.1.0", "pylance==14.0.2", "decord2==3.4.0"),
+    "energon": ("torch==2.13.0", "megatron-energon==7.4.1"),
+    "streaming": ("torch==2.13.0", "mosaicml-streaming==0.13.0", "webdataset==1.0.2"),
+    "dali": ("nvidia-dali-cuda120==2.4.0", "numpy"),
 }
 MAKING_S, READING_S = 1500, 600
 
@@ -48,6 +53,12 @@ def environment(name: str) -> Path:
     return python
 
 
+def variables(name: str) -> dict[str, str]:
+    """Of processes in an environment: its programs are found first, and so are this project's tests."""
+    path = f"{environment(name).parent}{os.pathsep}{os.environ['PATH']}"
+    return {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+
+
 def read_in(name: str, module: str, *arguments: str | Path, folder: Path | None = None) -> Any:
     """What a module of this package prints as JSON in its last line when the environment's Python runs it.
 
@@ -55,7 +66,6 @@ def read_in(name: str, module: str, *arguments: str | Path, folder: Path | None 
         folder: working directory.
     """
     command = [str(environment(name)), "-m", f"{__package__}.{module}", *map(str, arguments)]
-    variables = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
-    done = subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True, timeout=READING_S)
+    done = subprocess.run(command, cwd=folder, env=variables(name), capture_output=True, text=True, timeout=READING_S)
     assert done.returncode == 0, done.stderr[-3000:]
     return json.loads(done.stdout.splitlines()[-1])

@@ -204,10 +204,12 @@ def test_sound_that_begins_late_stays_in_its_place(coded: Path, tmp_path: Path) 
 
 def test_the_same_cut_gives_the_same_bytes(coded: Path, tmp_path: Path) -> None:
     path = with_sound(coded, tmp_path / "sound.mp4", [1.0], 8.0)
-    first, second = (
-        Path(make(path, [cut("d", 400, 2400, 10, 60)], tmp_path / name)["d"].path or "").read_bytes() for name in "ab"
-    )
-    assert first == second
+    for preset in ("ultrafast", "veryfast"):
+        made = {
+            Path(make(path, [cut("d", 400, 1600, 10, 40)], tmp_path / name, preset=preset)["d"].path or "").read_bytes()
+            for name in "abcdefgh"
+        }
+        assert len(made) == 1
 
 
 def test_rotation_and_pixel_aspect_are_applied(tmp_path: Path) -> None:

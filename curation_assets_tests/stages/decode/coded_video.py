@@ -44,6 +44,7 @@ def write_video(
     pix_fmt: str = "yuv420p",
     rotation: int = 0,
     container: str | None = None,
+    first: int = 0,
     **options: str,
 ) -> Path:
     """Writes shots of the given `lengths` in frames.
@@ -51,6 +52,7 @@ def write_video(
     Args:
         times: presentation time of every frame in ticks of `time_base`; default one frame after the other at `rate`.
         rotation: degrees counterclockwise that the file asks players to turn it by.
+        first: number of the first frame.
         options: of the encoder.
     """
     base = time_base or 1 / rate
@@ -65,7 +67,9 @@ def write_video(
         number = 0
         for shot, length in enumerate(lengths):
             for _ in range(length):
-                frame = av.VideoFrame.from_ndarray(picture(number, shot, size), format="rgb24").reformat(format=pix_fmt)
+                frame = av.VideoFrame.from_ndarray(picture(first + number, shot, size), format="rgb24").reformat(
+                    format=pix_fmt
+                )
                 frame.pts, frame.time_base = times[number] if times is not None else number, base
                 output.mux(stream.encode(frame))
                 number += 1
