@@ -166,6 +166,7 @@ class Stage:
         up_to_date: an extra condition for leaving a table as it is, for stages that ask again in their own way.
         by_video: whether each video's rows depend on its own input rows alone. Then a shard of which some inputs changed is made anew
             for the videos that changed or could not be read, and the rows of the others are kept.
+        reads: for stages by video, input asset -> what its rows say that this stage's depend on; all of it for others.
         describe: (shard, asset, whole table) -> numbers kept with the table and what the UI shows of it.
     """
 
@@ -179,6 +180,7 @@ class Stage:
     gpus: Callable[[Recipe], int] = lambda recipe: 0
     up_to_date: Callable[[TableHeader, Shard], bool] = lambda header, shard: True
     by_video: bool = False
+    reads: Mapping[str, Callable[[pa.Table], pa.Table]] = field(default_factory=dict)
     describe: Callable[[Shard, str, pa.Table], tuple[Mapping[str, Any], Mapping[str, Any]]] = (
         lambda shard, asset, table: ({}, {})
     )
@@ -454,12 +456,15 @@ class Outcome:
     findings: Sequence[Finding]
 
 
-def video_hashes(shard: Shard, assets: Collection[str]) -> dict[str, str]:
-    """video_id -> hash over its rows in the given input tables."""
+def video_hashes(
+    shard: Shard, assets: Collection[str], reads: Mapping[str, Callable[[pa.Table], pa.Table]]
+) -> dict[str, str]:
+    """video_id -> hash over its rows in the given input tables, of those in `reads` over what that makes of them."""
     found: dict[str, list[str]] = {}
     for asset in sorted(assets):
         contract = schema(asset)
-        table = shard.table(asset).sort_by([(k, "ascending") for k in dict.fromkeys(["video_id", *contract.key])])
+        table = reads.get(asset, lambda whole: whole)(shard.table(asset))
+        table = table.sort_by([(k, "ascending") for k in dict.fromkeys(["video_id", *contract.key])])
         if not table.num_rows:
             continue
         runs = pc.run_end_encode(table["video_id"].combine_chunks())
@@ -493,7 +498,7 @@ def _make(
     """Makes the assets in `todo`; of a stage by video, only what changed, with the rows of the other videos kept."""
     if not stage.by_video:
         return dict(stage.make(shard, todo))
-    now = video_hashes(shard, {i for a in todo for i in stage.part(a).needed(shard.recipe)})
+    now = video_hashes(shard, {i for a in todo for i in stage.part(a).needed(shard.recipe)}, stage.reads)
     kept = set(now)
     for asset in todo:
         header = headers[asset]

@@ -109,9 +109,10 @@ def _match(shard: Shard, wanted: Collection[str]) -> Mapping[str, Made]:
 
 
 def _params(recipe: Recipe) -> dict[str, Any]:
-    """What captions depend on; `several`, which is newer than the other keys, only where it says something."""
+    """What captions depend on; what is newer than the other keys only where it changes something."""
     unsaid = {"several"} if recipe.captions.several == "first" else set()
-    return recipe.captions.model_dump(exclude=HOW | {"model"} | unsaid)
+    repeats = {"repeats": "kept"} if recipe.captions.backend == "subtitles" else {}
+    return recipe.captions.model_dump(exclude=HOW | {"model"} | unsaid) | repeats
 
 
 def _caption_model(recipe: Recipe) -> dict[str, str]:

@@ -39,6 +39,16 @@ SCORES = {
 }
 
 
+def _asked_for(metadata: pa.Table) -> pa.Table:
+    """What of `video_metadata` decides how a video is cut: the given spans and their ids, not what is said of them."""
+    spans = [
+        s and [{name: span[name] for name in ("clip_id", "start_ms", "end_ms")} for span in s]
+        for s in metadata["spans"].to_pylist()
+    ]
+    kind = pa.list_(pa.struct([("clip_id", pa.string()), ("start_ms", pa.int64()), ("end_ms", pa.int64())]))
+    return metadata.select(["video_id", "status"]).append_column("spans", pa.array(spans, kind))
+
+
 def _make(shard: Shard, wanted: Collection[str]) -> Mapping[str, Made]:
     from curation_assets.stages.decode.analysis import AnalysisParams
     from curation_assets.stages.decode.shard import analyse_shard
@@ -143,6 +153,7 @@ STAGES = (
         pool="cpu",
         op_tags=pod(cpu=8, memory="12Gi", scratch="20Gi"),
         by_video=True,
+        reads={"video_metadata": _asked_for},
         describe=_describe,
     ),
 )

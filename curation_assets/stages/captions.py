@@ -447,7 +447,7 @@ def clip_subtitles(clip: Mapping[str, Any], cues: Sequence[Mapping[str, Any]]) -
         shared = min(cue["end_ms"], clip["end_ms"]) - max(cue["start_ms"], clip["start_ms"])
         shorter = min(cue["end_ms"] - cue["start_ms"], clip["end_ms"] - clip["start_ms"])
         text = " ".join((cue["text"] or "").split())
-        if shared > 0 and shared >= min(MIN_OVERLAP_MS, shorter / 2) and text and (not said or said[-1] != text):
+        if shared > 0 and shared >= min(MIN_OVERLAP_MS, shorter / 2) and text:
             said.append(text)
     return " ".join(said)
 

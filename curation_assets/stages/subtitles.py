@@ -14,11 +14,25 @@ from dataclasses import dataclass, replace
 
 _TIME = r"(?:(\d{1,4}):)?(\d{1,2}):(\d{1,2})[.,](\d{1,3})"
 _TIMING = re.compile(rf"^\s*{_TIME}\s*-->\s*{_TIME}(?:\s.*)?$")
-_TAG = re.compile(r"<[^<>]*>|\{\\[^{}]*\}")
+_CLASSES = r"(?:\.[^<>\s.]+)*"
+_ATTRIBUTES = r"""(?:\s+[\w-]+\s*=\s*(?:"[^"]*"|'[^']*'|[^\s<>"']+))*"""
+_TAG = re.compile(
+    rf"</?(?:b|i|u|s|c|rb|rt|rp|ruby|br|em|strong|sub|sup|small|big|tt|center|strike){_CLASSES}\s*/?>"
+    rf"|</?(?:font|span|p|div|a|img){_ATTRIBUTES}\s*/?>"
+    r"|</?(?:v|lang)>|<\d{1,4}:\d{2}(?::\d{2})?[.,]\d{1,3}>|\{\\[^{}]*\}",
+    re.IGNORECASE,
+)
+"""Markup of SubRip and WebVTT, and nothing else in angle brackets: in `a < b and c > d` and `<sighs>` they are what is said."""
+_VTT_TAG = re.compile(rf"<(?:v|lang){_CLASSES}\s[^<>]*>|<c{_CLASSES}\s[^<>]*>", re.IGNORECASE)
+"""Voices and languages, whose tags have words of their own; only WebVTT has them."""
+_READING = re.compile(r"<(rt|rp)\b[^<>]*>.*?(?:</\1>|(?=<(?:rt|rp|rb)\b|</ruby>)|$)", re.IGNORECASE)
+"""How the characters before it are read, in ruby text: not said besides them."""
 _SPACE = re.compile(r"[\s\u200b\u200e\u200f\ufeff]+")
 
 ROLLING_SHARE = 0.5
 """Share of neighbouring cues in which the first line repeats the last one from which on a track counts as rolling."""
+GROWING_SHARE = 0.25
+"""Share in which the line that is repeated also has another below it. Somebody who says "No." over and over does not roll."""
 GAP_MS = 200
 """Cues that are further apart than this do not continue each other."""
 
@@ -45,14 +59,16 @@ def _milliseconds(hours: str | None, minutes: str, seconds: str, fraction: str) 
     return ((int(hours or 0) * 60 + int(minutes)) * 60 + int(seconds)) * 1000 + int(fraction.ljust(3, "0"))
 
 
-def _plain(line: str) -> str:
-    """A line without markup, entities and surplus space."""
-    return _SPACE.sub(" ", html.unescape(_TAG.sub("", line))).strip()
+def _plain(line: str, vtt: bool) -> str:
+    """A line without markup, readings of ruby text, entities and surplus space."""
+    line = _TAG.sub("", _READING.sub("", line))
+    return _SPACE.sub(" ", html.unescape(_VTT_TAG.sub("", line) if vtt else line)).strip()
 
 
 def _read(text: str) -> list[_Shown]:
     """The cues of a WebVTT or SubRip file as they stand; what is no cue is skipped. An empty line ends a cue, one of spaces does not."""
     lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    vtt = lines[0].startswith("WEBVTT")
     shown: list[_Shown] = []
     at = 0
     while at < len(lines):
@@ -69,7 +85,7 @@ def _read(text: str) -> list[_Shown]:
         parts = timing.groups()
         start_ms, end_ms = _milliseconds(*parts[:4]), _milliseconds(*parts[4:])
         if end_ms > start_ms:
-            shown.append(_Shown(start_ms, end_ms, tuple(p for p in map(_plain, lines[begin:end]) if p)))
+            shown.append(_Shown(start_ms, end_ms, tuple(p for line in lines[begin:end] if (p := _plain(line, vtt)))))
     return sorted(shown, key=lambda s: (s.start_ms, s.end_ms))
 
 
@@ -79,8 +95,10 @@ def _follows(before: _Shown, after: _Shown) -> bool:
 
 def _is_rolling(shown: Sequence[_Shown]) -> bool:
     filled = [s for s in shown if s.lines]
-    repeats = sum(_follows(a, b) and a.lines[-1] == b.lines[0] for a, b in itertools.pairwise(filled))
-    return len(filled) > 2 and repeats >= ROLLING_SHARE * (len(filled) - 1)
+    repeats = [b for a, b in itertools.pairwise(filled) if _follows(a, b) and a.lines[-1] == b.lines[0]]
+    growing = sum(len(shown.lines) > 1 for shown in repeats)
+    steps = len(filled) - 1
+    return steps > 1 and len(repeats) >= ROLLING_SHARE * steps and growing >= GROWING_SHARE * steps
 
 
 def _unroll(shown: Sequence[_Shown]) -> list[Cue]:

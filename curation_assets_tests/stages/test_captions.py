@@ -380,7 +380,7 @@ def test_cues_belong_to_the_clips_they_overlap() -> None:
         (0, 1000, "before"), (900, 1200, "edge"), (1500, 1600, "short"), (1600, 1700, "short"), (1900, 9000, "long"), (5000, 6000, "after"),
     )]  # fmt: skip
     clip = {"start_ms": 1000, "end_ms": 2150, "origin": "given", "text": "no"}
-    assert clip_subtitles(clip, cues) == "edge short long"
+    assert clip_subtitles(clip, cues) == "edge short short long"
     assert clip_subtitles({**clip, "start_ms": 1150}, cues) == "short long"
     assert clip_subtitles({**clip, "origin": "subtitles", "text": "its own cue"}, cues) == "its own cue"
     assert clip_subtitles(clip, []) == ""

@@ -85,3 +85,35 @@ def test_what_holds_no_cue_gives_none(text: str) -> None:
 def test_any_text_is_read(text: str) -> None:
     cues = parse_subtitles("WEBVTT\n\n00:01.000 --> 00:02.000\n" + text)
     assert all(c.text and c.start_ms < c.end_ms for c in cues)
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("if a < b and c > d then", "if a < b and c > d then"),
+        ("if a<b and c>d then", "if a<b and c>d then"),
+        ("for u <v and w> x", "for u <v and w> x"),
+        ("I <3 you, <sighs> x->y, 5 <= 6", "I <3 you, <sighs> x->y, 5 <= 6"),
+        ("<i>Come</i> <b>here</b><br/> <FONT color=\"#ff0\" face='x'>now</font>", "Come here now"),
+        ("{\\an8}<u>up</u> there", "up there"),
+        ("<ruby>漢<rt>かん</rt>字<rp>(</rp><rt>じ</rt><rp>)</rp></ruby>を読む", "漢字を読む"),
+        ("&lt;b&gt; is bold", "<b> is bold"),
+    ],
+)
+def test_what_is_said_in_angle_brackets_is_kept_and_markup_is_not(line: str, said: str) -> None:
+    (cue,) = parse_subtitles(f"1\n00:00:01,000 --> 00:00:02,000\n{line}\n")
+    assert cue.text == said
+
+
+def test_voices_and_ruby_of_webvtt_leave_their_words() -> None:
+    text = "WEBVTT\n\n00:01.000 --> 00:02.000\n<v.loud Mary Ann>Hello <c.yellow.bg_blue>you</c> <00:01.500><lang en>there</lang></v>\n"
+    text += "\n00:03.000 --> 00:04.000\n<ruby>東<rt>とう<rb>京<rt>きょう</ruby>へ\n"
+    assert [cue.text for cue in parse_subtitles(text)] == ["Hello you there", "東京へ"]
+
+
+def test_somebody_who_repeats_a_word_is_no_rolling_caption() -> None:
+    cues = "".join(
+        f"{n}\n00:00:0{n},000 --> 00:00:0{n + 1},000\n{word}\n\n"
+        for n, word in enumerate(["No.", "No.", "No.", "Yes.", "Yes."])
+    )
+    assert [cue.text for cue in parse_subtitles(cues)] == ["No.", "No.", "No.", "Yes.", "Yes."]
