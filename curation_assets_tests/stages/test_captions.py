@@ -381,7 +381,7 @@ def test_cues_belong_to_the_clips_they_overlap() -> None:
     )]  # fmt: skip
     clip = {"start_ms": 1000, "end_ms": 2150, "origin": "given", "text": "no"}
     assert clip_subtitles(clip, cues) == "edge short short long"
-    assert clip_subtitles({**clip, "start_ms": 1150}, cues) == "short long"
+    assert clip_subtitles({**clip, "start_ms": 1150}, cues) == "short short long"
     assert clip_subtitles({**clip, "origin": "subtitles", "text": "its own cue"}, cues) == "its own cue"
     assert clip_subtitles(clip, []) == ""
 
