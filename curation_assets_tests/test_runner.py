@@ -6,11 +6,19 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from dagster import (
+    DagsterInstance,
+    Definitions,
+    InitResourceContext,
+    ResourceDefinition,
+    StaticPartitionsDefinition,
+    asset,
+)
 
 from curation_assets.cli import main
 from curation_assets.outcome import Progress
 from curation_assets.recipes import parse_recipe
-from curation_assets.runner import _run_subsets
+from curation_assets.runner import _materialize, _run_subsets
 
 
 def test_subsets_of_a_blocked_dataset_are_not_made() -> None:
@@ -44,3 +52,24 @@ def test_a_source_without_videos_is_one_sentence_and_publishes_nothing(
         "FAILED dataset_index: lists: nowhere/*.txt: no file matches; correct `source.path` of the recipe"
     ]
     assert not (tmp_path / "data/clip_dataset").exists()
+
+
+def test_a_run_that_fails_outside_its_steps_is_a_failure(tmp_path: Path) -> None:
+    """Before a step (a resource that cannot be made), and before the run (a partition that does not exist)."""
+
+    def refuse(_: InitResourceContext) -> None:
+        raise RuntimeError("the database is away")
+
+    @asset(required_resource_keys={"tables"}, partitions_def=StaticPartitionsDefinition(["a"]))
+    def clips() -> None:
+        raise AssertionError("nothing runs")
+
+    definitions = Definitions([clips], resources={"tables": ResourceDefinition(refuse)})
+    with DagsterInstance.local_temp(str(tmp_path)) as instance:
+        progress = Progress()
+        assert not _materialize(definitions, instance, ["clips"], {}, progress, partition="a")
+        assert len(progress.failures) == 1
+        assert progress.failures[0].startswith("clips: ")
+        assert "the database is away" in progress.failures[0]
+        assert not _materialize(definitions, instance, ["clips"], {}, progress, partition="b")
+        assert "the run could not be carried out" in progress.failures[1]

@@ -187,6 +187,6 @@ def processes_of(shipped: Shipped) -> list[int]:
 def undisturbed(root: Path, given: Path, models: bool) -> Holdings:
     """What the installation holds after one run that nothing disturbs."""
     shipped = install(root, given, models)
-    done = shipped.curation(*RUN)
+    done = shipped.curation(*RUN, timeout=900)
     assert done.returncode == 0, done.stdout + done.stderr
     return holdings(shipped)
