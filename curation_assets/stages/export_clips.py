@@ -313,7 +313,7 @@ class _Clip:
         )
         self._writer = ClipWriter(self._path, params, timing, sound_rate, channels)
         if sound_rate is not None and self._sound is not None:
-            self._writer.sound(self._sound.frames(self.cut.start_ms, self.cut.end_ms, channels))
+            self._writer.sound(self._sound.frames(self.cut.start_ms, self._end_ms(), channels))
         if params.fps is not None:
             self._steady = SteadyRate(self._encode, timing.rate)
         if params.blur_faces:
@@ -358,6 +358,13 @@ class _Clip:
         span = Fraction(self.cut.end_ms - self.cut.start_ms, 1000)
         return round(span / self._reader.time_base) - place
 
+    def _end_ms(self) -> int:
+        """When the last frame ends. A track's span ends with the time of its last box, whose frame is shown for a while yet."""
+        longest = round(self._params.track_max_s * 1000)
+        if self.cut.track is None or self.cut.end_ms - self.cut.start_ms >= longest:
+            return self.cut.end_ms
+        return self.cut.end_ms - 1 - ROUNDING_MS + round(1000 / self._reader.rate)
+
     def finish(self) -> CutClip:
         """Completes the file and says what it is."""
         cut = self.cut
@@ -371,7 +378,7 @@ class _Clip:
                 self.fail("no frame can be decoded in its span")
             if self._error is None and self._writer is not None:
                 if self._steady is not None:
-                    self._steady.finish(Fraction(cut.end_ms - cut.start_ms, 1000))
+                    self._steady.finish(Fraction(self._end_ms() - cut.start_ms, 1000))
                 self._writer.close(self._last_shown())
         except Exception as problem:  # noqa: BLE001 - recorded in the clip's row; the other clips go on
             self._failed(problem)
@@ -381,11 +388,10 @@ class _Clip:
             self._path.unlink(missing_ok=True)
             return CutClip(cut.key, f"{cut.track_id or cut.clip_id}: {self._error}", uneven=self._uneven)
         assert self._writer is not None
-        frames, span = self._writer.frames, max(1, cut.end_ms - cut.start_ms)
+        end_ms = self._end_ms()
+        frames, span = self._writer.frames, max(1, end_ms - cut.start_ms)
         fps = float(self._params.fps) if self._params.fps else round(1000 * frames / span, 6)
-        made = CutClip(
-            cut.key, None, str(self._path), cut.start_ms, cut.end_ms, frames, self._size[0], self._size[1], fps
-        )
+        made = CutClip(cut.key, None, str(self._path), cut.start_ms, end_ms, frames, self._size[0], self._size[1], fps)
         if self._blur is None:
             return made
         return replace(made, blurred_faces=self._blur.faces.num_rows, faces=self._blur.faces)

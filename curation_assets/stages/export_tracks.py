@@ -6,8 +6,9 @@ Records are spooled to disk and sorted there, because the shards they come from 
 from __future__ import annotations
 
 import gzip
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pyarrow as pa
@@ -21,7 +22,11 @@ BATCH = 1000
 
 
 def write_tracks(
-    target: Path, shards: Iterable[tuple[pa.Table, pa.Table, Sequence[str]]], scratch: Path, memory_mb: int = MEMORY_MB
+    target: Path,
+    shards: Iterable[tuple[pa.Table, pa.Table, Sequence[str]]],
+    scratch: Path,
+    filename: Callable[[Mapping[str, Any]], str | None] = lambda row: None,
+    memory_mb: int = MEMORY_MB,
 ) -> int:
     """Writes the file; returns how many tracks it has.
 
@@ -29,6 +34,7 @@ def write_tracks(
         target: local file.
         shards: (selected rows of `curated_tracks`, `tracks`, vocabulary) of each shard.
         scratch: local folder for the sort.
+        filename: name of a selected track's own mp4, from its row of `curated_tracks`; None if none is published.
     """
     names = ("dataset", "video_id", "clip_id", "track_id")
     config = {"memory_limit": f"{memory_mb}MB", "threads": 1, "temp_directory": str(scratch / "spill")}
@@ -37,8 +43,11 @@ def write_tracks(
         db.execute(f"CREATE TABLE lines ({', '.join(f'{n} VARCHAR' for n in names)}, line BLOB)")
         for selected, tracks, vocabulary in shards:
             wanted = pc.is_in(tracks["track_id"], value_set=selected["track_id"].combine_chunks())
+            files = {row["track_id"]: filename(row) for row in selected.to_pylist()}
             for batch in tracks.filter(wanted).to_batches(max_chunksize=BATCH):
-                lines = pa.array([record_line(row, vocabulary) for row in batch.to_pylist()], pa.binary())
+                lines = pa.array(
+                    [record_line(r, vocabulary, files[r["track_id"]]) for r in batch.to_pylist()], pa.binary()
+                )
                 rows = pa.table([*(batch.column(n) for n in names), lines], names=[*names, "line"])
                 db.register("rows", rows)
                 db.execute("INSERT INTO lines SELECT * FROM rows")

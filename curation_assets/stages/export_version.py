@@ -361,15 +361,28 @@ def _clips_of(store: TableStore, selection: Selection, shard: str) -> list[dict[
 
 def publish_tracks(store: TableStore, recipes: Mapping[str, Recipe], key: str, header: TableHeader) -> str:
     """Writes the selected tracks beside the table, once per content: `curated_tracks/<subset>/<version>/tracks.jsonl.gz`."""
-    path = f"{store.folder('curated_tracks', key)}/{header.content_hash[:12]}/tracks.jsonl.gz"
+    selection = Selection.of(store, recipes, key)
+    params = selection.subset.export.clips
+    version = header.content_hash[:12]
+    if params is not None and params.tracks:
+        form = "tars" if params.format == "webdataset" else "folder"
+        version = hashlib.sha256(f"{header.content_hash} {form}".encode()).hexdigest()[:12]
+    path = f"{store.folder('curated_tracks', key)}/{version}/tracks.jsonl.gz"
     if not store.storage.exists(path):
-        selection = Selection.of(store, recipes, key)
         shards = (
             (selection.rows(store, s), store.read("tracks", s), load_vocabulary(recipes[d].tracks.vocabulary))
             for s, d in selection.shards.items()
         )
         with scratch_folder("tracks-") as folder:
             local = Path(folder) / "tracks.jsonl.gz"
-            write_tracks(local, shards, Path(folder))
+            write_tracks(local, shards, Path(folder), partial(_track_file, params, Keys(selection.subset.datasets)))
             store.storage.publish_file(local, path)
     return path
+
+
+def _track_file(params: ClipExport | None, keys: Keys, row: Mapping[str, Any]) -> str | None:
+    """Name of a track's clip in the tars of `clip_dataset`, or its path within the version's folder; None if there is none."""
+    if params is None or not params.tracks:
+        return None
+    name = f"{keys(row['dataset'], row['track_id'])}.mp4"
+    return name if params.format == "webdataset" else f"{row['split'] or 'train'}/{name}"

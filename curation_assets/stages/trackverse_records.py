@@ -13,15 +13,12 @@ from __future__ import annotations
 
 import gzip
 import json
-import re
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Literal
 
 import numpy as np
-
-from resources.tars import sample_key
 
 KeySet = Literal["first", "released", "pipeline"]
 OURS = ("dataset", "clip_id", "area", "motion", "length_s", "detector", "embedding")
@@ -152,7 +149,7 @@ def _scores(record: Mapping[str, Any], pair: str, pipeline: str) -> tuple[Sequen
     return record[f"{pipeline}_mu"], record[f"{pipeline}_std"]
 
 
-def to_record(row: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+def to_record(row: Mapping[str, Any], names: Sequence[str], filename: str | None = None) -> dict[str, Any]:
     """A row of `tracks` under the first commit's names, with `yid` and `mp4_filename`, and ours beside.
 
     Boxes that were filled into gaps are left out: the records hold what was detected. Without objectness the weighted scores are the
@@ -161,6 +158,7 @@ def to_record(row: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
     Args:
         row: a row of `tracks`.
         names: the vocabulary; class numbers are positions in it. A class that is not in it has the number -1.
+        filename: of the track's own mp4; None if none is published.
     """
     number = {name: i for i, name in enumerate(names)}
     kept = [i for i, label in enumerate(row["box_labels"]) if label is not None]
@@ -185,16 +183,9 @@ def to_record(row: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
         "frame_lbl": [number.get(n, -1) for n in labels],
         "frame_desc": labels,
         "yid": row["video_id"],
-        "mp4_filename": track_filename(row["video_id"], row["label"], row["track_id"]),
+        "mp4_filename": filename,
         **{k: row[k] for k in OURS},
     }
-
-
-def track_filename(video_id: str, label: str, track_id: str) -> str:
-    """Where TrackVerse would keep the track's mp4: the first two characters of the id, then id, class and the track's own part."""
-    safe = re.sub(r"[^A-Za-z0-9_-]+", "-", label).strip("-") or "object"
-    video, own = sample_key(video_id), sample_key(track_id.removeprefix(f"{video_id}_"))
-    return f"{video[:2]}/{video}-{safe}-{own}.mp4"
 
 
 def write_records(stream: BinaryIO, rows: Iterable[Mapping[str, Any]], names: Sequence[str]) -> int:
@@ -212,6 +203,6 @@ def write_records(stream: BinaryIO, rows: Iterable[Mapping[str, Any]], names: Se
     return count
 
 
-def record_line(row: Mapping[str, Any], names: Sequence[str]) -> bytes:
-    """A row of `tracks` as a line of the file."""
-    return json.dumps(to_record(row, names), separators=(",", ":"), ensure_ascii=False).encode() + b"\n"
+def record_line(row: Mapping[str, Any], names: Sequence[str], filename: str | None = None) -> bytes:
+    """A row of `tracks` as a line of the file; see `to_record`."""
+    return json.dumps(to_record(row, names, filename), separators=(",", ":"), ensure_ascii=False).encode() + b"\n"

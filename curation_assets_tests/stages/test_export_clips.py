@@ -345,6 +345,7 @@ def test_a_track_is_followed(tmp_path: Path) -> None:
     track = TrackBoxes(times, [[20 + t / 40, 60, 40, 60] for t in times])
     clip = make(path, [cut("t", 0, 7802, track=track)], tmp_path / "out")["t"]
     assert (clip.width, clip.height, clip.frames) == (40, 60, 196)
+    assert (clip.end_ms, clip.fps) == (7840, 25.0), "the frame of the last box is shown to its end"
     for _, luma in frames(clip.path or "")[75:121]:  # away from the ends, where the smoothing pulls the box inwards
         assert (luma > 150).mean() > 0.9
 
