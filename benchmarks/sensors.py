@@ -70,7 +70,7 @@ def generate(store: TableStore, one: Recipe, shards: int) -> int:
     count = 0
     for asset in SHARDED:
         if asset == "dedup":
-            provenance, _ = clusters_provenance(store, {"bench": one})
+            provenance, _ = clusters_provenance(store, {"bench": one}, settings)
             store.commit("duplicate_clusters", None, schema("duplicate_clusters").empty(), provenance)
         heads.look(list(SHARDED))
         graph = Graph(store, {"bench": one}, settings, heads, why=False)

@@ -6,12 +6,12 @@ import argparse
 import os
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from dotenv import load_dotenv
 
-from curation_assets.recipes import Recipe, RecipeError, read_recipes
+from curation_assets.recipes import Recipe, RecipeError, read_recipes, subsets
 from curation_assets.settings import Settings, SettingsError
 from curation_assets.supervisor import supervised
 from resources.processes import ProcessId
@@ -48,6 +48,7 @@ def _run(arguments: argparse.Namespace) -> int:
         select=arguments.select.split(",") if arguments.select else None,
         shards=arguments.shards.split(",") if arguments.shards else None,
         force=arguments.force,
+        partial=arguments.partial,
     )
 
 
@@ -102,6 +103,8 @@ def _stale(arguments: argparse.Namespace) -> int:
         print()
         lines = [(s.asset, s.partition or "", s.state, "; ".join(s.reasons)) for s in behind]
         print(text_table(("asset", "partition", "state", "because"), lines))
+    if not arguments.recipe:
+        _print_undeclared(settings, recipes)
     return 0
 
 
@@ -116,6 +119,70 @@ def _report(arguments: argparse.Namespace) -> int:
     chosen = [arguments.dataset] if arguments.dataset else list(recipes)
     store = table_store(settings)
     print("\n\n".join(render(dataset_report(store, recipes[name], settings), settings) for name in chosen))
+    if not arguments.dataset:
+        _print_undeclared(settings, recipes)
+    return 0
+
+
+def _print_undeclared(settings: Settings, recipes: Mapping[str, Recipe]) -> None:
+    """What lies in storage that no recipe of the installation names, after an empty line."""
+    from curation_assets.declared import undeclared
+    from curation_assets.definitions import table_store
+
+    left = list(undeclared(table_store(settings), recipes, settings))
+    if left:
+        print()
+        print("\n".join(map(str, left)))
+
+
+def _remove(arguments: argparse.Namespace) -> int:
+    from dagster import DagsterInstance
+
+    from curation_assets.definitions import table_store
+    from curation_assets.renaming import holdings, remove
+
+    home()
+    settings = Settings.load()
+    recipes = _recipes(settings, [])
+    if arguments.name in recipes or arguments.name in subsets(recipes):
+        raise RecipeError(
+            f"{arguments.name} is declared by a recipe; take it out of there first, or it would be made again"
+        )
+    store = table_store(settings)
+    with DagsterInstance.get() as instance:
+        found = holdings(store, instance, arguments.name)
+        if not found:
+            print(f"nothing of {arguments.name} is stored in {settings.storage}")
+            return 0
+        print(f"of {arguments.name} in {settings.storage}:")
+        print("\n".join(f"  {line}" for line in found.lines()))
+        if not arguments.yes:
+            try:
+                answer = input("Remove all of it for good? [y/N] ")
+            except EOFError:
+                answer = ""
+            if answer.strip().lower() not in ("y", "yes"):
+                print("nothing was removed; --yes does not ask")
+                return 1
+        remove(store, instance, found)
+    print("removed; runs and events of it stay in Dagster until they are deleted there")
+    return 0
+
+
+def _rename(arguments: argparse.Namespace) -> int:
+    from dagster import DagsterInstance
+
+    from curation_assets.definitions import table_store
+    from curation_assets.renaming import rename
+
+    home()
+    settings = Settings.load()
+    with DagsterInstance.get() as instance:
+        rename(table_store(settings), instance, _recipes(settings, []), settings, arguments.old, arguments.new)
+    print(
+        f"renamed; the next run brings duplicates and subsets up to date. What was published as {arguments.old} stays until "
+        f"`curation remove {arguments.old}`; subsets of other recipes that draw on it must name {arguments.new}"
+    )
     return 0
 
 
@@ -143,6 +210,9 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--select", help="assets, separated by commas; default: what the recipe asks for")
     run.add_argument("--shards", help="shard keys, separated by commas; default: all of the recipe's dataset")
     run.add_argument("--force", action="store_true", help="make again what is up to date")
+    run.add_argument(
+        "--partial", action="store_true", help="publish subsets although inputs are missing, stale or not read in full"
+    )
     run.set_defaults(call=_run)
 
     stale = commands.add_parser("stale", help="what is missing or out of date, and because of what")
@@ -157,6 +227,18 @@ def parser() -> argparse.ArgumentParser:
     explain = commands.add_parser("explain", help="the whole history of a video or clip")
     explain.add_argument("id", help="video_id or clip_id")
     explain.set_defaults(call=_explain)
+
+    remove = commands.add_parser("remove", help="remove what is stored of a dataset or subset that no recipe names")
+    remove.add_argument("name", help="dataset, or <dataset>-<subset>")
+    remove.add_argument("--yes", action="store_true", help="do not ask")
+    remove.set_defaults(call=_remove)
+
+    rename = commands.add_parser(
+        "rename", help="give a dataset the name that its recipe has now, and keep all that was made"
+    )
+    rename.add_argument("old", help="name under which it is stored")
+    rename.add_argument("new", help="name that its recipe declares")
+    rename.set_defaults(call=_rename)
 
     demo = commands.add_parser("demo", help="generate sample videos and run the graph on them")
     demo.add_argument("--folder", default=".demo", help="where the sample videos go")

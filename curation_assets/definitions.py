@@ -20,7 +20,7 @@ from curation_assets.assets import all_assets
 from curation_assets.jobs import all_jobs
 from curation_assets.recipes import Recipe, read_recipes
 from curation_assets.schemas import SCHEMAS
-from curation_assets.sensors import all_schedules, all_sensors, automated
+from curation_assets.sensors import all_schedules, all_sensors
 from curation_assets.settings import Settings
 from resources.storage import Storage
 from resources.table_io_manager import TableIOManager
@@ -39,7 +39,7 @@ def build_definitions(settings: Settings, recipes: Mapping[str, Recipe] | None =
     for fault in faults:
         logging.getLogger("dagster").warning(f"recipe left out: {fault.message}")
     store = table_store(settings)
-    assets = automated(all_assets(settings, recipes, faults))
+    assets = all_assets(settings, recipes, faults)
     jobs = all_jobs(assets)
     return Definitions(
         assets=assets,

@@ -13,7 +13,16 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal, get_args
 
 import fsspec
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from curation_assets.recipe_yaml import YamlError, read_yaml
 from curation_assets.rule_checks import circle, rule_faults
@@ -707,6 +716,12 @@ class Subset(Section):
     select: Select = Field(default_factory=lambda: Select())
     split: Splits = Field(default_factory=lambda: Splits())
     export: Export = Field(default_factory=lambda: Export())
+    partial: bool | Literal["downloads"] = Field(
+        False,
+        description="Whether it may be published while inputs that it uses are missing, stale or not read in full: false keeps the version in "
+        "force; `downloads` allows videos that could not be fetched for reasons that may pass (network, rate limits); true allows "
+        "anything. What was left out stands in report, card and Croissant.",
+    )
 
     @model_validator(mode="after")
     def _tracks_to_export(self) -> Subset:
@@ -740,6 +755,12 @@ class Recipe(Section):
     captions: Captions = Field(default_factory=lambda: Captions())
     tracks: Tracks = Field(default_factory=lambda: Tracks())
     subsets: dict[Annotated[str, Field(pattern=NAME)], Subset] = Field(default={})
+    _declared_in: str = PrivateAttr("")
+
+    @property
+    def declared_in(self) -> str:
+        """URI of the file that it was read from; empty if it was not read from one."""
+        return self._declared_in
 
     @field_validator("categories", mode="before")
     @classmethod
@@ -889,6 +910,7 @@ def _usable(fs: fsspec.AbstractFileSystem, files: Iterable[str]) -> Recipes:
         try:
             text = fs.cat_file(file).decode("utf-8")
             recipe = parse_recipe(text, file)
+            recipe._declared_in = fs.unstrip_protocol(file)
             _fits_beside(recipe, file, usable, origin)
         except (RecipeError, OSError, UnicodeDecodeError) as error:
             said = str(error) if isinstance(error, RecipeError) else f"{file}: cannot be read ({error})"

@@ -19,6 +19,7 @@ from curation_assets.schemas import SCHEMAS
 from curation_assets.selection import SUBSET_ASSETS, UNPARTITIONED
 from curation_assets.settings import Settings
 from curation_assets.shard_keys import parse_shard_key
+from curation_assets.stages.subset_inputs import LEFT_OUT
 from resources.tables import TableHeader, TableStore
 
 
@@ -46,11 +47,12 @@ class Cost:
 
 @dataclass(frozen=True)
 class SubsetReport:
-    """The funnel of a subset, and what each thousand of its rows cost, all earlier stages included."""
+    """The funnel of a subset, what each thousand of its rows cost, all earlier stages included, and what it was published without."""
 
     key: str
     steps: tuple[Step, ...]
     per_thousand: float | None
+    left_out: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,11 @@ def dataset_report(store: TableStore, recipe: Recipe, settings: Settings) -> Rep
         selected = curated.stats.get("selected") or 0
         whole = sum(_cost_of(store, d, settings) for d in subset.datasets or [recipe.dataset])
         whole += sum(_took(h, settings)["cost"] for h in made.values())
-        reports.append(SubsetReport(key, steps, whole / selected * 1000 if selected else None))
+        lacking = dict.fromkeys(line for h in made.values() for line in h.stats.get(LEFT_OUT, ()))
+        lacking |= {
+            f"shard {s} was left out: {why}": None for s, why in curated.stats.get("missing_shards", {}).items()
+        }
+        reports.append(SubsetReport(key, steps, whole / selected * 1000 if selected else None, tuple(lacking)))
     costs += tuple(
         Cost(asset, int(t["tables"]), int(t["rows"]), t["wall_s"], t["cpu_s"], t["gpu_s"], t["cost"])
         for asset, t in subset_costs.items()
@@ -186,6 +192,8 @@ def render(report: Report, settings: Settings) -> str:
             "nothing selected" if subset.per_thousand is None else f"{subset.per_thousand:.4f} per thousand selected"
         )
         parts += [f"subset {subset.key}: {price}", _steps(subset.steps)]
+        if subset.left_out:
+            parts.append(f"{subset.key} was published without:\n" + "\n".join(f"- {line}" for line in subset.left_out))
     if report.failures:
         parts.append(text_table(("videos that failed", "count"), list(report.failures.items())))
     rows: list[tuple[object, ...]] = [

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from dagster import AssetKey, DagsterInstance, Definitions, ExecuteInProcessResult
 
 from curation_assets import dead_runs
+from curation_assets.assets.guard import PARTIAL_TAG
+from curation_assets.completeness import held_back, unread
 from curation_assets.definitions import build_definitions, storage_options, table_store
 from curation_assets.instance import opened, pools_of
 from curation_assets.materialize import FORCE_TAG
@@ -86,6 +88,7 @@ def run_recipes(
     select: Sequence[str] | None = None,
     shards: Sequence[str] | None = None,
     force: bool = False,
+    partial: bool = False,
 ) -> int:
     """Indexes the recipes, materializes their shards, then their subsets, and prints what came of it.
 
@@ -94,6 +97,7 @@ def run_recipes(
         select: assets; None is what each recipe asks for.
         shards: shard keys; None is all of the recipes' datasets.
         force: make again what is up to date.
+        partial: publish subsets although inputs that they use are missing, stale or not read in full.
 
     Returns:
         0 if all went well, 1 if anything failed.
@@ -117,6 +121,7 @@ def run_recipes(
     store = table_store(settings[0])
     store.storage.check()
     tags = {FORCE_TAG: "true"} if force else {}
+    tags |= {PARTIAL_TAG: "true"} if partial else {}
     started = time.perf_counter()
     with opened(pools_of(definitions)) as instance, console(), attended(instance, progress):
         if select is None or "dataset_index" in select:
@@ -143,7 +148,9 @@ def run_recipes(
         keys = [*chosen, *(subset_key(n, s) for n, r in recipes.items() for s in r.subsets), "duplicate_clusters"]
         with at_work(store.storage, keys):
             _run_shards(definitions, instance, chosen, order, wanted, tags, progress)
-            _run_subsets(definitions, instance, recipes, select, known, tags, progress)
+            held = held_back(store, recipes, settings[0], partial) if shards else {}
+            _run_subsets(definitions, instance, recipes, select, known, tags, progress, held)
+    progress.failures += unread(store, recipes, settings[0], chosen)
     print(summary(store, chosen))
     for line in outcome_of_subsets(store, recipes):
         print(line)
@@ -208,7 +215,9 @@ def _run_subsets(
     known: set[str],
     tags: Mapping[str, str],
     progress: Progress,
+    held: Collection[str] = (),
 ) -> None:
+    """Publishes the subsets, but for those `held` back because only some shards were asked for."""
     for recipe in recipes.values():
         for name, subset in recipe.subsets.items():
             assets = [a for a in assets_of_subset(subset) if a in known and (select is None or a in select)]
@@ -219,6 +228,8 @@ def _run_subsets(
                     f"{key}: not made, since shards of {blocked} do not pass the blocking check {progress.blocked[blocked]}"
                 )
                 progress.say(f"  FAILED {key} (see below)")
+            elif key in held:
+                progress.say(f"{key}: left as it is, since shards that were not asked for are not complete")
             elif assets:
                 progress.say(f"{key}: {', '.join(assets)}")
                 _materialize(definitions, instance, assets, tags, progress, partition=key)

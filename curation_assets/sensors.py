@@ -1,4 +1,4 @@
-"""What runs by itself: a watch over sources, a sensor that closes gaps, conditions of the few global assets, a nightly schedule.
+"""What runs by itself: a watch over sources, a sensor that closes gaps, a nightly schedule.
 
 All of it is stopped until somebody switches it on. Sensors request runs; what a run finds up to date it leaves alone, so that a run
 too many costs seconds and changes nothing.
@@ -11,16 +11,10 @@ import json
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from dagster import (
     AssetKey,
-    AssetsDefinition,
-    AssetSelection,
-    AutomationCondition,
-    AutomationConditionSensorDefinition,
-    DagsterRun,
     DagsterRunStatus,
     DefaultScheduleStatus,
     DefaultSensorStatus,
@@ -38,28 +32,24 @@ from dagster._core.execution.backfill import BulkActionsFilter, BulkActionStatus
 from dagster._core.storage.tags import (
     ASSET_PARTITION_RANGE_END_TAG,
     ASSET_PARTITION_RANGE_START_TAG,
-    PARTITION_NAME_TAG,
 )
 
+from curation_assets.assets.ingest import SOURCES_TAG
+from curation_assets.gap_plan import Busy, Plan, Tries, at_work, plan_work
 from curation_assets.heads import Heads
 from curation_assets.jobs import CURATE, DEDUPLICATE, INDEX, PUBLISH
 from curation_assets.partitions import SHARDS
 from curation_assets.recipes import Recipe, RecipeFault, subsets
 from curation_assets.schemas import TRANSIENT_ERRORS
 from curation_assets.settings import Settings
-from curation_assets.shard_keys import parse_shard_key
 from curation_assets.source_watch import Page, Watch, look
-from curation_assets.staleness import FRESH, MISSING, SHARDED, STALE, WAITING, Graph, State, open_heads
+from curation_assets.staleness import SHARDED, Graph, open_heads
 from resources.storage import READ_ERRORS
 from resources.tables import TableStore, canonical_json
 
-GLOBAL = ("duplicate_clusters", "curated_clips", "curated_tracks")
-"""Assets over all shards; they have automation conditions."""
 REQUESTED_BY = "curation/requested_by"
 LOOK_SECONDS = 10.0
 """How long one tick of the gap sensor may read table footers; the rest is read at the next."""
-PAUSE_SECONDS = 300.0
-"""Before a second attempt at a table; doubles with each further one."""
 OPEN = (
     DagsterRunStatus.QUEUED,
     DagsterRunStatus.NOT_STARTED,
@@ -67,23 +57,10 @@ OPEN = (
     DagsterRunStatus.STARTED,
     DagsterRunStatus.CANCELING,
 )
+LONGEST_TAG = 2000
+"""Names of so many changed sources, characters, stand in a run's tag; with more, all sources are read."""
 SHOWN = 10
 """Names of tables in a message."""
-
-
-def automated(assets: Iterable[AssetsDefinition]) -> list[AssetsDefinition]:
-    """The assets, the global ones with the condition under which `global_assets` requests them.
-
-    They are made when an input has changed and nothing is being made upstream. A shard that is still missing holds nothing up.
-    """
-    condition = AutomationCondition.eager().without(~AutomationCondition.any_deps_missing())
-    keys = {AssetKey(a) for a in GLOBAL}
-    return [
-        a.map_asset_specs(lambda s: s.replace_attributes(automation_condition=condition) if s.key in keys else s)
-        if a.keys & keys
-        else a
-        for a in assets
-    ]
 
 
 def all_sensors(
@@ -94,22 +71,14 @@ def all_sensors(
     faults: Sequence[RecipeFault] = (),
 ) -> list[SensorDefinition]:
     """The sensors of a code location, stopped. Their ticks name the recipes that are left out."""
-    present = AssetSelection.assets(*GLOBAL)
     return [
         source_sensor(settings, recipes, store, faults),
         gap_sensor(settings, recipes, store, {j.name: j for j in jobs}, faults),
-        AutomationConditionSensorDefinition(
-            "global_assets",
-            target=present,
-            default_status=DefaultSensorStatus.STOPPED,
-            minimum_interval_seconds=60,
-            description="Makes the duplicate clusters and the subsets when what they are made from has changed and no run is at work on it.",
-        ),
     ]
 
 
 def all_schedules(recipes: Mapping[str, Recipe]) -> list[ScheduleDefinition]:
-    """The schedules of a code location, stopped: an example of a night's work, in place of `global_assets`."""
+    """The schedules of a code location, stopped: an example of a night's work, with `CURATION_PUBLISH_WHEN_IDLE=false`."""
 
     def every_subset(context: ScheduleEvaluationContext) -> list[RunRequest]:
         return [
@@ -213,7 +182,9 @@ def watch_sources(
                 taken=watches[name].last, last=watches[name].last, restless=min(watches[name].restless, 1)
             )
         context.log.info(f"sources of {', '.join(due)} have changed: requests {INDEX}")
-        tags = {REQUESTED_BY: "source_sensor", "curation/changed_sources": ",".join(due)[:250]}
+        tags = {REQUESTED_BY: "source_sensor"}
+        if len(names := ",".join(due)) <= LONGEST_TAG:
+            tags[SOURCES_TAG] = names
         requests = [RunRequest(run_key=f"index-{chain}", tags=tags)]
     saved = {"sources": {n: w.saved() for n, w in sorted(watches.items())}, "turn": next_turn, "chain": chain}
     skip = None if requests else SkipReason("; ".join(said) or "no source has changed")
@@ -245,166 +216,14 @@ def gap_sensor(
         minimum_interval_seconds=60,
         default_status=DefaultSensorStatus.STOPPED,
         description="Keeps every shard moving: requests ranged runs for tables that are missing, stale or have failures that may pass, as "
-        "the recipes ask for them. Attempts are capped; what stays behind is named in the tick.",
+        "the recipes ask for them, then for the duplicate clusters and the subsets whose inputs are complete. Attempts are capped; what stays behind, "
+        "or waits, is named in the tick with the reason.",
     )
-
-
-@dataclass
-class Tries:
-    """How often tables were attempted; forgotten when they come up to date or would be made from something else.
-
-    Attributes:
-        made: (asset, shard) -> fingerprint wanted, attempts, time of the last.
-        now: seconds since the epoch.
-    """
-
-    made: dict[tuple[str, str], tuple[str, int, int]]
-    now: int
-    _current: dict[tuple[str, str], tuple[str, int, int]] = field(default_factory=dict)
-
-    def count(self, asset: str, shard: str, fingerprint: str) -> int:
-        """Attempts so far at making this."""
-        known = self.made.get((asset, shard))
-        if known is None or known[0] != fingerprint[:12]:
-            return 0
-        self._current[asset, shard] = known
-        return known[1]
-
-    def pausing(self, asset: str, shard: str) -> bool:
-        """Whether it is too early for another attempt."""
-        _, count, last = self.made[asset, shard]
-        return self.now < last + PAUSE_SECONDS * 2 ** (count - 1)
-
-    def add(self, asset: str, shard: str, fingerprint: str) -> None:
-        count = self.count(asset, shard, fingerprint)
-        self._current[asset, shard] = (fingerprint[:12], count + 1, self.now)
-
-    def saved(self) -> dict[str, list[Any]]:
-        """Those that were asked for in this tick, as JSON."""
-        return {f"{a} {s}": list(t) for (a, s), t in sorted(self._current.items())}
 
 
 def _tries(cursor: Mapping[str, Any]) -> Tries:
     made = {tuple(k.split(" ", 1)): tuple(v) for k, v in cursor.get("tries", {}).items()}
     return Tries(made, int(time.time()))
-
-
-@dataclass
-class Plan:
-    """What a tick found to do.
-
-    Attributes:
-        work: shard -> assets to run, in graph order, all of whose inputs exist or are made by the same run.
-        first: shard -> (asset, fingerprint) of those among them that are made from what lies there; they count as attempts.
-        given_up: tables that reached the cap of attempts.
-        pausing: tables that wait for their next attempt.
-        clusters: shards that wait for the duplicate clusters.
-        blocked: reasons why tables cannot be made at all.
-        whole: (job, partition, (asset, fingerprint) of each asset) for what is made over all shards, once they have no work left.
-    """
-
-    work: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    first: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
-    given_up: list[str] = field(default_factory=list)
-    pausing: list[str] = field(default_factory=list)
-    clusters: list[str] = field(default_factory=list)
-    blocked: set[str] = field(default_factory=set)
-    whole: list[tuple[str, str | None, list[tuple[str, str]]]] = field(default_factory=list)
-
-
-def plan_work(graph: Graph, settings: Settings, tries: Tries, busy: set[str]) -> Plan:
-    """What is to be done next, from how the tables stand.
-
-    Args:
-        graph: all tables.
-        busy: shards at which runs are at work, or will be.
-    """
-    plan = Plan()
-    unsettled: dict[str, list[State]] = {}
-    whole: dict[str | None, list[State]] = {}
-    for state in graph.states():
-        if state.state == FRESH or state.asset == "dataset_index":
-            continue
-        if state.asset in SHARDED:
-            unsettled.setdefault(state.partition or "", []).append(state)
-        else:
-            whole.setdefault(state.partition, []).append(state)
-    seen = graph.seen_by_clusters() if unsettled else {}
-    attempt = _Attempts(plan, settings, tries)
-    for shard, states in unsettled.items():
-        _plan_shard(graph, shard, states, seen, attempt)
-    held_back = set(plan.work) & busy
-    for shard in held_back:
-        del plan.work[shard]
-    if not (plan.work or busy or plan.pausing):
-        for key, states in whole.items():
-            _plan_whole(key, states, attempt)
-    return plan
-
-
-@dataclass
-class _Attempts:
-    """Decides whether a table that could be made is to be made now; notes in the plan why not."""
-
-    plan: Plan
-    settings: Settings
-    tries: Tries
-
-    def __call__(self, state: State) -> bool:
-        where = state.partition or ""
-        count = self.tries.count(state.asset, where, state.fingerprint)
-        name = f"{state.asset} of {where}" if where else state.asset
-        if count >= self.settings.max_attempts:
-            self.plan.given_up.append(name)
-        elif count and self.tries.pausing(state.asset, where):
-            self.plan.pausing.append(name)
-        else:
-            return True
-        return False
-
-
-def _plan_shard(graph: Graph, shard: str, states: Sequence[State], seen: Mapping[str, str], attempt: _Attempts) -> None:
-    """Walks through a shard's tables that are not fresh, in graph order, and takes those that can be made."""
-    plan = attempt.plan
-    recipe = graph.recipes[parse_shard_key(shard)[0]]
-    known = graph.heads.of("clip_fingerprints").get(shard)
-    will: list[str] = []
-    first: list[tuple[str, str]] = []
-    left: set[str] = set()
-    held = False
-    for state in states:
-        asset, part = state.asset, SHARDED[state.asset]
-        inputs = set(part.needed(recipe))
-        clustered = known is not None and seen.get(shard) == known.content_hash and "clip_fingerprints" not in will
-        if inputs & left:
-            left.add(asset)
-        elif "duplicate_clusters" in part.slices and not clustered:
-            left.add(asset)
-            held = True
-        elif inputs.intersection(will):
-            will.append(asset)
-        elif state.state == WAITING:
-            if not state.fingerprint:
-                left.add(asset)
-                plan.blocked |= {f"{asset}: {r}" for r in state.reasons if not r.startswith("waits for")}
-        elif attempt(state):
-            will.append(asset)
-            first.append((asset, state.fingerprint))
-        else:
-            left.add(asset)
-    if will:
-        plan.work[shard], plan.first[shard] = tuple(will), first
-    elif held:
-        plan.clusters.append(shard)
-
-
-def _plan_whole(key: str | None, states: Sequence[State], attempt: _Attempts) -> None:
-    """The clusters, or the tables of one subset: the first that is out of date and those that follow from it."""
-    ready = [s for s in states if s.state in (MISSING, STALE) and s.fingerprint]
-    chosen = [s for s in ready if attempt(s)]
-    if chosen:
-        job = PUBLISH if key else DEDUPLICATE
-        attempt.plan.whole.append((job, key, [(s.asset, s.fingerprint) for s in chosen]))
 
 
 def close_gaps(
@@ -442,7 +261,7 @@ def close_gaps(
         reason = SkipReason(f"registers {len(unknown)} shards of the index that this instance does not know")
         return SensorResult(skip_reason=reason, cursor=context.cursor, dynamic_partitions_requests=[adding])
     tries = _tries(cursor)
-    busy = busy_shards(opened, order, set(SHARDED))
+    busy = at_work(opened, order)
     plan = plan_work(graph, settings, tries, busy)
     since = cursor.get("since") or int(time.time())
     serial = cursor.get("serial", 0)
@@ -453,8 +272,8 @@ def close_gaps(
                 tries.add(asset, shard, fingerprint)
         serial += 1
         requests.append(_request(assets, shards, f"gap-{since}-{serial}"))
-    if settings.publish_when_idle and not opened:
-        for job, key, tables in plan.whole[:room]:
+    if settings.publish_when_idle:
+        for job, key, tables in plan.whole[: max(0, room - len(requests))]:
             for asset, fingerprint in tables:
                 tries.add(asset, key or "", fingerprint)
             serial += 1
@@ -506,24 +325,10 @@ def ranges(
     return found
 
 
-def busy_shards(runs: Iterable[DagsterRun], order: Sequence[str], sharded: set[str]) -> set[str]:
-    """Shards at which any of the runs is at work, or will be."""
-    place = {k: i for i, k in enumerate(order)}
-    busy: set[str] = set()
-    for run in runs:
-        if run.asset_selection is not None and not {k.to_user_string() for k in run.asset_selection} & sharded:
-            continue
-        first = run.tags.get(ASSET_PARTITION_RANGE_START_TAG) or run.tags.get(PARTITION_NAME_TAG)
-        last = run.tags.get(ASSET_PARTITION_RANGE_END_TAG) or first
-        if first in place and last in place:
-            busy.update(order[place[first] : place[last] + 1])
-    return busy
-
-
-def _said(plan: Plan, settings: Settings, busy: set[str], heads: Heads) -> Iterator[str]:
+def _said(plan: Plan, settings: Settings, busy: Busy, heads: Heads) -> Iterator[str]:
     """What a tick says besides its requests."""
-    if busy:
-        yield f"runs are at work on {len(busy)} shards"
+    if busy.shards:
+        yield f"runs are at work on {len(busy.shards)} shards"
     if plan.clusters:
         yield (f"{len(plan.clusters)} shards wait until duplicate_clusters has seen them")
     if plan.pausing:
@@ -534,6 +339,10 @@ def _said(plan: Plan, settings: Settings, busy: set[str], heads: Heads) -> Itera
             "their runs say why, and other inputs, parameters or code, or a run by hand, take them up again"
         )
     yield from sorted(plan.blocked)
+    for key, why in list(plan.waiting.items())[:SHOWN]:
+        yield f"{key}: {why}"
+    if len(plan.waiting) > SHOWN:
+        yield f"{len(plan.waiting) - SHOWN} more subsets wait"
     lost = lost_videos(heads)
     if lost:
         shown = ", ".join(f"{n} {c}" for c, n in lost.most_common())

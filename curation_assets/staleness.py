@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -25,7 +25,7 @@ from curation_assets.schemas import SCHEMAS, schema
 from curation_assets.selection import assets_of_recipe, assets_of_subset
 from curation_assets.settings import Settings
 from curation_assets.shard_keys import parse_shard_key
-from curation_assets.stages.subset_inputs import clip_provenance, curated_provenance, embedding_provenance
+from curation_assets.stages.subset_inputs import LEFT_OUT, clip_provenance, curated_provenance, embedding_provenance
 from curation_assets.unread import why_again
 from resources.content_hash import ContentHasher
 from resources.storage import READ_ERRORS, StorageError
@@ -337,7 +337,7 @@ class Graph:
     def _clusters(self, standing: Standing) -> State:
         behind = sum(a == "clip_fingerprints" and s not in SETTLED for (a, _), s in standing.items())
         try:
-            now, _ = clusters_provenance(self._known, self.recipes)
+            now, _ = clusters_provenance(self._known, self.recipes, self.settings)
         except RecipeError as error:
             return State("duplicate_clusters", None, WAITING, (str(error),))
         return self._whole("duplicate_clusters", None, now, (f"waits for {behind} shards",) if behind else ())
@@ -363,8 +363,18 @@ class Graph:
         header = self.store.header(asset, key)
         if header is None:
             return State(asset, key, MISSING, waits, now.fingerprint)
+        made = header.provenance
+        lacking = made.params.get(LEFT_OUT) if isinstance(made.params, Mapping) else None
+        if lacking and waits:
+            params = {k: v for k, v in made.params.items() if k != LEFT_OUT}
+            if replace(made, params=params).fingerprint == now.fingerprint:
+                return State(
+                    asset, key, WAITING, (*waits, *(f"was made without {line}" for line in lacking)), now.fingerprint
+                )
         if header.fingerprint != now.fingerprint:
             return State(asset, key, STALE, reasons(header.provenance, now), now.fingerprint)
+        if header.stats.get("unread"):
+            return State(asset, key, RETRY, (f"{header.stats['unread']} clips could not be read",), now.fingerprint)
         return State(asset, key, WAITING if waits else FRESH, waits, now.fingerprint)
 
     def seen_by_clusters(self) -> Mapping[str, str]:

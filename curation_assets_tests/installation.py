@@ -14,7 +14,6 @@ from dagster import (
     SensorResult,
     SkipReason,
     build_sensor_context,
-    evaluate_automation_conditions,
 )
 from dagster._core.definitions.data_version import CachingStaleStatusResolver
 from dagster._core.loader import LoadingContextForTest
@@ -23,7 +22,6 @@ from curation_assets.definitions import build_definitions, table_store
 from curation_assets.heads import listing
 from curation_assets.recipes import Recipe, parse_recipe
 from curation_assets.schemas import SCHEMAS
-from curation_assets.sensors import GLOBAL
 from curation_assets.settings import Settings
 from resources.tables import TableStore
 
@@ -45,6 +43,7 @@ class Installation:
     recipes: dict[str, Recipe] = field(default_factory=dict)
     storage: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
+    instance_settings: Mapping[str, Any] | None = None
     said: dict[str, str] = field(default_factory=dict)
     failed: list[str] = field(default_factory=list)
     reasons: list[str] = field(default_factory=list)
@@ -52,9 +51,9 @@ class Installation:
 
     def __post_init__(self) -> None:
         (self.root / "home").mkdir(parents=True, exist_ok=True)
-        self.instance = DagsterInstance.local_temp(str(self.root / "home"))
+        settings = dict(self.instance_settings) if self.instance_settings else None
+        self.instance = DagsterInstance.local_temp(str(self.root / "home"), settings)
         self.settings = Settings(storage=self.storage or str(self.root / "data"), workers=1, **self.options)
-        self._automation: Any = None
         self._definitions: tuple[dict[str, Recipe], Definitions] | None = None
 
     def declare(self, *recipes: str) -> None:
@@ -106,18 +105,6 @@ class Installation:
                 partition_key=request.partition_key,
             )
         return len(requests)
-
-    def automation(self) -> int:
-        """A tick of the automation conditions and the runs that it requests."""
-        result = evaluate_automation_conditions(self.definitions, self.instance, cursor=self._automation)
-        self._automation = result.cursor
-        count = 0
-        for name in GLOBAL:
-            for partition in sorted(result.get_requested_partitions(AssetKey(name)), key=str):
-                job = "deduplicate" if name == "duplicate_clusters" else "publish"
-                self.run(job, asset_selection=[AssetKey(name)], partition_key=partition)
-                count += 1
-        return count
 
     def settle(self, most: int = 20) -> int:
         """Ticks of the gap sensor until nothing is requested any more; how many runs it took."""

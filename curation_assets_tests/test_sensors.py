@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 from pathlib import Path
 
@@ -12,8 +13,9 @@ from dagster import AssetKey, DagsterRun, DagsterRunStatus, DefaultScheduleStatu
 
 from curation_assets import sensors
 from curation_assets.demo import served
+from curation_assets.gap_plan import Busy, at_work
 from curation_assets.recipes import Clips, Recipe
-from curation_assets.sensors import busy_shards, ranges
+from curation_assets.sensors import ranges
 from curation_assets.source_watch import RESTLESS, Page, Watch, look
 from curation_assets_tests.conftest import S3Server
 from curation_assets_tests.installation import Installation
@@ -194,7 +196,13 @@ def test_shards_of_open_runs_are_busy() -> None:
         DagsterRun("curate", tags={"dagster/partition": order[4]}, asset_selection={AssetKey("clips")}),
         DagsterRun("publish", tags={"dagster/partition": order[0]}, asset_selection={AssetKey("curated_clips")}),
     ]
-    assert busy_shards(runs, order, {"clips"}) == {order[1], order[2], order[4]}
+    shards = frozenset({order[1], order[2], order[4]})
+    assert at_work(runs, order) == Busy(shards, shards - {order[4]})
+    whole = [
+        DagsterRun("deduplicate"),
+        DagsterRun("publish", tags={"dagster/partition": "d-all"}, asset_selection={AssetKey("curated_clips")}),
+    ]
+    assert at_work(whole, order) == Busy(subsets=frozenset({"d-all"}), clusters=True)
 
 
 @pytest.fixture
@@ -217,8 +225,8 @@ def test_attempts_end_and_are_taken_up_when_something_changes(
     monkeypatch.setattr(sensors.time, "time", lambda: now)
     site = folder_site
     broken = Path(site.settings.storage) / "dedup" / "d-00001.parquet"
-    broken.parent.mkdir(parents=True)
-    broken.write_bytes(b"no table")
+    broken.mkdir(parents=True)
+    (broken / "in the way").touch()
     attempts = 0
     for _ in range(20):
         requests = site.tick("gap_sensor").run_requests or []
@@ -241,11 +249,11 @@ def test_attempts_end_and_are_taken_up_when_something_changes(
             assert "wait for their next attempt: dedup of d-00001" in site.said["gap_sensor"]
             now += 3600
     assert "1 tables are left alone after 2 attempts: dedup of d-00001" in site.said["gap_sensor"]
-    assert site.store.partitions("dedup") == ["d-00000", "d-00001", "d-00002", "d-00003"], "the others go on"
+    assert site.store.partitions("dedup") == ["d-00000", "d-00002", "d-00003"], "the others go on"
     assert attempts == 2
     tries = json.loads(site.cursors["gap_sensor"] or "{}")["tries"]
     assert list(tries) == ["dedup d-00001"], "the cursor keeps what is behind and nothing else"
-    broken.unlink()
+    shutil.rmtree(broken)
     assert not site.tick("gap_sensor").run_requests, "given up is given up"
     site.recipes = {
         "d": site.recipes["d"].model_copy(
@@ -299,7 +307,7 @@ def test_everything_is_stopped_until_it_is_switched_on(tmp_path: Path) -> None:
     site = Installation(tmp_path)
     site.recipes = {"d": recipe("folder", str(tmp_path))}
     repository = site.definitions.get_repository_def()
-    assert {s.name for s in repository.sensor_defs} == {"source_sensor", "gap_sensor", "global_assets"}
+    assert {s.name for s in repository.sensor_defs} == {"source_sensor", "gap_sensor"}
     assert {s.default_status for s in repository.sensor_defs} == {DefaultSensorStatus.STOPPED}
     assert {s.default_status for s in repository.schedule_defs} == {DefaultScheduleStatus.STOPPED}
 
@@ -372,18 +380,3 @@ def test_a_source_in_a_bucket_is_found_at_the_endpoint_though_tables_lie_in_a_fo
     site.settle()
     assert site.failed == []
     assert site.store.read("raw_shards", "films-00000")["status"].to_pylist() == ["ok"]
-
-
-def test_automation_conditions_make_the_global_assets_when_their_inputs_come(folder_site: Installation) -> None:
-    site = folder_site
-    site.declare(
-        f"dataset: d\nsource: {{format: folder, path: {site.root.parent}/v}}\nshard: {{videos: 1}}\n{CHEAP}subsets: {{all: {{}}}}\n"
-    )
-    assert site.automation() == 0
-    tags = {"dagster/asset_partition_range_start": "d-00000", "dagster/asset_partition_range_end": "d-00001"}
-    names = ("video_metadata", "raw_shards", "clips", "frames", "motion_scores", "quality_scores", "clip_fingerprints")
-    assert site.run("curate", tags=tags, asset_selection=[AssetKey(a) for a in names])
-    assert site.automation() >= 2, "two of four shards are missing, and hold nothing up"
-    assert site.store.exists("duplicate_clusters")
-    assert site.store.exists("curated_clips", "d-all")
-    assert site.automation() == 0

@@ -12,6 +12,7 @@ from dagster import AssetExecutionContext, AssetsDefinition, MetadataValue, Outp
 
 from curation_assets.assets.pictures import same_moments
 from curation_assets.checks import accounting
+from curation_assets.declared import gone
 from curation_assets.materialize import (
     OWNERS,
     Made,
@@ -107,15 +108,19 @@ def duplicate_clusters(settings: Settings, recipes: Mapping[str, Recipe]) -> Ass
     )(body)
 
 
-def clusters_provenance(store: TableStore, recipes: Mapping[str, Recipe]) -> tuple[Provenance, dict[str, str]]:
-    """What the clusters would be made from now, and the content hash of each shard's fingerprints."""
-    params = clusters_params(recipes)
-    shards = {k: h.content_hash for k, h in store.headers("clip_fingerprints").items()}
+def clusters_provenance(
+    store: TableStore, recipes: Mapping[str, Recipe], settings: Settings
+) -> tuple[Provenance, dict[str, str]]:
+    """What the clusters would be made from now, and the content hash of each shard's fingerprints. Datasets that are gone take no part."""
+    params, away = clusters_params(recipes), gone(store.storage, recipes, settings)
+
+    def hashes(asset: str) -> dict[str, str]:
+        return {k: h.content_hash for k, h in store.headers(asset).items() if parse_shard_key(k)[0] not in away}
+
+    shards = hashes("clip_fingerprints")
     inputs = {"clip_fingerprints": combined_hash(shards)}
     if params.confirm_cosine is not None:
-        inputs["frame_embeddings"] = combined_hash(
-            {k: h.content_hash for k, h in store.headers("frame_embeddings").items()}
-        )
+        inputs["frame_embeddings"] = combined_hash(hashes("frame_embeddings"))
     return Provenance(CLUSTERS_VERSION, params.model_dump(), inputs), shards
 
 
@@ -150,7 +155,7 @@ def bring_up_to_date(context: AssetExecutionContext) -> tuple[TableHeader, Made 
     store: TableStore = context.resources.tables
     settings: Settings = context.resources.settings
     recipes: Mapping[str, Recipe] = context.resources.recipes
-    provenance, shards = clusters_provenance(store, recipes)
+    provenance, shards = clusters_provenance(store, recipes, settings)
     header = store.usable_header("duplicate_clusters")
     made = None
     if header is None or header.fingerprint != provenance.fingerprint or forced(context):

@@ -38,6 +38,7 @@ from dagster import (
 )
 from dagster._core.definitions.dependency import DynamicCollectDependencyDefinition, IDependencyDefinition
 
+from curation_assets.assets.guard import Incomplete, lacks, may_be_partial, refuse, shown_lacking
 from curation_assets.checks import CONTRACT_CHECK, Finding, check_names
 from curation_assets.materialize import (
     LOST,
@@ -65,6 +66,7 @@ from curation_assets.stages.subset_inputs import (
     Selection,
     clip_provenance,
     embedding_provenance,
+    without,
 )
 from resources.presence import at_work
 from resources.progress import listening
@@ -78,8 +80,8 @@ if TYPE_CHECKING:
 def up_to_date(
     context: OpExecutionContext | AssetExecutionContext, header: TableHeader | None, now: Provenance
 ) -> bool:
-    """Whether an export is what would be published now, and all its files are there."""
-    if header is None or forced(context) or header.fingerprint != now.fingerprint:
+    """Whether an export is what would be published now, and all its files are there and were all made."""
+    if header is None or forced(context) or header.stats.get("unread") or header.fingerprint != now.fingerprint:
         return False
     store: TableStore = context.resources.tables
     lost = store.lost_media(header)
@@ -106,16 +108,24 @@ def plan_pieces(context: OpExecutionContext) -> Iterator[DynamicOutput[None]]:
     from curation_assets.stages.export_version import clear_pieces
 
     store, recipes = context.resources.tables, context.resources.recipes
-    for index, key in enumerate(sorted(context.partition_keys)):
-        provenance = clip_provenance(store, recipes, key)
-        if up_to_date(context, store.usable_header("clip_dataset", key), provenance):
+    asked = {k: subsets(recipes)[k][1].export.clips is not None for k in sorted(context.partition_keys)}
+    refused: list[str] = []
+    for index, key in enumerate(asked):
+        if not asked[key]:
             continue
-        if subsets(recipes)[key][1].export.clips is None:
+        try:
+            provenance = without(clip_provenance(store, recipes, key), lacks(context, key, "clip_dataset"))
+        except Incomplete as error:
+            refused.append(str(error))
+            continue
+        if up_to_date(context, store.usable_header("clip_dataset", key), provenance):
             continue
         if forced(context):
             clear_pieces(store, key)
         for shard in Selection.of(store, recipes, key).shards:
             yield DynamicOutput(None, mapping_key=_step(index, shard))
+    if len(refused) == sum(asked.values()):  # else the last step says it, when the others are published
+        refuse(refused)
 
 
 def cut_piece(context: OpExecutionContext) -> None:
@@ -127,7 +137,9 @@ def cut_piece(context: OpExecutionContext) -> None:
     store, recipes, settings = context.resources.tables, context.resources.recipes, context.resources.settings
     reporter = Reporter(f"clip_dataset {key} {shard}", context.log.info)
     with at_work(store.storage, [shard, key]), Meter() as meter, reporter, listening(reporter):
-        done = cut_selected(store, recipes, key, shard, settings.workers, again=forced(context))
+        done = cut_selected(
+            store, recipes, key, shard, settings, again=forced(context), allow_partial=may_be_partial(context)
+        )
     pieces_of(store, key).note_spent(shard, meter.seconds())
     context.log.info(
         f"clip_dataset {key} {shard}: {done.cut} clips cut, {done.reused} kept, {done.failed} failed; {meter.cpu:.1f} CPU s"
@@ -157,8 +169,13 @@ def export_subsets(
 
     store: TableStore = context.resources.tables
     recipes: Mapping[str, Recipe] = context.resources.recipes
+    refused: list[str] = []
     for key in context.partition_keys:
-        header, made = over_others(context.log, partial(_export, context, name, key, expected, publish))
+        try:
+            header, made = over_others(context.log, partial(_export, context, name, key, expected, publish))
+        except Incomplete as error:
+            refused.append(str(error))
+            continue
         sweep_versions(store, header)
         table = store.read(name, key)
         selection = Selection.of(store, recipes, key)
@@ -170,6 +187,7 @@ def export_subsets(
         parents = {selection.asset: True} | dict.fromkeys([a for a in inputs if a != selection.asset], False)
         yield materialization(context.instance, store, outcome, key, parents)
         yield from evaluations(store, outcome, key)
+    refuse(refused)
     yield silent_output("result", Committed(tuple(context.partition_keys)))
     yield from check_outputs(name)
 
@@ -181,18 +199,24 @@ def _export(
     expected: Provenances,
     publish: Publisher,
 ) -> tuple[TableHeader, Made | None]:
-    """Brings one export up to date: what is in force then, and what was made, if anything, with what its pieces took in other steps."""
+    """Brings one export up to date: what is in force then, and what was made, if anything, with what its pieces took in other steps.
+
+    Raises:
+        Incomplete: inputs that it uses are not complete, and that is not allowed.
+    """
     from curation_assets.stages.export_version import pieces_of
 
     store: TableStore = context.resources.tables
     recipes: Mapping[str, Recipe] = context.resources.recipes
-    provenance = expected(store, recipes, key)
+    asked = subsets(recipes)[key][1].export
+    exports = (asked.clips if name == "clip_dataset" else asked.embeddings) is not None
+    lacking = lacks(context, key, name) if exports else []
+    provenance = without(expected(store, recipes, key), lacking)
     header = store.usable_header(name, key)
     base = store.base(name, key, header)
     if header is not None and up_to_date(context, header, provenance):
         return header, None
-    asked = subsets(recipes)[key][1].export
-    if (asked.clips if name == "clip_dataset" else asked.embeddings) is None:
+    if not exports:
         context.log.info(f"{key} exports no {name}: the table is empty")
         empty = schema(name).empty()
         return store.commit(name, key, empty, provenance, base=base), Made(empty)
@@ -203,7 +227,8 @@ def _export(
     curated = store.header(Selection.of(store, recipes, key).asset, key)
     counted = {"rows_in": curated.stats.get("selected", 0)} if curated else {}
     stats = {**counted, **done.stats, **meter.spent(context.resources.settings)}
-    return store.commit(name, key, done.table, provenance, stats, base), Made(done.table, stats, _shown(done))
+    made = Made(done.table, stats, {**_shown(done), **shown_lacking(lacking)})
+    return store.commit(name, key, done.table, provenance, stats, base), made
 
 
 def _shown(done: Published) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from dagster import AssetExecutionContext, AssetsDefinition, Failure, MetadataValue, Output, asset
 
 from curation_assets.checks import accounting
+from curation_assets.declared import record, undeclared
 from curation_assets.materialize import (
     OWNERS,
     Made,
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
     from curation_assets.stages.dataset_index import IndexPlan
 
 INDEX_VERSION = "2"
+SOURCES_TAG = "curation/changed_sources"
+"""Tag of a run that reads the sources of these datasets alone, names separated by commas; the rows of the others stay."""
 
 
 def dataset_index(faults: Sequence[RecipeFault] = ()) -> AssetsDefinition:
@@ -56,7 +59,7 @@ def dataset_index(faults: Sequence[RecipeFault] = ()) -> AssetsDefinition:
         name="dataset_index",
         group_name="ingest",
         description=f"{left_out}**Start here.** Reads the sources of all recipes and registers their shards, the partitions of most other assets. "
-        f"On a fresh instance there are none before this has run: *Materialize all* then makes this table and empty subsets; "
+        f"On a fresh instance there are none before this has run: *Materialize all* then makes this table alone; "
         f"launched once more it takes up the shards. One row is {contract.row}.",
         metadata={"dagster/column_schema": column_schema("dataset_index")},
         code_version=INDEX_VERSION,
@@ -76,14 +79,18 @@ def index_sources(context: AssetExecutionContext) -> Iterator[Any]:
     store: TableStore = context.resources.tables
     contract = schema("dataset_index")
     header, plans, changed = over_others(context.log, partial(update_index, context))
+    recipes: Mapping[str, Recipe] = context.resources.recipes
+    record(store.storage, {p.dataset: recipes[p.dataset] for p in plans})
+    left = [str(u) for u in undeclared(store, recipes, context.resources.settings)]
     registered = register_shards(context.instance, [key for plan in plans for key in plan.shards])
     fields = ("dataset", "rows_read", "present", "added", "restored", "changed", "removed", "rejected", "error")
     overview = markdown_table(
         (*fields, "contradictions"),
         [[*(getattr(p, f) if getattr(p, f) is not None else "" for f in fields), _contradictions(p)] for p in plans],
     )
+    shown: dict[str, Any] = {"undeclared": MetadataValue.md("\n".join(f"- {line}" for line in left))} if left else {}
     numbers = {"shards": sum(len(p.shards) for p in plans), "new_shards": len(registered)}
-    made = Made(contract.empty(), metadata={"datasets": overview, **numbers}) if changed else None
+    made = Made(contract.empty(), metadata={"datasets": overview, **shown, **numbers}) if changed else None
     outcome = Outcome(
         "dataset_index", header, made, list(accounting(None, "dataset_index", contract.empty(), store.read))
     )
@@ -125,7 +132,8 @@ def update_index(context: AssetExecutionContext) -> tuple[TableHeader, Sequence[
         local, secrets = Path(folder) / "index.parquet", Path(folder) / "secrets"
         secrets.mkdir(mode=0o700)
         old = store.storage.uri(store.path("dataset_index")) if previous else None
-        plans = plan_indexes(recipes.values(), old, local, storage=store.storage, secrets=secrets)
+        read = chosen_sources(context.run.tags.get(SOURCES_TAG), recipes)
+        plans = plan_indexes(read, old, local, storage=store.storage, secrets=secrets)
         for plan in plans:
             if plan.secrets:
                 publish_secrets(store.storage, plan.dataset, secrets / f"{plan.dataset}.parquet")
@@ -149,6 +157,12 @@ def update_index(context: AssetExecutionContext) -> tuple[TableHeader, Sequence[
 def _contradictions(plan: IndexPlan) -> str:
     """In which columns rows of one video say different things, and of how many videos."""
     return ", ".join(f"{column} of {n} {'video' if n == 1 else 'videos'}" for column, n in plan.contradictions.items())
+
+
+def chosen_sources(tag: str | None, recipes: Mapping[str, Recipe]) -> list[Recipe]:
+    """The recipes whose sources are to be read: those of the tag; all without one. Files of another source may be half written."""
+    names = set(tag.split(",")) if tag else set(recipes)
+    return [r for n, r in recipes.items() if n in names]
 
 
 def _make_metadata(shard: Shard, wanted: Collection[str]) -> Mapping[str, Made]:

@@ -18,6 +18,7 @@ from dagster import (
 
 from curation_assets.assets import export
 from curation_assets.assets.funnels import figures, shown
+from curation_assets.assets.guard import Incomplete, lacks, refuse, shown_lacking
 from curation_assets.checks import accounting
 from curation_assets.materialize import (
     OWNERS,
@@ -37,7 +38,14 @@ from curation_assets.partitions import subset_partitions
 from curation_assets.recipes import Recipe, subsets
 from curation_assets.schemas import SCHEMAS, schema
 from curation_assets.settings import Settings
-from curation_assets.stages.subset_inputs import CURATE_VERSION, curated_provenance, sharded_inputs, subset_shards
+from curation_assets.stages.subset_inputs import (
+    CURATE_VERSION,
+    LEFT_OUT,
+    curated_provenance,
+    sharded_inputs,
+    subset_shards,
+    without,
+)
 from resources.scratch import scratch_folder
 from resources.table_io_manager import Committed
 from resources.tables import Provenance, TableHeader, TableStore
@@ -85,14 +93,20 @@ def _curated(
 def curate_subset(context: AssetExecutionContext, name: str, inputs: list[str]) -> Iterator[Any]:
     """Judges the candidates of each subset of the run and commits its table."""
     store: TableStore = context.resources.tables
+    refused: list[str] = []
     for key in context.partition_keys:
-        header, made = over_others(context.log, partial(judge, context, name, key))
+        try:
+            header, made = over_others(context.log, partial(judge, context, name, key))
+        except Incomplete as error:
+            refused.append(str(error))
+            continue
         table = store.read(name, key, columns=["selected"])
         context.log.info(f"{name} {key}: {header.stats.get('selected', 0)} of {table.num_rows} candidates selected")
         findings = list(accounting(None, name, table, lambda a: schema(a).empty()))
         outcome = Outcome(name, header, made, findings)
         yield materialization(context.instance, store, outcome, key, dict.fromkeys(inputs, False))
         yield from evaluations(store, outcome, key)
+    refuse(refused)
     yield silent_output("result", Committed(tuple(context.partition_keys)))
     yield from check_outputs(name)
 
@@ -111,7 +125,8 @@ def judge(context: AssetExecutionContext, name: str, key: str) -> tuple[TableHea
             base = store.base(name, key, header)
             header = store.commit(name, key, schema(name).empty(), provenance, base=base)
         return header, None
-    provenance = curated_provenance(store, recipes, key)
+    lacking = lacks(context, key, name)
+    provenance = without(curated_provenance(store, recipes, key), lacking)
     header, made = store.usable_header(name, key), None
     base = store.base(name, key, header)
     if header is None or header.fingerprint != provenance.fingerprint or forced(context):
@@ -120,9 +135,14 @@ def judge(context: AssetExecutionContext, name: str, key: str) -> tuple[TableHea
             found = curate(key, subset, recipes, shards, store.read, Path(folder))
             digest = store.file_content_hash(name, found.path)
             meter.stop()
-            stats = {**figures(found), "rows_in": found.funnel[0].rows, **meter.spent(context.resources.settings)}
+            stats = {
+                **figures(found),
+                LEFT_OUT: lacking,
+                "rows_in": found.funnel[0].rows,
+                **meter.spent(context.resources.settings),
+            }
             header = store.commit_file(name, key, found.path, provenance, digest, stats, base)
-        made = Made(schema(name).empty(), stats, shown(store, found))
+        made = Made(schema(name).empty(), stats, {**shown(store, found), **shown_lacking(lacking)})
     if name == "curated_tracks":
         from curation_assets.stages.export_version import publish_tracks
 

@@ -91,6 +91,7 @@ class CardFacts:
         licences, channels: milliseconds by licence and by channel.
         models: stage -> name of the weights -> their identity.
         inputs: name of each input -> its content hash.
+        left_out: what was missing or out of date when it was published, a line each.
         files: the version's files; those of folder layouts are not listed one by one.
         tar_splits: tar -> split.
     """
@@ -110,6 +111,7 @@ class CardFacts:
     channels: Counter[str] = field(default_factory=Counter)
     models: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     inputs: Mapping[str, str] = field(default_factory=dict)
+    left_out: Sequence[str] = ()
     files: Sequence[PublishedFile] = ()
     tar_splits: Mapping[str, str] = field(default_factory=dict)
 
@@ -134,6 +136,7 @@ def card(facts: CardFacts) -> str:
         f"# {facts.name}\n\n{_escaped(facts.description)}".rstrip(),
         f"{facts.samples.total():,} {what}, {facts.hours:.3f} hours of video; version `{facts.version}`."
         + (f" {facts.failed:,} more could not be made; the table says why." if facts.failed else ""),
+        *_left_out(facts),
         "## Splits\n\n"
         + _table(
             ("split", "samples", "hours"),
@@ -157,6 +160,13 @@ def card(facts: CardFacts) -> str:
         f"## Recipe\n\n```yaml\n{yaml.safe_dump(dict(facts.recipe), sort_keys=False, allow_unicode=True)}```",
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _left_out(facts: CardFacts) -> list[str]:
+    if not facts.left_out:
+        return []
+    lines = "\n".join(f"- {_escaped(line)}" for line in facts.left_out)
+    return [f"## Not complete\n\nPublished while some of its inputs were missing or out of date:\n\n{lines}"]
 
 
 def _splits(facts: CardFacts) -> list[str]:
@@ -251,13 +261,18 @@ def croissant(facts: CardFacts) -> str:
         "@type": "sc:Dataset",
         "conformsTo": CROISSANT,
         "name": facts.name,
-        "description": facts.description or f"{facts.kind} of the subset {facts.name}",
+        "description": _description(facts),
         "version": f"1.0.0+{facts.version}",
         "license": sorted(facts.licences),
         "distribution": objects,
         "recordSet": records,
     }
     return json.dumps(described, indent=1, ensure_ascii=False, sort_keys=False) + "\n"
+
+
+def _description(facts: CardFacts) -> str:
+    said = facts.description or f"{facts.kind} of the subset {facts.name}"
+    return said + (f" Not complete: {'; '.join(facts.left_out)}." if facts.left_out else "")
 
 
 def _listed(listing: str) -> dict[str, Any]:

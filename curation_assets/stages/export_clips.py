@@ -48,6 +48,7 @@ from curation_assets.stages.decode.media import OpenVideo
 from curation_assets.stages.decode.workers import Task, run_tasks
 from curation_assets.stages.face_tables import clip_faces, joined
 from curation_assets.stages.subset_inputs import CUT_VERSION, cut_weights
+from resources.faults import RESOURCE, Fault, ReadFault, WatchedStream, fault_of
 from resources.scratch import scratch_folder
 from resources.storage import MediaRef, Storage
 from resources.tables import canonical_json
@@ -108,6 +109,7 @@ class CutClip:
     Attributes:
         faces: where faces were covered, schema `faces.FACES`.
         uneven: whether the error is that its pictures do not come at a constant rate.
+        fault: set if the error is no property of the clip.
     """
 
     key: str
@@ -122,6 +124,7 @@ class CutClip:
     blurred_faces: int | None = None
     faces: pa.Table | None = None
     uneven: bool = False
+    fault: Fault | None = None
 
 
 def fingerprint_of(cut: Cut, source: Mapping[str, Any], params: ClipExport) -> str:
@@ -150,24 +153,39 @@ def cut_video(task: VideoCuts) -> list[CutClip]:
     cv2.setNumThreads(1)
     try:
         with ExitStack() as stack:
-            open_media = _opener(task, stack)
+            open_media = _Opener(task, stack)
             cutter = _copy if task.params.cut == "copy" else _exact
             done = {c.key: c for c in cutter(open_media, task, stack)}
+            open_media.check()
         lost = CutClip("", "no frame can be decoded in its span; the file may be damaged or shorter")
         return [done.get(c.key, CutClip(c.key, lost.error)) for c in task.cuts]
     except Exception as problem:  # noqa: BLE001 - whatever happens to a video is recorded in the rows of its clips
-        return [CutClip(c.key, f"{c.video_id}: {type(problem).__name__}: {problem}") for c in task.cuts]
+        fault = fault_of(problem)
+        return [CutClip(c.key, f"{c.video_id}: {type(problem).__name__}: {problem}", fault=fault) for c in task.cuts]
 
 
-def _opener(task: VideoCuts, stack: ExitStack) -> Callable[[], BinaryIO]:
+class _Opener:
     """Opens the video as often as needed; remote media are fetched once."""
-    if isinstance(task.storage.filesystem(task.media.tar)[0], LocalFileSystem):
-        return lambda: stack.enter_context(task.storage.open_media(task.media))
-    local = Path(task.folder) / "source"
-    with task.storage.open_media(task.media) as source, open(local, "wb") as target:
-        shutil.copyfileobj(source, target, 8 << 20)
-    stack.callback(local.unlink)
-    return lambda: stack.enter_context(open(local, "rb"))
+
+    def __init__(self, task: VideoCuts, stack: ExitStack) -> None:
+        self._task, self._stack = task, stack
+        self._streams: list[WatchedStream] = []
+        self._local: Path | None = None
+        if not isinstance(task.storage.filesystem(task.media.tar)[0], LocalFileSystem):
+            self._local = Path(task.folder) / "source"
+            with task.storage.open_media(task.media) as source, open(self._local, "wb") as target:
+                shutil.copyfileobj(source, target, 8 << 20)
+            stack.callback(self._local.unlink)
+
+    def __call__(self) -> BinaryIO:
+        inner = open(self._local, "rb") if self._local else self._task.storage.open_media(self._task.media)
+        self._streams.append(self._stack.enter_context(WatchedStream(inner)))
+        return cast(BinaryIO, self._streams[-1])
+
+    def check(self) -> None:
+        """Raises ReadFault if a read has failed."""
+        for stream in self._streams:
+            stream.check()
 
 
 def _exact(open_media: Callable[[], BinaryIO], task: VideoCuts, stack: ExitStack) -> Iterator[CutClip]:
@@ -246,8 +264,8 @@ def _cut_run(
     except Exception as problem:  # noqa: BLE001 - the clips that it hits have it in their rows
         error = f"{type(problem).__name__}: {problem}"
         for clip in active:
-            clip.fail(error)
-        done.update({c.key: CutClip(c.key, f"{c.clip_id}: {error}") for c in waiting})
+            clip.fail(error, problem)
+        done.update({c.key: CutClip(c.key, f"{c.clip_id}: {error}", fault=fault_of(problem)) for c in waiting})
         waiting.clear()
     for clip in active:
         done[clip.cut.key] = clip.finish()
@@ -264,6 +282,7 @@ class _Clip:
         self._constant, self._uneven = constant, False
         self._path = Path(task.folder) / f"{hashlib.sha256(cut.key.encode()).hexdigest()[:24]}.mp4"
         self._error: str | None = None
+        self._fault: Fault | None = None
         self._taken = 0
         self._first_ticks: int | None = None
         self._last: tuple[int, int] = (0, 0)
@@ -296,10 +315,11 @@ class _Clip:
 
     def _failed(self, problem: Exception) -> None:
         self._uneven = self._uneven or isinstance(problem, UnevenTimes)
-        self.fail(f"{type(problem).__name__}: {problem}")
+        self.fail(f"{type(problem).__name__}: {problem}", problem)
 
-    def fail(self, error: str) -> None:
-        self._error = self._error or error
+    def fail(self, error: str, problem: Exception | None = None) -> None:
+        if self._error is None:
+            self._error, self._fault = error, fault_of(problem) if problem is not None else None
 
     def _begin(self, frame: ClipFrame) -> None:
         params = self._params
@@ -386,7 +406,9 @@ class _Clip:
             if self._writer is not None:
                 self._writer.abandon()
             self._path.unlink(missing_ok=True)
-            return CutClip(cut.key, f"{cut.track_id or cut.clip_id}: {self._error}", uneven=self._uneven)
+            return CutClip(
+                cut.key, f"{cut.track_id or cut.clip_id}: {self._error}", uneven=self._uneven, fault=self._fault
+            )
         assert self._writer is not None
         end_ms = self._end_ms()
         frames, span = self._writer.frames, max(1, end_ms - cut.start_ms)
@@ -475,7 +497,7 @@ def _copy(open_media: Callable[[], BinaryIO], task: VideoCuts, stack: ExitStack)
             reason = str(problem)
             if isinstance(problem, av.FFmpegError | ValueError):
                 reason = f"cannot be copied into mp4 ({problem}); use cut: exact"
-            yield CutClip(cut.key, f"{cut.clip_id}: {reason}")
+            yield CutClip(cut.key, f"{cut.clip_id}: {reason}", fault=fault_of(problem))
 
 
 # ---- one shard
@@ -498,6 +520,9 @@ class ShardCut:
 
 SPENT = ".spent.json"
 FACES_SUFFIX = ".faces.parquet"
+BEGUN = ".begun"
+UNREAD = "could not be read now"
+"""Begins the error of a clip that failed for a reason that may pass, in a version that was published all the same."""
 
 
 @dataclass(frozen=True)
@@ -534,6 +559,23 @@ class Pieces:
         with self.storage.publish(f"{self.name(shard, cuts)}.parquet") as file:
             pq.write_table(table, file, compression="zstd")
 
+    def begun(self, shard: str, cuts: Sequence[Cut]) -> tuple[pa.Table | None, pa.Table | None, dict[str, int]]:
+        """Of a piece that could not be finished: the clips that were cut, where their faces were covered, attempts at the others by key."""
+        name = f"{self.name(shard, cuts)}{BEGUN}"
+        if not self.storage.exists(f"{name}.json"):
+            return None, None, {}
+        with self.storage.open(f"{name}.parquet") as file, self.storage.open(f"{name}{FACES_SUFFIX}") as faces:
+            return pq.read_table(file), pq.read_table(faces), json.loads(self.storage.read(f"{name}.json"))
+
+    def put_begun(
+        self, shard: str, cuts: Sequence[Cut], table: pa.Table, faces: pa.Table, attempts: Mapping[str, int]
+    ) -> None:
+        name = f"{self.name(shard, cuts)}{BEGUN}"
+        for path, part in ((f"{name}.parquet", table), (f"{name}{FACES_SUFFIX}", faces)):
+            with self.storage.publish(path) as file:
+                pq.write_table(part, file, compression="zstd")
+        self.storage.write(f"{name}.json", json.dumps(dict(attempts)).encode())
+
     def note_spent(self, shard: str, numbers: Mapping[str, float]) -> None:
         """Keeps what an attempt at the piece of a shard took."""
         self.storage.write(f"{self.folder}/{shard}-{new_token()}{SPENT}", json.dumps(dict(numbers)).encode())
@@ -563,6 +605,8 @@ def cut_shard(
     workers: int,
     earlier: pa.Table | None = None,
     earlier_faces: pa.Table | None = None,
+    partial: bool = False,
+    max_attempts: int = 3,
 ) -> ShardCut:
     """Cuts the clips of a shard, unless the piece is there already.
 
@@ -576,17 +620,27 @@ def cut_shard(
         workers: processes; 0 cuts in this one.
         earlier: rows of an earlier export; those with the same fingerprint are taken over as they are.
         earlier_faces: where its faces were covered.
+        partial: whether the piece is finished without clips that could not be read now.
+        max_attempts: after so many runs whose process died or took too long, the clip is taken to be the cause.
+
+    Raises:
+        ReadFault: clips could not be read or made for a reason that may pass; those that were cut are kept for the next run.
     """
     finished = pieces.get(shard, cuts)
     if finished is not None:
         return ShardCut(finished, reused=finished.num_rows)
-    kept = _reusable(earlier, cuts, storage)
+    begun, begun_faces, attempts = pieces.begun(shard, cuts)
+    kept = _reusable(earlier, cuts, storage) | _reusable(begun, cuts, storage)
     todo = [c for c in cuts if c.key not in kept]
     result = ShardCut(schema("clip_dataset").empty(), reused=len(kept))
     rows = list(kept.values())
     faces: list[pa.Table] = []
-    if earlier_faces is not None:
-        faces.append(earlier_faces.filter(pc.is_in(earlier_faces["sample_key"], value_set=pa.array(kept, pa.string()))))
+    for known in (earlier_faces, begun_faces):
+        if known is not None:
+            seen = pa.array(sorted({k for part in faces for k in part["sample_key"].to_pylist()}), pa.string())
+            own = known.filter(pc.is_in(known["sample_key"], value_set=pa.array(kept, pa.string())))
+            faces.append(own.filter(pc.invert(pc.is_in(own["sample_key"], value_set=seen))))
+    faults: dict[str, Fault] = {}
     media = {r["video_id"]: r for r in raw.to_pylist()}
     with (
         scratch_folder("cut-") as folder,
@@ -597,10 +651,18 @@ def cut_shard(
         ready: dict[str, list[CutClip]] = {}
         for outcome in run_tasks(cut_video, sorted(tasks.values(), key=lambda t: -t.limit_s), min(workers, len(tasks))):
             task = tasks[outcome.key].argument
-            ready[outcome.key] = outcome.result or [CutClip(c.key, f"{c.clip_id}: {outcome.error}") for c in task.cuts]
+            lost = Fault(RESOURCE, f"cutting {outcome.error}")
+            ready[outcome.key] = outcome.result or [
+                CutClip(c.key, f"{c.clip_id}: {outcome.error}", fault=lost) for c in task.cuts
+            ]
             while order and order[0] in ready:
                 video = order.pop(0)
                 for cut, found in zip(tasks[video].argument.cuts, ready.pop(video), strict=True):
+                    attempts[cut.key] = attempts.get(cut.key, 0) + 1
+                    again = found.fault is not None and _may_pass(found.fault, attempts[cut.key], max_attempts)
+                    if found.fault is not None and again:
+                        faults[cut.key] = found.fault
+                        found = replace(found, error=f"{UNREAD}: {found.error}")
                     rows.append(_row(cut, found, writer))
                     if found.faces is not None:
                         faces.append(clip_faces(cut.key, cut.video_id, cut.clip_id, found.faces))
@@ -612,8 +674,20 @@ def cut_shard(
     result.table = _table(rows)
     result.failed = sum(r["status"] == "failed" for r in rows)
     result.cut = len(rows) - len(kept) - result.failed
+    if faults and not partial:
+        good = result.table.filter(pc.equal(result.table["status"], "ok"))
+        pieces.put_begun(shard, cuts, good, joined(faces), {k: attempts[k] for k in faults})
+        first = next(iter(faults.values()))
+        raise ReadFault(
+            f"{len(faults)} of {len(cuts)} clips of {shard} could not be cut ({first.kind}): {first.reason}; the version in force stays, "
+            "and what was cut is kept for the next run"
+        )
     pieces.put(shard, cuts, result.table, joined(faces))
     return result
+
+
+def _may_pass(fault: Fault, attempts: int, max_attempts: int) -> bool:
+    return fault.kind != RESOURCE or attempts < max_attempts
 
 
 def _tasks(

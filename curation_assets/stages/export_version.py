@@ -21,14 +21,15 @@ import pyarrow.parquet as pq
 
 from curation_assets.recipes import ClipExport, Recipe
 from curation_assets.schemas import schema
+from curation_assets.settings import Settings
 from curation_assets.stages.dataset_card import MS_PER_HOUR, CardFacts, card, croissant
-from curation_assets.stages.export_clips import Keys, Pieces, ShardCut, cut_shard, plan_cuts
+from curation_assets.stages.export_clips import UNREAD, Keys, Pieces, ShardCut, cut_shard, plan_cuts
 from curation_assets.stages.export_embeddings import EmbeddedShard, export_embeddings
 from curation_assets.stages.export_samples import PublishedFile, clip_record, clip_samples
 from curation_assets.stages.export_tracks import write_tracks
 from curation_assets.stages.face_tables import joined
 from curation_assets.stages.source_words import SPAN_WORDS, by_clip
-from curation_assets.stages.subset_inputs import EMBEDDING_INPUTS, Selection, clip_options, sharded_inputs
+from curation_assets.stages.subset_inputs import EMBEDDING_INPUTS, LEFT_OUT, Selection, clip_options, sharded_inputs
 from resources import presence
 from resources.detectors import load_vocabulary
 from resources.scratch import scratch_folder
@@ -39,6 +40,8 @@ from resources.urls import public_settings
 PIECES = "pieces"
 CARD = "README.md"
 """Written last: a version without it is not finished."""
+UNREAD_CLIPS = "unread"
+"""Where the table's stats hold how many clips failed for a reason that may pass: such a version is made again by the next run."""
 FACES_FILE = "faces.parquet"
 """Where the faces of a version were covered, beside its samples."""
 LEAK_CLIPS = 32
@@ -102,9 +105,19 @@ class Published:
 
 
 def cut_selected(
-    store: TableStore, recipes: Mapping[str, Recipe], key: str, shard: str, workers: int, again: bool = False
+    store: TableStore,
+    recipes: Mapping[str, Recipe],
+    key: str,
+    shard: str,
+    settings: Settings,
+    again: bool = False,
+    allow_partial: bool = False,
 ) -> ShardCut:
-    """Cuts what a subset selected of one shard; clips of the version in force that would come out the same are kept, unless `again`."""
+    """Cuts what a subset selected of one shard; clips of the version in force that would come out the same are kept, unless `again`.
+
+    Raises:
+        ReadFault: see `cut_shard`; not if `allow_partial` or the subset's own `partial` allows to go on.
+    """
     selection = Selection.of(store, recipes, key)
     params = clip_options(selection, recipes, selection.shards[shard])
     cuts = plan_cuts(
@@ -117,7 +130,17 @@ def cut_selected(
         earlier = earlier if faces is not None else None
     raw, pieces = store.read("raw_shards", shard), pieces_of(store, key)
     return cut_shard(
-        shard, cuts, raw, params, store.storage, pieces, workers=workers, earlier=earlier, earlier_faces=faces
+        shard,
+        cuts,
+        raw,
+        params,
+        store.storage,
+        pieces,
+        workers=settings.workers,
+        earlier=earlier,
+        earlier_faces=faces,
+        partial=allow_partial or selection.subset.partial is True,
+        max_attempts=settings.max_attempts,
     )
 
 
@@ -160,6 +183,7 @@ def publish_clips(store: TableStore, recipes: Mapping[str, Recipe], key: str, pr
     if params.format == "webdataset":
         facts.members = ("mp4", "txt", "json")
     rows: list[dict[str, Any]] = []
+    unread = 0
     for shard, piece in pieces.items():
         curated = {r.get("track_id") or r["clip_id"]: r for r in selection.rows(store, shard).to_pylist()}
         by_clip = {r["clip_id"]: r for r in curated.values()}
@@ -170,6 +194,7 @@ def publish_clips(store: TableStore, recipes: Mapping[str, Recipe], key: str, pr
         for row in piece.to_pylist():
             if row["status"] != "ok":
                 facts.failed += 1
+                unread += (row["error"] or "").startswith(UNREAD)
                 rows.append(row)
                 continue
             source = sources.get(row["video_id"], {})
@@ -189,12 +214,16 @@ def publish_clips(store: TableStore, recipes: Mapping[str, Recipe], key: str, pr
             facts.count(row["split"], row["end_ms"] - row["start_ms"], licence, source.get("channel"))
     writer.close()
     facts.files = writer.files
+    if unread:
+        facts.left_out = [*facts.left_out, f"{unread} clips that could not be read when it was published"]
     table = pa.Table.from_pylist(rows, schema=schema("clip_dataset").arrow)
     if not params.blur_faces:
-        return _finish(store, folder, facts, table)
+        done = _finish(store, folder, facts, table)
+        return replace(done, stats={**done.stats, UNREAD_CLIPS: unread})
     covered = joined(faces)
     facts.files = [*facts.files, _write_faces(store.storage, folder, covered)]
     done = _finish(store, folder, facts, table)
+    done = replace(done, stats={**done.stats, UNREAD_CLIPS: unread})
     return replace(done, stats={**done.stats, "leaks": _leaks(table, covered, params, store.storage)})
 
 
@@ -271,6 +300,7 @@ def _facts(
     funnel = [(str(r), int(n), float(h)) for r, n, h in curated.stats.get("funnel", [])]
     recipe = public_settings(selection.recipe.model_dump(mode="json", by_alias=True, exclude_unset=True))
     inputs = {**curated.provenance.inputs, **provenance.inputs}
+    lacking = list(dict.fromkeys([*curated.stats.get(LEFT_OUT, ()), *provenance.params.get(LEFT_OUT, ())]))
     return CardFacts(
         selection.key,
         kind,
@@ -282,6 +312,7 @@ def _facts(
         funnel,
         models={k: v for k, v in models.items() if v},
         inputs=inputs,
+        left_out=lacking,
     )
 
 
@@ -295,6 +326,7 @@ def _finish(store: TableStore, folder: str, facts: CardFacts, table: pa.Table) -
         "folder": store.storage.uri(folder),
         "samples": facts.samples.total(),
         "failed": facts.failed,
+        LEFT_OUT: list(facts.left_out),
         "hours": round(facts.hours, 4),
         "splits": dict(facts.samples),
         "bytes": sum(f.size for f in facts.files),

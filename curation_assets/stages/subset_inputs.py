@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -26,6 +26,8 @@ CUT_VERSION = "6"
 """Raised by hand when the same cut would give other bytes; part of every exported clip's fingerprint."""
 CLIPS_VERSION = f"{EXPORT_VERSION}.{CUT_VERSION}"
 """Of `clip_dataset`."""
+LEFT_OUT = "left_out"
+"""Parameter of what was made over incomplete inputs: what is missing in it."""
 EMBEDDING_INPUTS = ("frame_embeddings", "captions")
 
 
@@ -63,7 +65,12 @@ def curated_provenance(store: TableStore, recipes: Mapping[str, Recipe], key: st
     lists = [*subset.exclude, *subset.split.lists.values()]
     for path in lists:
         inputs[f"list:{public_settings(path)}"] = combined_hash(dict.fromkeys(read_ids([path]), ""))
-    return Provenance(CURATE_VERSION, subset.model_dump(exclude={"export"}), inputs)
+    return Provenance(CURATE_VERSION, subset.model_dump(exclude={"export", "partial"}), inputs)
+
+
+def without(provenance: Provenance, lines: Sequence[str]) -> Provenance:
+    """The provenance of what is made without something; what is made complete later differs in it."""
+    return replace(provenance, params={**provenance.params, LEFT_OUT: list(lines)}) if lines else provenance
 
 
 def worded_inputs(store: TableStore, shards: Sequence[str]) -> dict[str, str]:

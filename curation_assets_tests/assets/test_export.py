@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import av
 import cv2
@@ -129,13 +130,15 @@ class Installation:
         self.sharded("captions", rows)
 
     def run(self, asset: str, subset: str, force: bool = False) -> ExecuteInProcessResult:
+        """Materializes an export. The tables are laid by hand, without an index: what keeps exports from being made is for test_publishing."""
         job = build_definitions(self.settings, self.recipes).resolve_implicit_global_asset_job_def()
-        return job.execute_in_process(
-            instance=self.instance,
-            asset_selection=[AssetKey(asset)],
-            partition_key=f"toy-{subset}",
-            tags={FORCE_TAG: "true"} if force else {},
-        )
+        with patch("curation_assets.completeness.left_out", lambda *_: []):
+            return job.execute_in_process(
+                instance=self.instance,
+                asset_selection=[AssetKey(asset)],
+                partition_key=f"toy-{subset}",
+                tags={FORCE_TAG: "true"} if force else {},
+            )
 
     def version(self, asset: str, subset: str) -> Path:
         header = self.store.header(asset, f"toy-{subset}")

@@ -199,7 +199,7 @@ def test_what_worker_processes_do_to_a_picture_equals_open_clip(mode: str, inter
         np.testing.assert_array_equal(fit(picture), np.array(expected), err_msg=f"{width} x {height}")
 
 
-def test_storage_that_cannot_be_reached_fails_the_shard_instead_of_emptying_it(
+def test_storage_that_cannot_be_reached_is_told_from_frames_that_are_bad(
     params: recipes.Embeddings, model: ClipModel, tmp_path: Path
 ) -> None:
     class Down(Storage):
@@ -207,8 +207,10 @@ def test_storage_that_cannot_be_reached_fails_the_shard_instead_of_emptying_it(
             raise ConnectionError("connection reset by peer")
 
     frames = frames_table(Storage(str(tmp_path)), [("v", "v_0", t, jpeg(t)) for t in range(5)])
-    with pytest.raises(ConnectionError):
-        embed_frames(frames, Down(str(tmp_path)), params, model)
+    _, stats = embed_frames(frames, Down(str(tmp_path)), params, model)
+    assert stats.failed == 5
+    assert stats.faults["v"].kind == "storage", "so that the table is not committed, see test_unread"
+    assert "connection reset by peer" in stats.faults["v"].reason
 
 
 def test_the_fingerprint_identity_needs_no_model_and_follows_the_weights(
