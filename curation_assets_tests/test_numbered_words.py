@@ -109,8 +109,8 @@ class Numbered:
         """Holds every exported clip against the numbers in its own pictures; the (video, span) of each."""
         found = []
         current = {row["version"] for row in self.rows("clip_dataset")}
-        for path in Path(self.shipped.data).glob("clip_dataset/numbers-all/*/*.tar"):
-            if path.parent.name not in current:
+        for path in Path(self.shipped.data).glob("clip_dataset/numbers-all/**/*.tar"):
+            if not current & set(path.parts):
                 continue
             members: dict[str, dict[str, bytes]] = {}
             with tarfile.open(path) as tar:
