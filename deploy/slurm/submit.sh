@@ -23,20 +23,22 @@ submit() {
 }
 # Submits a phase as often as it may be tried; the last job's id is in $last.
 phase() {
-  local name=$1 after=$2
+  local name=$1 needs=$2 after=$2
   shift 2
   for try in $(seq 1 "${CURATION_TRIES:-2}"); do
     last=$(submit "$name" --cpus-per-task="${CURATION_CORES:-16}" --mem="${CURATION_MEMORY:-32G}" ${after:+--dependency="$after"} "$@" \
       "$here/curation.sbatch" "$recipe" "$name")
-    after=afterany:$last
+    after=${needs:+$needs,}afterany:$last
     echo "$name, try $try: job $last"
   done
 }
 
 phase index "" --time=1:00:00
-phase shards "afterok:$last" --array="0-$((tasks - 1))"
-phase clusters "afterany:$last"
-phase scores "afterok:$last" --array="0-$((tasks - 1))" "$@"
-phase subsets "afterany:$last"
+index=$last
+phase shards "afterok:$index" --array="0-$((tasks - 1))"
+phase clusters "afterok:$index,afterany:$last"
+clusters=$last
+phase scores "afterok:$clusters" --array="0-$((tasks - 1))" "$@"
+phase subsets "afterok:$clusters,afterany:$last"
 echo "logs and states: $CURATION_STATES"
 submit verdict --dependency="afterany:$last" --time=10 ${CURATION_WAIT:+--wait} "$here/verdict.sh" "$CURATION_STATES" "$tasks"
