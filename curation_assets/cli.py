@@ -11,6 +11,7 @@ from pathlib import Path
 
 from dotenv import load_dotenv
 
+from curation_assets.on_call import commands as on_call
 from curation_assets.recipes import Recipe, RecipeError, read_recipes, subsets
 from curation_assets.settings import Settings, SettingsError
 from curation_assets.supervisor import supervised
@@ -92,20 +93,24 @@ def _stale(arguments: argparse.Namespace) -> int:
     home()
     settings = Settings.load()
     recipes = _recipes(settings, arguments.recipe)
-    states = list(shard_states(table_store(settings), recipes, settings, why=arguments.why))
+    states = list(shard_states(table_store(settings), recipes, settings, why=arguments.why or arguments.json))
+    behind = [s for s in states if s.state != FRESH]
+    code = 1 if behind and arguments.exit_code else 0
+    if arguments.json:
+        print(on_call.states_json(states))
+        return code
     rows = []
     for asset in dict.fromkeys(s.asset for s in states):
         counts = Counter(s.state for s in states if s.asset == asset)
         rows.append((asset, *(counts[state] or "" for state in STATES)))
     print(text_table(("asset", *STATES), rows))
-    behind = [s for s in states if s.state != FRESH]
     if arguments.why and behind:
         print()
         lines = [(s.asset, s.partition or "", s.state, "; ".join(s.reasons)) for s in behind]
         print(text_table(("asset", "partition", "state", "because"), lines))
     if not arguments.recipe:
         _print_undeclared(settings, recipes)
-    return 0
+    return code
 
 
 def _report(arguments: argparse.Namespace) -> int:
@@ -118,10 +123,15 @@ def _report(arguments: argparse.Namespace) -> int:
         raise RecipeError(f"no recipe declares the dataset {arguments.dataset!r}; there are {', '.join(recipes)}")
     chosen = [arguments.dataset] if arguments.dataset else list(recipes)
     store = table_store(settings)
-    print("\n\n".join(render(dataset_report(store, recipes[name], settings), settings) for name in chosen))
+    reports = [dataset_report(store, recipes[name], settings) for name in chosen]
+    code = 1 if arguments.exit_code and any(r.failures or any(s.left_out for s in r.subsets) for r in reports) else 0
+    if arguments.json:
+        print("\n".join(map(on_call.report_json, reports)))
+        return code
+    print("\n\n".join(render(report, settings) for report in reports))
     if not arguments.dataset:
         _print_undeclared(settings, recipes)
-    return 0
+    return code
 
 
 def _print_undeclared(settings: Settings, recipes: Mapping[str, Recipe]) -> None:
@@ -218,10 +228,20 @@ def parser() -> argparse.ArgumentParser:
     stale = commands.add_parser("stale", help="what is missing or out of date, and because of what")
     stale.add_argument("recipe", nargs="*", help="recipe files; default: CURATION_RECIPES")
     stale.add_argument("--why", action="store_true", help="list the partitions and what has changed")
+    stale.add_argument(
+        "--json", action="store_true", help="a JSON object per partition that is behind, then the counts"
+    )
+    stale.add_argument("--exit-code", action="store_true", help="exit with 1 if anything is behind")
     stale.set_defaults(call=_stale)
 
     report = commands.add_parser("report", help="funnel, failures, seconds and cost of datasets")
     report.add_argument("dataset", nargs="?", help="default: all of CURATION_RECIPES")
+    report.add_argument("--json", action="store_true", help="a JSON object per dataset")
+    report.add_argument(
+        "--exit-code",
+        action="store_true",
+        help="exit with 1 if videos failed or a subset was published without something",
+    )
     report.set_defaults(call=_report)
 
     explain = commands.add_parser("explain", help="the whole history of a video or clip")
@@ -239,6 +259,8 @@ def parser() -> argparse.ArgumentParser:
     rename.add_argument("old", help="name under which it is stored")
     rename.add_argument("new", help="name that its recipe declares")
     rename.set_defaults(call=_rename)
+
+    on_call.add(commands, home)
 
     demo = commands.add_parser("demo", help="generate sample videos and run the graph on them")
     demo.add_argument("--folder", default=".demo", help="where the sample videos go")

@@ -38,6 +38,7 @@ from curation_assets.assets.ingest import SOURCES_TAG
 from curation_assets.gap_plan import Busy, Plan, Tries, at_work, plan_work
 from curation_assets.heads import Heads
 from curation_assets.jobs import CURATE, DEDUPLICATE, INDEX, PUBLISH
+from curation_assets.on_call.notices import failure_notices
 from curation_assets.partitions import SHARDS
 from curation_assets.recipes import Recipe, RecipeFault, subsets
 from curation_assets.schemas import TRANSIENT_ERRORS
@@ -74,6 +75,7 @@ def all_sensors(
     return [
         source_sensor(settings, recipes, store, faults),
         gap_sensor(settings, recipes, store, {j.name: j for j in jobs}, faults),
+        failure_notices(settings),
     ]
 
 

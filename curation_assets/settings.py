@@ -49,6 +49,10 @@ class Settings(BaseModel):
     price_core_hour: float = Field(0.04, ge=0, description="Price of a core-hour, for reports.")
     price_gpu_hour: float = Field(2.0, ge=0, description="Price of a GPU-hour, for reports.")
 
+    webhook: str | None = Field(
+        None,
+        description="Address that the sensor `failure_notices` posts failed runs to, as JSON with `text`; often a secret, so keep it out of files that are shared.",
+    )
     look_entries: int = Field(
         20_000,
         ge=1,

@@ -1,0 +1,111 @@
+"""The subcommands `doctor` and `metrics`, and what `stale` and `report` say as JSON."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from curation_assets.recipes import Recipe, RecipeFault, read_recipes
+from curation_assets.settings import Settings
+
+if TYPE_CHECKING:
+    from curation_assets.report import Report
+    from curation_assets.staleness import State
+
+
+def add(commands: Any, home: Callable[[], Any]) -> None:
+    """Adds the subcommands.
+
+    Args:
+        commands: what `ArgumentParser.add_subparsers` gives.
+        home: sets DAGSTER_HOME.
+    """
+    doctor = commands.add_parser("doctor", help="what is wrong with this installation, and what to do about it")
+    doctor.add_argument("--fix", action="store_true", help="put right what can be without losing anything")
+    doctor.add_argument("--json", action="store_true", help="a JSON object per line")
+    doctor.set_defaults(call=lambda arguments: _doctor(arguments, home))
+
+    metrics = commands.add_parser("metrics", help="numbers for Prometheus: what is behind, failures, cost, dead runs")
+    where = metrics.add_mutually_exclusive_group()
+    where.add_argument(
+        "--textfile", metavar="FILE", help="write them to a file, for node_exporter's textfile collector"
+    )
+    where.add_argument(
+        "--serve", metavar="[ADDRESS:]PORT", help="answer requests until interrupted; loopback unless told"
+    )
+    metrics.set_defaults(call=lambda arguments: _metrics(arguments, home))
+
+
+def _all_recipes(settings: Settings) -> tuple[Mapping[str, Recipe], Sequence[RecipeFault]]:
+    from curation_assets.definitions import storage_options
+
+    found = read_recipes(settings.recipes, storage_options(settings, settings.recipes))
+    return found.usable, found.faults
+
+
+def _doctor(arguments: argparse.Namespace, home: Callable[[], Any]) -> int:
+    from curation_assets.on_call.doctor import examine
+
+    home()
+    settings = Settings.load()
+    left = 0
+    for ailment in examine(settings, *_all_recipes(settings)):
+        mended = arguments.fix and ailment.repair is not None
+        if mended and ailment.repair is not None:
+            ailment.repair()
+        left += not mended
+        if arguments.json:
+            told = {"about": ailment.about, "text": ailment.text, "remedy": ailment.remedy, "fixed": mended}
+            print(json.dumps(told, ensure_ascii=False))
+        else:
+            print(f"{ailment.about}: {ailment.text}\n  -> {'put right' if mended else ailment.remedy}")
+    if not left and not arguments.json:
+        print("nothing is wrong that could be told from here")
+    return 1 if left else 0
+
+
+def _metrics(arguments: argparse.Namespace, home: Callable[[], Any]) -> int:
+    from prometheus_client import generate_latest, start_http_server, write_to_textfile
+
+    from curation_assets.on_call.metrics import registry
+
+    home()
+    settings = Settings.load()
+    numbers = registry(settings, _all_recipes(settings)[0])
+    if arguments.textfile:
+        write_to_textfile(arguments.textfile, numbers)
+    elif arguments.serve:
+        address, _, port = arguments.serve.rpartition(":")
+        server, _ = start_http_server(int(port), address or "127.0.0.1", numbers)
+        print(f"metrics on http://{address or '127.0.0.1'}:{server.server_port}/metrics", flush=True)
+        try:
+            threading.Event().wait()
+        finally:
+            server.shutdown()
+    else:
+        print(generate_latest(numbers).decode(), end="")
+    return 0
+
+
+def states_json(states: Iterable[State]) -> str:
+    """A JSON object per line: asset, partition, state and reasons of everything that is not fresh, and a last one with the counts."""
+    from curation_assets.staleness import FRESH
+
+    counts: dict[str, dict[str, int]] = {}
+    lines = []
+    for state in states:
+        own = counts.setdefault(state.asset, {})
+        own[state.state] = own.get(state.state, 0) + 1
+        if state.state != FRESH:
+            told = {"asset": state.asset, "partition": state.partition, "state": state.state, "reasons": state.reasons}
+            lines.append(json.dumps(told, ensure_ascii=False))
+    return "\n".join([*lines, json.dumps({"counts": counts})])
+
+
+def report_json(report: Report) -> str:
+    """A report of `curation_assets.report` as one JSON object."""
+    return json.dumps({**asdict(report), "cost": report.cost}, ensure_ascii=False)

@@ -1,0 +1,215 @@
+"""What is wrong with an installation, and what of it can be put right without losing anything.
+
+What belongs here: looking at an installation as a whole, read-only but for `repair`. What does not: the state of single tables
+(`staleness.py`) and their bytes (`curation verify`).
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+
+from dagster import DagsterInstance, DagsterRunStatus
+from sqlalchemy.exc import SQLAlchemyError
+
+from curation_assets import dead_runs
+from curation_assets.declared import undeclared
+from curation_assets.definitions import build_definitions, table_store
+from curation_assets.instance import make_limits, opened, pools_of
+from curation_assets.recipes import Recipe, RecipeFault
+from curation_assets.settings import Settings
+from curation_assets.staleness import SHARDED
+from resources.processes import Life
+from resources.storage import READ_ERRORS, StorageError
+from resources.sweep import sweep_root, unfinished_files, unfinished_uploads
+from resources.tables import TableStore
+
+FREE_BYTES = 5 << 30
+"""Less than this on a disk that is written to is worth a word: raw shards roll their tars at one gigabyte, and workers keep several open."""
+PROBE = "curation-doctor.probe"
+FAMILIES = (("dagster", "dagster-webserver", "dagster-graphql"), ("dagster-aws", "dagster-k8s", "dagster-postgres"))
+"""Packages of Dagster that are released together, under one version each."""
+
+
+@dataclass(frozen=True)
+class Ailment:
+    """Something that is wrong.
+
+    Attributes:
+        about: storage, instance, runs, pools, recipes, datasets, leftovers or versions.
+        text: one sentence.
+        remedy: what to do about it.
+        repair: puts it right, for what `--fix` may do by itself; nothing that was made is lost by it.
+    """
+
+    about: str
+    text: str
+    remedy: str
+    repair: Callable[[], None] | None = None
+
+
+def examine(settings: Settings, recipes: Mapping[str, Recipe], faults: Sequence[RecipeFault] = ()) -> Iterator[Ailment]:
+    """What is wrong with the installation that the settings and DAGSTER_HOME name. Where the storage or the database cannot be reached, what
+    depends on it is left out."""
+    yield from _versions()
+    for fault in faults:
+        yield Ailment("recipes", fault.message, "correct the file; its dataset is left out until then")
+    store = table_store(settings)
+    unreachable = list(_storage(store))
+    yield from unreachable
+    if not unreachable:
+        yield from _leftovers(store)
+        for left in undeclared(store, recipes, settings):
+            yield Ailment("datasets", str(left), f"`curation rename {left.name} NEW` or `curation remove {left.name}`")
+        yield from _foreign_code(store)
+    try:
+        with opened() as instance:
+            yield from _runs(instance)
+            yield from _pools(instance, settings, recipes)
+            yield from _home(instance)
+    except SQLAlchemyError as error:
+        first = str(error).splitlines()[0]
+        yield Ailment(
+            "instance", f"Dagster's database cannot be used: {first}", "see the storage section of dagster.yaml"
+        )
+
+
+def _storage(store: TableStore) -> Iterator[Ailment]:
+    """Whether the root can be listed, written and read."""
+    storage = store.storage
+    try:
+        storage.write(PROBE, b"curation")
+        same = storage.read(PROBE) == b"curation"
+        storage.remove(PROBE)
+    except (*READ_ERRORS, StorageError) as error:
+        yield Ailment(
+            "storage",
+            f"{storage.root} cannot be written and read: {error}",
+            "see CURATION_STORAGE and the keys of the store",
+        )
+        return
+    if not same:
+        yield Ailment(
+            "storage",
+            f"{storage.root} gives back other bytes than were written",
+            "do not write to it; ask whoever runs the store",
+        )
+    if storage.is_local:
+        yield from _space(storage.root)
+
+
+def _space(folder: str) -> Iterator[Ailment]:
+    free = shutil.disk_usage(folder).free
+    if free < FREE_BYTES:
+        yield Ailment(
+            "storage",
+            f"{folder} has {free / 1e9:.1f} GB left",
+            "make room; runs that find none fail without losing what was made",
+        )
+
+
+def _leftovers(store: TableStore) -> Iterator[Ailment]:
+    files = list(unfinished_files(store.storage))
+    uploads = _uploads(store)
+    if files or uploads:
+        text = (
+            f"{len(files)} unfinished files and {uploads} unfinished uploads of dead runs lie in {store.storage.root}"
+        )
+        yield Ailment("leftovers", text, "the next run removes them", lambda: sweep_root(store.storage))
+
+
+def _uploads(store: TableStore) -> int:
+    try:
+        return len(list(unfinished_uploads(store.storage)))
+    except (*READ_ERRORS, NotImplementedError):  # not every store lists uploads
+        return 0
+
+
+def _foreign_code(store: TableStore) -> Iterator[Ailment]:
+    """Tables of a stage that were made by a later version of its code than this one: somebody works on the root with a newer release."""
+    for asset, part in SHARDED.items():
+        keys = store.partitions(asset)
+        header = store.header(asset, keys[-1]) if keys else None
+        made, own = (header.provenance.code_version if header else ""), part.code_version
+        if made.isdigit() and own.isdigit() and int(made) > int(own):
+            text = f"{asset} of {keys[-1]} was made by code version {made}, this installation has {own}"
+            yield Ailment(
+                "versions", text, "install the newer release here too, or both make each other's tables again"
+            )
+
+
+def _versions() -> Iterator[Ailment]:
+    for family in FAMILIES:
+        found = {name: v for name in family if (v := _version(name))}
+        if len(set(found.values())) > 1:
+            listed = ", ".join(f"{name} {v}" for name, v in found.items())
+            yield Ailment(
+                "versions",
+                f"packages of one release differ: {listed}",
+                "install them with the project's constraints.txt",
+            )
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def _runs(instance: DagsterInstance) -> Iterator[Ailment]:
+    for holder in dead_runs.holders(instance):
+        pools = ", ".join(sorted({s.pool for s in holder.slots if s.held}))
+        keeps = f" and keeps a slot of {pools}" if pools else ""
+        clear = _clearing(holder)
+        if holder.life is Life.DEAD or holder.run is None or (holder.run.is_finished and pools):
+            state = "was deleted" if holder.run is None else "has ended" if holder.run.is_finished else "is dead"
+            yield Ailment(
+                "runs",
+                f"{holder} {state}{keeps}",
+                "`curation doctor --fix` marks it and frees its slots; so does the next run",
+                clear,
+            )
+        elif holder.life is Life.UNKNOWN and holder.run.status is not DagsterRunStatus.QUEUED:
+            yield Ailment(
+                "runs",
+                f"{holder} is at work by Dagster's account{keeps}, and whether its process lives cannot be told from here",
+                "look on that machine; if it is dead, run `curation doctor --fix` there, or mark the run as failed in the UI",
+            )
+
+
+def _clearing(holder: dead_runs.Holder) -> Callable[[], None]:
+    def clear() -> None:
+        with opened() as instance:
+            dead_runs.clear(instance, [holder])
+
+    return clear
+
+
+def _pools(instance: DagsterInstance, settings: Settings, recipes: Mapping[str, Recipe]) -> Iterator[Ailment]:
+    """Pools of the graph without a limit: where there is none, every run computes at once."""
+    if not recipes or not instance.event_log_storage.supports_global_concurrency_limits:
+        return
+    pools = pools_of(build_definitions(settings, recipes))
+    known = {limit.name for limit in instance.event_log_storage.get_pool_limits()}
+    missing = sorted(pools - known)
+    if not missing:
+        return
+    listed = ", ".join(missing)
+    if instance.global_op_concurrency_default_limit is None:
+        remedy = "set concurrency.pools.default_limit in dagster.yaml, or `dagster instance concurrency set POOL N`"
+        yield Ailment("pools", f"no limit is set for {listed}", remedy)
+    else:
+
+        def make() -> None:
+            with opened() as own:
+                make_limits(own, missing)
+
+        yield Ailment("pools", f"the default limit has not been made for {listed}", "the next run makes it", make)
+
+
+def _home(instance: DagsterInstance) -> Iterator[Ailment]:
+    if dead_runs.of_one_machine(instance):
+        yield from _space(instance.root_directory)
