@@ -209,6 +209,23 @@ def _explain(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _verify(arguments: argparse.Namespace) -> int:
+    from curation_assets.definitions import table_store
+    from curation_assets.verify import Verifier, report
+
+    settings = Settings.load()
+    given: str | None = arguments.what
+    is_file = given is not None and (given.endswith((".yaml", ".yml")) or Path(given).exists())
+    recipes = _recipes(settings, [given] if is_file and given else [])
+    datasets = set(recipes) if is_file else {given} if given else None
+    store = table_store(settings)
+    store.storage.check()
+    verifier = Verifier(store, recipes, datasets, arguments.deep, given if is_file and given else "RECIPE")
+    text, code = report(verifier, arguments.json)
+    print(text)
+    return code
+
+
 def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog="curation", description="Curates video datasets; the same graph as in the Dagster UI."
@@ -243,6 +260,12 @@ def parser() -> argparse.ArgumentParser:
         help="exit with 1 if videos failed or a subset was published without something",
     )
     report.set_defaults(call=_report)
+
+    verify = commands.add_parser("verify", help="whether what lies in storage is what was committed")
+    verify.add_argument("what", nargs="?", help="a recipe file or a dataset; default: the whole root")
+    verify.add_argument("--deep", action="store_true", help="read every byte: tables, members of tars, published files")
+    verify.add_argument("--json", action="store_true", help="print the faults as JSON")
+    verify.set_defaults(call=_verify)
 
     explain = commands.add_parser("explain", help="the whole history of a video or clip")
     explain.add_argument("id", help="video_id or clip_id")

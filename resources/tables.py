@@ -277,7 +277,11 @@ class TableStore:
             )
 
     def dataset(self, asset: str, partitions: Sequence[str] | None = None) -> ds.Dataset:
-        """A lazy dataset over the partitions that exist; empty with the asset's schema if none does."""
+        """A lazy dataset over the partitions that exist; empty with the asset's schema if none does.
+
+        Raises:
+            DamagedTable: the footer of one is not what was committed.
+        """
         fs, _ = self.storage.filesystem(asset)
         keys = self.partitions(asset) if partitions is None else list(partitions)
         names = [self.storage.filesystem(self.path(asset, k))[1] for k in keys]
@@ -286,6 +290,7 @@ class TableStore:
             if contract is None:
                 raise MissingTable(f"{asset} has no partition yet: materialize it first")
             return ds.dataset(contract.arrow.empty_table())
+        self.headers(asset, keys)
         return ds.dataset(
             names, format=sealed_parquet.FORMAT, filesystem=fs, schema=contract.arrow if contract else None
         )

@@ -1,0 +1,314 @@
+"""Whether what lies in a storage root is what was committed: tables, the media that they name, published versions; and what nobody names.
+
+Each fault says which shard, which file, what is wrong, and the command that repairs it. What belongs here: looking. What does not:
+repairing, which is the next run's work, and whether tables are up to date (`staleness.py`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Collection, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from functools import partial
+
+import pyarrow.compute as pc
+
+from curation_assets.recipes import Recipe, subset_key
+from curation_assets.schemas import SCHEMAS, schema
+from curation_assets.selection import SUBSET_ASSETS, UNPARTITIONED
+from curation_assets.shard_keys import parse_shard_key
+from curation_assets.stages.export_version import CARD, PIECES
+from resources import presence
+from resources.content_hash import content_hash
+from resources.storage import READ_ERRORS, MediaRef, Storage, StorageError
+from resources.sweep import unfinished_files, unfinished_uploads
+from resources.tables import READERS, DamagedTable, TableHeader, TableStore, remedy
+
+DAMAGE, LEFT_OVER = "damage", "left over"
+VERSIONED = ("clip_dataset", "embedding_dataset")
+INDEX = "duplicate_clusters/index"
+SWEPT = "the next run of it removes it, once no other run is at work on it"
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Something that is not as it should be.
+
+    Attributes:
+        kind: damage, or left over: a file that nobody names and that costs nothing but space.
+        asset, partition: of which table; None for an unpartitioned one.
+        file: path below the root.
+        what: what is wrong with it.
+        repair: the command, or what becomes of it by itself.
+    """
+
+    kind: str
+    asset: str
+    partition: str | None
+    file: str
+    what: str
+    repair: str
+
+    def line(self) -> str:
+        return f"{self.kind}: {self.partition or self.asset}: {self.file}: {self.what}; {self.repair}"
+
+
+@dataclass
+class Counts:
+    """What was looked at."""
+
+    tables: int = 0
+    media: int = 0
+    members: int = 0
+    versions: int = 0
+
+
+class Verifier:
+    """Looks at the tables of a store.
+
+    Args:
+        store: the tables.
+        recipes: dataset -> recipe, by which subsets are known; tables of other datasets are looked at too.
+        file: of the recipe, for the commands.
+        datasets: only tables of these; None is all.
+        deep: whether every byte is read: tables against their seals and content hashes, members of tars and published files against
+            their SHA-256. Otherwise footers and sizes are.
+    """
+
+    def __init__(
+        self,
+        store: TableStore,
+        recipes: Mapping[str, Recipe],
+        datasets: Collection[str] | None = None,
+        deep: bool = False,
+        file: str = "RECIPE",
+    ) -> None:
+        self.store, self.storage, self.datasets, self.deep, self.file = store, store.storage, datasets, deep, file
+        self.counts = Counts()
+        self._subsets = {subset_key(n, s): n for n, r in recipes.items() for s in r.subsets}
+
+    def faults(self) -> Iterator[Fault]:
+        """Every fault, table by table in graph order, then what lies outside tables."""
+        with ThreadPoolExecutor(READERS) as pool:
+            for asset in SCHEMAS:
+                keys: list[str | None] = [None] if asset in UNPARTITIONED else list(self._partitions(asset))
+                for found in pool.map(partial(self._table, asset), keys):
+                    yield from found
+                yield from self._without_table(asset, keys)
+        yield from self._index()
+        if self.datasets is None:
+            yield from self._unfinished()
+
+    def _partitions(self, asset: str) -> Iterator[str]:
+        for key in self.store.partitions(asset):
+            if self.datasets is None or self._dataset(asset, key) in self.datasets:
+                yield key
+
+    def _dataset(self, asset: str, key: str) -> str:
+        if asset in SUBSET_ASSETS:
+            return self._subsets.get(key, key)
+        return parse_shard_key(key)[0]
+
+    def _fault(self, asset: str, key: str | None, file: str, what: str) -> Fault:
+        return Fault(DAMAGE, asset, key, file, what, remedy(asset, key).replace("RECIPE", self.file))
+
+    def _left(self, asset: str, key: str | None, file: str, what: str = "no table names it") -> Fault:
+        return Fault(LEFT_OVER, asset, key, file, what, SWEPT)
+
+    def _table(self, asset: str, key: str | None) -> list[Fault]:
+        """The faults of one table, of the media that it names and of what lies beside them."""
+        path = self.store.path(asset, key)
+        try:
+            header = self.store.header(asset, key)
+            if header is None:
+                return []
+            self.counts.tables += 1
+            found = list(self._content(header)) if self.deep else []
+            return [*found, *self._media(header)]
+        except DamagedTable as error:
+            return [self._fault(asset, key, path, _reason(error))]
+        except (StorageError, *READ_ERRORS) as error:
+            return [self._fault(asset, key, path, f"cannot be read: {error}")]
+
+    def _content(self, header: TableHeader) -> Iterator[Fault]:
+        contract = schema(header.asset)
+        table = self.store.read(header.asset, header.partition)
+        if set(contract.names) - set(table.column_names):
+            return  # of an earlier version of the schema; its bytes fit its seal
+        rows = table.select(contract.names).cast(
+            contract.arrow
+        )  # the hash counts types, and Parquet names the items of lists anew
+        if content_hash(rows, skip=contract.volatile) != header.content_hash:
+            path = self.store.path(header.asset, header.partition)
+            yield self._fault(header.asset, header.partition, path, "its rows are not those of its content hash")
+
+    def _media(self, header: TableHeader) -> Iterator[Fault]:
+        asset, key = header.asset, header.partition
+        found = self.store.files(asset, key)
+        named = self.store.media(header)
+        self.counts.media += len(named)
+        lost = set(self.store.lost_media(header, found))
+        for tar in sorted(lost):
+            said = f"has {found[tar]} bytes where {named[tar]} are named" if tar in found else "is gone"
+            yield self._fault(asset, key, tar, said)
+        if self.deep and "sha256" in schema(asset).names and "tar" in schema(asset).names:
+            yield from self._members(header, lost)
+        if asset in VERSIONED:
+            yield from self._versions(header)
+        for path in sorted(set(found) - set(named)):
+            yield self._left(asset, key, path)
+
+    def _members(self, header: TableHeader, lost: Collection[str]) -> Iterator[Fault]:
+        """Members of the table's tars whose bytes are not those of their SHA-256; of videos in place, whether they changed."""
+        columns = [c for c in ("tar", "offset", "size", "sha256", "etag") if c in schema(header.asset).names]
+        ids = [k for k in schema(header.asset).key if k != "dataset"]
+        table = self.store.read(header.asset, header.partition, columns=[*ids, *columns])
+        table = table.filter(pc.and_(pc.is_valid(table["tar"]), pc.is_valid(table["sha256"])))
+        for row in table.sort_by([("tar", "ascending"), ("offset", "ascending")]).to_pylist():
+            if row["tar"] in lost:
+                continue
+            self.counts.members += 1
+            who = " ".join(str(row[k]) for k in ids)
+            try:
+                with self.storage.open_media(MediaRef(row["tar"], row["offset"], row["size"], row.get("etag"))) as file:
+                    whole = hashlib.file_digest(file, "sha256").hexdigest() == row["sha256"]  # type: ignore[arg-type]
+            except (StorageError, *READ_ERRORS) as error:
+                yield self._fault(header.asset, header.partition, row["tar"], f"{who} cannot be read: {error}")
+                continue
+            if not whole:
+                what = f"the bytes of {who} at {row['offset']} are not those that the table names; remove the file, and"
+                yield self._fault(header.asset, header.partition, row["tar"], what)
+
+    def _versions(self, header: TableHeader) -> Iterator[Fault]:
+        """The version in force against its manifest, versions that were never finished, and pieces."""
+        folder = self.store.folder(header.asset, header.partition)
+        mine = header.stats.get("version")
+        for version in self.storage.folders(folder):
+            there = self.storage.find(f"{folder}/{version}")
+            if version == PIECES:
+                for path in there:
+                    yield self._left(
+                        header.asset, header.partition, path, "a piece of an export that was not published"
+                    )
+            elif f"{folder}/{version}/{CARD}" not in there:
+                if version == mine:
+                    yield self._fault(header.asset, header.partition, f"{folder}/{version}/{CARD}", "is gone")
+                else:
+                    yield self._left(
+                        header.asset, header.partition, f"{folder}/{version}", "a version that was never finished"
+                    )
+            else:
+                self.counts.versions += 1
+                yield from self._manifest(header, f"{folder}/{version}", there, version == mine)
+        if mine and mine not in self.storage.folders(folder):
+            yield self._fault(header.asset, header.partition, f"{folder}/{mine}", "the version in force is gone")
+
+    def _manifest(self, header: TableHeader, folder: str, there: Mapping[str, int], in_force: bool) -> Iterator[Fault]:
+        path = f"{folder}/croissant.json"
+        try:
+            listed = json.loads(self.storage.read(path)).get("distribution", [])
+        except (ValueError, *READ_ERRORS) as error:
+            yield self._fault(header.asset, header.partition, path, f"cannot be read: {error}")
+            return
+        for entry in listed:
+            if "sha256" not in entry or "contentUrl" not in entry:
+                continue
+            file = f"{folder}/{entry['contentUrl']}"
+            size = int(str(entry.get("contentSize", "0")).split()[0])
+            said = None
+            if file not in there:
+                said = "is gone"
+            elif there[file] != size:
+                said = f"has {there[file]} bytes where its manifest says {size}"
+            elif self.deep and _sha256(self.storage, file) != entry["sha256"]:
+                said = "its bytes are not those of its manifest"
+            if said and in_force:
+                again = "" if said == "is gone" else "; remove the file, and"
+                yield self._fault(header.asset, header.partition, file, said + again)
+            elif said:
+                old = "it is not the version in force: take it from a copy, or remove the version"
+                yield Fault(DAMAGE, header.asset, header.partition, file, said, old)
+
+    def _without_table(self, asset: str, keys: Collection[str | None]) -> Iterator[Fault]:
+        """Folders of partitions that have no table: what killed first runs left for the next to take over."""
+        if asset in UNPARTITIONED or ("tar" not in schema(asset).names and asset not in ("captions", "tracks")):
+            return
+        for key in self.storage.folders(asset):
+            if key in keys or (self.datasets is not None and self._dataset(asset, key) not in self.datasets):
+                continue
+            for path in self.storage.find(f"{asset}/{key}"):
+                yield self._left(asset, key, path, "its partition has no table yet")
+
+    def _index(self) -> Iterator[Fault]:
+        """The index of fingerprints against its manifest."""
+        there = self.storage.find(INDEX) if self.store.exists("duplicate_clusters") else {}
+        path = f"{INDEX}/manifest.json"
+        if not there:
+            return
+        try:
+            stored = json.loads(self.storage.read(path))
+            named = {f"{INDEX}/{e['file']}" for e in stored["shards"].values()} | {f"{INDEX}/{stored['matches']}", path}
+        except (ValueError, KeyError, TypeError, *READ_ERRORS) as error:
+            yield Fault(
+                DAMAGE,
+                "duplicate_clusters",
+                None,
+                path,
+                f"cannot be read: {error}",
+                f"remove {INDEX}: it is made again",
+            )
+            return
+        for file in sorted(named - set(there)):
+            yield Fault(DAMAGE, "duplicate_clusters", None, file, "is gone", f"remove {INDEX}: it is made again")
+        for file in sorted(set(there) - named):
+            yield self._left("duplicate_clusters", None, file, "the index does not name it")
+
+    def _unfinished(self) -> Iterator[Fault]:
+        """Files and uploads that were never finished, and runs that are dead."""
+        for path in unfinished_files(self.storage):
+            yield Fault(LEFT_OVER, "", None, path, "an unfinished file of a dead run", "the next run removes it")
+        for asset in ("", *SCHEMAS):
+            for name in self.storage.list(asset) if asset or self.storage.is_local else ():
+                if name.startswith(".") and name.endswith(".tmp"):
+                    path = f"{asset}/{name}".lstrip("/")
+                    yield Fault(LEFT_OVER, asset, None, path, "an unfinished file of an earlier version", "remove it")
+        try:
+            for path, _ in unfinished_uploads(self.storage):
+                yield Fault(LEFT_OVER, "", None, path, "an upload that was never finished", "the next run aborts it")
+        except (NotImplementedError, *READ_ERRORS):
+            return  # not every store lists them
+
+
+def _reason(error: DamagedTable) -> str:
+    """What is wrong, without name and command, which a fault has in places of their own."""
+    return f"is damaged: {error.__cause__}"
+
+
+def _sha256(storage: Storage, path: str) -> str:
+    with storage.open(path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
+
+
+def report(verifier: Verifier, as_json: bool) -> tuple[str, int]:
+    """(text, exit code: 1 if anything is damaged)."""
+    faults = list(verifier.faults())
+    damaged = [f for f in faults if f.kind == DAMAGE]
+    living = [name for name, _ in presence.at_work_now(verifier.storage)]
+    if as_json:
+        found = {
+            "faults": [asdict(f) for f in faults],
+            "looked_at": asdict(verifier.counts),
+            "deep": verifier.deep,
+            "runs_at_work": living,
+        }
+        return json.dumps(found, indent=1, ensure_ascii=False), int(bool(damaged))
+    c = verifier.counts
+    looked = f"{c.tables} tables, {c.media} files of media, {c.versions} published versions"
+    looked += f", {c.members} members read" if verifier.deep else "; --deep reads every byte"
+    lines = [f.line() for f in faults]
+    lines.append(f"{len(damaged)} damaged, {len(faults) - len(damaged)} left over; looked at {looked}")
+    if living:
+        lines.append(f"{len(living)} runs are at work: what they write now may be listed as left over")
+    return "\n".join(lines), int(bool(damaged))
