@@ -149,7 +149,7 @@ def _media(table: pa.Table, stats: Mapping[str, Any], storage: Storage) -> Findi
             return Finding(
                 "media",
                 False,
-                f"the bytes of {row.get('clip_id') or row.get('video_id')} in {place} are not those that the table names",
+                f"the bytes of {row.get('clip_id') or row.get('video_id')} in {place} are not those that the table names; remove that file",
             )
     return Finding(
         "media",

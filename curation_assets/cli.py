@@ -116,19 +116,22 @@ def _stale(arguments: argparse.Namespace) -> int:
 def _report(arguments: argparse.Namespace) -> int:
     from curation_assets.definitions import table_store
     from curation_assets.report import dataset_report, render
+    from resources.tables import Tolerant
 
     settings = Settings.load()
     recipes = _recipes(settings, [])
     if arguments.dataset and arguments.dataset not in recipes:
         raise RecipeError(f"no recipe declares the dataset {arguments.dataset!r}; there are {', '.join(recipes)}")
     chosen = [arguments.dataset] if arguments.dataset else list(recipes)
-    store = table_store(settings)
+    store = Tolerant(table_store(settings))
     reports = [dataset_report(store, recipes[name], settings) for name in chosen]
     code = 1 if arguments.exit_code and any(r.failures or any(s.left_out for s in r.subsets) for r in reports) else 0
     if arguments.json:
         print("\n".join(map(on_call.report_json, reports)))
         return code
     print("\n\n".join(render(report, settings) for report in reports))
+    for line in store.damaged:
+        print(f"DAMAGED {line}")
     if not arguments.dataset:
         _print_undeclared(settings, recipes)
     return code

@@ -24,7 +24,7 @@ from fsspec.implementations.local import LocalFileSystem
 from resources.storage import Storage, StorageError, etag_of
 from resources.tables import READERS, Provenance, TableHeader, TableStore, canonical_json
 
-FORMAT = 3
+FORMAT = 4
 """Raised when other facts are kept; what an older format kept is forgotten."""
 STATS = ("transient", "refused_urls", "errors", "failed", "faults", "span_words")
 """The stats that are kept."""
@@ -40,6 +40,7 @@ class Head:
         tag: what changes when the file does.
         rows, fingerprint, content_hash: as in its header; 0 and empty if the file is no table.
         stats: `STATS` of its header, JSON, of assets for which they decide whether a table is retried; else empty.
+        media: own tar -> bytes that it must have at least, JSON; empty if the table names none.
     """
 
     tag: str
@@ -47,6 +48,7 @@ class Head:
     fingerprint: str
     content_hash: str
     stats: str = ""
+    media: str = ""
 
     def header(self, asset: str, partition: str) -> TableHeader:
         """The header as far as it is kept: without what the table was made from."""
@@ -122,7 +124,7 @@ class Heads:
                 db.execute(f"PRAGMA user_version = {FORMAT}")
             db.execute(
                 "CREATE TABLE IF NOT EXISTS heads (asset TEXT, partition TEXT, tag TEXT, rows INTEGER, "
-                "fingerprint TEXT, content_hash TEXT, stats TEXT, PRIMARY KEY (asset, partition)) WITHOUT ROWID"
+                "fingerprint TEXT, content_hash TEXT, stats TEXT, media TEXT, PRIMARY KEY (asset, partition)) WITHOUT ROWID"
             )
             db.execute(
                 "CREATE TABLE IF NOT EXISTS slices (asset TEXT, shard TEXT, source TEXT, content_hash TEXT, "
@@ -177,15 +179,23 @@ class Heads:
             return None
         kept = {k: header.stats[k] for k in STATS if k in header.stats} if asset in self._with_stats else {}
         stats = canonical_json(kept) if kept else ""
-        return Head(tag, header.rows, header.fingerprint, header.content_hash, stats)
+        media = self.store.media(header)
+        return Head(
+            tag,
+            header.rows,
+            header.fingerprint,
+            header.content_hash,
+            stats,
+            canonical_json(dict(media)) if media else "",
+        )
 
     def _keep(self, gone: Iterable[tuple[str, str]], read: Iterable[tuple[str, str, Head]]) -> None:
         gone = list(gone)
-        rows = [(a, k, h.tag, h.rows, h.fingerprint, h.content_hash, h.stats) for a, k, h in read]
+        rows = [(a, k, h.tag, h.rows, h.fingerprint, h.content_hash, h.stats, h.media) for a, k, h in read]
         if self._file is not None and (gone or rows):
             with self._database() as db:
                 db.executemany("DELETE FROM heads WHERE asset = ? AND partition = ?", gone)
-                db.executemany("INSERT OR REPLACE INTO heads VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
+                db.executemany("INSERT OR REPLACE INTO heads VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
 
     def of(self, asset: str) -> Mapping[str, Head]:
         """Partition -> head, as of the last look."""

@@ -23,6 +23,7 @@ from curation_assets.selection import SUBSET_ASSETS, assets_of_recipe, assets_of
 from curation_assets.settings import Settings
 from curation_assets.shard_keys import parse_shard_key
 from resources.presence import at_work
+from resources.tables import Tolerant, remedy
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 ALONE = {"dagster/max_retries": "0"}
@@ -66,8 +67,10 @@ def _materialize(
         progress.fail(", ".join(names), _why(result))
     for check in result.get_asset_check_evaluations():
         if check.blocking and not check.passed and check.partition is not None and partition is None:
+            asset = check.asset_key.to_user_string()
             progress.blocked.setdefault(
-                parse_shard_key(check.partition)[0], f"{check.asset_key.to_user_string()}: {check.check_name}"
+                parse_shard_key(check.partition)[0],
+                f"{asset}: {check.check_name} ({check.description}; {remedy(asset, check.partition)})",
             )
     return bool(result.success)
 
@@ -151,8 +154,9 @@ def run_recipes(
             held = held_back(store, recipes, settings[0], partial) if shards else {}
             _run_subsets(definitions, instance, recipes, select, known, tags, progress, held)
     progress.failures += unread(store, recipes, settings[0], chosen)
-    print(summary(store, chosen))
-    for line in outcome_of_subsets(store, recipes):
+    tolerant = Tolerant(store)
+    print(summary(tolerant, chosen))
+    for line in [*outcome_of_subsets(tolerant, recipes), *(f"DAMAGED {line}" for line in tolerant.damaged)]:
         print(line)
     print(f"{time.perf_counter() - started:.1f} s")
     print("\n".join([*progress.lines(), *progress.failed_lines()]))

@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from curation_assets.assets import STAGES
 from curation_assets.assets.dedup import INDEX, clusters_provenance
 from curation_assets.heads import Head, Heads, cache_file
-from curation_assets.materialize import Part, Shard, Stage
+from curation_assets.materialize import LOST, Part, Shard, Stage
 from curation_assets.recipes import Recipe, RecipeError, subsets
 from curation_assets.schemas import SCHEMAS, schema
 from curation_assets.selection import assets_of_recipe, assets_of_subset
@@ -29,7 +29,7 @@ from curation_assets.stages.subset_inputs import LEFT_OUT, clip_provenance, cura
 from curation_assets.unread import why_again
 from resources.content_hash import ContentHasher
 from resources.storage import READ_ERRORS, StorageError
-from resources.tables import MissingTable, Provenance, TableStore, canonical_json
+from resources.tables import DamagedTable, MissingTable, Provenance, TableStore, canonical_json
 
 MISSING, STALE, WAITING, RETRY, FRESH = "missing", "stale", "waiting", "retry", "fresh"
 STATES = (FRESH, STALE, MISSING, WAITING, RETRY)
@@ -120,7 +120,7 @@ def slice_hashes(store: TableStore, asset: str) -> Iterator[tuple[str, str]]:
     contract = schema(asset)
     try:
         table = store.read(asset)
-    except MissingTable:
+    except (MissingTable, DamagedTable):
         return
     if not table.num_rows:
         return
@@ -150,16 +150,14 @@ class _Known(TableStore):
     def partitions(self, asset: str) -> list[str]:
         return sorted(self.heads.of(asset)) if asset in SHARDED else super().partitions(asset)
 
-    def headers(
-        self, asset: str, partitions: Sequence[str] | None = None, damaged: list[str] | None = None
-    ) -> dict[str, Any]:
+    def headers(self, asset: str, partitions: Sequence[str] | None = None) -> dict[str, Any]:
         """From heads: they have the content hash and the few stats that provenance asks for."""
         known = self.heads.of(asset)
         keys = sorted(known) if partitions is None else partitions
         return {k: known[k].header(asset, k) for k in keys if k in known}
 
     def slices(self, asset: str) -> Mapping[str, str]:
-        header = self.header(asset)
+        header = self.usable_header(asset)
         if header is None:
             return {}
         contract = schema(asset)
@@ -232,6 +230,7 @@ class Graph:
         settings: of the installation.
         heads: of the sharded tables, after a complete `look`.
         why: whether reasons are given, for which the footer of every stale table is read.
+        media: whether tables whose tars are gone are stale too, for which the folders of tars are listed.
     """
 
     store: TableStore
@@ -239,16 +238,18 @@ class Graph:
     settings: Settings
     heads: Heads
     why: bool = True
+    media: bool = False
 
     def __post_init__(self) -> None:
         self._known = _Known(self.store, self.heads)
+        self._files: dict[str, dict[str, int]] = {}
 
     @cached_property
     def shards(self) -> list[str]:
         """Keys of all shards of the index, in order of datasets and numbers; empty without an index."""
         try:
             column = self.store.read("dataset_index", columns=["shard"])["shard"]
-        except MissingTable:
+        except (MissingTable, DamagedTable):
             return []
         return [k for k in sorted(pc.unique(column).to_pylist()) if parse_shard_key(k)[0] in self.recipes]
 
@@ -291,8 +292,11 @@ class Graph:
                     yield self._subset(key, asset, standing)
 
     def _index(self) -> State:
-        if not self.store.exists("dataset_index"):
-            return State("dataset_index", None, MISSING, ("no index yet",))
+        try:
+            if self.store.header("dataset_index") is None:
+                return State("dataset_index", None, MISSING, ("no index yet",))
+        except DamagedTable as error:
+            return State("dataset_index", None, STALE, (str(error),))
         known = {parse_shard_key(k)[0] for k in self.shards}
         new = [n for n in self.recipes if n not in known]
         return State("dataset_index", None, STALE if new else FRESH, tuple(f"dataset {n} is not in it" for n in new))
@@ -322,7 +326,18 @@ class Graph:
             header = head.header(asset, key)
             if not RETRIED[asset].settled(header, self._shard(key)):
                 return State(asset, key, RETRY, (why_again(asset, header, self.settings.max_attempts),), now)
+        lost = self._lost(asset, head) if self.media else []
+        if lost:
+            return State(asset, key, STALE, (f"{lost[0]} {LOST}",), now)
         return State(asset, key, FRESH, (), now)
+
+    def _lost(self, asset: str, head: Head) -> list[str]:
+        """Tars that a table names and that are gone or cut short."""
+        if not head.media:
+            return []
+        if asset not in self._files:
+            self._files[asset] = self.store.storage.find(asset)
+        return [t for t, end in json.loads(head.media).items() if self._files[asset].get(t, -1) < end]
 
     def _changes(self, made_of: MadeOf, key: str, hashes: Mapping[str, str]) -> tuple[str, ...]:
         try:
@@ -345,7 +360,7 @@ class Graph:
     def _subset(self, key: str, asset: str, standing: Standing) -> State:
         try:
             now = OF_SUBSET[asset](self._known, self.recipes, key)
-        except READ_ERRORS as error:  # a list of ids that the subset names
+        except (*READ_ERRORS, DamagedTable) as error:  # a list of ids that the subset names, or its curated table
             return State(asset, key, WAITING, (str(error),))
         except MissingTable:
             made = self.store.exists(asset, key)
@@ -360,7 +375,10 @@ class Graph:
         return self._whole(asset, key, now, tuple(f"waits for {a}" for a in SCHEMAS if a in behind))
 
     def _whole(self, asset: str, key: str | None, now: Provenance, waits: tuple[str, ...]) -> State:
-        header = self.store.header(asset, key)
+        try:
+            header = self.store.header(asset, key)
+        except DamagedTable as error:
+            return State(asset, key, STALE, (str(error),), now.fingerprint)
         if header is None:
             return State(asset, key, MISSING, waits, now.fingerprint)
         made = header.provenance
@@ -373,6 +391,9 @@ class Graph:
                 )
         if header.fingerprint != now.fingerprint:
             return State(asset, key, STALE, reasons(header.provenance, now), now.fingerprint)
+        lost = self.store.lost_media(header) if self.media else []
+        if lost:
+            return State(asset, key, STALE, (f"{lost[0]} {LOST}",), now.fingerprint)
         if header.stats.get("unread"):
             return State(asset, key, RETRY, (f"{header.stats['unread']} clips could not be read",), now.fingerprint)
         return State(asset, key, WAITING if waits else FRESH, waits, now.fingerprint)
@@ -396,6 +417,7 @@ def shard_states(
     assets: Collection[str] | None = None,
     why: bool = True,
     remember: bool = True,
+    media: bool = True,
 ) -> Iterator[State]:
     """How every partition of every asset that the recipes ask for stands, in graph order.
 
@@ -406,10 +428,11 @@ def shard_states(
         assets: only these.
         why: whether to say what changed; the footer of every stale table is read for it.
         remember: whether to keep what was learned of the tables for the next process.
+        media: whether to see that the tars that tables name are there.
     """
     heads = open_heads(store, remember)
     heads.look(list(SHARDED))
-    yield from Graph(store, recipes, settings, heads, why).states(assets)
+    yield from Graph(store, recipes, settings, heads, why, media).states(assets)
 
 
 def table(states: Collection[State]) -> pa.Table:

@@ -21,15 +21,18 @@ WRITE_KEY = "curation-write"
 _heeded: dict[tuple[str, str], bool] = {}
 
 
-def list_s3(fs: Any, name: str) -> tuple[dict[str, Any], list[str]]:
-    """(name -> what the store says of the objects directly below a folder, names of the folders below it)."""
+def list_s3(fs: Any, name: str, deep: bool = False) -> tuple[dict[str, Any], list[str]]:
+    """(name -> what the store says of the objects directly below a folder, names of the folders below it); with `deep`, of all objects
+    below it by their paths from there. Never of s3fs's cache of listings, and without filling it: other runs write too."""
     bucket, prefix, _ = fs.split_path(name)
-    where: dict[str, Any] = {"Bucket": bucket, "Prefix": f"{prefix}/" if prefix else "", "Delimiter": "/"}
+    start = f"{prefix.rstrip('/')}/" if prefix else ""
+    where: dict[str, Any] = {"Bucket": bucket, "Prefix": start}
+    where |= {} if deep else {"Delimiter": "/"}
     objects: dict[str, Any] = {}
     folders: list[str] = []
     while True:
         answer = fs.call_s3("list_objects_v2", **where)
-        objects |= {e["Key"].rsplit("/", 1)[-1]: e for e in answer.get("Contents", []) if not e["Key"].endswith("/")}
+        objects |= {e["Key"].removeprefix(start): e for e in answer.get("Contents", []) if not e["Key"].endswith("/")}
         folders += [p["Prefix"].rstrip("/").rsplit("/", 1)[-1] for p in answer.get("CommonPrefixes", [])]
         if not answer.get("IsTruncated"):
             return objects, folders

@@ -438,9 +438,10 @@ class Storage:
     def find(self, folder: str) -> dict[str, int]:
         """Path -> size of all files below a folder; paths are relative to the root."""
         fs, name = self.filesystem(folder)
-        root = self.filesystem()[1].rstrip("/")
         if "s3" in str(fs.protocol):
-            fs.invalidate_cache(name)
+            listed, _ = list_s3(fs, name, deep=True)
+            return {f"{folder}/{n}".lstrip("/"): int(e["Size"]) for n, e in listed.items()}
+        root = self.filesystem()[1].rstrip("/")
         found = fs.find(name, detail=True)
         return {n[len(root) + 1 :]: int(e["size"]) for n, e in found.items() if e["type"] == "file"}
 

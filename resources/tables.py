@@ -221,30 +221,15 @@ class TableStore:
         """What a commit may replace if `header` is what was read: of a damaged table, whatever there is."""
         return header if header is not None or not self.exists(asset, partition) else ANY
 
-    def headers(
-        self, asset: str, partitions: Sequence[str] | None = None, damaged: list[str] | None = None
-    ) -> dict[str, TableHeader]:
+    def headers(self, asset: str, partitions: Sequence[str] | None = None) -> dict[str, TableHeader]:
         """Headers of the partitions that exist, read side by side.
-
-        Args:
-            damaged: where what is wrong with tables that cannot be read is put; None raises.
 
         Raises:
             DamagedTable: a table cannot be read.
         """
         keys = self.partitions(asset) if partitions is None else list(partitions)
-
-        def read(key: str) -> TableHeader | None:
-            try:
-                return self.header(asset, key)
-            except DamagedTable as error:
-                if damaged is None:
-                    raise
-                damaged.append(str(error))
-                return None
-
         with ThreadPoolExecutor(READERS) as pool:
-            found = pool.map(read, keys)
+            found = pool.map(lambda k: self.header(asset, k), keys)
             return {k: h for k, h in zip(keys, found, strict=True) if h is not None}
 
     def read(
@@ -455,6 +440,44 @@ class TableStore:
             return []
         self.storage.remove_all(orphans)
         return orphans
+
+
+class Tolerant(TableStore):
+    """A store to which damaged tables are missing ones, for reports that go on; what is wrong with them is kept."""
+
+    def __init__(self, store: TableStore) -> None:
+        super().__init__(store.storage, store.contracts)
+        self._damaged: dict[tuple[str, str | None], str] = {}
+
+    @property
+    def damaged(self) -> list[str]:
+        """A sentence for each damaged table that was asked for."""
+        return list(self._damaged.values())
+
+    def header(self, asset: str, partition: str | None = None) -> TableHeader | None:
+        try:
+            return super().header(asset, partition)
+        except DamagedTable as error:
+            self._damaged[asset, partition] = str(error)
+            return None
+
+    def exists(self, asset: str, partition: str | None = None) -> bool:
+        return self.header(asset, partition) is not None
+
+    def read(
+        self,
+        asset: str,
+        partition: str | None = None,
+        columns: Sequence[str] | None = None,
+        filters: ds.Expression | None = None,
+    ) -> pa.Table:
+        """As of any store, but empty where the table is damaged."""
+        try:
+            return super().read(asset, partition, columns, filters)
+        except DamagedTable as error:
+            self._damaged[asset, partition] = str(error)
+            empty = self.contracts[asset].arrow.empty_table()
+            return empty if columns is None else empty.select(list(columns))
 
 
 def remedy(asset: str, partition: str | None) -> str:
