@@ -101,6 +101,7 @@ class OpenVideo:
         self._delay = 0
         self._sent: deque[int] = deque()
         self._shape: tuple[int, int, Fraction | None] | None = None
+        self._display: Display
         self._open()
         self.time_base: Fraction = self.stream.time_base or Fraction(1, 1000)
         self._stated = self.context.sample_aspect_ratio
@@ -174,6 +175,8 @@ class OpenVideo:
 
     def display(self, frame: VideoFrame) -> Display:
         """How a frame that was just decoded is shown; one object as long as nothing changes."""
+        if self._shape is not None and not frame.key_frame and (frame.width, frame.height) == self._shape[:2]:
+            return self._display
         aspect = self.context.sample_aspect_ratio
         shape = (frame.width, frame.height, aspect)
         if shape != self._shape:
