@@ -83,7 +83,18 @@ def index_sources(context: AssetExecutionContext) -> Iterator[Any]:
     record(store.storage, {p.dataset: recipes[p.dataset] for p in plans})
     left = [str(u) for u in undeclared(store, recipes, context.resources.settings)]
     registered = register_shards(context.instance, [key for plan in plans for key in plan.shards])
-    fields = ("dataset", "rows_read", "present", "added", "restored", "changed", "removed", "rejected", "error")
+    fields = (
+        "dataset",
+        "rows_read",
+        "present",
+        "added",
+        "restored",
+        "changed",
+        "removed",
+        "rejected",
+        "forgotten",
+        "error",
+    )
     overview = markdown_table(
         (*fields, "contradictions"),
         [[*(getattr(p, f) if getattr(p, f) is not None else "" for f in fields), _contradictions(p)] for p in plans],
@@ -97,10 +108,17 @@ def index_sources(context: AssetExecutionContext) -> Iterator[Any]:
     for plan in plans:
         context.log.info(
             f"{plan.dataset}: {plan.present} videos in {len(plan.shards)} shards, {plan.added} new, {plan.removed} removed, {plan.rejected} rejected lines"
+            + (f", {plan.forgotten} left out because they were taken down" if plan.forgotten else "")
         )
         if plan.contradictions:
             context.log.warning(
                 f"{plan.dataset}: rows of one video contradict each other, of which the first counts: {_contradictions(plan)}"
+            )
+        if plan.removed:
+            context.log.warning(
+                f"{plan.dataset}: of {plan.removed} videos that the source no longer lists, clips in published versions and the bytes beside "
+                f"those of other videos are still stored; `curation forget --removed --dataset {plan.dataset} --dry-run` says what, and "
+                "without --dry-run removes it"
             )
     yield materialization(context.instance, store, outcome, None, {})
     for finding in outcome.findings:
@@ -124,6 +142,7 @@ def update_index(context: AssetExecutionContext) -> tuple[TableHeader, Sequence[
     """
     from curation_assets.stages.dataset_index import plan_indexes
     from curation_assets.stages.fetch_urls import publish_secrets, secrets_path
+    from curation_assets.stages.forgotten import read_forgotten
 
     store: TableStore = context.resources.tables
     recipes: Mapping[str, Recipe] = context.resources.recipes
@@ -133,7 +152,7 @@ def update_index(context: AssetExecutionContext) -> tuple[TableHeader, Sequence[
         secrets.mkdir(mode=0o700)
         old = store.storage.uri(store.path("dataset_index")) if previous else None
         read = chosen_sources(context.run.tags.get(SOURCES_TAG), recipes)
-        plans = plan_indexes(read, old, local, storage=store.storage, secrets=secrets)
+        plans = plan_indexes(read, old, local, storage=store.storage, secrets=secrets, forgotten=read_forgotten(store))
         for plan in plans:
             if plan.secrets:
                 publish_secrets(store.storage, plan.dataset, secrets / f"{plan.dataset}.parquet")
@@ -212,6 +231,7 @@ def _raw_up_to_date(header: TableHeader, shard: Shard) -> bool:
 
 def _make_raw(shard: Shard, wanted: Collection[str]) -> Mapping[str, Made]:
     from curation_assets.stages.fetch_urls import digest, read_fetch_urls
+    from curation_assets.stages.forgotten import read_forgotten
     from curation_assets.stages.raw_shards import build_raw_shard
 
     urls = read_fetch_urls(shard.storage, shard.key)
@@ -226,6 +246,7 @@ def _make_raw(shard: Shard, wanted: Collection[str]) -> Mapping[str, Made]:
         allow_local=shard.recipe.source.format in FILES,
         local_lists=shard.recipe.source.format == "table",
         urls=urls,
+        refused=read_forgotten(shard.store).channel,
     )
     s = made.stats
     transient = sum(n for c, n in s.by_class.items() if c in TRANSIENT_ERRORS)

@@ -38,6 +38,7 @@ from curation_assets.recipes import Recipe
 from curation_assets.schemas import schema
 from curation_assets.shard_keys import DIGITS, shard_key
 from curation_assets.stages.fetch_urls import FORM as SECRETS
+from curation_assets.stages.forgotten import Forgotten
 from curation_assets.stages.index_records import merge_records, record_of
 from curation_assets.stages.sources import RejectedLine, SourceError, SourceRow, read_source
 from curation_assets.stages.sources.rows import RowError, excerpt, id_of_url, short_hash
@@ -84,6 +85,7 @@ class IndexPlan:
         rejected: rejected lines.
         secrets: videos whose full URL is in the side file.
         contradictions: column -> videos of which two rows say different things there; the first counts.
+        forgotten: rows and lines that are left out, because they are of videos that were taken down.
         error: why the source could not be read; then the previous rows are kept as they are.
     """
 
@@ -99,6 +101,7 @@ class IndexPlan:
     rejected: int = 0
     secrets: int = 0
     contradictions: Mapping[str, int] = field(default_factory=dict)
+    forgotten: int = 0
     error: str | None = None
 
 
@@ -133,7 +136,7 @@ def plan_index(
     """
     with _workspace(scratch, memory_mb) as work:
         work.load_previous(previous, storage)
-        plan = work.plan(recipe, storage)
+        plan = work.plan(recipe, storage, Forgotten())
         with _writer(out) as writer:
             plan = work.write(plan, writer)
         return work.write_secrets(plan, secrets)
@@ -148,11 +151,13 @@ def plan_indexes(
     memory_mb: int = MEMORY_MB,
     scratch: str | Path | None = None,
     secrets: Path | None = None,
+    forgotten: Forgotten | None = None,
 ) -> list[IndexPlan]:
     """Indexes several recipes into one file.
 
     Datasets of `previous` that no recipe declares any more keep their rows, and so does one whose source cannot be read, with the
-    reason in its plan's `error`: one bad source does not stop the others. Arguments are those of `plan_index`.
+    reason in its plan's `error`: one bad source does not stop the others. What `forgotten` names is left out. The other arguments are
+    those of `plan_index`.
     """
     by_name = {recipe.dataset: recipe for recipe in recipes}
     plans = []
@@ -164,7 +169,7 @@ def plan_indexes(
                 work.carry_over(dataset, writer)
                 continue
             try:
-                plan = work.plan(recipe, storage)
+                plan = work.plan(recipe, storage, forgotten or Forgotten())
             except SourceError as error:
                 plans.append(IndexPlan(dataset, shards=work.carry_over(dataset, writer), error=str(error)))
                 continue
@@ -241,10 +246,10 @@ class _Workspace:
         self._stream("SELECT *, false AS changed FROM old ORDER BY shard, video_id", writer)
         return self._shards("SELECT DISTINCT split_part(shard, '-', 2)::BIGINT FROM old ORDER BY 1", dataset)
 
-    def plan(self, recipe: Recipe, storage: Storage | None) -> IndexPlan:
+    def plan(self, recipe: Recipe, storage: Storage | None, forgotten: Forgotten) -> IndexPlan:
         """Reads the source and gives every video its shard; writes nothing yet."""
         self._old(recipe.dataset)
-        rows = self._spill(recipe, storage)
+        rows, left_out = self._spill(recipe, storage, forgotten)
         self._name()
         contradictions = self._merge()
         self._place(recipe.shard.videos)
@@ -274,6 +279,7 @@ class _Workspace:
             restored=restored,
             rejected=rejected,
             contradictions=dict(sorted(contradictions.items())),
+            forgotten=left_out,
         )
 
     def write(self, plan: IndexPlan, writer: pq.ParquetWriter) -> IndexPlan:
@@ -323,15 +329,26 @@ class _Workspace:
             """
         )
 
-    def _spill(self, recipe: Recipe, storage: Storage | None) -> int:
+    def _spill(self, recipe: Recipe, storage: Storage | None, forgotten: Forgotten) -> tuple[int, int]:
+        """Reads the source to disk; how many rows it has, and how many were left out."""
+        left_out = 0
+
+        def wanted() -> Iterator[SourceRow | RejectedLine]:
+            nonlocal left_out
+            for row in read_source(recipe.source, storage):
+                if forgotten.row(recipe.dataset, row):
+                    left_out += 1
+                else:
+                    yield row
+
         path = self._folder / "source.parquet"
         count = 0
         with pq.ParquetWriter(path, _SPILLED, compression="lz4", write_statistics=False) as writer:
-            for batch in _batches(_limited(read_source(recipe.source, storage), recipe.source.limit)):
+            for batch in _batches(_limited(wanted(), recipe.source.limit)):
                 writer.write_batch(batch, row_group_size=SPILL_ROWS)
                 count += batch.num_rows
         self._db.execute(f"CREATE OR REPLACE TEMP VIEW spilled AS SELECT * FROM {_parquet(path)}")
-        return count
+        return count, left_out
 
     def _name(self) -> None:
         """Decides the ids that depend on the other rows: of videos in storage, and of lines that are rejected more than once."""

@@ -223,6 +223,12 @@ def _rejected(metadata: Row) -> Row:
     return {**_blank(metadata, None), "status": "rejected", "error_class": error_class, "error": redact_text(reason)}
 
 
+def _taken_down(metadata: Row) -> Row:
+    """The row of a video whose channel was taken down: that there is such a line in the source, and nothing of what it says."""
+    said = {"title": None, "licence": None, "status": "rejected", "error_class": "removed"}
+    return {**_blank(metadata, None), **said, "error": "its channel was taken down"}
+
+
 def _failed(job: _Job, error: DownloadError) -> Row:
     before = job.previous["attempts"] or 0 if job.previous else 0
     return {
@@ -290,8 +296,16 @@ class _Scratch:
 class _Maker:
     """Makes rows; its `make` runs in threads."""
 
-    def __init__(self, options: Download, storage: Storage, downloader: Downloader, scratch: _Scratch) -> None:
+    def __init__(
+        self,
+        options: Download,
+        storage: Storage,
+        downloader: Downloader,
+        scratch: _Scratch,
+        refused: Callable[[str | None], bool],
+    ) -> None:
         self.options, self.storage, self.downloader, self.scratch = options, storage, downloader, scratch
+        self.refused = refused
         self.thumbnails: dict[str, bytes] = {}
         self._etags: dict[str, str] = {}
         self._lock = threading.Lock()
@@ -299,9 +313,12 @@ class _Maker:
     def make(self, job: _Job) -> _Done:
         """Makes the row of `job`; whatever goes wrong with this video is said in its row."""
         try:
-            if job.reference is None:
-                return self._download(job)
-            return self._refer(job, job.reference)
+            done = self._download(job) if job.reference is None else self._refer(job, job.reference)
+            if not self.refused(done.row["channel"]):
+                return done
+            self.scratch.clear(job.video_id)
+            self.thumbnails.pop(job.video_id, None)
+            return _Done(_taken_down(job.metadata))
         except DownloadError as error:
             self.scratch.clear(job.video_id)
             return _Done(_failed(job, error))
@@ -630,6 +647,7 @@ def build_raw_shard(
     local_lists: bool = False,
     checkpoint_s: float = CHECKPOINT_S,
     urls: Mapping[str, str] | None = None,
+    refused: Callable[[str | None], bool] = lambda channel: False,
 ) -> RawShard:
     """Brings the videos of a shard into storage.
 
@@ -649,6 +667,7 @@ def build_raw_shard(
         local_lists: whether the source is a list whose rows may name local files, if the list lies here itself.
         checkpoint_s: how often at least a tar is closed and its rows are written down, seconds.
         urls: video_id -> full URL, where the one in `metadata` has its secrets taken out (`fetch_urls.read_fetch_urls`).
+        refused: whether a channel, which is known only once a video was fetched, was taken down: then nothing of the video is kept.
 
     Raises:
         ValueError: the cookies file or the proxy of the recipe cannot be used.
@@ -679,7 +698,7 @@ def build_raw_shard(
     scratch = _Scratch()
     try:
         with Downloader(_download_options(options)) as downloader:
-            maker = _Maker(options, storage, downloader, scratch)
+            maker = _Maker(options, storage, downloader, scratch, refused)
             results = run_bounded(jobs, maker.make, _host, options.concurrency, options.per_host)
             try:
                 for job, done in results:
