@@ -227,6 +227,12 @@ def _verify(arguments: argparse.Namespace) -> int:
     text, code = report(verifier, arguments.json)
     print(text)
     return code
+def _forget(arguments: argparse.Namespace) -> int:
+    from curation_assets.takedown.command import forget
+
+    folder = home()
+    settings = Settings.load()
+    return forget(arguments, settings, _recipes(settings, []), folder)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -287,6 +293,23 @@ def parser() -> argparse.ArgumentParser:
     rename.set_defaults(call=_rename)
 
     on_call.add(commands, home)
+
+    forget = commands.add_parser(
+        "forget",
+        help="take videos down: remove everything that was made of them, and keep them from coming back",
+        description="Removes rows, bytes, pictures, scores, captions, tracks, exported samples of all versions, and what Dagster wrote down of "
+        "the videos. Nothing is fetched or decoded again. Without arguments it goes on with a takedown that was interrupted. See docs/takedown.md.",
+    )
+    forget.add_argument("id", nargs="*", help="video ids or addresses; after -- where one begins with a dash")
+    forget.add_argument("--list", help="a file with an id or address per line")
+    forget.add_argument("--channel", action="append", default=[], help="all videos of a channel, now and later")
+    forget.add_argument("--domain", action="append", default=[], help="all videos fetched from a domain, now and later")
+    forget.add_argument("--removed", action="store_true", help="all videos that their source no longer lists")
+    forget.add_argument("--dataset", help="only of this dataset; default: of all")
+    forget.add_argument("--reason", default="", help="kept with the tombstones, for whoever reads them: no names")
+    forget.add_argument("--dry-run", action="store_true", help="say what is stored of them, and remove nothing")
+    forget.add_argument("--yes", action="store_true", help="do not ask")
+    forget.set_defaults(call=_forget)
 
     demo = commands.add_parser("demo", help="generate sample videos and run the graph on them")
     demo.add_argument("--folder", default=".demo", help="where the sample videos go")

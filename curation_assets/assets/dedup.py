@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -41,6 +41,9 @@ from resources.progress import listening
 from resources.storage import MediaRef, StorageError
 from resources.table_io_manager import Committed
 from resources.tables import MissingTable, Provenance, TableHeader, TableStore, combined_hash
+
+if TYPE_CHECKING:
+    from curation_assets.stages.dedup.clusters import Duplicates
 
 CLUSTERS_VERSION = "2"
 INDEX = "duplicate_clusters/index"
@@ -144,14 +147,36 @@ def find_clusters(context: AssetExecutionContext) -> Iterator[Any]:
     yield Output(None, output_name=check_output("duplicate_clusters"))
 
 
+def compare_shards(
+    store: TableStore, recipes: Mapping[str, Recipe], settings: Settings, say: Callable[[str], Any]
+) -> tuple[TableHeader, Duplicates, Mapping[str, Any]]:
+    """Compares the shards that are new or changed with the stored index and commits the clusters: header, what was found, stats."""
+    from curation_assets.stages.dedup import ShardInput, build_clusters
+
+    base = store.base("duplicate_clusters", None, store.usable_header("duplicate_clusters"))
+    provenance, shards = clusters_provenance(store, recipes)
+    params = clusters_params(recipes)
+    reporter = Reporter("duplicate_clusters", say)
+    with Meter() as meter, reporter, listening(reporter):
+        found = build_clusters(
+            store.storage,
+            INDEX,
+            [ShardInput(k, h, lambda k=k: store.read("clip_fingerprints", k)) for k, h in shards.items()],  # type: ignore[misc]
+            params,
+            embedding_cosine(store) if params.confirm_cosine is not None else None,
+            threads=settings.workers,
+        )
+    stats = {k: v for k, v in found.stats.items() if isinstance(v, int | float | str)}
+    stats |= {"shards_seen": len(shards), "rows_in": found.stats["clips"], **meter.spent(settings)}
+    return store.commit("duplicate_clusters", None, found.clusters, provenance, stats, base), found, stats
+
+
 def bring_up_to_date(context: AssetExecutionContext) -> tuple[TableHeader, Made | None, Mapping[str, str]]:
     """Compares the shards that are new or changed with the stored index, commits the clusters if they are other than before.
 
     Returns:
         The header in force then, what was made if anything was, and the content hash of each shard's fingerprints.
     """
-    from curation_assets.stages.dedup import ShardInput, build_clusters
-
     store: TableStore = context.resources.tables
     settings: Settings = context.resources.settings
     recipes: Mapping[str, Recipe] = context.resources.recipes
@@ -159,21 +184,7 @@ def bring_up_to_date(context: AssetExecutionContext) -> tuple[TableHeader, Made 
     header = store.usable_header("duplicate_clusters")
     made = None
     if header is None or header.fingerprint != provenance.fingerprint or forced(context):
-        params = clusters_params(recipes)
-        reporter = Reporter("duplicate_clusters", context.log.info)
-        with Meter() as meter, reporter, listening(reporter):
-            found = build_clusters(
-                store.storage,
-                INDEX,
-                [ShardInput(k, h, lambda k=k: store.read("clip_fingerprints", k)) for k, h in shards.items()],  # type: ignore[misc]
-                params,
-                embedding_cosine(store) if params.confirm_cosine is not None else None,
-                threads=settings.workers,
-            )
-        stats = {k: v for k, v in found.stats.items() if isinstance(v, int | float | str)}
-        stats |= {"shards_seen": len(shards), "rows_in": found.stats["clips"], **meter.spent(settings)}
-        base = store.base("duplicate_clusters", None, header)
-        header = store.commit("duplicate_clusters", None, found.clusters, provenance, stats, base)
+        header, found, stats = compare_shards(store, recipes, settings, context.log.info)
         metadata: dict[str, Any] = {
             "shards": MetadataValue.json(sorted(shards)),
             "relations": MetadataValue.json(counts(found.clusters, "relation")),

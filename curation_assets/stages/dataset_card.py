@@ -137,19 +137,14 @@ def card(facts: CardFacts) -> str:
         f"{facts.samples.total():,} {what}, {facts.hours:.3f} hours of video; version `{facts.version}`."
         + (f" {facts.failed:,} more could not be made; the table says why." if facts.failed else ""),
         *_left_out(facts),
-        "## Splits\n\n"
-        + _table(
-            ("split", "samples", "hours"),
-            [(s, f"{facts.samples[s]:,}", _hours(facts.ms[s])) for s in _splits(facts)],
-        )
-        + "\n\nA source video is in one split only.",
+        "## Splits\n\n" + hours_table(facts) + "\n\nA source video is in one split only.",
         "## How they were chosen\n\n"
         + _table(
             ("after", "clips", "hours", "share"),
             [(r, f"{n:,}", f"{h:.3f}", _share(n, facts.funnel[0][1])) for r, n, h in facts.funnel],
         ),
-        "## Licences\n\n" + _shares("licence", facts.licences),
-        "## Channels\n\n" + _shares("channel", facts.channels),
+        "## Licences\n\n" + shares_table("licence", facts.licences),
+        "## Channels\n\n" + shares_table("channel", facts.channels),
         "## Models\n\n"
         + _table(
             ("stage", "weights", "identity"),
@@ -167,6 +162,12 @@ def _left_out(facts: CardFacts) -> list[str]:
         return []
     lines = "\n".join(f"- {_escaped(line)}" for line in facts.left_out)
     return [f"## Not complete\n\nPublished while some of its inputs were missing or out of date:\n\n{lines}"]
+
+
+def hours_table(facts: CardFacts) -> str:
+    """Samples and hours of each split."""
+    rows = [(s, f"{facts.samples[s]:,}", _hours(facts.ms[s])) for s in _splits(facts)]
+    return _table(("split", "samples", "hours"), rows)
 
 
 def _splits(facts: CardFacts) -> list[str]:
@@ -204,7 +205,8 @@ def _hours(ms: int) -> str:
     return f"{ms / MS_PER_HOUR:.3f}"
 
 
-def _shares(name: str, ms: Counter[str]) -> str:
+def shares_table(name: str, ms: Counter[str]) -> str:
+    """Hours and share of each licence or channel, the largest first."""
     whole = ms.total()
     ordered = sorted(ms.items(), key=lambda i: (-i[1], i[0]))
     rows = [(n, _hours(part), _share(part, whole)) for n, part in ordered[:SHOWN]]

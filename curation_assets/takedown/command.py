@@ -1,0 +1,188 @@
+"""`curation forget`: asks, takes down, and reports every place that was looked at, what was removed and what is out of reach."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from dagster import DagsterInstance, DagsterRunStatus, RunsFilter
+
+from curation_assets.definitions import table_store
+from curation_assets.recipes import Recipe, RecipeError
+from curation_assets.settings import Settings
+from curation_assets.stages.forgotten import add_tombstones
+from curation_assets.takedown.exports import EXPORTS, forget_in_exports, subfolders
+from curation_assets.takedown.plan import PATH, SHARD_ASSETS, NothingFound, Plan, Query, lines, make_plan
+from curation_assets.takedown.records import forget_in_events, forget_in_home, report_again
+from curation_assets.takedown.tables import Done, forget_in_tables
+from resources import presence
+from resources.tables import TableStore
+
+AT_WORK = (DagsterRunStatus.STARTING, DagsterRunStatus.STARTED, DagsterRunStatus.CANCELING)
+OUT_OF_REACH = (
+    "backups, snapshots and older versions of objects that the storage keeps by itself",
+    "copies that others made of published versions: they learn from README.md and removed.json of the version",
+    "models that were trained on it, and what a caption server or a log collector keeps",
+    "sources: what lists or holds the video is left as it is; tombstones keep it out",
+)
+
+
+def forget(arguments: argparse.Namespace, settings: Settings, recipes: Mapping[str, Recipe], home: Path) -> int:
+    """0 if all was removed, 1 if something is left or the answer was no, 2 if nothing is what was asked for."""
+    store = table_store(settings)
+    store.storage.check()
+    plan = Plan.load(store)
+    query = _query(arguments)
+    if plan is not None:
+        asked = query.ids or query.channels or query.domains or query.removed
+        print(
+            f"a takedown of {_count(plan)} was not finished; "
+            + ("it is finished first" if asked else "goes on with it")
+        )
+    else:
+        plan = _asked(store, recipes, query, arguments.reason)
+        if plan is None:
+            return 2
+    for line in _stored(store, plan):
+        print(line)
+    if arguments.dry_run:
+        return 0
+    if not arguments.yes and not _confirmed(plan):
+        print("nothing was removed")
+        return 1
+    with DagsterInstance.get() as instance:
+        busy = [r.run_id for r in instance.get_runs(filters=RunsFilter(statuses=list(AT_WORK)))]
+        with presence.at_work(store.storage, None):
+            busy += presence.others(store.storage, None)
+            if busy:
+                raise RecipeError(
+                    f"{len(busy)} runs are at work and could write again what is removed: wait for their end or end them (first {busy[0]})"
+                )
+            left = take_down(store, recipes, settings, plan, instance, home, print)
+    for line in left:
+        print(f"STILL THERE {line}")
+    return 1 if left else 0
+
+
+def take_down(
+    store: TableStore,
+    recipes: Mapping[str, Recipe],
+    settings: Settings,
+    plan: Plan,
+    instance: DagsterInstance,
+    home: Path,
+    say: Callable[[str], Any],
+) -> list[str]:
+    """Does what the plan says; what is left and where. The order is such that a run that is killed is gone on with by calling it again."""
+    plan.save(store)
+    new = add_tombstones(store, [*plan.keys, *(k for v in plan.videos for k in v.keys)], plan.reason)
+    say(f"tombstones: {new} new")
+    done: Done = forget_in_tables(store, recipes, settings, plan, say)
+    done += forget_in_exports(store, recipes, plan, say)
+    left = []
+    if not forget_in_events(instance, plan, recipes, say):
+        left.append("Dagster's events: they lie in a storage that cannot be rewritten from here")
+    say(f"Dagster: {report_again(instance, store, recipes, done)} tables reported again")
+    left += forget_in_home(home, plan, say)
+    left += _found_still(store, plan)
+    say("out of reach:")
+    for line in (*OUT_OF_REACH, *_sources(plan), *_copies(plan)):
+        say(f"  {line}")
+    if not left:
+        store.storage.remove(PATH)
+    return left
+
+
+def _query(arguments: argparse.Namespace) -> Query:
+    ids = list(arguments.id)
+    if arguments.list:
+        try:
+            text = Path(arguments.list).read_text(encoding="utf-8-sig")
+        except (OSError, UnicodeDecodeError) as error:
+            raise RecipeError(f"--list: {arguments.list} cannot be read ({error})") from error
+        ids += [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("#")]
+    return Query(
+        tuple(dict.fromkeys(ids)),
+        tuple(arguments.channel),
+        tuple(arguments.domain),
+        arguments.removed,
+        arguments.dataset,
+    )
+
+
+def _asked(store: TableStore, recipes: Mapping[str, Recipe], query: Query, reason: str) -> Plan | None:
+    if not (query.ids or query.channels or query.domains or query.removed):
+        print("curation: name videos, --list, --channel, --domain or --removed", file=sys.stderr)
+        return None
+    try:
+        plan = make_plan(store, recipes, query, reason)
+    except NothingFound as error:
+        print(f"curation: {error}", file=sys.stderr)
+        return None
+    if not plan.videos and not plan.keys:
+        print("curation: no video is what was asked for", file=sys.stderr)
+        return None
+    return plan
+
+
+def _count(plan: Plan) -> str:
+    return f"{len(plan.videos)} video{'' if len(plan.videos) == 1 else 's'}"
+
+
+def _confirmed(plan: Plan) -> bool:
+    if not sys.stdin.isatty():
+        print("curation: say --yes to remove it, or --dry-run to look", file=sys.stderr)
+        return False
+    return input(f"remove everything of {_count(plan)}? [y/N] ").strip().lower() in ("y", "yes")
+
+
+def _stored(store: TableStore, plan: Plan) -> list[str]:
+    """What is stored of the videos, a line per table and per export."""
+    found = [f"{_count(plan)}: {lines(v.video_id for v in plan.videos)}"]
+    for asset in SHARD_ASSETS:
+        rows = sum(_rows(store, plan, asset, s) for s in plan.shards if store.exists(asset, s))
+        if rows:
+            found.append(f"  {asset}: {rows} rows in {lines(plan.shards)}")
+    for asset in ("curated_clips", "curated_tracks", "clip_dataset", "embedding_dataset"):
+        for key in store.partitions(asset):
+            if rows := _rows(store, plan, asset, key):
+                versions = (
+                    [v for v in subfolders(store.storage, f"{asset}/{key}") if v != "pieces"]
+                    if asset in EXPORTS
+                    else []
+                )
+                found.append(f"  {asset} of {key}: {rows} rows" + (f"; versions {lines(versions)}" if versions else ""))
+    return found + [f"  {line}" for line in _copies(plan)]
+
+
+def _rows(store: TableStore, plan: Plan, asset: str, partition: str) -> int:
+    import pyarrow.compute as pc
+
+    return int(pc.sum(plan.of(store.read(asset, partition, columns=["dataset", "video_id"]))).as_py() or 0)
+
+
+def _found_still(store: TableStore, plan: Plan) -> list[str]:
+    """Tables that have rows of the videos after all: something wrote them meanwhile."""
+    found = []
+    for asset in SHARD_ASSETS:
+        found += [f"{asset} of {s}" for s in plan.shards if store.exists(asset, s) and _rows(store, plan, asset, s)]
+    for asset in ("curated_clips", "curated_tracks", "clip_dataset", "embedding_dataset"):
+        found += [f"{asset} of {k}" for k in store.partitions(asset) if _rows(store, plan, asset, k)]
+    return found
+
+
+def _sources(plan: Plan) -> Sequence[str]:
+    sources = dict.fromkeys(s for v in plan.videos for s in v.sources)
+    return [f"the video itself where it came from: {s}" for s in list(sources)[:20]]
+
+
+def _copies(plan: Plan) -> list[str]:
+    """Other videos that show the same: only a person can say whether they are meant too."""
+    own = {f"{v.dataset} {v.video_id}" for v in plan.videos}
+    copies = sorted({c for v in plan.videos for c in v.copies} - own)
+    return (
+        [f"near-duplicates of its clips are stored under other ids, which stay: {lines(copies, 20)}"] if copies else []
+    )

@@ -1,0 +1,412 @@
+"""Tables and their tars without the videos that are taken down, in graph order, with provenance that says what they are made from now.
+
+A table that was up to date stays so: where its provenance named the content hash that an input had before, it names the one that the
+input has now. Nothing is fetched, decoded or asked again. The duplicate clusters are worked out anew from the stored index, since a copy
+of what was taken down may have to be kept now; where that changes more than rows of the videos, what is made from it becomes stale.
+"""
+
+from __future__ import annotations
+
+import re
+import tarfile
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from curation_assets.assets.dedup import INDEX, compare_shards
+from curation_assets.materialize import VIDEOS
+from curation_assets.metadata import counts
+from curation_assets.recipes import Recipe
+from curation_assets.schemas import schema
+from curation_assets.settings import Settings
+from curation_assets.stages.fetch_urls import FORM, publish_secrets, secrets_path
+from curation_assets.staleness import OF_SUBSET, slice_hashes
+from curation_assets.takedown.plan import SHARD_ASSETS, Plan, Say
+from resources.content_hash import content_hash
+from resources.storage import Storage, is_uri
+from resources.tables import TableHeader, TableStore
+from resources.tars import BLOCK, new_token, sample_key
+
+BEFORE_CLUSTERS = SHARD_ASSETS[: SHARD_ASSETS.index("dedup")]
+AFTER_CLUSTERS = SHARD_ASSETS[SHARD_ASSETS.index("dedup") + 1 :]
+Done = list[tuple[str, str | None]]
+"""Tables that were committed: asset and partition, in graph order."""
+
+
+def forget_in_tables(
+    store: TableStore, recipes: Mapping[str, Recipe], settings: Settings, plan: Plan, say: Say
+) -> Done:
+    """Rewrites the index, the shards' tables and the subsets' curated tables. What is done already is left as it is."""
+    done: Done = []
+    done += _index(store, plan, say)
+    slices = {a: dict(slice_hashes(store, a)) for a in plan.slices}
+    for shard in plan.shards:
+        done += _shard_tables(store, plan, shard, BEFORE_CLUSTERS, slices, say)
+    done += _clusters(store, recipes, settings, plan, say)
+    for shard in plan.shards:
+        done += _shard_tables(store, plan, shard, AFTER_CLUSTERS, slices, say)
+    for asset in ("curated_clips", "curated_tracks"):
+        for key in store.partitions(asset):
+            done += _curated(store, recipes, plan, asset, key, say)
+    return done
+
+
+def _index(store: TableStore, plan: Plan, say: Say) -> Done:
+    for dataset in sorted(plan.datasets):
+        path = secrets_path(dataset)
+        if store.storage.exists(path):
+            _secrets(store, plan, dataset, path, say)
+    header = store.header("dataset_index")
+    if header is None:
+        return []
+    table = store.read("dataset_index")
+    gone = plan.of(table)
+    gone = pc.or_(gone, _quoting(table, plan))
+    if not pc.any(gone).as_py():
+        return []
+    store.commit("dataset_index", None, table.filter(pc.invert(gone)), header.provenance, header.stats)
+    say(f"dataset_index: {pc.sum(gone).as_py()} rows")
+    return [("dataset_index", None)]
+
+
+def _quoting(table: pa.Table, plan: Plan) -> pa.ChunkedArray:
+    """Rejected lines of the datasets that quote an id or an address of the videos."""
+    rejected = pc.and_(
+        pc.equal(table["status"], "rejected"), pc.is_in(table["dataset"], value_set=pa.array(sorted(plan.datasets)))
+    )
+    found = pc.equal(table["video_id"], "")
+    for text in {t for v in plan.videos for t in (v.video_id, *(w for w in v.words if "://" in w))}:
+        found = pc.or_(found, pc.match_substring(pc.fill_null(table["record"], ""), text))
+    return pc.and_(rejected, found)
+
+
+def _secrets(store: TableStore, plan: Plan, dataset: str, path: str, say: Say) -> None:
+    import tempfile
+    from pathlib import Path
+
+    with store.storage.open(path) as file:
+        table = pq.read_table(file)
+    gone = pc.is_in(table["video_id"], value_set=pa.array(sorted(plan.ids(dataset)), pa.string()))
+    if not pc.any(gone).as_py():
+        return
+    with tempfile.TemporaryDirectory(prefix="secrets-") as folder:
+        local = Path(folder) / "secrets.parquet"
+        pq.write_table(table.filter(pc.invert(gone)).cast(FORM), local, compression="zstd")
+        publish_secrets(store.storage, dataset, local)
+    say(f"{path}: {pc.sum(gone).as_py()} full addresses")
+
+
+def _shard_tables(
+    store: TableStore,
+    plan: Plan,
+    shard: str,
+    assets: Collection[str],
+    slices: Mapping[str, Mapping[str, str]],
+    say: Say,
+) -> Done:
+    empty = {a: content_hash(schema(a).empty(), schema(a).key, schema(a).volatile) for a in plan.slices}
+    done: Done = []
+    for asset in assets:
+        header = store.header(asset, shard)
+        if header is None:
+            continue
+        table = store.read(asset, shard)
+        gone = plan.of(table)
+        inputs = {
+            name: _now(store, plan, name, shard, value, slices, empty)
+            for name, value in header.provenance.inputs.items()
+        }
+        number = pc.sum(gone).as_py() or 0
+        left_over = _left_over(store, plan, asset, shard, table)
+        if not number and inputs == dict(header.provenance.inputs) and not left_over:
+            continue
+        kept = table.filter(pc.invert(gone))
+        old_tars: list[str] = []
+        if "tar" in table.column_names:
+            kept, old_tars = _without(store.storage, plan, store.folder(asset, shard), asset, table, kept, gone)
+        stats = _recounted(asset, kept, header.stats, plan)
+        store.commit(asset, shard, kept, replace(header.provenance, inputs=inputs), stats)
+        for name in {*old_tars, *left_over}:
+            store.storage.remove(name)
+        done.append((asset, shard))
+        if number or old_tars:
+            say(f"{asset} of {shard}: {number} rows" + (f", {len(old_tars)} tars rewritten" if old_tars else ""))
+    return done
+
+
+def _now(
+    store: TableStore,
+    plan: Plan,
+    name: str,
+    shard: str,
+    value: str,
+    slices: Mapping[str, Mapping[str, str]],
+    empty: Mapping[str, str],
+) -> str:
+    """The content hash that stands for an input now, if the table was made from the one before."""
+    if name in plan.slices:
+        before = plan.slices[name].get(shard, empty[name])
+        return slices[name].get(shard, empty[name]) if value == before else value
+    if (name, shard) in plan.changed or value != plan.hashes.get(name, {}).get(shard):
+        return value
+    header = store.header(name, shard)
+    return header.content_hash if header is not None else value
+
+
+def _left_over(store: TableStore, plan: Plan, asset: str, shard: str, table: pa.Table) -> list[str]:
+    """Files of the partition that the table does not name: of runs that were killed, ledgers and journals. Nobody is at work on them."""
+    if shard not in plan.shards:
+        return []
+    named = set()
+    if "tar" in table.column_names:
+        named = {t for t in table["tar"].drop_null().unique().to_pylist() if not is_uri(t)}
+    folder = store.folder(asset, shard)
+    return [path for n in store.storage.list(folder) if (path := f"{folder}/{n}") not in named]
+
+
+def _without(
+    storage: Storage, plan: Plan, folder: str, asset: str, table: pa.Table, kept: pa.Table, gone: pa.ChunkedArray
+) -> tuple[pa.Table, list[str]]:
+    """The kept rows, pointing into tars that hold nothing of the videos, and the tars that these replace."""
+    removed = table.filter(gone)
+    offsets: dict[str, set[int]] = {}
+    for row in removed.filter(pc.is_valid(removed["tar"])).select(["tar", "offset"]).to_pylist():
+        offsets.setdefault(row["tar"], set()).add(row["offset"] or 0)
+    keys = {sample_key(v.video_id) for v in plan.videos}
+    rows = kept.select(["tar", "offset"]).to_pylist()
+    replaced: list[str] = []
+    tars = {t for t in table["tar"].drop_null().unique().to_pylist() if not is_uri(t)}
+    for tar in sorted(tars):
+        own = offsets.get(tar, set())
+        if not own and asset != "raw_shards":
+            continue
+        target = f"{folder}/{new_token()}-00000.tar"
+        moved = rewrite_tar(
+            storage,
+            tar,
+            target,
+            lambda m, own=own: m.offset_data in own or (asset == "raw_shards" and key_of(m.name) in keys),  # type: ignore[misc]
+        )
+        if moved is None:
+            continue
+        replaced.append(tar)
+        for row in rows:
+            if row["tar"] == tar:
+                row.update(tar=target, offset=moved[row["offset"]])
+    if not replaced:
+        return kept, []
+    for name in ("tar", "offset"):
+        field = kept.schema.field(name)
+        column = pa.chunked_array([pa.array([r[name] for r in rows], field.type)])
+        kept = kept.set_column(kept.column_names.index(name), field, column)
+    return kept, replaced
+
+
+def key_of(member: str) -> str:
+    """The sample that a member of a tar belongs to."""
+    return member.rsplit("/", 1)[-1].split(".", 1)[0]
+
+
+def members(storage: Storage, path: str) -> Iterator[tarfile.TarInfo]:
+    """Headers of a tar's members; of remote tars only the blocks that hold them are read."""
+    with storage.open(path) as file, tarfile.open(fileobj=file, mode="r:") as tar:
+        yield from tar
+
+
+def rewrite_tar(
+    storage: Storage, path: str, target: str, drop: Callable[[tarfile.TarInfo], bool]
+) -> dict[int, int] | None:
+    """Writes a tar without some samples: all members of a sample of which `drop` names one go.
+
+    Returns:
+        Offset before -> offset after of the members that stay; None if none is to go, and then nothing is written. Nothing is written
+        either if none stays.
+    """
+    found = list(members(storage, path))
+    keys = {key_of(m.name) for m in found if drop(m)}
+    if not keys:
+        return None
+    kept = [m for m in found if key_of(m.name) not in keys]
+    moved: dict[int, int] = {}
+    at = 0
+    ranges: list[tuple[int, int]] = []
+    for m in kept:
+        end = m.offset_data + -(-m.size // BLOCK) * BLOCK
+        moved[m.offset_data] = at + m.offset_data - m.offset
+        at += end - m.offset
+        ranges.append((m.offset, end))
+    if kept:
+        with storage.open(path) as source, storage.publish(target) as out:
+            for start, end in ranges:
+                source.seek(start)
+                left = end - start
+                while left:
+                    block = source.read(min(left, 8 << 20))
+                    if not block:
+                        raise OSError(f"{path} ends within a member")
+                    out.write(block)
+                    left -= len(block)
+            out.write(b"\0" * (2 * BLOCK))
+    return moved
+
+
+def _recounted(asset: str, table: pa.Table, stats: Mapping[str, Any], plan: Plan) -> dict[str, Any]:
+    """The numbers of a table that follow from its rows, counted again; seconds and cost stay what was spent."""
+    new = dict(stats)
+    if VIDEOS in new:
+        gone = {v.video_id for v in plan.videos}
+        new[VIDEOS] = {k: v for k, v in new[VIDEOS].items() if k not in gone}
+    found: dict[str, Any] = {"rows_out": table.num_rows}
+    if asset == "video_metadata":
+        found |= {"ok": 0, "rejected": 0, "removed": 0} | counts(table, "status")
+    elif asset == "raw_shards":
+        ok = table.filter(pc.equal(table["status"], "ok"))
+        seconds = (pc.sum(ok["duration_ms"]).as_py() or 0) / 1000
+        found |= {"ok": 0, "failed": 0, "rejected": 0} | counts(table, "status")
+        found |= {
+            "bytes": pc.sum(ok["size"]).as_py() or 0,
+            "video_s": round(seconds, 1),
+            "hours": round(seconds / 3600, 4),
+        }
+        found["errors"] = dict(sorted(counts(table, "error_class").items()))
+    elif asset == "clips":
+        ok = table.filter(pc.equal(table["status"], "ok"))
+        lengths = (pc.sum(pc.subtract(ok["end_ms"], ok["start_ms"])).as_py() or 0) / 1000
+        found |= {"clips": ok.num_rows, "hours": round(lengths / 3600, 4)}
+    elif "tar" in table.column_names:
+        found["bytes"] = pc.sum(table.filter(pc.is_valid(table["tar"]))["size"]).as_py() or 0
+    return new | {k: v for k, v in found.items() if k in new}
+
+
+def _clusters(store: TableStore, recipes: Mapping[str, Recipe], settings: Settings, plan: Plan, say: Say) -> Done:
+    """The clusters worked out anew, and `dedup` of every shard whose part of them is another or names what is gone."""
+    if store.header("duplicate_clusters") is None:
+        return []
+    known = store.read("duplicate_clusters")
+    manifest = f"{INDEX}/manifest.json"
+    gone = pc.any(plan.of(known)).as_py()
+    behind = any(
+        (h := store.header("clip_fingerprints", s)) is not None
+        and h.content_hash != plan.hashes["clip_fingerprints"].get(s)
+        for s in plan.shards
+    )
+    done: Done = []
+    if gone or behind or not store.storage.exists(manifest):
+        header, _, _ = compare_shards(store, recipes, settings, lambda text: None)
+        done.append(("duplicate_clusters", None))
+        say(f"duplicate_clusters and their index: worked out anew, {header.rows} clips in clusters")
+    slices = dict(slice_hashes(store, "duplicate_clusters"))
+    before = plan.slices["duplicate_clusters"]
+    for shard in store.partitions("dedup"):
+        if shard in plan.shards or slices.get(shard) != before.get(shard):
+            done += _dedup(store, plan, shard, slices, say)
+    return done
+
+
+def _dedup(store: TableStore, plan: Plan, shard: str, slices: Mapping[str, str], say: Say) -> Done:
+    from curation_assets.stages.dedup import dedup_view
+
+    header = store.header("dedup", shard)
+    if header is None or store.header("clips", shard) is None:
+        return []
+    import pyarrow.dataset as ds
+
+    contract = schema("duplicate_clusters")
+    empty = content_hash(contract.empty(), contract.key, contract.volatile)
+    was = header.provenance.inputs
+    if was.get("duplicate_clusters") != plan.slices["duplicate_clusters"].get(shard, empty):
+        table = store.read("dedup", shard)  # was stale, or is done already
+        if not pc.any(plan.of(table)).as_py() and not _names_gone(table, plan):
+            return []
+    clips = store.read("clips", shard)
+    table = dedup_view(
+        store.read("duplicate_clusters", filters=ds.field("shard") == shard),
+        clips.filter(pc.equal(clips["status"], "ok")),
+    )
+    old = store.read("dedup", shard)
+    rest = store.prepare("dedup", old.filter(pc.invert(plan.of(old))))
+    if not rest.equals(store.prepare("dedup", table)) and ("dedup", shard) not in plan.changed:
+        plan.changed.append(("dedup", shard))
+        plan.save(store)
+    clips_hash = _now(store, plan, "clips", shard, was.get("clips", ""), {}, {})
+    inputs = {**was, "clips": clips_hash, "duplicate_clusters": slices.get(shard, empty)}
+    kept = pc.sum(table["keep"]).as_py() or 0
+    stats = {**header.stats, "rows_out": table.num_rows, "kept": kept, "dropped": table.num_rows - kept}
+    store.commit("dedup", shard, table, replace(header.provenance, inputs=inputs), stats)
+    say(f"dedup of {shard}: {old.num_rows - table.num_rows} rows fewer")
+    return [("dedup", shard)]
+
+
+def _names_gone(table: pa.Table, plan: Plan) -> bool:
+    """Whether a row names a clip of the videos as the one that it duplicates."""
+    named = table["duplicate_of"].drop_null().unique().to_pylist()
+    clips = re.compile("|".join(rf"{re.escape(v.video_id)}_\d{{1,12}}_\d{{1,12}}" for v in plan.videos))
+    return any(clips.fullmatch(n) for n in named)
+
+
+def _curated(store: TableStore, recipes: Mapping[str, Recipe], plan: Plan, asset: str, key: str, say: Say) -> Done:
+    header = store.header(asset, key)
+    assert header is not None
+    table = store.read(asset, key)
+    gone = plan.of(table)
+    number = pc.sum(gone).as_py() or 0
+    provenance = subset_provenance(store, recipes, plan, asset, key, header)
+    if not number and provenance.fingerprint == header.fingerprint:
+        return []
+    removed = table.filter(gone)
+    stats = _funnel_without(header.stats, removed)
+    header = store.commit(asset, key, table.filter(pc.invert(gone)), provenance, stats)
+    if asset == "curated_tracks" and key in _declared(recipes):
+        from curation_assets.stages.export_version import publish_tracks
+
+        publish_tracks(store, recipes, key, header)
+    if number:
+        say(f"{asset} of {key}: {number} rows")
+    return [(asset, key)]
+
+
+def _declared(recipes: Mapping[str, Recipe]) -> set[str]:
+    from curation_assets.recipes import subsets
+
+    return set(subsets(recipes))
+
+
+def subset_provenance(
+    store: TableStore, recipes: Mapping[str, Recipe], plan: Plan, asset: str, key: str, header: TableHeader
+) -> Any:
+    """What a subset's table says it is made from: what it would be made from now if it was up to date and nothing but rows of the videos
+    went; else what it said before."""
+    if (asset, key) not in plan.fresh:
+        return header.provenance
+    now = OF_SUBSET[asset](store, recipes, key)
+    more = plan.changed and "dedup" in now.inputs and not asset.endswith("_dataset")
+    return header.provenance if more else now
+
+
+def _funnel_without(stats: Mapping[str, Any], removed: pa.Table) -> dict[str, Any]:
+    """A funnel as it would be without some candidates: each is counted up to the rule that dropped it."""
+    new = dict(stats)
+    funnel = [list(step) for step in stats.get("funnel", [])]
+    for row in removed.to_pylist():
+        hours = ((row.get("end_ms") or 0) - (row.get("start_ms") or 0)) / 3_600_000
+        reason = "exclusion lists" if row["drop_reason"] == "excluded by list" else row["drop_reason"]
+        for step in funnel:
+            if reason is not None and str(step[0]).startswith(reason):
+                break
+            if reason is not None and reason.startswith("no ") and str(step[0]).startswith("select:"):
+                break
+            step[1], step[2] = step[1] - 1, max(0.0, step[2] - hours)
+    if funnel:
+        new["funnel"] = funnel
+    selected = pc.sum(removed["selected"]).as_py() or 0
+    if isinstance(new.get("splits"), dict):
+        fewer_of = counts(removed, "split")
+        new["splits"] = {k: n - fewer_of.get(k, 0) for k, n in new["splits"].items()}
+    for name, fewer in (("candidates", removed.num_rows), ("selected", selected), ("rows_in", removed.num_rows)):
+        if isinstance(new.get(name), int):
+            new[name] -= fewer
+    return new
