@@ -154,7 +154,7 @@ def compare_shards(
     from curation_assets.stages.dedup import ShardInput, build_clusters
 
     base = store.base("duplicate_clusters", None, store.usable_header("duplicate_clusters"))
-    provenance, shards = clusters_provenance(store, recipes)
+    provenance, shards = clusters_provenance(store, recipes, settings)
     params = clusters_params(recipes)
     reporter = Reporter("duplicate_clusters", say)
     with Meter() as meter, reporter, listening(reporter):

@@ -260,7 +260,7 @@ def _described(store: TableStore, dataset: str, video_id: str, shard: str) -> Vi
                 address(record.get("url"))
         else:
             address(record.get("url"))
-        words.update(dict.fromkeys(filter(None, (record.get("title"), record.get("caption")))))
+        words.update(dict.fromkeys(_texts({k: v for k, v in record.items() if k != "url"})))
     for row in rows("raw_shards", shard, "url", "page_url", "title", "channel", "tar", "etag", "info", "subtitles"):
         in_place = bool(row["tar"] and is_uri(row["tar"]))
         if in_place:
@@ -284,6 +284,16 @@ def _described(store: TableStore, dataset: str, video_id: str, shard: str) -> Vi
         tuple(sources),
         tuple(_copies(store, dataset, video_id, clusters)),
     )
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """All texts that a source says of a video, those of its spans included; short ones are numbers, languages and codes."""
+    if isinstance(value, str):
+        if len(value) >= LEAST_WORD:
+            yield value
+    elif isinstance(value, dict | list):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from _texts(inner)
 
 
 def _copies(store: TableStore, dataset: str, video_id: str, clusters: Collection[str]) -> list[str]:

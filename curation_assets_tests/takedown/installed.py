@@ -21,10 +21,10 @@ from resources.storage import MediaRef
 
 RECIPE = """
 dataset: toy
-source: {{format: table, path: {root}/list.csv, columns: {{id: id, url: url, title: title, caption: caption, licence: licence}}}}
+source: {{format: table, path: {root}/list.csv, columns: {{id: id, url: url, title: title, caption: caption, licence: licence, clips: spans}}}}
 shard: {{videos: 3}}
 download: {{timeout_s: 60, info: false}}
-clips: {{from: detect, detector: content, threshold: 27, min_s: 0.4}}
+clips: {{from: given, min_s: 0.4}}
 embeddings: {{model: "local-dir:{root}/model", batch: 8}}
 captions: {{backend: source, where: []}}
 subsets:
@@ -51,10 +51,10 @@ def published(root: Path) -> Iterator[Installation]:
         s.bind(("127.0.0.1", 0))
         port = s.getsockname()[1]
     (root / "web").mkdir()
-    lines = ["id,url,title,caption,licence"]
+    lines = ["id,url,title,caption,licence,spans"]
     for i, video in enumerate(VIDEOS):
         (root / "web" / f"file{i}.mp4").write_bytes(sample_video(seed=0 if video == COPY else i))
-        lines.append(f"{video},http://127.0.0.1:{port}/file{i}.mp4,{','.join(words(video))}")
+        lines.append(f'{video},http://127.0.0.1:{port}/file{i}.mp4,{",".join(words(video))},"[[0.1, 0.9]]"')
     (root / "list.csv").write_text("\n".join(lines) + "\n")
     write_tiny_clip(root / "model", 32)
     with served(root / "web", port):

@@ -91,6 +91,7 @@ def test_nothing_of_a_video_is_left_and_nothing_of_the_others_is_touched(toy: In
         assert any(place in p for p in places), f"the search looks into {place}"
     assert {p.split(" in ")[0] for p in places} == set(wanted), "everything that is searched for is there before"
     before, old_cards, said = everything(toy, without=GONE), cards(toy), list[str]()
+    unsynced = set(toy.stale_to_dagster())
     files = {p: p.stat().st_ino for p in (toy.root / "data").rglob("*.parquet") if "toy-00001" in p.name}
     assert behind(toy) == []
     toy.store.storage.write("captions/toy-00000/left.journal.jsonl", b'{"value": "of a run that was killed"}')
@@ -105,7 +106,7 @@ def test_nothing_of_a_video_is_left_and_nothing_of_the_others_is_touched(toy: In
     assert not any("journal" in str(p) for p in (toy.root / "data").rglob("*"))
     assert any("out of reach" in line for line in said)
     # Dagster agrees but for the one edge on which it cannot tell shards apart; an index and a run afterwards change nothing and fetch nothing.
-    assert set(toy.stale_to_dagster()) <= {("video_metadata", "toy-00001")}
+    assert set(toy.stale_to_dagster()) <= unsynced | {("video_metadata", "toy-00001")}
     tables = toy.tables()
     assert toy.run("index")
     assert toy.settle() == 0
@@ -133,7 +134,7 @@ def _check_versions(toy: Installation, old: dict[str, str]) -> None:
                 assert entry["contentSize"] == f"{len(data)} B"
         mlcroissant.Dataset(str(Path(folder) / "croissant.json"))
     key = toy.store.read("clip_dataset", "toy-tars")["sample_key"].to_pylist()
-    (tar,) = (toy.root / "data/clip_dataset/toy-tars").glob("*/*.tar")
+    (tar,) = (toy.root / "data/clip_dataset/toy-tars").rglob("*.tar")
     with tarfile.open(tar) as opened:
         assert {n.split(".")[0] for n in opened.getnames()} == set(key)
     (listing,) = (toy.root / "data/clip_dataset/toy-parq").glob("*/metadata.parquet")
