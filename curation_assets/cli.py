@@ -227,6 +227,8 @@ def _verify(arguments: argparse.Namespace) -> int:
     text, code = report(verifier, arguments.json)
     print(text)
     return code
+
+
 def _forget(arguments: argparse.Namespace) -> int:
     from curation_assets.takedown.command import forget
 
