@@ -47,7 +47,7 @@ def commit(store: TableStore, asset: str, rows: Sequence[Mapping[str, Any]], key
 def store(tmp_path: Path) -> TableStore:
     """One video of four clips, the last of which is the survivor of all."""
     made = table_store(Settings(storage=str(tmp_path)))
-    made.storage.write("x", bytes(9))
+    made.storage.write("frames/toy-00000/x.tar", bytes(9))
     spans = [{"clip_id": c, "start_ms": s, "end_ms": s + 1000} for c, s in zip(CLIPS, STARTS, strict=True)]
     commit(made, "dataset_index", [{"status": "present"}], None)
     cuts = [{"time_ms": t, "frame": t, "kind": "cut", "score": None, "accepted": True} for t in (11_500, 9_500)]
@@ -71,7 +71,7 @@ def store(tmp_path: Path) -> TableStore:
         made,
         "frames",
         [
-            {"clip_id": CLIPS[0], "time_ms": t, "frame": t, "tar": "x", "offset": 0, "size": 9, "width": 8, "height": 8}
+            {"clip_id": CLIPS[0], "time_ms": t, "frame": t, "tar": "frames/toy-00000/x.tar", "offset": 0, "size": 9, "width": 8, "height": 8}
             for t in (900, 0, 100)
         ],
     )
