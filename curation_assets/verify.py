@@ -140,7 +140,7 @@ class Verifier:
         rows = table.select(contract.names).cast(
             contract.arrow
         )  # the hash counts types, and Parquet names the items of lists anew
-        if content_hash(rows, skip=contract.volatile) != header.content_hash:
+        if content_hash(rows, skip=contract.volatile, later=contract.later) != header.content_hash:
             path = self.store.path(header.asset, header.partition)
             yield self._fault(header.asset, header.partition, path, "its rows are not those of its content hash")
 

@@ -281,7 +281,7 @@ def test_t2v_hq(example: Example) -> None:
     assert asked == len(captioned)
     assert rows["pattern-sd-grey-bar_0_6867"]["drop_reason"] == "keep"
     assert rows["counter_0_2000"]["drop_reason"] == "text_area <= 0.02"
-    assert rows["vid2_0_5360"]["drop_reason"] == "aesthetic >= 4.5"
+    assert rows["vid2_0_5354"]["drop_reason"] == "aesthetic >= 4.5"
     chosen = {k: r for k, r in rows.items() if r["selected"]}
     assert len(chosen) == 3
     for row in chosen.values():

@@ -71,7 +71,16 @@ def store(tmp_path: Path) -> TableStore:
         made,
         "frames",
         [
-            {"clip_id": CLIPS[0], "time_ms": t, "frame": t, "tar": "frames/toy-00000/x.tar", "offset": 0, "size": 9, "width": 8, "height": 8}
+            {
+                "clip_id": CLIPS[0],
+                "time_ms": t,
+                "frame": t,
+                "tar": "frames/toy-00000/x.tar",
+                "offset": 0,
+                "size": 9,
+                "width": 8,
+                "height": 8,
+            }
             for t in (900, 0, 100)
         ],
     )

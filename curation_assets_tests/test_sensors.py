@@ -307,7 +307,7 @@ def test_everything_is_stopped_until_it_is_switched_on(tmp_path: Path) -> None:
     site = Installation(tmp_path)
     site.recipes = {"d": recipe("folder", str(tmp_path))}
     repository = site.definitions.get_repository_def()
-    assert {s.name for s in repository.sensor_defs} == {"source_sensor", "gap_sensor"}
+    assert {s.name for s in repository.sensor_defs} == {"source_sensor", "gap_sensor", "failure_notices"}
     assert {s.default_status for s in repository.sensor_defs} == {DefaultSensorStatus.STOPPED}
     assert {s.default_status for s in repository.schedule_defs} == {DefaultScheduleStatus.STOPPED}
 

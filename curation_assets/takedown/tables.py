@@ -108,7 +108,9 @@ def _shard_tables(
     slices: Mapping[str, Mapping[str, str]],
     say: Say,
 ) -> Done:
-    empty = {a: content_hash(schema(a).empty(), schema(a).key, schema(a).volatile) for a in plan.slices}
+    empty = {
+        a: content_hash(schema(a).empty(), schema(a).key, schema(a).volatile, schema(a).later) for a in plan.slices
+    }
     done: Done = []
     for asset in assets:
         header = store.header(asset, shard)
@@ -316,7 +318,7 @@ def _dedup(store: TableStore, plan: Plan, shard: str, slices: Mapping[str, str],
     import pyarrow.dataset as ds
 
     contract = schema("duplicate_clusters")
-    empty = content_hash(contract.empty(), contract.key, contract.volatile)
+    empty = content_hash(contract.empty(), contract.key, contract.volatile, contract.later)
     was = header.provenance.inputs
     if was.get("duplicate_clusters") != plan.slices["duplicate_clusters"].get(shard, empty):
         table = store.read("dedup", shard)  # was stale, or is done already

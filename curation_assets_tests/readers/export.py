@@ -122,7 +122,7 @@ def make_export(root: Path) -> Export:
     for subset in recipes["toy"].subsets:
         key = f"toy-{subset}"
         commit("curated_clips", key, clips)
-        cut_selected(store, recipes, key, "toy-00000", workers=0)
+        cut_selected(store, recipes, key, "toy-00000", Settings(workers=1))
         done = publish_clips(store, recipes, key, clip_provenance(store, recipes, key))
         assert set(done.table["status"].to_pylist()) == {"ok"}
         folders[subset] = Path(done.stats["folder"])

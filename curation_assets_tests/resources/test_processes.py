@@ -80,10 +80,12 @@ def test_workers_end_when_their_parent_is_killed(tmp_path: Path) -> None:
     program = BUSY.format(here=str(tmp_path), folder=str(tmp_path))
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
     parent = subprocess.Popen([sys.executable, "-c", program], env=environment)
-    end = time.monotonic() + 60
-    while len(found := list(tmp_path.glob("*.pid"))) < 2:
-        assert time.monotonic() < end
-        time.sleep(0.05)
-    parent.send_signal(signal.SIGKILL)
-    parent.wait()
+    try:
+        end = time.monotonic() + 60
+        while len(found := list(tmp_path.glob("*.pid"))) < 2:
+            assert time.monotonic() < end
+            time.sleep(0.05)
+    finally:
+        parent.send_signal(signal.SIGKILL)
+        parent.wait()
     assert all(gone(int(f.stem)) for f in found)

@@ -271,6 +271,7 @@ def test_a_page_gives_info_subtitles_and_provenance(tmp_path: Path, local: Stora
                 {"start_ms": 0, "end_ms": 1010, "text": "one two"},
                 {"start_ms": 1010, "end_ms": 2010, "text": "three"},
             ],
+            "encoding": None,
         }
     ]
     assert row["page_url"] == url.replace(SECRET, "***")
