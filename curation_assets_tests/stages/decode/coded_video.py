@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 
@@ -56,7 +58,7 @@ def write_video(
         options: of the encoder.
     """
     base = time_base or 1 / rate
-    with av.open(str(path), "w", format=container) as output:
+    with _usual_scheduling(), av.open(str(path), "w", format=container) as output:
         stream = output.add_stream(
             codec, rate=rate, options={"preset": "veryfast", **options} if codec == "libx264" else options
         )
@@ -75,6 +77,20 @@ def write_video(
                 number += 1
         output.mux(stream.encode(None))
     return path
+
+
+@contextmanager
+def _usual_scheduling() -> Iterator[None]:
+    """Gives the process its scheduling back after the block: SVT-AV1, run as root, makes the thread that opens it a real-time one, which
+    its children inherit, and a real-time loop leaves nothing to anybody (findings/svt_av1_realtime.sh)."""
+    if not hasattr(os, "sched_getscheduler"):
+        yield
+        return
+    policy, param = os.sched_getscheduler(0), os.sched_getparam(0)
+    try:
+        yield
+    finally:
+        os.sched_setscheduler(0, policy, param)
 
 
 def two_streams(path: Path, sizes: Sequence[tuple[int, int]]) -> Path:
