@@ -346,13 +346,16 @@ def _said(plan: Plan, settings: Settings, busy: Busy, heads: Heads) -> Iterator[
     if len(plan.waiting) > SHOWN:
         yield f"{len(plan.waiting) - SHOWN} more subsets wait"
     lost = lost_videos(heads)
+    removed = lost.pop("removed", 0)
     if lost:
         shown = ", ".join(f"{n} {c}" for c, n in lost.most_common())
         yield f"{lost.total()} videos have failed for good and are not tried again: {shown}"
+    if removed:
+        yield f"{removed} videos are no longer in their source; their rows stay, and `curation forget --removed --dry-run` says what of them is stored"
 
 
 def lost_videos(heads: Heads) -> Counter[str]:
-    """Class of error -> videos that failed for a reason that does not pass."""
+    """Class of error -> videos that failed for a reason that does not pass, or that are `removed` from their source."""
     found: Counter[str] = Counter()
     for head in heads.of("raw_shards").values():
         if '"errors":{}' not in head.stats and head.stats:

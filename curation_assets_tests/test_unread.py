@@ -11,6 +11,7 @@ import pytest
 from dagster import AssetKey
 
 from curation_assets.staleness import FRESH, RETRY, State, shard_states
+from curation_assets_tests.caption_server import CaptionServer
 from curation_assets_tests.installation import Installation
 from curation_assets_tests.sample_video import sample_video
 from curation_assets_tests.tiny_clip import write_tiny_clip
@@ -26,6 +27,13 @@ text: {{}}
 audio: {{}}
 embeddings: {{model: "local-dir:{root}/model", batch: 8}}
 tracks: {{detector: faces, fps: 2, where: []}}
+"""
+
+CAPTIONED = """
+dataset: toy
+source: {{format: folder, path: {root}/videos}}
+clips: {{from: fixed, max_s: 0.5, min_s: 0.2}}
+captions: {{backend: openai, url: '{url}', model: toy, prompt: Describe., attempts: 1, timeout_s: 5, where: []}}
 """
 
 
@@ -141,6 +149,33 @@ def test_a_read_that_fails_midway_is_not_the_end_of_the_video(
     assert {r["video_id"]: r["status"] for r in clips}["v1"] == "failed"
     assert "Input/output error" in behind(toy)["clips"].reasons[0]
     healed(toy, before, *DECODE)
+
+
+def test_pictures_that_are_away_while_captions_are_asked_for_are_asked_about_again(tmp_path: Path) -> None:
+    (tmp_path / "videos").mkdir()
+    for i in range(2):
+        (tmp_path / "videos" / f"v{i}.mp4").write_bytes(sample_video(seed=i))
+    with CaptionServer() as server:
+        toy = Installation(tmp_path)
+        toy.declare(CAPTIONED.format(root=tmp_path, url=server.url))
+        assert toy.run("index")
+        toy.settle()
+        assert toy.failed == []
+        before, asked = contents(toy), len(server.seen)
+        remove(toy, "captions")
+        with away(*Path(toy.store.storage.root, "frames", SHARD).glob("*.tar")):
+            assert make(toy, "captions")
+            rows = toy.store.read("captions", SHARD).to_pylist()
+            assert {r["status"] for r in rows} == {"failed"}
+            assert all(r["error"].startswith("frames cannot be read: ") for r in rows)
+            assert {"frames", "captions"} <= behind(toy).keys()
+            assert len(server.seen) == asked, "nobody is asked about pictures that cannot be read"
+        healed(toy, before, "captions")
+    (tmp_path / "videos" / "v1.mp4").unlink()
+    assert toy.run("index")
+    toy.settle()
+    said = toy.said["gap_sensor"]
+    assert said.startswith("1 videos are no longer in their source"), "a video that was taken away has not failed"
 
 
 def in_this_process(function: Any, tasks: Any, workers: int) -> Iterator[Any]:

@@ -488,7 +488,9 @@ class Storage:
                     )
             total = int(fs.size(name))
         except FileNotFoundError as error:
-            raise StorageError(f"{ref.tar} is gone; materialize raw_shards again with curation/force") from error
+            raise StorageError(
+                f"{ref.tar} is gone; put it back, or run `curation run`, which makes what names it again"
+            ) from error
         offset = ref.offset or 0
         size = total - offset if ref.size is None else ref.size
         if offset + size > total:
