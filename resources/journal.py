@@ -1,11 +1,13 @@
 """A journal of finished work: one JSON line per item, so that a run that is killed is continued and not begun again.
 
-It lies in the storage folder of a partition while the partition is being made and is removed once its table is committed. Lines of
-other parameters (another fingerprint) and a line that was cut off by the kill are passed over.
+It lies in the storage folder of a partition while the partition is being made and is removed once its table is committed. Before each
+line stands the BLAKE2b hash of it. Lines of other parameters (another fingerprint), one that was cut off by the kill and those whose bytes
+are not those that were written are passed over.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import threading
@@ -21,6 +23,17 @@ FLUSH_ITEMS = 50
 FLUSH_SECONDS = 20.0
 """Where files cannot be appended to (object stores), so many items or seconds are gathered into one new object."""
 SUFFIX = ".journal.jsonl"
+
+
+def sealed_line(line: bytes) -> bytes:
+    """A line that says whether it is whole: the BLAKE2b hash before it, a line feed behind it."""
+    return hashlib.blake2b(line, digest_size=16).hexdigest().encode() + b" " + line + b"\n"
+
+
+def unsealed(entry: bytes) -> bytes | None:
+    """The line of `sealed_line`; None if this is not what was written. The line feed may be missing."""
+    line = entry.removesuffix(b"\n")[33:]
+    return line if sealed_line(line).removesuffix(b"\n") == entry.removesuffix(b"\n") else None
 
 
 class Journal:
@@ -47,20 +60,16 @@ class Journal:
 
     def _read(self) -> Iterator[tuple[str, Any]]:
         for name in self._names():
-            for line in self._storage.read(f"{self._folder}/{name}").splitlines():
-                try:
-                    entry = json.loads(line)
-                except ValueError:
-                    continue
-                if isinstance(entry, dict) and entry.get("fingerprint") == self._fingerprint and "key" in entry:
-                    yield entry["key"], entry.get("value")
+            for line in self._storage.read(f"{self._folder}/{name}").split(b"\n"):
+                whole = unsealed(line)
+                entry = {} if whole is None else json.loads(whole)
+                if entry.get("fingerprint") == self._fingerprint:
+                    yield entry["key"], entry["value"]
 
     def add(self, key: str, value: Any) -> None:
         """Records that `key` is finished with `value`, which must be JSON."""
-        line = (
-            json.dumps({"fingerprint": self._fingerprint, "key": key, "value": value}, separators=(",", ":")).encode()
-            + b"\n"
-        )
+        entry = {"fingerprint": self._fingerprint, "key": key, "value": value}
+        line = sealed_line(json.dumps(entry, separators=(",", ":")).encode())
         with self._lock:
             self._pending.append(line)
             due = len(self._pending) >= FLUSH_ITEMS or time.monotonic() - self._flushed_at >= FLUSH_SECONDS

@@ -9,12 +9,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curation_assets.assets.scores import GPU, passing_clips
-from curation_assets.materialize import Made, Part, Shard, Stage
+from curation_assets.materialize import Made, Part, Shard, Stage, expected
 from curation_assets.metadata import contact_sheet, counts, histograms, markdown_table
 from curation_assets.recipes import Recipe
 from resources.devices import computes_on_gpu
 from resources.journal import Journal
-from resources.tables import Provenance
 
 NO_PARAMS = {"batch", "device", "model", "vocabulary"}
 """Keys of the section that are no parameters of the table: they change how fast tracking is, or name files that count by content."""
@@ -24,13 +23,7 @@ def _track(shard: Shard, wanted: Collection[str]) -> Mapping[str, Made]:
     from curation_assets.stages.tracks import open_detector, track_shard
 
     params = shard.recipe.tracks
-    made_from = Provenance(
-        "tracks",
-        params.model_dump(exclude=NO_PARAMS),
-        {"clips": str(shard.store.header("clips", shard.key))},
-        _weights(shard.recipe),
-    )
-    with Journal(shard.storage, shard.folder("tracks"), made_from.fingerprint) as journal:
+    with Journal(shard.storage, shard.folder("tracks"), expected(PART, shard).fingerprint) as journal:
         table, stats = track_shard(
             shard.table("clips"),
             shard.table("raw_shards"),
@@ -75,22 +68,22 @@ def _weights(recipe: Recipe) -> dict[str, str]:
     return {"detector": detector_identity(recipe.tracks)}
 
 
+PART = Part(
+    "tracks",
+    "Objects followed through clips, with their boxes.",
+    code_version="2",
+    params=lambda r: r.tracks.model_dump(exclude=NO_PARAMS),
+    inputs=("clips", "raw_shards"),
+    rules=lambda r: r.tracks.where,
+    weights=_weights,
+    journal=True,
+)
+
 STAGES = (
     Stage(
         "tracks",
         "tracks",
-        (
-            Part(
-                "tracks",
-                "Objects followed through clips, with their boxes.",
-                code_version="2",
-                params=lambda r: r.tracks.model_dump(exclude=NO_PARAMS),
-                inputs=("clips", "raw_shards"),
-                rules=lambda r: r.tracks.where,
-                weights=_weights,
-                journal=True,
-            ),
-        ),
+        (PART,),
         _track,
         kinds=frozenset({"onnx"}),
         gpus=lambda r: computes_on_gpu(r.tracks.device, onnx=r.tracks.detector in ("faces", "onnx")),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import queue
 import shutil
 import threading
@@ -24,7 +25,6 @@ from typing import Any, BinaryIO, cast
 import av
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from av.video.frame import VideoFrame
 from fsspec.implementations.local import LocalFileSystem
 
@@ -48,12 +48,15 @@ from curation_assets.stages.decode.media import OpenVideo
 from curation_assets.stages.decode.workers import Task, run_tasks
 from curation_assets.stages.face_tables import clip_faces, joined
 from curation_assets.stages.subset_inputs import CUT_VERSION, cut_weights
+from resources import sealed_parquet
 from resources.faults import RESOURCE, Fault, ReadFault, WatchedStream, fault_of
+from resources.journal import sealed_line, unsealed
 from resources.scratch import scratch_folder
 from resources.storage import MediaRef, Storage
 from resources.tables import canonical_json
 from resources.tars import TarWriter, new_token
 
+log = logging.getLogger(__name__)
 ALL_MS = 1 << 52
 LIMIT_S, LIMIT_PER_SECOND, LIMIT_BLUR = 120.0, 20.0, 200.0
 """A video's clips may take so long, and so many times their duration, with and without looking for faces."""
@@ -521,6 +524,8 @@ class ShardCut:
 SPENT = ".spent.json"
 FACES_SUFFIX = ".faces.parquet"
 BEGUN = ".begun"
+ATTEMPTS_KEY = b"curation.attempts"
+"""Metadata of the table of a piece that was begun: attempts by key at the clips that it lacks."""
 UNREAD = "could not be read now"
 """Begins the error of a clip that failed for a reason that may pass, in a version that was published all the same."""
 
@@ -542,49 +547,56 @@ class Pieces:
 
     def get(self, shard: str, cuts: Sequence[Cut]) -> pa.Table | None:
         """The finished piece of these cuts; None if there is none."""
-        path = f"{self.name(shard, cuts)}.parquet"
+        return self._read(f"{self.name(shard, cuts)}.parquet") if self.faces(shard, cuts) is not None else None
+
+    def faces(self, shard: str, cuts: Sequence[Cut]) -> pa.Table | None:
+        """Where the faces of a finished piece were covered; schema `CLIP_FACES`; None if there is none."""
+        return self._read(f"{self.name(shard, cuts)}{FACES_SUFFIX}")
+
+    def _read(self, path: str) -> pa.Table | None:
+        """A table of the folder; None if there is none, or its bytes are not those that were written: then its clips are cut again."""
         if not self.storage.exists(path):
             return None
-        with self.storage.open(path) as file:
-            return pq.read_table(file)
-
-    def faces(self, shard: str, cuts: Sequence[Cut]) -> pa.Table:
-        """Where the faces of a finished piece were covered; schema `CLIP_FACES`."""
-        with self.storage.open(f"{self.name(shard, cuts)}{FACES_SUFFIX}") as file:
-            return pq.read_table(file)
+        try:
+            return sealed_parquet.read_bytes(self.storage.read(path))
+        except sealed_parquet.Damaged as error:
+            log.warning("%s is damaged (%s); its clips are cut again", path, error)
+            return None
 
     def put(self, shard: str, cuts: Sequence[Cut], table: pa.Table, faces: pa.Table) -> None:
-        with self.storage.publish(f"{self.name(shard, cuts)}{FACES_SUFFIX}") as file:
-            pq.write_table(faces, file, compression="zstd")
-        with self.storage.publish(f"{self.name(shard, cuts)}.parquet") as file:
-            pq.write_table(table, file, compression="zstd")
+        self._write(f"{self.name(shard, cuts)}{FACES_SUFFIX}", faces)
+        self._write(f"{self.name(shard, cuts)}.parquet", table)
+
+    def _write(self, path: str, table: pa.Table) -> None:
+        with self.storage.publish(path) as file:
+            sealed_parquet.write_table(table, file)
 
     def begun(self, shard: str, cuts: Sequence[Cut]) -> tuple[pa.Table | None, pa.Table | None, dict[str, int]]:
         """Of a piece that could not be finished: the clips that were cut, where their faces were covered, attempts at the others by key."""
         name = f"{self.name(shard, cuts)}{BEGUN}"
-        if not self.storage.exists(f"{name}.json"):
+        table, faces = self._read(f"{name}.parquet"), self._read(f"{name}{FACES_SUFFIX}")
+        if table is None or faces is None:
             return None, None, {}
-        with self.storage.open(f"{name}.parquet") as file, self.storage.open(f"{name}{FACES_SUFFIX}") as faces:
-            return pq.read_table(file), pq.read_table(faces), json.loads(self.storage.read(f"{name}.json"))
+        return table, faces, json.loads((table.schema.metadata or {}).get(ATTEMPTS_KEY, b"{}"))
 
     def put_begun(
         self, shard: str, cuts: Sequence[Cut], table: pa.Table, faces: pa.Table, attempts: Mapping[str, int]
     ) -> None:
         name = f"{self.name(shard, cuts)}{BEGUN}"
-        for path, part in ((f"{name}.parquet", table), (f"{name}{FACES_SUFFIX}", faces)):
-            with self.storage.publish(path) as file:
-                pq.write_table(part, file, compression="zstd")
-        self.storage.write(f"{name}.json", json.dumps(dict(attempts)).encode())
+        self._write(f"{name}{FACES_SUFFIX}", faces)
+        self._write(f"{name}.parquet", table.replace_schema_metadata({ATTEMPTS_KEY: json.dumps(dict(attempts))}))
 
     def note_spent(self, shard: str, numbers: Mapping[str, float]) -> None:
         """Keeps what an attempt at the piece of a shard took."""
-        self.storage.write(f"{self.folder}/{shard}-{new_token()}{SPENT}", json.dumps(dict(numbers)).encode())
+        self.storage.write(
+            f"{self.folder}/{shard}-{new_token()}{SPENT}", sealed_line(json.dumps(dict(numbers)).encode())
+        )
 
     def spent(self) -> Iterator[dict[str, float]]:
         """What was noted, an attempt each."""
         for name in self.storage.list(self.folder):
-            if name.endswith(SPENT):
-                yield json.loads(self.storage.read(f"{self.folder}/{name}"))
+            if name.endswith(SPENT) and (said := unsealed(self.storage.read(f"{self.folder}/{name}"))) is not None:
+                yield json.loads(said)
 
     def clear(self) -> None:
         """Removes all pieces; the tables first, so that none is left that names what is gone."""

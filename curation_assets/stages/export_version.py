@@ -175,7 +175,9 @@ def publish_clips(store: TableStore, recipes: Mapping[str, Recipe], key: str, pr
             raise StorageError(f"the clips of {shard} were cut but are gone; run clip_dataset of {key} again")
         pieces[shard] = piece
         if params.blur_faces:
-            faces.append(pieces_of(store, key).faces(shard, cuts))
+            covered_here = pieces_of(store, key).faces(shard, cuts)
+            assert covered_here is not None
+            faces.append(covered_here)
     version = _version(provenance, pieces.values())
     folder = f"{store.folder('clip_dataset', key)}/{version}"
     facts = _facts(store, recipes, selection, "clip_dataset", version, params.format, ("mp4",), provenance)

@@ -28,13 +28,13 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from curation_assets.recipes import Download
 from curation_assets.schemas import TRANSIENT_ERRORS, schema
 from curation_assets.stages.fetch_urls import MissingSecret, fetch_url
 from curation_assets.stages.subtitles import parse_subtitles
 from curation_assets.stages.text_encodings import EncodingError, text_of
+from resources import sealed_parquet
 from resources.download_errors import DownloadError
 from resources.downloader import Downloader, DownloadOptions, local_path, run_bounded
 from resources.faults import fault_of
@@ -503,9 +503,9 @@ def _ledgers(storage: Storage, folder: str) -> dict[str, Row]:
     for name in storage.list(folder):
         if name.endswith(LEDGER_SUFFIX):
             try:
-                table = pq.read_table(io.BytesIO(storage.read(f"{folder}/{name}")))
+                table = sealed_parquet.read_bytes(storage.read(f"{folder}/{name}"))
                 sizes = json.loads((table.schema.metadata or {}).get(TARS_KEY, b"{}"))
-            except (pa.ArrowInvalid, ValueError):
+            except ValueError:
                 continue  # not one of ours, or damaged: its videos are fetched again
             found |= _usable(table.to_pylist(), storage, sizes)
     return found
@@ -563,11 +563,8 @@ class _Book:
         tars = {r["tar"] for r in self._pending if r["tar"] in self.writer.tars}
         sizes = {tar: self.storage.size(tar) for tar in tars}
         table = _table(self._pending).replace_schema_metadata({TARS_KEY: json.dumps(sizes).encode()})
-        buffer = io.BytesIO()
-        pq.write_table(table, buffer, compression="zstd")
-        self.storage.write(
-            f"{self.folder}/{self.writer.token}-{self._checkpoints:05d}{LEDGER_SUFFIX}", buffer.getvalue()
-        )
+        with self.storage.publish(f"{self.folder}/{self.writer.token}-{self._checkpoints:05d}{LEDGER_SUFFIX}") as file:
+            sealed_parquet.write_table(table, file)
         self._checkpoints += 1
         self._pending = []
 

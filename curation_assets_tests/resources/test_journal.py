@@ -52,3 +52,20 @@ def test_on_disk_an_item_is_safe_when_add_returns(tmp_path: Path) -> None:
     running = Journal(storage, "d", "f1")
     running.add("a", 1)
     assert Journal(storage, "d", "f1").items == {"a": 1}
+
+
+def test_no_flipped_bit_gives_another_value(tmp_path: Path) -> None:
+    storage = Storage(str(tmp_path))
+    written = {"a": {"boxes": [[1.5, 2.25]]}, "b": "a caption"}
+    with Journal(storage, "d", "f1") as journal:
+        for key, value in written.items():
+            journal.add(key, value)
+    file = next(tmp_path.glob(f"d/*{SUFFIX}"))
+    whole = file.read_bytes()
+    for bit in range(8 * len(whole)):
+        data = bytearray(whole)
+        data[bit // 8] ^= 1 << bit % 8
+        file.write_bytes(data)
+        found = Journal(storage, "d", "f1").items
+        assert found.items() <= written.items(), bit
+        assert len(found) < 2 or data[-1:] != whole[-1:], "the end of the last line says nothing"

@@ -442,6 +442,15 @@ def test_a_killed_export_does_not_redo_finished_pieces(
     monkeypatch.setattr(export_clips, "cut_video", refuse)
     again = cut_shard("toy-00000", cuts, raw, params, storage, pieces, workers=0)
     assert again.table.equals(first.table)
+    for name in (n for n in storage.list(pieces.folder) if n.endswith(".parquet")):
+        whole = storage.read(f"{pieces.folder}/{name}")
+        for bit in range(0, 8 * len(whole), 8 * len(whole) // 200):
+            data = bytearray(whole)
+            data[bit // 8] ^= 1 << bit % 8
+            Path(storage.uri(f"{pieces.folder}/{name}")).write_bytes(data)
+            found = pieces.get("toy-00000", cuts)
+            assert found is None or found.equals(first.table), f"{name}, bit {bit}"
+        storage.write(f"{pieces.folder}/{name}", whole)
 
 
 def test_only_new_clips_are_cut_when_a_subset_grows(coded: Path, tmp_path: Path) -> None:

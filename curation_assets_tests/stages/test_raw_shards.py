@@ -494,6 +494,14 @@ def test_a_damaged_or_foreign_ledger_is_not_believed(server: FaultServer, local:
     first = build_raw_shard(table, QUICK, local, FOLDER)
     (ledger,) = (n for n in local.list(FOLDER) if n.endswith(".rows.parquet"))
     assert build_raw_shard(table, QUICK, local, FOLDER).stats.adopted == 2
+    written = local.read(f"{FOLDER}/{ledger}")
+    believed = raw_shards._ledgers(local, FOLDER)
+    for bit in range(0, 8 * len(written), 8 * len(written) // 200):
+        data = bytearray(written)
+        data[bit // 8] ^= 1 << bit % 8
+        local.write(f"{FOLDER}/{ledger}", bytes(data))
+        assert raw_shards._ledgers(local, FOLDER) in ({}, believed), bit
+    local.write(f"{FOLDER}/{ledger}", written)
     tar = first.tars[0]
     whole = local.read(tar)
     local.write(tar, whole[:-1024])
