@@ -24,9 +24,9 @@ from fsspec.implementations.local import LocalFileSystem
 from resources.storage import Storage, StorageError, etag_of
 from resources.tables import READERS, Provenance, TableHeader, TableStore, canonical_json
 
-FORMAT = 4
+FORMAT = 5
 """Raised when other facts are kept; what an older format kept is forgotten."""
-STATS = ("transient", "refused_urls", "errors", "failed", "faults", "span_words")
+STATS = ("transient", "refused_urls", "errors", "failed", "faults", "span_words", "probe")
 """The stats that are kept."""
 BATCH = 256
 """Footers that are read between two looks at the clock."""

@@ -35,6 +35,11 @@ THUMBNAIL = (160, 90)
 BLACK_MEAN, BLACK_SPREAD = 28.0, 6.0
 """Mean luma (of 16 to 235) and standard deviation up to which a picture counts as black."""
 
+INDEXED = ("mov", "avi")
+"""Containers whose header has the duration of what is shown; that of others is FFmpeg's estimate, or includes what lies before the start."""
+VERSION = "2"
+"""Raised when media are read that were refused before. 2: clocks that do not begin at zero, FLV without an index."""
+
 _MP4_NAMES = "mov,mp4,m4a,3gp,3g2,mj2"
 _EXTENSIONS = {
     "avi": "avi",
@@ -200,14 +205,12 @@ def _probe(container: Any, stream: BinaryIO, size: int, thorough: bool, thumbnai
     if thorough or duration_s is not None or size <= DURATION_SCAN_BYTES:
         end_s = _end(container, None if thorough or duration_s is None else start_s + duration_s, size, ends)
         extent_s = end_s - start_s
-        if duration_s is None:
-            duration_s = extent_s
-        elif start_s > 0 and abs(duration_s - end_s) < abs(duration_s - extent_s):
+        if duration_s is not None:
             # Matroska's duration is that of the clock, which need not begin at zero.
-            _complete(duration_s, end_s)
-            duration_s = max(extent_s, duration_s - start_s)
-        else:
-            _complete(duration_s, extent_s)
+            of_clock = start_s > 0 and abs(duration_s - end_s) < abs(duration_s - extent_s)
+            _complete(duration_s, end_s if of_clock else extent_s)
+        if duration_s is None or not any(name in container.format.name for name in INDEXED):
+            duration_s = extent_s
     rate = video.average_rate or video.guessed_rate
     audio = container.streams.audio[0] if container.streams.audio else None
     return Probe(

@@ -17,7 +17,7 @@ from resources.tars import TarWriter, new_token
 
 HASHING = {"method", "frames", "fps", "flipped", "step", "center"}
 """Parameters of the dedup section that decide the hashes; the others decide what is done with them."""
-DECODED = "2"
+DECODED = "3"
 """Code version of which clips and pictures there are."""
 MEASURED = "3"
 """Code version of what is measured of each clip."""

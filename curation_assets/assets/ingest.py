@@ -32,7 +32,8 @@ from curation_assets.meter import Meter
 from curation_assets.partitions import register_shards
 from curation_assets.pods import pod
 from curation_assets.recipes import Recipe, RecipeFault
-from curation_assets.schemas import TRANSIENT_ERRORS, schema
+from curation_assets.schemas import REFUSED_BY_PROBE, TRANSIENT_ERRORS, schema
+from resources import probe
 from resources.progress import tell
 from resources.scratch import scratch_folder
 from resources.table_io_manager import Committed
@@ -220,10 +221,11 @@ def _download_params(recipe: Recipe) -> dict[str, Any]:
 
 
 def _raw_up_to_date(header: TableHeader, shard: Shard) -> bool:
-    """Nothing failed that may pass, and no URL that was refused has been signed anew since."""
+    """Nothing failed that may pass, no URL that was refused has been signed anew since, and no media by a probe that read less."""
     from curation_assets.stages.fetch_urls import digest, read_fetch_urls
 
-    if header.stats.get("transient"):
+    refused_media = REFUSED_BY_PROBE & set(header.stats.get("errors") or ())
+    if header.stats.get("transient") or (refused_media and header.stats.get("probe") != probe.VERSION):
         return False
     refused = header.stats.get("refused_urls")
     return refused is None or refused == digest(read_fetch_urls(shard.storage, shard.key))
@@ -262,6 +264,7 @@ def _make_raw(shard: Shard, wanted: Collection[str]) -> Mapping[str, Made]:
         "MB_per_s": round(s.fetched_bytes / 1e6 / max(s.seconds, 1e-3), 2),
         "transient": transient,
         "errors": errors,
+        "probe": probe.VERSION,
     }
     metadata: dict[str, Any] = {}
     sheet = contact_sheet([(jpeg, video_id) for video_id, jpeg in made.thumbnails])

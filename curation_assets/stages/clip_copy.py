@@ -61,8 +61,7 @@ def copy_clip(video: OpenVideo, sound: ClipSound | None, span: tuple[int, int], 
     """
     if video.reordered:
         raise ValueError("the file does not say in which order its pictures are shown")
-    base, first = video.time_base, video.stream.start_time
-    zero = min(video.start_ticks, video.start_ticks if first is None else first)
+    base, zero = video.time_base, video.zero_ticks
     pictures = _pictures(video, zero, *span)
     kept, until = _shown_until(pictures, zero + _ticks(span[1] - ROUNDING_MS, base))
     start = pictures[0].pts or 0

@@ -80,8 +80,7 @@ class ClipReader:
             raise ClipUnreadable(f"the video {error}") from error
         self._video.context.thread_count = threads
         self._video.context.thread_type = "FRAME" if threads > 1 else "NONE"
-        first = self._video.stream.start_time
-        self._zero = min(self._video.start_ticks, self._video.start_ticks if first is None else first)
+        self._zero = self._video.zero_ticks
         self._scaler = VideoReformatter()
         self._size: tuple[int, int] | None = None
         self._moved = False

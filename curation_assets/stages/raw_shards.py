@@ -30,7 +30,7 @@ from typing import Any, BinaryIO, cast
 import pyarrow as pa
 
 from curation_assets.recipes import Download
-from curation_assets.schemas import TRANSIENT_ERRORS, schema
+from curation_assets.schemas import REFUSED_BY_PROBE, TRANSIENT_ERRORS, schema
 from curation_assets.stages.fetch_urls import MissingSecret, fetch_url
 from curation_assets.stages.subtitles import parse_subtitles
 from curation_assets.stages.text_encodings import EncodingError, text_of
@@ -38,6 +38,7 @@ from resources import sealed_parquet
 from resources.download_errors import DownloadError
 from resources.downloader import Downloader, DownloadOptions, local_path, run_bounded
 from resources.faults import fault_of
+from resources.probe import VERSION as PROBE_VERSION
 from resources.probe import Probe, probe
 from resources.scratch import scratch_root
 from resources.storage import MediaRef, RangeReader, Storage, StorageError
@@ -179,6 +180,12 @@ def _fingerprints(metadata: Row, url: str, reference: MediaRef | None, options: 
     return _digest(asked), _digest([asked, way, url, etag, _ytdlp_version()])
 
 
+def _refusal(fingerprint: str, error_class: str | None) -> str:
+    """What a failure of a class is remembered by, given the second of `_fingerprints`: media that were looked into are looked into once
+    more by a `probe` that reads more than the one that refused them."""
+    return _digest([fingerprint, PROBE_VERSION]) if error_class in REFUSED_BY_PROBE else fingerprint
+
+
 @lru_cache(maxsize=1)
 def _ytdlp_version() -> str:
     """Part of what a failure is remembered by: a newer extractor may read what this one could not."""
@@ -232,7 +239,7 @@ def _taken_down(metadata: Row) -> Row:
 def _failed(job: _Job, error: DownloadError) -> Row:
     before = job.previous["attempts"] or 0 if job.previous else 0
     return {
-        **_blank(job.metadata, job.refusal_fingerprint),
+        **_blank(job.metadata, _refusal(job.refusal_fingerprint, error.error_class)),
         "status": "failed",
         "error_class": error.error_class,
         "error": error.message,
@@ -468,12 +475,15 @@ def _is_kept(row: Row | None, fingerprint: str, refusal: str) -> bool:
         return False
     if row["status"] == "ok":
         return bool(row["row_fingerprint"] == fingerprint)
-    return row["row_fingerprint"] == refusal and row["error_class"] not in TRANSIENT_ERRORS
+    asked = _refusal(refusal, row["error_class"])
+    return bool(row["row_fingerprint"] == asked) and row["error_class"] not in TRANSIENT_ERRORS
 
 
 def _carried(row: Row | None, fingerprint: str, refusal: str) -> Row | None:
     """The earlier row if it is about the same request: its attempts count on, and its bytes may still be right."""
-    return row if row is not None and row["row_fingerprint"] in (fingerprint, refusal) else None
+    if row is None or row["row_fingerprint"] not in (fingerprint, refusal, _refusal(refusal, row["error_class"])):
+        return None
+    return row
 
 
 def _whole_tars(rows: Sequence[Row], storage: Storage, sizes: Mapping[str, int] | None = None) -> set[str]:

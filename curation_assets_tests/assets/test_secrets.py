@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -13,6 +14,7 @@ from curation_assets.recipes import Recipe
 from curation_assets.schemas import SCHEMAS, schema
 from curation_assets.settings import Settings
 from curation_assets.stages.fetch_urls import FORM, digest, publish_secrets
+from resources import probe
 from resources.storage import Storage
 from resources.tables import Provenance, TableStore
 
@@ -59,3 +61,14 @@ def test_a_shard_with_refused_urls_is_made_again_once_they_are_signed_anew(tmp_p
     assert [RAW.up_to_date(h, shard) for h in headers] == [True, True, False]
     signed("new")
     assert [RAW.up_to_date(h, shard) for h in headers] == [True, False, False]
+
+
+def test_a_shard_with_media_that_an_older_probe_refused_is_made_again(tmp_path: Path) -> None:
+    store = TableStore(Storage(str(tmp_path / "root")), SCHEMAS)
+    shard = Shard("d-00000", recipe("http://proxy"), store, Settings(), None)
+    stats: list[dict[str, Any]] = [{"errors": {"gone": 1}}, {"errors": {"corrupt": 1}}]
+    headers = [
+        store.commit("raw_shards", "d-00000", schema("raw_shards").empty(), Provenance("1"), found)
+        for found in [*stats, *({**s, "probe": probe.VERSION} for s in stats)]
+    ]
+    assert [RAW.up_to_date(h, shard) for h in headers] == [True, False, True, True]

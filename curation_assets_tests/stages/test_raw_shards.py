@@ -187,6 +187,24 @@ def test_only_what_may_pass_is_tried_again(server: FaultServer, local: Storage) 
     check_media(second, local)
 
 
+def test_media_that_were_refused_are_looked_into_once_by_a_newer_probe(
+    server: FaultServer, local: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = metadata(
+        {i: server.url(p) for i, p in {"a": "ok/v1.mp4", "b": "status/404/v1.mp4", "e": "lie/v1.mp4"}.items()}
+    )
+    monkeypatch.setattr(raw_shards, "REFUSED_BY_PROBE", frozenset())  # as rows were before probes had versions
+    first = build_raw_shard(table, QUICK, local, FOLDER)
+    monkeypatch.undo()
+    seen = len(server.requests)
+    second = build_raw_shard(table, QUICK, local, FOLDER, first.table)
+    assert {p.split("/")[1] for _, p, _ in server.requests[seen:]} == {"lie"}
+    assert by_id(second)["e"]["attempts"] == by_id(first)["e"]["attempts"] + 1
+    seen = len(server.requests)
+    build_raw_shard(table, QUICK, local, FOLDER, second.table)
+    assert len(server.requests) == seen
+
+
 def test_a_changed_request_is_made_anew_and_a_changed_title_or_signature_is_not(
     server: FaultServer, local: Storage
 ) -> None:

@@ -2,7 +2,8 @@
 
 A decoder passes over what it cannot make sense of, and a demuxer over bytes that it cannot find packets in; neither says which frames that
 cost. Two things tell. A packet with a presentation time at which no frame came out, in a gap between frames that did, is a lost frame. In
-containers without an index, where packets may vanish, a gap in an otherwise steady rate is as many lost frames as would fill it.
+containers without an index, where packets may vanish, a gap in an otherwise steady rate is as many lost frames as would fill it. A gap that
+the times around it make up for is none: MPEG program streams give only some of their frames a time, and FFmpeg's guesses are a step off.
 """
 
 from __future__ import annotations
@@ -19,6 +20,10 @@ from curation_assets.stages.decode.timeline import Timeline
 
 GAP = 1.5
 """Times the usual step, from which two frames have a gap between them. Fields that come as packets of their own leave none."""
+AROUND = 3
+"""So many steps before and after a gap may make up for it."""
+INDEXED = ("mov", "avi")
+"""Containers whose index lists every picture; a picture that is missing there, or empty as in AVI, is one that the one before goes on for."""
 STEADY = 0.8
 """Share of the steps that must be the usual one, to a tenth and the rounding to milliseconds, for a rate to be steady."""
 
@@ -68,7 +73,16 @@ class Losses:
         np.add.at(self.lost, before[before >= 0], 1)
         self.lost[~gaps] = 0
         steady = usual > 0 and np.mean(np.abs(steps - usual) <= max(1.0, 0.1 * usual)) >= STEADY
-        if steady and "mov" not in video.container.format.name:
-            holes = np.round(np.append(steps, usual) / usual).astype(np.int64) - 1
+        if steady and not any(name in video.container.format.name for name in INDEXED):
+            holes = _holes(times, usual)
             self.lost = np.where(gaps, np.maximum(self.lost, holes), self.lost)
         self._sent, self._given = array("q"), array("q")
+
+
+def _holes(times: NDArray[np.int64], usual: float) -> NDArray[np.int64]:
+    """(frames,) how many frames of the usual length the time after each frame could hold besides it, as far as those around leave room."""
+    at = np.arange(len(times))
+    own = np.round(np.append(np.diff(times), usual) / usual) - 1
+    first, last = np.maximum(at - AROUND, 0), np.minimum(at + 1 + AROUND, len(times) - 1)
+    room = np.round((times[last] - times[first]) / usual) - (last - first)
+    return np.minimum(own, np.maximum(room, 0)).astype(np.int64)

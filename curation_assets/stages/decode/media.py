@@ -29,6 +29,10 @@ HDR_TRANSFERS = frozenset({16, 18})
 """AVColorTransferCharacteristic: SMPTE ST 2084 (PQ) and ARIB STD-B67 (HLG)."""
 
 
+CODED_ORDER = frozenset({"avi", "asf"})
+"""Containers, as FFmpeg names them, whose packets have no times but those of their places, which are in the order of decoding."""
+
+
 class MediaError(ValueError):
     """A video that cannot be decoded; the message is one sentence that says why."""
 
@@ -99,14 +103,15 @@ class OpenVideo:
         self.error: str | None = None
         self.deinterlacer = Deinterlacer() if deinterlace else None
         self._delay = 0
+        self._first: int | None = None
         self._sent: deque[int] = deque()
         self._shape: tuple[int, int, Fraction | None] | None = None
         self._display: Display
         self._open()
         self.time_base: Fraction = self.stream.time_base or Fraction(1, 1000)
         self._stated = self.context.sample_aspect_ratio
-        if self.container.format.name == "avi" and self.context.has_b_frames:
-            self._delay = self._late_ticks()
+        if self.container.format.name in CODED_ORDER and self.context.has_b_frames:
+            self._delay = self._late_packets()
             self.rewind()
 
     def _open(self) -> None:
@@ -125,22 +130,20 @@ class OpenVideo:
             self.container.close()
             raise
 
-    def _late_ticks(self) -> int:
-        """By how much the first frame leaves the decoder after its packet went in.
+    def _late_packets(self) -> int:
+        """How many packets after its own went in the first frame leaves the decoder.
 
-        AVI has no times but the order of its packets, which is that of decoding; what FFmpeg makes up for them puts frames in
-        the wrong places.
+        What FFmpeg makes up for their times puts frames in the wrong places.
         """
-        first: int | None = None
-        for packet in self.packets():
-            first = packet.dts if first is None else first
-            for frame in self.decode(packet):
-                return max(0, (frame.dts or 0) - (first or 0)) if frame.dts is not None else 0
+        for late, packet in enumerate(self.packets()):
+            self._first = packet.dts if self._first is None else self._first
+            if self.decode(packet):
+                return late
         return 0
 
     @property
     def reordered(self) -> bool:
-        """Whether the packets' presentation times are made up, as for AVI with B-frames; those of decoded frames hold."""
+        """Whether the packets' presentation times are made up, as for AVI and ASF with B-frames; those of decoded frames hold."""
         return self._delay > 0
 
     @property
@@ -219,6 +222,12 @@ class OpenVideo:
         return round(Fraction(start, av.time_base) / self.time_base)
 
     @property
+    def zero_ticks(self) -> int:
+        """Ticks of the stream at time 0: its start as above, or the first frame if that is earlier."""
+        first = self._first if self.reordered else self.stream.start_time
+        return self.start_ticks if first is None else min(self.start_ticks, first)
+
+    @property
     def end_ticks(self) -> int | None:
         """Where the index of an MP4 or QuickTime file says that the pictures end, edit lists applied; None for other containers.
 
@@ -271,17 +280,14 @@ class OpenVideo:
         return self.deinterlacer(frames, last=packet is None)
 
     def _time_by_order(self, packet: av.Packet | None, frames: list[VideoFrame]) -> None:
-        """Gives frames the times of the packets in whose place they are shown."""
+        """Gives frames the times of the packets in whose place they are shown: of the packet so many before the one that brought them."""
         if packet is not None and packet.dts is not None:
             self._sent.append(packet.dts)
+            while len(self._sent) > self._delay + 1:
+                self._sent.popleft()
         for frame in frames:
             frame.duration = 0
-            if frame.dts is not None:
-                frame.pts = frame.dts - self._delay
-                while self._sent and self._sent[0] <= frame.pts:
-                    self._sent.popleft()
-            else:
-                frame.pts = self._sent.popleft() if self._sent else None
+            frame.pts = self._sent.popleft() if self._sent else None
 
     def note(self, error: Exception) -> None:
         """Counts a damaged packet.

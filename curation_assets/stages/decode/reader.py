@@ -38,6 +38,8 @@ KEPT_BYTES = 48_000_000
 """Compressed packets kept since the last key frame; a longer group is decoded in full from there on."""
 UNTIMED = 64
 """Packets at the start that may lack a decoding time, which mkv does not store and FFmpeg works out."""
+LONGEST_STEP_MS = 6 * 3_600_000
+"""From one frame to the next. Further is no picture that stands but a clock that broke, as FLV's does where times are negative."""
 MAX_GAP_MS = 500
 """Reference frames further apart than this have the frames between them decoded."""
 
@@ -127,14 +129,23 @@ class _Clock:
         self.period = max(1, round(1 / self.video.rate / self.video.time_base))
 
     def show(self, ticks: int | None, duration: int) -> int:
-        """The time of the next frame in display order."""
+        """The time of the next frame in display order.
+
+        Raises:
+            MediaError: it is more than `LONGEST_STEP_MS` after the one before.
+        """
         if ticks is None:
             ticks = self.last_ticks + (self.last_duration or self.period) if self.times else self.video.start_ticks
         if not self.times:
-            self.zero = min(ticks, self.video.start_ticks)
+            self.zero = min(ticks, self.video.zero_ticks)
         self.last_ticks, self.last_duration = ticks, duration
         time_ms = milliseconds(ticks - self.zero, self.video.time_base)
-        self.times.append(max(time_ms, self.times[-1]) if self.times else time_ms)
+        before = self.times[-1] if self.times else 0
+        if time_ms - before > LONGEST_STEP_MS:
+            raise MediaError(
+                f"its clock jumps by {(time_ms - before) // 3_600_000} hours before frame {len(self.times)}"
+            )
+        self.times.append(max(time_ms, before) if self.times else time_ms)
         return self.times[-1]
 
     def timeline(self) -> Timeline:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import av
@@ -21,6 +22,8 @@ from numpy.typing import NDArray
 from curation_assets.recipes import ClipExport, Clips, Frames
 from curation_assets.stages.clip_frames import ClipReader
 from curation_assets.stages.decode.analysis import TABLES, AnalysisParams, VideoAnalysis, VideoFacts, analyse_video
+from curation_assets.stages.decode.losses import Losses
+from curation_assets.stages.decode.timeline import Timeline
 from curation_assets.stages.export_clips import Cut, CutClip, VideoCuts, cut_video
 from curation_assets_tests.frame_numbers import number_in
 from curation_assets_tests.stages.decode.coded_video import picture, write_video
@@ -185,6 +188,34 @@ def test_avi_with_b_frames_begins_at_its_first_frame(tmp_path: Path) -> None:
     assert all(number_in(image[..., 1]) == n for n, image in samples)
     assert numbers(cut(path, [(400, 1200, 10, 30)], tmp_path / "exact")[0]) == list(range(10, 30))
     assert "in which order" in (cut(path, [(400, 1200)], tmp_path / "copied", cut="copy")[0].error or "")
+
+
+@pytest.mark.parametrize("b_frames", ["0", "2"])
+def test_avi_shows_a_picture_on_where_it_has_an_empty_one(b_frames: str, tmp_path: Path) -> None:
+    times = [n + 5 * (n >= 20) for n in range(60)]
+    path = write_video(tmp_path / "v.avi", [60], times=times, codec="mpeg4", g="20", bf=b_frames)
+    (row,) = analyse(path)[0].rows["clips"]
+    assert (row["end_frame"], row["frames_lost"], row["longest_gap_ms"]) == (60, 0, 6 * 40)
+    assert numbers(cut(path, [(1000, 1800, 20, 40)], tmp_path / "out")[0]) == list(range(20, 40))
+
+
+def test_a_clock_that_breaks_is_said(tmp_path: Path) -> None:
+    path = write_video(
+        tmp_path / "v.mp4", [6], times=[0, 1, 2, 25 * 3600 * 20, 25 * 3600 * 20 + 1, 25 * 3600 * 20 + 2], bf="0"
+    )
+    (row,) = analyse(path)[0].rows["clips"]
+    assert (row["status"], row["error"]) == ("failed", "v: its clock jumps by 19 hours before frame 3")
+
+
+def test_times_that_are_a_step_off_are_no_loss() -> None:
+    losses = Losses()
+    program_stream = SimpleNamespace(container=SimpleNamespace(format=SimpleNamespace(name="mpeg")))
+    times = np.array([40 * n for n in range(30)])
+    times[12] -= 40
+    losses.finish(Timeline(times, 1200, 25.0), lambda ticks: ticks, program_stream)  # type: ignore[arg-type]
+    assert losses.between(0, 30) == 0
+    losses.finish(Timeline(np.delete(times, slice(20, 23)), 1200, 25.0), lambda ticks: ticks, program_stream)  # type: ignore[arg-type]
+    assert losses.between(0, 27) == losses.between(19, 20) == 3
 
 
 def test_damage_is_counted(tmp_path: Path) -> None:
