@@ -526,7 +526,7 @@ _TABLES = (
         (
             *CLIP_KEYS,
             Column("loudness", FLOAT, "Integrated loudness, LUFS; null if no sound is above -70, or lasts 0.4 s."),
-            Column("peak", FLOAT, "Largest sample, 1 is full scale; mixed channels may exceed it.", minimum=0),
+            Column("peak", FLOAT, "Largest sample of any channel, 1 is full scale; not oversampled.", minimum=0),
             _unit("silence", "Share of moments (400 ms, every 100 ms) below the recipe's `audio.quiet`."),
             _unit("sound", "Share of the clip for which there is decoded sound; 0 without an audio track."),
             Column("estimator", STRING, "What was measured and how.", nullable=False),

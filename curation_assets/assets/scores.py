@@ -208,7 +208,7 @@ STAGES = (
         by_video=True,
         describe=_describe_text,
     ),
-    media_score("audio_scores", "How loud each clip is, and how much of it is quiet."),
+    media_score("audio_scores", "How loud each clip is, and how much of it is quiet.", "2"),
     Stage(
         "frame_embeddings",
         "scores",

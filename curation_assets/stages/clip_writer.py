@@ -251,11 +251,11 @@ class ClipSound:
         return min(2, self.stream.codec_context.channels) if self.stream is not None else 0
 
     @property
-    def form(self) -> str:
-        """What ffmpeg's `abuffer` must be told of these frames."""
+    def layout(self) -> str:
+        """The track's channels as FFmpeg names them; six or eight unnamed ones are taken to be 5.1 or 7.1 in the order of WAVE files."""
         assert self.stream is not None
-        rate, layout = self.stream.codec_context.sample_rate, "mono" if self.channels == 1 else "stereo"
-        return f"sample_rate={rate}:sample_fmt=fltp:channel_layout={layout}:time_base=1/{rate}"
+        name = self.stream.codec_context.layout.name
+        return {"6 channels": "5.1", "8 channels": "7.1"}.get(name, name)
 
     def __enter__(self) -> ClipSound:
         return self
@@ -264,15 +264,26 @@ class ClipSound:
         self._container.close()
 
     def frames(self, start_ms: int, end_ms: int, channels: int | None = None) -> Iterator[AudioFrame]:
-        """The samples within [start_ms, end_ms) as float frames whose `pts` counts samples from `start_ms`.
+        """The samples within [start_ms, end_ms) as planar float frames of one or two channels, whose `pts` counts samples from `start_ms`.
 
         Gaps in the sound are silence. Sound that cannot be decoded ends where it breaks off.
         """
+        layout = "mono" if (channels or self.channels) == 1 else "stereo"
+        assert self.stream is not None
+        for samples, place in self._placed(start_ms, end_ms, layout):
+            yield _sound(samples, place, layout, self.stream.codec_context.sample_rate)
+
+    def samples(self, start_ms: int, end_ms: int) -> Iterator[NDArray[np.float32]]:
+        """The samples of all channels, in the order of `layout`, one piece after the other: float32 (channels, n)."""
+        for samples, _ in self._placed(start_ms, end_ms, self.layout):
+            yield samples
+
+    def _placed(self, start_ms: int, end_ms: int, layout: str) -> Iterator[tuple[NDArray[np.float32], int]]:
+        """Samples (channels, n) in `layout` and the place of the first, counted from `start_ms`."""
         assert self.stream is not None
         rate = self.stream.codec_context.sample_rate
         start, length = Fraction(start_ms, 1000), round(Fraction(end_ms - start_ms, 1000) * rate)
-        channels = channels or self.channels
-        layout = "mono" if channels == 1 else "stereo"
+        channels = av.AudioLayout(layout).nb_channels
         at: int | None = None
         resampler: AudioResampler | None = None
         shape: tuple[str, int, str] | None = None
@@ -281,21 +292,25 @@ class ClipSound:
                 continue
             if shape != (frame.format.name, frame.sample_rate, frame.layout.name):
                 shape = (frame.format.name, frame.sample_rate, frame.layout.name)
-                resampler = AudioResampler("fltp", layout, rate)
+                unnamed = frame.layout.name.endswith(" channels") and frame.layout.nb_channels == channels > 2
+                resampler = AudioResampler("flt", frame.layout if unnamed else layout, rate)
             frame.pts = None
             assert resampler is not None
-            samples = np.concatenate([f.to_ndarray() for f in resampler.resample(frame)], axis=1)
+            # PyAV cannot read eight planes or more; samples of all channels in one plane it can.
+            samples = np.concatenate(
+                [f.to_ndarray().reshape(-1, channels).T for f in resampler.resample(frame)], axis=1
+            )
             place = round((time_s - start) * rate)
             if at is not None:
                 if abs(place - at) <= JITTER_S * rate:
                     place = at
                 elif place > at:
-                    yield from _silence(at, min(place, length), channels, layout, rate)
+                    yield from _silence(at, min(place, length), channels, rate)
             skipped = max(0, (at if at is not None else 0) - place)
             samples, place = samples[:, skipped:], place + skipped
             samples = samples[:, : max(0, length - place)]
             if samples.shape[1]:
-                yield _sound(samples, place, layout, rate)
+                yield samples, place
                 at = place + samples.shape[1]
             if place >= length or (at is not None and at >= length):
                 return
@@ -361,9 +376,9 @@ def _sound(samples: NDArray[np.float32], place: int, layout: str, rate: int) -> 
     return frame
 
 
-def _silence(at: int, until: int, channels: int, layout: str, rate: int) -> Iterator[AudioFrame]:
+def _silence(at: int, until: int, channels: int, rate: int) -> Iterator[tuple[NDArray[np.float32], int]]:
     for place in range(at, until, rate):
-        yield _sound(np.zeros((channels, min(rate, until - place)), np.float32), place, layout, rate)
+        yield np.zeros((channels, min(rate, until - place)), np.float32), place
 
 
 class UnevenTimes(ValueError):

@@ -63,6 +63,67 @@ def test_a_tone_reads_what_the_standard_says(amplitude: float, channels: int, lu
     assert (found["silence"], found["sound"]) == (0, pytest.approx(1, abs=0.001))
 
 
+def surround(layout: str, levels: dict[int, float]) -> bytes:
+    """Six seconds of a 997 Hz tone: in each channel at its amplitude, in 32-bit floats. MOV says which channel is which, Matroska does not."""
+    container = "matroska" if layout.endswith(" channels") else "mov"
+    count = av.AudioLayout(layout).nb_channels
+    sound = np.zeros((6 * RATE, count), np.float32)
+    for place, amplitude in levels.items():
+        sound[:, place] = tone(amplitude, 6)
+    file = io.BytesIO()
+    with av.open(file, "w", format=container) as output:
+        picture = output.add_stream("mpeg4", rate=10)
+        picture.width, picture.height, picture.pix_fmt = 64, 48, "yuv420p"
+        track = output.add_stream("pcm_f32le", rate=RATE, layout=layout)
+        for number in range(60):
+            image = av.VideoFrame.from_ndarray(np.full((48, 64, 3), number, np.uint8), format="rgb24")
+            image.pts, image.time_base = number, Fraction(1, 10)
+            output.mux(picture.encode(image))
+            piece = sound[number * RATE // 10 : (number + 1) * RATE // 10]
+            samples = av.AudioFrame.from_ndarray(
+                np.ascontiguousarray(piece).reshape(1, -1), format="flt", layout=layout
+            )
+            samples.sample_rate, samples.pts, samples.time_base = RATE, number * RATE // 10, Fraction(1, RATE)
+            output.mux(track.encode(samples))
+        output.mux(picture.encode(None))
+    return file.getvalue()
+
+
+SURROUND_DB = 10 * np.log10(1.41)
+"""What BS.1770's weight of surround channels adds."""
+
+
+@pytest.mark.parametrize(
+    ("layout", "channel", "lufs"),
+    [
+        ("5.1", 0, -23.01),
+        ("5.1", 2, -23.01),
+        ("5.1", 3, None),
+        ("5.1", 4, -23.01 + SURROUND_DB),
+        ("5.1(side)", 5, -23.01 + SURROUND_DB),
+        ("5.0", 4, -23.01 + SURROUND_DB),
+        ("quad", 2, -23.01 + SURROUND_DB),
+        ("2.1", 2, None),
+        ("7.1", 2, -23.01),
+        ("7.1", 6, -23.01 + SURROUND_DB),
+        ("6 channels", 4, -23.01 + SURROUND_DB),
+        ("3 channels", 2, -23.01),
+    ],
+)
+def test_channels_weigh_what_the_standard_says(layout: str, channel: int, lufs: float | None) -> None:
+    """A surround weighs 1.41, the low-frequency channel nothing, and neither does mixing change them."""
+    (found,) = scores(surround(layout, {channel: 0.1}))
+    assert found["loudness"] == (None if lufs is None else pytest.approx(lufs, abs=0.02))
+    assert found["peak"] == pytest.approx(0.1, abs=0.001), "of any channel, and of each as it is"
+
+
+def test_the_channels_of_surround_sound_add_up() -> None:
+    """EBU Tech 3341, case 6: 1 kHz at -28, -24 and -30 dBFS in front, centre and surround is -23 LUFS."""
+    decibels = {0: -28, 1: -28, 2: -24, 4: -30, 5: -30}
+    (found,) = scores(surround("5.1", {channel: 10 ** (value / 20) for channel, value in decibels.items()}))
+    assert found["loudness"] == pytest.approx(-23, abs=0.1)
+
+
 def test_each_clip_is_measured_within_its_own_span() -> None:
     sound = np.concatenate([tone(0.5, 2), np.zeros(2 * RATE, np.float32), tone(0.01, 2)])
     loud, mute, faint, half = scores(video(sound), (0, 2000), (2000, 4000), (4000, 6000), (1000, 3000))
