@@ -6,6 +6,7 @@ script of file names or a picture from being read as video, and from making ffmp
 
 from __future__ import annotations
 
+import errno
 import io
 import math
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from typing import Any, BinaryIO
 
 from resources.download_errors import DownloadError
 from resources.orientation import Orientation
+from resources.signatures import no_media
 
 DEMUXERS = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,flv,live_flv,mpegts,mpeg,mpegvideo,asf,ogg,mxf,nut,ivf,rm,dv,wtv,"
@@ -39,6 +41,9 @@ INDEXED = ("mov", "avi")
 """Containers whose header has the duration of what is shown; that of others is FFmpeg's estimate, or includes what lies before the start."""
 VERSION = "2"
 """Raised when media are read that were refused before. 2: clocks that do not begin at zero, FLV without an index."""
+
+ANIMATIONS = ("avif", "avis")
+"""Brands of animated AVIF, whose transparency is a track of its own. FFmpeg gives the pictures without it."""
 
 _MP4_NAMES = "mov,mp4,m4a,3gp,3g2,mj2"
 _EXTENSIONS = {
@@ -98,30 +103,8 @@ def open_container(source: str | Path | BinaryIO) -> Iterator[Any]:
         yield container
 
 
-def sniff(head: bytes) -> str | None:
-    """What the first bytes are if they are plainly no media ('an HTML page', 'JSON', ...), else None."""
-    if not head:
-        return "empty"
-    if not head.strip(b"\0"):
-        return "nothing but zero bytes"
-    text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
-    if text.startswith((b"<!doctype html", b"<html", b"<head", b"<body")):
-        return "an HTML page"
-    if text.startswith(b"<?xml") or text.startswith(b"<error"):
-        return "XML"
-    if text.startswith((b"{", b"[")):
-        return "JSON"
-    if text.startswith(b"#extm3u"):
-        return "a playlist"
-    if head.startswith((b"\xff\xd8\xff", b"\x89PNG", b"GIF8")):
-        return "a picture"
-    if text.startswith(b"version https://git-lfs"):
-        return "a Git LFS pointer"
-    return None
-
-
 def mp4_defect(stream: BinaryIO, size: int) -> str | None:
-    """What is missing of an MP4 or QuickTime file, from its top-level boxes (ISO/IEC 14496-12, 4.2); None if it is complete or no MP4."""
+    """What is wrong with an MP4 or QuickTime file, from its top-level boxes (ISO/IEC 14496-12, 4.2); None if it is complete or no MP4."""
     stream.seek(0)
     if stream.read(8)[4:] not in (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot"):
         return None
@@ -139,6 +122,8 @@ def mp4_defect(stream: BinaryIO, size: int) -> str | None:
             return f"it is truncated: its last part ends at byte {at + length}, the file at {size}"
         at = at + length if length else size
     if not seen & {b"moov", b"moof"}:
+        if b"meta" in seen:
+            return "the file is a picture (AVIF, HEIF), not a video"
         return "it is truncated: the index (moov) is missing"
     return None
 
@@ -160,8 +145,8 @@ def probe(source: str | Path | BinaryIO, *, thorough: bool = True, thumbnail: bo
     try:
         size = stream.seek(0, io.SEEK_END)
         stream.seek(0)
-        if plain := sniff(stream.read(1024)):
-            raise DownloadError("corrupt", f"the file is {plain}" + ("" if plain == "empty" else ", not a video"))
+        if plain := no_media(stream.read(1024)):
+            raise DownloadError("corrupt", f"the file is {plain}")
         if defect := mp4_defect(stream, size):
             raise DownloadError("corrupt", defect)
         stream.seek(0)
@@ -169,8 +154,9 @@ def probe(source: str | Path | BinaryIO, *, thorough: bool = True, thumbnail: bo
             with open_container(stream) as container:
                 return _probe(container, stream, size, thorough, thumbnail)
         except av.FFmpegError as error:
+            why = "it is none of the containers of video that are opened here" if error.errno == errno.EINVAL else None
             raise DownloadError(
-                "corrupt", f"ffmpeg cannot read the file: {error.strerror or type(error).__name__}"
+                "corrupt", f"ffmpeg cannot read the file: {why or error.strerror or type(error).__name__}"
             ) from error
     finally:
         if stream is not source:
@@ -193,8 +179,13 @@ def video_stream(container: Any) -> Any:
 def _probe(container: Any, stream: BinaryIO, size: int, thorough: bool, thumbnail: bool) -> Probe:
     video = video_stream(container)
     if video is None:
-        kinds = sorted({s.type for s in container.streams})
+        kinds = sorted({"cover art" if s.type == "video" else s.type for s in container.streams})
         raise DownloadError("no_video", f"the file has no video stream, only {' and '.join(kinds) or 'nothing'}")
+    if container.metadata.get("major_brand") in ANIMATIONS and sum(s.frames > 1 for s in container.streams.video) > 1:
+        raise DownloadError(
+            "unsupported",
+            "the file is an animated picture (AVIF) with transparency, not a video; convert it to one to have it read",
+        )
     ends: dict[int, int] = {}
     frame = _first_frame(container, video, ends)
     picture = _thumbnail(container, video, frame, ends) if thumbnail else b""
@@ -308,6 +299,8 @@ def _thumbnail(container: Any, video: Any, first: Any, ends: dict[int, int]) -> 
     import av
     from PIL import Image
 
+    from resources.transparency import Opaque
+
     chosen = first
     if _is_black(first):
         video.codec_context.skip_frame = "NONKEY"
@@ -322,8 +315,9 @@ def _thumbnail(container: Any, video: Any, first: Any, ends: dict[int, int]) -> 
             chosen = first
     scale = min(max(THUMBNAIL) / max(chosen.width, chosen.height), 1.0)
     width, height = max(2, round(chosen.width * scale)), max(2, round(chosen.height * scale))
+    orientation, chosen = Orientation.of(chosen), Opaque()(chosen)
     picture = chosen.reformat(width=width, height=height, format="rgb24").to_ndarray()
-    image = Image.fromarray(Orientation.of(chosen).turn(picture))
+    image = Image.fromarray(orientation.turn(picture))
     image.thumbnail(THUMBNAIL)
     buffer = io.BytesIO()
     image.convert("RGB").save(buffer, "JPEG", quality=70)

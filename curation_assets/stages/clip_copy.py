@@ -61,6 +61,8 @@ def copy_clip(video: OpenVideo, sound: ClipSound | None, span: tuple[int, int], 
     """
     if video.reordered:
         raise ValueError("the file does not say in which order its pictures are shown")
+    if video.alpha_beside:
+        raise ValueError("it is transparent in places, which mp4 cannot hold")
     base, zero = video.time_base, video.zero_ticks
     pictures = _pictures(video, zero, *span)
     kept, until = _shown_until(pictures, zero + _ticks(span[1] - ROUNDING_MS, base))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
+import av
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -73,7 +75,7 @@ def why(data: bytes, **options: bool) -> tuple[str, str]:
         (b"<?xml version='1.0'?><Error/>", "XML"),
         (b"#EXTM3U\n#EXTINF:1,\nfile:///etc/passwd\n", "playlist"),
         (b"ffconcat version 1.0\nfile /etc/passwd\n", "ffmpeg cannot read"),
-        (b"\x89PNG\r\n\x1a\n" + b"\0" * 100, "picture"),
+        (b"\x89PNG\r\n\x1a\n" + b"\0" * 100, "picture (PNG)"),
         (b"just some text " * 100, "ffmpeg cannot read"),
         (bytes(range(256)) * 20, "ffmpeg cannot read"),
     ],
@@ -82,6 +84,49 @@ def test_what_is_no_media(data: bytes, reason: str) -> None:
     error_class, message = why(data)
     assert error_class == "corrupt"
     assert reason in message
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "BMP", "TIFF", "JPEG2000", "ICO", "AVIF"])
+def test_pictures_are_called_pictures(kind: str) -> None:
+    data = io.BytesIO()
+    try:
+        Image.new("RGB", (64, 48), "red").save(data, kind)
+    except (KeyError, OSError) as missing:
+        pytest.skip(f"Pillow writes no {kind}: {missing}")
+    assert why(data.getvalue())[1].startswith("the file is a picture")
+
+
+@pytest.mark.parametrize("kind", ["PNG", "GIF", "WEBP"])
+def test_animated_pictures_are_called_so(kind: str) -> None:
+    data, pictures = io.BytesIO(), [Image.new("RGB", (64, 48), c) for c in ("red", "green", "blue")]
+    pictures[0].save(data, kind, save_all=True, append_images=pictures[1:], duration=100, loop=0)
+    said = why(data.getvalue())[1]
+    assert said.startswith(
+        "the file is a GIF" if kind == "GIF" else f"the file is an animated picture ({kind.replace('WEBP', 'WebP')})"
+    )
+    assert said.endswith("not a video; convert it to one to have it read")
+
+
+@pytest.mark.parametrize("container", ["mp4", "mp3"])
+def test_cover_art_is_no_video(container: str) -> None:
+    data, cover = io.BytesIO(), io.BytesIO()
+    Image.new("RGB", (64, 48), "red").save(cover, "JPEG")
+    with av.open(data, "w", format=container) as output:
+        sound = output.add_stream("aac" if container == "mp4" else "libmp3lame", rate=44100)
+        art = output.add_stream("mjpeg")
+        art.width, art.height, art.pix_fmt = 64, 48, "yuvj420p"
+        art.disposition = av.stream.Disposition.attached_pic
+        packet = av.Packet(cover.getvalue())
+        packet.stream, packet.pts, packet.dts = art, 0, 0
+        output.start_encoding()
+        output.mux(packet)
+        frame = av.AudioFrame.from_ndarray(np.zeros((2, 44100), np.float32), format="fltp", layout="stereo")
+        frame.sample_rate = 44100
+        output.mux(sound.encode(frame))
+        output.mux(sound.encode(None))
+    error_class, message = why(data.getvalue())
+    assert error_class == "no_video"
+    assert message.endswith("only audio and cover art")
 
 
 def test_audio_alone_is_no_video() -> None:

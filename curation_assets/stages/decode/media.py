@@ -20,6 +20,7 @@ from av.video.stream import VideoStream
 from curation_assets.stages.decode.fields import Deinterlacer
 from resources.orientation import UPRIGHT, Orientation
 from resources.probe import video_stream
+from resources.transparency import Opaque, alpha_decoder
 
 Source = str | os.PathLike[str] | BinaryIO
 
@@ -102,6 +103,7 @@ class OpenVideo:
         self.errors = 0
         self.error: str | None = None
         self.deinterlacer = Deinterlacer() if deinterlace else None
+        self._opaque = Opaque()
         self._delay = 0
         self._first: int | None = None
         self._sent: deque[int] = deque()
@@ -125,6 +127,7 @@ class OpenVideo:
             raise MediaError(f"cannot be opened as media: {reason(error)}") from error
         try:
             self.stream = self._choose()
+            self._alpha = alpha_decoder(self.stream)
             self.context.thread_count = 1
         except BaseException:
             self.container.close()
@@ -208,7 +211,12 @@ class OpenVideo:
 
     @property
     def context(self) -> VideoCodecContext:
-        return self.stream.codec_context
+        return self._alpha or self.stream.codec_context
+
+    @property
+    def alpha_beside(self) -> bool:
+        """Whether the file keeps the alpha channel beside the pictures, as WebM does, so that copied packets lack it."""
+        return self._alpha is not None
 
     @property
     def start_ticks(self) -> int:
@@ -255,9 +263,9 @@ class OpenVideo:
             self.note(error)
 
     def decode(self, packet: av.Packet | None, context: VideoCodecContext | None = None) -> list[VideoFrame]:
-        """The frames that `packet` completes; None drains the decoder. A damaged packet gives none and is counted.
+        """The frames that `packet` completes, without transparency; None drains the decoder. A damaged packet gives none and is counted.
 
-        Frames of another `context` are given as they come.
+        Frames of another `context` are given as they come, in its order and with its fields.
 
         Raises:
             MediaError: there were more than `MAX_ERRORS` of them.
@@ -271,6 +279,7 @@ class OpenVideo:
             if self.errors > MAX_ERRORS:
                 raise MediaError(f"more than {MAX_ERRORS} damaged packets: {self.error}") from error
             frames = []
+        frames = [self._opaque(frame) for frame in frames]
         if context is not None:
             return frames
         if self._delay:
