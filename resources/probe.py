@@ -234,6 +234,7 @@ def _first_frame(container: Any, video: Any, ends: dict[int, int]) -> Any:
 
     if video.codec_context is None:
         raise DownloadError("corrupt", "the video's codec is unknown to ffmpeg")
+    video.codec_context.flags |= av.codec.context.Flags.unaligned  # cut off what the stream cuts off on the left
     problem = "there is none"
     for number, packet in enumerate(container.demux(video)):
         _note_end(packet, ends)

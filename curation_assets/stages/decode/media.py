@@ -12,12 +12,14 @@ from types import TracebackType
 from typing import BinaryIO
 
 import av
+from av.codec.context import Flags
 from av.container import InputContainer
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from curation_assets.stages.decode.fields import Deinterlacer
+from resources.container_crop import ContainerCrop, Cropper, container_crops
 from resources.orientation import UPRIGHT, Orientation
 from resources.probe import video_stream
 from resources.transparency import Opaque, alpha_decoder
@@ -104,12 +106,15 @@ class OpenVideo:
         self.error: str | None = None
         self.deinterlacer = Deinterlacer() if deinterlace else None
         self._opaque = Opaque()
+        self._cropper: Cropper | None = None
         self._delay = 0
         self._first: int | None = None
         self._sent: deque[int] = deque()
         self._shape: tuple[int, int, Fraction | None] | None = None
         self._display: Display
         self._open()
+        if crop := self._container_crop():
+            self._cropper = Cropper(crop)
         self.time_base: Fraction = self.stream.time_base or Fraction(1, 1000)
         self._stated = self.context.sample_aspect_ratio
         if self.container.format.name in CODED_ORDER and self.context.has_b_frames:
@@ -129,9 +134,23 @@ class OpenVideo:
             self.stream = self._choose()
             self._alpha = alpha_decoder(self.stream)
             self.context.thread_count = 1
+            # Otherwise the decoder shows columns that a stream cuts off on the left, as far as memory is aligned.
+            self.context.flags |= Flags.unaligned
         except BaseException:
             self.container.close()
             raise
+
+    def _container_crop(self) -> ContainerCrop | None:
+        """What the container shows of the stream's pictures."""
+        if isinstance(self._file, str):
+            with open(self._file, "rb") as file:
+                crops = container_crops(file)
+        else:
+            at = self._file.tell()
+            crops = container_crops(self._file)
+            self._file.seek(at)
+        place = self.container.streams.video.index(self.stream)
+        return crops[place] if place < len(crops) else None
 
     def _late_packets(self) -> int:
         """How many packets after its own went in the first frame leaves the decoder.
@@ -280,6 +299,8 @@ class OpenVideo:
                 raise MediaError(f"more than {MAX_ERRORS} damaged packets: {self.error}") from error
             frames = []
         frames = [self._opaque(frame) for frame in frames]
+        if self._cropper is not None:
+            frames = [self._cropper(frame) for frame in frames]
         if context is not None:
             return frames
         if self._delay:

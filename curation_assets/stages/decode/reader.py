@@ -21,6 +21,7 @@ from itertools import pairwise
 import av
 import cv2
 import numpy as np
+from av.codec.context import Flags
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 
@@ -515,6 +516,7 @@ class _SecondDecoder:
         assert isinstance(context, VideoCodecContext)
         context.extradata = source.extradata
         context.thread_count = 1
+        context.flags |= Flags.unaligned
         context.options = {"skip_loop_filter": "all"}
         self._context = context
         self._next = serial
