@@ -69,7 +69,7 @@ MESSAGES: tuple[tuple[str, str], ...] = (
     ),
     ("geo", r"your (country|location|region)|geo.?restrict|geo.?block|http error 451"),
     # A media URL that the extractor has just been given and that is refused has expired or is throttled: the next page has another.
-    ("network", r"unable to download video data: http error 403|fragment .*http error 403"),
+    ("network", r"unable to download video data: http error 403|fragment .{0,200}http error 403"),
     (
         "private",
         r"private video|video is private|is private|members.?only|join this channel|requires? payment|rent(al)? this|purchase|paid "
@@ -82,7 +82,7 @@ MESSAGES: tuple[tuple[str, str], ...] = (
     ),
     (
         "no_video",
-        r"requested format is not available|only images are available|audio only|unable to extract.*(video url|player config)",
+        r"requested format is not available|only images are available|audio only|unable to extract.{0,200}(video url|player config)",
     ),
     (
         "unsupported",
@@ -91,7 +91,7 @@ MESSAGES: tuple[tuple[str, str], ...] = (
     (
         "gone",
         r"http error 4(04|10)|no longer available|been removed|was removed|removed by|been deleted|deleted by|does not exist|doesn't exist|not exist"
-        r"|account.*(terminated|closed|suspended)|video unavailable|video.*(is|isn't|not) (un)?available|this content isn't available|copyright|not found",
+        r"|account.{0,200}(terminated|closed|suspended)|video unavailable|video.{0,200}(is|isn't|not) (un)?available|this content isn't available|copyright|not found",
     ),
     ("timeout", r"timed? ?out|timeout"),
     (

@@ -1,5 +1,8 @@
 """URLs from lists that others wrote: which may be fetched, and how they are shown without what is secret in them.
 
+The URLs and texts are anybody's, of any length, so every pattern here takes time in proportion to the text: names of schemes have a
+longest length, and what is repeated either begins only where such a run begins or is never given back (`++`).
+
 `redact` and `redact_text` are the only way for a URL or a message that may quote one into a log or Dagster's metadata. Tables hold
 what `public_url` and `public_text` leave, and the settings that a table was made with go through `public_settings`.
 """
@@ -16,24 +19,26 @@ STORAGE_SCHEMES = frozenset({"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "a
 """fsspec schemes that name bytes in a store. Chained URLs (``zip://a::http://b``) are none of these on purpose."""
 
 HIDDEN = "***"
+NESTED = 8
+"""URLs within URLs that are looked into; what is nested deeper is hidden whole."""
 
 _SECRET_WORD = r"token|secret|password|passwd|credential|session|cookie|api[-_]?key|access[-_]?key|auth(?!or)|jwt|bearer|signature|hmac"
-_SECRET_KEY = re.compile(rf"(?i).*({_SECRET_WORD}).*")
+_SECRET_KEY = re.compile(_SECRET_WORD, re.IGNORECASE)
 _SECRET_PARAMETER = re.compile(
-    rf"""(?ix) ^(
+    r"""(?isx)
         x-(amz|goog|oss|ms|cos)-.* | awsaccesskeyid | googleaccessid | ossaccesskeyid | key-pair-id | policy  # signed object URLs
       | .*sig | l?sig | sparams | hdnts | hdnea | hdntl | hash_?key | md5 | verify | nonce                    # signed stream URLs
-      | .*({_SECRET_WORD}).*
       | key | pwd | pass | code | sid | sas | expires?
-    )$"""
+    """
 )
 _USER_INFO = re.compile(r"^[^/@]*@")
-_PLAIN = re.compile(r"[a-z][a-z0-9+.-]*://[^@=;\[\s]*(?:\?v=[\w-]+)?")
+_SCHEME = r"[A-Za-z][A-Za-z0-9+.-]{0,40}"
+_PLAIN = re.compile(r"[a-z][a-z0-9+.-]*+://[^@=;\[\s]*(?:\?v=[\w-]+)?")
 """URLs without anything that could be secret, YouTube's among them: most of a list, and quickly seen."""
-_PASSWORD = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*://)[^/@]*:[^/]*@")
-_ENVIRONMENT = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://(?P<user>\$(?:\{\w+\}|\w+)(?::\$(?:\{\w+\}|\w+))?@)")
-_PAIR = re.compile(r"(?P<name>[^=&;/?#]+)=(?P<value>[^&;/?#]*)")
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s<>\"'`\\]+")
+_PASSWORD = re.compile(rf"(?P<scheme>{_SCHEME}://)[^/@:]*+:[^/]*@")
+_ENVIRONMENT = re.compile(rf"{_SCHEME}://(?P<user>\$(?:\{{\w+\}}|\w+)(?::\$(?:\{{\w+\}}|\w+))?@)")
+_PAIR = re.compile(r"(?<![^=&;/?#])(?P<name>[^=&;/?#]++)=(?P<value>[^&;/?#]*)")
+_URL = re.compile(rf"{_SCHEME}://[^\s<>\"'`\\]+")
 _BARE_PAIR = re.compile(r"(?<![\w-])(?P<name>[A-Za-z][\w-]{1,40})=(?P<value>[^\s&;,\"'<>)\]}]+)")
 _HEADER = re.compile(
     r"(?im)\b(?P<name>(?:proxy-)?authorization|(?:set-)?cookie|x-api-key)(?P<mark>[\"']?\s*[:=]\s*)[^\r\n]+"
@@ -42,12 +47,13 @@ _HEADER = re.compile(
 
 def is_secret_parameter(name: str) -> bool:
     """Whether a URL parameter of this name carries something secret: a signature, a token, a password, a key."""
-    return _SECRET_PARAMETER.match(unquote_plus(name).strip()) is not None
+    name = unquote_plus(name).strip()
+    return _SECRET_KEY.search(name) is not None or _SECRET_PARAMETER.fullmatch(name) is not None
 
 
 def is_secret_key(name: str) -> bool:
     """Whether a key of a JSON document says that its value is secret. Narrower than for URLs, where ``key`` is no sample key."""
-    return _SECRET_KEY.match(name) is not None
+    return _SECRET_KEY.search(name) is not None
 
 
 def scheme_of(url: str) -> str:
@@ -64,16 +70,18 @@ def host_of(url: str) -> str:
         return ""
 
 
-def _hide_pair(match: re.Match[str]) -> str:
+def _hide_pair(match: re.Match[str], depth: int) -> str:
     name, value = match["name"], match["value"]
     if is_secret_parameter(name):
         return f"{name}={HIDDEN}"
     nested = unquote(value)
-    return f"{name}={quote(redact(nested), safe='*')}" if "://" in nested else match[0]
+    if "://" not in nested:
+        return match[0]
+    return f"{name}={quote(_redact(nested, depth + 1), safe='*') if depth < NESTED else HIDDEN}"
 
 
-def _hide_pairs(text: str) -> str:
-    return _PAIR.sub(_hide_pair, text)
+def _hide_pairs(text: str, depth: int) -> str:
+    return _PAIR.sub(lambda m: _hide_pair(m, depth), text)
 
 
 def redact(url: str) -> str:
@@ -81,8 +89,12 @@ def redact(url: str) -> str:
 
     What cannot be parsed keeps only its scheme.
     """
+    return _redact(url, 0)
+
+
+def _redact(url: str, depth: int) -> str:
     if "://" not in url:
-        return _hide_pairs(url) if "=" in url else url
+        return _hide_pairs(url, depth) if "=" in url else url
     if _PLAIN.fullmatch(url):
         return url
     try:
@@ -93,9 +105,9 @@ def redact(url: str) -> str:
         (
             parts.scheme,
             parts.netloc.rpartition("@")[2],
-            _hide_pairs(parts.path),
-            _hide_pairs(parts.query),
-            _hide_pairs(parts.fragment),
+            _hide_pairs(parts.path, depth),
+            _hide_pairs(parts.query, depth),
+            _hide_pairs(parts.fragment, depth),
         )
     )
 

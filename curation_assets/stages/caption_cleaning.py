@@ -1,18 +1,21 @@
 """A caption as a backend gave it -> the caption that a dataset publishes.
 
+Captions come from models and from lists of others, so every step takes time in proportion to the text, whatever it holds.
+
 What belongs here: repairs that leave every script, every letter's case and the meaning alone. The raw caption is kept beside the
 cleaned one, so every step here can be undone by changing the recipe.
 """
 
 from __future__ import annotations
 
-import html
 import math
 import re
 import unicodedata
 from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
+
+from curation_assets.stages.entities import unescape
 
 if TYPE_CHECKING:
     from curation_assets import recipes
@@ -26,17 +29,18 @@ _TAG = re.compile(
     re.I,
 )
 _URL_TAIL = r"[A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=%]"
-_DOMAIN = r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?"
+_LABEL = r"(?!-)[a-z0-9-]{1,63}+(?<!-)\."
+"""One name of a domain with its dot: as long as the domain name system allows, and read once."""
 _URL = re.compile(
     rf"(?:https?://|ftp://|(?<![\w@.])www\.){_URL_TAIL}+"
-    rf"|(?<![\w@.])(?:{_DOMAIN}\.)+(?:com|org|net|edu|gov|info|tv|io|me|ly|gl|be)(?:/{_URL_TAIL}*)?(?![\w-])",
+    rf"|(?<![\w@.])(?:{_LABEL}){{1,20}}(?:com|org|net|edu|gov|info|tv|io|me|ly|gl|be)(?:/{_URL_TAIL}*)?(?![\w-])",
     re.I | re.A,
 )
-_EMAIL = re.compile(r"[A-Za-z0-9._%+-]+@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+")
+_EMAIL = re.compile(r"[A-Za-z0-9._%+-]{1,64}@[A-Za-z0-9-]{1,63}+(?:\.[A-Za-z0-9-]++)+")
 _HANDLE = re.compile(r"(?<![\w@.])@\w(?:[\w.]*\w)?")
 _PARAGRAPH = re.compile(r"\n\s*\n")
 _EMPTY_BRACKETS = re.compile(r"\(\s*\)|\[\s*\]|（\s*）")
-_BEFORE_STOP = re.compile(r"[^\S\n]+(?=[.,;!?](?:\s|$))")
+_BEFORE_STOP = re.compile(r"(?<![^\S\n])[^\S\n]++(?=[.,;!?](?:\s|$))")
 
 _MEDIUM = (
     r"(?:(?:short|brief|given|provided|entire|whole|following)\s+)?"
@@ -69,6 +73,9 @@ _NOT_VISIBLE = re.compile(
 )
 _SENTENCE_END = re.compile(r"(?:[.!?…][\"'”’)\]]*(?=\s|$))|(?:[。！？｡؟۔।॥]+[」』”’）]*)")
 _ABBREVIATION = re.compile(r"(?:\b(?:[Mm]rs?|[Mm]s|[Dd]r|[Ss]t|[Pp]rof|[SJsj]r|vs|approx|e\.g|i\.e)|\b[A-Z])\.$")
+ABBREVIATION_CHARS = 8
+"""How far before a dot an abbreviation may begin."""
+_CLOSERS = "」』”’）"
 
 MOTION_WORDS = ((0.002, "almost still"), (0.02, "slow"), (0.1, "moderate"), (math.inf, "fast"))
 """Upper bounds of `motion_scores.motion` (frame diagonals per second) and what is said below them."""
@@ -95,7 +102,8 @@ def split_sentences(text: str) -> list[str]:
     """Sentences with their closing marks; text after the last mark is a sentence too. Knows Latin, CJK, Arabic and Devanagari marks."""
     sentences, start = [], 0
     for mark in _SENTENCE_END.finditer(text):
-        if text[mark.start()] == "." and _ABBREVIATION.search(text[start : mark.start() + 1]):
+        dot = mark.start()
+        if text[dot] == "." and _ABBREVIATION.search(text, max(start, dot - ABBREVIATION_CHARS), dot + 1):
             continue
         sentences.append(text[start : mark.end()].strip())
         start = mark.end()
@@ -122,7 +130,7 @@ def clean_caption(text: str | None, params: recipes.Cleaning) -> str:
 def _clean_once(text: str, params: recipes.Cleaning) -> str:
     import ftfy
 
-    text = ftfy.fix_text(html.unescape(text), _ftfy_config())
+    text = ftfy.fix_text(unescape(text), _ftfy_config())
     text = _TAG.sub(" ", _THINKING.sub(" ", text))
     text = _URL.sub(lambda m: _closing_marks(m.group()), text)
     text = _HANDLE.sub("", _EMAIL.sub("", text))
@@ -140,24 +148,22 @@ def _clean_once(text: str, params: recipes.Cleaning) -> str:
 
 def _closing_marks(url: str) -> str:
     """The punctuation at the end of a matched URL that belongs to the sentence around it."""
-    end = len(url)
-    while end and (
-        url[end - 1] in ".,;:!?'" or (url[end - 1] == ")" and url.count(")", 0, end) > url.count("(", 0, end))
-    ):
+    end, unopened = len(url), url.count(")") - url.count("(")
+    while end and (url[end - 1] in ".,;:!?'" or (url[end - 1] == ")" and unopened > 0)):
         end -= 1
+        unopened -= url[end] == ")"
     return url[end:]
 
 
 def _without_openers(text: str) -> str:
-    found = True
+    at, found = 0, True
     while found:
         found = False
         for opener in _OPENERS:
-            match = opener.match(text)
+            match = opener.match(text, at)
             if match and match.end() < len(text):
-                text, found = text[match.end() :], True
-                text = text[:1].upper() + text[1:]
-    return text
+                at, found = match.end(), True
+    return text[at].upper() + text[at + 1 :] if at else text
 
 
 def _unwanted(sentence: str, kinds: Sequence[str]) -> bool:
@@ -168,11 +174,15 @@ def _unwanted(sentence: str, kinds: Sequence[str]) -> bool:
 
 def _join(sentences: Any) -> str:
     """Sentences as one text: with a space, except after marks of scripts that are written without."""
-    joined = ""
+    parts: list[str] = []
+    unspaced = True
     for sentence in sentences:
-        spaced = joined and not re.search(r"[。！？｡][」』”’）]*$", joined)
-        joined += (" " if spaced else "") + sentence
-    return joined
+        parts += [sentence] if unspaced else [" ", sentence]
+        if last := sentence.rstrip(_CLOSERS)[-1:]:
+            unspaced = last in "。！？｡"
+        elif len(parts) == 1:
+            unspaced = False
+    return "".join(parts)
 
 
 def shorten(text: str, max_chars: int) -> str:

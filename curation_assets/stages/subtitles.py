@@ -6,16 +6,17 @@ naively every line appears three times. Here a line is kept once, from the momen
 
 from __future__ import annotations
 
-import html
 import itertools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from curation_assets.stages.entities import unescape
+
 _TIME = r"(?:(\d{1,4}):)?(\d{1,2}):(\d{1,2})[.,](\d{1,3})"
 _TIMING = re.compile(rf"^\s*{_TIME}\s*-->\s*{_TIME}(?:\s.*)?$")
 _CLASSES = r"(?:\.[^<>\s.]+)*"
-_ATTRIBUTES = r"""(?:\s+[\w-]+\s*=\s*(?:"[^"]*"|'[^']*'|[^\s<>"']+))*"""
+_ATTRIBUTES = r"""(?:\s+[\w-]+\s*=\s*(?:"[^"<]*"|'[^'<]*'|[^\s<>"']+))*"""
 _TAG = re.compile(
     rf"</?(?:b|i|u|s|c|rb|rt|rp|ruby|br|em|strong|sub|sup|small|big|tt|center|strike){_CLASSES}\s*/?>"
     rf"|</?(?:font|span|p|div|a|img){_ATTRIBUTES}\s*/?>"
@@ -62,7 +63,7 @@ def _milliseconds(hours: str | None, minutes: str, seconds: str, fraction: str) 
 def _plain(line: str, vtt: bool) -> str:
     """A line without markup, readings of ruby text, entities and surplus space."""
     line = _TAG.sub("", _READING.sub("", line))
-    return _SPACE.sub(" ", html.unescape(_VTT_TAG.sub("", line) if vtt else line)).strip()
+    return _SPACE.sub(" ", unescape(_VTT_TAG.sub("", line) if vtt else line)).strip()
 
 
 def _read(text: str) -> list[_Shown]:

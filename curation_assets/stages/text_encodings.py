@@ -48,7 +48,11 @@ NEAR = 0.02
 """Encodings whose disorder (`charset-normalizer`'s `chaos`) differs by less are equally likely."""
 SAMPLE_BYTES = 1 << 16
 CHUNK = 1 << 16
-_NOISE = re.compile(rb"[^\n]*-->[^\n]*|<[^<>\n]*>|\{[^{}\n]*\}|^\s*\d+\s*$", re.MULTILINE)
+_NOISE = re.compile(
+    rb"^[^\n]*-->[^\n]*|<[^<>\n]*>|\{[^{}\n]*\}|^(?P<blank>(?:[^\S\n]*+\n)*+)(?P<number>[^\S\n]*+\d++\s*$)|^(?P<lines>(?:[^\S\n]*+\n)++)",
+    re.MULTILINE,
+)
+"""Times, tags and numbers of cues, these with the blank lines around them. Blank lines before anything else (`lines`) are read once."""
 
 
 class EncodingError(ValueError):
@@ -97,7 +101,7 @@ def told(data: bytes) -> str | None:
     from charset_normalizer import from_bytes
 
     data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-    words = _NOISE.sub(b"", data)
+    words = _NOISE.sub(lambda m: m["lines"] or b"", data)
     beyond = sum(byte > 127 for byte in words)
     if not beyond:
         return None

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+from urllib.parse import quote
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from resources.tables import canonical_json
-from resources.urls import host_of, public_settings, public_text, public_url, redact, redact_text, scheme_of
+from resources.urls import (
+    HIDDEN,
+    host_of,
+    is_secret_key,
+    public_settings,
+    public_text,
+    public_url,
+    redact,
+    redact_text,
+    scheme_of,
+)
 from resources.video_info import INFO_BYTES, clean_info
 
 SECRET = "s3cr3tValue"
@@ -112,3 +124,16 @@ def test_settings_keep_references_to_the_environment_and_no_password() -> None:
 @given(st.text(max_size=200))
 def test_public_urls_are_stable(text: str) -> None:
     assert public_url(public_url(text)) == public_url(text)
+
+
+def test_a_line_break_in_a_name_hides_no_secret() -> None:
+    assert redact("http://h/?a%0Atoken=very-secret&b=1") == f"http://h/?a%0Atoken={HIDDEN}&b=1"
+    assert is_secret_key("a\napi_key")
+
+
+def test_urls_nested_without_end_are_hidden_whole_from_some_depth_on() -> None:
+    url = "s3://bucket/key?token=very-secret"
+    for _ in range(12):
+        url = f"http://h/?u={quote(url, safe='')}"
+    assert "very-secret" not in redact(url)
+    assert redact(url).endswith(HIDDEN)

@@ -179,3 +179,7 @@ def test_scores_in_words() -> None:
     assert score_suffix(["motion", "aesthetic"], 0.5, 5.5) == "Motion: fast. Aesthetic quality: good."
     assert score_suffix(["aesthetic", "motion"], 0.0, None) == "Motion: almost still."
     assert score_suffix(["motion"], float("nan"), 9.0) == ""
+
+
+def test_a_reference_of_thousands_of_digits_is_no_character_and_no_error() -> None:
+    assert clean_caption(f"A dog &#{'9' * 5000}; runs &amp; jumps.", Cleaning()) == "A dog \ufffd runs & jumps."

@@ -29,7 +29,7 @@ LONGEST_MS = 2**53
 
 _CLOCK = re.compile(r"(?P<sign>[+-]?)(?:(?P<h>\d{1,6}):)?(?P<m>\d{1,6}):(?P<s>\d{2})(?:[.,](?P<f>\d{0,6}))?", re.ASCII)
 _WITH_UNIT = re.compile(
-    r"(?P<number>[+-]?(?:\d+\.?\d*|\.\d+))\s*(?P<unit>ms|us|s|sec|secs|seconds?)", re.ASCII | re.IGNORECASE
+    r"(?P<number>[+-]?(?:\d++\.?\d*+|\.\d+))\s*(?P<unit>ms|us|s|sec|secs|seconds?)", re.ASCII | re.IGNORECASE
 )
 _MISSING = frozenset({"", "nan", "none", "null", "<na>", "nat"})
 
