@@ -180,7 +180,7 @@ def _front_matter(facts: CardFacts) -> dict[str, Any]:
     names = {"train": "train", "val": "validation", "test": "test"}
     files = []
     for split in _splits(facts):
-        path: str | list[str] = f"{split}/*.tar" if facts.layout == "webdataset" else f"{split}/*"
+        path: str | list[str] = f"{split}-*.tar" if facts.layout == "webdataset" else f"{split}/*"
         if facts.layout == "tars":
             path = [tar for tar, of in facts.tar_splits.items() if of == split]
         files.append({"split": names[split], "path": path})

@@ -164,10 +164,10 @@ class ClipSamples(Protocol):
 
 
 class TarSamples:
-    """webdataset: `<split>/<split>-<nnnnn>.tar` of (mp4, txt, json). Readers that are given a folder read every file in it."""
+    """webdataset: `<split>-<nnnnn>.tar` of (mp4, txt, json)."""
 
     def __init__(self, storage: Storage, folder: str, tar_bytes: int) -> None:
-        self._tars = SplitTars(storage, folder, lambda split, n: f"{split}/{split}-{n:05d}.tar", tar_bytes=tar_bytes)
+        self._tars = SplitTars(storage, folder, lambda split, n: f"{split}-{n:05d}.tar", tar_bytes=tar_bytes)
         self.files = self._tars.files
 
     def add(self, split: str, key: str, mp4: bytes, record: Mapping[str, Any]) -> Member:

@@ -67,5 +67,7 @@ def read_in(name: str, module: str, *arguments: str | Path, folder: Path | None 
     """
     command = [str(environment(name)), "-m", f"{__package__}.{module}", *map(str, arguments)]
     done = subprocess.run(command, cwd=folder, env=variables(name), capture_output=True, text=True, timeout=READING_S)
+    if "operator torchvision::nms does not exist" in done.stderr:
+        pytest.skip(f"the environment {name} has a torchvision built for CUDA beside a torch that is not")
     assert done.returncode == 0, done.stderr[-3000:]
     return json.loads(done.stdout.splitlines()[-1])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -41,8 +42,8 @@ ORDERED = {"webdataset", "datasets", "datasets-streaming", "energon", "streaming
 def export(tmp_path_factory: pytest.TempPathFactory) -> Export:
     made = make_export(tmp_path_factory.mktemp("export"))
     tars = sorted(str(p.relative_to(made.folders["tars"])) for p in made.folders["tars"].rglob("*.tar"))
-    assert tars[:2] == ["train/train-00000.tar", "train/train-00001.tar"]
-    assert "val/val-00000.tar" in tars
+    assert tars[:2] == ["train-00000.tar", "train-00001.tar"]
+    assert "val-00000.tar" in tars
     return made
 
 
@@ -106,6 +107,8 @@ def test_datasets_reads_folders(export: Export, tmp_path: Path, subset: str) -> 
 @pytest.mark.parametrize("name", ELSEWHERE)
 def test_readers_in_environments_of_their_own(export: Export, tmp_path: Path, name: str) -> None:
     which, layout = ELSEWHERE[name]
+    if name == "daft" and (os.cpu_count() or 1) < 4:
+        pytest.skip("Daft 0.7.26 can wait on itself where there are fewer than four cores")
     folder = export.folders[layout]
     if name == "energon":  # which writes beside the tars
         folder = Path(shutil.copytree(folder, tmp_path / "version"))
