@@ -14,7 +14,7 @@ import time
 import urllib.parse
 import uuid
 from collections.abc import Collection, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
@@ -124,7 +124,8 @@ _current: ContextVar[Presence | None] = ContextVar("presence", default=None)
 def at_work(storage: Storage, keys: Collection[str] | None) -> Iterator[None]:
     """Within the block, this run is known to be at work on these partitions; None is on everything.
 
-    Nested blocks of one run whose partitions are covered cost nothing. The first of a process sweeps what dead runs left.
+    Nested blocks of one run whose partitions are covered cost nothing. The outermost sweeps what dead runs left when it begins, and once
+    more when it ends without an error: an upload whose beginning was not answered is known to nobody.
     """
     cover = EVERYTHING if keys is None else cover_of(keys)
     held = _current.get()
@@ -140,6 +141,9 @@ def at_work(storage: Storage, keys: Collection[str] | None) -> Iterator[None]:
 
             sweep_root(storage)
         yield
+        if held is None:
+            with suppress(*READ_ERRORS):
+                sweep_root(storage)
     finally:
         _current.reset(token)
         presence.stop()

@@ -1,6 +1,6 @@
 """Putting a file in the place of another only if that one is still what it was when it was read.
 
-Locally and on network folders: a lock, a look, a rename. S3 has conditions of its own (`s3_objects`). Elsewhere the look before the write
+Locally and on network folders: a lock, a look, a rename. S3 has conditions of its own (`s3_uploads`). Elsewhere the look before the write
 has to do: what another run writes in the same moment is then replaced.
 """
 

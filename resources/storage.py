@@ -24,7 +24,8 @@ from fsspec.implementations.local import LocalFileSystem
 
 from resources.owners import identity
 from resources.replace import ANY, Expected, check, local_tag, replace_local, stat_tag, sync_folder
-from resources.s3_objects import list_s3, put_s3, read_s3, s3_tag, tail_s3
+from resources.s3_objects import list_s3, read_s3, s3_tag, tail_s3
+from resources.s3_uploads import S3Upload, put_s3
 from resources.scratch import scratch_file
 
 READ_ERRORS = (OSError, BotoCoreError)
@@ -300,9 +301,12 @@ class Storage:
         return tuple(sorted(e["name"].rstrip("/").rsplit("/", 1)[-1] for e in listed if e["type"] == "directory"))
 
     def open(self, path: str, mode: str = "rb") -> BinaryIO:
-        """Opens `path`; writing makes the folders above it, and is not atomic (see `write` and `publish`)."""
+        """Opens `path`; writing makes the folders above it, and is not atomic locally (see `write` and `publish`). On S3 the object is there
+        once the file is closed."""
         fs, name = self.filesystem(path)
         if "w" in mode:
+            if "s3" in str(fs.protocol):
+                return cast(BinaryIO, S3Upload(fs, name))
             if self.is_local and Path(name).is_relative_to(self.root):
                 self._make_root(Path(self.root))
             _make_folder(fs, name)

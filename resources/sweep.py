@@ -57,7 +57,7 @@ def _partition(path: str) -> str | None:
 
 
 def sweep_root(storage: Storage) -> None:
-    """Removes what the two above find; called when a run begins. What cannot be removed is left to the next."""
+    """Removes what the two above find; called when a run begins and when it ends. What cannot be removed is left to the next."""
     for path in unfinished_files(storage):
         storage.remove(path)
     with contextlib.suppress(*READ_ERRORS, NotImplementedError):  # not every store lists uploads

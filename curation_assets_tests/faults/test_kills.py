@@ -1,7 +1,7 @@
 """Commands that are killed or interrupted at random points of their progress, anywhere in the graph, and given again.
 
-`CURATION_FAULT_KILLS` and `CURATION_FAULT_INTERRUPTS` say how many of each the tier of faults makes (default 12 and 4);
-`CURATION_FAULT_SEED` which ones.
+`CURATION_FAULT_KILLS`, `CURATION_FAULT_POSTGRES_KILLS` and `CURATION_FAULT_INTERRUPTS` say how many of each the tier of faults makes
+(default 12, 4 and 4); `CURATION_FAULT_SEED` which ones.
 """
 
 from __future__ import annotations
@@ -11,12 +11,14 @@ import random
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
-from curation_assets_tests.faults.shipped import Shipped, kill_group
+from curation_assets_tests.deploy.postgres import postgres
+from curation_assets_tests.faults.shipped import DEPLOY, INSTANCE_FILE, Shipped, kill_group
 from curation_assets_tests.faults.whole_graph import (
     RUN,
     Holdings,
@@ -30,6 +32,7 @@ from curation_assets_tests.faults.whole_graph import (
 )
 
 KILLS = int(os.environ.get("CURATION_FAULT_KILLS", "12"))
+POSTGRES_KILLS = int(os.environ.get("CURATION_FAULT_POSTGRES_KILLS", "4"))
 INTERRUPTS = int(os.environ.get("CURATION_FAULT_INTERRUPTS", "4"))
 SEED = int(os.environ.get("CURATION_FAULT_SEED", "0"))
 STRIDE = 14
@@ -90,12 +93,20 @@ def resumed(shipped: Shipped, expected: Holdings) -> None:
     assert left_over(shipped) == []
 
 
-def kill_through(root: Path, given: Path, expected: Holdings, kills: int, seed: int, models: bool) -> list[str]:
+def kill_through(
+    root: Path,
+    given: Path,
+    expected: Holdings,
+    kills: int,
+    seed: int,
+    instance: Path = INSTANCE_FILE,
+    environment: Mapping[str, str] | None = None,
+) -> None:
     """Kills commands until there were `kills`, in as many installations as it takes; each is brought to its end at last."""
     chance, round_ = random.Random(seed), 0
     points: list[str] = []
     while len(points) < kills:
-        shipped = install(root / f"round{round_}", given, models)
+        shipped = install(root / f"round{round_}", given, True, instance, environment)
         round_ += 1
         while len(points) < kills:
             process = shipped.start(RUN)
@@ -106,15 +117,27 @@ def kill_through(root: Path, given: Path, expected: Holdings, kills: int, seed: 
                 break
             points.append(point)
         resumed(shipped, expected)
-    return points
+    of = Counter(p.split("/")[0].removesuffix(".parquet") for p in points)
+    print(f"{len(points)} kills; of which asset the last file before each was: {dict(of.most_common())}")
 
 
 @pytest.mark.faults
 @pytest.mark.timeout(600 + 120 * KILLS)
 def test_random_kills_spread_over_the_whole_graph(tmp_path: Path, given: Path, place: Path) -> None:
     expected = undisturbed(place / "whole", given, True)
-    points = kill_through(tmp_path, given, expected, KILLS, SEED, True)
-    print(f"{len(points)} kills, last file before each: {', '.join(points)}")
+    kill_through(tmp_path, given, expected, KILLS, SEED)
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(600 + 150 * POSTGRES_KILLS)
+def test_random_kills_with_an_instance_in_postgresql(
+    tmp_path: Path, given: Path, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = undisturbed(place / "whole", given, True)
+    with postgres() as variables:
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)  # the test looks into the instance too
+        kill_through(tmp_path, given, expected, POSTGRES_KILLS, SEED + 2, DEPLOY / "dagster.postgres.yaml", variables)
 
 
 def published(shipped: Shipped) -> dict[str, str | None]:

@@ -1,7 +1,11 @@
-"""Two `curation run` at once on one shard: both end well or with one sentence, every byte is readable, the next run leaves nothing over."""
+"""Two `curation run` at once on one shard: both end well or with one sentence, every byte is readable, the next run leaves nothing over.
+
+`CURATION_FAULT_PAIRS` says how many pairs the tier of faults starts on each kind of storage (default 5).
+"""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +15,8 @@ from curation_assets_tests.conftest import KEYS, S3Server
 from curation_assets_tests.faults.pairs import contents, damage, faults, other_machine, run, small_dataset
 from curation_assets_tests.faults.shipped import Shipped
 from resources.storage import Storage
+
+PAIRS = int(os.environ.get("CURATION_FAULT_PAIRS", "5"))
 
 
 def _race(place: Shipped, twin: Shipped, storage: Storage, forced: bool) -> None:
@@ -43,9 +49,9 @@ def test_two_runs_at_once_lose_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.faults
-@pytest.mark.timeout(3000)
+@pytest.mark.timeout(300 + 300 * PAIRS)
 @pytest.mark.parametrize("kind", ["local", "s3"])
-def test_ten_pairs_of_runs_lose_nothing(tmp_path: Path, kind: str, request: pytest.FixtureRequest) -> None:
+def test_pairs_of_runs_lose_nothing(tmp_path: Path, kind: str, request: pytest.FixtureRequest) -> None:
     if kind == "local":
         place = small_dataset(tmp_path)
         storage = Storage(place.data)
@@ -54,4 +60,4 @@ def test_ten_pairs_of_runs_lose_nothing(tmp_path: Path, kind: str, request: pyte
         environment = {**KEYS, "CURATION_S3_ENDPOINT": server.endpoint}
         place = small_dataset(tmp_path, storage=f"{server.bucket()}/root", environment=environment)
         storage = Storage(place.data, server.options)
-    _pairs(place, storage, 10)
+    _pairs(place, storage, PAIRS)

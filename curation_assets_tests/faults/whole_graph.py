@@ -10,7 +10,7 @@ import os
 import re
 import socket
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -52,15 +52,22 @@ TOKEN = re.compile(r"[0-9a-f]{8,}(?=-\d{5})")
 
 
 @contextmanager
-def source(folder: Path) -> Iterator[Path]:
+def source(folder: Path, video: Callable[[int], bytes] = lambda n: sample_video(seconds=2, seed=n)) -> Iterator[Path]:
     """What installations work on, so that all of them say the same of it: a list of videos behind a server on loopback, and tiny models.
-    Yields the folder of the list and the models."""
+
+    Args:
+        folder: is made.
+        video: number of a video -> its bytes.
+
+    Yields:
+        the folder of the list and the models.
+    """
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         port = int(sock.getsockname()[1])
     (folder / "web").mkdir(parents=True)
     for n in range(VIDEOS):
-        (folder / "web" / f"v{n}.mp4").write_bytes(sample_video(seconds=2, seed=n))
+        (folder / "web" / f"v{n}.mp4").write_bytes(video(n))
     lines = ["id,url,caption", *(f"v{n},http://127.0.0.1:{port}/v{n}.mp4,a thing {n}" for n in range(VIDEOS))]
     (folder / "list.csv").write_text("\n".join(lines) + "\n")
     with served(folder / "web", port):
@@ -82,6 +89,7 @@ def install(
     models: bool = False,
     instance: Path = INSTANCE_FILE,
     environment: Mapping[str, str] | None = None,
+    storage: str | None = None,
 ) -> Shipped:
     """An installation whose recipe is `toy`.
 
@@ -91,10 +99,13 @@ def install(
         models: whether also text, sound, embeddings, scores, captions and a second subset are asked for.
         instance: the instance file.
         environment: of its commands.
+        storage: its storage root; None is a folder below `root`.
     """
     scratch = root / "tmp"
     scratch.mkdir(parents=True)
-    shipped = Shipped(root, instance=instance, environment={"TMPDIR": str(scratch), **(environment or {})})
+    shipped = Shipped(
+        root, storage=storage, instance=instance, environment={"TMPDIR": str(scratch), **(environment or {})}
+    )
     recipe = SMALL
     if models:
         write_models(given)
@@ -128,9 +139,9 @@ class Holdings:
     names: tuple[str, ...]
 
 
-def holdings(shipped: Shipped) -> Holdings:
-    """Reads everything that a local root holds."""
-    store, root = store_of(shipped), Path(shipped.data)
+def holdings(shipped: Shipped, store: TableStore | None = None) -> Holdings:
+    """Reads everything that a root holds, through `store` where the installation's own way to it is not to be used."""
+    store = store or store_of(shipped)
     tables, media, exports = {}, {}, {}
     for asset in SCHEMAS:
         for partition in [*sorted(store.partitions(asset)), None]:
@@ -144,12 +155,11 @@ def holdings(shipped: Shipped) -> Holdings:
             media[f"{asset} {partition}"] = tuple(
                 hashlib.sha256(store.storage.read_media(p)).hexdigest() for p in parts
             )
-    files = sorted(f for f in root.rglob("*") if f.is_file())
-    for file in files:
-        name = str(file.relative_to(root))
+    names = sorted(store.storage.find(""))
+    for name in names:
         if name.startswith(("clip_dataset/", "embedding_dataset/")) and name.count("/") > 1:
-            exports[name] = hashlib.sha256(file.read_bytes()).hexdigest()
-    return Holdings(tables, media, exports, tuple(sorted(TOKEN.sub("T", str(f.relative_to(root))) for f in files)))
+            exports[name] = hashlib.sha256(store.storage.read(name)).hexdigest()
+    return Holdings(tables, media, exports, tuple(sorted(TOKEN.sub("T", n) for n in names)))
 
 
 def left_over(shipped: Shipped) -> list[str]:
@@ -157,7 +167,8 @@ def left_over(shipped: Shipped) -> list[str]:
     with DagsterInstance.from_config(str(shipped.home)) as instance:
         found = [f"{h}, {h.run.status.value if h.run else 'deleted'}, {h.slots}" for h in dead_runs.holders(instance)]
     found += [f"temporary {f.name}" for f in (shipped.root / "tmp").iterdir()]
-    found += [f"temporary {f}" for f in Path(shipped.data).rglob("*") if ".tmp" in str(f) and f.is_file()]
+    if "://" not in shipped.data:
+        found += [f"temporary {f}" for f in Path(shipped.data).rglob("*") if ".tmp" in str(f) and f.is_file()]
     return found + [f"process {p}" for p in remaining(shipped)]
 
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from curation_assets.schemas import SCHEMAS
 from curation_assets_tests.conftest import S3Server
 from curation_assets_tests.resources.test_tables import frames, motion
-from resources import presence, s3_objects
+from resources import presence
 from resources.owners import identity, owner_alive
 from resources.presence import EVERYTHING, FOLDER, at_work, cover_of, covers, others
 from resources.replace import Superseded
@@ -148,11 +148,8 @@ def test_an_upload_whose_answer_was_lost_is_known_again(s3_server: S3Server, mon
     assert storage.read("second") == b"2"
 
 
-def test_large_files_are_put_in_parts_on_the_same_conditions(
-    s3_server: S3Server, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(s3_objects, "PART_BYTES", 5 << 20)
-    storage = Storage(f"{s3_server.bucket()}/p", s3_server.options)
+def test_large_files_are_put_in_parts_on_the_same_conditions(s3_server: S3Server) -> None:
+    storage = Storage(f"{s3_server.bucket()}/p", {**s3_server.options, "default_block_size": 5 << 20})
     data = os.urandom(11 << 20)
     tag = storage.replace("big", lambda f: f.write(data), None)
     assert storage.read("big") == data
