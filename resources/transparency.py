@@ -32,9 +32,18 @@ def alpha_decoder(stream: VideoStream) -> VideoCodecContext | None:
 
 
 class Opaque:
-    """Gives back frames without transparency: those that have none as they are, others as RGB on black."""
+    """Gives back frames without transparency: those that have none as they are, others as RGB on black.
 
-    def __init__(self) -> None:
+    Args:
+        idle: whether a channel that is zero all over is one that nobody filled in, as in AVI, where 32 bits a pixel are the custom of graphics cards.
+
+    Attributes:
+        changed: whether there were any that have an alpha channel.
+    """
+
+    def __init__(self, *, idle: bool = False) -> None:
+        self.changed = False
+        self._idle = idle
         self._opaque: set[str] = set()
         self._graph: av.filter.Graph | None = None
         self._shape: tuple[int, int, str] | None = None
@@ -47,6 +56,9 @@ class Opaque:
         if not _has_alpha(frame.format):
             self._opaque.add(name)
             return frame
+        if self._idle and not frame.reformat(format="rgba").to_ndarray()[..., 3].any():
+            return frame
+        self.changed = True
         shape = (frame.width, frame.height, name)
         if self._graph is None or shape != self._shape:
             self._graph, self._shape = _graph(frame), shape

@@ -97,4 +97,18 @@ class Ticks:
             self._filter = BitStreamFilterContext(options, out, out)
 
     def __call__(self, packet: av.Packet) -> list[av.Packet]:
-        return [packet] if self._filter is None else self._filter.filter(packet)
+        """The packet, changed; one that is too damaged for its headers to be read as it is."""
+        if self._filter is None:
+            return [packet]
+        as_it_is = _copy(packet)  # the filter empties what it is given
+        try:
+            return self._filter.filter(packet)
+        except av.error.InvalidDataError:
+            return [as_it_is]
+
+
+def _copy(packet: av.Packet) -> av.Packet:
+    copy = av.Packet(bytes(packet))
+    copy.pts, copy.dts, copy.duration, copy.time_base = packet.pts, packet.dts, packet.duration, packet.time_base
+    copy.is_keyframe = packet.is_keyframe
+    return copy

@@ -61,8 +61,6 @@ def copy_clip(video: OpenVideo, sound: ClipSound | None, span: tuple[int, int], 
     """
     if video.reordered:
         raise ValueError("the file does not say in which order its pictures are shown")
-    if video.alpha_beside:
-        raise ValueError("it is transparent in places, which mp4 cannot hold")
     base, zero = video.time_base, video.zero_ticks
     pictures = _pictures(video, zero, *span)
     kept, until = _shown_until(pictures, zero + _ticks(span[1] - ROUNDING_MS, base))
@@ -72,6 +70,8 @@ def copy_clip(video: OpenVideo, sound: ClipSound | None, span: tuple[int, int], 
     if milliseconds(until - zero, base) <= span[0]:
         raise ValueError("its pictures lean on one that is shown after its end")
     width, height = _size(video, kept[0])
+    if video.alpha_beside:
+        raise ValueError("it is transparent in places, which mp4 cannot hold")
     _write(video, sound, kept, (start, until), zero, path)
     return CopiedClip(milliseconds(start - zero, base), milliseconds(until - zero, base), len(kept), width, height)
 

@@ -45,6 +45,7 @@ from curation_assets.stages.clip_writer import (
     UnevenTimes,
 )
 from curation_assets.stages.decode.media import OpenVideo
+from curation_assets.stages.decode.media import reason as said
 from curation_assets.stages.decode.workers import Task, run_tasks
 from curation_assets.stages.face_tables import clip_faces, joined
 from curation_assets.stages.subset_inputs import CUT_VERSION, cut_weights
@@ -499,7 +500,7 @@ def _copy(open_media: Callable[[], BinaryIO], task: VideoCuts, stack: ExitStack)
             path.unlink(missing_ok=True)
             reason = str(problem)
             if isinstance(problem, av.FFmpegError | ValueError):
-                reason = f"cannot be copied into mp4 ({problem}); use cut: exact"
+                reason = f"cannot be copied into mp4 ({said(problem)}); use cut: exact"
             yield CutClip(cut.key, f"{cut.clip_id}: {reason}", fault=fault_of(problem))
 
 

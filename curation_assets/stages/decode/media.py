@@ -105,7 +105,6 @@ class OpenVideo:
         self.errors = 0
         self.error: str | None = None
         self.deinterlacer = Deinterlacer() if deinterlace else None
-        self._opaque = Opaque()
         self._cropper: Cropper | None = None
         self._delay = 0
         self._first: int | None = None
@@ -113,6 +112,7 @@ class OpenVideo:
         self._shape: tuple[int, int, Fraction | None] | None = None
         self._display: Display
         self._open()
+        self._opaque = Opaque(idle=self.container.format.name == "avi")
         if crop := self._container_crop():
             self._cropper = Cropper(crop)
         self.time_base: Fraction = self.stream.time_base or Fraction(1, 1000)
@@ -234,8 +234,8 @@ class OpenVideo:
 
     @property
     def alpha_beside(self) -> bool:
-        """Whether the file keeps the alpha channel beside the pictures, as WebM does, so that copied packets lack it."""
-        return self._alpha is not None
+        """Whether frames were decoded whose alpha channel lies beside the pictures, as in WebM, so that copied packets lack it."""
+        return self._alpha is not None and self._opaque.changed
 
     @property
     def start_ticks(self) -> int:

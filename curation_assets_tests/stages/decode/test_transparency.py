@@ -59,6 +59,21 @@ def test_transparent_parts_are_black(codec: str, tmp_path: Path) -> None:
         assert np.abs(image - wanted[number]).mean() < 5
 
 
+def test_a_channel_that_nobody_filled_in_hides_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "v.avi"
+    with av.open(str(path), "w") as output:
+        stream = output.add_stream("rawvideo", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 320, 180, "bgra"
+        for number in range(10):
+            image = np.dstack([picture(number, 1), np.zeros((180, 320), np.uint8)])
+            output.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgba").reformat(format="bgra")))
+        output.mux(stream.encode(None))
+    with ClipReader(str(path)) as reader:
+        assert all(
+            np.abs(reader.rgb(f).astype(int) - picture(n, 1)).max() < 2 for n, f in enumerate(reader.frames(0, 400))
+        )
+
+
 def test_a_copy_would_lose_what_lies_beside_the_pictures(tmp_path: Path) -> None:
     path = transparent(tmp_path / "v.webm", "libvpx-vp9")
     (clip,) = cut(path, [(0, 1000)], tmp_path / "out", cut="copy")
