@@ -18,6 +18,7 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from curation_assets.stages.decode.beginning import Beginning
 from curation_assets.stages.decode.fields import Deinterlacer
 from resources.container_crop import ContainerCrop, Cropper, container_crops
 from resources.orientation import UPRIGHT, Orientation
@@ -106,6 +107,7 @@ class OpenVideo:
         self.error: str | None = None
         self.deinterlacer = Deinterlacer() if deinterlace else None
         self._cropper: Cropper | None = None
+        self._beginning = Beginning(deque())
         self._delay = 0
         self._first: int | None = None
         self._sent: deque[int] = deque()
@@ -117,6 +119,9 @@ class OpenVideo:
             self._cropper = Cropper(crop)
         self.time_base: Fraction = self.stream.time_base or Fraction(1, 1000)
         self._stated = self.context.sample_aspect_ratio
+        if "matroska" in self.container.format.name:
+            self._beginning = Beginning.of(self.packets(), max(1, round(1 / self.rate / self.time_base)))
+            self._first = self._beginning.first
         if self.container.format.name in CODED_ORDER and self.context.has_b_frames:
             self._delay = self._late_packets()
             self.rewind()
@@ -180,7 +185,7 @@ class OpenVideo:
             FFmpegError: the container cannot be moved in.
         """
         self.container.seek(ticks, stream=self.stream, backward=True, any_frame=False)
-        self._forget()
+        self._forget(at_start=False)
 
     def rewind(self) -> None:
         """Goes to the very first packet. Seeking to the start fails in FLV without an index and passes over packets in MPEG-TS."""
@@ -190,9 +195,10 @@ class OpenVideo:
         self._open()
         self.context.options = options
         self.context.thread_count, self.context.thread_type = threads
-        self._forget()
+        self._forget(at_start=True)
 
-    def _forget(self) -> None:
+    def _forget(self, *, at_start: bool) -> None:
+        self._beginning.restart(at_start=at_start)
         self._sent.clear()
         self.context.flush_buffers()
         if self.deinterlacer is not None:
@@ -251,7 +257,9 @@ class OpenVideo:
     @property
     def zero_ticks(self) -> int:
         """Ticks of the stream at time 0: its start as above, or the first frame if that is earlier."""
-        first = self._first if self.reordered else self.stream.start_time
+        if self.reordered and self.container.start_time is None and self._first is not None:
+            return self._first
+        first = self.stream.start_time if self._first is None else self._first
         return self.start_ticks if first is None else min(self.start_ticks, first)
 
     @property
@@ -274,9 +282,15 @@ class OpenVideo:
 
     def packets(self) -> Iterator[av.Packet]:
         """The packets of the stream in the file's order, ending where the file ends or can be read no further."""
+        while self._beginning.packets:
+            yield self._beginning.packets.popleft()
+        # Without B-frames AVI's pictures are shown in their order; FFmpeg may count H.264's from the second on.
+        as_coded = self.container.format.name == "avi" and not self.context.has_b_frames
         try:
             for packet in self.container.demux(self.stream):
                 if packet.size:
+                    if as_coded and packet.dts is not None:
+                        packet.pts = packet.dts
                     yield packet
         except (av.FFmpegError, OSError) as error:
             self.note(error)
@@ -305,6 +319,8 @@ class OpenVideo:
             return frames
         if self._delay:
             self._time_by_order(packet, frames)
+        elif self._beginning.untimed:
+            self._beginning.time(frames)
         if self.deinterlacer is None:
             return frames
         return self.deinterlacer(frames, last=packet is None)

@@ -165,7 +165,9 @@ def test_containers_with_any_start(container: str, start_s: int, tmp_path: Path)
     assert abs((probe(path).duration_ms or 0) - 2400) <= 80 or container in ("mp4", "mov", "flv", "avi")
     found, samples = analyse(path, "fixed", max_s=0.8)
     rows = sorted(found.rows["clips"], key=lambda r: r["start_ms"])
-    assert [r["status"] for r in rows] == ["ok"] * 3, rows
+    # AVI has no start: it shows its first picture until the second is due.
+    assert [r["status"] for r in rows] == ["ok"] * (5 if container == "avi" and start_s else 3), rows
+    assert rows[-1]["end_frame"] == 60
     assert all(number_in(image[..., 1]) == n for n, image in samples)
     spans = [(r["start_ms"], r["end_ms"], r["start_frame"], r["end_frame"]) for r in rows]
     for row, clip in zip(rows, cut(path, spans, tmp_path / "out"), strict=True):
