@@ -179,6 +179,11 @@ class Download(Section):
     rate_limit: int | None = Field(None, ge=1, description="Bytes per second for each download.")
     proxy: str | None = Field(None, description="Proxy URL; give secrets through the environment as ${NAME}.")
     cookies: str | None = Field(None, description="Path of a cookies.txt file.")
+    allow_private: bool | None = Field(
+        None,
+        description="Whether videos are fetched from addresses of this machine and of private networks too, redirects and what pages name "
+        "included; null: only where the list lies here itself, not where it came over the network (`http://`, `s3://`, `hf://`).",
+    )
     player_client: list[str] = Field(default=[], description="YouTube player clients that yt-dlp should use.")
     sections_only: bool = Field(False, description="Fetch only the given spans, where the extractor can.")
     store: Literal["reference", "copy"] = Field(

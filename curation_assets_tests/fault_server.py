@@ -212,6 +212,9 @@ class _Handler(BaseHTTPRequestHandler):
     def _away(self, scheme: str, name: str) -> None:
         self._send(302, b"", "text/plain", {"Location": f"{scheme}:///etc/{name}"})
 
+    def _to(self, name: str) -> None:
+        self._send(302, b"", "text/plain", {"Location": urlsplit(self.path).query})
+
     def _loop(self, name: str) -> None:
         self._send(302, b"", "text/plain", {"Location": self.path})
 

@@ -54,7 +54,7 @@ def installation(root: Path, videos: Path, port: int, storage: str) -> dict[str,
     (videos / "list.csv").write_text("\n".join(lines) + "\n")
     (root / "recipes" / "web.yaml").write_text(
         f"dataset: web\nsource: {{format: table, path: 'http://reader:hush-list@127.0.0.1:{port}/list.csv', columns: {{id: id, url: url, caption: caption}}}}\n"
-        "shard: {videos: 2}\ndownload: {timeout_s: 5, backoff_s: 0.1, store: copy}\n"
+        "shard: {videos: 2}\ndownload: {timeout_s: 5, backoff_s: 0.1, store: copy, allow_private: true}\n"
     )
     return {
         **os.environ,

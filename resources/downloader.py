@@ -57,6 +57,7 @@ class DownloadOptions:
         cookies: path of a cookies.txt file in Netscape format.
         player_client: YouTube player clients that yt-dlp should use.
         allow_local: whether plain paths and file:// URLs may be read.
+        allow_private: whether addresses that are not public may be connected to; see `resources.addresses`.
     """
 
     height: int | None = 360
@@ -73,6 +74,7 @@ class DownloadOptions:
     cookies: str | None = None
     player_client: tuple[str, ...] = ()
     allow_local: bool = False
+    allow_private: bool = True
 
 
 @dataclass(frozen=True)
@@ -236,7 +238,9 @@ class _Fetch:
         self.is_file = self.suffix in MEDIA_SUFFIXES
         self.is_page: bool | None = True if self.suffix in _MANIFEST_SUFFIXES else False if self.is_file else None
         self.page_type = ""
-        limits = HttpLimits(options.timeout_s, options.max_bytes, options.rate_limit, owner._proxy)
+        limits = HttpLimits(
+            options.timeout_s, options.max_bytes, options.rate_limit, owner._proxy, options.allow_private
+        )
         name = f"media.{self.suffix if self.is_file else 'bin'}"
         self.transfer = HttpTransfer(url, folder / name, limits, owner._jar, expect_media=self.is_file)
 
@@ -267,6 +271,7 @@ class _Fetch:
             "max_bytes": options.max_bytes,
             "rate_limit": options.rate_limit,
             "proxy": self.owner._proxy,
+            "allow_private": options.allow_private,
             "cookies": self.owner._cookie_text,
             "player_client": list(options.player_client),
             "section": self.section,

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote, urljoin, urlsplit, urlunsplit
 
+from resources import addresses
 from resources.download_errors import DownloadError, http_class
 from resources.urls import HTTP_SCHEMES, redact, scheme_of
 
@@ -128,12 +129,14 @@ class HttpLimits:
         max_bytes: longest body.
         rate_limit: bytes per second; None is unlimited.
         proxy: http proxy URL; None takes the one of the environment, '' none.
+        allow_private: whether addresses that are not public may be connected to; see `resources.addresses`.
     """
 
     timeout_s: float = 60
     max_bytes: int = 8_000_000_000
     rate_limit: int | None = None
     proxy: str | None = None
+    allow_private: bool = True
 
 
 def _requestable(url: str) -> str:
@@ -166,7 +169,8 @@ def _proxy_for(url: str, limits: HttpLimits) -> str | None:
     return None if urllib.request.proxy_bypass(host) else urllib.request.getproxies().get(scheme_of(url))
 
 
-def _basic(user_info: str) -> str:
+def basic(user_info: str) -> str:
+    """Value of an `Authorization` header for the part of a URL before the host."""
     return "Basic " + base64.b64encode(unquote(user_info).encode()).decode()
 
 
@@ -261,8 +265,10 @@ class HttpTransfer:
         connection = kind(endpoint.hostname or "", endpoint.port, timeout=timeout, **extra)
         headers: dict[str, str] = {}
         if proxy:
+            if not self.limits.allow_private:
+                addresses.check_name(parts.hostname or "", parts.port or (443 if secure else 80))
             user = endpoint.netloc.rpartition("@")[0]
-            authorization = {"Proxy-Authorization": _basic(user)} if user else {}
+            authorization = {"Proxy-Authorization": basic(user)} if user else {}
             if secure:
                 connection.set_tunnel(parts.hostname or "", parts.port or 443, headers=authorization)
             else:
@@ -274,7 +280,7 @@ class HttpTransfer:
         headers = {"User-Agent": USER_AGENT, "Accept": "*/*", "Accept-Encoding": "identity", "Connection": "close"}
         user = urlsplit(url).netloc.rpartition("@")[0]
         if user and credentials:
-            headers["Authorization"] = _basic(user)
+            headers["Authorization"] = basic(user)
         if self.cookies is not None:
             request = urllib.request.Request(url)
             self.cookies.add_cookie_header(request)
@@ -290,11 +296,15 @@ class HttpTransfer:
     def _request(self, url: str, deadline: Deadline, credentials: bool) -> str | None:
         """One request; the location of a redirect, or None once the body is complete."""
         connection, headers, target = self._connect(url, deadline)
+        proxied = _proxy_for(url, self.limits) is not None
         headers |= self._headers(url, credentials)
         guards: list[Any] = []
 
         def open_socket(address: tuple[str, int], timeout: float, *rest: Any) -> socket.socket:
-            sock = socket.create_connection(address, timeout, *rest)
+            if self.limits.allow_private or proxied:
+                sock = socket.create_connection(address, timeout, *rest)
+            else:
+                sock = addresses.connect(*address, timeout)
             guard = deadline.guard(sock)
             guard.__enter__()
             guards.append(guard)

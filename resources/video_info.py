@@ -12,6 +12,8 @@ from resources.urls import is_secret_key, redact_text
 
 INFO_BYTES = 64_000
 """Longest `info` of a row, bytes of JSON."""
+LEVELS = 32
+"""Of objects and lists within each other; what lies deeper is left out."""
 
 _DROPPED = re.compile(
     r"""(?ix) ^(
@@ -22,17 +24,19 @@ _DROPPED = re.compile(
 )
 
 
-def _clean(value: Any, longest: int) -> Any:
-    """`value` as JSON without dropped keys, texts cut to `longest` characters and lists to 200 entries."""
+def _clean(value: Any, longest: int, levels: int = LEVELS) -> Any:
+    """`value` as JSON without dropped keys and what lies deeper than `levels`, texts cut to `longest` characters and lists to 200 entries."""
+    if not levels and isinstance(value, Mapping | list | tuple):
+        return None
     if isinstance(value, Mapping):
         cleaned = {
-            str(k): _clean(v, longest)
+            str(k): _clean(v, longest, levels - 1)
             for k, v in value.items()
             if not _DROPPED.match(str(k)) and not is_secret_key(str(k))
         }
         return {k: v for k, v in cleaned.items() if v is not None}
     if isinstance(value, list | tuple):
-        return [_clean(v, longest) for v in value[:200]]
+        return [_clean(v, longest, levels - 1) for v in value[:200]]
     if isinstance(value, bool | int) or value is None:
         return value
     if isinstance(value, float):

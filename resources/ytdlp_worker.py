@@ -7,6 +7,7 @@ gone, standard input ends and the group kills itself.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
@@ -16,11 +17,16 @@ import signal
 import sys
 import threading
 import time
+import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 from resources.download_errors import DownloadError, classify_message, http_class, shorten_message
 from resources.formats import choose_formats
+from resources.guard_proxy import GuardProxy, Upstream
+from resources.http_transfer import basic
+from resources.urls import host_of, scheme_of
 
 PAGE_BYTES = 64 * 1024 * 1024
 """Largest page or manifest that an extractor may read at once."""
@@ -295,12 +301,53 @@ def failure(error: BaseException) -> DownloadError:
     return DownloadError(name, message)
 
 
+def _upstream(given: str | None) -> Upstream | None:
+    """The operator's proxy as a guard can go through it."""
+    if not given:
+        return None
+    parts = urlsplit(given if "://" in given else f"http://{given}")
+    if parts.scheme != "http":
+        raise DownloadError(
+            "unsupported",
+            f"addresses cannot be judged behind a {parts.scheme}:// proxy; use an http:// proxy or set `download.allow_private: true`",
+        )
+    user = parts.netloc.rpartition("@")[0]
+    return Upstream(parts.hostname or "", parts.port or 80, basic(user) if user else "")
+
+
+@contextlib.contextmanager
+def _guarded(job: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """The job with a proxy that leads to public addresses only, for yt-dlp and the ffmpeg that it starts."""
+    proxies = urllib.request.getproxies()
+    exceptions = {name: os.environ.pop(name) for name in ("no_proxy", "NO_PROXY") if name in os.environ}
+
+    def upstream_of(url: str) -> Upstream | None:
+        if job["proxy"] is not None:
+            return _upstream(job["proxy"])
+        bypassed = urllib.request.proxy_bypass_environment(host_of(url), proxies)  # type: ignore[attr-defined]  # typeshed lacks it
+        return None if bypassed else _upstream(proxies.get(scheme_of(url)))
+
+    try:
+        with GuardProxy(job["timeout_s"], upstream_of) as guard:
+            try:
+                yield {**job, "proxy": guard.url}
+            except Exception as error:
+                if guard.refusals:
+                    raise DownloadError("unsupported", guard.refusals[0]) from error
+                raise
+    finally:
+        os.environ.update(exceptions)
+
+
 def answer(job: Mapping[str, Any], emit: Emit) -> dict[str, Any]:
     """Does one job; every failure is an answer."""
     try:
         if job["op"] == "site":
             return {"event": "done", "extractor": extractor_of(job["url"])}
-        return _fetch(job, emit)
+        if job["allow_private"]:
+            return _fetch(job, emit)
+        with _guarded(job) as guarded:
+            return _fetch(guarded, emit)
     except Exception as error:  # noqa: BLE001  # the row boundary of this process: the failure is the row's
         failed = failure(error)
         return {

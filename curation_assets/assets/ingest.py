@@ -31,7 +31,7 @@ from curation_assets.metadata import column_schema, contact_sheet, counts, markd
 from curation_assets.meter import Meter
 from curation_assets.partitions import register_shards
 from curation_assets.pods import pod
-from curation_assets.recipes import Recipe, RecipeFault
+from curation_assets.recipes import Download, Recipe, RecipeFault
 from curation_assets.schemas import REFUSED_BY_PROBE, TRANSIENT_ERRORS, schema
 from resources import probe
 from resources.progress import tell
@@ -215,9 +215,20 @@ OPERATIONAL = {
 def _download_params(recipe: Recipe) -> dict[str, Any]:
     """What raw_shards depends on. A proxy without a scheme becomes a URL, so that the table's metadata hide its password as any URL's."""
     params = recipe.download.model_dump(exclude=OPERATIONAL)
+    if params["allow_private"] is None:  # tables of before the key was there
+        del params["allow_private"]
     if params["proxy"] and "://" not in params["proxy"]:
         params["proxy"] = f"http://{params['proxy']}"
     return params
+
+
+def _downloads(recipe: Recipe) -> Download:
+    """How the recipe's videos are fetched; whether from private addresses is decided where the recipe leaves it open."""
+    from curation_assets.stages.sources.files import over_network
+
+    if recipe.download.allow_private is not None:
+        return recipe.download
+    return recipe.download.model_copy(update={"allow_private": not over_network(recipe.source.path)})
 
 
 def _raw_up_to_date(header: TableHeader, shard: Shard) -> bool:
@@ -239,7 +250,7 @@ def _make_raw(shard: Shard, wanted: Collection[str]) -> Mapping[str, Made]:
     urls = read_fetch_urls(shard.storage, shard.key)
     made = build_raw_shard(
         shard.table("video_metadata"),
-        shard.recipe.download,
+        _downloads(shard.recipe),
         shard.storage,
         shard.folder("raw_shards"),
         shard.previous("raw_shards"),

@@ -176,6 +176,8 @@ def _fingerprints(metadata: Row, url: str, reference: MediaRef | None, options: 
         asked |= options.model_dump(include={"height", "audio", "info"}) | {"section": _section(metadata, options)}
         asked["subtitles"] = options.subtitles.model_dump() if options.subtitles else None
     way = options.model_dump(include={"max_bytes", "proxy", "cookies", "player_client"})
+    if options.allow_private is False:
+        way["allow_private"] = False
     etag = reference.etag if reference is not None else None
     return _digest(asked), _digest([asked, way, url, etag, _ytdlp_version()])
 
@@ -448,7 +450,7 @@ class _Maker:
             if kind != "json":
                 tracks.append(_track(language or None, False, found.text, found.assumed))
                 continue
-            with contextlib.suppress(ValueError):
+            with contextlib.suppress(ValueError, RecursionError):
                 parsed = json.loads(found.text)
                 info = parsed if isinstance(parsed, dict) and not language else info
         return info, tracks or None
@@ -585,7 +587,7 @@ def _table(rows: Sequence[Row]) -> pa.Table:
 
 def _download_options(options: Download) -> DownloadOptions:
     shared = {f.name for f in dataclasses.fields(DownloadOptions)} & set(Download.model_fields)
-    values = {name: getattr(options, name) for name in shared}
+    values = {name: getattr(options, name) for name in shared} | {"allow_private": options.allow_private is not False}
     if options.subtitles:
         values |= {
             "subtitle_languages": tuple(options.subtitles.languages),

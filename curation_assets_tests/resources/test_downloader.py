@@ -16,6 +16,7 @@ import pytest
 
 from curation_assets_tests.fault_server import FaultServer, wait_until
 from curation_assets_tests.sample_video import sample_video
+from resources import addresses
 from resources.download_errors import DownloadError
 from resources.downloader import Downloaded, Downloader, DownloadOptions, local_path, run_bounded, url_suffix
 from resources.probe import probe
@@ -47,6 +48,11 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FaultServer]:
     (folder / "live.m3u8").write_text(
         "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nfile:///etc/passwd\n#EXT-X-ENDLIST\n"
     )
+    (folder / "private.html").write_text(
+        '<html><head><title>t</title></head><body><video src="http://127.0.0.1:9/v.mp4"></video></body></html>'
+    )
+    segment = "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n{}\n#EXT-X-ENDLIST\n"
+    (folder / "private.m3u8").write_text(segment.format("http://[::ffff:127.0.0.1]:9/high0.ts"))
     page = (
         '<!doctype html><html><head><title>Subtitled</title></head><body><video src="/ok/v.mp4">'
         '<track kind="subtitles" srclang="en" src="/folder/en.vtt"><track kind="subtitles" srclang="fr" src="/folder/en.vtt"></video></body></html>'
@@ -312,6 +318,79 @@ def test_proxy_cookies_and_environment(server: FaultServer, tmp_path: Path, monk
         Downloader(options)
     with pytest.raises(ValueError, match=r"cookies\.txt"):
         Downloader(replace(OPTIONS, cookies=str(tmp_path / "none.txt")))
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::ffff:127.0.0.1]", "2130706433", "0x7f.1"])
+def test_private_addresses_are_refused_however_they_are_written(host: str, server: FaultServer, tmp_path: Path) -> None:
+    before = len(server.requests)
+    with Downloader(replace(PATIENT, allow_private=False)) as careful:
+        for path in ("ok/v.mp4", "folder/high.m3u8"):
+            with pytest.raises(DownloadError, match=r"this machine.*allow_private: true") as refused:
+                careful.fetch(f"http://{host}:{server.port}/{path}", tmp_path)
+            assert refused.value.error_class == "unsupported"
+            assert refused.value.attempts == 1
+    assert len(server.requests) == before
+
+
+def test_a_redirect_to_a_private_address_is_refused(
+    server: FaultServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server's address counts as public for once; what it redirects to does not."""
+    judge = addresses.not_public
+    monkeypatch.setattr(addresses, "not_public", lambda a: None if a == "127.0.0.1" else judge(a))
+    with Downloader(replace(OPTIONS, allow_private=False)) as careful:
+        assert careful.fetch(server.url("moved/301/v.mp4"), tmp_path).path.read_bytes() == server.files["v.mp4"]
+        with pytest.raises(DownloadError, match=r"169\.254\.169\.254 is a link-local address"):
+            careful.fetch(server.url("to/v.mp4?http://169.254.169.254/latest/v.mp4"), tmp_path)
+
+
+@pytest.mark.parametrize("path", ["private.html", "private.m3u8"])
+def test_what_pages_and_playlists_name_is_judged_too(path: str, server: FaultServer, tmp_path: Path) -> None:
+    options = replace(PATIENT, allow_private=False, proxy=f"http://127.0.0.1:{server.port}")
+    with Downloader(options) as careful, pytest.raises(DownloadError, match=r"127\.0\.0\.1.* this machine"):
+        careful.fetch(f"http://video.invalid/folder/{path}", tmp_path)
+
+
+def test_what_is_public_is_fetched_under_guard_by_all_that_fetch(
+    server: FaultServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Behind the operator's proxy, which stands for the network here: plainly, by yt-dlp, and by ffmpeg, which fetches sections."""
+    monkeypatch.setenv("http_proxy", f"http://me:pw@127.0.0.1:{server.port}")
+    monkeypatch.setenv("no_proxy", "other.invalid")
+    with Downloader(replace(PATIENT, allow_private=False)) as careful:
+        assert careful.fetch("http://a.invalid/ok/v.mp4", tmp_path / "a").path.read_bytes() == server.files["v.mp4"]
+        assert probe(careful.fetch("http://b.invalid/folder/high.m3u8", tmp_path / "b").path).height == 180
+        cut = careful.fetch("http://c.invalid/folder/high.m3u8", tmp_path / "c", section=(1.0, 2.0))
+        assert cut.section_start_s == 1.0
+    seen = [(p.split("/")[2].partition(":")[0], h) for _, p, h in server.requests if p.startswith("http://")]
+    assert {host for host, h in seen if "Proxy-Authorization" in h} >= {"a.invalid", "b.invalid", "c.invalid"}
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        *(
+            "127.0.0.1",
+            "127.9.9.9",
+            "0.0.0.0",
+            "10.1.2.3",
+            "172.16.0.1",
+            "192.168.1.1",
+            "169.254.169.254",
+            "100.64.0.1",
+        ),
+        *("100.100.100.200", "168.63.129.16", "224.0.0.1", "239.1.1.1", "255.255.255.255", "240.0.0.1", "198.18.0.1"),
+        *("::1", "::", "fe80::1%eth0", "fc00::1", "fd00:ec2::254", "ff02::1", "fec0::1", "::ffff:10.0.0.1", "::7f00:1"),
+        *("64:ff9b::a00:1", "2002:7f00:1::", "2001:0:4136:e378:8000:63bf:80ff:fffe"),
+    ],
+)
+def test_addresses_that_are_not_public(address: str) -> None:
+    assert addresses.not_public(address)
+
+
+@pytest.mark.parametrize("address", ["8.8.8.8", "1.1.1.1", "2606:4700::1111", "::ffff:8.8.8.8", "64:ff9b::808:808"])
+def test_addresses_that_are_public(address: str) -> None:
+    assert addresses.not_public(address) is None
 
 
 def test_nothing_is_read_or_written_at_home(

@@ -23,7 +23,8 @@ import pyarrow.parquet as pq
 import pytest
 import webdataset
 
-from curation_assets.recipes import Download
+from curation_assets.assets import ingest
+from curation_assets.recipes import Download, Recipe
 from curation_assets.schemas import schema
 from curation_assets.stages import raw_shards
 from curation_assets.stages.raw_shards import Progress, RawShard, build_raw_shard
@@ -120,6 +121,41 @@ def server() -> Iterator[FaultServer]:
 @pytest.fixture
 def local(tmp_path: Path) -> Storage:
     return Storage(str(tmp_path / "root"))
+
+
+def test_a_private_address_is_a_failed_row_that_is_asked_again_once_it_is_allowed(tmp_path: Path) -> None:
+    storage = Storage(str(tmp_path))
+    with FaultServer({"v.mp4": sample_video()}) as server:
+        rows = metadata({"a": server.url("ok/v.mp4")})
+        careful = QUICK.model_copy(update={"allow_private": False})
+        refused = build_raw_shard(rows, careful, storage, FOLDER)
+        row = by_id(refused)["a"]
+        assert (row["status"], row["error_class"], server.requests) == ("failed", "unsupported", [])
+        assert row["error"].startswith("127.0.0.1 is an address of this machine, and videos of this list")
+        kept = build_raw_shard(rows, careful, storage, FOLDER, refused.table)
+        assert kept.stats.kept == 1
+        assert by_id(build_raw_shard(rows, QUICK, storage, FOLDER, kept.table))["a"]["status"] == "ok"
+
+
+@pytest.mark.parametrize(
+    ("source", "said", "allowed"),
+    [
+        ("list.csv", None, True),
+        ("file:///list.csv", None, True),
+        ("list.csv", False, False),
+        ("https://host/list.csv", None, False),
+        ("hf://datasets/a/b.csv", None, False),
+        ("s3://bucket/list.csv", None, False),
+        ("${LISTS_OF_NOBODY:-ftp://host}/list.csv", None, False),
+        ("simplecache::https://host/list.csv", None, False),
+        ("https://host/list.csv", True, True),
+    ],
+)
+def test_lists_from_the_network_lead_to_public_addresses_only(source: str, said: bool | None, allowed: bool) -> None:
+    recipe = Recipe.model_validate(
+        {"dataset": "d", "source": {"format": "table", "path": source}, "download": {"allow_private": said}}
+    )
+    assert ingest._downloads(recipe).allow_private is allowed
 
 
 # Downloads

@@ -30,7 +30,7 @@ from fsspec.utils import glob_translate
 from curation_assets.stages.sources.rows import RejectedLine, RowError, SourceError, excerpt
 from curation_assets.stages.text_encodings import as_utf8
 from resources.storage import READ_ERRORS, Storage, etag_of
-from resources.urls import redact
+from resources.urls import redact, scheme_of
 
 WITH_DEFAULT = re.compile(r"\$\{(\w+):-([^}]*)\}")
 MAX_LINE_BYTES = 32 << 20
@@ -89,6 +89,12 @@ def expand_user(path: str) -> str:
     """`path` with `~` and environment variables put in; `${NAME:-default}` has what to take where NAME is not set, as in a shell."""
     filled = WITH_DEFAULT.sub(lambda found: os.environ.get(found[1]) or found[2], path)
     return os.path.expandvars(os.path.expanduser(filled))
+
+
+def over_network(paths: Iterable[str]) -> bool:
+    """Whether any of a recipe's paths leads away from this machine, so that others may have written what the list names."""
+    schemes = (scheme_of(expand_user(path).rpartition("::")[2]) for path in paths)
+    return any(scheme not in ("", "file", "local", "memory") for scheme in schemes)
 
 
 def filesystem(path: str, storage: Storage | None) -> tuple[fsspec.AbstractFileSystem, str]:

@@ -169,7 +169,7 @@ def _is_document(start: bytes, asked: Asked) -> bool:
         )
     try:
         first = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         # broken lines of a file of lines end with a brace, or another line begins with one
         return not line.rstrip().endswith(b"}") and not behind.lstrip().startswith(b"{")
     return bool(first) and not set(first) & set(asked.columns.values()) and _holds_records(first)
