@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -18,6 +18,7 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from curation_assets.stages.decode.avi_index import AviIndex
 from curation_assets.stages.decode.beginning import Beginning
 from curation_assets.stages.decode.fields import Deinterlacer
 from resources.container_crop import ContainerCrop, Cropper, container_crops
@@ -108,6 +109,7 @@ class OpenVideo:
         self.deinterlacer = Deinterlacer() if deinterlace else None
         self._cropper: Cropper | None = None
         self._beginning = Beginning(deque())
+        self._index: AviIndex | None = None
         self._delay = 0
         self._first: int | None = None
         self._sent: deque[int] = deque()
@@ -119,6 +121,8 @@ class OpenVideo:
             self._cropper = Cropper(crop)
         self.time_base: Fraction = self.stream.time_base or Fraction(1, 1000)
         self._stated = self.context.sample_aspect_ratio
+        if self.container.format.name == "avi":
+            self._index = AviIndex(self.stream)
         if "matroska" in self.container.format.name:
             self._beginning = Beginning.of(self.packets(), max(1, round(1 / self.rate / self.time_base)))
             self._first = self._beginning.first
@@ -172,6 +176,11 @@ class OpenVideo:
     def reordered(self) -> bool:
         """Whether the packets' presentation times are made up, as for AVI and ASF with B-frames; those of decoded frames hold."""
         return self._delay > 0
+
+    @property
+    def listed(self) -> Iterable[int]:
+        """Decoding ticks of all packets that the file's index lists, where it is needed to know that some are missing."""
+        return () if self._index is None else self._index.listed
 
     @property
     def interlaced(self) -> bool:
@@ -285,10 +294,12 @@ class OpenVideo:
         while self._beginning.packets:
             yield self._beginning.packets.popleft()
         # Without B-frames AVI's pictures are shown in their order; FFmpeg may count H.264's from the second on.
-        as_coded = self.container.format.name == "avi" and not self.context.has_b_frames
+        as_coded = self._index is not None and not self.context.has_b_frames
         try:
             for packet in self.container.demux(self.stream):
                 if packet.size:
+                    if self._index is not None:
+                        self._index.time(packet)
                     if as_coded and packet.dts is not None:
                         packet.pts = packet.dts
                     yield packet

@@ -198,6 +198,8 @@ def every_frame(video: OpenVideo, found: Decoding, *, exact: bool, vectors: bool
             time_ms = clock.show(frame.pts, frame.duration or 0)
             found.decoded += 1
             yield Shown(len(clock.times) - 1, time_ms, maker(frame), display, frame, faithful)
+    for ticks in video.listed:
+        losses.sent(ticks, hidden=False)
     found.timeline, found.zero = clock.timeline(), clock.zero
     losses.finish(found.timeline, lambda ticks: milliseconds(ticks - clock.zero, video.time_base), video)
 

@@ -242,6 +242,25 @@ def test_damage_is_counted(tmp_path: Path) -> None:
     assert whole.rows["clips"][0]["frames_lost"] == 0, "slower and slower, but all there"
 
 
+def test_what_follows_damage_in_avi_keeps_its_time(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "v.avi", [150], codec="mpeg4", g="25", bf="0", b="3M")
+    data = bytearray(path.read_bytes())
+    start, end = int(len(data) * 0.4), int(len(data) * 0.5)
+    data[start:end] = bytes(end - start)
+    path.write_bytes(data)
+    (row,) = analyse(path)[0].rows["clips"]
+    with ClipReader(str(path)) as reader:
+        read = [(f.time_ms, number_in(reader.rgb(f)[..., 1])) for f in reader.frames(0, 6000)]
+    assert (row["start_ms"], row["end_ms"], row["end_frame"]) == (0, 6000, len(read))
+    assert row["frames_lost"] == 150 - len(read) > 10
+    assert [40 * number for _, number in read[-75:]] == [time for time, _ in read[-75:]]
+    spans = [(3200, 4000), (4800, 5600)]
+    for (start_ms, end_ms), clip in zip(spans, cut(path, list(spans), tmp_path / "out"), strict=True):
+        assert numbers(clip) == list(range(start_ms // 40, end_ms // 40)), "the same by seeking"
+    for (start_ms, _), clip in zip(spans, cut(path, list(spans), tmp_path / "out", cut="copy"), strict=True):
+        assert numbers(clip)[0] * 40 == clip.start_ms <= start_ms
+
+
 def test_packets_that_are_gone_from_a_steady_stream_are_counted(tmp_path: Path) -> None:
     path = tmp_path / "v.ts"
     with av.open(str(path), "w") as output:
