@@ -125,6 +125,11 @@ class Source(Section):
     )
     limit: int | None = Field(None, ge=1, description="Take only the first so many videos of the source.")
 
+    @property
+    def may_word_spans(self) -> bool:
+        """Whether its rows may say something of spans; files are nothing but videos."""
+        return self.format in ("acav", "hdvila", "table")
+
     def settled(self) -> dict[str, Any]:
         """The section as it is compared with that of an earlier version: keys that are newer only where they are used."""
         said = self.model_dump()

@@ -152,19 +152,28 @@ def collect_pieces(context: OpExecutionContext) -> Iterator[Any]:
 
     store: TableStore = context.resources.tables
     with at_work(store.storage, context.partition_keys):
-        yield from export_subsets(context, "clip_dataset", clip_provenance, publish_clips)
+        parents = clip_parents(context.resources.recipes)
+        yield from export_subsets(context, "clip_dataset", parents, clip_provenance, publish_clips)
         for key in context.partition_keys:
             clear_pieces(store, key)
 
 
+Parents = Mapping[str, PartitionMapping]
 Provenances = Callable[[TableStore, Mapping[str, Recipe], str], Provenance]
 Publisher = Callable[[TableStore, Mapping[str, Recipe], str, Provenance], "Published"]
 
 
 def export_subsets(
-    context: OpExecutionContext | AssetExecutionContext, name: str, expected: Provenances, publish: Publisher
+    context: OpExecutionContext | AssetExecutionContext,
+    name: str,
+    parents: Parents,
+    expected: Provenances,
+    publish: Publisher,
 ) -> Iterator[Any]:
-    """Brings the export of each subset of the run up to date, commits and reports it."""
+    """Brings the export of each subset of the run up to date, commits and reports it, with all its declared parents.
+
+    Dagster calls an event unsynced that lacks a declared parent, or names another one: also parents that only other subsets use.
+    """
     from curation_assets.stages.export_version import sweep_versions
 
     store: TableStore = context.resources.tables
@@ -183,9 +192,8 @@ def export_subsets(
         context.log.info(f"{name} {key}: {table.num_rows} rows, {state}")
         finding = accounted(store, selection, name, table)
         outcome = Outcome(name, header, made, [finding])
-        inputs = header.provenance.inputs
-        parents = {selection.asset: True} | dict.fromkeys([a for a in inputs if a != selection.asset], False)
-        yield materialization(context.instance, store, outcome, key, parents)
+        alike = {a: isinstance(m, IdentityPartitionMapping) for a, m in parents.items()}
+        yield materialization(context.instance, store, outcome, key, alike)
         yield from evaluations(store, outcome, key)
     refuse(refused)
     yield silent_output("result", Committed(tuple(context.partition_keys)))
@@ -261,20 +269,36 @@ def accounted(store: TableStore, selection: Selection, name: str, table: pa.Tabl
 
 
 def _parents(recipes: Mapping[str, Recipe], sharded: Sequence[str]) -> dict[str, PartitionMapping]:
-    """Upstream asset -> which of its partitions: the subset's own curated table, all shards of the others."""
+    """Upstream asset -> which of its partitions: the subset's own curated table, all shards of the others.
+
+    Captions, and what lists say of spans, go into every export whose recipe has them.
+    """
     kinds = {s.of for _, s in subsets(recipes).values()} or {"clips"}
     curated = {f"curated_{k}": IdentityPartitionMapping() for k in sorted(kinds)}
-    return {**curated, **{a: AllPartitionMapping() for a in sharded}}
+    said = ["video_metadata"] if any(r.source.may_word_spans for r in recipes.values()) else []
+    said += ["captions"] if any("captions" in r.model_fields_set for r, _ in subsets(recipes).values()) else []
+    return {**curated, **{a: AllPartitionMapping() for a in (*sharded, *said)}}
 
 
-def clip_dataset(recipes: Mapping[str, Recipe], partitions: StaticPartitionsDefinition) -> AssetsDefinition:
-    """The asset `clip_dataset`: a plan, a step per shard, and a step that publishes."""
+def clip_parents(recipes: Mapping[str, Recipe]) -> Parents:
+    """What `clip_dataset` is made from, over all subsets."""
     asked = [s.export.clips for _, s in subsets(recipes).values() if s.export.clips is not None]
     sharded = ["raw_shards"]
     sharded += ["quality_scores"] if any(c.crop_border for c in asked) else []
     sharded += ["tracks"] if any(c.tracks for c in asked) else []
-    sharded += ["captions"] if any("captions" in r.model_fields_set for r, _ in subsets(recipes).values()) else []
-    parents = _parents(recipes, sharded)
+    sharded += ["clips"] if any(s.of == "tracks" for _, s in subsets(recipes).values()) else []
+    return _parents(recipes, sharded)
+
+
+def embedding_parents(recipes: Mapping[str, Recipe]) -> Parents:
+    """What `embedding_dataset` is made from, over all subsets."""
+    of_tracks = any(s.of == "tracks" for _, s in subsets(recipes).values())
+    return _parents(recipes, ["frame_embeddings", *(["clips"] if of_tracks else [])])
+
+
+def clip_dataset(recipes: Mapping[str, Recipe], partitions: StaticPartitionsDefinition) -> AssetsDefinition:
+    """The asset `clip_dataset`: a plan, a step per shard, and a step that publishes."""
+    parents = clip_parents(recipes)
     needs = {"tables", "recipes", "settings"}
     checks = [check_output("clip_dataset", c) for c in check_names("clip_dataset")]
     plan = op(
@@ -344,16 +368,17 @@ def _described(function: Callable[..., Any]) -> Callable[..., Any]:
 def embedding_dataset(recipes: Mapping[str, Recipe], partitions: StaticPartitionsDefinition) -> AssetsDefinition:
     """The asset `embedding_dataset`."""
     contract = schema("embedding_dataset")
+    parents = embedding_parents(recipes)
 
     def body(context: AssetExecutionContext) -> Iterator[Any]:
         from curation_assets.stages.export_version import publish_embeddings
 
         with at_work(context.resources.tables.storage, context.partition_keys):
-            yield from export_subsets(context, "embedding_dataset", embedding_provenance, publish_embeddings)
+            yield from export_subsets(
+                context, "embedding_dataset", parents, embedding_provenance, publish_embeddings
+            )
 
     body.__annotations__["context"] = AssetExecutionContext
-    captioned = any("captions" in r.model_fields_set for r, _ in subsets(recipes).values())
-    parents = _parents(recipes, ["frame_embeddings", *(["captions"] if captioned else [])])
     return asset(
         name="embedding_dataset",
         group_name="publish",

@@ -68,6 +68,8 @@ def _curated(
     contract = schema(name)
     mine = {k: (r, s) for k, (r, s) in subsets(recipes).items() if s.of == of}
     needed = {a for r, s in mine.values() for tables in sharded_inputs(s, recipes, r.dataset).values() for a in tables}
+    if any(recipes[d].source.may_word_spans for r, s in mine.values() for d in (s.datasets or [r.dataset])):
+        needed.add("video_metadata")
     inputs = [a for a in SCHEMAS if a in needed] or (["clips"] if of == "clips" else ["clips", "tracks"])
 
     def body(context: AssetExecutionContext) -> Iterator[Any]:
