@@ -50,6 +50,7 @@ def _run(arguments: argparse.Namespace) -> int:
         shards=arguments.shards.split(",") if arguments.shards else None,
         force=arguments.force,
         partial=arguments.partial,
+        settled=arguments.settled,
     )
 
 
@@ -250,6 +251,11 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--force", action="store_true", help="make again what is up to date")
     run.add_argument(
         "--partial", action="store_true", help="publish subsets although inputs are missing, stale or not read in full"
+    )
+    run.add_argument(
+        "--settled",
+        action="store_true",
+        help="leave files of sources that changed within source.settle_s, and may still be being written, for a later run",
     )
     run.set_defaults(call=_run)
 

@@ -27,6 +27,8 @@ from curation_assets.staleness import FRESH, MISSING, RETRY, SHARDED, STALE, WAI
 
 PAUSE_SECONDS = 300.0
 """Before a second attempt at a table; doubles with each further one."""
+LATER_SECONDS = 86_400.0
+"""Before each attempt beyond the cap: what a server, weights or a disk that was away held back goes on by itself when it is there again."""
 
 
 @dataclass
@@ -50,10 +52,11 @@ class Tries:
         self._current[asset, shard] = known
         return known[1]
 
-    def pausing(self, asset: str, shard: str) -> bool:
-        """Whether it is too early for another attempt."""
+    def pausing(self, asset: str, shard: str, cap: int) -> bool:
+        """Whether it is too early for another attempt, of which `cap` follow each other closely."""
         _, count, last = self.made[asset, shard]
-        return self.now < last + PAUSE_SECONDS * 2 ** (count - 1)
+        pause = PAUSE_SECONDS * 2 ** (count - 1) if count < cap else LATER_SECONDS
+        return self.now < last + pause
 
     def add(self, asset: str, shard: str, fingerprint: str) -> None:
         count = self.count(asset, shard, fingerprint)
@@ -71,7 +74,7 @@ class Plan:
     Attributes:
         work: shard -> assets to run, in graph order, all of whose inputs exist or are made by the same run.
         first: shard -> (asset, fingerprint) of those among them that are made from what lies there; they count as attempts.
-        given_up: tables that reached the cap of attempts.
+        given_up: tables that reached the cap of attempts; they are tried again a day later.
         pausing: tables that wait for their next attempt.
         resting: datasets with such tables.
         clusters: shards that wait for the duplicate clusters.
@@ -199,14 +202,15 @@ class _Attempts:
         where = state.partition or ""
         count = self.tries.count(state.asset, where, state.fingerprint)
         name = f"{state.asset} of {where}" if where else state.asset
-        if count >= self.settings.max_attempts:
+        cap = self.settings.max_attempts
+        if not count or not self.tries.pausing(state.asset, where, cap):
+            return True
+        if count >= cap:
             self.plan.given_up.append(name)
-        elif count and self.tries.pausing(state.asset, where):
+        else:
             self.plan.pausing.append(name)
             if state.asset in SHARDED:
                 self.plan.resting.add(parse_shard_key(where)[0])
-        else:
-            return True
         return False
 
 

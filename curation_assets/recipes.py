@@ -124,6 +124,13 @@ class Source(Section):
         description="For `folder`: file name extensions of videos.",
     )
     limit: int | None = Field(None, ge=1, description="Take only the first so many videos of the source.")
+    settle_s: float = Field(
+        30,
+        ge=0,
+        le=86_400,
+        description="Seconds for which a file must have been left alone before the source sensor, or `curation run --settled`, takes it; "
+        "the others are not held up by it. Objects of a store appear whole.",
+    )
 
     @property
     def may_word_spans(self) -> bool:
@@ -132,7 +139,7 @@ class Source(Section):
 
     def settled(self) -> dict[str, Any]:
         """The section as it is compared with that of an earlier version: keys that are newer only where they are used."""
-        said = self.model_dump()
+        said = self.model_dump(exclude={"settle_s"})
         for section, names in ((said, ("root", "captions", "records")), (said["columns"], ("clip_name", "parallel"))):
             for name in names:
                 if not section[name]:

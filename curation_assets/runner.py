@@ -10,6 +10,7 @@ from dagster import AssetKey, DagsterInstance, Definitions, ExecuteInProcessResu
 
 from curation_assets import dead_runs
 from curation_assets.assets.guard import PARTIAL_TAG
+from curation_assets.assets.ingest import SETTLED_TAG
 from curation_assets.completeness import held_back, unread
 from curation_assets.definitions import build_definitions, storage_options, table_store
 from curation_assets.instance import opened, pools_of
@@ -92,6 +93,7 @@ def run_recipes(
     shards: Sequence[str] | None = None,
     force: bool = False,
     partial: bool = False,
+    settled: bool = False,
 ) -> int:
     """Indexes the recipes, materializes their shards, then their subsets, and prints what came of it.
 
@@ -101,6 +103,7 @@ def run_recipes(
         shards: shard keys; None is all of the recipes' datasets.
         force: make again what is up to date.
         partial: publish subsets although inputs that they use are missing, stale or not read in full.
+        settled: leave files of sources that may still be being written for a later run.
 
     Returns:
         0 if all went well, 1 if anything failed.
@@ -129,7 +132,7 @@ def run_recipes(
     with opened(pools_of(definitions)) as instance, console(), attended(instance, progress):
         if select is None or "dataset_index" in select:
             progress.say(f"index: {', '.join(recipes)}")
-            _materialize(definitions, instance, ["dataset_index"], {}, progress)
+            _materialize(definitions, instance, ["dataset_index"], {SETTLED_TAG: "true"} if settled else {}, progress)
         order = instance.get_dynamic_partitions(SHARDS.name or "")
         own = [k for k in order if parse_shard_key(k)[0] in recipes]
         if progress.failures and not own:

@@ -34,7 +34,7 @@ from dagster._core.storage.tags import (
     ASSET_PARTITION_RANGE_START_TAG,
 )
 
-from curation_assets.assets.ingest import SOURCES_TAG
+from curation_assets.assets.ingest import SETTLED_TAG, SOURCES_TAG
 from curation_assets.gap_plan import Busy, Plan, Tries, at_work, plan_work
 from curation_assets.heads import Heads
 from curation_assets.jobs import CURATE, DEDUPLICATE, INDEX, PUBLISH
@@ -135,7 +135,8 @@ def source_sensor(
         minimum_interval_seconds=30,
         default_status=DefaultSensorStatus.STOPPED,
         description="Watches the files of all recipes' sources, in folders and buckets, a page per tick. When files are new, changed or "
-        "gone, and two looks in a row found the same, so that no file is half written, it requests the index.",
+        "gone, and two looks in a row found the same, it requests the index. A file that may still be being written waits, alone, until it has "
+        "been left alone for source.settle_s.",
     )
 
 
@@ -158,7 +159,7 @@ def watch_sources(
     for dataset in order:
         watch = watches.get(dataset, Watch())
         try:
-            watch, complete = look(recipes[dataset], watch, store.storage, page)
+            watch, complete = look(recipes[dataset], watch, store.storage, page, time.time())
         except READ_ERRORS as error:
             said.append(f"{dataset}: {error}")
             context.log.warning(f"source of {dataset} cannot be listed: {error}")
@@ -174,6 +175,11 @@ def watch_sources(
         for n, w in watches.items()
         if w.pending and not w.due and w.last
     ]
+    said += [
+        f"{n}: {w.unsettled} files changed within the last {recipes[n].source.settle_s:g} s and wait until they are left alone"
+        for n, w in watches.items()
+        if w.unsettled
+    ]
     chain = cursor.get("chain", "")
     requests = []
     if due:
@@ -181,10 +187,13 @@ def watch_sources(
         chain = hashlib.sha256(f"{chain}\n{found}".encode()).hexdigest()[:32]
         for name in due:
             watches[name] = Watch(
-                taken=watches[name].last, last=watches[name].last, restless=min(watches[name].restless, 1)
+                taken=watches[name].last,
+                last=watches[name].last,
+                restless=min(watches[name].restless, 1),
+                unsettled=watches[name].unsettled,
             )
         context.log.info(f"sources of {', '.join(due)} have changed: requests {INDEX}")
-        tags = {REQUESTED_BY: "source_sensor"}
+        tags = {REQUESTED_BY: "source_sensor", SETTLED_TAG: "true"}
         if len(names := ",".join(due)) <= LONGEST_TAG:
             tags[SOURCES_TAG] = names
         requests = [RunRequest(run_key=f"index-{chain}", tags=tags)]
@@ -218,8 +227,8 @@ def gap_sensor(
         minimum_interval_seconds=60,
         default_status=DefaultSensorStatus.STOPPED,
         description="Keeps every shard moving: requests ranged runs for tables that are missing, stale or have failures that may pass, as "
-        "the recipes ask for them, then for the duplicate clusters and the subsets whose inputs are complete. Attempts are capped; what stays behind, "
-        "or waits, is named in the tick with the reason.",
+        "the recipes ask for them, then for the duplicate clusters and the subsets whose inputs are complete. Attempts are capped, then daily; what stays "
+        "behind, or waits, is named in the tick with the reason.",
     )
 
 
@@ -338,7 +347,7 @@ def _said(plan: Plan, settings: Settings, busy: Busy, heads: Heads) -> Iterator[
     if plan.given_up:
         yield (
             f"{len(plan.given_up)} tables are left alone after {settings.max_attempts} attempts: {_names(plan.given_up)}; "
-            "their runs say why, and other inputs, parameters or code, or a run by hand, take them up again"
+            "their runs say why; they are tried again a day after the last attempt, or at once with other inputs, parameters or code, or by hand"
         )
     yield from sorted(plan.blocked)
     for key, why in list(plan.waiting.items())[:SHOWN]:

@@ -2,6 +2,7 @@
 
 A look goes through all files that count for a source, in a fixed order, and sums a hash of each name and tag; the sum says whether
 anything is new, changed or removed without a list of the files. A look that is too long for one page goes on where it stopped.
+Files that may still be being written are left out of the sum (`Settling`), so that they neither hold up the others nor are taken with them.
 """
 
 from __future__ import annotations
@@ -23,11 +24,12 @@ from curation_assets.recipes import Recipe, Source
 from curation_assets.stages.sources import acav, hdvila, ids, table, webdataset
 from curation_assets.stages.sources.files import base_name, expand_user, filesystem, fixed_part, is_glob
 from curation_assets.stages.sources.media import SIDECARS
-from resources.storage import Storage, etag_of
+from curation_assets.stages.sources.settling import Settling
+from resources.storage import Storage, etag_of, is_object_store, modified_of
 from resources.tables import canonical_json
 
-Entry: TypeAlias = tuple[str, str]
-"""Path as its file system has it, and what changes when the file does."""
+Entry: TypeAlias = tuple[str, str, float]
+"""Path as its file system has it, what changes when the file does, and when it was last changed, as `SourceFile.modified`."""
 RESTLESS = 20
 """A source that has changed in so many looks in a row is taken as it stands, lest a steady stream of files is never indexed."""
 PAGE = 1000
@@ -44,7 +46,9 @@ class Watch:
         restless: how many complete looks in a row have found something else than the one before.
         root: position of the look under way: number of the path in the recipe.
         after: position: the last path that was seen below it.
-        entries, sum: files seen in the look under way, and the sum of their hashes.
+        entries, sum: settled files seen in the look under way, and the sum of their hashes.
+        young: files seen in it that may still be being written.
+        unsettled: how many there were in the last complete look.
     """
 
     taken: str = ""
@@ -54,6 +58,8 @@ class Watch:
     after: str = ""
     entries: int = 0
     sum: str = "0"
+    young: int = 0
+    unsettled: int = 0
 
     def saved(self) -> dict[str, Any]:
         """As JSON, without what is at its default."""
@@ -77,8 +83,8 @@ class Page:
     left: int
 
 
-def look(recipe: Recipe, watch: Watch, storage: Storage, page: Page) -> tuple[Watch, bool]:
-    """Goes on with the look at a recipe's source until it is complete or the page is used up.
+def look(recipe: Recipe, watch: Watch, storage: Storage, page: Page, now: float) -> tuple[Watch, bool]:
+    """Goes on with the look at a recipe's source, at the time `now`, until it is complete or the page is used up.
 
     Returns:
         What is known now, and whether the look is complete.
@@ -88,20 +94,27 @@ def look(recipe: Recipe, watch: Watch, storage: Storage, page: Page) -> tuple[Wa
     """
     paths = sorted({*recipe.source.path, *(recipe.source.captions.path if recipe.source.captions else ())})
     total = int(watch.sum, 16)
+    settling = Settling(now, recipe.source.settle_s)
     while watch.root < len(paths):
-        for path, tag in _entries(recipe.source, paths[watch.root], watch.after, storage):
+        for path, tag, modified in _entries(recipe.source, paths[watch.root], watch.after, storage):
             if page.left == 0:
                 return replace(watch, sum=f"{total:x}"), False
             page.left -= 1
-            if tag:
+            settled = settling.settled(modified)
+            if tag and settled:
                 digest = hashlib.blake2b(f"{path}\0{tag}".encode(errors="surrogateescape"), digest_size=16).digest()
                 total = (total + int.from_bytes(digest, "big")) % (1 << 128)
-            watch = replace(watch, after=path, entries=watch.entries + bool(tag))
+            watch = replace(
+                watch,
+                after=path,
+                entries=watch.entries + bool(tag and settled),
+                young=watch.young + bool(tag and not settled),
+            )
         watch = replace(watch, root=watch.root + 1, after="")
     source = canonical_json([recipe.source.settled(), recipe.shard.model_dump()])
     found = hashlib.sha256(f"{source}\n{watch.entries}\n{total:x}".encode()).hexdigest()[:32]
     restless = 0 if found == watch.last else watch.restless + 1
-    return Watch(taken=watch.taken, last=found, restless=restless), True
+    return Watch(taken=watch.taken, last=found, restless=restless, unsettled=watch.young), True
 
 
 def _entries(source: Source, given: str, after: str, storage: Storage) -> Iterator[Entry]:
@@ -118,8 +131,8 @@ def _entries(source: Source, given: str, after: str, storage: Storage) -> Iterat
     else:
         walked = _walk_any(fs, root, after)
     matches = _Matches(source, path, is_glob(path))
-    for name, tag in walked:
-        yield name, tag if matches(name) else ""
+    for name, tag, modified in walked:
+        yield name, tag if matches(name) else "", modified
 
 
 class _Matches:
@@ -164,7 +177,7 @@ def _walk_local(root: str, after: str) -> Iterator[Entry]:
     """Files below a folder in the order of their path's parts; links to folders are followed, but no folder within itself."""
     if os.path.isfile(root):
         if not after:
-            yield root, _stat(root)
+            yield root, *_stat(root)
         return
     skip = Path(after).relative_to(root).parts if after else ()
     yield from _walk_folder(root, skip, frozenset())
@@ -181,20 +194,21 @@ def _walk_folder(folder: str, skip: tuple[str, ...], above: frozenset[str]) -> I
         at = bool(skip) and name == skip[0]
         if os.path.isdir(path):
             yield from _walk_folder(path, skip[1:] if at else (), above | {real})
-        elif not at and (tag := _stat(path)):
-            yield path, tag
+        elif not at and (found := _stat(path))[0]:
+            yield path, *found
 
 
-def _stat(path: str) -> str:
+def _stat(path: str) -> tuple[str, float]:
+    """What changes when the file does, and when it last did; nothing of one that is gone."""
     try:
         found = os.stat(path)
     except FileNotFoundError:
-        return ""
+        return "", 0.0
     except OSError as error:
         if error.errno == errno.ELOOP:
-            return ""
+            return "", 0.0
         raise
-    return f"{found.st_ino}-{found.st_size}-{found.st_mtime_ns}"
+    return f"{found.st_ino}-{found.st_size}-{found.st_mtime_ns}", found.st_mtime
 
 
 def _walk_s3(fs: Any, path: str, after: str) -> Iterator[Entry]:
@@ -212,7 +226,7 @@ def _walk_s3(fs: Any, path: str, after: str) -> Iterator[Entry]:
             raise FileNotFoundError(f"s3://{path}: nothing there")
         for entry in contents:
             if not entry["Key"].endswith("/") and (prefix != key or entry["Key"] == key):
-                yield f"{bucket}/{entry['Key']}", etag_of({**entry, "size": entry["Size"]})
+                yield f"{bucket}/{entry['Key']}", etag_of({**entry, "size": entry["Size"]}), 0.0
         if not reply.get("IsTruncated"):
             return
         start = contents[-1]["Key"]
@@ -226,4 +240,4 @@ def _walk_any(fs: fsspec.AbstractFileSystem, root: str, after: str) -> Iterator[
         raise FileNotFoundError(f"{root}: nothing there")
     for name in sorted(found):
         if name > after:
-            yield name, etag_of(found[name])
+            yield name, etag_of(found[name]), 0.0 if is_object_store(fs) else modified_of(found[name])

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import socket
+import time
 from pathlib import Path
 
 import pytest
@@ -27,13 +28,15 @@ CHEAP = "clips: {from: whole, min_s: 0}\nmotion: {fps: 2}\n"
 
 def recipe(form: str, path: str, dataset: str = "d") -> Recipe:
     columns = {"columns": {"id": "id", "url": "url"}} if form == "table" else {}
-    return Recipe.model_validate({"dataset": dataset, "source": {"format": form, "path": path, **columns}})
+    return Recipe.model_validate(
+        {"dataset": dataset, "source": {"format": form, "path": path, "settle_s": 0, **columns}}
+    )
 
 
-def whole_look(one: Recipe, watch: Watch, storage: Storage, page: int = 10_000) -> Watch:
+def whole_look(one: Recipe, watch: Watch, storage: Storage, page: int = 10_000, now: float | None = None) -> Watch:
     complete = False
     while not complete:
-        watch, complete = look(one, watch, storage, Page(page))
+        watch, complete = look(one, watch, storage, Page(page), time.time() if now is None else now)
     return watch
 
 
@@ -58,7 +61,7 @@ def test_a_look_in_pages_of_any_size_sees_what_one_look_sees(place: Storage) -> 
     seen = whole_look(one, Watch(), place)
     for page in (1, 2, 3, 5):
         assert whole_look(one, Watch(), place, page).last == seen.last
-    watch, complete = look(one, Watch(), place, Page(4))
+    watch, complete = look(one, Watch(), place, Page(4), time.time())
     assert not complete
     assert 0 < watch.entries <= 4
     assert whole_look(one, watch, place, 3).last == seen.last
@@ -135,7 +138,8 @@ def test_linked_folders_are_followed_once(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "a.mp4").write_bytes(b"1")
     (tmp_path / "in" / "again").symlink_to(tmp_path / "in")
-    watch, complete = look(recipe("folder", str(tmp_path / "in")), Watch(), Storage(str(tmp_path)), Page(100))
+    one = recipe("folder", str(tmp_path / "in"))
+    watch, complete = look(one, Watch(), Storage(str(tmp_path)), Page(100), time.time())
     assert complete
     assert watch.last
 
@@ -339,7 +343,7 @@ def test_a_new_list_in_a_bucket_and_new_files_in_a_folder_go_through_the_graph(
     site.declare(
         f"dataset: web\nsource: {{format: table, path: {lists.root}, columns: {{id: id, url: url}}}}\nshard: {{videos: 2}}\n"
         f"download: {{info: false}}\n{CHEAP}subsets: {{best: {{datasets: [web, films], where: [keep]}}}}\n",
-        f"dataset: films\nsource: {{format: folder, path: {films}}}\nshard: {{videos: 1}}\n{CHEAP}",
+        f"dataset: films\nsource: {{format: folder, path: {films}, settle_s: 0}}\nshard: {{videos: 1}}\n{CHEAP}",
     )
 
     def flow() -> None:

@@ -136,10 +136,12 @@ def is_object_store(fs: fsspec.AbstractFileSystem) -> bool:
     return bool(protocols & {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss"})
 
 
-def _modified(info: Mapping[str, Any]) -> float:
+def modified_of(info: Mapping[str, Any]) -> float:
     """When an entry of a listing was written, seconds since 1970; 0 where the store does not say."""
     when = info.get("LastModified") or info.get("mtime") or info.get("created") or 0.0
-    return when.timestamp() if isinstance(when, datetime) else float(when)
+    if isinstance(when, datetime):
+        return when.timestamp()
+    return float(when) if isinstance(when, int | float) else 0.0
 
 
 @dataclass
@@ -284,7 +286,7 @@ class Storage:
         except (FileNotFoundError, NotADirectoryError):
             return {}
         return {
-            e["name"].rsplit("/", 1)[-1]: (int(e["size"]), _modified(e))
+            e["name"].rsplit("/", 1)[-1]: (int(e["size"]), modified_of(e))
             for e in listed
             if e["type"] == "file" and e["name"].rstrip("/") != name.rstrip("/")
         }

@@ -374,9 +374,7 @@ def embedding_dataset(recipes: Mapping[str, Recipe], partitions: StaticPartition
         from curation_assets.stages.export_version import publish_embeddings
 
         with at_work(context.resources.tables.storage, context.partition_keys):
-            yield from export_subsets(
-                context, "embedding_dataset", parents, embedding_provenance, publish_embeddings
-            )
+            yield from export_subsets(context, "embedding_dataset", parents, embedding_provenance, publish_embeddings)
 
     body.__annotations__["context"] = AssetExecutionContext
     return asset(

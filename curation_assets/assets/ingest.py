@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -44,6 +45,8 @@ if TYPE_CHECKING:
 
 INDEX_VERSION = "2"
 SOURCES_TAG = "curation/changed_sources"
+SETTLED_TAG = "curation/settled_only"
+"""Tag of a run that leaves files of sources that may still be being written for a later one."""
 """Tag of a run that reads the sources of these datasets alone, names separated by commas; the rows of the others stay."""
 
 
@@ -94,6 +97,7 @@ def index_sources(context: AssetExecutionContext) -> Iterator[Any]:
         "removed",
         "rejected",
         "forgotten",
+        "unsettled",
         "error",
     )
     overview = markdown_table(
@@ -111,6 +115,11 @@ def index_sources(context: AssetExecutionContext) -> Iterator[Any]:
             f"{plan.dataset}: {plan.present} videos in {len(plan.shards)} shards, {plan.added} new, {plan.removed} removed, {plan.rejected} rejected lines"
             + (f", {plan.forgotten} left out because they were taken down" if plan.forgotten else "")
         )
+        if plan.unsettled:
+            context.log.info(
+                f"{plan.dataset}: {plan.unsettled} files changed within the last {recipes[plan.dataset].source.settle_s:g} s (source.settle_s) and "
+                "may still be being written; what is known of them stays, and the next index takes them"
+            )
         if plan.contradictions:
             context.log.warning(
                 f"{plan.dataset}: rows of one video contradict each other, of which the first counts: {_contradictions(plan)}"
@@ -153,7 +162,16 @@ def update_index(context: AssetExecutionContext) -> tuple[TableHeader, Sequence[
         secrets.mkdir(mode=0o700)
         old = store.storage.uri(store.path("dataset_index")) if previous else None
         read = chosen_sources(context.run.tags.get(SOURCES_TAG), recipes)
-        plans = plan_indexes(read, old, local, storage=store.storage, secrets=secrets, forgotten=read_forgotten(store))
+        settled_at = time.time() if context.run.tags.get(SETTLED_TAG, "").lower() == "true" else None
+        plans = plan_indexes(
+            read,
+            old,
+            local,
+            storage=store.storage,
+            secrets=secrets,
+            forgotten=read_forgotten(store),
+            settled_at=settled_at,
+        )
         for plan in plans:
             if plan.secrets:
                 publish_secrets(store.storage, plan.dataset, secrets / f"{plan.dataset}.parquet")
@@ -169,7 +187,7 @@ def update_index(context: AssetExecutionContext) -> tuple[TableHeader, Sequence[
                 "dataset_index", None, local, Provenance(INDEX_VERSION, params), digest, stats, previous
             )
         for plan in plans:
-            if not plan.secrets and plan.error is None:
+            if not plan.secrets and plan.error is None and not plan.unsettled:
                 store.storage.remove(secrets_path(plan.dataset))
     return header, plans, changed
 

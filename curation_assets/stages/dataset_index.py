@@ -13,6 +13,7 @@ The rules:
   row is dropped: there never was a video.
 - A video in storage is recognised by its location, and an id once given stays. A new one is called by its file's stem if no other
   video of the dataset, present or removed, is, else by the stem and a hash of its location.
+- A file that may still be being written leaves the rows that are known of it as they are, and adds none.
 - Records hold URLs without their secrets (`resources.urls.public_url`), and are compared so: a list that is signed anew changes no
   record. The full URLs go to a side file (`curation_assets.stages.fetch_urls`), always those of the source as it is now.
 """
@@ -22,7 +23,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import groupby
@@ -40,7 +41,15 @@ from curation_assets.shard_keys import DIGITS, shard_key
 from curation_assets.stages.fetch_urls import FORM as SECRETS
 from curation_assets.stages.forgotten import Forgotten
 from curation_assets.stages.index_records import merge_records, record_of
-from curation_assets.stages.sources import RejectedLine, SourceError, SourceRow, read_source
+from curation_assets.stages.sources import (
+    RejectedLine,
+    Settling,
+    SourceError,
+    SourceRow,
+    Unsettled,
+    read_source,
+    unsettled_lists,
+)
 from curation_assets.stages.sources.rows import RowError, excerpt, id_of_url, short_hash
 from resources.storage import Storage
 from resources.urls import public_url
@@ -52,6 +61,12 @@ ROW_GROUP = 16_384
 SPILL_ROWS = 16_384
 """Rows that are collected before they are written to disk."""
 REJECTED = "rejected-"
+STORED = """
+    video_id, CASE WHEN error IS NULL THEN json_extract_string(record, '$.extra.path') END AS location,
+    CASE WHEN error IS NULL THEN coalesce(json_extract_string(record, '$.extra.media.tar'), json_extract_string(record, '$.url'))
+        || coalesce('#' || json_extract_string(record, '$.extra.media.offset'), '') END AS uri
+"""
+"""Columns of a row of the index that say which file, or part of a tar, it is of; the text of a rejected line is no JSON."""
 
 _SPILLED = pa.schema(
     [
@@ -86,6 +101,7 @@ class IndexPlan:
         secrets: videos whose full URL is in the side file.
         contradictions: column -> videos of which two rows say different things there; the first counts.
         forgotten: rows and lines that are left out, because they are of videos that were taken down.
+        unsettled: files that may still be being written: what was known of them stays, and what is new of them is left for a later index.
         error: why the source could not be read; then the previous rows are kept as they are.
     """
 
@@ -102,6 +118,7 @@ class IndexPlan:
     secrets: int = 0
     contradictions: Mapping[str, int] = field(default_factory=dict)
     forgotten: int = 0
+    unsettled: int = 0
     error: str | None = None
 
 
@@ -136,7 +153,7 @@ def plan_index(
     """
     with _workspace(scratch, memory_mb) as work:
         work.load_previous(previous, storage)
-        plan = work.plan(recipe, storage, Forgotten())
+        plan = work.plan(recipe, storage, Forgotten(), None)
         with _writer(out) as writer:
             plan = work.write(plan, writer)
         return work.write_secrets(plan, secrets)
@@ -152,12 +169,14 @@ def plan_indexes(
     scratch: str | Path | None = None,
     secrets: Path | None = None,
     forgotten: Forgotten | None = None,
+    settled_at: float | None = None,
 ) -> list[IndexPlan]:
     """Indexes several recipes into one file.
 
     Datasets of `previous` that no recipe declares any more keep their rows, and so does one whose source cannot be read, with the
-    reason in its plan's `error`: one bad source does not stop the others. What `forgotten` names is left out. The other arguments are
-    those of `plan_index`.
+    reason in its plan's `error`: one bad source does not stop the others. What `forgotten` names is left out. With `settled_at`, the time in
+    seconds since the epoch, files that changed within `source.settle_s` before it are left as they were known; a dataset keeps its rows whole
+    while one of its lists is such a file. The other arguments are those of `plan_index`.
     """
     by_name = {recipe.dataset: recipe for recipe in recipes}
     plans = []
@@ -168,8 +187,13 @@ def plan_indexes(
             if recipe is None:
                 work.carry_over(dataset, writer)
                 continue
+            settling = None if settled_at is None else Settling(settled_at, recipe.source.settle_s)
             try:
-                plan = work.plan(recipe, storage, forgotten or Forgotten())
+                waiting = unsettled_lists(recipe.source, storage, settling) if settling else []
+                if waiting:
+                    plans.append(IndexPlan(dataset, shards=work.carry_over(dataset, writer), unsettled=len(waiting)))
+                    continue
+                plan = work.plan(recipe, storage, forgotten or Forgotten(), settling)
             except SourceError as error:
                 plans.append(IndexPlan(dataset, shards=work.carry_over(dataset, writer), error=str(error)))
                 continue
@@ -246,10 +270,12 @@ class _Workspace:
         self._stream("SELECT *, false AS changed FROM old ORDER BY shard, video_id", writer)
         return self._shards("SELECT DISTINCT split_part(shard, '-', 2)::BIGINT FROM old ORDER BY 1", dataset)
 
-    def plan(self, recipe: Recipe, storage: Storage | None, forgotten: Forgotten) -> IndexPlan:
+    def plan(
+        self, recipe: Recipe, storage: Storage | None, forgotten: Forgotten, settling: Settling | None
+    ) -> IndexPlan:
         """Reads the source and gives every video its shard; writes nothing yet."""
         self._old(recipe.dataset)
-        rows, left_out = self._spill(recipe, storage, forgotten)
+        rows, left_out, unsettled = self._spill(recipe, storage, forgotten, settling)
         self._name()
         contradictions = self._merge()
         self._place(recipe.shard.videos)
@@ -280,6 +306,7 @@ class _Workspace:
             rejected=rejected,
             contradictions=dict(sorted(contradictions.items())),
             forgotten=left_out,
+            unsettled=unsettled,
         )
 
     def write(self, plan: IndexPlan, writer: pq.ParquetWriter) -> IndexPlan:
@@ -329,14 +356,23 @@ class _Workspace:
             """
         )
 
-    def _spill(self, recipe: Recipe, storage: Storage | None, forgotten: Forgotten) -> tuple[int, int]:
-        """Reads the source to disk; how many rows it has, and how many were left out."""
+    def _spill(
+        self, recipe: Recipe, storage: Storage | None, forgotten: Forgotten, settling: Settling | None
+    ) -> tuple[int, int, int]:
+        """Reads the source to disk, and adds what was known of files that may still be being written.
+
+        Returns:
+            How many rows there are, how many were left out, and how many files are unsettled.
+        """
         left_out = 0
+        unsettled: list[Unsettled] = []
 
         def wanted() -> Iterator[SourceRow | RejectedLine]:
             nonlocal left_out
-            for row in read_source(recipe.source, storage):
-                if forgotten.row(recipe.dataset, row):
+            for row in read_source(recipe.source, storage, settling):
+                if isinstance(row, Unsettled):
+                    unsettled.append(row)
+                elif forgotten.row(recipe.dataset, row):
                     left_out += 1
                 else:
                     yield row
@@ -347,8 +383,29 @@ class _Workspace:
             for batch in _batches(_limited(wanted(), recipe.source.limit)):
                 writer.write_batch(batch, row_group_size=SPILL_ROWS)
                 count += batch.num_rows
-        self._db.execute(f"CREATE OR REPLACE TEMP VIEW spilled AS SELECT * FROM {_parquet(path)}")
-        return count, left_out
+        kept = self._keep(unsettled, count) if unsettled else None
+        also = f"UNION ALL BY NAME SELECT * FROM {_parquet(kept)}" if kept else ""
+        self._db.execute(f"CREATE OR REPLACE TEMP VIEW spilled AS SELECT * FROM {_parquet(path)} {also}")
+        return count, left_out, len(unsettled)
+
+    def _keep(self, unsettled: Sequence[Unsettled], first: int) -> Path:
+        """Writes the old rows of unsettled files as rows of the source, numbered from `first` on."""
+        path = self._folder / "kept.parquet"
+        files = pa.table({n: pa.array([getattr(u, n) for u in unsettled], pa.string()) for n in ("source", "location")})
+        self._db.register("unsettled", files)
+        found = self._db.sql(
+            f"""
+            SELECT {first} + row_number() OVER (ORDER BY shard, video_id) - 1 AS seq, video_id, location, uri, source, line, record, error,
+                   NULL AS secret
+            FROM (SELECT shard, source, line, record, error, {STORED} FROM old WHERE status <> 'removed')
+            WHERE source IN (SELECT source FROM unsettled) OR location IN (SELECT location FROM unsettled WHERE location IS NOT NULL)
+            """
+        )
+        with pq.ParquetWriter(path, _SPILLED, compression="lz4") as writer:
+            for batch in found.to_arrow_reader(SPILL_ROWS):
+                writer.write_table(pa.Table.from_batches([batch]).cast(_SPILLED))
+        self._db.unregister("unsettled")
+        return path
 
     def _name(self) -> None:
         """Decides the ids that depend on the other rows: of videos in storage, and of lines that are rejected more than once."""
@@ -379,14 +436,12 @@ class _Workspace:
         self._db.create_function("short_hash", short_hash, ["VARCHAR"], "VARCHAR")
         try:
             self._db.execute(
-                """
+                f"""
                 INSERT INTO names
                 WITH here AS (
                     SELECT location, any_value(uri) AS uri, any_value(video_id) AS stem FROM spilled WHERE location IS NOT NULL GROUP BY location
                 ), before AS (
-                    SELECT video_id, json_extract_string(record, '$.extra.path') AS location,
-                           coalesce(json_extract_string(record, '$.extra.media.tar'), json_extract_string(record, '$.url')) || coalesce('#' || json_extract_string(record, '$.extra.media.offset'), '') AS uri
-                    FROM old WHERE status <> 'rejected'
+                    SELECT {STORED} FROM old WHERE status <> 'rejected'
                 ), same_place AS (
                     SELECT here.location, before.video_id FROM here JOIN before USING (location)
                 ), same_file AS (

@@ -29,7 +29,7 @@ from fsspec.utils import glob_translate
 
 from curation_assets.stages.sources.rows import RejectedLine, RowError, SourceError, excerpt
 from curation_assets.stages.text_encodings import as_utf8
-from resources.storage import READ_ERRORS, Storage, etag_of
+from resources.storage import READ_ERRORS, Storage, etag_of, is_object_store, modified_of
 from resources.urls import redact, scheme_of
 
 WITH_DEFAULT = re.compile(r"\$\{(\w+):-([^}]*)\}")
@@ -59,6 +59,8 @@ class SourceFile:
         relative: path relative to the folder that the recipe names; begins with that folder where it names several.
         size: bytes.
         etag: what changes when the file does, as `Storage.etag` says.
+        modified: when it was last changed, seconds since the epoch; 0 where that is not known, or says nothing because the store
+            shows objects only when they are whole.
     """
 
     fs: fsspec.AbstractFileSystem
@@ -68,6 +70,7 @@ class SourceFile:
     relative: str
     size: int
     etag: str
+    modified: float = 0.0
 
     def open(self, **options: Any) -> BinaryIO:
         """The file's bytes, seekable.
@@ -220,7 +223,8 @@ def source_file(
     relative = path.removeprefix(root).lstrip("/")
     if several:
         relative = f"{folder.rstrip('/')}/{relative}"
-    return SourceFile(fs, _printable(name), uri, path, _printable(relative), int(info.get("size") or 0), etag_of(info))
+    size, modified = int(info.get("size") or 0), 0.0 if is_object_store(fs) else modified_of(info)
+    return SourceFile(fs, _printable(name), uri, path, _printable(relative), size, etag_of(info), modified)
 
 
 def _printable(name: str) -> str:

@@ -26,15 +26,19 @@ from curation_assets.stages.sources.files import (
 )
 from curation_assets.stages.sources.media import CAPTION, INFO, SIDECAR_BYTES, SIDECARS, reference, stored_row
 from curation_assets.stages.sources.rows import RejectedLine, SourceError, SourceRow
+from curation_assets.stages.sources.settling import Settling, Unsettled
 from curation_assets.stages.text_encodings import EncodingError
 from resources.storage import READ_ERRORS, Storage
 from resources.urls import redact
 
 
-def read(source: Source, storage: Storage | None = None) -> Iterator[SourceRow | RejectedLine]:
+def read(
+    source: Source, storage: Storage | None = None, settling: Settling | None = None
+) -> Iterator[SourceRow | RejectedLine | Unsettled]:
     """The videos below the folders that `source.path` names, each folder's files first, in sorted order.
 
     `source` of a row is its file and `line` is 1. Among several folders, a video's location begins with its folder's name.
+    With `settling`, a video that may still be being written, or a file beside it, is not opened.
 
     Raises:
         SourceError: a folder is missing, or nothing below the folders is a video.
@@ -45,6 +49,9 @@ def read(source: Source, storage: Storage | None = None) -> Iterator[SourceRow |
     for given in roots:
         for file, beside in _groups(expand_user(given), storage, extensions, len(roots) > 1):
             found = True
+            if settling and not all(settling.settled(f.modified) for f in (file, *beside.values())):
+                yield Unsettled(file.name, file.relative)
+                continue
             try:
                 yield _row(file, beside)
             except EncodingError as error:

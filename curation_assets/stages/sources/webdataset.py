@@ -28,6 +28,7 @@ from curation_assets.stages.sources.media import (
     stored_row,
 )
 from curation_assets.stages.sources.rows import RejectedLine, SourceRow
+from curation_assets.stages.sources.settling import Settling, Unsettled
 from curation_assets.stages.text_encodings import EncodingError
 from resources.storage import Storage
 
@@ -46,14 +47,19 @@ class Sample:
     contents: dict[str, bytes] = field(default_factory=dict)
 
 
-def read(source: Source, storage: Storage | None = None) -> Iterator[SourceRow | RejectedLine]:
+def read(
+    source: Source, storage: Storage | None = None, settling: Settling | None = None
+) -> Iterator[SourceRow | RejectedLine | Unsettled]:
     """The samples of the tars that `source.path` names; `line` counts the samples of a tar from 1.
 
-    A sample without a video, and a tar that is damaged, are rejected rows.
+    A sample without a video, and a tar that is damaged, are rejected rows. With `settling`, a tar that may still be being written is not opened.
     """
     extensions = [e.lower().lstrip(".") for e in source.extensions]
     files = find_files(source.path, ENDINGS, storage)
     for file in files:
+        if settling and not settling.settled(file.modified):
+            yield Unsettled(file.name)
+            continue
         for number, item in enumerate(samples(file, frozenset(extensions)), start=1):
             if not isinstance(item, Sample):
                 yield RejectedLine(file.name, number, "", item)

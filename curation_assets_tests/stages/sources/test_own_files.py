@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -74,11 +75,12 @@ def test_the_source_sensor_sees_changes_behind_links(tmp_path: Path) -> None:
     (tmp_path / "shown").mkdir()
     (tmp_path / "shown" / "inner").symlink_to(tmp_path / "real")
     (tmp_path / "shown" / "round").symlink_to("round")
-    recipe = Recipe.model_validate({"dataset": "d", "source": {"format": "folder", "path": str(tmp_path / "shown")}})
+    source = {"format": "folder", "path": str(tmp_path / "shown"), "settle_s": 0}
+    recipe = Recipe.model_validate({"dataset": "d", "source": source})
     storage = Storage(str(tmp_path))
 
     def seen() -> str:
-        return look(recipe, Watch(), storage, Page(1000))[0].last
+        return look(recipe, Watch(), storage, Page(1000), time.time())[0].last
 
     first = seen()
     assert seen() == first
