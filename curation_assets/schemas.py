@@ -401,6 +401,14 @@ _TABLES = (
             Column(
                 "sharpness", FLOAT, "Variance of the Laplacian at the analysis size, median over samples.", minimum=0
             ),
+            Column(
+                "edge_blur",
+                FLOAT,
+                "Standard deviation of the blur of the sharpest edges, pixels of a picture whose long side is 320, median over samples; "
+                "compares across videos; null without edges.",
+                minimum=0,
+                later=("",),
+            ),
             _unit("brightness", "Mean luma, median over samples."),
             _unit("contrast", "Standard deviation of luma over half its range, median over samples."),
             Column("colorfulness", FLOAT, "Hasler and Suesstrunk's colourfulness, median over samples.", minimum=0),
@@ -409,7 +417,7 @@ _TABLES = (
             _unit("border", "Share of the frame that letterbox or pillarbox bars cover."),
             Column("crop", RECT, "The picture inside the bars, fractions of the frame."),
             _unit("blank", "Share of sampled frames that show one flat tone."),
-            _unit("frozen", "Share of steps in which the picture does not change at all."),
+            _unit("frozen", "Share of the time in which nothing changes but noise, in runs of half a second and more."),
             Column("samples", INT32, "Number of frames measured.", minimum=0),
             Column("estimator", STRING, "Estimator and its sampling.", nullable=False),
         ),
@@ -698,6 +706,7 @@ _TABLES = (
             _taken(FLOAT, "quality_scores.border"),
             _taken(FLOAT, "quality_scores.blank"),
             _taken(FLOAT, "quality_scores.frozen"),
+            Column("edge_blur", FLOAT, "quality_scores.edge_blur", taken="quality_scores.edge_blur", later=("",)),
             _taken(BOOL, "dedup.keep"),
             _taken(STRING, "dedup.cluster_id"),
             Column("cluster_size", INT32, "Clips in that cluster, 1 for unique clips."),

@@ -20,13 +20,16 @@ HASHING = {"method", "frames", "fps", "flipped", "step", "center"}
 DECODED = "3"
 """Code version of which clips and pictures there are."""
 MEASURED = "3"
-"""Code version of what is measured of each clip."""
+"""Code version of how motion and hashes of each clip are measured."""
+LOOKED_AT = "4"
+"""Code version of `quality_scores`."""
 SHOWN = 20
 """Videos out of the ordinary that an event lists."""
 SCORES = {
     "motion_scores": ("motion", "motion_p90", "still_fraction", "camera_motion", "object_motion"),
     "quality_scores": (
         "sharpness",
+        "edge_blur",
         "brightness",
         "contrast",
         "colorfulness",
@@ -135,10 +138,10 @@ STAGES = (
             ),
             _part(
                 "quality_scores",
-                "Sharpness, exposure, colour, borders, blank or frozen pictures of each clip.",
+                "Sharpness, blur, exposure, colour, borders, blank or frozen pictures of each clip.",
                 "clips",
                 lambda r: r.quality.model_dump(),
-                MEASURED,
+                LOOKED_AT,
             ),
             _part(
                 "clip_fingerprints",

@@ -1,6 +1,6 @@
 """Picture quality of a clip, from sampled analysis pictures.
 
-Each sample is reduced to statistics of a 16 x 16 grid and to profiles of its edges, about 5 kB, so that a clip can be measured inside its
+Each sample is reduced to statistics of a 16 x 16 grid and to profiles of its edges, about 7 kB, so that a clip can be measured inside its
 bars although where the bars end is known only when the clip is complete.
 
 Sources: variance of the Laplacian (Pertuz et al., "Analysis of focus measure operators for shape-from-focus", Pattern Recognition 2013);
@@ -11,6 +11,7 @@ the matrix of ITU-R BT.709.
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, TypedDict
 
@@ -19,6 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curation_assets import recipes
+from curation_assets.stages import edge_blur
+from curation_assets.stages.freezes import FreezeMeter
 from curation_assets.stages.slots import Slots
 
 Plane = NDArray[np.uint8]
@@ -33,9 +36,6 @@ OVER, UNDER = 230, 20
 """Luma from which, and up to which, a pixel counts as over- or under-exposed: 2 percent of the range from either end."""
 BLANK_DEVIATION = 0.02
 """Standard deviation of luma, share of the range, below which a picture is one flat tone."""
-FROZEN_LEVELS = 0.75
-"""Largest mean difference of any cell, levels, between two samples that show the same picture. An encoder repeats a frozen picture
-exactly within a group of pictures; at its key frames it stays below this up to about CRF 23, coarser ones count as a change."""
 BAR_TOLERANCE = 6
 """Levels around a bar's tone that still belong to it: ringing at its edge, dither."""
 BAR_DARK = 48
@@ -70,9 +70,10 @@ FULL = Rect(0.0, 0.0, 1.0, 1.0)
 
 
 class QualityScores(TypedDict):
-    """The columns of `quality_scores`; None where a clip holds no sample, or for `frozen` no two."""
+    """The columns of `quality_scores`; None where a clip holds no sample."""
 
     sharpness: float | None
+    edge_blur: float | None
     brightness: float | None
     contrast: float | None
     colorfulness: float | None
@@ -86,7 +87,18 @@ class QualityScores(TypedDict):
     estimator: str
 
 
-_STATISTICS = ("mean", "deviation", "edges", "over", "under", "rg", "rg_deviation", "yb", "yb_deviation")
+_STATISTICS = (
+    "mean",
+    "deviation",
+    "edges",
+    "over",
+    "under",
+    "rg",
+    "rg_deviation",
+    "yb",
+    "yb_deviation",
+    *edge_blur.STATISTICS,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,15 +106,13 @@ class _Sample:
     """One measured picture.
 
     Attributes:
-        cells: float16 (9, GRID, GRID), `_STATISTICS` of each cell.
+        cells: float16 (13, GRID, GRID), `_STATISTICS` of each cell.
         sides: top, bottom, left, right.
-        change: largest mean difference of a cell from the sample before, levels; None for the first.
     """
 
     time_ms: float
     cells: NDArray[np.float16]
     sides: tuple[_Side, ...]
-    change: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +140,7 @@ class QualityMeter:
     def __init__(self, params: recipes.Quality) -> None:
         self._params = params
         self._slots = Slots(params.fps)
-        self._before: Plane | None = None
+        self._freezes = FreezeMeter()
         self._samples: list[_Sample] = []
         self._times: list[float] = []
 
@@ -141,37 +151,40 @@ class QualityMeter:
 
     def wants(self, time_ms: float) -> bool:
         """Whether the picture shown at `time_ms` is to be measured."""
-        return self._slots.due(time_ms)
+        return self._slots.due(time_ms) or self._freezes.wants(time_ms)
 
     def push(self, time_ms: float, picture: Picture) -> None:
         """Measures a picture: 8-bit planes, luma in the studio range, all of a video of one size."""
+        if self._freezes.wants(time_ms):
+            self._freezes.push(time_ms, picture.luma)
+        if not self._slots.due(time_ms):
+            return
         luma = _working(picture.luma)
-        change = None
-        if self._before is not None and self._before.shape == luma.shape:
-            change = float(_cells(cv2.absdiff(luma, self._before).astype(np.float32)).max())
-        cells = np.concatenate([_luma_cells(luma), _colour_cells(picture.chroma_u, picture.chroma_v)]).astype(
-            np.float16
-        )
-        self._samples.append(_Sample(time_ms, cells, _sides(luma), change))
+        blur = np.stack([_cells(plane) for plane in edge_blur.planes(luma)])
+        cells = np.concatenate([_luma_cells(luma), _colour_cells(picture.chroma_u, picture.chroma_v), blur])
+        self._samples.append(_Sample(time_ms, cells.astype(np.float16), _sides(luma)))
         self._times.append(time_ms)
-        self._before = luma.copy()
         self._slots.take(time_ms)
 
     def forget(self, before_ms: float) -> None:
         """Drops the samples before `before_ms`, of clips that have been scored."""
         first = bisect_left(self._times, before_ms)
         del self._samples[:first], self._times[:first]
+        self._freezes.forget(before_ms)
 
     def border(self, start_ms: float, end_ms: float) -> Rect:
         """The picture inside the bars of the clip [start_ms, end_ms); the whole frame if there are none, or nothing is known."""
         return find_border([s.sides for s in self._between(start_ms, end_ms)])
 
-    def scores(self, start_ms: float, end_ms: float) -> QualityScores:
-        """Quality of the clip [start_ms, end_ms), inside its bars."""
+    def scores(
+        self, start_ms: float, end_ms: float, shown_ms: Sequence[float] | NDArray[np.int64] = ()
+    ) -> QualityScores:
+        """Quality of the clip [start_ms, end_ms), inside its bars; `shown_ms` as in `FreezeMeter.share`."""
         samples = self._between(start_ms, end_ms)
         if not samples:
             return QualityScores(
                 sharpness=None,
+                edge_blur=None,
                 brightness=None,
                 contrast=None,
                 colorfulness=None,
@@ -191,10 +204,11 @@ class QualityMeter:
         rg, rg_deviation = _pooled(values["rg"], values["rg_deviation"])
         yb, yb_deviation = _pooled(values["yb"], values["yb_deviation"])
         colourfulness = np.hypot(rg_deviation, yb_deviation) + 0.3 * np.hypot(rg, yb)
-        changes = [s.change for s in samples[1:] if s.change is not None]
+        blurs = [b for b in map(edge_blur.estimate, *(values[name] for name in edge_blur.STATISTICS)) if b is not None]
         span = WHITE - BLACK
         return QualityScores(
             sharpness=float(np.median((values["edges"] ** 2).mean(axis=1))),
+            edge_blur=float(np.median(blurs)) if blurs else None,
             brightness=float(np.clip((np.median(mean) - BLACK) / span, 0, 1)),
             contrast=float(np.clip(np.median(deviation) / (span / 2), 0, 1)),
             colorfulness=float(np.median(colourfulness)),
@@ -203,7 +217,7 @@ class QualityMeter:
             border=1 - crop.area,
             crop=crop._asdict(),
             blank=float((deviation < BLANK_DEVIATION * span).mean()),
-            frozen=float(np.mean(np.array(changes) < FROZEN_LEVELS)) if changes else None,
+            frozen=self._freezes.share(start_ms, end_ms, shown_ms),
             samples=len(samples),
             estimator=self.estimator,
         )

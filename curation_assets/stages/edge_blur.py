@@ -1,0 +1,72 @@
+"""How blurred the sharpest edges of a picture are, whatever it shows: comparable across videos, as the energy of its edges is not.
+
+An edge blurred by a Gaussian of deviation s and smoothed by another of deviation t has the squared gradient of one of deviation
+sqrt(s^2 + t^2), whatever its contrast: it falls with 1 / (s^2 + t^2). So the ratio of the squared gradients at two scales says s (Elder and
+Zucker, "Local scale control for edge detection and blur estimation", PAMI 1998; Zhuo and Sim, "Defocus map estimation from a single image",
+Pattern Recognition 2011, with one scale more).
+
+What belongs here: the estimate from one picture. What does not: which pictures, and over what part of them.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+FINE, COARSE = 1.0, 3.0
+"""Deviations of the two smoothings, pixels."""
+EDGE_LEVELS = 3.0
+"""Least gradient of an edge at the coarse scale, levels a pixel; with 2, blocks of JPEG at quality 10 count."""
+CREST, CREST_SIDE = 0.7, 9
+"""An edge is where the squared gradient at the coarse scale has at least such a share of its largest value so many pixels around: what holds
+for an edge holds on its crest, beside it both scales see less of it and the finer one more so."""
+EDGE_SHARE = 0.02
+"""Least share of a cell's pixels that lie on edges, for the cell to have a say."""
+FEWEST_CELLS = 8
+"""With fewer such cells a picture has no edges to judge by."""
+SHARPEST = 0.75
+"""Quantile of the cells: a subject before a blurred background is sharp. Half of them gave a rank correlation of .90 with known blur over 38
+real videos, a quarter .93."""
+NOISE_QUANTILE = 0.05
+"""Of the cells' gradient energies at the fine scale: the flattest show little but noise, which is taken off all."""
+STATISTICS = ("fine_on_edges", "coarse_on_edges", "edge_share", "fine_everywhere")
+"""Planes whose means in cells `estimate` reads."""
+
+
+def planes(luma: NDArray[np.uint8]) -> tuple[NDArray[np.float32], ...]:
+    """`STATISTICS` of each pixel of a picture, float32 (h, w): squared gradients at both scales on edges, edges, and everywhere."""
+    fine = cv2.GaussianBlur(luma.astype(np.float32), (0, 0), FINE)
+    coarse = cv2.GaussianBlur(fine, (0, 0), (COARSE**2 - FINE**2) ** 0.5)
+    of_fine, of_coarse = _squared_gradient(fine), _squared_gradient(coarse)
+    crest = cv2.dilate(of_coarse, np.ones((CREST_SIDE, CREST_SIDE), np.uint8))
+    edges = ((of_coarse > EDGE_LEVELS**2) & (of_coarse >= CREST * crest)).astype(np.float32)
+    return of_fine * edges, of_coarse * edges, edges, of_fine
+
+
+def estimate(
+    fine: NDArray[np.float32],
+    coarse: NDArray[np.float32],
+    edges: NDArray[np.float32],
+    fine_everywhere: NDArray[np.float32],
+) -> float | None:
+    """Standard deviation of the blur of a picture's sharpest edges, pixels; None if it has too few edges.
+
+    Args:
+        fine, coarse, edges, fine_everywhere: means of the planes in each of its cells, float32 (cells,).
+    """
+    telling = edges > EDGE_SHARE
+    if telling.sum() < min(FEWEST_CELLS, edges.size):
+        return None
+    noise = np.quantile(fine_everywhere, NOISE_QUANTILE)
+    of_edges = np.maximum(fine[telling] - noise * edges[telling], 0)
+    ratio = float(np.quantile(of_edges / coarse[telling], SHARPEST))
+    # From the widest blur that the coarse scale can tell from none of its own, to none.
+    ratio = min(max(ratio, 1.05), (COARSE / FINE) ** 2)
+    return float(np.sqrt((COARSE**2 - ratio * FINE**2) / (ratio - 1)))
+
+
+def _squared_gradient(plane: NDArray[np.float32]) -> NDArray[np.float32]:
+    x = cv2.Sobel(plane, cv2.CV_32F, 1, 0, ksize=3, scale=1 / 8)
+    y = cv2.Sobel(plane, cv2.CV_32F, 0, 1, ksize=3, scale=1 / 8)
+    return np.asarray(x * x + y * y, np.float32)
