@@ -2,7 +2,7 @@
 
     python -m benchmarks.copies [FOLDER ...] [--seconds 10]
 
-The videos in the folders must be distinct; without a folder, photographs are panned over. Each is copied in the ways of `COPIES` (decoded, changed, encoded with libx264), original and copies go
+The videos in the folders must be distinct; without a folder, photographs are panned over. Each is copied in the ways of `COPIES` and `CUTS` (decoded, changed, encoded with libx264), original and copies go
 through the decoding pass as whole-video clips and through the index, and every accepted pair is judged: a copy with its original counts
 for recall, a pair of different originals (or of their copies) is a false merge.
 """
@@ -131,6 +131,37 @@ def _faded_in(footage: Footage) -> Footage:
     )
 
 
+def _window(picture: Luma, share: float, x: float = 0.5, y: float = 0.5) -> Luma:
+    """A part of the picture, `share` of its width and height, whose place is given as shares of the room there is."""
+    height, width = picture.shape
+    h, w = round(share * height), round(share * width)
+    top, left = round(y * (height - h)), round(x * (width - w))
+    return picture[top : top + h, left : left + w]
+
+
+def _upright(picture: Luma, ratio: float) -> Luma:
+    """The middle of a wider picture, in full height, `ratio` times as wide as high."""
+    height, width = picture.shape
+    w = min(width, round(ratio * height))
+    return picture[:, (width - w) // 2 : (width - w) // 2 + w]
+
+
+def _turned(picture: Luma, degrees: float) -> Luma:
+    """Turned about its middle, and enlarged until no corner is empty."""
+    height, width = picture.shape
+    angle = np.radians(degrees)
+    enlarged = np.cos(angle) + np.sin(angle) * max(height / width, width / height)
+    matrix = cv2.getRotationMatrix2D((width / 2, height / 2), degrees, enlarged)
+    return np.asarray(cv2.warpAffine(picture, matrix, (width, height), flags=cv2.INTER_LINEAR), np.uint8)
+
+
+def _drifting(footage: Footage) -> Footage:
+    """A window of 90 % that wanders from the upper left to the lower right."""
+    way = footage.times / max(1.0, footage.times[-1])
+    pictures = [_window(p, 0.9, float(at), float(at)) for p, at in zip(footage.pictures, way, strict=True)]
+    return Footage(pictures, footage.times)
+
+
 COPIES: Final[Mapping[str, Callable[[Footage], Footage]]] = {
     "re-encoded, crf 40": lambda f: Footage(f.pictures, f.times, 40),
     "half scale": lambda f: f.each(lambda p: _scaled(p, 0.5), 28),
@@ -146,6 +177,25 @@ COPIES: Final[Mapping[str, Callable[[Footage], Footage]]] = {
     "5 % faster": lambda f: Footage(f.pictures, f.times / 1.05),
     "mirrored": lambda f: f.each(lambda p: p[:, ::-1]),
 }
+
+CUTS: Final[Mapping[str, Callable[[Footage], Footage]]] = {
+    "crop to 80 %": lambda f: f.each(lambda p: _window(p, 0.8)),
+    "crop to 70 %": lambda f: f.each(lambda p: _window(p, 0.7)),
+    "square crop": lambda f: f.each(lambda p: _upright(p, 1.0)),
+    "9:16 crop": lambda f: f.each(lambda p: _upright(p, 9 / 16)),
+    "rotated by 5 degrees": lambda f: f.each(lambda p: _turned(p, 5.0)),
+    "drifting 90 % crop": _drifting,
+}
+"""Copies of which only a part of the picture is left."""
+
+TURNED: Final[Mapping[str, Callable[[Footage], Footage]]] = {
+    "reversed": lambda f: Footage(f.pictures[::-1], f.times),
+    "negative": lambda f: f.each(lambda p: np.asarray(255 - p, np.uint8)),
+}
+"""Copies that count only if the recipe asks for them, like mirrored ones."""
+
+
+ALL: Final = {**COPIES, **CUTS, **TURNED}
 
 
 def fingerprint(path: Path, video_id: str, params: Dedup) -> list[dict[str, object]]:
@@ -183,7 +233,7 @@ def compare_copies(videos: Iterable[Path], params: Dedup, seconds: float, kinds:
             footage = read_footage(video, seconds)
             source = Path(folder, "copy.mp4")
             for kind in ("original", *kinds):
-                copy = Footage(footage.pictures, footage.times, 20) if kind == "original" else COPIES[kind](footage)
+                copy = Footage(footage.pictures, footage.times, 20) if kind == "original" else ALL[kind](footage)
                 if copy.times[-1] < 1000 and "trimmed" in kind:
                     continue
                 write_footage(copy, source)
@@ -193,7 +243,7 @@ def compare_copies(videos: Iterable[Path], params: Dedup, seconds: float, kinds:
                     pairs[f"{video.name}|{kind}", f"{video.name}|original"] = kind
         table = pa.Table.from_pylist(rows, schema("clip_fingerprints").arrow)
         index = update_index(Storage(folder), "index", [ShardInput("copies", "1", lambda: table)], params)
-    names = set(_accepted(index))
+    names = set(accepted_pairs(index))
     for pair, kind in pairs.items():
         if pair in names or pair[::-1] in names:
             judgement.found[kind] += 1
@@ -203,7 +253,7 @@ def compare_copies(videos: Iterable[Path], params: Dedup, seconds: float, kinds:
     return judgement
 
 
-def _accepted(index: Index) -> Iterable[tuple[str, str]]:
+def accepted_pairs(index: Index) -> Iterable[tuple[str, str]]:
     """Video ids of every accepted pair, and of every two clips with one signature."""
     holders: dict[int, list[str]] = defaultdict(list)
     for signature, video in zip(index.clips["signature"].to_pylist(), index.clips["video_id"].to_pylist(), strict=True):
@@ -240,9 +290,9 @@ def main() -> None:
             if file.suffix in SUFFIXES
         )
         start = os.times()
-        judgement = compare_copies(videos, params, options.seconds)
+        judgement = compare_copies(videos, params, options.seconds, [*COPIES, *CUTS])
         end = os.times()
-    for kind in COPIES:
+    for kind in (*COPIES, *CUTS):
         missed = ", ".join(judgement.missed[kind])
         print(
             f"{kind:26s} {judgement.recall(kind):6.3f} of {judgement.made[kind]}{f'; missed {missed}' if missed else ''}"

@@ -23,7 +23,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from curation_assets.recipes import Dedup
-from curation_assets.schemas import schema
+from curation_assets.schemas import RECT, schema
 from curation_assets.stages.dedup import ShardInput
 from curation_assets.stages.dedup.clusters import decide
 from curation_assets.stages.dedup.index import Index, update_index
@@ -87,6 +87,11 @@ def shard_table(shard: int, clips: int, skewed: bool, distance: int) -> pa.Table
         "hash_ms": lists(np.tile(np.array([600, 3000, 5400]), (clips, 1))),
         "center_hashes": pa.nulls(clips, pa.list_(pa.uint64())),
         "center_blank": pa.nulls(clips, pa.list_(pa.bool_())),
+        "course": pa.nulls(clips, pa.binary()),
+        "content_box": pa.nulls(clips, RECT),
+        "picture_aspect": pa.nulls(clips, pa.float32()),
+        "window_hashes": pa.nulls(clips, pa.list_(pa.uint64())),
+        "window_ms": pa.nulls(clips, pa.list_(pa.int64())),
         "method": pa.repeat("phash", clips),
         "height": pa.array(np.full(clips, 720)),
         "duration_ms": pa.array(np.full(clips, 6000)),

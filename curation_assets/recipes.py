@@ -350,6 +350,13 @@ class Dedup(Section):
         True, description="Whether the central part is hashed too: it meets copies with a logo, caption or crop."
     )
     flipped: bool = Field(False, description="Whether mirrored copies count.")
+    course: bool = Field(
+        True,
+        description="Whether what changes in the course of two clips must agree: speakers before one background are then no duplicates.",
+    )
+    crops: bool = Field(
+        True, description="Whether crops to a part of the picture, and copies turned by a few degrees, are looked for."
+    )
     confirm_cosine: float | None = Field(
         None, ge=0, le=1, description="Least cosine of mean embeddings, where both exist."
     )

@@ -442,6 +442,19 @@ _TABLES = (
             ),
             Column("center_blank", pa.list_(BOOL), "Whether the central part of each is too flat to compare."),
             Column("hash_ms", pa.list_(INT64), "Presentation time of each hashed frame in the video."),
+            Column(
+                "course",
+                pa.binary(),
+                "Luma of the picture inside the border in 16 x 16 cells, averaged over up to 16 equal spans of the clip, 256 bytes each.",
+            ),
+            Column("content_box", RECT, "The picture inside the border, fractions of the frame."),
+            Column("picture_aspect", FLOAT, "Width over height of the picture inside the border.", minimum=0),
+            Column(
+                "window_hashes",
+                pa.list_(pa.uint64()),
+                "Hashes of eight windows of up to four frames, which meet crops; 0 where a window is blank or left out; null unless the recipe asks.",
+            ),
+            Column("window_ms", pa.list_(INT64), "Presentation time of each of those frames."),
             Column("method", STRING, "Hash method.", nullable=False),
             Column("height", INT32, "Displayed height in pixels.", minimum=1),
             Column("duration_ms", INT64, "Duration of the clip.", minimum=0),
@@ -466,7 +479,10 @@ _TABLES = (
             Column("duplicate_of", STRING, "The clip that this one was matched with; null for the survivor."),
             _unit("similarity", "1 - Hamming distance / 64, mean over the frames that agree; 1 for exact copies."),
             Column(
-                "relation", STRING, "How the two relate.", allowed=("exact", "copy", "contained", "contains", "flipped")
+                "relation",
+                STRING,
+                "How the two relate.",
+                allowed=("exact", "copy", "contained", "contains", "flipped", "cropped"),
             ),
             Column("confirmed_by", STRING, "What verified the match."),
             _unit("embedding_similarity", "Cosine of the clips' mean embeddings, where both exist."),

@@ -18,7 +18,7 @@ import cv2
 from benchmarks.truth.options import Options
 from benchmarks.truth.rows import table
 
-AREAS = ("quality", "shots", "text", "tracking")
+AREAS = ("duplicates", "quality", "shots", "text", "tracking")
 
 
 def main() -> None:

@@ -15,14 +15,16 @@ from curation_assets.pods import pod
 from curation_assets.recipes import Recipe
 from resources.tars import TarWriter, new_token
 
-HASHING = {"method", "frames", "fps", "flipped", "step", "center"}
+HASHING = {"method", "frames", "fps", "flipped", "step", "center", "crops"}
 """Parameters of the dedup section that decide the hashes; the others decide what is done with them."""
 DECODED = "3"
 """Code version of which clips and pictures there are."""
 MEASURED = "3"
-"""Code version of how motion and hashes of each clip are measured."""
+"""Code version of how the motion of each clip is measured."""
 LOOKED_AT = "4"
 """Code version of `quality_scores`."""
+HASHED = "4"
+"""Code version of the fingerprints."""
 SHOWN = 20
 """Videos out of the ordinary that an event lists."""
 SCORES = {
@@ -148,7 +150,7 @@ STAGES = (
                 "Perceptual hashes, by which near-duplicates are found.",
                 "clips",
                 lambda r: {**r.dedup.model_dump(include=HASHING), "quality": r.quality.model_dump()},
-                MEASURED,
+                HASHED,
             ),
         ),
         _make,

@@ -79,6 +79,8 @@ def clusters_params(recipes: Mapping[str, Recipe]) -> Dedup:
             "coverage": max(s.coverage for s in sections.values()),
             "center": any(s.center for s in sections.values()),
             "flipped": any(s.flipped for s in sections.values()),
+            "course": any(s.course for s in sections.values()),
+            "crops": any(s.crops for s in sections.values()),
             "confirm_cosine": max(cosines) if cosines else None,
             "survivor": "first_seen" if any(s.survivor == "first_seen" for s in sections.values()) else "best",
         }

@@ -21,6 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curation_assets.recipes import Dedup
+from curation_assets.stages import windows
+from curation_assets.stages.course import course
 
 Luma = NDArray[np.uint8]
 Hashes = NDArray[np.uint64]
@@ -43,6 +45,10 @@ CENTER: Final[Box] = (0.2, 0.2, 0.6, 0.6)
 
 HEARTBEAT_MS: Final = 250
 """A picture is stored at least this often, so that any clip of a second has several."""
+
+CELL_CHANGE: Final = 5.0
+"""A picture is stored, too, when the mean luma of one of its 8 x 8 cells, of 4 x 4 pixels, changes by more levels: a mouth that speaks, a number that
+counts. The whole picture's hash does not see them, and the course of the clip must know when they change."""
 
 MAX_PICTURES: Final = 40_000
 """Stored pictures per video (about 45 MB); beyond, every second one is dropped and the spacing doubles."""
@@ -194,6 +200,8 @@ class Fingerprinter:
         self._next_ms = 0.0
         self._spacing_ms = 0
         self._last_hash: Hashes | None = None
+        self._last_cells: NDArray[np.float64] | None = None
+        self._aspect = 1.0
         self._times: list[int] = []
         self._pictures: list[Luma] = []
         self._boxes: list[Box | None] = []
@@ -215,6 +223,7 @@ class Fingerprinter:
         """
         if self._first_ms is None:
             self._first_ms = time_ms
+            self._aspect = luma.shape[1] / luma.shape[0]
         steps = int((time_ms + _GRID_SLACK_MS - self._first_ms) / self._step_ms) + 1
         self._next_ms = self._first_ms + steps * self._step_ms
         box = content_box(luma)
@@ -226,10 +235,16 @@ class Fingerprinter:
         since = time_ms - self._times[-1] if self._times else HEARTBEAT_MS + self._spacing_ms
         if since < self._spacing_ms:
             return
-        moved = self._last_hash is None or int(np.bitwise_count(value ^ self._last_hash)[0]) > self._params.step // 2
+        cells = _block_means(picture)
+        moved = (
+            self._last_hash is None
+            or self._last_cells is None
+            or int(np.bitwise_count(value ^ self._last_hash)[0]) > self._params.step // 2
+            or float(np.abs(cells - self._last_cells).max()) > CELL_CHANGE
+        )
         if not moved and since < max(HEARTBEAT_MS, self._spacing_ms) and held == self._held[-1]:
             return
-        self._last_hash = value
+        self._last_hash, self._last_cells = value, cells
         self._times.append(time_ms)
         self._pictures.append(picture)
         self._boxes.append(box)
@@ -262,6 +277,10 @@ class Fingerprinter:
             flipped_hashes: the hashes of the mirrored pictures, or None unless `params.flipped`.
             center_hashes, center_blank: the same for the central part of the whole frame (not of what is inside the border,
                 which a logo on a bar would change), or None unless `params.center`.
+            course: the course of the clip (`course.course`) as bytes; content_box: where in the frame the hashed picture lies;
+                picture_aspect: its width over its height in pixels.
+            window_hashes, window_ms: hashes of the windows of some of the hashed frames, `windows.COUNT` for each, 0 where the window is
+                blank or left out, and the times of those frames; None unless `params.crops`.
             method: the hash method.
         """
         first, last = self._within(start_ms, end_ms)
@@ -271,7 +290,16 @@ class Fingerprinter:
         pictures = self._pictures_of(first, last, box)
         hashes, blank = self._hash(pictures), _blank(pictures)
         kept = changes(hashes, blank, self._params.step, self._params.frames)
-        row: dict[str, Any] = dict.fromkeys(("flipped_hashes", "center_hashes", "center_blank"))
+        row: dict[str, Any] = dict.fromkeys(
+            ("flipped_hashes", "center_hashes", "center_blank", "window_hashes", "window_ms")
+        )
+        row["course"] = course(pictures, times, start_ms, end_ms).tobytes()
+        row["content_box"] = dict(zip("xywh", box, strict=True))
+        row["picture_aspect"] = aspect = self._aspect * box[2] / box[3]
+        if self._params.crops:
+            longest = kept[longest_held(times[kept], blank[kept], end_ms, windows.FRAMES)]
+            row["window_hashes"] = self._of_windows(pictures[longest], aspect).reshape(-1).tolist()
+            row["window_ms"] = times[longest].tolist()
         if self._params.flipped:
             row["flipped_hashes"] = self._hash(pictures[kept][:, :, ::-1]).tolist()
         if self._params.center:
@@ -283,6 +311,15 @@ class Fingerprinter:
             "hash_ms": times[kept].tolist(),
             "method": self._params.method,
         }
+
+    def _of_windows(self, pictures: Luma, aspect: float) -> Hashes:
+        """Hashes of the windows of each picture, (n, windows.COUNT), 0 where there is nothing to compare."""
+        out = np.zeros((len(pictures), windows.COUNT), np.uint64)
+        for k, window in enumerate(windows.windows(aspect)):
+            if window is not None and len(pictures):
+                shown = windows.look_through(pictures, window, aspect)
+                out[:, k] = np.where(_blank(shown), 0, self._hash(shown))
+        return out
 
     def _pictures_of(self, first: int, last: int, box: Box) -> Luma:
         """The stored pictures first to last of what lies inside `box`, (n, 32, 32)."""
@@ -308,3 +345,10 @@ def changes(hashes: Hashes, blank: NDArray[np.bool_], step: int, at_least: int) 
         apart = np.abs(everywhere[:, None] - np.array(taken)).min(axis=1)
         taken.append(int(apart.argmax()))
     return np.array(sorted(taken), np.int64)
+
+
+def longest_held(times: NDArray[np.int64], blank: NDArray[np.bool_], end_ms: int, most: int) -> NDArray[np.int64]:
+    """Indexes, in time order, of the at most `most` frames that are not blank and hold longest (ties: the earlier)."""
+    hold = np.append(times[1:], end_ms) - times
+    order = np.lexsort((times, -hold))
+    return np.sort(order[~blank[order]][:most])

@@ -98,6 +98,7 @@ class Matches:
         scale, offset_ms: time in the longer clip = scale x time in the shorter one + offset.
         flipped: whether the shorter clip is the longer one's mirror image.
         center: whether only the central part of the frames was compared.
+        cropped: whether the shorter clip shows a part of the longer one's picture; `overlap` is then also of the picture.
         accepted: whether the pair counts as duplicates.
     """
 
@@ -111,10 +112,19 @@ class Matches:
     offset_ms: Ints
     flipped: NDArray[np.bool_]
     center: NDArray[np.bool_]
+    cropped: NDArray[np.bool_]
     accepted: NDArray[np.bool_]
 
     def take(self, index: NDArray[np.bool_] | Ints) -> Matches:
         return Matches(**{f.name: getattr(self, f.name)[index] for f in fields(self)})
+
+    @staticmethod
+    def of(rows: list[dict[str, Any]]) -> Matches:
+        """From a value of every attribute for each pair."""
+        columns: dict[str, Any] = {f.name: [row[f.name] for row in rows] for f in fields(Matches)}
+        types: dict[str, Any] = {"short": np.uint64, "long": np.uint64, "matched": np.int64, "offset_ms": np.int64}
+        types |= dict.fromkeys(("similarity", "coverage", "overlap", "scale"), np.float32)
+        return Matches(**{name: np.array(values, types.get(name, np.bool_)) for name, values in columns.items()})
 
     @staticmethod
     def join(parts: list[Matches]) -> Matches:
@@ -330,5 +340,6 @@ class Comparer:
             offset_ms=np.round(offset).astype(np.int64),
             flipped=np.full(len(short), flipped),
             center=np.full(len(short), self.samples.center),
+            cropped=np.zeros(len(short), np.bool_),
             accepted=enough & (covered >= self.coverage),
         )

@@ -3,7 +3,7 @@
 Clips are taken best first. A clip is dropped exactly if it directly matches a clip that is kept, so every duplicate names a clip it
 was compared with, no clip is dropped along a chain of resemblances, and the result depends on the set of clips alone.
 A longer clip is dropped for a better excerpt of it only if the excerpt overlaps at least `MIN_OVERLAP` of it; else both are kept, because
-dropping it would lose what only it shows.
+dropping it would lose what only it shows. Crops come after all others, so that the whole picture stays.
 """
 
 from __future__ import annotations
@@ -174,7 +174,10 @@ def decide(index: Index, params: Dedup, cosine: Cosine | None = None) -> tuple[p
         confirmed = ~(cosines < params.confirm_cosine)
 
     edges = _edges(matches, confirmed, short, long, _exact_copies(exact, node, rank))
-    chosen = _choose(edges, leader, rank, matches)
+    order = rank[leader]
+    if params.survivor == "best":
+        order = order + len(rank) * np.isin(np.arange(len(nodes)), short[confirmed & matches.cropped])
+    chosen = _choose(edges, order, matches)
     table = _table(index, clips, matches, cosines, nodes, leader, node, chosen)
     dropped = table.filter(pc.invert(table["keep"]))
     stats = {
@@ -210,11 +213,14 @@ def _edges(
     return _Edges(dropped[order], kept[order], match[order])
 
 
-def _choose(edges: _Edges, leader: Ints, rank: Ints, matches: Matches) -> dict[int, tuple[int, int]]:
-    """For each node that is dropped, the kept node that it is most similar to and the match (-1: an exact copy)."""
+def _choose(edges: _Edges, place: Ints, matches: Matches) -> dict[int, tuple[int, int]]:
+    """For each node that is dropped, the kept node that it is most similar to and the match (-1: an exact copy).
+
+    Args:
+        place: of each node in the order in which survivors are chosen.
+    """
     similarity = np.append(matches.similarity, 1.0)
-    place = rank[leader]
-    start = np.searchsorted(edges.dropped, np.arange(len(leader) + 1))
+    start = np.searchsorted(edges.dropped, np.arange(len(place) + 1))
     chosen: dict[int, tuple[int, int]] = {}
     connected = np.flatnonzero(np.diff(start))
     for n in connected[np.argsort(place[connected])].tolist():
@@ -253,12 +259,16 @@ def _table(
     relation = np.where(is_short, "contained", "contains").astype(object)
     relation[np.append(matches.overlap, 1.0)[match] >= SAME_LENGTH] = "copy"
     relation[np.append(matches.flipped, False)[match]] = "flipped"
+    relation[np.append(matches.cropped, False)[match]] = np.where(
+        is_short[np.append(matches.cropped, False)[match]], "cropped", "contains"
+    )
     relation[same_source] = "exact"
     relation[keep] = None
     similarity = np.where(match >= 0, np.append(matches.similarity, 1.0)[match], 1.0)
     similarity[same_source] = 1.0
     between = np.append(cosines, np.nan)[match]
     seen = np.where(np.append(matches.center, False)[match], "center hashes", "hashes").astype(object)
+    seen[np.append(matches.cropped, False)[match]] = "window hashes and course"
     verified = np.where(np.isnan(between), seen, seen + " and embeddings")
     verified[same_source] = "sha256"
     verified[keep] = None

@@ -21,21 +21,22 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from curation_assets.recipes import Dedup
+from curation_assets.stages import windows
+from curation_assets.stages.dedup import postings
 from curation_assets.stages.dedup.align import Comparer, Ints, Matches, Samples, ranges
-from curation_assets.stages.dedup.search import Hashes, expected_recall, near_pairs
+from curation_assets.stages.dedup.crops import cropped
+from curation_assets.stages.dedup.postings import Posting, flat, product
+from curation_assets.stages.dedup.search import expected_recall, near_pairs
+from curation_assets.stages.dedup.second_look import Courses, without_unlike
 from resources import presence
 from resources.storage import Storage
 
-FORMAT: Final = 5
+FORMAT: Final = 6
 """Changes when the code finds other pairs or stores them otherwise: an index of another format is made anew."""
 
 SURE: Final = 0.9
 """Similarity of whole frames from which the central parts are not asked: bars move what lies in the centre of the frame, but change the
 hash of the picture inside them little; pictures that only a logo makes alike were at most 0.87 similar."""
-
-COMMON: Final = 256
-"""A hash that more distinct clips share (a title card, a logo on black) proposes only pairs with the best so many of them; how often that
-happened is reported."""
 
 PART: Final = pa.schema(
     [
@@ -56,6 +57,11 @@ PART: Final = pa.schema(
         ("center_hashes", pa.list_(pa.uint64())),
         ("center_blank", pa.list_(pa.bool_())),
         ("time_ms", pa.list_(pa.int64())),
+        ("window_hashes", pa.list_(pa.uint64())),
+        ("window_ms", pa.list_(pa.int64())),
+        ("picture_aspect", pa.float32()),
+        ("course", pa.binary()),
+        ("content_box", pa.struct([(side, pa.float32()) for side in "xywh"])),
     ]
 )
 """A shard's clips: `exact` hashes the source file and the span (0 if unknown), `signature` the fingerprint, `seen` counts the
@@ -72,6 +78,7 @@ _MATCH_TYPES: Final = {
     "offset_ms": pa.int64(),
     "flipped": pa.bool_(),
     "center": pa.bool_(),
+    "cropped": pa.bool_(),
     "accepted": pa.bool_(),
 }
 _MIX_1, _MIX_2, _STEP = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB), np.uint64(0x9E3779B97F4A7C15)
@@ -127,12 +134,12 @@ def _text_hash(values: pa.ChunkedArray) -> NDArray[np.uint64]:
     return np.asarray(table[pc.fill_null(encoded.indices, len(codes)).to_numpy(zero_copy_only=False)])
 
 
-def _flat(column: pa.ChunkedArray, dtype: Any) -> tuple[NDArray[Any], Ints]:
-    """The values of a list column one after the other, and where each row's begin, (rows + 1,); null rows are empty."""
-    lengths = pc.fill_null(pc.list_value_length(column), 0).to_numpy().astype(np.int64)
-    flattened = pc.list_flatten(column)
-    values = flattened.to_numpy(zero_copy_only=False) if hasattr(flattened, "to_numpy") else np.asarray(flattened)
-    return values.astype(dtype, copy=False), np.append(0, np.cumsum(lengths))
+def _bytes_hash(values: pa.ChunkedArray) -> NDArray[np.uint64]:
+    """64 bits of BLAKE2 of each value; 0 for null."""
+    if values.null_count == len(values):
+        return np.zeros(len(values), np.uint64)
+    digests = (b"" if v is None else hashlib.blake2b(v, digest_size=8).digest() for v in values.to_pylist())
+    return np.array([int.from_bytes(d, "little") for d in digests], np.uint64)
 
 
 def _sums(values: NDArray[Any], start: Ints) -> NDArray[np.uint64]:
@@ -158,12 +165,14 @@ def make_part(shard: str, table: pa.Table, earlier: pa.Table | None, update: int
         ValueError: lists of different lengths in a row; the message names shard and clip.
     """
     table = table.sort_by([("dataset", "ascending"), ("video_id", "ascending"), ("clip_id", "ascending")])
-    hashes, start = _flat(table["hashes"], np.uint64)
-    blank, blank_start = _flat(table["blank"], np.bool_)
-    times, time_start = _flat(table["hash_ms"], np.int64)
-    center, center_start = _flat(table["center_hashes"], np.uint64)
-    center_blank, center_blank_start = _flat(table["center_blank"], np.bool_)
-    flipped, flipped_start = _flat(table["flipped_hashes"], np.uint64)
+    hashes, start = flat(table["hashes"], np.uint64)
+    blank, blank_start = flat(table["blank"], np.bool_)
+    times, time_start = flat(table["hash_ms"], np.int64)
+    center, center_start = flat(table["center_hashes"], np.uint64)
+    center_blank, center_blank_start = flat(table["center_blank"], np.bool_)
+    flipped, flipped_start = flat(table["flipped_hashes"], np.uint64)
+    window_hashes, window_hash_start = flat(table["window_hashes"], np.uint64)
+    window_times, window_start = flat(table["window_ms"], np.int64)
     counts, center_counts, flipped_counts = np.diff(start), np.diff(center_start), np.diff(flipped_start)
     wrong = np.flatnonzero(
         (counts != np.diff(blank_start))
@@ -171,6 +180,7 @@ def make_part(shard: str, table: pa.Table, earlier: pa.Table | None, update: int
         | ((counts != center_counts) & (center_counts > 0))
         | ((counts != flipped_counts) & (flipped_counts > 0))
         | (center_counts != np.diff(center_blank_start))
+        | (np.diff(window_hash_start) != windows.COUNT * np.diff(window_start))
     )
     if len(wrong):
         clip = table["clip_id"][int(wrong[0])].as_py()
@@ -182,6 +192,7 @@ def make_part(shard: str, table: pa.Table, earlier: pa.Table | None, update: int
     begin = pc.fill_null(table["start_ms"], 0).to_numpy()
     duration = pc.fill_null(table["duration_ms"], 0).to_numpy()
     times = times - begin[owner]
+    window_times = window_times - np.repeat(begin, np.diff(window_start))
 
     sha = _text_hash(table["video_sha256"])
     exact = _mix(_mix(_mix(sha) + begin.astype(np.uint64)) + duration.astype(np.uint64))
@@ -192,7 +203,9 @@ def make_part(shard: str, table: pa.Table, earlier: pa.Table | None, update: int
     central = _placed(center, center_start) * (2 * center_blank.astype(np.uint64) + 1)
     signature = _mix(signature + _sums(central, center_start))
     signature = _mix(signature + _mix(_sums(_placed(flipped, flipped_start), flipped_start)))
+    signature = _mix(signature + _sums(_placed(window_hashes, window_hash_start), window_hash_start))
     signature ^= _text_hash(table["method"])
+    signature = _mix(signature + _bytes_hash(table["course"]))
     empty = (_sums(~blank, start) == 0) & (_sums(~center_blank, center_start) == 0)
     own = _mix(_text_hash(table["dataset"]) + _mix(_text_hash(table["clip_id"]))) if empty.any() else signature
     signature = np.where(empty, np.where(exact != 0, exact, own), signature)
@@ -207,6 +220,7 @@ def make_part(shard: str, table: pa.Table, earlier: pa.Table | None, update: int
         "signature": pa.array(signature),
         "seen": pa.array(seen),
         "time_ms": pa.ListArray.from_arrays(pa.array(start.astype(np.int32)), pa.array(times)),
+        "window_ms": pa.ListArray.from_arrays(pa.array(window_start.astype(np.int32)), pa.array(window_times)),
     }
     part = pa.table([columns[name].cast(PART.field(name).type) for name in PART.names], schema=PART)
     return part.combine_chunks()
@@ -256,11 +270,14 @@ def update_index(storage: Storage, folder: str, inputs: Iterable[ShardInput], pa
 
     Returns:
         The index, with in `stats`: clips, new_shards, kept_shards, removed_shards, comparable_clips, distinct_clips, hashes, pairs_compared,
-        pairs_accepted, pairs_doubtful, common_hashes, common_pairs_left_out, recall_one_frame, recall_two_frames (chance to
+        pairs_accepted, pairs_doubtful, pairs_unlike (refused for what changes in them), common_hashes, common_pairs_left_out, recall_one_frame, recall_two_frames (chance to
         find a pair of which one or two frames lie at exactly the largest distance).
     """
     wanted = _digest(
-        str(FORMAT), params.model_dump_json(include={"distance", "matches", "agree", "coverage", "center", "flipped"})
+        str(FORMAT),
+        params.model_dump_json(
+            include={"distance", "matches", "agree", "coverage", "center", "flipped", "course", "crops"}
+        ),
     )
     manifest: dict[str, Any] = {"format": FORMAT, "update": 0, "shards": {}}
     if storage.exists(f"{folder}/manifest.json"):
@@ -341,8 +358,10 @@ def _compare_new(
     new = ~np.isin(signatures, old, assume_unique=True)
     known = signatures[~new]
     found = [before.take(np.isin(before.short, known) & np.isin(before.long, known))]
-    stats: dict[str, Any] = dict.fromkeys(("comparable_clips", "hashes", "pairs_compared", "common_hashes"), 0)
+    counted = ("comparable_clips", "hashes", "pairs_compared", "pairs_windows", "common_hashes")
+    stats: dict[str, Any] = dict.fromkeys(counted, 0)
     stats |= {"distinct_clips": len(signatures), "common_pairs_left_out": 0}
+    courses, kinds = Courses(clips, signatures, row), []
     methods = pc.unique(clips["method"]).to_pylist() if len(clips) else []
     code = pc.index_in(clips["method"], pa.array(methods, pa.string())).to_numpy()[row] if methods else row
     for number, _ in enumerate(methods):
@@ -355,7 +374,19 @@ def _compare_new(
             is_new = new[np.searchsorted(signatures, central.tie)]
             matched += _compare_method(central, is_new, params, threads, stats)
         found += matched
+        kinds.append((whole, np.searchsorted(signatures, whole.tie)))
     matches = _best_of_pair(Matches.join(found))
+    if params.course:
+        fresh = ~(np.isin(matches.short, known) & np.isin(matches.long, known))
+        by_hashes = int(matches.accepted.sum())
+        matches = without_unlike(matches, fresh, courses)
+        stats["pairs_unlike"] = by_hashes - int(matches.accepted.sum())
+    if params.crops:
+        crops = [
+            cropped(clips, row[place], whole, new[place], courses, matches, params, threads, stats)
+            for whole, place in kinds
+        ]
+        matches = _best_of_pair(Matches.join([matches, *crops]))
     stats["pairs_accepted"] = int(matches.accepted.sum())
     stats["pairs_doubtful"] = int((~matches.accepted).sum())
     return matches, stats
@@ -383,7 +414,7 @@ def _best_of_pair(matches: Matches) -> Matches:
     """Of the matches of a pair the one that says most, sorted by pair."""
     m = matches
     low, high = np.minimum(m.short, m.long), np.maximum(m.short, m.long)
-    order = np.lexsort((m.center, m.flipped, m.short, -m.similarity, -m.coverage, ~m.accepted, high, low))
+    order = np.lexsort((m.cropped, m.center, m.flipped, m.short, -m.similarity, -m.coverage, ~m.accepted, high, low))
     first = np.ones(len(order), np.bool_)
     first[1:] = (np.diff(low[order]) != 0) | (np.diff(high[order]) != 0)
     return m.take(order[first])
@@ -398,15 +429,15 @@ def gather(clips: pa.Table, rows: Ints, signatures: NDArray[np.uint64], flipped:
         flipped: whether the mirrored hashes are wanted, of those clips that have them.
         center: take the hashes of the central part, without the clips that lack them; there are no mirrored ones.
     """
-    values, start = _flat(clips["center_hashes" if center else "hashes"], np.uint64)
-    blank = _flat(clips["center_blank" if center else "blank"], np.bool_)[0]
-    times, time_start = _flat(clips["time_ms"], np.int64)
+    values, start = flat(clips["center_hashes" if center else "hashes"], np.uint64)
+    blank = flat(clips["center_blank" if center else "blank"], np.bool_)[0]
+    times, time_start = flat(clips["time_ms"], np.int64)
     counts = np.diff(start)[rows]
     rows, signatures, counts = rows[counts > 0], signatures[counts > 0], counts[counts > 0]
     index = ranges(start[rows], counts)[0]
     has_flipped, mirrored = None, None
     if flipped and not center:
-        stored, stored_start = _flat(clips["flipped_hashes"], np.uint64)
+        stored, stored_start = flat(clips["flipped_hashes"], np.uint64)
         has_flipped = np.diff(stored_start)[rows] > 0
         if not has_flipped.any():
             has_flipped = None
@@ -426,60 +457,6 @@ def gather(clips: pa.Table, rows: Ints, signatures: NDArray[np.uint64], flipped:
     )
 
 
-@dataclass(frozen=True)
-class _Posting:
-    """Which clips show which hash: `clips[start[i] : start[i + 1]]` show `hashes[i]`."""
-
-    hashes: Hashes
-    start: Ints
-    clips: Ints
-
-    @staticmethod
-    def build(hashes: Hashes, clips: Ints) -> _Posting:
-        order = np.lexsort((clips, hashes))
-        hashes, clips = hashes[order], clips[order]
-        fresh = np.ones(len(hashes), np.bool_)
-        fresh[1:] = (hashes[1:] != hashes[:-1]) | (clips[1:] != clips[:-1])
-        hashes, clips = hashes[fresh], clips[fresh]
-        first = np.ones(len(hashes), np.bool_)
-        first[1:] = hashes[1:] != hashes[:-1]
-        start = np.append(np.flatnonzero(first), len(hashes))
-        return _Posting(hashes[first], start, clips)
-
-    def count(self, index: Ints) -> Ints:
-        return self.start[index + 1] - self.start[index]
-
-    def find(self, hashes: Hashes) -> tuple[Ints, NDArray[np.bool_]]:
-        """Where each hash lies, and whether it is there at all."""
-        index = np.minimum(np.searchsorted(self.hashes, hashes), len(self.hashes) - 1)
-        return index, self.hashes[index] == hashes
-
-    def counts_of(self, hashes: Hashes) -> Ints:
-        """How many clips show each hash."""
-        index, there = self.find(hashes)
-        return np.where(there, self.count(index), 0)
-
-
-def _product(left: _Posting, i: Ints, right: _Posting, j: Ints, stats: dict[str, Any]) -> tuple[Ints, Ints]:
-    """All pairs of a clip that shows hash i on the left and one that shows hash j on the right; of common hashes, the first `COMMON`
-    clips on one side (clips are numbered best first) with all of the other."""
-    n, m = left.count(i), right.count(j)
-    few_n, few_m = np.minimum(n, COMMON), np.minimum(m, COMMON)
-    crowded = (n > COMMON) | (m > COMMON)
-    stats["common_pairs_left_out"] += int(((n - few_n) * (m - few_m)).sum())
-    a, b = _cells(left, i, n, right, j, few_m)
-    if not crowded.any():
-        return a, b
-    c, d = _cells(left, i[crowded], few_n[crowded], right, j[crowded], m[crowded])
-    return np.concatenate([a, c]), np.concatenate([b, d])
-
-
-def _cells(left: _Posting, i: Ints, n: Ints, right: _Posting, j: Ints, m: Ints) -> tuple[Ints, Ints]:
-    one, pair = ranges(left.start[i], n)
-    other, cell = ranges(right.start[j][pair], m[pair])
-    return left.clips[one[cell]], right.clips[other]
-
-
 def _compare_method(
     samples: Samples, new: NDArray[np.bool_], params: Dedup, threads: int, stats: dict[str, Any]
 ) -> list[Matches]:
@@ -489,16 +466,16 @@ def _compare_method(
     place[best] = np.arange(len(best))
     anchors = np.flatnonzero(samples.anchors())
     owner = place[samples.owner[anchors]]
-    plain = _Posting.build(samples.hashes[anchors], owner)
+    plain = Posting.build(samples.hashes[anchors], owner)
     fresh = new[best]
     stats["comparable_clips"] = max(stats["comparable_clips"], len(np.unique(owner)))
     stats["hashes"] += len(plain.hashes)
-    stats["common_hashes"] += int((np.diff(plain.start) > COMMON).sum())
+    stats["common_hashes"] += int((np.diff(plain.start) > postings.COMMON).sum())
     flips = np.zeros(len(best), np.bool_) if samples.has_flipped is None else samples.has_flipped[best]
     flipped = flips[owner]
     mirrored = None
     if samples.flipped is not None and flipped.any():
-        mirrored = _Posting.build(samples.flipped[anchors][flipped], owner[flipped])
+        mirrored = Posting.build(samples.flipped[anchors][flipped], owner[flipped])
 
     every = plain.hashes if mirrored is None else np.union1d(plain.hashes, mirrored.hashes)
     is_new = np.zeros(len(every), np.bool_)
@@ -517,14 +494,14 @@ def _compare_method(
         matches = matches.take(matches.accepted | (matches.matched >= params.matches))
         return replace(matches, short=samples.tie[matches.short], long=samples.tie[matches.long])
 
-    def pairs(left: _Posting, right: _Posting) -> tuple[Ints, Ints]:
+    def pairs(left: Posting, right: Posting) -> tuple[Ints, Ints]:
         equal = np.flatnonzero(is_new & (left.counts_of(every) > (1 if left is right else 0)))
         sides = [(i, j), (equal, equal)] if left is right else [(i, j), (j, i), (equal, equal)]
         found = []
         for one, other in sides:
             (k, has_k), (m, has_m) = left.find(every[one]), right.find(every[other])
             both = has_k & has_m
-            found.append(_product(left, k[both], right, m[both], stats))
+            found.append(product(left, k[both], right, m[both], stats))
         return np.concatenate([f[0] for f in found]), np.concatenate([f[1] for f in found])
 
     if not len(plain.hashes):

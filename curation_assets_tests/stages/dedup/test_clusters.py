@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from curation_assets.recipes import Dedup
 from curation_assets.schemas import schema
-from curation_assets.stages.dedup import ShardInput, build_clusters, dedup_view, index
+from curation_assets.stages.dedup import ShardInput, build_clusters, dedup_view, postings
 from curation_assets_tests.stages.dedup.fingerprint_rows import clip, near, random_hashes, shard, table
 from resources.content_hash import content_hash
 from resources.storage import Storage
@@ -317,7 +317,7 @@ def test_changed_parameters_compare_again(tmp_path: Path) -> None:
 
 
 def test_common_hashes_are_bounded_and_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(index, "COMMON", 5)
+    monkeypatch.setattr(postings, "COMMON", 5)
     rng = np.random.default_rng(12)
     card = random_hashes(rng, 1)
     rows = [clip(f"v{k:02d}", card + random_hashes(rng, 4)) for k in range(40)]

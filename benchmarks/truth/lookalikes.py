@@ -1,0 +1,186 @@
+"""Clips that look alike and are not copies: composed from footage, so that it is known that what matters differs.
+
+What stays is the same picture to the pixel (a studio, a slide, a frame around a game); what moves is other footage in the same place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.copies import Footage
+
+Luma = NDArray[np.uint8]
+WIDTH, HEIGHT = 320, 180
+FPS: Final = 25
+SECONDS: Final = 4
+GROUP: Final = 6
+"""Clips of a group: every two of them look alike."""
+
+FONT: Final = cv2.FONT_HERSHEY_DUPLEX
+Box = tuple[float, float, float, float]
+
+
+def _cover(picture: Luma, width: int, height: int) -> Luma:
+    """The middle of a picture, as large as fits, at this size."""
+    scale = max(width / picture.shape[1], height / picture.shape[0])
+    w, h = max(width, round(picture.shape[1] * scale)), max(height, round(picture.shape[0] * scale))
+    scaled = cv2.resize(picture, (w, h), interpolation=cv2.INTER_AREA)
+    x, y = (w - width) // 2, (h - height) // 2
+    return np.asarray(scaled[y : y + height, x : x + width], np.uint8)
+
+
+def _part(footage: Footage, first: float) -> list[Luma]:
+    """`SECONDS` of the footage from the share `first` of its length on, on a regular grid; it runs back and forth if it is shorter."""
+    step = 1000.0 / FPS
+    wanted = first * footage.times[-1] + step * np.arange(SECONDS * FPS)
+    last = max(1.0, footage.times[-1])
+    wanted = last - np.abs(last - wanted % (2 * last))
+    return [footage.pictures[i] for i in np.clip(np.searchsorted(footage.times, wanted), 0, len(footage.pictures) - 1)]
+
+
+def _filmed(ground: Callable[[int], Luma], inner: Sequence[Luma], box: Box, *, soft: bool) -> Footage:
+    """Footage in a box (x, y, w, h as shares) before what `ground` shows at each frame; an ellipse with soft edges, or the whole box."""
+    x, y, w, h = (round(side * of) for side, of in zip(box, (WIDTH, HEIGHT) * 2, strict=True))
+    mask = np.ones((h, w), np.float32)
+    if soft:
+        mask[:] = 0
+        cv2.ellipse(mask, (w // 2, h // 2), (w // 2 - 4, h // 2 - 3), 0, 0, 360, 1.0, -1)
+        mask = np.asarray(cv2.GaussianBlur(mask, (7, 7), 0), np.float32)
+    pictures = []
+    for number, picture in enumerate(inner):
+        frame = ground(number).copy()
+        behind = frame[y : y + h, x : x + w]
+        frame[y : y + h, x : x + w] = np.round(_cover(picture, w, h) * mask + behind * (1 - mask)).astype(np.uint8)
+        pictures.append(frame)
+    return Footage(pictures, np.arange(len(pictures)) * 1000.0 / FPS)
+
+
+def _still(picture: Luma) -> Callable[[int], Luma]:
+    return lambda number: picture
+
+
+def _place(picture: Luma) -> Luma:
+    return _cover(picture, WIDTH, HEIGHT)
+
+
+def studio(shots: Sequence[Footage]) -> list[Footage]:
+    """Six speakers before one background; a speaker fills 17 % of the frame."""
+    ground = _still(_place(shots[0].pictures[0]))
+    return [_filmed(ground, _part(s, 0), (0.33, 0.3, 0.34, 0.5), soft=True) for s in shots[1 : GROUP + 1]]
+
+
+def news_desk(shots: Sequence[Footage]) -> list[Footage]:
+    """Presenters behind a desk with a banner; a line of text runs through it, the same to all."""
+    place = _place(shots[0].pictures[0])
+    cv2.rectangle(place, (0, 140), (WIDTH, HEIGHT), (40,), -1)
+    cv2.rectangle(place, (0, 150), (WIDTH, 170), (225,), -1)
+
+    def ground(number: int) -> Luma:
+        frame = place.copy()
+        cv2.putText(frame, "markets close higher after a quiet day", (300 - 3 * number, 165), FONT, 0.5, (20,), 1)
+        return frame
+
+    return [_filmed(ground, _part(s, 0), (0.6, 0.1, 0.28, 0.65), soft=True) for s in shots[1 : GROUP + 1]]
+
+
+def _slide(title: str, lines: Sequence[str], tone: int = 240) -> Luma:
+    page = np.full((HEIGHT, WIDTH), tone, np.uint8)
+    cv2.putText(page, title, (18, 34), FONT, 0.8, (30,), 1, cv2.LINE_AA)
+    for number, line in enumerate(lines):
+        cv2.putText(page, line, (24, 66 + 24 * number), FONT, 0.45, (60,), 1, cv2.LINE_AA)
+    return page
+
+
+def lecture(shots: Sequence[Footage]) -> list[Footage]:
+    """One slide, other lecturers in the corner (9 % of the frame)."""
+    ground = _still(
+        _slide("Dynamic programming", ("overlapping subproblems", "optimal substructure", "memory", "cost"))
+    )
+    return [_filmed(ground, _part(s, 0), (0.72, 0.6, 0.26, 0.36), soft=False) for s in shots[1 : GROUP + 1]]
+
+
+def video_call(shots: Sequence[Footage]) -> list[Footage]:
+    """Four tiles, three without a camera; another person in the fourth."""
+    page = np.full((HEIGHT, WIDTH), 32, np.uint8)
+    for number, name in enumerate(("AB", "CD", "EF")):
+        x, y = 8 + 156 * (number % 2), 8 + 84 * (number // 2)
+        cv2.rectangle(page, (x, y), (x + 148, y + 78), (70,), -1)
+        cv2.circle(page, (x + 74, y + 39), 24, (150,), -1)
+        cv2.putText(page, name, (x + 58, y + 47), FONT, 0.7, (240,), 1, cv2.LINE_AA)
+    box = (164 / WIDTH, 92 / HEIGHT, 148 / WIDTH, 78 / HEIGHT)
+    return [_filmed(_still(page), _part(s, 0), box, soft=False) for s in shots[1 : GROUP + 1]]
+
+
+def game(shots: Sequence[Footage]) -> list[Footage]:
+    """Other scenes through one cockpit with its instruments (the window is 30 % of the frame)."""
+    page = _place(shots[0].pictures[0]) // 3
+    for number in range(5):
+        cv2.circle(page, (40 + 60 * number, 150), 22, (190,), 2)
+        cv2.line(page, (40 + 60 * number, 150), (40 + 60 * number + 5 * number, 134), (220,), 2)
+    cv2.putText(page, "SCORE 120  LAP 2/3", (10, 20), FONT, 0.5, (230,), 1)
+    return [_filmed(_still(page), _part(s, 0), (0.15, 0.17, 0.7, 0.43), soft=False) for s in shots[1 : GROUP + 1]]
+
+
+def turntable(shots: Sequence[Footage]) -> list[Footage]:
+    """Products that turn on one plain ground, at one pace."""
+    ground = np.tile(np.linspace(235, 180, HEIGHT).astype(np.uint8)[:, None], (1, WIDTH))
+    cv2.ellipse(ground, (WIDTH // 2, 140), (80, 16), 0, 0, 360, (150,), -1)
+    out = []
+    for shot in shots[1 : GROUP + 1]:
+        skin = np.concatenate([p := _cover(shot.pictures[0], 96, 90), p[:, ::-1]], axis=1)
+        turned = []
+        for number in range(SECONDS * FPS):
+            angle = 2 * np.pi * number / (4 * FPS)
+            across = np.linspace(-0.98, 0.98, 64)
+            columns = ((np.arcsin(across) + angle) / (2 * np.pi) * skin.shape[1]).astype(int) % skin.shape[1]
+            turned.append(np.ascontiguousarray(skin[:, columns]))
+        out.append(_filmed(_still(ground), turned, (0.4, 0.27, 0.2, 0.5), soft=False))
+    return out
+
+
+def takes(shots: Sequence[Footage]) -> list[Footage]:
+    """One person before one background, filmed again."""
+    ground = _still(_place(shots[0].pictures[0]))
+    person = max(shots[1:], key=lambda s: s.times[-1])
+    return [_filmed(ground, _part(person, k / 4), (0.33, 0.25, 0.34, 0.6), soft=True) for k in (0, 2)]
+
+
+def title_cards(shots: Sequence[Footage]) -> list[Footage]:
+    """Cards of one template, plain or over a darkened picture."""
+    plain = np.full((HEIGHT, WIDTH), 24, np.uint8)
+    page = plain if len(shots[0].pictures) % 2 else _place(shots[0].pictures[0]) // 4
+    cv2.line(page, (90, 112), (230, 112), (200,), 1)
+    cards = []
+    for word in ("One", "Two", "Three", "Four", "Five", "Six"):
+        card = page.copy()
+        text = f"Chapter {word}"
+        width = cv2.getTextSize(text, FONT, 1.0, 1)[0][0]
+        cv2.putText(card, text, ((WIDTH - width) // 2, 100), FONT, 1.0, (230,), 1, cv2.LINE_AA)
+        cards.append(Footage([card] * (SECONDS * FPS), np.arange(SECONDS * FPS) * 1000.0 / FPS))
+    return cards
+
+
+def slides(shots: Sequence[Footage]) -> list[Footage]:
+    """Slides of one template: another line is added to each."""
+    lines = ("first measure", "then cut", "then measure again", "and write it down", "and stop")
+    pages = [_slide("How it is done", lines[: k + 1]) for k in range(len(lines))]
+    return [Footage([p] * (SECONDS * FPS), np.arange(SECONDS * FPS) * 1000.0 / FPS) for p in pages]
+
+
+KINDS: Final[Mapping[str, Callable[[Sequence[Footage]], list[Footage]]]] = {
+    "six speakers, one studio": studio,
+    "news desk with a running line": news_desk,
+    "lecturers beside one slide": lecture,
+    "video call": video_call,
+    "game behind instruments": game,
+    "products on a turntable": turntable,
+    "takes of one scene": takes,
+    "title cards of one template": title_cards,
+    "slides that build up": slides,
+}
+"""Each makes a group of clips of shots in random order: the first is the place, the others are what moves."""

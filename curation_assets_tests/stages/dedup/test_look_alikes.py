@@ -1,0 +1,164 @@
+"""The second look: clips that look alike but in which other things change are no duplicates, crops and turned copies are, whatever the order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache, partial
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from benchmarks import copies
+from benchmarks.copies import Footage, accepted_pairs, fingerprint, write_footage
+from benchmarks.truth import lookalikes
+from curation_assets.demo import pan, photographs
+from curation_assets.recipes import Dedup
+from curation_assets.schemas import schema
+from curation_assets.stages import windows
+from curation_assets.stages.course import CELLS, course
+from curation_assets.stages.dedup import ShardInput
+from curation_assets.stages.dedup.clusters import build_clusters
+from curation_assets.stages.dedup.evidence import Course, Overlay, agreement, unlike
+from curation_assets.stages.dedup.index import update_index
+from resources.storage import Storage
+
+WHOLE = (0.0, 0.0, 1.0, 1.0)
+
+
+@cache
+def _footage() -> tuple[Footage, ...]:
+    """Camera moves over the demo's photographs, four seconds each, 320 x 180."""
+    times = np.arange(100) / 25
+    out = []
+    photos = photographs()
+    for k, name in enumerate(("china", "astronaut", "coffee", "chelsea", "rocket", "flower")):
+        shot = pan(photos[name], (0.3, 0.4, 1.0), (0.7, 0.6 - 0.05 * k, 1.4 + 0.1 * k))
+        pictures = [np.asarray(cv2.resize(shot(t / 4)[..., 1], (320, 180)), np.uint8) for t in times]
+        out.append(Footage(pictures, times * 1000))
+    return tuple(out)
+
+
+def _rows(tmp_path: Path, clips: dict[str, Footage], params: Dedup) -> list[dict[str, object]]:
+    rows = []
+    for name, footage in clips.items():
+        write_footage(footage, tmp_path / "clip.mp4")
+        rows += fingerprint(tmp_path / "clip.mp4", name, params)
+    return rows
+
+
+def _pairs(tmp_path: Path, rows: list[dict[str, object]], params: Dedup) -> set[frozenset[str]]:
+    table = pa.Table.from_pylist(rows, schema("clip_fingerprints").arrow)
+    index = update_index(Storage(str(tmp_path)), "index", [ShardInput("clips", "1", lambda: table)], params)
+    return {frozenset(p) for p in accepted_pairs(index)}
+
+
+@pytest.mark.parametrize(
+    "kind", ["six speakers, one studio", "video call", "products on a turntable", "takes of one scene"]
+)
+def test_what_changes_tells_look_alikes_apart(kind: str, tmp_path: Path) -> None:
+    group = {f"{kind}|{k}": clip for k, clip in enumerate(lookalikes.KINDS[kind](_footage()))}
+    again = {f"{name}|copy": replace(clip, crf=34) for name, clip in group.items()}
+    rows = _rows(tmp_path, group | again, Dedup())
+    found = _pairs(tmp_path, rows, Dedup())
+    assert found == {frozenset((name, f"{name}|copy")) for name in group}, "each is a duplicate of its own copy alone"
+
+
+def test_hashes_alone_merge_takes_of_one_scene(tmp_path: Path) -> None:
+    takes = {str(k): clip for k, clip in enumerate(lookalikes.takes(_footage()))}
+    params = Dedup(course=False, crops=False)
+    assert _pairs(tmp_path, _rows(tmp_path, takes, params), params) == {frozenset(takes)}
+
+
+@pytest.mark.parametrize("kind", copies.CUTS)
+def test_parts_of_the_picture_are_found(kind: str, tmp_path: Path) -> None:
+    originals = {str(k): footage for k, footage in enumerate(_footage()[:2])}
+    cut = {f"{name}|cut": copies.ALL[kind](footage) for name, footage in originals.items()}
+    rows = _rows(tmp_path, originals | cut, Dedup())
+    assert _pairs(tmp_path, rows, Dedup()) == {frozenset((name, f"{name}|cut")) for name in originals}
+
+
+def test_one_shard_at_a_time_as_all_at_once_and_the_whole_picture_stays(tmp_path: Path) -> None:
+    clips = {f"a{k}": clip for k, clip in enumerate(_footage()[:2])}
+    clips |= {f"{name}|upright": copies.ALL["9:16 crop"](clip) for name, clip in clips.items()}
+    clips |= {f"s{k}": clip for k, clip in enumerate(lookalikes.studio(_footage())[:2])}
+    rows = _rows(tmp_path, clips, Dedup())
+    for row in rows:
+        row["height"] = 1920 if "upright" in str(row["video_id"]) else 1080
+    shards = [
+        ShardInput(str(r["video_id"]), "1", partial(pa.Table.from_pylist, [r], schema("clip_fingerprints").arrow))
+        for r in rows
+    ]
+    once = build_clusters(Storage(str(tmp_path)), "once", shards, Dedup()).clusters
+    for count in range(1, len(shards) + 1):
+        stepwise = build_clusters(Storage(str(tmp_path)), "steps", shards[::-1][:count], Dedup()).clusters
+    assert stepwise.equals(once)
+    fate = {r["video_id"]: (r["relation"], r["duplicate_of"]) for r in once.to_pylist()}
+    assert {name for name, (relation, _) in fate.items() if relation == "cropped"} == {"a0|upright", "a1|upright"}
+    assert set(fate) == {"a0", "a1", "a0|upright", "a1|upright"}, "the speakers are in no cluster"
+
+
+def _moving(seed: int, spans: int = 12) -> Course:
+    rng = np.random.default_rng(seed)
+    cells = cv2.resize(rng.uniform(0, 255, (6, 6 * spans)).astype(np.float32), (CELLS * spans, CELLS))
+    values = cells.reshape(CELLS, spans, CELLS).transpose(1, 0, 2)
+    return Course(np.asarray(np.clip(values, 0, 255), np.uint8), 250 * spans, WHOLE)
+
+
+@given(st.integers(0, 1000), st.integers(0, 1000))
+@settings(max_examples=25, deadline=None)
+def test_agreement_does_not_depend_on_which_is_first(a: int, b: int) -> None:
+    one, other = _moving(a), _moving(b)
+    there, back = agreement(one, other, 1.0, 0), agreement(other, one, 1.0, 0)
+    assert there is not None
+    assert back is not None
+    assert unlike(there) == unlike(back) == (a != b)
+
+
+@pytest.mark.parametrize("change", [lambda c: c // 2 + 60, lambda c: c, lambda c: 255 - c])
+def test_gain_and_offset_do_not_matter_but_a_negative_does(change: Callable[..., np.ndarray]) -> None:
+    one = _moving(3)
+    found = agreement(one, replace(one, cells=np.asarray(change(one.cells), np.uint8)), 1.0, 0)
+    assert found is not None
+    assert unlike(found) == (int(change(np.uint8(200))) < int(change(np.uint8(100))))
+
+
+def test_a_course_is_the_mean_of_what_holds() -> None:
+    pictures = np.zeros((3, 32, 32), np.uint8)
+    pictures[1], pictures[2] = 100, 200
+    times = np.array([0, 1000, 3000])
+    made = course(pictures, times, 0, 4000)
+    assert made.shape == (16, CELLS, CELLS)
+    middles = made[:, 5, 5].tolist()
+    before, during, after = [0] * 3, [100] * 7, [200] * 4
+    assert middles == [*before, 20, *during, 120, *after], "a change begins a tenth of a second before its picture"
+    assert course(pictures[:0], times[:0], 0, 1000).shape == (0, CELLS, CELLS)
+
+
+def test_windows_show_what_crops_show() -> None:
+    rng = np.random.default_rng(1)
+    frame = np.asarray(cv2.resize(rng.uniform(0, 255, (9, 16)).astype(np.float32), (640, 360)), np.uint8)
+    small = cv2.resize(frame, (32, 32), interpolation=cv2.INTER_AREA)[None]
+    made = [copies.ALL[k](Footage([frame], np.zeros(1))).pictures[0] for k in ("square crop", "9:16 crop")]
+    for window, crop in zip(windows.windows(16 / 9)[2:4], made, strict=True):
+        assert window is not None
+        seen = windows.look_through(small, window, 16 / 9)[0].astype(float)
+        wanted = cv2.resize(crop, (32, 32), interpolation=cv2.INTER_AREA).astype(float)
+        assert np.corrcoef(seen.ravel(), wanted.ravel())[0, 1] > 0.98
+    turned = copies.ALL["rotated by 5 degrees"](Footage([frame], np.zeros(1))).pictures[0]
+    wanted = cv2.resize(turned, (32, 32), interpolation=cv2.INTER_AREA).astype(float)
+    window = windows.windows(16 / 9)[6]
+    assert window is not None
+    assert np.corrcoef(windows.look_through(small, window, 16 / 9)[0].ravel(), wanted.ravel())[0, 1] > 0.98
+    assert windows.windows(1.0)[2] is None, "a square picture's square is the picture"
+
+
+def test_overlays_name_what_both_show() -> None:
+    middle = Overlay.between(WHOLE, (0.25, 0.25, 0.5, 0.5))
+    assert middle.common() == WHOLE
+    assert middle.back(WHOLE) == (0.25, 0.25, 0.75, 0.75)
