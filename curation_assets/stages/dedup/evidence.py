@@ -26,11 +26,11 @@ Box = tuple[float, float, float, float]
 NOISE: Final = 1.0
 """Luma levels by which coding changes the mean of a cell."""
 
-SURE: Final = 0.95
+SURE: Final = 0.97
 """Likeness from which no better alignment is looked for."""
 
 GOOD: Final = 0.9
-"""Likeness below which the clips are laid at all other times, and the pictures moved and scaled against each other."""
+"""Likeness below which the pictures are moved and scaled against each other."""
 
 UNSURE: Final = 0.6
 """Likeness below which one picture is also tried as a slight crop of the other."""
@@ -63,15 +63,15 @@ FADED: Final = 0.06
 UNLIKE: Final = 0.5
 """Difference of two cells, in deviations of the pictures, from which they count little in the gain."""
 
-LITTLE: Final = 0.1
+LITTLE: Final = 0.2
 """Levels of change, in the mean of all cells, that weigh as much as what is alike: coding noise must not decide."""
 
 MOST_UNLIKE: Final = 0.45
 OPPOSED: Final = -0.1
 MOST_UNLIKE_WITH_OPPOSED: Final = 0.1
-"""Of two copies at most so much of what changes is unlike; no more than the least if a part of the picture changes against the other. Chosen on half
-of the material of `benchmarks.truth`, area duplicates: 373 copies of 29 videos at most .38, or .10 with a part below -.05; six speakers in one
-studio .6 in the mean."""
+"""Of two copies at most so much of what changes is unlike; no more than the last if a part of the picture changes against the other. Chosen on the
+first half of the material of `benchmarks.truth`, area duplicates, where no copy that hashes find is lost by them; `LITTLE` by both halves.
+"""
 
 _TINY: Final = 1e-9
 
@@ -195,8 +195,8 @@ def agreement(
     """
     best: tuple[float, float, Overlay, Values, Values] | None = None
     for starts in (list(overlays),) if overlays else (_starts(a, b), _cropped_starts(a, b)):
-        for number, shift in enumerate(_shifts(a, b, scale, offset_ms)):
-            if best is not None and best[0] > (SURE if number < len(SHIFTS_MS) else GOOD):
+        for shift in _shifts(a, b, scale, offset_ms):
+            if best is not None and best[0] > SURE:
                 break
             aligned = _in_time(a, b, scale, offset_ms + shift)
             if aligned is None:
