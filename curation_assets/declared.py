@@ -114,6 +114,8 @@ def undeclared(store: TableStore, recipes: Mapping[str, Recipe], settings: Setti
     for name, counts in sorted(tables.items()):
         if "-" in name:
             yield Undeclared(name, True, f"the recipe of {name.split('-')[0]} has no such subset", counts)
+        elif counts.keys() <= set(SUBSET_ASSETS):
+            yield Undeclared(name, True, "only what it has published is left of it", counts)
         else:
             state, reason = standing(store.storage, name, recipes, settings)
             yield Undeclared(name, state == GONE, reason, counts)

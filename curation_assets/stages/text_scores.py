@@ -303,7 +303,7 @@ def _picture(row: Row, storage: Storage) -> NDArray[np.uint8] | str | Fault:
     try:
         data = storage.read_media(MediaRef(row["tar"], row["offset"], row["size"]))
     except (StorageError, *READ_ERRORS) as error:
-        return Fault(STORAGE, f"{where} cannot be read: {error}; materialize frames again")
+        return Fault(STORAGE, f"{where} cannot be read: {error}")
     if row["sha256"] and hashlib.sha256(data).hexdigest() != row["sha256"]:
         return Fault(
             STORAGE, f"{where} is not the picture that was written there (SHA-256 differs); materialize frames again"

@@ -84,6 +84,10 @@ def test_a_renamed_dataset_keeps_all_that_was_made_also_if_the_command_was_kille
         (a, (k or "").replace("sl-", "sl2-")) for a, k in before if a in SHARDED
     }
     assert list(site.instance.get_dynamic_partitions("shards")) == ["sl2-00000", "sl2-00001"]
+    (left,) = undeclared(site.store, site.recipes, site.settings)
+    assert str(left).startswith(
+        "sl: 2 tables that no recipe here names; only what it has published is left of it; it takes part in nothing"
+    )
     assert site.run("index")
     site.settle()
     assert site.failed == []

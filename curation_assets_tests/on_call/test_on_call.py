@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 import shutil
@@ -214,6 +215,34 @@ def test_rules_and_dashboard_name_metrics_that_exist() -> None:
     runbook = (DEPLOY.parent / "docs/runbook.md").read_text()
     anchors = {re.sub(r"[^a-z0-9 -]", "", h.lower()).replace(" ", "-") for h in re.findall(r"^## (.*)$", runbook, re.M)}
     assert {r["annotations"]["runbook"].split("#")[1] for r in rules} <= anchors
+
+
+def product_texts() -> str:
+    """All pieces of text in the product's code, with what is filled in left out."""
+    trees = [
+        ast.parse(f.read_text()) for d in ("curation_assets", "resources") for f in (DEPLOY.parent / d).rglob("*.py")
+    ]
+    pieces = (n.value for t in trees for n in ast.walk(t) if isinstance(n, ast.Constant) and isinstance(n.value, str))
+    return "\0".join(pieces)
+
+
+def test_the_runbook_quotes_what_the_product_says() -> None:
+    said = product_texts()
+    quotes = [
+        quote
+        for line in (DEPLOY.parent / "docs/runbook.md").read_text().splitlines()
+        if line.startswith("| ") and line.count("|") >= 3
+        for quote in re.findall(r"`([^`]+)`", line.split("|")[1])
+        if not quote.startswith("curation_")
+    ]
+    assert len(quotes) > 30
+    missing = {
+        quote: part
+        for quote in quotes
+        for part in (p.strip(" .,:;()") for p in quote.split("..."))
+        if part and part not in said
+    }
+    assert missing == {}
 
 
 @pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed (Debian's package prometheus)")
