@@ -21,6 +21,7 @@ from dagster import (
 )
 
 from curation_assets.schemas import ID_COLUMNS, Column, schema
+from resources.markdown import Markdown, escape
 
 BARS = "▁▂▃▄▅▆▇█"
 NO_BAR = "\u00a0"
@@ -98,7 +99,7 @@ def distributions(
         known = np.array([v for v in given if v is not None and not np.isnan(v)], dtype=float)
         if len(known):
             numbers = (f"{n:.4g}" for n in (known.min(), np.median(known), known.max()))
-            rows.append((name, f"`{histogram(known)}`", *numbers, len(given) - len(known) or ""))
+            rows.append((name, Markdown(f"`{histogram(known)}`"), *numbers, len(given) - len(known) or ""))
     return markdown_table((heading, "distribution", "min", "median", "max", "null"), rows)
 
 
@@ -114,13 +115,13 @@ def counts(table: pa.Table, column: str) -> dict[str, int]:
 
 
 def markdown_table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> MetadataValue | None:
-    """A markdown table, None if it has no rows; cells are shown as text, with the characters that would break the table escaped."""
+    """A markdown table, None if it has no rows; cells are shown as the text that they are, unless they are `Markdown`."""
     lines = list(rows)
     if not lines:
         return None
 
     def line(cells: Sequence[Any]) -> str:
-        return "| " + " | ".join(str(c).replace("|", "\\|").replace("\n", " ") for c in cells) + " |"
+        return "| " + " | ".join(c if isinstance(c, Markdown) else escape(str(c)) for c in cells) + " |"
 
     return MetadataValue.md("\n".join([line(header), "|" + "---|" * len(header), *map(line, lines)]))
 
@@ -171,7 +172,7 @@ def contact_sheet(pictures: Sequence[tuple[bytes, str]], columns: int = 6, width
     return MetadataValue.md(f"![contact sheet](data:image/jpeg;base64,{encoded})")
 
 
-def inline_picture(data: bytes, width: int = 160) -> str | None:
+def inline_picture(data: bytes, width: int = 160) -> Markdown | None:
     """A picture as markdown for a cell of a table, at most `width` wide and `CELL_BYTES` large; None if it cannot be read."""
     from PIL import Image, UnidentifiedImageError
 
@@ -185,7 +186,7 @@ def inline_picture(data: bytes, width: int = 160) -> str | None:
         buffer = io.BytesIO()
         small.save(buffer, "JPEG", quality=60, optimize=True)
         if buffer.tell() <= CELL_BYTES or width <= 48:
-            return f"![frame](data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()})"
+            return Markdown(f"![frame](data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()})")
         width = int(width * 0.85)
 
 

@@ -10,6 +10,7 @@ from dagster import MetadataValue
 
 from curation_assets.assets.pictures import middle_frames
 from curation_assets.metadata import contact_sheet, distributions, markdown_table
+from resources.markdown import Markdown, escape
 from resources.storage import MediaRef, StorageError
 from resources.tables import MissingTable, TableStore
 
@@ -50,7 +51,7 @@ def shown(store: TableStore, found: Curation) -> dict[str, Any]:
         if sheet is not None:
             name = f"threshold {threshold.text}" + ("" if threshold.of_clip else " of the track")
             metadata[name] = MetadataValue.md(
-                f"**{threshold.text}**: those with + passed, those with - did not\n\n{sheet.value}"
+                f"**{escape(threshold.text)}**: those with + passed, those with - did not\n\n{sheet.value}"
             )
     return metadata
 
@@ -86,9 +87,9 @@ def keep_rates(found: Curation) -> MetadataValue | None:
             continue
         cuts = {f"{v:.4g}": v for v in (*np.quantile(known, np.linspace(0, 1, 11)), threshold.value)}
         for number, value in sorted(cuts.items(), key=lambda c: c[1]):
-            text = f"{threshold.column} {threshold.op} {number}"
+            text = escape(f"{threshold.column} {threshold.op} {number}")
             share = threshold.holds(values, at=value).mean()
-            rows.append((f"**{text}**" if value == threshold.value else text, f"{share:.1%}"))
+            rows.append((Markdown(f"**{text}**" if value == threshold.value else text), f"{share:.1%}"))
     return markdown_table(("threshold", "share kept"), rows)
 
 

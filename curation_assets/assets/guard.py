@@ -7,6 +7,8 @@ from typing import Any
 
 from dagster import AssetExecutionContext, Failure, MetadataValue, OpExecutionContext
 
+from resources.markdown import escape
+
 PARTIAL_TAG = "curation/partial"
 """Tag of a run that may publish over incomplete inputs."""
 
@@ -39,4 +41,4 @@ def refuse(sentences: Sequence[str]) -> None:
 
 def shown_lacking(lines: Sequence[str]) -> dict[str, Any]:
     """What the UI shows of something that was published without something."""
-    return {"left_out": MetadataValue.md("\n".join(f"- {line}" for line in lines))} if lines else {}
+    return {"left_out": MetadataValue.md("\n".join(f"- {escape(line)}" for line in lines))} if lines else {}

@@ -35,6 +35,7 @@ from curation_assets.pods import pod
 from curation_assets.recipes import Download, Recipe, RecipeFault
 from curation_assets.schemas import REFUSED_BY_PROBE, TRANSIENT_ERRORS, schema
 from resources import probe
+from resources.markdown import escape
 from resources.progress import tell
 from resources.scratch import scratch_folder
 from resources.table_io_manager import Committed
@@ -104,7 +105,9 @@ def index_sources(context: AssetExecutionContext) -> Iterator[Any]:
         (*fields, "contradictions"),
         [[*(getattr(p, f) if getattr(p, f) is not None else "" for f in fields), _contradictions(p)] for p in plans],
     )
-    shown: dict[str, Any] = {"undeclared": MetadataValue.md("\n".join(f"- {line}" for line in left))} if left else {}
+    shown: dict[str, Any] = (
+        {"undeclared": MetadataValue.md("\n".join(f"- {escape(line)}" for line in left))} if left else {}
+    )
     numbers = {"shards": sum(len(p.shards) for p in plans), "new_shards": len(registered)}
     made = Made(contract.empty(), metadata={"datasets": overview, **shown, **numbers}) if changed else None
     outcome = Outcome(

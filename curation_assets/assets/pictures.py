@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from dagster import MetadataValue
 
 from curation_assets.metadata import contact_sheet, inline_picture, markdown_table
+from resources.markdown import Markdown
 from resources.storage import MediaRef, Storage, StorageError
 
 MOST = 24
@@ -74,14 +75,14 @@ def labelled_sheet(
     return contact_sheet(pictures, columns)
 
 
-def _inline(storage: Storage, frame: Mapping[str, Any] | None) -> str:
+def _inline(storage: Storage, frame: Mapping[str, Any] | None) -> Markdown:
     """A sampled frame as markdown for a cell; nothing where it cannot be read."""
     if frame is None:
-        return ""
+        return Markdown()
     try:
-        return inline_picture(storage.read_media(MediaRef(frame["tar"], frame["offset"], frame["size"]))) or ""
+        return inline_picture(storage.read_media(MediaRef(frame["tar"], frame["offset"], frame["size"]))) or Markdown()
     except StorageError:
-        return ""
+        return Markdown()
 
 
 def pictured_table(
@@ -132,7 +133,7 @@ def ranked_table(
     return markdown_table(
         (column, "lowest", "median", "highest"),
         [
-            (name, *(f"{_inline(storage, middle.get(row['clip_id']))} {row[column]:.3g}" for row in rows))
+            (name, *(Markdown(f"{_inline(storage, middle.get(row['clip_id']))} {row[column]:.3g}") for row in rows))
             for name, rows in chosen.items()
         ],
     )

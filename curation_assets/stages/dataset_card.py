@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from curation_assets.stages.export_samples import PublishedFile
+from resources.markdown import escape
 
 UNKNOWN = "not stated"
 MS_PER_HOUR = 3_600_000
@@ -133,7 +134,7 @@ def card(facts: CardFacts) -> str:
     what = "clips" if facts.kind == "clip_dataset" else "clips' frame embeddings"
     parts = [
         f"---\n{yaml.safe_dump(_front_matter(facts), sort_keys=False)}---",
-        f"# {facts.name}\n\n{_escaped(facts.description)}".rstrip(),
+        f"# {facts.name}\n\n{escape(facts.description)}".rstrip(),
         f"{facts.samples.total():,} {what}, {facts.hours:.3f} hours of video; version `{facts.version}`."
         + (f" {facts.failed:,} more could not be made; the table says why." if facts.failed else ""),
         *_left_out(facts),
@@ -160,7 +161,7 @@ def card(facts: CardFacts) -> str:
 def _left_out(facts: CardFacts) -> list[str]:
     if not facts.left_out:
         return []
-    lines = "\n".join(f"- {_escaped(line)}" for line in facts.left_out)
+    lines = "\n".join(f"- {escape(line)}" for line in facts.left_out)
     return [f"## Not complete\n\nPublished while some of its inputs were missing or out of date:\n\n{lines}"]
 
 
@@ -218,12 +219,8 @@ def shares_table(name: str, ms: Counter[str]) -> str:
 
 def _table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     lines = [f"| {' | '.join(header)} |", f"|{'---|' * len(header)}"]
-    body = [f"| {' | '.join(_escaped(str(c)) for c in row)} |" for row in rows]
+    body = [f"| {' | '.join(escape(str(c)) for c in row)} |" for row in rows]
     return "\n".join([*lines, *body]) if body else "None."
-
-
-def _escaped(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ").replace("<", "&lt;")
 
 
 def croissant(facts: CardFacts) -> str:

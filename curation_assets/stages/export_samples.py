@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from curation_assets.stages import spreadsheets
 from resources.scratch import scratch_folder, scratch_root
 from resources.storage import Storage
 from resources.tables import canonical_json
@@ -214,7 +215,7 @@ class FolderSamples:
                 with open(local, "w", newline="", encoding="utf-8") as file:
                     writer = csv.writer(file, lineterminator="\n")
                     writer.writerow(table.column_names)
-                    writer.writerows(row.values() for row in table.to_pylist())
+                    writer.writerows([spreadsheets.cell(v) for v in row.values()] for row in table.to_pylist())
             else:
                 pq.write_table(table, local, compression="zstd")
             data = local.read_bytes()

@@ -28,6 +28,7 @@ from curation_assets.stages.export_embeddings import EmbeddedShard, export_embed
 from curation_assets.stages.export_samples import PublishedFile, clip_record, clip_samples
 from curation_assets.stages.export_tracks import write_tracks
 from curation_assets.stages.face_tables import joined
+from curation_assets.stages.public_paths import PublicPaths, without_paths
 from curation_assets.stages.source_words import SPAN_WORDS, by_clip
 from curation_assets.stages.subset_inputs import EMBEDDING_INPUTS, LEFT_OUT, Selection, clip_options, sharded_inputs
 from resources import presence
@@ -186,6 +187,7 @@ def publish_clips(store: TableStore, recipes: Mapping[str, Recipe], key: str, pr
         facts.members = ("mp4", "txt", "json")
     rows: list[dict[str, Any]] = []
     unread = 0
+    paths = _paths(selection, recipes)
     for shard, piece in pieces.items():
         curated = {r.get("track_id") or r["clip_id"]: r for r in selection.rows(store, shard).to_pylist()}
         by_clip = {r["clip_id"]: r for r in curated.values()}
@@ -203,7 +205,12 @@ def publish_clips(store: TableStore, recipes: Mapping[str, Recipe], key: str, pr
             chosen = curated.get(row["track_id"] or row["clip_id"]) or by_clip[row["clip_id"]]
             said = words.get(row["clip_id"], {})
             record = clip_record(
-                row, chosen, source, captions.get(row["clip_id"], {}), tracks.get(row["track_id"] or ""), said
+                row,
+                chosen,
+                paths.source(source),
+                captions.get(row["clip_id"], {}),
+                tracks.get(row["track_id"] or ""),
+                paths.said(said),
             )
             data = store.storage.read_media(MediaRef(row["tar"], row["offset"], row["size"]))
             if hashlib.sha256(data).hexdigest() != row["sha256"]:
@@ -227,6 +234,11 @@ def publish_clips(store: TableStore, recipes: Mapping[str, Recipe], key: str, pr
     done = _finish(store, folder, facts, table)
     done = replace(done, stats={**done.stats, UNREAD_CLIPS: unread})
     return replace(done, stats={**done.stats, "leaks": _leaks(table, covered, params, store.storage)})
+
+
+def _paths(selection: Selection, recipes: Mapping[str, Recipe]) -> PublicPaths:
+    """How local paths of the version's datasets are published."""
+    return PublicPaths(recipes[d] for d in sorted(set(selection.shards.values())))
 
 
 def _write_faces(storage: Storage, folder: str, faces: pa.Table) -> PublishedFile:
@@ -300,8 +312,9 @@ def _facts(
             models.setdefault(name, {}).update(header.provenance.weights)
     models[kind] = dict(provenance.weights)
     funnel = [(str(r), int(n), float(h)) for r, n, h in curated.stats.get("funnel", [])]
-    recipe = public_settings(selection.recipe.model_dump(mode="json", by_alias=True, exclude_unset=True))
-    inputs = {**curated.provenance.inputs, **provenance.inputs}
+    said = selection.recipe.model_dump(mode="json", by_alias=True, exclude_unset=True)
+    recipe = without_paths(public_settings(said))
+    inputs = {_named(k): v for k, v in {**curated.provenance.inputs, **provenance.inputs}.items()}
     lacking = list(dict.fromkeys([*curated.stats.get(LEFT_OUT, ()), *provenance.params.get(LEFT_OUT, ())]))
     return CardFacts(
         selection.key,
@@ -316,6 +329,12 @@ def _facts(
         inputs=inputs,
         left_out=lacking,
     )
+
+
+def _named(name: str) -> str:
+    """An input's name in a card: of a list of ids not where it lies here."""
+    kind, mark, path = name.partition(":")
+    return f"{kind}:{without_paths(path)}" if kind == "list" and mark else name
 
 
 def _finish(store: TableStore, folder: str, facts: CardFacts, table: pa.Table) -> Published:
@@ -356,13 +375,14 @@ def publish_embeddings(store: TableStore, recipes: Mapping[str, Recipe], key: st
 
     spans: dict[tuple[str, str], int] = {}
     sources: dict[tuple[str, str], tuple[str | None, str | None]] = {}
+    paths = _paths(selection, recipes)
 
     def shards() -> Iterator[EmbeddedShard]:
         for shard, dataset in selection.shards.items():
             captions = {r["clip_id"]: r for r in optional(store, "captions", shard)}
             clips = _clips_of(store, selection, shard)
             spans.update({(dataset, r["clip_id"]): r["end_ms"] - r["start_ms"] for r in clips})
-            words = span_words(store, shard)
+            words = {clip: paths.said(said) for clip, said in span_words(store, shard).items()}
             videos = {r["video_id"]: (r["licence"], r["channel"]) for r in optional(store, "raw_shards", shard)}
             for clip in clips:
                 licence, channel = videos.get(clip["video_id"], (None, None))

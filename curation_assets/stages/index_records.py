@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 
 from curation_assets.stages.sources import SourceRow
-from curation_assets.stages.sources.rows import Words, canonical_json
+from curation_assets.stages.sources.rows import RowError, Words, canonical_json
 from resources.urls import public_text, public_url
 
 WORDS = ("caption", "licence", "extra")
@@ -48,13 +48,25 @@ def record_of(row: SourceRow) -> str:
     return canonical_json(record)
 
 
-def _public(value: Any) -> Any:
-    """`value` with all URLs in its texts as `public_url` has them."""
+LEVELS = 64
+"""Of lists and objects within each other in what a source says of a video."""
+
+
+def _public(value: Any, levels: int = LEVELS) -> Any:
+    """`value` with all URLs in its texts as `public_url` has them.
+
+    Raises:
+        RowError: it is nested deeper than `levels`.
+    """
     if isinstance(value, str):
         return public_text(value)
+    if not isinstance(value, dict | list | tuple):
+        return value
+    if not levels:
+        raise RowError(f"lists or objects nested deeper than {LEVELS} levels; leave that column out of the list")
     if isinstance(value, dict):
-        return {k: _public(v) for k, v in value.items()}
-    return [_public(v) for v in value] if isinstance(value, list | tuple) else value
+        return {k: _public(v, levels - 1) for k, v in value.items()}
+    return [_public(v, levels - 1) for v in value]
 
 
 def distinct_spans(spans: Iterable[Sequence[Any]], contradict: Contradict = lambda column: None) -> list[list[Any]]:

@@ -15,6 +15,7 @@ import pyarrow.dataset as ds
 from curation_assets.recipes import ClipExport, Recipe, RecipeError, Subset, subsets
 from curation_assets.schemas import SCHEMAS
 from curation_assets.shard_keys import parse_shard_key
+from curation_assets.stages.public_paths import PublicPaths
 from curation_assets.stages.source_words import SPAN_WORDS
 from curation_assets.stages.subset_tables import read_ids, tables_shown
 from resources.tables import Provenance, TableStore, combined_hash
@@ -154,10 +155,21 @@ def clip_provenance(store: TableStore, recipes: Mapping[str, Recipe], key: str) 
     rates = {d: recipes[d].download.audio_rate for d in sorted(set(selection.shards.values()))}
     return Provenance(
         CLIPS_VERSION,
-        {"clips": params.model_dump(), "audio_rate": rates, "datasets": selection.subset.datasets},
+        {
+            "clips": params.model_dump(),
+            "audio_rate": rates,
+            "datasets": selection.subset.datasets,
+            **_paths(selection, recipes),
+        },
         selection.inputs(store, needed) | worded_inputs(store, list(selection.shards)),
         cut_weights(params),
     )
+
+
+def _paths(selection: Selection, recipes: Mapping[str, Recipe]) -> dict[str, str]:
+    """Versions of what lies here are published without absolute paths, which older ones had; those of other sources are as they were."""
+    local = PublicPaths(recipes[d] for d in sorted(set(selection.shards.values())))
+    return {"paths": "below the source"} if local else {}
 
 
 def cut_weights(params: ClipExport) -> dict[str, str]:
@@ -183,6 +195,11 @@ def embedding_provenance(store: TableStore, recipes: Mapping[str, Recipe], key: 
     needed = [*EMBEDDING_INPUTS, *(["clips"] if selection.subset.of == "tracks" else [])]
     return Provenance(
         EXPORT_VERSION,
-        {"embeddings": params.model_dump(), "fps": rates, "datasets": selection.subset.datasets},
+        {
+            "embeddings": params.model_dump(),
+            "fps": rates,
+            "datasets": selection.subset.datasets,
+            **_paths(selection, recipes),
+        },
         selection.inputs(store, needed) | worded_inputs(store, list(selection.shards)),
     )

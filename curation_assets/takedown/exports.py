@@ -28,6 +28,7 @@ import pyarrow.parquet as pq
 import yaml
 
 from curation_assets.recipes import Recipe
+from curation_assets.stages import spreadsheets
 from curation_assets.stages.dataset_card import CardFacts, hours_table, shares_table
 from curation_assets.takedown.plan import Plan, Say, pattern, token
 from curation_assets.takedown.tables import Done, key_of, members, rewrite_tar, subset_provenance
@@ -175,7 +176,7 @@ def _keys_in(version: Version, names: Iterable[str]) -> Iterator[str]:
                 if version.owns(row):
                     yield from filter(None, [row.get("key") or row.get("sample_key")])
         elif name.endswith("metadata.csv"):
-            for row in csv.DictReader(io.StringIO(storage.read(path).decode("utf-8"))):
+            for row in spreadsheets.rows(storage.read(path).decode("utf-8")):
                 if version.owns(row):
                     yield row["key"]
         elif name.endswith(".json") and "/" in name and suspect.search(name):
@@ -242,7 +243,7 @@ def _amend_csv(version: Version, name: str, path: str) -> None:
     if not {"key", "sample_key", "video_id"} & set(reader.fieldnames or ()):
         return  # splits.csv names tars
     rows = list(reader)
-    kept = [r for r in rows if not version.owns(r)]
+    kept = [r for r, read in zip(rows, spreadsheets.rows(text), strict=True) if not version.owns(read)]
     if len(kept) == len(rows):
         return
     out = io.StringIO(newline="")
@@ -308,7 +309,7 @@ def _samples(version: Version, names: Iterable[str]) -> Iterator[dict[str, Any]]
     if listed is not None:
         path = f"{folder}/{listed}"
         if listed.endswith(".csv"):
-            rows: Iterable[dict[str, Any]] = csv.DictReader(io.StringIO(storage.read(path).decode("utf-8"), newline=""))
+            rows: Iterable[dict[str, Any]] = spreadsheets.rows(storage.read(path).decode("utf-8"))
         else:
             with storage.open(path) as file:
                 rows = pq.read_table(file).to_pylist()

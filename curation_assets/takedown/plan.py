@@ -30,6 +30,7 @@ from curation_assets.stages.forgotten import (
 )
 from curation_assets.stages.sources.rows import youtube_id
 from curation_assets.staleness import OF_SUBSET, SHARDED, slice_hashes
+from resources.markdown import escape
 from resources.storage import is_uri
 from resources.tables import MissingTable, TableStore
 
@@ -318,8 +319,8 @@ def pattern(plan: Plan, own: bool) -> re.Pattern[str]:
         own: whether the record is of one of the videos' shards, where short words count too.
     """
     least = 3 if own else LEAST_WORD
-    parts = [token(v.video_id) for v in plan.videos]
-    parts += [re.escape(w) for v in plan.videos for w in v.words if len(w) >= least]
+    parts = [token(i) for v in plan.videos for i in (v.video_id, escape(v.video_id))]
+    parts += [re.escape(t) for v in plan.videos for w in v.words if len(w) >= least for t in (w, escape(w)) if t]
     return re.compile("|".join(sorted(set(parts), key=len, reverse=True)))
 
 

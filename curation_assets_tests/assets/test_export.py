@@ -87,6 +87,7 @@ class Installation:
                 "dataset": "toy", "video_id": v, "status": "ok", "tar": str(root / f"{v}.mp4"), "size": (root / f"{v}.mp4").stat().st_size,
                 "sha256": v, "url": f"https://example.org/{v}", "licence": "CC-BY" if v != "v1" else None, "channel": "me", "duration_ms": 1800,
                 **({"title": "A | title"} if v == "v3" else {}),
+                **({"url": str(root / "v2.mp4"), "page_url": f"file://{root}/v2.mp4"} if v == "v2" and str(root) in recipe else {}),
             }
             for v in VIDEOS
         ]  # fmt: skip
@@ -473,7 +474,8 @@ def every_kind(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> tuple[Installation, dict[tuple[str, str], dict[str, bytes]]]:
     """Every kind of export made once, with the files of each."""
-    made = Installation(tmp_path_factory.mktemp("kinds"), EVERY_KIND, with_faces=("v0",))
+    root = tmp_path_factory.mktemp("kinds")
+    made = Installation(root, EVERY_KIND.replace("nowhere", str(root)), with_faces=("v0",))
     for asset, subset in KINDS:
         assert made.run(asset, subset).success
     return made, {kind: published(made, *kind) for kind in KINDS}
@@ -483,6 +485,29 @@ def published(made: Installation, asset: str, subset: str) -> dict[str, bytes]:
     """Path below the subset's folder -> bytes."""
     folder = Path(made.settings.storage) / asset / f"toy-{subset}"
     return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def test_no_path_of_this_machine_is_published(
+    every_kind: tuple[Installation, dict[tuple[str, str], dict[str, bytes]]],
+) -> None:
+    """Neither the folder of the videos nor the root of the storage; a video says where it lies below that folder."""
+    made, files = every_kind
+    root = str(Path(made.settings.storage).parent)
+    said = 0
+    for of in files.values():
+        for name, data in of.items():
+            if "/pieces/" in f"/{name}":
+                continue  # those of a run, not of a version
+            if name.endswith(".gz"):
+                data = gzip.decompress(data)
+            if name.endswith(".parquet"):
+                table = pq.read_table(io.BytesIO(data))
+                data += repr((table.to_pylist(), table.schema.metadata)).encode()
+            assert root.encode() not in data, name
+            said += b'"page_url":"v2.mp4"' in data
+    assert said >= 6, "tars and lists of six exports hold clips of it"
+    card = next(d for n, d in files["clip_dataset", "files"].items() if n.endswith("README.md")).decode()
+    assert f"path:\n  - {Path(root).name}\n" in card
 
 
 @pytest.mark.parametrize(("asset", "subset"), KINDS)
