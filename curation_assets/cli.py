@@ -17,6 +17,7 @@ from curation_assets.settings import Settings, SettingsError
 from curation_assets.supervisor import supervised
 from resources.processes import ProcessId
 from resources.storage import READ_ERRORS, StorageError
+from resources.unwritable import Unwritable
 
 GO_ON = "The same command goes on where it stopped"
 PIPE_CLOSED = 141
@@ -348,7 +349,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             code = int(arguments.call(arguments))
         sys.stdout.flush()
         return code
-    except (RecipeError, SettingsError, StorageError) as error:
+    except (RecipeError, SettingsError, StorageError, Unwritable) as error:
         print(f"curation: {error}", file=sys.stderr)
         return 2
     except BrokenPipeError:  # whoever read the output has seen enough, as `head` has

@@ -77,6 +77,7 @@ from resources.tables import (
     TableStore,
     canonical_json,
 )
+from resources.unwritable import UNWRITABLE, Unwritable
 from resources.weights import MissingWeights, WrongWeights
 
 T = TypeVar("T")
@@ -712,6 +713,8 @@ def run_shards(
                     state = "unchanged" if made.made is None else "made"
                     context.log.info(f"{made.asset} {place}: {made.header.rows} rows, {state}")
             done.append(key)
+        except Unwritable as error:
+            raise Failure(str(error), metadata={UNWRITABLE: MetadataValue.text(key)}, allow_retries=False) from error
         except Exception as error:  # noqa: BLE001 - one bad shard must not hide the good ones; all are raised together below
             said_plainly = isinstance(error, PLAIN)
             failures[key] = str(error) if said_plainly else f"{type(error).__name__}: {error}"

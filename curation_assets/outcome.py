@@ -17,6 +17,7 @@ from curation_assets.recipes import Recipe, subset_key
 from curation_assets.schemas import SCHEMAS
 from curation_assets.selection import assets_of_subset
 from resources.tables import TableHeader, TableStore
+from resources.unwritable import UNWRITABLE, Unwritable
 
 SHOWN_SHARDS = 20
 """Up to so many shards have a line each; of more, those that have failures, up to as many, and the sum of all."""
@@ -31,12 +32,14 @@ class Progress:
         failures: what failed and why.
         blocked: dataset -> a blocking check that a shard of it did not pass.
         made, unchanged: asset -> partitions that were made, or found up to date.
+        unwritable: whether storage takes nothing more, so that nothing further is tried; what fails after that has the same cause.
     """
 
     failures: list[str] = field(default_factory=list)
     blocked: dict[str, str] = field(default_factory=dict)
     made: Counter[str] = field(default_factory=Counter)
     unchanged: Counter[str] = field(default_factory=Counter)
+    unwritable: bool = False
 
     def say(self, text: str) -> None:
         say(text)
@@ -46,9 +49,22 @@ class Progress:
         user = data.user_failure_data
         cause = data.error.cause if data.error and data.error.cause else data.error
         text = user.description if user and user.description else (cause.message if cause else "failed")
-        self.fail(str(event.step_key), (text or "").strip())
+        text = (text or "").strip()
+        if cause is not None and cause.cls_name == Unwritable.__name__:
+            text = text.removeprefix(f"{Unwritable.__module__}.").removeprefix(f"{Unwritable.__name__}: ")
+        elif user is None or UNWRITABLE not in user.metadata:
+            self.fail(str(event.step_key), text)
+            return
+        self.stop(str(event.step_key), text)
+
+    def stop(self, what: str, why: str) -> None:
+        """Notes that storage takes nothing more."""
+        self.fail(what, f"{why}; what comes after it was not tried")
+        self.unwritable = True
 
     def fail(self, what: str, why: str) -> None:
+        if self.unwritable:
+            return
         self.failures.append(f"{what}: {why}")
         self.say(f"  FAILED {what} (see below)")
 

@@ -23,8 +23,9 @@ from curation_assets.schemas import SCHEMAS
 from curation_assets.selection import SUBSET_ASSETS, assets_of_recipe, assets_of_subset, in_order
 from curation_assets.settings import Settings
 from curation_assets.shard_keys import parse_shard_key
-from resources.presence import at_work
+from resources.presence import at_work, check_root
 from resources.tables import Tolerant, remedy
+from resources.unwritable import Unwritable
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 ALONE = {"dagster/max_retries": "0"}
@@ -42,8 +43,10 @@ def _materialize(
     """One run. Whatever keeps it from succeeding is a failure, also what happens outside its steps.
 
     Returns:
-        whether it succeeded.
+        whether it succeeded; false, without trying, if storage takes nothing more.
     """
+    if progress.unwritable:
+        return False
     job = definitions.resolve_implicit_global_asset_job_def()
     names = list(assets)
     try:
@@ -58,6 +61,12 @@ def _materialize(
     except Exception as error:  # noqa: BLE001 - the database, the plan, whatever Dagster stumbles over: the other runs go on
         progress.fail(", ".join(names), f"the run could not be carried out: {type(error).__name__}: {error}")
         return False
+    if not result.success:
+        try:
+            check_root()
+        except Unwritable as error:
+            progress.stop(", ".join(names), str(error))
+            return False
     seen = len(progress.failures)
     for event in result.all_events:
         if event.event_type_value == "STEP_FAILURE":

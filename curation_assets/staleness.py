@@ -25,6 +25,7 @@ from curation_assets.schemas import SCHEMAS, schema
 from curation_assets.selection import assets_of_recipe, assets_of_subset
 from curation_assets.settings import Settings
 from curation_assets.shard_keys import parse_shard_key
+from curation_assets.stages.dedup.index_files import is_whole, read_manifest
 from curation_assets.stages.subset_inputs import LEFT_OUT, clip_provenance, curated_provenance, embedding_provenance
 from curation_assets.unread import why_again
 from resources.content_hash import ContentHasher
@@ -400,10 +401,10 @@ class Graph:
 
     def seen_by_clusters(self) -> Mapping[str, str]:
         """Shard -> content hash of the fingerprints with which the duplicate clusters in force know it."""
-        path = f"{INDEX}/manifest.json"
-        if not self.store.exists("duplicate_clusters") or not self.store.storage.exists(path):
+        if not self.store.exists("duplicate_clusters") or not is_whole(self.store.storage, INDEX):
             return {}
-        return {k: entry["content_hash"] for k, entry in json.loads(self.store.storage.read(path))["shards"].items()}
+        manifest = read_manifest(self.store.storage, INDEX) or {"shards": {}}
+        return {k: entry["content_hash"] for k, entry in manifest["shards"].items()}
 
 
 def _dataset(shard: str | None) -> str:

@@ -19,6 +19,7 @@ from curation_assets.recipes import Recipe, subset_key
 from curation_assets.schemas import SCHEMAS, schema
 from curation_assets.selection import SUBSET_ASSETS, UNPARTITIONED
 from curation_assets.shard_keys import parse_shard_key
+from curation_assets.stages.dedup.index_files import MANIFEST, DamagedIndex, files_of, read_manifest, read_table
 from curation_assets.stages.export_version import CARD, PIECES
 from resources import presence
 from resources.content_hash import content_hash
@@ -244,25 +245,26 @@ class Verifier:
     def _index(self) -> Iterator[Fault]:
         """The index of fingerprints against its manifest."""
         there = self.storage.find(INDEX) if self.store.exists("duplicate_clusters") else {}
-        path = f"{INDEX}/manifest.json"
-        if not there:
-            return
+        path = f"{INDEX}/{MANIFEST}"
+        again = f"it is made again by: curation run {self.file} --select duplicate_clusters"
         try:
-            stored = json.loads(self.storage.read(path))
-            named = {f"{INDEX}/{e['file']}" for e in stored["shards"].values()} | {f"{INDEX}/{stored['matches']}", path}
-        except (ValueError, KeyError, TypeError, *READ_ERRORS) as error:
-            yield Fault(
-                DAMAGE,
-                "duplicate_clusters",
-                None,
-                path,
-                f"cannot be read: {error}",
-                f"remove {INDEX}: it is made again",
-            )
+            manifest = read_manifest(self.storage, INDEX) if there else None
+            named = dict(files_of(manifest)) if manifest else {}
+        except (DamagedIndex, KeyError, *READ_ERRORS) as error:
+            yield Fault(DAMAGE, "duplicate_clusters", None, path, f"is damaged: {error}", again)
             return
-        for file in sorted(named - set(there)):
-            yield Fault(DAMAGE, "duplicate_clusters", None, file, "is gone", f"remove {INDEX}: it is made again")
-        for file in sorted(set(there) - named):
+        for name, digest in sorted(named.items()):
+            said = None
+            if f"{INDEX}/{name}" not in there:
+                said = "is gone"
+            elif self.deep:
+                try:
+                    read_table(self.storage, f"{INDEX}/{name}", digest)
+                except DamagedIndex as error:
+                    said = f"is damaged: {error}"
+            if said:
+                yield Fault(DAMAGE, "duplicate_clusters", None, f"{INDEX}/{name}", said, f"{again} --force")
+        for file in sorted(set(there) - {path, *(f"{INDEX}/{n}" for n in named)}):
             yield self._left("duplicate_clusters", None, file, "the index does not name it")
 
     def _unfinished(self) -> Iterator[Fault]:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO, cast
 
 from resources.storage import READ_ERRORS, MediaRef, Storage, StorageError
+from resources.unwritable import FULL
 
 STORAGE, RESOURCE = "storage", "resource"
 KINDS = (STORAGE, RESOURCE)
@@ -55,6 +56,8 @@ def fault_of(error: BaseException) -> Fault | None:
         return Fault(RESOURCE, f"memory is short: {text}"[:LONGEST_REASON])
     if isinstance(error, BrokenProcessPool):
         return Fault(RESOURCE, text[:LONGEST_REASON])
+    if getattr(error, "errno", None) in FULL:  # of ffmpeg too: what it reads has no such errors, so it was writing
+        return Fault(STORAGE, text[:LONGEST_REASON])
     if package == "av":
         return None
     if isinstance(error, (StorageError, *READ_ERRORS)) or package in TRANSPORT:

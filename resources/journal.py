@@ -86,9 +86,10 @@ class Journal:
             return
         if self._file is None:
             self._file = self._storage.open(self._new_name(), "wb")
-        self._file.write(data)
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        with self._storage.writing(self._folder):
+            self._file.write(data)
+            self._file.flush()
+            os.fsync(self._file.fileno())
 
     def _new_name(self) -> str:
         return f"{self._folder}/{time.time_ns():020d}-{uuid.uuid4().hex[:8]}{SUFFIX}"

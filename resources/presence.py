@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 
 from resources.owners import identity, owner_alive
 from resources.storage import READ_ERRORS, Storage
+from resources.unwritable import gone
 
 FOLDER = ".runs"
 BEAT_S = 60.0
@@ -85,9 +86,19 @@ class Presence:
         self._beat_at = _clock()
 
     def ensure(self) -> None:
-        """Says so again if others may have taken this run for dead, as after a machine slept: before it names media."""
-        if _clock() - self._beat_at > DEAD_S / 2:
+        """Says so again if others may have taken this run for dead, as after a machine slept: before it names media.
+
+        Raises:
+            Unwritable: the root went away, and what is in its place is not what this run has begun on.
+        """
+        if self.age() > DEAD_S / 2:
             self.beat()
+        elif self._lost():
+            raise gone(self.storage.root)
+
+    def _lost(self) -> bool:
+        """Whether the file that nobody may have removed yet is not there: so another folder is, as below a mount that went away."""
+        return self.storage.is_local and not self.storage.exists(self.path)
 
     def age(self) -> float:
         """Seconds since it was last said."""
@@ -100,7 +111,8 @@ class Presence:
     def _run(self) -> None:
         while not self._stop.wait(BEAT_S):
             try:
-                self.beat()
+                if self.age() > DEAD_S / 2 or not self._lost():
+                    self.beat()
             except Exception:  # noqa: BLE001 - storage is away for a while; `ensure` decides what follows
                 continue
 
@@ -157,6 +169,13 @@ def ensure(storage: Storage) -> None:
     """See `Presence.ensure`; nothing where the caller is not `at_work`."""
     held = _current.get()
     if held is not None and held.storage.root == storage.root:
+        held.ensure()
+
+
+def check_root() -> None:
+    """Raises Unwritable if the root on which the caller is at work went away; nothing where it is not `at_work`."""
+    held = _current.get()
+    if held is not None:
         held.ensure()
 
 

@@ -51,14 +51,22 @@ def seal(file: BinaryIO) -> None:
     at = end - 8 - length
     file.seek(at)
     footer = file.read(length)
-    file.seek(0)
-    pages, left = hashlib.blake2b(digest_size=DIGEST), at
-    while left:
-        block = file.read(min(left, 8 << 20))
-        pages.update(block)
-        left -= len(block)
+    pages = _hash_pages(file, at)
     file.seek(at)
-    file.write(SEAL + pages.digest() + _hash(footer, pages.digest()) + footer + tail)
+    file.write(SEAL + pages + _hash(footer, pages) + footer + tail)
+
+
+def _hash_pages(file: BinaryIO, length: int) -> bytes:
+    """The hash of the first `length` bytes of a file."""
+    file.seek(0)
+    pages = hashlib.blake2b(digest_size=DIGEST)
+    while length:
+        block = file.read(min(length, 8 << 20))
+        if not block:
+            raise Damaged("it is torn: its end is missing")
+        pages.update(block)
+        length -= len(block)
+    return pages.digest()
 
 
 def write_table(table: pa.Table, file: BinaryIO, **options: Any) -> None:
@@ -109,9 +117,25 @@ def verify_footer(file: BinaryIO) -> bool:
     Raises:
         Damaged: as `verify_bytes`.
     """
-    size = file.seek(0, 2)
-    tail, at = _end(lambda n: (file.seek(max(0, size - n)), file.read())[1], size)
+    tail, at = _end_of(file)
     return _check_footer(tail[max(0, at - SEAL_BYTES) : at], tail[at:-8])
+
+
+def verify_file(file: BinaryIO) -> bool:
+    """As `verify_bytes`, of a file that need not fit into memory."""
+    if not verify_footer(file):
+        return False
+    tail, at = _end_of(file)
+    pages = _hash_pages(file, file.seek(0, 2) - len(tail) + at - SEAL_BYTES)
+    if pages != tail[at - 2 * DIGEST : at - DIGEST]:
+        raise Damaged("its pages are not those that were written")
+    return True
+
+
+def _end_of(file: BinaryIO) -> tuple[bytes, int]:
+    """`_end` of an open file."""
+    size = file.seek(0, 2)
+    return _end(lambda n: (file.seek(max(0, size - n)), file.read())[1], size)
 
 
 def _end(last: Callable[[int], bytes], size: int) -> tuple[bytes, int]:

@@ -12,7 +12,7 @@ import shutil
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -27,6 +27,7 @@ from resources.replace import ANY, Expected, check, local_tag, replace_local, st
 from resources.s3_objects import list_s3, read_s3, s3_tag, tail_s3
 from resources.s3_uploads import S3Upload, put_s3
 from resources.scratch import scratch_file
+from resources.unwritable import gone, writing
 
 READ_ERRORS = (OSError, BotoCoreError)
 """What file systems raise when something is not there, may not be read or cannot be reached. s3fs turns a store's answers into OSErrors;
@@ -173,11 +174,10 @@ class Storage:
         self._seen = False
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"root": self.root, "options": self.options, "others": self.others}
+        return {"root": self.root, "options": self.options, "others": self.others, "_seen": self._seen}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._seen = False
 
     @property
     def scheme(self) -> str:
@@ -309,10 +309,16 @@ class Storage:
         if "w" in mode:
             if "s3" in str(fs.protocol):
                 return cast(BinaryIO, S3Upload(fs, name))
-            if self.is_local and Path(name).is_relative_to(self.root):
-                self._make_root(Path(self.root))
-            _make_folder(fs, name)
+            with self.writing(path):
+                if self.is_local and Path(name).is_relative_to(self.root):
+                    self._make_root(Path(self.root))
+                _make_folder(fs, name)
+                return cast(BinaryIO, fs.open(name, mode))
         return cast(BinaryIO, fs.open(name, mode))
+
+    def writing(self, path: str) -> AbstractContextManager[None]:
+        """A block in which a root that takes nothing more is said in one sentence, as `Unwritable`."""
+        return writing(self.root, path)
 
     def read(self, path: str) -> bytes:
         fs, name = self.filesystem(path)
@@ -364,21 +370,8 @@ class Storage:
     def _draft(self, path: str, expected: Expected = ANY) -> Iterator[_Draft]:
         fs, name = self.filesystem(path)
         if isinstance(fs, LocalFileSystem):
-            target = Path(name)
-            scratch = self._temporary(target)
-            try:
-                with open(scratch, "w+b") as file:
-                    draft = _Draft(cast(BinaryIO, file))
-                    yield draft
-                    file.flush()
-                    os.fsync(file.fileno())
-                target.parent.mkdir(parents=True, exist_ok=True)
-                lock = Path(self.root) / LOCK
-                if expected is not ANY:
-                    lock.parent.mkdir(exist_ok=True)
-                draft.tag = replace_local(scratch, target, expected, lock)
-            finally:
-                scratch.unlink(missing_ok=True)
+            with self.writing(path):
+                yield from self._local_draft(Path(name), expected)
             return
         with scratch_file() as file:
             draft = _Draft(file)
@@ -392,6 +385,22 @@ class Storage:
             _make_folder(fs, name)
             fs.put_file(file.name, name)
             draft.tag = self.tag(path) or ""
+
+    def _local_draft(self, target: Path, expected: Expected) -> Iterator[_Draft]:
+        scratch = self._temporary(target)
+        try:
+            with open(scratch, "w+b") as file:
+                draft = _Draft(cast(BinaryIO, file))
+                yield draft
+                file.flush()
+                os.fsync(file.fileno())
+            target.parent.mkdir(parents=True, exist_ok=True)
+            lock = Path(self.root) / LOCK
+            if expected is not ANY:
+                lock.parent.mkdir(exist_ok=True)
+            draft.tag = replace_local(scratch, target, expected, lock)
+        finally:
+            scratch.unlink(missing_ok=True)
 
     def _temporary(self, target: Path) -> Path:
         """Where a file lies until it is complete: in the root's folder for it if `target` lies below the root, else beside it."""
@@ -409,15 +418,13 @@ class Storage:
         its place when it comes back.
 
         Raises:
-            StorageError: the root was there before and is gone.
+            Unwritable: the root was there before and is gone.
         """
         root = Path(self.root)
         if root.is_dir():
             self._seen = True
         elif self._seen:
-            raise StorageError(
-                f"the storage root {root} is gone; bring it back, then run again: what was committed is kept"
-            )
+            raise gone(self.root)
         folder.mkdir(parents=True, exist_ok=True)
         self._seen = True
 

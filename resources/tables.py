@@ -217,6 +217,16 @@ class TableStore:
         except DamagedTable:
             return None
 
+    def check(self, asset: str, partition: str | None = None) -> None:
+        """Holds a table's bytes against its seal, for those who read its file in their own way.
+
+        Raises:
+            MissingTable: it does not exist.
+            DamagedTable: its bytes are not those that were committed.
+        """
+        with self._named(asset, partition), self.storage.open(self.path(asset, partition)) as file:
+            sealed_parquet.verify_file(file)
+
     def base(self, asset: str, partition: str | None, header: TableHeader | None) -> Base:
         """What a commit may replace if `header` is what was read: of a damaged table, whatever there is."""
         return header if header is not None or not self.exists(asset, partition) else ANY
@@ -349,6 +359,7 @@ class TableStore:
             Superseded: another run has committed since; nothing is written.
         """
         contract = self.contracts[asset]
+        presence.ensure(self.storage)
         with pq.ParquetFile(local) as source:
             rows = source.metadata.num_rows
             header = TableHeader(asset, partition, rows, provenance, provenance.fingerprint, digest, dict(stats or {}))
@@ -483,7 +494,7 @@ class Tolerant(TableStore):
 def remedy(asset: str, partition: str | None) -> str:
     """The command that makes a table again."""
     if asset == "dataset_index":
-        return "bring it back from a backup: it says which video belongs to which shard; or remove it, and all shards are made again"
+        return "make it again with: curation run RECIPE --select dataset_index, which takes it from video_metadata; if that is damaged too, bring them back from a backup"
     of_shard = partition is not None and partition.rpartition("-")[2].isdigit()
     return f"make it again with: curation run RECIPE --select {asset}" + (f" --shards {partition}" if of_shard else "")
 

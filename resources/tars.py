@@ -12,6 +12,7 @@ import re
 import tarfile
 import uuid
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -94,6 +95,10 @@ class TarWriter:
         Returns:
             extension -> where its bytes lie.
         """
+        with self.storage.writing(self.tars[-1] if self._file else self.folder):
+            return self._add(key, members)
+
+    def _add(self, key: str, members: Mapping[str, bytes | BinaryIO]) -> dict[str, Member]:
         if key in self._keys:
             raise ValueError(f"sample {key!r} was written already")
         self._keys.add(key)
@@ -108,12 +113,12 @@ class TarWriter:
         """Closes the open tar, so that it is complete and durable; the next sample begins another."""
         if self._file is None:
             return
-        self._file.write(b"\0" * (2 * BLOCK))
-        if self._durable and self.storage.is_local:
-            self._file.flush()
-            os.fsync(self._file.fileno())
-        self._file.close()
-        self._file = None
+        file, self._file = self._file, None
+        with self.storage.writing(self.tars[-1]), closing(file):
+            file.write(b"\0" * (2 * BLOCK))
+            if self._durable and self.storage.is_local:
+                file.flush()
+                os.fsync(file.fileno())
 
     def close(self) -> None:
         self.roll()

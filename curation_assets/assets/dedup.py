@@ -36,6 +36,7 @@ from curation_assets.recipes import Dedup, Recipe, RecipeError
 from curation_assets.schemas import schema
 from curation_assets.settings import Settings
 from curation_assets.shard_keys import parse_shard_key
+from curation_assets.stages.dedup.index_files import is_whole
 from resources.presence import at_work
 from resources.progress import listening
 from resources.storage import MediaRef, StorageError
@@ -185,7 +186,8 @@ def bring_up_to_date(context: AssetExecutionContext) -> tuple[TableHeader, Made 
     provenance, shards = clusters_provenance(store, recipes, settings)
     header = store.usable_header("duplicate_clusters")
     made = None
-    if header is None or header.fingerprint != provenance.fingerprint or forced(context):
+    whole = is_whole(store.storage, INDEX)
+    if header is None or header.fingerprint != provenance.fingerprint or not whole or forced(context):
         header, found, stats = compare_shards(store, recipes, settings, context.log.info)
         metadata: dict[str, Any] = {
             "shards": MetadataValue.json(sorted(shards)),

@@ -37,9 +37,10 @@ from curation_assets.schemas import REFUSED_BY_PROBE, TRANSIENT_ERRORS, schema
 from resources import probe
 from resources.markdown import escape
 from resources.progress import tell
+from resources.replace import ANY
 from resources.scratch import scratch_folder
 from resources.table_io_manager import Committed
-from resources.tables import Provenance, TableHeader, TableStore
+from resources.tables import Base, DamagedTable, Provenance, TableHeader, TableStore
 
 if TYPE_CHECKING:
     from curation_assets.stages.dataset_index import IndexPlan
@@ -156,14 +157,19 @@ def update_index(context: AssetExecutionContext) -> tuple[TableHeader, Sequence[
     from curation_assets.stages.dataset_index import plan_indexes
     from curation_assets.stages.fetch_urls import publish_secrets, secrets_path
     from curation_assets.stages.forgotten import read_forgotten
+    from curation_assets.stages.index_recovery import recovered_index
 
     store: TableStore = context.resources.tables
     recipes: Mapping[str, Recipe] = context.resources.recipes
-    previous = store.header("dataset_index")
+    previous, base = _index_in_force(store)
     with scratch_folder("dataset-index-") as folder, Meter() as meter:
         local, secrets = Path(folder) / "index.parquet", Path(folder) / "secrets"
         secrets.mkdir(mode=0o700)
-        old = store.storage.uri(store.path("dataset_index")) if previous else None
+        old: str | Path | None = store.storage.uri(store.path("dataset_index")) if previous else None
+        if base is ANY:
+            old = Path(folder) / "recovered.parquet"
+            found = recovered_index(store, old)
+            context.log.warning(f"dataset_index is damaged: it is made again from video_metadata of {found} shards")
         read = chosen_sources(context.run.tags.get(SOURCES_TAG), recipes)
         settled_at = time.time() if context.run.tags.get(SETTLED_TAG, "").lower() == "true" else None
         plans = plan_indexes(
@@ -187,12 +193,23 @@ def update_index(context: AssetExecutionContext) -> tuple[TableHeader, Sequence[
             meter.stop()
             stats = {"rows_in": sum(p.rows_read for p in plans), **meter.spent(context.resources.settings)}
             header = store.commit_file(
-                "dataset_index", None, local, Provenance(INDEX_VERSION, params), digest, stats, previous
+                "dataset_index", None, local, Provenance(INDEX_VERSION, params), digest, stats, base
             )
         for plan in plans:
             if not plan.secrets and plan.error is None and not plan.unsettled:
                 store.storage.remove(secrets_path(plan.dataset))
     return header, plans, changed
+
+
+def _index_in_force(store: TableStore) -> tuple[TableHeader | None, Base]:
+    """The header of the index, and what a commit may replace: whatever there is of one that is damaged, which has no header."""
+    try:
+        header = store.header("dataset_index")
+        if header is not None:
+            store.check("dataset_index")
+        return header, header
+    except DamagedTable:
+        return None, ANY
 
 
 def _contradictions(plan: IndexPlan) -> str:

@@ -23,6 +23,7 @@ from curation_assets.metadata import counts
 from curation_assets.recipes import Recipe
 from curation_assets.schemas import schema
 from curation_assets.settings import Settings
+from curation_assets.stages.dedup.index_files import is_whole
 from curation_assets.stages.fetch_urls import FORM, publish_secrets, secrets_path
 from curation_assets.staleness import OF_SUBSET, slice_hashes
 from curation_assets.takedown.plan import SHARD_ASSETS, Plan, Say
@@ -289,7 +290,6 @@ def _clusters(store: TableStore, recipes: Mapping[str, Recipe], settings: Settin
     if store.header("duplicate_clusters") is None:
         return []
     known = store.read("duplicate_clusters")
-    manifest = f"{INDEX}/manifest.json"
     gone = pc.any(plan.of(known)).as_py()
     behind = any(
         (h := store.header("clip_fingerprints", s)) is not None
@@ -297,7 +297,7 @@ def _clusters(store: TableStore, recipes: Mapping[str, Recipe], settings: Settin
         for s in plan.shards
     )
     done: Done = []
-    if gone or behind or not store.storage.exists(manifest):
+    if gone or behind or not is_whole(store.storage, INDEX):
         header, _, _ = compare_shards(store, recipes, settings, lambda text: None)
         done.append(("duplicate_clusters", None))
         say(f"duplicate_clusters and their index: worked out anew, {header.rows} clips in clusters")

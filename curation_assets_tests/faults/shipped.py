@@ -73,6 +73,7 @@ class Shipped:
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
+            preexec_fn=_heed_interrupts,
         )
 
     def curation(self, *arguments: str, timeout: float = 240) -> subprocess.CompletedProcess[str]:
@@ -84,6 +85,11 @@ class Shipped:
             kill_group(process)
             raise
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+
+def _heed_interrupts() -> None:
+    """As a terminal's command does; one that is started from a shell's background job would ignore them, as it should."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def kill_group(process: subprocess.Popen[str], how: signal.Signals = signal.SIGKILL) -> None:

@@ -63,6 +63,26 @@ def test_a_truncated_table_is_named_and_made_again(place: Shipped) -> None:
     _repaired(place, before)
 
 
+@pytest.mark.parametrize("how", ["torn", "a flipped bit"])
+def test_a_damaged_index_is_made_again_by_the_command_that_is_named(place: Shipped, how: str) -> None:
+    storage = Storage(place.data)
+    before = contents(storage)
+    file = Path(place.data) / "dataset_index.parquet"
+    data = bytearray(file.read_bytes())
+    if how == "torn":
+        del data[-20:]
+    else:
+        data[len(data) // 5] ^= 16
+    file.write_bytes(data)
+    (fault,) = damage(place, storage)
+    assert "curation run RECIPE --select dataset_index" in fault.repair
+    done = place.curation("run", str(place.root / "recipes/pair.yaml"), "--select", "dataset_index")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert contents(storage) == before
+    said = _repaired(place, before)
+    assert "made:" not in said, "the index says what it said, so that nothing that goes by it is made again"
+
+
 def test_a_tar_that_is_gone_makes_its_rows_stale_and_nothing_else(place: Shipped) -> None:
     storage = Storage(place.data)
     store = TableStore(storage, SCHEMAS)

@@ -21,8 +21,10 @@ from curation_assets.shard_keys import parse_shard_key
 from curation_assets.stages import dataset_index
 from curation_assets.stages.dataset_index import IndexPlan, plan_index, plan_indexes, read_shard
 from curation_assets.stages.fetch_urls import publish_secrets, read_fetch_urls
+from curation_assets.stages.index_recovery import index_rows
 from curation_assets.stages.sources import SourceError
 from curation_assets.stages.sources.rows import RowError, SourceRow
+from curation_assets.stages.video_metadata import video_metadata_table
 from curation_assets_tests.shared_data import shared
 from resources.storage import Storage
 
@@ -541,3 +543,39 @@ def test_a_list_that_cannot_be_fetched_is_named_without_its_password(tmp_path: P
     with pytest.raises(SourceError, match=r"list\.txt") as raised:
         plan_index(recipe(source), None, tmp_path / "x.parquet")
     assert "hush" not in str(raised.value)
+
+
+def recovered(index: pa.Table) -> pa.Table:
+    """The index, from what `video_metadata` says of each of its shards."""
+    shards = sorted(set(index["shard"].to_pylist()))
+    tables = [index_rows(s, video_metadata_table(index.filter(pc.equal(index["shard"], s)))) for s in shards]
+    return pa.concat_tables(tables).sort_by([("shard", "ascending"), ("video_id", "ascending")])
+
+
+def test_the_index_can_be_made_again_from_video_metadata(tmp_path: Path) -> None:
+    """Of rows with everything that a source can say, removed and rejected ones among them, byte by byte."""
+    columns = {"id": "id", "url": "url", "title": "title", "clips": "clips", "clip_id": "clip", "caption": "text"}
+    index = Index(tmp_path, "table", columns={**columns, "licence": "licence"})
+    index.list = tmp_path / "list.csv"
+    index.source["path"] = str(index.list)
+    header = "id,url,title,clips,clip,text,licence,views"
+    rows = [
+        header,
+        'a,https://x.test/a,T,"[[1, 2.5]]",c1,one,CC0,7',
+        'a,https://x.test/a,T,"[[3, 4]]",,two,CC0,8',
+        'a,https://x.test/a,T,"[[3, 4]]",,three,CC0,8',
+        "b,https://x.test/b,,,,,,",
+        "c,https://x.test/c,,[[1],c,,,",
+        "d,https://x.test/d,Ein Fuß,,,viele Wörter,,",
+        "d,https://x.test/d,Ein Fuß,,,andere Wörter,MIT,9",
+    ]
+    index.run(rows)
+    index.run([r for r in rows if not r.startswith("b,")])
+    assert index.table is not None
+    assert set(index.table["status"].to_pylist()) == {"present", "removed", "rejected"}
+    again = recovered(index.table)
+    assert again.to_pylist() == index.table.to_pylist()
+    stored(tmp_path / "videos", "x/a.mp4", "y/a.mp4")
+    plan_index(recipe({"format": "folder", "path": str(tmp_path / "videos")}), None, tmp_path / "files.parquet")
+    files = pq.read_table(tmp_path / "files.parquet")
+    assert recovered(files).to_pylist() == files.to_pylist()

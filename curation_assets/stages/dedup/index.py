@@ -4,16 +4,17 @@ Comparisons are stored by *signature*, a hash of a clip's fingerprint alone. Cli
 shard that is new or has changed is compared with the rest without reading the others' tables or repeating their comparisons. What
 is stored is a function of the set of shards, not of the order in which they came.
 
-Layout of the folder: `manifest.json` (written last), `parts/<shard>-<digest>.arrow`, `matches-<digest>.arrow`.
+Layout of the folder: `manifest.json` (written last), `parts/<shard>-<digest>.arrow`, `matches-<digest>.arrow`. A file that is damaged
+is made again: of a shard from its fingerprints, whose clips then count as seen when the shard first was.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Callable, Iterable
+import logging
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -22,15 +23,18 @@ from numpy.typing import NDArray
 
 from curation_assets.recipes import Dedup
 from curation_assets.stages import windows
-from curation_assets.stages.dedup import postings
+from curation_assets.stages.dedup import index_files, postings
 from curation_assets.stages.dedup.align import Comparer, Ints, Matches, Samples, ranges
 from curation_assets.stages.dedup.crops import cropped
+from curation_assets.stages.dedup.index_files import DamagedIndex
 from curation_assets.stages.dedup.postings import Posting, flat, product
 from curation_assets.stages.dedup.search import expected_recall, near_pairs
 from curation_assets.stages.dedup.second_look import Courses, without_unlike
 from resources import presence
 from resources.storage import Storage
 
+log = logging.getLogger(__name__)
+T = TypeVar("T")
 FORMAT: Final = 6
 """Changes when the code finds other pairs or stores them otherwise: an index of another format is made anew."""
 
@@ -230,19 +234,6 @@ def _names(table: pa.Table) -> list[tuple[str, str]]:
     return list(zip(table["dataset"].to_pylist(), table["clip_id"].to_pylist(), strict=True))
 
 
-def _write(storage: Storage, path: str, table: pa.Table) -> None:
-    with storage.publish(path) as file, pa.ipc.new_file(file, table.schema) as writer:
-        writer.write_table(table)
-
-
-def _read(storage: Storage, path: str) -> pa.Table:
-    name = storage.filesystem(path)[1]
-    if storage.is_local:
-        with pa.memory_map(name) as file:
-            return pa.ipc.open_file(file).read_all()
-    return pa.ipc.open_file(pa.BufferReader(storage.read(path))).read_all()
-
-
 def _matches_table(matches: Matches) -> pa.Table:
     return pa.table({name: pa.array(getattr(matches, name), kind) for name, kind in _MATCH_TYPES.items()})
 
@@ -280,13 +271,17 @@ def update_index(storage: Storage, folder: str, inputs: Iterable[ShardInput], pa
         ),
     )
     manifest: dict[str, Any] = {"format": FORMAT, "update": 0, "shards": {}}
-    if storage.exists(f"{folder}/manifest.json"):
-        stored = json.loads(storage.read(f"{folder}/manifest.json"))
-        manifest = stored if stored["format"] == FORMAT else manifest
+    stored = _sound(lambda: index_files.read_manifest(storage, folder))
+    if stored is not None and stored["format"] == FORMAT:
+        manifest = stored
     update = manifest["update"]
     known: dict[str, dict[str, Any]] = manifest["shards"]
     old_signatures: list[NDArray[np.uint64]] = []
-    repeat = manifest.get("params") != wanted
+    before = None
+    if manifest.get("params") == wanted:
+        path = f"{folder}/{manifest['matches']}"
+        before = _sound(lambda: index_files.read_table(storage, path, manifest.get("matches_hash")))
+    repeat = before is None
 
     parts: dict[str, pa.Table] = {}
     shards: dict[str, dict[str, Any]] = {}
@@ -295,19 +290,19 @@ def update_index(storage: Storage, folder: str, inputs: Iterable[ShardInput], pa
         if item.shard in shards:
             raise ValueError(f"shard {item.shard} was given twice")
         entry = known.get(item.shard)
-        if entry is None or entry["content_hash"] != item.content_hash:
-            earlier = _read(storage, f"{folder}/{entry['file']}") if entry else None
+        earlier = _part(storage, folder, entry) if entry else None
+        if earlier is not None:
+            old_signatures.append(earlier["signature"].to_numpy())
+        if entry is None or earlier is None or entry["content_hash"] != item.content_hash:
             update += 1
             fresh += 1
-            part = make_part(item.shard, item.read(), earlier, update)
-            if earlier is not None:
-                old_signatures.append(earlier["signature"].to_numpy())
+            first = entry.get("first", update) if entry else update
+            part = make_part(item.shard, item.read(), earlier, update if earlier is not None else first)
             file = f"parts/{item.shard}-{_digest(item.shard, item.content_hash, str(update))}.arrow"
-            _write(storage, f"{folder}/{file}", part)
-            entry = {"content_hash": item.content_hash, "file": file}
+            written = index_files.write_table(storage, f"{folder}/{file}", part)
+            entry = {"content_hash": item.content_hash, "file": file, "hash": written, "first": first}
         else:
-            part = _read(storage, f"{folder}/{entry['file']}")
-            old_signatures.append(part["signature"].to_numpy())
+            part = earlier
         parts[item.shard], shards[item.shard] = part, entry
 
     names = sorted(shards)
@@ -319,15 +314,19 @@ def update_index(storage: Storage, folder: str, inputs: Iterable[ShardInput], pa
         or [PART.append(pa.field("shard", pa.int32())).empty_table()]
     )
     old = np.unique(np.concatenate(old_signatures)) if old_signatures and not repeat else np.empty(0, np.uint64)
-    before = _matches(
-        _read(storage, f"{folder}/{manifest['matches']}") if not repeat and manifest.get("matches") else None
-    )
-    matches, stats = _compare_new(clips, old, before, params, threads)
+    matches, stats = _compare_new(clips, old, _matches(before), params, threads)
 
     file = f"matches-{_digest(wanted, *(f'{n} {shards[n]}' for n in names))}.arrow"
-    _write(storage, f"{folder}/{file}", _matches_table(matches))
-    document = {"format": FORMAT, "params": wanted, "update": update, "shards": shards, "matches": file}
-    storage.write(f"{folder}/manifest.json", json.dumps(document, indent=1).encode())
+    written = index_files.write_table(storage, f"{folder}/{file}", _matches_table(matches))
+    document = {
+        "format": FORMAT,
+        "params": wanted,
+        "update": update,
+        "shards": shards,
+        "matches": file,
+        "matches_hash": written,
+    }
+    index_files.write_manifest(storage, folder, document)
     _sweep(storage, folder)
     stats |= {
         "clips": len(clips),
@@ -340,13 +339,28 @@ def update_index(storage: Storage, folder: str, inputs: Iterable[ShardInput], pa
     return Index(names, clips, matches, stats)
 
 
+def _part(storage: Storage, folder: str, entry: Mapping[str, Any]) -> pa.Table | None:
+    return _sound(lambda: index_files.read_table(storage, f"{folder}/{entry['file']}", entry.get("hash")))
+
+
+def _sound(read: Callable[[], T | None]) -> T | None:
+    """What `read` gives; None, as if it had never been, of what is damaged."""
+    try:
+        return read()
+    except DamagedIndex as error:
+        log.warning("%s; it is made again", error)
+        return None
+
+
 def _sweep(storage: Storage, folder: str) -> None:
     """Removes what the index in force does not name, unless another run is at work on it: what this one replaced, and what killed ones left."""
     there = [*storage.list(folder), *(f"parts/{name}" for name in storage.list(f"{folder}/parts"))]
     if presence.others(storage, folder.split("/")[0]):
         return
-    stored = json.loads(storage.read(f"{folder}/manifest.json"))
-    live = {"manifest.json", stored["matches"], *(entry["file"] for entry in stored["shards"].values())}
+    stored = index_files.read_manifest(storage, folder)
+    if stored is None:
+        return
+    live = {index_files.MANIFEST, *(file for file, _ in index_files.files_of(stored))}
     storage.remove_all([f"{folder}/{name}" for name in there if name not in live])
 
 
