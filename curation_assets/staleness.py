@@ -25,7 +25,7 @@ from curation_assets.schemas import SCHEMAS, schema
 from curation_assets.selection import assets_of_recipe, assets_of_subset
 from curation_assets.settings import Settings
 from curation_assets.shard_keys import parse_shard_key
-from curation_assets.stages.dedup.index_files import is_whole, read_manifest
+from curation_assets.stages.dedup_files import is_whole, read_manifest
 from curation_assets.stages.subset_inputs import LEFT_OUT, clip_provenance, curated_provenance, embedding_provenance
 from curation_assets.unread import why_again
 from resources.content_hash import ContentHasher

@@ -19,7 +19,7 @@ from curation_assets.recipes import Recipe, subset_key
 from curation_assets.schemas import SCHEMAS, schema
 from curation_assets.selection import SUBSET_ASSETS, UNPARTITIONED
 from curation_assets.shard_keys import parse_shard_key
-from curation_assets.stages.dedup.index_files import MANIFEST, DamagedIndex, files_of, read_manifest, read_table
+from curation_assets.stages.dedup_files import MANIFEST, DamagedIndex, files_of, read_manifest, read_table
 from curation_assets.stages.export_version import CARD, PIECES
 from resources import presence
 from resources.content_hash import content_hash

@@ -36,7 +36,7 @@ from curation_assets.recipes import Dedup, Recipe, RecipeError
 from curation_assets.schemas import schema
 from curation_assets.settings import Settings
 from curation_assets.shard_keys import parse_shard_key
-from curation_assets.stages.dedup.index_files import is_whole
+from curation_assets.stages.dedup_files import is_whole
 from resources.presence import at_work
 from resources.progress import listening
 from resources.storage import MediaRef, StorageError

@@ -23,7 +23,7 @@ from curation_assets.metadata import counts
 from curation_assets.recipes import Recipe
 from curation_assets.schemas import schema
 from curation_assets.settings import Settings
-from curation_assets.stages.dedup.index_files import is_whole
+from curation_assets.stages.dedup_files import is_whole
 from curation_assets.stages.fetch_urls import FORM, publish_secrets, secrets_path
 from curation_assets.staleness import OF_SUBSET, slice_hashes
 from curation_assets.takedown.plan import SHARD_ASSETS, Plan, Say

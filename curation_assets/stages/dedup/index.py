@@ -22,14 +22,14 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from curation_assets.recipes import Dedup
-from curation_assets.stages import windows
-from curation_assets.stages.dedup import index_files, postings
+from curation_assets.stages import dedup_files, windows
+from curation_assets.stages.dedup import postings
 from curation_assets.stages.dedup.align import Comparer, Ints, Matches, Samples, ranges
 from curation_assets.stages.dedup.crops import cropped
-from curation_assets.stages.dedup.index_files import DamagedIndex
 from curation_assets.stages.dedup.postings import Posting, flat, product
 from curation_assets.stages.dedup.search import expected_recall, near_pairs
 from curation_assets.stages.dedup.second_look import Courses, without_unlike
+from curation_assets.stages.dedup_files import DamagedIndex
 from resources import presence
 from resources.storage import Storage
 
@@ -271,7 +271,7 @@ def update_index(storage: Storage, folder: str, inputs: Iterable[ShardInput], pa
         ),
     )
     manifest: dict[str, Any] = {"format": FORMAT, "update": 0, "shards": {}}
-    stored = _sound(lambda: index_files.read_manifest(storage, folder))
+    stored = _sound(lambda: dedup_files.read_manifest(storage, folder))
     if stored is not None and stored["format"] == FORMAT:
         manifest = stored
     update = manifest["update"]
@@ -280,7 +280,7 @@ def update_index(storage: Storage, folder: str, inputs: Iterable[ShardInput], pa
     before = None
     if manifest.get("params") == wanted:
         path = f"{folder}/{manifest['matches']}"
-        before = _sound(lambda: index_files.read_table(storage, path, manifest.get("matches_hash")))
+        before = _sound(lambda: dedup_files.read_table(storage, path, manifest.get("matches_hash")))
     repeat = before is None
 
     parts: dict[str, pa.Table] = {}
@@ -299,7 +299,7 @@ def update_index(storage: Storage, folder: str, inputs: Iterable[ShardInput], pa
             first = entry.get("first", update) if entry else update
             part = make_part(item.shard, item.read(), earlier, update if earlier is not None else first)
             file = f"parts/{item.shard}-{_digest(item.shard, item.content_hash, str(update))}.arrow"
-            written = index_files.write_table(storage, f"{folder}/{file}", part)
+            written = dedup_files.write_table(storage, f"{folder}/{file}", part)
             entry = {"content_hash": item.content_hash, "file": file, "hash": written, "first": first}
         else:
             part = earlier
@@ -317,7 +317,7 @@ def update_index(storage: Storage, folder: str, inputs: Iterable[ShardInput], pa
     matches, stats = _compare_new(clips, old, _matches(before), params, threads)
 
     file = f"matches-{_digest(wanted, *(f'{n} {shards[n]}' for n in names))}.arrow"
-    written = index_files.write_table(storage, f"{folder}/{file}", _matches_table(matches))
+    written = dedup_files.write_table(storage, f"{folder}/{file}", _matches_table(matches))
     document = {
         "format": FORMAT,
         "params": wanted,
@@ -326,7 +326,7 @@ def update_index(storage: Storage, folder: str, inputs: Iterable[ShardInput], pa
         "matches": file,
         "matches_hash": written,
     }
-    index_files.write_manifest(storage, folder, document)
+    dedup_files.write_manifest(storage, folder, document)
     _sweep(storage, folder)
     stats |= {
         "clips": len(clips),
@@ -340,7 +340,7 @@ def update_index(storage: Storage, folder: str, inputs: Iterable[ShardInput], pa
 
 
 def _part(storage: Storage, folder: str, entry: Mapping[str, Any]) -> pa.Table | None:
-    return _sound(lambda: index_files.read_table(storage, f"{folder}/{entry['file']}", entry.get("hash")))
+    return _sound(lambda: dedup_files.read_table(storage, f"{folder}/{entry['file']}", entry.get("hash")))
 
 
 def _sound(read: Callable[[], T | None]) -> T | None:
@@ -357,10 +357,10 @@ def _sweep(storage: Storage, folder: str) -> None:
     there = [*storage.list(folder), *(f"parts/{name}" for name in storage.list(f"{folder}/parts"))]
     if presence.others(storage, folder.split("/")[0]):
         return
-    stored = index_files.read_manifest(storage, folder)
+    stored = dedup_files.read_manifest(storage, folder)
     if stored is None:
         return
-    live = {index_files.MANIFEST, *(file for file, _ in index_files.files_of(stored))}
+    live = {dedup_files.MANIFEST, *(file for file, _ in dedup_files.files_of(stored))}
     storage.remove_all([f"{folder}/{name}" for name in there if name not in live])
 
 

@@ -1,7 +1,7 @@
 """Files of the index of duplicates: written with their hashes, and read only if their bytes are those that were written.
 
 The manifest holds the hash of each other file and ends with one of itself. Indexes of earlier versions have none, and are read as they
-are. What belongs here: bytes. What does not: what the index says (`index.py`).
+are. What belongs here: bytes. What does not: what the index says (`dedup/index.py`).
 """
 
 from __future__ import annotations
