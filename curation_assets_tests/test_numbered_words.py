@@ -1,4 +1,4 @@
-"""Numbered videos whose every caption must be its own: through workers, retries, edits of the list and splitting, up to the exported tars."""
+"""Numbered videos whose every caption, second of sound and score must be its own: through workers, retries, edits of the list and splitting, up to the exported tars."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from curation_assets_tests.faults.shipped import Shipped
 FPS, SPAN_S, SPANS = 10, 3, 4
 """Frames a second; seconds of a given span; spans of a video, end to end."""
 PER_VIDEO = 1000
+RATE = 16000
 WIDTH, HEIGHT, BITS = 192, 96, 12
 
 RECIPE = """
@@ -29,6 +30,7 @@ source: {{format: table, path: list.csv, columns: {{url: path, start: from, end:
 shard: {{videos: 2}}
 clips: {{from: {clips}, detector: content, min_s: 0.5, max_s: {max_s}}}
 captions: {{backend: source, where: []}}
+audio: {{}}
 subsets:
   all: {{where: [{where}], export: {{clips: {{format: webdataset}}}}}}
   listed: {{where: [], export: {{clips: {{format: folder}}}}}}
@@ -51,9 +53,16 @@ def number_of(rgb: np.ndarray) -> int:
     return sum(1 << bit for bit, value in enumerate(cells) if value > 127)
 
 
+def tone(number: int) -> tuple[float, float]:
+    """Hertz and amplitude of the sound that lasts as long as the frame with this number; each span of each video has its own pitch."""
+    place = number // PER_VIDEO * SPANS + number % PER_VIDEO // (FPS * SPAN_S)
+    return 300.0 + 100 * place, 0.5 * 0.6 ** (place % 6)
+
+
 def write_video(path: Path, first: int) -> None:
     """A video whose frames are numbered from `first`; a new shot begins in the middle of each span."""
     with av.open(str(path), "w") as output:
+        heard = output.add_stream("aac", rate=RATE, layout="mono")
         stream = output.add_stream("libx264", rate=FPS)
         stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
         stream.options = {"preset": "ultrafast", "crf": "18"}
@@ -62,12 +71,36 @@ def write_video(path: Path, first: int) -> None:
             frame = av.VideoFrame.from_ndarray(picture(first + n, shot), format="rgb24")
             frame.pts, frame.time_base = n, Fraction(1, FPS)
             output.mux(stream.encode(frame))
+            hertz, amplitude = tone(first + n)
+            at = np.arange(n * RATE // FPS, (n + 1) * RATE // FPS)
+            wave = (amplitude * np.sin(2 * np.pi * hertz * at / RATE)).astype(np.float32)
+            sound = av.AudioFrame.from_ndarray(wave[None], format="fltp", layout="mono")
+            sound.sample_rate, sound.pts, sound.time_base = RATE, n * RATE // FPS, Fraction(1, RATE)
+            output.mux(heard.encode(sound))
         output.mux(stream.encode(None))
+        output.mux(heard.encode(None))
 
 
 def numbers_in(data: bytes) -> list[int]:
     with av.open(io.BytesIO(data)) as container:
         return [number_of(frame.to_ndarray(format="rgb24")) for frame in container.decode(video=0)]
+
+
+def sound_in(data: bytes) -> np.ndarray:
+    """The samples of a clip's sound."""
+    with av.open(io.BytesIO(data)) as container:
+        return np.concatenate([frame.to_ndarray()[0] for frame in container.decode(audio=0)])
+
+
+def check_sound(data: bytes, numbers: list[int]) -> None:
+    """Each frame's sound has the pitch and loudness of its number; a frame at either end is left out, where the codec fades."""
+    samples = sound_in(data)
+    for n in range(1, len(numbers) - 1):
+        part = samples[n * RATE // FPS : (n + 1) * RATE // FPS]
+        hertz, amplitude = tone(numbers[n])
+        spectrum = np.abs(np.fft.rfft(part * np.hanning(len(part)), 8 * len(part)))
+        assert abs(np.argmax(spectrum) * RATE / (8 * len(part)) - hertz) < 20
+        assert abs(np.sqrt(2) * part.std() / amplitude - 1) < 0.1
 
 
 @dataclass
@@ -125,6 +158,7 @@ class Numbered:
                 spans = {(n // PER_VIDEO, n % PER_VIDEO // (FPS * SPAN_S)) for n in numbers}
                 assert len(spans) == 1, "a clip lies within one span"
                 (video, k) = spans.pop()
+                check_sound(sample["mp4"], numbers)
                 assert sample["txt"].decode() == self.words[video, k]
                 record = json.loads(sample["json"])
                 assert record["text"] == record["span"]["caption"] == self.words[video, k]
@@ -136,7 +170,30 @@ class Numbered:
             numbers = numbers_in((self.listing().parent / row["file_name"]).read_bytes())
             video, k = numbers[0] // PER_VIDEO, numbers[0] % PER_VIDEO // (FPS * SPAN_S)
             assert (row["text"], row["licence"]) == (self.words[video, k], f"CC-{video}-{k}")
+        self.check_scores()
         return sorted(found)
+
+    def check_scores(self) -> None:
+        """Holds the scores of each clip against its own frames and sound."""
+        spans = {row["clip_id"]: row for row in self.rows("clips") if row["status"] == "ok"}
+        scores = {
+            asset: {row["clip_id"]: row for row in self.rows(asset)} for asset in ("quality_scores", "audio_scores")
+        }
+        for rows in scores.values():
+            assert rows.keys() == spans.keys()
+        for clip_id, row in spans.items():
+            first = int(row["video_id"].removeprefix("-v")) * PER_VIDEO + row["start_frame"]
+            _, amplitude = tone(first + 1)
+            # The meter hears a tone of these pitches up to 2 dB louder or softer than its level; the next level is 4.4 dB away.
+            level = 20 * np.log10(amplitude / np.sqrt(2))
+            assert abs(scores["audio_scores"][clip_id]["loudness"] - level) < 2.2
+            shown = [picture(first + n, self.shot(first + n)) for n in range(row["end_frame"] - row["start_frame"])]
+            luma = np.median([float((p @ [0.299, 0.587, 0.114]).mean()) for p in shown]) / 255
+            assert abs(scores["quality_scores"][clip_id]["brightness"] - luma) < 0.03
+
+    @staticmethod
+    def shot(number: int) -> int:
+        return number // PER_VIDEO * PER_VIDEO + (number % PER_VIDEO + FPS * SPAN_S // 2) // (FPS * SPAN_S)
 
     def listing(self) -> Path:
         (version,) = {
