@@ -28,6 +28,7 @@ from curation_assets.schemas import schema
 from curation_assets.stages.dedup import ShardInput
 from curation_assets.stages.dedup.index import update_index
 from resources.storage import Storage
+from resources.torchvision_ops import ensure_torchvision
 
 SECONDS = 4.0
 GROUPS, FEW_GROUPS = 4, 1
@@ -138,6 +139,7 @@ def _stage(folder: Path, clips: Collection[str]) -> set[frozenset[str]]:
 
 
 def _imagededup(folder: Path, clips: Collection[str]) -> set[frozenset[str]]:
+    ensure_torchvision()
     from imagededup.methods import PHash
 
     encoder = PHash(verbose=False)

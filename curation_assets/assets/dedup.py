@@ -46,7 +46,7 @@ from resources.tables import MissingTable, Provenance, TableHeader, TableStore, 
 if TYPE_CHECKING:
     from curation_assets.stages.dedup.clusters import Duplicates
 
-CLUSTERS_VERSION = "2"
+CLUSTERS_VERSION = "3"
 INDEX = "duplicate_clusters/index"
 PAIR_COLUMNS = 4
 """Pictures in a row of the audit: both clips at two moments."""

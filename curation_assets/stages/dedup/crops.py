@@ -20,7 +20,7 @@ from curation_assets.stages import windows
 from curation_assets.stages.dedup.align import WINDOW_MS, Ints, Matches, Samples, ranges
 from curation_assets.stages.dedup.evidence import Agreement, Course, Overlay, agreement, unlike
 from curation_assets.stages.dedup.postings import Posting, flat, product
-from curation_assets.stages.dedup.search import Hashes, near_pairs
+from curation_assets.stages.dedup.search import Hashes, near_pairs, tables
 from curation_assets.stages.dedup.second_look import Courses
 from resources.progress import told
 
@@ -30,6 +30,9 @@ LEAST_DETAIL: Final = 2.0
 """What the courses of a crop and its original must have in common: likeness, share of the detail that looks different, and detail at all, in
 levels of luma. Chosen on the first half of the material of `benchmarks.truth`, area duplicates."""
 
+
+FEWER: Final = 3
+"""Windows are searched in so many times fewer tables than whole pictures: a crop has several frames, most of them nearer than the largest distance."""
 
 Proposal = tuple[int, int, int, int, int, float]
 """Original, crop, window, time in the crop less that in the original (ms), windows that match, their mean distance."""
@@ -134,7 +137,7 @@ def _near(
     asked = np.zeros(len(every), np.bool_)
     for entries in (seen,) if fresh.all() else (seen, plain):
         asked[np.searchsorted(every, entries.hashes[fresh[entries.clip]])] = True
-    i, j = near_pairs(every, distance, asked, threads)
+    i, j = near_pairs(every, distance, asked, threads, -(-tables(distance) // FEWER))
     equal = np.flatnonzero(asked)
     found = []
     for one, other in ((i, j), (j, i), (equal, equal)):

@@ -112,24 +112,28 @@ def _search_table(table: int, hashes: Hashes, new: NDArray[np.bool_] | None, dis
     return np.stack([np.minimum(left, right), np.maximum(left, right)], axis=1)
 
 
-def near_pairs(hashes: Hashes, distance: int, new: NDArray[np.bool_] | None = None, threads: int = 2) -> Pairs:
+def near_pairs(
+    hashes: Hashes, distance: int, new: NDArray[np.bool_] | None = None, threads: int = 2, count: int | None = None
+) -> Pairs:
     """Pairs of indexes i < j with hashes at Hamming distance 1 to `distance`, each once, sorted.
 
-    Every pair at distance d is found with chance ``1 - (1 - agreement(d)) ** tables(distance)``, always the same pairs.
+    Every pair at distance d is found with chance ``1 - (1 - agreement(d)) ** count``, always the same pairs.
 
     Args:
         hashes: sorted and without repeats, uint64 (n,).
         distance: the largest Hamming distance, 0 to 16.
         new: only pairs with at least one hash marked here are wanted; None wants all.
         threads: tables that are searched at the same time; each holds one copy of `hashes`.
+        count: tables that are searched; by default `tables(distance)`.
     """
     empty = np.empty(0, np.int64)
     if distance == 0 or len(hashes) < 2 or (new is not None and not new.any()):
         return empty, empty
+    count = tables(distance) if count is None else count
     with ThreadPoolExecutor(max_workers=max(1, threads)) as pool:
-        jobs = pool.map(lambda t: _search_table(t, hashes, new, distance), range(tables(distance)))
+        jobs = pool.map(lambda t: _search_table(t, hashes, new, distance), range(count))
         first = [np.empty((0, 2), np.uint64)]
-        for found in told(jobs, tables(distance), "tables of hashes"):
+        for found in told(jobs, count, "tables of hashes"):
             first.append(found)
             if sum(map(len, first)) > 50_000_000:
                 first = [_unique_pairs(np.concatenate(first))]
