@@ -342,7 +342,7 @@ def chained(*changes: Change) -> Change:
 def flashes(frames: list[Image], rng: Rng) -> list[Image]:
     """Photographers' flashes: one or two frames much brighter."""
     frames = list(frames)
-    for k in _places(len(frames), 9, rng):
+    for k in places(len(frames), 9, rng):
         for i in range(k, min(k + int(rng.integers(1, 3)), len(frames))):
             frames[i] = cv2.addWeighted(frames[i], 0.4, np.full_like(frames[i], 255), float(rng.uniform(0.5, 0.9)), 0)
     return frames
@@ -359,7 +359,7 @@ def whip(frames: list[Image], rng: Rng) -> list[Image]:
     frames = list(frames)
     width = SIZE[0]
     offset = 0.0
-    targets = {k: rng.uniform(0.4, 1.2) * width * rng.choice([-1, 1]) for k in _places(len(frames), 25, rng)}
+    targets = {k: rng.uniform(0.4, 1.2) * width * rng.choice([-1, 1]) for k in places(len(frames), 25, rng)}
     left, speed, length = 0.0, 0.0, 1
     for k, image in enumerate(frames):
         if k in targets:
@@ -379,7 +379,7 @@ def whip(frames: list[Image], rng: Rng) -> list[Image]:
 def smear(frames: list[Image], rng: Rng) -> list[Image]:
     """A decoder that lost a picture: the difference to a stale reference stays until blocks, or a key frame, renew it."""
     frames = list(frames)
-    for k in _places(len(frames), 40, rng):
+    for k in places(len(frames), 40, rng):
         lag = min(k, int(rng.integers(4, 16)))
         ghost = frames[k - lag].astype(np.int16) - frames[k].astype(np.int16)
         alive = rng.random((9, 16)) < rng.uniform(0.3, 1.0)
@@ -400,7 +400,8 @@ def shaken(frames: list[Image], rng: Rng) -> list[Image]:
     return [cv2.warpAffine(f, m, SIZE, borderMode=cv2.BORDER_REFLECT) for f, m in zip(frames, moves, strict=True)]
 
 
-def _places(length: int, apart: int, rng: Rng) -> Iterator[int]:
+def places(length: int, apart: int, rng: Rng) -> Iterator[int]:
+    """Frames of `length`, about `apart` from one to the next."""
     place = int(rng.integers(3, 3 + apart))
     while place < length - 3:
         yield place

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +29,7 @@ class History:
         self._time = np.zeros(CAPACITY, np.int64)
         self._step = np.zeros(CAPACITY)
         self._mean = np.zeros(CAPACITY)
-        self._detail = np.zeros(CAPACITY)
+        self._deviation = np.zeros(CAPACITY)
 
     def push(self, index: int, time_ms: int, frame: Tiny) -> None:
         """Append the frame with this index and presentation time."""
@@ -35,8 +37,9 @@ class History:
         self._step[slot] = distance(self._frames[slot - 1], frame) if self.count else 0.0
         self._frames[slot] = frame
         self._index[slot], self._time[slot] = index, time_ms
-        self._mean[slot] = sum(cv2.mean(frame)[:3]) / 3
-        self._detail[slot] = cv2.norm(frame, cv2.blur(frame, (5, 5)), cv2.NORM_L2SQR) / frame.size
+        means, deviations = cv2.meanStdDev(frame)
+        self._mean[slot] = mean = float(means.mean())
+        self._deviation[slot] = math.sqrt(float((deviations**2 + (means - mean) ** 2).mean()))
         self.count += 1
 
     def _slot(self, position: int) -> int:
@@ -65,9 +68,14 @@ class History:
         """Mean of the picture, 0..255."""
         return float(self._mean[self._slot(position)])
 
-    def detail(self, position: int) -> float:
-        """Mean square of what a blur over five pixels takes away, levels squared."""
-        return float(self._detail[self._slot(position)])
+    def deviation(self, position: int) -> float:
+        """Standard deviation of all samples of the picture, levels."""
+        return float(self._deviation[self._slot(position)])
+
+    def greatest_deviation(self, position: int, reach: int) -> float:
+        """The largest at most `reach` frames from a position."""
+        positions = np.arange(max(0, position - reach), min(position + reach + 1, self.count))
+        return float(self._deviation[positions % CAPACITY].max())
 
     def step(self, position: int) -> float:
         """How far the picture is from the one before it; 0 for the first and beyond either end."""

@@ -1,0 +1,1 @@
+"""Scripts that make the arrays of numbers which the package ships."""
