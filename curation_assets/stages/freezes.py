@@ -34,8 +34,8 @@ MOST_NOISE = 100.0
 """Energy of the noise up to which it is believed to be nothing else: a deviation of 7 levels in each picture, 28 at four times the size."""
 CHANGE = 24.0
 """Energy of a block's difference beyond noise, squared levels, from which it has changed. Pictures that freeze reach 15 at a key frame coded at
-CRF 28, 25 while a picture coded at CRF 38 settles; where anything moves in the real test videos some block changes by 35 and more in
-half a second, except where two far-off cars or a turning vase are all there is."""
+CRF 28, most 25 while a picture coded at CRF 38 settles; where anything moves in the real test videos some block changes by 35 and more in
+half a second, except in two of them, where next to nothing does."""
 DRIFT = CHANGE / 9
 """The same for a third of the difference; and up to this, no difference at all."""
 JUMP = CHANGE / 4
