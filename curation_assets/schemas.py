@@ -515,7 +515,7 @@ _TABLES = (
                 "relation",
                 STRING,
                 "How the two relate.",
-                allowed=("exact", "copy", "contained", "contains", "flipped"),
+                allowed=("exact", "copy", "contained", "contains", "flipped", "cropped"),
                 taken="duplicate_clusters.relation",
             ),
         ),
