@@ -23,7 +23,7 @@ from resources.urls import public_settings
 
 CURATE_VERSION = "4"
 EXPORT_VERSION = "5"
-CUT_VERSION = "6"
+CUT_VERSION = "7"
 """Raised by hand when the same cut would give other bytes; part of every exported clip's fingerprint."""
 CLIPS_VERSION = f"{EXPORT_VERSION}.{CUT_VERSION}"
 """Of `clip_dataset`."""
