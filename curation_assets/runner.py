@@ -141,10 +141,12 @@ def run_recipes(
     with opened(pools_of(definitions)) as instance, console(), attended(instance, progress):
         if select is None or "dataset_index" in select:
             progress.say(f"index: {', '.join(recipes)}")
-            _materialize(definitions, instance, ["dataset_index"], {SETTLED_TAG: "true"} if settled else {}, progress)
+            with at_work(store.storage, ["dataset_index"]):  # so that a root that goes away meanwhile is missed
+                index_tags = {SETTLED_TAG: "true"} if settled else {}
+                _materialize(definitions, instance, ["dataset_index"], index_tags, progress)
         order = instance.get_dynamic_partitions(SHARDS.name or "")
         own = [k for k in order if parse_shard_key(k)[0] in recipes]
-        if progress.failures and not own:
+        if progress.unwritable or (progress.failures and not own):
             print("\n".join(progress.failed_lines()))
             return 1
         if select and not own:
