@@ -192,8 +192,7 @@ def export_subsets(
         context.log.info(f"{name} {key}: {table.num_rows} rows, {state}")
         finding = accounted(store, selection, name, table)
         outcome = Outcome(name, header, made, [finding])
-        alike = {a: isinstance(m, IdentityPartitionMapping) for a, m in parents.items()}
-        yield materialization(context.instance, store, outcome, key, alike)
+        yield materialization(context.instance, store, outcome, key, alike(parents))
         yield from evaluations(store, outcome, key)
     refuse(refused)
     yield silent_output("result", Committed(tuple(context.partition_keys)))
@@ -278,6 +277,11 @@ def _parents(recipes: Mapping[str, Recipe], sharded: Sequence[str]) -> dict[str,
     said = ["video_metadata"] if any(r.source.may_word_spans for r in recipes.values()) else []
     said += ["captions"] if any("captions" in r.model_fields_set for r, _ in subsets(recipes).values()) else []
     return {**curated, **{a: AllPartitionMapping() for a in (*sharded, *said)}}
+
+
+def alike(parents: Parents) -> dict[str, bool]:
+    """Parent -> whether it is the partition of the same name."""
+    return {a: isinstance(m, IdentityPartitionMapping) for a, m in parents.items()}
 
 
 def clip_parents(recipes: Mapping[str, Recipe]) -> Parents:

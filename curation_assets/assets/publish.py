@@ -62,15 +62,28 @@ def publish_assets(settings: Settings, recipes: Mapping[str, Recipe]) -> list[As
     ]
 
 
+def curated_parents(recipes: Mapping[str, Recipe], of: str) -> list[str]:
+    """What the curated table of clips or tracks is made from, over all subsets."""
+    mine = [(r, s) for r, s in subsets(recipes).values() if s.of == of]
+    needed = {a for r, s in mine for tables in sharded_inputs(s, recipes, r.dataset).values() for a in tables}
+    if any(recipes[d].source.may_word_spans for r, s in mine for d in (s.datasets or [r.dataset])):
+        needed.add("video_metadata")
+    return [a for a in SCHEMAS if a in needed] or (["clips"] if of == "clips" else ["clips", "tracks"])
+
+
+def subset_parents(recipes: Mapping[str, Recipe], asset: str) -> dict[str, bool]:
+    """Parents that the events of an asset by subset name: asset -> whether its partition of the same name is one."""
+    if asset.startswith("curated_"):
+        return dict.fromkeys(curated_parents(recipes, asset.removeprefix("curated_")), False)
+    parents = export.clip_parents(recipes) if asset == "clip_dataset" else export.embedding_parents(recipes)
+    return export.alike(parents)
+
+
 def _curated(
     name: str, of: str, recipes: Mapping[str, Recipe], partitions: StaticPartitionsDefinition
 ) -> AssetsDefinition:
     contract = schema(name)
-    mine = {k: (r, s) for k, (r, s) in subsets(recipes).items() if s.of == of}
-    needed = {a for r, s in mine.values() for tables in sharded_inputs(s, recipes, r.dataset).values() for a in tables}
-    if any(recipes[d].source.may_word_spans for r, s in mine.values() for d in (s.datasets or [r.dataset])):
-        needed.add("video_metadata")
-    inputs = [a for a in SCHEMAS if a in needed] or (["clips"] if of == "clips" else ["clips", "tracks"])
+    inputs = curated_parents(recipes, of)
 
     def body(context: AssetExecutionContext) -> Iterator[Any]:
         yield from curate_subset(context, name, inputs)

@@ -22,12 +22,12 @@ from dagster import DagsterInstance
 from dagster._core.storage.event_log.schema import AssetCheckExecutionsTable, AssetKeyTable, SqlEventLogStorageTable
 from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
 
+from curation_assets.assets.publish import subset_parents
 from curation_assets.materialize import Outcome, materialization
 from curation_assets.recipes import Recipe, subsets
 from curation_assets.schemas import SCHEMAS
 from curation_assets.selection import SUBSET_ASSETS
 from curation_assets.shard_keys import parse_shard_key
-from curation_assets.stages.subset_inputs import sharded_inputs
 from curation_assets.staleness import SHARDED
 from curation_assets.takedown.plan import Plan, Say, pattern
 from curation_assets.takedown.tables import Done
@@ -198,7 +198,7 @@ def report_again(instance: DagsterInstance, store: TableStore, recipes: Mapping[
     number = 0
     for asset, partition in sorted(set(done), key=lambda d: (order.index(d[0]), d[1] or "")):
         header = store.header(asset, partition)
-        parents = _parents(store, recipes, asset, partition)
+        parents = _parents(recipes, asset, partition)
         if header is None or parents is None:
             continue
         event = materialization(instance, store, Outcome(asset, header, None, []), partition, parents, pictures=False)
@@ -207,24 +207,14 @@ def report_again(instance: DagsterInstance, store: TableStore, recipes: Mapping[
     return number
 
 
-def _parents(
-    store: TableStore, recipes: Mapping[str, Recipe], asset: str, partition: str | None
-) -> dict[str, bool] | None:
+def _parents(recipes: Mapping[str, Recipe], asset: str, partition: str | None) -> dict[str, bool] | None:
     """Parents as the asset's own events name them; None if no recipe declares the partition any more."""
     if asset == "dataset_index":
         return {}
     if asset == "duplicate_clusters":
         return {"clip_fingerprints": False}
     if asset in SUBSET_ASSETS:
-        if partition not in subsets(recipes):
-            return None
-        if asset.startswith("curated_"):
-            recipe, subset = subsets(recipes)[partition]
-            return {a: False for tables in sharded_inputs(subset, recipes, recipe.dataset).values() for a in tables}
-        own = f"curated_{subsets(recipes)[partition][1].of}"
-        header = store.header(asset, partition)
-        others = [a for a in (header.provenance.inputs if header else ()) if a != own]
-        return {own: True} | dict.fromkeys(others, False)
+        return subset_parents(recipes, asset) if partition in subsets(recipes) else None
     recipe_of = recipes.get(parse_shard_key(partition or "")[0])
     if recipe_of is None:
         return None
