@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dotenv import load_dotenv
 
@@ -18,6 +20,9 @@ from curation_assets.supervisor import supervised
 from resources.processes import ProcessId
 from resources.storage import READ_ERRORS, StorageError
 from resources.unwritable import Unwritable
+
+if TYPE_CHECKING:
+    from resources.tables import TableStore
 
 GO_ON = "The same command goes on where it stopped"
 PIPE_CLOSED = 141
@@ -67,6 +72,19 @@ def _stopped(process: ProcessId, asked: bool) -> None:
         print(f"curation: its runs could not be marked in Dagster, the next run will do it: {error}", file=sys.stderr)
 
 
+def _store(settings: Settings) -> TableStore:
+    """The tables of the installation, for commands that only read them.
+
+    Raises:
+        StorageError: the storage root cannot be reached.
+    """
+    from curation_assets.definitions import table_store
+
+    store = table_store(settings)
+    store.storage.check(writing=False)
+    return store
+
+
 def _demo(arguments: argparse.Namespace) -> int:
     from curation_assets.demo import run_demo
 
@@ -88,14 +106,13 @@ def _recipes(settings: Settings, given: Sequence[str]) -> dict[str, Recipe]:
 
 
 def _stale(arguments: argparse.Namespace) -> int:
-    from curation_assets.definitions import table_store
     from curation_assets.outcome import text_table
     from curation_assets.staleness import FRESH, STATES, shard_states
 
     home()
     settings = Settings.load()
     recipes = _recipes(settings, arguments.recipe)
-    states = list(shard_states(table_store(settings), recipes, settings, why=arguments.why or arguments.json))
+    states = list(shard_states(_store(settings), recipes, settings, why=arguments.why or arguments.json))
     behind = [s for s in states if s.state != FRESH]
     code = 1 if behind and arguments.exit_code else 0
     if arguments.json:
@@ -116,7 +133,6 @@ def _stale(arguments: argparse.Namespace) -> int:
 
 
 def _report(arguments: argparse.Namespace) -> int:
-    from curation_assets.definitions import table_store
     from curation_assets.report import dataset_report, render
     from resources.tables import Tolerant
 
@@ -125,7 +141,7 @@ def _report(arguments: argparse.Namespace) -> int:
     if arguments.dataset and arguments.dataset not in recipes:
         raise RecipeError(f"no recipe declares the dataset {arguments.dataset!r}; there are {', '.join(recipes)}")
     chosen = [arguments.dataset] if arguments.dataset else list(recipes)
-    store = Tolerant(table_store(settings))
+    store = Tolerant(_store(settings))
     reports = [dataset_report(store, recipes[name], settings) for name in chosen]
     code = 1 if arguments.exit_code and any(r.failures or any(s.left_out for s in r.subsets) for r in reports) else 0
     if arguments.json:
@@ -202,12 +218,11 @@ def _rename(arguments: argparse.Namespace) -> int:
 
 
 def _explain(arguments: argparse.Namespace) -> int:
-    from curation_assets.definitions import table_store
     from curation_assets.explain import UnknownId, explain, render
 
     settings = Settings.load()
     try:
-        print(render(explain(table_store(settings), _recipes(settings, []), arguments.id)))
+        print(render(explain(_store(settings), _recipes(settings, []), arguments.id)))
     except UnknownId as error:
         print(f"curation: {error}", file=sys.stderr)
         return 2
@@ -215,7 +230,6 @@ def _explain(arguments: argparse.Namespace) -> int:
 
 
 def _verify(arguments: argparse.Namespace) -> int:
-    from curation_assets.definitions import table_store
     from curation_assets.verify import Verifier, report
 
     settings = Settings.load()
@@ -223,8 +237,7 @@ def _verify(arguments: argparse.Namespace) -> int:
     is_file = given is not None and (given.endswith((".yaml", ".yml")) or Path(given).exists())
     recipes = _recipes(settings, [given] if is_file and given else [])
     datasets = set(recipes) if is_file else {given} if given else None
-    store = table_store(settings)
-    store.storage.check()
+    store = _store(settings)
     verifier = Verifier(store, recipes, datasets, arguments.deep, given if is_file and given else "RECIPE")
     text, code = report(verifier, arguments.json)
     print(text)
@@ -333,6 +346,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: None is the process's own, and then what makes runs is done in a child that can be stopped at once.
     """
     load_dotenv(".env")
+    # The commands say themselves which recipes are left out: the log would say it a second time.
+    logging.getLogger("dagster.recipes").setLevel(logging.ERROR)
     given = list(sys.argv[1:] if argv is None else argv)
     if given[:1] == ["explain"] and len(given) == 2 and given[1] not in ("-h", "--help"):
         given.insert(1, "--")  # ids may begin with a dash

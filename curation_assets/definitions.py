@@ -37,7 +37,7 @@ def build_definitions(settings: Settings, recipes: Mapping[str, Recipe] | None =
     found = read_recipes(settings.recipes, storage_options(settings, settings.recipes)) if recipes is None else None
     recipes, faults = (found.usable, found.faults) if found is not None else (recipes or {}, ())
     for fault in faults:
-        logging.getLogger("dagster").warning(f"recipe left out: {fault.message}")
+        logging.getLogger("dagster.recipes").warning(f"recipe left out: {fault.message}")
     store = table_store(settings)
     assets = all_assets(settings, recipes, faults)
     jobs = all_jobs(assets)

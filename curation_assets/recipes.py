@@ -835,7 +835,8 @@ def parse_recipe(text: str, name: str) -> Recipe:
         at = f" line {error.line}" if error.line else ""
         raise RecipeError(f"{name}{at}: {error}") from error
     if not isinstance(data, dict):
-        raise RecipeError(f"{name}: a recipe is a mapping that begins with `dataset:`, not {type(data).__name__}")
+        found = "and this file is empty" if data is None else f"not a {type(data).__name__}"
+        raise RecipeError(f"{name}: a recipe is a mapping that begins with `dataset:`, {found}")
     try:
         recipe = Recipe.model_validate(data)
     except ValidationError as error:
@@ -917,7 +918,7 @@ def _files(uri: str, options: Mapping[str, Any] | None) -> tuple[fsspec.Abstract
     fs, path = fsspec.core.url_to_fs(uri, **(options or {}))
     if not fs.exists(path):
         raise RecipeError(
-            f"{uri}: no such file or folder; set CURATION_RECIPES to a recipe file or a folder of recipes"
+            f"{uri}: no such file or folder; name a recipe file or a folder of recipes, here or in CURATION_RECIPES"
         )
     if not fs.isdir(path):
         return fs, path, [path]
@@ -938,6 +939,8 @@ def _usable(fs: fsspec.AbstractFileSystem, files: Iterable[str]) -> Recipes:
             _fits_beside(recipe, file, usable, origin)
         except (RecipeError, OSError, UnicodeDecodeError) as error:
             said = str(error) if isinstance(error, RecipeError) else f"{file}: cannot be read ({error})"
+            if isinstance(error, UnicodeDecodeError):
+                said = f"{file}: is not UTF-8 text (byte {error.start}); save it as UTF-8"
             named = re.search(r"^dataset:[ \t]*([a-z0-9][a-z0-9_]{0,200})[ \t]*$", text, re.MULTILINE)
             faults.append(RecipeFault(file, said, named[1] if named else None))
             continue

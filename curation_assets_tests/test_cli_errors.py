@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +13,8 @@ import pytest
 from curation_assets.cli import PIPE_CLOSED, main
 from curation_assets.definitions import build_definitions
 from curation_assets.settings import Settings
+from curation_assets.stages.sources.files import find_files
+from curation_assets.stages.sources.rows import SourceError
 from curation_assets_tests.conftest import S3Server
 from resources.storage import Storage, StorageError
 
@@ -78,6 +82,63 @@ def test_a_root_that_cannot_be_used_is_one_sentence(
     assert "DAGSTER_HOME: " in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("command", [["report"], ["stale"], ["explain", "x"], ["verify"], ["run", "recipes/good.yaml"]])
+def test_a_root_that_cannot_be_reached_is_one_sentence_of_every_command(
+    command: list[str], place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (place / "recipes/bad.yaml").unlink()
+    for root, said in (
+        ("nosuch://a/b", "nosuch://a/b cannot be reached: Protocol not known: nosuch"),
+        (str(place / "ids.txt/data"), "ids.txt is a file, not a folder; correct CURATION_STORAGE"),
+    ):
+        monkeypatch.setenv("CURATION_STORAGE", root)
+        assert main(command) == 2
+        err = capsys.readouterr().err
+        assert said in err
+        assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (b"", "x.yaml: a recipe is a mapping that begins with `dataset:`, and this file is empty"),
+        ("dataset: mär\n".encode("latin-1"), "x.yaml: is not UTF-8 text (byte 10); save it as UTF-8"),
+        (b"dataset: x\ndataset: y\n", "x.yaml line 2: the key 'dataset' is given twice"),
+        (b"dataset: x\nsource: " + b"[" * 3000 + b"]" * 3000, "x.yaml line 2: more than 40 levels of nesting"),
+    ],
+)
+def test_a_file_that_is_no_recipe_is_one_sentence(
+    text: bytes, said: str, place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (place / "x.yaml").write_bytes(text)
+    assert main(["run", "x.yaml"]) == 2
+    err = capsys.readouterr().err
+    assert said in err
+    assert err.count("\n") == 1
+
+
+def test_a_variable_of_a_source_that_is_not_set_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NOT_SET", raising=False)
+    monkeypatch.setenv("SET", str(tmp_path))
+    asked = "set the environment variable NOT_SET, which `source.path` of the recipe names, or correct the path"
+    for path in ("$NOT_SET/list.csv", "${NOT_SET}/*.csv", "$SET/${NOT_SET}"):
+        with pytest.raises(SourceError, match=re.escape(asked)):
+            find_files([path], [".csv"])
+    for path in ("$SET/list.csv", "${NOT_SET:-here}/*.csv"):
+        with pytest.raises(SourceError, match=r"correct `source.path` of the recipe$"):
+            find_files([path], [".csv"])
+
+
+def test_a_port_that_cannot_be_had_is_one_sentence(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (place / "recipes/bad.yaml").unlink()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        assert main(["metrics", "--serve", port]) == 2
+    assert capsys.readouterr().err == f"curation: --serve {port}: Address already in use; name another port\n"
+    assert main(["metrics", "--serve", "here"]) == 2
+    assert "that is no [ADDRESS:]PORT" in capsys.readouterr().err
+
+
 def test_a_bucket_that_does_not_exist_is_not_created(s3_server: S3Server) -> None:
     storage = Storage("s3://nowhere-to-be-found/root", {**s3_server.options, "skip_instance_cache": True})
     with pytest.raises(StorageError, match="there is no bucket 'nowhere-to-be-found'"):
@@ -99,8 +160,9 @@ def test_missing_credentials_are_one_sentence(s3_server: S3Server) -> None:
 
 
 def test_output_that_nobody_reads_to_its_end_is_no_error(place: Path) -> None:
-    (place / "recipes/bad.yaml").unlink()
     command = f"{sys.executable} -m curation_assets.cli report | true; echo ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)
-    assert done.stderr == ""
+    assert done.stderr.count("\n") == done.stderr.count("bad.yaml") == 1, (
+        "what is left out is said once, and nothing else"
+    )
     assert done.stdout.strip() in (str(PIPE_CLOSED), "0")  # 0 where the report was out before the reader had gone

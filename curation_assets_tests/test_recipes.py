@@ -115,7 +115,10 @@ def test_recipes_come_from_a_file_a_folder_or_a_uri(tmp_path: Path) -> None:
     (tmp_path / "c.yml").write_text(MINIMAL)
     with pytest.raises(RecipeError, match=r"c\.yml: dataset 'toy' is already declared by .*a\.yaml"):
         load_recipes(str(tmp_path))
-    with pytest.raises(RecipeError, match="no such file or folder; set CURATION_RECIPES"):
+    with pytest.raises(
+        RecipeError,
+        match="no such file or folder; name a recipe file or a folder of recipes, here or in CURATION_RECIPES",
+    ):
         load_recipes(str(tmp_path / "nothing"))
 
 
@@ -206,7 +209,7 @@ def test_of_a_folder_the_recipes_that_can_be_used_go_on_without_the_others(tmp_p
     found = read_recipes(str(tmp_path))
     assert {n: list(r.subsets) for n, r in found.usable.items()} == {"toy": ["own"]}
     messages = "\n".join(f.message for f in found.faults)
-    for part in ("did you mean motion?", "c.yaml line 2", "d.yaml: cannot be read", "toy-both is left out", "bad"):
+    for part in ("did you mean motion?", "c.yaml line 2", "d.yaml: is not UTF-8 text", "toy-both is left out", "bad"):
         assert part in messages
     assert [f.dataset for f in found.faults] == ["bad", None, None, "toy"]
     with pytest.raises(RecipeError, match="did you mean motion"):

@@ -191,8 +191,8 @@ class Storage:
         """The absolute path or URI of `path`, which is relative to the root or absolute already."""
         return path if is_uri(path) else f"{self.root}/{path}"
 
-    def check(self) -> None:
-        """Asks whether the root can be reached, and written as far as that can be told without writing.
+    def check(self, writing: bool = True) -> None:
+        """Asks whether the root can be reached, and if `writing` written, as far as that can be told without writing.
 
         Raises:
             StorageError: one sentence that names the root, what is wrong with it and what to set.
@@ -213,7 +213,11 @@ class Storage:
                 nearest = next(p for p in (Path(name), *Path(name).parents) if p.exists())
                 if not nearest.is_dir():
                     raise StorageError(f"{self.root}: {nearest} is a file, not a folder; correct CURATION_STORAGE")
-                if not os.access(nearest, os.W_OK | os.X_OK):
+                if not os.access(nearest, os.X_OK):
+                    raise StorageError(
+                        f"{self.root}: {nearest} may not be read; correct its permissions or CURATION_STORAGE"
+                    )
+                if writing and not os.access(nearest, os.W_OK):
                     raise StorageError(
                         f"{self.root}: {nearest} may not be written; correct its permissions or CURATION_STORAGE"
                     )

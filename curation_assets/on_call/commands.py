@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from curation_assets.recipes import Recipe, RecipeFault, read_recipes
-from curation_assets.settings import Settings
+from curation_assets.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
     from curation_assets.report import Report
@@ -75,12 +76,19 @@ def _metrics(arguments: argparse.Namespace, home: Callable[[], Any]) -> int:
 
     home()
     settings = Settings.load()
-    numbers = registry(settings, _all_recipes(settings)[0])
+    recipes, faults = _all_recipes(settings)
+    for fault in faults:
+        print(f"curation: left out: {fault.message}", file=sys.stderr)
+    numbers = registry(settings, recipes)
     if arguments.textfile:
         write_to_textfile(arguments.textfile, numbers)
     elif arguments.serve:
         address, _, port = arguments.serve.rpartition(":")
-        server, _ = start_http_server(int(port), address or "127.0.0.1", numbers)
+        try:
+            server, _ = start_http_server(int(port), address or "127.0.0.1", numbers)
+        except (OSError, OverflowError, ValueError) as error:
+            why = getattr(error, "strerror", None) or "that is no [ADDRESS:]PORT"
+            raise SettingsError(f"--serve {arguments.serve}: {why}; name another port") from error
         print(f"metrics on http://{address or '127.0.0.1'}:{server.server_port}/metrics", flush=True)
         try:
             threading.Event().wait()

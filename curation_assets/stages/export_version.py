@@ -215,7 +215,8 @@ def publish_clips(store: TableStore, recipes: Mapping[str, Recipe], key: str, pr
             data = store.storage.read_media(MediaRef(row["tar"], row["offset"], row["size"]))
             if hashlib.sha256(data).hexdigest() != row["sha256"]:
                 raise StorageError(
-                    f"{row['tar']} does not hold the bytes of {row['sample_key']} that were cut; run again with curation/force"
+                    f"{row['tar']} does not hold the bytes of {row['sample_key']} that were cut; "
+                    "run again with --force, or in the UI with the tag curation/force: true"
                 )
             member = writer.add(row["split"], row["sample_key"], data, record)
             rows.append({**row, "tar": member.tar, "offset": member.offset, "size": member.size})

@@ -33,6 +33,7 @@ from resources.storage import READ_ERRORS, Storage, etag_of, is_object_store, mo
 from resources.urls import redact, scheme_of
 
 WITH_DEFAULT = re.compile(r"\$\{(\w+):-([^}]*)\}")
+VARIABLE = re.compile(r"\$\{(\w+)\}|\$(\w+)")
 MAX_LINE_BYTES = 32 << 20
 """Longest line that is read; a longer one is rejected without being held in memory."""
 MAX_RECORD_LINES = 1000
@@ -94,6 +95,14 @@ def expand_user(path: str) -> str:
     return os.path.expandvars(os.path.expanduser(filled))
 
 
+def correct_path(path: str) -> str:
+    """What to do about an expanded path that leads nowhere, for messages: variables that are not set still stand in it."""
+    unset = [name for pair in VARIABLE.findall(path) for name in pair if name and name not in os.environ]
+    if not unset:
+        return "correct `source.path` of the recipe"
+    return f"set the environment variable {unset[0]}, which `source.path` of the recipe names, or correct the path"
+
+
 def over_network(paths: Iterable[str]) -> bool:
     """Whether any of a recipe's paths leads away from this machine, so that others may have written what the list names."""
     schemes = (scheme_of(expand_user(path).rpartition("::")[2]) for path in paths)
@@ -142,10 +151,10 @@ def _expand(given: str, endings: tuple[str, ...], storage: Storage | None, sever
             found = [e for e in glob_entries(fs, path) if e["type"] == "file"]
             nothing = "no file matches"
         else:
-            raise SourceError(f"{name}: no such file; correct `source.path` of the recipe")
+            raise SourceError(f"{name}: no such file; {correct_path(given)}")
         root = fixed_part(path)
         if not found:
-            raise SourceError(f"{name}: {nothing}; correct `source.path` of the recipe")
+            raise SourceError(f"{name}: {nothing}; {correct_path(given)}")
     except READ_ERRORS as error:
         raise SourceError(f"{name}: cannot be read: {_sentence(error)}") from error
     for entry in found:

@@ -16,6 +16,7 @@ from fsspec.implementations.local import LocalFileSystem
 from curation_assets.recipes import Source
 from curation_assets.stages.sources.files import (
     SourceFile,
+    correct_path,
     entries,
     expand_user,
     filesystem,
@@ -90,7 +91,7 @@ def _matches(fs: AbstractFileSystem, path: str, given: str) -> tuple[list[dict[s
     except READ_ERRORS as error:
         raise SourceError(f"{redact(given)}: cannot be read: {error}") from error
     if not found:
-        raise SourceError(f"{redact(given)}: no such file or folder; correct `source.path` of the recipe")
+        raise SourceError(f"{redact(given)}: no such file or folder; {correct_path(given)}")
     return found, fixed_part(path)
 
 
