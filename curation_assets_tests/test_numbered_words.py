@@ -188,8 +188,8 @@ class Numbered:
             level = 20 * np.log10(amplitude / np.sqrt(2))
             assert abs(scores["audio_scores"][clip_id]["loudness"] - level) < 2.2
             shown = [picture(first + n, self.shot(first + n)) for n in range(row["end_frame"] - row["start_frame"])]
-            luma = np.median([float((p @ [0.299, 0.587, 0.114]).mean()) for p in shown]) / 255
-            assert abs(scores["quality_scores"][clip_id]["brightness"] - luma) < 0.03
+            luma = [float((p @ [0.299, 0.587, 0.114]).mean()) / 255 for p in shown]  # of which some are looked at
+            assert min(luma) - 0.01 < scores["quality_scores"][clip_id]["brightness"] < max(luma) + 0.01
 
     @staticmethod
     def shot(number: int) -> int:
