@@ -32,6 +32,7 @@ from curation_assets.metadata import column_schema, contact_sheet, counts, markd
 from curation_assets.meter import Meter
 from curation_assets.partitions import register_shards
 from curation_assets.pods import pod
+from curation_assets.progress import say
 from curation_assets.recipes import Download, Recipe, RecipeFault
 from curation_assets.schemas import REFUSED_BY_PROBE, TRANSIENT_ERRORS, schema
 from resources import probe
@@ -125,14 +126,16 @@ def index_sources(context: AssetExecutionContext) -> Iterator[Any]:
                 "may still be being written; what is known of them stays, and the next index takes them"
             )
         if plan.contradictions:
-            context.log.warning(
-                f"{plan.dataset}: rows of one video contradict each other, of which the first counts: {_contradictions(plan)}"
+            _warn(
+                context,
+                f"{plan.dataset}: rows of one video contradict each other, of which the first counts: {_contradictions(plan)}",
             )
         if plan.removed:
-            context.log.warning(
+            _warn(
+                context,
                 f"{plan.dataset}: of {plan.removed} videos that the source no longer lists, clips in published versions and the bytes beside "
                 f"those of other videos are still stored; `curation forget --removed --dataset {plan.dataset} --dry-run` says what, and "
-                "without --dry-run removes it"
+                "without --dry-run removes it",
             )
     yield materialization(context.instance, store, outcome, None, {})
     for finding in outcome.findings:
@@ -210,6 +213,12 @@ def _index_in_force(store: TableStore) -> tuple[TableHeader | None, Base]:
         return header, header
     except DamagedTable:
         return None, ANY
+
+
+def _warn(context: AssetExecutionContext, text: str) -> None:
+    """A warning in the run's log and on the console of `curation run`, which shows no log."""
+    context.log.warning(text)
+    say(f"  {text}")
 
 
 def _contradictions(plan: IndexPlan) -> str:

@@ -13,8 +13,8 @@ from dagster import DagsterInstance, DagsterRunStatus, RunsFilter
 from curation_assets.definitions import table_store
 from curation_assets.recipes import Recipe, RecipeError
 from curation_assets.settings import Settings
-from curation_assets.stages.forgotten import add_tombstones
-from curation_assets.takedown.exports import EXPORTS, forget_in_exports, subfolders
+from curation_assets.stages.forgotten import add_tombstones, domain_keys
+from curation_assets.takedown.exports import forget_in_exports, samples_in_versions
 from curation_assets.takedown.plan import PATH, SHARD_ASSETS, NothingFound, Plan, Query, lines, make_plan
 from curation_assets.takedown.records import forget_in_events, forget_in_home, report_again
 from curation_assets.takedown.tables import Done, forget_in_tables
@@ -80,6 +80,9 @@ def take_down(
     plan.save(store)
     new = add_tombstones(store, [*plan.keys, *(k for v in plan.videos for k in v.keys)], plan.reason)
     say(f"tombstones: {new} new")
+    if not plan.videos:  # nothing to look for: a search for no video would find it everywhere
+        store.storage.remove(PATH)
+        return []
     done: Done = forget_in_tables(store, recipes, settings, plan, say)
     done += forget_in_exports(store, recipes, plan, say)
     left = []
@@ -104,13 +107,29 @@ def _query(arguments: argparse.Namespace) -> Query:
         except (OSError, UnicodeDecodeError) as error:
             raise RecipeError(f"--list: {arguments.list} cannot be read ({error})") from error
         ids += [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("#")]
+    if not all(i.strip() for i in ids):
+        raise RecipeError("an id is empty; give ids as tables have them, or addresses")
+    if arguments.list and not ids:
+        raise RecipeError(f"--list: {arguments.list} names no video; an id or address is wanted per line")
+    if not all(c.strip() for c in arguments.channel):
+        raise RecipeError("--channel: a channel's name is wanted, as `channel` of raw_shards has it")
     return Query(
         tuple(dict.fromkeys(ids)),
         tuple(arguments.channel),
-        tuple(arguments.domain),
+        tuple(map(_domain, arguments.domain)),
         arguments.removed,
         arguments.dataset,
     )
+
+
+def _domain(given: str) -> str:
+    """The host that is named, as tombstones have it."""
+    host = given.strip().lower().strip(".")
+    if f"domain {host}" not in domain_keys(f"https://{host}/"):
+        raise RecipeError(
+            f"--domain: {given!r} is no domain; a host such as videos.example.org is wanted, without scheme, port and path"
+        )
+    return host
 
 
 def _asked(store: TableStore, recipes: Mapping[str, Recipe], query: Query, reason: str) -> Plan | None:
@@ -140,7 +159,9 @@ def _confirmed(plan: Plan) -> bool:
 
 
 def _stored(store: TableStore, plan: Plan) -> list[str]:
-    """What is stored of the videos, a line per table and per export."""
+    """What is stored of the videos, a line per table and per published version, older ones included."""
+    if not plan.videos:
+        return ["no video is stored of what was named; what comes of it later is kept out"]
     found = [f"{_count(plan)}: {lines(v.video_id for v in plan.videos)}"]
     for asset in SHARD_ASSETS:
         rows = sum(_rows(store, plan, asset, s) for s in plan.shards if store.exists(asset, s))
@@ -148,13 +169,9 @@ def _stored(store: TableStore, plan: Plan) -> list[str]:
             found.append(f"  {asset}: {rows} rows in {lines(plan.shards)}")
     for asset in ("curated_clips", "curated_tracks", "clip_dataset", "embedding_dataset"):
         for key in store.partitions(asset):
-            if rows := _rows(store, plan, asset, key):
-                versions = (
-                    [v for v in subfolders(store.storage, f"{asset}/{key}") if v != "pieces"]
-                    if asset in EXPORTS
-                    else []
-                )
-                found.append(f"  {asset} of {key}: {rows} rows" + (f"; versions {lines(versions)}" if versions else ""))
+            rows = _rows(store, plan, asset, key)
+            found += [f"  {asset} of {key}: {rows} rows"] if rows else []
+    found += [f"  version {folder}: {count} samples" for folder, count in samples_in_versions(store.storage, plan)]
     return found + [f"  {line}" for line in _copies(plan)]
 
 

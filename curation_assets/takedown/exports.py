@@ -93,6 +93,17 @@ class Version:
         return any(video == v.video_id and dataset in (None, v.dataset) for v in self.plan.videos)
 
 
+def samples_in_versions(storage: Storage, plan: Plan) -> Iterator[tuple[str, int]]:
+    """Folder of each version, in force or older, that holds samples of the videos, and how many."""
+    for asset in EXPORTS:
+        for key in subfolders(storage, asset):
+            for name in subfolders(storage, f"{asset}/{key}"):
+                folder = f"{asset}/{key}/{name}"
+                version = Version(storage, folder, plan, dict)
+                if name != "pieces" and (keys := set(_keys_in(version, files_below(storage, folder)))):
+                    yield folder, len(keys)
+
+
 def forget_in_exports(store: TableStore, recipes: Mapping[str, Recipe], plan: Plan, say: Say) -> Done:
     """Amends all versions, and the tables that name their samples. What is done already is left as it is."""
     licences = lru_cache(maxsize=1)(lambda: _licences(store))
@@ -408,8 +419,7 @@ def _amended_croissant(version: Version, said: dict[str, Any], facts: CardFacts,
         if isinstance(entry.get("containedIn"), list):
             entry["containedIn"] = [c for c in entry["containedIn"] if c.get("@id") in ids]
     said["distribution"] = left
-    if facts.licences:
-        said["license"] = sorted(facts.licences)
+    said["license"] = sorted(facts.licences)
     said["version"] = re.sub(
         r"^1\.0\.(\d{1,9})\+", lambda m: f"1.0.{int(m[1]) + 1}+", str(said.get("version", "")), count=1
     )

@@ -76,9 +76,8 @@ def _index(store: TableStore, plan: Plan, say: Say) -> Done:
 
 def _quoting(table: pa.Table, plan: Plan) -> pa.ChunkedArray:
     """Rejected lines of the datasets that quote an id or an address of the videos."""
-    rejected = pc.and_(
-        pc.equal(table["status"], "rejected"), pc.is_in(table["dataset"], value_set=pa.array(sorted(plan.datasets)))
-    )
+    theirs = pc.is_in(table["dataset"], value_set=pa.array(sorted(plan.datasets), pa.string()))
+    rejected = pc.and_(pc.equal(table["status"], "rejected"), theirs)
     found = pc.equal(table["video_id"], "")
     for text in {t for v in plan.videos for t in (v.video_id, *(w for w in v.words if "://" in w))}:
         found = pc.or_(found, pc.match_substring(pc.fill_null(table["record"], ""), text))

@@ -10,10 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import mlcroissant
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from dagster import AssetKey, AssetRecordsFilter
 
+from curation_assets.cli import main
+from curation_assets.stages.forgotten import read_forgotten
 from curation_assets.staleness import FRESH, shard_states
 from curation_assets.takedown.command import take_down
 from curation_assets.takedown.plan import PATH, NothingFound, Plan, Query, make_plan
@@ -206,3 +209,120 @@ def test_what_is_asked_for_is_found_by_id_address_and_domain(toy: Installation) 
     assert found("alpha", dataset="toy") == ["alpha"]
     with pytest.raises(NothingFound, match="nobody: no video of any dataset"):
         found("alpha", "nobody")
+
+
+@pytest.fixture
+def command(toy: Installation, monkeypatch: pytest.MonkeyPatch) -> Installation:
+    """The copy as `curation` finds it by its environment; its source lists one video less than what is stored."""
+    recipe = toy.root / "toy.yaml"
+    (template,) = {Path(r["source"]).parent for r in toy.store.read("dataset_index").to_pylist()}
+    recipe.write_text(RECIPE.format(root=template))
+    for name, value in (("CURATION_STORAGE", "data"), ("CURATION_RECIPES", "toy.yaml"), ("DAGSTER_HOME", "home")):
+        monkeypatch.setenv(name, str(toy.root / value))
+    return toy
+
+
+def test_a_list_is_taken_down_by_the_command_after_it_said_what_is_stored(
+    command: Installation, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before, wanted = everything(command), {v: traces(command, v) for v in (GONE, "delta")}
+    listed = command.root / "list.txt"
+    listed.write_text(f"# request 9\n{GONE}\n\n delta \n", encoding="utf-8-sig")
+    asked = ["forget", "--list", str(listed), "--reason", "request 9"]
+
+    assert main([*asked, "--dry-run"]) == 0
+    told = capsys.readouterr().out
+    assert f"2 videos: {GONE}, delta" in told
+    assert "  captions: 2 rows in toy-00000, toy-00001" in told
+    for folder in cards(command):
+        assert f"  version {Path(folder).relative_to(command.root / 'data')}: 2 samples" in told
+    assert main(asked) == 1, "without --yes and a terminal it asks nobody"
+    assert everything(command) == before
+
+    assert main([*asked, "--yes"]) == 0
+    assert "out of reach:" in capsys.readouterr().out
+    for video, found in wanted.items():
+        assert search(folders(command), found) == [], video
+    assert main(["forget", "--list", str(listed), "--yes"]) == 2, "there is no such video any more"
+    assert "no video of any dataset has this id" in capsys.readouterr().err
+
+
+def test_a_channel_is_taken_down_by_the_command_now_and_later(
+    command: Installation, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = command.store
+    table, header = store.read("raw_shards", "toy-00000"), store.header("raw_shards", "toy-00000")
+    assert header is not None
+    names = ["Kanal Sieben" if v == "alpha" else None for v in table["video_id"].to_pylist()]
+    at = table.column_names.index("channel")
+    table = table.set_column(at, table.schema.field(at), pa.array(names, pa.string()))
+    store.commit("raw_shards", "toy-00000", table, header.provenance, header.stats)
+
+    assert main(["forget", "--channel", " kanal sieben", "--yes"]) == 0
+    assert "1 video: alpha" in capsys.readouterr().out
+    for asset, partition in command.tables():
+        assert "alpha" not in [r.get("video_id") for r in store.read(asset, partition).to_pylist()], asset
+    assert read_forgotten(store).channel("Kanal Sieben")
+    assert not read_forgotten(store).channel("Kanal Acht")
+
+    before = _times(command)
+    assert main(["forget", "--channel", "Kanal Acht", "--yes"]) == 0
+    assert {p for p, at in _times(command).items() if before.get(p) != at} == {"data/forgotten.parquet"}
+    assert "no video is stored of what was named; what comes of it later is kept out" in capsys.readouterr().out
+    assert read_forgotten(store).channel("Kanal Acht")
+
+
+def _times(installation: Installation) -> dict[str, int]:
+    """When files were changed: all of the storage root, and the logs and events of runs."""
+    found = [*(installation.root / "data").rglob("*"), *(installation.root / "home").rglob("compute_logs/*")]
+    found += (installation.root / "home").rglob("history/runs/*.db")
+    return {str(p.relative_to(installation.root)): p.stat().st_mtime_ns for p in found if p.is_file()}
+
+
+def test_a_domain_that_all_came_from_leaves_nothing_and_keeps_all_out(command: Installation) -> None:
+    wanted = {v: traces(command, v) for v in (GONE, "gamma")}
+    assert main(["forget", "--domain", "127.0.0.1", "--yes"]) == 0
+    for found in wanted.values():
+        assert search(folders(command), found) == []
+    for folder, text in cards(command).items():
+        assert "\n0 clips" in text
+        mlcroissant.Dataset(str(Path(folder) / "croissant.json"))
+        assert [e["samples"] for e in json.loads((Path(folder) / "removed.json").read_text())["removed"]] == [4]
+    assert command.run("index")
+    assert command.store.read("dataset_index").num_rows == 0
+
+
+@pytest.mark.parametrize("domain", ["", "org", "https://example.org", "example.org:80", "example.org/a"])
+def test_what_is_no_domain_is_refused(domain: str, command: Installation, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["forget", "--domain", domain, "--yes"]) == 2
+    assert "is no domain; a host such as" in capsys.readouterr().err
+    assert not command.store.exists("forgotten")
+
+
+def test_a_video_that_left_its_source_is_named_with_the_versions_that_hold_it(
+    command: Installation, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = (command.root / "toy.yaml").read_text()
+    (source,) = {r["source"] for r in command.store.read("dataset_index").to_pylist()}
+    shorter = [line for line in Path(source).read_text().splitlines() if not line.startswith(GONE)]
+    (tmp_path / "shorter.csv").write_text("\n".join(shorter) + "\n")
+    (command.root / "toy.yaml").write_text(text.replace(source, str(tmp_path / "shorter.csv")))
+    versions = list(cards(command))
+    (command.root / "data/clip_dataset/toy-list.parquet").unlink()  # its version is then one that no table names
+
+    assert main(["run", str(command.root / "toy.yaml"), "--select", "dataset_index"]) == 0
+    said = capsys.readouterr()
+    assert "toy: of 1 videos that the source no longer lists, clips in published versions" in said.err
+    assert "`curation forget --removed --dataset toy --dry-run` says what" in said.err
+
+    assert main(["forget", "--removed", "--dataset", "toy", "--dry-run"]) == 0
+    told = capsys.readouterr().out
+    assert f"1 video: {GONE}" in told
+    for folder in versions:
+        assert f"  version {Path(folder).relative_to(command.root / 'data')}: 1 samples" in told
+    assert told.count("  version ") == len(versions)
+
+
+def test_an_empty_id_is_refused(command: Installation, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["forget", "", "--yes"]) == 2
+    assert "an id is empty" in capsys.readouterr().err
