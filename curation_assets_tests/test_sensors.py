@@ -342,7 +342,7 @@ def test_a_new_list_in_a_bucket_and_new_files_in_a_folder_go_through_the_graph(
     write_list("first.csv", "w0", "w1")
     site.declare(
         f"dataset: web\nsource: {{format: table, path: {lists.root}, columns: {{id: id, url: url}}}}\nshard: {{videos: 2}}\n"
-        f"download: {{info: false}}\n{CHEAP}subsets: {{best: {{datasets: [web, films], where: [keep]}}}}\n",
+        f"download: {{info: false, allow_private: true}}\n{CHEAP}subsets: {{best: {{datasets: [web, films], where: [keep]}}}}\n",
         f"dataset: films\nsource: {{format: folder, path: {films}, settle_s: 0}}\nshard: {{videos: 1}}\n{CHEAP}",
     )
 

@@ -2,7 +2,7 @@
 
     frames -> without repeats, at most 30 a second (`thinning`)
            -> evidence for a boundary before each, inside the part of the picture that shows something (`evidence`)
-           -> its probability by boosted trees (`trees`, `proposals`)
+           -> its probability by boosted trees (`trees`, `proposals`), or a cut where most of the picture changes at once (`whole_change`)
            -> accepted where the trees are sure of a short change; else judged by the network, which sees that part of the picture alone,
               with its levels stretched
     black frames between two pictures -> one boundary in their middle, whatever else is proposed there (`black`)
@@ -31,6 +31,7 @@ from curation_assets.stages.shots.evidence import Box
 from curation_assets.stages.shots.history import History, Tiny
 from curation_assets.stages.shots.proposals import Proposals
 from curation_assets.stages.shots.thinning import Thinned
+from curation_assets.stages.shots.whole_change import whole_change_at
 
 PROPOSE = 0.1
 """Probability by the trees from which a boundary is proposed."""
@@ -38,7 +39,7 @@ SURE = 0.97
 """Probability by the trees from which a cut needs no network."""
 SHORT, STANDS_OUT = 3, 0.3
 """A change is a cut if the trees give at most so many frames in a row more than that; in longer ones a gradual transition is looked for."""
-CUT_SEEN, CUT_WEIGHT = (0.02, 0.05, 0.15, 0.35), (-0.47, -0.3, -0.17, -0.1)
+CUT_SEEN, CUT_WEIGHT = (0.02, 0.05, 0.15, 0.35, 0.8, 0.92), (-0.47, -0.3, -0.17, -0.1, -0.1, 0.1)
 GRADUAL_SEEN, GRADUAL_WEIGHT = (0.04, 0.06, 0.25, 0.35, 0.7), (-0.44, -0.27, -0.27, 0.0, 0.1)
 """What the network's probability (linear in between) adds to the trees': it speaks against what it sees nothing of. Of slow changes the trees
 alone are less sure: hands, focus and titles come and go as slowly."""
@@ -132,6 +133,9 @@ class CascadeDetector:
     def _propose(self, last: bool = False) -> None:
         for first, chances in self._proposals.measure(last):
             dips = np.array([dips_at(self._thinned, first + k // 2 * 2) for k in range(len(chances))])
+            for k in np.flatnonzero(chances < SURE):
+                if whole_change_at(self._thinned, first + int(k)):
+                    chances[k] = SURE
             for offset in np.flatnonzero((chances >= PROPOSE) | dips):
                 position, chance = first + int(offset), float(chances[offset])
                 if self._run and (position > self._run.last + 1 or position - self._run.first >= LONGEST_INTERVAL):

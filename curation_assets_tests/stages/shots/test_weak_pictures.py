@@ -55,6 +55,17 @@ def test_cuts_of_weak_pictures(way: str) -> None:
     assert [c.frame for c in cuts.accepted] == CUTS
 
 
+@pytest.mark.parametrize("strip", ["alone", "amid frozen pictures"])
+def test_a_strip_that_flickers_hides_no_cut_and_makes_none(strip: str) -> None:
+    """A strip of 16 cells on top holds each frame's number in black and white, as a counter or a strip of signals does."""
+    images = film() if strip == "alone" else [shot(seed, 1)[0] for seed, n in enumerate(LENGTHS) for _ in range(n)]
+    numbered = []
+    for number, image in enumerate(images):
+        bits = np.array([number >> bit & 1 for bit in range(16)], np.uint8) * 255
+        numbered.append(np.concatenate([np.tile(np.repeat(bits, 20)[None, :, None], (32, 1, 3)), image[32:]]))
+    assert [c.frame for c in detect(CascadeDetector(), numbered).accepted] == CUTS
+
+
 @pytest.mark.parametrize("white", [1, 2])
 def test_white_frames_at_a_cut(white: int) -> None:
     images = film()
