@@ -140,13 +140,13 @@ def test_a_port_that_cannot_be_had_is_one_sentence(place: Path, capsys: pytest.C
 
 
 def test_a_bucket_that_does_not_exist_is_not_created(s3_server: S3Server) -> None:
-    storage = Storage("s3://nowhere-to-be-found/root", {**s3_server.options, "skip_instance_cache": True})
+    storage = Storage("s3://nowhere-to-be-found/store", {**s3_server.options, "skip_instance_cache": True})
     with pytest.raises(StorageError, match="there is no bucket 'nowhere-to-be-found'"):
         storage.check()
     with pytest.raises(OSError, match=r"bucket does not exist|NoSuchBucket"):
         storage.write("a/b.txt", b"x")
     assert "nowhere-to-be-found" not in {b["Name"] for b in s3_server.client().list_buckets()["Buckets"]}
-    there = Storage(f"{s3_server.bucket()}/root", s3_server.options)
+    there = Storage(f"{s3_server.bucket()}/store", s3_server.options)
     there.check()
     there.write("a/b.txt", b"x")
     assert there.read("a/b.txt") == b"x"
@@ -156,7 +156,7 @@ def test_a_bucket_that_does_not_exist_is_not_created(s3_server: S3Server) -> Non
 def test_missing_credentials_are_one_sentence(s3_server: S3Server) -> None:
     options = {"client_kwargs": {"endpoint_url": s3_server.endpoint}, "skip_instance_cache": True}
     with pytest.raises(StorageError, match="cannot be reached: Unable to locate credentials; set AWS_ACCESS_KEY_ID"):
-        Storage("s3://bucket/root", options).check()
+        Storage("s3://bucket/store", options).check()
 
 
 def test_output_that_nobody_reads_to_its_end_is_no_error(place: Path) -> None:

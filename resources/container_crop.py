@@ -17,6 +17,8 @@ import av
 import av.filter
 from av.video.frame import VideoFrame
 
+from resources.mp4_boxes import boxes
+
 LARGEST = 64_000_000
 """Bytes of an EBML element that is walked through; a segment of unknown size counts as larger."""
 _SEGMENT, _TRACKS, _ENTRY, _TYPE, _VIDEO = 0x18538067, 0x1654AE6B, 0xAE, 0x83, 0xE0
@@ -90,24 +92,9 @@ class Cropper:
 # ---- MP4 and QuickTime
 
 
-def _boxes(file: BinaryIO, at: int, end: int) -> Iterator[tuple[bytes, int, int]]:
-    """Kind, first byte of the content and end of the boxes in [at, end)."""
-    while at + 8 <= end:
-        file.seek(at)
-        size, kind = struct.unpack(">I4s", file.read(8))
-        head = 8
-        if size == 1:
-            size, head = struct.unpack(">Q", file.read(8))[0], 16
-        size = size or end - at
-        if size < head:
-            return
-        yield kind, at + head, min(at + size, end)
-        at += size
-
-
 def _within(file: BinaryIO, at: int, end: int, path: tuple[bytes, ...]) -> tuple[int, int] | None:
     """The content of the first box at `path`."""
-    for kind, begin, stop in _boxes(file, at, end):
+    for kind, begin, stop in boxes(file, at, end):
         if kind == path[0]:
             return (begin, stop) if len(path) == 1 else _within(file, begin, stop, path[1:])
     return None
@@ -116,7 +103,7 @@ def _within(file: BinaryIO, at: int, end: int, path: tuple[bytes, ...]) -> tuple
 def _sample_entries(file: BinaryIO, size: int) -> Iterator[tuple[int, int]]:
     """Content of the first sample entry of each video track."""
     moov = _within(file, 0, size, (b"moov",))
-    for kind, begin, stop in _boxes(file, *moov) if moov else ():
+    for kind, begin, stop in boxes(file, *moov) if moov else ():
         media = _within(file, begin, stop, (b"mdia",)) if kind == b"trak" else None
         if media is None:
             continue
@@ -127,7 +114,7 @@ def _sample_entries(file: BinaryIO, size: int) -> Iterator[tuple[int, int]]:
         file.seek(handler[0] + 8)
         if file.read(4) != b"vide":
             continue
-        entry = next(_boxes(file, described[0] + 8, described[1]), None)
+        entry = next(boxes(file, described[0] + 8, described[1]), None)
         yield entry[1:] if entry else (0, 0)
 
 

@@ -8,7 +8,6 @@ as well. FFmpeg 5 and 6 take the durations of reordered pictures from the tick o
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import BinaryIO
@@ -16,6 +15,8 @@ from typing import BinaryIO
 import av
 from av.bitstream import BitStreamFilterContext
 from av.video.stream import VideoStream
+
+from resources.mp4_boxes import boxes
 
 MP4 = {"fflags": "+bitexact", "movflags": "+faststart+negative_cts_offsets"}
 """Options of FFmpeg's muxer."""
@@ -33,32 +34,19 @@ def without_picture_edits(path: Path) -> None:
     """
     with open(path, "r+b") as file:
         file.seek(0, 2)
-        for kind, at, end in _boxes(file, 0, file.tell()):
+        for kind, at, end in boxes(file, 0, file.tell()):
             if kind != b"moov":
                 continue
-            for track, begin, stop in _boxes(file, at, end):
+            for track, begin, stop in boxes(file, at, end):
                 if track == b"trak" and _handler(file, begin, stop) == b"vide":
                     _free_edits(file, begin, stop)
 
 
-def _boxes(file: BinaryIO, at: int, end: int) -> Iterator[tuple[bytes, int, int]]:
-    """Kind, first byte of the content and end of the boxes in [at, end)."""
-    while at + 8 <= end:
-        file.seek(at)
-        size, kind = struct.unpack(">I4s", file.read(8))
-        head = 8
-        if size == 1:
-            size, head = struct.unpack(">Q", file.read(8))[0], 16
-        size = size or end - at
-        yield kind, at + head, at + size
-        at += size
-
-
 def _handler(file: BinaryIO, at: int, end: int) -> bytes:
     """What a track is: `vide`, `soun`, ..."""
-    for kind, begin, stop in _boxes(file, at, end):
+    for kind, begin, stop in boxes(file, at, end):
         if kind == b"mdia":
-            for inner, start, _ in _boxes(file, begin, stop):
+            for inner, start, _ in boxes(file, begin, stop):
                 if inner == b"hdlr":
                     file.seek(start + 8)
                     return file.read(4)
@@ -66,10 +54,10 @@ def _handler(file: BinaryIO, at: int, end: int) -> bytes:
 
 
 def _free_edits(file: BinaryIO, at: int, end: int) -> None:
-    for kind, begin, stop in _boxes(file, at, end):
+    for kind, begin, stop in boxes(file, at, end):
         if kind != b"edts":
             continue
-        for _, start, _ in _boxes(file, begin, stop):
+        for _, start, _ in boxes(file, begin, stop):
             file.seek(start)
             version, entries = struct.unpack(">B3xI", file.read(8))
             first = struct.unpack(">Qq", file.read(16)) if version else struct.unpack(">Ii", file.read(8))

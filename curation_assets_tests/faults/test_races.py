@@ -58,6 +58,6 @@ def test_pairs_of_runs_lose_nothing(tmp_path: Path, kind: str, request: pytest.F
     else:
         server: S3Server = request.getfixturevalue("s3_server")
         environment = {**KEYS, "CURATION_S3_ENDPOINT": server.endpoint}
-        place = small_dataset(tmp_path, storage=f"{server.bucket()}/root", environment=environment)
+        place = small_dataset(tmp_path, storage=f"{server.bucket()}/store", environment=environment)
         storage = Storage(place.data, server.options)
     _pairs(place, storage, PAIRS)

@@ -74,7 +74,7 @@ def through(proxy: S3Proxy, server: S3Server, root: Path, given: Path, models: b
     """An installation whose storage is a new bucket behind the proxy, and a store that reaches it directly."""
     parts = json.dumps({"default_block_size": PART_BYTES})
     environment = {**KEYS, "CURATION_S3_ENDPOINT": proxy.endpoint, "FSSPEC_S3": parts}
-    shipped = install(root, given, models, environment=environment, storage=f"{server.bucket()}/root")
+    shipped = install(root, given, models, environment=environment, storage=f"{server.bucket()}/store")
     return shipped, TableStore(Storage(shipped.data, server.options), SCHEMAS)
 
 
@@ -96,7 +96,7 @@ def test_tables_and_tars_over_a_failing_store(tmp_path: Path, s3_server: S3Serve
             "config_kwargs": {"retries": {"max_attempts": 5, "mode": "standard"}},
             "default_block_size": PART_BYTES,
         }
-        store = TableStore(Storage(f"{bucket}/root", options), SCHEMAS)
+        store = TableStore(Storage(f"{bucket}/store", options), SCHEMAS)
         header = None
         for turn in range(3):
             with at_work(store.storage, ["d-00000"]):
@@ -110,7 +110,7 @@ def test_tables_and_tars_over_a_failing_store(tmp_path: Path, s3_server: S3Serve
         assert proxy.faults["begin", Fault.LOST]
     uploads = s3_server.client().list_multipart_uploads(Bucket=bucket.removeprefix("s3://"))
     assert uploads.get("Uploads", []) == []
-    direct = Storage(f"{bucket}/root", s3_server.options)
+    direct = Storage(f"{bucket}/store", s3_server.options)
     assert sorted(direct.find("")) == sorted([".runs/probe", "frames/d-00000.parquet", tar])
 
 
