@@ -39,7 +39,7 @@ test: $(STAMP)  ## Run the tests
 test-faults: $(STAMP)  ## Kill, interrupt, race and damage runs on the shipped instance files
 	$(BIN)/python -m pytest -n 2 -m faults
 
-test-readers: $(STAMP)  ## Read an export with every reader of docs/reading.md, each in an environment that pip makes
+test-readers: $(STAMP)  ## Read an export with every reader of docs/how-to/reading.md, each in an environment that pip makes
 	$(BIN)/python -m pytest -m '' curation_assets_tests/readers
 
 test-all: $(STAMP)  ## Run the tests and the slow tier
@@ -65,7 +65,7 @@ docs: $(STAMP)  ## Write the references that are generated from the code
 graph: $(STAMP)  ## Draw the asset graph of the README; needs Graphviz
 	$(BIN)/python -m docs.draw_graph
 
-screenshots: $(STAMP)  ## Take the pictures of docs/ui.md of what `make demo` made; needs Chromium
+screenshots: $(STAMP)  ## Take the pictures of docs/how-to/ui.md of what `make demo` made; needs Chromium
 	$(BIN)/python -m docs.make_screenshots
 
 clean:  ## Remove what the commands made, the virtual environment included

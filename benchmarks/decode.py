@@ -8,7 +8,7 @@ pass
 tables
     The pass for each table alone. Every table needs the clips, so `clips` is in all of them.
 levers
-    Decoding and handing out the tiny picture with the levers of docs/decode.md on and off.
+    Decoding and handing out the tiny picture with the levers of docs/explanation/decode.md on and off.
 scenedetect
     PySceneDetect's AdaptiveDetector with its own decoding, and nothing else.
 stages

@@ -6,7 +6,7 @@ known transitions are generated. `--episodes` looks instead at so many episodes 
 
 Every detector sees the same frames of one full decode. `graph, fast` and `graph, exact` are what the graph itself finds with the default
 recipe: the whole decode pass, whose cost `benchmarks.decode` measures. The table has, for all videos and for a half of them (by a hash of
-the name; docs/shots.md says what was chosen on which):
+the name; docs/explanation/shots.md says what was chosen on which):
 
 - F1 of hard cuts at a tolerance of one frame (or the label's own), with the number of false and of missed ones;
 - how many dissolves and fades have a boundary in them;

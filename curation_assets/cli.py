@@ -320,7 +320,7 @@ def parser() -> argparse.ArgumentParser:
         "forget",
         help="take videos down: remove everything that was made of them, and keep them from coming back",
         description="Removes rows, bytes, pictures, scores, captions, tracks, exported samples of all versions, and what Dagster wrote down of "
-        "the videos. Nothing is fetched or decoded again. Without arguments it goes on with a takedown that was interrupted. See docs/takedown.md.",
+        "the videos. Nothing is fetched or decoded again. Without arguments it goes on with a takedown that was interrupted. See docs/how-to/takedown.md.",
     )
     forget.add_argument("id", nargs="*", help="video ids or addresses; after -- where one begins with a dash")
     forget.add_argument("--list", help="a file with an id or address per line")

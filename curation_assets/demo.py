@@ -332,7 +332,7 @@ def run_demo(root: Path) -> int:
         code = run_recipes([Settings.load(recipes=r) for r in ("recipes/demo.yaml", "recipes/demo_web.yaml")])
     print(
         "\nLook at it: `make ui`, then http://127.0.0.1:3000, *Catalog*, for example `frames`, *Partitions*, demo-00000: a contact sheet; every"
-        "\nasset has histograms, checks and costs. docs/ui.md is a tour with pictures."
+        "\nasset has histograms, checks and costs. docs/how-to/ui.md is a tour with pictures."
         "\nThe tables are Parquet files below the storage root (./data): data/clips/demo-00000.parquet and so on."
         "\nWhat was kept and why: `.venv/bin/curation report demo`. Your own videos: README.md, *Your own videos in five minutes*."
     )

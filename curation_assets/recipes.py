@@ -1,6 +1,6 @@
 """Recipes: one YAML file declares a dataset, the parameters of each stage, and the subsets to publish.
 
-Every parameter of every stage stands here with its default, unit and range; `docs/recipes.md` is generated from these models.
+Every parameter of every stage stands here with its default, unit and range; `docs/reference/recipes.md` is generated from these models.
 What belongs here: the shape of a recipe and its loading. What does not: what a parameter does, which is the stage's business.
 A stage is handed its own section and nothing else, so that its fingerprint changes exactly when its section does.
 """
@@ -286,7 +286,7 @@ class Clips(Section):
     )
     mode: Literal["fast", "exact"] = Field(
         "fast",
-        description="fast: the levers of docs/decode.md, shown not to move a boundary; exact: every frame, as PySceneDetect sees it.",
+        description="fast: the levers of docs/explanation/decode.md, shown not to move a boundary; exact: every frame, as PySceneDetect sees it.",
     )
 
     @model_validator(mode="after")
@@ -606,7 +606,7 @@ class Select(Section):
 
     criterion: Literal[
         "all", "random", "video_balanced", "class_balanced", "min_redundancy", "max_motion", "cluster_balanced"
-    ] = Field("all", description="How the clips that pass are chosen; docs/subsets.md says what each does.")
+    ] = Field("all", description="How the clips that pass are chosen; docs/reference/subsets.md says what each does.")
     count: int | None = Field(None, ge=1, description="How many in all.")
     per_video: int = Field(1, ge=1, description="For video_balanced: at most so many of one video, before filling.")
     per_class: int | None = Field(

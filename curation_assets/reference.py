@@ -1,4 +1,4 @@
-"""Writes the references that are generated from the code: docs/recipes.md from the recipe model, docs/tables.md from the schemas."""
+"""Writes the references that are generated from the code: docs/reference/recipes.md from the recipe model, docs/reference/tables.md from the schemas."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def _models(annotation: Any) -> list[type[BaseModel]]:
 
 
 def recipes_page() -> str:
-    """docs/recipes.md."""
+    """docs/reference/recipes.md."""
     lines = [
         NOTICE,
         "# Recipes",
@@ -125,7 +125,7 @@ def recipes_page() -> str:
 
 
 def tables_page() -> str:
-    """docs/tables.md."""
+    """docs/reference/tables.md."""
     lines = [
         NOTICE,
         "# Tables",
@@ -160,7 +160,7 @@ def tables_page() -> str:
 
 
 def settings_page() -> str:
-    """docs/settings.md."""
+    """docs/reference/settings.md."""
     lines = [
         NOTICE,
         "# Settings",
@@ -180,7 +180,12 @@ def settings_page() -> str:
     return "\n".join(lines)
 
 
-PAGES = {"recipes.md": recipes_page, "tables.md": tables_page, "settings.md": settings_page}
+PAGES = {
+    "reference/recipes.md": recipes_page,
+    "reference/tables.md": tables_page,
+    "reference/settings.md": settings_page,
+}
+"""Path of a page below `docs` -> what writes it."""
 
 
 def main(folder: str) -> None:

@@ -63,7 +63,7 @@ def table_of(column: str, recipe: Recipe) -> str:
     if column in VIDEO_COLUMNS:
         return "raw_shards"
     names = columns_known(recipe)
-    near = _near(column, names, "") if get_close_matches(column, names, 1) else "see docs/tables.md"
+    near = _near(column, names, "") if get_close_matches(column, names, 1) else "see docs/reference/tables.md"
     raise RuleError(f"no table has the column {column!r}; {near}")
 
 

@@ -1,7 +1,7 @@
 """The registry of tables: one schema per asset, with a description for every column.
 
 The registry is the single source for the IO manager's validation, Dagster's column schema, the asset checks, the content hash
-(which leaves out the columns marked ``volatile``) and `docs/tables.md`. A table may carry no column that is not declared here.
+(which leaves out the columns marked ``volatile``) and `docs/reference/tables.md`. A table may carry no column that is not declared here.
 """
 
 from __future__ import annotations

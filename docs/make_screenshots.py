@@ -1,4 +1,4 @@
-"""Takes the screenshots of docs/ui.md from the web server over what `make demo` made: `make screenshots`.
+"""Takes the screenshots of docs/how-to/ui.md from the web server over what `make demo` made: `make screenshots`.
 
 Uses the instance, storage and recipes of the environment as they are and changes nothing in them. The contact sheet of the README is
 taken out of the event that shows it. Absolute paths of the machine are shown as relative ones.

@@ -2,7 +2,7 @@
 
 Dagster gathers pieces; what is cut and written is in `stages/export_version.py`. Files of a version lie in `<asset>/<subset>/<version>/`, and
 the table `<asset>/<subset>.parquet`, written last, names the version in force. Versions that it no longer names are kept, so that a
-training run can hold on to what it reads; docs/export.md says how to remove them.
+training run can hold on to what it reads; docs/reference/export.md says how to remove them.
 """
 
 from __future__ import annotations

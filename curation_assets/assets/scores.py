@@ -67,7 +67,7 @@ def _describe_text(shard: Shard, asset: str, table: pa.Table) -> tuple[Mapping[s
 def media_score(asset: str, about: str, code_version: str = "1") -> Stage:
     """A stage for a score that is read from the videos: `curation_assets.stages.<asset>` has `score` and `estimator`.
 
-    Its parameters are the recipe's section of that name without `_scores`. See docs/add_a_score.md.
+    Its parameters are the recipe's section of that name without `_scores`. See docs/how-to/add_a_score.md.
     """
     section = asset.removesuffix("_scores")
     numbers = [c.name for c in schema(asset).columns if pa.types.is_floating(c.type)]

@@ -212,7 +212,7 @@ def test_rules_and_dashboard_name_metrics_that_exist() -> None:
     named = {name for e in expressions for name in re.findall(r"curation_\w+", e)}
     assert named <= set(NAMES)
     assert set(NAMES) - named == set()
-    runbook = (DEPLOY.parent / "docs/runbook.md").read_text()
+    runbook = (DEPLOY.parent / "docs/how-to/runbook.md").read_text()
     anchors = {re.sub(r"[^a-z0-9 -]", "", h.lower()).replace(" ", "-") for h in re.findall(r"^## (.*)$", runbook, re.M)}
     assert {r["annotations"]["runbook"].split("#")[1] for r in rules} <= anchors
 
@@ -230,7 +230,7 @@ def test_the_runbook_quotes_what_the_product_says() -> None:
     said = product_texts()
     quotes = [
         quote
-        for line in (DEPLOY.parent / "docs/runbook.md").read_text().splitlines()
+        for line in (DEPLOY.parent / "docs/how-to/runbook.md").read_text().splitlines()
         if line.startswith("| ") and line.count("|") >= 3
         for quote in re.findall(r"`([^`]+)`", line.split("|")[1])
         if not quote.startswith("curation_")

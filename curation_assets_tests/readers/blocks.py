@@ -1,4 +1,4 @@
-"""Runs the lines of docs/reading.md: in this process when a test imports it, elsewhere as `python -m ... NAME VERSION SPLIT`, which prints JSON."""
+"""Runs the lines of docs/how-to/reading.md: in this process when a test imports it, elsewhere as `python -m ... NAME VERSION SPLIT`, which prints JSON."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 
 from curation_assets_tests.frame_numbers import number_in
 
-PAGE = Path(__file__).parents[2] / "docs/reading.md"
+PAGE = Path(__file__).parents[2] / "docs/how-to/reading.md"
 
 
 def names(kind: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""One export in all layouts, read by each reader of docs/reading.md with the lines that stand there."""
+"""One export in all layouts, read by each reader of docs/how-to/reading.md with the lines that stand there."""
 
 from __future__ import annotations
 

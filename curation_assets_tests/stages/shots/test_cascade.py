@@ -114,7 +114,7 @@ def test_overlapping_transitions_are_reported_once() -> None:
 
 
 def test_labelled_videos() -> None:
-    """The figures of docs/shots.md, on a few of the videos that it lists; the whole table is `python -m benchmarks.shots`."""
+    """The figures of docs/explanation/shots.md, on a few of the videos that it lists; the whole table is `python -m benchmarks.shots`."""
     names = ("bikes.mp4", "demo.mp4", "fades.mp4", "ep_s01.mp4", "ep_s03.mp4", "8glWcEuxw3U.1.mp4", "a3B-hWLnsTM.7.mp4")
     labels = {p: truth for p, truth in read_labels(shared("labels").parent).items() if p.name in names}
     assert len(labels) == len(names)
