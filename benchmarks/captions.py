@@ -28,9 +28,9 @@ import pyarrow as pa
 from curation_assets.recipes import Captions
 from curation_assets.schemas import schema
 from curation_assets.stages.captions import caption_shard, load_captioner
-from resources.journal import Journal
-from resources.storage import Storage
-from resources.tars import TarWriter
+from curation_resources.journal import Journal
+from curation_resources.storage import Storage
+from curation_resources.tars import TarWriter
 
 ANSWER = json.dumps(
     {

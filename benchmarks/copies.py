@@ -32,7 +32,7 @@ from curation_assets.schemas import schema
 from curation_assets.stages.decode.analysis import AnalysisParams, VideoFacts, analyse_video
 from curation_assets.stages.dedup import ShardInput
 from curation_assets.stages.dedup.index import Index, update_index
-from resources.storage import Storage
+from curation_resources.storage import Storage
 
 LONG_SIDE: Final = 640
 BLACK, WHITE = 16, 235

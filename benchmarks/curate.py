@@ -18,8 +18,8 @@ import pyarrow.compute as pc
 from benchmarks.ingest import measured
 from curation_assets.recipes import Recipe
 from curation_assets.schemas import SCHEMAS, schema
-from resources.storage import Storage
-from resources.tables import TableStore
+from curation_resources.storage import Storage
+from curation_resources.tables import TableStore
 
 PER_SHARD = 10_000
 RULES = ["keep", "aesthetic >= p20", "text_area <= 0.9", "motion between 0.02 and 0.98", "sharpness > 5"]

@@ -120,7 +120,7 @@ def stage_by_stage(path: Path) -> None:
 
 
 def _hash(clip: Path) -> None:
-    from resources.torchvision_ops import ensure_torchvision
+    from curation_resources.torchvision_ops import ensure_torchvision
 
     ensure_torchvision()
     from imagededup.methods import PHash

@@ -29,8 +29,8 @@ import pyarrow as pa
 from curation_assets.schemas import schema
 from curation_assets.stages.decode.analysis import AnalysisParams
 from curation_assets.stages.decode.shard import analyse_shard
-from resources.storage import Storage
-from resources.tars import TarWriter, new_token
+from curation_resources.storage import Storage
+from curation_resources.tars import TarWriter, new_token
 
 PIECE_S, FPS = 6, 25
 """Length of a short video, of which the long ones are repetitions."""

@@ -27,7 +27,7 @@ from curation_assets.schemas import RECT, schema
 from curation_assets.stages.dedup import ShardInput
 from curation_assets.stages.dedup.clusters import decide
 from curation_assets.stages.dedup.index import Index, update_index
-from resources.storage import Storage
+from curation_resources.storage import Storage
 
 FRAMES: Final = 3
 COPY_EVERY: Final = 10

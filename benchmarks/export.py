@@ -26,7 +26,7 @@ import numpy as np
 from curation_assets.recipes import ClipExport
 from curation_assets.stages.clip_frames import ClipReader
 from curation_assets.stages.export_clips import Cut, VideoCuts, cut_video
-from resources.storage import MediaRef, Storage
+from curation_resources.storage import MediaRef, Storage
 
 
 def cpu() -> float:

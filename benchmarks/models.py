@@ -42,11 +42,11 @@ from torch.utils.flop_counter import FlopCounterMode
 from curation_assets.recipes import Embeddings
 from curation_assets.schemas import schema
 from curation_assets.stages import frame_embeddings
-from resources.captioners import CaptionRequest, load_transformers_captioner
-from resources.detectors import load_detector, load_vocabulary, text_prompted
-from resources.storage import MediaRef, Storage
-from resources.tars import TarWriter
-from resources.torchvision_ops import ensure_torchvision
+from curation_resources.captioners import CaptionRequest, load_transformers_captioner
+from curation_resources.detectors import load_detector, load_vocabulary, text_prompted
+from curation_resources.storage import MediaRef, Storage
+from curation_resources.tars import TarWriter
+from curation_resources.torchvision_ops import ensure_torchvision
 
 CUDA = torch.cuda.is_available()
 DEVICE = "cuda" if CUDA else "cpu"

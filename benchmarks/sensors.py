@@ -24,8 +24,8 @@ from curation_assets.schemas import schema
 from curation_assets.sensors import close_gaps, watch_sources
 from curation_assets.settings import Settings
 from curation_assets.shard_keys import shard_key
-from resources.storage import Storage
-from resources.tables import Provenance, TableStore
+from curation_resources.storage import Storage
+from curation_resources.tables import Provenance, TableStore
 
 VIDEOS = 10
 """Videos of a shard in the generated index; shards of 100 make the index ten times as long and nothing else."""

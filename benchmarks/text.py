@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from resources.ocr import TextReader, model_file
+from curation_resources.ocr import TextReader, model_file
 
 SHORT_SIDE = 384
 LIMITS = (320, 480, 576, 640, 736)

@@ -35,7 +35,7 @@ from curation_assets.stages.clip_frames import ClipReader
 from curation_assets.stages.faces import FaceBlurrer
 from curation_assets.stages.tracking import track_clip
 from curation_assets.stages.tracks import open_detector
-from resources.detectors.base import Detections
+from curation_resources.detectors.base import Detections
 
 
 def cpu_seconds() -> float:

@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from resources.storage import MediaRef, Storage, StorageError
+from curation_resources.storage import MediaRef, Storage, StorageError
 
 CONTRACT_CHECK = "contract"
 MIN_YIELD = 0.5

@@ -17,12 +17,12 @@ from curation_assets.on_call import commands as on_call
 from curation_assets.recipes import Recipe, RecipeError, read_recipes, subsets
 from curation_assets.settings import Settings, SettingsError
 from curation_assets.supervisor import supervised
-from resources.processes import ProcessId
-from resources.storage import READ_ERRORS, StorageError
-from resources.unwritable import Unwritable
+from curation_resources.processes import ProcessId
+from curation_resources.storage import READ_ERRORS, StorageError
+from curation_resources.unwritable import Unwritable
 
 if TYPE_CHECKING:
-    from resources.tables import TableStore
+    from curation_resources.tables import TableStore
 
 GO_ON = "The same command goes on where it stopped"
 PIPE_CLOSED = 141
@@ -134,7 +134,7 @@ def _stale(arguments: argparse.Namespace) -> int:
 
 def _report(arguments: argparse.Namespace) -> int:
     from curation_assets.report import dataset_report, render
-    from resources.tables import Tolerant
+    from curation_resources.tables import Tolerant
 
     settings = Settings.load()
     recipes = _recipes(settings, [])

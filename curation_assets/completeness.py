@@ -20,7 +20,7 @@ from curation_assets.shard_keys import parse_shard_key
 from curation_assets.stages.subset_tables import tables_needed
 from curation_assets.staleness import FRESH, MISSING, RETRIED, RETRY, SHARDED, STALE, WAITING, Graph, State, open_heads
 from curation_assets.unread import pending
-from resources.tables import TableStore
+from curation_resources.tables import TableStore
 
 WORDS = {MISSING: "missing", STALE: "out of date", RETRY: "not read in full", WAITING: "cannot be told"}
 SHOWN = 3

@@ -18,7 +18,7 @@ from dagster import DagsterEventType, DagsterInstance, DagsterRun, DagsterRunSta
 from dagster._core.execution.plan.instance_concurrency_context import InstanceConcurrencyContext
 from dagster._core.storage.dagster_run import IN_PROGRESS_RUN_STATUSES
 
-from resources.processes import Life, ProcessId, started, started_at, this_process
+from curation_resources.processes import Life, ProcessId, started, started_at, this_process
 
 PROCESS_TAG = "curation/process"
 """Which process executes the run, as `ProcessId.dumps` writes it."""

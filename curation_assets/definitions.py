@@ -22,9 +22,9 @@ from curation_assets.recipes import Recipe, read_recipes
 from curation_assets.schemas import SCHEMAS
 from curation_assets.sensors import all_schedules, all_sensors
 from curation_assets.settings import Settings
-from resources.storage import Storage
-from resources.table_io_manager import TableIOManager
-from resources.tables import TableStore
+from curation_resources.storage import Storage
+from curation_resources.table_io_manager import TableIOManager
+from curation_resources.tables import TableStore
 
 
 def build_definitions(settings: Settings, recipes: Mapping[str, Recipe] | None = None) -> Definitions:
@@ -97,7 +97,7 @@ def storage_options(settings: Settings, uri: str) -> dict[str, Any]:
         return {}
     from dagster_aws.s3 import S3Resource  # takes a second to import
 
-    from resources.s3 import storage_options as of_resource
+    from curation_resources.s3 import storage_options as of_resource
 
     return of_resource(
         S3Resource(endpoint_url=settings.s3_endpoint, region_name=settings.s3_region, profile_name=settings.s3_profile)

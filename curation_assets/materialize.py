@@ -59,14 +59,14 @@ from curation_assets.schemas import SCHEMAS, schema
 from curation_assets.settings import Settings
 from curation_assets.shard_keys import parse_shard_key
 from curation_assets.unread import FAULTS, noted, nothing_read, pending, said
-from resources.content_hash import content_hash
-from resources.faults import Fault, ReadFault
-from resources.presence import at_work
-from resources.progress import listening
-from resources.replace import Superseded
-from resources.storage import Storage
-from resources.table_io_manager import Committed
-from resources.tables import (
+from curation_resources.content_hash import content_hash
+from curation_resources.faults import Fault, ReadFault
+from curation_resources.presence import at_work
+from curation_resources.progress import listening
+from curation_resources.replace import Superseded
+from curation_resources.storage import Storage
+from curation_resources.table_io_manager import Committed
+from curation_resources.tables import (
     Base,
     ContractError,
     DamagedTable,
@@ -77,8 +77,8 @@ from resources.tables import (
     TableStore,
     canonical_json,
 )
-from resources.unwritable import UNWRITABLE, Unwritable
-from resources.weights import MissingWeights, WrongWeights
+from curation_resources.unwritable import UNWRITABLE, Unwritable
+from curation_resources.weights import MissingWeights, WrongWeights
 
 T = TypeVar("T")
 FORCE_TAG = "curation/force"

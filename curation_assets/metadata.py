@@ -21,7 +21,7 @@ from dagster import (
 )
 
 from curation_assets.schemas import ID_COLUMNS, Column, schema
-from resources.markdown import Markdown, escape
+from curation_resources.markdown import Markdown, escape
 
 BARS = "▁▂▃▄▅▆▇█"
 NO_BAR = "\u00a0"

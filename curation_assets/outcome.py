@@ -16,8 +16,8 @@ from curation_assets.progress import say
 from curation_assets.recipes import Recipe, subset_key
 from curation_assets.schemas import SCHEMAS
 from curation_assets.selection import assets_of_subset
-from resources.tables import TableHeader, TableStore
-from resources.unwritable import UNWRITABLE, Unwritable
+from curation_resources.tables import TableHeader, TableStore
+from curation_resources.unwritable import UNWRITABLE, Unwritable
 
 SHOWN_SHARDS = 20
 """Up to so many shards have a line each; of more, those that have failures, up to as many, and the sum of all."""

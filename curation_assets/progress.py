@@ -81,7 +81,7 @@ def left(began: float, done: int, total: int) -> str:
 
 
 class Reporter:
-    """Shows how far one piece of work is; a context manager, and a listener as `resources.progress` takes it.
+    """Shows how far one piece of work is; a context manager, and a listener as `curation_resources.progress` takes it.
 
     Args:
         title: what is done, such as `decode mine-00003`.

@@ -30,9 +30,9 @@ from curation_assets.shard_keys import parse_shard_key, shard_key
 from curation_assets.stages.fetch_urls import FORM, secrets_path
 from curation_assets.staleness import SHARDED
 from curation_assets.unread import FAULTS
-from resources.content_hash import content_hash
-from resources.storage import Storage
-from resources.tables import Provenance, TableHeader, TableStore
+from curation_resources.content_hash import content_hash
+from curation_resources.storage import Storage
+from curation_resources.tables import Provenance, TableHeader, TableStore
 
 
 @dataclass

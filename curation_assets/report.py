@@ -20,7 +20,7 @@ from curation_assets.selection import SUBSET_ASSETS, UNPARTITIONED
 from curation_assets.settings import Settings
 from curation_assets.shard_keys import parse_shard_key
 from curation_assets.stages.subset_inputs import LEFT_OUT
-from resources.tables import TableHeader, TableStore
+from curation_resources.tables import TableHeader, TableStore
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from curation_assets.schemas import SCHEMAS
 from curation_assets.stages.rules import SOURCE, Rule, RuleError, parse_rule, passing
 from curation_assets.stages.source_words import extras_of, licence_of
-from resources.tables import canonical_json
+from curation_resources.tables import canonical_json
 
 if TYPE_CHECKING:
     from curation_assets.recipes import Recipe

@@ -10,7 +10,7 @@ from dagster import DagsterRun
 from dagster._core.launcher import CheckRunHealthResult, DefaultRunLauncher, WorkerStatus
 
 from curation_assets import dead_runs
-from resources.processes import Life
+from curation_resources.processes import Life
 
 
 class LocalRunLauncher(DefaultRunLauncher):

@@ -23,9 +23,9 @@ from curation_assets.schemas import SCHEMAS
 from curation_assets.selection import SUBSET_ASSETS, assets_of_recipe, assets_of_subset, in_order
 from curation_assets.settings import Settings
 from curation_assets.shard_keys import parse_shard_key
-from resources.presence import at_work, check_root
-from resources.tables import Tolerant, remedy
-from resources.unwritable import Unwritable
+from curation_resources.presence import at_work, check_root
+from curation_resources.tables import Tolerant, remedy
+from curation_resources.unwritable import Unwritable
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 ALONE = {"dagster/max_retries": "0"}

@@ -45,8 +45,8 @@ from curation_assets.schemas import TRANSIENT_ERRORS
 from curation_assets.settings import Settings
 from curation_assets.source_watch import Page, Watch, look
 from curation_assets.staleness import SHARDED, Graph, open_heads
-from resources.storage import READ_ERRORS
-from resources.tables import TableStore, canonical_json
+from curation_resources.storage import READ_ERRORS
+from curation_resources.tables import TableStore, canonical_json
 
 REQUESTED_BY = "curation/requested_by"
 LOOK_SECONDS = 10.0

@@ -25,8 +25,8 @@ from curation_assets.stages.sources import acav, hdvila, ids, table, webdataset
 from curation_assets.stages.sources.files import base_name, expand_user, filesystem, fixed_part, is_glob
 from curation_assets.stages.sources.media import SIDECARS
 from curation_assets.stages.sources.settling import Settling
-from resources.storage import Storage, etag_of, is_object_store, modified_of
-from resources.tables import canonical_json
+from curation_resources.storage import Storage, etag_of, is_object_store, modified_of
+from curation_resources.tables import canonical_json
 
 Entry: TypeAlias = tuple[str, str, float]
 """Path as its file system has it, what changes when the file does, and when it was last changed, as `SourceFile.modified`."""
@@ -90,7 +90,7 @@ def look(recipe: Recipe, watch: Watch, storage: Storage, page: Page, now: float)
         What is known now, and whether the look is complete.
 
     Raises:
-        OSError, BotoCoreError: a file or folder of the source cannot be listed; see `resources.storage.READ_ERRORS`.
+        OSError, BotoCoreError: a file or folder of the source cannot be listed; see `curation_resources.storage.READ_ERRORS`.
     """
     paths = sorted({*recipe.source.path, *(recipe.source.captions.path if recipe.source.captions else ())})
     total = int(watch.sum, 16)

@@ -28,9 +28,9 @@ from curation_assets.shard_keys import parse_shard_key
 from curation_assets.stages.dedup_files import is_whole, read_manifest
 from curation_assets.stages.subset_inputs import LEFT_OUT, clip_provenance, curated_provenance, embedding_provenance
 from curation_assets.unread import why_again
-from resources.content_hash import ContentHasher
-from resources.storage import READ_ERRORS, StorageError
-from resources.tables import DamagedTable, MissingTable, Provenance, TableStore, canonical_json
+from curation_resources.content_hash import ContentHasher
+from curation_resources.storage import READ_ERRORS, StorageError
+from curation_resources.tables import DamagedTable, MissingTable, Provenance, TableStore, canonical_json
 
 MISSING, STALE, WAITING, RETRY, FRESH = "missing", "stale", "waiting", "retry", "fresh"
 STATES = (FRESH, STALE, MISSING, WAITING, RETRY)

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 
-from resources.processes import Life, ProcessId, die_with_parent, started, this_process
+from curation_resources.processes import Life, ProcessId, die_with_parent, started, this_process
 
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 SCRATCH = "curation-"

@@ -1,6 +1,6 @@
 """What could not be read now and is tried again: the faults that tables of stages by video keep in their stats.
 
-A fault is no property of a video (`resources.faults`). Its rows are as if the video had failed, the table says so in its stats, and
+A fault is no property of a video (`curation_resources.faults`). Its rows are as if the video had failed, the table says so in its stats, and
 the next run makes that video again, alone. Storage is asked again for ever; where memory, a process or a time limit failed, the video may be
 the cause, so that after `max_attempts` runs its rows stay as they are until something else changes.
 """
@@ -12,8 +12,8 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from curation_assets.schemas import TRANSIENT_ERRORS
-from resources.faults import RESOURCE, STORAGE, Fault, ReadFault
-from resources.tables import TableHeader
+from curation_resources.faults import RESOURCE, STORAGE, Fault, ReadFault
+from curation_resources.tables import TableHeader
 
 FAULTS = "faults"
 """Where a table's stats hold, by video id, `kind`, `reason`, `attempts`, and `inputs`, the hash of what was attempted."""

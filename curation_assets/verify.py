@@ -21,11 +21,11 @@ from curation_assets.selection import SUBSET_ASSETS, UNPARTITIONED
 from curation_assets.shard_keys import parse_shard_key
 from curation_assets.stages.dedup_files import MANIFEST, DamagedIndex, files_of, read_manifest, read_table
 from curation_assets.stages.export_version import CARD, PIECES
-from resources import presence
-from resources.content_hash import content_hash
-from resources.storage import READ_ERRORS, MediaRef, Storage, StorageError
-from resources.sweep import unfinished_files, unfinished_uploads
-from resources.tables import READERS, DamagedTable, TableHeader, TableStore, remedy
+from curation_resources import presence
+from curation_resources.content_hash import content_hash
+from curation_resources.storage import READ_ERRORS, MediaRef, Storage, StorageError
+from curation_resources.sweep import unfinished_files, unfinished_uploads
+from curation_resources.tables import READERS, DamagedTable, TableHeader, TableStore, remedy
 
 DAMAGE, LEFT_OVER = "damage", "left over"
 VERSIONED = ("clip_dataset", "embedding_dataset")

@@ -14,7 +14,7 @@ import pytest
 from absl import logging as absl_logging
 from moto.server import ThreadedMotoServer
 
-from resources.storage import Storage
+from curation_resources.storage import Storage
 
 # mlcroissant logs through absl, whose handler closes its stream when logging is configured anew: by then pytest's capture file.
 absl_logging.get_absl_handler().python_handler.stream = sys.__stderr__

@@ -23,7 +23,7 @@ from curation_assets.heads import listing
 from curation_assets.recipes import Recipe, parse_recipe
 from curation_assets.schemas import SCHEMAS
 from curation_assets.settings import Settings
-from resources.tables import TableStore
+from curation_resources.tables import TableStore
 
 Table = tuple[str, str | None]
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}

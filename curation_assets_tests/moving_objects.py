@@ -15,7 +15,7 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from resources.detectors.base import Detections, Floats, Image, finish, iou_matrix
+from curation_resources.detectors.base import Detections, Floats, Image, finish, iou_matrix
 
 WIDTH, HEIGHT = 320, 240
 Boxes = NDArray[np.float32]

@@ -12,7 +12,7 @@ import pytest
 from curation_assets.checks import CHECKS, Finding
 from curation_assets.schemas import schema
 from curation_assets_tests.stages.decode.coded_video import write_video
-from resources.storage import Storage
+from curation_resources.storage import Storage
 
 
 def judge(asset: str, name: str, rows: list[dict[str, Any]], root: Path) -> Finding:

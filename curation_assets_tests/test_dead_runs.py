@@ -17,7 +17,7 @@ from dagster._core.test_utils import create_run_for_test
 from curation_assets import dead_runs
 from curation_assets.instance import make_limits, opened
 from curation_assets_tests.faults.shipped import INSTANCE_FILE
-from resources.processes import Life, ProcessId, started, this_process
+from curation_resources.processes import Life, ProcessId, started, this_process
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="there is no /proc here")
 

@@ -29,8 +29,8 @@ from curation_assets_tests.fault_server import FaultServer
 from curation_assets_tests.resources.detectors.tiny_models import save_owlv2
 from curation_assets_tests.shared_data import shared
 from curation_assets_tests.tiny_clip import write_tiny_clip
-from resources.storage import Storage
-from resources.tables import TableStore
+from curation_resources.storage import Storage
+from curation_resources.tables import TableStore
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "recipes" / "examples"
 

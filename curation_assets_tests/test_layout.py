@@ -54,7 +54,7 @@ else:
 
 
 def test_resources_know_nothing_of_the_graph() -> None:
-    assert first_offender(modules("resources"), ("curation_assets.",)) is None
+    assert first_offender(modules("curation_resources"), ("curation_assets.",)) is None
 
 
 def test_stages_know_nothing_of_dagster_or_assets() -> None:

@@ -15,9 +15,9 @@ from curation_assets.partitions import SHARDS, contiguous
 from curation_assets.recipes import Recipe, parse_recipe
 from curation_assets.schemas import SCHEMAS, schema
 from curation_assets.settings import Settings
-from resources.storage import Storage
-from resources.table_io_manager import TableIOManager
-from resources.tables import DamagedTable, Provenance, TableStore
+from curation_resources.storage import Storage
+from curation_resources.table_io_manager import TableIOManager
+from curation_resources.tables import DamagedTable, Provenance, TableStore
 
 RECIPE = "dataset: toy\nsource: {format: ids, path: ids.txt}\n"
 KEYS = [f"toy-{i:05d}" for i in range(4)]

@@ -10,9 +10,9 @@ from curation_assets import progress
 from curation_assets.outcome import SHOWN_FAILURES, SHOWN_SHARDS, Progress, summary
 from curation_assets.schemas import SCHEMAS, schema
 from curation_assets.stages.decode.workers import Task, run_tasks
-from resources.progress import listening, told
-from resources.storage import Storage
-from resources.tables import Provenance, TableStore
+from curation_resources.progress import listening, told
+from curation_resources.storage import Storage
+from curation_resources.tables import Provenance, TableStore
 
 
 def test_what_is_told_goes_to_the_innermost_listener_of_the_thread() -> None:

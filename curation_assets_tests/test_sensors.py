@@ -21,7 +21,7 @@ from curation_assets.source_watch import RESTLESS, Page, Watch, look
 from curation_assets_tests.conftest import S3Server
 from curation_assets_tests.installation import Installation
 from curation_assets_tests.sample_video import sample_video
-from resources.storage import Storage
+from curation_resources.storage import Storage
 
 CHEAP = "clips: {from: whole, min_s: 0}\nmotion: {fps: 2}\n"
 

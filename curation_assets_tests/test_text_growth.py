@@ -11,7 +11,7 @@ import pytest
 from curation_assets.recipes import Cleaning
 from curation_assets.stages import caption_cleaning, subtitles, text_encodings
 from curation_assets.stages.sources import records, table, times
-from resources import download_errors, http_transfer, tars, urls, video_info
+from curation_resources import download_errors, http_transfer, tars, urls, video_info
 
 SHORT = 3_000
 """Characters of the shorter text; the longer one has eight times as many."""

@@ -126,7 +126,7 @@ def test_frames_that_are_away_leave_the_table_in_force(toy: Installation, asset:
 def test_a_read_that_fails_midway_is_not_the_end_of_the_video(
     toy: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from resources.faults import WatchedStream
+    from curation_resources.faults import WatchedStream
 
     before = contents(toy)
     read = WatchedStream.read

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from resources.torchvision_ops import ensure_torchvision
+from curation_resources.torchvision_ops import ensure_torchvision
 
 
 def write_tiny_clip(folder: Path, dimension: int = 512, seed: int = 0) -> Path:

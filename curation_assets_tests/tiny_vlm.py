@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from resources.torchvision_ops import ensure_torchvision
+from curation_resources.torchvision_ops import ensure_torchvision
 
 WORDS = [
     "a",

@@ -10,7 +10,7 @@ from __future__ import annotations
 import ipaddress
 import socket
 
-from resources.download_errors import DownloadError
+from curation_resources.download_errors import DownloadError
 
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 """IPv6 addresses that stand for an IPv4 one (RFC 6052)."""

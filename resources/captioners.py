@@ -25,9 +25,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 from urllib.parse import urlsplit, urlunsplit
 
-from resources.devices import choose_device, cpu_has_bf16
-from resources.torchvision_ops import ensure_torchvision
-from resources.weights import LOCAL, MissingWeights, WrongWeights, file_sha256, hub_folder, local_path
+from curation_resources.devices import choose_device, cpu_has_bf16
+from curation_resources.torchvision_ops import ensure_torchvision
+from curation_resources.weights import LOCAL, MissingWeights, WrongWeights, file_sha256, hub_folder, local_path
 
 if TYPE_CHECKING:
     import httpx

@@ -28,9 +28,9 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 
-from resources.devices import choose_device, cpu_has_bf16
-from resources.torchvision_ops import ensure_torchvision
-from resources.weights import (
+from curation_resources.devices import choose_device, cpu_has_bf16
+from curation_resources.torchvision_ops import ensure_torchvision
+from curation_resources.weights import (
     LOCAL,
     MissingWeights,
     WrongWeights,

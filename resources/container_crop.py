@@ -17,7 +17,7 @@ import av
 import av.filter
 from av.video.frame import VideoFrame
 
-from resources.mp4_boxes import boxes
+from curation_resources.mp4_boxes import boxes
 
 LARGEST = 64_000_000
 """Bytes of an EBML element that is walked through; a segment of unknown size counts as larger."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from resources.urls import redact_text
+from curation_resources.urls import redact_text
 
 TRANSIENT = frozenset({"bot_check", "rate_limited", "network", "timeout", "storage", "resource"})
 

@@ -20,10 +20,10 @@ from typing import Any, TypeVar
 from urllib.parse import unquote, urlsplit
 from urllib.request import url2pathname
 
-from resources.download_errors import DownloadError
-from resources.http_transfer import Cancellation, Deadline, HttpLimits, HttpTransfer, IsPage
-from resources.urls import HTTP_SCHEMES, host_of, redact, scheme_of
-from resources.ytdlp_pool import YtdlpPool
+from curation_resources.download_errors import DownloadError
+from curation_resources.http_transfer import Cancellation, Deadline, HttpLimits, HttpTransfer, IsPage
+from curation_resources.urls import HTTP_SCHEMES, host_of, redact, scheme_of
+from curation_resources.ytdlp_pool import YtdlpPool
 
 RETRY_AFTER_LIMIT_S = 120.0
 """A server that asks for a longer pause is left alone until the next run."""
@@ -57,7 +57,7 @@ class DownloadOptions:
         cookies: path of a cookies.txt file in Netscape format.
         player_client: YouTube player clients that yt-dlp should use.
         allow_local: whether plain paths and file:// URLs may be read.
-        allow_private: whether addresses that are not public may be connected to; see `resources.addresses`.
+        allow_private: whether addresses that are not public may be connected to; see `curation_resources.addresses`.
     """
 
     height: int | None = 360

@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, BinaryIO, cast
 
-from resources.storage import READ_ERRORS, MediaRef, Storage, StorageError
-from resources.unwritable import FULL
+from curation_resources.storage import READ_ERRORS, MediaRef, Storage, StorageError
+from curation_resources.unwritable import FULL
 
 STORAGE, RESOURCE = "storage", "resource"
 KINDS = (STORAGE, RESOURCE)

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from resources.download_errors import DownloadError
+from curation_resources.download_errors import DownloadError
 
 Format = Mapping[str, Any]
 """A format as yt-dlp describes it: format_id, ext, protocol, vcodec, acodec, height, tbr, ..."""

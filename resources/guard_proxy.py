@@ -1,7 +1,7 @@
 """An HTTP proxy on this machine that leads to public addresses only, for programs whose connections are not ours: yt-dlp and ffmpeg.
 
 They resolve names and follow redirects and playlists themselves; given this as their proxy, every connection that they want is judged
-by `resources.addresses`. One serves one job and ends with it. It knows CONNECT, which carries TLS untouched, and plain requests, one
+by `curation_resources.addresses`. One serves one job and ends with it. It knows CONNECT, which carries TLS untouched, and plain requests, one
 for each connection.
 """
 
@@ -15,8 +15,8 @@ import threading
 from collections.abc import Callable
 from urllib.parse import urlsplit, urlunsplit
 
-from resources import addresses
-from resources.download_errors import DownloadError
+from curation_resources import addresses
+from curation_resources.download_errors import DownloadError
 
 HEAD_BYTES = 256 * 1024
 BLOCK = 64 * 1024

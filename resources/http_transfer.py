@@ -23,9 +23,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote, urljoin, urlsplit, urlunsplit
 
-from resources import addresses
-from resources.download_errors import DownloadError, http_class
-from resources.urls import HTTP_SCHEMES, redact, scheme_of
+from curation_resources import addresses
+from curation_resources.download_errors import DownloadError, http_class
+from curation_resources.urls import HTTP_SCHEMES, redact, scheme_of
 
 USER_AGENT = "Mozilla/5.0 (compatible; curation-assets)"
 REDIRECTS = 10
@@ -129,7 +129,7 @@ class HttpLimits:
         max_bytes: longest body.
         rate_limit: bytes per second; None is unlimited.
         proxy: http proxy URL; None takes the one of the environment, '' none.
-        allow_private: whether addresses that are not public may be connected to; see `resources.addresses`.
+        allow_private: whether addresses that are not public may be connected to; see `curation_resources.addresses`.
     """
 
     timeout_s: float = 60

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping
 from types import TracebackType
 from typing import Any, BinaryIO
 
-from resources.storage import Storage
+from curation_resources.storage import Storage
 
 FLUSH_ITEMS = 50
 FLUSH_SECONDS = 20.0

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from resources.weights import MissingWeights, file_sha256
+from curation_resources.weights import MissingWeights, file_sha256
 
 TALLEST_UNREAD = 1 / 3
 """Share of the frame's height above which a box is no text unless it was read well: the detector takes faces, wheels and whole pictures

@@ -10,7 +10,7 @@ import os
 import re
 from functools import lru_cache
 
-from resources.processes import started, this_process
+from curation_resources.processes import started, this_process
 
 
 @lru_cache(maxsize=1)

@@ -18,9 +18,9 @@ from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
-from resources.owners import identity, owner_alive
-from resources.storage import READ_ERRORS, Storage
-from resources.unwritable import gone
+from curation_resources.owners import identity, owner_alive
+from curation_resources.storage import READ_ERRORS, Storage
+from curation_resources.unwritable import gone
 
 FOLDER = ".runs"
 BEAT_S = 60.0
@@ -149,7 +149,7 @@ def at_work(storage: Storage, keys: Collection[str] | None) -> Iterator[None]:
     token = _current.set(presence)
     try:
         if held is None:
-            from resources.sweep import sweep_root
+            from curation_resources.sweep import sweep_root
 
             sweep_root(storage)
         yield

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from resources.download_errors import DownloadError
-from resources.orientation import Orientation
-from resources.signatures import no_media
+from curation_resources.download_errors import DownloadError
+from curation_resources.orientation import Orientation
+from curation_resources.signatures import no_media
 
 DEMUXERS = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,flv,live_flv,mpegts,mpeg,mpegvideo,asf,ogg,mxf,nut,ivf,rm,dv,wtv,"
@@ -300,7 +300,7 @@ def _thumbnail(container: Any, video: Any, first: Any, ends: dict[int, int]) -> 
     import av
     from PIL import Image
 
-    from resources.transparency import Opaque
+    from curation_resources.transparency import Opaque
 
     chosen = first
     if _is_black(first):

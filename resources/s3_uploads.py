@@ -19,8 +19,8 @@ from typing import Any, BinaryIO, cast
 
 from botocore.exceptions import BotoCoreError
 
-from resources.replace import ANY, Expected, Superseded, check
-from resources.s3_objects import head_s3, s3_tag, status
+from curation_resources.replace import ANY, Expected, Superseded, check
+from curation_resources.s3_objects import head_s3, s3_tag, status
 
 log = logging.getLogger(__name__)
 WRITE_KEY = "curation-write"

@@ -22,12 +22,12 @@ import fsspec
 from botocore.exceptions import BotoCoreError
 from fsspec.implementations.local import LocalFileSystem
 
-from resources.owners import identity
-from resources.replace import ANY, Expected, check, local_tag, replace_local, stat_tag, sync_folder
-from resources.s3_objects import list_s3, read_s3, s3_tag, tail_s3
-from resources.s3_uploads import S3Upload, put_s3
-from resources.scratch import scratch_file
-from resources.unwritable import gone, writing
+from curation_resources.owners import identity
+from curation_resources.replace import ANY, Expected, check, local_tag, replace_local, stat_tag, sync_folder
+from curation_resources.s3_objects import list_s3, read_s3, s3_tag, tail_s3
+from curation_resources.s3_uploads import S3Upload, put_s3
+from curation_resources.scratch import scratch_file
+from curation_resources.unwritable import gone, writing
 
 READ_ERRORS = (OSError, BotoCoreError)
 """What file systems raise when something is not there, may not be read or cannot be reached. s3fs turns a store's answers into OSErrors;

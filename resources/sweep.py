@@ -7,9 +7,9 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from resources.owners import owner_alive
-from resources.presence import at_work_now, covers
-from resources.storage import READ_ERRORS, TEMPORARY, Storage
+from curation_resources.owners import owner_alive
+from curation_resources.presence import at_work_now, covers
+from curation_resources.storage import READ_ERRORS, TEMPORARY, Storage
 
 ABANDONED_S = 3600.0
 """An unfinished file of another host that has not grown for this long is abandoned."""

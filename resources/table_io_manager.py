@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 from dagster import DataVersion, Failure, InputContext, IOManager, MetadataValue, OutputContext
 
-from resources.tables import MissingTable, Provenance, ShardTables, TableStore
+from curation_resources.tables import MissingTable, Provenance, ShardTables, TableStore
 
 
 @dataclass(frozen=True)

@@ -22,12 +22,12 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
-from resources import presence, sealed_parquet
-from resources.content_hash import ContentHasher, content_hash
-from resources.replace import ANY, Whatever
-from resources.sealed_parquet import Damaged
-from resources.storage import Storage, StorageError, is_uri
-from resources.urls import public_settings
+from curation_resources import presence, sealed_parquet
+from curation_resources.content_hash import ContentHasher, content_hash
+from curation_resources.replace import ANY, Whatever
+from curation_resources.sealed_parquet import Damaged
+from curation_resources.storage import Storage, StorageError, is_uri
+from curation_resources.urls import public_settings
 
 PREFIX = "curation."
 READERS = 16

@@ -16,7 +16,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from resources.storage import Storage
+from curation_resources.storage import Storage
 
 BLOCK = 512
 MAX_KEY = 100

@@ -7,8 +7,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from resources.tables import canonical_json
-from resources.urls import is_secret_key, redact_text
+from curation_resources.tables import canonical_json
+from curation_resources.urls import is_secret_key, redact_text
 
 INFO_BYTES = 64_000
 """Longest `info` of a row, bytes of JSON."""

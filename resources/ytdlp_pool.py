@@ -18,13 +18,15 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from resources.download_errors import DownloadError
-from resources.http_transfer import Deadline
+from curation_resources.download_errors import DownloadError
+from curation_resources.http_transfer import Deadline
 
 START_S = 120.0
 """Longest time that a child may take to import yt-dlp."""
 POLL_S = 0.25
-_BOOT = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from resources.ytdlp_worker import main; main()"
+_BOOT = (
+    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from curation_resources.ytdlp_worker import main; main()"
+)
 
 Progress = Callable[[int], None]
 
@@ -105,7 +107,7 @@ class YtdlpPool:
         """Runs `job` to its answer.
 
         Args:
-            job: see `resources.ytdlp_worker`.
+            job: see `curation_resources.ytdlp_worker`.
             deadline: when the whole job has to be done; put off by the time that a process takes to start.
             first_s: how long the metadata call may take, seconds.
             progress: called with the bytes received so far.

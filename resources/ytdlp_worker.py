@@ -1,4 +1,4 @@
-"""A child process that runs yt-dlp for `resources.ytdlp_pool`: one JSON job per line in, JSON events out.
+"""A child process that runs yt-dlp for `curation_resources.ytdlp_pool`: one JSON job per line in, JSON events out.
 
 It is a process of its own because extractors run regular expressions and scripts of a site over whatever it sends, hold the
 interpreter while they do, and start ffmpeg: only a process group can be ended for certain when its time is over. When the parent is
@@ -22,11 +22,11 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from resources.download_errors import DownloadError, classify_message, http_class, shorten_message
-from resources.formats import choose_formats
-from resources.guard_proxy import GuardProxy, Upstream
-from resources.http_transfer import basic
-from resources.urls import host_of, scheme_of
+from curation_resources.download_errors import DownloadError, classify_message, http_class, shorten_message
+from curation_resources.formats import choose_formats
+from curation_resources.guard_proxy import GuardProxy, Upstream
+from curation_resources.http_transfer import basic
+from curation_resources.urls import host_of, scheme_of
 
 PAGE_BYTES = 64 * 1024 * 1024
 """Largest page or manifest that an extractor may read at once."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from resources.detectors.base import Detections, iou_matrix
+from curation_resources.detectors.base import Detections, iou_matrix
 
 WIDTH, HEIGHT = 640.0, 480.0
 Floats = NDArray[np.float64]

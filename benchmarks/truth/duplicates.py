@@ -27,8 +27,8 @@ from curation_assets.recipes import Dedup
 from curation_assets.schemas import schema
 from curation_assets.stages.dedup import ShardInput
 from curation_assets.stages.dedup.index import update_index
-from resources.storage import Storage
-from resources.torchvision_ops import ensure_torchvision
+from curation_resources.storage import Storage
+from curation_resources.torchvision_ops import ensure_torchvision
 
 SECONDS = 4.0
 GROUPS, FEW_GROUPS = 4, 1

@@ -17,7 +17,7 @@ from trackers.eval import evaluate_mot_sequence
 from benchmarks.truth.crowds import crowd
 from curation_assets.recipes import Tracks
 from curation_assets.stages.tracking import Track, track_clip
-from resources.detectors.base import Detections
+from curation_resources.detectors.base import Detections
 
 TrackedBox = tuple[int, int, NDArray[np.floating]]
 """Frame from 1, id, and x, y, w, h."""

@@ -20,7 +20,7 @@ from benchmarks.truth.rows import Row
 from benchmarks.truth.single_shots import half_of
 from benchmarks.truth.written import Picture, Style
 from curation_assets.recipes import Text
-from resources.ocr import TextReader
+from curation_resources.ocr import TextReader
 
 SHORT_SIDE = 384
 PICTURES, FEW_PICTURES = 12, 4

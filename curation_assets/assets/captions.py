@@ -14,8 +14,8 @@ from curation_assets.materialize import Made, Part, Shard, Stage
 from curation_assets.metadata import counts, histograms
 from curation_assets.recipes import Recipe
 from curation_assets.rule_columns import clip_facts
-from resources.devices import computes_on_gpu
-from resources.journal import Journal
+from curation_resources.devices import computes_on_gpu
+from curation_resources.journal import Journal
 
 HOW = {"batch", "device", "concurrency", "timeout_s", "attempts", "price_per_mtok", "key_env", "misaligned"}
 """Parameters that change how fast or dear captioning is, or how it is judged, not what it says."""

@@ -13,7 +13,7 @@ from curation_assets.materialize import Made, Part, Shard, Stage
 from curation_assets.metadata import counts, histograms, markdown_table
 from curation_assets.pods import pod
 from curation_assets.recipes import Recipe
-from resources.tars import TarWriter, new_token
+from curation_resources.tars import TarWriter, new_token
 
 HASHING = {"method", "frames", "fps", "flipped", "step", "center", "crops"}
 """Parameters of the dedup section that decide the hashes; the others decide what is done with them."""

@@ -37,11 +37,11 @@ from curation_assets.schemas import schema
 from curation_assets.settings import Settings
 from curation_assets.shard_keys import parse_shard_key
 from curation_assets.stages.dedup_files import is_whole
-from resources.presence import at_work
-from resources.progress import listening
-from resources.storage import MediaRef, StorageError
-from resources.table_io_manager import Committed
-from resources.tables import MissingTable, Provenance, TableHeader, TableStore, combined_hash
+from curation_resources.presence import at_work
+from curation_resources.progress import listening
+from curation_resources.storage import MediaRef, StorageError
+from curation_resources.table_io_manager import Committed
+from curation_resources.tables import MissingTable, Provenance, TableHeader, TableStore, combined_hash
 
 if TYPE_CHECKING:
     from curation_assets.stages.dedup.clusters import Duplicates

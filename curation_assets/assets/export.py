@@ -68,10 +68,10 @@ from curation_assets.stages.subset_inputs import (
     embedding_provenance,
     without,
 )
-from resources.presence import at_work
-from resources.progress import listening
-from resources.table_io_manager import Committed
-from resources.tables import Provenance, TableHeader, TableStore
+from curation_resources.presence import at_work
+from curation_resources.progress import listening
+from curation_resources.table_io_manager import Committed
+from curation_resources.tables import Provenance, TableHeader, TableStore
 
 if TYPE_CHECKING:
     from curation_assets.stages.export_version import Published

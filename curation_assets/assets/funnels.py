@@ -10,9 +10,9 @@ from dagster import MetadataValue
 
 from curation_assets.assets.pictures import middle_frames
 from curation_assets.metadata import contact_sheet, distributions, markdown_table
-from resources.markdown import Markdown, escape
-from resources.storage import MediaRef, StorageError
-from resources.tables import MissingTable, TableStore
+from curation_resources.markdown import Markdown, escape
+from curation_resources.storage import MediaRef, StorageError
+from curation_resources.tables import MissingTable, TableStore
 
 if TYPE_CHECKING:
     from curation_assets.stages.curate import Curation

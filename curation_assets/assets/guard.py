@@ -7,7 +7,7 @@ from typing import Any
 
 from dagster import AssetExecutionContext, Failure, MetadataValue, OpExecutionContext
 
-from resources.markdown import escape
+from curation_resources.markdown import escape
 
 PARTIAL_TAG = "curation/partial"
 """Tag of a run that may publish over incomplete inputs."""

@@ -35,13 +35,13 @@ from curation_assets.pods import pod
 from curation_assets.progress import say
 from curation_assets.recipes import Download, Recipe, RecipeFault
 from curation_assets.schemas import REFUSED_BY_PROBE, TRANSIENT_ERRORS, schema
-from resources import probe
-from resources.markdown import escape
-from resources.progress import tell
-from resources.replace import ANY
-from resources.scratch import scratch_folder
-from resources.table_io_manager import Committed
-from resources.tables import Base, DamagedTable, Provenance, TableHeader, TableStore
+from curation_resources import probe
+from curation_resources.markdown import escape
+from curation_resources.progress import tell
+from curation_resources.replace import ANY
+from curation_resources.scratch import scratch_folder
+from curation_resources.table_io_manager import Committed
+from curation_resources.tables import Base, DamagedTable, Provenance, TableHeader, TableStore
 
 if TYPE_CHECKING:
     from curation_assets.stages.dataset_index import IndexPlan

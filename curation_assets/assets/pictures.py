@@ -11,8 +11,8 @@ import pyarrow.compute as pc
 from dagster import MetadataValue
 
 from curation_assets.metadata import contact_sheet, inline_picture, markdown_table
-from resources.markdown import Markdown
-from resources.storage import MediaRef, Storage, StorageError
+from curation_resources.markdown import Markdown
+from curation_resources.storage import MediaRef, Storage, StorageError
 
 MOST = 24
 """Pictures on a sheet."""

@@ -46,9 +46,9 @@ from curation_assets.stages.subset_inputs import (
     subset_shards,
     without,
 )
-from resources.scratch import scratch_folder
-from resources.table_io_manager import Committed
-from resources.tables import Provenance, TableHeader, TableStore
+from curation_resources.scratch import scratch_folder
+from curation_resources.table_io_manager import Committed
+from curation_resources.tables import Provenance, TableHeader, TableStore
 
 
 def publish_assets(settings: Settings, recipes: Mapping[str, Recipe]) -> list[AssetsDefinition]:

@@ -18,7 +18,7 @@ from curation_assets.pods import pod
 from curation_assets.recipes import Recipe
 from curation_assets.rule_columns import select_clips
 from curation_assets.schemas import schema
-from resources.devices import computes_on_gpu
+from curation_resources.devices import computes_on_gpu
 
 GPU = pod(cpu=4, memory="16Gi", scratch="20Gi", gpus=1)
 """What a step with a model asks of Kubernetes."""

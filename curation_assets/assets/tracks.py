@@ -12,8 +12,8 @@ from curation_assets.assets.scores import GPU, passing_clips
 from curation_assets.materialize import Made, Part, Shard, Stage, expected
 from curation_assets.metadata import contact_sheet, counts, histograms, markdown_table
 from curation_assets.recipes import Recipe
-from resources.devices import computes_on_gpu
-from resources.journal import Journal
+from curation_resources.devices import computes_on_gpu
+from curation_resources.journal import Journal
 
 NO_PARAMS = {"batch", "device", "model", "vocabulary"}
 """Keys of the section that are no parameters of the table: they change how fast tracking is, or name files that count by content."""

@@ -21,10 +21,10 @@ from curation_assets.instance import make_limits, opened, pools_of
 from curation_assets.recipes import Recipe, RecipeFault
 from curation_assets.settings import Settings
 from curation_assets.staleness import SHARDED
-from resources.processes import Life
-from resources.storage import READ_ERRORS, StorageError
-from resources.sweep import sweep_root, unfinished_files, unfinished_uploads
-from resources.tables import TableStore
+from curation_resources.processes import Life
+from curation_resources.storage import READ_ERRORS, StorageError
+from curation_resources.sweep import sweep_root, unfinished_files, unfinished_uploads
+from curation_resources.tables import TableStore
 
 FREE_BYTES = 5 << 30
 """Less than this on a disk that is written to is worth a word: raw shards roll their tars at one gigabyte, and workers keep several open."""

@@ -23,8 +23,8 @@ from curation_assets.report import Report, dataset_report
 from curation_assets.settings import Settings
 from curation_assets.shard_keys import parse_shard_key
 from curation_assets.staleness import FRESH, State, shard_states
-from resources.processes import Life
-from resources.tables import TableStore
+from curation_resources.processes import Life
+from curation_resources.tables import TableStore
 
 NAMES = {
     "curation_partitions": (

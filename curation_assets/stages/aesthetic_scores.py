@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from curation_assets.stages.frame_embeddings import asset_table, clip_vectors, real_clips
-from resources.weights import LOCAL, WrongWeights, fetch_weights, file_sha256, is_remote, local_path
+from curation_resources.weights import LOCAL, WrongWeights, fetch_weights, file_sha256, is_remote, local_path
 
 if TYPE_CHECKING:
     from curation_assets import recipes

@@ -1,6 +1,6 @@
 """A caption per clip: from the source, from subtitles, or from a model that looks at the clip's frames.
 
-What belongs here: what is asked, what is reused, and how answers become rows. Backends that compute are in `resources.captioners`,
+What belongs here: what is asked, what is reused, and how answers become rows. Backends that compute are in `curation_resources.captioners`,
 cleaning is in `caption_cleaning`.
 
 A row is reused while its `row_fingerprint` holds, so the expensive step runs only for clips whose frames, prompt or model changed;
@@ -26,7 +26,7 @@ from curation_assets.schemas import schema
 from curation_assets.stages.caption_cleaning import clean_caption, detect_language, score_suffix
 from curation_assets.stages.frame_embeddings import asset_table
 from curation_assets.stages.source_words import source_captions, span_of
-from resources.captioners import (
+from curation_resources.captioners import (
     CaptionAnswer,
     Captioner,
     CaptionRequest,
@@ -35,12 +35,12 @@ from resources.captioners import (
     load_transformers_captioner,
     transformers_identity,
 )
-from resources.progress import told
-from resources.storage import MediaRef, Storage
+from curation_resources.progress import told
+from curation_resources.storage import MediaRef, Storage
 
 if TYPE_CHECKING:
     from curation_assets import recipes
-    from resources.journal import Journal
+    from curation_resources.journal import Journal
 
 MIN_OVERLAP_MS = 250
 """A cue belongs to a clip if they share so much time, or half of the shorter of the two."""

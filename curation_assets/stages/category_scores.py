@@ -12,11 +12,11 @@ from curation_assets.stages.frame_embeddings import ClipVectors, asset_table, cl
 
 if TYPE_CHECKING:
     from curation_assets import recipes
-    from resources.clip_model import TextVectors
+    from curation_resources.clip_model import TextVectors
 
 
 class TextEncoder(Protocol):
-    """What turns texts into vectors beside the frames' vectors; `resources.clip_model.ClipModel` is one."""
+    """What turns texts into vectors beside the frames' vectors; `curation_resources.clip_model.ClipModel` is one."""
 
     identity: str
     logit_scale: float

@@ -16,7 +16,7 @@ import av
 from av.bitstream import BitStreamFilterContext
 from av.video.stream import VideoStream
 
-from resources.mp4_boxes import boxes
+from curation_resources.mp4_boxes import boxes
 
 MP4 = {"fflags": "+bitexact", "movflags": "+faststart+negative_cts_offsets"}
 """Options of FFmpeg's muxer."""

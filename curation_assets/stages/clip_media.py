@@ -15,8 +15,8 @@ import pyarrow as pa
 
 from curation_assets.schemas import schema
 from curation_assets.stages.decode.workers import Task, run_tasks
-from resources.faults import RESOURCE, Fault, fault_of, reading
-from resources.storage import MediaRef, Storage
+from curation_resources.faults import RESOURCE, Fault, fault_of, reading
+from curation_resources.storage import MediaRef, Storage
 
 Row = dict[str, Any]
 Score = Callable[[BinaryIO, list[Row]], Iterable[Mapping[str, Any]]]

@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from curation_assets.stages.export_samples import PublishedFile
-from resources.markdown import escape
+from curation_resources.markdown import escape
 
 UNKNOWN = "not stated"
 MS_PER_HOUR = 3_600_000

@@ -14,7 +14,7 @@ The rules:
 - A video in storage is recognised by its location, and an id once given stays. A new one is called by its file's stem if no other
   video of the dataset, present or removed, is, else by the stem and a hash of its location.
 - A file that may still be being written leaves the rows that are known of it as they are, and adds none.
-- Records hold URLs without their secrets (`resources.urls.public_url`), and are compared so: a list that is signed anew changes no
+- Records hold URLs without their secrets (`curation_resources.urls.public_url`), and are compared so: a list that is signed anew changes no
   record. The full URLs go to a side file (`curation_assets.stages.fetch_urls`), always those of the source as it is now.
 """
 
@@ -51,8 +51,8 @@ from curation_assets.stages.sources import (
     unsettled_lists,
 )
 from curation_assets.stages.sources.rows import RowError, excerpt, id_of_url, short_hash
-from resources.storage import Storage
-from resources.urls import public_url
+from curation_resources.storage import Storage
+from curation_resources.urls import public_url
 
 MEMORY_MB = 400
 """What DuckDB may hold in memory before it spills."""

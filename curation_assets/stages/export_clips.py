@@ -49,13 +49,13 @@ from curation_assets.stages.decode.media import reason as said
 from curation_assets.stages.decode.workers import Task, run_tasks
 from curation_assets.stages.face_tables import clip_faces, joined
 from curation_assets.stages.subset_inputs import CUT_VERSION, cut_weights
-from resources import sealed_parquet
-from resources.faults import RESOURCE, Fault, ReadFault, WatchedStream, fault_of
-from resources.journal import sealed_line, unsealed
-from resources.scratch import scratch_folder
-from resources.storage import MediaRef, Storage
-from resources.tables import canonical_json
-from resources.tars import TarWriter, new_token
+from curation_resources import sealed_parquet
+from curation_resources.faults import RESOURCE, Fault, ReadFault, WatchedStream, fault_of
+from curation_resources.journal import sealed_line, unsealed
+from curation_resources.scratch import scratch_folder
+from curation_resources.storage import MediaRef, Storage
+from curation_resources.tables import canonical_json
+from curation_resources.tars import TarWriter, new_token
 
 log = logging.getLogger(__name__)
 ALL_MS = 1 << 52
@@ -427,7 +427,7 @@ class _Clip:
 def _face_detector(threshold: float) -> Any:
     """One detector for all clips of a process; loading it costs more than a short clip."""
     from curation_assets.stages.faces import MAX_SIDE, WEAK
-    from resources.detectors.faces import CenterFaceDetector
+    from curation_resources.detectors.faces import CenterFaceDetector
 
     return CenterFaceDetector(confidence=threshold * WEAK, max_side=MAX_SIDE)
 
@@ -775,7 +775,7 @@ class Keys:
     datasets: Sequence[str] = field(default=())
 
     def __call__(self, dataset: str, identifier: str) -> str:
-        from resources.tars import sample_key
+        from curation_resources.tars import sample_key
 
         return sample_key(identifier if len(set(self.datasets)) < 2 else f"{dataset}-{identifier}")
 

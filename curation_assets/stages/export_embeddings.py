@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 from curation_assets.recipes import EmbeddingExport
 from curation_assets.schemas import schema
 from curation_assets.stages.export_samples import SPLITS, PublishedFile, SplitTars
-from resources.storage import Storage
-from resources.tables import canonical_json
-from resources.tars import Member
+from curation_resources.storage import Storage
+from curation_resources.tables import canonical_json
+from curation_resources.tars import Member
 
 SPLITS_HEADER = "tar_file,split"
 LATE = 0.1

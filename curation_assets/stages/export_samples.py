@@ -22,10 +22,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from curation_assets.stages import spreadsheets
-from resources.scratch import scratch_folder, scratch_root
-from resources.storage import Storage
-from resources.tables import canonical_json
-from resources.tars import Member, TarWriter
+from curation_resources.scratch import scratch_folder, scratch_root
+from curation_resources.storage import Storage
+from curation_resources.tables import canonical_json
+from curation_resources.tars import Member, TarWriter
 
 SPLITS = ("train", "val", "test")
 CURATED_MAPS = ("categories", "category_matches")

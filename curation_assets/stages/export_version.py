@@ -31,12 +31,12 @@ from curation_assets.stages.face_tables import joined
 from curation_assets.stages.public_paths import PublicPaths, without_paths
 from curation_assets.stages.source_words import SPAN_WORDS, by_clip
 from curation_assets.stages.subset_inputs import EMBEDDING_INPUTS, LEFT_OUT, Selection, clip_options, sharded_inputs
-from resources import presence
-from resources.detectors import load_vocabulary
-from resources.scratch import scratch_folder
-from resources.storage import MediaRef, Storage, StorageError
-from resources.tables import MissingTable, Provenance, TableHeader, TableStore
-from resources.urls import public_settings
+from curation_resources import presence
+from curation_resources.detectors import load_vocabulary
+from curation_resources.scratch import scratch_folder
+from curation_resources.storage import MediaRef, Storage, StorageError
+from curation_resources.tables import MissingTable, Provenance, TableHeader, TableStore
+from curation_resources.urls import public_settings
 
 PIECES = "pieces"
 CARD = "README.md"
@@ -261,7 +261,7 @@ def _leaks(table: pa.Table, faces: pa.Table, params: ClipExport, storage: Storag
     if params.leak_model is None:
         return {}
     from curation_assets.stages.faces import find_leaks_in_clip
-    from resources.detectors.faces import YuNetDetector
+    from curation_resources.detectors.faces import YuNetDetector
 
     detector = YuNetDetector(params.leak_model)
     clips = table.filter(pc.equal(table["status"], "ok"))

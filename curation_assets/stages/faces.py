@@ -5,7 +5,7 @@ detector misses a face, are covered too. A frame leaves once a later one can no 
 bounded by that window.
 
 What belongs here: following, covering, the account of what was covered, the check for leaks. What does not: face detectors
-(`resources.detectors.faces`), decoding and encoding.
+(`curation_resources.detectors.faces`), decoding and encoding.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from scipy.optimize import linear_sum_assignment
 from curation_assets import recipes
 from curation_assets.stages.clip_frames import ClipReader
 from curation_assets.stages.face_tables import FACES
-from resources.detectors.base import Detector
-from resources.detectors.faces import CenterFaceDetector
+from curation_resources.detectors.base import Detector
+from curation_resources.detectors.faces import CenterFaceDetector
 
 Image = NDArray[np.uint8]
 Box = NDArray[np.float64]

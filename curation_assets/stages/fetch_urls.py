@@ -1,6 +1,6 @@
 """The full URLs of videos whose URL holds something secret, apart from the tables.
 
-Tables that people read, copy and publish hold URLs as `resources.urls.public_url` leaves them: without user and password, and with
+Tables that people read, copy and publish hold URLs as `curation_resources.urls.public_url` leaves them: without user and password, and with
 `***` for signatures and tokens. What is needed to fetch such a video lies beside the index, in `dataset_index/secrets/<dataset>.parquet`,
 a file that belongs to no asset: `dataset_index` writes it before it commits, `raw_shards` alone reads it, and it holds only rows
 whose URL differs from the public one. On a local root only its owner may read it; on an object store, give that prefix a policy of
@@ -18,8 +18,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.dataset as ds
 
-from resources.storage import Storage
-from resources.urls import HIDDEN, public_url
+from curation_resources.storage import Storage
+from curation_resources.urls import HIDDEN, public_url
 
 FORM = pa.schema([("shard", pa.string()), ("video_id", pa.string()), ("url", pa.string())])
 """The side file: sorted by shard and video id."""

@@ -18,8 +18,8 @@ import pyarrow as pa
 
 from curation_assets.stages.sources import RejectedLine, SourceRow
 from curation_assets.stages.sources.rows import id_of_url, unsigned, youtube_id
-from resources.tables import MissingTable, Provenance, TableStore
-from resources.urls import host_of, public_url
+from curation_resources.tables import MissingTable, Provenance, TableStore
+from curation_resources.urls import host_of, public_url
 
 ASSET = "forgotten"
 _WORD = re.compile(r"[A-Za-z0-9_-]{4,64}")

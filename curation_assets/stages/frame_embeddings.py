@@ -23,16 +23,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curation_assets.schemas import schema
-from resources.faults import STORAGE, Fault, fault_of
-from resources.processes import end_with_parent
-from resources.progress import told
-from resources.storage import READ_ERRORS, MediaRef, Storage, StorageError
+from curation_resources.faults import STORAGE, Fault, fault_of
+from curation_resources.processes import end_with_parent
+from curation_resources.progress import told
+from curation_resources.storage import READ_ERRORS, MediaRef, Storage, StorageError
 
 if TYPE_CHECKING:
     from PIL import Image
 
     from curation_assets import recipes
-    from resources.clip_model import ClipModel
+    from curation_resources.clip_model import ClipModel
 
 MAX_READERS = 16
 CHUNK = 16
@@ -69,8 +69,8 @@ class EmbeddingStats:
 
 
 def model_identity(params: recipes.Embeddings) -> str:
-    """What identifies the model in a fingerprint, without loading it; see `resources.clip_model.clip_identity`."""
-    from resources.clip_model import clip_identity
+    """What identifies the model in a fingerprint, without loading it; see `curation_resources.clip_model.clip_identity`."""
+    from curation_resources.clip_model import clip_identity
 
     return clip_identity(params.model, params.pretrained)
 
@@ -79,16 +79,16 @@ def load_model(params: recipes.Embeddings) -> ClipModel:
     """Loads the recipe's CLIP model to encode frames.
 
     Raises:
-        resources.weights.MissingWeights, resources.weights.WrongWeights: one sentence that says which weights and what to set.
+        curation_resources.weights.MissingWeights, curation_resources.weights.WrongWeights: one sentence that says which weights and what to set.
     """
-    from resources.clip_model import load_clip
+    from curation_resources.clip_model import load_clip
 
     return load_clip(params.model, params.pretrained, device=params.device, precision=params.precision)
 
 
 def load_text_encoder(params: recipes.Embeddings) -> ClipModel:
     """Loads only the text tower of the recipe's CLIP model, for prompts and captions; raises as `load_model`."""
-    from resources.clip_model import load_clip
+    from curation_resources.clip_model import load_clip
 
     return load_clip(params.model, params.pretrained, device=params.device, precision=params.precision, text_only=True)
 

@@ -15,7 +15,7 @@ import orjson
 
 from curation_assets.stages.sources import SourceRow
 from curation_assets.stages.sources.rows import RowError, Words, canonical_json
-from resources.urls import public_text, public_url
+from curation_resources.urls import public_text, public_url
 
 WORDS = ("caption", "licence", "extra")
 """Entries of a record that a row which is a clip has of its span."""

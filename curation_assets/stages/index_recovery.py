@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from curation_assets.schemas import schema
 from curation_assets.stages.sources.rows import canonical_json
 from curation_assets.stages.video_metadata import STATUS
-from resources.tables import TableStore
+from curation_resources.tables import TableStore
 
 INDEX_STATUS = {ours: theirs for theirs, ours in STATUS.items()}
 WHOLE = ("title", "caption", "captions", "licence")

@@ -1,7 +1,7 @@
 """raw_shards: from the videos of a shard to their bytes in storage, with a ledger of how each one went.
 
 What belongs here: which rows are kept, adopted, referenced or fetched, and what a row says. What does not: how one URL is fetched
-(`resources.downloader`), what makes a file a video (`resources.probe`), and the commit of the table.
+(`curation_resources.downloader`), what makes a file a video (`curation_resources.probe`), and the commit of the table.
 
 A run that is killed loses little: every tar that it finished has a ledger beside it, `<token>-<nnnnn>.rows.parquet`, with its rows.
 The next run takes them over. Once the table is committed, tars and ledgers that it does not name are the caller's to remove.
@@ -34,18 +34,18 @@ from curation_assets.schemas import REFUSED_BY_PROBE, TRANSIENT_ERRORS, schema
 from curation_assets.stages.fetch_urls import MissingSecret, fetch_url
 from curation_assets.stages.subtitles import parse_subtitles
 from curation_assets.stages.text_encodings import EncodingError, text_of
-from resources import sealed_parquet
-from resources.download_errors import DownloadError
-from resources.downloader import Downloader, DownloadOptions, local_path, run_bounded
-from resources.faults import fault_of
-from resources.probe import VERSION as PROBE_VERSION
-from resources.probe import Probe, probe
-from resources.scratch import scratch_root
-from resources.storage import MediaRef, RangeReader, Storage, StorageError
-from resources.tables import canonical_json
-from resources.tars import TarWriter, new_token, sample_key
-from resources.urls import STORAGE_SCHEMES, host_of, redact, redact_text, scheme_of
-from resources.video_info import clean_info
+from curation_resources import sealed_parquet
+from curation_resources.download_errors import DownloadError
+from curation_resources.downloader import Downloader, DownloadOptions, local_path, run_bounded
+from curation_resources.faults import fault_of
+from curation_resources.probe import VERSION as PROBE_VERSION
+from curation_resources.probe import Probe, probe
+from curation_resources.scratch import scratch_root
+from curation_resources.storage import MediaRef, RangeReader, Storage, StorageError
+from curation_resources.tables import canonical_json
+from curation_resources.tars import TarWriter, new_token, sample_key
+from curation_resources.urls import STORAGE_SCHEMES, host_of, redact, redact_text, scheme_of
+from curation_resources.video_info import clean_info
 
 CODE_VERSION = "1"
 CHECKPOINT_S = 600.0

@@ -18,8 +18,8 @@ from curation_assets.shard_keys import parse_shard_key
 from curation_assets.stages.public_paths import PublicPaths
 from curation_assets.stages.source_words import SPAN_WORDS
 from curation_assets.stages.subset_tables import read_ids, tables_shown
-from resources.tables import Provenance, TableStore, combined_hash
-from resources.urls import public_settings
+from curation_resources.tables import Provenance, TableStore, combined_hash
+from curation_resources.urls import public_settings
 
 CURATE_VERSION = "4"
 EXPORT_VERSION = "5"
@@ -176,7 +176,7 @@ def cut_weights(params: ClipExport) -> dict[str, str]:
     """Name of each set of weights that decides the bytes of exported clips -> its identity."""
     if not params.blur_faces:
         return {}
-    from resources.detectors.faces import centerface_identity
+    from curation_resources.detectors.faces import centerface_identity
 
     return {"faces": centerface_identity()}
 

@@ -14,7 +14,7 @@ from curation_assets.rule_columns import CLIP_TABLES, tables_of_rules
 from curation_assets.schemas import SCHEMAS
 from curation_assets.selection import assets_of_recipe
 from curation_assets.stages.rules import SOURCE, parse_rule
-from resources.urls import public_url
+from curation_resources.urls import public_url
 
 
 def read_ids(paths: Iterable[str]) -> set[str]:

@@ -23,9 +23,9 @@ from numpy.typing import NDArray
 from curation_assets import recipes
 from curation_assets.schemas import schema
 from curation_assets.stages.decode.workers import Task, run_tasks
-from resources.faults import RESOURCE, STORAGE, Fault
-from resources.ocr import TextLine, TextReader, identity
-from resources.storage import READ_ERRORS, MediaRef, Storage, StorageError
+from curation_resources.faults import RESOURCE, STORAGE, Fault
+from curation_resources.ocr import TextLine, TextReader, identity
+from curation_resources.storage import READ_ERRORS, MediaRef, Storage, StorageError
 
 Row = Mapping[str, Any]
 

@@ -25,7 +25,7 @@ from trackers.utils.state_representations import XCYCSRStateEstimator
 
 from curation_assets.recipes import Tracks
 from curation_assets.stages.track_joining import join_pieces
-from resources.detectors.base import Detections, Floats, unit_rows
+from curation_resources.detectors.base import Detections, Floats, unit_rows
 
 PACKAGE_FPS = 30.0
 """`trackers` counts the buffer of lost tracks in frames of a video with this rate."""

@@ -4,7 +4,7 @@ Each clip is decoded once, straight from its source video, and only if it passed
 with one detector, which is in memory once. Finished clips go to a journal, so a killed run is continued without losing or doubling a
 track.
 
-What belongs here: the walk over a shard, rows, facts, pictures with drawn tracks. What does not: detectors (`resources.detectors`),
+What belongs here: the walk over a shard, rows, facts, pictures with drawn tracks. What does not: detectors (`curation_resources.detectors`),
 association (`tracking`), thresholds on tracks, which are the subset's.
 """
 
@@ -31,13 +31,13 @@ from curation_assets.schemas import schema
 from curation_assets.stages.clip_frames import ClipReader, ClipUnreadable
 from curation_assets.stages.decode.media import MediaError
 from curation_assets.stages.tracking import ClipTracker, Track
-from resources.detectors import Detections, Detector, load_detector, load_vocabulary
-from resources.detectors.base import Image
-from resources.faults import Fault, check_reads, fault_of, reading
-from resources.journal import Journal
-from resources.progress import told
-from resources.storage import MediaRef, Storage, StorageError
-from resources.weights import fetch_weights, file_sha256, local_path
+from curation_resources.detectors import Detections, Detector, load_detector, load_vocabulary
+from curation_resources.detectors.base import Image
+from curation_resources.faults import Fault, check_reads, fault_of, reading
+from curation_resources.journal import Journal
+from curation_resources.progress import told
+from curation_resources.storage import MediaRef, Storage, StorageError
+from curation_resources.weights import fetch_weights, file_sha256, local_path
 
 Row = dict[str, Any]
 TOP = 10
@@ -91,7 +91,7 @@ def open_detector(params: recipes.Tracks, *, threads: int = 1) -> Detector:
     """The recipe's detector, loaded.
 
     Raises:
-        resources.weights.MissingWeights, resources.weights.WrongWeights, resources.detectors.VocabularyError: one sentence each.
+        curation_resources.weights.MissingWeights, curation_resources.weights.WrongWeights, curation_resources.detectors.VocabularyError: one sentence each.
     """
     return load_detector(
         params.detector,
@@ -112,7 +112,7 @@ def detector_identity(params: recipes.Tracks) -> str:
 
     Files count by content; a model of the hub by its id, for which repository content is taken as fixed.
     """
-    from resources.detectors.faces import centerface_identity
+    from curation_resources.detectors.faces import centerface_identity
 
     names = hashlib.sha256("\n".join(load_vocabulary(params.vocabulary)).encode()).hexdigest()[:16]
     if params.detector == "faces":

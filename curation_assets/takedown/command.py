@@ -18,8 +18,8 @@ from curation_assets.takedown.exports import forget_in_exports, samples_in_versi
 from curation_assets.takedown.plan import PATH, SHARD_ASSETS, NothingFound, Plan, Query, lines, make_plan
 from curation_assets.takedown.records import forget_in_events, forget_in_home, report_again
 from curation_assets.takedown.tables import Done, forget_in_tables
-from resources import presence
-from resources.tables import TableStore
+from curation_resources import presence
+from curation_resources.tables import TableStore
 
 AT_WORK = (DagsterRunStatus.STARTING, DagsterRunStatus.STARTED, DagsterRunStatus.CANCELING)
 OUT_OF_REACH = (

@@ -32,8 +32,8 @@ from curation_assets.stages import spreadsheets
 from curation_assets.stages.dataset_card import CardFacts, hours_table, shares_table
 from curation_assets.takedown.plan import Plan, Say, pattern, token
 from curation_assets.takedown.tables import Done, key_of, members, rewrite_tar, subset_provenance
-from resources.storage import MediaRef, Storage
-from resources.tables import TableStore
+from curation_resources.storage import MediaRef, Storage
+from curation_resources.tables import TableStore
 
 EXPORTS = ("clip_dataset", "embedding_dataset", "curated_tracks")
 REMOVED = "removed.json"

@@ -30,9 +30,9 @@ from curation_assets.stages.forgotten import (
 )
 from curation_assets.stages.sources.rows import youtube_id
 from curation_assets.staleness import OF_SUBSET, SHARDED, slice_hashes
-from resources.markdown import escape
-from resources.storage import is_uri
-from resources.tables import MissingTable, TableStore
+from curation_resources.markdown import escape
+from curation_resources.storage import is_uri
+from curation_resources.tables import MissingTable, TableStore
 
 PATH = "forgetting.json"
 SHARD_ASSETS = tuple(a for a in SCHEMAS if a not in SUBSET_ASSETS and a not in UNPARTITIONED)

@@ -31,7 +31,7 @@ from curation_assets.shard_keys import parse_shard_key
 from curation_assets.staleness import SHARDED
 from curation_assets.takedown.plan import Plan, Say, pattern
 from curation_assets.takedown.tables import Done
-from resources.tables import TableStore
+from curation_resources.tables import TableStore
 
 NOTE = "removed with a video that was taken down"
 SHOWN = frozenset(

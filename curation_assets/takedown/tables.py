@@ -27,10 +27,10 @@ from curation_assets.stages.dedup_files import is_whole
 from curation_assets.stages.fetch_urls import FORM, publish_secrets, secrets_path
 from curation_assets.staleness import OF_SUBSET, slice_hashes
 from curation_assets.takedown.plan import SHARD_ASSETS, Plan, Say
-from resources.content_hash import content_hash
-from resources.storage import Storage, is_uri
-from resources.tables import TableHeader, TableStore
-from resources.tars import BLOCK, new_token, sample_key
+from curation_resources.content_hash import content_hash
+from curation_resources.storage import Storage, is_uri
+from curation_resources.tables import TableHeader, TableStore
+from curation_resources.tars import BLOCK, new_token, sample_key
 
 BEFORE_CLUSTERS = SHARD_ASSETS[: SHARD_ASSETS.index("dedup")]
 AFTER_CLUSTERS = SHARD_ASSETS[SHARD_ASSETS.index("dedup") + 1 :]

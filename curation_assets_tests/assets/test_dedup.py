@@ -23,7 +23,7 @@ from curation_assets.schemas import schema
 from curation_assets.settings import Settings
 from curation_assets_tests.installation import Installation
 from curation_assets_tests.shared_data import shared
-from resources.tables import Provenance
+from curation_resources.tables import Provenance
 
 
 def _recipe(dataset: str, dedup: str = "{}") -> Recipe:

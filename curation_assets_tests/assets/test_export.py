@@ -32,8 +32,8 @@ from curation_assets.stages import export_clips
 from curation_assets.stages.face_tables import CLIP_FACES
 from curation_assets_tests.shared_data import shared
 from curation_assets_tests.stages.decode.coded_video import write_video
-from resources.detectors.faces import centerface_identity
-from resources.tables import Provenance, TableStore
+from curation_resources.detectors.faces import centerface_identity
+from curation_resources.tables import Provenance, TableStore
 
 RECIPE = """
 dataset: toy

@@ -14,9 +14,9 @@ from curation_assets.recipes import Recipe
 from curation_assets.schemas import SCHEMAS, schema
 from curation_assets.settings import Settings
 from curation_assets.stages.fetch_urls import FORM, digest, publish_secrets
-from resources import probe
-from resources.storage import Storage
-from resources.tables import Provenance, TableStore
+from curation_resources import probe
+from curation_resources.storage import Storage
+from curation_resources.tables import Provenance, TableStore
 
 RAW = next(s for s in STAGES if s.name == "raw_shards")
 

@@ -21,8 +21,8 @@ from curation_assets_tests.conftest import KEYS, S3Server
 from curation_assets_tests.deploy.conftest import DEPLOY, manifests
 from curation_assets_tests.deploy.fake_cluster import FakeCluster, Pod, serve
 from curation_assets_tests.sample_video import sample_video
-from resources.storage import Storage
-from resources.tables import TableStore
+from curation_resources.storage import Storage
+from curation_resources.tables import TableStore
 
 ROOT = DEPLOY.parent
 LOG = logging.getLogger(__name__)

@@ -22,8 +22,8 @@ from curation_assets.selection import SUBSET_ASSETS, assets_of_recipe
 from curation_assets_tests.deploy.conftest import DEPLOY
 from curation_assets_tests.deploy.slurm import slurm
 from curation_assets_tests.sample_video import sample_video
-from resources.storage import Storage
-from resources.tables import TableStore
+from curation_resources.storage import Storage
+from curation_resources.tables import TableStore
 
 ROOT = DEPLOY.parent
 _SPEC = importlib.util.spec_from_file_location("phase", DEPLOY / "slurm" / "phase.py")

@@ -13,8 +13,8 @@ from curation_assets.schemas import SCHEMAS
 from curation_assets.verify import DAMAGE, Fault, Verifier
 from curation_assets_tests.faults.shipped import Shipped
 from curation_assets_tests.sample_video import sample_video
-from resources.storage import Storage
-from resources.tables import TableStore
+from curation_resources.storage import Storage
+from curation_resources.tables import TableStore
 
 RECIPE = """
 dataset: pair

@@ -11,8 +11,8 @@ from curation_assets.schemas import SCHEMAS
 from curation_assets.verify import LEFT_OVER
 from curation_assets_tests.faults.pairs import contents, damage, faults, small_dataset
 from curation_assets_tests.faults.shipped import Shipped
-from resources.storage import Storage
-from resources.tables import TableStore
+from curation_resources.storage import Storage
+from curation_resources.tables import TableStore
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(1200)]
 

@@ -14,7 +14,7 @@ import pytest
 from curation_assets_tests.conftest import KEYS, S3Server
 from curation_assets_tests.faults.pairs import contents, damage, faults, other_machine, run, small_dataset
 from curation_assets_tests.faults.shipped import Shipped
-from resources.storage import Storage
+from curation_resources.storage import Storage
 
 PAIRS = int(os.environ.get("CURATION_FAULT_PAIRS", "5"))
 

@@ -26,11 +26,11 @@ from curation_assets_tests.faults.whole_graph import (
     undisturbed,
 )
 from curation_assets_tests.resources.test_tables import frames, motion
-from resources.journal import Journal
-from resources.presence import at_work
-from resources.storage import MediaRef, Storage
-from resources.tables import Provenance, TableStore
-from resources.unwritable import Unwritable
+from curation_resources.journal import Journal
+from curation_resources.presence import at_work
+from curation_resources.storage import MediaRef, Storage
+from curation_resources.tables import Provenance, TableStore
+from curation_resources.unwritable import Unwritable
 
 PAGE = 4096
 SHARES = (0.1, 0.3, 0.5, 0.65, 0.8, 0.9, 0.97)

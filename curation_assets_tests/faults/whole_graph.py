@@ -24,8 +24,8 @@ from curation_assets.schemas import SCHEMAS
 from curation_assets_tests.faults.shipped import INSTANCE_FILE, Shipped
 from curation_assets_tests.sample_video import sample_video
 from curation_assets_tests.tiny_clip import write_tiny_clip
-from resources.storage import MediaRef, Storage
-from resources.tables import TableStore
+from curation_resources.storage import MediaRef, Storage
+from curation_resources.tables import TableStore
 
 DIMENSION = 32
 VIDEOS = 4

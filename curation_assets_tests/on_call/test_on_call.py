@@ -90,7 +90,7 @@ def test_the_doctor_names_what_is_wrong_and_mends_what_it_may(shipped: Shipped, 
 def _leave_a_dead_run_in_a_pool(home: Path) -> None:
     """What a run leaves that was killed while a step of it held a slot."""
     gone = subprocess.run(
-        [sys.executable, "-c", "from resources.processes import this_process; print(this_process().dumps())"],
+        [sys.executable, "-c", "from curation_resources.processes import this_process; print(this_process().dumps())"],
         capture_output=True,
         text=True,
         check=True,

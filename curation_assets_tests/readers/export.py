@@ -19,8 +19,8 @@ from curation_assets.stages.export_version import cut_selected, publish_clips
 from curation_assets.stages.subset_inputs import clip_provenance
 from curation_assets_tests.stages.decode.coded_video import write_video
 from curation_assets_tests.stages.test_export_clips import with_sound
-from resources.tables import Provenance
-from resources.tars import sample_key
+from curation_resources.tables import Provenance
+from curation_resources.tars import sample_key
 
 RECIPE = """
 dataset: toy

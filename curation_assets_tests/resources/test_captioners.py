@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-import resources.captioners
+import curation_resources.captioners
 from curation_assets_tests.caption_server import CUT, DROP, JUNK, CaptionServer, caption_of
 from curation_assets_tests.shared_data import shared
 from curation_assets_tests.tiny_vlm import write_tiny_idefics3, write_tiny_qwen2_vl
-from resources.captioners import (
+from curation_resources.captioners import (
     CaptionRequest,
     LazyCaptioner,
     OpenAICaptioner,
@@ -23,12 +23,12 @@ from resources.captioners import (
     load_transformers_captioner,
     transformers_identity,
 )
-from resources.weights import MissingWeights, WrongWeights
+from curation_resources.weights import MissingWeights, WrongWeights
 
 
 @pytest.fixture(autouse=True)
 def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(resources.captioners, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(curation_resources.captioners, "FIRST_PAUSE", 0.01)
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
 
 

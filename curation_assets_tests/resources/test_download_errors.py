@@ -5,7 +5,14 @@ from __future__ import annotations
 import pytest
 
 from curation_assets.schemas import ERROR_CLASSES, TRANSIENT_ERRORS
-from resources.download_errors import MESSAGES, TRANSIENT, DownloadError, classify_message, http_class, shorten_message
+from curation_resources.download_errors import (
+    MESSAGES,
+    TRANSIENT,
+    DownloadError,
+    classify_message,
+    http_class,
+    shorten_message,
+)
 
 QUOTES = [
     (

@@ -16,10 +16,10 @@ import pytest
 
 from curation_assets_tests.fault_server import FaultServer, wait_until
 from curation_assets_tests.sample_video import sample_video
-from resources import addresses
-from resources.download_errors import DownloadError
-from resources.downloader import Downloaded, Downloader, DownloadOptions, local_path, run_bounded, url_suffix
-from resources.probe import probe
+from curation_resources import addresses
+from curation_resources.download_errors import DownloadError
+from curation_resources.downloader import Downloaded, Downloader, DownloadOptions, local_path, run_bounded, url_suffix
+from curation_resources.probe import probe
 
 VTT = "WEBVTT\n\n00:00.000 --> 00:01.000\nhello\n"
 OPTIONS = DownloadOptions(timeout_s=0.6, total_timeout_s=1.2, attempts=2, backoff_s=0.01, max_bytes=3_000_000)

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from resources.download_errors import DownloadError
-from resources.formats import choose_formats
+from curation_resources.download_errors import DownloadError
+from curation_resources.formats import choose_formats
 
 
 def f(

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from resources.journal import SUFFIX, Journal
-from resources.storage import Storage
+from curation_resources.journal import SUFFIX, Journal
+from curation_resources.storage import Storage
 
 
 @pytest.fixture(params=["local", "memory"])

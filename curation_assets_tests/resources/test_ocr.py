@@ -11,8 +11,8 @@ import pytest
 
 from benchmarks.truth import written
 from curation_assets_tests.stages.text_pictures import page
-from resources.ocr import TALLEST_UNREAD, TextReader, identity, model_file
-from resources.weights import MissingWeights
+from curation_resources.ocr import TALLEST_UNREAD, TextReader, identity, model_file
+from curation_resources.weights import MissingWeights
 
 
 @pytest.fixture(scope="module")

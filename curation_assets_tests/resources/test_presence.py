@@ -17,13 +17,13 @@ from hypothesis import strategies as st
 from curation_assets.schemas import SCHEMAS
 from curation_assets_tests.conftest import S3Server
 from curation_assets_tests.resources.test_tables import frames, motion
-from resources import presence
-from resources.owners import identity, owner_alive
-from resources.presence import EVERYTHING, FOLDER, at_work, cover_of, covers, others
-from resources.replace import Superseded
-from resources.storage import TEMPORARY, MediaRef, Storage
-from resources.sweep import unfinished_files, unfinished_uploads
-from resources.tables import Provenance, TableStore
+from curation_resources import presence
+from curation_resources.owners import identity, owner_alive
+from curation_resources.presence import EVERYTHING, FOLDER, at_work, cover_of, covers, others
+from curation_resources.replace import Superseded
+from curation_resources.storage import TEMPORARY, MediaRef, Storage
+from curation_resources.sweep import unfinished_files, unfinished_uploads
+from curation_resources.tables import Provenance, TableStore
 
 KEYS = st.tuples(st.sampled_from(["d", "d-e", "mine-hq", "x_1"]), st.none() | st.integers(0, 120_000)).map(
     lambda k: k[0] if k[1] is None else f"{k[0]}-{k[1]:05d}"
@@ -164,7 +164,7 @@ def test_what_a_dead_process_left_is_swept_by_the_next_run_and_what_a_living_one
     root = tmp_path / "root"
     storage = Storage(str(root))
     code = (
-        "import sys, time; from resources.storage import Storage; from resources import presence\n"
+        "import sys, time; from curation_resources.storage import Storage; from curation_resources import presence\n"
         "storage = Storage(sys.argv[1]); run = presence.Presence(storage, '*'); run.beat()\n"
         "with storage.publish('frames/d-00000.parquet') as file:\n"
         "    file.write(b'half'); file.flush(); print('ready', flush=True); time.sleep(600)\n"

@@ -16,8 +16,8 @@ from curation_assets.stages.decode.media import OpenVideo
 from curation_assets_tests.sample_video import sample_video
 from curation_assets_tests.shared_data import shared
 from curation_assets_tests.stages.decode.coded_video import two_streams
-from resources.download_errors import DownloadError
-from resources.probe import probe
+from curation_resources.download_errors import DownloadError
+from curation_resources.probe import probe
 
 FACTS = {
     "-video-with-dash-.mp4": ("h264", None, 1, 1, 0, 1.0, 5000, "mp4"),

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from resources.processes import Life, ProcessId, started, started_at, this_process
+from curation_resources.processes import Life, ProcessId, started, started_at, this_process
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="there is no /proc here")
 

@@ -15,9 +15,9 @@ import pytest
 
 from curation_assets.schemas import SCHEMAS, schema
 from curation_assets_tests.resources.test_tables import frames
-from resources import sealed_parquet
-from resources.storage import Storage
-from resources.tables import DamagedTable, Provenance, TableStore
+from curation_resources import sealed_parquet
+from curation_resources.storage import Storage
+from curation_resources.tables import DamagedTable, Provenance, TableStore
 
 KEY = "d-00000"
 

@@ -6,7 +6,7 @@ import av
 import pytest
 
 from curation_assets_tests.sample_video import sample_video
-from resources.storage import MediaRef, Storage
+from curation_resources.storage import MediaRef, Storage
 
 
 @pytest.mark.parametrize("ranged", [False, True], ids=["file", "tar_member"])

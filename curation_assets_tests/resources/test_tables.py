@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curation_assets.schemas import SCHEMAS, schema
-from resources.content_hash import ContentHasher, content_hash
-from resources.storage import MediaRef, Storage, StorageError
-from resources.tables import ContractError, MissingTable, Provenance, ShardTables, TableStore
-from resources.tars import TarWriter, new_token
+from curation_resources.content_hash import ContentHasher, content_hash
+from curation_resources.storage import MediaRef, Storage, StorageError
+from curation_resources.tables import ContractError, MissingTable, Provenance, ShardTables, TableStore
+from curation_resources.tars import TarWriter, new_token
 
 
 def motion(*rows: tuple[str, float | None]) -> pa.Table:

@@ -13,8 +13,8 @@ import webdataset
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resources.storage import MediaChanged, MediaRef, Storage, StorageError
-from resources.tars import MAX_KEY, TarWriter, new_token, sample_key
+from curation_resources.storage import MediaChanged, MediaRef, Storage, StorageError
+from curation_resources.tars import MAX_KEY, TarWriter, new_token, sample_key
 
 
 def samples(n: int) -> list[tuple[str, dict[str, bytes]]]:

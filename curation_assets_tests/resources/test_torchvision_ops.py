@@ -21,7 +21,7 @@ def test_schemas_are_registered_exactly_where_a_bare_import_fails(
     bare_import: subprocess.CompletedProcess[str],
 ) -> None:
     fixed = run(
-        "from resources.torchvision_ops import ensure_torchvision\n"
+        "from curation_resources.torchvision_ops import ensure_torchvision\n"
         "changed = ensure_torchvision()\n"
         "import torchvision.transforms, open_clip\n"
         "print(changed, ensure_torchvision())"
@@ -37,7 +37,7 @@ def test_an_operator_without_code_still_fails_loudly(bare_import: subprocess.Com
     if bare_import.returncode == 0:
         pytest.skip("torchvision's own operators load here")
     called = run(
-        "from resources.torchvision_ops import ensure_torchvision\n"
+        "from curation_resources.torchvision_ops import ensure_torchvision\n"
         "ensure_torchvision()\n"
         "import torch\n"
         "torch.ops.torchvision.nms(torch.zeros(1, 4), torch.ones(1), 0.5)"
@@ -52,7 +52,7 @@ def test_operators_that_exist_are_left_alone() -> None:
         "for name in ('nms', 'qnms'):\n"
         "    library.define(f'{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor')\n"
         "library.impl('nms', lambda dets, scores, iou_threshold: torch.arange(3), 'CPU')\n"
-        "from resources.torchvision_ops import ensure_torchvision\n"
+        "from curation_resources.torchvision_ops import ensure_torchvision\n"
         "assert ensure_torchvision() is False\n"
         "assert torch.ops.torchvision.nms(torch.zeros(3, 4), torch.ones(3), 0.5).tolist() == [0, 1, 2]\n"
     )

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resources.tables import canonical_json
-from resources.urls import (
+from curation_resources.tables import canonical_json
+from curation_resources.urls import (
     HIDDEN,
     host_of,
     is_secret_key,
@@ -20,7 +20,7 @@ from resources.urls import (
     redact_text,
     scheme_of,
 )
-from resources.video_info import INFO_BYTES, clean_info
+from curation_resources.video_info import INFO_BYTES, clean_info
 
 SECRET = "s3cr3tValue"
 SIGNED = [

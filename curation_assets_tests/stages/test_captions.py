@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import resources.captioners
+import curation_resources.captioners
 from curation_assets.recipes import Captions, Cleaning
 from curation_assets.schemas import schema
 from curation_assets.stages.captions import (
@@ -31,15 +31,15 @@ from curation_assets.stages.subtitles import parse_subtitles
 from curation_assets_tests.caption_server import CUT, DROP, EMPTY, JUNK, CaptionServer, caption_of, random_faults
 from curation_assets_tests.shared_data import shared
 from curation_assets_tests.tiny_vlm import write_tiny_idefics3
-from resources.captioners import ServerUnusable
-from resources.journal import Journal
-from resources.storage import Storage
-from resources.tars import TarWriter
+from curation_resources.captioners import ServerUnusable
+from curation_resources.journal import Journal
+from curation_resources.storage import Storage
+from curation_resources.tars import TarWriter
 
 
 @pytest.fixture(autouse=True)
 def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(resources.captioners, "FIRST_PAUSE", 0.002)
+    monkeypatch.setattr(curation_resources.captioners, "FIRST_PAUSE", 0.002)
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
 
 
@@ -201,7 +201,7 @@ import sys
 from pathlib import Path
 from curation_assets.recipes import Captions
 from curation_assets_tests.stages.test_captions import Shard, videos
-from resources.journal import Journal
+from curation_resources.journal import Journal
 root, url = sys.argv[1:]
 shard = Shard(Path(root) / "frames", videos(60))
 params = Captions(backend="openai", url=url, model="m", concurrency=4)
@@ -289,7 +289,7 @@ def test_a_model_of_transformers_captions_a_shard_and_is_not_loaded_for_nothing(
     def must_not_load() -> Any:
         raise AssertionError("loaded without a question")
 
-    lazy = resources.captioners.LazyCaptioner(must_not_load)
+    lazy = curation_resources.captioners.LazyCaptioner(must_not_load)
     _, stats, again = shard.caption(params, previous=table, captioner=lazy)
     assert (stats.reused, again) == (3, table)
 

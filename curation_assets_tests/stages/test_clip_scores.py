@@ -31,10 +31,10 @@ from curation_assets.stages.frame_embeddings import (
 )
 from curation_assets_tests.shared_data import shared
 from curation_assets_tests.tiny_clip import write_tiny_clip
-from resources.clip_model import ClipModel, TextVectors
-from resources.storage import Storage
-from resources.tars import TarWriter
-from resources.weights import MissingWeights, WrongWeights, file_sha256
+from curation_resources.clip_model import ClipModel, TextVectors
+from curation_resources.storage import Storage
+from curation_resources.tars import TarWriter
+from curation_resources.weights import MissingWeights, WrongWeights, file_sha256
 
 
 @pytest.fixture(scope="module")
@@ -184,7 +184,7 @@ def test_what_worker_processes_do_to_a_picture_equals_open_clip(mode: str, inter
     from open_clip.transform import PreprocessCfg, image_transform_v2
     from PIL import Image
 
-    from resources.clip_model import _fit
+    from curation_resources.clip_model import _fit
 
     config = PreprocessCfg(size=64, mode="RGB", interpolation=interpolation, resize_mode=mode)
     steps = image_transform_v2(config, is_train=False).transforms[:-2]

@@ -20,7 +20,7 @@ from curation_assets.stages.curate import Curation, Example, curate, given_split
 from curation_assets.stages.rules import RuleError
 from curation_assets.stages.selection import hash_order
 from curation_assets.stages.subset_tables import tables_needed
-from resources.tables import conform
+from curation_resources.tables import conform
 
 Row = dict[str, Any]
 FILL: Mapping[str, Any] = {

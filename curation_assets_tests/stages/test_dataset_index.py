@@ -26,7 +26,7 @@ from curation_assets.stages.sources import SourceError
 from curation_assets.stages.sources.rows import RowError, SourceRow
 from curation_assets.stages.video_metadata import video_metadata_table
 from curation_assets_tests.shared_data import shared
-from resources.storage import Storage
+from curation_resources.storage import Storage
 
 
 def recipe(source: dict[str, Any], videos: int = 3, dataset: str = "d") -> Recipe:

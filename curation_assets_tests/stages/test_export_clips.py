@@ -36,7 +36,7 @@ from curation_assets.stages.export_clips import (
 from curation_assets_tests.frame_numbers import number_in
 from curation_assets_tests.shared_data import shared
 from curation_assets_tests.stages.decode.coded_video import write_video
-from resources.storage import MediaRef, Storage
+from curation_resources.storage import MediaRef, Storage
 
 AUDIO_RATE = 44_100
 
@@ -416,7 +416,7 @@ def test_other_face_weights_make_other_clips_where_faces_are_covered(monkeypatch
     one, source = cut("a", 0, 1000, 0, 25), {"sha256": "s", "etag": None}
     both = [ClipExport(blur_faces=blur) for blur in (False, True)]
     before = [fingerprint_of(one, source, params) for params in both]
-    monkeypatch.setattr("resources.detectors.faces.centerface_identity", lambda: "centerface:other")
+    monkeypatch.setattr("curation_resources.detectors.faces.centerface_identity", lambda: "centerface:other")
     after = [fingerprint_of(one, source, params) for params in both]
     assert [a == b for a, b in zip(before, after, strict=True)] == [True, False]
 

@@ -28,7 +28,7 @@ from curation_assets.stages.export_embeddings import (
     on_grid,
     read_processed,
 )
-from resources.storage import MediaRef, Storage
+from curation_resources.storage import MediaRef, Storage
 
 DIM = 6
 

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from curation_assets.recipes import ClipExport
 from curation_assets.stages.faces import FACES, FaceBlurrer, cover, find_leaks
 from curation_assets_tests.shared_data import shared
-from resources.detectors.base import Detections, Image, finish
-from resources.detectors.faces import CenterFaceDetector, YuNetDetector
+from curation_resources.detectors.base import Detections, Image, finish
+from curation_resources.detectors.faces import CenterFaceDetector, YuNetDetector
 
 LABELS = "labels/dlib_face_boxes_ltwh.json"
 PHOTOS = ("2007_007763.jpg", "2008_001009.jpg", "2008_001322.jpg", "2008_002079.jpg")

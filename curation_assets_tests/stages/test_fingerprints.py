@@ -13,7 +13,7 @@ from curation_assets.recipes import Dedup
 from curation_assets.stages import fingerprints
 from curation_assets.stages.fingerprints import METHODS, SIDE, Fingerprinter, changes, content_box
 from curation_assets_tests.shared_data import shared
-from resources.torchvision_ops import ensure_torchvision
+from curation_resources.torchvision_ops import ensure_torchvision
 
 Luma = NDArray[np.uint8]
 

@@ -30,9 +30,9 @@ from curation_assets.stages import raw_shards
 from curation_assets.stages.raw_shards import Progress, RawShard, build_raw_shard
 from curation_assets_tests.fault_server import FaultServer
 from curation_assets_tests.sample_video import sample_video
-from resources.storage import MediaChanged, MediaRef, Storage
-from resources.tars import sample_key
-from resources.urls import public_url
+from curation_resources.storage import MediaChanged, MediaRef, Storage
+from curation_resources.tars import sample_key
+from curation_resources.urls import public_url
 
 FOLDER = "raw_shards/demo-00000"
 QUICK = Download(
@@ -488,7 +488,7 @@ RUN = """
 import sys, pyarrow.parquet as pq
 from curation_assets.recipes import Download
 from curation_assets.stages.raw_shards import build_raw_shard
-from resources.storage import Storage
+from curation_resources.storage import Storage
 print("begun", flush=True)
 build_raw_shard(pq.read_table(sys.argv[1]), Download.model_validate_json(sys.argv[2]), Storage(sys.argv[3]), sys.argv[4], checkpoint_s=0.15)
 """

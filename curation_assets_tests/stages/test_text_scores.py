@@ -26,8 +26,8 @@ from curation_assets.stages.text_scores import (
 )
 from curation_assets_tests.shared_data import shared
 from curation_assets_tests.stages.text_pictures import backdrop, jpeg, page
-from resources.storage import Storage
-from resources.tars import TarWriter, sample_key
+from curation_resources.storage import Storage
+from curation_resources.tars import TarWriter, sample_key
 
 Image = NDArray[np.uint8]
 DEFAULTS, BOXES_ONLY = recipes.Text(), recipes.Text(words=False)

@@ -18,7 +18,7 @@ from curation_assets.stages.track_joining import join_pieces
 from curation_assets.stages.tracking import Track, _Hit, track_clip
 from curation_assets_tests.moving_objects import COMING_AND_GOING, CROSSING, OCCLUDED, NoisyDetector, Thing, truth
 from curation_assets_tests.shared_data import shared
-from resources.detectors.base import Detections, iou_matrix
+from curation_resources.detectors.base import Detections, iou_matrix
 
 FPS = 8.0
 SECONDS = 5.0

@@ -39,9 +39,9 @@ from curation_assets_tests.moving_objects import (
     truth,
 )
 from curation_assets_tests.shared_data import shared
-from resources.detectors.base import iou_matrix
-from resources.journal import Journal
-from resources.storage import Storage
+from curation_resources.detectors.base import iou_matrix
+from curation_resources.journal import Journal
+from curation_resources.storage import Storage
 
 CUT_MS = 2000
 AFTER_CUT = (
@@ -244,8 +244,8 @@ import pyarrow.parquet as pq
 from curation_assets.stages.tracks import track_shard
 from curation_assets_tests.moving_objects import CROSSING, ColourDetector
 from curation_assets_tests.stages.test_tracks import PARAMS
-from resources.journal import Journal
-from resources.storage import Storage
+from curation_resources.journal import Journal
+from curation_resources.storage import Storage
 
 class Slow(ColourDetector):
     def detect(self, frames):

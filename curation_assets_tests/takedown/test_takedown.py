@@ -22,7 +22,7 @@ from curation_assets.takedown.command import take_down
 from curation_assets.takedown.plan import PATH, NothingFound, Plan, Query, make_plan
 from curation_assets_tests.installation import Installation
 from curation_assets_tests.takedown.installed import COPY, GONE, RECIPE, VIDEOS, published, search, traces
-from resources.storage import MediaRef, Storage
+from curation_resources.storage import MediaRef, Storage
 
 
 def forget(installation: Installation, *ids: str, said: list[str] | None = None, **query: Any) -> list[str]:

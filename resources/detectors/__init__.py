@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from resources.detectors.base import Detections, Detector
-from resources.detectors.vocabulary import VocabularyError, load_vocabulary
+from curation_resources.detectors.base import Detections, Detector
+from curation_resources.detectors.vocabulary import VocabularyError, load_vocabulary
 
 __all__ = ["DETECTORS", "Detections", "Detector", "VocabularyError", "load_detector", "load_vocabulary"]
 
@@ -51,7 +51,7 @@ def load_detector(
     if kind not in DETECTORS:
         raise ValueError(f"no detector is called {kind!r}; there are {', '.join(DETECTORS)}")
     if kind == "faces":
-        from resources.detectors.faces import CenterFaceDetector
+        from curation_resources.detectors.faces import CenterFaceDetector
 
         return CenterFaceDetector(confidence=confidence, device=device, threads=threads, batch=batch)
     if not model:
@@ -61,10 +61,10 @@ def load_detector(
     names = load_vocabulary(vocabulary)
     common: dict[str, Any] = {"confidence": confidence, "nms": nms, "device": device}
     if kind == "onnx":
-        from resources.detectors.onnx import OnnxDetector
+        from curation_resources.detectors.onnx import OnnxDetector
 
         return OnnxDetector(model, names, **common, threads=threads, **(onnx or {}))
-    from resources.detectors.text_prompted import GroundingDinoDetector, Owlv2Detector
+    from curation_resources.detectors.text_prompted import GroundingDinoDetector, Owlv2Detector
 
     if prompt:
         common["prompt"] = prompt

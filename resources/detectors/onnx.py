@@ -9,9 +9,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from resources.detectors.base import Detections, Floats, Image, finish
-from resources.detectors.onnx_session import open_session
-from resources.weights import WrongWeights, fetch_weights, file_sha256
+from curation_resources.detectors.base import Detections, Floats, Image, finish
+from curation_resources.detectors.onnx_session import open_session
+from curation_resources.weights import WrongWeights, fetch_weights, file_sha256
 
 Layout = Literal["fastestdet", "yolov5", "yolov8"]
 LETTERBOX_GREY = 114

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from resources.weights import WrongWeights
+from curation_resources.weights import WrongWeights
 
 
 def open_session(model: Path | bytes, *, device: str, threads: int, what: str) -> Any:

@@ -1,6 +1,6 @@
 """Detectors that look for whatever the vocabulary names: OWLv2 and Grounding DINO through transformers.
 
-Importing this module imports torch; `resources.detectors.load_detector` does so only when such a detector is asked for.
+Importing this module imports torch; `curation_resources.detectors.load_detector` does so only when such a detector is asked for.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from resources.detectors.base import Detections, Floats, Image, finish, same_size_batches
-from resources.detectors.vocabulary import spoken
-from resources.torchvision_ops import ensure_torchvision
-from resources.weights import LOCAL, MissingWeights, WrongWeights, file_sha256, hub_folder, local_path
+from curation_resources.detectors.base import Detections, Floats, Image, finish, same_size_batches
+from curation_resources.detectors.vocabulary import spoken
+from curation_resources.torchvision_ops import ensure_torchvision
+from curation_resources.weights import LOCAL, MissingWeights, WrongWeights, file_sha256, hub_folder, local_path
 
 MAX_BOXES = 300
 """Most boxes of a frame that are looked at; OWLv2 alone proposes 3,600."""

@@ -23,7 +23,7 @@ from curation_assets.stages.fingerprints import Fingerprinter
 from curation_assets.stages.motion import MotionMeter
 from curation_assets.stages.quality import QualityMeter
 from curation_assets.stages.shots import CutList, ShotDetector, make_detector
-from resources.faults import Fault
+from curation_resources.faults import Fault
 
 Table = Literal["clips", "frames", "motion_scores", "quality_scores", "clip_fingerprints"]
 TABLES: tuple[Table, ...] = ("clips", "frames", "motion_scores", "quality_scores", "clip_fingerprints")

@@ -21,10 +21,10 @@ from av.video.stream import VideoStream
 from curation_assets.stages.decode.avi_index import AviIndex
 from curation_assets.stages.decode.beginning import Beginning
 from curation_assets.stages.decode.fields import Deinterlacer
-from resources.container_crop import ContainerCrop, Cropper, container_crops
-from resources.orientation import UPRIGHT, Orientation
-from resources.probe import video_stream
-from resources.transparency import Opaque, alpha_decoder
+from curation_resources.container_crop import ContainerCrop, Cropper, container_crops
+from curation_resources.orientation import UPRIGHT, Orientation
+from curation_resources.probe import video_stream
+from curation_resources.transparency import Opaque, alpha_decoder
 
 Source = str | os.PathLike[str] | BinaryIO
 

@@ -21,10 +21,10 @@ from curation_assets.stages.decode.analysis import (
     failed_rows,
 )
 from curation_assets.stages.decode.workers import Outcome, Task, run_tasks
-from resources.faults import RESOURCE, Fault, fault_of, reading
-from resources.scratch import scratch_folder
-from resources.storage import MediaRef, Storage
-from resources.tars import TarWriter, sample_key
+from curation_resources.faults import RESOURCE, Fault, fault_of, reading
+from curation_resources.scratch import scratch_folder
+from curation_resources.storage import MediaRef, Storage
+from curation_resources.tars import TarWriter, sample_key
 
 LIMIT_S, LIMIT_PER_SECOND, LIMIT_BYTES_PER_S = 120.0, 10.0, 50_000
 """A video may take so long, and so many times its duration; an unknown duration is taken from its size at that rate."""

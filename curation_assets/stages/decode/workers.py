@@ -16,8 +16,8 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import Any, Generic, TypeVar
 
-from resources.processes import end_with_parent
-from resources.progress import told
+from curation_resources.processes import end_with_parent
+from curation_resources.progress import told
 
 Argument = TypeVar("Argument")
 Result = TypeVar("Result")

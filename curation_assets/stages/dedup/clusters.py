@@ -22,7 +22,7 @@ from curation_assets.recipes import Dedup
 from curation_assets.schemas import schema
 from curation_assets.stages.dedup.align import SAME_LENGTH, Ints, Matches
 from curation_assets.stages.dedup.index import Index, ShardInput, update_index
-from resources.storage import Storage
+from curation_resources.storage import Storage
 
 MIN_OVERLAP: Final = 0.5
 """Least share of a longer clip that a better, shorter one must overlap for the longer one to be dropped."""

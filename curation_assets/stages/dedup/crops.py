@@ -22,7 +22,7 @@ from curation_assets.stages.dedup.evidence import Agreement, Course, Overlay, ag
 from curation_assets.stages.dedup.postings import Posting, flat, product
 from curation_assets.stages.dedup.search import Hashes, near_pairs, tables
 from curation_assets.stages.dedup.second_look import Courses
-from resources.progress import told
+from curation_resources.progress import told
 
 LEAST_LIKENESS: Final = 0.8
 MOST_UNLIKE_STILL: Final = 0.25

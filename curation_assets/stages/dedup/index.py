@@ -30,8 +30,8 @@ from curation_assets.stages.dedup.postings import Posting, flat, product
 from curation_assets.stages.dedup.search import expected_recall, near_pairs
 from curation_assets.stages.dedup.second_look import Courses, without_unlike
 from curation_assets.stages.dedup_files import DamagedIndex
-from resources import presence
-from resources.storage import Storage
+from curation_resources import presence
+from curation_resources.storage import Storage
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from curation_assets.stages.dedup.align import Ints, Matches
 from curation_assets.stages.dedup.evidence import Course, agreement, unlike
-from resources.progress import told
+from curation_resources.progress import told
 
 _BATCH = 4096
 

@@ -12,7 +12,7 @@ from curation_assets.stages.sources import acav, caption_files, folder, hdvila, 
 from curation_assets.stages.sources.files import SourceFile, find_files
 from curation_assets.stages.sources.rows import RejectedLine, SourceError, SourceRow
 from curation_assets.stages.sources.settling import Settling, Unsettled
-from resources.storage import Storage
+from curation_resources.storage import Storage
 
 __all__ = ["RejectedLine", "Settling", "SourceError", "SourceRow", "Unsettled", "read_source", "unsettled_lists"]
 

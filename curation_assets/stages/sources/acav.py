@@ -23,7 +23,7 @@ from curation_assets.stages.sources.rows import (
 )
 from curation_assets.stages.sources.times import TimeError, is_missing, parse_spans, parse_time
 from curation_assets.stages.sources.words import words
-from resources.storage import Storage
+from curation_resources.storage import Storage
 
 ENDINGS = (".csv", ".tsv")
 _ID = ("videoid", "video_id", "youtube_id", "ytid", "id")

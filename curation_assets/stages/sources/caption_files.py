@@ -18,7 +18,7 @@ from curation_assets.stages.sources.files import find_files
 from curation_assets.stages.sources.records import ENDINGS, Asked, read_records
 from curation_assets.stages.sources.rows import RejectedLine, RowError, SourceError, clean_id
 from curation_assets.stages.sources.words import as_list, texts
-from resources.storage import Storage
+from curation_resources.storage import Storage
 
 
 class JoinedCaptions:

@@ -29,8 +29,8 @@ from fsspec.utils import glob_translate
 
 from curation_assets.stages.sources.rows import RejectedLine, RowError, SourceError, excerpt
 from curation_assets.stages.text_encodings import as_utf8
-from resources.storage import READ_ERRORS, Storage, etag_of, is_object_store, modified_of
-from resources.urls import redact, scheme_of
+from curation_resources.storage import READ_ERRORS, Storage, etag_of, is_object_store, modified_of
+from curation_resources.urls import redact, scheme_of
 
 WITH_DEFAULT = re.compile(r"\$\{(\w+):-([^}]*)\}")
 VARIABLE = re.compile(r"\$\{(\w+)\}|\$(\w+)")

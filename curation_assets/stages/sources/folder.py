@@ -29,8 +29,8 @@ from curation_assets.stages.sources.media import CAPTION, INFO, SIDECAR_BYTES, S
 from curation_assets.stages.sources.rows import RejectedLine, SourceError, SourceRow
 from curation_assets.stages.sources.settling import Settling, Unsettled
 from curation_assets.stages.text_encodings import EncodingError
-from resources.storage import READ_ERRORS, Storage
-from resources.urls import redact
+from curation_resources.storage import READ_ERRORS, Storage
+from curation_resources.urls import redact
 
 
 def read(

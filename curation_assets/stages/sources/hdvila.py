@@ -23,7 +23,7 @@ from curation_assets.stages.sources.rows import (
 )
 from curation_assets.stages.sources.times import Span, TimeError, Unit, parse_span, shown
 from curation_assets.stages.sources.words import span_words
-from resources.storage import Storage
+from curation_resources.storage import Storage
 
 ENDINGS = (".jsonl", ".json", ".zip")
 _USED = frozenset({"video_id", "url", "clip", "title", "caption", "licence", "license"})

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from curation_assets.recipes import Source
 from curation_assets.stages.sources.files import find_files, lines, reject, unpacked
 from curation_assets.stages.sources.rows import RejectedLine, RowError, SourceRow, clean_id, video_url, youtube_id
-from resources.storage import Storage
+from curation_resources.storage import Storage
 
 ENDINGS = (".txt", ".csv", ".ids", ".list")
 

@@ -14,7 +14,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from curation_assets.stages.sources.files import SourceFile, expand_user, filesystem
 from curation_assets.stages.sources.rows import RowError
-from resources.storage import Storage
+from curation_resources.storage import Storage
 
 
 class ListPaths:

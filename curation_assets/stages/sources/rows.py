@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, parse_qsl, urlencode, urlsplit, urlunsplit
 import orjson
 
 from curation_assets.stages.sources.times import Span, is_missing
-from resources.urls import redact_text
+from curation_resources.urls import redact_text
 
 YOUTUBE = "https://www.youtube.com/watch?v={id}"
 TEXT_CHARS = 300

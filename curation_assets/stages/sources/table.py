@@ -28,7 +28,7 @@ from curation_assets.stages.sources.rows import (
 )
 from curation_assets.stages.sources.times import Span, TimeError, is_missing, parse_spans, parse_time
 from curation_assets.stages.sources.words import as_list, each, parse_list, texts, words
-from resources.storage import Storage
+from curation_resources.storage import Storage
 
 __all__ = ["ENDINGS", "ColumnMapping", "read"]
 _CLIP_NAME = re.compile(r"(?P<id>.+?)_(?P<start>\d+(?:\.\d+)?)_(?P<end>\d+(?:\.\d+)?)(?:\.\w{2,4})?")

@@ -30,7 +30,7 @@ from curation_assets.stages.sources.media import (
 from curation_assets.stages.sources.rows import RejectedLine, SourceRow
 from curation_assets.stages.sources.settling import Settling, Unsettled
 from curation_assets.stages.text_encodings import EncodingError
-from resources.storage import Storage
+from curation_resources.storage import Storage
 
 ENDINGS = (".tar",)
 AUDIO = frozenset({"m4a", "mp3", "aac", "wav", "flac", "ogg", "opus"})

@@ -14,8 +14,8 @@ import onnxruntime
 import pytest
 
 from curation_assets_tests.shared_data import shared
-from resources.detectors.base import Image, iou_matrix
-from resources.detectors.faces import CenterFaceDetector, YuNetDetector, _centerface_model
+from curation_resources.detectors.base import Image, iou_matrix
+from curation_resources.detectors.faces import CenterFaceDetector, YuNetDetector, _centerface_model
 
 LABELS = "labels/dlib_face_boxes_ltwh.json"
 

@@ -11,10 +11,10 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from curation_assets_tests.shared_data import shared
-from resources.detectors import load_detector
-from resources.detectors.base import Floats
-from resources.detectors.onnx import OnnxDetector
-from resources.weights import MissingWeights, WrongWeights
+from curation_resources.detectors import load_detector
+from curation_resources.detectors.base import Floats
+from curation_resources.detectors.onnx import OnnxDetector
+from curation_resources.weights import MissingWeights, WrongWeights
 
 SIZE = 64
 WIDE = np.zeros((40, 80, 3), np.uint8)

@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from curation_assets_tests.resources.detectors.tiny_models import save_grounding_dino, save_owlv2
-from resources.detectors import load_detector
-from resources.detectors.base import Image
-from resources.detectors.text_prompted import GroundingDinoDetector, Owlv2Detector
-from resources.weights import MissingWeights, WrongWeights
+from curation_resources.detectors import load_detector
+from curation_resources.detectors.base import Image
+from curation_resources.detectors.text_prompted import GroundingDinoDetector, Owlv2Detector
+from curation_resources.weights import MissingWeights, WrongWeights
 
 NAMES = ["cat", "dog", "big_bird", "aerosol_can", "can_(dog)"]
 WORDS = ["cat", "dog", "big", "bird", "aero", "##sol", "can", "(", ")"]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from curation_assets_tests.shared_data import shared
-from resources.detectors.vocabulary import VocabularyError, load_vocabulary, spoken
+from curation_resources.detectors.vocabulary import VocabularyError, load_vocabulary, spoken
 
 
 def test_lvis_is_the_published_list_in_the_order_of_its_ids() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from resources.torchvision_ops import ensure_torchvision
+from curation_resources.torchvision_ops import ensure_torchvision
 
 BERT_WORDS = {0: "[PAD]", 100: "[UNK]", 101: "[CLS]", 102: "[SEP]", 103: "[MASK]", 1012: ".", 1029: "?"}
 """Grounding DINO has the numbers of BERT's marks built in."""

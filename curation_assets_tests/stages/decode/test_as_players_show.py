@@ -27,8 +27,8 @@ from curation_assets.stages.decode.timeline import Timeline
 from curation_assets.stages.export_clips import Cut, CutClip, VideoCuts, cut_video
 from curation_assets_tests.frame_numbers import number_in
 from curation_assets_tests.stages.decode.coded_video import picture, write_video
-from resources.probe import probe
-from resources.storage import MediaRef, Storage
+from curation_resources.probe import probe
+from curation_resources.storage import MediaRef, Storage
 
 TURNS: dict[str, tuple[tuple[int, int, int, int], Callable[[NDArray[Any]], NDArray[Any]]]] = {
     "mirrored": ((-1, 0, 0, 1), lambda p: p[:, ::-1]),

@@ -24,8 +24,8 @@ from curation_assets.stages.decode.workers import Task, run_tasks
 from curation_assets.stages.motion import PAIR_MS
 from curation_assets_tests.shared_data import shared
 from curation_assets_tests.stages.decode.coded_video import two_streams, write_video
-from resources.storage import MediaRef, Storage
-from resources.tars import TarWriter, new_token
+from curation_resources.storage import MediaRef, Storage
+from curation_resources.tars import TarWriter, new_token
 
 PARAMS = AnalysisParams(clips=Clips(min_s=0))
 

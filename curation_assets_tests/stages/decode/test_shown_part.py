@@ -13,7 +13,7 @@ import pytest
 from curation_assets_tests.stages.decode.boxes import with_clean_aperture, with_pixel_crop
 from curation_assets_tests.stages.decode.coded_video import picture, write_video
 from curation_assets_tests.stages.decode.test_as_players_show import alike, analyse, cut, shown
-from resources.container_crop import ContainerCrop, container_crops
+from curation_resources.container_crop import ContainerCrop, container_crops
 
 LEFT, TOP, WIDTH, HEIGHT = 48, 16, 224, 140
 

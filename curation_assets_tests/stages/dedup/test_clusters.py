@@ -18,8 +18,8 @@ from curation_assets.recipes import Dedup
 from curation_assets.schemas import schema
 from curation_assets.stages.dedup import ShardInput, build_clusters, dedup_view, postings
 from curation_assets_tests.stages.dedup.fingerprint_rows import clip, near, random_hashes, shard, table
-from resources.content_hash import content_hash
-from resources.storage import Storage
+from curation_resources.content_hash import content_hash
+from curation_resources.storage import Storage
 
 INDEX = "duplicate_clusters/index"
 

@@ -13,8 +13,8 @@ from curation_assets.stages.dedup import ShardInput, build_clusters
 from curation_assets.stages.dedup_files import DamagedIndex, files_of, read_manifest, read_table
 from curation_assets_tests.stages.dedup.fingerprint_rows import clip, near, random_hashes, shard
 from curation_assets_tests.stages.dedup.test_clusters import INDEX
-from resources.content_hash import content_hash
-from resources.storage import Storage
+from curation_resources.content_hash import content_hash
+from curation_resources.storage import Storage
 
 
 @pytest.fixture

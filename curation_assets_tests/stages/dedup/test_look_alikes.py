@@ -26,7 +26,7 @@ from curation_assets.stages.dedup import ShardInput
 from curation_assets.stages.dedup.clusters import build_clusters
 from curation_assets.stages.dedup.evidence import Course, Overlay, agreement, unlike
 from curation_assets.stages.dedup.index import update_index
-from resources.storage import Storage
+from curation_resources.storage import Storage
 
 WHOLE = (0.0, 0.0, 1.0, 1.0)
 

@@ -13,7 +13,7 @@ from curation_assets.recipes import Dedup
 from curation_assets.schemas import schema
 from curation_assets.stages.dedup import ShardInput, build_clusters
 from curation_assets_tests.shared_data import shared
-from resources.storage import Storage
+from curation_resources.storage import Storage
 
 CERTAIN = [kind for kind in COPIES if not kind.startswith(("10 % crop", "5 % faster", "mirrored", "logo, 1/6"))]
 """Kinds of which every copy is to be found."""

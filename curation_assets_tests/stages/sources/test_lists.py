@@ -22,7 +22,7 @@ from curation_assets.recipes import Source
 from curation_assets.stages.sources import RejectedLine, SourceError, SourceRow, files, read_source
 from curation_assets_tests.conftest import S3Server
 from curation_assets_tests.shared_data import shared
-from resources.storage import Storage
+from curation_resources.storage import Storage
 
 HDVILA = '{"video_id": "%s", "url": "https://www.youtube.com/watch?v=%s", "clip": [{"clip_id": "%s.1.mp4", "span": ["00:00:17.759", "00:00:23.279"]}]}'
 

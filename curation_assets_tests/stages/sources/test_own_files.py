@@ -22,7 +22,7 @@ from curation_assets.stages.text_encodings import EncodingError, text_of
 from curation_assets.stages.video_metadata import video_metadata_table
 from curation_assets_tests.sample_video import sample_video
 from curation_assets_tests.stages.sources.test_stored import add, packed
-from resources.storage import MediaRef, Storage
+from curation_resources.storage import MediaRef, Storage
 
 
 def read(format: str, *path: str | Path, **options: Any) -> list[SourceRow | RejectedLine]:

@@ -19,7 +19,7 @@ from curation_assets.source_watch import Page, Watch, look
 from curation_assets.stages.dataset_index import IndexPlan, plan_indexes
 from curation_assets.stages.sources import Settling
 from curation_assets_tests.installation import Installation
-from resources.storage import Storage
+from curation_resources.storage import Storage
 
 NOW = 1_800_000_000.0
 """When a source is read; files are given their times relative to it."""
