@@ -25,9 +25,9 @@ from contextlib import contextmanager
 
 import pyarrow as pa
 
+from curation_assets.captions.captioning import caption_shard, load_captioner
 from curation_assets.recipes import Captions
 from curation_assets.schemas import schema
-from curation_assets.stages.captions import caption_shard, load_captioner
 from curation_resources.journal import Journal
 from curation_resources.storage import Storage
 from curation_resources.tars import TarWriter

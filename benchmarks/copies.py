@@ -26,12 +26,11 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from curation_assets.decode.analysis import AnalysisParams, VideoFacts, analyse_video
+from curation_assets.dedup.index import Index, ShardInput, update_index
 from curation_assets.demo import encode, film, pan, photographs
 from curation_assets.recipes import Clips, Dedup
 from curation_assets.schemas import schema
-from curation_assets.stages.decode.analysis import AnalysisParams, VideoFacts, analyse_video
-from curation_assets.stages.dedup import ShardInput
-from curation_assets.stages.dedup.index import Index, update_index
 from curation_resources.storage import Storage
 
 LONG_SIDE: Final = 640

@@ -127,7 +127,7 @@ def scan(root: str) -> None:
 
 
 def curate_one(root: str, criterion: str, scratch: str) -> None:
-    from curation_assets.stages.curate import curate
+    from curation_assets.publish.curating.curating import curate
 
     store, made = TableStore(Storage(root), SCHEMAS), recipe(criterion)
     shards = [("bench", k) for k in store.partitions("clips")]

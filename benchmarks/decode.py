@@ -31,10 +31,10 @@ import av
 import cv2
 import numpy as np
 
+from curation_assets.decode.analysis import TABLES, AnalysisParams, VideoFacts, VideoStats, analyse_video
+from curation_assets.decode.reading.media import OpenVideo
+from curation_assets.decode.reading.reader import Decoding, Irregular, every_frame, sparse_frames
 from curation_assets.recipes import Clips
-from curation_assets.stages.decode.analysis import TABLES, AnalysisParams, VideoFacts, VideoStats, analyse_video
-from curation_assets.stages.decode.media import OpenVideo
-from curation_assets.stages.decode.reader import Decoding, Irregular, every_frame, sparse_frames
 
 PARTS = ("pass", "tables", "levers", "scenedetect", "stages")
 SUFFIXES = frozenset({".mp4", ".mkv", ".webm", ".mov", ".avi", ".m4v"})
@@ -203,7 +203,7 @@ def measure(paths: list[Path], parts: tuple[str, ...]) -> None:
     costs, baseline = Costs(), "plain PyAV decode, one thread"
     total = VideoStats("all")
     if "pass" in parts or "tables" in parts:
-        from curation_assets.stages.shots.transnet import network
+        from curation_assets.decode.shots.transnet import network
 
         shots = network()
     for path in paths:

@@ -26,9 +26,9 @@ import cv2
 import numpy as np
 import pyarrow as pa
 
+from curation_assets.decode.analysis import AnalysisParams
+from curation_assets.decode.shard import analyse_shard
 from curation_assets.schemas import schema
-from curation_assets.stages.decode.analysis import AnalysisParams
-from curation_assets.stages.decode.shard import analyse_shard
 from curation_resources.storage import Storage
 from curation_resources.tars import TarWriter, new_token
 

@@ -22,11 +22,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from curation_assets.dedup.clusters import decide
+from curation_assets.dedup.index import Index, ShardInput, update_index
 from curation_assets.recipes import Dedup
 from curation_assets.schemas import RECT, schema
-from curation_assets.stages.dedup import ShardInput
-from curation_assets.stages.dedup.clusters import decide
-from curation_assets.stages.dedup.index import Index, update_index
 from curation_resources.storage import Storage
 
 FRAMES: Final = 3

@@ -19,11 +19,11 @@ from typing import Any
 import pyarrow as pa
 from dagster import DagsterInstance, SensorResult, build_sensor_context
 
+from curation_assets.engine.shard_keys import shard_key
+from curation_assets.orchestration.sensors import close_gaps, watch_sources
 from curation_assets.recipes import Recipe
 from curation_assets.schemas import schema
-from curation_assets.sensors import close_gaps, watch_sources
 from curation_assets.settings import Settings
-from curation_assets.shard_keys import shard_key
 from curation_resources.storage import Storage
 from curation_resources.tables import Provenance, TableStore
 
@@ -48,7 +48,7 @@ def recipe(folder: Path) -> Recipe:
 def generate(store: TableStore, one: Recipe, shards: int) -> int:
     """Writes the index and all tables; returns how many there are."""
     from curation_assets.assets.dedup import clusters_provenance
-    from curation_assets.staleness import SHARDED, Graph, open_heads
+    from curation_assets.engine.staleness import SHARDED, Graph, open_heads
 
     rows = [
         {
@@ -144,7 +144,7 @@ class Bench:
 
     def measure(self) -> None:
         """All steps."""
-        from curation_assets.staleness import SHARDED, open_heads, shard_states
+        from curation_assets.engine.staleness import SHARDED, open_heads, shard_states
 
         self.say("baseline: list and stat", *timed(lambda: stat_all(self.folder / "data"))[:2])
         with DagsterInstance.local_temp(str(self.folder / "home")) as instance:

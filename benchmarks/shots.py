@@ -31,11 +31,11 @@ import av
 import cv2
 import numpy as np
 
+from curation_assets.decode.analysis import AnalysisParams, VideoFacts, analyse_video
+from curation_assets.decode.reading.media import Display
+from curation_assets.decode.reading.picture import PictureMaker
+from curation_assets.decode.shots import CutList, ShotDetector, make_detector
 from curation_assets.recipes import Clips
-from curation_assets.stages.decode.analysis import AnalysisParams, VideoFacts, analyse_video
-from curation_assets.stages.decode.media import Display
-from curation_assets.stages.decode.picture import PictureMaker
-from curation_assets.stages.shots import CutList, ShotDetector, make_detector
 
 DETECTORS = (
     "cascade",
@@ -328,7 +328,7 @@ def main() -> None:
 def measure(labels: dict[Path, Labels], names: tuple[str, ...]) -> None:
     """Runs everything and prints the table."""
     if "cascade" in names or "transnetv2" in names:
-        from curation_assets.stages.shots.transnet import network
+        from curation_assets.decode.shots.transnet import network
 
         network()
     rows = (*names, *GRAPH)

@@ -30,11 +30,11 @@ import numpy as np
 import supervision as sv
 from trackers import ByteTrackTracker
 
+from curation_assets.decode.reading.clip_frames import ClipReader
 from curation_assets.recipes import OnnxLayout, Tracks
-from curation_assets.stages.clip_frames import ClipReader
-from curation_assets.stages.faces import FaceBlurrer
-from curation_assets.stages.tracking import track_clip
-from curation_assets.stages.tracks import open_detector
+from curation_assets.tracks.faces import FaceBlurrer
+from curation_assets.tracks.following import open_detector
+from curation_assets.tracks.tracking import track_clip
 from curation_resources.detectors.base import Detections
 
 

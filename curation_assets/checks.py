@@ -173,7 +173,7 @@ def _one_model(table: pa.Table, stats: Mapping[str, Any], storage: Storage) -> F
 
 
 def _single_shots(table: pa.Table, stats: Mapping[str, Any], storage: Storage) -> Finding:
-    from curation_assets.stages.shot_check import boundaries_ms
+    from curation_assets.publish.cutting.shot_check import boundaries_ms
 
     rows = _sample(table)
     cut: list[str] = []

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 from dotenv import load_dotenv
 
 from curation_assets.on_call import commands as on_call
+from curation_assets.orchestration.supervisor import supervised
 from curation_assets.recipes import Recipe, RecipeError, read_recipes, subsets
 from curation_assets.settings import Settings, SettingsError
-from curation_assets.supervisor import supervised
 from curation_resources.processes import ProcessId
 from curation_resources.storage import READ_ERRORS, StorageError
 from curation_resources.unwritable import Unwritable
@@ -62,8 +62,8 @@ def _run(arguments: argparse.Namespace) -> int:
 
 def _stopped(process: ProcessId, asked: bool) -> None:
     """Marks the runs of a process that was stopped, if `asked`, or killed, and frees their slots."""
-    from curation_assets import dead_runs
-    from curation_assets.instance import opened
+    from curation_assets.orchestration import dead_runs
+    from curation_assets.orchestration.instance import opened
 
     try:
         with opened() as instance:
@@ -106,8 +106,8 @@ def _recipes(settings: Settings, given: Sequence[str]) -> dict[str, Recipe]:
 
 
 def _stale(arguments: argparse.Namespace) -> int:
+    from curation_assets.engine.staleness import FRESH, STATES, shard_states
     from curation_assets.outcome import text_table
-    from curation_assets.staleness import FRESH, STATES, shard_states
 
     home()
     settings = Settings.load()
@@ -157,8 +157,8 @@ def _report(arguments: argparse.Namespace) -> int:
 
 def _print_undeclared(settings: Settings, recipes: Mapping[str, Recipe]) -> None:
     """What lies in storage that no recipe of the installation names, after an empty line."""
-    from curation_assets.declared import undeclared
     from curation_assets.definitions import table_store
+    from curation_assets.engine.declared import undeclared
 
     left = list(undeclared(table_store(settings), recipes, settings))
     if left:

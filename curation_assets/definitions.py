@@ -17,10 +17,10 @@ from dagster import (
 )
 
 from curation_assets.assets import all_assets
-from curation_assets.jobs import all_jobs
+from curation_assets.orchestration.jobs import all_jobs
+from curation_assets.orchestration.sensors import all_schedules, all_sensors
 from curation_assets.recipes import Recipe, read_recipes
 from curation_assets.schemas import SCHEMAS
-from curation_assets.sensors import all_schedules, all_sensors
 from curation_assets.settings import Settings
 from curation_resources.storage import Storage
 from curation_resources.table_io_manager import TableIOManager

@@ -9,9 +9,9 @@ from typing import Any
 
 import pyarrow.dataset as ds
 
+from curation_assets.ingest.source_words import span_of
 from curation_assets.recipes import Recipe, subsets
 from curation_assets.schemas import SCHEMAS
-from curation_assets.stages.source_words import span_of
 from curation_resources.tables import MissingTable, TableStore
 
 SPAN = re.compile(r"(?P<video>.+)_(?P<start>\d+)_(?P<end>\d+)")

@@ -49,16 +49,16 @@ from dagster._core.definitions.data_version import (
 from dagster._core.definitions.source_asset import SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION
 
 from curation_assets.checks import ACCOUNTED, CHECKS, CONTRACT_CHECK, Finding, accounting, check_names, further, usable
-from curation_assets.metadata import column_lineage, column_schema, markdown_table, plain
-from curation_assets.meter import Meter
-from curation_assets.partitions import SHARDS, backfill_policy
-from curation_assets.progress import Reporter, left
+from curation_assets.engine.meter import Meter
+from curation_assets.engine.progress import Reporter, left
+from curation_assets.engine.shard_keys import parse_shard_key
+from curation_assets.engine.unread import FAULTS, noted, nothing_read, pending, said
+from curation_assets.orchestration.metadata import column_lineage, column_schema, markdown_table, plain
+from curation_assets.orchestration.partitions import SHARDS, backfill_policy
 from curation_assets.recipes import Recipe
-from curation_assets.rule_columns import tables_of_rules
+from curation_assets.rules.columns import tables_of_rules
 from curation_assets.schemas import SCHEMAS, schema
 from curation_assets.settings import Settings
-from curation_assets.shard_keys import parse_shard_key
-from curation_assets.unread import FAULTS, noted, nothing_read, pending, said
 from curation_resources.content_hash import content_hash
 from curation_resources.faults import Fault, ReadFault
 from curation_resources.presence import at_work
@@ -109,7 +109,7 @@ class Made:
         table: fits the asset's schema.
         stats: numbers kept with the table (seconds, bytes, counts).
         metadata: what the UI shows: histograms, contact sheets.
-        faults: video id to why it could not be read now, of stages by video; see `curation_assets.unread`.
+        faults: video id to why it could not be read now, of stages by video; see `curation_assets.engine.unread`.
     """
 
     table: pa.Table

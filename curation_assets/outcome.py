@@ -12,7 +12,7 @@ from typing import Any
 
 from dagster import DagsterEvent
 
-from curation_assets.progress import say
+from curation_assets.engine.progress import say
 from curation_assets.recipes import Recipe, subset_key
 from curation_assets.schemas import SCHEMAS
 from curation_assets.selection import assets_of_subset

@@ -25,8 +25,8 @@ from pydantic import (
 )
 
 from curation_assets.recipe_yaml import YamlError, read_yaml
-from curation_assets.rule_checks import circle, rule_faults
-from curation_assets.stages.rules import RuleError, parse_rule
+from curation_assets.rules.faults import circle, rule_faults
+from curation_assets.rules.language import RuleError, parse_rule
 from curation_resources.urls import redact_text
 
 NAME = r"^[a-z0-9][a-z0-9_]*$"

@@ -19,17 +19,17 @@ from dagster import DagsterInstance
 from fsspec.implementations.local import LocalFileSystem
 
 from curation_assets.assets import STAGES
-from curation_assets.declared import FOLDER, indexed
+from curation_assets.engine.declared import FOLDER, indexed
+from curation_assets.engine.shard_keys import parse_shard_key, shard_key
+from curation_assets.engine.staleness import SHARDED
+from curation_assets.engine.unread import FAULTS
+from curation_assets.ingest.fetch_urls import FORM, secrets_path
 from curation_assets.materialize import VIDEOS, Shard, video_hashes
-from curation_assets.partitions import SHARDS, register_shards
+from curation_assets.orchestration.partitions import SHARDS, register_shards
 from curation_assets.recipes import Recipe, RecipeError, subsets
 from curation_assets.schemas import SCHEMAS, schema
 from curation_assets.selection import SUBSET_ASSETS, UNPARTITIONED
 from curation_assets.settings import Settings
-from curation_assets.shard_keys import parse_shard_key, shard_key
-from curation_assets.stages.fetch_urls import FORM, secrets_path
-from curation_assets.staleness import SHARDED
-from curation_assets.unread import FAULTS
 from curation_resources.content_hash import content_hash
 from curation_resources.storage import Storage
 from curation_resources.tables import Provenance, TableHeader, TableStore

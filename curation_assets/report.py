@@ -13,13 +13,13 @@ from typing import Any
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
-from curation_assets.meter import price
+from curation_assets.engine.meter import price
+from curation_assets.engine.shard_keys import parse_shard_key
+from curation_assets.publish.curating.subset_inputs import LEFT_OUT
 from curation_assets.recipes import Recipe, subset_key
 from curation_assets.schemas import SCHEMAS
 from curation_assets.selection import SUBSET_ASSETS, UNPARTITIONED
 from curation_assets.settings import Settings
-from curation_assets.shard_keys import parse_shard_key
-from curation_assets.stages.subset_inputs import LEFT_OUT
 from curation_resources.tables import TableHeader, TableStore
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dagster import DagsterRun
 from dagster._core.launcher import CheckRunHealthResult, DefaultRunLauncher, WorkerStatus
 
-from curation_assets import dead_runs
+from curation_assets.orchestration import dead_runs
 from curation_resources.processes import Life
 
 

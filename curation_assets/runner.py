@@ -8,21 +8,21 @@ from contextlib import contextmanager
 
 from dagster import AssetKey, DagsterInstance, Definitions, ExecuteInProcessResult
 
-from curation_assets import dead_runs
 from curation_assets.assets.guard import PARTIAL_TAG
 from curation_assets.assets.ingest import SETTLED_TAG
-from curation_assets.completeness import held_back, unread
 from curation_assets.definitions import build_definitions, storage_options, table_store
-from curation_assets.instance import opened, pools_of
+from curation_assets.engine.completeness import held_back, unread
+from curation_assets.engine.progress import console
+from curation_assets.engine.shard_keys import parse_shard_key
 from curation_assets.materialize import FORCE_TAG
+from curation_assets.orchestration import dead_runs
+from curation_assets.orchestration.instance import opened, pools_of
+from curation_assets.orchestration.partitions import SHARDS, contiguous
 from curation_assets.outcome import Progress, outcome_of_subsets, summary
-from curation_assets.partitions import SHARDS, contiguous
-from curation_assets.progress import console
 from curation_assets.recipes import Recipe, RecipeError, read_recipes, subset_key
 from curation_assets.schemas import SCHEMAS
 from curation_assets.selection import SUBSET_ASSETS, assets_of_recipe, assets_of_subset, in_order
 from curation_assets.settings import Settings
-from curation_assets.shard_keys import parse_shard_key
 from curation_resources.presence import at_work, check_root
 from curation_resources.tables import Tolerant, remedy
 from curation_resources.unwritable import Unwritable

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from curation_assets.recipes import Recipe, Subset
-from curation_assets.rule_columns import tables_of_rules
+from curation_assets.rules.columns import tables_of_rules
 from curation_assets.schemas import SCHEMAS
 
 BASE = (

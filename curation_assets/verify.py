@@ -15,12 +15,12 @@ from functools import partial
 
 import pyarrow.compute as pc
 
+from curation_assets.dedup.index_files import MANIFEST, DamagedIndex, files_of, read_manifest, read_table
+from curation_assets.engine.shard_keys import parse_shard_key
+from curation_assets.publish.writing.versions import CARD, PIECES
 from curation_assets.recipes import Recipe, subset_key
 from curation_assets.schemas import SCHEMAS, schema
 from curation_assets.selection import SUBSET_ASSETS, UNPARTITIONED
-from curation_assets.shard_keys import parse_shard_key
-from curation_assets.stages.dedup_files import MANIFEST, DamagedIndex, files_of, read_manifest, read_table
-from curation_assets.stages.export_version import CARD, PIECES
 from curation_resources import presence
 from curation_resources.content_hash import content_hash
 from curation_resources.storage import READ_ERRORS, MediaRef, Storage, StorageError

@@ -19,7 +19,7 @@ from dagster._core.definitions.data_version import CachingStaleStatusResolver
 from dagster._core.loader import LoadingContextForTest
 
 from curation_assets.definitions import build_definitions, table_store
-from curation_assets.heads import listing
+from curation_assets.engine.heads import listing
 from curation_assets.recipes import Recipe, parse_recipe
 from curation_assets.schemas import SCHEMAS
 from curation_assets.settings import Settings

@@ -12,9 +12,9 @@ import pytest
 
 from curation_assets.cli import PIPE_CLOSED, main
 from curation_assets.definitions import build_definitions
+from curation_assets.ingest.sources.files import find_files
+from curation_assets.ingest.sources.rows import SourceError
 from curation_assets.settings import Settings
-from curation_assets.stages.sources.files import find_files
-from curation_assets.stages.sources.rows import SourceError
 from curation_assets_tests.conftest import S3Server
 from curation_resources.storage import Storage, StorageError
 

@@ -14,8 +14,8 @@ import pytest
 from dagster import DagsterInstance, DagsterRunStatus, Definitions, job, op
 from dagster._core.test_utils import create_run_for_test
 
-from curation_assets import dead_runs
-from curation_assets.instance import make_limits, opened
+from curation_assets.orchestration import dead_runs
+from curation_assets.orchestration.instance import make_limits, opened
 from curation_assets_tests.faults.shipped import INSTANCE_FILE
 from curation_resources.processes import Life, ProcessId, started, this_process
 

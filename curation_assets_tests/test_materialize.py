@@ -11,7 +11,7 @@ import pytest
 from dagster import AssetKey, AssetRecordsFilter, DagsterInstance, Definitions, ExecuteInProcessResult
 
 from curation_assets.materialize import FORCE_TAG, Made, Part, Shard, Stage, expected, make_shard, shard_assets
-from curation_assets.partitions import SHARDS, contiguous
+from curation_assets.orchestration.partitions import SHARDS, contiguous
 from curation_assets.recipes import Recipe, parse_recipe
 from curation_assets.schemas import SCHEMAS, schema
 from curation_assets.settings import Settings

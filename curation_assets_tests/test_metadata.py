@@ -11,7 +11,7 @@ import pytest
 from dagster import AssetKey, TableColumnDep
 from PIL import Image
 
-from curation_assets.metadata import (
+from curation_assets.orchestration.metadata import (
     CELL_BYTES,
     SHEET_BYTES,
     column_lineage,

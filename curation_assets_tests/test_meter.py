@@ -9,7 +9,7 @@ import time
 import numpy as np
 import pytest
 
-from curation_assets.meter import Meter
+from curation_assets.engine.meter import Meter
 from curation_assets.settings import Settings
 
 HOLD = "import time; held = bytearray(b'x' * {mb} * 2**20); time.sleep({s})"

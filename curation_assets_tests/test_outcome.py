@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from curation_assets import progress
+from curation_assets.decode.reading.workers import Task, run_tasks
+from curation_assets.engine import progress
 from curation_assets.outcome import SHOWN_FAILURES, SHOWN_SHARDS, Progress, summary
 from curation_assets.schemas import SCHEMAS, schema
-from curation_assets.stages.decode.workers import Task, run_tasks
 from curation_resources.progress import listening, told
 from curation_resources.storage import Storage
 from curation_resources.tables import Provenance, TableStore

@@ -10,9 +10,9 @@ import pytest
 from dagster import AssetKey
 
 from curation_assets.assets.guard import PARTIAL_TAG
+from curation_assets.engine.staleness import FRESH, shard_states
 from curation_assets.recipes import load_recipes
 from curation_assets.report import dataset_report, render
-from curation_assets.staleness import FRESH, shard_states
 from curation_assets_tests.installation import Installation
 from curation_assets_tests.sample_video import sample_video
 from curation_assets_tests.test_recompute import write_head

@@ -12,11 +12,11 @@ import pytest
 from dagster import AssetKey, AssetRecordsFilter
 
 from curation_assets.definitions import settings_of_run
+from curation_assets.engine.staleness import FRESH, SHARDED, WAITING, State, differences, shard_states
 from curation_assets.explain import UnknownId, explain
 from curation_assets.recipes import Recipe
 from curation_assets.report import dataset_report
 from curation_assets.report import render as render_report
-from curation_assets.staleness import FRESH, SHARDED, WAITING, State, differences, shard_states
 from curation_assets_tests.installation import QUIET, Installation, Table
 from curation_assets_tests.sample_video import sample_video
 from curation_assets_tests.tiny_clip import write_tiny_clip

@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 from dagster import AssetKey, DagsterRun, DagsterRunStatus, DefaultScheduleStatus, DefaultSensorStatus
 
-from curation_assets import sensors
 from curation_assets.demo import served
-from curation_assets.gap_plan import Busy, at_work
+from curation_assets.engine.plan import Busy, at_work
+from curation_assets.orchestration import sensors
+from curation_assets.orchestration.sensors import ranges
 from curation_assets.recipes import Clips, Recipe
-from curation_assets.sensors import ranges
 from curation_assets.source_watch import RESTLESS, Page, Watch, look
 from curation_assets_tests.conftest import S3Server
 from curation_assets_tests.installation import Installation
@@ -289,7 +289,7 @@ def test_what_is_in_a_queued_run_is_not_requested_again(folder_site: Installatio
 def test_a_look_that_takes_too_long_goes_on_at_the_next_tick(
     folder_site: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from curation_assets import heads
+    from curation_assets.engine import heads
 
     site = folder_site
     assert site.run(

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curation_assets.shard_keys import parse_shard_key, shard_key
+from curation_assets.engine.shard_keys import parse_shard_key, shard_key
 
 
 @given(st.from_regex(r"[a-z0-9][a-z0-9_]*", fullmatch=True), st.integers(0, 10**12))

@@ -17,7 +17,7 @@ from curation_assets_tests.resources.test_processes import gone
 PROGRAM = """
 import os, signal, subprocess, sys, tempfile, time
 from pathlib import Path
-from curation_assets.supervisor import supervised
+from curation_assets.orchestration.supervisor import supervised
 folder = Path(sys.argv[1])
 
 def work():

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from dagster import AssetKey
 
-from curation_assets.staleness import FRESH, RETRY, State, shard_states
+from curation_assets.engine.staleness import FRESH, RETRY, State, shard_states
 from curation_assets_tests.caption_server import CaptionServer
 from curation_assets_tests.installation import Installation
 from curation_assets_tests.sample_video import sample_video
@@ -143,7 +143,7 @@ def test_a_read_that_fails_midway_is_not_the_end_of_the_video(
 
     with monkeypatch.context() as patched:
         patched.setattr(WatchedStream, "read", breaks)
-        patched.setattr("curation_assets.stages.decode.shard.run_tasks", in_this_process)
+        patched.setattr("curation_assets.decode.shard.run_tasks", in_this_process)
         assert make(toy, *DECODE)
     clips = toy.store.read("clips", SHARD).to_pylist()
     assert {r["video_id"]: r["status"] for r in clips}["v1"] == "failed"
@@ -179,7 +179,7 @@ def test_pictures_that_are_away_while_captions_are_asked_for_are_asked_about_aga
 
 
 def in_this_process(function: Any, tasks: Any, workers: int) -> Iterator[Any]:
-    from curation_assets.stages.decode.workers import run_tasks
+    from curation_assets.decode.reading.workers import run_tasks
 
     del workers
     return run_tasks(function, tasks, 0)

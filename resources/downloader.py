@@ -1,7 +1,7 @@
 """Fetches one video by URL: plain HTTP(S) for media files, yt-dlp for everything else, each failure with its class.
 
 What belongs here: attempts, pauses, limits, and who fetches what. What does not: whether the file is a video (`probe.py`), where it is
-kept, and videos that already lie in storage (`curation_assets.stages.raw_shards`).
+kept, and videos that already lie in storage (`curation_assets.ingest.fetching`).
 """
 
 from __future__ import annotations

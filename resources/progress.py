@@ -1,6 +1,6 @@
 """How far a long piece of work is: said by the code that does it, to whoever listens in its thread; nobody by default.
 
-What belongs here: the channel. What does not: what is shown of it (`curation_assets/progress.py`).
+What belongs here: the channel. What does not: what is shown of it (`curation_assets/engine/progress.py`).
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ import numpy as np
 from benchmarks.truth import episodes as ep
 from benchmarks.truth.episodes import Change, Episode, Join, Rng
 from benchmarks.truth.single_shots import generated
-from curation_assets.stages.shots.history import Tiny
+from curation_assets.decode.shots.history import Tiny
 
 SHOTS = 14
 """In an episode."""

@@ -19,12 +19,12 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 
 from benchmarks.shots import Labels
 from benchmarks.training.cut_material import episode, with_passers
-from curation_assets.stages.decode.media import Display
-from curation_assets.stages.decode.picture import PictureMaker
-from curation_assets.stages.shots.history import Tiny, distance
-from curation_assets.stages.shots.proposals import Proposals
-from curation_assets.stages.shots.thinning import Thinned
-from curation_assets.stages.shots.trees import FILE
+from curation_assets.decode.reading.media import Display
+from curation_assets.decode.reading.picture import PictureMaker
+from curation_assets.decode.shots.history import Tiny, distance
+from curation_assets.decode.shots.proposals import Proposals
+from curation_assets.decode.shots.thinning import Thinned
+from curation_assets.decode.shots.trees import FILE
 
 NEAR = 3
 """Pictures on either side of a cut that count neither for nor against one."""
@@ -107,7 +107,7 @@ def learn(evidence: NDArray, wanted: NDArray) -> HistGradientBoostingClassifier:
 
 
 def arrays(model: HistGradientBoostingClassifier) -> dict[str, NDArray]:
-    """The trees as `stages.shots.trees.Trees` reads them: children side by side, leaves that lead to themselves."""
+    """The trees as `decode.shots.trees.Trees` reads them: children side by side, leaves that lead to themselves."""
     parts: dict[str, list[NDArray]] = {name: [] for name in ("feature", "threshold", "child", "value")}
     roots, total, deepest = [], 0, 0
     for (predictor,) in model._predictors:

@@ -26,10 +26,10 @@ from benchmarks.truth import written
 from benchmarks.truth.options import Options
 from benchmarks.truth.rows import Row
 from benchmarks.truth.single_shots import cover, half_of
+from curation_assets.decode.measures.quality import QualityMeter
+from curation_assets.decode.reading.media import Display
+from curation_assets.decode.reading.picture import AnalysisPicture, PictureMaker
 from curation_assets.recipes import Quality
-from curation_assets.stages.decode.media import Display
-from curation_assets.stages.decode.picture import AnalysisPicture, PictureMaker
-from curation_assets.stages.quality import QualityMeter
 
 Plane = NDArray[np.uint8]
 SIZE, RATE, FRAMES = (640, 360), 25, 125

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.shots import Labels, read_labels
-from curation_assets.stages.decode.media import Display
-from curation_assets.stages.decode.picture import PictureMaker
+from curation_assets.decode.reading.media import Display
+from curation_assets.decode.reading.picture import PictureMaker
 
 Image = NDArray[np.uint8]
 SIZE = (256, 144)

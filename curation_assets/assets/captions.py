@@ -11,9 +11,9 @@ import pyarrow.compute as pc
 from curation_assets.assets.pictures import pictured_table
 from curation_assets.assets.scores import GPU, passing_clips
 from curation_assets.materialize import Made, Part, Shard, Stage
-from curation_assets.metadata import counts, histograms
+from curation_assets.orchestration.metadata import counts, histograms
 from curation_assets.recipes import Recipe
-from curation_assets.rule_columns import clip_facts
+from curation_assets.rules.columns import clip_facts
 from curation_resources.devices import computes_on_gpu
 from curation_resources.journal import Journal
 
@@ -22,7 +22,7 @@ HOW = {"batch", "device", "concurrency", "timeout_s", "attempts", "price_per_mto
 
 
 def _caption(shard: Shard, wanted: Collection[str]) -> Mapping[str, Made]:
-    from curation_assets.stages.captions import caption_shard, load_captioner, load_refiner
+    from curation_assets.captions.captioning import caption_shard, load_captioner, load_refiner
 
     params = shard.recipe.captions
     scores: dict[str, dict[str, float | None]] | None = None
@@ -78,8 +78,8 @@ def _caption(shard: Shard, wanted: Collection[str]) -> Mapping[str, Made]:
 
 
 def _match(shard: Shard, wanted: Collection[str]) -> Mapping[str, Made]:
-    from curation_assets.stages.caption_scores import caption_match
-    from curation_assets.stages.frame_embeddings import load_text_encoder
+    from curation_assets.captions.caption_match import caption_match
+    from curation_assets.scores.embedding import load_text_encoder
 
     captions = shard.table("captions")
     encoder = shard.model(load_text_encoder, shard.recipe.embeddings)
@@ -116,13 +116,13 @@ def _params(recipe: Recipe) -> dict[str, Any]:
 
 
 def _caption_model(recipe: Recipe) -> dict[str, str]:
-    from curation_assets.stages.captions import caption_identity
+    from curation_assets.captions.captioning import caption_identity
 
     return {"captioner": caption_identity(recipe.captions)}
 
 
 def _clip_model(recipe: Recipe) -> dict[str, str]:
-    from curation_assets.stages.frame_embeddings import model_identity
+    from curation_assets.scores.embedding import model_identity
 
     return {"clip": model_identity(recipe.embeddings)}
 

@@ -10,8 +10,8 @@ import pyarrow.compute as pc
 
 from curation_assets.assets.pictures import clip_sheet
 from curation_assets.materialize import Made, Part, Shard, Stage
-from curation_assets.metadata import counts, histograms, markdown_table
-from curation_assets.pods import pod
+from curation_assets.orchestration.metadata import counts, histograms, markdown_table
+from curation_assets.orchestration.pods import pod
 from curation_assets.recipes import Recipe
 from curation_resources.tars import TarWriter, new_token
 
@@ -55,8 +55,8 @@ def _asked_for(metadata: pa.Table) -> pa.Table:
 
 
 def _make(shard: Shard, wanted: Collection[str]) -> Mapping[str, Made]:
-    from curation_assets.stages.decode.analysis import AnalysisParams
-    from curation_assets.stages.decode.shard import analyse_shard
+    from curation_assets.decode.analysis import AnalysisParams
+    from curation_assets.decode.shard import analyse_shard
 
     r = shard.recipe
     params = AnalysisParams(clips=r.clips, frames=r.frames, motion=r.motion, quality=r.quality, dedup=r.dedup)

@@ -12,7 +12,11 @@ from dagster import AssetExecutionContext, AssetsDefinition, MetadataValue, Outp
 
 from curation_assets.assets.pictures import same_moments
 from curation_assets.checks import accounting
-from curation_assets.declared import gone
+from curation_assets.dedup.index_files import is_whole
+from curation_assets.engine.declared import gone
+from curation_assets.engine.meter import Meter
+from curation_assets.engine.progress import Reporter
+from curation_assets.engine.shard_keys import parse_shard_key
 from curation_assets.materialize import (
     OWNERS,
     Made,
@@ -28,15 +32,11 @@ from curation_assets.materialize import (
     over_others,
     silent_output,
 )
-from curation_assets.metadata import column_schema, contact_sheet, counts, markdown_table
-from curation_assets.meter import Meter
-from curation_assets.pods import pod
-from curation_assets.progress import Reporter
+from curation_assets.orchestration.metadata import column_schema, contact_sheet, counts, markdown_table
+from curation_assets.orchestration.pods import pod
 from curation_assets.recipes import Dedup, Recipe, RecipeError
 from curation_assets.schemas import schema
 from curation_assets.settings import Settings
-from curation_assets.shard_keys import parse_shard_key
-from curation_assets.stages.dedup_files import is_whole
 from curation_resources.presence import at_work
 from curation_resources.progress import listening
 from curation_resources.storage import MediaRef, StorageError
@@ -44,7 +44,7 @@ from curation_resources.table_io_manager import Committed
 from curation_resources.tables import MissingTable, Provenance, TableHeader, TableStore, combined_hash
 
 if TYPE_CHECKING:
-    from curation_assets.stages.dedup.clusters import Duplicates
+    from curation_assets.dedup.clusters import Duplicates
 
 CLUSTERS_VERSION = "3"
 INDEX = "duplicate_clusters/index"
@@ -154,7 +154,8 @@ def compare_shards(
     store: TableStore, recipes: Mapping[str, Recipe], settings: Settings, say: Callable[[str], Any]
 ) -> tuple[TableHeader, Duplicates, Mapping[str, Any]]:
     """Compares the shards that are new or changed with the stored index and commits the clusters: header, what was found, stats."""
-    from curation_assets.stages.dedup import ShardInput, build_clusters
+    from curation_assets.dedup.clusters import build_clusters
+    from curation_assets.dedup.index import ShardInput
 
     base = store.base("duplicate_clusters", None, store.usable_header("duplicate_clusters"))
     provenance, shards = clusters_provenance(store, recipes, settings)
@@ -206,7 +207,7 @@ def embedding_cosine(store: TableStore) -> Any:
     embeddings once."""
     import numpy as np
 
-    from curation_assets.stages.frame_embeddings import mean_embeddings
+    from curation_assets.scores.embedding import mean_embeddings
 
     vectors: dict[tuple[str, str], tuple[str, Any]] = {}
     for shard in store.partitions("frame_embeddings"):
@@ -267,7 +268,7 @@ def _pairs(store: TableStore, audit: pa.Table) -> MetadataValue | None:
 
 
 def _view(shard: Shard, wanted: Collection[str]) -> Mapping[str, Made]:
-    from curation_assets.stages.dedup import dedup_view
+    from curation_assets.dedup.clusters import dedup_view
 
     clips = shard.table("clips")
     real = clips.filter(pc.equal(clips["status"], "ok"))

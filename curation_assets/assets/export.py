@@ -1,6 +1,6 @@
 """Group publish: what subsets export. Clips are cut shard by shard, each a step of its own; the last step publishes a version.
 
-Dagster gathers pieces; what is cut and written is in `stages/export_version.py`. Files of a version lie in `<asset>/<subset>/<version>/`, and
+Dagster gathers pieces; what is cut and written is in `publish/writing/versions.py`. Files of a version lie in `<asset>/<subset>/<version>/`, and
 the table `<asset>/<subset>.parquet`, written last, names the version in force. Versions that it no longer names are kept, so that a
 training run can hold on to what it reads; docs/reference/export.md says how to remove them.
 """
@@ -40,6 +40,8 @@ from dagster._core.definitions.dependency import DynamicCollectDependencyDefinit
 
 from curation_assets.assets.guard import Incomplete, lacks, may_be_partial, refuse, shown_lacking
 from curation_assets.checks import CONTRACT_CHECK, Finding, check_names
+from curation_assets.engine.meter import Meter
+from curation_assets.engine.progress import Reporter
 from curation_assets.materialize import (
     LOST,
     OWNERS,
@@ -54,13 +56,9 @@ from curation_assets.materialize import (
     over_others,
     silent_output,
 )
-from curation_assets.metadata import column_schema, markdown_table
-from curation_assets.meter import Meter
-from curation_assets.pods import pod
-from curation_assets.progress import Reporter
-from curation_assets.recipes import Recipe, subsets
-from curation_assets.schemas import schema
-from curation_assets.stages.subset_inputs import (
+from curation_assets.orchestration.metadata import column_schema, markdown_table
+from curation_assets.orchestration.pods import pod
+from curation_assets.publish.curating.subset_inputs import (
     CLIPS_VERSION,
     EXPORT_VERSION,
     Selection,
@@ -68,13 +66,15 @@ from curation_assets.stages.subset_inputs import (
     embedding_provenance,
     without,
 )
+from curation_assets.recipes import Recipe, subsets
+from curation_assets.schemas import schema
 from curation_resources.presence import at_work
 from curation_resources.progress import listening
 from curation_resources.table_io_manager import Committed
 from curation_resources.tables import Provenance, TableHeader, TableStore
 
 if TYPE_CHECKING:
-    from curation_assets.stages.export_version import Published
+    from curation_assets.publish.writing.versions import Published
 
 
 def up_to_date(
@@ -105,7 +105,7 @@ def _of_step(step: str) -> tuple[int, str]:
 
 def plan_pieces(context: OpExecutionContext) -> Iterator[DynamicOutput[None]]:
     """A piece for every shard of every subset of the run whose export is not up to date."""
-    from curation_assets.stages.export_version import clear_pieces
+    from curation_assets.publish.writing.versions import clear_pieces
 
     store, recipes = context.resources.tables, context.resources.recipes
     asked = {k: subsets(recipes)[k][1].export.clips is not None for k in sorted(context.partition_keys)}
@@ -130,7 +130,7 @@ def plan_pieces(context: OpExecutionContext) -> Iterator[DynamicOutput[None]]:
 
 def cut_piece(context: OpExecutionContext) -> None:
     """Cuts the clips of one shard, as far as they are not there already."""
-    from curation_assets.stages.export_version import cut_selected, pieces_of
+    from curation_assets.publish.writing.versions import cut_selected, pieces_of
 
     index, shard = _of_step(context.get_mapping_key() or "")
     key = sorted(context.partition_keys)[index]
@@ -148,7 +148,7 @@ def cut_piece(context: OpExecutionContext) -> None:
 
 def collect_pieces(context: OpExecutionContext) -> Iterator[Any]:
     """Publishes the version of each subset of the run and commits its table."""
-    from curation_assets.stages.export_version import clear_pieces, publish_clips
+    from curation_assets.publish.writing.versions import clear_pieces, publish_clips
 
     store: TableStore = context.resources.tables
     with at_work(store.storage, context.partition_keys):
@@ -174,7 +174,7 @@ def export_subsets(
 
     Dagster calls an event unsynced that lacks a declared parent, or names another one: also parents that only other subsets use.
     """
-    from curation_assets.stages.export_version import sweep_versions
+    from curation_assets.publish.writing.versions import sweep_versions
 
     store: TableStore = context.resources.tables
     recipes: Mapping[str, Recipe] = context.resources.recipes
@@ -211,7 +211,7 @@ def _export(
     Raises:
         Incomplete: inputs that it uses are not complete, and that is not allowed.
     """
-    from curation_assets.stages.export_version import pieces_of
+    from curation_assets.publish.writing.versions import pieces_of
 
     store: TableStore = context.resources.tables
     recipes: Mapping[str, Recipe] = context.resources.recipes
@@ -375,7 +375,7 @@ def embedding_dataset(recipes: Mapping[str, Recipe], partitions: StaticPartition
     parents = embedding_parents(recipes)
 
     def body(context: AssetExecutionContext) -> Iterator[Any]:
-        from curation_assets.stages.export_version import publish_embeddings
+        from curation_assets.publish.writing.versions import publish_embeddings
 
         with at_work(context.resources.tables.storage, context.partition_keys):
             yield from export_subsets(context, "embedding_dataset", parents, embedding_provenance, publish_embeddings)

@@ -9,13 +9,13 @@ import pyarrow as pa
 from dagster import MetadataValue
 
 from curation_assets.assets.pictures import middle_frames
-from curation_assets.metadata import contact_sheet, distributions, markdown_table
+from curation_assets.orchestration.metadata import contact_sheet, distributions, markdown_table
 from curation_resources.markdown import Markdown, escape
 from curation_resources.storage import MediaRef, StorageError
 from curation_resources.tables import MissingTable, TableStore
 
 if TYPE_CHECKING:
-    from curation_assets.stages.curate import Curation
+    from curation_assets.publish.curating.curating import Curation
 
 SCORES = ("motion", "sharpness", "brightness", "text_area", "loudness", "aesthetic", "match", "border")
 """Columns whose distributions and correlations are shown."""

@@ -27,7 +27,7 @@ def lacks(context: AssetExecutionContext | OpExecutionContext, key: str, asset: 
     Raises:
         Incomplete: something, and neither the run nor the recipe allows it.
     """
-    from curation_assets.completeness import left_out  # it looks at all assets, of which this is one
+    from curation_assets.engine.completeness import left_out  # it looks at all assets, of which this is one
 
     resources = context.resources
     return left_out(resources.tables, resources.recipes, resources.settings, key, asset, may_be_partial(context))

@@ -12,7 +12,9 @@ import pyarrow.compute as pc
 from dagster import AssetExecutionContext, AssetsDefinition, Failure, MetadataValue, Output, asset
 
 from curation_assets.checks import accounting
-from curation_assets.declared import record, undeclared
+from curation_assets.engine.declared import record, undeclared
+from curation_assets.engine.meter import Meter
+from curation_assets.engine.progress import say
 from curation_assets.materialize import (
     OWNERS,
     Made,
@@ -28,11 +30,9 @@ from curation_assets.materialize import (
     over_others,
     silent_output,
 )
-from curation_assets.metadata import column_schema, contact_sheet, counts, markdown_table
-from curation_assets.meter import Meter
-from curation_assets.partitions import register_shards
-from curation_assets.pods import pod
-from curation_assets.progress import say
+from curation_assets.orchestration.metadata import column_schema, contact_sheet, counts, markdown_table
+from curation_assets.orchestration.partitions import register_shards
+from curation_assets.orchestration.pods import pod
 from curation_assets.recipes import Download, Recipe, RecipeFault
 from curation_assets.schemas import REFUSED_BY_PROBE, TRANSIENT_ERRORS, schema
 from curation_resources import probe
@@ -44,7 +44,7 @@ from curation_resources.table_io_manager import Committed
 from curation_resources.tables import Base, DamagedTable, Provenance, TableHeader, TableStore
 
 if TYPE_CHECKING:
-    from curation_assets.stages.dataset_index import IndexPlan
+    from curation_assets.ingest.indexing import IndexPlan
 
 INDEX_VERSION = "2"
 SOURCES_TAG = "curation/changed_sources"
@@ -157,10 +157,10 @@ def update_index(context: AssetExecutionContext) -> tuple[TableHeader, Sequence[
     Returns:
         The header in force then, what was planned for each dataset, and whether the index was written.
     """
-    from curation_assets.stages.dataset_index import plan_indexes
-    from curation_assets.stages.fetch_urls import publish_secrets, secrets_path
-    from curation_assets.stages.forgotten import read_forgotten
-    from curation_assets.stages.index_recovery import recovered_index
+    from curation_assets.ingest.fetch_urls import publish_secrets, secrets_path
+    from curation_assets.ingest.forgotten import read_forgotten
+    from curation_assets.ingest.index_recovery import recovered_index
+    from curation_assets.ingest.indexing import plan_indexes
 
     store: TableStore = context.resources.tables
     recipes: Mapping[str, Recipe] = context.resources.recipes
@@ -233,8 +233,8 @@ def chosen_sources(tag: str | None, recipes: Mapping[str, Recipe]) -> list[Recip
 
 
 def _make_metadata(shard: Shard, wanted: Collection[str]) -> Mapping[str, Made]:
-    from curation_assets.stages.source_words import SPAN_WORDS, has_words
-    from curation_assets.stages.video_metadata import video_metadata_table
+    from curation_assets.ingest.normal_form import video_metadata_table
+    from curation_assets.ingest.source_words import SPAN_WORDS, has_words
 
     table = video_metadata_table(shard.slice("dataset_index"))
     stats: dict[str, Any] = {"ok": 0, "rejected": 0, "removed": 0} | counts(table, "status")
@@ -271,7 +271,7 @@ def _download_params(recipe: Recipe) -> dict[str, Any]:
 
 def _downloads(recipe: Recipe) -> Download:
     """How the recipe's videos are fetched; whether from private addresses is decided where the recipe leaves it open."""
-    from curation_assets.stages.sources.files import over_network
+    from curation_assets.ingest.sources.files import over_network
 
     if recipe.download.allow_private is not None:
         return recipe.download
@@ -280,7 +280,7 @@ def _downloads(recipe: Recipe) -> Download:
 
 def _raw_up_to_date(header: TableHeader, shard: Shard) -> bool:
     """Nothing failed that may pass, no URL that was refused has been signed anew since, and no media by a probe that read less."""
-    from curation_assets.stages.fetch_urls import digest, read_fetch_urls
+    from curation_assets.ingest.fetch_urls import digest, read_fetch_urls
 
     refused_media = REFUSED_BY_PROBE & set(header.stats.get("errors") or ())
     if header.stats.get("transient") or (refused_media and header.stats.get("probe") != probe.VERSION):
@@ -290,9 +290,9 @@ def _raw_up_to_date(header: TableHeader, shard: Shard) -> bool:
 
 
 def _make_raw(shard: Shard, wanted: Collection[str]) -> Mapping[str, Made]:
-    from curation_assets.stages.fetch_urls import digest, read_fetch_urls
-    from curation_assets.stages.forgotten import read_forgotten
-    from curation_assets.stages.raw_shards import build_raw_shard
+    from curation_assets.ingest.fetch_urls import digest, read_fetch_urls
+    from curation_assets.ingest.fetching import build_raw_shard
+    from curation_assets.ingest.forgotten import read_forgotten
 
     urls = read_fetch_urls(shard.storage, shard.key)
     made = build_raw_shard(

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from dagster import MetadataValue
 
-from curation_assets.metadata import contact_sheet, inline_picture, markdown_table
+from curation_assets.orchestration.metadata import contact_sheet, inline_picture, markdown_table
 from curation_resources.markdown import Markdown
 from curation_resources.storage import MediaRef, Storage, StorageError
 
@@ -36,7 +36,7 @@ def same_moments(
 
     Args:
         a, b: the clips' rows of `frames`.
-        times_a, times_b: three moments in one video and the same in the other, as `stages.dedup.AUDIT`; time runs evenly between them.
+        times_a, times_b: three moments in one video and the same in the other, as `dedup.AUDIT`; time runs evenly between them.
 
     Returns:
         Up to two: a row of a, one of b, and by how many milliseconds they miss the same moment. In each half these are the frames that lie

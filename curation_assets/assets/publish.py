@@ -20,6 +20,7 @@ from curation_assets.assets import export
 from curation_assets.assets.funnels import figures, shown
 from curation_assets.assets.guard import Incomplete, lacks, refuse, shown_lacking
 from curation_assets.checks import accounting
+from curation_assets.engine.meter import Meter
 from curation_assets.materialize import (
     OWNERS,
     Made,
@@ -32,13 +33,9 @@ from curation_assets.materialize import (
     over_others,
     silent_output,
 )
-from curation_assets.metadata import column_schema
-from curation_assets.meter import Meter
-from curation_assets.partitions import subset_partitions
-from curation_assets.recipes import Recipe, subsets
-from curation_assets.schemas import SCHEMAS, schema
-from curation_assets.settings import Settings
-from curation_assets.stages.subset_inputs import (
+from curation_assets.orchestration.metadata import column_schema
+from curation_assets.orchestration.partitions import subset_partitions
+from curation_assets.publish.curating.subset_inputs import (
     CURATE_VERSION,
     LEFT_OUT,
     curated_provenance,
@@ -46,6 +43,9 @@ from curation_assets.stages.subset_inputs import (
     subset_shards,
     without,
 )
+from curation_assets.recipes import Recipe, subsets
+from curation_assets.schemas import SCHEMAS, schema
+from curation_assets.settings import Settings
 from curation_resources.scratch import scratch_folder
 from curation_resources.table_io_manager import Committed
 from curation_resources.tables import Provenance, TableHeader, TableStore
@@ -128,7 +128,7 @@ def curate_subset(context: AssetExecutionContext, name: str, inputs: list[str]) 
 
 def judge(context: AssetExecutionContext, name: str, key: str) -> tuple[TableHeader, Made | None]:
     """Brings the curated table of a subset up to date: what is in force then, and what was made of it, if anything."""
-    from curation_assets.stages.curate import curate
+    from curation_assets.publish.curating.curating import curate
 
     store: TableStore = context.resources.tables
     recipes: Mapping[str, Recipe] = context.resources.recipes
@@ -159,7 +159,7 @@ def judge(context: AssetExecutionContext, name: str, key: str) -> tuple[TableHea
             header = store.commit_file(name, key, found.path, provenance, digest, stats, base)
         made = Made(schema(name).empty(), stats, {**shown(store, found), **shown_lacking(lacking)})
     if name == "curated_tracks":
-        from curation_assets.stages.export_version import publish_tracks
+        from curation_assets.publish.writing.versions import publish_tracks
 
         publish_tracks(store, recipes, key, header)
     return header, made

@@ -13,10 +13,10 @@ import pyarrow.compute as pc
 
 from curation_assets.assets.pictures import ranked_sheet, ranked_table
 from curation_assets.materialize import Made, Part, Shard, Stage
-from curation_assets.metadata import distributions, histograms, markdown_table
-from curation_assets.pods import pod
+from curation_assets.orchestration.metadata import distributions, histograms, markdown_table
+from curation_assets.orchestration.pods import pod
 from curation_assets.recipes import Recipe
-from curation_assets.rule_columns import select_clips
+from curation_assets.rules.columns import select_clips
 from curation_assets.schemas import schema
 from curation_resources.devices import computes_on_gpu
 
@@ -46,7 +46,7 @@ def pictured(shard: Shard, scores: pa.Table, columns: tuple[str, ...]) -> dict[s
 
 
 def _text(shard: Shard, wanted: Collection[str]) -> Mapping[str, Made]:
-    from curation_assets.stages.text_scores import estimator, score_text
+    from curation_assets.scores.text_detection import estimator, score_text
 
     params = shard.recipe.text
     chosen = passing_clips(shard, params.where)
@@ -64,8 +64,8 @@ def _describe_text(shard: Shard, asset: str, table: pa.Table) -> tuple[Mapping[s
     return {}, pictured(shard, table, ("text_area", "overlay"))
 
 
-def media_score(asset: str, about: str, code_version: str = "1") -> Stage:
-    """A stage for a score that is read from the videos: `curation_assets.stages.<asset>` has `score` and `estimator`.
+def media_score(asset: str, module: str, about: str, code_version: str = "1") -> Stage:
+    """A stage for a score that is read from the videos: `module` has `score` and `estimator`.
 
     Its parameters are the recipe's section of that name without `_scores`. See docs/how-to/add_a_score.md.
     """
@@ -73,9 +73,9 @@ def media_score(asset: str, about: str, code_version: str = "1") -> Stage:
     numbers = [c.name for c in schema(asset).columns if pa.types.is_floating(c.type)]
 
     def make(shard: Shard, wanted: Collection[str]) -> Mapping[str, Made]:
-        from curation_assets.stages.clip_media import score_clips
+        from curation_assets.scores.clip_media import score_clips
 
-        stage, params = import_module(f"curation_assets.stages.{asset}"), getattr(shard.recipe, section)
+        stage, params = import_module(module), getattr(shard.recipe, section)
         score, same = partial(stage.score, params=params), {"estimator": stage.estimator(params)}
         clips, raw = shard.table("clips"), shard.table("raw_shards")
         table, faults = score_clips(asset, clips, raw, shard.storage, score, same, shard.workers)
@@ -112,25 +112,25 @@ def with_skipped(scores: pa.Table, clips: pa.Table, constants: Mapping[str, Any]
 
 
 def _text_model(recipe: Recipe) -> dict[str, str]:
-    from curation_assets.stages.text_scores import estimator
+    from curation_assets.scores.text_detection import estimator
 
     return {"ocr": estimator(recipe.text)}
 
 
 def _clip_model(recipe: Recipe) -> dict[str, str]:
-    from curation_assets.stages.frame_embeddings import model_identity
+    from curation_assets.scores.embedding import model_identity
 
     return {"clip": model_identity(recipe.embeddings)}
 
 
 def _head(recipe: Recipe) -> dict[str, str]:
-    from curation_assets.stages.aesthetic_scores import head_identity
+    from curation_assets.scores.aesthetic_heads import head_identity
 
     return {"head": head_identity(recipe.aesthetic)}
 
 
 def _embed(shard: Shard, wanted: Collection[str]) -> Mapping[str, Made]:
-    from curation_assets.stages.frame_embeddings import decoding_processes, embed_frames, load_model
+    from curation_assets.scores.embedding import decoding_processes, embed_frames, load_model
 
     params = shard.recipe.embeddings
     clips = passing_clips(shard, params.where)
@@ -150,7 +150,7 @@ def _embed(shard: Shard, wanted: Collection[str]) -> Mapping[str, Made]:
 
 
 def _aesthetic(shard: Shard, wanted: Collection[str]) -> Mapping[str, Made]:
-    from curation_assets.stages.aesthetic_scores import aesthetic_table
+    from curation_assets.scores.aesthetic_heads import aesthetic_table
 
     table = aesthetic_table(shard.table("clips"), shard.table("frame_embeddings"), shard.recipe.aesthetic)
     return {
@@ -161,8 +161,8 @@ def _aesthetic(shard: Shard, wanted: Collection[str]) -> Mapping[str, Made]:
 
 
 def _categories(shard: Shard, wanted: Collection[str]) -> Mapping[str, Made]:
-    from curation_assets.stages.category_scores import category_table
-    from curation_assets.stages.frame_embeddings import load_text_encoder
+    from curation_assets.scores.category_match import category_table
+    from curation_assets.scores.embedding import load_text_encoder
 
     encoder = shard.model(load_text_encoder, shard.recipe.embeddings)
     table = category_table(shard.table("clips"), shard.table("frame_embeddings"), shard.recipe.categories, encoder)
@@ -208,7 +208,9 @@ STAGES = (
         by_video=True,
         describe=_describe_text,
     ),
-    media_score("audio_scores", "How loud each clip is, and how much of it is quiet.", "2"),
+    media_score(
+        "audio_scores", "curation_assets.scores.loudness", "How loud each clip is, and how much of it is quiet.", "2"
+    ),
     Stage(
         "frame_embeddings",
         "scores",

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from curation_assets.assets.scores import GPU, passing_clips
 from curation_assets.materialize import Made, Part, Shard, Stage, expected
-from curation_assets.metadata import contact_sheet, counts, histograms, markdown_table
+from curation_assets.orchestration.metadata import contact_sheet, counts, histograms, markdown_table
 from curation_assets.recipes import Recipe
 from curation_resources.devices import computes_on_gpu
 from curation_resources.journal import Journal
@@ -20,7 +20,7 @@ NO_PARAMS = {"batch", "device", "model", "vocabulary"}
 
 
 def _track(shard: Shard, wanted: Collection[str]) -> Mapping[str, Made]:
-    from curation_assets.stages.tracks import open_detector, track_shard
+    from curation_assets.tracks.following import open_detector, track_shard
 
     params = shard.recipe.tracks
     with Journal(shard.storage, shard.folder("tracks"), expected(PART, shard).fingerprint) as journal:
@@ -47,7 +47,7 @@ def _track(shard: Shard, wanted: Collection[str]) -> Mapping[str, Made]:
 
 
 def _describe(shard: Shard, asset: str, table: pa.Table) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
-    from curation_assets.stages.tracks import drawn_clips
+    from curation_assets.tracks.following import drawn_clips
 
     seconds = pc.divide(pc.subtract(table["end_ms"], table["start_ms"]).cast(pa.float64()), 1000.0)
     metadata: dict[str, Any] = {
@@ -63,7 +63,7 @@ def _describe(shard: Shard, asset: str, table: pa.Table) -> tuple[Mapping[str, A
 
 
 def _weights(recipe: Recipe) -> dict[str, str]:
-    from curation_assets.stages.tracks import detector_identity
+    from curation_assets.tracks.following import detector_identity
 
     return {"detector": detector_identity(recipe.tracks)}
 

@@ -14,8 +14,8 @@ from curation_assets.recipes import Recipe, RecipeFault, read_recipes
 from curation_assets.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
+    from curation_assets.engine.staleness import State
     from curation_assets.report import Report
-    from curation_assets.staleness import State
 
 
 def add(commands: Any, home: Callable[[], Any]) -> None:
@@ -101,7 +101,7 @@ def _metrics(arguments: argparse.Namespace, home: Callable[[], Any]) -> int:
 
 def states_json(states: Iterable[State]) -> str:
     """A JSON object per line: asset, partition, state and reasons of everything that is not fresh, and a last one with the counts."""
-    from curation_assets.staleness import FRESH
+    from curation_assets.engine.staleness import FRESH
 
     counts: dict[str, dict[str, int]] = {}
     lines = []

@@ -14,13 +14,13 @@ from importlib.metadata import PackageNotFoundError, version
 from dagster import DagsterInstance, DagsterRunStatus
 from sqlalchemy.exc import SQLAlchemyError
 
-from curation_assets import dead_runs
-from curation_assets.declared import undeclared
 from curation_assets.definitions import build_definitions, table_store
-from curation_assets.instance import make_limits, opened, pools_of
+from curation_assets.engine.declared import undeclared
+from curation_assets.engine.staleness import SHARDED
+from curation_assets.orchestration import dead_runs
+from curation_assets.orchestration.instance import make_limits, opened, pools_of
 from curation_assets.recipes import Recipe, RecipeFault
 from curation_assets.settings import Settings
-from curation_assets.staleness import SHARDED
 from curation_resources.processes import Life
 from curation_resources.storage import READ_ERRORS, StorageError
 from curation_resources.sweep import sweep_root, unfinished_files, unfinished_uploads

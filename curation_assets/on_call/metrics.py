@@ -15,14 +15,14 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from curation_assets import dead_runs
 from curation_assets.definitions import table_store
-from curation_assets.instance import opened
+from curation_assets.engine.shard_keys import parse_shard_key
+from curation_assets.engine.staleness import FRESH, State, shard_states
+from curation_assets.orchestration import dead_runs
+from curation_assets.orchestration.instance import opened
 from curation_assets.recipes import Recipe
 from curation_assets.report import Report, dataset_report
 from curation_assets.settings import Settings
-from curation_assets.shard_keys import parse_shard_key
-from curation_assets.staleness import FRESH, State, shard_states
 from curation_resources.processes import Life
 from curation_resources.tables import TableStore
 

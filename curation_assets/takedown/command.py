@@ -11,9 +11,9 @@ from typing import Any
 from dagster import DagsterInstance, DagsterRunStatus, RunsFilter
 
 from curation_assets.definitions import table_store
+from curation_assets.ingest.forgotten import add_tombstones, domain_keys
 from curation_assets.recipes import Recipe, RecipeError
 from curation_assets.settings import Settings
-from curation_assets.stages.forgotten import add_tombstones, domain_keys
 from curation_assets.takedown.exports import forget_in_exports, samples_in_versions
 from curation_assets.takedown.plan import PATH, SHARD_ASSETS, NothingFound, Plan, Query, lines, make_plan
 from curation_assets.takedown.records import forget_in_events, forget_in_home, report_again

@@ -27,9 +27,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import yaml
 
+from curation_assets.publish.writing import spreadsheets
+from curation_assets.publish.writing.dataset_card import CardFacts, hours_table, shares_table
 from curation_assets.recipes import Recipe
-from curation_assets.stages import spreadsheets
-from curation_assets.stages.dataset_card import CardFacts, hours_table, shares_table
 from curation_assets.takedown.plan import Plan, Say, pattern, token
 from curation_assets.takedown.tables import Done, key_of, members, rewrite_tar, subset_provenance
 from curation_resources.storage import MediaRef, Storage

@@ -16,20 +16,20 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
-from curation_assets.materialize import Part
-from curation_assets.recipes import Recipe
-from curation_assets.schemas import SCHEMAS
-from curation_assets.selection import SUBSET_ASSETS, UNPARTITIONED
-from curation_assets.shard_keys import parse_shard_key
-from curation_assets.stages.forgotten import (
+from curation_assets.engine.shard_keys import parse_shard_key
+from curation_assets.engine.staleness import OF_SUBSET, SHARDED, slice_hashes
+from curation_assets.ingest.forgotten import (
     channel_key,
     domain_keys,
     id_key,
     place_key,
     url_keys,
 )
-from curation_assets.stages.sources.rows import youtube_id
-from curation_assets.staleness import OF_SUBSET, SHARDED, slice_hashes
+from curation_assets.ingest.sources.rows import youtube_id
+from curation_assets.materialize import Part
+from curation_assets.recipes import Recipe
+from curation_assets.schemas import SCHEMAS
+from curation_assets.selection import SUBSET_ASSETS, UNPARTITIONED
 from curation_resources.markdown import escape
 from curation_resources.storage import is_uri
 from curation_resources.tables import MissingTable, TableStore

@@ -23,12 +23,12 @@ from dagster._core.storage.event_log.schema import AssetCheckExecutionsTable, As
 from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
 
 from curation_assets.assets.publish import subset_parents
+from curation_assets.engine.shard_keys import parse_shard_key
+from curation_assets.engine.staleness import SHARDED
 from curation_assets.materialize import Outcome, materialization
 from curation_assets.recipes import Recipe, subsets
 from curation_assets.schemas import SCHEMAS
 from curation_assets.selection import SUBSET_ASSETS
-from curation_assets.shard_keys import parse_shard_key
-from curation_assets.staleness import SHARDED
 from curation_assets.takedown.plan import Plan, Say, pattern
 from curation_assets.takedown.tables import Done
 from curation_resources.tables import TableStore

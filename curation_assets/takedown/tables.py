@@ -18,14 +18,14 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from curation_assets.assets.dedup import INDEX, compare_shards
+from curation_assets.dedup.index_files import is_whole
+from curation_assets.engine.staleness import OF_SUBSET, slice_hashes
+from curation_assets.ingest.fetch_urls import FORM, publish_secrets, secrets_path
 from curation_assets.materialize import VIDEOS
-from curation_assets.metadata import counts
+from curation_assets.orchestration.metadata import counts
 from curation_assets.recipes import Recipe
 from curation_assets.schemas import schema
 from curation_assets.settings import Settings
-from curation_assets.stages.dedup_files import is_whole
-from curation_assets.stages.fetch_urls import FORM, publish_secrets, secrets_path
-from curation_assets.staleness import OF_SUBSET, slice_hashes
 from curation_assets.takedown.plan import SHARD_ASSETS, Plan, Say
 from curation_resources.content_hash import content_hash
 from curation_resources.storage import Storage, is_uri
@@ -309,7 +309,7 @@ def _clusters(store: TableStore, recipes: Mapping[str, Recipe], settings: Settin
 
 
 def _dedup(store: TableStore, plan: Plan, shard: str, slices: Mapping[str, str], say: Say) -> Done:
-    from curation_assets.stages.dedup import dedup_view
+    from curation_assets.dedup.clusters import dedup_view
 
     header = store.header("dedup", shard)
     if header is None or store.header("clips", shard) is None:
@@ -362,7 +362,7 @@ def _curated(store: TableStore, recipes: Mapping[str, Recipe], plan: Plan, asset
     stats = _funnel_without(header.stats, removed)
     header = store.commit(asset, key, table.filter(pc.invert(gone)), provenance, stats)
     if asset == "curated_tracks" and key in _declared(recipes):
-        from curation_assets.stages.export_version import publish_tracks
+        from curation_assets.publish.writing.versions import publish_tracks
 
         publish_tracks(store, recipes, key, header)
     if number:

@@ -24,12 +24,12 @@ from dagster._core.definitions.data_version import CODE_VERSION_TAG
 
 from curation_assets.definitions import build_definitions, table_store
 from curation_assets.materialize import FORCE_TAG
-from curation_assets.partitions import SHARDS
+from curation_assets.orchestration.partitions import SHARDS
+from curation_assets.publish.cutting import clip_cutting as export_clips
 from curation_assets.recipes import parse_recipe
 from curation_assets.schemas import schema
 from curation_assets.settings import Settings
-from curation_assets.stages import export_clips
-from curation_assets.stages.face_tables import CLIP_FACES
+from curation_assets.tracks.face_tables import CLIP_FACES
 from curation_assets_tests.shared_data import shared
 from curation_assets_tests.stages.decode.coded_video import write_video
 from curation_resources.detectors.faces import centerface_identity
@@ -133,7 +133,7 @@ class Installation:
     def run(self, asset: str, subset: str, force: bool = False) -> ExecuteInProcessResult:
         """Materializes an export. The tables are laid by hand, without an index: what keeps exports from being made is for test_publishing."""
         job = build_definitions(self.settings, self.recipes).resolve_implicit_global_asset_job_def()
-        with patch("curation_assets.completeness.left_out", lambda *_: []):
+        with patch("curation_assets.engine.completeness.left_out", lambda *_: []):
             return job.execute_in_process(
                 instance=self.instance,
                 asset_selection=[AssetKey(asset)],
@@ -295,7 +295,7 @@ def test_only_what_changed_is_made_again(tmp_path: Path, monkeypatch: pytest.Mon
     real = export_clips.cut_video
     monkeypatch.setattr(export_clips, "cut_video", counting)
     monkeypatch.setattr(export_clips, "run_tasks", lambda function, tasks, workers: run(function, tasks, 0))
-    from curation_assets.stages.decode.workers import run_tasks as run
+    from curation_assets.decode.reading.workers import run_tasks as run
 
     result = made.run("clip_dataset", "tars")
     assert not cut
@@ -374,8 +374,8 @@ def test_a_damaged_source_fails_its_own_clips_only(tmp_path: Path) -> None:
 
 
 def test_tracks_are_published_as_crops_and_as_lines(shared_installation: Installation) -> None:
-    from curation_assets.stages.export_version import publish_tracks
-    from curation_assets.stages.trackverse_records import read_records
+    from curation_assets.publish.writing.trackverse_records import read_records
+    from curation_assets.publish.writing.versions import publish_tracks
 
     made = shared_installation
     assert made.run("clip_dataset", "objects").success

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from dagster import AssetKey
 
-from curation_assets.staleness import FRESH, shard_states
+from curation_assets.engine.staleness import FRESH, shard_states
 from curation_assets_tests.installation import Installation
 from curation_assets_tests.sample_video import sample_video
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from curation_assets.assets.funnels import keep_rates
-from curation_assets.stages.curate import Curation
+from curation_assets.publish.curating.curating import Curation
 from curation_assets_tests.stages.test_curate import Row, Store, run
 
 

@@ -9,11 +9,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curation_assets.assets.ingest import STAGES
+from curation_assets.ingest.fetch_urls import FORM, digest, publish_secrets
 from curation_assets.materialize import Shard
 from curation_assets.recipes import Recipe
 from curation_assets.schemas import SCHEMAS, schema
 from curation_assets.settings import Settings
-from curation_assets.stages.fetch_urls import FORM, digest, publish_secrets
 from curation_resources import probe
 from curation_resources.storage import Storage
 from curation_resources.tables import Provenance, TableStore

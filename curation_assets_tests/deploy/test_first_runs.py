@@ -19,7 +19,7 @@ OPEN = """
 import sys, time
 import dagster, dagster_postgres, sqlalchemy  # before the start, so that all begin at the same moment
 from pathlib import Path
-from curation_assets.instance import opened
+from curation_assets.orchestration.instance import opened
 Path(sys.argv[1], sys.argv[2]).touch()
 while not Path(sys.argv[1], "go").exists():
     time.sleep(0.001)

@@ -9,7 +9,7 @@ import pytest
 import yaml
 from dagster import AssetKey, AssetMaterialization, AssetRecordsFilter, DagsterInstance
 
-from curation_assets.partitions import register_shards
+from curation_assets.orchestration.partitions import register_shards
 from curation_assets_tests.deploy.conftest import DEPLOY
 
 

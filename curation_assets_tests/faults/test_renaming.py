@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from curation_assets.declared import undeclared
+from curation_assets.engine.declared import undeclared
+from curation_assets.engine.staleness import SHARDED
 from curation_assets.recipes import RecipeError, load_recipes
 from curation_assets.renaming import holdings, remove, rename
-from curation_assets.staleness import SHARDED
 from curation_assets_tests.installation import Installation
 from curation_assets_tests.sample_video import sample_video
 

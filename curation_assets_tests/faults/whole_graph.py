@@ -18,8 +18,8 @@ from pathlib import Path
 
 from dagster import DagsterInstance
 
-from curation_assets import dead_runs
 from curation_assets.demo import served
+from curation_assets.orchestration import dead_runs
 from curation_assets.schemas import SCHEMAS
 from curation_assets_tests.faults.shipped import INSTANCE_FILE, Shipped
 from curation_assets_tests.sample_video import sample_video

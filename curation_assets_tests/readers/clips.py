@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from curation_assets.stages.clip_frames import ROUNDING_MS
-from curation_assets.stages.clip_writer import TrackBoxes
+from curation_assets.decode.reading.clip_frames import ROUNDING_MS
+from curation_assets.publish.cutting.clip_writer import TrackBoxes
 from curation_assets_tests.stages.decode.coded_video import write_video
 from curation_assets_tests.stages.test_export_clips import cut, make, with_sound
 

@@ -12,11 +12,11 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from curation_assets.definitions import table_store
+from curation_assets.publish.curating.subset_inputs import clip_provenance
+from curation_assets.publish.writing.versions import cut_selected, publish_clips
 from curation_assets.recipes import parse_recipe
 from curation_assets.schemas import schema
 from curation_assets.settings import Settings
-from curation_assets.stages.export_version import cut_selected, publish_clips
-from curation_assets.stages.subset_inputs import clip_provenance
 from curation_assets_tests.stages.decode.coded_video import write_video
 from curation_assets_tests.stages.test_export_clips import with_sound
 from curation_resources.tables import Provenance

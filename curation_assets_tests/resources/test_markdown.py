@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from curation_assets.metadata import markdown_table
+from curation_assets.orchestration.metadata import markdown_table
 from curation_resources.markdown import escape
 
 RENDERER = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from curation_assets.stages.decode.media import OpenVideo
+from curation_assets.decode.reading.media import OpenVideo
 from curation_assets_tests.sample_video import sample_video
 from curation_assets_tests.shared_data import shared
 from curation_assets_tests.stages.decode.coded_video import two_streams

@@ -60,7 +60,7 @@ def test_when_a_process_was_started() -> None:
 
 BUSY = """
 import os, sys
-from curation_assets.stages.decode.workers import Task, run_tasks
+from curation_assets.decode.reading.workers import Task, run_tasks
 sys.path.insert(0, {here!r})
 from endless import endless
 list(run_tasks(endless, [Task(str(n), {folder!r}, 600.0) for n in range(2)], 2))

@@ -14,7 +14,7 @@ import pytest
 from numpy.typing import NDArray
 
 from curation_assets.recipes import Audio
-from curation_assets.stages.audio_scores import score
+from curation_assets.scores.loudness import score
 from curation_assets_tests.installation import Installation
 from curation_assets_tests.shared_data import shared
 

@@ -4,14 +4,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curation_assets.recipes import Cleaning
-from curation_assets.stages.caption_cleaning import (
+from curation_assets.captions.cleaning import (
     clean_caption,
     detect_language,
     score_suffix,
     shorten,
     split_sentences,
 )
+from curation_assets.recipes import Cleaning
 
 PLAIN = Cleaning()
 

@@ -15,9 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import curation_resources.captioners
-from curation_assets.recipes import Captions, Cleaning
-from curation_assets.schemas import schema
-from curation_assets.stages.captions import (
+from curation_assets.captions.captioning import (
     CaptionStats,
     _cues,
     caption_identity,
@@ -27,7 +25,9 @@ from curation_assets.stages.captions import (
     load_refiner,
     spread,
 )
-from curation_assets.stages.subtitles import parse_subtitles
+from curation_assets.ingest.subtitles import parse_subtitles
+from curation_assets.recipes import Captions, Cleaning
+from curation_assets.schemas import schema
 from curation_assets_tests.caption_server import CUT, DROP, EMPTY, JUNK, CaptionServer, caption_of, random_faults
 from curation_assets_tests.shared_data import shared
 from curation_assets_tests.tiny_vlm import write_tiny_idefics3

@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curation_assets.stages.clip_frames import ClipReader, ClipUnreadable
-from curation_assets.stages.decode.media import OpenVideo
-from curation_assets.stages.decode.reader import Decoding, every_frame
+from curation_assets.decode.reading.clip_frames import ClipReader, ClipUnreadable
+from curation_assets.decode.reading.media import OpenVideo
+from curation_assets.decode.reading.reader import Decoding, every_frame
 from curation_assets_tests.frame_numbers import number_in
 from curation_assets_tests.moving_objects import CROSSING, HEIGHT, WIDTH, encode, picture
 from curation_assets_tests.shared_data import shared

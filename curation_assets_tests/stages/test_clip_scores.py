@@ -15,11 +15,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curation_assets import recipes
+from curation_assets.captions.caption_match import caption_match, shuffled_gap
 from curation_assets.schemas import schema
-from curation_assets.stages.aesthetic_scores import PUBLISHED, aesthetic_table, head_identity, load_head, read_head
-from curation_assets.stages.caption_scores import caption_match, shuffled_gap
-from curation_assets.stages.category_scores import category_table, category_vectors
-from curation_assets.stages.frame_embeddings import (
+from curation_assets.scores.aesthetic_heads import PUBLISHED, aesthetic_table, head_identity, load_head, read_head
+from curation_assets.scores.category_match import category_table, category_vectors
+from curation_assets.scores.embedding import (
     asset_table,
     clip_vectors,
     embed_frames,

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from curation_assets.decode.clip_spans import ClipSpan, GivenSpan, RejectedSpan, SubtitleCue, clip_spans
+from curation_assets.decode.reading.timeline import Timeline
+from curation_assets.decode.shots.cuts import Cut, CutList
 from curation_assets.recipes import Clips
-from curation_assets.stages.clip_spans import ClipSpan, GivenSpan, RejectedSpan, SubtitleCue, clip_spans
-from curation_assets.stages.decode.timeline import Timeline
-from curation_assets.stages.shots.cuts import Cut, CutList
 
 
 def timeline(frames: int, step_ms: float = 40.0, start_ms: int = 0) -> Timeline:

@@ -14,12 +14,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from curation_assets.publish.curating.curating import Curation, Example, curate, given_splits, split_of
+from curation_assets.publish.curating.selection import hash_order
+from curation_assets.publish.curating.subset_tables import tables_needed
 from curation_assets.recipes import Recipe, Splits
+from curation_assets.rules.language import RuleError
 from curation_assets.schemas import SCHEMAS, schema
-from curation_assets.stages.curate import Curation, Example, curate, given_splits, split_of
-from curation_assets.stages.rules import RuleError
-from curation_assets.stages.selection import hash_order
-from curation_assets.stages.subset_tables import tables_needed
 from curation_resources.tables import conform
 
 Row = dict[str, Any]
@@ -448,7 +448,7 @@ def test_every_candidate_is_accounted_for_once(
 
 
 def test_sorting_in_ranges_on_disk_gives_the_same_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from curation_assets.stages import curate as module
+    from curation_assets.publish.curating import curating as module
 
     store = Store()
     for s in range(3):

@@ -15,16 +15,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
+from curation_assets.engine.shard_keys import parse_shard_key
+from curation_assets.ingest import indexing as dataset_index
+from curation_assets.ingest.fetch_urls import publish_secrets, read_fetch_urls
+from curation_assets.ingest.index_recovery import index_rows
+from curation_assets.ingest.indexing import IndexPlan, plan_index, plan_indexes, read_shard
+from curation_assets.ingest.normal_form import video_metadata_table
+from curation_assets.ingest.sources import SourceError
+from curation_assets.ingest.sources.rows import RowError, SourceRow
 from curation_assets.recipes import Recipe
 from curation_assets.schemas import schema
-from curation_assets.shard_keys import parse_shard_key
-from curation_assets.stages import dataset_index
-from curation_assets.stages.dataset_index import IndexPlan, plan_index, plan_indexes, read_shard
-from curation_assets.stages.fetch_urls import publish_secrets, read_fetch_urls
-from curation_assets.stages.index_recovery import index_rows
-from curation_assets.stages.sources import SourceError
-from curation_assets.stages.sources.rows import RowError, SourceRow
-from curation_assets.stages.video_metadata import video_metadata_table
 from curation_assets_tests.shared_data import shared
 from curation_resources.storage import Storage
 

@@ -18,12 +18,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from curation_assets.recipes import ClipExport
-from curation_assets.schemas import schema
-from curation_assets.stages import export_clips
-from curation_assets.stages.clip_frames import ClipReader
-from curation_assets.stages.clip_writer import ASPECTS, TrackBoxes
-from curation_assets.stages.export_clips import (
+from curation_assets.decode.reading.clip_frames import ClipReader
+from curation_assets.publish.cutting import clip_cutting as export_clips
+from curation_assets.publish.cutting.clip_cutting import (
     Cut,
     CutClip,
     Pieces,
@@ -33,6 +30,9 @@ from curation_assets.stages.export_clips import (
     fingerprint_of,
     runs,
 )
+from curation_assets.publish.cutting.clip_writer import ASPECTS, TrackBoxes
+from curation_assets.recipes import ClipExport
+from curation_assets.schemas import schema
 from curation_assets_tests.frame_numbers import number_in
 from curation_assets_tests.shared_data import shared
 from curation_assets_tests.stages.decode.coded_video import write_video
@@ -150,7 +150,7 @@ def test_variable_frame_rates_keep_their_times(tmp_path: Path) -> None:
 def test_a_clip_that_misses_a_picture_keeps_its_times_though_the_file_looks_constant(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gap: int
 ) -> None:
-    monkeypatch.setattr("curation_assets.stages.clip_frames.SAME_RATE", Fraction(1, 10))
+    monkeypatch.setattr("curation_assets.decode.reading.clip_frames.SAME_RATE", Fraction(1, 10))
     times = [n if n < gap else n + 1 for n in range(100)]
     path = write_video(tmp_path / "gap.mp4", [100], times=times, g="50", bf="2")
     cuts = [cut("whole", 400, 3240, 10, 80), cut("before", 400, 2400, 10, 60)]

@@ -15,10 +15,8 @@ import webdataset
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from curation_assets.recipes import EmbeddingExport
-from curation_assets.schemas import schema
-from curation_assets.stages.export_clips import Keys
-from curation_assets.stages.export_embeddings import (
+from curation_assets.publish.cutting.clip_cutting import Keys
+from curation_assets.publish.writing.embeddings import (
     SPLITS_HEADER,
     BadTriple,
     EmbeddedShard,
@@ -28,6 +26,8 @@ from curation_assets.stages.export_embeddings import (
     on_grid,
     read_processed,
 )
+from curation_assets.recipes import EmbeddingExport
+from curation_assets.schemas import schema
 from curation_resources.storage import MediaRef, Storage
 
 DIM = 6

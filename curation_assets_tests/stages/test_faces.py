@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 from curation_assets.recipes import ClipExport
-from curation_assets.stages.faces import FACES, FaceBlurrer, cover, find_leaks
+from curation_assets.tracks.faces import FACES, FaceBlurrer, cover, find_leaks
 from curation_assets_tests.shared_data import shared
 from curation_resources.detectors.base import Detections, Image, finish
 from curation_resources.detectors.faces import CenterFaceDetector, YuNetDetector

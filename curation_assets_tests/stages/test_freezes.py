@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from curation_assets.stages.freezes import FreezeMeter
+from curation_assets.decode.measures.freezes import FreezeMeter
 from curation_assets_tests.shared_data import shared
 from curation_assets_tests.stages.test_quality import plane, scene
 

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from curation_assets import recipes
+from curation_assets.decode.measures.motion import STILL, MotionMeter, MotionScores, codec_blocks, fit_camera
 from curation_assets.schemas import schema
-from curation_assets.stages.motion import STILL, MotionMeter, MotionScores, codec_blocks, fit_camera
 from curation_assets_tests.shared_data import shared
 
 Picture = NDArray[np.float32]

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from curation_assets import recipes
+from curation_assets.decode.measures.quality import FULL, QualityMeter, QualityScores
 from curation_assets.schemas import schema
-from curation_assets.stages.quality import FULL, QualityMeter, QualityScores
 from curation_assets_tests.shared_data import shared
 
 Plane = NDArray[np.uint8]

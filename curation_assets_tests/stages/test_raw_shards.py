@@ -24,10 +24,10 @@ import pytest
 import webdataset
 
 from curation_assets.assets import ingest
+from curation_assets.ingest import fetching as raw_shards
+from curation_assets.ingest.fetching import Progress, RawShard, build_raw_shard
 from curation_assets.recipes import Download, Recipe
 from curation_assets.schemas import schema
-from curation_assets.stages import raw_shards
-from curation_assets.stages.raw_shards import Progress, RawShard, build_raw_shard
 from curation_assets_tests.fault_server import FaultServer
 from curation_assets_tests.sample_video import sample_video
 from curation_resources.storage import MediaChanged, MediaRef, Storage
@@ -487,7 +487,7 @@ def test_a_list_cannot_name_local_files(where: str, local: Storage, tmp_path: Pa
 RUN = """
 import sys, pyarrow.parquet as pq
 from curation_assets.recipes import Download
-from curation_assets.stages.raw_shards import build_raw_shard
+from curation_assets.ingest.fetching import build_raw_shard
 from curation_resources.storage import Storage
 print("begun", flush=True)
 build_raw_shard(pq.read_table(sys.argv[1]), Download.model_validate_json(sys.argv[2]), Storage(sys.argv[3]), sys.argv[4], checkpoint_s=0.15)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curation_assets.stages.rules import RuleError, evaluate, parse_rule, passing
+from curation_assets.rules.language import RuleError, evaluate, parse_rule, passing
 
 COLUMNS = {
     "a": pa.array([1.0, 2.0, None, 4.0]),

@@ -11,8 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curation_assets.recipes import Select
-from curation_assets.stages.selection import (
+from curation_assets.publish.curating.selection import (
     NO_CLASS,
     NO_EMBEDDING,
     NO_SCORE,
@@ -24,6 +23,7 @@ from curation_assets.stages.selection import (
     quotas,
     swap,
 )
+from curation_assets.recipes import Select
 
 SEEDS = st.integers(0, 2**32 - 1)
 
@@ -254,7 +254,7 @@ def one_by_one(vectors: np.ndarray, members: np.ndarray, size: int, epochs: int)
 
 
 def test_blocks_give_what_one_candidate_at_a_time_gives(monkeypatch: pytest.MonkeyPatch) -> None:
-    from curation_assets.stages import selection
+    from curation_assets.publish.curating import selection
 
     chance = np.random.default_rng(4)
     vectors = chance.normal(size=(150, 6)).astype(np.float32)

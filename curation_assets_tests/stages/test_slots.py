@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from curation_assets.stages.slots import Slots
+from curation_assets.decode.measures.slots import Slots
 
 
 def chosen(times: list[float], fps: float) -> list[float]:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curation_assets.stages import spreadsheets
+from curation_assets.publish.writing import spreadsheets
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curation_assets.stages.subtitles import Cue, parse_subtitles
+from curation_assets.ingest.subtitles import Cue, parse_subtitles
 from curation_assets_tests.shared_data import shared
 
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from curation_assets import recipes
 from curation_assets.schemas import schema
-from curation_assets.stages.text_scores import (
+from curation_assets.scores.text_detection import (
     overlay_share,
     same_picture,
     sample_frames,

@@ -19,7 +19,7 @@ import pytest
 
 from curation_assets.recipes import OnnxLayout, Tracks
 from curation_assets.schemas import schema
-from curation_assets.stages.tracks import (
+from curation_assets.tracks.following import (
     PALETTE,
     centre_speed,
     detector_identity,
@@ -241,7 +241,7 @@ def test_a_stopped_run_goes_on_from_its_journal(shard: tuple[pa.Table, pa.Table,
 KILLED = """
 import sys, time
 import pyarrow.parquet as pq
-from curation_assets.stages.tracks import track_shard
+from curation_assets.tracks.following import track_shard
 from curation_assets_tests.moving_objects import CROSSING, ColourDetector
 from curation_assets_tests.stages.test_tracks import PARAMS
 from curation_resources.journal import Journal

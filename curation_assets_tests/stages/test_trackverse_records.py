@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from curation_assets.stages.trackverse_records import (
+from curation_assets.publish.writing.trackverse_records import (
     RecordError,
     key_set,
     read_records,

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
+from curation_assets.ingest.indexing import plan_index
+from curation_assets.ingest.normal_form import video_metadata_table
 from curation_assets.recipes import Recipe
 from curation_assets.schemas import schema
-from curation_assets.stages.dataset_index import plan_index
-from curation_assets.stages.video_metadata import video_metadata_table
 
 
 def test_a_row_for_every_row_of_the_index(tmp_path: Path) -> None:

@@ -16,8 +16,8 @@ import pytest
 from dagster import AssetKey, AssetRecordsFilter
 
 from curation_assets.cli import main
-from curation_assets.stages.forgotten import read_forgotten
-from curation_assets.staleness import FRESH, shard_states
+from curation_assets.engine.staleness import FRESH, shard_states
+from curation_assets.ingest.forgotten import read_forgotten
 from curation_assets.takedown.command import take_down
 from curation_assets.takedown.plan import PATH, NothingFound, Plan, Query, make_plan
 from curation_assets_tests.installation import Installation

@@ -10,9 +10,9 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 
+from curation_assets.engine.shard_keys import parse_shard_key
 from curation_assets.recipes import Recipe, load_recipes
 from curation_assets.selection import SUBSET_ASSETS, assets_of_recipe
-from curation_assets.shard_keys import parse_shard_key
 
 PHASES = ("index", "shards", "clusters", "scores", "subsets")
 MIDDLE = "duplicate_clusters"

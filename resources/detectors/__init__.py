@@ -1,7 +1,7 @@
 """Object detectors behind one interface: frames in, boxes with class scores, objectness and appearance out.
 
 What belongs here: the interface, the vocabularies and the backends. What does not: following a box from frame to frame, which is
-`curation_assets.stages.tracking`.
+`curation_assets.tracks.tracking`.
 """
 
 from __future__ import annotations

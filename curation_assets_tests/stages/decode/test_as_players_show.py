@@ -19,12 +19,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from curation_assets.decode.analysis import TABLES, AnalysisParams, VideoAnalysis, VideoFacts, analyse_video
+from curation_assets.decode.reading.clip_frames import ClipReader
+from curation_assets.decode.reading.losses import Losses
+from curation_assets.decode.reading.timeline import Timeline
+from curation_assets.publish.cutting.clip_cutting import Cut, CutClip, VideoCuts, cut_video
 from curation_assets.recipes import ClipExport, Clips, Frames
-from curation_assets.stages.clip_frames import ClipReader
-from curation_assets.stages.decode.analysis import TABLES, AnalysisParams, VideoAnalysis, VideoFacts, analyse_video
-from curation_assets.stages.decode.losses import Losses
-from curation_assets.stages.decode.timeline import Timeline
-from curation_assets.stages.export_clips import Cut, CutClip, VideoCuts, cut_video
 from curation_assets_tests.frame_numbers import number_in
 from curation_assets_tests.stages.decode.coded_video import picture, write_video
 from curation_resources.probe import probe

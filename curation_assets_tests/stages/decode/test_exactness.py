@@ -12,10 +12,10 @@ import cv2
 import numpy as np
 import pytest
 
+from curation_assets.decode.analysis import AnalysisParams, VideoAnalysis, VideoFacts, analyse_video
+from curation_assets.decode.reading.media import OpenVideo
+from curation_assets.decode.reading.reader import Decoding, every_frame, sparse_frames
 from curation_assets.recipes import Clips, Frames
-from curation_assets.stages.decode.analysis import AnalysisParams, VideoAnalysis, VideoFacts, analyse_video
-from curation_assets.stages.decode.media import OpenVideo
-from curation_assets.stages.decode.reader import Decoding, every_frame, sparse_frames
 from curation_assets_tests.frame_numbers import number_in
 from curation_assets_tests.shared_data import shared
 from curation_assets_tests.stages.decode.coded_video import write_video
@@ -155,7 +155,7 @@ def test_fast_decoding_moves_no_labelled_cut() -> None:
         path = shared(name)
         frames = []
         for sparse in (True, False):
-            from curation_assets.stages.shots import make_detector
+            from curation_assets.decode.shots import make_detector
 
             with OpenVideo(path) as opened:
                 detector = make_detector(Clips(), float(opened.rate))

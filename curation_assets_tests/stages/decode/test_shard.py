@@ -16,12 +16,12 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from curation_assets.decode.analysis import TABLES, AnalysisParams
+from curation_assets.decode.measures.motion import PAIR_MS
+from curation_assets.decode.reading.workers import Task, run_tasks
+from curation_assets.decode.shard import ShardAnalysis, analyse_shard
 from curation_assets.recipes import Clips
 from curation_assets.schemas import schema
-from curation_assets.stages.decode.analysis import TABLES, AnalysisParams
-from curation_assets.stages.decode.shard import ShardAnalysis, analyse_shard
-from curation_assets.stages.decode.workers import Task, run_tasks
-from curation_assets.stages.motion import PAIR_MS
 from curation_assets_tests.shared_data import shared
 from curation_assets_tests.stages.decode.coded_video import two_streams, write_video
 from curation_resources.storage import MediaRef, Storage
@@ -250,7 +250,7 @@ def test_a_worker_that_dies_or_hangs_takes_only_its_task_with_it() -> None:
     arguments = ["a", "die", "b", "hang", "c", "d"]
     tasks = [Task(a, a, 1.0 if a == "hang" else 60.0) for a in arguments]
     started = time.monotonic()
-    import curation_assets.stages.decode.workers as workers
+    import curation_assets.decode.reading.workers as workers
 
     limit, workers.START_S = workers.START_S, 20.0
     try:
@@ -275,7 +275,7 @@ def test_memory_does_not_grow_with_length(tmp_path: Path) -> None:
     """A worker stays under 600 MB at 1080p, and a video four times as long takes hardly more."""
     program = (
         "import sys, tempfile, resource; from pathlib import Path\n"
-        "from curation_assets.stages.decode.analysis import *\n"
+        "from curation_assets.decode.analysis import *\n"
         "with tempfile.TemporaryFile() as spool:\n"
         "    analysis = analyse_video(Path(sys.argv[1]), AnalysisParams(), VideoFacts('d', 'v'), TABLES, spool)\n"
         "assert analysis.error is None, analysis.error\n"

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from curation_assets.stages.clip_frames import ClipReader
+from curation_assets.decode.reading.clip_frames import ClipReader
 from curation_assets_tests.stages.decode.coded_video import picture
 from curation_assets_tests.stages.decode.test_as_players_show import analyse, cut, shown
 

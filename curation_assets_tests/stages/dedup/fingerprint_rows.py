@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from curation_assets.dedup.index import ShardInput
 from curation_assets.schemas import schema
-from curation_assets.stages.dedup import ShardInput
 
 SECOND = 1000
 

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from curation_assets.dedup.align import Comparer, Matches, Samples
 from curation_assets.recipes import Dedup
-from curation_assets.stages.dedup.align import Comparer, Matches, Samples
 from curation_assets_tests.stages.dedup.fingerprint_rows import SECOND, clip, near, random_hashes
 
 PARAMS = Dedup()

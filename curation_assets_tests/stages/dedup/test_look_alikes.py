@@ -17,15 +17,14 @@ from hypothesis import strategies as st
 from benchmarks import copies
 from benchmarks.copies import Footage, accepted_pairs, fingerprint, write_footage
 from benchmarks.truth import lookalikes
+from curation_assets.decode.measures import windows
+from curation_assets.decode.measures.course import CELLS, course
+from curation_assets.dedup.clusters import build_clusters
+from curation_assets.dedup.evidence import Course, Overlay, agreement, unlike
+from curation_assets.dedup.index import ShardInput, update_index
 from curation_assets.demo import pan, photographs
 from curation_assets.recipes import Dedup
 from curation_assets.schemas import schema
-from curation_assets.stages import windows
-from curation_assets.stages.course import CELLS, course
-from curation_assets.stages.dedup import ShardInput
-from curation_assets.stages.dedup.clusters import build_clusters
-from curation_assets.stages.dedup.evidence import Course, Overlay, agreement, unlike
-from curation_assets.stages.dedup.index import update_index
 from curation_resources.storage import Storage
 
 WHOLE = (0.0, 0.0, 1.0, 1.0)

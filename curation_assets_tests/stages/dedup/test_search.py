@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from curation_assets.stages.dedup.search import agreement, expected_recall, near_pairs, tables
+from curation_assets.dedup.search import agreement, expected_recall, near_pairs, tables
 from curation_assets_tests.stages.dedup.fingerprint_rows import near, random_hashes
 
 Hashes = NDArray[np.uint64]

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from benchmarks.shots import Score, judge, read_labels, run
+from curation_assets.decode.shots import Cut, CutList, make_detector
+from curation_assets.decode.shots.cascade import CascadeDetector, one_per_transition
 from curation_assets.recipes import Clips
-from curation_assets.stages.shots import Cut, CutList, make_detector
-from curation_assets.stages.shots.cascade import CascadeDetector, one_per_transition
 from curation_assets_tests.shared_data import shared
 from curation_assets_tests.stages.shots.videos import Image, Picture, detect, dissolve, fade_through_black, shot
 
@@ -36,7 +36,7 @@ def test_hard_cuts_are_exact_whatever_the_length_of_the_shots() -> None:
 def test_clear_cuts_do_not_load_the_network() -> None:
     code = (
         "import sys\n"
-        "from curation_assets.stages.shots.cascade import CascadeDetector\n"
+        "from curation_assets.decode.shots.cascade import CascadeDetector\n"
         "from curation_assets_tests.stages.shots.videos import detect, shot\n"
         "cuts = detect(CascadeDetector(), [*shot(0, 40), *shot(1, 40)])\n"
         "assert [c.frame for c in cuts] == [40], cuts\n"

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from curation_assets.stages.shots import transnet
-from curation_assets.stages.shots.network import NetworkDetector
-from curation_assets.stages.shots.transnet import TransNet, network
+from curation_assets.decode.shots import transnet
+from curation_assets.decode.shots.network import NetworkDetector
+from curation_assets.decode.shots.transnet import TransNet, network
 from curation_assets_tests.stages.shots.videos import Picture, detect, dissolve, shot
 
 

@@ -8,11 +8,11 @@ import cv2
 import numpy as np
 import pytest
 
-from curation_assets.stages.shots.cascade import CascadeDetector, for_network
-from curation_assets.stages.shots.evidence import REACH, WHOLE, active_box, cells_of, evidence
-from curation_assets.stages.shots.history import distance
-from curation_assets.stages.shots.thinning import Thinned
-from curation_assets.stages.shots.trees import boundary_trees
+from curation_assets.decode.shots.cascade import CascadeDetector, for_network
+from curation_assets.decode.shots.evidence import REACH, WHOLE, active_box, cells_of, evidence
+from curation_assets.decode.shots.history import distance
+from curation_assets.decode.shots.thinning import Thinned
+from curation_assets.decode.shots.trees import boundary_trees
 from curation_assets_tests.stages.shots.videos import Image, Picture, detect, shot
 
 LENGTHS = (40, 33, 47, 36)

@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from curation_assets.stages.decode.picture import AnalysisPicture
-from curation_assets.stages.shots import CutList, ShotDetector
+from curation_assets.decode.reading.picture import AnalysisPicture
+from curation_assets.decode.shots import CutList, ShotDetector
 
 Image = NDArray[np.uint8]
 SIZE = (320, 180)

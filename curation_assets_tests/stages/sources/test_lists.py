@@ -18,8 +18,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from curation_assets.ingest.sources import RejectedLine, SourceError, SourceRow, files, read_source
 from curation_assets.recipes import Source
-from curation_assets.stages.sources import RejectedLine, SourceError, SourceRow, files, read_source
 from curation_assets_tests.conftest import S3Server
 from curation_assets_tests.shared_data import shared
 from curation_resources.storage import Storage
@@ -96,7 +96,7 @@ def test_video2dataset_rows() -> None:
 
 
 def test_the_id_of_a_youtube_url_is_its_id_and_of_another_url_a_hash_without_its_signature() -> None:
-    from curation_assets.stages.sources.rows import id_of_url
+    from curation_assets.ingest.sources.rows import id_of_url
 
     rows = read("table", shared("metadata/test_yt.csv"), columns={"url": "contentUrl", "caption": "name"})
     assert [id_of_url(r.url or "") for r in rows if isinstance(r, SourceRow)] == [
@@ -280,7 +280,7 @@ def test_a_parquet_row_of_every_type_is_fit_for_json(tmp_path: Path) -> None:
     import datetime
     from decimal import Decimal
 
-    from curation_assets.stages.sources.rows import canonical_json
+    from curation_assets.ingest.sources.rows import canonical_json
 
     row = {"u": "https://x.test/1", "id": 12.0, "t": datetime.datetime(2020, 1, 2, 3), "d": Decimal("1.5"), "b": b"\xff", "n": float("nan"),
            "s": {"x": [1, None]}, "dur": datetime.timedelta(seconds=3)}  # fmt: skip

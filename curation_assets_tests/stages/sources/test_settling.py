@@ -13,11 +13,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curation_assets import sensors
+from curation_assets.ingest.indexing import IndexPlan, plan_indexes
+from curation_assets.ingest.sources import Settling
+from curation_assets.orchestration import sensors
 from curation_assets.recipes import Recipe
 from curation_assets.source_watch import Page, Watch, look
-from curation_assets.stages.dataset_index import IndexPlan, plan_indexes
-from curation_assets.stages.sources import Settling
 from curation_assets_tests.installation import Installation
 from curation_resources.storage import Storage
 

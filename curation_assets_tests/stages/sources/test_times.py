@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curation_assets.stages.sources.times import TimeError, Unit, parse_spans, parse_time
+from curation_assets.ingest.sources.times import TimeError, Unit, parse_spans, parse_time
 
 
 @pytest.mark.parametrize(

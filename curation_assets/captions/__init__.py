@@ -1,0 +1,1 @@
+"""Group captions: what is said of each clip, and whether it fits the picture."""

@@ -1,0 +1,354 @@
+"""Perceptual hashes of a clip's frames, made while its video is decoded once.
+
+The hash is imagededup's, of the picture inside flat bars, at 32x32 pixels. A perceptual hash of a moving scene changes within a
+tenth of a second, so samples on a coarse grid do not meet those of a trimmed copy. Frames are therefore looked at on a fine grid
+and a hash is *kept when the picture has changed* (by more than `Dedup.step` bits since the last one kept): the kept hashes cover
+the whole course of the clip to within `step` bits, whatever the offset or speed of a copy, and a still scene costs three.
+A kept hash holds until the next one's time.
+
+What belongs here: looking at pictures. What does not: comparing clips (`dedup`).
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import deque
+from collections.abc import Collection
+from typing import Any, Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from curation_assets.decode.measures import windows
+from curation_assets.decode.measures.course import course
+from curation_assets.recipes import Dedup
+
+Luma = NDArray[np.uint8]
+Hashes = NDArray[np.uint64]
+Box = tuple[float, float, float, float]
+
+SIDE: Final = 32
+"""Side of the stored pictures in pixels: imagededup's input size for phash."""
+
+FLAT_RANGE: Final = 12
+"""A row or column whose luma spans at most so many of 256 levels counts as part of a bar: coded bars are never quite flat."""
+
+BOX_MEMORY: Final = 64
+"""Pictures are cut to the union of the content of so many recent frames, so that a dark frame does not lose its dim edges."""
+
+BLANK_DEVIATION: Final = 4.0
+"""A picture whose luma has a smaller standard deviation (of 256 levels) is blank: coding noise decides its hash."""
+
+CENTER: Final[Box] = (0.2, 0.2, 0.6, 0.6)
+"""The central part of the frame: logos and captions lie outside it."""
+
+HEARTBEAT_MS: Final = 250
+"""A picture is stored at least this often, so that any clip of a second has several."""
+
+CELL_CHANGE: Final = 5.0
+"""A picture is stored, too, when the mean luma of one of its 8 x 8 cells, of 4 x 4 pixels, changes by more levels: a mouth that speaks, a number that
+counts. The whole picture's hash does not see them, and the course of the clip must know when they change."""
+
+MAX_PICTURES: Final = 40_000
+"""Stored pictures per video (about 45 MB); beyond, every second one is dropped and the spacing doubles."""
+
+_GRID_SLACK_MS: Final = 2
+_WHOLE: Final[Box] = (0.0, 0.0, 1.0, 1.0)
+
+
+def _dct_basis() -> NDArray[np.float64]:
+    """The first eight rows of the unnormalised DCT-II of length 32, shape (8, 32)."""
+    k, n = np.arange(8)[:, None], np.arange(SIDE)[None, :]
+    basis: NDArray[np.float64] = 2.0 * np.cos(np.pi * k * (2 * n + 1) / (2 * SIDE))
+    return basis
+
+
+_DCT: Final = _dct_basis()
+
+
+def _pack(bits: NDArray[np.bool_]) -> Hashes:
+    """Bits (n, 8, 8), row by row and the first one highest, as integers (n,): imagededup's hexadecimal order."""
+    packed: Hashes = np.packbits(bits.reshape(len(bits), 64), axis=1).view(">u8").astype(np.uint64).reshape(-1)
+    return packed
+
+
+def _block_means(pictures: Luma) -> NDArray[np.float64]:
+    """Means of 4x4 blocks, (n, 32, 32) to (n, 8, 8)."""
+    means: NDArray[np.float64] = pictures.reshape(-1, 8, 4, 8, 4).mean(axis=(2, 4))
+    return means
+
+
+def phash(pictures: Luma) -> Hashes:
+    """imagededup's perceptual hash of 32x32 pictures (n, 32, 32): the 8x8 lowest DCT coefficients against their median.
+
+    Coefficients are rounded to a thousandth (pictures have 256 levels), so that the zeros of symmetric pictures are zeros
+    and not rounding noise.
+    """
+    coefficients = np.round(_DCT @ pictures.astype(np.float64) @ _DCT.T, 3).reshape(-1, 64)
+    median = np.sort(coefficients[:, 1:], axis=1)[:, 31:32]
+    return _pack(coefficients >= median)
+
+
+def dhash(pictures: Luma) -> Hashes:
+    """imagededup's difference hash of the pictures (n, 32, 32) scaled to 9x8: whether each pixel is brighter than its left one."""
+    small = np.array([cv2.resize(p, (9, 8), interpolation=cv2.INTER_AREA) for p in pictures]).reshape(-1, 8, 9)
+    return _pack(small[:, :, 1:] > small[:, :, :-1])
+
+
+def ahash(pictures: Luma) -> Hashes:
+    """imagededup's average hash of the pictures (n, 32, 32) scaled to 8x8 by block means: each pixel against the mean."""
+    small = np.round(_block_means(pictures))
+    return _pack(small >= small.mean(axis=(1, 2), keepdims=True))
+
+
+def whash(pictures: Luma) -> Hashes:
+    """imagededup's wavelet hash: the 8x8 Haar approximation, which is that of block means, against its median."""
+    approximation = _block_means(pictures)
+    return _pack(approximation >= np.median(approximation, axis=(1, 2), keepdims=True))
+
+
+METHODS: Final = {"phash": phash, "dhash": dhash, "ahash": ahash, "whash": whash}
+
+
+def content_box(luma: Luma) -> Box | None:
+    """The smallest box that holds all rows and columns which are not flat, as (x, y, w, h) fractions; None if all are flat.
+
+    Args:
+        luma: uint8 (h, w).
+    """
+    if all(int(line.max()) - int(line.min()) > FLAT_RANGE for line in (luma[0], luma[-1], luma[:, 0], luma[:, -1])):
+        return _WHOLE
+    h, w = luma.shape
+    top, bottom, left, right = 0, h, 0, w
+    while (
+        True
+    ):  # until nothing changes: rows of a flat ground are seen to be flat only once the bars beside it are gone
+        part = luma[top:bottom, left:right]
+        rows = np.flatnonzero(part.max(axis=1) - part.min(axis=1) > FLAT_RANGE)
+        if not len(rows):
+            return None
+        part = part[rows[0] : rows[-1] + 1]
+        columns = np.flatnonzero(part.max(axis=0) - part.min(axis=0) > FLAT_RANGE)
+        if not len(columns):
+            return None
+        found = top + int(rows[0]), top + int(rows[-1]) + 1, left + int(columns[0]), left + int(columns[-1]) + 1
+        if found == (top, bottom, left, right):
+            return left / w, top / h, (right - left) / w, (bottom - top) / h
+        top, bottom, left, right = found
+
+
+def _union(boxes: Collection[Box]) -> Box:
+    x, y = min(b[0] for b in boxes), min(b[1] for b in boxes)
+    return x, y, max(b[0] + b[2] for b in boxes) - x, max(b[1] + b[3] for b in boxes) - y
+
+
+def _intersection(a: Box, b: Box) -> Box:
+    """The common part; `a` if there is none."""
+    x, y = max(a[0], b[0]), max(a[1], b[1])
+    w, h = min(a[0] + a[2], b[0] + b[2]) - x, min(a[1] + a[3], b[1] + b[3]) - y
+    return (x, y, w, h) if w > 0 and h > 0 else a
+
+
+def _blank(pictures: Luma) -> NDArray[np.bool_]:
+    blank: NDArray[np.bool_] = pictures.std(axis=(1, 2)) < BLANK_DEVIATION
+    return blank
+
+
+def _cut(luma: Luma, box: Box) -> Luma:
+    """The 32x32 picture of the part of `luma` inside `box`."""
+    h, w = luma.shape
+    x, y = round(box[0] * w), round(box[1] * h)
+    part = luma[y : max(y + 1, round((box[1] + box[3]) * h)), x : max(x + 1, round((box[0] + box[2]) * w))]
+    if (
+        min(part.shape) >= 4 * SIDE
+    ):  # in two steps: the general area filter is four times slower, and 0.2 bits of 64 apart
+        part = cv2.resize(part, (part.shape[1] // 2, part.shape[0] // 2), interpolation=cv2.INTER_AREA)
+    return np.asarray(cv2.resize(part, (SIDE, SIDE), interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def _recut(picture: Luma, held: Box, wanted: Box, tone: int) -> Luma:
+    """The picture of `wanted` from that of `held`; what lies outside `held` was flat and gets the tone."""
+    if max(abs(a - b) for a, b in zip(held, wanted, strict=True)) < 0.5 / SIDE:
+        return picture
+    scale_x, scale_y = wanted[2] / held[2], wanted[3] / held[3]
+    offset_x, offset_y = (wanted[0] - held[0]) / held[2] * SIDE, (wanted[1] - held[1]) / held[3] * SIDE
+    matrix = np.array(
+        [
+            [scale_x, 0.0, offset_x + (scale_x - 1) / 2],
+            [0.0, scale_y, offset_y + (scale_y - 1) / 2],
+        ]
+    )
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    warped = cv2.warpAffine(
+        picture, matrix, (SIDE, SIDE), flags=flags, borderMode=cv2.BORDER_CONSTANT, borderValue=float(tone)
+    )
+    return np.asarray(warped, np.uint8)
+
+
+class Fingerprinter:
+    """Collects small pictures of one video's frames and hashes those of a clip when its bounds are known.
+
+    Memory: a 32x32 picture per change of the scene, at most `MAX_PICTURES`.
+    """
+
+    def __init__(self, params: Dedup) -> None:
+        self._params = params
+        self._hash = METHODS[params.method]
+        self._step_ms = 1000.0 / params.fps
+        self._first_ms: int | None = None
+        self._next_ms = 0.0
+        self._spacing_ms = 0
+        self._last_hash: Hashes | None = None
+        self._last_cells: NDArray[np.float64] | None = None
+        self._aspect = 1.0
+        self._times: list[int] = []
+        self._pictures: list[Luma] = []
+        self._boxes: list[Box | None] = []
+        self._held: list[Box] = []
+        self._recent: deque[Box] = deque(maxlen=BOX_MEMORY)
+        self._tones: list[int] = []
+
+    def wants(self, time_ms: int) -> bool:
+        """Whether the frame at this presentation time is to be pushed: the first at or after each point of a grid of
+        `params.fps` that begins with the video's first frame."""
+        return self._first_ms is None or time_ms >= self._next_ms - _GRID_SLACK_MS
+
+    def push(self, time_ms: int, luma: Luma) -> None:
+        """Looks at a frame; stores a small picture if the scene has changed.
+
+        Args:
+            time_ms: presentation time, increasing from call to call.
+            luma: uint8 (h, w), a long side of about 320 suffices; not kept.
+        """
+        if self._first_ms is None:
+            self._first_ms = time_ms
+            self._aspect = luma.shape[1] / luma.shape[0]
+        steps = int((time_ms + _GRID_SLACK_MS - self._first_ms) / self._step_ms) + 1
+        self._next_ms = self._first_ms + steps * self._step_ms
+        box = content_box(luma)
+        if box is not None:
+            self._recent.append(box)
+        held = _union(self._recent) if self._recent else _WHOLE
+        picture = _cut(luma, held)
+        value = self._hash(picture[None])
+        since = time_ms - self._times[-1] if self._times else HEARTBEAT_MS + self._spacing_ms
+        if since < self._spacing_ms:
+            return
+        cells = _block_means(picture)
+        moved = (
+            self._last_hash is None
+            or self._last_cells is None
+            or int(np.bitwise_count(value ^ self._last_hash)[0]) > self._params.step // 2
+            or float(np.abs(cells - self._last_cells).max()) > CELL_CHANGE
+        )
+        if not moved and since < max(HEARTBEAT_MS, self._spacing_ms) and held == self._held[-1]:
+            return
+        self._last_hash, self._last_cells = value, cells
+        self._times.append(time_ms)
+        self._pictures.append(picture)
+        self._boxes.append(box)
+        self._held.append(held)
+        self._tones.append(int(luma[0, 0]))
+        if len(self._times) > MAX_PICTURES:
+            for kept in (self._times, self._pictures, self._boxes, self._held, self._tones):
+                del kept[1::2]
+            self._spacing_ms = max(HEARTBEAT_MS, 2 * self._spacing_ms)
+
+    def knows(self, start_ms: int, end_ms: int) -> bool:
+        """Whether a picture of the clip [start_ms, end_ms) was stored."""
+        first, last = self._within(start_ms, end_ms)
+        return last > first
+
+    def _within(self, start_ms: int, end_ms: int) -> tuple[int, int]:
+        """Indexes of the stored pictures of [start_ms, end_ms)."""
+        return bisect_left(self._times, start_ms), bisect_left(self._times, end_ms)
+
+    def rows(self, start_ms: int, end_ms: int, border: Box | None = None) -> dict[str, Any]:
+        """The fingerprint of the clip [start_ms, end_ms): columns of `clip_fingerprints`.
+
+        Args:
+            border: the picture inside the video's bars, (x, y, w, h) fractions, if known from elsewhere. Flat rows and
+                columns that stay flat over the clip are stripped in any case.
+
+        Returns:
+            hashes, blank, hash_ms: lists of one length, in time order. At least `params.frames` of them at spread
+                positions if so many frames were pushed; empty if none was.
+            flipped_hashes: the hashes of the mirrored pictures, or None unless `params.flipped`.
+            center_hashes, center_blank: the same for the central part of the whole frame (not of what is inside the border,
+                which a logo on a bar would change), or None unless `params.center`.
+            course: the course of the clip (`course.course`) as bytes; content_box: where in the frame the hashed picture lies;
+                picture_aspect: its width over its height in pixels.
+            window_hashes, window_ms: hashes of the windows of some of the hashed frames, `windows.COUNT` for each, 0 where the window is
+                blank or left out, and the times of those frames; None unless `params.crops`.
+            method: the hash method.
+        """
+        first, last = self._within(start_ms, end_ms)
+        times = np.array(self._times[first:last], np.int64)
+        boxes = [b for b in self._boxes[first:last] if b is not None]
+        box = _intersection(border or _WHOLE, _union(boxes)) if boxes else _WHOLE
+        pictures = self._pictures_of(first, last, box)
+        hashes, blank = self._hash(pictures), _blank(pictures)
+        kept = changes(hashes, blank, self._params.step, self._params.frames)
+        row: dict[str, Any] = dict.fromkeys(
+            ("flipped_hashes", "center_hashes", "center_blank", "window_hashes", "window_ms")
+        )
+        row["course"] = course(pictures, times, start_ms, end_ms).tobytes()
+        row["content_box"] = dict(zip("xywh", box, strict=True))
+        row["picture_aspect"] = aspect = self._aspect * box[2] / box[3]
+        if self._params.crops:
+            longest = kept[longest_held(times[kept], blank[kept], end_ms, windows.FRAMES)]
+            row["window_hashes"] = self._of_windows(pictures[longest], aspect).reshape(-1).tolist()
+            row["window_ms"] = times[longest].tolist()
+        if self._params.flipped:
+            row["flipped_hashes"] = self._hash(pictures[kept][:, :, ::-1]).tolist()
+        if self._params.center:
+            central = self._pictures_of(first, last, CENTER)[kept]
+            row["center_hashes"], row["center_blank"] = self._hash(central).tolist(), _blank(central).tolist()
+        return row | {
+            "hashes": hashes[kept].tolist(),
+            "blank": blank[kept].tolist(),
+            "hash_ms": times[kept].tolist(),
+            "method": self._params.method,
+        }
+
+    def _of_windows(self, pictures: Luma, aspect: float) -> Hashes:
+        """Hashes of the windows of each picture, (n, windows.COUNT), 0 where there is nothing to compare."""
+        out = np.zeros((len(pictures), windows.COUNT), np.uint64)
+        for k, window in enumerate(windows.windows(aspect)):
+            if window is not None and len(pictures):
+                shown = windows.look_through(pictures, window, aspect)
+                out[:, k] = np.where(_blank(shown), 0, self._hash(shown))
+        return out
+
+    def _pictures_of(self, first: int, last: int, box: Box) -> Luma:
+        """The stored pictures first to last of what lies inside `box`, (n, 32, 32)."""
+        stored = zip(self._pictures[first:last], self._held[first:last], self._tones[first:last], strict=True)
+        return np.array([_recut(*one[:2], box, one[2]) for one in stored], np.uint8).reshape(-1, SIDE, SIDE)
+
+
+def changes(hashes: Hashes, blank: NDArray[np.bool_], step: int, at_least: int) -> NDArray[np.int64]:
+    """Indexes of the hashes that differ by more than `step` bits from the last one taken, or in blankness.
+
+    Until there are `at_least`, if there are so many hashes, the index farthest from those taken is added.
+    """
+    taken: list[int] = []
+    for i in range(len(hashes)):
+        if (
+            not taken
+            or blank[i] != blank[taken[-1]]
+            or (not blank[i] and (int(hashes[i]) ^ int(hashes[taken[-1]])).bit_count() > step)
+        ):
+            taken.append(i)
+    everywhere = np.arange(len(hashes))
+    while len(taken) < min(at_least, len(hashes)):
+        apart = np.abs(everywhere[:, None] - np.array(taken)).min(axis=1)
+        taken.append(int(apart.argmax()))
+    return np.array(sorted(taken), np.int64)
+
+
+def longest_held(times: NDArray[np.int64], blank: NDArray[np.bool_], end_ms: int, most: int) -> NDArray[np.int64]:
+    """Indexes, in time order, of the at most `most` frames that are not blank and hold longest (ties: the earlier)."""
+    hold = np.append(times[1:], end_ms) - times
+    order = np.lexsort((times, -hold))
+    return np.sort(order[~blank[order]][:most])

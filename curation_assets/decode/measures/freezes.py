@@ -1,0 +1,246 @@
+"""Share of a clip in which the picture does not change, but for noise and coding.
+
+About ten pictures a second are compared, at a long side of 160 pixels, with the first picture of the run that they would continue, so that
+what moves too slowly to differ from one picture to the next does not pass for still. The largest change of any block of 8 x 8 pixels
+decides, beyond what noise of the strength that the difference itself shows would give. A run counts if it lasts half a second, by time.
+
+What belongs here: which stretches are still. What does not: how much moves elsewhere (`motion`).
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from curation_assets.decode.measures.slots import Slots
+
+Plane = NDArray[np.uint8]
+
+PER_SECOND = 10.0
+"""Pictures compared."""
+SIDE = 160
+"""Long side up to which a picture is compared as it is; larger ones are halved first. Pixels."""
+BLOCK = 8
+"""Side of a block, pixels."""
+NOISE_FACTOR = 2.5
+"""Energy of a block over that of the noise that noise alone does not reach: the mean of 64 squares of it spreads by a sixth."""
+MOST_NOISE = 100.0
+"""Energy of the noise up to which it is believed to be nothing else: a deviation of 7 levels in each picture, 28 at four times the size."""
+CHANGE = 24.0
+"""Energy of a block's difference beyond noise, squared levels, from which it has changed. Pictures that freeze reach 15 at a key frame coded at
+CRF 28, most 25 while a picture coded at CRF 38 settles; where anything moves in the real test videos some block changes by 35 and more in
+half a second, except in two of them, where next to nothing does."""
+DRIFT = CHANGE / 9
+"""The same for a third of the difference; and up to this, no difference at all."""
+JUMP = CHANGE / 4
+"""Energy between neighbouring pictures from which the change came at once, as at a key frame, not little by little."""
+SHORTEST_MS = 500
+"""Shorter runs are slow motion, repeats of a rate conversion or a drawn animation's doubled pictures."""
+TICK_MS, TICK_AREA, TICK_ENERGY = 2000, 0.1, 200.0
+"""Between changes of so much energy in at most such a share of the blocks, stillness up to so long belongs to a thing that ticks."""
+TICK_PICTURES = 2
+"""Pictures that the tick itself may take."""
+
+
+class Change(NamedTuple):
+    """How two pictures differ beyond noise.
+
+    Attributes:
+        energy: of the block that changed most, squared levels; 0 or less if that may be noise.
+        area: share of blocks that changed.
+        noise: energy of the noise, squared levels.
+    """
+
+    energy: float
+    area: float
+    noise: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Compared:
+    """One compared picture.
+
+    Attributes:
+        first: whether a run begins with it.
+        since_first: energy of the change since the first picture of its run, or for `first`, of the run before.
+        step: the change since the picture before.
+    """
+
+    time_ms: float
+    first: bool
+    since_first: float
+    step: Change
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """Pictures [begin, end) of a clip that do not differ from the first of them; `from_ms` and `to_ms` as far as it is still."""
+
+    begin: int
+    end: int
+    from_ms: float
+    to_ms: float
+
+    @property
+    def length_ms(self) -> float:
+        return self.to_ms - self.from_ms
+
+
+class FreezeMeter:
+    """Collects comparisons while a video is decoded, and says of clips afterwards for which share of them nothing changes.
+
+    Call `push` with the pictures that `wants` asks for, in order of time; `share` may be called at any time, for any span.
+    """
+
+    def __init__(self) -> None:
+        self._slots = Slots(PER_SECOND)
+        self._anchor: NDArray[np.float32] | None = None
+        self._before: NDArray[np.float32] | None = None
+        self._compared: list[_Compared] = []
+        self._times: list[float] = []
+
+    def wants(self, time_ms: float) -> bool:
+        """Whether the picture shown at `time_ms` is to be compared."""
+        return self._slots.due(time_ms)
+
+    def push(self, time_ms: float, luma: Plane) -> None:
+        """Compares a picture: uint8 (h, w), all of a video of one size."""
+        small = _small(luma)
+        if self._anchor is None or self._before is None or self._anchor.shape != small.shape:
+            self._anchor, compared = small, _Compared(time_ms, True, np.inf, Change(np.inf, 1.0, 0.0))
+        else:
+            step = change(self._before, small)
+            # Noise is as strong between neighbours; what drifts shows more of its detail the longer it does.
+            since = change(self._anchor, small, step.noise).energy if self._anchor is not self._before else step.energy
+            compared = _Compared(time_ms, since > CHANGE, since, step)
+            if compared.first:
+                self._anchor = small
+        self._before = small
+        self._compared.append(compared)
+        self._times.append(time_ms)
+        self._slots.take(time_ms)
+
+    def forget(self, before_ms: float) -> None:
+        """Drops what was compared before `before_ms`."""
+        first = bisect_left(self._times, before_ms)
+        del self._compared[:first], self._times[:first]
+
+    def share(self, start_ms: float, end_ms: float, shown_ms: Sequence[float] | NDArray[np.int64] = ()) -> float | None:
+        """Share of the time [start_ms, end_ms) in which the picture does not change; None without a picture in it.
+
+        Args:
+            start_ms, end_ms: of the clip.
+            shown_ms: when each of its pictures is shown, in order. What is shown for long is still so long; without them a change is taken
+                to come midway between two compared pictures.
+        """
+        a, b = bisect_left(self._times, start_ms), bisect_left(self._times, end_ms)
+        if a == b or end_ms <= start_ms:
+            return None
+        compared = self._compared[a:b]
+        runs = _runs(compared, start_ms, end_ms, shown_ms)
+        least = min(SHORTEST_MS, end_ms - start_ms)
+        still = sum(
+            run.length_ms for k, run in enumerate(runs) if run.length_ms >= least and not _ticks(runs, k, compared)
+        )
+        return float(min(1.0, still / (end_ms - start_ms)))
+
+
+def change(before: NDArray[np.float32], after: NDArray[np.float32], most_noise: float = MOST_NOISE) -> Change:
+    """How two pictures of one size, float32 (h, w), differ beyond noise of at most an energy, squared levels.
+
+    The strength of the noise is read off the finest diagonal detail of their difference (Haar's HH band), where what moves leaves least
+    (Donoho and Johnstone, "Ideal spatial adaptation by wavelet shrinkage", Biometrika 1994): its median over the blocks that are not
+    repeated exactly, if those are a tenth of the picture.
+    """
+    difference = after - before
+    h, w = difference.shape
+    blocks = (max(1, round(w / BLOCK)), max(1, round(h / BLOCK)))
+    energy = cv2.resize(difference * difference, blocks, interpolation=cv2.INTER_AREA)
+    if float(energy.max()) <= 0.0:
+        return Change(0.0, 0.0, 0.0)
+    noise = 0.0
+    if min(h, w) >= 2 * BLOCK:
+        even = difference[: h // 2 * 2, : w // 2 * 2]
+        detail = (even[::2, ::2] - even[1::2, ::2] - even[::2, 1::2] + even[1::2, 1::2]) / 2
+        fine = cv2.resize(detail * detail, blocks, interpolation=cv2.INTER_AREA).ravel()
+        noisy = fine[fine > 0.01]
+        if noisy.size >= 0.1 * fine.size:
+            noise = min(most_noise, float(np.median(noisy)))
+    beyond = energy - NOISE_FACTOR * noise
+    return Change(float(beyond.max()), float(np.mean(beyond > CHANGE)), noise)
+
+
+def _small(luma: Plane) -> NDArray[np.float32]:
+    h, w = luma.shape
+    if max(h, w) > SIDE and min(h, w) >= 2:
+        luma = cv2.resize(luma[: h // 2 * 2, : w // 2 * 2], (w // 2, h // 2), interpolation=cv2.INTER_AREA)
+    return luma.astype(np.float32)
+
+
+def _runs(
+    compared: Sequence[_Compared], start_ms: float, end_ms: float, shown_ms: Sequence[float] | NDArray[np.int64]
+) -> list[_Run]:
+    """The runs of a clip, in order."""
+    begins = [0, *(k for k in range(1, len(compared)) if compared[k].first)]
+    changes = [_moment(compared[k - 1].time_ms, compared[k].time_ms, shown_ms) for k in begins[1:]]
+    runs = []
+    for begin, end, from_ms, to_ms in zip(
+        begins, [*begins[1:], len(compared)], [start_ms, *changes], [*changes, end_ms], strict=True
+    ):
+        since = _drifts_since(compared, begin, end)
+        if since is not None:
+            still_ms = compared[since].time_ms
+            to_ms = still_ms if still_ms - from_ms >= (to_ms - from_ms) / 2 else from_ms
+        runs.append(_Run(begin, end, from_ms, to_ms))
+    return runs
+
+
+def _drifts_since(compared: Sequence[_Compared], begin: int, end: int) -> int | None:
+    """The last picture of a run before it began to drift away from its first one; None if the run ended at once, or with the clip."""
+    if end == len(compared):
+        return None
+    last = max(k for k in range(begin, end) if k == begin or compared[k].since_first <= DRIFT)
+    gradual = all(compared[k].step.energy <= JUMP for k in range(last + 1, end + 1))
+    # A coder that settles on a frozen picture goes the other way: at first much, then less and less.
+    settles = compared[(last + end) // 2].since_first > CHANGE / 2
+    return last if gradual and not settles else None
+
+
+def _moment(still_ms: float, changed_ms: float, shown_ms: Sequence[float] | NDArray[np.int64]) -> float:
+    """When the picture changed that is still the same at one time and is not at the other."""
+    following = bisect_right(shown_ms, still_ms)
+    earliest = float(shown_ms[following]) if following < len(shown_ms) else still_ms
+    last = bisect_left(shown_ms, changed_ms) - 1
+    if last >= 0 and changed_ms - float(shown_ms[last]) >= 2 * 1000 / PER_SECOND:
+        return changed_ms  # the picture before it was shown long
+    return (min(earliest, changed_ms) + changed_ms) / 2
+
+
+def _ticks(runs: Sequence[_Run], index: int, compared: Sequence[_Compared]) -> bool:
+    """Whether a run lies between small sharp changes that follow each other, as a clock's hand or a blinking cursor makes them."""
+    if runs[index].length_ms >= TICK_MS:
+        return False
+    sides = [_tick_beside(runs, index, compared, way) for way in (-1, 1)]
+    return True in sides and False not in sides
+
+
+def _tick_beside(runs: Sequence[_Run], index: int, compared: Sequence[_Compared], way: int) -> bool | None:
+    """Whether a tick parts a run from the still one before (-1) or after it (1); None at the end of the clip."""
+    passed = 0
+    while 0 <= index + way < len(runs):
+        step = compared[runs[max(index, index + way)].begin].step
+        if step.area > TICK_AREA or step.energy < TICK_ENERGY:
+            return False
+        index += way
+        if runs[index].length_ms >= 0.8 * SHORTEST_MS:
+            return True
+        passed += runs[index].end - runs[index].begin
+        if passed > TICK_PICTURES:
+            return False
+    return None

@@ -1,0 +1,363 @@
+"""Picture quality of a clip, from sampled analysis pictures.
+
+Each sample is reduced to statistics of a 16 x 16 grid and to profiles of its edges, about 7 kB, so that a clip can be measured inside its
+bars although where the bars end is known only when the clip is complete.
+
+Sources: variance of the Laplacian (Pertuz et al., "Analysis of focus measure operators for shape-from-focus", Pattern Recognition 2013);
+colourfulness (Hasler and Suesstrunk, "Measuring colourfulness in natural images", SPIE 2003). Colour differences are taken from chroma with
+the matrix of ITU-R BT.709.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol, TypedDict
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from curation_assets import recipes
+from curation_assets.decode.measures import edge_blur
+from curation_assets.decode.measures.freezes import FreezeMeter
+from curation_assets.decode.measures.slots import Slots
+
+Plane = NDArray[np.uint8]
+
+WORKING_SIDE = 320
+"""Long side at which sharpness is measured, pixels; other sizes are scaled to it."""
+GRID = 16
+"""Cells along either side."""
+BLACK, WHITE = 16.0, 235.0
+"""Luma in the studio range (ITU-R BT.601)."""
+OVER, UNDER = 230, 20
+"""Luma from which, and up to which, a pixel counts as over- or under-exposed: 2 percent of the range from either end."""
+BLANK_DEVIATION = 0.02
+"""Standard deviation of luma, share of the range, below which a picture is one flat tone."""
+BAR_TOLERANCE = 6
+"""Levels around a bar's tone that still belong to it: ringing at its edge, dither."""
+BAR_DARK = 48
+"""Tone up to which a bar may be on one side alone; lighter ones must be on two opposite sides, lest a flat sky or a panel be one."""
+
+
+class Picture(Protocol):
+    """What is read of a sample; see `AnalysisPicture`."""
+
+    @property
+    def luma(self) -> Plane: ...
+    @property
+    def chroma_u(self) -> Plane | None: ...
+    @property
+    def chroma_v(self) -> Plane | None: ...
+
+
+class Rect(NamedTuple):
+    """A part of the frame, in fractions of it."""
+
+    x: float
+    y: float
+    w: float
+    h: float
+
+    @property
+    def area(self) -> float:
+        return self.w * self.h
+
+
+FULL = Rect(0.0, 0.0, 1.0, 1.0)
+
+
+class QualityScores(TypedDict):
+    """The columns of `quality_scores`; None where a clip holds no sample."""
+
+    sharpness: float | None
+    edge_blur: float | None
+    brightness: float | None
+    contrast: float | None
+    colorfulness: float | None
+    over_exposed: float | None
+    under_exposed: float | None
+    border: float | None
+    crop: dict[str, float] | None
+    blank: float | None
+    frozen: float | None
+    samples: int
+    estimator: str
+
+
+_STATISTICS = (
+    "mean",
+    "deviation",
+    "edges",
+    "over",
+    "under",
+    "rg",
+    "rg_deviation",
+    "yb",
+    "yb_deviation",
+    *edge_blur.STATISTICS,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Sample:
+    """One measured picture.
+
+    Attributes:
+        cells: float16 (13, GRID, GRID), `_STATISTICS` of each cell.
+        sides: top, bottom, left, right.
+    """
+
+    time_ms: float
+    cells: NDArray[np.float16]
+    sides: tuple[_Side, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Side:
+    """The lines (rows or columns) from one edge to the middle.
+
+    Attributes:
+        tone: luma of the outermost lines.
+        flat: uint8 (n,), 255 times the share of each line's pixels that have that tone.
+        mean: uint8 (n,), mean luma of each line.
+    """
+
+    tone: int
+    flat: NDArray[np.uint8]
+    mean: NDArray[np.uint8]
+
+
+class QualityMeter:
+    """Collects samples while a video is decoded and scores clips from them afterwards.
+
+    Call `push` with the pictures that `wants` asks for, in order of time; `scores` and `border` may be called at any time, for any span.
+    `forget` lets go of what lies before a time.
+    """
+
+    def __init__(self, params: recipes.Quality) -> None:
+        self._params = params
+        self._slots = Slots(params.fps)
+        self._freezes = FreezeMeter()
+        self._samples: list[_Sample] = []
+        self._times: list[float] = []
+
+    @property
+    def estimator(self) -> str:
+        """Working size and sampling, for the `estimator` column."""
+        return f"luma at {WORKING_SIDE} px, {self._params.fps:g}/s"
+
+    def wants(self, time_ms: float) -> bool:
+        """Whether the picture shown at `time_ms` is to be measured."""
+        return self._slots.due(time_ms) or self._freezes.wants(time_ms)
+
+    def push(self, time_ms: float, picture: Picture) -> None:
+        """Measures a picture: 8-bit planes, luma in the studio range, all of a video of one size."""
+        if self._freezes.wants(time_ms):
+            self._freezes.push(time_ms, picture.luma)
+        if not self._slots.due(time_ms):
+            return
+        luma = _working(picture.luma)
+        blur = np.stack([_cells(plane) for plane in edge_blur.planes(luma)])
+        cells = np.concatenate([_luma_cells(luma), _colour_cells(picture.chroma_u, picture.chroma_v), blur])
+        self._samples.append(_Sample(time_ms, cells.astype(np.float16), _sides(luma)))
+        self._times.append(time_ms)
+        self._slots.take(time_ms)
+
+    def forget(self, before_ms: float) -> None:
+        """Drops the samples before `before_ms`, of clips that have been scored."""
+        first = bisect_left(self._times, before_ms)
+        del self._samples[:first], self._times[:first]
+        self._freezes.forget(before_ms)
+
+    def border(self, start_ms: float, end_ms: float) -> Rect:
+        """The picture inside the bars of the clip [start_ms, end_ms); the whole frame if there are none, or nothing is known."""
+        return find_border([s.sides for s in self._between(start_ms, end_ms)])
+
+    def scores(
+        self, start_ms: float, end_ms: float, shown_ms: Sequence[float] | NDArray[np.int64] = ()
+    ) -> QualityScores:
+        """Quality of the clip [start_ms, end_ms), inside its bars; `shown_ms` as in `FreezeMeter.share`."""
+        samples = self._between(start_ms, end_ms)
+        if not samples:
+            return QualityScores(
+                sharpness=None,
+                edge_blur=None,
+                brightness=None,
+                contrast=None,
+                colorfulness=None,
+                over_exposed=None,
+                under_exposed=None,
+                border=None,
+                crop=None,
+                blank=None,
+                frozen=None,
+                samples=0,
+                estimator=self.estimator,
+            )
+        crop = find_border([s.sides for s in samples])
+        cells = np.stack([s.cells for s in samples])[:, :, *_inside(crop)].astype(np.float32)
+        values = dict(zip(_STATISTICS, np.moveaxis(cells.reshape(*cells.shape[:2], -1), 1, 0), strict=True))
+        mean, deviation = _pooled(values["mean"], values["deviation"])
+        rg, rg_deviation = _pooled(values["rg"], values["rg_deviation"])
+        yb, yb_deviation = _pooled(values["yb"], values["yb_deviation"])
+        colourfulness = np.hypot(rg_deviation, yb_deviation) + 0.3 * np.hypot(rg, yb)
+        blurs = [b for b in map(edge_blur.estimate, *(values[name] for name in edge_blur.STATISTICS)) if b is not None]
+        span = WHITE - BLACK
+        return QualityScores(
+            sharpness=float(np.median((values["edges"] ** 2).mean(axis=1))),
+            edge_blur=float(np.median(blurs)) if blurs else None,
+            brightness=float(np.clip((np.median(mean) - BLACK) / span, 0, 1)),
+            contrast=float(np.clip(np.median(deviation) / (span / 2), 0, 1)),
+            colorfulness=float(np.median(colourfulness)),
+            over_exposed=float(np.clip(values["over"].mean(), 0, 1)),
+            under_exposed=float(np.clip(values["under"].mean(), 0, 1)),
+            border=1 - crop.area,
+            crop=crop._asdict(),
+            blank=float((deviation < BLANK_DEVIATION * span).mean()),
+            frozen=self._freezes.share(start_ms, end_ms, shown_ms),
+            samples=len(samples),
+            estimator=self.estimator,
+        )
+
+    def knows(self, start_ms: float, end_ms: float) -> bool:
+        """Whether the clip [start_ms, end_ms) holds a sample."""
+        return bool(self._between(start_ms, end_ms))
+
+    def _between(self, start_ms: float, end_ms: float) -> list[_Sample]:
+        return self._samples[bisect_left(self._times, start_ms) : bisect_left(self._times, end_ms)]
+
+
+def find_border(samples: list[tuple[_Side, ...]]) -> Rect:
+    """The picture inside letterbox and pillarbox bars, from the sides of a clip's samples.
+
+    A bar is a run of lines from the edge that keep one tone in nine tenths of the samples. It may carry a logo or a subtitle, but it ends
+    at a straight line beyond which the tone does not go on, which a dark scene does not.
+    """
+    if not samples:
+        return FULL
+    top, bottom, left, right = (_bar([sides[k] for sides in samples]) for k in range(4))
+    (y0, y1), (x0, x1) = _opposite(top, bottom), _opposite(left, right)
+    return Rect(x0, y0, 1 - x0 - x1, 1 - y0 - y1)
+
+
+class _Bar(NamedTuple):
+    """Width as a fraction of the frame's height or width (0: no bar), and tone."""
+
+    width: float
+    tone: float
+
+
+def _bar(sides: list[_Side]) -> _Bar:
+    tones = np.array([s.tone for s in sides], np.float32)
+    tone = float(np.median(tones))
+    none = _Bar(0.0, tone)
+    flat = np.quantile(np.stack([s.flat for s in sides]), 0.1, axis=0) / 255
+    if np.mean(np.abs(tones - tone) <= BAR_TOLERANCE) < 0.9 or (flat.all() and flat.min() >= 0.95):
+        return none
+    lines = int(np.argmax(flat < 0.6)) if (flat < 0.6).any() else len(flat)
+    while lines and flat[lines - 1] < 0.95:
+        lines -= 1
+    dark = tone <= BAR_DARK
+    if lines in (0, len(flat)) or flat[:lines].mean() < 0.8:
+        return none
+    if flat[lines - 1] - flat[lines : lines + 2].min() < (0.25 if dark else 0.6):
+        return none
+    # The line in which the bar ends is a mixture of bar and picture, in the ratio in which its mean lies between theirs.
+    means = np.stack([s.mean for s in sides]).astype(np.float32).mean(axis=0) - tone
+    inner = means[min(lines + 1, len(means) - 1)]
+    mixed = float(np.clip(1 - means[lines] / inner, 0, 1)) if abs(inner) > 8 else 0.0
+    return _Bar((lines + mixed) / (2 * len(flat)), tone)
+
+
+def _opposite(first: _Bar, second: _Bar) -> tuple[float, float]:
+    """Widths of two opposite bars, without light ones that have no counterpart."""
+    alike = abs(first.tone - second.tone) <= BAR_TOLERANCE and abs(first.width - second.width) <= 0.25 * max(
+        first.width, second.width
+    )
+    keep = [alike or bar.tone <= BAR_DARK for bar in (first, second)]
+    return first.width * keep[0], second.width * keep[1]
+
+
+def _working(luma: Plane) -> Plane:
+    h, w = luma.shape
+    long = max(h, w)
+    if long == WORKING_SIDE:
+        return luma
+    size = (max(2, round(w * WORKING_SIDE / long)), max(2, round(h * WORKING_SIDE / long)))
+    return cv2.resize(luma, size, interpolation=cv2.INTER_AREA if long > WORKING_SIDE else cv2.INTER_LINEAR)
+
+
+def _cells(plane: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Means of a grid of cells: float32 (GRID, GRID)."""
+    while (
+        min(plane.shape) >= 4 * GRID
+    ):  # Exact halving is vectorized; a general area mean of the whole plane takes four times as long.
+        plane = cv2.resize(plane, (plane.shape[1] // 2, plane.shape[0] // 2), interpolation=cv2.INTER_AREA)
+    return cv2.resize(plane, (GRID, GRID), interpolation=cv2.INTER_AREA)
+
+
+def _moments(plane: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Mean and standard deviation of each cell."""
+    mean = _cells(plane)
+    return mean, np.sqrt(np.maximum(_cells(plane * plane) - mean * mean, 0))
+
+
+def _luma_cells(luma: Plane) -> NDArray[np.float32]:
+    plane = luma.astype(np.float32)
+    edges = cv2.Laplacian(luma, cv2.CV_32F)
+    over = cv2.threshold(plane, OVER - 0.5, 1.0, cv2.THRESH_BINARY)[1]
+    under = cv2.threshold(plane, UNDER + 0.5, 1.0, cv2.THRESH_BINARY_INV)[1]
+    return np.stack([*_moments(plane), np.sqrt(_cells(edges * edges)), _cells(over), _cells(under)])
+
+
+def _colour_cells(chroma_u: Plane | None, chroma_v: Plane | None) -> NDArray[np.float32]:
+    """Mean and deviation of red minus green and of yellow minus blue; zeros for grey pictures."""
+    if chroma_u is None or chroma_v is None:
+        return np.zeros((4, GRID, GRID), np.float32)
+    u, v = chroma_u.astype(np.float32) - 128, chroma_v.astype(np.float32) - 128
+    return np.stack([*_moments(2.326 * v + 0.213 * u), *_moments(0.630 * v - 2.218 * u)])
+
+
+def _sides(luma: Plane) -> tuple[_Side, ...]:
+    h, w = luma.shape
+    rows, columns = max(1, h // 2), max(1, w // 2)
+    return (
+        _side(luma[:rows], 1),
+        _side(luma[-rows:], 1, last=True),
+        _side(luma[:, :columns], 0),
+        _side(luma[:, -columns:], 0, last=True),
+    )
+
+
+def _side(half: Plane, axis: int, *, last: bool = False) -> _Side:
+    """One half of the picture; its edge is the `last` line or the first."""
+    edge = slice(-2, None) if last else slice(2)
+    outermost = half[edge] if axis == 1 else half[:, edge]
+    ordered = np.sort(outermost, axis=None)
+    tone = (int(ordered[(ordered.size - 1) // 2]) + int(ordered[ordered.size // 2])) // 2
+    flat = cv2.inRange(half, max(0, tone - BAR_TOLERANCE), min(255, tone + BAR_TOLERANCE))
+    shares, means = (cv2.reduce(plane, axis, cv2.REDUCE_AVG).ravel() for plane in (flat, half))
+    return _Side(tone, shares[::-1], means[::-1]) if last else _Side(tone, shares, means)
+
+
+def _inside(crop: Rect) -> tuple[slice, slice]:
+    """Rows and columns of the cells that lie inside `crop`, at least the one in its middle."""
+
+    def span(start: float, length: float) -> slice:
+        margin = 0.01 if length < 1 else 0.0
+        first = int(np.ceil((start + margin) * GRID)) if start > 0 else 0
+        last = int((start + length - margin) * GRID) if start + length < 1 - 1e-6 else GRID
+        middle = min(GRID - 1, int((start + length / 2) * GRID))
+        return slice(first, last) if last > first else slice(middle, middle + 1)
+
+    return span(crop.y, crop.h), span(crop.x, crop.w)
+
+
+def _pooled(
+    mean: NDArray[np.float32], deviation: NDArray[np.float32]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Mean and standard deviation of each sample (n,) from those of its cells (n, cells)."""
+    return mean.mean(axis=1), np.sqrt((deviation**2).mean(axis=1) + mean.var(axis=1))

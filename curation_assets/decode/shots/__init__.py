@@ -1,0 +1,38 @@
+"""Shot boundaries: detectors that are fed the frames of one decode.
+
+What belongs here: deciding where shots meet. What does not: decoding and scaling (`decode`), and what becomes of the shots
+(`clip_spans`).
+"""
+
+from __future__ import annotations
+
+from typing import cast
+
+from curation_assets.decode.shots.cuts import Cut, CutList, ShotDetector
+from curation_assets.recipes import Clips
+
+__all__ = ["Cut", "CutList", "ShotDetector", "make_detector"]
+
+DEFAULT_THRESHOLD = 0.5
+"""Probability from which `cascade` and `transnetv2` accept a boundary."""
+
+
+def make_detector(params: Clips, fps: float) -> ShotDetector:
+    """The detector of the recipe for one video.
+
+    Args:
+        params: the recipe's section.
+        fps: average frame rate of the video, or what its header says; 0 if unknown.
+    """
+    threshold = DEFAULT_THRESHOLD if params.threshold is None else params.threshold
+    if params.detector == "cascade":
+        from curation_assets.decode.shots.cascade import CascadeDetector
+
+        return CascadeDetector(threshold, fps)
+    if params.detector == "transnetv2":
+        from curation_assets.decode.shots.network import NetworkDetector
+
+        return NetworkDetector(threshold)
+    from curation_assets.decode.shots.pyscenedetect import PySceneDetectDetector
+
+    return cast(ShotDetector, PySceneDetectDetector(tuple(params.detector.split("+")), params, fps))

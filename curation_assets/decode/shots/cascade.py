@@ -1,0 +1,326 @@
+"""The default shot detector: small trees propose on 48x27 pictures, TransNetV2 judges what they are not sure of.
+
+    frames -> without repeats, at most 30 a second (`thinning`)
+           -> evidence for a boundary before each, inside the part of the picture that shows something (`evidence`)
+           -> its probability by boosted trees (`trees`, `proposals`), or a cut where most of the picture changes at once (`whole_change`)
+           -> accepted where the trees are sure of a short change; else judged by the network, which sees that part of the picture alone,
+              with its levels stretched
+    black frames between two pictures -> one boundary in their middle, whatever else is proposed there (`black`)
+
+The network was trained on ordinary footage. It sees nothing where the picture is dark, hazy or small within a still frame, unless that is
+undone first; it takes a white or a mixed frame at a cut for a flash, and does not know wipes: there the trees, which were trained with
+these, decide.
+
+A judged window is as short as the network allows: the cost lies in the frames it sees. Boundaries are not merged by a minimum scene
+length: that is what makes other detectors miss short shots.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from curation_assets.decode.reading.picture import AnalysisPicture
+from curation_assets.decode.shots.black import LONGEST_RAMP, BlackRuns
+from curation_assets.decode.shots.cuts import Cut, CutList, Needs, runs
+from curation_assets.decode.shots.dips import dips_at
+from curation_assets.decode.shots.evidence import Box
+from curation_assets.decode.shots.history import History, Tiny
+from curation_assets.decode.shots.proposals import Proposals
+from curation_assets.decode.shots.thinning import Thinned
+from curation_assets.decode.shots.whole_change import whole_change_at
+
+PROPOSE = 0.1
+"""Probability by the trees from which a boundary is proposed."""
+SURE = 0.97
+"""Probability by the trees from which a cut needs no network."""
+SHORT, STANDS_OUT = 3, 0.3
+"""A change is a cut if the trees give at most so many frames in a row more than that; in longer ones a gradual transition is looked for."""
+CUT_SEEN, CUT_WEIGHT = (0.02, 0.05, 0.15, 0.35, 0.8, 0.92), (-0.47, -0.3, -0.17, -0.1, -0.1, 0.1)
+GRADUAL_SEEN, GRADUAL_WEIGHT = (0.04, 0.06, 0.25, 0.35, 0.7), (-0.44, -0.27, -0.27, 0.0, 0.1)
+"""What the network's probability (linear in between) adds to the trees': it speaks against what it sees nothing of. Of slow changes the trees
+alone are less sure: hands, focus and titles come and go as slowly."""
+CUT_CONTEXT, DISSOLVE_CONTEXT = 8, 16
+"""Pictures on either side of a judged interval. A cut needs few of them; with fewer than this, dissolves between moving shots score low."""
+MERGE, LONG_INTERVAL, LONGEST_INTERVAL = 6, 40, 60
+"""Proposals so many pictures apart are judged in one window; a long interval is looked at in steps of two, the longest is cut."""
+RECENT = 100
+"""Boundaries found last among which one is looked for that a new one would double."""
+NEAR = 3
+"""Pictures on either side of a proposal in which the network's view of it is looked for."""
+MANY = 0.5
+"""Probability by the second head from which a picture belongs to a transition."""
+LARGEST_STEP = 1.7
+"""How many times the largest other step in a transition one must be to be a cut, amid motion or smeared by the coding."""
+SINGLE_SHARE = 0.6
+"""Weight of the network's first head in the geometric mean by which dissolves are scored: in a slow one it stays near one half."""
+DARKEST, BRIGHTEST, LARGEST_GAIN = 0.01, 0.99, 12.0
+"""Quantiles of a window's levels that are stretched to the whole range for the network, and the most by which."""
+
+
+@dataclass
+class _Interval:
+    """Positions first..last among which boundaries may lie, the trees' probability at each from `first` on, and where detail dips."""
+
+    first: int
+    last: int
+    chances: list[float] = field(default_factory=list)
+    dips: list[int] = field(default_factory=list)
+
+    def add(self, position: int, chance: float) -> None:
+        self.chances += [0.0] * (position - self.first - len(self.chances)) + [chance]
+        self.last = position
+
+
+class CascadeDetector:
+    """Proposals by trees, judged by TransNetV2 where these are not sure. Implements `ShotDetector`; frames may be blended.
+
+    Holds the last 1,024 tiny frames in three forms (10 MB) and what it found, whatever the length of the video. The score is the
+    trees' probability, moved by the network's where that was asked; the network's alone of a dissolve that only it sees; 1 for a fade.
+
+    Args:
+        threshold: probability from which a boundary is accepted.
+        fps: frame rate of the pushed frames; at more than 45 the pictures are thinned.
+    """
+
+    needs: Needs = "yuv_small"
+    every_frame = False
+
+    def __init__(self, threshold: float = 0.5, fps: float = 25.0) -> None:
+        self._threshold = threshold
+        self._history = History()
+        self._black = BlackRuns(self._history)
+        self._examined = 0
+        self._thinned = Thinned(fps)
+        self._proposals = Proposals(self._thinned)
+        self._run: _Interval | None = None
+        self._open: _Interval | None = None
+        self._cuts: list[Cut] = []
+        self._stats = {"frames": 0.0, "windows": 0.0, "network_frames": 0.0, "network_seconds": 0.0}
+
+    def push(self, index: int, time_ms: int, picture: AnalysisPicture) -> None:
+        """Take the next frame."""
+        self._history.push(index, time_ms, picture.tiny_rgb)
+        self._thinned.push(index, time_ms, picture.tiny_rgb, self._history.step(self._history.count - 1))
+        if self._history.count - self._examined > LONGEST_RAMP:
+            self._black.examine(self._examined)
+            self._examined += 1
+        self._propose()
+
+    def finish(self) -> CutList:
+        """The boundaries, each transition once."""
+        self._complete()
+        fades = [run.cut for run in self._black.runs if run.cut]
+        others = [c for c in self._cuts if not any(run.explains(c) for run in self._black.runs)]
+        self._stats["frames"] = float(self._history.count)
+        return CutList(
+            one_per_transition([*fades, *others]), f"cascade threshold={self._threshold:g}", dict(self._stats)
+        )
+
+    def _complete(self) -> None:
+        while self._examined < self._history.count:
+            self._black.examine(self._examined)
+            self._examined += 1
+        self._black.finish()
+        self._thinned.finish()
+        self._propose(last=True)
+        self._close_run()
+        self._judge()
+
+    def _propose(self, last: bool = False) -> None:
+        for first, chances in self._proposals.measure(last):
+            dips = np.array([dips_at(self._thinned, first + k // 2 * 2) for k in range(len(chances))])
+            for k in np.flatnonzero(chances < SURE):
+                if whole_change_at(self._thinned, first + int(k)):
+                    chances[k] = SURE
+            for offset in np.flatnonzero((chances >= PROPOSE) | dips):
+                position, chance = first + int(offset), float(chances[offset])
+                if self._run and (position > self._run.last + 1 or position - self._run.first >= LONGEST_INTERVAL):
+                    self._close_run()
+                if self._run is None:
+                    self._run = _Interval(position, position)
+                self._run.add(position, chance)
+                if dips[offset]:
+                    self._run.dips.append(position)
+            done = first + len(chances)
+            if self._run and self._run.last < done - 1:
+                self._close_run()
+            if self._open and not self._run and done - self._open.last > MERGE:
+                self._judge()
+
+    def _close_run(self) -> None:
+        """Accept the sure cuts of a run of proposals, list what no answer of the network could make one, and hand it the rest."""
+        if self._run is None:
+            return
+        run, self._run = self._run, None
+        chances = np.array(run.chances)
+        highest = int(np.argmax(chances))
+        parts = runs(chances >= STANDS_OUT)
+        if not parts and chances[highest] >= PROPOSE:
+            parts = [(highest, highest + 1)]
+        gradual = any(b - a > SHORT for a, b in parts)
+        if gradual:
+            parts = [(parts[0][0], parts[-1][1])]
+        peaks = [a + int(np.argmax(chances[a:b])) for a, b in parts]
+        if parts and not gradual and not run.dips and all(chances[p] >= SURE for p in peaks):
+            for peak in peaks:
+                self._add_cut(run.first + peak, float(chances[peak]))
+            return
+        at_most = [score(float(chances[p]), 1.0, gradual=gradual) for p in peaks]
+        asked = [part for part, most in zip(parts, at_most, strict=True) if most >= self._threshold]
+        worth = [*(run.first + p for a, b in asked for p in (a, b - 1)), *run.dips]
+        judged = range(min(worth), max(worth) + 1) if worth else range(0)
+        for peak, most in zip(peaks, at_most, strict=True):
+            if run.first + peak not in judged:
+                self._add_cut(run.first + peak, most)
+        if not worth:
+            return
+        run = _Interval(
+            judged[0], judged[-1], run.chances[judged[0] - run.first : judged[-1] + 1 - run.first], run.dips
+        )
+        if self._open and (run.first > self._open.last + MERGE or run.last - self._open.first > LONGEST_INTERVAL):
+            self._judge()
+        if self._open is None:
+            self._open = run
+        else:
+            for position, chance in enumerate(run.chances, run.first):
+                self._open.add(position, chance)
+            self._open.dips += run.dips
+
+    def _judge(self) -> None:
+        """Let the network look at the open interval, and decide on each run of proposals in it."""
+        if self._open is None:
+            return
+        interval, self._open = self._open, None
+        chances = np.array(interval.chances)
+        gradual = bool(interval.dips) or any(b - a > SHORT for a, b in runs(chances >= STANDS_OUT))
+        context = DISSOLVE_CONTEXT if gradual else CUT_CONTEXT
+        stride = 2 if interval.last - interval.first > LONG_INTERVAL else 1
+        positions = np.arange(interval.first - context * stride, interval.last + context * stride + 1, stride)
+        box = self._proposals.box((interval.first + interval.last) // 2)
+        single, many = self._network(for_network(self._thinned.frames(positions), box))
+        if gradual:
+            single = np.maximum(single, single**SINGLE_SHARE * _highest_near(many) ** (1 - SINGLE_SHARE))
+        for a, b in runs(chances >= PROPOSE):
+            self._decide(interval.first + a, chances[a:b], positions, single, many)
+        if interval.dips:
+            self._add_dissolves(interval.dips, positions, single, many)
+
+    def _decide(
+        self,
+        first: int,
+        chances: NDArray[np.float64],
+        positions: NDArray[np.int64],
+        single: NDArray[np.float32],
+        many: NDArray[np.float32],
+    ) -> None:
+        """Record what the trees propose from `first` on with `chances`, given what the network says of `positions`."""
+        parts = runs(chances >= STANDS_OUT)
+        if not parts:
+            parts = [(int(np.argmax(chances)), int(np.argmax(chances)) + 1)]
+        elif any(b - a > SHORT for a, b in parts):
+            parts = [(parts[0][0], parts[-1][1])]
+        for a, b in parts:
+            near = np.flatnonzero((positions >= first + a - NEAR) & (positions < first + b + NEAR))
+            seen = int(near[np.argmax(single[near])])
+            joint = score(float(chances[a:b].max()), float(single[seen]), gradual=b - a > SHORT)
+            extent = self._extent(positions, many, seen) if single[seen] >= self._threshold else None
+            sharpest = first + a + int(np.argmax(chances[a:b]))
+            if b - a > SHORT:
+                extent = extent or (
+                    first + a - (b - a) // 2,
+                    first + b + (b - a) // 2,
+                )  # the trees mark the middle half
+                within = range(
+                    max(1, min(first + a, int(positions[seen]) - 1)), max(first + b, int(positions[seen]) + 3)
+                )
+                sharpest = max(within, key=self._thinned.step)
+            if extent is None or self._stands_out(sharpest, *extent):
+                self._add_cut(sharpest, joint)
+            else:
+                self._add_gradual(*extent, joint)
+
+    def _stands_out(self, position: int, first: int, end: int) -> bool:
+        """Whether the step before a position is a cut's among those of a transition [first, end): several times any but its neighbours."""
+        others = [self._thinned.step(p) for p in range(first, end + 2) if abs(p - position) > 1]
+        return self._thinned.step(position) > LARGEST_STEP * max(others, default=0.0)
+
+    def _add_dissolves(
+        self, dips: list[int], positions: NDArray[np.int64], single: NDArray[np.float32], many: NDArray[np.float32]
+    ) -> None:
+        """Record the gradual transitions that the network sees where detail dips, if nothing was accepted there."""
+        inside = (positions >= dips[0] - NEAR) & (positions <= dips[-1] + NEAR)
+        for a, b in runs((single >= self._threshold) & inside):
+            seen = a + int(np.argmax(single[a:b]))
+            extent = self._extent(positions, many, seen)
+            if extent is None:
+                continue
+            first, end = (self._thinned.shown(p)[0] for p in extent)
+            if not any(c.accepted and first - NEAR <= c.frame <= end + NEAR for c in self._cuts[-RECENT:]):
+                self._add_gradual(*extent, float(single[seen]))
+
+    def _extent(self, positions: NDArray[np.int64], many: NDArray[np.float32], seen: int) -> tuple[int, int] | None:
+        """The positions [first, end) of the transition that the network sees at `seen`; None if it is as short as a cut."""
+        a, b = next((a, b) for a, b in [*runs(many >= MANY), (seen, seen + 1)] if a <= seen < b)
+        return (int(positions[a]), int(positions[b - 1]) + 1) if b - a > 2 else None
+
+    def _network(self, frames: Tiny) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        from curation_assets.decode.shots.transnet import network
+
+        net = network()
+        seconds = net.seconds
+        scores = net.scores(frames)
+        self._stats["windows"] += 1
+        self._stats["network_frames"] += len(frames)
+        self._stats["network_seconds"] += net.seconds - seconds
+        return scores
+
+    def _add_gradual(self, first: int, end: int, score: float) -> None:
+        """Record a transition over positions [first, end)."""
+        frame, time_ms = self._thinned.shown((first + end) // 2)
+        begin, over = self._thinned.shown(first)[0], self._thinned.shown(end)[0]
+        self._cuts.append(Cut(frame, time_ms, score, "dissolve", score >= self._threshold, begin, max(over, begin + 1)))
+
+    def _add_cut(self, position: int, score: float) -> None:
+        position = min(max(position, 1), self._thinned.count - 1)
+        frame, time_ms = self._thinned.cut(position)
+        self._cuts.append(Cut(frame, time_ms, score, "cut", score >= self._threshold, frame, frame))
+
+
+def score(trees: float, network: float, *, gradual: bool) -> float:
+    """The probability of a boundary by both, 0 to 1."""
+    seen, weight = (GRADUAL_SEEN, GRADUAL_WEIGHT) if gradual else (CUT_SEEN, CUT_WEIGHT)
+    return min(max(trees + float(np.interp(network, seen, weight)), 0.0), 1.0)
+
+
+def for_network(frames: Tiny, box: Box) -> Tiny:
+    """The part of pictures (n, 27, 48, 3) that shows something, at the whole size, with the levels of all of them stretched alike."""
+    bottom = 27 if box.bottom == 13 else 2 * box.bottom
+    part = frames[:, 2 * box.top : bottom, 2 * box.left : 2 * box.right]
+    counts = np.cumsum(np.bincount(part.ravel(), minlength=256))
+    low, high = (int(np.searchsorted(counts, share * counts[-1])) for share in (DARKEST, BRIGHTEST))
+    gain = min(255 / max(high - low, 1), LARGEST_GAIN)
+    curve = np.clip(np.round((np.arange(256) - low) * gain), 0, 255).astype(np.uint8)
+    if part.shape[1:3] != (27, 48):
+        part = np.stack([cv2.resize(p, (48, 27), interpolation=cv2.INTER_LINEAR) for p in part])
+    stretched: Tiny = cv2.LUT(np.ascontiguousarray(part).reshape(-1, 48, 3), curve).reshape(part.shape)
+    return stretched
+
+
+def _highest_near(scores: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The highest score at most three frames away from each: (n,)."""
+    return np.lib.stride_tricks.sliding_window_view(np.pad(scores, 3), 7).max(axis=1)
+
+
+def one_per_transition(cuts: list[Cut]) -> tuple[Cut, ...]:
+    """By frame; of cuts whose transitions overlap the first of: accepted, a hard cut or a fade, the highest score."""
+    order = sorted(cuts, key=lambda c: (not c.accepted, c.kind == "dissolve", -c.score, c.frame))
+    kept: list[Cut] = []
+    for cut in order:
+        first, end = min(cut.transition_start, cut.frame), max(cut.transition_end, cut.frame + 1)
+        if not any(first < max(k.transition_end, k.frame + 1) and min(k.transition_start, k.frame) < end for k in kept):
+            kept.append(cut)
+    return tuple(sorted(kept, key=lambda c: c.frame))

@@ -1,0 +1,123 @@
+"""The pictures of a video without repeats, at most about 30 a second, each with the frame at which it came.
+
+Rates are raised by repeating pictures (animation, webcams, screen recordings, 24 frames a second in 30), and a step of motion between two
+repeats looks like a cut; and at 60 frames a second everything moves half as far from one frame to the next. Boundaries are looked for in
+the thinned sequence and told in frames of the video.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from collections import deque
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from curation_assets.decode.shots.history import Tiny
+
+WINDOW = 16
+"""Frames on either side among which a step is usual or not."""
+REPEAT_SHARE, USUAL = 0.08, 0.8
+"""A frame repeats the one before it if its step is under this share of that quantile of the steps around it."""
+MOST_DROPPED = 6
+"""Frames in a row that are taken for repeats, at most."""
+FAST_FPS, LEAST_GAP_MS = 45.0, 26
+"""From this rate on, pictures nearer in time than that are left out."""
+CAPACITY = 1024
+
+
+class Thinned:
+    """A ring of the latest distinct pictures of a video, which are numbered from 0 on.
+
+    Args:
+        fps: frame rate of the video; 0 if unknown.
+    """
+
+    def __init__(self, fps: float) -> None:
+        self.count = 0
+        self._gap_ms = LEAST_GAP_MS if fps > FAST_FPS else 0
+        self._frames = np.empty((CAPACITY, 27, 48, 3), np.uint8)
+        self._index, self._time = np.zeros(CAPACITY, np.int64), np.zeros(CAPACITY, np.int64)
+        self._detail = np.zeros(CAPACITY)
+        self._cut_index, self._cut_time = np.zeros(CAPACITY, np.int64), np.zeros(CAPACITY, np.int64)
+        self._waiting: deque[tuple[int, int, Tiny, float]] = deque()
+        self._steps: deque[float] = deque()
+        self._sorted: list[float] = []
+        self._dropped: list[tuple[float, int, int]] = []
+
+    def push(self, index: int, time_ms: int, frame: Tiny, step: float) -> None:
+        """Take the next frame, which is `step` (mean absolute difference, levels) from the one before it; it is kept or left out 16 frames later."""
+        if len(self._steps) > 2 * WINDOW:
+            self._forget()
+        self._steps.append(step)
+        insort(self._sorted, step)
+        self._waiting.append((index, time_ms, frame, step))
+        if len(self._waiting) > WINDOW:
+            self._decide()
+
+    def finish(self) -> None:
+        """Decide on the last frames."""
+        while self._waiting:
+            if len(self._steps) - len(self._waiting) > WINDOW:
+                self._forget()
+            self._decide()
+
+    def _forget(self) -> None:
+        del self._sorted[bisect_left(self._sorted, self._steps.popleft())]
+
+    def _decide(self) -> None:
+        index, time_ms, frame, step = self._waiting.popleft()
+        usual = self._sorted[int(USUAL * (len(self._sorted) - 1))]
+        repeat = step < REPEAT_SHARE * usual
+        early = (
+            self._gap_ms > 0
+            and self.count > 0
+            and time_ms - int(self._time[(self.count - 1) % CAPACITY]) < self._gap_ms
+        )
+        if self.count and (repeat or early) and len(self._dropped) < MOST_DROPPED:
+            self._dropped.append((step, index, time_ms))
+            return
+        slot = self.count % CAPACITY
+        self._frames[slot] = frame
+        self._detail[slot] = cv2.norm(frame, cv2.blur(frame, (5, 5)), cv2.NORM_L2SQR) / frame.size
+        self._index[slot], self._time[slot] = index, time_ms
+        _, self._cut_index[slot], self._cut_time[slot] = max(
+            [*self._dropped, (step, index, time_ms)], key=lambda s: s[0]
+        )
+        self._dropped.clear()
+        self.count += 1
+
+    def _slot(self, position: int) -> int:
+        return min(max(position, 0, self.count - CAPACITY), self.count - 1) % CAPACITY
+
+    def frames(self, positions: NDArray[np.int64]) -> Tiny:
+        """The pictures at `positions`, (n, 27, 48, 3); beyond either end the first and the last."""
+        frames: Tiny = self._frames[np.clip(positions, max(0, self.count - CAPACITY), self.count - 1) % CAPACITY]
+        return frames
+
+    def frame(self, position: int) -> Tiny:
+        """The picture at a position."""
+        frame: Tiny = self._frames[self._slot(position)]
+        return frame
+
+    def detail(self, position: int) -> float:
+        """Mean square of what a blur over five pixels takes away, levels squared."""
+        return float(self._detail[self._slot(position)])
+
+    def step(self, position: int) -> float:
+        """How far the picture is from the one before it, levels; 0 for the first and beyond either end."""
+        if not 0 < position < self.count:
+            return 0.0
+        a, b = (self._frames[p % CAPACITY] for p in (position - 1, position))
+        return cv2.norm(a, b, cv2.NORM_L1) / a.size
+
+    def shown(self, position: int) -> tuple[int, int]:
+        """Frame and milliseconds at which the picture is first shown."""
+        slot = self._slot(position)
+        return int(self._index[slot]), int(self._time[slot])
+
+    def cut(self, position: int) -> tuple[int, int]:
+        """Frame and milliseconds of the largest step since the picture before this one: where a cut between the two lies."""
+        slot = self._slot(position)
+        return int(self._cut_index[slot]), int(self._cut_time[slot])

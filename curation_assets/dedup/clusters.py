@@ -1,0 +1,373 @@
+"""Which clips are kept, the tables that say so, and the pairs worth looking at.
+
+Clips are taken best first. A clip is dropped exactly if it directly matches a clip that is kept, so every duplicate names a clip it
+was compared with, no clip is dropped along a chain of resemblances, and the result depends on the set of clips alone.
+A longer clip is dropped for a better excerpt of it only if the excerpt overlaps at least `MIN_OVERLAP` of it; else both are kept, because
+dropping it would lose what only it shows. Crops come after all others, so that the whole picture stays.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from curation_assets.dedup.align import SAME_LENGTH, Ints, Matches
+from curation_assets.dedup.index import Index, ShardInput, update_index
+from curation_assets.recipes import Dedup
+from curation_assets.schemas import schema
+from curation_resources.storage import Storage
+
+MIN_OVERLAP: Final = 0.5
+"""Least share of a longer clip that a better, shorter one must overlap for the longer one to be dropped."""
+
+Cosine = Callable[[pa.Table, pa.Table], NDArray[np.float64]]
+"""Cosine of mean embeddings for two tables (dataset, clip_id) of equal length; NaN where a clip has none."""
+
+AUDIT: Final = pa.schema(
+    [
+        ("kind", pa.string()),
+        *(
+            (f"{name}_{side}", pa.string())
+            for side in ("a", "b")
+            for name in ("shard", "dataset", "video_id", "clip_id")
+        ),
+        ("similarity", pa.float32()),
+        ("coverage", pa.float32()),
+        ("matched", pa.int64()),
+        ("flipped", pa.bool_()),
+        ("accepted", pa.bool_()),
+        ("times_a", pa.list_(pa.int64())),
+        ("times_b", pa.list_(pa.int64())),
+    ]
+)
+"""A pair to look at: `kind` closest or doubtful, `times_*` the same moments in both videos, milliseconds."""
+
+
+@dataclass(frozen=True)
+class Duplicates:
+    """What `build_clusters` returns.
+
+    Attributes:
+        clusters: the `duplicate_clusters` table.
+        audit: pairs to look at, as `AUDIT`.
+        stats: the index's figures; clusters, dropped, dropped_<relation>, unconfirmed (pairs that embeddings contradict), shards (those that were
+            seen).
+    """
+
+    clusters: pa.Table
+    audit: pa.Table
+    stats: dict[str, Any]
+
+
+def build_clusters(
+    storage: Storage,
+    folder: str,
+    shards: Iterable[ShardInput],
+    params: Dedup,
+    cosine: Cosine | None = None,
+    audit_pairs: int = 8,
+    threads: int = 2,
+) -> Duplicates:
+    """Finds the near-duplicates among the clips of all shards.
+
+    Args:
+        folder: folder of the index in storage, as `duplicate_clusters/index`.
+        shards: fingerprints of the shards that there are; a missing one blocks nothing.
+        cosine: confirms pairs if `params.confirm_cosine` is set.
+        audit_pairs: how many closest and how many doubtful pairs to return.
+        threads: threads of the search.
+
+    Raises:
+        ValueError: a shard that was given twice, or fingerprints that are not whole; the message names it.
+    """
+    index = update_index(storage, folder, shards, params, threads)
+    clusters, stats = decide(index, params, cosine)
+    return Duplicates(clusters, audit(index, audit_pairs), {**index.stats, **stats, "shards": index.shards})
+
+
+@dataclass(frozen=True)
+class _Edges:
+    """Pairs of nodes, each in both directions, grouped by the node that may be dropped.
+
+    Attributes:
+        dropped, kept: numbers of the nodes.
+        match: row in the matches; -1 for exact copies that the fingerprints do not show.
+    """
+
+    dropped: Ints
+    kept: Ints
+    match: Ints
+
+
+def _rank(clips: pa.Table, survivor: str) -> Ints:
+    """Place of each clip in the order in which survivors are chosen, 0 is the best."""
+    quality = pc.fill_null(clips["quality"], -np.inf).to_numpy().astype(np.float64)
+    keys = pa.table(
+        {
+            "seen": clips["seen"] if survivor == "first_seen" else pa.array(np.zeros(len(clips), np.int64)),
+            "height": pc.fill_null(clips["height"], 0),
+            "duration": pc.fill_null(clips["duration_ms"], 0),
+            "quality": pa.array(np.nan_to_num(quality, nan=-np.inf)),
+            "clip_id": clips["clip_id"],
+            "dataset": clips["dataset"],
+        }
+    )
+    descending = {"height", "duration", "quality"}
+    order = pc.sort_indices(
+        keys, [(name, "descending" if name in descending else "ascending") for name in keys.column_names]
+    ).to_numpy()
+    rank = np.empty(len(order), np.int64)
+    rank[order] = np.arange(len(order))
+    return rank
+
+
+def _involved(index: Index) -> tuple[pa.Table, Matches]:
+    """The clips that match another one or share a signature or a source span with one; and the accepted matches."""
+    matches = index.matches.take(index.matches.accepted)
+    signature = index.clips["signature"].to_numpy()
+    exact = index.clips["exact"].to_numpy()
+    chosen = np.isin(signature, np.concatenate([matches.short, matches.long]))
+    for key in (signature, exact):
+        values, inverse, counts = np.unique(key, return_inverse=True, return_counts=True)
+        chosen |= (counts > 1)[inverse] & (values != 0)[inverse]
+    columns = [
+        "dataset",
+        "video_id",
+        "clip_id",
+        "shard",
+        "height",
+        "duration_ms",
+        "quality",
+        "seen",
+        "exact",
+        "signature",
+    ]
+    return index.clips.select(columns).take(np.flatnonzero(chosen)).combine_chunks(), matches
+
+
+def decide(index: Index, params: Dedup, cosine: Cosine | None = None) -> tuple[pa.Table, dict[str, Any]]:
+    """The `duplicate_clusters` table and figures about it."""
+    clips, matches = _involved(index)
+    if not len(clips):
+        return schema("duplicate_clusters").empty(), {"clusters": 0, "dropped": 0, "unconfirmed": 0}
+    rank = _rank(clips, params.survivor)
+    by_rank = np.argsort(rank)
+    signature, exact = clips["signature"].to_numpy(), clips["exact"].to_numpy()
+    nodes, first = np.unique(signature[by_rank], return_index=True)
+    leader = by_rank[first]
+    node = np.searchsorted(nodes, signature)
+
+    cosines = np.full(len(matches.short), np.nan)
+    short, long = np.searchsorted(nodes, matches.short), np.searchsorted(nodes, matches.long)
+    if cosine is not None and len(short):
+        ids = clips.select(["dataset", "clip_id"])
+        cosines = np.asarray(cosine(ids.take(leader[short]), ids.take(leader[long])), np.float64)
+    confirmed = np.ones(len(short), np.bool_)
+    if params.confirm_cosine is not None:
+        confirmed = ~(cosines < params.confirm_cosine)
+
+    edges = _edges(matches, confirmed, short, long, _exact_copies(exact, node, rank))
+    order = rank[leader]
+    if params.survivor == "best":
+        order = order + len(rank) * np.isin(np.arange(len(nodes)), short[confirmed & matches.cropped])
+    chosen = _choose(edges, order, matches)
+    table = _table(index, clips, matches, cosines, nodes, leader, node, chosen)
+    dropped = table.filter(pc.invert(table["keep"]))
+    stats = {
+        "clusters": len(table) - len(dropped),
+        "dropped": len(dropped),
+        "unconfirmed": int((~confirmed).sum()),
+        **{f"dropped_{v['values']}": v["counts"] for v in pc.value_counts(dropped["relation"]).to_pylist()},
+    }
+    return table, stats
+
+
+def _exact_copies(exact: NDArray[np.uint64], node: Ints, rank: Ints) -> tuple[Ints, Ints]:
+    """Nodes with the same source span but different fingerprints, each with that of the best clip of the span."""
+    order = np.lexsort((rank, exact))
+    group = exact[order]
+    starts = np.flatnonzero(np.append(True, group[1:] != group[:-1]))
+    best = np.repeat(order[starts], np.diff(np.append(starts, len(order))))
+    pairs = np.stack([node[order], node[best]], axis=1)[(group != 0) & (node[order] != node[best])]
+    pairs = np.unique(pairs, axis=0)
+    return pairs[:, 0], pairs[:, 1]
+
+
+def _edges(
+    matches: Matches, confirmed: NDArray[np.bool_], short: Ints, long: Ints, copies: tuple[Ints, Ints]
+) -> _Edges:
+    rows = np.arange(len(short))
+    longer = confirmed & (matches.overlap >= MIN_OVERLAP)
+    none = np.full(len(copies[0]), -1)
+    dropped = np.concatenate([short[confirmed], long[longer], *copies])
+    kept = np.concatenate([long[confirmed], short[longer], copies[1], copies[0]])
+    match = np.concatenate([rows[confirmed], rows[longer], none, none])
+    order = np.argsort(dropped, kind="stable")
+    return _Edges(dropped[order], kept[order], match[order])
+
+
+def _choose(edges: _Edges, place: Ints, matches: Matches) -> dict[int, tuple[int, int]]:
+    """For each node that is dropped, the kept node that it is most similar to and the match (-1: an exact copy).
+
+    Args:
+        place: of each node in the order in which survivors are chosen.
+    """
+    similarity = np.append(matches.similarity, 1.0)
+    start = np.searchsorted(edges.dropped, np.arange(len(place) + 1))
+    chosen: dict[int, tuple[int, int]] = {}
+    connected = np.flatnonzero(np.diff(start))
+    for n in connected[np.argsort(place[connected])].tolist():
+        best: tuple[float, int, int, int] | None = None
+        for e in range(start[n], start[n + 1]):
+            other, match = int(edges.kept[e]), int(edges.match[e])
+            if place[other] < place[n] and other not in chosen:
+                key = (-float(similarity[match]), int(place[other]), other, match)
+                best = key if best is None or key < best else best
+        if best is not None:
+            chosen[n] = best[2:]
+    return chosen
+
+
+def _table(
+    index: Index,
+    clips: pa.Table,
+    matches: Matches,
+    cosines: NDArray[np.float64],
+    nodes: NDArray[np.uint64],
+    leader: Ints,
+    node: Ints,
+    chosen: dict[int, tuple[int, int]],
+) -> pa.Table:
+    to_node, by_match = np.arange(len(leader)), np.full(len(leader), -1)
+    for dropped, (kept, row) in chosen.items():
+        to_node[dropped], by_match[dropped] = kept, row
+    survivor = leader[to_node[node]]
+    keep = survivor == np.arange(len(clips))
+    clustered = ~keep | np.isin(np.arange(len(clips)), survivor[~keep])
+
+    match = np.where(keep, -1, by_match[node])
+    exact, signature = clips["exact"].to_numpy(), clips["signature"].to_numpy()
+    same_source = (exact != 0) & (exact == exact[survivor])
+    is_short = np.append(matches.short, 0)[match] == signature
+    relation = np.where(is_short, "contained", "contains").astype(object)
+    relation[np.append(matches.overlap, 1.0)[match] >= SAME_LENGTH] = "copy"
+    relation[np.append(matches.flipped, False)[match]] = "flipped"
+    relation[np.append(matches.cropped, False)[match]] = np.where(
+        is_short[np.append(matches.cropped, False)[match]], "cropped", "contains"
+    )
+    relation[same_source] = "exact"
+    relation[keep] = None
+    similarity = np.where(match >= 0, np.append(matches.similarity, 1.0)[match], 1.0)
+    similarity[same_source] = 1.0
+    between = np.append(cosines, np.nan)[match]
+    seen = np.where(np.append(matches.center, False)[match], "center hashes", "hashes").astype(object)
+    seen[np.append(matches.cropped, False)[match]] = "window hashes and course"
+    verified = np.where(np.isnan(between), seen, seen + " and embeddings")
+    verified[same_source] = "sha256"
+    verified[keep] = None
+
+    rows = np.flatnonzero(clustered)
+    ids = clips["clip_id"].to_numpy(zero_copy_only=False)
+    datasets = clips["dataset"].to_numpy(zero_copy_only=False)
+    of = survivor[rows]
+    named = {
+        s: hashlib.blake2b(f"{datasets[s]}/{ids[s]}".encode(), digest_size=8).hexdigest() for s in set(of.tolist())
+    }
+    nothing = keep[rows]
+    columns = {
+        "dataset": datasets[rows],
+        "video_id": clips["video_id"].to_numpy(zero_copy_only=False)[rows],
+        "clip_id": ids[rows],
+        "cluster_id": [named[s] for s in of.tolist()],
+        "shard": np.array(index.shards, object)[clips["shard"].to_numpy()[rows]],
+        "survivor": ids[of],
+        "survivor_dataset": datasets[of],
+        "keep": nothing,
+        "duplicate_of": np.where(nothing, None, ids[of]),
+        "similarity": pa.array(similarity[rows].astype(np.float32), mask=nothing),
+        "relation": relation[rows],
+        "confirmed_by": verified[rows],
+        "embedding_similarity": pa.array(np.clip(between[rows], 0, 1), mask=nothing | np.isnan(between[rows])),
+    }
+    contract = schema("duplicate_clusters")
+    table = pa.table(
+        [pa.array(columns[f.name]).cast(f.type) for f in contract.arrow],
+        schema=contract.arrow,
+    )
+    return table.sort_by([(name, "ascending") for name in contract.key])
+
+
+def dedup_view(clusters: pa.Table, clips: pa.Table) -> pa.Table:
+    """The `dedup` table of one shard: every clip, and whether it is kept.
+
+    Args:
+        clusters: `duplicate_clusters`.
+        clips: the shard's clips: at least dataset, video_id, clip_id.
+    """
+    contract = schema("dedup")
+    mine = clusters.filter(pc.is_in(clusters["clip_id"], clips["clip_id"].combine_chunks()))
+    found = {
+        (row["dataset"], row["clip_id"]): row
+        for row in mine.select(
+            ["dataset", "clip_id", "keep", "duplicate_of", "survivor_dataset", "similarity", "cluster_id", "relation"]
+        ).to_pylist()
+    }
+    rows = []
+    for key in clips.select(["dataset", "video_id", "clip_id"]).to_pylist():
+        row = found.get((key["dataset"], key["clip_id"]))
+        view = dict.fromkeys(contract.names) | key | {"keep": True}
+        if row is not None:
+            view |= {name: row[name] for name in ("keep", "duplicate_of", "similarity", "cluster_id", "relation")}
+            view["duplicate_dataset"] = None if row["keep"] else row["survivor_dataset"]
+        rows.append(view)
+    return pa.Table.from_pylist(rows, contract.arrow).sort_by([(name, "ascending") for name in contract.key])
+
+
+def audit(index: Index, pairs: int = 8) -> pa.Table:
+    """The closest accepted pairs and the most doubtful ones: accepted with the least agreement, or nearly accepted.
+
+    Returns:
+        Up to `pairs` rows of each kind, as `AUDIT`: closest first, then doubtful, each by how plainly they are so.
+    """
+    matches = index.matches
+    certainty = matches.coverage.astype(np.float64) * matches.similarity
+    accepted = np.flatnonzero(matches.accepted)
+    closest = accepted[np.lexsort((accepted, -certainty[accepted]))][:pairs]
+    weakest = accepted[np.lexsort((accepted, certainty[accepted]))][: (pairs + 1) // 2]
+    refused = np.flatnonzero(~matches.accepted)
+    refused = refused[np.lexsort((refused, -certainty[refused]))][: pairs - len(weakest)]
+    chosen = np.concatenate([closest, weakest, refused])
+    kinds = ["closest"] * len(closest) + ["doubtful"] * (len(weakest) + len(refused))
+
+    shown = matches.take(chosen)
+    signature = index.clips["signature"].to_numpy()
+    wanted = np.unique(np.concatenate([shown.short, shown.long]))
+    rows = np.flatnonzero(np.isin(signature, wanted))
+    by_signature: dict[int, int] = {}
+    for row in rows[::-1].tolist():
+        by_signature[int(signature[row])] = row
+    records = []
+    for k in range(len(chosen)):
+        sides = [index.clips.slice(by_signature[int(s)], 1).to_pylist()[0] for s in (shown.short[k], shown.long[k])]
+        scale, offset = float(shown.scale[k]), int(shown.offset_ms[k])
+        begin = max(0.0, -offset / scale)
+        end = min(sides[0]["duration_ms"], (sides[1]["duration_ms"] - offset) / scale)
+        moments = [begin + (end - begin) * share for share in (0.1, 0.5, 0.9)]
+        record: dict[str, Any] = {"kind": kinds[k]}
+        for side, name in zip(sides, "ab", strict=True):
+            record |= {f"{key}_{name}": side[key] for key in ("dataset", "video_id", "clip_id")}
+            record[f"shard_{name}"] = index.shards[side["shard"]]
+        record |= {
+            key: getattr(shown, key)[k].item() for key in ("similarity", "coverage", "matched", "flipped", "accepted")
+        }
+        record["times_a"] = [round(sides[0]["start_ms"] + t) for t in moments]
+        record["times_b"] = [round(sides[1]["start_ms"] + scale * t + offset) for t in moments]
+        records.append(record)
+    return pa.Table.from_pylist(records, AUDIT)

@@ -1,0 +1,464 @@
+"""A second look at a pair that hashes propose: whether what changes in the two clips, and where, is the same.
+
+Hashes say that most of two pictures look alike. Here the courses of the clips (`decode.measures.course`) are laid over each other, in time and in the
+picture, and compared part by part: speakers before one background, lecturers beside one slide or two takes of one scene agree everywhere but
+where something moves.
+
+What belongs here: comparing two courses. What does not: which pairs are compared (`index`, `crops`).
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from curation_assets.decode.measures.course import CELLS
+
+Values = NDArray[np.float64]
+Box = tuple[float, float, float, float]
+
+NOISE: Final = 1.0
+"""Luma levels by which coding changes the mean of a cell."""
+
+SURE: Final = 0.97
+"""Likeness from which no better alignment is looked for."""
+
+GOOD: Final = 0.9
+"""Likeness below which the pictures are moved and scaled against each other."""
+
+UNSURE: Final = 0.6
+"""Likeness below which one picture is also tried as a slight crop of the other."""
+
+SLIGHT: Final = 0.9
+"""Side of a slight crop; stronger ones are found by their windows."""
+
+LEAST_SPANS: Final = 4
+"""Spans of time from which a drift of one picture over the other is looked for."""
+
+GAIN: Final = 0.05
+"""A drift must make the pictures so much more alike."""
+
+SHIFTS_MS: Final = (0, -100, 100, -200, 200)
+"""Slack of the hashes' alignment in time."""
+
+SCAN_MS: Final = 125
+MOST_SHIFTS: Final = 40
+"""Where the shorter clip may lie anywhere in the longer one, so many places at most are tried, at least so far apart."""
+
+SMALLEST: Final = 0.2
+"""Least share of a side that two pictures must have in common."""
+
+DIM: Final = 0.25
+"""Spans whose contrast is below this share of what is usual in the clip are those of a fade's darkest part, and not compared."""
+
+FADED: Final = 0.06
+"""Spans in which one clip's contrast has changed by more than this share against the other's have a gain of their own."""
+
+UNLIKE: Final = 0.5
+"""Difference of two cells, in deviations of the pictures, from which they count little in the gain."""
+
+LITTLE: Final = 0.2
+"""Levels of change, in the mean of all cells, that weigh as much as what is alike: coding noise must not decide."""
+
+MOST_UNLIKE: Final = 0.45
+OPPOSED: Final = -0.1
+MOST_UNLIKE_WITH_OPPOSED: Final = 0.1
+"""Of two copies at most so much of what changes is unlike; no more than the last if a part of the picture changes against the other. Chosen on the
+first half of the material of `benchmarks.truth`, area duplicates, where no copy that hashes find is lost by them; `LITTLE` by both halves.
+"""
+
+_TINY: Final = 1e-9
+
+
+@dataclass(frozen=True)
+class Course:
+    """What is known of a clip.
+
+    Attributes:
+        cells: uint8 (spans, CELLS, CELLS).
+        duration_ms: of the clip, which the spans divide evenly.
+        box: x, y, width and height of the picture in the frame, shares of the frame.
+    """
+
+    cells: NDArray[np.uint8]
+    duration_ms: int
+    box: Box
+
+    @staticmethod
+    def of(stored: bytes, duration_ms: int, box: Box) -> Course:
+        """From the column of `clip_fingerprints`."""
+        return Course(np.frombuffer(stored, np.uint8).reshape(-1, CELLS, CELLS), duration_ms, box)
+
+    def mirrored(self) -> Course:
+        """The course of the mirrored clip."""
+        x, y, width, height = self.box
+        return Course(self.cells[:, :, ::-1], self.duration_ms, (1 - x - width, y, width, height))
+
+
+@dataclass(frozen=True)
+class Overlay:
+    """How one picture lies on another: a point at the share u of the first one's side lies at scale x u + offset of the other's."""
+
+    scale_x: float = 1.0
+    offset_x: float = 0.0
+    scale_y: float = 1.0
+    offset_y: float = 0.0
+
+    @staticmethod
+    def between(a: Box, b: Box) -> Overlay:
+        """Of what lies inside the boxes (x, y, width, height) of one frame."""
+        return Overlay(a[2] / b[2], (a[0] - b[0]) / b[2], a[3] / b[3], (a[1] - b[1]) / b[3])
+
+    def steps(self, size: float) -> Iterator[Overlay]:
+        """Moved, and scaled about the middle, by this share of the side."""
+        x, a, y, b = self.scale_x, self.offset_x, self.scale_y, self.offset_y
+        for sign in (size, -size):
+            grown = 1 + sign
+            yield Overlay(x * grown, a - x * sign / 2, y * grown, b - y * sign / 2)
+            yield Overlay(x, a + sign, y, b)
+            yield Overlay(x, a, y, b + sign)
+
+    def moved(self, across: float, down: float) -> Overlay:
+        return Overlay(self.scale_x, self.offset_x + across, self.scale_y, self.offset_y + down)
+
+    def common(self) -> Box:
+        """What both show: left, top, right and lower edge in the other picture."""
+        return (
+            max(0.0, self.offset_x),
+            max(0.0, self.offset_y),
+            min(1.0, self.scale_x + self.offset_x),
+            min(1.0, self.scale_y + self.offset_y),
+        )
+
+    def back(self, region: Box) -> Box:
+        """A region of the other picture in this one."""
+        left, top, right, bottom = region
+        x, a, y, b = self.scale_x, self.offset_x, self.scale_y, self.offset_y
+        return (left - a) / x, (top - b) / y, (right - a) / x, (bottom - b) / y
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """What two courses have in common under the best alignment.
+
+    Attributes:
+        likeness: concordance of all that is seen, appearance and change, at most 1.
+        change: concordance of the changes (each cell's difference from its mean over time).
+        worst_change: the same of the part of the picture where it is least, among the parts that change in both; 1 if none does.
+        unlike_change: share of what changes in both that does not change alike.
+        unlike_still: share of the detail that both show and that looks different.
+        detail: levels by which the lesser of the two pictures deviates from its surroundings of 5 x 5 cells.
+        offset_ms: time in the other clip that the start of the first one falls on.
+        spans: spans of time that were compared.
+        common: share of the first and of the other picture that both show.
+    """
+
+    likeness: float
+    change: float
+    worst_change: float
+    unlike_change: float
+    unlike_still: float
+    detail: float
+    offset_ms: int
+    spans: int
+    common: tuple[float, float]
+
+
+def unlike(found: Agreement) -> bool:
+    """Whether what changes in two clips differs, so that they are no copies of each other."""
+    return found.unlike_change > MOST_UNLIKE or (
+        found.worst_change < OPPOSED and found.unlike_change > MOST_UNLIKE_WITH_OPPOSED
+    )
+
+
+def agreement(
+    a: Course,
+    b: Course,
+    scale: float,
+    offset_ms: int,
+    overlays: Sequence[Overlay] = (),
+) -> Agreement | None:
+    """Compares two courses under the best alignment near the given one.
+
+    Args:
+        scale, offset_ms: time in `b` = scale x time in `a` + offset.
+        overlays: where to begin to look for how the pictures lie on each other; by default picture on picture and frame on frame.
+
+    Returns:
+        None if there is nothing to compare.
+    """
+    best: tuple[float, float, Overlay, Values, Values] | None = None
+    for starts in (list(overlays),) if overlays else (_starts(a, b), _cropped_starts(a, b)):
+        for shift in _shifts(a, b, scale, offset_ms):
+            if best is not None and best[0] > SURE:
+                break
+            aligned = _in_time(a, b, scale, offset_ms + shift)
+            if aligned is None:
+                continue
+            x, y = (_even(v) for v in aligned)
+            for overlay in starts:
+                likeness = _likeness(x, y, [overlay])
+                if best is None or likeness > best[0]:
+                    best = likeness, shift, overlay, x, y
+        if best is None or best[0] > UNSURE:
+            break
+    if best is None:
+        return None
+    likeness, shift, overlay, x, y = best
+    path = [overlay]
+    if likeness < GOOD:
+        likeness, overlay = _refined(x, y, overlay, likeness)
+        likeness, path = _drifting(x, y, overlay, likeness)
+    aligned = _in_time(a, b, scale, offset_ms + shift)
+    laid = None if aligned is None else _laid(*aligned, path)
+    if laid is None:
+        return None
+    return _judged(*_levelled(*laid), likeness, round(offset_ms + shift), _shares(path))
+
+
+def _starts(a: Course, b: Course) -> list[Overlay]:
+    """Picture on picture, and frame on frame where that is something else."""
+    frames = Overlay.between(a.box, b.box)
+    apart = max(abs(frames.scale_x - 1), abs(frames.scale_y - 1), abs(frames.offset_x), abs(frames.offset_y))
+    return [Overlay()] if apart < 0.02 else [Overlay(), frames]
+
+
+def _cropped_starts(a: Course, b: Course) -> list[Overlay]:
+    """One frame as the middle of the other, either way."""
+    edge = (1 - SLIGHT) / 2
+
+    def grown(box: Box) -> Box:
+        return (box[0] - edge) / SLIGHT, (box[1] - edge) / SLIGHT, box[2] / SLIGHT, box[3] / SLIGHT
+
+    return [Overlay.between(grown(a.box), b.box), Overlay.between(a.box, grown(b.box))]
+
+
+def _shifts(a: Course, b: Course, scale: float, offset_ms: int) -> list[float]:
+    """Times to be added to the offset: near ones first; at the same speed also all places of the shorter clip in the longer one."""
+    longer = b.duration_ms - a.duration_ms
+    near: list[float] = list(SHIFTS_MS)
+    if abs(scale - 1) > 1e-3:
+        return near
+    count = min(MOST_SHIFTS, abs(longer) // SCAN_MS + 2)
+    return near + [float(at) - offset_ms for at in np.linspace(min(0, longer), max(0, longer), count)]
+
+
+def _in_time(a: Course, b: Course, scale: float, offset: float) -> tuple[Values, Values] | None:
+    """Means over the same spans of time, (n, CELLS, CELLS) each: as many as the coarser course has in what both show."""
+    begin, end = max(0.0, -offset / scale), min(float(a.duration_ms), (b.duration_ms - offset) / scale)
+    if end - begin < 1 or not len(a.cells) or not len(b.cells):
+        return None
+    coarser = max(a.duration_ms / len(a.cells), b.duration_ms / len(b.cells) / scale)
+    count = max(1, int((end - begin) / coarser + 0.01))
+    sides = ((a, begin, end), (b, begin * scale + offset, end * scale + offset))
+    x, y = (
+        np.tensordot(_averages(s / c.duration_ms, e / c.duration_ms, count, len(c.cells)), c.cells, 1)
+        for c, s, e in sides
+    )
+    return x, y
+
+
+@lru_cache(4096)
+def _averages(begin: float, end: float, count: int, cells: int) -> Values:
+    """(count, cells): means over so many equal parts of [begin, end], shares of a row of cells that go on beyond its ends."""
+    edges = np.linspace(begin, end, count + 1) * cells
+    low, high = np.arange(cells, dtype=np.float64), np.arange(1.0, cells + 1)
+    low[0], high[-1] = min(0.0, edges[0]), max(float(cells), edges[-1])
+    weights = np.clip(np.minimum(edges[1:, None], high) - np.maximum(edges[:-1, None], low), 0, None)
+    means: Values = weights / np.maximum(weights.sum(axis=1, keepdims=True), _TINY)
+    return means
+
+
+def _on_grid(values: Values, region: Box, size: tuple[int, int]) -> Values:
+    """The region (left, top, right, lower edge) of the pictures (n, CELLS, CELLS) in so many cells across and down."""
+    left, top, right, bottom = (round(edge * 400) / 400 for edge in region)
+    rows, columns = _averages(top, bottom, size[1], CELLS), _averages(left, right, size[0], CELLS)
+    out: Values = rows @ values @ columns.T
+    return out
+
+
+def _even(values: Values) -> Values:
+    """Each picture less its mean, all of one contrast; those too dark in a fade are empty."""
+    values = values - values.mean(axis=(1, 2), keepdims=True)
+    contrast = values.std(axis=(1, 2), keepdims=True)
+    usual = float(np.median(contrast))
+    gain = np.where(contrast >= DIM * usual, usual / np.maximum(contrast, 2 * NOISE), 0.0)
+    return values * gain
+
+
+def _lit(values: Values) -> NDArray[np.bool_]:
+    """Which of the pictures (n, rows, columns) are not those of a fade."""
+    contrast = values.std(axis=(1, 2))
+    lit: NDArray[np.bool_] = contrast >= DIM * np.median(contrast)
+    return lit
+
+
+def _laid(x: Values, y: Values, path: Sequence[Overlay]) -> tuple[Values, Values] | None:
+    """What both show, in the same cells; None if it is too little.
+
+    Args:
+        path: how the first picture lies on the other, for each span of time or for all.
+    """
+    edges = np.array([overlay.common() for overlay in path])
+    region: Box = (*edges[:, :2].max(axis=0).tolist(), *edges[:, 2:].min(axis=0).tolist())
+    own = path[0].back(region)
+    wide, high = (min(region[k + 2] - region[k], own[k + 2] - own[k]) for k in (0, 1))
+    if min(wide, high) < SMALLEST:
+        return None
+    size = max(4, round(CELLS * wide)), max(4, round(CELLS * high))
+    if len(path) == 1:
+        return _on_grid(x, own, size), _on_grid(y, region, size)
+    moving = [_on_grid(x[k], overlay.back(region), size) for k, overlay in enumerate(path)]
+    return np.array(moving), _on_grid(y, region, size)
+
+
+def _shares(path: Sequence[Overlay]) -> tuple[float, float]:
+    """Share of the first and of the other picture that both show, in the mean."""
+    regions = [(overlay.back(overlay.common()), overlay.common()) for overlay in path]
+    areas = [[(r[2] - r[0]) * (r[3] - r[1]) for r in pair] for pair in regions]
+    first, other = np.mean(areas, axis=0).tolist()
+    return first, other
+
+
+def _likeness(x: Values, y: Values, path: Sequence[Overlay]) -> float:
+    """Mean concordance of detail and of change in what both pictures show; -1 if that is too little."""
+    laid = _laid(x, y, path)
+    if laid is None:
+        return -1.0
+    u, v = laid
+    mean_u, mean_v = u.mean(axis=0), v.mean(axis=0)
+    return (_alike(_detail(mean_u), _detail(mean_v)) + _alike(u - mean_u, v - mean_v)) / 2
+
+
+def _alike(x: Values, y: Values) -> float:
+    """Concordance (Lin 1989, about zero) ; 1 where there is nothing."""
+    floor = NOISE**2 * x.size
+    return float((2 * (x * y).sum() + floor) / ((x * x).sum() + (y * y).sum() + floor))
+
+
+def _refined(x: Values, y: Values, overlay: Overlay, likeness: float) -> tuple[float, Overlay]:
+    """Moved and scaled in ever smaller steps while that makes the pictures more alike."""
+    for size in (0.06, 0.03, 0.015):
+        improved = True
+        while improved:
+            improved = False
+            for other in overlay.steps(size):
+                reached = _likeness(x, y, [other])
+                if reached > likeness + 1e-4:
+                    likeness, overlay, improved = reached, other, True
+                    break
+    return likeness, overlay
+
+
+def _drifting(x: Values, y: Values, overlay: Overlay, likeness: float) -> tuple[float, list[Overlay]]:
+    """How the first picture lies on the other at each span of time if it drifts evenly; at all of them alike unless that is less so."""
+    path, spans, still = [overlay], len(x), likeness
+    if likeness > GOOD or spans < LEAST_SPANS:
+        return likeness, path
+    course = np.linspace(-0.5, 0.5, spans)
+    across = down = 0.0
+    for size in (0.12, 0.06, 0.03, 0.015):
+        improved = True
+        while improved:
+            improved = False
+            for right, low in itertools.product((0.0, size, -size), repeat=2):
+                drift = across + right, down + low
+                other = [overlay.moved(drift[0] * at, drift[1] * at) for at in course.tolist()]
+                reached = _likeness(x, y, other)
+                if reached > likeness + 0.005:
+                    likeness, path, (across, down), improved = reached, other, drift, True
+                    break
+    return (likeness, path) if likeness > still + GAIN else (still, [overlay])
+
+
+def _levelled(x: Values, y: Values) -> tuple[Values, Values]:
+    """The pictures with one gain and offset for each clip, and others where one of them fades; the darkest are left out.
+
+    Cells in which the two differ (a logo, another face) count little in what gain and offset are.
+    """
+    lit = _lit(x) & _lit(y)
+    if lit.any():
+        x, y = x[lit], y[lit]
+    (at_x, size_x), (at_y, size_y) = _standards(x, y, (1, 2))
+    (mean_x, all_x), (mean_y, all_y) = _standards(x, y, (0, 1, 2))
+    faded = np.abs(np.log(size_x / all_x * all_y / size_y)) > FADED
+    size_x, size_y = np.where(faded, size_x, all_x), np.where(faded, size_y, all_y)
+    at_x, at_y = np.where(faded, at_x, mean_x), np.where(faded, at_y, mean_y)
+    level = float(np.sqrt(all_x * all_y).item())
+    return (x - at_x) * (level / size_x), (y - at_y) * (level / size_y)
+
+
+def _standards(x: Values, y: Values, axes: tuple[int, ...]) -> tuple[tuple[Values, Values], tuple[Values, Values]]:
+    """Mean and deviation of each over the axes, which stay with length 1; where the two differ counts little."""
+    weight = np.ones_like(x)
+    for _ in range(4):
+        sides = []
+        total = weight.sum(axis=axes, keepdims=True)
+        for v in (x, y):
+            mean = (weight * v).sum(axis=axes, keepdims=True) / total
+            spread = np.sqrt((weight * (v - mean) ** 2).sum(axis=axes, keepdims=True) / total)
+            sides.append((mean, np.maximum(NOISE, spread)))
+        (mean_x, size_x), (mean_y, size_y) = sides
+        weight = 1 / (1 + (((x - mean_x) / size_x - (y - mean_y) / size_y) / UNLIKE) ** 2)
+    return sides[0], sides[1]
+
+
+def _sums(values: Values, wide: int, high: int) -> Values:
+    """Sums over all windows of so many cells of a picture."""
+    total = np.pad(values, ((1, 0), (1, 0))).cumsum(axis=0).cumsum(axis=1)
+    sums: Values = total[high:, wide:] - total[:-high, wide:] - total[high:, :-wide] + total[:-high, :-wide]
+    return sums
+
+
+def _detail(picture: Values) -> Values:
+    """What differs from the mean of the 5 x 5 cells around."""
+    around = _sums(np.pad(picture, 2, mode="reflect"), 5, 5) / 25
+    return picture - around
+
+
+def _concordance(x: Values, y: Values, floor: float, wide: int, high: int) -> tuple[Values, Values]:
+    """Of the windows of pictures of products xx, yy and xy: how far they agree, and what the lesser of the two has, per cell."""
+    n = wide * high
+    xx, yy = (np.maximum(0.0, _sums((v * v).mean(axis=0), wide, high)) / n for v in (x, y))
+    xy = _sums((x * y).mean(axis=0), wide, high) / n
+    return (2 * xy + floor) / (xx + yy + floor), np.sqrt(np.minimum(xx, yy))
+
+
+PART: Final = 4
+"""A part of the picture is a window of a quarter of each side."""
+
+MOVES: Final = 1.5
+"""Levels by which the cells of a part deviate from their means if the part counts as changing."""
+
+
+def _judged(x: Values, y: Values, likeness: float, offset_ms: int, common: tuple[float, float]) -> Agreement:
+    mean_x, mean_y = x.mean(axis=0), y.mean(axis=0)
+    still_x, still_y = _detail(mean_x)[None], _detail(mean_y)[None]
+    alike, both = _concordance(still_x, still_y, 2 * NOISE**2, 3, 3)
+    detail = min(float(np.sqrt(np.maximum(0, _sums((v * v)[0], 3, 3)) / 9).sum()) for v in (still_x, still_y))
+    unlike_still = float((both * np.clip(1 - alike, 0, 1)).sum()) / max(detail, NOISE * both.size / 2)
+
+    change_x, change_y = x - mean_x, y - mean_y
+    noise = NOISE**2
+    alike, both = _concordance(change_x, change_y, noise, *(max(2, round(s / PART)) for s in x.shape[:0:-1]))
+    parts = alike[both > MOVES]
+    alike, both = _concordance(change_x, change_y, noise, 1, 1)
+    each = float((change_x**2).sum() + (change_y**2).sum()) / len(x)
+    product = float((change_x * change_y).sum()) / len(x)
+    return Agreement(
+        likeness=likeness,
+        change=(2 * product + noise * mean_x.size) / (each + noise * mean_x.size),
+        worst_change=float(parts.min()) if len(parts) else 1.0,
+        unlike_change=float((both * np.clip(1 - alike, 0, 1)).sum() / (both.sum() + LITTLE * both.size)),
+        unlike_still=unlike_still,
+        detail=float(min(np.sqrt((v * v).mean()) for v in (still_x, still_y))),
+        offset_ms=offset_ms,
+        spans=len(x),
+        common=common,
+    )

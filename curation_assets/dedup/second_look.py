@@ -1,0 +1,63 @@
+"""Pairs that hashes accept are looked at again by the courses of the clips; those in which other things change are no duplicates.
+
+What belongs here: fetching the courses of the pairs in question, and no others, from the index's parts. What does not: comparing two (`evidence`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from curation_assets.dedup.align import Ints, Matches
+from curation_assets.dedup.evidence import Course, agreement, unlike
+from curation_resources.progress import told
+
+_BATCH = 4096
+
+
+class Courses:
+    """The courses of stored clips, read as they are asked for."""
+
+    def __init__(self, clips: pa.Table, signatures: NDArray[np.uint64], rows: Ints) -> None:
+        """
+        Args:
+            clips: rows of the index, with `course`, `content_box` and `duration_ms`.
+            signatures, rows: sorted signatures of the clips, and a row of each.
+        """
+        self._columns = clips.select(["course", "content_box", "duration_ms"])
+        self._signatures, self._rows = signatures, rows
+
+    def of(self, signatures: NDArray[np.uint64]) -> list[Course | None]:
+        """One for each signature; None for clips without a course."""
+        wanted, where = np.unique(signatures, return_inverse=True)
+        rows = self._columns.take(self._rows[np.searchsorted(self._signatures, wanted)]).to_pylist()
+        known = [
+            Course.of(r["course"], r["duration_ms"], tuple(r["content_box"][name] for name in "xywh"))
+            if r["course"] and r["content_box"]
+            else None
+            for r in rows
+        ]
+        return [known[i] for i in where]
+
+
+def without_unlike(matches: Matches, fresh: NDArray[np.bool_], courses: Courses) -> Matches:
+    """The matches, not accepted where what changes in the two clips differs.
+
+    Args:
+        fresh: which of them have not been looked at yet.
+    """
+    asked = np.flatnonzero(matches.accepted & fresh)
+    accepted = matches.accepted.copy()
+    for start in told(range(0, len(asked), _BATCH), -(-len(asked) // _BATCH), "batches of pairs looked at again"):
+        batch = asked[start : start + _BATCH]
+        sides = courses.of(matches.short[batch]), courses.of(matches.long[batch])
+        for k, short, long in zip(batch.tolist(), *sides, strict=True):
+            if short is None or long is None:
+                continue
+            first = short.mirrored() if matches.flipped[k] else short
+            found = agreement(first, long, float(matches.scale[k]), int(matches.offset_ms[k]))
+            accepted[k] = found is None or not unlike(found)
+    return replace(matches, accepted=accepted)

@@ -1,0 +1,1 @@
+"""What all tables share, without Dagster: what each is made from, how it stands, what is to be done next, and the making itself."""

@@ -1,0 +1,230 @@
+"""Whether a subset may be published: which of the tables that it really uses are missing, stale, or have failures that may pass.
+
+What belongs here: what stands between a subset and its publication, and the sentences about it. What does not: how one table stands
+(`staleness.py`), and the publishing itself. Of the tables of a recipe only those count that the subset's rules and criterion read, for an export
+also those that its samples show, and what these are made from.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from curation_assets.assets.guard import PARTIAL_TAG, Incomplete
+from curation_assets.engine.shard_keys import parse_shard_key
+from curation_assets.engine.staleness import (
+    FRESH,
+    MISSING,
+    RETRIED,
+    RETRY,
+    SHARDED,
+    STALE,
+    WAITING,
+    Graph,
+    State,
+    open_heads,
+)
+from curation_assets.engine.unread import pending
+from curation_assets.publish.curating.subset_tables import tables_needed
+from curation_assets.recipes import Recipe, Subset, subsets
+from curation_assets.schemas import OF_THE_NETWORK, TRANSIENT_ERRORS
+from curation_assets.selection import SUBSET_ASSETS, assets_of_recipe, assets_of_subset, in_order
+from curation_assets.settings import Settings
+from curation_resources.tables import TableStore
+
+WORDS = {MISSING: "missing", STALE: "out of date", RETRY: "not read in full", WAITING: "cannot be told"}
+SHOWN = 3
+"""Shards that a line names."""
+LONGEST = 200
+
+
+@dataclass(frozen=True)
+class Gap:
+    """A table that a subset uses and that is not as it should be.
+
+    Attributes:
+        asset, partition, state: as in `staleness.State`.
+        reason: what changed or failed; empty if nothing is known but the state.
+        of_downloads: whether videos could not be fetched for reasons that lie with whom was asked, and nothing else is wrong.
+    """
+
+    asset: str
+    partition: str | None
+    state: str
+    reason: str = ""
+    of_downloads: bool = False
+
+
+def uses(subset: Subset, recipe: Recipe, asset: str) -> list[str]:
+    """The sharded and global assets that `asset` of the subset is made from for one of its datasets, in graph order.
+
+    Args:
+        recipe: of the dataset.
+        asset: curated_clips, curated_tracks, clip_dataset or embedding_dataset.
+    """
+    wanted = {*tables_needed(subset, recipe), "raw_shards"}
+    asked = set(assets_of_recipe(recipe))
+    clips = subset.export.clips
+    if asset in ("clip_dataset", "embedding_dataset"):
+        wanted |= {"captions"} & asked
+    if asset == "clip_dataset" and clips is not None and clips.crop_border:
+        wanted.add("quality_scores")
+    if asset == "embedding_dataset":
+        wanted.add("frame_embeddings")
+    closed: set[str] = set()
+    while wanted - closed:
+        for name in wanted - closed:
+            closed.add(name)
+            if name == "duplicate_clusters":
+                wanted = wanted | {"clip_fingerprints"}
+            if name in SHARDED:
+                part = SHARDED[name]
+                wanted = wanted | set(part.needed(recipe)) | ({*part.slices} - {"dataset_index"})
+    return in_order(closed)
+
+
+def gaps(graph: Graph, states: Mapping[tuple[str, str | None], State], key: str, asset: str) -> list[Gap]:
+    """What is wrong with the tables that `asset` of the subset `key` is made from; empty if it may be made.
+
+    A table that merely waits for one that is wrong too is not named besides. Other datasets count only in so far as the duplicate
+    clusters must have been made from all fingerprints that exist: what a dataset still lacks holds back nobody but itself.
+
+    Args:
+        graph: all tables.
+        states: of all of them, by asset and partition.
+    """
+    recipe, subset = subsets(graph.recipes)[key]
+    found: list[Gap] = []
+    index = states["dataset_index", None]
+    for dataset in subset.datasets or [recipe.dataset]:
+        shards = [k for k in graph.shards if parse_shard_key(k)[0] == dataset]
+        if not shards:
+            found.append(Gap("dataset_index", dataset, MISSING, "; ".join(index.reasons) or "it has no shards"))
+        for name in uses(subset, graph.recipes[dataset], asset):
+            for shard in [None] if name == "duplicate_clusters" else shards:
+                found += _gap(graph, states.get((name, shard)), name, shard)
+    if asset in ("clip_dataset", "embedding_dataset"):
+        judged = states.get((f"curated_{subset.of}", key))
+        if judged is not None and judged.state in (MISSING, STALE):
+            found.append(Gap(judged.asset, key, judged.state, "; ".join(judged.reasons)))
+    return list(dict.fromkeys(found))
+
+
+def _gap(graph: Graph, state: State | None, asset: str, shard: str | None) -> list[Gap]:
+    if state is None:  # the recipe does not ask for it; what is there is used
+        return [] if shard in graph.heads.of(asset) else [Gap(asset, shard, MISSING, "the recipe does not ask for it")]
+    if state.state == FRESH:
+        return []
+    waits = [r for r in state.reasons if r.startswith("waits for")]
+    if state.state == WAITING and (waits or (asset == "duplicate_clusters" and state.fingerprint)):
+        return []
+    reasons = [r for r in state.reasons if r not in waits]
+    return [Gap(asset, shard, state.state, "; ".join(reasons), _of_downloads(graph, state))]
+
+
+def _of_downloads(graph: Graph, state: State) -> bool:
+    if state.asset != "raw_shards" or state.state != RETRY or state.partition is None:
+        return False
+    header = graph.heads.of("raw_shards")[state.partition].header("raw_shards", state.partition)
+    passing = set(header.stats.get("errors", {})) & TRANSIENT_ERRORS
+    return bool(passing) and passing <= OF_THE_NETWORK
+
+
+def described(found: Iterable[Gap]) -> list[str]:
+    """A line per asset and state: which shards, and why as far as it is known of the first. Equal gaps give equal lines."""
+    groups: dict[tuple[str, str], list[Gap]] = {}
+    for gap in found:
+        groups.setdefault((gap.asset, gap.state), []).append(gap)
+    lines = []
+    for (asset, state), own in groups.items():
+        names = [g.partition for g in own if g.partition]
+        where = ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
+        reason = next((g.reason for g in own if g.reason), "")
+        if state == RETRY:  # without the message of the error, which may be another each time
+            reason = reason.split("): ")[0] + (")" if "): " in reason else "")
+        line = f"{asset}{f' of {where}' if where else ''}: {WORDS[state]}{f' ({reason})' if reason else ''}"
+        lines.append(line if len(line) <= LONGEST else line[: LONGEST - 3] + "...")
+    return lines
+
+
+def left_out(
+    store: TableStore, recipes: Mapping[str, Recipe], settings: Settings, key: str, asset: str, partial: bool
+) -> list[str]:
+    """What `asset` of the subset `key` would be made without, described; empty if all is complete and fresh.
+
+    Args:
+        partial: whether the run allows it; else the subset's `partial` decides.
+
+    Raises:
+        Incomplete: something is wrong and not allowed.
+    """
+    heads = open_heads(store)
+    heads.look(list(SHARDED))
+    graph = Graph(store, recipes, settings, heads)
+    states = {(s.asset, s.partition): s for s in graph.states()}
+    return allowed(gaps(graph, states, key, asset), key, asset, subsets(recipes)[key][1], partial)
+
+
+def allowed(found: Sequence[Gap], key: str, asset: str, subset: Subset, partial: bool = False) -> list[str]:
+    """The gaps described, if they may be published over; raises Incomplete otherwise."""
+    lines = described(found)
+    downloads = subset.partial == "downloads" and all(g.of_downloads for g in found)
+    if lines and not (partial or subset.partial is True or downloads):
+        raise Incomplete(
+            f"{asset} of {key} is not made, and what is in force stays, because its inputs are not complete: {'; '.join(lines)}. "
+            "Run again what is named here; or publish without it by `curation run --partial`, the run's tag "
+            f"{PARTIAL_TAG}, or `partial` of the subset"
+        )
+    return lines
+
+
+def held_back(store: TableStore, recipes: Mapping[str, Recipe], settings: Settings, partial: bool) -> dict[str, str]:
+    """Subset -> why it may not be published as it stands, of those that may not."""
+    found = {}
+    heads = open_heads(store)
+    heads.look(list(SHARDED))
+    graph = Graph(store, recipes, settings, heads)
+    states = {(s.asset, s.partition): s for s in graph.states()}
+    for key, (_, subset) in subsets(recipes).items():
+        try:
+            for asset in assets_of_subset(subset):
+                own = [g for g in gaps(graph, states, key, asset) if g.asset not in SUBSET_ASSETS]
+                allowed(own, key, asset, subset, partial)
+        except Incomplete as error:
+            found[key] = str(error)
+    return found
+
+
+def unread(store: TableStore, recipes: Mapping[str, Recipe], settings: Settings, shards: Sequence[str]) -> list[str]:
+    """What of the shards could not be read or made for a reason that lies with this installation, a sentence per kind of fault.
+
+    Downloads that failed for reasons of the network are not among them: whom they were asked of may answer later.
+    """
+    heads = open_heads(store)
+    heads.look(list(RETRIED))
+    videos = sum(head.rows for key, head in heads.of("raw_shards").items() if key in shards)
+    ids: dict[str, set[str]] = {}
+    unnamed: Counter[str] = Counter()
+    where: dict[str, set[str]] = {}
+    reasons: dict[str, str] = {}
+    for asset in RETRIED:
+        for shard in shards:
+            head = heads.of(asset).get(shard)
+            if head is None or not head.stats or asset not in assets_of_recipe(recipes[parse_shard_key(shard)[0]]):
+                continue
+            stats = head.header(asset, shard).stats
+            for video, fault in pending(stats, settings.max_attempts).items():
+                ids.setdefault(fault["kind"], set()).add(f"{shard} {video}")
+                where.setdefault(fault["kind"], set()).add(asset)
+                reasons.setdefault(fault["kind"], fault["reason"])
+            for kind, count in stats.get("errors", {}).items():
+                if kind in TRANSIENT_ERRORS - OF_THE_NETWORK:
+                    unnamed[kind] += count
+                    where.setdefault(kind, set()).add(asset)
+                    reasons.setdefault(kind, "its rows in raw_shards say why")
+    return [
+        f"{len(ids.get(kind, ())) + unnamed[kind]} of {videos} videos could not be read ({kind}; {', '.join(in_order(assets))}): "
+        f"{reasons[kind]}. They are tried again, alone, by the next run"
+        for kind, assets in sorted(where.items())
+    ]

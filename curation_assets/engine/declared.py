@@ -1,0 +1,129 @@
+"""Which datasets of a storage root still have a recipe, and what lies there that no recipe names.
+
+Whoever runs one recipe file does not know the others, so every run of `dataset_index` records where each dataset is declared. A dataset of
+which no recipe is at hand takes part in the duplicates as long as its record may still hold; it is *gone*, and takes part in nothing, once
+the recorded file is no longer there or declares another dataset. A file is looked for on the host that recorded it, or on any if it lies
+in a bucket or pods share the recipes' folder. What is gone is not removed by itself: `curation remove` does that, or `curation rename` moves it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import fsspec
+
+from curation_assets.engine.shard_keys import parse_shard_key
+from curation_assets.recipes import Recipe, subsets
+from curation_assets.schemas import SCHEMAS
+from curation_assets.selection import SUBSET_ASSETS, UNPARTITIONED
+from curation_assets.settings import Settings
+from curation_resources.storage import READ_ERRORS, Storage
+from curation_resources.tables import MissingTable, TableStore, canonical_json
+
+FOLDER = "dataset_index/declared"
+HERE, GONE, ELSEWHERE = "here", "gone", "elsewhere"
+
+
+@dataclass(frozen=True)
+class Undeclared:
+    """Something in storage that no recipe at hand names.
+
+    Attributes:
+        name: a dataset, or `<dataset>-<subset>` of a dataset that is declared.
+        gone: whether its recipe is known to be gone; then it takes part in nothing.
+        reason: one phrase.
+        tables: asset -> tables.
+    """
+
+    name: str
+    gone: bool
+    reason: str
+    tables: Mapping[str, int]
+
+    def __str__(self) -> str:
+        total = sum(self.tables.values())
+        part = "takes part in nothing" if self.gone else "still takes part in the duplicates"
+        return f"{self.name}: {total} tables that no recipe here names; {self.reason}; it {part}. `curation remove {self.name}` removes it"
+
+
+def record(storage: Storage, recipes: Mapping[str, Recipe]) -> None:
+    """Notes where the datasets are declared; files are written only where something changed."""
+    for name, recipe in recipes.items():
+        said = canonical_json({"recipe": recipe.declared_in, "host": socket.gethostname()}).encode()
+        path = f"{FOLDER}/{name}.json"
+        if not storage.exists(path) or storage.read(path) != said:
+            storage.write(path, said)
+
+
+def standing(
+    storage: Storage, dataset: str, recipes: Mapping[str, Recipe], settings: Settings | None
+) -> tuple[str, str]:
+    """(here, gone or elsewhere; a phrase that says why) of a dataset."""
+    if dataset in recipes:
+        return HERE, "declared"
+    path = f"{FOLDER}/{dataset}.json"
+    if not storage.exists(path):
+        return ELSEWHERE, "it was indexed before recipes were recorded"
+    said = json.loads(storage.read(path))
+    file = said["recipe"]
+    if not file:
+        return ELSEWHERE, "it was declared by no file"
+    shared = not file.startswith(("file://", "/")) and "://" in file
+    shared = shared or (settings is not None and settings.executor == "k8s")
+    if said["host"] != socket.gethostname() and not shared:
+        return ELSEWHERE, f"{file} on {said['host']} declares it"
+    try:
+        fs, name = fsspec.core.url_to_fs(file, **dict(storage.options if file.startswith(storage.scheme) else {}))
+        if not fs.exists(name):
+            return GONE, f"its recipe {file} is no longer there"
+        text = fs.cat_file(name).decode("utf-8", "replace")
+    except (*READ_ERRORS, ValueError, ImportError) as error:
+        return ELSEWHERE, f"its recipe {file} cannot be read now ({error})"
+    named = re.search(r"^dataset:[ \t]*['\"]?([a-z0-9][a-z0-9_]*)['\"]?[ \t]*(#.*)?$", text, re.MULTILINE)
+    if named is None or named[1] == dataset:
+        return ELSEWHERE, f"{file} declares it"
+    return GONE, f"its recipe {file} declares {named[1]} now"
+
+
+def gone(storage: Storage, recipes: Mapping[str, Recipe], settings: Settings | None = None) -> set[str]:
+    """Datasets whose recipe is known to be gone."""
+    known = {n.removesuffix(".json") for n in storage.list(FOLDER) if n.endswith(".json")}
+    return {n for n in known - set(recipes) if standing(storage, n, recipes, settings)[0] == GONE}
+
+
+def undeclared(store: TableStore, recipes: Mapping[str, Recipe], settings: Settings) -> Iterator[Undeclared]:
+    """What lies in storage that no recipe at hand names, by name."""
+    tables: dict[str, Counter[str]] = {}
+    keys = set(subsets(recipes))
+    for asset in SCHEMAS:
+        if asset in UNPARTITIONED:
+            continue
+        for key in store.partitions(asset):
+            dataset = key.split("-")[0] if asset in SUBSET_ASSETS else parse_shard_key(key)[0]
+            if dataset not in recipes:
+                tables.setdefault(dataset, Counter())[asset] += 1
+            elif asset in SUBSET_ASSETS and key not in keys:
+                tables.setdefault(key, Counter())[asset] += 1
+    for dataset in indexed(store) - set(recipes):
+        tables.setdefault(dataset, Counter())["dataset_index"] += 1
+    for name, counts in sorted(tables.items()):
+        if "-" in name:
+            yield Undeclared(name, True, f"the recipe of {name.split('-')[0]} has no such subset", counts)
+        elif counts.keys() <= set(SUBSET_ASSETS):
+            yield Undeclared(name, True, "only what it has published is left of it", counts)
+        else:
+            state, reason = standing(store.storage, name, recipes, settings)
+            yield Undeclared(name, state == GONE, reason, counts)
+
+
+def indexed(store: TableStore) -> set[str]:
+    """Datasets of which the index has rows."""
+    try:
+        return set(store.read("dataset_index", columns=["dataset"])["dataset"].unique().to_pylist())
+    except MissingTable:
+        return set()

@@ -1,0 +1,1 @@
+"""Group ingest: which videos there are, what their sources say of them, and their bytes."""

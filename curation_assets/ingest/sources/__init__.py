@@ -1,0 +1,52 @@
+"""Sources: one module per format, each a stream of rows and rejected lines.
+
+`read_source` is all that others need. An adapter knows how its format is written and nothing of shards or the index.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from curation_assets.ingest.sources import acav, caption_files, folder, hdvila, ids, table, webdataset
+from curation_assets.ingest.sources.files import SourceFile, find_files
+from curation_assets.ingest.sources.rows import RejectedLine, SourceError, SourceRow
+from curation_assets.ingest.sources.settling import Settling, Unsettled
+from curation_assets.recipes import Source
+from curation_resources.storage import Storage
+
+__all__ = ["RejectedLine", "Settling", "SourceError", "SourceRow", "Unsettled", "read_source", "unsettled_lists"]
+
+_LISTS = {"hdvila": hdvila, "acav": acav, "table": table, "ids": ids}
+_FILES = {"folder": folder, "webdataset": webdataset}
+
+
+def read_source(
+    source: Source, storage: Storage | None = None, settling: Settling | None = None
+) -> Iterator[SourceRow | RejectedLine | Unsettled]:
+    """The rows of a source in order, one at a time.
+
+    Args:
+        source: the recipe's `source` section.
+        storage: lends its credentials to paths of the same scheme.
+        settling: where the source is one of files, those that may still be being written come as `Unsettled`; None takes all as they stand.
+
+    Raises:
+        SourceError: a file is missing, unreadable or damaged; raised when it is reached.
+    """
+    if source.format in _FILES:
+        return _FILES[source.format].read(source, storage, settling)
+    return _LISTS[source.format].read(source, storage)
+
+
+def unsettled_lists(source: Source, storage: Storage | None, settling: Settling) -> list[SourceFile]:
+    """The lists of a source that may still be being written: one of which a part is read would be a shorter list, all of whose other videos are gone.
+
+    Raises:
+        SourceError: a list is missing or cannot be listed.
+    """
+    if source.format not in _LISTS:
+        return []
+    lists = find_files(source.path, _LISTS[source.format].ENDINGS, storage)
+    if source.captions is not None:
+        lists += find_files(source.captions.path, caption_files.ENDINGS, storage)
+    return [file for file in lists if not settling.settled(file.modified)]

@@ -1,0 +1,57 @@
+"""Jobs: the ways in which parts of the graph are run together. What a run finds up to date it leaves as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from dagster import AssetKey, AssetsDefinition, AssetSelection, define_asset_job
+from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
+
+from curation_assets.orchestration.partitions import SHARDS
+
+INDEX, INGEST, CURATE, DEDUPLICATE, PUBLISH = "index", "ingest", "curate", "deduplicate", "publish"
+
+
+def all_jobs(assets: Iterable[AssetsDefinition]) -> list[UnresolvedAssetJobDefinition]:
+    """The jobs of a code location over its assets."""
+    definitions = list(assets)
+
+    def keys(partitions: Any) -> list[AssetKey]:
+        return sorted(k for a in definitions if a.partitions_def == partitions for k in a.keys)
+
+    subsets = next((a.partitions_def for a in definitions if AssetKey("curated_clips") in a.keys), None)
+
+    def job(name: str, selection: AssetSelection, description: str) -> UnresolvedAssetJobDefinition:
+        define: Any = define_asset_job
+        made: UnresolvedAssetJobDefinition = define(name, selection, description=description)
+        return made
+
+    return [
+        job(
+            INDEX,
+            AssetSelection.assets("dataset_index"),
+            "Reads the sources of all recipes and registers new shards. Start here.",
+        ),
+        job(
+            INGEST,
+            AssetSelection.assets("video_metadata", "raw_shards"),
+            "Normal form and downloads of the chosen shards. Videos that failed for a reason that may pass are tried again, alone.",
+        ),
+        job(
+            CURATE,
+            AssetSelection.assets(*keys(SHARDS)),
+            "Everything that is partitioned by shard, for the chosen shards: ingest, decode, dedup, scores, captions, tracks. "
+            "The gap sensor runs parts of it, as each recipe asks; by hand it makes assets that a recipe says nothing of too.",
+        ),
+        job(
+            DEDUPLICATE,
+            AssetSelection.assets("duplicate_clusters"),
+            "Finds near-duplicates over all shards that exist. Each shard's `dedup` then takes its part of it.",
+        ),
+        job(
+            PUBLISH,
+            AssetSelection.assets(*keys(subsets)),
+            "Judges the candidates of the chosen subsets and writes what they export.",
+        ),
+    ]

@@ -1,0 +1,1 @@
+"""Group publish: subsets, judged (`curating`), cut (`cutting`) and written as versions with their cards (`writing`)."""

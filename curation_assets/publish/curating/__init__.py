@@ -1,0 +1,1 @@
+"""Which candidates a subset takes: the tables and columns that its rules read, the rules judged, the criterion applied."""

@@ -1,0 +1,205 @@
+"""What subsets and their exports are made from now: which tables, of which shards, in what version.
+
+`curation stale` and the assets ask here, so that both mean the same. What is made of it stands in `curate.py` and `export_version.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
+
+from curation_assets.engine.shard_keys import parse_shard_key
+from curation_assets.ingest.source_words import SPAN_WORDS
+from curation_assets.publish.curating.subset_tables import read_ids, tables_shown
+from curation_assets.publish.writing.public_paths import PublicPaths
+from curation_assets.recipes import ClipExport, Recipe, RecipeError, Subset, subsets
+from curation_assets.schemas import SCHEMAS
+from curation_resources.tables import Provenance, TableStore, combined_hash
+from curation_resources.urls import public_settings
+
+CURATE_VERSION = "4"
+EXPORT_VERSION = "5"
+CUT_VERSION = "7"
+"""Raised by hand when the same cut would give other bytes; part of every exported clip's fingerprint."""
+CLIPS_VERSION = f"{EXPORT_VERSION}.{CUT_VERSION}"
+"""Of `clip_dataset`."""
+LEFT_OUT = "left_out"
+"""Parameter of what was made over incomplete inputs: what is missing in it."""
+EMBEDDING_INPUTS = ("frame_embeddings", "captions")
+
+
+def sharded_inputs(subset: Subset, recipes: Mapping[str, Recipe], own: str) -> dict[str, list[str]]:
+    """dataset -> sharded assets that a subset is made from, in graph order.
+
+    Raises:
+        RecipeError: a dataset of the subset has no recipe.
+    """
+    unknown = [d for d in subset.datasets if d not in recipes]
+    if unknown:
+        raise RecipeError(
+            f"recipe {own}: a subset draws on dataset {unknown[0]!r}, which no recipe at hand declares; "
+            f"there are {', '.join(recipes)}: give its recipe too, or leave it out of the subset's datasets"
+        )
+    return {d: tables_shown(subset, recipes[d]) for d in (subset.datasets or [own])}
+
+
+def subset_shards(store: TableStore, subset: Subset, own: str) -> list[tuple[str, str]]:
+    """(dataset, shard) of all shards of the subset's datasets that have clips."""
+    wanted = set(subset.datasets or [own])
+    return [(d, k) for k in store.partitions("clips") for d in [parse_shard_key(k)[0]] if d in wanted]
+
+
+def curated_provenance(store: TableStore, recipes: Mapping[str, Recipe], key: str) -> Provenance:
+    """What a curated table would be made from now."""
+    recipe, subset = subsets(recipes)[key]
+    per_dataset = sharded_inputs(subset, recipes, recipe.dataset)
+    inputs: dict[str, str] = {}
+    for name in [a for a in SCHEMAS if any(a in tables for tables in per_dataset.values())]:
+        keys = [k for d, k in subset_shards(store, subset, recipe.dataset) if name in per_dataset[d]]
+        inputs[name] = combined_hash({k: h.content_hash for k, h in store.headers(name, keys).items()})
+    if any("raw_shards" in tables for tables in per_dataset.values()) and "video_metadata" not in inputs:
+        inputs |= worded_inputs(store, [k for _, k in subset_shards(store, subset, recipe.dataset)])
+    lists = [*subset.exclude, *subset.split.lists.values()]
+    for path in lists:
+        inputs[f"list:{public_settings(path)}"] = combined_hash(dict.fromkeys(read_ids([path]), ""))
+    return Provenance(CURATE_VERSION, subset.model_dump(exclude={"export", "partial"}), inputs)
+
+
+def without(provenance: Provenance, lines: Sequence[str]) -> Provenance:
+    """The provenance of what is made without something; what is made complete later differs in it."""
+    return replace(provenance, params={**provenance.params, LEFT_OUT: list(lines)}) if lines else provenance
+
+
+def worded_inputs(store: TableStore, shards: Sequence[str]) -> dict[str, str]:
+    """`video_metadata` as an input, of the shards whose source says something of spans; nothing if none does.
+
+    So a root whose lists say nothing of spans, and tables that were made before such words were kept, stay as they are.
+    """
+    said = {k: h.content_hash for k, h in store.headers("video_metadata", shards).items() if h.stats.get(SPAN_WORDS)}
+    return {"video_metadata": combined_hash(said)} if said else {}
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What a subset has selected.
+
+    Attributes:
+        key: partition key.
+        recipe, subset: where it is declared.
+        asset: curated_clips or curated_tracks.
+        shards: shard -> dataset, of the shards with something selected, in order.
+    """
+
+    key: str
+    recipe: Recipe
+    subset: Subset
+    asset: str
+    shards: Mapping[str, str]
+
+    @staticmethod
+    def of(store: TableStore, recipes: Mapping[str, Recipe], key: str) -> Selection:
+        """Reads which shards have something selected.
+
+        Raises:
+            MissingTable: the curated table does not exist.
+        """
+        recipe, subset = subsets(recipes)[key]
+        asset_name = "curated_clips" if subset.of == "clips" else "curated_tracks"
+        shards = store.read(asset_name, key, columns=["shard"], filters=ds.field("selected"))["shard"]
+        found = sorted(pc.unique(shards).to_pylist())
+        return Selection(key, recipe, subset, asset_name, {s: parse_shard_key(s)[0] for s in found})
+
+    def rows(self, store: TableStore, shard: str) -> pa.Table:
+        """The selected rows of a shard, in key order."""
+        return store.read(self.asset, self.key, filters=ds.field("selected") & (ds.field("shard") == shard))
+
+    def inputs(self, store: TableStore, assets: Iterable[str]) -> dict[str, str]:
+        """Name -> content hash of the curated table and of `assets` over the shards; an asset that does not exist is left out."""
+        header = store.header(self.asset, self.key)
+        hashes = {self.asset: header.content_hash} if header is not None else {}
+        for name in assets:
+            found = {k: h.content_hash for k, h in store.headers(name, list(self.shards)).items()}
+            if found:
+                hashes[name] = combined_hash(found)
+        return hashes
+
+
+def clip_options(selection: Selection, recipes: Mapping[str, Recipe], dataset: str) -> ClipExport:
+    """The export's options for clips of a dataset, whose recipe may ask for a sample rate."""
+    params = selection.subset.export.clips
+    assert params is not None
+    rate = recipes[dataset].download.audio_rate
+    if params.audio_rate is None and rate is not None and params.cut == "exact":
+        return params.model_copy(update={"audio_rate": rate})
+    return params
+
+
+def clip_provenance(store: TableStore, recipes: Mapping[str, Recipe], key: str) -> Provenance:
+    """What a clip dataset would be made from now.
+
+    Raises:
+        MissingTable: the curated table does not exist.
+    """
+    selection = Selection.of(store, recipes, key)
+    params = selection.subset.export.clips
+    if params is None:
+        return Provenance(CLIPS_VERSION, {"clips": None})
+    needed = ["raw_shards", "captions"]
+    needed += ["quality_scores"] if params.crop_border else []
+    if selection.subset.of == "tracks":
+        needed.append("tracks" if params.tracks else "clips")
+    rates = {d: recipes[d].download.audio_rate for d in sorted(set(selection.shards.values()))}
+    return Provenance(
+        CLIPS_VERSION,
+        {
+            "clips": params.model_dump(),
+            "audio_rate": rates,
+            "datasets": selection.subset.datasets,
+            **_paths(selection, recipes),
+        },
+        selection.inputs(store, needed) | worded_inputs(store, list(selection.shards)),
+        cut_weights(params),
+    )
+
+
+def _paths(selection: Selection, recipes: Mapping[str, Recipe]) -> dict[str, str]:
+    """Versions of what lies here are published without absolute paths, which older ones had; those of other sources are as they were."""
+    local = PublicPaths(recipes[d] for d in sorted(set(selection.shards.values())))
+    return {"paths": "below the source"} if local else {}
+
+
+def cut_weights(params: ClipExport) -> dict[str, str]:
+    """Name of each set of weights that decides the bytes of exported clips -> its identity."""
+    if not params.blur_faces:
+        return {}
+    from curation_resources.detectors.faces import centerface_identity
+
+    return {"faces": centerface_identity()}
+
+
+def embedding_provenance(store: TableStore, recipes: Mapping[str, Recipe], key: str) -> Provenance:
+    """What an embedding dataset would be made from now.
+
+    Raises:
+        MissingTable: the curated table does not exist.
+    """
+    selection = Selection.of(store, recipes, key)
+    params = selection.subset.export.embeddings
+    if params is None:
+        return Provenance(EXPORT_VERSION, {"embeddings": None})
+    rates = {d: recipes[d].frames.fps for d in sorted(set(selection.shards.values()))}
+    needed = [*EMBEDDING_INPUTS, *(["clips"] if selection.subset.of == "tracks" else [])]
+    return Provenance(
+        EXPORT_VERSION,
+        {
+            "embeddings": params.model_dump(),
+            "fps": rates,
+            "datasets": selection.subset.datasets,
+            **_paths(selection, recipes),
+        },
+        selection.inputs(store, needed) | worded_inputs(store, list(selection.shards)),
+    )

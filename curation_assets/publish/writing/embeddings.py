@@ -1,0 +1,259 @@
+"""Embeddings of clips in the layout of clip-video-encode: (npy, txt, json) triples in tars with splits.csv, or in split folders.
+
+https://github.com/iejMac/clip-video-encode writes one npy of (frames, dim) per video beside its caption and metadata; its "processed
+dataset" is the same in folders train, val and test.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from curation_assets.publish.writing.samples import SPLITS, PublishedFile, SplitTars
+from curation_assets.recipes import EmbeddingExport
+from curation_assets.schemas import schema
+from curation_resources.storage import Storage
+from curation_resources.tables import canonical_json
+from curation_resources.tars import Member
+
+SPLITS_HEADER = "tar_file,split"
+LATE = 0.1
+"""How far behind the start of its slot a frame may lie, as a share of the slot, and still be that of the sampling rate. A source frame is
+allowed in any case; more than that are the frames that a decoder passes over."""
+PROCESSED = pa.schema(
+    [
+        pa.field("split", pa.string(), False, {"description": "train, val or test: the folder."}),
+        pa.field("sample_key", pa.string(), False, {"description": "Name of the triple."}),
+        pa.field("embeddings", pa.list_(pa.list_(pa.float32())), False, {"description": "(frames, dim)."}),
+        pa.field("text", pa.string(), True, {"description": "The caption; null without a txt."}),
+        pa.field("record", pa.string(), True, {"description": "The JSON; null without one."}),
+    ]
+)
+
+
+class BadTriple(ValueError):
+    """A file of a processed dataset that cannot be used; the message names it."""
+
+
+@dataclass
+class EmbeddingSamples:
+    """What came of an export: rows of `embedding_dataset`, the published files, and tar -> split."""
+
+    table: pa.Table
+    files: list[PublishedFile] = field(default_factory=list)
+    splits: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class EmbeddedShard:
+    """The selected clips of one shard.
+
+    Attributes:
+        clips: of the selected clips, or those of the selected tracks, each once: ids, split, span, caption.
+        embeddings: `frame_embeddings` of the shard.
+        captions: clip_id -> row of `captions`.
+        fps: rate of the grid on which frames were sampled.
+        words: clip_id -> what the source says of its given span.
+    """
+
+    clips: Sequence[Mapping[str, Any]]
+    embeddings: pa.Table
+    captions: Mapping[str, Mapping[str, Any]]
+    fps: float
+    words: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
+def export_embeddings(
+    shards: Iterable[EmbeddedShard],
+    params: EmbeddingExport,
+    storage: Storage,
+    folder: str,
+    keys: Callable[[str, str], str],
+) -> EmbeddingSamples:
+    """Writes the triples of all selected clips.
+
+    Args:
+        shards: one after the other; order decides the order in the tars.
+        params: layout, type and size.
+        folder: of the version.
+        keys: (dataset, clip_id) -> sample key.
+
+    Returns:
+        A row per selected clip; one without any embedding is `failed`.
+    """
+    rows: list[dict[str, Any]] = []
+    if params.layout == "folders":
+        for shard in shards:
+            rows += [
+                _published(row, members, _files(storage, folder)) for row, members in _triples(shard, params, keys)
+            ]
+        return EmbeddingSamples(_table(rows))
+    with SplitTars(
+        storage,
+        folder,
+        lambda _, n: f"{params.name}_{n:05d}.tar",
+        per_tar=params.per_tar,
+        tar_bytes=1 << 62,
+        shared=True,
+    ) as tars:
+        for shard in shards:
+            rows += [_published(row, members, tars.add) for row, members in _triples(shard, params, keys)]
+    lines = [SPLITS_HEADER, *(f"{tar},{split}" for tar, split in tars.splits.items())]
+    storage.write(f"{folder}/splits.csv", ("\n".join(lines) + "\n").encode())
+    return EmbeddingSamples(_table(rows), tars.files, tars.splits)
+
+
+def _triples(
+    shard: EmbeddedShard, params: EmbeddingExport, keys: Callable[[str, str], str]
+) -> Iterator[tuple[dict[str, Any], dict[str, bytes]]]:
+    """Row and members of each selected clip, in key order; no members where there is no embedding."""
+    known = shard.embeddings.filter(pc.is_valid(shard.embeddings["embedding"]))
+    known = known.sort_by([("clip_id", "ascending"), ("time_ms", "ascending")])
+    ids = known["clip_id"].to_numpy(zero_copy_only=False)
+    place = {c: i for i, c in enumerate(ids.tolist())}
+    first = {c: i for i, c in reversed(list(enumerate(ids.tolist())))}
+    for clip in shard.clips:
+        clip_id = clip["clip_id"]
+        row = {k: clip[k] for k in ("dataset", "video_id", "clip_id")}
+        row |= {"sample_key": keys(clip["dataset"], clip_id), "split": clip["split"] or "train"}
+        if clip_id not in first:
+            yield {**row, "status": "failed", "error": f"{clip_id}: no frame has an embedding"}, {}
+            continue
+        frames = known.slice(first[clip_id], place[clip_id] + 1 - first[clip_id])
+        array = np.stack(frames["embedding"].to_pylist()).astype(params.dtype)
+        times_ms = frames["time_ms"].to_pylist()
+        caption = shard.captions.get(clip_id, {})
+        record = {
+            "key": row["sample_key"],
+            **{k: row[k] for k in ("dataset", "video_id", "clip_id", "split")},
+            "start_ms": clip["start_ms"],
+            "end_ms": clip["end_ms"],
+            "model": frames["model"][0].as_py(),
+            "dtype": params.dtype,
+            "shape": list(array.shape),
+            "fps": shard.fps if on_grid(frames, shard.fps) else None,
+            "sampled_fps": average_rate(times_ms),
+            "frame_ms": times_ms,
+            "caption_backend": caption.get("backend"),
+            "caption_model": caption.get("model"),
+        }
+        if clip_id in shard.words:
+            record["span"] = dict(shard.words[clip_id])
+        row |= {"status": "ok", "frames": array.shape[0], "dim": array.shape[1], "model": record["model"]}
+        text = (caption.get("caption") or clip.get("caption") or "").encode()
+        yield row, {"npy": npy_bytes(array), "txt": text, "json": canonical_json(record).encode()}
+
+
+def on_grid(frames: pa.Table, fps: float) -> bool:
+    """Whether frames are at a constant rate: one in each slot of 1/`fps` seconds from the first to the last, near its start.
+
+    Clips have other frames too: at given places in short ones, and where a short clip might have ended (`decode/sampling.py`). Frames without
+    an embedding are missing.
+
+    Args:
+        frames: `time_ms` and, as far as known, `frame` of the frames of a clip, in order; fewer than two have no rate.
+    """
+    times = frames["time_ms"].to_numpy()
+    if len(times) < 2:
+        return False
+    slot_ms = 1000 / fps
+    slots = np.floor((times + 0.5) / slot_ms)
+    numbers = frames["frame"].to_pylist()
+    known = None not in (numbers[0], numbers[-1]) and numbers[-1] > numbers[0]
+    source_ms = (times[-1] - times[0]) / (numbers[-1] - numbers[0]) if known else 0.0
+    late = times - slots * slot_ms
+    return bool((np.diff(slots) == 1).all() and late.max() <= max(source_ms, LATE * slot_ms))
+
+
+def average_rate(times_ms: Sequence[int]) -> float | None:
+    """Frames per second from the first to the last of ascending times; None for fewer than two."""
+    return round(1000 * (len(times_ms) - 1) / (times_ms[-1] - times_ms[0]), 6) if len(times_ms) > 1 else None
+
+
+def npy_bytes(array: NDArray[Any]) -> bytes:
+    """`array` as an npy file."""
+    file = io.BytesIO()
+    np.save(file, array, allow_pickle=False)
+    return file.getvalue()
+
+
+def _published(
+    row: dict[str, Any],
+    members: Mapping[str, bytes],
+    add: Callable[[str, str, Mapping[str, bytes]], Mapping[str, Member]],
+) -> dict[str, Any]:
+    if not members:
+        return row
+    npy = add(row["split"], row["sample_key"], members)["npy"]
+    return {**row, "tar": npy.tar, "offset": npy.offset, "size": npy.size, "sha256": npy.sha256}
+
+
+def _files(storage: Storage, folder: str) -> Callable[[str, str, Mapping[str, bytes]], dict[str, Member]]:
+    import hashlib
+
+    def add(split: str, key: str, members: Mapping[str, bytes]) -> dict[str, Member]:
+        written = {}
+        for extension, data in members.items():
+            path = f"{folder}/{split}/{key}.{extension}"
+            storage.write(path, data)
+            written[extension] = Member(path, 0, len(data), hashlib.sha256(data).hexdigest())
+        return written
+
+    return add
+
+
+def _table(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
+    contract = schema("embedding_dataset")
+    table = pa.Table.from_pylist(list(rows), schema=contract.arrow)
+    return table.sort_by([(k, "ascending") for k in contract.key])
+
+
+def read_processed(folder: str | Path) -> pa.Table:
+    """Reads a processed dataset: the triples of folders train, val and test.
+
+    Args:
+        folder: local; split folders that are not there are empty.
+
+    Returns:
+        A row per npy, sorted by split and key, schema `PROCESSED`. txt and json may be missing.
+
+    Raises:
+        BadTriple: an npy that is no two-dimensional array of numbers, or a json that cannot be read.
+    """
+    rows = []
+    for split in SPLITS:
+        for path in sorted(Path(folder).glob(f"{split}/*.npy")):
+            try:
+                array = np.load(path, allow_pickle=False)
+            except (ValueError, OSError, EOFError) as error:
+                raise BadTriple(f"{path} is no array of numbers ({error}); write it again with numpy.save") from error
+            if array.ndim != 2 or not np.issubdtype(array.dtype, np.floating):
+                raise BadTriple(
+                    f"{path} holds {array.dtype} of shape {array.shape}; a floating (frames, dim) is wanted"
+                )
+            text, record = path.with_suffix(".txt"), path.with_suffix(".json")
+            said = record.read_text(encoding="utf-8") if record.exists() else None
+            if said is not None:
+                try:
+                    json.loads(said)
+                except ValueError as error:
+                    raise BadTriple(f"{record} is not JSON ({error})") from error
+            rows.append(
+                {
+                    "split": split,
+                    "sample_key": path.stem,
+                    "embeddings": array.astype(np.float32).tolist(),
+                    "text": text.read_text(encoding="utf-8") if text.exists() else None,
+                    "record": said,
+                }
+            )
+    return pa.Table.from_pylist(rows, schema=PROCESSED)

@@ -1,0 +1,60 @@
+"""The selected tracks of a subset as one `tracks.jsonl.gz`, in the order of `curated_tracks`, the same bytes for the same rows.
+
+Records are spooled to disk and sorted there, because the shards they come from are not in that order.
+"""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from curation_assets.publish.writing.trackverse_records import record_line
+
+MEMORY_MB = 1000
+"""What the sort may hold in memory before it spills."""
+BATCH = 1000
+
+
+def write_tracks(
+    target: Path,
+    shards: Iterable[tuple[pa.Table, pa.Table, Sequence[str]]],
+    scratch: Path,
+    filename: Callable[[Mapping[str, Any]], str | None] = lambda row: None,
+    memory_mb: int = MEMORY_MB,
+) -> int:
+    """Writes the file; returns how many tracks it has.
+
+    Args:
+        target: local file.
+        shards: (selected rows of `curated_tracks`, `tracks`, vocabulary) of each shard.
+        scratch: local folder for the sort.
+        filename: name of a selected track's own mp4, from its row of `curated_tracks`; None if none is published.
+    """
+    names = ("dataset", "video_id", "clip_id", "track_id")
+    config = {"memory_limit": f"{memory_mb}MB", "threads": 1, "temp_directory": str(scratch / "spill")}
+    written = 0
+    with duckdb.connect(str(scratch / "tracks.duckdb"), config=config) as db:
+        db.execute(f"CREATE TABLE lines ({', '.join(f'{n} VARCHAR' for n in names)}, line BLOB)")
+        for selected, tracks, vocabulary in shards:
+            wanted = pc.is_in(tracks["track_id"], value_set=selected["track_id"].combine_chunks())
+            files = {row["track_id"]: filename(row) for row in selected.to_pylist()}
+            for batch in tracks.filter(wanted).to_batches(max_chunksize=BATCH):
+                lines = pa.array(
+                    [record_line(r, vocabulary, files[r["track_id"]]) for r in batch.to_pylist()], pa.binary()
+                )
+                rows = pa.table([*(batch.column(n) for n in names), lines], names=[*names, "line"])
+                db.register("rows", rows)
+                db.execute("INSERT INTO lines SELECT * FROM rows")
+        ordered = db.sql(f"SELECT line FROM lines ORDER BY {', '.join(names)}").to_arrow_reader(BATCH)
+        with open(target, "wb") as file, gzip.GzipFile(filename="", mode="wb", fileobj=file, mtime=0) as packed:
+            for batch in ordered:
+                for line in batch.column(0).to_pylist():
+                    packed.write(line)
+                    written += 1
+    return written

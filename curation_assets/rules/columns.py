@@ -1,0 +1,199 @@
+"""Which table each column of a rule comes from, and the joined facts of a shard's clips."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from curation_assets.ingest.source_words import extras_of, licence_of
+from curation_assets.rules.language import SOURCE, Rule, RuleError, parse_rule, passing
+from curation_assets.schemas import SCHEMAS
+from curation_resources.tables import canonical_json
+
+if TYPE_CHECKING:
+    from curation_assets.recipes import Recipe
+
+CLIP_TABLES = tuple(a for a, t in SCHEMAS.items() if t.key == ("video_id", "clip_id") and a != "clip_fingerprints")
+"""Tables with one row per clip, in the order in which a column name is looked up; hashes are nothing that rules speak of."""
+VIDEO_COLUMNS = ("licence", "channel", "title", "upload_date")
+"""Columns of raw_shards that rules may name. The licence of a clip's given span goes before that of its video."""
+SPAN_COLUMNS = ("source_span", "origin", "requested_start_ms", "requested_end_ms")
+"""Columns of clips that tell which given span a clip comes from."""
+DERIVED = ("duration_s", "aspect")
+"""Columns computed from clips: length in seconds, displayed width over height."""
+
+
+def columns_known(recipe: Recipe) -> list[str]:
+    """Every name that a rule about clips may use, in the order in which they are looked up."""
+    categories = [n for name, s in recipe.categories.items() for n in (name, *(f"{name}.{c}" for c in s.prompts))]
+    return [*DERIVED, *categories, *dict.fromkeys(c for a in CLIP_TABLES for c in SCHEMAS[a].names), *VIDEO_COLUMNS]
+
+
+def table_of(column: str, recipe: Recipe) -> str:
+    """The asset whose table holds `column`.
+
+    Raises:
+        RuleError: no table has it.
+    """
+    if column in DERIVED:
+        return "clips"
+    if column.startswith(SOURCE) and "source" not in recipe.categories:
+        return "video_metadata"
+    if column in recipe.categories:
+        return "category_scores"
+    if "." in column:
+        category_set, category = column.split(".", 1)
+        known = recipe.categories.get(category_set)
+        if known is None:
+            raise RuleError(
+                f"{column!r} names the prompt set {category_set!r}; {_near(category_set, recipe.categories, 'there are')}"
+            )
+        if category not in known.prompts:
+            raise RuleError(
+                f"the prompt set {category_set!r} has no category {category!r}; {_near(category, known.prompts, 'it has')}"
+            )
+        return "category_scores"
+    for asset in CLIP_TABLES:
+        if column in SCHEMAS[asset].names:
+            return asset
+    if column in VIDEO_COLUMNS:
+        return "raw_shards"
+    names = columns_known(recipe)
+    near = _near(column, names, "") if get_close_matches(column, names, 1) else "see docs/reference/tables.md"
+    raise RuleError(f"no table has the column {column!r}; {near}")
+
+
+def _near(given: str, names: Iterable[str], otherwise: str) -> str:
+    known = list(names)
+    near = get_close_matches(given, known, 1)
+    return f"did you mean {near[0]}?" if near else f"{otherwise} {', '.join(known) or 'none'}"
+
+
+def tables_of_rules(rules: Iterable[str], recipe: Recipe) -> list[str]:
+    """Assets that must exist before the rules can be applied, in graph order."""
+    columns = {c for text in rules for c in parse_rule(text).columns}
+    wanted = {table_of(c, recipe) for c in columns}
+    if "licence" in columns and spans_have_licences(recipe):
+        wanted.add("video_metadata")
+    return [a for a in SCHEMAS if a in wanted]
+
+
+def spans_have_licences(recipe: Recipe) -> bool:
+    """Whether the source may give a span a licence of its own."""
+    source = recipe.source
+    of_spans = source.columns.start or source.columns.clips or source.columns.clip_name
+    return source.format == "hdvila" or bool(source.format == "table" and of_spans)
+
+
+def columns_of(asset: str, columns: Iterable[str], recipe: Recipe) -> list[str]:
+    """Columns of `asset` that must be read for `clip_facts` to give `columns`, keys included."""
+    own = {c for c in columns if c not in DERIVED and table_of(c, recipe) == asset}
+    if asset == "category_scores":
+        own = {"category_set", "category", "probability"}
+    if asset == "clips":
+        own |= {"dataset", "video_id", "status", "start_ms", "end_ms", "width", "height"}
+        if any(c == "licence" or c.startswith(SOURCE) for c in columns):
+            own |= {*SPAN_COLUMNS}
+    if asset == "video_metadata":
+        own |= {"spans", "extra"}
+    own.add("video_id" if asset in ("raw_shards", "video_metadata") else "clip_id")
+    return [n for n in SCHEMAS[asset].names if n in own]
+
+
+def clip_facts(columns: Sequence[str], recipe: Recipe, read: Callable[[str], pa.Table]) -> pa.Table:
+    """`dataset`, `video_id`, `clip_id` and the given columns for every usable clip of a shard, null where a table has no row for it.
+
+    Args:
+        columns: rule columns; `<set>.<category>` is the category's probability.
+        recipe: recipe of the shard's dataset.
+        read: asset -> its table for the shard.
+    """
+    clips = read("clips")
+    clips = clips.filter(pc.equal(clips["status"], "ok"))
+    facts = clips.select(["dataset", "video_id", "clip_id"])
+    rows: dict[str, pa.Array | pa.ChunkedArray] = {}
+    for column in columns:
+        if column in facts.column_names:
+            continue
+        asset = table_of(column, recipe)
+        if column in DERIVED:
+            values = _derived(column, clips)
+        elif asset == "video_metadata":
+            values = _of_source(column, clips, read(asset))
+        elif asset == "category_scores":
+            values = _category(column, facts["clip_id"], read(asset))
+        else:
+            table = read(asset)
+            if asset not in rows:
+                by = "video_id" if asset == "raw_shards" else "clip_id"
+                rows[asset] = pc.index_in(facts[by], value_set=table[by])
+            values = pc.take(table[column], rows[asset])
+            if column == "licence" and spans_have_licences(recipe):
+                values = _span_licences(values, clips, read)
+        facts = facts.append_column(column, values)
+    return facts
+
+
+def _derived(column: str, clips: pa.Table) -> pa.ChunkedArray:
+    if column == "duration_s":
+        return pc.divide(pc.subtract(clips["end_ms"], clips["start_ms"]).cast(pa.float64()), 1000.0)
+    return pc.divide(clips["width"].cast(pa.float64()), clips["height"].cast(pa.float64()))
+
+
+def _videos(clips: pa.Table, metadata: pa.Table) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    """Each clip with what the source says of its video."""
+    names = [n for n in ("video_id", "spans", "extra") if n in metadata.column_names]
+    videos = {row["video_id"]: row for row in metadata.select(names).to_pylist()}
+    known = clips.select([n for n in ("video_id", *SPAN_COLUMNS) if n in clips.column_names])
+    for clip in known.to_pylist():
+        yield clip, videos.get(clip["video_id"], {})
+
+
+def _of_source(column: str, clips: pa.Table, metadata: pa.Table) -> pa.Array:
+    name = column.removeprefix(SOURCE)
+    values = (extras_of(clip, video).get(name) for clip, video in _videos(clips, metadata))
+    return pa.array([v if v is None or isinstance(v, str) else canonical_json(v) for v in values], pa.string())
+
+
+def _span_licences(
+    licences: pa.ChunkedArray, clips: pa.Table, read: Callable[[str], pa.Table]
+) -> pa.Array | pa.ChunkedArray:
+    """`licences` of the clips' videos, with those of their spans before them."""
+    try:
+        metadata = read("video_metadata")
+    except LookupError:
+        return licences
+    own = pa.array([licence_of(clip, video, None) for clip, video in _videos(clips, metadata)], pa.string())
+    return pc.coalesce(own, licences)
+
+
+def _lookup(ids: pa.ChunkedArray, table: pa.Table, by: str, column: str) -> pa.Array | pa.ChunkedArray:
+    return pc.take(table[column], pc.index_in(ids, value_set=table[by]))
+
+
+def _category(column: str, ids: pa.ChunkedArray, table: pa.Table) -> pa.Array | pa.ChunkedArray:
+    category_set, _, category = column.partition(".")
+    rows = table.filter(pc.equal(table["category_set"], category_set))
+    if category:
+        return _lookup(ids, rows.filter(pc.equal(rows["category"], category)), "clip_id", "probability")
+    best = rows.sort_by([("probability", "descending"), ("category", "ascending")])
+    return _lookup(ids, best, "clip_id", "category")
+
+
+def select_clips(rules: Sequence[str], recipe: Recipe, read: Callable[[str], pa.Table]) -> set[str]:
+    """clip_ids of the shard that pass all rules, for the pre-filters of expensive stages."""
+    parsed: list[Rule] = [parse_rule(r) for r in rules]
+    facts = clip_facts(sorted({c for r in parsed for c in r.columns}), recipe, read)
+    columns: Mapping[str, pa.ChunkedArray] = {n: facts[n] for n in facts.column_names}
+    mask: pa.Array | pa.ChunkedArray = pa.chunked_array([pa.repeat(True, facts.num_rows)])
+    for rule in parsed:
+        if rule.percentiles:
+            raise RuleError(
+                f"rule {rule.text!r}: percentiles are for subsets, where all clips are at hand; give a number"
+            )
+        mask = pc.and_(mask, passing(rule, columns))
+    return set(facts.filter(mask)["clip_id"].to_pylist())

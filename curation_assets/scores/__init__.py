@@ -1,0 +1,1 @@
+"""Group scores: what models and meters say of each clip."""

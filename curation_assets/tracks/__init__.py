@@ -1,0 +1,1 @@
+"""Group tracks: objects, and faces, found and followed through clips."""

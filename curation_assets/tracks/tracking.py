@@ -1,0 +1,367 @@
+"""Detections of a clip's frames, joined into object tracks.
+
+The trackers are those of the `trackers` package, fed frame by frame with true times, so that a variable frame rate moves the motion model
+by the right amount. Beyond the package: boxes of unlike height are less alike, weak boxes must fit better than strong ones, a track that
+proves itself gets its first box back, which the package reports as unconfirmed, what was seen too seldom is no track, and pieces of one
+track are joined (`track_joining`). Every box stays joined to its own detection; gaps of lost and found tracks can be filled, as ByteTrack's
+authors do for their published figures; and there is TrackVerse's optional appearance term.
+
+What belongs here: association, and the running sums of a track. What does not: decoding, detectors, tables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import numpy as np
+import supervision as sv
+from numpy.typing import NDArray
+from trackers import BoTSORTTracker, ByteTrackTracker, OCSORTTracker
+from trackers.utils.iou import BaseIoU
+from trackers.utils.state_representations import XCYCSRStateEstimator
+
+from curation_assets.recipes import Tracks
+from curation_assets.tracks.track_joining import join_pieces
+from curation_resources.detectors.base import Detections, Floats, unit_rows
+
+PACKAGE_FPS = 30.0
+"""`trackers` counts the buffer of lost tracks in frames of a video with this rate."""
+MATCH_IOU = {"botsort": 0.15, "bytetrack": 0.1, "ocsort": 0.1}
+"""Least similarity of a match. Chosen, as what follows, on generated crowds and two sequences of MOT15 (`benchmarks.truth.tracking`); those
+of the package lose fast objects at few frames a second."""
+MATCH_UNCONFIRMED = 0.2
+"""BoT-SORT: least similarity of the match that confirms a track."""
+MATCH_WEAK = 0.4
+"""Least similarity of a match with a weak box. The code of ByteTrack's authors asks for an IoU of 0.5."""
+MATCH_COMBINED = 0.55
+"""Least combined similarity of a match with appearance; TrackVerse allows a distance of 0.45."""
+BEGIN_ABOVE_HIGH = 0.1
+"""By how much the score that begins a track exceeds `high`, as in the code of ByteTrack's authors."""
+CONFIRMING_BOXES = 6
+"""Boxes from which on a track keeps its first one. The first box of a short track is more often false than true."""
+NO_MATCH = -1.0
+"""A similarity below every threshold."""
+LEAST_BOXES = 3
+"""Boxes of the shortest track, or as many as there are frames in a clip of fewer."""
+
+
+@dataclass
+class Track:
+    """One object, followed through one clip.
+
+    Scores of classes are kept as sums over boxes, so that a long track with a large vocabulary stays small.
+
+    Attributes:
+        times_ms: presentation time of each box.
+        boxes: float32 (4,) each: x, y, w, h in displayed pixels.
+        scores: detection score of each box; None for a box that was filled in.
+        objectness: likewise; None everywhere if the detector has none.
+        classes: number of the best class of each box; None for a box that was filled in.
+        best_scores: score of that class.
+    """
+
+    times_ms: list[int] = field(default_factory=list)
+    boxes: list[Floats] = field(default_factory=list)
+    scores: list[float | None] = field(default_factory=list)
+    objectness: list[float | None] = field(default_factory=list)
+    classes: list[int | None] = field(default_factory=list)
+    best_scores: list[float | None] = field(default_factory=list)
+    _detected: int = 0
+    _sums: NDArray[np.float64] | None = None
+    _feature_sum: NDArray[np.float64] | None = None
+
+    def __len__(self) -> int:
+        return len(self.times_ms)
+
+    def add(self, hit: _Hit, first: bool = False) -> None:
+        """Puts a detection at the end of the track, or before its first."""
+        detections, index = hit.detections, hit.index
+        place = 0 if first else len(self)
+        classes = detections.class_scores[index].astype(np.float64)
+        objectness = None if detections.objectness is None else float(detections.objectness[index])
+        self.times_ms.insert(place, hit.time_ms)
+        self.boxes.insert(place, detections.boxes[index])
+        self.scores.insert(place, float(detections.scores[index]))
+        self.objectness.insert(place, objectness)
+        self.classes.insert(place, int(classes.argmax()))
+        self.best_scores.insert(place, float(classes.max()))
+        self._detected += 1
+        weighted = classes if objectness is None else classes * objectness
+        sums = np.stack([classes, classes**2, weighted, weighted**2])
+        self._sums = sums if self._sums is None else self._sums + sums
+        if detections.features is not None:
+            feature = detections.features[index].astype(np.float64)
+            self._feature_sum = feature if self._feature_sum is None else self._feature_sum + feature
+
+    def append(self, later: Track) -> None:
+        """Goes on with a track that begins after this one has ended."""
+        for name in ("times_ms", "boxes", "scores", "objectness", "classes", "best_scores"):
+            getattr(self, name).extend(getattr(later, name))
+        self._detected += later._detected
+        if self._sums is not None and later._sums is not None:
+            self._sums = self._sums + later._sums
+        if self._feature_sum is not None and later._feature_sum is not None:
+            self._feature_sum = self._feature_sum + later._feature_sum
+
+    def fill(self, times_ms: Sequence[int], longest_ms: float) -> None:
+        """Puts boxes on a straight line between the ends of each gap of at most `longest_ms`, at those of `times_ms` that lie in it."""
+        for place in range(len(self) - 1, 0, -1):
+            before, after = self.times_ms[place - 1], self.times_ms[place]
+            if after - before > longest_ms:
+                continue
+            inside = [t for t in times_ms if before < t < after]
+            step = self.boxes[place] - self.boxes[place - 1]
+            line = [self.boxes[place - 1] + step * np.float32((t - before) / (after - before)) for t in inside]
+            self.times_ms[place:place] = inside
+            self.boxes[place:place] = line
+            for values in (self.scores, self.objectness, self.classes, self.best_scores):
+                values[place:place] = [None] * len(inside)
+
+    def class_statistics(self) -> tuple[Floats, Floats, Floats, Floats]:
+        """Mean and standard deviation over boxes of the class scores, plain and weighted by objectness; float32 (classes,) each.
+
+        Without objectness the weighted ones equal the plain ones.
+        """
+        if self._sums is None:
+            raise ValueError("a track without boxes has no class scores")
+        mean, square, weighted, weighted_square = self._sums / self._detected
+        deviation = np.sqrt(np.maximum(square - mean**2, 0))
+        weighted_deviation = np.sqrt(np.maximum(weighted_square - weighted**2, 0))
+        kept = [np.asarray(a, np.float32) for a in (mean, deviation, weighted, weighted_deviation)]
+        return kept[0], kept[1], kept[2], kept[3]
+
+    def embedding(self) -> Floats | None:
+        """float32 (d,): the mean appearance feature, of length one; None if the detector has none."""
+        return None if self._feature_sum is None else unit_rows(self._feature_sum[None])[0]
+
+
+class _Similarity(BaseIoU):
+    """How well predicted boxes and detections fit.
+
+    IoU times the overlap of the heights (Hybrid-SORT's HMIoU, Yang et al., 2024, arXiv 2308.00783): two that pass each other differ in
+    height where they stand at different depths. Weak boxes that fit by less than `MATCH_WEAK` do not fit at all.
+
+    Attributes:
+        weak: the frame's weak boxes; the package hands over bare boxes, so what is known of one is looked up by it.
+    """
+
+    def __init__(self) -> None:
+        self.weak: Collection[bytes] = ()
+
+    def _compute(self, boxes_1: NDArray[Any], boxes_2: NDArray[Any]) -> NDArray[Any]:
+        similarity = self._fit(boxes_1, boxes_2)
+        weak = np.asarray([_key(box) in self.weak for box in boxes_2])
+        similarity[:, weak] = np.where(similarity[:, weak] < MATCH_WEAK, NO_MATCH, similarity[:, weak])
+        return similarity
+
+    def _fit(self, boxes_1: NDArray[Any], boxes_2: NDArray[Any]) -> NDArray[Any]:
+        tops, bottoms = boxes_1[:, None, 1], boxes_1[:, None, 3]
+        shared = np.minimum(bottoms, boxes_2[:, 3]) - np.maximum(tops, boxes_2[:, 1])
+        both = np.maximum(bottoms, boxes_2[:, 3]) - np.minimum(tops, boxes_2[:, 1])
+        overlap = np.clip(shared, 0, None) / np.maximum(both, np.finfo(np.float64).eps)
+        return np.asarray(sv.box_iou_batch(boxes_1, boxes_2), np.float64) * overlap
+
+
+class _Appearance(_Similarity):
+    """IoU, and for boxes whose appearance is known the weighted mean of IoU and cosine, as TrackVerse has it.
+
+    Low-score boxes are matched by IoU alone, for what is half hidden looks like what hides it.
+
+    Attributes:
+        tracker: the tracker that this similarity serves.
+        of_track: smoothed appearance of the tracker's own track objects.
+        of_box: appearance of the frame's strong detections, by box.
+    """
+
+    def __init__(self, motion_weight: float) -> None:
+        super().__init__()
+        self.motion_weight = motion_weight
+        self.tracker: Any = None
+        self.of_track: WeakKeyDictionary[Any, Floats] = WeakKeyDictionary()
+        self.of_box: dict[bytes, Floats] = {}
+
+    def _fit(self, boxes_1: NDArray[Any], boxes_2: NDArray[Any]) -> NDArray[Any]:
+        similarity = np.asarray(sv.box_iou_batch(boxes_1, boxes_2), np.float64)
+        tracklets = [] if self.tracker is None else self.tracker.tracks
+        of_prediction = {_key(t.get_state_bbox()): self.of_track[t] for t in tracklets if t in self.of_track}
+        rows, tracks = _known(boxes_1, of_prediction)
+        columns, found = _known(boxes_2, self.of_box)
+        if rows and columns:
+            block = np.ix_(rows, columns)
+            cosine = np.clip(tracks @ found.T, 0, 1)
+            similarity[block] = self.motion_weight * similarity[block] + (1 - self.motion_weight) * cosine
+        return similarity
+
+
+def _key(box: NDArray[Any]) -> bytes:
+    return np.asarray(box, np.float64).tobytes()
+
+
+def _known(boxes: NDArray[Any], features: Mapping[bytes, Floats]) -> tuple[list[int], Floats]:
+    """Positions of the boxes that have a feature, and those features."""
+    rows = [i for i, box in enumerate(boxes) if _key(box) in features]
+    return rows, np.asarray([features[_key(boxes[i])] for i in rows], np.float32)
+
+
+@dataclass(frozen=True)
+class _Hit:
+    """A detection that a track takes."""
+
+    time_ms: int
+    detections: Detections
+    index: int
+
+
+def _package_tracker(params: Tracks, fps: float, similarity: _Similarity) -> Any:
+    """The tracker of the package that the recipe asks for."""
+    name = params.tracker or ("bytetrack" if params.appearance else "botsort")
+    match = params.match
+    if match is None:
+        match = MATCH_COMBINED if params.appearance else MATCH_IOU[name]
+    common: dict[str, Any] = {
+        "lost_track_buffer": round(params.buffer_s * PACKAGE_FPS),
+        "frame_rate": fps,
+        "high_conf_det_threshold": params.high,
+        "minimum_consecutive_frames": 2,
+        "iou": similarity,
+    }
+    begin = min(1.0, params.high + BEGIN_ABOVE_HIGH) if params.begin is None else params.begin
+    if name == "ocsort":
+        return OCSORTTracker(minimum_iou_threshold=match, **common)
+    if name == "bytetrack":
+        estimator = XCYCSRStateEstimator
+        return ByteTrackTracker(
+            minimum_iou_threshold=match, track_activation_threshold=begin, state_estimator_class=estimator, **common
+        )
+    return BoTSORTTracker(
+        minimum_iou_threshold_first_assoc=match,
+        minimum_iou_threshold_second_assoc=MATCH_WEAK,
+        minimum_iou_threshold_unconfirmed_assoc=MATCH_UNCONFIRMED,
+        track_activation_threshold=begin,
+        instant_first_frame_activation=False,
+        enable_cmc=False,
+        **common,
+    )
+
+
+class ClipTracker:
+    """Joins the detections of one clip's frames; make a new one for every clip, so that no track crosses a cut.
+
+    Args:
+        params: the recipe's section.
+        fps: frames per second that are looked at, to which the motion model is tuned.
+    """
+
+    def __init__(self, params: Tracks, fps: float) -> None:
+        self._params = params
+        self._appearance = _Appearance(params.motion_weight) if params.appearance else None
+        self._similarity = self._appearance or _Similarity()
+        self._tracker = _package_tracker(params, fps, self._similarity)
+        if self._appearance is not None:
+            self._appearance.tracker = self._tracker
+        self._tracks: dict[int, Track] = {}
+        self._times_ms: list[int] = []
+        self._begun: dict[Any, _Hit] = {}
+        """What each unconfirmed track of the package began with in the last frame; the package does not report it again."""
+        self._first: dict[int, _Hit] = {}
+        """What each confirmed track began with."""
+
+    def finish(self) -> list[Track]:
+        """The tracks of the clip, in order of appearance, their gaps filled if the recipe asks for it."""
+        for number, hit in self._first.items():
+            if len(self._tracks[number]) + 1 >= min(CONFIRMING_BOXES, len(self._times_ms)):
+                self._tracks[number].add(hit, first=True)
+        least = min(LEAST_BOXES, len(self._times_ms))
+        pieces = [track for track in self._tracks.values() if len(track) >= least]
+        alike = MATCH_COMBINED if self._appearance is not None else None
+        tracks = join_pieces(sorted(pieces, key=_begin), 1000 * self._params.buffer_s, alike)
+        if self._params.fill_gaps_s:
+            for track in tracks:
+                track.fill(self._times_ms, 1000 * self._params.fill_gaps_s)
+        return tracks
+
+    def update(self, time_ms: int, detections: Detections) -> None:
+        """Takes the detections of the next frame; times must increase.
+
+        Raises:
+            ValueError: appearance is asked for and the detector has none.
+        """
+        self._times_ms.append(time_ms)
+        usable = detections.take(detections.scores >= self._params.low)
+        corners = usable.corners.astype(np.float64)
+        self._similarity.weak = {_key(c) for c in corners[usable.scores < self._params.high]}
+        if self._appearance is not None:
+            self._appearance.of_box = self._strong_features(usable, corners)
+        before = set(self._tracker.tracks)
+        matched = self._tracker.update(
+            sv.Detections(
+                xyxy=corners,
+                confidence=usable.scores.astype(np.float64),
+                class_id=np.zeros(len(usable), int),
+                data={"index": np.arange(len(usable))},
+            ),
+            timestamp=time_ms / 1000,
+        )
+        confirmed = {t.tracker_id: t for t in self._tracker.tracks if t.tracker_id != -1}
+        for number, index in zip(matched.tracker_id.tolist(), matched.data.get("index", []), strict=True):
+            if number != -1:
+                self._extend(number, confirmed[number], _Hit(time_ms, usable, int(index)))
+        self._begun = {}
+        for tracklet in self._tracker.tracks:
+            if tracklet not in before:
+                index = int(np.abs(corners - tracklet.get_state_bbox()).sum(axis=1).argmin())
+                self._begun[tracklet] = _Hit(time_ms, usable, index)
+                self._learn(tracklet, self._begun[tracklet])
+
+    def _extend(self, number: int, tracklet: Any, hit: _Hit) -> None:
+        if number not in self._tracks:
+            self._tracks[number] = Track()
+            if tracklet in self._begun:
+                self._first[number] = self._begun[tracklet]
+        self._tracks[number].add(hit)
+        self._learn(tracklet, hit)
+
+    def _strong_features(self, detections: Detections, corners: NDArray[np.float64]) -> dict[bytes, Floats]:
+        if detections.features is None:
+            if len(detections):
+                raise ValueError(
+                    "tracks.appearance is set, but the detector has no appearance features; use owlv2 or grounding-dino"
+                )
+            return {}
+        strong = np.flatnonzero(detections.scores >= self._params.high)
+        return {_key(corners[i]): detections.features[i] for i in strong}
+
+    def _learn(self, tracklet: Any, hit: _Hit) -> None:
+        """Moves the track's smoothed appearance towards what a strong detection looks like."""
+        features = hit.detections.features
+        if self._appearance is None or features is None or hit.detections.scores[hit.index] < self._params.high:
+            return
+        momentum, new = self._params.feature_momentum, features[hit.index]
+        old = self._appearance.of_track.get(tracklet)
+        smooth = new if old is None else momentum * old + (1 - momentum) * new
+        self._appearance.of_track[tracklet] = unit_rows(smooth[None])[0]
+
+
+def _begin(track: Track) -> tuple[int, tuple[float, ...]]:
+    return track.times_ms[0], tuple(track.boxes[0].tolist())
+
+
+def track_clip(frames: Iterable[tuple[int, Detections]], params: Tracks, fps: float) -> list[Track]:
+    """The object tracks of one clip.
+
+    Args:
+        frames: presentation time in milliseconds and detections of each looked-at frame, in order of time.
+        params: the recipe's section.
+        fps: frames per second that are looked at.
+
+    Returns:
+        Tracks of `LEAST_BOXES` boxes and more, in order of appearance. A track lost for no longer than `params.buffer_s` and found
+        again is one track with a gap in its times.
+    """
+    tracker = ClipTracker(params, fps)
+    for time_ms, detections in frames:
+        tracker.update(time_ms, detections)
+    return tracker.finish()
