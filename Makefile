@@ -19,7 +19,7 @@ setup: $(STAMP)  ## Install everything into .venv
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed; set PYTHON=...")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,docs]'
 	# Two OpenCV packages are pulled in and share their files: the one that needs no display libraries goes last.
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --force-reinstall --no-deps '$(HEADLESS)'
 	@mkdir -p .dagster && cp deploy/dagster.local.yaml .dagster/dagster.yaml
@@ -59,8 +59,9 @@ bench: $(STAMP)  ## Run the benchmarks at their small sizes
 lock: $(STAMP)  ## Write the installed versions to constraints.txt
 	$(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu$$//; s/ @ file.*//' | grep -v '^nvidia-\|^triton' > constraints.txt
 
-docs: $(STAMP)  ## Write the references that are generated from the code
+docs: $(STAMP)  ## Write the references that are generated from the code, and build the site into site/
 	$(BIN)/python -m curation_assets.reference docs
+	NO_COLOR=1 $(BIN)/zensical build --strict --clean
 
 graph: $(STAMP)  ## Draw the asset graph of the README; needs Graphviz
 	$(BIN)/python -m docs.draw_graph
@@ -69,4 +70,4 @@ screenshots: $(STAMP)  ## Take the pictures of docs/how-to/ui.md of what `make d
 	$(BIN)/python -m docs.make_screenshots
 
 clean:  ## Remove what the commands made, the virtual environment included
-	rm -rf $(VENV) .demo .dagster build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .demo .dagster .cache build site *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
