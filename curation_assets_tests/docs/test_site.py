@@ -16,7 +16,6 @@ import pytest
 from curation_assets_tests.browser import NoBrowser, browser_page, chromium
 from curation_assets_tests.docs.site import ROOT, built, navigation, read
 
-
 OPEN = """const attach = Element.prototype.attachShadow;
 Element.prototype.attachShadow = function (options) { return attach.call(this, {...options, mode: "open"}); };"""
 """The search's box lies in a shadow tree that is closed to tests."""
