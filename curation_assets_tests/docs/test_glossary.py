@@ -12,12 +12,70 @@ from curation_assets_tests.docs.site import ROOT
 
 TEXT = (ROOT / "docs/reference/glossary.md").read_text()
 ENTRIES = dict(re.findall(r"^- \*\*([^*]+)\*\*: (.+)$", TEXT, re.M))
-WORDS = (
-    "accounting at_work boundary candidate cascade clip cluster commit course criterion cue cut declared fault fingerprint footer force "
-    "funnel given_span given_up head journal keep look media parameters partition piece pool proposal provenance range recipe rejected "
-    "relation rule run sample score settled shard shot signature slice source span split spool stage subset survivor takedown tick token "
-    "tombstone track transient version volatile waiting weights window"
-).split()
+WORDS = [
+    "accounting",
+    "at_work",
+    "boundary",
+    "candidate",
+    "cascade",
+    "clip",
+    "cluster",
+    "commit",
+    "course",
+    "criterion",
+    "cue",
+    "cut",
+    "declared",
+    "fault",
+    "fingerprint",
+    "footer",
+    "force",
+    "funnel",
+    "given_span",
+    "given_up",
+    "head",
+    "journal",
+    "keep",
+    "look",
+    "media",
+    "parameters",
+    "partition",
+    "piece",
+    "pool",
+    "proposal",
+    "provenance",
+    "range",
+    "recipe",
+    "rejected",
+    "relation",
+    "rule",
+    "run",
+    "sample",
+    "score",
+    "settled",
+    "shard",
+    "shot",
+    "signature",
+    "slice",
+    "source",
+    "span",
+    "split",
+    "spool",
+    "stage",
+    "subset",
+    "survivor",
+    "takedown",
+    "tick",
+    "token",
+    "tombstone",
+    "track",
+    "transient",
+    "version",
+    "volatile",
+    "waiting",
+    "weights",
+    "window",
+]
 """Words that docstrings and descriptions use in a sense of this project."""
 
 
