@@ -306,7 +306,7 @@ def _make_raw(shard: Shard, wanted: Collection[str]) -> Mapping[str, Made]:
         allow_local=shard.recipe.source.format in FILES,
         local_lists=shard.recipe.source.format == "table",
         urls=urls,
-        refused=read_forgotten(shard.store).channel,
+        forgotten=read_forgotten(shard.store),
     )
     s = made.stats
     transient = sum(n for c, n in s.by_class.items() if c in TRANSIENT_ERRORS)

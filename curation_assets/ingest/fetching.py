@@ -30,6 +30,7 @@ from typing import Any, BinaryIO, cast
 import pyarrow as pa
 
 from curation_assets.ingest.fetch_urls import MissingSecret, fetch_url
+from curation_assets.ingest.forgotten import Forgotten
 from curation_assets.ingest.subtitles import parse_subtitles
 from curation_assets.ingest.text_encodings import EncodingError, text_of
 from curation_assets.recipes import Download
@@ -232,10 +233,10 @@ def _rejected(metadata: Row) -> Row:
     return {**_blank(metadata, None), "status": "rejected", "error_class": error_class, "error": redact_text(reason)}
 
 
-def _taken_down(metadata: Row) -> Row:
-    """The row of a video whose channel was taken down: that there is such a line in the source, and nothing of what it says."""
+def _taken_down(metadata: Row, why: str) -> Row:
+    """The row of a video that tombstones refuse: that there is such a line in the source, and nothing of what it says."""
     said = {"title": None, "licence": None, "status": "rejected", "error_class": "removed"}
-    return {**_blank(metadata, None), **said, "error": "its channel was taken down"}
+    return {**_blank(metadata, None), **said, "error": why}
 
 
 def _failed(job: _Job, error: DownloadError) -> Row:
@@ -311,10 +312,10 @@ class _Maker:
         storage: Storage,
         downloader: Downloader,
         scratch: _Scratch,
-        refused: Callable[[str | None], bool],
+        forgotten: Forgotten,
     ) -> None:
         self.options, self.storage, self.downloader, self.scratch = options, storage, downloader, scratch
-        self.refused = refused
+        self.forgotten = forgotten
         self.thumbnails: dict[str, bytes] = {}
         self._etags: dict[str, str] = {}
         self._lock = threading.Lock()
@@ -323,11 +324,12 @@ class _Maker:
         """Makes the row of `job`; whatever goes wrong with this video is said in its row."""
         try:
             done = self._download(job) if job.reference is None else self._refer(job, job.reference)
-            if not self.refused(done.row["channel"]):
+            why = self._refused(done)
+            if why is None:
                 return done
             self.scratch.clear(job.video_id)
             self.thumbnails.pop(job.video_id, None)
-            return _Done(_taken_down(job.metadata))
+            return _Done(_taken_down(job.metadata, why))
         except DownloadError as error:
             self.scratch.clear(job.video_id)
             return _Done(_failed(job, error))
@@ -338,6 +340,20 @@ class _Maker:
                 return _Done(_failed(job, DownloadError("corrupt", f"{type(error).__name__}: {error}")))
             reason = error.strerror if isinstance(error, OSError) and error.strerror else fault.reason
             return _Done(_failed(job, DownloadError(fault.kind, reason)))
+
+    def _refused(self, done: _Done) -> str | None:
+        """Why a video that is at hand must not be kept; None if it may. What earlier runs kept stays until it is taken down itself."""
+        if self.forgotten.channel(done.row["channel"]):
+            return "its channel was taken down"
+        if done.kept:
+            return None
+        row = done.row
+        if not self.forgotten.of_size(done.media.stat().st_size if done.media else int(row["size"])):
+            return None
+        whole = MediaRef(row["tar"], row["offset"], row["size"])
+        with open(done.media, "rb") if done.media else self.storage.open_media(whole) as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
+        return "its bytes are those of a video that was taken down" if self.forgotten.same_bytes(sha256) else None
 
     def _download(self, job: _Job) -> _Done:
         if not job.url:
@@ -523,6 +539,19 @@ def _ledgers(storage: Storage, folder: str) -> dict[str, Row]:
     return found
 
 
+def _adoptable(rows: Mapping[str, Row], forgotten: Forgotten) -> dict[str, Row]:
+    """Rows of killed runs without those that were taken down since, or may have been: they are made again, and refused."""
+
+    def may_be(row: Row) -> bool:
+        return (
+            row["size"] is not None
+            and forgotten.of_size(row["size"])
+            and (row["sha256"] is None or forgotten.same_bytes(row["sha256"]))
+        )
+
+    return {v: r for v, r in rows.items() if not may_be(r)}
+
+
 class _Book:
     """Puts finished rows into tars and, each time a tar is closed, writes down what is in it."""
 
@@ -656,7 +685,7 @@ def build_raw_shard(
     local_lists: bool = False,
     checkpoint_s: float = CHECKPOINT_S,
     urls: Mapping[str, str] | None = None,
-    refused: Callable[[str | None], bool] = lambda channel: False,
+    forgotten: Forgotten | None = None,
 ) -> RawShard:
     """Brings the videos of a shard into storage.
 
@@ -676,7 +705,7 @@ def build_raw_shard(
         local_lists: whether the source is a list whose rows may name local files, if the list lies here itself.
         checkpoint_s: how often at least a tar is closed and its rows are written down, seconds.
         urls: video_id -> full URL, where the one in `metadata` has its secrets taken out (`fetch_urls.read_fetch_urls`).
-        refused: whether a channel, which is known only once a video was fetched, was taken down: then nothing of the video is kept.
+        forgotten: the tombstones: nothing is kept of a video whose channel or whose bytes, which are known only once it was fetched, are theirs.
 
     Raises:
         ValueError: the cookies file or the proxy of the recipe cannot be used.
@@ -685,7 +714,8 @@ def build_raw_shard(
     began = time.monotonic()
     rows = metadata.sort_by("video_id").to_pylist()
     earlier = {} if force or previous is None else _usable(previous.to_pylist(), storage)
-    adopted = {} if force else _ledgers(storage, folder)
+    forgotten = forgotten or Forgotten()
+    adopted = {} if force else _adoptable(_ledgers(storage, folder), forgotten)
     finished: list[Row] = []
     jobs: list[_Job] = []
     counts: Counter[str] = Counter()
@@ -707,7 +737,7 @@ def build_raw_shard(
     scratch = _Scratch()
     try:
         with Downloader(_download_options(options)) as downloader:
-            maker = _Maker(options, storage, downloader, scratch, refused)
+            maker = _Maker(options, storage, downloader, scratch, forgotten)
             results = run_bounded(jobs, maker.make, _host, options.concurrency, options.per_host)
             try:
                 for job, done in results:

@@ -1,7 +1,7 @@
-"""Tombstones: which videos must not come back, told by keyed hashes of their ids and addresses and by nothing else.
+"""Tombstones: which videos must not come back, told by keyed hashes of their ids, addresses and bytes and by nothing else.
 
 They lie in `forgotten.parquet` in the storage root, a row per hash. `dataset_index` leaves out what they name, `raw_shards` refuses what
-turns out to be of a channel that was taken down. A hash keeps a name from being read, not from being tried: whoever holds the file
+turns out to be of a channel that was taken down, or to have the bytes of a video that was. A hash keeps a name from being read, not from being tried: whoever holds the file
 and a list of ids can tell which of them are in it. So the key is the installation's own, and the file is no part of what is published.
 """
 
@@ -56,6 +56,11 @@ def channel_key(channel: str) -> str:
     return f"channel {channel.strip().casefold()}"
 
 
+def bytes_keys(size: int, sha256: str) -> tuple[str, str]:
+    """What tombstones of a file's bytes hash. That of its size alone spares reading other files whole, in place or from a bucket."""
+    return f"size {size}", f"bytes {sha256}"
+
+
 @dataclass(frozen=True)
 class Forgotten:
     """What is not to come back. Without tombstones every question is answered at once."""
@@ -92,6 +97,14 @@ class Forgotten:
     def channel(self, name: str | None) -> bool:
         """Whether a channel was taken down as a whole."""
         return "channel" in self.kinds and name is not None and channel_key(name) in self
+
+    def of_size(self, size: int) -> bool:
+        """Whether a file is as long as one that was taken down, so that its bytes are to be looked at."""
+        return "bytes" in self.kinds and f"size {size}" in self
+
+    def same_bytes(self, sha256: str) -> bool:
+        """Whether these are the bytes of a video that was taken down; their SHA-256, hexadecimal."""
+        return f"bytes {sha256}" in self
 
 
 def digest(salt: str, key: str) -> str:

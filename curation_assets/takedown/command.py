@@ -17,6 +17,7 @@ from curation_assets.settings import Settings
 from curation_assets.takedown.exports import forget_in_exports, samples_in_versions
 from curation_assets.takedown.plan import PATH, SHARD_ASSETS, NothingFound, Plan, Query, lines, make_plan
 from curation_assets.takedown.records import forget_in_events, forget_in_home, report_again
+from curation_assets.takedown.same_bytes import add_bytes
 from curation_assets.takedown.tables import Done, forget_in_tables
 from curation_resources import presence
 from curation_resources.tables import TableStore
@@ -77,6 +78,7 @@ def take_down(
     say: Callable[[str], Any],
 ) -> list[str]:
     """Does what the plan says; what is left and where. The order is such that a run that is killed is gone on with by calling it again."""
+    add_bytes(store, plan, say)
     plan.save(store)
     new = add_tombstones(store, [*plan.keys, *(k for v in plan.videos for k in v.keys)], plan.reason)
     say(f"tombstones: {new} new")
