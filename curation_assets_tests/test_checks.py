@@ -11,7 +11,7 @@ import pytest
 
 from curation_assets.checks import CHECKS, Finding
 from curation_assets.schemas import schema
-from curation_assets_tests.stages.decode.coded_video import write_video
+from curation_assets_tests.decode.coded_video import write_video
 from curation_resources.storage import Storage
 
 

@@ -30,8 +30,8 @@ from curation_assets.recipes import parse_recipe
 from curation_assets.schemas import schema
 from curation_assets.settings import Settings
 from curation_assets.tracks.face_tables import CLIP_FACES
+from curation_assets_tests.decode.coded_video import write_video
 from curation_assets_tests.shared_data import shared
-from curation_assets_tests.stages.decode.coded_video import write_video
 from curation_resources.detectors.faces import centerface_identity
 from curation_resources.tables import Provenance, TableStore
 

@@ -9,7 +9,7 @@ import pytest
 
 from curation_assets.assets.funnels import keep_rates
 from curation_assets.publish.curating.curating import Curation
-from curation_assets_tests.stages.test_curate import Row, Store, run
+from curation_assets_tests.publish.curating.test_curating import Row, Store, run
 
 
 def rates(found: Curation) -> dict[str, str]:

@@ -12,8 +12,8 @@ import numpy as np
 
 from curation_assets.decode.reading.clip_frames import ROUNDING_MS
 from curation_assets.publish.cutting.clip_writer import TrackBoxes
-from curation_assets_tests.stages.decode.coded_video import write_video
-from curation_assets_tests.stages.test_export_clips import cut, make, with_sound
+from curation_assets_tests.decode.coded_video import write_video
+from curation_assets_tests.publish.cutting.test_clip_cutting import cut, make, with_sound
 
 NTSC = Fraction(30000, 1001)
 

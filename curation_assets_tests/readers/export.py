@@ -17,8 +17,8 @@ from curation_assets.publish.writing.versions import cut_selected, publish_clips
 from curation_assets.recipes import parse_recipe
 from curation_assets.schemas import schema
 from curation_assets.settings import Settings
-from curation_assets_tests.stages.decode.coded_video import write_video
-from curation_assets_tests.stages.test_export_clips import with_sound
+from curation_assets_tests.decode.coded_video import write_video
+from curation_assets_tests.publish.cutting.test_clip_cutting import with_sound
 from curation_resources.tables import Provenance
 from curation_resources.tars import sample_key
 

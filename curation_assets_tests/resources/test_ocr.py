@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from benchmarks.truth import written
-from curation_assets_tests.stages.text_pictures import page
+from curation_assets_tests.scores.text_pictures import page
 from curation_resources.ocr import TALLEST_UNREAD, TextReader, identity, model_file
 from curation_resources.weights import MissingWeights
 

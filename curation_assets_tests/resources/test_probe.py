@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from curation_assets.decode.reading.media import OpenVideo
+from curation_assets_tests.decode.coded_video import two_streams
 from curation_assets_tests.sample_video import sample_video
 from curation_assets_tests.shared_data import shared
-from curation_assets_tests.stages.decode.coded_video import two_streams
 from curation_resources.download_errors import DownloadError
 from curation_resources.probe import probe
 
