@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from curation_resources.extras import MissingExtra
 from curation_resources.storage import MediaRef, Storage, StorageError
 
 CONTRACT_CHECK = "contract"
@@ -180,6 +181,8 @@ def _single_shots(table: pa.Table, stats: Mapping[str, Any], storage: Storage) -
     for row in rows:
         try:
             found = boundaries_ms(io.BytesIO(storage.read_media(MediaRef(row["tar"], row["offset"], row["size"]))))
+        except MissingExtra as error:
+            return Finding("single_shots", True, f"not looked at: {error}", False)
         except (StorageError, ValueError) as error:
             return Finding("single_shots", False, f"{row['sample_key']} cannot be looked at: {error}", False)
         if found:

@@ -17,6 +17,8 @@ from curation_assets.on_call import commands as on_call
 from curation_assets.orchestration.supervisor import supervised
 from curation_assets.recipes import Recipe, RecipeError, read_recipes, subsets
 from curation_assets.settings import Settings, SettingsError
+from curation_assets.starter import commands as starter
+from curation_resources.extras import MissingExtra
 from curation_resources.processes import ProcessId
 from curation_resources.storage import READ_ERRORS, StorageError
 from curation_resources.unwritable import Unwritable
@@ -88,8 +90,7 @@ def _store(settings: Settings) -> TableStore:
 def _demo(arguments: argparse.Namespace) -> int:
     from curation_assets.demo import run_demo
 
-    home()
-    return run_demo(Path(arguments.folder))
+    return run_demo(Path(arguments.folder), home())
 
 
 def _recipes(settings: Settings, given: Sequence[str]) -> dict[str, Recipe]:
@@ -256,7 +257,10 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog="curation", description="Curates video datasets; the same graph as in the Dagster UI."
     )
+    top.add_argument("--version", action=starter.Version)
     commands = top.add_subparsers(required=True, metavar="COMMAND")
+
+    starter.add(commands, home, parser)
 
     run = commands.add_parser("run", help="index recipes and materialize their shards and subsets, in this process")
     run.add_argument("recipe", nargs="+", help="recipe files")
@@ -364,7 +368,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             code = int(arguments.call(arguments))
         sys.stdout.flush()
         return code
-    except (RecipeError, SettingsError, StorageError, Unwritable) as error:
+    except (RecipeError, SettingsError, StorageError, Unwritable, MissingExtra) as error:
         print(f"curation: {error}", file=sys.stderr)
         return 2
     except BrokenPipeError:  # whoever read the output has seen enough, as `head` has

@@ -22,6 +22,7 @@ from curation_assets.orchestration.sensors import all_schedules, all_sensors
 from curation_assets.recipes import Recipe, read_recipes
 from curation_assets.schemas import SCHEMAS
 from curation_assets.settings import Settings
+from curation_resources.extras import require
 from curation_resources.storage import Storage
 from curation_resources.table_io_manager import TableIOManager
 from curation_resources.tables import TableStore
@@ -107,6 +108,7 @@ def storage_options(settings: Settings, uri: str) -> dict[str, Any]:
 def executor(settings: Settings) -> Any:
     """How the steps of a run are executed."""
     if settings.executor == "k8s":
+        require("CURATION_EXECUTOR=k8s", "dagster_k8s")
         from dagster_k8s import k8s_job_executor
 
         return k8s_job_executor

@@ -18,12 +18,16 @@ from pathlib import Path
 
 import numpy as np
 
+from curation_assets import starter
 from curation_assets.settings import Settings, SettingsError
+from curation_resources import extras
 
 FPS = 25
 SIZE = (640, 360)
 PORT = 18923
 """Loopback port of the demo's web server: fixed, so that a second run finds the same URLs and has nothing to do."""
+
+RECIPES = ("demo.yaml", "demo_web.yaml")
 
 Picture = np.ndarray
 Shot = Callable[[float], Picture]
@@ -322,18 +326,44 @@ def served(folder: Path, port: int = PORT) -> Iterator[None]:
         server.server_close()
 
 
-def run_demo(root: Path) -> int:
-    """Makes the samples, runs both demo recipes and says what to look at. Returns the exit code."""
-    from curation_assets.runner import run_recipes
+def declare(recipes: Path) -> list[Path]:
+    """The recipes of the demo, written into a folder where they are not there yet; says what they go without.
 
+    Raises:
+        SettingsError: one cannot be written.
+    """
+    files = [recipes / name for name in RECIPES]
+    for file in files:
+        if starter.write(file, file.name):
+            print(f"recipe: {file}")
+    for extra in starter.left_out(files[0].read_text("utf-8")):
+        print(f"the demo goes without what needs the extra {extra}; for the whole of it: {extras.command(extra)}")
+    return files
+
+
+def run_demo(root: Path, home: Path) -> int:
+    """Makes the samples, runs both demo recipes and says what to look at.
+
+    Args:
+        root: folder of the videos.
+        home: DAGSTER_HOME; it gets the instance file of one machine if it has none.
+
+    Returns:
+        The exit code.
+    """
+    starter.write_instance(home)
+    files = declare(Path("recipes"))
     print(f"sample videos: {root}", flush=True)
     generate(root)
+    from curation_assets.runner import run_recipes  # builds the code location, of the recipes that are there by now
+
     with served(root / "web"):
-        code = run_recipes([Settings.load(recipes=r) for r in ("recipes/demo.yaml", "recipes/demo_web.yaml")])
+        code = run_recipes([Settings.load(recipes=str(file)) for file in files])
+    name = starter.program()
     print(
-        "\nLook at it: `make ui`, then http://127.0.0.1:3000, *Catalog*, for example `frames`, *Partitions*, demo-00000: a contact sheet; every"
+        f"\nLook at it: `{name} ui`, then http://127.0.0.1:3000, *Catalog*, for example `frames`, *Partitions*, demo-00000: a contact sheet; every"
         "\nasset has histograms, checks and costs. docs/how-to/ui.md is a tour with pictures."
         "\nThe tables are Parquet files below the storage root (./data): data/clips/demo-00000.parquet and so on."
-        "\nWhat was kept and why: `.venv/bin/curation report demo`. Your own videos: README.md, *Your own videos in five minutes*."
+        f"\nWhat was kept and why: `{name} report demo`. Your own videos: `{name} init /folder/of/videos`."
     )
     return code

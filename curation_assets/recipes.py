@@ -918,7 +918,7 @@ def _files(uri: str, options: Mapping[str, Any] | None) -> tuple[fsspec.Abstract
     fs, path = fsspec.core.url_to_fs(uri, **(options or {}))
     if not fs.exists(path):
         raise RecipeError(
-            f"{uri}: no such file or folder; name a recipe file or a folder of recipes, here or in CURATION_RECIPES"
+            f"{uri}: no such file or folder; name a recipe file or a folder of recipes, here or in CURATION_RECIPES; `curation init` writes one"
         )
     if not fs.isdir(path):
         return fs, path, [path]

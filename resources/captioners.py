@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 from urllib.parse import urlsplit, urlunsplit
 
 from curation_resources.devices import choose_device, cpu_has_bf16
+from curation_resources.extras import require
 from curation_resources.torchvision_ops import ensure_torchvision
 from curation_resources.weights import LOCAL, MissingWeights, WrongWeights, file_sha256, hub_folder, local_path
 
@@ -419,6 +420,7 @@ def load_transformers_captioner(
         MissingWeights: the model cannot be had.
         WrongWeights: it is there but is no such model, cannot be read, or has no chat template. Code in it is never run.
     """
+    require(f"the caption model {model}", "torch", "torchvision", "transformers", "huggingface_hub")
     ensure_torchvision()
     import torch
     import transformers

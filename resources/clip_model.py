@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 import numpy as np
 
 from curation_resources.devices import choose_device, cpu_has_bf16
+from curation_resources.extras import require
 from curation_resources.torchvision_ops import ensure_torchvision
 from curation_resources.weights import (
     LOCAL,
@@ -106,6 +107,7 @@ def _folder_sha256(folder: Path) -> str:
 
 
 def _open_clip() -> Any:
+    require("a CLIP model", "torch", "torchvision", "open_clip")
     ensure_torchvision()
     import open_clip
 

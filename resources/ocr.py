@@ -6,12 +6,15 @@ What belongs here: loading the models and one call per picture. What does not: w
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from curation_resources.extras import require
 from curation_resources.weights import MissingWeights, file_sha256
 
 TALLEST_UNREAD = 1 / 3
@@ -146,12 +149,8 @@ def model_file(kind: str, folder: Path | None = None) -> Path:
         MissingWeights: one sentence that says what is missing and where.
     """
     if folder is None:
-        spec = find_spec("rapidocr")
-        if spec is None or spec.origin is None:
-            raise MissingWeights(
-                "reading text needs the package rapidocr, which is not installed: pip install rapidocr"
-            )
-        folder = Path(spec.origin).parent / "models"
+        require("reading text", "rapidocr", "onnxruntime")
+        folder = Path(str(cast(ModuleSpec, find_spec("rapidocr")).origin)).parent / "models"
     files = sorted(folder.glob(f"*_{kind}_*.onnx"))
     if not files:
         raise MissingWeights(

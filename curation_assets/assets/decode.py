@@ -57,8 +57,10 @@ def _asked_for(metadata: pa.Table) -> pa.Table:
 def _make(shard: Shard, wanted: Collection[str]) -> Mapping[str, Made]:
     from curation_assets.decode.analysis import AnalysisParams
     from curation_assets.decode.shard import analyse_shard
+    from curation_assets.decode.shots import check_installed
 
     r = shard.recipe
+    check_installed(r.clips)
     params = AnalysisParams(clips=r.clips, frames=r.frames, motion=r.motion, quality=r.quality, dedup=r.dedup)
     with TarWriter(shard.storage, shard.folder("frames"), new_token()) as writer:
         analysis = analyse_shard(

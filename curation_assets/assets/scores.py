@@ -19,6 +19,7 @@ from curation_assets.recipes import Recipe
 from curation_assets.rules.columns import select_clips
 from curation_assets.schemas import schema
 from curation_resources.devices import computes_on_gpu
+from curation_resources.extras import require
 
 GPU = pod(cpu=4, memory="16Gi", scratch="20Gi", gpus=1)
 """What a step with a model asks of Kubernetes."""
@@ -112,6 +113,7 @@ def with_skipped(scores: pa.Table, clips: pa.Table, constants: Mapping[str, Any]
 
 
 def _text_model(recipe: Recipe) -> dict[str, str]:
+    require("reading text", "rapidocr", "onnxruntime", "shapely")
     from curation_assets.scores.text_detection import estimator
 
     return {"ocr": estimator(recipe.text)}

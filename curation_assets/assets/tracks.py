@@ -13,6 +13,7 @@ from curation_assets.materialize import Made, Part, Shard, Stage, expected
 from curation_assets.orchestration.metadata import contact_sheet, counts, histograms, markdown_table
 from curation_assets.recipes import Recipe
 from curation_resources.devices import computes_on_gpu
+from curation_resources.extras import require
 from curation_resources.journal import Journal
 
 NO_PARAMS = {"batch", "device", "model", "vocabulary"}
@@ -63,6 +64,7 @@ def _describe(shard: Shard, asset: str, table: pa.Table) -> tuple[Mapping[str, A
 
 
 def _weights(recipe: Recipe) -> dict[str, str]:
+    require("following objects", "supervision", "trackers")
     from curation_assets.tracks.following import detector_identity
 
     return {"detector": detector_identity(recipe.tracks)}

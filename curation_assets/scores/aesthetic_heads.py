@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from curation_assets.scores.embedding import asset_table, clip_vectors, real_clips
+from curation_resources.extras import require
 from curation_resources.weights import LOCAL, WrongWeights, fetch_weights, file_sha256, is_remote, local_path
 
 if TYPE_CHECKING:
@@ -127,6 +128,7 @@ def _floats(tensor: Any) -> np.ndarray:
 def _state_dict(path: Path) -> dict[str, Any]:
     import pickle
 
+    require("reading an aesthetic head", "torch", "safetensors")
     import torch
 
     try:

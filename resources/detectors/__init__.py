@@ -11,6 +11,7 @@ from typing import Any
 
 from curation_resources.detectors.base import Detections, Detector
 from curation_resources.detectors.vocabulary import VocabularyError, load_vocabulary
+from curation_resources.extras import require
 
 __all__ = ["DETECTORS", "Detections", "Detector", "VocabularyError", "load_detector", "load_vocabulary"]
 
@@ -47,6 +48,7 @@ def load_detector(
     Raises:
         MissingWeights, WrongWeights: the weights cannot be had, or are not that detector's.
         VocabularyError: the vocabulary cannot be had.
+        MissingExtra: what runs that detector is not installed.
     """
     if kind not in DETECTORS:
         raise ValueError(f"no detector is called {kind!r}; there are {', '.join(DETECTORS)}")
@@ -64,6 +66,7 @@ def load_detector(
         from curation_resources.detectors.onnx import OnnxDetector
 
         return OnnxDetector(model, names, **common, threads=threads, **(onnx or {}))
+    require(f"the detector {kind}", "torch", "transformers")
     from curation_resources.detectors.text_prompted import GroundingDinoDetector, Owlv2Detector
 
     if prompt:

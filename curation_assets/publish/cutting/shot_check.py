@@ -6,6 +6,7 @@ import tempfile
 from typing import BinaryIO
 
 from curation_assets.decode.analysis import AnalysisParams, VideoFacts, analyse_video
+from curation_assets.decode.shots import check_installed
 from curation_assets.recipes import Clips
 
 WHOLE_S = 86_400.0
@@ -20,8 +21,10 @@ def boundaries_ms(clip: BinaryIO) -> list[int]:
 
     Raises:
         ValueError: it cannot be decoded.
+        MissingExtra: the default detector is not installed.
     """
     params = AnalysisParams(clips=Clips(min_s=0, max_s=WHOLE_S))
+    check_installed(params.clips)
     with tempfile.TemporaryFile() as spool:
         found = analyse_video(clip, params, VideoFacts("", "clip"), ("clips",), spool)
     if found.error is not None:

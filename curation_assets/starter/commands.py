@@ -1,0 +1,179 @@
+"""`curation init`, `ui`, `completion` and `--version`: what a person says before there is anything to run."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import sys
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import yaml
+
+from curation_assets import starter
+from curation_assets.recipes import parse_recipe
+from curation_assets.settings import SettingsError
+from curation_resources import extras
+from curation_resources.urls import redact
+
+FILES = {"recipe", "list", "what", "source"}
+"""Arguments, by their names, for which a shell completes names of files."""
+SHELLS = ("bash", "zsh", "fish", "tcsh")
+Commands = Any
+"""What `add_subparsers` gives; argparse has no public name for it."""
+
+
+def add(commands: Commands, home: Callable[[], Path], parser: Callable[[], argparse.ArgumentParser]) -> None:
+    """Adds the commands; `home` makes DAGSTER_HOME and `parser` the whole command line, for completion."""
+    init = commands.add_parser(
+        "init",
+        help="write a commented recipe and the settings of an installation into this folder",
+        description="Writes recipes/DATASET.yaml, .env and the instance file of Dagster into the working directory, and says what to run next. "
+        "Nothing that is there is changed.",
+    )
+    init.add_argument("source", nargs="?", help="your videos: a folder, a bucket (s3://...), or a list of URLs or ids")
+    init.add_argument("--dataset", help="name of the dataset; default: that of the source")
+    init.add_argument("--storage", help="where what is made goes: a folder or a bucket; ./data")
+    init.set_defaults(call=lambda arguments: _init(arguments, home))
+
+    ui = commands.add_parser("ui", help="open the Dagster UI on this machine")
+    ui.add_argument("--port", type=int, default=3000, help="default: 3000")
+    ui.set_defaults(call=lambda arguments: _ui(arguments, home))
+
+    completion = commands.add_parser(
+        "completion",
+        help="print a script with which a shell completes commands and options",
+        description="bash: put `source <(curation completion bash)` into ~/.bashrc. zsh: write it to `_curation` in a folder of $fpath. "
+        "fish: write it to ~/.config/fish/completions/curation.fish.",
+    )
+    completion.add_argument("shell", choices=SHELLS, help=", ".join(SHELLS))
+    completion.set_defaults(call=lambda arguments: _completion(arguments, parser()))
+
+
+class Version(argparse.Action):
+    """`--version`: this package's and those on which what is made depends most."""
+
+    def __init__(self, option_strings: Any, dest: str, **options: Any) -> None:
+        super().__init__(option_strings, dest, nargs=0, help="print the version and which extras are installed")
+
+    def __call__(self, parser: argparse.ArgumentParser, *ignored: Any) -> None:
+        having = [extra for extra in extras.EXTRAS if extras.has(extra)]
+        print(
+            f"curation-assets {version('curation-assets')} [{', '.join(having) or 'core'}]; dagster {version('dagster')}"
+        )
+        parser.exit()
+
+
+def _init(arguments: argparse.Namespace, home: Callable[[], Path]) -> int:
+    source = _source(arguments.source)
+    dataset = arguments.dataset or _name_of(arguments.source)
+    recipe = Path("recipes") / f"{dataset}.yaml"
+    text = starter.filled("recipe.yaml", {"dataset": _word(dataset), "source": source})
+    parse_recipe(text, "--dataset or the source")
+    folder = home()
+    written = {
+        recipe: starter.write_text(recipe, text),
+        Path(".env"): starter.write_text(Path(".env"), _environment(arguments.storage or "./data")),
+        folder / "dagster.yaml": starter.write_instance(folder),
+    }
+    for file, new in written.items():
+        print(f"{'wrote' if new else 'left as it is:'} {_shown(file)}")
+    if arguments.storage and not written[Path(".env")]:
+        print(f"put CURATION_STORAGE={arguments.storage} into .env yourself")
+    for extra in starter.left_out(text):
+        print(f"lines of the recipe are commented out for want of an extra; to use them: {extras.command(extra)}")
+    name = starter.program()
+    print(
+        f"\nLook into {recipe}, then:"
+        f"\n  {name} run {recipe}      indexes the source, does what is needed, publishes the subset"
+        f"\n  {name} report {dataset}      what came in, what each rule dropped, seconds and cost"
+        f"\n  {name} ui      the same in the browser"
+    )
+    return 0
+
+
+def _source(given: str | None) -> str:
+    """The `source` section, a line per key, for a path or URI that a person gave.
+
+    Raises:
+        SettingsError: nothing is there.
+    """
+    if given is None:
+        return "format: folder\n  path: ./videos               # put your folder or bucket here, s3://... too"
+    if "://" not in given and not Path(given).expanduser().exists():
+        raise SettingsError(
+            f"{given}: no such file or folder; name where your videos are, or leave it out and write it into the recipe"
+        )
+    from curation_assets.ingest.sources import ids, records, webdataset
+
+    path = json.dumps(given, ensure_ascii=False)
+    endings = {e.lower() for e in PurePosixPath(given.split("?")[0]).suffixes}
+    if endings & set(records.ENDINGS):
+        return f"format: table\n  path: {path}\n  # columns: {{id: id, url: url, caption: caption}}     # what the columns of your list are called"
+    if endings & set(ids.ENDINGS):
+        return f"format: ids                   # an id or address per line\n  path: {path}"
+    return f"format: {'webdataset' if endings & set(webdataset.ENDINGS) else 'folder'}\n  path: {path}"
+
+
+def _name_of(source: str | None) -> str:
+    """A dataset's name from the last part of a path or URI."""
+    last = PurePosixPath((redact(source) if source else "").split("?")[0].rstrip("/")).name.split(".")[0]
+    return re.sub(r"[^a-z0-9]+", "_", last.lower()).strip("_") or "mine"
+
+
+def _word(name: str) -> str:
+    """A name as YAML takes it for a word: `00000` would be a number, `on` a truth value."""
+    return name if isinstance(yaml.safe_load(name), str) else json.dumps(name)
+
+
+def _environment(storage: str) -> str:
+    lines = [
+        "# Settings of this installation; docs/reference/settings.md of the project has them all. The environment goes before this file.",
+        f"CURATION_STORAGE={storage}",
+        "CURATION_RECIPES=./recipes",
+        "# CURATION_WORKERS=8",
+        "# DAGSTER_HOME=/absolute/path      default: .dagster in the working directory",
+    ]
+    if storage.startswith("s3://"):
+        lines += ["# CURATION_S3_ENDPOINT=https://...      for stores other than AWS", "# CURATION_S3_PROFILE=default"]
+    return "\n".join(lines) + "\n"
+
+
+def _shown(path: Path) -> str:
+    try:
+        return str(path.absolute().relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)
+
+
+def _ui(arguments: argparse.Namespace, home: Callable[[], Path]) -> int:
+    folder = home()
+    starter.write_instance(folder)
+    words = ["dev", "-m", "curation_assets.definitions", "-h", "127.0.0.1", "-p", str(arguments.port)]
+    sys.stdout.flush()
+    os.execv(sys.executable, [sys.executable, "-m", "dagster", *words])
+
+
+def _completion(arguments: argparse.Namespace, top: argparse.ArgumentParser) -> int:
+    import shtab
+
+    for action in _actions(top):
+        if action.dest in FILES:
+            action.complete = shtab.FILE  # type: ignore[attr-defined]
+    print(shtab.complete(top, arguments.shell))
+    return 0
+
+
+def _actions(parser: argparse.ArgumentParser) -> list[argparse.Action]:
+    """The arguments of a parser and of all its commands."""
+    found: list[argparse.Action] = []
+    for action in parser._actions:
+        found.append(action)
+        if isinstance(action, argparse._SubParsersAction):
+            for command in action.choices.values():
+                found += _actions(command)
+    return found

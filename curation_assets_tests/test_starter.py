@@ -1,0 +1,222 @@
+"""What an empty folder begins with, which packages are optional, and what is said where one is missing."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from importlib.metadata import packages_distributions, requires
+from pathlib import Path
+
+import pytest
+
+from curation_assets import starter
+from curation_assets.cli import main
+from curation_assets.recipes import Recipe, parse_recipe, read_recipes
+from curation_resources import extras
+
+ROOT = Path(__file__).resolve().parents[1]
+RECIPES = ("demo.yaml", "demo_web.yaml", "recipe.yaml")
+
+
+def having(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
+    """As if these extras were installed and no others."""
+    brought = {module for name in names for module in extras.EXTRAS[name]}
+    monkeypatch.setattr(extras, "installed", lambda module: module in brought)
+
+
+def recipe(name: str) -> Recipe:
+    text = starter.filled(name, {"dataset": "mine", "source": "format: folder\n  path: /videos"})
+    return parse_recipe(text, name)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_starters_ask_for_what_is_installed_and_for_no_more(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    having(monkeypatch)
+    core = recipe(name)
+    assert core.clips.detector == "adaptive"
+    assert not {"text", "tracks"} & core.model_fields_set
+    for subset in core.subsets.values():
+        assert not [rule for rule in subset.where if "text_area" in str(rule)]
+        assert subset.where
+    having(monkeypatch, "onnx")
+    with_onnx = recipe(name)
+    assert with_onnx.clips.detector == "adaptive"
+    assert "text" in with_onnx.model_fields_set
+    having(monkeypatch, "onnx", "models")
+    whole = recipe(name)
+    assert whole.clips.detector == "cascade"
+    assert whole.subsets.keys() == core.subsets.keys()
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_starters_in_the_repository_are_those_of_a_whole_installation(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    having(monkeypatch, "onnx", "models")
+    text = starter.text_of(name)
+    assert starter.as_installed(text) == text
+    having(monkeypatch)
+    bare = starter.as_installed(text)
+    having(monkeypatch, "onnx", "models")
+    assert starter.as_installed(bare) == text
+
+
+def test_every_suggestion_of_the_starter_recipe_may_be_followed(monkeypatch: pytest.MonkeyPatch) -> None:
+    having(monkeypatch, "onnx", "models")
+    text = starter.filled("recipe.yaml", {"dataset": "mine", "source": "format: folder\n  path: /videos"})
+    suggestion = re.compile(r"^( *)# (\w+: .*)$", re.MULTILINE)
+    found = suggestion.findall(text)
+    assert len(found) >= 8
+    followed = parse_recipe(suggestion.sub(r"\1\2", text), "recipe.yaml")
+    assert {"tracks", "audio", "embeddings", "aesthetic", "categories", "captions"} <= followed.model_fields_set
+    assert followed.subsets["hq"].export.clips.blur_faces
+
+
+def brought_by(extra: str) -> set[str]:
+    """Names of the packages that an extra asks for, those of extras that it names included."""
+    found: set[str] = set()
+    for line in requires("curation-assets") or []:
+        name, marker = re.match(r"([\w.-]+)(.*)", line), re.search(r"extra == ['\"](\w+)['\"]", line)
+        if name is None or marker is None or marker[1] != extra:
+            continue
+        inner = re.search(r"curation.assets\[([\w,]+)\]", line)
+        found |= {p for e in inner[1].split(",") for p in brought_by(e)} if inner else {normal(name[1])}
+    return found
+
+
+def normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+@pytest.mark.parametrize("extra", list(extras.EXTRAS))
+def test_extras_bring_the_modules_that_they_are_asked_for(extra: str) -> None:
+    packages = packages_distributions()
+    modules = {m: {normal(d) for d in packages[m]} for m in extras.EXTRAS[extra]}
+    brought = brought_by(extra)
+    assert {m for m, names in modules.items() if not names & brought} == set()
+    assert brought - {d for names in modules.values() for d in names} <= {"psycopg2-binary"}
+
+
+def test_no_module_of_an_extra_is_needed_by_the_core() -> None:
+    core = {normal(re.match(r"[\w.-]+", r)[0]) for r in requires("curation-assets") or [] if "extra ==" not in r}  # type: ignore[index]
+    for extra in extras.EXTRAS:
+        assert not brought_by(extra) & core, extra
+
+
+def test_what_is_missing_is_one_sentence_with_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    having(monkeypatch)
+    extras.require("nothing")
+    with pytest.raises(extras.MissingExtra) as caught:
+        extras.require("reading text", "rapidocr", "onnxruntime", "shapely")
+    assert str(caught.value) == (
+        "reading text needs rapidocr, onnxruntime and shapely, which are not installed: pip install 'curation-assets[onnx]'"
+    )
+    having(monkeypatch, "captions")
+    with pytest.raises(extras.MissingExtra, match=r"needs open_clip, which is not installed: .*\[models\]'$"):
+        extras.require("a CLIP model", "torch", "open_clip")
+
+
+def test_stages_name_the_extra_before_they_begin(monkeypatch: pytest.MonkeyPatch) -> None:
+    from curation_assets.assets import scores, tracks
+    from curation_assets.decode.shots import check_installed
+    from curation_resources.captioners import load_transformers_captioner
+
+    having(monkeypatch)
+    mine = parse_recipe("dataset: mine\nsource: {format: folder, path: /videos}\n", "mine.yaml")
+    needing = {
+        "onnx": [lambda: scores._text_model(mine), lambda: tracks._weights(mine)],
+        "models": [lambda: check_installed(mine.clips)],
+        "captions": [lambda: load_transformers_captioner("/nowhere")],
+    }
+    for extra, calls in needing.items():
+        for call in calls:
+            with pytest.raises(extras.MissingExtra, match=rf"pip install 'curation-assets\[{extra}\]'$"):
+                call()
+    given = mine.clips.model_copy(update={"detector": "content"})
+    check_installed(given)
+    check_installed(mine.clips.model_copy(update={"from_": "fixed"}))
+
+
+def test_init_writes_what_run_reads_and_never_over_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / ".dagster"))
+    (tmp_path / "My Videos (2024)").mkdir()
+    assert main(["init", "My Videos (2024)"]) == 0
+    said = capsys.readouterr().out
+    assert "run recipes/my_videos_2024.yaml" in said
+    read = read_recipes("recipes").usable["my_videos_2024"]
+    assert (read.source.format, list(read.source.path)) == ("folder", ["My Videos (2024)"])
+    assert "enabled: false" in (tmp_path / ".dagster" / "dagster.yaml").read_text()
+    mine = tmp_path / "recipes" / "my_videos_2024.yaml"
+    mine.write_text("dataset: my_videos_2024\nsource: {format: folder, path: elsewhere}\n")
+    before = {f: f.read_bytes() for f in tmp_path.rglob("*") if f.is_file()}
+    assert main(["init", "My Videos (2024)", "--storage", "s3://bucket/made"]) == 0
+    said = capsys.readouterr().out
+    assert said.count("left as it is:") == 3
+    assert "put CURATION_STORAGE=s3://bucket/made into .env yourself" in said
+    assert {f: f.read_bytes() for f in tmp_path.rglob("*") if f.is_file()} == before
+
+
+@pytest.mark.parametrize(
+    ("source", "format_", "dataset"),
+    [
+        ("s3://bucket/My-Films/", "folder", "my_films"),
+        ("s3://bucket", "folder", "bucket"),
+        ("hf://datasets/a/b/list.csv.gz", "table", "list"),
+        ("https://host/videos.jsonl?token=secret", "table", "videos"),
+        ("https://host/ids.txt", "ids", "ids"),
+        ("s3://bucket/samples/00000.tar", "webdataset", "00000"),
+        (None, "folder", "mine"),
+    ],
+)
+def test_init_tells_what_a_source_is(
+    source: str | None, format_: str, dataset: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / ".dagster"))
+    assert main(["init", *([source] if source else [])]) == 0
+    assert read_recipes("recipes").usable[dataset].source.format == format_
+
+
+def test_init_says_what_is_wrong_and_writes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / ".dagster"))
+    assert main(["init", "videoz"]) == 2
+    assert "videoz: no such file or folder" in capsys.readouterr().err
+    assert main(["init", "--dataset", "My Films"]) == 2
+    assert "dataset" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_version_names_the_package_and_its_extras() -> None:
+    said = subprocess.run(
+        [sys.executable, "-m", "curation_assets.cli", "--version"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert re.fullmatch(
+        r"curation-assets \d+\.\d+\S* \[onnx, captions, models, cluster\]; dagster \d\S+\n", said.stdout
+    )
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish", "tcsh"])
+def test_completion_knows_every_command(shell: str, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    from curation_assets.cli import parser
+
+    assert main(["completion", shell]) == 0
+    script = capsys.readouterr().out
+    commands = next(a for a in parser()._actions if a.choices and "run" in a.choices).choices or ()
+    assert [c for c in commands if c not in script] == []
+    if shell == "bash":
+        probe = 'COMP_WORDS=(curation re); COMP_CWORD=1; _shtab_curation; echo "${COMPREPLY[@]}"'
+        done = subprocess.run(
+            ["bash", "-c", f"{script}\n{probe}"], capture_output=True, text=True, timeout=20, check=True
+        )
+        assert {"report", "remove", "rename"} <= set(done.stdout.split())
