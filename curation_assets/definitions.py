@@ -16,7 +16,7 @@ from dagster import (
     multiprocess_executor,
 )
 
-from curation_assets.assets import all_assets
+from curation_assets.orchestration.assets import all_assets
 from curation_assets.orchestration.jobs import all_jobs
 from curation_assets.orchestration.sensors import all_schedules, all_sensors
 from curation_assets.recipes import Recipe, read_recipes

@@ -20,11 +20,12 @@ from fsspec.implementations.local import LocalFileSystem
 
 from curation_assets.assets import STAGES
 from curation_assets.engine.declared import FOLDER, indexed
+from curation_assets.engine.making import VIDEOS, video_hashes
+from curation_assets.engine.shard import Shard
 from curation_assets.engine.shard_keys import parse_shard_key, shard_key
 from curation_assets.engine.staleness import SHARDED
 from curation_assets.engine.unread import FAULTS
 from curation_assets.ingest.fetch_urls import FORM, secrets_path
-from curation_assets.materialize import VIDEOS, Shard, video_hashes
 from curation_assets.orchestration.partitions import SHARDS, register_shards
 from curation_assets.recipes import Recipe, RecipeError, subsets
 from curation_assets.schemas import SCHEMAS, schema

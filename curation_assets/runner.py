@@ -8,13 +8,11 @@ from contextlib import contextmanager
 
 from dagster import AssetKey, DagsterInstance, Definitions, ExecuteInProcessResult
 
-from curation_assets.assets.guard import PARTIAL_TAG
-from curation_assets.assets.ingest import SETTLED_TAG
 from curation_assets.definitions import build_definitions, storage_options, table_store
 from curation_assets.engine.completeness import held_back, unread
 from curation_assets.engine.progress import console
+from curation_assets.engine.run_tags import FORCE_TAG, PARTIAL_TAG, SETTLED_TAG
 from curation_assets.engine.shard_keys import parse_shard_key
-from curation_assets.materialize import FORCE_TAG
 from curation_assets.orchestration import dead_runs
 from curation_assets.orchestration.instance import opened, pools_of
 from curation_assets.orchestration.partitions import SHARDS, contiguous

@@ -10,8 +10,12 @@ import pyarrow as pa
 import pytest
 from dagster import AssetKey, AssetRecordsFilter, DagsterInstance, Definitions, ExecuteInProcessResult
 
-from curation_assets.materialize import FORCE_TAG, Made, Part, Shard, Stage, expected, make_shard, shard_assets
+from curation_assets.engine.component import Made, Part, Stage
+from curation_assets.engine.making import expected, make_shard
+from curation_assets.engine.run_tags import FORCE_TAG
+from curation_assets.engine.shard import Shard
 from curation_assets.orchestration.partitions import SHARDS, contiguous
+from curation_assets.orchestration.shard_assets import shard_assets
 from curation_assets.recipes import Recipe, parse_recipe
 from curation_assets.schemas import SCHEMAS, schema
 from curation_assets.settings import Settings

@@ -11,20 +11,10 @@ import pytest
 from dagster import AssetKey, TableColumnDep
 from PIL import Image
 
-from curation_assets.orchestration.metadata import (
-    CELL_BYTES,
-    SHEET_BYTES,
-    column_lineage,
-    column_schema,
-    contact_sheet,
-    distributions,
-    histogram,
-    histograms,
-    inline_picture,
-    markdown_table,
-    type_name,
-)
+from curation_assets.orchestration.metadata import column_lineage, column_schema, type_name
 from curation_assets.schemas import SCHEMAS
+from curation_assets.showing.figures import distributions, histogram, histograms, markdown_table
+from curation_assets.showing.sheets import CELL_BYTES, SHEET_BYTES, contact_sheet, inline_picture
 
 TAKEN = [(t.asset, c) for t in SCHEMAS.values() for c in t.columns if c.taken]
 
@@ -65,9 +55,9 @@ def test_histograms_keep_their_empty_bins_in_html() -> None:
 def test_distributions_leave_out_what_is_unknown_and_count_it() -> None:
     shown = distributions({"motion": [0.5, None, 1.5, float("nan"), 4.0], "match": [None]})
     assert shown is not None
-    (row,) = shown.value.splitlines()[2:]
+    (row,) = shown.splitlines()[2:]
     assert [cell.strip() for cell in row.split("|")][3:7] == ["0.5", "1.5", "4", "2"]
-    assert "match" not in shown.value
+    assert "match" not in shown
 
 
 def test_tables_without_rows_show_nothing() -> None:
@@ -78,7 +68,7 @@ def test_tables_without_rows_show_nothing() -> None:
 def test_text_in_a_table_cannot_break_it() -> None:
     shown = markdown_table(("clip", "caption"), [("a", "one | two\nthree")])
     assert shown is not None
-    assert shown.value.splitlines()[2:] == ["| a | one \\| two three |"]
+    assert shown.splitlines()[2:] == ["| a | one \\| two three |"]
 
 
 def test_contact_sheets_of_noise_stay_within_their_bytes() -> None:
@@ -91,6 +81,6 @@ def test_contact_sheets_of_noise_stay_within_their_bytes() -> None:
     assert inline_picture(b"not a picture") is None
     shown = contact_sheet([(buffer.getvalue(), "noise")] * 24 + [(b"not a picture", "torn")])
     assert shown is not None
-    sheet = base64.b64decode(shown.value.split("base64,")[1].rstrip(")"))
+    sheet = base64.b64decode(shown.split("base64,")[1].rstrip(")"))
     assert len(sheet) <= SHEET_BYTES
     assert Image.open(io.BytesIO(sheet)).format == "JPEG"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from dagster import AssetKey
 
-from curation_assets.assets.guard import PARTIAL_TAG
+from curation_assets.engine.run_tags import PARTIAL_TAG
 from curation_assets.engine.staleness import FRESH, shard_states
 from curation_assets.recipes import load_recipes
 from curation_assets.report import dataset_report, render

@@ -1,7 +1,7 @@
 """Faults that are no property of a medium: storage that does not answer, memory that is short, a process that died, a time limit.
 
 A medium that is damaged stays so, and its row says it for good. What is named here may pass, so whoever notes it asks again. What belongs
-here: telling the two apart. What does not: when it is asked again (`curation_assets.materialize`).
+here: telling the two apart. What does not: when it is asked again (`curation_assets.engine.making`).
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 The table is the commit: a partition without its table does not exist. A commit replaces the table that its run has read and no other,
 and files of a partition that no table names are removed once no other run at work can name them (`presence`). What belongs here: reading, validating and committing tables. What does not: what is in them (`curation_assets.schemas`) and
-when they are made (`curation_assets.materialize`).
+when they are made (`curation_assets.engine.making`).
 """
 
 from __future__ import annotations

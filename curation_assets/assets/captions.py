@@ -8,12 +8,13 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curation_assets.assets.pictures import pictured_table
 from curation_assets.assets.scores import GPU, passing_clips
-from curation_assets.materialize import Made, Part, Shard, Stage
-from curation_assets.orchestration.metadata import counts, histograms
+from curation_assets.engine.component import Made, Part, Stage
+from curation_assets.engine.shard import Shard
 from curation_assets.recipes import Recipe
 from curation_assets.rules.columns import clip_facts
+from curation_assets.showing.clips import pictured_table
+from curation_assets.showing.figures import counts, histograms
 from curation_resources.devices import computes_on_gpu
 from curation_resources.journal import Journal
 

@@ -8,11 +8,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curation_assets.assets.pictures import clip_sheet
-from curation_assets.materialize import Made, Part, Shard, Stage
-from curation_assets.orchestration.metadata import counts, histograms, markdown_table
-from curation_assets.orchestration.pods import pod
+from curation_assets.engine.component import Made, Part, Stage
+from curation_assets.engine.pods import pod
+from curation_assets.engine.shard import Shard
 from curation_assets.recipes import Recipe
+from curation_assets.showing.clips import clip_sheet
+from curation_assets.showing.figures import counts, histograms, markdown_table
 from curation_resources.tars import TarWriter, new_token
 
 HASHING = {"method", "frames", "fps", "flipped", "step", "center", "crops"}

@@ -3,44 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from dagster import AssetExecutionContext, AssetsDefinition, MetadataValue, Output, asset
 
-from curation_assets.assets.pictures import same_moments
-from curation_assets.checks import accounting
-from curation_assets.dedup.index_files import is_whole
+from curation_assets.engine.component import Made, Part, Stage
 from curation_assets.engine.declared import gone
 from curation_assets.engine.meter import Meter
 from curation_assets.engine.progress import Reporter
+from curation_assets.engine.shard import Shard
 from curation_assets.engine.shard_keys import parse_shard_key
-from curation_assets.materialize import (
-    OWNERS,
-    Made,
-    Outcome,
-    Part,
-    Shard,
-    Stage,
-    check_output,
-    check_specs,
-    evaluation,
-    forced,
-    materialization,
-    over_others,
-    silent_output,
-)
-from curation_assets.orchestration.metadata import column_schema, contact_sheet, counts, markdown_table
-from curation_assets.orchestration.pods import pod
 from curation_assets.recipes import Dedup, Recipe, RecipeError
-from curation_assets.schemas import schema
 from curation_assets.settings import Settings
-from curation_resources.presence import at_work
+from curation_assets.showing.clips import same_moments
+from curation_assets.showing.figures import counts, markdown_table
+from curation_assets.showing.sheets import contact_sheet
+from curation_resources.markdown import Markdown
 from curation_resources.progress import listening
 from curation_resources.storage import MediaRef, StorageError
-from curation_resources.table_io_manager import Committed
 from curation_resources.tables import MissingTable, Provenance, TableHeader, TableStore, combined_hash
 
 if TYPE_CHECKING:
@@ -88,32 +69,6 @@ def clusters_params(recipes: Mapping[str, Recipe]) -> Dedup:
     )
 
 
-def duplicate_clusters(settings: Settings, recipes: Mapping[str, Recipe]) -> AssetsDefinition:
-    """The unpartitioned asset in the middle of the graph."""
-    contract = schema("duplicate_clusters")
-
-    def body(context: AssetExecutionContext) -> Iterator[Any]:
-        with at_work(context.resources.tables.storage, ["duplicate_clusters"]):
-            yield from find_clusters(context)
-
-    body.__annotations__["context"] = AssetExecutionContext  # Dagster reads the class, not its name
-    return asset(
-        name="duplicate_clusters",
-        group_name="dedup",
-        description=f"Near-duplicates over all shards of all datasets that exist; missing ones block nothing. One row is {contract.row}.",
-        metadata={"dagster/column_schema": column_schema("duplicate_clusters")},
-        deps=["clip_fingerprints"],
-        code_version=CLUSTERS_VERSION,
-        owners=OWNERS,
-        kinds={"parquet", "numpy"},
-        io_manager_key="io_manager",
-        check_specs=check_specs(["duplicate_clusters"]),
-        required_resource_keys={"tables", "recipes", "settings"},
-        pool="cpu",
-        op_tags=pod(cpu=4, memory="16Gi"),
-    )(body)
-
-
 def clusters_provenance(
     store: TableStore, recipes: Mapping[str, Recipe], settings: Settings
 ) -> tuple[Provenance, dict[str, str]]:
@@ -128,26 +83,6 @@ def clusters_provenance(
     if params.confirm_cosine is not None:
         inputs["frame_embeddings"] = combined_hash(hashes("frame_embeddings"))
     return Provenance(CLUSTERS_VERSION, params.model_dump(), inputs), shards
-
-
-def find_clusters(context: AssetExecutionContext) -> Iterator[Any]:
-    """Brings the clusters up to date and reports them."""
-    store: TableStore = context.resources.tables
-    header, made, shards = over_others(context.log, partial(bring_up_to_date, context))
-    context.log.info(
-        f"duplicate_clusters: {header.rows} clips in clusters over {len(shards)} shards, {'made' if made else 'unchanged'}"
-    )
-    outcome = Outcome(
-        "duplicate_clusters",
-        header,
-        made,
-        list(accounting(None, "duplicate_clusters", store.read("duplicate_clusters"), store.read)),
-    )
-    yield materialization(context.instance, store, outcome, None, {"clip_fingerprints": False})
-    for finding in outcome.findings:
-        yield evaluation("duplicate_clusters", None, finding)
-    yield silent_output("result", Committed())
-    yield Output(None, output_name=check_output("duplicate_clusters"))
 
 
 def compare_shards(
@@ -173,33 +108,6 @@ def compare_shards(
     stats = {k: v for k, v in found.stats.items() if isinstance(v, int | float | str)}
     stats |= {"shards_seen": len(shards), "rows_in": found.stats["clips"], **meter.spent(settings)}
     return store.commit("duplicate_clusters", None, found.clusters, provenance, stats, base), found, stats
-
-
-def bring_up_to_date(context: AssetExecutionContext) -> tuple[TableHeader, Made | None, Mapping[str, str]]:
-    """Compares the shards that are new or changed with the stored index, commits the clusters if they are other than before.
-
-    Returns:
-        The header in force then, what was made if anything was, and the content hash of each shard's fingerprints.
-    """
-    store: TableStore = context.resources.tables
-    settings: Settings = context.resources.settings
-    recipes: Mapping[str, Recipe] = context.resources.recipes
-    provenance, shards = clusters_provenance(store, recipes, settings)
-    header = store.usable_header("duplicate_clusters")
-    made = None
-    whole = is_whole(store.storage, INDEX)
-    if header is None or header.fingerprint != provenance.fingerprint or not whole or forced(context):
-        header, found, stats = compare_shards(store, recipes, settings, context.log.info)
-        metadata: dict[str, Any] = {
-            "shards": MetadataValue.json(sorted(shards)),
-            "relations": MetadataValue.json(counts(found.clusters, "relation")),
-        }
-        for kind in ("closest", "doubtful"):
-            sheet = _pairs(store, found.audit.filter(pc.equal(found.audit["kind"], kind)))
-            if sheet is not None:
-                metadata[f"{kind}_pairs"] = sheet
-        made = Made(found.clusters, stats, metadata)
-    return header, made, shards
 
 
 def embedding_cosine(store: TableStore) -> Any:
@@ -230,7 +138,7 @@ def embedding_cosine(store: TableStore) -> Any:
     return cosine
 
 
-def _pairs(store: TableStore, audit: pa.Table) -> MetadataValue | None:
+def pairs_sheet(store: TableStore, audit: pa.Table) -> Markdown | None:
     """Pairs side by side, each at up to two moments that both show, and below the pictures what is said of each pair."""
     tables: dict[str, pa.Table] = {}
 
@@ -264,7 +172,7 @@ def _pairs(store: TableStore, audit: pa.Table) -> MetadataValue | None:
         contact_sheet(pictures, columns=PAIR_COLUMNS),
         markdown_table(("pair", "verdict", "similarity", "frames that agree", "pictures apart", "a", "b"), rows),
     )
-    return MetadataValue.md("\n\n".join(str(part.value) for part in parts if part is not None)) if rows else None
+    return Markdown("\n\n".join(part for part in parts if part is not None)) if rows else None
 
 
 def _view(shard: Shard, wanted: Collection[str]) -> Mapping[str, Made]:
@@ -277,7 +185,7 @@ def _view(shard: Shard, wanted: Collection[str]) -> Mapping[str, Made]:
         "kept": pc.sum(table["keep"]).as_py() or 0,
         "dropped": table.num_rows - (pc.sum(table["keep"]).as_py() or 0),
     }
-    return {"dedup": Made(table, stats, {"relations": MetadataValue.json(counts(table, "relation"))})}
+    return {"dedup": Made(table, stats, {"relations": counts(table, "relation")})}
 
 
 STAGES = (

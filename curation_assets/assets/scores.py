@@ -11,13 +11,14 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curation_assets.assets.pictures import ranked_sheet, ranked_table
-from curation_assets.materialize import Made, Part, Shard, Stage
-from curation_assets.orchestration.metadata import distributions, histograms, markdown_table
-from curation_assets.orchestration.pods import pod
+from curation_assets.engine.component import Made, Part, Stage
+from curation_assets.engine.pods import pod
+from curation_assets.engine.shard import Shard
 from curation_assets.recipes import Recipe
 from curation_assets.rules.columns import select_clips
 from curation_assets.schemas import schema
+from curation_assets.showing.clips import ranked_sheet, ranked_table
+from curation_assets.showing.figures import distributions, histograms, markdown_table
 from curation_resources.devices import computes_on_gpu
 from curation_resources.extras import require
 

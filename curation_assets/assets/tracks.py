@@ -9,9 +9,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curation_assets.assets.scores import GPU, passing_clips
-from curation_assets.materialize import Made, Part, Shard, Stage, expected
-from curation_assets.orchestration.metadata import contact_sheet, counts, histograms, markdown_table
+from curation_assets.engine.component import Made, Part, Stage
+from curation_assets.engine.making import expected
+from curation_assets.engine.shard import Shard
 from curation_assets.recipes import Recipe
+from curation_assets.showing.figures import counts, histograms, markdown_table
+from curation_assets.showing.sheets import contact_sheet
 from curation_resources.devices import computes_on_gpu
 from curation_resources.extras import require
 from curation_resources.journal import Journal

@@ -16,8 +16,7 @@ from dagster._core.storage.tags import (
     PARTITION_NAME_TAG,
 )
 
-from curation_assets.assets.guard import Incomplete
-from curation_assets.engine.completeness import allowed, described, gaps
+from curation_assets.engine.completeness import Incomplete, allowed, described, gaps
 from curation_assets.engine.shard_keys import parse_shard_key
 from curation_assets.engine.staleness import FRESH, MISSING, RETRY, SHARDED, STALE, WAITING, Graph, State
 from curation_assets.orchestration.jobs import DEDUPLICATE, PUBLISH

@@ -19,10 +19,12 @@ import pyarrow.compute as pc
 from curation_assets.assets import STAGES
 from curation_assets.assets.dedup import INDEX, clusters_provenance
 from curation_assets.dedup.index_files import is_whole, read_manifest
+from curation_assets.engine.component import Part, Stage
 from curation_assets.engine.heads import Head, Heads, cache_file
+from curation_assets.engine.making import LOST
+from curation_assets.engine.shard import Shard
 from curation_assets.engine.shard_keys import parse_shard_key
 from curation_assets.engine.unread import why_again
-from curation_assets.materialize import LOST, Part, Shard, Stage
 from curation_assets.publish.curating.subset_inputs import (
     LEFT_OUT,
     clip_provenance,

@@ -34,9 +34,9 @@ from dagster._core.storage.tags import (
     ASSET_PARTITION_RANGE_START_TAG,
 )
 
-from curation_assets.assets.ingest import SETTLED_TAG, SOURCES_TAG
 from curation_assets.engine.heads import Heads
 from curation_assets.engine.plan import Busy, Plan, Tries, at_work, plan_work
+from curation_assets.engine.run_tags import SETTLED_TAG, SOURCES_TAG
 from curation_assets.engine.staleness import SHARDED, Graph, open_heads
 from curation_assets.on_call.notices import failure_notices
 from curation_assets.orchestration.jobs import CURATE, DEDUPLICATE, INDEX, PUBLISH

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
+from curation_assets.engine.component import Part
 from curation_assets.engine.shard_keys import parse_shard_key
 from curation_assets.engine.staleness import OF_SUBSET, SHARDED, slice_hashes
 from curation_assets.ingest.forgotten import (
@@ -26,7 +27,6 @@ from curation_assets.ingest.forgotten import (
     url_keys,
 )
 from curation_assets.ingest.sources.rows import youtube_id
-from curation_assets.materialize import Part
 from curation_assets.recipes import Recipe
 from curation_assets.schemas import SCHEMAS
 from curation_assets.selection import SUBSET_ASSETS, UNPARTITIONED

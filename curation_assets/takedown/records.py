@@ -22,10 +22,11 @@ from dagster import DagsterInstance
 from dagster._core.storage.event_log.schema import AssetCheckExecutionsTable, AssetKeyTable, SqlEventLogStorageTable
 from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
 
-from curation_assets.assets.publish import subset_parents
+from curation_assets.engine.making import Outcome
 from curation_assets.engine.shard_keys import parse_shard_key
 from curation_assets.engine.staleness import SHARDED
-from curation_assets.materialize import Outcome, materialization
+from curation_assets.orchestration.curated import subset_parents
+from curation_assets.orchestration.events import materialization
 from curation_assets.recipes import Recipe, subsets
 from curation_assets.schemas import SCHEMAS
 from curation_assets.selection import SUBSET_ASSETS

@@ -19,13 +19,13 @@ import pyarrow.parquet as pq
 
 from curation_assets.assets.dedup import INDEX, compare_shards
 from curation_assets.dedup.index_files import is_whole
+from curation_assets.engine.making import VIDEOS
 from curation_assets.engine.staleness import OF_SUBSET, slice_hashes
 from curation_assets.ingest.fetch_urls import FORM, publish_secrets, secrets_path
-from curation_assets.materialize import VIDEOS
-from curation_assets.orchestration.metadata import counts
 from curation_assets.recipes import Recipe
 from curation_assets.schemas import schema
 from curation_assets.settings import Settings
+from curation_assets.showing.figures import counts
 from curation_assets.takedown.plan import SHARD_ASSETS, Plan, Say
 from curation_resources.content_hash import content_hash
 from curation_resources.storage import Storage, is_uri

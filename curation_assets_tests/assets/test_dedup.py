@@ -16,11 +16,11 @@ from PIL import Image
 
 from benchmarks.copies import read_footage, write_footage
 from curation_assets.assets.dedup import clusters_params, embedding_cosine
-from curation_assets.assets.pictures import same_moments
 from curation_assets.definitions import table_store
 from curation_assets.recipes import Dedup, Recipe, RecipeError, parse_recipe
 from curation_assets.schemas import schema
 from curation_assets.settings import Settings
+from curation_assets.showing.clips import same_moments
 from curation_assets_tests.installation import Installation
 from curation_assets_tests.shared_data import shared
 from curation_resources.tables import Provenance

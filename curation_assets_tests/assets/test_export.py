@@ -23,7 +23,7 @@ from dagster import AssetKey, AssetRecordsFilter, DagsterInstance, ExecuteInProc
 from dagster._core.definitions.data_version import CODE_VERSION_TAG
 
 from curation_assets.definitions import build_definitions, table_store
-from curation_assets.materialize import FORCE_TAG
+from curation_assets.engine.run_tags import FORCE_TAG
 from curation_assets.orchestration.partitions import SHARDS
 from curation_assets.publish.cutting import clip_cutting as export_clips
 from curation_assets.recipes import parse_recipe

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from curation_assets.assets.funnels import keep_rates
 from curation_assets.publish.curating.curating import Curation
+from curation_assets.publish.curating.funnels import keep_rates
 from curation_assets_tests.publish.curating.test_curating import Row, Store, run
 
 
@@ -16,7 +16,7 @@ def rates(found: Curation) -> dict[str, str]:
     """Threshold -> share, as the table has them; the header and the line below it are left out."""
     shown = keep_rates(found)
     assert shown is not None
-    lines = [[c.strip() for c in line.strip("|").split("|")] for line in str(shown.value).splitlines()]
+    lines = [[c.strip() for c in line.strip("|").split("|")] for line in str(shown).splitlines()]
     assert lines[0] == ["threshold", "share kept"]
     return dict(lines[2:])
 
@@ -93,5 +93,5 @@ def test_a_rule_about_clips_is_not_measured_against_the_tracks_column_of_that_na
     assert [len(c) for c in found.examples.values()] == [10, 5], "of tracks those that the first rule let by"
     shown = keep_rates(found)
     assert shown is not None
-    assert "| **motion < 0.5** | 50.0% |" in str(shown.value)
-    assert "| **motion < 0.5** | 0.0% |" in str(shown.value)
+    assert "| **motion < 0.5** | 50.0% |" in str(shown)
+    assert "| **motion < 0.5** | 0.0% |" in str(shown)

@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curation_assets.assets.ingest import STAGES
+from curation_assets.engine.shard import Shard
 from curation_assets.ingest.fetch_urls import FORM, digest, publish_secrets
-from curation_assets.materialize import Shard
 from curation_assets.recipes import Recipe
 from curation_assets.schemas import SCHEMAS, schema
 from curation_assets.settings import Settings

@@ -18,7 +18,7 @@ from dagster_k8s.job import construct_dagster_k8s_job, get_user_defined_k8s_conf
 from kubernetes.client import ApiClient
 
 from curation_assets.definitions import build_definitions
-from curation_assets.orchestration.pods import pod
+from curation_assets.engine.pods import pod
 from curation_assets.recipes import load_recipes
 from curation_assets.settings import Settings
 from curation_assets_tests.deploy.conftest import DEPLOY, manifests

@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from curation_assets.orchestration.metadata import markdown_table
+from curation_assets.showing.figures import markdown_table
 from curation_resources.markdown import escape
 
 RENDERER = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
@@ -45,7 +45,7 @@ def test_texts_are_shown_as_they_are(text: str, other: str) -> None:
         wanted = " ".join(given_text.split())
         shown = markdown_table(("a",), [(given_text,)])
         assert shown is not None
-        cell = RENDERER.render(str(shown.value))
+        cell = RENDERER.render(str(shown))
         found = re.search(r"<tbody>\s*<tr>\s*<td>(.*?)</td>\s*</tr>\s*</tbody>", cell, re.DOTALL)
         if wanted:
             assert found is not None

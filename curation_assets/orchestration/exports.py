@@ -38,26 +38,24 @@ from dagster import (
 )
 from dagster._core.definitions.dependency import DynamicCollectDependencyDefinition, IDependencyDefinition
 
-from curation_assets.assets.guard import Incomplete, lacks, may_be_partial, refuse, shown_lacking
 from curation_assets.checks import CONTRACT_CHECK, Finding, check_names
+from curation_assets.engine.completeness import Incomplete
+from curation_assets.engine.component import Made
+from curation_assets.engine.making import LOST, Outcome, over_others
 from curation_assets.engine.meter import Meter
+from curation_assets.engine.pods import pod
 from curation_assets.engine.progress import Reporter
-from curation_assets.materialize import (
-    LOST,
-    OWNERS,
-    Made,
-    Outcome,
+from curation_assets.orchestration.events import (
     check_output,
     check_outputs,
     check_specs,
     evaluations,
-    forced,
     materialization,
-    over_others,
     silent_output,
 )
-from curation_assets.orchestration.metadata import column_schema, markdown_table
-from curation_assets.orchestration.pods import pod
+from curation_assets.orchestration.guard import lacks, may_be_partial, refuse, shown_lacking
+from curation_assets.orchestration.metadata import column_schema
+from curation_assets.orchestration.shard_assets import OWNERS, forced
 from curation_assets.publish.curating.subset_inputs import (
     CLIPS_VERSION,
     EXPORT_VERSION,
@@ -68,6 +66,7 @@ from curation_assets.publish.curating.subset_inputs import (
 )
 from curation_assets.recipes import Recipe, subsets
 from curation_assets.schemas import schema
+from curation_assets.showing.figures import markdown_table
 from curation_resources.presence import at_work
 from curation_resources.progress import listening
 from curation_resources.table_io_manager import Committed

@@ -5,16 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from dagster import AssetExecutionContext, Failure, MetadataValue, OpExecutionContext
+from dagster import AssetExecutionContext, Failure, OpExecutionContext
 
-from curation_resources.markdown import escape
-
-PARTIAL_TAG = "curation/partial"
-"""Tag of a run that may publish over incomplete inputs."""
-
-
-class Incomplete(RuntimeError):
-    """A subset whose inputs are not complete; the message is one sentence that says which, and what to do."""
+from curation_assets.engine.completeness import left_out
+from curation_assets.engine.run_tags import PARTIAL_TAG
+from curation_resources.markdown import Markdown, escape
 
 
 def may_be_partial(context: AssetExecutionContext | OpExecutionContext) -> bool:
@@ -27,8 +22,6 @@ def lacks(context: AssetExecutionContext | OpExecutionContext, key: str, asset: 
     Raises:
         Incomplete: something, and neither the run nor the recipe allows it.
     """
-    from curation_assets.engine.completeness import left_out  # it looks at all assets, of which this is one
-
     resources = context.resources
     return left_out(resources.tables, resources.recipes, resources.settings, key, asset, may_be_partial(context))
 
@@ -41,4 +34,4 @@ def refuse(sentences: Sequence[str]) -> None:
 
 def shown_lacking(lines: Sequence[str]) -> dict[str, Any]:
     """What the UI shows of something that was published without something."""
-    return {"left_out": MetadataValue.md("\n".join(f"- {escape(line)}" for line in lines))} if lines else {}
+    return {"left_out": Markdown("\n".join(f"- {escape(line)}" for line in lines))} if lines else {}

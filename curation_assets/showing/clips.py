@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from dagster import MetadataValue
 
-from curation_assets.orchestration.metadata import contact_sheet, inline_picture, markdown_table
+from curation_assets.showing.figures import markdown_table
+from curation_assets.showing.sheets import contact_sheet, inline_picture
 from curation_resources.markdown import Markdown
 from curation_resources.storage import MediaRef, Storage, StorageError
 
@@ -60,7 +60,7 @@ def same_moments(
 
 def labelled_sheet(
     storage: Storage, frames: pa.Table, labels: Sequence[tuple[str, str]], columns: int = 6
-) -> MetadataValue | None:
+) -> Markdown | None:
     """The middle frames of clips with a caption each: (clip_id, caption) in order. Clips without a readable frame are left out."""
     rows = middle_frames(frames, [clip for clip, _ in labels])
     pictures = []
@@ -87,22 +87,20 @@ def _inline(storage: Storage, frame: Mapping[str, Any] | None) -> Markdown:
 
 def pictured_table(
     storage: Storage, frames: pa.Table, header: Sequence[str], rows: Sequence[Sequence[Any]]
-) -> MetadataValue | None:
+) -> Markdown | None:
     """A table whose rows begin with a clip's id, with the clip's middle frame in front, where it can be read; None without rows."""
     middle = middle_frames(frames, [row[0] for row in rows])
     return markdown_table(("frame", *header), [(_inline(storage, middle.get(row[0])), *row) for row in rows])
 
 
-def clip_sheet(storage: Storage, frames: pa.Table) -> MetadataValue | None:
+def clip_sheet(storage: Storage, frames: pa.Table) -> Markdown | None:
     """A contact sheet of clips spread evenly over the shard."""
     clips = list(dict.fromkeys(frames["clip_id"].to_pylist()))
     step = max(1, len(clips) // MOST)
     return labelled_sheet(storage, frames, [(c, c) for c in clips[::step][:MOST]])
 
 
-def ranked_sheet(
-    storage: Storage, frames: pa.Table, scores: pa.Table, column: str, each: int = 6
-) -> MetadataValue | None:
+def ranked_sheet(storage: Storage, frames: pa.Table, scores: pa.Table, column: str, each: int = 6) -> Markdown | None:
     """Clips with the lowest, the middle and the highest values of a score, a row of each."""
     known = scores.filter(pc.is_valid(scores[column])).select(["clip_id", column]).sort_by(column).to_pylist()
     if len(known) <= 3 * each:
@@ -113,9 +111,7 @@ def ranked_sheet(
     return labelled_sheet(storage, frames, [(row["clip_id"], f"{column} {row[column]:.3g}") for row in chosen], each)
 
 
-def ranked_table(
-    storage: Storage, frames: pa.Table, scores: Mapping[str, pa.Table], column: str
-) -> MetadataValue | None:
+def ranked_table(storage: Storage, frames: pa.Table, scores: Mapping[str, pa.Table], column: str) -> Markdown | None:
     """Pictures of the clips with the lowest, the median and the highest value of several scores, a row for each score.
 
     Args:

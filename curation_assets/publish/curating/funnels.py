@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-from dagster import MetadataValue
 
-from curation_assets.assets.pictures import middle_frames
-from curation_assets.orchestration.metadata import contact_sheet, distributions, markdown_table
+from curation_assets.showing.clips import middle_frames
+from curation_assets.showing.figures import distributions, markdown_table
+from curation_assets.showing.sheets import contact_sheet
 from curation_resources.markdown import Markdown, escape
 from curation_resources.storage import MediaRef, StorageError
 from curation_resources.tables import MissingTable, TableStore
@@ -50,8 +50,8 @@ def shown(store: TableStore, found: Curation) -> dict[str, Any]:
         sheet = _threshold_sheet(store, clips)
         if sheet is not None:
             name = f"threshold {threshold.text}" + ("" if threshold.of_clip else " of the track")
-            metadata[name] = MetadataValue.md(
-                f"**{escape(threshold.text)}**: those with + passed, those with - did not\n\n{sheet.value}"
+            metadata[name] = Markdown(
+                f"**{escape(threshold.text)}**: those with + passed, those with - did not\n\n{sheet}"
             )
     return metadata
 
@@ -61,7 +61,7 @@ def _known(sample: pa.Table) -> dict[str, np.ndarray]:
     return {c: v for c, v in columns.items() if np.isfinite(v).sum() > 1}
 
 
-def _correlations(sample: pa.Table) -> MetadataValue | None:
+def _correlations(sample: pa.Table) -> Markdown | None:
     known = {c: v for c, v in _known(sample).items() if np.nanstd(v) > 0}
     names = list(known)
 
@@ -74,7 +74,7 @@ def _correlations(sample: pa.Table) -> MetadataValue | None:
     return markdown_table(("", *names), [(a, *(correlation(a, b) for b in names)) for a in names])
 
 
-def keep_rates(found: Curation) -> MetadataValue | None:
+def keep_rates(found: Curation) -> Markdown | None:
     """For each threshold of the rules, what it alone keeps of all candidates where it is (bold) and were it at a decile of its score."""
     rows = []
     for threshold in found.examples:
@@ -93,7 +93,7 @@ def keep_rates(found: Curation) -> MetadataValue | None:
     return markdown_table(("threshold", "share kept"), rows)
 
 
-def _threshold_sheet(store: TableStore, clips: list[tuple[str, str, float, bool]]) -> MetadataValue | None:
+def _threshold_sheet(store: TableStore, clips: list[tuple[str, str, float, bool]]) -> Markdown | None:
     pictures = []
     for side in (True, False):
         for clip, shard, value, passed in clips:

@@ -16,25 +16,18 @@ from dagster import (
     asset,
 )
 
-from curation_assets.assets import export
-from curation_assets.assets.funnels import figures, shown
-from curation_assets.assets.guard import Incomplete, lacks, refuse, shown_lacking
 from curation_assets.checks import accounting
+from curation_assets.engine.completeness import Incomplete
+from curation_assets.engine.component import Made
+from curation_assets.engine.making import Outcome, over_others
 from curation_assets.engine.meter import Meter
-from curation_assets.materialize import (
-    OWNERS,
-    Made,
-    Outcome,
-    check_outputs,
-    check_specs,
-    evaluations,
-    forced,
-    materialization,
-    over_others,
-    silent_output,
-)
+from curation_assets.orchestration import exports
+from curation_assets.orchestration.events import check_outputs, check_specs, evaluations, materialization, silent_output
+from curation_assets.orchestration.guard import lacks, refuse, shown_lacking
 from curation_assets.orchestration.metadata import column_schema
 from curation_assets.orchestration.partitions import subset_partitions
+from curation_assets.orchestration.shard_assets import OWNERS, forced
+from curation_assets.publish.curating.funnels import figures, shown
 from curation_assets.publish.curating.subset_inputs import (
     CURATE_VERSION,
     LEFT_OUT,
@@ -57,8 +50,8 @@ def publish_assets(settings: Settings, recipes: Mapping[str, Recipe]) -> list[As
     return [
         _curated("curated_clips", "clips", recipes, partitions),
         _curated("curated_tracks", "tracks", recipes, partitions),
-        export.clip_dataset(recipes, partitions),
-        export.embedding_dataset(recipes, partitions),
+        exports.clip_dataset(recipes, partitions),
+        exports.embedding_dataset(recipes, partitions),
     ]
 
 
@@ -75,8 +68,8 @@ def subset_parents(recipes: Mapping[str, Recipe], asset: str) -> dict[str, bool]
     """Parents that the events of an asset by subset name: asset -> whether its partition of the same name is one."""
     if asset.startswith("curated_"):
         return dict.fromkeys(curated_parents(recipes, asset.removeprefix("curated_")), False)
-    parents = export.clip_parents(recipes) if asset == "clip_dataset" else export.embedding_parents(recipes)
-    return export.alike(parents)
+    parents = exports.clip_parents(recipes) if asset == "clip_dataset" else exports.embedding_parents(recipes)
+    return exports.alike(parents)
 
 
 def _curated(

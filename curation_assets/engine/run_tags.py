@@ -1,0 +1,10 @@
+"""Tags with which one run is asked to do something differently."""
+
+FORCE_TAG = "curation/force"
+"""`true`: everything is made again, up to date or not."""
+PARTIAL_TAG = "curation/partial"
+"""`true`: the run may publish over incomplete inputs."""
+SOURCES_TAG = "curation/changed_sources"
+"""The run reads the sources of these datasets alone, names separated by commas; the rows of the others stay."""
+SETTLED_TAG = "curation/settled_only"
+"""`true`: the run leaves files of sources that may still be being written for a later one."""
