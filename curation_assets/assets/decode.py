@@ -18,7 +18,7 @@ from curation_resources.tars import TarWriter, new_token
 
 HASHING = {"method", "frames", "fps", "flipped", "step", "center", "crops"}
 """Parameters of the dedup section that decide the hashes; the others decide what is done with them."""
-DECODED = "3"
+DECODED = "4"
 """Code version of which clips and pictures there are."""
 MEASURED = "3"
 """Code version of how the motion of each clip is measured."""

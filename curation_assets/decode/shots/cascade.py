@@ -17,18 +17,18 @@ length: that is what makes other detectors miss short shots.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from curation_assets.decode.reading.picture import AnalysisPicture
 from curation_assets.decode.shots.black import LONGEST_RAMP, BlackRuns
 from curation_assets.decode.shots.cuts import Cut, CutList, Needs, runs
-from curation_assets.decode.shots.dips import dips_at
-from curation_assets.decode.shots.evidence import Box
-from curation_assets.decode.shots.history import History, Tiny
+from curation_assets.decode.shots.dips import dips_among
+from curation_assets.decode.shots.history import History
+from curation_assets.decode.shots.network_view import NEAR, View, look
 from curation_assets.decode.shots.proposals import Proposals
 from curation_assets.decode.shots.thinning import Thinned
 from curation_assets.decode.shots.whole_change import whole_change_at
@@ -45,20 +45,14 @@ GRADUAL_SEEN, GRADUAL_WEIGHT = (0.04, 0.06, 0.25, 0.35, 0.7), (-0.44, -0.27, -0.
 alone are less sure: hands, focus and titles come and go as slowly."""
 CUT_CONTEXT, DISSOLVE_CONTEXT = 8, 16
 """Pictures on either side of a judged interval. A cut needs few of them; with fewer than this, dissolves between moving shots score low."""
+DOUBT = 0.15
+"""Score on either side of the threshold within which a gradual transition is looked at again, every picture and not every second."""
 MERGE, LONG_INTERVAL, LONGEST_INTERVAL = 6, 40, 60
 """Proposals so many pictures apart are judged in one window; a long interval is looked at in steps of two, the longest is cut."""
 RECENT = 100
 """Boundaries found last among which one is looked for that a new one would double."""
-NEAR = 3
-"""Pictures on either side of a proposal in which the network's view of it is looked for."""
-MANY = 0.5
-"""Probability by the second head from which a picture belongs to a transition."""
 LARGEST_STEP = 1.7
 """How many times the largest other step in a transition one must be to be a cut, amid motion or smeared by the coding."""
-SINGLE_SHARE = 0.6
-"""Weight of the network's first head in the geometric mean by which dissolves are scored: in a slow one it stays near one half."""
-DARKEST, BRIGHTEST, LARGEST_GAIN = 0.01, 0.99, 12.0
-"""Quantiles of a window's levels that are stretched to the whole range for the network, and the most by which."""
 
 
 @dataclass
@@ -73,6 +67,15 @@ class _Interval:
     def add(self, position: int, chance: float) -> None:
         self.chances += [0.0] * (position - self.first - len(self.chances)) + [chance]
         self.last = position
+
+
+@dataclass(frozen=True)
+class _Found:
+    """A boundary with its score: a cut before `position`, or a transition over positions [first, end) `extent`."""
+
+    score: float
+    position: int
+    extent: tuple[int, int] | None
 
 
 class CascadeDetector:
@@ -132,7 +135,7 @@ class CascadeDetector:
 
     def _propose(self, last: bool = False) -> None:
         for first, chances in self._proposals.measure(last):
-            dips = np.array([dips_at(self._thinned, first + k // 2 * 2) for k in range(len(chances))])
+            dips = np.repeat(dips_among(self._thinned, np.arange(first, first + len(chances), 2)), 2)[: len(chances)]
             for k in np.flatnonzero(chances < SURE):
                 if whole_change_at(self._thinned, first + int(k)):
                     chances[k] = SURE
@@ -197,86 +200,83 @@ class CascadeDetector:
         interval, self._open = self._open, None
         chances = np.array(interval.chances)
         gradual = bool(interval.dips) or any(b - a > SHORT for a, b in runs(chances >= STANDS_OUT))
-        context = DISSOLVE_CONTEXT if gradual else CUT_CONTEXT
-        stride = 2 if interval.last - interval.first > LONG_INTERVAL else 1
-        positions = np.arange(interval.first - context * stride, interval.last + context * stride + 1, stride)
-        box = self._proposals.box((interval.first + interval.last) // 2)
-        single, many = self._network(for_network(self._thinned.frames(positions), box))
-        if gradual:
-            single = np.maximum(single, single**SINGLE_SHARE * _highest_near(many) ** (1 - SINGLE_SHARE))
-        for a, b in runs(chances >= PROPOSE):
-            self._decide(interval.first + a, chances[a:b], positions, single, many)
+        view = self._look(interval, gradual, 2 if gradual or interval.last - interval.first > LONG_INTERVAL else 1)
+        found = self._found(interval, view)
+        if gradual and self._in_doubt(found, interval.dips, view):
+            view = self._look(interval, gradual, 1)
+            found = self._found(interval, view)
+        for one in found:
+            if one.extent is None:
+                self._add_cut(one.position, one.score)
+            else:
+                self._add_gradual(*one.extent, one.score)
         if interval.dips:
-            self._add_dissolves(interval.dips, positions, single, many)
+            self._add_dissolves(interval.dips, view)
 
-    def _decide(
-        self,
-        first: int,
-        chances: NDArray[np.float64],
-        positions: NDArray[np.int64],
-        single: NDArray[np.float32],
-        many: NDArray[np.float32],
-    ) -> None:
-        """Record what the trees propose from `first` on with `chances`, given what the network says of `positions`."""
+    def _look(self, interval: _Interval, gradual: bool, stride: int) -> View:
+        """What the network says of every `stride`-th picture of an interval and its context."""
+        context = DISSOLVE_CONTEXT if gradual else CUT_CONTEXT * stride
+        positions = np.arange(interval.first - context, interval.last + context + 1, stride)
+        box = self._proposals.box((interval.first + interval.last) // 2)
+        view = look(self._thinned.frames(positions), positions, box, gradual=gradual)
+        self._stats["windows"] += 1
+        self._stats["network_frames"] += len(positions)
+        self._stats["network_seconds"] += view.seconds
+        return view
+
+    def _in_doubt(self, found: list[_Found], dips: list[int], view: View) -> bool:
+        """Whether a closer look could decide otherwise."""
+        near = [abs(one.score - self._threshold) for one in found]
+        if dips:
+            near.append(abs(float(view.single[view.near(dips[0], dips[-1] + 1)].max()) - self._threshold))
+        return min(near, default=1.0) < DOUBT
+
+    def _found(self, interval: _Interval, view: View) -> list[_Found]:
+        """What the trees propose in an interval, given what the network says of it."""
+        chances = np.array(interval.chances)
+        return [
+            one
+            for a, b in runs(chances >= PROPOSE)
+            for one in self._found_in_run(interval.first + a, chances[a:b], view)
+        ]
+
+    def _found_in_run(self, first: int, chances: NDArray[np.float64], view: View) -> Iterator[_Found]:
         parts = runs(chances >= STANDS_OUT)
         if not parts:
             parts = [(int(np.argmax(chances)), int(np.argmax(chances)) + 1)]
         elif any(b - a > SHORT for a, b in parts):
             parts = [(parts[0][0], parts[-1][1])]
         for a, b in parts:
-            near = np.flatnonzero((positions >= first + a - NEAR) & (positions < first + b + NEAR))
-            seen = int(near[np.argmax(single[near])])
-            joint = score(float(chances[a:b].max()), float(single[seen]), gradual=b - a > SHORT)
-            extent = self._extent(positions, many, seen) if single[seen] >= self._threshold else None
+            near = view.near(first + a, first + b)
+            seen = int(near[np.argmax(view.single[near])])
+            joint = score(float(chances[a:b].max()), float(view.single[seen]), gradual=b - a > SHORT)
+            extent = view.extent(seen) if view.single[seen] >= self._threshold else None
             sharpest = first + a + int(np.argmax(chances[a:b]))
             if b - a > SHORT:
-                extent = extent or (
-                    first + a - (b - a) // 2,
-                    first + b + (b - a) // 2,
-                )  # the trees mark the middle half
-                within = range(
-                    max(1, min(first + a, int(positions[seen]) - 1)), max(first + b, int(positions[seen]) + 3)
-                )
+                marked = (b - a) // 2  # the trees mark the middle half
+                extent = extent or (first + a - marked, first + b + marked)
+                at = int(view.positions[seen])
+                within = range(max(1, min(first + a, at - 1)), max(first + b, at + 3))
                 sharpest = max(within, key=self._thinned.step)
-            if extent is None or self._stands_out(sharpest, *extent):
-                self._add_cut(sharpest, joint)
-            else:
-                self._add_gradual(*extent, joint)
+            cut = extent is None or self._stands_out(sharpest, *extent)
+            yield _Found(joint, sharpest, None if cut else extent)
 
     def _stands_out(self, position: int, first: int, end: int) -> bool:
         """Whether the step before a position is a cut's among those of a transition [first, end): several times any but its neighbours."""
         others = [self._thinned.step(p) for p in range(first, end + 2) if abs(p - position) > 1]
         return self._thinned.step(position) > LARGEST_STEP * max(others, default=0.0)
 
-    def _add_dissolves(
-        self, dips: list[int], positions: NDArray[np.int64], single: NDArray[np.float32], many: NDArray[np.float32]
-    ) -> None:
+    def _add_dissolves(self, dips: list[int], view: View) -> None:
         """Record the gradual transitions that the network sees where detail dips, if nothing was accepted there."""
-        inside = (positions >= dips[0] - NEAR) & (positions <= dips[-1] + NEAR)
-        for a, b in runs((single >= self._threshold) & inside):
-            seen = a + int(np.argmax(single[a:b]))
-            extent = self._extent(positions, many, seen)
+        inside = np.isin(np.arange(len(view.positions)), view.near(dips[0], dips[-1] + 1))
+        for a, b in runs((view.single >= self._threshold) & inside):
+            seen = a + int(np.argmax(view.single[a:b]))
+            extent = view.extent(seen)
             if extent is None:
                 continue
             first, end = (self._thinned.shown(p)[0] for p in extent)
             if not any(c.accepted and first - NEAR <= c.frame <= end + NEAR for c in self._cuts[-RECENT:]):
-                self._add_gradual(*extent, float(single[seen]))
-
-    def _extent(self, positions: NDArray[np.int64], many: NDArray[np.float32], seen: int) -> tuple[int, int] | None:
-        """The positions [first, end) of the transition that the network sees at `seen`; None if it is as short as a cut."""
-        a, b = next((a, b) for a, b in [*runs(many >= MANY), (seen, seen + 1)] if a <= seen < b)
-        return (int(positions[a]), int(positions[b - 1]) + 1) if b - a > 2 else None
-
-    def _network(self, frames: Tiny) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        from curation_assets.decode.shots.transnet import network
-
-        net = network()
-        seconds = net.seconds
-        scores = net.scores(frames)
-        self._stats["windows"] += 1
-        self._stats["network_frames"] += len(frames)
-        self._stats["network_seconds"] += net.seconds - seconds
-        return scores
+                self._add_gradual(*extent, float(view.single[seen]))
 
     def _add_gradual(self, first: int, end: int, score: float) -> None:
         """Record a transition over positions [first, end)."""
@@ -294,25 +294,6 @@ def score(trees: float, network: float, *, gradual: bool) -> float:
     """The probability of a boundary by both, 0 to 1."""
     seen, weight = (GRADUAL_SEEN, GRADUAL_WEIGHT) if gradual else (CUT_SEEN, CUT_WEIGHT)
     return min(max(trees + float(np.interp(network, seen, weight)), 0.0), 1.0)
-
-
-def for_network(frames: Tiny, box: Box) -> Tiny:
-    """The part of pictures (n, 27, 48, 3) that shows something, at the whole size, with the levels of all of them stretched alike."""
-    bottom = 27 if box.bottom == 13 else 2 * box.bottom
-    part = frames[:, 2 * box.top : bottom, 2 * box.left : 2 * box.right]
-    counts = np.cumsum(np.bincount(part.ravel(), minlength=256))
-    low, high = (int(np.searchsorted(counts, share * counts[-1])) for share in (DARKEST, BRIGHTEST))
-    gain = min(255 / max(high - low, 1), LARGEST_GAIN)
-    curve = np.clip(np.round((np.arange(256) - low) * gain), 0, 255).astype(np.uint8)
-    if part.shape[1:3] != (27, 48):
-        part = np.stack([cv2.resize(p, (48, 27), interpolation=cv2.INTER_LINEAR) for p in part])
-    stretched: Tiny = cv2.LUT(np.ascontiguousarray(part).reshape(-1, 48, 3), curve).reshape(part.shape)
-    return stretched
-
-
-def _highest_near(scores: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The highest score at most three frames away from each: (n,)."""
-    return np.lib.stride_tricks.sliding_window_view(np.pad(scores, 3), 7).max(axis=1)
 
 
 def one_per_transition(cuts: list[Cut]) -> tuple[Cut, ...]:

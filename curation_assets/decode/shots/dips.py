@@ -7,6 +7,9 @@ lengths h. Where the two ends differ, by no single step, and the dip is deep, a 
 
 from __future__ import annotations
 
+import numpy as np
+from numpy.typing import NDArray
+
 from curation_assets.decode.shots.history import distance
 from curation_assets.decode.shots.thinning import Thinned
 
@@ -18,17 +21,21 @@ LARGEST_STEP = 0.5
 """Share of that difference from which a single step is a cut or a flash, which the dip of detail only stands beside."""
 
 
-def dips_at(thinned: Thinned, position: int) -> bool:
-    """Whether a dissolve may be under way at a position; 25 pictures on either side must be there by now, or the end."""
-    detail = max(thinned.detail(position + offset) for offset in (-1, 0, 1))
+def dips_among(thinned: Thinned, positions: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Whether a dissolve may be under way at each of some ascending positions; 25 pictures on either side must be there by now, or the end."""
+    under_way = np.zeros(len(positions), bool)
+    middle = np.max([thinned.details(positions + offset) for offset in (-1, 0, 1)], axis=0)
     for half, least_dip in LEAST_DIPS.items():
-        first, last = position - half, position + half
-        if first < 0 or last >= thinned.count:
-            return False
-        before, after = thinned.detail(first), thinned.detail(last)
-        if min(before, after) < LEAST_DETAIL or 1 - 2 * detail / (before + after) < least_dip:
-            continue
-        change = distance(thinned.frame(first), thinned.frame(last))
-        if change >= LEAST_CHANGE and max(map(thinned.step, range(first + 1, last + 1))) < LARGEST_STEP * change:
-            return True
-    return False
+        before, after = thinned.details(positions - half), thinned.details(positions + half)
+        known = (positions >= half) & (positions + half < thinned.count)
+        detailed = known & (np.minimum(before, after) >= LEAST_DETAIL)
+        deep = detailed & (2 * middle <= (1 - least_dip) * (before + after))
+        for k in np.flatnonzero(deep & ~under_way):
+            under_way[k] = _changes_slowly(thinned, int(positions[k]) - half, int(positions[k]) + half)
+    return under_way
+
+
+def _changes_slowly(thinned: Thinned, first: int, last: int) -> bool:
+    """Whether two pictures differ, by no single step."""
+    change = distance(thinned.frame(first), thinned.frame(last))
+    return change >= LEAST_CHANGE and thinned.steps(np.arange(first + 1, last + 1)).max() < LARGEST_STEP * change

@@ -83,10 +83,10 @@ class Pictures:
 
     def __init__(self, cells: Cells, box: Box) -> None:
         part = cells[:, box.top : box.bottom, box.left : box.right]
-        self.luma = part.sum(axis=3, dtype=np.int32)
+        self.luma = part[..., 0].astype(np.int32) + part[..., 1] + part[..., 2]
         self.count = self.luma[0].size
         self._values = part.astype(np.float64).reshape(len(cells), -1)
-        self.sums = self._values.reshape(len(cells), -1, 3).sum(axis=1)
+        self.sums = np.stack([self._values[:, colour::3].sum(axis=1) for colour in range(3)], axis=1)
         self.energy = np.einsum("ij,ij->i", self._values, self._values)
         self.variance = (self.energy - (self.sums**2).sum(axis=1) / self.count) / (48 * self.count)
         down = np.abs(np.diff(self.luma, axis=1)).sum(axis=(1, 2), dtype=np.int64)

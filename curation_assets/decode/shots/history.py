@@ -37,9 +37,10 @@ class History:
         self._step[slot] = distance(self._frames[slot - 1], frame) if self.count else 0.0
         self._frames[slot] = frame
         self._index[slot], self._time[slot] = index, time_ms
-        means, deviations = cv2.meanStdDev(frame)
-        self._mean[slot] = mean = float(means.mean())
-        self._deviation[slot] = math.sqrt(float((deviations**2 + (means - mean) ** 2).mean()))
+        means, deviations = (side.ravel().tolist() for side in cv2.meanStdDev(frame))
+        self._mean[slot] = mean = sum(means) / 3
+        spread = sum(d**2 + (m - mean) ** 2 for m, d in zip(means, deviations, strict=True))
+        self._deviation[slot] = math.sqrt(spread / 3)
         self.count += 1
 
     def _slot(self, position: int) -> int:

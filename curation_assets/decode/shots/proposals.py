@@ -16,12 +16,12 @@ CHUNK = 32
 """Pictures that share a box."""
 AROUND = 2
 """Chunks on either side in which a cell that is part of the box changes: about three seconds."""
-GROUP = 4
+GROUP = 8
 """Chunks that are measured at once; lookahead is what it costs."""
 
 
 class Proposals:
-    """Probabilities of boundaries in blocks of at most 128 pictures.
+    """Probabilities of boundaries in blocks of at most 256 pictures.
 
     Args:
         thinned: the sequence, which others push to.

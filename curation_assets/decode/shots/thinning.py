@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from curation_assets.decode.shots.history import Tiny
+from curation_assets.decode.shots.history import Tiny, distance
 
 WINDOW = 16
 """Frames on either side among which a step is usual or not."""
@@ -39,7 +39,7 @@ class Thinned:
         self._gap_ms = LEAST_GAP_MS if fps > FAST_FPS else 0
         self._frames = np.empty((CAPACITY, 27, 48, 3), np.uint8)
         self._index, self._time = np.zeros(CAPACITY, np.int64), np.zeros(CAPACITY, np.int64)
-        self._detail = np.zeros(CAPACITY)
+        self._detail, self._step = np.zeros(CAPACITY), np.zeros(CAPACITY)
         self._cut_index, self._cut_time = np.zeros(CAPACITY, np.int64), np.zeros(CAPACITY, np.int64)
         self._waiting: deque[tuple[int, int, Tiny, float]] = deque()
         self._steps: deque[float] = deque()
@@ -79,21 +79,28 @@ class Thinned:
             self._dropped.append((step, index, time_ms))
             return
         slot = self.count % CAPACITY
+        self._step[slot] = distance(self._frames[slot - 1], frame) if self.count else 0.0
         self._frames[slot] = frame
         self._detail[slot] = cv2.norm(frame, cv2.blur(frame, (5, 5)), cv2.NORM_L2SQR) / frame.size
         self._index[slot], self._time[slot] = index, time_ms
-        _, self._cut_index[slot], self._cut_time[slot] = max(
-            [*self._dropped, (step, index, time_ms)], key=lambda s: s[0]
-        )
-        self._dropped.clear()
+        self._cut_index[slot], self._cut_time[slot] = index, time_ms
+        if self._dropped:
+            _, self._cut_index[slot], self._cut_time[slot] = max(
+                [*self._dropped, (step, index, time_ms)], key=lambda s: s[0]
+            )
+            self._dropped.clear()
         self.count += 1
 
     def _slot(self, position: int) -> int:
         return min(max(position, 0, self.count - CAPACITY), self.count - 1) % CAPACITY
 
+    def _slots(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
+        slots: NDArray[np.int64] = np.clip(positions, max(0, self.count - CAPACITY), self.count - 1) % CAPACITY
+        return slots
+
     def frames(self, positions: NDArray[np.int64]) -> Tiny:
         """The pictures at `positions`, (n, 27, 48, 3); beyond either end the first and the last."""
-        frames: Tiny = self._frames[np.clip(positions, max(0, self.count - CAPACITY), self.count - 1) % CAPACITY]
+        frames: Tiny = self._frames[self._slots(positions)]
         return frames
 
     def frame(self, position: int) -> Tiny:
@@ -101,16 +108,20 @@ class Thinned:
         frame: Tiny = self._frames[self._slot(position)]
         return frame
 
-    def detail(self, position: int) -> float:
-        """Mean square of what a blur over five pixels takes away, levels squared."""
-        return float(self._detail[self._slot(position)])
+    def details(self, positions: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Of each picture the mean square of what a blur over five pixels takes away, levels squared: (n,); beyond either end the last one's."""
+        details: NDArray[np.float64] = self._detail[self._slots(positions)]
+        return details
+
+    def steps(self, positions: NDArray[np.int64]) -> NDArray[np.float64]:
+        """How far each picture is from the one before it, levels: (n,); 0 for the first and beyond either end."""
+        inside = (positions > 0) & (positions < self.count)
+        steps: NDArray[np.float64] = np.where(inside, self._step[self._slots(positions)], 0.0)
+        return steps
 
     def step(self, position: int) -> float:
         """How far the picture is from the one before it, levels; 0 for the first and beyond either end."""
-        if not 0 < position < self.count:
-            return 0.0
-        a, b = (self._frames[p % CAPACITY] for p in (position - 1, position))
-        return cv2.norm(a, b, cv2.NORM_L1) / a.size
+        return float(self._step[position % CAPACITY]) if 0 < position < self.count else 0.0
 
     def shown(self, position: int) -> tuple[int, int]:
         """Frame and milliseconds at which the picture is first shown."""

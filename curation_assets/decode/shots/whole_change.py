@@ -6,8 +6,8 @@ cut of all the rest from them. The median over the pixels is blind to that part.
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from curation_assets.decode.shots.thinning import Thinned
 
@@ -21,25 +21,31 @@ LONGEST_FLASH = 2
 """Pictures on either side between which the change must still be there."""
 AROUND = 16
 """Pictures on either side whose steps are nearby."""
+TOTAL = np.ones((1, 3))
 
 
 def whole_change_at(thinned: Thinned, position: int) -> bool:
     """Whether most of the picture changes before `position`; 16 pictures on either side must be there by now, or the end."""
     if thinned.step(position) < LEAST_STEP:
         return False
-    near = np.arange(max(0, position - AROUND - 1), min(thinned.count, position + AROUND + 1))
-    at = position - int(near[0])
-    closest = slice(max(0, at - LONGEST_FLASH - 1), at + LONGEST_FLASH + 1)
-    few = thinned.frames(near[closest]).mean(axis=3)
-    middle = at - closest.start
-    lags = range(min(LONGEST_FLASH, middle - 1, len(few) - 1 - middle) + 1)
-    change = min(_median(few[middle - 1 - lag], few[middle + lag]) for lag in lags)
+    change = _median(thinned, position - 1, position)
     if change < LEAST_CHANGE:
         return False
-    grey = thinned.frames(near).mean(axis=3)
-    others = [_median(grey[i - 1], grey[i]) for i in range(1, len(grey)) if i != at]
-    return change >= STANDS_OUT * max(others, default=0.0)
+    near = np.arange(max(1, position - AROUND), min(thinned.count, position + AROUND + 1))
+    others = near[near != position]
+    largest_first = others[np.argsort(-thinned.steps(others), kind="stable")]
+    lag = min(LONGEST_FLASH, position - 1, thinned.count - 1 - position)
+    for back, on in ((position - 1 - k, position + k) for k in range(1, lag + 1)):
+        change = min(change, _median(thinned, back, on))
+    if change < LEAST_CHANGE:
+        return False
+    return all(change >= STANDS_OUT * _median(thinned, int(other) - 1, int(other)) for other in largest_first)
 
 
-def _median(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
-    return float(np.median(np.abs(a - b)))
+def _median(thinned: Thinned, first: int, second: int) -> float:
+    """Over the pixels, of how far their mean of red, green and blue is in one picture from where it is in the other, levels."""
+    a, b = (cv2.transform(thinned.frame(p).astype(np.int16), TOTAL) for p in (first, second))
+    apart = np.abs(a - b).ravel()
+    middle = len(apart) // 2
+    low, high = np.partition(apart, (middle - 1, middle))[middle - 1 : middle + 1]
+    return float(int(low) + int(high)) / 6

@@ -8,9 +8,10 @@ import cv2
 import numpy as np
 import pytest
 
-from curation_assets.decode.shots.cascade import CascadeDetector, for_network
+from curation_assets.decode.shots.cascade import CascadeDetector
 from curation_assets.decode.shots.evidence import REACH, WHOLE, active_box, cells_of, evidence
 from curation_assets.decode.shots.history import distance
+from curation_assets.decode.shots.network_view import stretched
 from curation_assets.decode.shots.thinning import Thinned
 from curation_assets.decode.shots.trees import boundary_trees
 from curation_assets_tests.decode.shots.videos import Image, Picture, detect, shot
@@ -135,6 +136,6 @@ def test_the_box_leaves_out_what_does_not_change() -> None:
 
 def test_the_network_sees_dark_pictures_as_bright_ones() -> None:
     frames = np.stack([Picture(p).tiny_rgb for p in shot(0, 20)])
-    seen = for_network((frames * 0.1).astype(np.uint8), WHOLE)
+    seen = stretched((frames * 0.1).astype(np.uint8), WHOLE)
     assert seen.shape == frames.shape
     assert np.ptp(seen) > 200
