@@ -93,6 +93,12 @@ def _demo(arguments: argparse.Namespace) -> int:
     return run_demo(Path(arguments.folder), home())
 
 
+def _samples(arguments: argparse.Namespace) -> int:
+    from curation_assets.demo import run_samples
+
+    return run_samples(Path(arguments.folder))
+
+
 def _recipes(settings: Settings, given: Sequence[str]) -> dict[str, Recipe]:
     """The recipes of the files given, or of the settings; those that cannot be used are named on standard error."""
     from curation_assets.definitions import storage_options
@@ -340,6 +346,10 @@ def parser() -> argparse.ArgumentParser:
     demo = commands.add_parser("demo", help="generate sample videos and run the graph on them")
     demo.add_argument("--folder", default=".demo", help="where the sample videos go")
     demo.set_defaults(call=_demo)
+
+    samples = commands.add_parser("samples", help="write a few small videos to try things on")
+    samples.add_argument("folder", help="where they go; what is there already stays")
+    samples.set_defaults(call=_samples)
     return top
 
 

@@ -268,28 +268,67 @@ def samples() -> tuple[list[Sample], list[Sample]]:
     return folder, web
 
 
+def few_samples() -> list[Sample]:
+    """What the tutorial is about: three shots, a smaller copy of them, things that move, and a picture that stands still."""
+    import cv2
+
+    photo = photographs()
+
+    def travel() -> Iterator[Picture]:
+        shots: list[tuple[Shot, float]] = [
+            (pan(photo["china"], (0.3, 0.5, 1.2), (0.7, 0.5, 1.2)), 2.4),
+            (pan(photo["coffee"], (0.5, 0.5, 1.0), (0.5, 0.45, 1.6)), 2.0),
+            (pan(photo["flower"], (0.6, 0.5, 1.5), (0.4, 0.5, 1.2)), 2.8),
+        ]
+        return film(shots)
+
+    def copied() -> Iterator[Picture]:
+        return (cv2.resize(p, (SIZE[0] // 2, SIZE[1] // 2), interpolation=cv2.INTER_AREA) for p in travel())
+
+    def slide(t: float) -> Picture:
+        return np.full((SIZE[1], SIZE[0], 3), 40, np.uint8)
+
+    lines = ["QUARTERLY REPORT", "all numbers up", "thank you"]
+    return [
+        Sample("balls", "Coloured discs cross a brick wall.", lambda: film([(balls(photo["brick"], 1), 3.0)])),
+        Sample("slide", "A slide with text.", lambda: film([(titled(slide, lines), 2.0)]), tone=None),
+        Sample("travel", "A palace, a cup of coffee and a flower.", travel),
+        Sample("travel-copy", "The palace again, smaller.", copied, crf=33),
+    ]
+
+
+def write_videos(folder: Path, videos: Sequence[Sample], captions: bool = True) -> None:
+    """Writes samples as videos, with their captions beside them; what is there already is left alone, so that nothing looks changed."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for sample in videos:
+        target = folder / f"{sample.name}.mp4"
+        if not target.exists():
+            scratch = folder / f".{sample.name}.part.mp4"
+            encode(scratch, sample.frames(), sample.crf, sample.tone)
+            os.replace(scratch, target)
+            if captions:
+                target.with_suffix(".txt").write_text(sample.caption + "\n")
+
+
+def write_torn(folder: Path) -> None:
+    """Writes the first half of `travel.mp4` as a video that is cut off."""
+    torn = folder / "torn.mp4"
+    if not torn.exists():
+        whole = (folder / "travel.mp4").read_bytes()
+        torn.write_bytes(whole[: len(whole) // 2])
+
+
 def generate(root: Path) -> None:
     """Writes the sample videos and the list of the served ones; what is there already is left alone, so that nothing looks changed."""
     here, there = root / "videos", root / "web"
-    here.mkdir(parents=True, exist_ok=True)
-    there.mkdir(parents=True, exist_ok=True)
-    for folder, group in zip((here, there), samples(), strict=True):
-        for sample in group:
-            target = folder / f"{sample.name}.mp4"
-            if not target.exists():
-                scratch = folder / f".{sample.name}.part.mp4"
-                encode(scratch, sample.frames(), sample.crf, sample.tone)
-                os.replace(scratch, target)
-                if folder == here:
-                    target.with_suffix(".txt").write_text(sample.caption + "\n")
+    local, web = samples()
+    write_videos(here, local)
+    write_videos(there, web, captions=False)
     page = there / "blocked.mp4"
     if not page.exists():
         page.write_text("<!doctype html><title>Log in</title><p>Log in to watch this video.</p>")
-    torn = here / "torn.mp4"
-    if not torn.exists():
-        whole = (here / "travel.mp4").read_bytes()
-        torn.write_bytes(whole[: len(whole) // 2])
-    rows = [(s.name, f"http://127.0.0.1:{PORT}/{s.name}.mp4", s.caption) for s in samples()[1]]
+    write_torn(here)
+    rows = [(s.name, f"http://127.0.0.1:{PORT}/{s.name}.mp4", s.caption) for s in web]
     rows += [
         ("blocked", f"http://127.0.0.1:{PORT}/blocked.mp4", "A page, not a video."),
         ("gone", f"http://127.0.0.1:{PORT}/gone.mp4", "Nothing there."),
@@ -367,3 +406,11 @@ def run_demo(root: Path, home: Path) -> int:
         f"\nWhat was kept and why: `{name} report demo`. Your own videos: `{name} init /folder/of/videos`."
     )
     return code
+
+
+def run_samples(folder: Path) -> int:
+    """Writes the videos of the tutorial into a folder. Returns the exit code."""
+    write_videos(folder, few_samples())
+    write_torn(folder)
+    print(f"{folder}: {', '.join(sorted(p.name for p in folder.glob('*.mp4')))}")
+    return 0
