@@ -26,7 +26,7 @@ from contextlib import contextmanager
 import pyarrow as pa
 
 from curation_assets.captions.captioning import caption_shard, load_captioner
-from curation_assets.recipes import Captions
+from curation_assets.captions.captions import Captions
 from curation_assets.schemas import schema
 from curation_resources.journal import Journal
 from curation_resources.storage import Storage

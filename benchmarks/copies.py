@@ -27,9 +27,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from curation_assets.decode.analysis import AnalysisParams, VideoFacts, analyse_video
+from curation_assets.decode.clips import Clips
+from curation_assets.dedup.duplicate_clusters import Dedup
 from curation_assets.dedup.index import Index, ShardInput, update_index
 from curation_assets.demo import encode, film, pan, photographs
-from curation_assets.recipes import Clips, Dedup
 from curation_assets.schemas import schema
 from curation_resources.storage import Storage
 

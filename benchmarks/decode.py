@@ -32,9 +32,9 @@ import cv2
 import numpy as np
 
 from curation_assets.decode.analysis import TABLES, AnalysisParams, VideoFacts, VideoStats, analyse_video
+from curation_assets.decode.clips import Clips
 from curation_assets.decode.reading.media import OpenVideo
 from curation_assets.decode.reading.reader import Decoding, Irregular, every_frame, sparse_frames
-from curation_assets.recipes import Clips
 
 PARTS = ("pass", "tables", "levers", "scenedetect", "stages")
 SUFFIXES = frozenset({".mp4", ".mkv", ".webm", ".mov", ".avi", ".m4v"})

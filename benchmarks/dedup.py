@@ -22,10 +22,11 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from curation_assets.contracts.tables import RECT
 from curation_assets.dedup.clusters import decide
+from curation_assets.dedup.duplicate_clusters import Dedup
 from curation_assets.dedup.index import Index, ShardInput, update_index
-from curation_assets.recipes import Dedup
-from curation_assets.schemas import RECT, schema
+from curation_assets.schemas import schema
 from curation_resources.storage import Storage
 
 FRAMES: Final = 3

@@ -24,8 +24,8 @@ import av
 import numpy as np
 
 from curation_assets.decode.reading.clip_frames import ClipReader
+from curation_assets.publish.clip_dataset import ClipExport
 from curation_assets.publish.cutting.clip_cutting import Cut, VideoCuts, cut_video
-from curation_assets.recipes import ClipExport
 from curation_resources.storage import MediaRef, Storage
 
 

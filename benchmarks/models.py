@@ -39,9 +39,9 @@ import torch
 from PIL import Image
 from torch.utils.flop_counter import FlopCounterMode
 
-from curation_assets.recipes import Embeddings
 from curation_assets.schemas import schema
 from curation_assets.scores import embedding as frame_embeddings
+from curation_assets.scores.frame_embeddings import Embeddings
 from curation_resources.captioners import CaptionRequest, load_transformers_captioner
 from curation_resources.detectors import load_detector, load_vocabulary, text_prompted
 from curation_resources.storage import MediaRef, Storage

@@ -47,7 +47,7 @@ def recipe(folder: Path) -> Recipe:
 
 def generate(store: TableStore, one: Recipe, shards: int) -> int:
     """Writes the index and all tables; returns how many there are."""
-    from curation_assets.assets.dedup import clusters_provenance
+    from curation_assets.dedup.comparison import clusters_provenance
     from curation_assets.engine.staleness import SHARDED, Graph, open_heads
 
     rows = [

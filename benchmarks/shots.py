@@ -32,10 +32,10 @@ import cv2
 import numpy as np
 
 from curation_assets.decode.analysis import AnalysisParams, VideoFacts, analyse_video
+from curation_assets.decode.clips import Clips
 from curation_assets.decode.reading.media import Display
 from curation_assets.decode.reading.picture import PictureMaker
 from curation_assets.decode.shots import CutList, ShotDetector, make_detector
-from curation_assets.recipes import Clips
 
 DETECTORS = (
     "cascade",

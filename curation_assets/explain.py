@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -11,17 +10,16 @@ import pyarrow.dataset as ds
 
 from curation_assets.ingest.source_words import span_of
 from curation_assets.recipes import Recipe, subsets
+from curation_assets.registry import COMPONENTS
 from curation_assets.schemas import SCHEMAS
+from curation_assets.showing.text import as_text
 from curation_resources.tables import MissingTable, TableStore
 
 SPAN = re.compile(r"(?P<video>.+)_(?P<start>\d+)_(?P<end>\d+)")
 NEAR_MS = 2000
 """Cuts so near to a clip's boundaries are shown."""
-LONG = 160
-"""Characters of a text that are shown."""
-SCORES = tuple(a for a in SCHEMAS if a.endswith("_scores"))
 IDS = ("dataset", "video_id", "clip_id", "track_id")
-HIDDEN = frozenset({"row_fingerprint", "refine_fingerprint", "text_boxes", "cpu_ms", *IDS})
+HIDDEN = frozenset({"row_fingerprint", "refine_fingerprint", *IDS})
 
 Row = Mapping[str, Any]
 Section = tuple[str, list[tuple[str, str]]]
@@ -87,8 +85,7 @@ def _history(store: TableStore, recipes: Mapping[str, Recipe], video: Row, clip:
     if clip:
         yield from _said(clips[0], metadata)
         yield from _pictures(store, rows)
-        yield from _measured(store, shard, rows)
-        yield from _tracks(rows)
+        yield from _measured(store, rows)
     yield from _verdicts(store, recipes, dataset, video_id, clip, [c["clip_id"] for c in clips])
 
 
@@ -138,24 +135,21 @@ def _said(clip: Row, metadata: Sequence[Row]) -> Iterator[Section]:
             yield "its span in the source", _lines(span)
 
 
-def _measured(store: TableStore, shard: str, rows: Callable[[str], list[Row]]) -> Iterator[Section]:
-    for row in rows("dedup"):
-        yield "duplicates", [*_lines(row), *_cluster(store, row)]
-    for asset in SCORES:
-        found = rows(asset)
-        if asset == "category_scores":
-            by_set = sorted(found, key=lambda r: (r["category_set"], -(r["probability"] or 0)))
-            lines = [
-                (f"{r['category_set']}.{r['category']}", f"{_text(r['probability'])}, score {_text(r['score'])}")
-                for r in by_set
-            ]
-            lines += [("model", found[0]["model"])] if found else []
-        else:
-            lines = [line for r in found for line in _lines(r)]
+def _measured(store: TableStore, rows: Callable[[str], list[Row]]) -> Iterator[Section]:
+    """What each table says of the clip, in graph order."""
+    for component in COMPONENTS:
+        if component.partitioned != "shard" or "clip_id" not in component.table.names or component.silent:
+            continue
+        found = rows(component.asset)
+        lines = component.explained(found) if component.explained else _columns(found, component.unexplained)
+        if component.asset == "dedup":
+            lines = [*lines, *(line for row in found for line in _cluster(store, row))]
         if lines:
-            yield asset, lines
-    for row in rows("captions"):
-        yield "caption", _lines(row, skip={"prompt_tokens", "completion_tokens"})
+            yield component.heading or component.asset, lines
+
+
+def _columns(rows: Sequence[Row], skip: frozenset[str]) -> list[tuple[str, str]]:
+    return [line for row in rows for line in _lines(row, skip)]
 
 
 def _cluster(store: TableStore, row: Row) -> Iterator[tuple[str, str]]:
@@ -168,20 +162,8 @@ def _cluster(store: TableStore, row: Row) -> Iterator[tuple[str, str]]:
     for member in members.to_pylist():
         if member["clip_id"] != row["clip_id"] or member["dataset"] != row["dataset"]:
             role = "kept" if member["keep"] else f"{member['relation']} of {member['duplicate_of']}"
-            alike = "" if member["similarity"] is None else f", similarity {_text(member['similarity'])}"
+            alike = "" if member["similarity"] is None else f", similarity {as_text(member['similarity'])}"
             yield "also in the cluster", f"{member['dataset']} {member['clip_id']}: {role}{alike}"
-
-
-def _tracks(rows: Callable[[str], list[Row]]) -> Iterator[Section]:
-    lines = [
-        (
-            r["track_id"],
-            f"{r['label']} {_text(r['score'])}, {r['start_ms']} to {r['end_ms']} ms, {len(r['boxes'] or [])} boxes",
-        )
-        for r in _in_time(rows("tracks"), "track_id")
-    ]
-    if lines:
-        yield "tracks", lines
 
 
 def _pictures(store: TableStore, rows: Callable[[str], list[Row]]) -> Iterator[Section]:
@@ -239,18 +221,8 @@ def _bytes(store: TableStore, row: Row) -> str:
 
 def _lines(row: Row, skip: set[str] | frozenset[str] = frozenset()) -> list[tuple[str, str]]:
     return [
-        (n, _text(v)) for n, v in row.items() if n not in HIDDEN and n not in skip and v not in (None, [], "", "{}")
+        (n, as_text(v)) for n, v in row.items() if n not in HIDDEN and n not in skip and v not in (None, [], "", "{}")
     ]
-
-
-def _text(value: Any) -> str:
-    if value is None:
-        return "unknown"
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
-    text = " ".join(text.split())
-    return text if len(text) <= LONG else text[: LONG - 3] + "..."
 
 
 def render(sections: Iterator[Section]) -> str:

@@ -12,6 +12,8 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 from curation_assets.cli import parser
+from curation_assets.contracts.choices import OneOf
+from curation_assets.contracts.sections import Section
 from curation_assets.recipes import Recipe
 from curation_assets.rules import language as rules
 from curation_assets.rules.columns import CLIP_TABLES, DERIVED, VIDEO_COLUMNS
@@ -38,7 +40,7 @@ def _link(page: re.Match[str]) -> str:
 def _type(annotation: Any) -> str:
     """An annotation as a reader of recipes would say it."""
     text = getattr(annotation, "__name__", "") if not get_args(annotation) else str(annotation)
-    text = re.sub(r"typing\.|collections\.abc\.|curation_assets\.recipes\.", "", text or str(annotation))
+    text = re.sub(r"typing\.|collections\.abc\.|(?:[a-z_]+\.)+(?=[A-Z])", "", text or str(annotation))
     text = re.sub(r"Annotated\[(.+?), .*?\](?=[,\]]|$)", r"\1", text)
     text = re.sub(r"Literal\[(.*?)\]", lambda m: " / ".join(p.strip(" '") for p in m[1].split(",")), text)
     return text.replace("| None", "or null").replace("NoneType", "null").replace("|", "or")
@@ -64,7 +66,7 @@ def _default(field: Any) -> str:
     return "required" if value is PydanticUndefined else f"`{value!r}`"
 
 
-def _sections(model: type[BaseModel], name: str) -> list[tuple[str, type[BaseModel]]]:
+def _sections(model: type[Section], name: str) -> list[tuple[str, type[Section]]]:
     """(dotted name, model) of a section and of all below it, each once."""
     found = [(name, model)]
     for key, field in model.model_fields.items():
@@ -86,8 +88,8 @@ def _see(annotation: Any, section: str, key: str) -> str:
     return f"See [`{child}`](#{anchor})." if _models(annotation) else ""
 
 
-def _models(annotation: Any) -> list[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+def _models(annotation: Any) -> list[type[Section]]:
+    if isinstance(annotation, type) and issubclass(annotation, Section):
         return [annotation]
     return [m for a in get_args(annotation) for m in _models(a)]
 
@@ -127,10 +129,11 @@ def recipes_page() -> str:
             "| key | type | default | limits | meaning |",
             "|---|---|---|---|---|",
         ]
-        for key, field in model.model_fields.items():
+        for key, field in model.keys().items():
             row = (
                 f"`{field.alias or key}`",
-                _type(field.annotation),
+                " / ".join(n for m in field.metadata if isinstance(m, OneOf) for n in m.built_in)
+                or _type(field.annotation),
                 _default(field),
                 _limits(field),
                 field.description or _see(field.annotation, name, field.alias or key),

@@ -18,7 +18,6 @@ import pyarrow.parquet as pq
 from dagster import DagsterInstance
 from fsspec.implementations.local import LocalFileSystem
 
-from curation_assets.assets import STAGES
 from curation_assets.engine.declared import FOLDER, indexed
 from curation_assets.engine.making import VIDEOS, video_hashes
 from curation_assets.engine.shard import Shard
@@ -28,6 +27,7 @@ from curation_assets.engine.unread import FAULTS
 from curation_assets.ingest.fetch_urls import FORM, secrets_path
 from curation_assets.orchestration.partitions import SHARDS, register_shards
 from curation_assets.recipes import Recipe, RecipeError, subsets
+from curation_assets.registry import STAGES
 from curation_assets.schemas import SCHEMAS, schema
 from curation_assets.selection import SUBSET_ASSETS, UNPARTITIONED
 from curation_assets.settings import Settings

@@ -20,11 +20,12 @@ from typing import Any, TypeAlias
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
+from curation_assets.ingest.dataset_index import Source
 from curation_assets.ingest.sources import acav, hdvila, ids, table, webdataset
 from curation_assets.ingest.sources.files import base_name, expand_user, filesystem, fixed_part, is_glob
 from curation_assets.ingest.sources.media import SIDECARS
 from curation_assets.ingest.sources.settling import Settling
-from curation_assets.recipes import Recipe, Source
+from curation_assets.recipes import Recipe
 from curation_resources.storage import Storage, etag_of, is_object_store, modified_of
 from curation_resources.tables import canonical_json
 

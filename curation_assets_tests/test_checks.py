@@ -9,7 +9,8 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from curation_assets.checks import CHECKS, Finding
+from curation_assets.contracts.checks import Finding
+from curation_assets.registry import COMPONENTS, component
 from curation_assets.schemas import schema
 from curation_assets_tests.decode.coded_video import write_video
 from curation_resources.storage import Storage
@@ -17,7 +18,7 @@ from curation_resources.storage import Storage
 
 def judge(asset: str, name: str, rows: list[dict[str, Any]], root: Path) -> Finding:
     contract = schema(asset)
-    check = next(c for c in CHECKS[asset] if c.name == name)
+    check = next(c for c in component(asset).checks if c.name == name)
     table = pa.Table.from_pylist([{n: r.get(n) for n in contract.names} for r in rows], schema=contract.arrow)
     if check.columns is not None:
         table = table.select(check.columns)
@@ -70,7 +71,7 @@ def test_a_selected_clip_that_has_a_better_copy_is_found(tmp_path: Path) -> None
 @pytest.mark.parametrize("block", [False, True])
 def test_captions_of_other_videos_are_a_warning_or_stop_what_comes_after(block: bool, tmp_path: Path) -> None:
     numbers = {"gap_clips": 9, "matched": 20.0, "shuffled": 20.1, "auc": 0.5, "block": block}
-    check = next(c for c in CHECKS["caption_scores"] if c.name == "alignment")
+    check = next(c for c in component("caption_scores").checks if c.name == "alignment")
     assert check.blocking
     table = schema("caption_scores").empty()
     found = check.judge(table, {**numbers, "apart": False}, Storage(str(tmp_path)))
@@ -78,6 +79,6 @@ def test_captions_of_other_videos_are_a_warning_or_stop_what_comes_after(block: 
     assert check.judge(table, {**numbers, "apart": True}, Storage(str(tmp_path))).passed
 
 
-@pytest.mark.parametrize("asset", sorted(CHECKS))
+@pytest.mark.parametrize("asset", [c.asset for c in COMPONENTS if c.checks])
 def test_a_check_reads_columns_that_its_table_has(asset: str) -> None:
-    assert {c for check in CHECKS[asset] for c in check.columns} <= set(schema(asset).names)
+    assert {c for check in component(asset).checks for c in check.columns} <= set(schema(asset).names)

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 from dagster import AssetKey, AssetRecordsFilter, DagsterInstance, Definitions, ExecuteInProcessResult
 
-from curation_assets.engine.component import Made, Part, Stage
+from curation_assets.contracts.component import Component, Made, Stage
 from curation_assets.engine.making import expected, make_shard
 from curation_assets.engine.run_tags import FORCE_TAG
 from curation_assets.engine.shard import Shard
@@ -91,14 +91,12 @@ class Toy:
         stages = [
             Stage(
                 "video_metadata",
-                "ingest",
-                (Part("video_metadata", params=lambda r: r.source.model_dump()),),
+                (Component(schema("video_metadata"), "ingest", params=lambda r: r.source.model_dump()),),
                 self._metadata,
             ),
             Stage(
                 "raw_shards",
-                "ingest",
-                (Part("raw_shards", inputs=("video_metadata",), complete="video_metadata"),),
+                (Component(schema("raw_shards"), "ingest", inputs=("video_metadata",), complete="video_metadata"),),
                 self._raw,
                 by_video=True,
             ),
@@ -269,7 +267,7 @@ def test_a_damaged_table_is_made_again_and_a_damaged_input_says_what_to_do(toy: 
     shard = Shard(KEYS[0], parse_recipe(RECIPE, "toy.yaml"), toy.store, toy.settings, logging.getLogger())
     toy.store.storage.write(toy.store.path("video_metadata", KEYS[0]), b"PAR1 torn")
     with pytest.raises(DamagedTable, match=f"curation run RECIPE --select video_metadata --shards {KEYS[0]}"):
-        expected(Part("raw_shards", inputs=("video_metadata",)), shard)
+        expected(Component(schema("raw_shards"), "ingest", inputs=("video_metadata",)), shard)
 
 
 @pytest.mark.parametrize("other", ["the same", "something else"])
@@ -279,7 +277,9 @@ def test_what_another_run_commits_meanwhile_is_taken_or_made_again(toy: Toy, oth
     toy.made.clear()
     recipe = parse_recipe(RECIPE, "toy.yaml")
     shard = Shard(KEYS[0], recipe, toy.store, toy.settings, logging.getLogger())
-    part = Part("raw_shards", code_version="2", inputs=("video_metadata",), complete="video_metadata")
+    part = Component(
+        schema("raw_shards"), "ingest", code_version="2", inputs=("video_metadata",), complete="video_metadata"
+    )
 
     def made_beside(shard: Shard, wanted: Collection[str]) -> Mapping[str, Made]:
         done = toy._raw(shard, wanted)
@@ -289,7 +289,7 @@ def test_what_another_run_commits_meanwhile_is_taken_or_made_again(toy: Toy, oth
             toy.store.commit("raw_shards", shard.key, done["raw_shards"].table, theirs, {"theirs": True})
         return done
 
-    stage = Stage("raw_shards", "ingest", (part,), made_beside)
+    stage = Stage("raw_shards", (part,), made_beside)
     [outcome] = make_shard(stage, ["raw_shards"], shard)
     header = toy.store.header("raw_shards", KEYS[0])
     assert header is not None

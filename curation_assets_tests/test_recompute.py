@@ -15,6 +15,7 @@ from curation_assets.definitions import settings_of_run
 from curation_assets.engine.staleness import FRESH, SHARDED, WAITING, State, differences, shard_states
 from curation_assets.explain import UnknownId, explain
 from curation_assets.recipes import Recipe
+from curation_assets.registry import component
 from curation_assets.report import dataset_report
 from curation_assets.report import render as render_report
 from curation_assets_tests.installation import QUIET, Installation, Table
@@ -356,9 +357,7 @@ def test_the_command_says_what_is_stale_and_why(
 
 @pytest.mark.parametrize("section", [{"dedup": {"step": 6}}, {"dedup": {"center": False}}, {"quality": {"fps": 1.0}}])
 def test_what_decides_the_hashes_is_in_their_fingerprint(section: dict[str, Any]) -> None:
-    from curation_assets.assets.decode import STAGES
-
-    part = next(p for stage in STAGES for p in stage.parts if p.asset == "clip_fingerprints")
+    part = component("clip_fingerprints")
     source = {"dataset": "d", "source": {"format": "folder", "path": "x"}}
     assert part.params(Recipe.model_validate(source)) != part.params(Recipe.model_validate({**source, **section}))
 

@@ -12,11 +12,12 @@ from pathlib import Path
 import pytest
 from dagster import AssetKey, DagsterRun, DagsterRunStatus, DefaultScheduleStatus, DefaultSensorStatus
 
+from curation_assets.decode.clips import Clips
 from curation_assets.demo import served
 from curation_assets.engine.plan import Busy, at_work
 from curation_assets.orchestration import sensors
 from curation_assets.orchestration.sensors import ranges
-from curation_assets.recipes import Clips, Recipe
+from curation_assets.recipes import Recipe
 from curation_assets.source_watch import RESTLESS, Page, Watch, look
 from curation_assets_tests.conftest import S3Server
 from curation_assets_tests.installation import Installation

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from curation_assets.captions import cleaning as caption_cleaning
+from curation_assets.captions.captions import Cleaning
 from curation_assets.ingest import subtitles, text_encodings
 from curation_assets.ingest.sources import records, table, times
-from curation_assets.recipes import Cleaning
 from curation_resources import download_errors, http_transfer, tars, urls, video_info
 
 SHORT = 3_000

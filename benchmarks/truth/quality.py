@@ -27,9 +27,9 @@ from benchmarks.truth.options import Options
 from benchmarks.truth.rows import Row
 from benchmarks.truth.single_shots import cover, half_of
 from curation_assets.decode.measures.quality import QualityMeter
+from curation_assets.decode.quality_scores import Quality
 from curation_assets.decode.reading.media import Display
 from curation_assets.decode.reading.picture import AnalysisPicture, PictureMaker
-from curation_assets.recipes import Quality
 
 Plane = NDArray[np.uint8]
 SIZE, RATE, FRAMES = (640, 360), 25, 125

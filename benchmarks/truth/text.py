@@ -19,7 +19,7 @@ from benchmarks.truth.options import Options
 from benchmarks.truth.rows import Row
 from benchmarks.truth.single_shots import half_of
 from benchmarks.truth.written import Picture, Style
-from curation_assets.recipes import Text
+from curation_assets.scores.text_scores import Text
 from curation_resources.ocr import TextReader
 
 SHORT_SIDE = 384

@@ -15,7 +15,7 @@ from trackers import ByteTrackTracker, OCSORTTracker
 from benchmarks.truth import mot
 from benchmarks.truth.options import Options
 from benchmarks.truth.rows import Row
-from curation_assets.recipes import Tracks
+from curation_assets.tracks.tracks import Tracks
 
 SEEDS, FEW_SEEDS = 20, 4
 """Scenes of each half."""

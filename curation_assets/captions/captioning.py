@@ -39,7 +39,7 @@ from curation_resources.progress import told
 from curation_resources.storage import MediaRef, Storage
 
 if TYPE_CHECKING:
-    from curation_assets import recipes
+    from curation_assets.captions.captions import Captions, TextModel
     from curation_resources.journal import Journal
 
 MIN_OVERLAP_MS = 250
@@ -100,14 +100,14 @@ class _Row:
     completion_tokens: int | None = None
 
 
-def caption_identity(params: recipes.Captions) -> str:
+def caption_identity(params: Captions) -> str:
     """What identifies the backend's model in a fingerprint, without loading it."""
     if params.backend == "transformers":
         return f"transformers {transformers_identity(str(params.model))}"
     return f"openai {params.model}" if params.backend == "openai" else params.backend
 
 
-def load_captioner(params: recipes.Captions) -> Captioner | None:
+def load_captioner(params: Captions) -> Captioner | None:
     """The backend of the recipe; None for `source` and `subtitles`, which need none.
 
     A model of `transformers` is loaded by the first question, so a shard without one needs no weights.
@@ -130,13 +130,13 @@ def load_captioner(params: recipes.Captions) -> Captioner | None:
     return None
 
 
-def load_refiner(params: recipes.Captions) -> Captioner | None:
+def load_refiner(params: Captions) -> Captioner | None:
     """The text model that refines captions; None if the recipe has none."""
     refine = params.clean.refine
     return None if refine is None else _server(params, refine.url, refine.model, refine.max_tokens)
 
 
-def _server(params: recipes.Captions, url: str, model: str, max_tokens: int) -> OpenAICaptioner:
+def _server(params: Captions, url: str, model: str, max_tokens: int) -> OpenAICaptioner:
     return OpenAICaptioner(
         url,
         model,
@@ -155,7 +155,7 @@ def caption_shard(
     frames: pa.Table,
     metadata: pa.Table,
     raw: pa.Table,
-    params: recipes.Captions,
+    params: Captions,
     storage: Storage,
     *,
     wanted: Collection[str] | None = None,
@@ -227,7 +227,7 @@ class _Run:
 
     def __init__(
         self,
-        params: recipes.Captions,
+        params: Captions,
         storage: Storage,
         journal: Journal | None,
         previous: Mapping[str, Mapping[str, Any]],
@@ -275,7 +275,7 @@ class _Run:
         pictures = [frame["sha256"] or f"{frame['tar']}:{frame['offset']}" for frame in frames]
         return _hash([clip_id, window, pictures, p.prompt, identity, p.max_tokens, p.temperature, p.seed, p.dtype])
 
-    def refine(self, rows: Iterable[_Row], refine: recipes.TextModel, refiner: Captioner) -> None:
+    def refine(self, rows: Iterable[_Row], refine: TextModel, refiner: Captioner) -> None:
         """Fills in `refined` of each row, or its error."""
         questions: list[CaptionRequest] = []
         waiting: list[_Row] = []
@@ -357,7 +357,7 @@ def _total(counts: Iterable[int | None]) -> int | None:
 
 
 def _windows(
-    clip: Mapping[str, Any], frames: Sequence[Mapping[str, Any]], params: recipes.Captions
+    clip: Mapping[str, Any], frames: Sequence[Mapping[str, Any]], params: Captions
 ) -> list[list[Mapping[str, Any]]]:
     """The frames of each question about a clip: of the whole clip, or of equal windows no longer than `window_s`."""
     length = clip["end_ms"] - clip["start_ms"]
@@ -452,7 +452,7 @@ def clip_subtitles(clip: Mapping[str, Any], cues: Sequence[Mapping[str, Any]]) -
     return " ".join(said)
 
 
-def _finish(row: _Row, params: recipes.Captions, scores: Mapping[str, float | None]) -> dict[str, Any]:
+def _finish(row: _Row, params: Captions, scores: Mapping[str, float | None]) -> dict[str, Any]:
     caption = row.cleaned if row.refined is None else clean_caption(row.refined, params.clean)
     status, error = "ok", row.error
     if row.skipped:

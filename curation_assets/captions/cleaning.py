@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from curation_assets.ingest.entities import unescape
 
 if TYPE_CHECKING:
-    from curation_assets import recipes
+    from curation_assets.captions.captions import Cleaning
 
 PASSES = 8
 """Removing one thing may uncover another (an entity in an entity, an opener after an opener); passes end when nothing changes."""
@@ -111,7 +111,7 @@ def split_sentences(text: str) -> list[str]:
     return [s for s in sentences if s]
 
 
-def clean_caption(text: str | None, params: recipes.Cleaning) -> str:
+def clean_caption(text: str | None, params: Cleaning) -> str:
     """The cleaned caption; empty if nothing is left.
 
     In this order: encoding and entities repaired, markup, reasoning, URLs, mail addresses and handles removed, openers of captioning models
@@ -127,7 +127,7 @@ def clean_caption(text: str | None, params: recipes.Cleaning) -> str:
     return text
 
 
-def _clean_once(text: str, params: recipes.Cleaning) -> str:
+def _clean_once(text: str, params: Cleaning) -> str:
     import ftfy
 
     text = ftfy.fix_text(unescape(text), _ftfy_config())

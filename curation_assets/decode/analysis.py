@@ -13,16 +13,20 @@ import cv2
 
 from curation_assets.decode.clip_rows import clip_rows
 from curation_assets.decode.clip_spans import ClipSpan, GivenSpan, RejectedSpan, SubtitleCue, clip_spans
+from curation_assets.decode.clips import Clips
+from curation_assets.decode.frames import Frames
 from curation_assets.decode.lone_clips import Meters, look_again
 from curation_assets.decode.measures.fingerprints import Fingerprinter
 from curation_assets.decode.measures.motion import MotionMeter
 from curation_assets.decode.measures.quality import QualityMeter
+from curation_assets.decode.motion_scores import Motion
+from curation_assets.decode.quality_scores import Quality
 from curation_assets.decode.reading.media import MediaError, OpenVideo, Source
 from curation_assets.decode.reading.picture import AnalysisPicture
 from curation_assets.decode.reading.reader import Decoding, Irregular, Shown, every_frame, reference_test, sparse_frames
 from curation_assets.decode.reading.sampling import FrameSampler, JpegWriter
 from curation_assets.decode.shots import CutList, ShotDetector, make_detector
-from curation_assets.recipes import Clips, Dedup, Frames, Motion, Quality
+from curation_assets.dedup.duplicate_clusters import Dedup
 from curation_resources.faults import Fault
 
 Table = Literal["clips", "frames", "motion_scores", "quality_scores", "clip_fingerprints"]

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from curation_assets.decode.clip_spans import ClipSpan, RejectedSpan
+from curation_assets.decode.clips import CUT
 from curation_assets.decode.reading.reader import Decoding
 from curation_assets.decode.shots import CutList
-from curation_assets.schemas import CUT
 
 
 def clip_rows(

@@ -21,9 +21,9 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Literal, TypedDict
 
+from curation_assets.decode.clips import Clips
 from curation_assets.decode.reading.timeline import Timeline
 from curation_assets.decode.shots.cuts import CutList
-from curation_assets.recipes import Clips
 
 Origin = Literal["detected", "given", "whole", "split", "fixed", "subtitles"]
 

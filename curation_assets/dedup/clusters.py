@@ -19,8 +19,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from curation_assets.dedup.align import SAME_LENGTH, Ints, Matches
+from curation_assets.dedup.duplicate_clusters import Dedup
 from curation_assets.dedup.index import Index, ShardInput, update_index
-from curation_assets.recipes import Dedup
 from curation_assets.schemas import schema
 from curation_resources.storage import Storage
 

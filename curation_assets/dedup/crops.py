@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 
 from curation_assets.decode.measures import windows
 from curation_assets.dedup.align import WINDOW_MS, Ints, Matches, Samples, ranges
+from curation_assets.dedup.duplicate_clusters import Dedup
 from curation_assets.dedup.evidence import Agreement, Course, Overlay, agreement, unlike
 from curation_assets.dedup.postings import Posting, flat, product
 from curation_assets.dedup.search import Hashes, near_pairs, tables
 from curation_assets.dedup.second_look import Courses
-from curation_assets.recipes import Dedup
 from curation_resources.progress import told
 
 LEAST_LIKENESS: Final = 0.8

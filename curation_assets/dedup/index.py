@@ -26,11 +26,11 @@ from curation_assets.dedup import index_files as dedup_files
 from curation_assets.dedup import postings
 from curation_assets.dedup.align import Comparer, Ints, Matches, Samples, ranges
 from curation_assets.dedup.crops import cropped
+from curation_assets.dedup.duplicate_clusters import Dedup
 from curation_assets.dedup.index_files import DamagedIndex
 from curation_assets.dedup.postings import Posting, flat, product
 from curation_assets.dedup.search import expected_recall, near_pairs
 from curation_assets.dedup.second_look import Courses, without_unlike
-from curation_assets.recipes import Dedup
 from curation_resources import presence
 from curation_resources.storage import Storage
 

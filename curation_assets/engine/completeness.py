@@ -26,9 +26,10 @@ from curation_assets.engine.staleness import (
     open_heads,
 )
 from curation_assets.engine.unread import pending
+from curation_assets.ingest.error_classes import OF_THE_NETWORK, TRANSIENT_ERRORS
 from curation_assets.publish.curating.subset_tables import tables_needed
-from curation_assets.recipes import Recipe, Subset, subsets
-from curation_assets.schemas import OF_THE_NETWORK, TRANSIENT_ERRORS
+from curation_assets.publish.subsets import Subset
+from curation_assets.recipes import Recipe, subsets
 from curation_assets.selection import SUBSET_ASSETS, assets_of_recipe, assets_of_subset, in_order
 from curation_assets.settings import Settings
 from curation_resources.tables import TableStore

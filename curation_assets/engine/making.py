@@ -14,8 +14,9 @@ from typing import Any, TypeVar
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curation_assets.checks import Finding, accounting, usable
-from curation_assets.engine.component import Made, Part, Stage
+from curation_assets.checks import accounting, usable
+from curation_assets.contracts.checks import Finding
+from curation_assets.contracts.component import Component, Made, Stage
 from curation_assets.engine.meter import Meter
 from curation_assets.engine.shard import Shard
 from curation_assets.engine.unread import FAULTS, noted, nothing_read, pending, said
@@ -52,7 +53,7 @@ class Outcome:
     findings: Sequence[Finding]
 
 
-def expected(part: Part, shard: Shard) -> Provenance:
+def expected(part: Component, shard: Shard) -> Provenance:
     """What `part` would be made from now.
 
     Raises:
@@ -138,7 +139,7 @@ def _make(
             old = shard.store.read(asset, shard.key)
             old = old.filter(pc.is_in(old["video_id"], value_set=pa.array(sorted(kept), pa.string())))
             table = pa.concat_tables([shard.store.prepare(asset, old), table])
-        stats, metadata = stage.describe(shard, asset, table)
+        stats, metadata = stage.part(asset).shown(shard, table)
         if faults:
             numbers[FAULTS] = faults
             rows = [(v, f["kind"], f["attempts"], f["reason"]) for v, f in list(faults.items())[:20]]
@@ -157,7 +158,7 @@ def pace(made: Made, table: pa.Table, cpu_s: float) -> dict[str, float]:
     return {f"cpu_s_per_{unit}": round(cpu_s / number, 4)}
 
 
-def rows_in(part: Part, shard: Shard) -> int:
+def rows_in(part: Component, shard: Shard) -> int:
     """Rows that a table is made from: those that it must account for, else those of its first input."""
     source = part.complete or next(iter(part.inputs), None)
     if source is None:
@@ -242,7 +243,7 @@ def _make_shard(stage: Stage, wanted: Collection[str], shard: Shard) -> Iterator
 
 
 def _commit(
-    part: Part, shard: Shard, table: pa.Table, made_from: Provenance, stats: Mapping[str, Any], base: Base
+    part: Component, shard: Shard, table: pa.Table, made_from: Provenance, stats: Mapping[str, Any], base: Base
 ) -> TableHeader:
     """Commits a table over the one that was in force when it was begun.
 
@@ -272,7 +273,7 @@ def over_others(log: Any, make: Callable[[], T]) -> T:
     return make()
 
 
-def _media_there(part: Part, shard: Shard, header: TableHeader) -> bool:
+def _media_there(part: Component, shard: Shard, header: TableHeader) -> bool:
     """Whether the tars that a table names are there. Beside them, what earlier runs left in the partition's folder is swept."""
     if not part.journal and "tar" not in schema(part.asset).names:
         return True

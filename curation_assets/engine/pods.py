@@ -39,3 +39,7 @@ def pod(cpu: int, memory: str, scratch: str | None = None, gpus: int = 0) -> dic
         container["volume_mounts"] = [{"name": "scratch", "mount_path": SCRATCH}]
         spec["volumes"] = [{"name": "scratch", "empty_dir": {"size_limit": scratch}}]
     return {"dagster-k8s/config": {"container_config": container, "pod_spec_config": spec}}
+
+
+GPU = pod(cpu=4, memory="16Gi", scratch="20Gi", gpus=1)
+"""What a step with a model asks of Kubernetes."""

@@ -16,10 +16,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curation_assets.assets import STAGES
-from curation_assets.assets.dedup import INDEX, clusters_provenance
+from curation_assets.contracts.component import Component, Stage
+from curation_assets.dedup.comparison import INDEX, clusters_provenance
 from curation_assets.dedup.index_files import is_whole, read_manifest
-from curation_assets.engine.component import Part, Stage
 from curation_assets.engine.heads import Head, Heads, cache_file
 from curation_assets.engine.making import LOST
 from curation_assets.engine.shard import Shard
@@ -32,6 +31,7 @@ from curation_assets.publish.curating.subset_inputs import (
     embedding_provenance,
 )
 from curation_assets.recipes import Recipe, RecipeError, subsets
+from curation_assets.registry import STAGES
 from curation_assets.schemas import SCHEMAS, schema
 from curation_assets.selection import assets_of_recipe, assets_of_subset
 from curation_assets.settings import Settings
@@ -44,7 +44,7 @@ STATES = (FRESH, STALE, MISSING, WAITING, RETRY)
 SETTLED = (FRESH, RETRY)
 """States of an input that its dependents need not wait for."""
 
-SHARDED: Mapping[str, Part] = {p.asset: p for s in STAGES for p in s.parts}
+SHARDED: Mapping[str, Component] = {p.asset: p for s in STAGES for p in s.parts}
 """The sharded assets."""
 OF_SUBSET: Mapping[str, Callable[[TableStore, Mapping[str, Recipe], str], Provenance]] = {
     "curated_clips": curated_provenance,
@@ -177,7 +177,7 @@ class _Known(TableStore):
 class MadeOf:
     """What the tables of one asset of one dataset would be made from now; what is common to all shards is worked out once."""
 
-    part: Part
+    part: Component
     recipe: Recipe
     store: _Known
 

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from curation_assets.schemas import TRANSIENT_ERRORS
+from curation_assets.ingest.error_classes import TRANSIENT_ERRORS
 from curation_resources.faults import RESOURCE, STORAGE, Fault, ReadFault
 from curation_resources.tables import TableHeader
 

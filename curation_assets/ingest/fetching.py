@@ -29,12 +29,13 @@ from typing import Any, BinaryIO, cast
 
 import pyarrow as pa
 
+from curation_assets.ingest.error_classes import REFUSED_BY_PROBE, TRANSIENT_ERRORS
 from curation_assets.ingest.fetch_urls import MissingSecret, fetch_url
 from curation_assets.ingest.forgotten import Forgotten
+from curation_assets.ingest.raw_shards import Download
 from curation_assets.ingest.subtitles import parse_subtitles
 from curation_assets.ingest.text_encodings import EncodingError, text_of
-from curation_assets.recipes import Download
-from curation_assets.schemas import REFUSED_BY_PROBE, TRANSIENT_ERRORS, schema
+from curation_assets.schemas import schema
 from curation_resources import sealed_parquet
 from curation_resources.download_errors import DownloadError
 from curation_resources.downloader import Downloader, DownloadOptions, local_path, run_bounded

@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 
 from dagster import AssetsDefinition
 
-from curation_assets.assets import STAGES
 from curation_assets.orchestration.curated import publish_assets
 from curation_assets.orchestration.dataset_index import dataset_index
 from curation_assets.orchestration.duplicate_clusters import duplicate_clusters
 from curation_assets.orchestration.shard_assets import shard_assets
 from curation_assets.recipes import Recipe, RecipeFault
+from curation_assets.registry import STAGES
 from curation_assets.settings import Settings
 
 

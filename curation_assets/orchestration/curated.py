@@ -17,8 +17,8 @@ from dagster import (
 )
 
 from curation_assets.checks import accounting
+from curation_assets.contracts.component import Made
 from curation_assets.engine.completeness import Incomplete
-from curation_assets.engine.component import Made
 from curation_assets.engine.making import Outcome, over_others
 from curation_assets.engine.meter import Meter
 from curation_assets.orchestration import exports
@@ -29,13 +29,13 @@ from curation_assets.orchestration.partitions import subset_partitions
 from curation_assets.orchestration.shard_assets import OWNERS, forced
 from curation_assets.publish.curating.funnels import figures, shown
 from curation_assets.publish.curating.subset_inputs import (
-    CURATE_VERSION,
     LEFT_OUT,
     curated_provenance,
     sharded_inputs,
     subset_shards,
     without,
 )
+from curation_assets.publish.curating.versions import CURATE_VERSION
 from curation_assets.recipes import Recipe, subsets
 from curation_assets.schemas import SCHEMAS, schema
 from curation_assets.settings import Settings

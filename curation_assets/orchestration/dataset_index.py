@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from dagster import AssetExecutionContext, AssetsDefinition, Failure, MetadataValue, Output, asset
 
 from curation_assets.checks import accounting
-from curation_assets.engine.component import Made
+from curation_assets.contracts.component import Made
 from curation_assets.engine.declared import record, undeclared
 from curation_assets.engine.making import Outcome, over_others
 from curation_assets.engine.meter import Meter

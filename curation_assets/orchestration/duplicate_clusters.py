@@ -9,10 +9,11 @@ from typing import Any
 import pyarrow.compute as pc
 from dagster import AssetExecutionContext, AssetsDefinition, Output, asset
 
-from curation_assets.assets.dedup import CLUSTERS_VERSION, INDEX, clusters_provenance, compare_shards, pairs_sheet
 from curation_assets.checks import accounting
+from curation_assets.contracts.component import Made
+from curation_assets.dedup.comparison import INDEX, clusters_provenance, compare_shards, pairs_sheet
+from curation_assets.dedup.duplicate_clusters import CLUSTERS_VERSION
 from curation_assets.dedup.index_files import is_whole
-from curation_assets.engine.component import Made
 from curation_assets.engine.making import Outcome, over_others
 from curation_assets.engine.pods import pod
 from curation_assets.orchestration.events import check_output, check_specs, evaluation, materialization, silent_output

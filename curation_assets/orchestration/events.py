@@ -27,10 +27,12 @@ from dagster._core.definitions.data_version import (
 )
 from dagster._core.definitions.source_asset import SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION
 
-from curation_assets.checks import CHECKS, CONTRACT_CHECK, Finding, check_names, further
+from curation_assets.checks import CONTRACT_CHECK, check_names, further
+from curation_assets.contracts.checks import Finding
 from curation_assets.engine.making import VIDEOS, Outcome
 from curation_assets.engine.unread import FAULTS
 from curation_assets.orchestration.metadata import column_lineage, metadata_value, plain
+from curation_assets.registry import component
 from curation_resources.table_io_manager import Committed
 from curation_resources.tables import TableHeader, TableStore
 
@@ -174,6 +176,6 @@ def check_specs(assets: Sequence[str]) -> list[AssetCheckSpec]:
         specs.append(AssetCheckSpec(CONTRACT_CHECK, asset=asset, blocking=True, description=description))
         specs += [
             AssetCheckSpec(c.name, asset=asset, blocking=c.blocking, description=c.description)
-            for c in CHECKS.get(asset, ())
+            for c in component(asset).checks
         ]
     return specs

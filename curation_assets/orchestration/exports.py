@@ -38,9 +38,10 @@ from dagster import (
 )
 from dagster._core.definitions.dependency import DynamicCollectDependencyDefinition, IDependencyDefinition
 
-from curation_assets.checks import CONTRACT_CHECK, Finding, check_names
+from curation_assets.checks import CONTRACT_CHECK, check_names
+from curation_assets.contracts.checks import Finding
+from curation_assets.contracts.component import Made
 from curation_assets.engine.completeness import Incomplete
-from curation_assets.engine.component import Made
 from curation_assets.engine.making import LOST, Outcome, over_others
 from curation_assets.engine.meter import Meter
 from curation_assets.engine.pods import pod
@@ -56,14 +57,8 @@ from curation_assets.orchestration.events import (
 from curation_assets.orchestration.guard import lacks, may_be_partial, refuse, shown_lacking
 from curation_assets.orchestration.metadata import column_schema
 from curation_assets.orchestration.shard_assets import OWNERS, forced
-from curation_assets.publish.curating.subset_inputs import (
-    CLIPS_VERSION,
-    EXPORT_VERSION,
-    Selection,
-    clip_provenance,
-    embedding_provenance,
-    without,
-)
+from curation_assets.publish.curating.subset_inputs import Selection, clip_provenance, embedding_provenance, without
+from curation_assets.publish.curating.versions import CLIPS_VERSION, EXPORT_VERSION
 from curation_assets.recipes import Recipe, subsets
 from curation_assets.schemas import schema
 from curation_assets.showing.figures import markdown_table

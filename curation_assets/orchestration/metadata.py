@@ -16,7 +16,8 @@ from dagster import (
     TableSchema,
 )
 
-from curation_assets.schemas import ID_COLUMNS, Column, schema
+from curation_assets.contracts.tables import ID_COLUMNS, Column
+from curation_assets.schemas import schema
 from curation_resources.markdown import Markdown
 
 

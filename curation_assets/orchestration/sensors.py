@@ -38,11 +38,11 @@ from curation_assets.engine.heads import Heads
 from curation_assets.engine.plan import Busy, Plan, Tries, at_work, plan_work
 from curation_assets.engine.run_tags import SETTLED_TAG, SOURCES_TAG
 from curation_assets.engine.staleness import SHARDED, Graph, open_heads
+from curation_assets.ingest.error_classes import TRANSIENT_ERRORS
 from curation_assets.on_call.notices import failure_notices
 from curation_assets.orchestration.jobs import CURATE, DEDUPLICATE, INDEX, PUBLISH
 from curation_assets.orchestration.partitions import SHARDS
 from curation_assets.recipes import Recipe, RecipeFault, subsets
-from curation_assets.schemas import TRANSIENT_ERRORS
 from curation_assets.settings import Settings
 from curation_assets.source_watch import Page, Watch, look
 from curation_resources.storage import READ_ERRORS

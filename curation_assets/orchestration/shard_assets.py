@@ -21,7 +21,7 @@ from dagster import (
     multi_asset,
 )
 
-from curation_assets.engine.component import Part, Stage
+from curation_assets.contracts.component import Component, Stage
 from curation_assets.engine.making import make_shard
 from curation_assets.engine.progress import Reporter, left
 from curation_assets.engine.run_tags import FORCE_TAG
@@ -158,7 +158,7 @@ def retry_policy(settings: Settings) -> RetryPolicy | None:
     return RetryPolicy(settings.step_retries, RETRY_DELAY_S, Backoff.EXPONENTIAL, Jitter.PLUS_MINUS)
 
 
-def _out(stage: Stage, part: Part) -> AssetOut:
+def _out(stage: Stage, part: Component) -> AssetOut:
     contract = SCHEMAS[part.asset]
     return AssetOut(
         dagster_type=Committed,

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curation_assets.ingest.source_words import extras_of, licence_of
+from curation_assets.registry import COMPONENTS
 from curation_assets.rules.language import SOURCE, Rule, RuleError, parse_rule, passing
 from curation_assets.schemas import SCHEMAS
 from curation_resources.tables import canonical_json
@@ -17,8 +18,8 @@ from curation_resources.tables import canonical_json
 if TYPE_CHECKING:
     from curation_assets.recipes import Recipe
 
-CLIP_TABLES = tuple(a for a, t in SCHEMAS.items() if t.key == ("video_id", "clip_id") and a != "clip_fingerprints")
-"""Tables with one row per clip, in the order in which a column name is looked up; hashes are nothing that rules speak of."""
+CLIP_TABLES = tuple(c.asset for c in COMPONENTS if c.one_row_per_clip)
+"""Tables with one row per clip, in the order in which a column name is looked up."""
 VIDEO_COLUMNS = ("licence", "channel", "title", "upload_date")
 """Columns of raw_shards that rules may name. The licence of a clip's given span goes before that of its video."""
 SPAN_COLUMNS = ("source_span", "origin", "requested_start_ms", "requested_end_ms")

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
+from curation_assets.registry import COMPONENTS
 from curation_assets.rules.columns import DERIVED, columns_known, table_of, tables_of_rules
 from curation_assets.rules.language import (
     Both,
@@ -33,17 +34,16 @@ from curation_assets.rules.language import (
 from curation_assets.schemas import SCHEMAS
 
 if TYPE_CHECKING:
-    from curation_assets.recipes import Recipe, Subset
+    from curation_assets.publish.subsets import Subset
+    from curation_assets.recipes import Recipe
 
 NUMBER, TEXT, BOOLEAN = "a number", "text", "true or false"
 ANY = "a column of the source"
 """Kind of what a source's own columns hold: text that counts as the number, or the truth, that it is the text of."""
-PREFILTERED = {"text": "text_scores", "embeddings": "frame_embeddings", "captions": "captions", "tracks": "tracks"}
+PREFILTERED = {c.prefilter: c.asset for c in COMPONENTS if c.prefilter}
 """Sections with a `where` of their own -> the table that is made of the clips that pass it."""
 MADE_FROM = {
-    "aesthetic_scores": {"frame_embeddings"},
-    "category_scores": {"frame_embeddings"},
-    "caption_scores": {"captions", "frame_embeddings"},
+    c.asset: found for c in COMPONENTS if (found := {*PREFILTERED.values()}.intersection(c.inputs)) and not c.prefilter
 }
 """What else a table is made from that may have a pre-filter."""
 

@@ -16,7 +16,7 @@ from curation_resources.extras import require
 from curation_resources.weights import LOCAL, WrongWeights, fetch_weights, file_sha256, is_remote, local_path
 
 if TYPE_CHECKING:
-    from curation_assets import recipes
+    from curation_assets.scores.aesthetic_scores import Aesthetic
 
 _LAION = "https://raw.githubusercontent.com/LAION-AI/aesthetic-predictor/6d122adad522ab246644d9dc1c6d7a3810ee255f"
 _IMPROVED = "https://raw.githubusercontent.com/christophschuhmann/improved-aesthetic-predictor/6934dd81792f086e613a121dbce43082cb8be85e"
@@ -148,7 +148,7 @@ def _state_dict(path: Path) -> dict[str, Any]:
     return {str(k): v for k, v in state.items() if isinstance(v, torch.Tensor)}
 
 
-def head_identity(params: recipes.Aesthetic) -> str:
+def head_identity(params: Aesthetic) -> str:
     """What identifies the head in a fingerprint, without loading or fetching it."""
     if params.head in PUBLISHED:
         hashes = "+".join(head.sha256[:16] for head in PUBLISHED[params.head].values())
@@ -159,7 +159,7 @@ def head_identity(params: recipes.Aesthetic) -> str:
     return f"{LOCAL} sha256:{file_sha256(path)}" if path.is_file() else params.head
 
 
-def load_head(params: recipes.Aesthetic, dimension: int) -> AestheticHead:
+def load_head(params: Aesthetic, dimension: int) -> AestheticHead:
     """Loads the recipe's head for embeddings of a length.
 
     Raises:
@@ -191,7 +191,7 @@ def load_head(params: recipes.Aesthetic, dimension: int) -> AestheticHead:
     return head
 
 
-def aesthetic_table(clips: pa.Table, embeddings: pa.Table, params: recipes.Aesthetic) -> pa.Table:
+def aesthetic_table(clips: pa.Table, embeddings: pa.Table, params: Aesthetic) -> pa.Table:
     """Scores each clip from its stored embeddings.
 
     Args:

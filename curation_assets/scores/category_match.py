@@ -11,7 +11,7 @@ import pyarrow as pa
 from curation_assets.scores.embedding import ClipVectors, asset_table, clip_vectors, real_clips
 
 if TYPE_CHECKING:
-    from curation_assets import recipes
+    from curation_assets.scores.category_scores import PromptSet
     from curation_resources.clip_model import TextVectors
 
 
@@ -52,7 +52,7 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 
 
 def category_table(
-    clips: pa.Table, embeddings: pa.Table, sets: Mapping[str, recipes.PromptSet], encoder: TextEncoder
+    clips: pa.Table, embeddings: pa.Table, sets: Mapping[str, PromptSet], encoder: TextEncoder
 ) -> pa.Table:
     """Scores each clip against each category of each set.
 

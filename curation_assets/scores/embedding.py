@@ -31,7 +31,7 @@ from curation_resources.storage import READ_ERRORS, MediaRef, Storage, StorageEr
 if TYPE_CHECKING:
     from PIL import Image
 
-    from curation_assets import recipes
+    from curation_assets.scores.frame_embeddings import Embeddings
     from curation_resources.clip_model import ClipModel
 
 MAX_READERS = 16
@@ -68,14 +68,14 @@ class EmbeddingStats:
         return self.frames / self.seconds if self.seconds > 0 else 0.0
 
 
-def model_identity(params: recipes.Embeddings) -> str:
+def model_identity(params: Embeddings) -> str:
     """What identifies the model in a fingerprint, without loading it; see `curation_resources.clip_model.clip_identity`."""
     from curation_resources.clip_model import clip_identity
 
     return clip_identity(params.model, params.pretrained)
 
 
-def load_model(params: recipes.Embeddings) -> ClipModel:
+def load_model(params: Embeddings) -> ClipModel:
     """Loads the recipe's CLIP model to encode frames.
 
     Raises:
@@ -86,7 +86,7 @@ def load_model(params: recipes.Embeddings) -> ClipModel:
     return load_clip(params.model, params.pretrained, device=params.device, precision=params.precision)
 
 
-def load_text_encoder(params: recipes.Embeddings) -> ClipModel:
+def load_text_encoder(params: Embeddings) -> ClipModel:
     """Loads only the text tower of the recipe's CLIP model, for prompts and captions; raises as `load_model`."""
     from curation_resources.clip_model import load_clip
 
@@ -103,7 +103,7 @@ def asset_table(asset: str, columns: Mapping[str, Any]) -> pa.Table:
 
 
 def embed_frames(
-    frames: pa.Table, storage: Storage, params: recipes.Embeddings, model: ClipModel, processes: int = 0
+    frames: pa.Table, storage: Storage, params: Embeddings, model: ClipModel, processes: int = 0
 ) -> tuple[pa.Table, EmbeddingStats]:
     """Embeds the frames of a shard.
 

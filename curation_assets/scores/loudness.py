@@ -16,8 +16,8 @@ import av.filter
 import numpy as np
 from numpy.typing import NDArray
 
-from curation_assets import recipes
 from curation_assets.publish.cutting.clip_writer import ClipSound
+from curation_assets.scores.audio_scores import Audio
 
 GATE = -70.0
 """BS.1770's absolute gate, LUFS: what lies below it does not count, and sound that is all below it has no loudness."""
@@ -25,19 +25,19 @@ WARM = 3
 """Readings, one every 100 ms, before the first window of 400 ms is full."""
 
 
-def estimator(params: recipes.Audio) -> str:
+def estimator(params: Audio) -> str:
     """What measures, and what is taken to be quiet, for the `estimator` column."""
     return f"BS.1770 (ebur128), quiet < {params.quiet:g} LUFS"
 
 
-def score(source: BinaryIO, clips: list[dict[str, Any]], params: recipes.Audio) -> Iterator[dict[str, Any]]:
+def score(source: BinaryIO, clips: list[dict[str, Any]], params: Audio) -> Iterator[dict[str, Any]]:
     """The columns of `audio_scores` for each clip of one video; nulls and a `sound` of 0 where there is no sound."""
     with ClipSound.of(source) as sound:
         for clip in clips:
             yield {"sound": 0.0} if sound.stream is None else _measure(sound, clip["start_ms"], clip["end_ms"], params)
 
 
-def _measure(sound: ClipSound, start_ms: int, end_ms: int, params: recipes.Audio) -> dict[str, Any]:
+def _measure(sound: ClipSound, start_ms: int, end_ms: int, params: Audio) -> dict[str, Any]:
     assert sound.stream is not None
     rate, layout = sound.stream.codec_context.sample_rate, sound.layout
     form = f"sample_rate={rate}:sample_fmt=flt:channel_layout={layout.replace(' channels', 'C')}:time_base=1/{rate}"

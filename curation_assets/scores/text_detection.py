@@ -20,9 +20,9 @@ import pyarrow as pa
 import shapely  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
-from curation_assets import recipes
 from curation_assets.decode.reading.workers import Task, run_tasks
 from curation_assets.schemas import schema
+from curation_assets.scores.text_scores import Text
 from curation_resources.faults import RESOURCE, STORAGE, Fault
 from curation_resources.ocr import TextLine, TextReader, identity
 from curation_resources.storage import READ_ERRORS, MediaRef, Storage, StorageError
@@ -103,7 +103,7 @@ class _ClipText:
     fault: Fault | None = None
 
 
-def estimator(params: recipes.Text) -> str:
+def estimator(params: Text) -> str:
     """Models, size limit and sampling, for the `estimator` column and the fingerprint.
 
     Raises:
@@ -113,7 +113,7 @@ def estimator(params: recipes.Text) -> str:
 
 
 def score_text(
-    clips: pa.Table, frames: pa.Table, storage: Storage, params: recipes.Text, workers: int = 1
+    clips: pa.Table, frames: pa.Table, storage: Storage, params: Text, workers: int = 1
 ) -> tuple[pa.Table, TextStats]:
     """Finds the text of a shard's clips.
 
@@ -258,7 +258,7 @@ def _reader(limit: int, words: bool, confidence: float) -> TextReader:
     return reader
 
 
-def _read_clip(storage: Storage, params: recipes.Text, samples: Sequence[Row]) -> _ClipText:
+def _read_clip(storage: Storage, params: Text, samples: Sequence[Row]) -> _ClipText:
     """Runs in a worker."""
     reader = _reader(params.limit, params.words, params.confidence)
     began = time.process_time()

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
-from curation_assets.engine.component import Part
+from curation_assets.contracts.component import Component
 from curation_assets.engine.shard_keys import parse_shard_key
 from curation_assets.engine.staleness import OF_SUBSET, SHARDED, slice_hashes
 from curation_assets.ingest.forgotten import (
@@ -324,7 +324,7 @@ def pattern(plan: Plan, own: bool) -> re.Pattern[str]:
     return re.compile("|".join(sorted(set(parts), key=len, reverse=True)))
 
 
-def part_of(asset: str) -> Part:
+def part_of(asset: str) -> Component:
     return SHARDED[asset]
 
 

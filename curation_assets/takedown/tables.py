@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from curation_assets.assets.dedup import INDEX, compare_shards
+from curation_assets.dedup.comparison import INDEX, compare_shards
 from curation_assets.dedup.index_files import is_whole
 from curation_assets.engine.making import VIDEOS
 from curation_assets.engine.staleness import OF_SUBSET, slice_hashes

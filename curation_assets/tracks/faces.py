@@ -21,8 +21,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
-from curation_assets import recipes
 from curation_assets.decode.reading.clip_frames import ClipReader
+from curation_assets.publish.clip_dataset import ClipExport
 from curation_assets.tracks.face_tables import FACES
 from curation_resources.detectors.base import Detector
 from curation_resources.detectors.faces import CenterFaceDetector
@@ -135,7 +135,7 @@ class FaceBlurrer:
         self._rows: list[tuple[int, float, float, float, float, float | None]] = []
 
     @classmethod
-    def of(cls, params: recipes.ClipExport, detector: Detector | None = None) -> FaceBlurrer:
+    def of(cls, params: ClipExport, detector: Detector | None = None) -> FaceBlurrer:
         """A blurrer with the recipe's method, threshold and scale."""
         return cls(detector, method=params.blur, scale=params.blur_scale, threshold=params.blur_threshold)
 

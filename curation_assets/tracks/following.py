@@ -26,11 +26,11 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from curation_assets import recipes
 from curation_assets.decode.reading.clip_frames import ClipReader, ClipUnreadable
 from curation_assets.decode.reading.media import MediaError
 from curation_assets.schemas import schema
 from curation_assets.tracks.tracking import ClipTracker, Track
+from curation_assets.tracks.tracks import Tracks
 from curation_resources.detectors import Detections, Detector, load_detector, load_vocabulary
 from curation_resources.detectors.base import Image
 from curation_resources.faults import Fault, check_reads, fault_of, reading
@@ -87,7 +87,7 @@ class TrackStats:
         return self.boxes / self.wall_s if self.wall_s else 0.0
 
 
-def open_detector(params: recipes.Tracks, *, threads: int = 1) -> Detector:
+def open_detector(params: Tracks, *, threads: int = 1) -> Detector:
     """The recipe's detector, loaded.
 
     Raises:
@@ -107,7 +107,7 @@ def open_detector(params: recipes.Tracks, *, threads: int = 1) -> Detector:
     )
 
 
-def detector_identity(params: recipes.Tracks) -> str:
+def detector_identity(params: Tracks) -> str:
     """What identifies detector weights and vocabulary in a fingerprint, without loading the model.
 
     Files count by content; a model of the hub by its id, for which repository content is taken as fixed.
@@ -129,7 +129,7 @@ def detector_identity(params: recipes.Tracks) -> str:
 def track_shard(
     clips: pa.Table,
     raw: pa.Table,
-    params: recipes.Tracks,
+    params: Tracks,
     storage: Storage,
     detector: Detector,
     *,
@@ -194,7 +194,7 @@ def _by_video(clips: Iterable[Row]) -> list[list[Row]]:
 class _Work:
     """What the threads share. `stats` is changed under `counting` only."""
 
-    params: recipes.Tracks
+    params: Tracks
     storage: Storage
     detector: Detector
     journal: Journal | None
@@ -278,7 +278,7 @@ class _Work:
                 self.stats.failed.setdefault(clip["clip_id"], reason)
 
 
-def track_row(track: Track, number: int, clip: Row, params: recipes.Tracks, detector: Detector) -> Row:
+def track_row(track: Track, number: int, clip: Row, params: Tracks, detector: Detector) -> Row:
     """One row of `tracks`, of plain values that survive JSON unchanged.
 
     Args:
@@ -324,7 +324,7 @@ def track_row(track: Track, number: int, clip: Row, params: recipes.Tracks, dete
     }
 
 
-def tracker_description(params: recipes.Tracks) -> str:
+def tracker_description(params: Tracks) -> str:
     """The tracker and its sampling in words, as the table records them."""
     appearance = f" appearance motion_weight={params.motion_weight:g}" if params.appearance else ""
     covered = " after covering faces" if params.blur_faces else ""

@@ -23,8 +23,8 @@ from trackers import BoTSORTTracker, ByteTrackTracker, OCSORTTracker
 from trackers.utils.iou import BaseIoU
 from trackers.utils.state_representations import XCYCSRStateEstimator
 
-from curation_assets.recipes import Tracks
 from curation_assets.tracks.track_joining import join_pieces
+from curation_assets.tracks.tracks import Tracks
 from curation_resources.detectors.base import Detections, Floats, unit_rows
 
 PACKAGE_FPS = 30.0

@@ -15,9 +15,10 @@ from dagster import AssetKey
 from PIL import Image
 
 from benchmarks.copies import read_footage, write_footage
-from curation_assets.assets.dedup import clusters_params, embedding_cosine
+from curation_assets.dedup.comparison import clusters_params, embedding_cosine
+from curation_assets.dedup.duplicate_clusters import Dedup
 from curation_assets.definitions import table_store
-from curation_assets.recipes import Dedup, Recipe, RecipeError, parse_recipe
+from curation_assets.recipes import Recipe, RecipeError, parse_recipe
 from curation_assets.schemas import schema
 from curation_assets.settings import Settings
 from curation_assets.showing.clips import same_moments

@@ -8,10 +8,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from curation_assets.assets.ingest import STAGES
 from curation_assets.engine.shard import Shard
 from curation_assets.ingest.fetch_urls import FORM, digest, publish_secrets
 from curation_assets.recipes import Recipe
+from curation_assets.registry import STAGES
 from curation_assets.schemas import SCHEMAS, schema
 from curation_assets.settings import Settings
 from curation_resources import probe

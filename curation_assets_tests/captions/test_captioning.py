@@ -25,8 +25,8 @@ from curation_assets.captions.captioning import (
     load_refiner,
     spread,
 )
+from curation_assets.captions.captions import Captions, Cleaning
 from curation_assets.ingest.subtitles import parse_subtitles
-from curation_assets.recipes import Captions, Cleaning
 from curation_assets.schemas import schema
 from curation_assets_tests.caption_server import CUT, DROP, EMPTY, JUNK, CaptionServer, caption_of, random_faults
 from curation_assets_tests.shared_data import shared

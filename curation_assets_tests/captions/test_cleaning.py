@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from curation_assets.captions.captions import Cleaning
 from curation_assets.captions.cleaning import (
     clean_caption,
     detect_language,
@@ -11,7 +12,6 @@ from curation_assets.captions.cleaning import (
     shorten,
     split_sentences,
 )
-from curation_assets.recipes import Cleaning
 
 PLAIN = Cleaning()
 

@@ -20,11 +20,13 @@ import pytest
 from numpy.typing import NDArray
 
 from curation_assets.decode.analysis import TABLES, AnalysisParams, VideoAnalysis, VideoFacts, analyse_video
+from curation_assets.decode.clips import Clips
+from curation_assets.decode.frames import Frames
 from curation_assets.decode.reading.clip_frames import ClipReader
 from curation_assets.decode.reading.losses import Losses
 from curation_assets.decode.reading.timeline import Timeline
+from curation_assets.publish.clip_dataset import ClipExport
 from curation_assets.publish.cutting.clip_cutting import Cut, CutClip, VideoCuts, cut_video
-from curation_assets.recipes import ClipExport, Clips, Frames
 from curation_assets_tests.decode.coded_video import picture, write_video
 from curation_assets_tests.frame_numbers import number_in
 from curation_resources.probe import probe

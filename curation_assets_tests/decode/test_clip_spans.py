@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curation_assets.decode.clip_spans import ClipSpan, GivenSpan, RejectedSpan, SubtitleCue, clip_spans
+from curation_assets.decode.clips import Clips
 from curation_assets.decode.reading.timeline import Timeline
 from curation_assets.decode.shots.cuts import Cut, CutList
-from curation_assets.recipes import Clips
 
 
 def timeline(frames: int, step_ms: float = 40.0, start_ms: int = 0) -> Timeline:

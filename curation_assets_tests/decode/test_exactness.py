@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 
 from curation_assets.decode.analysis import AnalysisParams, VideoAnalysis, VideoFacts, analyse_video
+from curation_assets.decode.clips import Clips
+from curation_assets.decode.frames import Frames
 from curation_assets.decode.reading.media import OpenVideo
 from curation_assets.decode.reading.reader import Decoding, every_frame, sparse_frames
-from curation_assets.recipes import Clips, Frames
 from curation_assets_tests.decode.coded_video import write_video
 from curation_assets_tests.frame_numbers import number_in
 from curation_assets_tests.shared_data import shared

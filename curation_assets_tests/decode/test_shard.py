@@ -17,10 +17,10 @@ import pyarrow as pa
 import pytest
 
 from curation_assets.decode.analysis import TABLES, AnalysisParams
+from curation_assets.decode.clips import Clips
 from curation_assets.decode.measures.motion import PAIR_MS
 from curation_assets.decode.reading.workers import Task, run_tasks
 from curation_assets.decode.shard import ShardAnalysis, analyse_shard
-from curation_assets.recipes import Clips
 from curation_assets.schemas import schema
 from curation_assets_tests.decode.coded_video import two_streams, write_video
 from curation_assets_tests.shared_data import shared

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from curation_assets.dedup.align import Comparer, Matches, Samples
-from curation_assets.recipes import Dedup
+from curation_assets.dedup.duplicate_clusters import Dedup
 from curation_assets_tests.dedup.fingerprint_rows import SECOND, clip, near, random_hashes
 
 PARAMS = Dedup()

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from curation_assets.dedup import postings
 from curation_assets.dedup.clusters import build_clusters, dedup_view
+from curation_assets.dedup.duplicate_clusters import Dedup
 from curation_assets.dedup.index import ShardInput
-from curation_assets.recipes import Dedup
 from curation_assets.schemas import schema
 from curation_assets_tests.dedup.fingerprint_rows import clip, near, random_hashes, shard, table
 from curation_resources.content_hash import content_hash

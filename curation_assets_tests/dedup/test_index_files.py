@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from curation_assets.dedup.clusters import build_clusters
+from curation_assets.dedup.duplicate_clusters import Dedup
 from curation_assets.dedup.index import ShardInput
 from curation_assets.dedup.index_files import DamagedIndex, files_of, read_manifest, read_table
-from curation_assets.recipes import Dedup
 from curation_assets_tests.dedup.fingerprint_rows import clip, near, random_hashes, shard
 from curation_assets_tests.dedup.test_clusters import INDEX
 from curation_resources.content_hash import content_hash

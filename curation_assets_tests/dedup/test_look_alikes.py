@@ -20,10 +20,10 @@ from benchmarks.truth import lookalikes
 from curation_assets.decode.measures import windows
 from curation_assets.decode.measures.course import CELLS, course
 from curation_assets.dedup.clusters import build_clusters
+from curation_assets.dedup.duplicate_clusters import Dedup
 from curation_assets.dedup.evidence import Course, Overlay, agreement, unlike
 from curation_assets.dedup.index import ShardInput, update_index
 from curation_assets.demo import pan, photographs
-from curation_assets.recipes import Dedup
 from curation_assets.schemas import schema
 from curation_resources.storage import Storage
 

@@ -10,8 +10,8 @@ import pytest
 
 from benchmarks.copies import COPIES, compare_copies, fingerprint
 from curation_assets.dedup.clusters import build_clusters
+from curation_assets.dedup.duplicate_clusters import Dedup
 from curation_assets.dedup.index import ShardInput
-from curation_assets.recipes import Dedup
 from curation_assets.schemas import schema
 from curation_assets_tests.shared_data import shared
 from curation_resources.storage import Storage

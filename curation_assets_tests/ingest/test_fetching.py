@@ -23,10 +23,11 @@ import pyarrow.parquet as pq
 import pytest
 import webdataset
 
-from curation_assets.assets import ingest
 from curation_assets.ingest import fetching as raw_shards
+from curation_assets.ingest import raw_shards as declared
 from curation_assets.ingest.fetching import Progress, RawShard, build_raw_shard
-from curation_assets.recipes import Download, Recipe
+from curation_assets.ingest.raw_shards import Download
+from curation_assets.recipes import Recipe
 from curation_assets.schemas import schema
 from curation_assets_tests.fault_server import FaultServer
 from curation_assets_tests.sample_video import sample_video
@@ -155,7 +156,7 @@ def test_lists_from_the_network_lead_to_public_addresses_only(source: str, said:
     recipe = Recipe.model_validate(
         {"dataset": "d", "source": {"format": "table", "path": source}, "download": {"allow_private": said}}
     )
-    assert ingest._downloads(recipe).allow_private is allowed
+    assert declared._downloads(recipe).allow_private is allowed
 
 
 # Downloads
@@ -486,7 +487,7 @@ def test_a_list_cannot_name_local_files(where: str, local: Storage, tmp_path: Pa
 
 RUN = """
 import sys, pyarrow.parquet as pq
-from curation_assets.recipes import Download
+from curation_assets.ingest.raw_shards import Download
 from curation_assets.ingest.fetching import build_raw_shard
 from curation_resources.storage import Storage
 print("begun", flush=True)

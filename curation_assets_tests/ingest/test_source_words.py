@@ -8,8 +8,9 @@ import pyarrow as pa
 import pytest
 
 from curation_assets.ingest.source_words import extras_of, licence_of, said_of, source_captions, span_of
+from curation_assets.ingest.video_metadata import SPAN_WORDS
 from curation_assets.rules.language import RuleError, parse_rule, passing
-from curation_assets.schemas import SPAN_WORDS, schema
+from curation_assets.schemas import schema
 from curation_resources.content_hash import content_hash
 
 BEFORE = pa.struct([("clip_id", pa.string()), ("start_ms", pa.int64()), ("end_ms", pa.int64())])

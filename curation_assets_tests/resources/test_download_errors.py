@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from curation_assets.schemas import ERROR_CLASSES, TRANSIENT_ERRORS
+from curation_assets.ingest.error_classes import ERROR_CLASSES, TRANSIENT_ERRORS
 from curation_resources.download_errors import (
     MESSAGES,
     TRANSIENT,

@@ -14,11 +14,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curation_assets import recipes
 from curation_assets.captions.caption_match import caption_match, shuffled_gap
 from curation_assets.schemas import schema
 from curation_assets.scores.aesthetic_heads import PUBLISHED, aesthetic_table, head_identity, load_head, read_head
+from curation_assets.scores.aesthetic_scores import Aesthetic
 from curation_assets.scores.category_match import category_table, category_vectors
+from curation_assets.scores.category_scores import PromptSet
 from curation_assets.scores.embedding import (
     asset_table,
     clip_vectors,
@@ -29,6 +30,7 @@ from curation_assets.scores.embedding import (
     model_identity,
     vector_column,
 )
+from curation_assets.scores.frame_embeddings import Embeddings
 from curation_assets_tests.shared_data import shared
 from curation_assets_tests.tiny_clip import write_tiny_clip
 from curation_resources.clip_model import ClipModel, TextVectors
@@ -38,13 +40,13 @@ from curation_resources.weights import MissingWeights, WrongWeights, file_sha256
 
 
 @pytest.fixture(scope="module")
-def params(tmp_path_factory: pytest.TempPathFactory) -> recipes.Embeddings:
+def params(tmp_path_factory: pytest.TempPathFactory) -> Embeddings:
     folder = write_tiny_clip(tmp_path_factory.mktemp("clip") / "tiny")
-    return recipes.Embeddings(model=f"local-dir:{folder}", batch=4, device="cpu", precision="fp32")
+    return Embeddings(model=f"local-dir:{folder}", batch=4, device="cpu", precision="fp32")
 
 
 @pytest.fixture(scope="module")
-def model(params: recipes.Embeddings) -> ClipModel:
+def model(params: Embeddings) -> ClipModel:
     return load_model(params)
 
 
@@ -112,7 +114,7 @@ def unit(rng: np.random.Generator, n: int, d: int) -> np.ndarray:
 
 
 def test_each_frame_gets_the_vector_of_its_own_picture_and_damaged_ones_a_reason(
-    params: recipes.Embeddings, model: ClipModel, tmp_path: Path
+    params: Embeddings, model: ClipModel, tmp_path: Path
 ) -> None:
     from PIL import Image
 
@@ -155,7 +157,7 @@ def test_each_frame_gets_the_vector_of_its_own_picture_and_damaged_ones_a_reason
 
 
 def test_vectors_do_not_depend_on_how_frames_fall_into_batches(
-    params: recipes.Embeddings, model: ClipModel, tmp_path: Path
+    params: Embeddings, model: ClipModel, tmp_path: Path
 ) -> None:
     storage = Storage(str(tmp_path))
     frames = frames_table(storage, [("v", "v_0", t, jpeg(t)) for t in range(7)])
@@ -167,7 +169,7 @@ def test_vectors_do_not_depend_on_how_frames_fall_into_batches(
     assert empty.num_rows == stats.frames == 0
 
 
-def test_processes_decode_as_threads_do(params: recipes.Embeddings, model: ClipModel, tmp_path: Path) -> None:
+def test_processes_decode_as_threads_do(params: Embeddings, model: ClipModel, tmp_path: Path) -> None:
     storage = Storage(str(tmp_path))
     pictures = [("v", "v_0", t, jpeg(t)) for t in range(40)]
     pictures[3] = ("v", "v_0", 3, b"<html>")
@@ -200,7 +202,7 @@ def test_what_worker_processes_do_to_a_picture_equals_open_clip(mode: str, inter
 
 
 def test_storage_that_cannot_be_reached_is_told_from_frames_that_are_bad(
-    params: recipes.Embeddings, model: ClipModel, tmp_path: Path
+    params: Embeddings, model: ClipModel, tmp_path: Path
 ) -> None:
     class Down(Storage):
         def read_media(self, ref: Any) -> bytes:
@@ -213,14 +215,12 @@ def test_storage_that_cannot_be_reached_is_told_from_frames_that_are_bad(
     assert "connection reset by peer" in stats.faults["v"].reason
 
 
-def test_the_fingerprint_identity_needs_no_model_and_follows_the_weights(
-    params: recipes.Embeddings, tmp_path: Path
-) -> None:
+def test_the_fingerprint_identity_needs_no_model_and_follows_the_weights(params: Embeddings, tmp_path: Path) -> None:
     before = model_identity(params)
     assert before == model_identity(params)
     other = write_tiny_clip(tmp_path / "tiny", seed=1)
-    assert model_identity(recipes.Embeddings(model=f"local-dir:{other}")) != before
-    assert model_identity(recipes.Embeddings()) == "ViT-L-14/openai"
+    assert model_identity(Embeddings(model=f"local-dir:{other}")) != before
+    assert model_identity(Embeddings()) == "ViT-L-14/openai"
 
 
 # ---- aesthetic
@@ -265,7 +265,7 @@ def test_real_heads_score_as_in_torch(file: str, dimension: int, relu: bool, pub
     assert PUBLISHED[published][dimension].sha256 == file_sha256(path)
     rng = np.random.default_rng(1)
     vectors = {"a_0": unit(rng, 3, dimension), "b_0": unit(rng, 1, dimension)}
-    params = recipes.Aesthetic(head=str(path), reduce=reduce)
+    params = Aesthetic(head=str(path), reduce=reduce)
     table = aesthetic_table(clips_table([("a", "a_0"), ("b", "b_0"), ("c", "c_0")]), embeddings_table(vectors), params)
     assert table.schema.equals(schema("aesthetic_scores").arrow)
     assert table["frames"].to_pylist() == [3, 1, 0]
@@ -284,16 +284,16 @@ def test_a_head_for_another_model_is_refused_in_one_sentence(tmp_path: Path) -> 
     with pytest.raises(
         WrongWeights, match=r"takes embeddings of length 768, those of this recipe have 512.*set embeddings\.model"
     ):
-        load_head(recipes.Aesthetic(head="improved"), 512)
+        load_head(Aesthetic(head="improved"), 512)
     with pytest.raises(WrongWeights, match="takes embeddings of length 512"):
-        load_head(recipes.Aesthetic(head=str(shared("weights/sa_0_4_vit_b_32_linear.pth"))), 768)
+        load_head(Aesthetic(head=str(shared("weights/sa_0_4_vit_b_32_linear.pth"))), 768)
     with pytest.raises(MissingWeights, match=r"no file .*nowhere\.pth; set aesthetic\.head"):
-        load_head(recipes.Aesthetic(head=str(tmp_path / "nowhere.pth")), 768)
+        load_head(Aesthetic(head=str(tmp_path / "nowhere.pth")), 768)
     with pytest.raises(WrongWeights, match="is expected"):
-        load_head(recipes.Aesthetic(head=str(shared("weights/sa_0_4_vit_b_32_linear.pth")), sha256="0" * 64), 512)
+        load_head(Aesthetic(head=str(shared("weights/sa_0_4_vit_b_32_linear.pth")), sha256="0" * 64), 512)
     (tmp_path / "html.pth").write_bytes(b"<html>")
     with pytest.raises(WrongWeights, match="is not a state dict of tensors"):
-        load_head(recipes.Aesthetic(head=str(tmp_path / "html.pth")), 512)
+        load_head(Aesthetic(head=str(tmp_path / "html.pth")), 512)
 
 
 def test_a_head_that_is_no_chain_to_one_number_is_refused(tmp_path: Path) -> None:
@@ -335,9 +335,9 @@ def test_layers_are_ordered_by_their_numbers_whatever_their_names_and_order_in_t
 
 
 def test_without_any_embedding_no_head_is_needed() -> None:
-    table = aesthetic_table(clips_table([("a", "a_0")]), embeddings_table({}), recipes.Aesthetic())
+    table = aesthetic_table(clips_table([("a", "a_0")]), embeddings_table({}), Aesthetic())
     assert table.to_pylist()[0]["aesthetic"] is None
-    rejected = aesthetic_table(clips_table([("a", "")], status="rejected"), embeddings_table({}), recipes.Aesthetic())
+    rejected = aesthetic_table(clips_table([("a", "")], status="rejected"), embeddings_table({}), Aesthetic())
     assert rejected.num_rows == 0
 
 
@@ -362,8 +362,8 @@ def test_category_scores_are_cosines_and_a_softmax_within_the_set() -> None:
     words = dict(zip("abcde", unit(rng, 5, 16), strict=True))
     frames = {"x_0": unit(rng, 4, 16), "y_0": unit(rng, 1, 16)}
     sets = {
-        "kind": recipes.PromptSet(prompts={"one": ["a", "b", "c"], "two": "d"}),
-        "other": recipes.PromptSet(prompts=["e"]),
+        "kind": PromptSet(prompts={"one": ["a", "b", "c"], "two": "d"}),
+        "other": PromptSet(prompts=["e"]),
     }
     encoder = Words(words, logit_scale=20.0)
     table = category_table(
@@ -392,14 +392,14 @@ def test_category_scores_are_cosines_and_a_softmax_within_the_set() -> None:
     )
 
 
-def test_prompts_go_through_the_real_text_tower(params: recipes.Embeddings, model: ClipModel, tmp_path: Path) -> None:
+def test_prompts_go_through_the_real_text_tower(params: Embeddings, model: ClipModel, tmp_path: Path) -> None:
     storage = Storage(str(tmp_path))
     embeddings, _ = embed_frames(
         frames_table(storage, [("v", "v_0", t, jpeg(t)) for t in range(3)]), storage, params, model
     )
     encoder = load_text_encoder(params)
     table = category_table(
-        clips_table([("v", "v_0")]), embeddings, {"s": recipes.PromptSet(prompts=["a cartoon", "a photo"])}, encoder
+        clips_table([("v", "v_0")]), embeddings, {"s": PromptSet(prompts=["a cartoon", "a photo"])}, encoder
     )
     assert sum(table["probability"].to_pylist()) == pytest.approx(1, abs=1e-5)
     direct = encoder.encode_texts(["a cartoon"]).vectors[0] @ clip_vectors(embeddings).vectors.T * 100

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 import pytest
 from numpy.typing import NDArray
 
-from curation_assets.recipes import Audio
+from curation_assets.scores.audio_scores import Audio
 from curation_assets.scores.loudness import score
 from curation_assets_tests.installation import Installation
 from curation_assets_tests.shared_data import shared

@@ -15,7 +15,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from curation_assets import recipes
 from curation_assets.schemas import schema
 from curation_assets.scores.text_detection import (
     overlay_share,
@@ -24,13 +23,14 @@ from curation_assets.scores.text_detection import (
     score_text,
     union_area,
 )
+from curation_assets.scores.text_scores import Text
 from curation_assets_tests.scores.text_pictures import backdrop, jpeg, page
 from curation_assets_tests.shared_data import shared
 from curation_resources.storage import Storage
 from curation_resources.tars import TarWriter, sample_key
 
 Image = NDArray[np.uint8]
-DEFAULTS, BOXES_ONLY = recipes.Text(), recipes.Text(words=False)
+DEFAULTS, BOXES_ONLY = Text(), Text(words=False)
 
 
 def shard(storage: Storage, clips: dict[str, list[Image | bytes]]) -> tuple[pa.Table, pa.Table]:
@@ -54,7 +54,7 @@ def shard(storage: Storage, clips: dict[str, list[Image | bytes]]) -> tuple[pa.T
 
 
 def run(
-    folder: Path, clips: dict[str, list[Image | bytes]], params: recipes.Text = DEFAULTS, workers: int = 0
+    folder: Path, clips: dict[str, list[Image | bytes]], params: Text = DEFAULTS, workers: int = 0
 ) -> dict[str, Any]:
     storage = Storage(str(folder))
     table, _ = score_text(*shard(storage, clips), storage, params, workers)
@@ -203,8 +203,8 @@ def test_processes_give_what_one_gives(tmp_path: Path) -> None:
     clips, frames = shard(storage, {f"v{k}": [p, p, p] for k, p in enumerate(pictures)})
     rejected = {**clips.to_pylist()[0], "clip_id": "v0_rejected", "status": "rejected"}
     clips = pa.concat_tables([clips, pa.Table.from_pylist([rejected], clips.schema)])
-    alone, stats = score_text(clips, frames, storage, recipes.Text(), 0)
-    pooled, _ = score_text(clips, frames, storage, recipes.Text(), 2)
+    alone, stats = score_text(clips, frames, storage, Text(), 0)
+    pooled, _ = score_text(clips, frames, storage, Text(), 2)
     assert alone.drop_columns(["cpu_ms"]).equals(pooled.drop_columns(["cpu_ms"]))
     assert alone["text"].to_pylist() == [f"clip number {k}" for k in range(4)]
     assert (stats.clips, stats.frames, stats.repeated, stats.failed) == (4, 12, 8, 0)

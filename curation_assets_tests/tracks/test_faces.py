@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from curation_assets.recipes import ClipExport
+from curation_assets.publish.clip_dataset import ClipExport
 from curation_assets.tracks.faces import FACES, FaceBlurrer, cover, find_leaks
 from curation_assets_tests.shared_data import shared
 from curation_resources.detectors.base import Detections, Image, finish

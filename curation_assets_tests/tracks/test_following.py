@@ -17,7 +17,6 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from curation_assets.recipes import OnnxLayout, Tracks
 from curation_assets.schemas import schema
 from curation_assets.tracks.following import (
     PALETTE,
@@ -27,6 +26,7 @@ from curation_assets.tracks.following import (
     open_detector,
     track_shard,
 )
+from curation_assets.tracks.tracks import OnnxLayout, Tracks
 from curation_assets_tests.moving_objects import (
     COMING_AND_GOING,
     CROSSING,

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from trackers import ByteTrackTracker
 
 from benchmarks.truth import mot
-from curation_assets.recipes import Tracks
 from curation_assets.tracks.track_joining import join_pieces
 from curation_assets.tracks.tracking import Track, _Hit, track_clip
+from curation_assets.tracks.tracks import Tracks
 from curation_assets_tests.moving_objects import COMING_AND_GOING, CROSSING, OCCLUDED, NoisyDetector, Thing, truth
 from curation_assets_tests.shared_data import shared
 from curation_resources.detectors.base import Detections, iou_matrix

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from curation_assets.decode.measures import windows
 from curation_assets.decode.measures.course import course
-from curation_assets.recipes import Dedup
+from curation_assets.dedup.duplicate_clusters import Dedup
 
 Luma = NDArray[np.uint8]
 Hashes = NDArray[np.uint64]

@@ -20,8 +20,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from curation_assets import recipes
 from curation_assets.decode.measures.slots import Slots
+from curation_assets.decode.motion_scores import Motion
 
 PAIR_MS = 60
 """Least time between the two frames of a step: 2 frames at 25 and 30 fps, 4 at 60."""
@@ -87,7 +87,7 @@ class MotionMeter:
     Call `push` with the frames that `wants` asks for, in order of time; `scores` may be called at any time, for any span.
     """
 
-    def __init__(self, params: recipes.Motion) -> None:
+    def __init__(self, params: Motion) -> None:
         self._params = params
         self._slots = Slots(params.fps)
         self._pairs = params.estimator == "blocks"

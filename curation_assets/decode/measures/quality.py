@@ -19,10 +19,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from curation_assets import recipes
 from curation_assets.decode.measures import edge_blur
 from curation_assets.decode.measures.freezes import FreezeMeter
 from curation_assets.decode.measures.slots import Slots
+from curation_assets.decode.quality_scores import Quality
 
 Plane = NDArray[np.uint8]
 
@@ -137,7 +137,7 @@ class QualityMeter:
     `forget` lets go of what lies before a time.
     """
 
-    def __init__(self, params: recipes.Quality) -> None:
+    def __init__(self, params: Quality) -> None:
         self._params = params
         self._slots = Slots(params.fps)
         self._freezes = FreezeMeter()

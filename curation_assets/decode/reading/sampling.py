@@ -21,10 +21,10 @@ import numpy as np
 from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 
+from curation_assets.decode.frames import Frames
 from curation_assets.decode.reading.media import Display, OpenVideo, Source
 from curation_assets.decode.reading.reader import Decoding, Shown, reference_test, then_none
 from curation_assets.decode.reading.timeline import milliseconds
-from curation_assets.recipes import Frames
 
 FIRST, LAST = 0.1, 0.9
 """Where in a clip the first and last of its `min_per_clip` samples lie."""

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import cast
 
+from curation_assets.decode.clips import Clips
 from curation_assets.decode.shots.cuts import Cut, CutList, ShotDetector
-from curation_assets.recipes import Clips
 from curation_resources.extras import require
 
 __all__ = ["Cut", "CutList", "ShotDetector", "check_installed", "make_detector"]

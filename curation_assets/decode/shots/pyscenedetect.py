@@ -19,9 +19,9 @@ from scenedetect import (
 from scenedetect.common import FrameTimecode, Timecode, framerate_to_fraction
 from scenedetect.detector import FlashFilter
 
+from curation_assets.decode.clips import Clips
 from curation_assets.decode.reading.picture import AnalysisPicture
 from curation_assets.decode.shots.cuts import Cut, CutList, Kind, Needs
-from curation_assets.recipes import Clips
 
 DEFAULTS = {"content": 27.0, "adaptive": 3.0, "threshold": 12.0, "hash": 0.35, "histogram": 0.2}
 """The thresholds of PySceneDetect 0.7, on the command line and in Python alike."""

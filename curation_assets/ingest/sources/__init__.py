@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from curation_assets.ingest.dataset_index import Source
 from curation_assets.ingest.sources import acav, caption_files, folder, hdvila, ids, table, webdataset
 from curation_assets.ingest.sources.files import SourceFile, find_files
 from curation_assets.ingest.sources.rows import RejectedLine, SourceError, SourceRow
 from curation_assets.ingest.sources.settling import Settling, Unsettled
-from curation_assets.recipes import Source
 from curation_resources.storage import Storage
 
 __all__ = ["RejectedLine", "Settling", "SourceError", "SourceRow", "Unsettled", "read_source", "unsettled_lists"]

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from curation_assets.ingest.dataset_index import Source
 from curation_assets.ingest.sources.files import csv_records, find_files, reject, unpacked
 from curation_assets.ingest.sources.rows import (
     RejectedLine,
@@ -22,7 +23,6 @@ from curation_assets.ingest.sources.rows import (
 )
 from curation_assets.ingest.sources.times import TimeError, is_missing, parse_spans, parse_time
 from curation_assets.ingest.sources.words import words
-from curation_assets.recipes import Source
 from curation_resources.storage import Storage
 
 ENDINGS = (".csv", ".tsv")

@@ -13,11 +13,11 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from curation_assets.ingest.dataset_index import CaptionFile
 from curation_assets.ingest.sources.files import find_files
 from curation_assets.ingest.sources.records import ENDINGS, Asked, read_records
 from curation_assets.ingest.sources.rows import RejectedLine, RowError, SourceError, clean_id
 from curation_assets.ingest.sources.words import as_list, texts
-from curation_assets.recipes import CaptionFile
 from curation_resources.storage import Storage
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from fsspec import AbstractFileSystem
 from fsspec.implementations.local import LocalFileSystem
 
+from curation_assets.ingest.dataset_index import Source
 from curation_assets.ingest.sources.files import (
     SourceFile,
     correct_path,
@@ -28,7 +29,6 @@ from curation_assets.ingest.sources.media import CAPTION, INFO, SIDECAR_BYTES, S
 from curation_assets.ingest.sources.rows import RejectedLine, SourceError, SourceRow
 from curation_assets.ingest.sources.settling import Settling, Unsettled
 from curation_assets.ingest.text_encodings import EncodingError
-from curation_assets.recipes import Source
 from curation_resources.storage import READ_ERRORS, Storage
 from curation_resources.urls import redact
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from curation_assets.ingest.dataset_index import Source
 from curation_assets.ingest.sources.files import find_files, lines, reject, text_files
 from curation_assets.ingest.sources.rows import (
     RejectedLine,
@@ -22,7 +23,6 @@ from curation_assets.ingest.sources.rows import (
 )
 from curation_assets.ingest.sources.times import Span, TimeError, Unit, parse_span, shown
 from curation_assets.ingest.sources.words import span_words
-from curation_assets.recipes import Source
 from curation_resources.storage import Storage
 
 ENDINGS = (".jsonl", ".json", ".zip")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from curation_assets.ingest.dataset_index import Source
 from curation_assets.ingest.sources.files import find_files, lines, reject, unpacked
 from curation_assets.ingest.sources.rows import RejectedLine, RowError, SourceRow, clean_id, video_url, youtube_id
-from curation_assets.recipes import Source
 from curation_resources.storage import Storage
 
 ENDINGS = (".txt", ".csv", ".ids", ".list")

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
 
+from curation_assets.ingest.dataset_index import Source
 from curation_assets.ingest.sources.caption_files import JoinedCaptions
 from curation_assets.ingest.sources.files import find_files, reject
 from curation_assets.ingest.sources.list_paths import ListPaths
@@ -27,7 +28,6 @@ from curation_assets.ingest.sources.rows import (
 )
 from curation_assets.ingest.sources.times import Span, TimeError, is_missing, parse_spans, parse_time
 from curation_assets.ingest.sources.words import as_list, each, parse_list, texts, words
-from curation_assets.recipes import Source
 from curation_resources.storage import Storage
 
 __all__ = ["ENDINGS", "ColumnMapping", "read"]

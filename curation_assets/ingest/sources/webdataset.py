@@ -17,6 +17,7 @@ from typing import Any, BinaryIO, cast
 
 from fsspec.implementations.local import LocalFileSystem
 
+from curation_assets.ingest.dataset_index import Source
 from curation_assets.ingest.sources.files import SourceFile, find_files
 from curation_assets.ingest.sources.media import (
     CAPTION,
@@ -29,7 +30,6 @@ from curation_assets.ingest.sources.media import (
 from curation_assets.ingest.sources.rows import RejectedLine, SourceRow
 from curation_assets.ingest.sources.settling import Settling, Unsettled
 from curation_assets.ingest.text_encodings import EncodingError
-from curation_assets.recipes import Source
 from curation_resources.storage import Storage
 
 ENDINGS = (".tar",)

@@ -36,7 +36,8 @@ from curation_assets.publish.curating.subset_tables import (
     tables_needed,
     tables_shown,
 )
-from curation_assets.recipes import Recipe, Splits, Subset
+from curation_assets.publish.subsets import Splits, Subset
+from curation_assets.recipes import Recipe
 from curation_assets.rules.columns import CLIP_TABLES, clip_facts, columns_of, spans_have_licences
 from curation_assets.rules.language import (
     SOURCE,

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from curation_assets.recipes import Select
+from curation_assets.publish.subsets import Select
 
 NO_CLASS, NO_EMBEDDING, NO_SCORE = "no class", "no embedding", "no score to order by"
 REASONS = ("", NO_CLASS, NO_EMBEDDING, NO_SCORE)

@@ -14,19 +14,16 @@ import pyarrow.dataset as ds
 
 from curation_assets.engine.shard_keys import parse_shard_key
 from curation_assets.ingest.source_words import SPAN_WORDS
+from curation_assets.publish.clip_dataset import ClipExport
 from curation_assets.publish.curating.subset_tables import read_ids, tables_shown
+from curation_assets.publish.curating.versions import CLIPS_VERSION, CURATE_VERSION, EXPORT_VERSION
+from curation_assets.publish.subsets import Subset
 from curation_assets.publish.writing.public_paths import PublicPaths
-from curation_assets.recipes import ClipExport, Recipe, RecipeError, Subset, subsets
+from curation_assets.recipes import Recipe, RecipeError, subsets
 from curation_assets.schemas import SCHEMAS
 from curation_resources.tables import Provenance, TableStore, combined_hash
 from curation_resources.urls import public_settings
 
-CURATE_VERSION = "4"
-EXPORT_VERSION = "5"
-CUT_VERSION = "7"
-"""Raised by hand when the same cut would give other bytes; part of every exported clip's fingerprint."""
-CLIPS_VERSION = f"{EXPORT_VERSION}.{CUT_VERSION}"
-"""Of `clip_dataset`."""
 LEFT_OUT = "left_out"
 """Parameter of what was made over incomplete inputs: what is missing in it."""
 EMBEDDING_INPUTS = ("frame_embeddings", "captions")

@@ -9,7 +9,8 @@ from collections.abc import Iterable
 
 import fsspec
 
-from curation_assets.recipes import Recipe, Subset
+from curation_assets.publish.subsets import Subset
+from curation_assets.recipes import Recipe
 from curation_assets.rules.columns import CLIP_TABLES, tables_of_rules
 from curation_assets.rules.language import SOURCE, parse_rule
 from curation_assets.schemas import SCHEMAS

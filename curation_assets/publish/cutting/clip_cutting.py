@@ -32,7 +32,9 @@ from curation_assets.decode.reading.clip_frames import JOIN_MS, ROUNDING_MS, Cli
 from curation_assets.decode.reading.media import OpenVideo
 from curation_assets.decode.reading.media import reason as said
 from curation_assets.decode.reading.workers import Task, run_tasks
-from curation_assets.publish.curating.subset_inputs import CUT_VERSION, cut_weights
+from curation_assets.publish.clip_dataset import ClipExport
+from curation_assets.publish.curating.subset_inputs import cut_weights
+from curation_assets.publish.curating.versions import CUT_VERSION
 from curation_assets.publish.cutting.clip_copy import copy_clip
 from curation_assets.publish.cutting.clip_writer import (
     ClipSound,
@@ -46,7 +48,6 @@ from curation_assets.publish.cutting.clip_writer import (
     TrackPictures,
     UnevenTimes,
 )
-from curation_assets.recipes import ClipExport
 from curation_assets.schemas import schema
 from curation_assets.tracks.face_tables import clip_faces, joined
 from curation_resources import sealed_parquet

@@ -30,8 +30,8 @@ from scipy.ndimage import gaussian_filter1d
 
 from curation_assets.decode.reading.clip_frames import ClipReader
 from curation_assets.decode.reading.media import Display
+from curation_assets.publish.clip_dataset import ClipExport
 from curation_assets.publish.cutting.clip_container import MP4, without_picture_edits
-from curation_assets.recipes import ClipExport
 
 T = TypeVar("T")
 Image = NDArray[np.uint8]

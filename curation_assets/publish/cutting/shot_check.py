@@ -6,8 +6,8 @@ import tempfile
 from typing import BinaryIO
 
 from curation_assets.decode.analysis import AnalysisParams, VideoFacts, analyse_video
+from curation_assets.decode.clips import Clips
 from curation_assets.decode.shots import check_installed
-from curation_assets.recipes import Clips
 
 WHOLE_S = 86_400.0
 """Scenes are split at no length that a clip could have."""

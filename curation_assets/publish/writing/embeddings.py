@@ -18,8 +18,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from curation_assets.publish.embedding_dataset import EmbeddingExport
 from curation_assets.publish.writing.samples import SPLITS, PublishedFile, SplitTars
-from curation_assets.recipes import EmbeddingExport
 from curation_assets.schemas import schema
 from curation_resources.storage import Storage
 from curation_resources.tables import canonical_json

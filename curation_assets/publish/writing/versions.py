@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from curation_assets.ingest.source_words import SPAN_WORDS, by_clip
+from curation_assets.publish.clip_dataset import ClipExport
 from curation_assets.publish.curating.subset_inputs import (
     EMBEDDING_INPUTS,
     LEFT_OUT,
@@ -33,7 +34,7 @@ from curation_assets.publish.writing.embeddings import EmbeddedShard, export_emb
 from curation_assets.publish.writing.public_paths import PublicPaths, without_paths
 from curation_assets.publish.writing.samples import PublishedFile, clip_record, clip_samples
 from curation_assets.publish.writing.track_lists import write_tracks
-from curation_assets.recipes import ClipExport, Recipe
+from curation_assets.recipes import Recipe
 from curation_assets.schemas import schema
 from curation_assets.settings import Settings
 from curation_assets.tracks.face_tables import joined

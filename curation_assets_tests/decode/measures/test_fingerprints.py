@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from curation_assets.decode.measures import fingerprints
 from curation_assets.decode.measures.fingerprints import METHODS, SIDE, Fingerprinter, changes, content_box
-from curation_assets.recipes import Dedup
+from curation_assets.dedup.duplicate_clusters import Dedup
 from curation_assets_tests.shared_data import shared
 from curation_resources.torchvision_ops import ensure_torchvision
 

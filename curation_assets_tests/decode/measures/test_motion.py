@@ -16,8 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from curation_assets import recipes
 from curation_assets.decode.measures.motion import STILL, MotionMeter, MotionScores, codec_blocks, fit_camera
+from curation_assets.decode.motion_scores import Motion
 from curation_assets.schemas import schema
 from curation_assets_tests.shared_data import shared
 
@@ -50,7 +50,7 @@ def score(
 ) -> MotionScores:
     """Scores of a generated shot; `picture` is a function of time in seconds."""
     rng = np.random.default_rng(0)
-    meter = MotionMeter(recipes.Motion(**params))
+    meter = MotionMeter(Motion(**params))
     for index in range(round(seconds * fps)):
         time_ms = index * 1000 / fps
         if meter.wants(time_ms):
@@ -158,7 +158,7 @@ def test_mover_over_flat_ground_is_no_camera() -> None:
 
 
 def test_clip_boundaries_keep_neighbours_out() -> None:
-    meter, fps = MotionMeter(recipes.Motion()), 25
+    meter, fps = MotionMeter(Motion()), 25
     still, moving = look(1500, 750), pan(0.3)
     for index in range(100):
         time_ms = index * 1000 // fps
@@ -168,13 +168,13 @@ def test_clip_boundaries_keep_neighbours_out() -> None:
     assert meter.scores(2000, 4000)["motion"] == pytest.approx(0.3, rel=0.15)
     assert 0.1 < meter.scores(0, 4000)["still_fraction"] < 0.9
     assert meter.scores(2000, 2040)["motion"] is None
-    assert meter.scores(9000, 9500) == MotionMeter(recipes.Motion()).scores(0, 1)
+    assert meter.scores(9000, 9500) == MotionMeter(Motion()).scores(0, 1)
     assert set(meter.scores(0, 2000)) == set(schema("motion_scores").names) - {"dataset", "video_id", "clip_id"}
 
 
 def test_frames_shown_for_long_weigh_as_long_as_they_last() -> None:
     """A screencast that drops repeated frames: still for 4 s, then 1 s of scrolling."""
-    meter = MotionMeter(recipes.Motion())
+    meter = MotionMeter(Motion())
     scroll = pan(0.2, math.pi / 2, seconds=1.0)
     times = [0, 4000 - 40, *range(4000, 5000, 40)]
     for time_ms in times:
@@ -188,7 +188,7 @@ def test_frames_shown_for_long_weigh_as_long_as_they_last() -> None:
 @settings(max_examples=40, deadline=None)
 @given(gaps=st.lists(st.integers(1, 700), min_size=1, max_size=60), fps=st.sampled_from([1.0, 4.0, 30.0]))
 def test_any_timing_gives_steps_in_order(gaps: list[int], fps: float) -> None:
-    meter = MotionMeter(recipes.Motion(fps=fps))
+    meter = MotionMeter(Motion(fps=fps))
     rng, time_ms, wanted = np.random.default_rng(len(gaps)), 0, 0
     picture = rng.integers(16, 235, (40, 64), dtype=np.uint8)
     for index, gap in enumerate(gaps):
@@ -204,7 +204,7 @@ def test_any_timing_gives_steps_in_order(gaps: list[int], fps: float) -> None:
 @pytest.mark.parametrize("size", [(18, 320), (320, 19), (2, 2), (320, 320), (1, 400)])
 def test_odd_sizes(size: tuple[int, int]) -> None:
     rng = np.random.default_rng(1)
-    meter = MotionMeter(recipes.Motion())
+    meter = MotionMeter(Motion())
     for time_ms in range(0, 1000, 40):
         if meter.wants(time_ms):
             meter.push(time_ms, rng.integers(0, 255, size, dtype=np.uint8))
@@ -235,7 +235,7 @@ def _encode(picture: Callable[[float], Picture], fps: int, seconds: float, folde
 
 def test_codec_noise_is_still_and_codec_vectors_measure_a_pan(tmp_path: Path) -> None:
     still = _encode(lambda t: look(1500, 750, width=640, height=352), 25, 2, str(tmp_path), crf="35", g="12")
-    meter = MotionMeter(recipes.Motion())
+    meter = MotionMeter(Motion())
     with av.open(still) as container:
         for frame in container.decode(video=0):
             if meter.wants(frame.time * 1000):
@@ -244,7 +244,7 @@ def test_codec_noise_is_still_and_codec_vectors_measure_a_pan(tmp_path: Path) ->
 
     moving = pan(0.15, seconds=1, width=640, height=352)
     path = _encode(moving, 25, 1, str(tmp_path), crf="23", bf="0", refs="1")
-    meter = MotionMeter(recipes.Motion(estimator="codec"))
+    meter = MotionMeter(Motion(estimator="codec"))
     with av.open(path) as container:
         container.streams.video[0].codec_context.flags2 |= Flags2.export_mvs
         for frame in container.decode(video=0):
@@ -274,7 +274,7 @@ def test_codec_vectors_of_both_directions_agree() -> None:
 def test_real_videos_order_as_they_look() -> None:
     found = {}
     for name in ("counter.mp4", "car-detection.mp4", "bikes.mp4"):
-        meter = MotionMeter(recipes.Motion())
+        meter = MotionMeter(Motion())
         with av.open(str(shared(f"videos/{name}"))) as container:
             for frame in container.decode(video=0):
                 if frame.time > 6:

@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from curation_assets import recipes
 from curation_assets.decode.measures.quality import FULL, QualityMeter, QualityScores
+from curation_assets.decode.quality_scores import Quality
 from curation_assets.schemas import schema
 from curation_assets_tests.shared_data import shared
 
@@ -49,7 +49,7 @@ def write(
 
 
 def measure(pictures: list[Plane | Shot]) -> QualityMeter:
-    meter = QualityMeter(recipes.Quality())
+    meter = QualityMeter(Quality())
     for index, picture in enumerate(pictures):
         assert meter.wants(index * 500)
         meter.push(index * 500, picture if isinstance(picture, Shot) else Shot(picture))
@@ -251,7 +251,7 @@ def test_odd_sizes(size: tuple[int, int]) -> None:
 )
 def test_real_borders(name: str, crop: tuple[float, float, float, float]) -> None:
     """Measured by eye on full-size frames; the last two are dark scenes, one with a fade from black."""
-    meter = QualityMeter(recipes.Quality(fps=1))
+    meter = QualityMeter(Quality(fps=1))
     with av.open(str(shared(name))) as container:
         for frame in container.decode(video=0):
             if frame.time > 10:

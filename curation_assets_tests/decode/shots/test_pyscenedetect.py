@@ -21,8 +21,8 @@ from scenedetect import (
 )
 from scenedetect.detector import FlashFilter
 
+from curation_assets.decode.clips import Clips
 from curation_assets.decode.shots import make_detector
-from curation_assets.recipes import Clips
 from curation_assets_tests.decode.shots.videos import Picture, detect, fade_through_black, frames_of, shot, write_video
 from curation_assets_tests.shared_data import shared
 

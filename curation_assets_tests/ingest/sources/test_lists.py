@@ -18,8 +18,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from curation_assets.ingest.dataset_index import Source
 from curation_assets.ingest.sources import RejectedLine, SourceError, SourceRow, files, read_source
-from curation_assets.recipes import Source
 from curation_assets_tests.conftest import S3Server
 from curation_assets_tests.shared_data import shared
 from curation_resources.storage import Storage

@@ -13,12 +13,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from curation_assets.ingest.dataset_index import Source
 from curation_assets.ingest.fetching import build_raw_shard
 from curation_assets.ingest.indexing import plan_index
 from curation_assets.ingest.normal_form import video_metadata_table
 from curation_assets.ingest.sources import RejectedLine, SourceRow, read_source
 from curation_assets.ingest.text_encodings import EncodingError, text_of
-from curation_assets.recipes import Recipe, Source
+from curation_assets.recipes import Recipe
 from curation_assets.source_watch import Page, Watch, look
 from curation_assets_tests.ingest.sources.test_stored import add, packed
 from curation_assets_tests.sample_video import sample_video

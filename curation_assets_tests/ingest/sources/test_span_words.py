@@ -16,11 +16,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from curation_assets.ingest.dataset_index import Source
 from curation_assets.ingest.index_records import merge_records, record_of
 from curation_assets.ingest.indexing import plan_index
 from curation_assets.ingest.normal_form import video_metadata_table
 from curation_assets.ingest.sources import RejectedLine, SourceError, SourceRow, read_source
-from curation_assets.recipes import Recipe, Source
+from curation_assets.recipes import Recipe
 
 CLIPS = [
     ("-a_B1234567", 0, 3000, "eins, zwei", 0.5),

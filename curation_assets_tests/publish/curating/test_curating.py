@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from curation_assets.publish.curating.curating import Curation, Example, curate, given_splits, split_of
 from curation_assets.publish.curating.selection import hash_order
 from curation_assets.publish.curating.subset_tables import tables_needed
-from curation_assets.recipes import Recipe, Splits
+from curation_assets.publish.subsets import Splits
+from curation_assets.recipes import Recipe
 from curation_assets.rules.language import RuleError
 from curation_assets.schemas import SCHEMAS, schema
 from curation_resources.tables import conform

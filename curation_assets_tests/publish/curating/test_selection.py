@@ -23,7 +23,7 @@ from curation_assets.publish.curating.selection import (
     quotas,
     swap,
 )
-from curation_assets.recipes import Select
+from curation_assets.publish.subsets import Select
 
 SEEDS = st.integers(0, 2**32 - 1)
 

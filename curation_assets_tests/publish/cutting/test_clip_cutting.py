@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from curation_assets.decode.reading.clip_frames import ClipReader
+from curation_assets.publish.clip_dataset import ClipExport
 from curation_assets.publish.cutting import clip_cutting as export_clips
 from curation_assets.publish.cutting.clip_cutting import (
     Cut,
@@ -31,7 +32,6 @@ from curation_assets.publish.cutting.clip_cutting import (
     runs,
 )
 from curation_assets.publish.cutting.clip_writer import ASPECTS, TrackBoxes
-from curation_assets.recipes import ClipExport
 from curation_assets.schemas import schema
 from curation_assets_tests.decode.coded_video import write_video
 from curation_assets_tests.frame_numbers import number_in

@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from curation_assets.publish.cutting.clip_cutting import Keys
+from curation_assets.publish.embedding_dataset import EmbeddingExport
 from curation_assets.publish.writing.embeddings import (
     SPLITS_HEADER,
     BadTriple,
@@ -26,7 +27,6 @@ from curation_assets.publish.writing.embeddings import (
     on_grid,
     read_processed,
 )
-from curation_assets.recipes import EmbeddingExport
 from curation_assets.schemas import schema
 from curation_resources.storage import MediaRef, Storage
 

@@ -1,23 +1,22 @@
-"""Group dedup: near-duplicates over all shards and datasets, and each shard's view of them."""
+"""The comparison of all shards: what the duplicate clusters would be made from, their making, and the pictures of doubtful pairs."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curation_assets.engine.component import Made, Part, Stage
+from curation_assets.dedup.duplicate_clusters import CLUSTERS_VERSION, Dedup
 from curation_assets.engine.declared import gone
 from curation_assets.engine.meter import Meter
 from curation_assets.engine.progress import Reporter
-from curation_assets.engine.shard import Shard
 from curation_assets.engine.shard_keys import parse_shard_key
-from curation_assets.recipes import Dedup, Recipe, RecipeError
+from curation_assets.recipes import Recipe, RecipeError
 from curation_assets.settings import Settings
 from curation_assets.showing.clips import same_moments
-from curation_assets.showing.figures import counts, markdown_table
+from curation_assets.showing.figures import markdown_table
 from curation_assets.showing.sheets import contact_sheet
 from curation_resources.markdown import Markdown
 from curation_resources.progress import listening
@@ -27,7 +26,6 @@ from curation_resources.tables import MissingTable, Provenance, TableHeader, Tab
 if TYPE_CHECKING:
     from curation_assets.dedup.clusters import Duplicates
 
-CLUSTERS_VERSION = "3"
 INDEX = "duplicate_clusters/index"
 PAIR_COLUMNS = 4
 """Pictures in a row of the audit: both clips at two moments."""
@@ -173,34 +171,3 @@ def pairs_sheet(store: TableStore, audit: pa.Table) -> Markdown | None:
         markdown_table(("pair", "verdict", "similarity", "frames that agree", "pictures apart", "a", "b"), rows),
     )
     return Markdown("\n\n".join(part for part in parts if part is not None)) if rows else None
-
-
-def _view(shard: Shard, wanted: Collection[str]) -> Mapping[str, Made]:
-    from curation_assets.dedup.clusters import dedup_view
-
-    clips = shard.table("clips")
-    real = clips.filter(pc.equal(clips["status"], "ok"))
-    table = dedup_view(shard.slice("duplicate_clusters"), real)
-    stats = {
-        "kept": pc.sum(table["keep"]).as_py() or 0,
-        "dropped": table.num_rows - (pc.sum(table["keep"]).as_py() or 0),
-    }
-    return {"dedup": Made(table, stats, {"relations": counts(table, "relation")})}
-
-
-STAGES = (
-    Stage(
-        "dedup",
-        "dedup",
-        (
-            Part(
-                "dedup",
-                "Each clip of the shard with the verdict of duplicate_clusters.",
-                inputs=("clips",),
-                slices=("duplicate_clusters",),
-                complete="clips",
-            ),
-        ),
-        _view,
-    ),
-)

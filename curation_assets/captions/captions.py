@@ -1,0 +1,245 @@
+"""Table captions: what is said of each clip."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from pydantic import Field, model_validator
+
+from curation_assets.contracts.choices import OneOf
+from curation_assets.contracts.component import Component, Made, RecipeKey, Stage, if_named
+from curation_assets.contracts.open_section import OpenSection
+from curation_assets.contracts.sections import Rules, Section
+from curation_assets.contracts.tables import CLIP_KEYS, ERROR, INT32, STRING, Column, TableSchema
+from curation_assets.engine.pods import GPU
+from curation_assets.scores.prefilter import passing_clips
+from curation_assets.showing.clips import pictured_table
+from curation_assets.showing.figures import counts, histograms
+from curation_resources.devices import computes_on_gpu
+from curation_resources.journal import Journal
+
+if TYPE_CHECKING:
+    from curation_assets.engine.shard import Shard
+    from curation_assets.recipes import Recipe
+
+
+class TextModel(Section):
+    """A text model behind an OpenAI-compatible server that refines captions."""
+
+    url: str = Field(description="Base URL, ending in /v1.")
+    model: str = Field(description="Model name.")
+    prompt: str = Field(
+        "Rewrite this video caption as plain, factual sentences: {caption}", description="Prompt with {caption}."
+    )
+    max_tokens: int = Field(256, ge=1, description="Longest answer.")
+
+
+class Cleaning(Section):
+    """How captions are cleaned."""
+
+    boilerplate: bool = Field(True, description="Whether openers such as 'The video shows' are removed.")
+    drop_sentences: list[Literal["negations", "not_visible"]] = Field(
+        default=[], description="Kinds of sentences to drop."
+    )
+    max_chars: int | None = Field(None, ge=1, description="Longest caption; cut at the end of a sentence.")
+    refine: TextModel | None = Field(None, description="Refinement by a text model.")
+    suffixes: list[Literal["motion", "aesthetic"]] = Field(default=[], description="Scores put into words at the end.")
+
+
+class Captions(OpenSection):
+    """Where captions come from."""
+
+    backend: Annotated[
+        str,
+        OneOf(
+            "captioners",
+            (
+                "source",
+                "subtitles",
+                "transformers",
+                "openai",
+            ),
+        ),
+    ] = Field("source", description="Backend.")
+    model: str | None = Field(
+        None, description="Hub id, `@revision` to hold on to one, or local path (transformers), or model name (openai)."
+    )
+    prompt: str = Field("Describe this video clip in one or two sentences.", description="Prompt.")
+    frames: int = Field(8, ge=1, le=64, description="Frames per request, evenly spread.")
+    max_tokens: int = Field(128, ge=1, le=8192, description="Longest answer.")
+    temperature: float = Field(0.0, ge=0, le=2, description="Sampling temperature; 0 takes the likeliest answer.")
+    seed: int = Field(0, ge=0, description="Seed of the sampling.")
+    batch: int = Field(4, ge=1, le=256, description="Clips per batch (transformers).")
+    device: str = Field("auto", description="auto, cpu, cuda or cuda:N (transformers).")
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        "auto", description="Precision of the weights (transformers)."
+    )
+    url: str | None = Field(None, description="Base URL of the server, ending in /v1 (openai).")
+    key_env: str = Field("OPENAI_API_KEY", description="Environment variable with the key (openai).")
+    concurrency: int = Field(16, ge=1, le=1024, description="Requests at the same time (openai).")
+    timeout_s: float = Field(120, gt=0, description="Longest wait for an answer.")
+    attempts: int = Field(5, ge=1, le=20, description="Attempts at one request (openai).")
+    price_per_mtok: tuple[float, float] | None = Field(
+        None, description="Price of a million prompt and completion tokens."
+    )
+    window_s: float | None = Field(
+        None, gt=0, description="Longer clips are captioned in equal windows of at most this length."
+    )
+    languages: list[str] = Field(
+        default=[], description="Preferred languages of subtitles, best first; default the track's order."
+    )
+    several: Literal["first", "longest", "join"] = Field(
+        "first",
+        description="For `source`: which of several captions of one span or video is taken; join: all of them, as paragraphs.",
+    )
+    clean: Cleaning = Field(default_factory=lambda: Cleaning())
+    where: Rules = Field(default=["keep"], description="Rules that a clip must pass to be captioned.")
+    misaligned: Literal["warn", "block"] = Field(
+        "warn",
+        description="What a shard whose captions match their own clips no better than those of other videos gives: a warning, or a failed run.",
+    )
+
+    @model_validator(mode="after")
+    def _backend_needs(self) -> Captions:
+        if self.backend in ("transformers", "openai") and not self.model:
+            raise ValueError(f"backend {self.backend} needs `model`")
+        if self.backend == "openai" and not self.url:
+            raise ValueError("backend openai needs `url`")
+        return self
+
+
+TABLE = TableSchema(
+    "captions",
+    "a clip's caption",
+    ("video_id", "clip_id"),
+    (
+        *CLIP_KEYS,
+        Column("caption", STRING, "Cleaned caption, refined and with scores in words where the recipe asks."),
+        Column(
+            "caption_raw",
+            STRING,
+            "What the backend answered, never changed; answers about windows are paragraphs.",
+        ),
+        Column("caption_refined", STRING, "What the refining text model answered; null without refinement."),
+        Column("backend", STRING, "Backend.", nullable=False),
+        Column("model", STRING, "Model that the backend used."),
+        Column("language", STRING, "Language code of the caption."),
+        Column("status", STRING, "Outcome.", nullable=False, allowed=("ok", "empty", "failed", "skipped")),
+        ERROR,
+        Column("prompt_tokens", INT32, "Tokens of the request.", volatile=True, minimum=0),
+        Column("completion_tokens", INT32, "Tokens of the answer.", volatile=True, minimum=0),
+        Column("row_fingerprint", STRING, "Hash of frames, prompt and model; a row is kept while it is unchanged."),
+        Column(
+            "refine_fingerprint",
+            STRING,
+            "Hash of what the refining text model was asked; its answer is kept likewise.",
+        ),
+    ),
+)
+
+
+HOW = {"batch", "device", "concurrency", "timeout_s", "attempts", "price_per_mtok", "key_env", "misaligned"}
+"""Parameters that change how fast or dear captioning is, or how it is judged, not what it says."""
+
+
+def _caption(shard: Shard, wanted: Collection[str]) -> Mapping[str, Made]:
+    from curation_assets.captions.captioning import caption_shard, load_captioner, load_refiner
+    from curation_assets.rules.columns import clip_facts
+
+    params = shard.recipe.captions
+    scores: dict[str, dict[str, float | None]] | None = None
+    if params.clean.suffixes:
+        facts = clip_facts(params.clean.suffixes, shard.recipe, shard.table)
+        scores = {row["clip_id"]: {s: row[s] for s in params.clean.suffixes} for row in facts.to_pylist()}
+    # Answers are kept by a hash of all that was asked, so they hold whatever else changes in the recipe.
+    journal = Journal(shard.storage, shard.folder("captions"), "captions 1")
+    with journal:
+        table, stats = caption_shard(
+            shard.table("clips"),
+            shard.table("frames"),
+            shard.table("video_metadata"),
+            shard.table("raw_shards"),
+            params,
+            shard.storage,
+            wanted=set(passing_clips(shard, params.where)["clip_id"].drop_null().to_pylist()),
+            scores=scores,
+            previous=shard.previous("captions"),
+            journal=journal,
+            captioner=shard.model(load_captioner, params),
+            refiner=shard.model(load_refiner, params),
+        )
+    numbers = {
+        k: getattr(stats, k)
+        for k in (
+            "ok",
+            "empty",
+            "failed",
+            "skipped",
+            "requests",
+            "reused",
+            "resumed",
+            "prompt_tokens",
+            "completion_tokens",
+        )
+    }
+    numbers |= {
+        "caption_cost": stats.cost,
+        "cost_per_clip": stats.cost_per_clip,
+        "prompt_tokens_per_clip": pc.mean(table["prompt_tokens"]).as_py(),
+        "completion_tokens_per_clip": pc.mean(table["completion_tokens"]).as_py(),
+        "seconds_per_clip": stats.seconds_per_clip,
+    }
+    good = table.filter(pc.equal(table["status"], "ok"))
+    lengths = pa.table({"characters": pc.utf8_length(good["caption"])})
+    metadata: dict[str, Any] = {"languages": counts(good, "language"), "lengths": histograms(lengths, ["characters"])}
+    shown = good.select(["clip_id", "caption"]).slice(0, 12).to_pylist()
+    metadata["samples"] = pictured_table(
+        shard.storage, shard.table("frames"), ("clip", "caption"), [tuple(r.values()) for r in shown]
+    )
+    return {"captions": Made(table, {k: v for k, v in numbers.items() if v is not None}, metadata)}
+
+
+def _params(recipe: Recipe) -> dict[str, Any]:
+    """What captions depend on; what is newer than the other keys only where it changes something."""
+    unsaid = {"several"} if recipe.captions.several == "first" else set()
+    repeats = {"repeats": "kept"} if recipe.captions.backend == "subtitles" else {}
+    return recipe.captions.model_dump(exclude=HOW | {"model"} | unsaid) | repeats
+
+
+def _caption_model(recipe: Recipe) -> dict[str, str]:
+    from curation_assets.captions.captioning import caption_identity
+
+    return {"captioner": caption_identity(recipe.captions)}
+
+
+COMPONENT = Component(
+    TABLE,
+    "captions",
+    "What is said of each clip, by its source, its subtitles or a model, as the recipe asks, raw and cleaned.",
+    keys=(RecipeKey("captions", Captions),),
+    asked_by=if_named("captions"),
+    params=_params,
+    inputs=("clips", "frames", "video_metadata", "raw_shards"),
+    prefilter="captions",
+    rules=lambda r: [f"{s} is not null" for s in r.captions.clean.suffixes],
+    weights=_caption_model,
+    complete="clips",
+    journal=True,
+    every_row=True,
+    curated=("caption", "language"),
+    heading="caption",
+    unexplained=frozenset({"prompt_tokens", "completion_tokens"}),
+)
+
+STAGE = Stage(
+    "captions",
+    (COMPONENT,),
+    _caption,
+    gpus=lambda r: r.captions.backend == "transformers" and computes_on_gpu(r.captions.device),
+    pool="gpu",
+    op_tags=GPU,
+    up_to_date=lambda header, shard: header.stats.get("failed", 0) == 0,
+)

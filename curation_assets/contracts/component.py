@@ -1,0 +1,220 @@
+"""What a component declares: all that is particular to one table, and the stage that makes it.
+
+What belongs here: the shape of a declaration. What does not: any table's declaration (the rooms), which there are (`registry.py`), and
+what is done with them (`engine/`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+import pyarrow as pa
+from pydantic import Field
+
+from curation_assets.contracts.checks import Check
+from curation_assets.contracts.tables import Column, TableSchema
+from curation_resources.faults import Fault
+
+if TYPE_CHECKING:
+    from curation_assets.engine.shard import Shard
+    from curation_assets.publish.subsets import Subset
+    from curation_assets.recipes import Recipe
+    from curation_resources.tables import TableHeader
+
+OWN_PACKAGE = "curation-assets"
+Row = Mapping[str, Any]
+Lines = list[tuple[str, str]]
+"""Names and values, as `curation explain` prints them."""
+
+
+@dataclass(frozen=True)
+class RecipeKey:
+    """A key at the top of recipes that belongs to a table: its section.
+
+    Attributes:
+        name: the key.
+        type: the section's model, or another annotation that pydantic knows.
+        description: for the reference, where the model's own docstring does not say it.
+        required: whether a recipe must have it; else it is made of its defaults.
+    """
+
+    name: str
+    type: Any
+    description: str = ""
+    required: bool = False
+
+    def field(self) -> tuple[Any, Any]:
+        """Annotation and default, as `pydantic.create_model` takes them."""
+        if self.required:
+            return self.type, Field(description=self.description or None)
+        default: Callable[[], Any] = self.type if isinstance(self.type, type) else dict
+        return self.type, Field(default_factory=default, description=self.description or None)
+
+
+def always(recipe: Recipe) -> bool:
+    """Asked for by every recipe."""
+    return True
+
+
+def never(recipe: Recipe) -> bool:
+    """Asked for by no recipe itself; by what is made from it."""
+    return False
+
+
+def if_named(*sections: str) -> Callable[[Recipe], bool]:
+    """Asked for by recipes in which all these keys stand."""
+    return lambda recipe: set(sections) <= recipe.model_fields_set
+
+
+@dataclass(frozen=True)
+class Component:
+    """One table: its contract, its section of recipes, what it is made from, and what is shown and checked of it.
+
+    Attributes:
+        table: its contract.
+        group: the room of the graph that it belongs to.
+        about: what it is for and how it is made, a sentence or two for the UI.
+        partitioned: by shard, by subset, or not at all (whole).
+        code_version: raised by hand when the same inputs would give other rows.
+        keys: the keys of recipes that are its own.
+        asked_by: whether a recipe asks for it by what it says, rules and exports apart.
+        in_subset: of a table by subset, whether a subset asks for it.
+        params: the recipe's parameters that the table depends on, and no others; not those that only say where weights lie.
+        inputs: assets of the same shard that it is made from; of a table by subset, those without which it cannot be.
+        slices: unpartitioned assets of whose rows those of the shard are used.
+        prefilter: the key of the recipe whose `where` its clips must pass; empty without one.
+        rules: further rules of the recipe whose tables are inputs too.
+        weights: name -> identity of the model weights used; cheap, and without loading a model.
+        complete: input asset each of whose usable rows must be accounted for here.
+        journal: whether a run that is killed leaves a journal in the partition's folder.
+        every_row: whether all of its rows go on, whatever their status says.
+        in_rules: whether rules about clips may name its columns; None where there is one row per clip.
+        curated: its columns that stand in the table of a subset, in order; a `Column` is one that is worked out there.
+        charted: those of them whose distributions are shown for a subset.
+        checks: what must hold of its tables beside the contract.
+        shown: (shard, whole table) -> numbers kept with the table, and what the UI shows of it; for stages by video.
+        heading: of its lines in `curation explain`; empty is its name.
+        explained: rows of one clip -> those lines; None shows the columns as they are.
+        unexplained: columns that are left out of them.
+        silent: whether `curation explain` says nothing of it by itself.
+        package: the distribution that it comes from.
+    """
+
+    table: TableSchema
+    group: str
+    about: str = ""
+    partitioned: Literal["shard", "subset", "whole"] = "shard"
+    code_version: str = "1"
+    keys: tuple[RecipeKey, ...] = ()
+    asked_by: Callable[[Recipe], bool] = always
+    in_subset: Callable[[Subset], bool] = lambda subset: True
+    params: Callable[[Recipe], Any] = lambda recipe: None
+    inputs: tuple[str, ...] = ()
+    slices: tuple[str, ...] = ()
+    prefilter: str = ""
+    rules: Callable[[Recipe], Sequence[str]] = lambda recipe: ()
+    weights: Callable[[Recipe], Mapping[str, str]] = lambda recipe: {}
+    complete: str | None = None
+    journal: bool = False
+    every_row: bool = False
+    in_rules: bool | None = None
+    curated: tuple[str | Column, ...] = ()
+    charted: tuple[str, ...] = ()
+    checks: tuple[Check, ...] = ()
+    shown: Callable[[Shard, pa.Table], tuple[Mapping[str, Any], Mapping[str, Any]]] = lambda shard, table: ({}, {})
+    heading: str = ""
+    explained: Callable[[Sequence[Row]], Lines] | None = None
+    unexplained: frozenset[str] = frozenset()
+    silent: bool = False
+    package: str = OWN_PACKAGE
+
+    @property
+    def asset(self) -> str:
+        """Name of the table and of the asset."""
+        return self.table.asset
+
+    @property
+    def built_in(self) -> bool:
+        """Whether it comes with this package."""
+        return self.package == OWN_PACKAGE
+
+    @property
+    def one_row_per_clip(self) -> bool:
+        """Whether rules about clips may name its columns."""
+        by_clip = self.table.key == ("video_id", "clip_id")
+        return by_clip if self.in_rules is None else self.in_rules
+
+    def rules_of(self, recipe: Recipe) -> list[str]:
+        """All rules of a recipe whose tables it is made from."""
+        own = getattr(recipe, self.prefilter).where if self.prefilter else []
+        return [*own, *self.rules(recipe)]
+
+    def needed(self, recipe: Recipe) -> tuple[str, ...]:
+        """All same-shard inputs for this recipe."""
+        from curation_assets.rules.columns import tables_of_rules
+
+        return tuple(dict.fromkeys([*self.inputs, *tables_of_rules(self.rules_of(recipe), recipe)]))
+
+
+@dataclass(frozen=True)
+class Made:
+    """What a stage made of one asset for one shard.
+
+    Attributes:
+        table: fits the asset's schema.
+        stats: numbers kept with the table (seconds, bytes, counts).
+        metadata: what the UI shows: histograms, contact sheets.
+        faults: video id to why it could not be read now, of stages by video; see `curation_assets.engine.unread`.
+    """
+
+    table: pa.Table
+    stats: Mapping[str, Any] = field(default_factory=dict)
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    faults: Mapping[str, Fault] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """How one or several tables are made, shard by shard.
+
+    Attributes:
+        name: name of the op.
+        parts: the components.
+        make: shard and the names of the assets that are wanted -> those assets.
+        kinds: what the UI shows as kinds.
+        pool: concurrency pool.
+        op_tags: tags of the step (Kubernetes resources).
+        gpus: number of GPUs that its models compute on here, by the recipe's parameters.
+        up_to_date: an extra condition for leaving a table as it is, for stages that ask again in their own way.
+        by_video: whether each video's rows depend on its own input rows alone. Then a shard of which some inputs changed is made anew
+            for the videos that changed or could not be read, and the rows of the others are kept.
+        reads: for stages by video, input asset -> what its rows say that this stage's depend on; all of it for others.
+    """
+
+    name: str
+    parts: tuple[Component, ...]
+    make: Callable[[Shard, Collection[str]], Mapping[str, Made]]
+    kinds: frozenset[str] = frozenset()
+    pool: str | None = None
+    op_tags: Mapping[str, Any] = field(default_factory=dict)
+    gpus: Callable[[Recipe], int] = lambda recipe: 0
+    up_to_date: Callable[[TableHeader, Shard], bool] = lambda header, shard: True
+    by_video: bool = False
+    reads: Mapping[str, Callable[[pa.Table], pa.Table]] = field(default_factory=dict)
+
+    @property
+    def group(self) -> str:
+        """The room of the graph that its tables belong to."""
+        return self.parts[0].group
+
+    def part(self, asset: str) -> Component:
+        """The component of one of its assets."""
+        return next(p for p in self.parts if p.asset == asset)
+
+    def settled(self, header: TableHeader, shard: Shard) -> bool:
+        """Whether making a table again from the same would change nothing: no row failed for a reason that may pass."""
+        from curation_assets.engine.unread import pending
+
+        return not pending(header.stats, shard.settings.max_attempts) and self.up_to_date(header, shard)

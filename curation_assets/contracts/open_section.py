@@ -1,0 +1,66 @@
+"""Sections of recipes with a key that names one of several ways, where installed packages bring further ones with options of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from pydantic import Field, SerializerFunctionWrapHandler, ValidationError, model_serializer, model_validator
+
+from curation_assets.contracts.choices import OneOf
+from curation_assets.contracts.sections import Section
+
+
+class OpenSection(Section):
+    """A section one of whose keys is a `OneOf`. What is chosen may come from a package, and then take `options`.
+
+    Unused, `options` is left out of what the section is compared by, so that tables of before it was there stay as they are.
+    """
+
+    options: dict[str, Any] = Field(
+        default={}, description="Options of what another installed package brings; that package says which there are."
+    )
+
+    @classmethod
+    def choices(cls) -> Iterator[tuple[str, OneOf]]:
+        """Each key that is a choice, and what there is to choose."""
+        for name, field in cls.model_fields.items():
+            yield from ((name, m) for m in field.metadata if isinstance(m, OneOf))
+
+    @model_validator(mode="after")
+    def _options_of_the_chosen(self) -> OpenSection:
+        for name, choice in self.choices():
+            chosen = getattr(self, name)
+            model = getattr(choice.bring(chosen), "Options", None)
+            if model is None:
+                if self.options:
+                    raise ValueError(f"{name} {chosen!r} takes no options, but there are {', '.join(self.options)}")
+                continue
+            try:
+                model.model_validate(self.options)
+            except ValidationError as error:
+                first = error.errors()[0]
+                key = ".".join(["options", *map(str, first["loc"])])
+                said = (
+                    "unknown key" if first["type"] == "extra_forbidden" else first["msg"].removeprefix("Value error, ")
+                )
+                raise ValueError(
+                    f"{key} of {name} {chosen!r}: {said}; there are {', '.join(model.model_fields)}"
+                ) from error
+        return self
+
+    @model_serializer(mode="wrap")
+    def _without_unused_options(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        said: dict[str, Any] = dump(self)
+        if not said.get("options"):
+            said.pop("options", None)
+        return said
+
+    def chosen(self) -> tuple[Any, Any] | None:
+        """What a package brings for the section's first choice, with its options validated; None where the choice is this package's."""
+        name, choice = next(self.choices())
+        found = choice.bring(getattr(self, name))
+        if found is None:
+            return None
+        model = getattr(found, "Options", None)
+        return found, model.model_validate(self.options) if model is not None else None

@@ -1,0 +1,237 @@
+"""Table clips: the spans of each video that are clips, and the boundaries that were proposed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from pydantic import Field, model_validator
+
+from curation_assets.contracts.choices import OneOf
+from curation_assets.contracts.component import Component, RecipeKey
+from curation_assets.contracts.open_section import OpenSection
+from curation_assets.contracts.tables import (
+    BOOL,
+    CLIP_KEYS,
+    DOUBLE,
+    ERROR,
+    FLOAT,
+    INT32,
+    INT64,
+    STRING,
+    Column,
+    TableSchema,
+)
+from curation_assets.showing.figures import histograms, markdown_table
+
+if TYPE_CHECKING:
+    from curation_assets.engine.shard import Shard
+
+
+CUT = pa.struct([("frame", INT64), ("time_ms", INT64), ("score", FLOAT), ("kind", STRING), ("accepted", BOOL)])
+
+
+class Clips(OpenSection):
+    """How videos become clips."""
+
+    from_: Literal["detect", "given", "both", "whole", "fixed", "subtitles"] = Field(
+        "detect",
+        alias="from",
+        description="detect: shots; given: the source's spans; both: given spans cut at detected boundaries; whole: the video, however long; "
+        "fixed: a stride; subtitles: one per cue.",
+    )
+    detector: Annotated[
+        str,
+        OneOf(
+            "shot_detectors",
+            (
+                "cascade",
+                "transnetv2",
+                "content",
+                "adaptive",
+                "threshold",
+                "hash",
+                "histogram",
+                "content+threshold",
+                "adaptive+threshold",
+            ),
+        ),
+    ] = Field("cascade", description="Shot detector.")
+    threshold: float | None = Field(
+        None,
+        description="The detector's threshold; null is its default (content 27, adaptive 3, threshold 12, hash 0.35, histogram 0.2, transnetv2 and cascade 0.5).",
+    )
+    min_scene_frames: int = Field(
+        15,
+        ge=1,
+        description="Shortest scene that PySceneDetect's detectors look for, frames; cascade and transnetv2 find scenes of any length.",
+    )
+    min_content_val: float = Field(15.0, ge=0, description="For `adaptive`: smallest content value of a cut.")
+    window: int = Field(2, ge=1, description="For `adaptive`: frames on each side.")
+    weights: tuple[float, float, float, float] = Field(
+        (1.0, 1.0, 1.0, 0.0),
+        description="For `content` and `adaptive`: shares of hue, saturation, luma and edges in the content value; `[0, 0, 1, 0]` is luma alone.",
+    )
+    kernel_size: int | None = Field(
+        None,
+        ge=3,
+        description="For edges: size of the square by which they are widened, odd, pixels; null goes by the picture's.",
+    )
+    short_scenes: Literal["merge", "suppress"] = Field(
+        "merge",
+        description="For `content`: of cuts closer than `min_scene_frames`, keep the last of each run (merge), or the first (suppress).",
+    )
+    hash_size: int = Field(
+        8, ge=2, le=256, description="For `hash`: side of the square of frequencies that is compared."
+    )
+    hash_lowpass: int = Field(
+        2, ge=1, le=256, description="For `hash`: 2 keeps the lower half of the frequencies, 4 a quarter."
+    )
+    histogram_bins: int = Field(128, ge=1, le=256, description="For `histogram`: bins of the luma.")
+    fade_threshold: float = Field(
+        12.0, ge=0, le=255, description="For `...+threshold`: mean luma below which a fade is out."
+    )
+    fade_method: Literal["floor", "ceiling"] = Field(
+        "floor", description="For fades: floor: to dark, below the threshold; ceiling: to bright, from it on."
+    )
+    fade_bias: float = Field(
+        0.0,
+        ge=-1,
+        le=1,
+        description="For fades: where the boundary lies, from the fade out (-1) by the middle (0) to the fade in (1).",
+    )
+    fade_min_frames: int = Field(0, ge=0, description="For fades: shortest time below the threshold, frames.")
+    fade_at_end: bool = Field(False, description="For fades: whether one at the video's end begins a scene of its own.")
+    min_s: float = Field(2.0, ge=0, description="Shortest clip, seconds.")
+    max_s: float = Field(60.0, gt=0, description="Longest clip, seconds.")
+    longer: Literal["split", "first", "drop"] = Field("split", description="What becomes of longer scenes.")
+    trim_start_s: float = Field(0.0, ge=0, description="Taken off the start of each detected scene.")
+    trim_end_s: float = Field(0.0, ge=0, description="Taken off the end of each detected scene.")
+    transitions: Literal["keep", "trim"] = Field(
+        "keep",
+        description="Frames of a dissolve or fade: keep them, half at either side of the boundary, or leave them out of both scenes.",
+    )
+    stride_s: float | None = Field(None, gt=0, description="For `fixed`: distance of starts; default `max_s`.")
+    interlaced: Literal["deinterlace", "keep"] = Field(
+        "deinterlace",
+        description="Pictures stored as two fields: deinterlace for samples and scores (bwdif), or keep them with their combs. Exports: `export.clips.interlaced`.",
+    )
+    mode: Literal["fast", "exact"] = Field(
+        "fast",
+        description="fast: the levers of docs/explanation/decode.md, shown not to move a boundary; exact: every frame, as PySceneDetect sees it.",
+    )
+
+    @model_validator(mode="after")
+    def _order(self) -> Clips:
+        if self.min_s > self.max_s:
+            raise ValueError(f"min_s ({self.min_s:g}) must not exceed max_s ({self.max_s:g})")
+        if self.kernel_size is not None and not self.kernel_size % 2:
+            raise ValueError(f"kernel_size must be odd, not {self.kernel_size}")
+        return self
+
+
+TABLE = TableSchema(
+    "clips",
+    "a clip of a video, or a video or span that gave none and why",
+    ("video_id", "clip_id"),
+    (
+        *CLIP_KEYS,
+        Column(
+            "status",
+            STRING,
+            "ok, or rejected with `error`: such a row is no clip.",
+            nullable=False,
+            allowed=("ok", "rejected", "failed"),
+        ),
+        ERROR,
+        Column("start_ms", INT64, "Presentation time of the first frame.", minimum=0),
+        Column("end_ms", INT64, "Presentation time at which the last frame ends.", minimum=0),
+        Column("start_frame", INT64, "First frame, index in display order within the video.", minimum=0),
+        Column("end_frame", INT64, "One past the last frame.", minimum=0),
+        Column("requested_start_ms", INT64, "Start that was asked for or detected, before trimming and snapping."),
+        Column("requested_end_ms", INT64, "End that was asked for or detected, before trimming and snapping."),
+        Column("fps", DOUBLE, "Average frame rate within the clip.", minimum=0),
+        Column("width", INT32, "Displayed width in pixels: rotation and sample aspect applied.", minimum=1),
+        Column("height", INT32, "Displayed height in pixels.", minimum=1),
+        Column(
+            "origin",
+            STRING,
+            "How the span was found.",
+            allowed=("detected", "given", "whole", "split", "fixed", "subtitles"),
+        ),
+        Column("detector", STRING, "Shot detector and its parameters; null if none ran.", volatile=True),
+        Column("source_clip_id", STRING, "Clip id given by the source, if the span was."),
+        Column(
+            "source_span",
+            INT64,
+            "Which of the video's `video_metadata.spans` the clip lies in, counted from 0; null for clips that the source did not ask for.",
+            volatile=True,
+            minimum=0,
+        ),
+        Column("text", STRING, "For spans made from subtitles, the cue's text."),
+        Column(
+            "cut_list",
+            pa.list_(CUT),
+            "On the first row of a video: every proposed boundary of the whole video with its score.",
+            volatile=True,
+        ),
+        Column("hdr", BOOL, "Whether the transfer function is PQ or HLG."),
+        Column(
+            "mirrored", BOOL, "Whether the file has pictures shown as their mirror image, as some front cameras do."
+        ),
+        Column(
+            "interlaced",
+            BOOL,
+            "Whether pictures are stored as two fields of different times; deinterlaced unless `clips.interlaced` says keep.",
+        ),
+        Column(
+            "frames_lost",
+            INT64,
+            "Frames that cannot be decoded or are gone from the file, as far as it shows: packets without a frame, and gaps in a steady rate.",
+            minimum=0,
+        ),
+        Column("longest_gap_ms", INT64, "Longest time for which one picture of the clip is shown.", minimum=0),
+        Column(
+            "size_changes",
+            INT32,
+            "How often the displayed size changes within the clip; later pictures are scaled to the first one's size.",
+            minimum=0,
+        ),
+    ),
+)
+
+
+SHOWN = 20
+"""Videos without clips that an event lists."""
+
+
+def _shown(shard: Shard, table: pa.Table) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    clips = table.filter(pc.equal(table["status"], "ok"))
+    lengths = pc.divide(pc.subtract(clips["end_ms"], clips["start_ms"]).cast(pa.float64()), 1000.0)
+    stats = {"clips": clips.num_rows, "hours": round((pc.sum(lengths).as_py() or 0) / 3600, 4)}
+    metadata: dict[str, Any] = {"length_s": histograms(pa.table({"length_s": lengths}), ["length_s"])}
+    errors = table.filter(pc.not_equal(table["status"], "ok"))
+    if errors.num_rows:
+        rows = errors.slice(0, SHOWN).select(["video_id", "status", "error"]).to_pylist()
+        metadata["not_ok"] = markdown_table(("video", "status", "error"), [tuple(row.values()) for row in rows])
+    return stats, metadata
+
+
+DECODED = "4"
+"""Code version of which clips and pictures there are."""
+
+
+COMPONENT = Component(
+    TABLE,
+    "decode",
+    "Videos cut at shot boundaries, or as the recipe says. From the one decode of each video.",
+    keys=(RecipeKey("clips", Clips),),
+    code_version=DECODED,
+    params=lambda r: {"clips": r.clips.model_dump(by_alias=True)},
+    inputs=("raw_shards", "video_metadata"),
+    complete="raw_shards",
+    shown=_shown,
+    silent=True,
+)

@@ -1,0 +1,74 @@
+"""The stage that makes the five tables of the one decode of each video."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from curation_assets.contracts.component import Made, Stage
+from curation_assets.decode import clip_fingerprints, clips, frames, motion_scores, quality_scores
+from curation_assets.engine.pods import pod
+from curation_assets.showing.figures import markdown_table
+from curation_resources.tars import TarWriter, new_token
+
+if TYPE_CHECKING:
+    from curation_assets.engine.shard import Shard
+
+
+SHOWN = 20
+"""Videos out of the ordinary that an event lists."""
+
+
+def _asked_for(metadata: pa.Table) -> pa.Table:
+    """What of `video_metadata` decides how a video is cut: the given spans and their ids, not what is said of them."""
+    spans = [
+        s and [{name: span[name] for name in ("clip_id", "start_ms", "end_ms")} for span in s]
+        for s in metadata["spans"].to_pylist()
+    ]
+    kind = pa.list_(pa.struct([("clip_id", pa.string()), ("start_ms", pa.int64()), ("end_ms", pa.int64())]))
+    return metadata.select(["video_id", "status"]).append_column("spans", pa.array(spans, kind))
+
+
+def _make(shard: Shard, wanted: Collection[str]) -> Mapping[str, Made]:
+    from curation_assets.decode.analysis import AnalysisParams
+    from curation_assets.decode.shard import analyse_shard
+    from curation_assets.decode.shots import check_installed
+
+    r = shard.recipe
+    check_installed(r.clips)
+    params = AnalysisParams(clips=r.clips, frames=r.frames, motion=r.motion, quality=r.quality, dedup=r.dedup)
+    with TarWriter(shard.storage, shard.folder("frames"), new_token()) as writer:
+        analysis = analyse_shard(
+            shard.table("raw_shards"),
+            shard.table("video_metadata"),
+            params,
+            shard.storage,
+            writer,
+            workers=shard.workers,
+            wanted=wanted,
+        )
+    seconds = sum(s.seconds for s in analysis.stats)
+    shared: dict[str, Any] = {"video_s": round(seconds, 1), "failed_videos": len(analysis.errors)}
+    if analysis.seconds_per_cpu_s:
+        shared["video_s_per_cpu_s"] = round(analysis.seconds_per_cpu_s, 1)
+    odd = [(s.video_id, "; ".join(s.warnings)) for s in analysis.stats if s.warnings][:SHOWN]
+    warned = {"warnings": markdown_table(("video", "warning"), odd)} if odd else {}
+    slowest = markdown_table(
+        ("video", "seconds", "CPU s"), [(s.video_id, f"{s.seconds:.1f}", f"{s.cpu_s:.2f}") for s in analysis.slowest()]
+    )
+    shown = {"slowest": slowest, **warned}
+    return {asset: Made(table, shared, shown, analysis.faults) for asset, table in analysis.tables.items()}
+
+
+STAGE = Stage(
+    "decode",
+    (clips.COMPONENT, frames.COMPONENT, motion_scores.COMPONENT, quality_scores.COMPONENT, clip_fingerprints.COMPONENT),
+    _make,
+    kinds=frozenset({"ffmpeg"}),
+    pool="cpu",
+    op_tags=pod(cpu=8, memory="12Gi", scratch="20Gi"),
+    by_video=True,
+    reads={"video_metadata": _asked_for},
+)

@@ -1,0 +1,105 @@
+"""Table duplicate_clusters: clips that are copies of each other, over all shards and datasets."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from curation_assets.contracts.component import Component, RecipeKey
+from curation_assets.contracts.sections import Section
+from curation_assets.contracts.tables import (
+    BOOL,
+    CLIP_ID,
+    DATASET,
+    STRING,
+    VIDEO_ID,
+    Column,
+    TableSchema,
+    identifier,
+    share,
+)
+
+
+class Dedup(Section):
+    """When two clips are the same."""
+
+    method: Literal["phash", "dhash", "ahash", "whash"] = Field("phash", description="Hash of imagededup.")
+    frames: int = Field(3, ge=1, le=32, description="At least so many hashed frames per clip.")
+    fps: float = Field(
+        10.0, gt=0, le=60, description="Frames looked at per second; a hash is kept when the picture has changed."
+    )
+    step: int = Field(
+        4, ge=0, le=16, description="A hash is kept once it differs by more bits than this from the last one kept."
+    )
+    distance: int = Field(
+        10, ge=0, le=16, description="Largest Hamming distance of two frames, of 64, that makes them a match."
+    )
+    matches: int = Field(2, ge=1, le=32, description="Frames that must match; fewer only if a clip has fewer.")
+    agree: int = Field(
+        14,
+        ge=0,
+        le=24,
+        description="Largest distance at which the other frames, once aligned by the matches, still agree.",
+    )
+    coverage: float = Field(
+        0.6, gt=0, le=1, description="Least share of the shorter clip's hashed frames that must agree."
+    )
+    center: bool = Field(
+        True, description="Whether the central part is hashed too: it meets copies with a logo, caption or crop."
+    )
+    flipped: bool = Field(False, description="Whether mirrored copies count.")
+    course: bool = Field(
+        True,
+        description="Whether what changes in the course of two clips must agree: speakers before one background are then no duplicates.",
+    )
+    crops: bool = Field(
+        True, description="Whether crops to a part of the picture, and copies turned by a few degrees, are looked for."
+    )
+    confirm_cosine: float | None = Field(
+        None, ge=0, le=1, description="Least cosine of mean embeddings, where both exist."
+    )
+    survivor: Literal["best", "first_seen"] = Field(
+        "best", description="best: highest, longest, sharpest, smallest id; first_seen: the earlier shard."
+    )
+
+
+TABLE = TableSchema(
+    "duplicate_clusters",
+    "a clip that has a near-duplicate anywhere",
+    ("cluster_id", "dataset", "video_id", "clip_id"),
+    (
+        DATASET,
+        VIDEO_ID,
+        CLIP_ID,
+        identifier("cluster_id", "Id of the cluster: hash of its survivor."),
+        identifier("shard", "Shard of the clip."),
+        Column("survivor", STRING, "clip_id that is kept of the cluster.", nullable=False),
+        Column("survivor_dataset", STRING, "Dataset of the survivor.", nullable=False),
+        Column("keep", BOOL, "Whether this clip is the survivor.", nullable=False),
+        Column("duplicate_of", STRING, "The clip that this one was matched with; null for the survivor."),
+        share("similarity", "1 - Hamming distance / 64, mean over the frames that agree; 1 for exact copies."),
+        Column(
+            "relation",
+            STRING,
+            "How the two relate.",
+            allowed=("exact", "copy", "contained", "contains", "flipped", "cropped"),
+        ),
+        Column("confirmed_by", STRING, "What verified the match."),
+        share("embedding_similarity", "Cosine of the clips' mean embeddings, where both exist."),
+    ),
+)
+
+
+CLUSTERS_VERSION = "3"
+
+
+COMPONENT = Component(
+    TABLE,
+    "dedup",
+    "Near-duplicates over all shards of all datasets that exist; missing ones block nothing.",
+    partitioned="whole",
+    code_version=CLUSTERS_VERSION,
+    keys=(RecipeKey("dedup", Dedup),),
+    inputs=("clip_fingerprints",),
+)

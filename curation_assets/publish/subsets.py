@@ -1,0 +1,123 @@
+"""Subsets as recipes declare them: which candidates are taken, how they are split, what is exported."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from curation_assets.contracts.choices import OneOf
+from curation_assets.contracts.open_section import OpenSection
+from curation_assets.contracts.sections import Rules, Section
+from curation_assets.publish.clip_dataset import ClipExport
+from curation_assets.publish.embedding_dataset import EmbeddingExport
+
+
+class Select(OpenSection):
+    """Which of the clips that pass the rules are taken."""
+
+    criterion: Annotated[
+        str,
+        OneOf(
+            "criteria",
+            (
+                "all",
+                "random",
+                "video_balanced",
+                "class_balanced",
+                "min_redundancy",
+                "max_motion",
+                "cluster_balanced",
+            ),
+        ),
+    ] = Field("all", description="How the clips that pass are chosen; docs/reference/subsets.md says what each does.")
+    count: int | None = Field(None, ge=1, description="How many in all.")
+    per_video: int = Field(1, ge=1, description="For video_balanced: at most so many of one video, before filling.")
+    per_class: int | None = Field(
+        None, ge=1, description="For class_balanced and min_redundancy: how many of each class."
+    )
+    class_by: str | None = Field(
+        None,
+        description="Column or category set that gives the class; tracks default to label, clips to their near-duplicate cluster for"
+        " cluster_balanced and to one class for min_redundancy.",
+    )
+    order_by: str | None = Field(
+        None, description="For class_balanced: score to take the best by; default seeded random."
+    )
+    temperature: float | None = Field(
+        None, ge=0, description="For class_balanced: class shares proportional to size^temperature."
+    )
+    max_swaps: int = Field(1000, ge=0, description="For min_redundancy: accepted swaps per class.")
+    epochs: int = Field(5, ge=1, le=100, description="For min_redundancy: passes over the candidates.")
+    nest: list[int] = Field(
+        default=[], description="For min_redundancy: larger sizes per class that the subset is to lie within."
+    )
+    seed: int = Field(0, description="Another seed makes another random choice.")
+
+    @model_validator(mode="after")
+    def _needs(self) -> Select:
+        needed = {
+            "random": "count",
+            "video_balanced": "count",
+            "max_motion": "count",
+            "cluster_balanced": "count",
+            "class_balanced": "per_class",
+            "min_redundancy": "per_class",
+        }.get(self.criterion)
+        if needed and getattr(self, needed) is None and not (self.criterion == "class_balanced" and self.count):
+            raise ValueError(f"criterion {self.criterion} needs `{needed}`")
+        return self
+
+
+class Splits(Section):
+    """How source videos are split; a video is never divided."""
+
+    train: float = Field(1.0, ge=0, le=1, description="Share of the videos.")
+    val: float = Field(0.0, ge=0, le=1, description="Share of the videos.")
+    test: float = Field(0.0, ge=0, le=1, description="Share of the videos.")
+    seed: int = Field(0, description="Another seed makes another split.")
+    lists: dict[Literal["train", "val", "test"], str] = Field(
+        default={}, description="Files of video ids with a given split."
+    )
+
+    @model_validator(mode="after")
+    def _sum(self) -> Splits:
+        if abs(self.train + self.val + self.test - 1) > 1e-6:
+            raise ValueError("train + val + test must be 1")
+        return self
+
+
+class Export(Section):
+    """What a subset publishes."""
+
+    clips: ClipExport | None = None
+    embeddings: EmbeddingExport | None = None
+
+
+class Subset(Section):
+    """A named selection with its exports."""
+
+    of: Literal["clips", "tracks"] = Field("clips", description="What is selected.")
+    datasets: list[str] = Field(default=[], description="Datasets it draws from; default the recipe's own.")
+    where: Rules = Field(default=[], description="Rules in order; the first that fails is the drop reason.")
+    where_tracks: Rules = Field(default=[], description="For tracks: rules over the columns of the track.")
+    exclude: list[str] = Field(default=[], description="Files of video or clip ids that must not be selected.")
+    select: Select = Field(default_factory=lambda: Select())
+    split: Splits = Field(default_factory=lambda: Splits())
+    export: Export = Field(default_factory=lambda: Export())
+    partial: bool | Literal["downloads"] = Field(
+        False,
+        description="Whether it may be published while inputs that it uses are missing, stale or not read in full: false keeps the version in "
+        "force; `downloads` allows videos that could not be fetched for reasons that may pass (network, rate limits); true allows "
+        "anything. What was left out stands in report, card and Croissant.",
+    )
+
+    @model_validator(mode="after")
+    def _tracks_to_export(self) -> Subset:
+        if self.of == "clips" and self.export.clips is not None and self.export.clips.tracks:
+            raise ValueError("export.clips.tracks needs a subset `of: tracks`")
+        if self.of == "clips" and self.where_tracks:
+            raise ValueError("where_tracks needs a subset `of: tracks`")
+        if self.of == "clips" and self.select.criterion == "class_balanced" and not self.select.class_by:
+            raise ValueError("criterion class_balanced needs `select.class_by`: a column or a category set")
+        return self

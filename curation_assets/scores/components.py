@@ -1,0 +1,20 @@
+"""The tables of group scores, in graph order, and the stages that make them."""
+
+from __future__ import annotations
+
+from curation_assets.scores import aesthetic_scores, audio_scores, category_scores, frame_embeddings, text_scores
+
+COMPONENTS = (
+    text_scores.COMPONENT,
+    audio_scores.COMPONENT,
+    frame_embeddings.COMPONENT,
+    aesthetic_scores.COMPONENT,
+    category_scores.COMPONENT,
+)
+STAGES = (
+    text_scores.STAGE,
+    audio_scores.STAGE,
+    frame_embeddings.STAGE,
+    aesthetic_scores.STAGE,
+    category_scores.STAGE,
+)

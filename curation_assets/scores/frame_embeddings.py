@@ -1,0 +1,114 @@
+"""Table frame_embeddings: the one CLIP pass over sampled frames."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING, Any, Literal
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from pydantic import Field
+
+from curation_assets.contracts.checks import Check, Finding
+from curation_assets.contracts.component import Component, Made, RecipeKey, Stage, if_named
+from curation_assets.contracts.sections import Rules, Section
+from curation_assets.contracts.tables import CLIP_KEYS, ERROR, INT64, STRING, Column, TableSchema
+from curation_assets.engine.pods import GPU
+from curation_assets.scores.prefilter import passing_clips
+from curation_resources.devices import computes_on_gpu
+from curation_resources.storage import Storage
+
+if TYPE_CHECKING:
+    from curation_assets.engine.shard import Shard
+    from curation_assets.recipes import Recipe
+
+
+class Embeddings(Section):
+    """The CLIP model of the recipe: an open_clip architecture with a tag or a checkpoint, a hub repository, or a local folder."""
+
+    model: str = Field(
+        "ViT-L-14",
+        description="open_clip architecture; or hf-hub:org/name, or local-dir:/folder with open_clip_config.json and weights.",
+    )
+    pretrained: str = Field(
+        "openai", description="open_clip tag, or path or URI of a checkpoint; ignored with hf-hub: and local-dir:."
+    )
+    batch: int = Field(64, ge=1, le=4096, description="Frames per batch.")
+    device: str = Field("auto", description="auto, cpu, cuda or cuda:N.")
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
+        "auto", description="auto: fp16 on CUDA, bf16 on CPUs that have it, else fp32."
+    )
+    where: Rules = Field(default=[], description="Rules that a clip must pass to be embedded.")
+
+
+TABLE = TableSchema(
+    "frame_embeddings",
+    "a sampled frame's CLIP embedding",
+    ("video_id", "clip_id", "time_ms"),
+    (
+        *CLIP_KEYS,
+        Column("time_ms", INT64, "Presentation time of the frame.", nullable=False),
+        Column("frame", INT64, "Index of the frame within the video."),
+        Column("embedding", pa.list_(pa.float16()), "Normalised image embedding; null if the frame could not be read."),
+        Column("model", STRING, "Model, tag and hash of the weights.", nullable=False),
+        ERROR,
+    ),
+)
+
+
+def clip_model(recipe: Recipe) -> dict[str, str]:
+    """Identity of the recipe's CLIP model, of all that is made from embeddings."""
+    from curation_assets.scores.embedding import model_identity
+
+    return {"clip": model_identity(recipe.embeddings)}
+
+
+def _embed(shard: Shard, wanted: Collection[str]) -> Mapping[str, Made]:
+    from curation_assets.scores.embedding import decoding_processes, embed_frames, load_model
+
+    params = shard.recipe.embeddings
+    clips = passing_clips(shard, params.where)
+    frames = shard.table("frames")
+    frames = frames.filter(pc.is_in(frames["clip_id"], value_set=clips["clip_id"].drop_null().combine_chunks()))
+    model = shard.model(load_model, params)
+    processes = decoding_processes(model, len(frames), shard.workers)
+    table, stats = embed_frames(frames, shard.storage, params, model, processes)
+    numbers = {
+        "frames": stats.frames,
+        "failed_frames": stats.failed,
+        "frames_per_s": round(stats.frames / stats.seconds, 1) if stats.seconds else 0.0,
+        "model_share": round(stats.model_seconds / stats.seconds, 3) if stats.seconds else 0.0,
+        "device": f"{stats.device} {stats.precision}",
+    }
+    return {"frame_embeddings": Made(table, numbers, faults=stats.faults)}
+
+
+def _one_model(table: pa.Table, stats: Mapping[str, Any], storage: Storage) -> Finding:
+    models = pc.unique(table["model"]).to_pylist()
+    return Finding("one_model", len(models) <= 1, f"embeddings of {', '.join(models) or 'no model'}", True)
+
+
+COMPONENT = Component(
+    TABLE,
+    "scores",
+    "The one CLIP pass over sampled frames, which aesthetics, categories, caption match and embedding export share.",
+    keys=(RecipeKey("embeddings", Embeddings),),
+    asked_by=if_named("embeddings"),
+    params=lambda r: r.embeddings.model_dump(include={"precision", "where"}),
+    inputs=("clips", "frames"),
+    prefilter="embeddings",
+    weights=clip_model,
+    silent=True,
+    checks=(Check("one_model", "All embeddings are of one model.", True, _one_model, ("model",)),),
+)
+
+STAGE = Stage(
+    "frame_embeddings",
+    (COMPONENT,),
+    _embed,
+    kinds=frozenset({"pytorch"}),
+    gpus=lambda r: computes_on_gpu(r.embeddings.device),
+    pool="gpu",
+    op_tags=GPU,
+    by_video=True,
+)

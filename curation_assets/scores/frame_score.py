@@ -1,0 +1,142 @@
+"""Scores that are computed from the sampled frames of each clip, declared in a few lines: a table, its section, its stage.
+
+What belongs here: the walk over a shard's clips in a pool of processes, and the account of every clip. What does not: what is measured,
+which is the business of the function that is handed over.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from curation_assets.contracts.component import Component, Made, RecipeKey, Stage, if_named
+from curation_assets.contracts.sections import Section
+from curation_assets.contracts.tables import CLIP_KEYS, ERROR, STRING, Column, TableSchema
+from curation_assets.engine.pods import pod
+from curation_assets.scores.shown import ranked_scores
+from curation_resources.faults import RESOURCE, Fault, fault_of
+from curation_resources.storage import MediaRef, Storage, StorageError
+
+if TYPE_CHECKING:
+    from curation_assets.engine.shard import Shard
+
+Picture = NDArray[np.uint8]
+"""(height, width, 3), red, green and blue."""
+LIMIT_S, LIMIT_PER_FRAME_S = 60.0, 5.0
+"""Wall time after which a clip is taken to hang: so many seconds, and so many per frame."""
+
+
+def frame_score(
+    asset: str,
+    section: str,
+    params: type[Section],
+    columns: Sequence[Column],
+    score: str,
+    *,
+    about: str,
+    code_version: str = "1",
+) -> Stage:
+    """The stage of a score of clips that is computed from their sampled frames.
+
+    Args:
+        asset: name of the table, such as `greyscale_scores`.
+        section: key of recipes that asks for it and holds its parameters.
+        params: model of that section. With a key `where` of type `Rules`, clips that fail those rules get nulls.
+        columns: what is measured; rules may name them, and they stand in the tables of subsets.
+        score: `module:function`, called in worker processes as `function(pictures, params)`; pictures are those of one clip in order of
+            time, uint8 (height, width, 3) in RGB, of the size that `frames.short_side` says. It gives column -> value, null (None) for
+            what it cannot tell. A ValueError that it raises goes into the clip's `error`.
+        about: a sentence for the UI and the docs.
+        code_version: raised by hand when the same frames would give other values.
+    """
+    contract = TableSchema(
+        asset,
+        f"a clip's {section.replace('_', ' ')}",
+        ("video_id", "clip_id"),
+        (
+            *CLIP_KEYS,
+            *columns,
+            Column("estimator", STRING, "What was measured and how.", nullable=False),
+            ERROR,
+        ),
+    )
+    names = tuple(c.name for c in columns)
+    component = Component(
+        contract,
+        "scores",
+        about,
+        code_version=code_version,
+        keys=(RecipeKey(section, params),),
+        asked_by=if_named(section),
+        params=lambda recipe: getattr(recipe, section).model_dump(),
+        inputs=("clips", "frames"),
+        prefilter=section if "where" in params.model_fields else "",
+        complete="clips",
+        curated=names,
+        charted=tuple(c.name for c in columns if pa.types.is_floating(c.type)),
+    )
+
+    def make(shard: Shard, wanted: Collection[str]) -> Mapping[str, Made]:
+        given = getattr(shard.recipe, section)
+        table, faults = score_frames(contract, shard, score, given, component.rules_of(shard.recipe))
+        failed = table.num_rows - table["error"].null_count
+        return {asset: Made(table, {"failed": failed}, ranked_scores(shard, table, component.charted), faults)}
+
+    return Stage(asset, (component,), make, pool="cpu", op_tags=pod(cpu=4, memory="4Gi"), by_video=True)
+
+
+def score_frames(
+    contract: TableSchema, shard: Shard, score: str, params: Section, rules: list[str]
+) -> tuple[pa.Table, dict[str, Fault]]:
+    """A table with one row per clip of a shard, and which videos could not be read now, by id."""
+    from curation_assets.decode.reading.workers import Task, run_tasks
+    from curation_assets.scores.prefilter import passing_clips
+
+    passing = set(passing_clips(shard, rules)["clip_id"].to_pylist())
+    pictures: dict[str, list[MediaRef]] = {}
+    for row in shard.table("frames").sort_by("time_ms").to_pylist():
+        if row["tar"] is not None and row["clip_id"] in passing:
+            pictures.setdefault(row["clip_id"], []).append(MediaRef(row["tar"], row["offset"], row["size"]))
+    clips = {c["clip_id"]: c for c in shard.table("clips").to_pylist() if c["status"] == "ok"}
+    tasks = [Task(key, refs, LIMIT_S + LIMIT_PER_FRAME_S * len(refs)) for key, refs in sorted(pictures.items())]
+    work = partial(_score_clip, shard.storage, score, params)
+    found: dict[str, Mapping[str, Any]] = {}
+    faults: dict[str, Fault] = {}
+    for outcome in run_tasks(work, tasks, min(shard.workers, len(tasks)), "clips"):
+        result = outcome.result or Fault(RESOURCE, f"the clip {outcome.error}")
+        if isinstance(result, Fault):
+            faults[clips[outcome.key]["video_id"]] = result
+            result = {"error": result.reason}
+        found[outcome.key] = result
+    estimator = f"{score} {params.model_dump_json(exclude={'where'})}"
+    rows = []
+    for key, clip in clips.items():
+        nothing = {"error": "the clip has no readable frame"} if key in passing else {}
+        own = {n: clip[n] for n in ("dataset", "video_id", "clip_id")}
+        rows.append({**own, **found.get(key, nothing), "estimator": estimator})
+    return pa.Table.from_pylist(rows, contract.arrow).sort_by([(k, "ascending") for k in contract.key]), faults
+
+
+def _score_clip(storage: Storage, score: str, params: Section, refs: Sequence[MediaRef]) -> Mapping[str, Any] | Fault:
+    """Runs in a worker: the columns of one clip, or why it could not be read now."""
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        data = [storage.read_media(ref) for ref in refs]
+    except StorageError as problem:
+        fault = fault_of(problem)
+        return fault if fault is not None else {"error": str(problem)}
+    module, _, name = score.partition(":")
+    function: Callable[[list[Picture], Section], Mapping[str, Any]] = getattr(import_module(module), name)
+    try:
+        pictures = [np.asarray(Image.open(io.BytesIO(d)).convert("RGB")) for d in data]
+        return dict(function(pictures, params))
+    except (ValueError, UnidentifiedImageError, OSError) as problem:
+        return {"error": str(problem) or type(problem).__name__}

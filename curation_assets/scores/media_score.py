@@ -1,0 +1,45 @@
+"""Scores that are read from the videos, declared: the stage opens each video once and asks for its clips in order of time."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from functools import partial
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from curation_assets.contracts.component import Component, Made, Stage
+from curation_assets.engine.pods import pod
+from curation_assets.showing.figures import histograms
+
+if TYPE_CHECKING:
+    from curation_assets.engine.shard import Shard
+
+
+def shown(shard: Shard, table: pa.Table) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    """Failures, and histograms of all numbers of a table of scores."""
+    numbers = [f.name for f in table.schema if pa.types.is_floating(f.type)]
+    return {"failed": table.num_rows - table["error"].null_count}, {"distributions": histograms(table, numbers)}
+
+
+def media_score(component: Component, module: str) -> Stage:
+    """The stage of a score that is read from the videos.
+
+    Args:
+        component: its table; made from `clips` and `raw_shards`, and its parameters are a section of the recipe.
+        module: has `score(clip, video, params)` and `estimator(params)`; imported when the stage runs. See docs/how-to/own-score.md.
+    """
+    asset, (key, *_) = component.asset, component.keys
+
+    def make(shard: Shard, wanted: Collection[str]) -> Mapping[str, Made]:
+        from curation_assets.scores.clip_media import score_clips
+
+        work, params = import_module(module), getattr(shard.recipe, key.name)
+        score, same = partial(work.score, params=params), {"estimator": work.estimator(params)}
+        clips, raw = shard.table("clips"), shard.table("raw_shards")
+        table, faults = score_clips(asset, clips, raw, shard.storage, score, same, shard.workers)
+        return {asset: Made(table, faults=faults)}
+
+    resources, kinds = pod(cpu=4, memory="4Gi"), frozenset({"ffmpeg"})
+    return Stage(asset, (component,), make, kinds, "cpu", resources, by_video=True)

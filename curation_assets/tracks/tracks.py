@@ -1,0 +1,286 @@
+"""Table tracks: objects followed through clips."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from pydantic import Field, model_validator
+
+from curation_assets.contracts.choices import OneOf
+from curation_assets.contracts.component import Component, Lines, Made, RecipeKey, Row, Stage, if_named
+from curation_assets.contracts.open_section import OpenSection
+from curation_assets.contracts.sections import Rules, Section
+from curation_assets.contracts.tables import (
+    BOOL,
+    CLIP_ID,
+    DATASET,
+    FLOAT,
+    INT32,
+    INT64,
+    STRING,
+    VIDEO_ID,
+    Column,
+    TableSchema,
+    identifier,
+)
+from curation_assets.engine.pods import GPU
+from curation_assets.scores.prefilter import passing_clips
+from curation_assets.showing.figures import counts, histograms, markdown_table
+from curation_assets.showing.sheets import contact_sheet
+from curation_assets.showing.text import as_text
+from curation_resources.devices import computes_on_gpu
+from curation_resources.extras import require
+from curation_resources.journal import Journal
+
+if TYPE_CHECKING:
+    from curation_assets.engine.shard import Shard
+    from curation_assets.recipes import Recipe
+
+
+class OnnxLayout(Section):
+    """What the tensors of an ONNX detector mean."""
+
+    layout: Literal["fastestdet", "yolov5", "yolov8"] = Field("yolov8", description="Output layout.")
+    size: int = Field(640, ge=32, le=4096, description="Side of the square input, pixels.")
+    scale: float = Field(1 / 255, gt=0, description="Factor on pixel values.")
+    bgr: bool = Field(False, description="Whether channels are blue, green, red.")
+    letterbox: bool = Field(True, description="Whether the aspect ratio is kept by padding.")
+
+
+class Tracks(OpenSection):
+    """How objects are detected and tracked."""
+
+    detector: Annotated[
+        str,
+        OneOf(
+            "object_detectors",
+            (
+                "faces",
+                "owlv2",
+                "grounding-dino",
+                "onnx",
+            ),
+        ),
+    ] = Field("faces", description="Detector.")
+    model: str | None = Field(None, description="Hub id, `@revision` to hold on to one, or path of the detector.")
+    onnx: OnnxLayout = Field(default_factory=lambda: OnnxLayout())
+    vocabulary: str = Field(
+        "faces", description="lvis, coco, faces, or path of a file with a name per line or LVIS JSON."
+    )
+    prompt: str | None = Field(
+        None,
+        description="Prompt template with {name} of text detectors; null is 'a photo of a {name}' for owlv2, '{name}' for grounding-dino.",
+    )
+    fps: float = Field(8.0, gt=0, le=60, description="Frames per second that are looked at.")
+    confidence: float = Field(0.2, ge=0, le=1, description="Least score of a detection.")
+    nms: float = Field(
+        0.5, ge=0, le=1, description="IoU above which the weaker of two detections is dropped, whatever their classes."
+    )
+    tracker: Literal["botsort", "bytetrack", "ocsort"] | None = Field(
+        None,
+        description="How boxes are joined: BoT-SORT without camera motion, ByteTrack, or OC-SORT, which leaves weak boxes out and confuses least; null is botsort, or bytetrack with `appearance`.",
+    )
+    high: float = Field(0.6, ge=0, le=1, description="Least score of a strong box; strong ones are matched first.")
+    begin: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="Least score that begins a track; null is `high` + 0.1, as ByteTrack's authors have it.",
+    )
+    low: float = Field(0.1, ge=0, le=1, description="Least score that prolongs a track.")
+    match: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="Least similarity of a match: IoU times the overlap of the heights, and for botsort times the score, by default 0.15 for botsort, else 0.1; with `appearance` the weighted mean of IoU and cosine, by default 0.55.",
+    )
+    buffer_s: float = Field(1.0, ge=0, description="How long a lost track is looked for.")
+    fill_gaps_s: float = Field(
+        0.0,
+        ge=0,
+        description="Longest gap of a lost and found track that is filled with boxes on a straight line; 0 fills none.",
+    )
+    appearance: bool = Field(False, description="TrackVerse's appearance term: motion weight 0.4.")
+    motion_weight: float = Field(
+        0.4, ge=0, le=1, description="Share of IoU in the similarity; the rest is the cosine of appearance."
+    )
+    feature_momentum: float = Field(
+        0.9, ge=0, le=1, description="Share of a track's earlier appearance when it sees a new box."
+    )
+    min_area: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="Least mean area, share of the frame, of a track that is `large_enough`; smaller ones are kept too.",
+    )
+    min_length_s: float = Field(0.0, ge=0, description="Least length of a track that is `large_enough`, seconds.")
+    blur_faces: bool = Field(
+        False,
+        description="Whether faces are covered before objects are looked for, so that no detector or appearance sees them.",
+    )
+    batch: int = Field(8, ge=1, le=256, description="Frames per forward pass of the detector.")
+    device: str = Field("auto", description="auto, cpu, cuda or cuda:N.")
+    where: Rules = Field(default=["keep"], description="Rules that a clip must pass to be tracked.")
+
+    @model_validator(mode="after")
+    def _detector_needs(self) -> Tracks:
+        if self.detector != "faces" and not self.model:
+            raise ValueError(f"detector {self.detector} needs `model`")
+        if self.detector == "faces" and self.blur_faces:
+            raise ValueError("`blur_faces` would hide what the detector faces looks for")
+        if self.appearance and self.tracker not in (None, "bytetrack"):
+            raise ValueError(f"`appearance` needs `tracker: bytetrack`, not {self.tracker}")
+        if self.prompt is not None and "{name}" not in self.prompt:
+            raise ValueError("`prompt` must contain {name}")
+        if self.low > self.high:
+            raise ValueError(f"`low` ({self.low}) must not exceed `high` ({self.high})")
+        return self
+
+
+TABLE = TableSchema(
+    "tracks",
+    "an object track",
+    ("video_id", "clip_id", "track_id"),
+    (
+        DATASET,
+        VIDEO_ID,
+        CLIP_ID,
+        identifier("track_id", "`<clip_id>_<number>`, numbered from 0000 in order of appearance."),
+        Column("label", STRING, "Best class over the track."),
+        Column("score", FLOAT, "Its mean score.", minimum=0, maximum=1),
+        Column("top_labels", pa.list_(STRING), "The ten best classes."),
+        Column("top_scores", pa.list_(FLOAT), "Their mean scores."),
+        Column("top_scores_std", pa.list_(FLOAT), "Standard deviation of their scores over the boxes."),
+        Column(
+            "top_scores_weighted",
+            pa.list_(FLOAT),
+            "Their mean scores weighted by objectness, by which they are ordered; null if the detector has no objectness.",
+        ),
+        Column("top_scores_weighted_std", pa.list_(FLOAT), "Standard deviation of their weighted scores."),
+        Column("start_ms", INT64, "Presentation time of the first box.", minimum=0),
+        Column("end_ms", INT64, "Presentation time of the last box.", minimum=0),
+        Column("frame_ms", pa.list_(INT64), "Presentation time of each box."),
+        Column("boxes", pa.list_(pa.list_(FLOAT)), "x, y, w, h in displayed pixels, one per time."),
+        Column("box_scores", pa.list_(FLOAT), "Detection score of each box; null for a box filled into a gap."),
+        Column("box_labels", pa.list_(STRING), "Best class of each box; null for a box filled into a gap."),
+        Column("box_label_scores", pa.list_(FLOAT), "Score of that class; null for a box filled into a gap."),
+        Column(
+            "objectness",
+            pa.list_(FLOAT),
+            "Objectness of each box; null without, or if the detector has no objectness.",
+        ),
+        Column("length_s", FLOAT, "Time from the first box to the last, seconds.", minimum=0),
+        Column("area", FLOAT, "Mean box area, share of the frame.", minimum=0),
+        Column(
+            "large_enough",
+            BOOL,
+            "Whether `area` and `length_s` reach the recipe's tracks.min_area and tracks.min_length_s; subsets decide.",
+        ),
+        Column("motion", FLOAT, "Mean speed of the box centre, frame diagonals per second.", minimum=0),
+        Column(
+            "embedding",
+            pa.list_(pa.float16()),
+            "Mean normalised appearance feature; null if the detector has none.",
+        ),
+        Column("width", INT32, "Displayed width of the frame in pixels.", minimum=1),
+        Column("height", INT32, "Displayed height of the frame in pixels.", minimum=1),
+        Column("detector", STRING, "Detector, vocabulary and tracker.", nullable=False),
+    ),
+)
+
+
+NO_PARAMS = {"batch", "device", "model", "vocabulary"}
+"""Keys of the section that are no parameters of the table: they change how fast tracking is, or name files that count by content."""
+
+
+def _track(shard: Shard, wanted: Collection[str]) -> Mapping[str, Made]:
+    from curation_assets.engine.making import expected
+    from curation_assets.tracks.following import open_detector, track_shard
+
+    params = shard.recipe.tracks
+    with Journal(shard.storage, shard.folder("tracks"), expected(COMPONENT, shard).fingerprint) as journal:
+        table, stats = track_shard(
+            shard.table("clips"),
+            shard.table("raw_shards"),
+            params,
+            shard.storage,
+            shard.model(open_detector, params),
+            keep=set(passing_clips(shard, params.where)["clip_id"].drop_null().to_pylist()),
+            workers=shard.workers,
+            journal=journal,
+        )
+    numbers = {
+        "clips_looked_at": stats.looked_at,
+        "clips_skipped": stats.skipped,
+        "clips_failed": len(stats.failed),
+        "boxes": stats.boxes,
+        "frames_per_s": round(stats.frames_per_second, 1),
+        "detections_per_s": round(stats.detections_per_second, 1),
+    }
+    metadata = {"failed": markdown_table(("clip", "reason"), list(stats.failed.items())[:20])} if stats.failed else {}
+    return {"tracks": Made(table, numbers, metadata, stats.faults)}
+
+
+def _shown(shard: Shard, table: pa.Table) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    from curation_assets.tracks.following import drawn_clips
+
+    seconds = pc.divide(pc.subtract(table["end_ms"], table["start_ms"]).cast(pa.float64()), 1000.0)
+    metadata: dict[str, Any] = {
+        "labels": counts(table, "label"),
+        "distributions": histograms(
+            pa.table({"seconds": seconds, "area": table["area"], "score": table["score"]}), ("seconds", "area", "score")
+        ),
+    }
+    sheet = contact_sheet(drawn_clips(table, shard.table("raw_shards"), shard.storage), columns=3, width=240)
+    if sheet is not None:
+        metadata["drawn"] = sheet
+    return {"tracks": table.num_rows}, metadata
+
+
+def _weights(recipe: Recipe) -> dict[str, str]:
+    require("following objects", "supervision", "trackers")
+    from curation_assets.tracks.following import detector_identity
+
+    return {"detector": detector_identity(recipe.tracks)}
+
+
+def _explained(rows: Sequence[Row]) -> Lines:
+    ordered = sorted(rows, key=lambda r: (r["start_ms"] is None, r["start_ms"] or 0, r["track_id"]))
+    return [
+        (
+            r["track_id"],
+            f"{r['label']} {as_text(r['score'])}, {r['start_ms']} to {r['end_ms']} ms, {len(r['boxes'] or [])} boxes",
+        )
+        for r in ordered
+    ]
+
+
+COMPONENT = Component(
+    TABLE,
+    "tracks",
+    "Objects followed through clips, with their boxes.",
+    code_version="2",
+    keys=(RecipeKey("tracks", Tracks),),
+    asked_by=if_named("tracks"),
+    params=lambda r: r.tracks.model_dump(exclude=NO_PARAMS),
+    inputs=("clips", "raw_shards"),
+    prefilter="tracks",
+    weights=_weights,
+    journal=True,
+    explained=_explained,
+    shown=_shown,
+)
+
+STAGE = Stage(
+    "tracks",
+    (COMPONENT,),
+    _track,
+    kinds=frozenset({"onnx"}),
+    gpus=lambda r: computes_on_gpu(r.tracks.device, onnx=r.tracks.detector in ("faces", "onnx")),
+    pool="gpu",
+    op_tags=GPU,
+    by_video=True,
+)
