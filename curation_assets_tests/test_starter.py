@@ -118,14 +118,14 @@ def test_what_is_missing_is_one_sentence_with_the_command(monkeypatch: pytest.Mo
 
 
 def test_stages_name_the_extra_before_they_begin(monkeypatch: pytest.MonkeyPatch) -> None:
-    from curation_assets.assets import scores, tracks
     from curation_assets.decode.shots import check_installed
+    from curation_assets.registry import component
     from curation_resources.captioners import load_transformers_captioner
 
     having(monkeypatch)
     mine = parse_recipe("dataset: mine\nsource: {format: folder, path: /videos}\n", "mine.yaml")
     needing = {
-        "onnx": [lambda: scores._text_model(mine), lambda: tracks._weights(mine)],
+        "onnx": [lambda: component("text_scores").weights(mine), lambda: component("tracks").weights(mine)],
         "models": [lambda: check_installed(mine.clips)],
         "captions": [lambda: load_transformers_captioner("/nowhere")],
     }
