@@ -74,15 +74,16 @@ def test_lists_and_tables_are_not_taken_for_text(site: Path) -> None:
     assert swallowed == {}
 
 
-def test_links_of_the_readme_lead_somewhere(site: Path) -> None:
-    text = (ROOT / "README.md").read_text()
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md"])
+def test_links_of_the_first_pages_lead_somewhere(site: Path, name: str) -> None:
     missing = []
-    for address in re.findall(r'\]\(([^)\s]+)\)|src="([^"]+)"', text):
+    for address in re.findall(r'\]\(([^)\s]+)\)|src="([^"]+)"', (ROOT / name).read_text()):
         parts = urlsplit("".join(address))
         if parts.scheme:
             continue
-        target = ROOT / parts.path if parts.path else ROOT / "README.md"
-        page = site / Path(parts.path).relative_to("docs").with_suffix(".html") if target.suffix == ".md" else None
+        target = ROOT / (parts.path or name)
+        inside = target.suffix == ".md" and target.is_relative_to(ROOT / "docs") and target.name != "README.md"
+        page = site / target.relative_to(ROOT / "docs").with_suffix(".html") if inside else None
         if not target.exists() or (parts.fragment and page and parts.fragment not in read(page).ids):
             missing.append(parts.geturl())
     assert missing == []
