@@ -19,7 +19,7 @@ from curation_assets.recipes import Recipe, RecipeError, read_recipes, subsets
 from curation_assets.settings import Settings, SettingsError
 from curation_assets.starter import commands as starter
 from curation_resources.extras import MissingExtra
-from curation_resources.processes import ProcessId
+from curation_resources.processes import ProcessId, leave
 from curation_resources.storage import READ_ERRORS, StorageError
 from curation_resources.unwritable import Unwritable
 
@@ -357,12 +357,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Entry point; returns 0 if all went well, 1 if something failed, 2 for input that cannot be used, 130 or 143 after SIGINT or SIGTERM.
 
     Args:
-        argv: None is the process's own, and then what makes runs is done in a child that can be stopped at once.
+        argv: None is the process's own; then what makes runs is done in a child that can be stopped at once, and the process ends here.
     """
+    if argv is None:
+        leave(_command(sys.argv[1:], alone=True))
+    return _command(list(argv), alone=False)
+
+
+def _command(given: list[str], alone: bool) -> int:
     load_dotenv(".env")
     # The commands say themselves which recipes are left out: the log would say it a second time.
     logging.getLogger("dagster.recipes").setLevel(logging.ERROR)
-    given = list(sys.argv[1:] if argv is None else argv)
     if given[:1] == ["explain"] and len(given) == 2 and given[1] not in ("-h", "--help"):
         given.insert(1, "--")  # ids may begin with a dash
     arguments = parser().parse_args(given)
@@ -371,7 +376,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     ):  # the code location is built when it is imported: not of other recipes that may lie here
         os.environ["CURATION_RECIPES"] = arguments.recipe[0]
     try:
-        if argv is None and arguments.call in (_run, _demo):
+        if alone and arguments.call in (_run, _demo):
             home()
             code = supervised(lambda: int(arguments.call(arguments)), _stopped, GO_ON)
         else:

@@ -89,3 +89,21 @@ def test_workers_end_when_their_parent_is_killed(tmp_path: Path) -> None:
         parent.send_signal(signal.SIGKILL)
         parent.wait()
     assert all(gone(int(f.stem)) for f in found)
+
+
+ENDING = """
+import atexit, ctypes, sys
+from curation_resources.processes import leave
+library = ctypes.CDLL(None)
+library.__cxa_atexit(library.abort, None, None)  # what a C++ library leaves to be done when the process ends
+atexit.register(print, "put away", end="")
+print("made")
+{}(3)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names a function of glibc")
+@pytest.mark.parametrize(("how", "code"), [("sys.exit", -6), ("leave", 3)])
+def test_what_was_made_is_not_called_a_failure_because_of_a_library_that_aborts(how: str, code: int) -> None:
+    done = subprocess.run([sys.executable, "-c", ENDING.format(how)], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (code, "made\nput away")
