@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from dotenv import load_dotenv
 
 from curation_assets.on_call import commands as on_call
+from curation_assets.orchestration.errors import DatabaseUnusable
 from curation_assets.orchestration.supervisor import supervised
 from curation_assets.recipes import Recipe, RecipeError, read_recipes, subsets
 from curation_assets.settings import Settings, SettingsError
@@ -21,7 +22,7 @@ from curation_assets.starter import commands as starter
 from curation_resources.extras import MissingExtra
 from curation_resources.processes import ProcessId, leave
 from curation_resources.storage import READ_ERRORS, StorageError
-from curation_resources.unwritable import Unwritable
+from curation_resources.unwritable import Unwritable, full_folder
 
 if TYPE_CHECKING:
     from curation_resources.tables import TableStore
@@ -383,14 +384,15 @@ def _command(given: list[str], alone: bool) -> int:
             code = int(arguments.call(arguments))
         sys.stdout.flush()
         return code
-    except (RecipeError, SettingsError, StorageError, Unwritable, MissingExtra) as error:
+    except (RecipeError, SettingsError, StorageError, Unwritable, DatabaseUnusable, MissingExtra) as error:
         print(f"curation: {error}", file=sys.stderr)
         return 2
     except BrokenPipeError:  # whoever read the output has seen enough, as `head` has
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python says so again when it exits
         return PIPE_CLOSED
     except READ_ERRORS as error:
-        print(f"curation: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}", file=sys.stderr)
+        full = full_folder(str(error), str(home()))
+        print(f"curation: {full or f'{type(error).__name__}: {str(error).partition(chr(10))[0]}'}", file=sys.stderr)
         return 2
 
 

@@ -5,6 +5,7 @@ What belongs here: counting and wording. What does not: running anything (`runne
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from curation_assets.recipes import Recipe, subset_key
 from curation_assets.schemas import SCHEMAS
 from curation_assets.selection import assets_of_subset
 from curation_resources.tables import TableHeader, TableStore
-from curation_resources.unwritable import UNWRITABLE, Unwritable
+from curation_resources.unwritable import UNWRITABLE, Unwritable, full_folder
 
 SHOWN_SHARDS = 20
 """Up to so many shards have a line each; of more, those that have failures, up to as many, and the sum of all."""
@@ -53,8 +54,11 @@ class Progress:
         if cause is not None and cause.cls_name == Unwritable.__name__:
             text = text.removeprefix(f"{Unwritable.__module__}.").removeprefix(f"{Unwritable.__name__}: ")
         elif user is None or UNWRITABLE not in user.metadata:
-            self.fail(str(event.step_key), text)
-            return
+            full = full_folder(text, os.environ.get("DAGSTER_HOME"))
+            if full is None:
+                self.fail(str(event.step_key), text)
+                return
+            text = str(full)
         self.stop(str(event.step_key), text)
 
     def stop(self, what: str, why: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,7 +24,7 @@ from curation_assets.selection import SUBSET_ASSETS, assets_of_recipe, assets_of
 from curation_assets.settings import Settings
 from curation_resources.presence import at_work, check_root
 from curation_resources.tables import Tolerant, remedy
-from curation_resources.unwritable import Unwritable
+from curation_resources.unwritable import Unwritable, full_folder
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 ALONE = {"dagster/max_retries": "0"}
@@ -57,6 +58,10 @@ def _materialize(
             raise_on_error=False,
         )
     except Exception as error:  # noqa: BLE001 - the database, the plan, whatever Dagster stumbles over: the other runs go on
+        full = full_folder(str(error), os.environ.get("DAGSTER_HOME"))
+        if full is not None:
+            progress.stop(", ".join(names), str(full))
+            return False
         progress.fail(", ".join(names), f"the run could not be carried out: {type(error).__name__}: {error}")
         return False
     if not result.success:

@@ -7,17 +7,20 @@ here: telling the two apart. What does not: when it is asked again (`curation_as
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator
+import os
+from collections.abc import Iterable, Iterator
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, BinaryIO, cast
 
 from curation_resources.storage import READ_ERRORS, MediaRef, Storage, StorageError
-from curation_resources.unwritable import FULL
+from curation_resources.unwritable import FULL, Unwritable, full_folder
 
 STORAGE, RESOURCE = "storage", "resource"
 KINDS = (STORAGE, RESOURCE)
+DISK = "disk"
+"""A folder of this machine that every medium needs is full. It is never noted with one: the run stops (`stop_if_full`)."""
 TRANSPORT = frozenset({"botocore", "aiobotocore", "aiohttp", "urllib3", "s3fs", "fsspec", "gcsfs", "adlfs"})
 """Packages whose errors say that storage did not answer as it should."""
 CV2_NO_MEMORY = -4
@@ -30,7 +33,7 @@ class Fault:
     """Why something could not be made of a medium now.
 
     Attributes:
-        kind: storage (bytes could not be read or written) or resource (memory, a process that died, a time limit).
+        kind: storage (bytes could not be read or written), resource (memory, a process that died, a time limit) or disk.
         reason: one sentence.
     """
 
@@ -48,6 +51,10 @@ def fault_of(error: BaseException) -> Fault | None:
     Errors of ffmpeg are of the medium even where they are OSErrors too: it reads through streams of ours (`reading`), whose own faults are
     known, and says "input/output error" of files that end early. Pillow's are OSErrors as well, so its decoding is not to be asked about.
     """
+    if isinstance(error, Unwritable):
+        return Fault(DISK, str(error))
+    if _is_full(error):
+        return Fault(DISK, str(full_folder(os.strerror(errno.ENOSPC))))
     package = type(error).__module__.split(".")[0]
     text = str(error) or type(error).__name__
     if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
@@ -56,13 +63,26 @@ def fault_of(error: BaseException) -> Fault | None:
         return Fault(RESOURCE, f"memory is short: {text}"[:LONGEST_REASON])
     if isinstance(error, BrokenProcessPool):
         return Fault(RESOURCE, text[:LONGEST_REASON])
-    if getattr(error, "errno", None) in FULL:  # of ffmpeg too: what it reads has no such errors, so it was writing
-        return Fault(STORAGE, text[:LONGEST_REASON])
     if package == "av":
         return None
     if isinstance(error, (StorageError, *READ_ERRORS)) or package in TRANSPORT:
         return Fault(STORAGE, text[:LONGEST_REASON])
     return None
+
+
+def _is_full(error: BaseException) -> bool:
+    """Whether it comes from a disk that is full; of ffmpeg's errors too: what it reads has no such errors, so it was writing."""
+    found: BaseException | None = error
+    while found is not None and getattr(found, "errno", None) not in FULL:
+        found = found.__cause__
+    return found is not None
+
+
+def stop_if_full(faults: Iterable[Fault]) -> None:
+    """Raises Unwritable if one of the faults is of a full disk, so that nothing is committed and no medium loses one of its attempts."""
+    for fault in faults:
+        if fault.kind == DISK:
+            raise Unwritable(fault.reason)
 
 
 class WatchedStream:

@@ -107,12 +107,20 @@ class Heads:
 
     @contextmanager
     def _database(self) -> Iterator[sqlite3.Connection]:
+        """The file for a block. Where there is no room for it, or it is damaged, the block ends and nothing is kept beyond this process."""
         assert self._file is not None
-        self._file.parent.mkdir(parents=True, exist_ok=True)
-        connection = sqlite3.connect(self._file, timeout=30)
+        try:
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            connection = sqlite3.connect(self._file, timeout=30)
+        except (OSError, sqlite3.Error):
+            connection = sqlite3.connect(":memory:")
         try:
             with connection:
                 yield connection
+        except sqlite3.Error as error:
+            if not isinstance(error, sqlite3.OperationalError):  # what lies in it is no such database
+                self._file.unlink(missing_ok=True)
+            self._file = None
         finally:
             connection.close()
 
@@ -134,6 +142,9 @@ class Heads:
                 self._known.setdefault(asset, {})[partition] = Head(*rest)
             for asset, shard, source, content in db.execute("SELECT * FROM slices"):
                 self._slices.setdefault(asset, (source, {}))[1][shard] = content
+        if self._file is None:
+            self._known.clear()
+            self._slices.clear()
 
     def look(self, assets: Collection[str], seconds: float | None = None) -> int:
         """Lists the assets' tables and reads the footers of those that are new or changed.

@@ -23,7 +23,7 @@ from curation_assets.engine.unread import FAULTS, noted, nothing_read, pending, 
 from curation_assets.schemas import schema
 from curation_assets.showing.figures import markdown_table
 from curation_resources.content_hash import content_hash
-from curation_resources.faults import ReadFault
+from curation_resources.faults import ReadFault, stop_if_full
 from curation_resources.replace import Superseded
 from curation_resources.tables import (
     Base,
@@ -129,6 +129,7 @@ def _make(
     else:
         made = {a: Made(schema(a).empty()) for a in todo}
     for asset, part in made.items():
+        stop_if_full(part.faults.values())
         faults = noted(part.faults, earlier_faults(headers[asset], provenance[asset]), now, kept)
         nothing_read(asset, shard.key, faults, now)
         open_again = pending({FAULTS: faults}, shard.settings.max_attempts)

@@ -39,13 +39,14 @@ from curation_assets.schemas import schema
 from curation_resources import sealed_parquet
 from curation_resources.download_errors import DownloadError
 from curation_resources.downloader import Downloader, DownloadOptions, local_path, run_bounded
-from curation_resources.faults import fault_of
+from curation_resources.faults import fault_of, stop_if_full
 from curation_resources.probe import VERSION as PROBE_VERSION
 from curation_resources.probe import Probe, probe
 from curation_resources.scratch import scratch_root
 from curation_resources.storage import MediaRef, RangeReader, Storage, StorageError
 from curation_resources.tables import canonical_json
 from curation_resources.tars import TarWriter, new_token, sample_key
+from curation_resources.unwritable import Unwritable, full_folder
 from curation_resources.urls import STORAGE_SCHEMES, host_of, redact, redact_text, scheme_of
 from curation_resources.video_info import clean_info
 
@@ -332,11 +333,15 @@ class _Maker:
             self.thumbnails.pop(job.video_id, None)
             return _Done(_taken_down(job.metadata, why))
         except DownloadError as error:
+            full = full_folder(error.message)
             self.scratch.clear(job.video_id)
+            if full is not None:
+                raise full from error
             return _Done(_failed(job, error))
         except Exception as error:  # noqa: BLE001  # the row boundary: no medium may end the run of the others
-            self.scratch.clear(job.video_id)
             fault = fault_of(error)
+            self.scratch.clear(job.video_id)
+            stop_if_full([fault] if fault else [])
             if fault is None:
                 return _Done(_failed(job, DownloadError("corrupt", f"{type(error).__name__}: {error}")))
             reason = error.strerror if isinstance(error, OSError) and error.strerror else fault.reason
@@ -711,6 +716,7 @@ def build_raw_shard(
     Raises:
         ValueError: the cookies file or the proxy of the recipe cannot be used.
         StorageError, OSError: the tars cannot be written.
+        Unwritable: storage, or the folder for temporary files, is full; finished rows are written down where that can be done.
     """
     began = time.monotonic()
     rows = metadata.sort_by("video_id").to_pylist()
@@ -748,8 +754,11 @@ def build_raw_shard(
                     tally[row["status"]] += 1
                     counts["kept" if done.kept else "fetched"] += 1
                     report()
-            except BaseException:
+            except BaseException as error:
                 downloader.close()  # first, so that closing `results` does not wait for downloads under way
+                if isinstance(error, Unwritable):  # the disk that is full may be another than the tars'
+                    with contextlib.suppress(OSError, StorageError):
+                        book.checkpoint()
                 raise
             finally:
                 results.close()

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
 from dagster import DagsterInstance, DagsterRunStatus
-from sqlalchemy.exc import SQLAlchemyError
 
 from curation_assets.definitions import build_definitions, table_store
 from curation_assets.engine.declared import undeclared
 from curation_assets.engine.staleness import SHARDED
 from curation_assets.orchestration import dead_runs
+from curation_assets.orchestration.errors import DatabaseUnusable
 from curation_assets.orchestration.instance import make_limits, opened, pools_of
 from curation_assets.recipes import Recipe, RecipeFault
 from curation_assets.settings import Settings
@@ -69,11 +69,8 @@ def examine(settings: Settings, recipes: Mapping[str, Recipe], faults: Sequence[
             yield from _runs(instance)
             yield from _pools(instance, settings, recipes)
             yield from _home(instance)
-    except SQLAlchemyError as error:
-        first = str(error).splitlines()[0]
-        yield Ailment(
-            "instance", f"Dagster's database cannot be used: {first}", "see the storage section of dagster.yaml"
-        )
+    except DatabaseUnusable as error:
+        yield Ailment("instance", str(error), "start it, or correct what the instance file says of it")
 
 
 def _storage(store: TableStore) -> Iterator[Ailment]:

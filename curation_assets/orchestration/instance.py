@@ -17,7 +17,14 @@ from pathlib import Path
 from typing import TypeVar
 
 from dagster import DagsterInstance, Definitions, OpDefinition
+from dagster._core.storage.event_log import EventLogStorage, SqlEventLogStorageMetadata, SqliteEventLogStorage
+from dagster._core.storage.event_log.sqlite.sqlite_event_log import INDEX_SHARD_NAME
+from sqlalchemy import create_engine, inspect
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.pool import NullPool
+
+from curation_assets.orchestration.errors import DatabaseUnusable
+from curation_resources.unwritable import full_folder
 
 LOCK = ".curation.lock"
 TRIES = 6
@@ -32,23 +39,38 @@ def opened(pools: Iterable[str] = ()) -> Iterator[DagsterInstance]:
     """The instance with its tables made and with limits for `pools`.
 
     Raises:
-        SQLAlchemyError: the database cannot be reached, or used, also when tried again.
+        DatabaseUnusable: the database cannot be used, also when tried again; or no longer, within the block.
     """
-    with _locked(Path(os.environ["DAGSTER_HOME"]) / LOCK):
-        instance = insist(_complete)
-        try:
-            make_limits(instance, pools)
-        except BaseException:
-            instance.dispose()
+    try:
+        with _locked(Path(os.environ["DAGSTER_HOME"]) / LOCK):
+            instance = insist(_complete)
+            try:
+                make_limits(instance, pools)
+            except BaseException:
+                instance.dispose()
+                raise
+        with instance:
+            yield instance
+    except Exception as error:
+        if not isinstance(error, SQLAlchemyError) and not type(error).__module__.startswith("dagster_postgres"):
             raise
-    with instance:
-        yield instance
+        raise _unusable(error) from error
+
+
+def _unusable(error: Exception) -> DatabaseUnusable:
+    """One sentence. Dagster's own error for PostgreSQL says only how often it tried; why stands in its cause."""
+    home = os.environ["DAGSTER_HOME"]
+    said = str(error if isinstance(error, SQLAlchemyError) else error.__cause__ or error)
+    first = said.partition("\n")[0]
+    where = f"Dagster's database cannot be used (storage in {home}/dagster.yaml)"
+    return DatabaseUnusable(str(full_folder(said, home) or f"{where}: {first}"))
 
 
 def _complete() -> DagsterInstance:
     """An instance that has made all its tables: asking each of its storages makes them."""
     instance = DagsterInstance.get()
     try:
+        _finish_index(instance.event_log_storage)
         instance.get_runs_count()
         instance.get_dynamic_partitions("shards")
         if instance.event_log_storage.supports_global_concurrency_limits:
@@ -58,6 +80,19 @@ def _complete() -> DagsterInstance:
         instance.dispose()
         raise
     return instance
+
+
+def _finish_index(storage: EventLogStorage) -> None:
+    """Makes the tables that SQLite's index of events lacks. Dagster takes a file that is there for one that is complete, so that a first process
+    that was killed, or found no room, would leave a DAGSTER_HOME in which nothing can ever run."""
+    if not isinstance(storage, SqliteEventLogStorage):
+        return
+    engine = create_engine(storage.conn_string_for_shard(INDEX_SHARD_NAME), poolclass=NullPool)
+    if set(SqlEventLogStorageMetadata.tables) <= set(inspect(engine).get_table_names()):
+        return
+    storage._initdb(engine, for_index_shard=True)
+    storage.reindex_events()
+    storage.reindex_assets()
 
 
 def make_limits(instance: DagsterInstance, pools: Iterable[str]) -> None:

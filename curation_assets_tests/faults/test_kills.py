@@ -1,4 +1,4 @@
-"""Commands that are killed or interrupted at random points of their progress, anywhere in the graph, and given again.
+"""Commands that are killed at random moments of each step of the graph, or interrupted at random points of their progress, and given again.
 
 `CURATION_FAULT_KILLS`, `CURATION_FAULT_POSTGRES_KILLS` and `CURATION_FAULT_INTERRUPTS` say how many of each the tier of faults makes
 (default 12, 4 and 4); `CURATION_FAULT_SEED` which ones.
@@ -11,18 +11,16 @@ import random
 import signal
 import subprocess
 import time
-from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from curation_assets_tests.deploy.postgres import postgres
-from curation_assets_tests.faults.shipped import DEPLOY, INSTANCE_FILE, Shipped, kill_group
+from curation_assets_tests.faults.killing import kill_through, resumed
+from curation_assets_tests.faults.shipped import DEPLOY, Shipped, kill_group
 from curation_assets_tests.faults.whole_graph import (
     RUN,
-    Holdings,
-    holdings,
     install,
     left_over,
     remaining,
@@ -36,8 +34,8 @@ POSTGRES_KILLS = int(os.environ.get("CURATION_FAULT_POSTGRES_KILLS", "4"))
 INTERRUPTS = int(os.environ.get("CURATION_FAULT_INTERRUPTS", "4"))
 SEED = int(os.environ.get("CURATION_FAULT_SEED", "0"))
 STRIDE = 14
-"""Most files that appear in a storage root before the next kill: small beside the about 80 of the whole graph, so that each pass through
-the graph is killed several times, in every part of it."""
+"""Most files that appear in a storage root before the next interrupt: small beside the about 80 of the whole graph, so that each pass through
+the graph is interrupted several times, in every part of it."""
 
 
 @pytest.fixture(scope="module")
@@ -78,54 +76,10 @@ def stop_at(
     return str(appeared[-1].relative_to(root))
 
 
-def same(now: Holdings, then: Holdings) -> None:
-    assert now.tables == then.tables
-    assert now.media == then.media
-    assert now.exports == then.exports
-    assert now.names == then.names
-
-
-def resumed(shipped: Shipped, expected: Holdings) -> None:
-    """The same command goes on to the same end and leaves nothing over."""
-    done = shipped.curation(*RUN, timeout=900)
-    assert done.returncode == 0, done.stdout + done.stderr
-    same(holdings(shipped), expected)
-    assert left_over(shipped) == []
-
-
-def kill_through(
-    root: Path,
-    given: Path,
-    expected: Holdings,
-    kills: int,
-    seed: int,
-    instance: Path = INSTANCE_FILE,
-    environment: Mapping[str, str] | None = None,
-) -> None:
-    """Kills commands until there were `kills`, in as many installations as it takes; each is brought to its end at last."""
-    chance, round_ = random.Random(seed), 0
-    points: list[str] = []
-    while len(points) < kills:
-        shipped = install(root / f"round{round_}", given, True, instance, environment)
-        round_ += 1
-        while len(points) < kills:
-            process = shipped.start(RUN)
-            point = stop_at(shipped, process, chance.randint(1, STRIDE), chance.uniform(0, 0.5), signal.SIGKILL)
-            process.communicate()
-            if point is None:
-                assert process.returncode == 0
-                break
-            points.append(point)
-        resumed(shipped, expected)
-    of = Counter(p.split("/")[0].removesuffix(".parquet") for p in points)
-    print(f"{len(points)} kills; of which asset the last file before each was: {dict(of.most_common())}")
-
-
 @pytest.mark.faults
 @pytest.mark.timeout(600 + 120 * KILLS)
-def test_random_kills_spread_over_the_whole_graph(tmp_path: Path, given: Path, place: Path) -> None:
-    expected = undisturbed(place / "whole", given, True)
-    kill_through(tmp_path, given, expected, KILLS, SEED)
+def test_random_kills_in_every_step(tmp_path: Path, given: Path, place: Path) -> None:
+    kill_through(tmp_path, lambda root: install(root, given, True), given, place / "whole", KILLS, SEED)
 
 
 @pytest.mark.faults
@@ -133,11 +87,15 @@ def test_random_kills_spread_over_the_whole_graph(tmp_path: Path, given: Path, p
 def test_random_kills_with_an_instance_in_postgresql(
     tmp_path: Path, given: Path, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    expected = undisturbed(place / "whole", given, True)
     with postgres() as variables:
         for name, value in variables.items():
             monkeypatch.setenv(name, value)  # the test looks into the instance too
-        kill_through(tmp_path, given, expected, POSTGRES_KILLS, SEED + 2, DEPLOY / "dagster.postgres.yaml", variables)
+        instance = DEPLOY / "dagster.postgres.yaml"
+
+        def installed(root: Path) -> Shipped:
+            return install(root, given, True, instance, variables)
+
+        kill_through(tmp_path, installed, given, place / "whole", POSTGRES_KILLS, SEED + 2, database=variables)
 
 
 def published(shipped: Shipped) -> dict[str, str | None]:

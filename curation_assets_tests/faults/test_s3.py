@@ -1,6 +1,6 @@
 """A whole run on S3 of whose requests 12 % fail, uploads in parts among them, ends like one on a folder that nothing disturbs.
 
-`CURATION_FAULT_SEED` says which requests.
+`CURATION_FAULT_SEED` says which requests. And runs on S3 that are killed, `CURATION_FAULT_S3_KILLS` times (default 4).
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from fsspec.asyn import sync
 
 from curation_assets.schemas import SCHEMAS
 from curation_assets_tests.conftest import KEYS, S3Server
+from curation_assets_tests.faults.killing import kill_through
 from curation_assets_tests.faults.s3_proxy import UPLOADS, Fault, S3Proxy
 from curation_assets_tests.faults.shipped import Shipped
 from curation_assets_tests.faults.whole_graph import (
@@ -39,6 +40,7 @@ from curation_resources.sweep import unfinished_files
 from curation_resources.tables import Provenance, TableStore
 
 SEED = int(os.environ.get("CURATION_FAULT_SEED", "0"))
+KILLS = int(os.environ.get("CURATION_FAULT_S3_KILLS", "4"))
 SHARE = 0.12
 PART_BYTES = 5 << 20
 """The smallest that S3 takes."""
@@ -70,12 +72,16 @@ def without_runs(found: Holdings) -> Holdings:
     return replace(found, names=tuple(n for n in found.names if not n.startswith(".runs/")))
 
 
-def through(proxy: S3Proxy, server: S3Server, root: Path, given: Path, models: bool) -> tuple[Shipped, TableStore]:
-    """An installation whose storage is a new bucket behind the proxy, and a store that reaches it directly."""
+def through(endpoint: str, server: S3Server, root: Path, given: Path) -> Shipped:
+    """An installation with models whose storage is a new bucket of the server, reached by an address that may be a proxy's."""
     parts = json.dumps({"default_block_size": PART_BYTES})
-    environment = {**KEYS, "CURATION_S3_ENDPOINT": proxy.endpoint, "FSSPEC_S3": parts}
-    shipped = install(root, given, models, environment=environment, storage=f"{server.bucket()}/store")
-    return shipped, TableStore(Storage(shipped.data, server.options), SCHEMAS)
+    environment = {**KEYS, "CURATION_S3_ENDPOINT": endpoint, "FSSPEC_S3": parts}
+    return install(root, given, True, environment=environment, storage=f"{server.bucket()}/store")
+
+
+def direct(shipped: Shipped, server: S3Server) -> TableStore:
+    """What an installation stored, whatever its own way to it is."""
+    return TableStore(Storage(shipped.data, server.options), SCHEMAS)
 
 
 def nothing_left_over(shipped: Shipped, store: TableStore, server: S3Server) -> None:
@@ -110,8 +116,8 @@ def test_tables_and_tars_over_a_failing_store(tmp_path: Path, s3_server: S3Serve
         assert proxy.faults["begin", Fault.LOST]
     uploads = s3_server.client().list_multipart_uploads(Bucket=bucket.removeprefix("s3://"))
     assert uploads.get("Uploads", []) == []
-    direct = Storage(f"{bucket}/store", s3_server.options)
-    assert sorted(direct.find("")) == sorted([".runs/probe", "frames/d-00000.parquet", tar])
+    behind = Storage(f"{bucket}/store", s3_server.options)
+    assert sorted(behind.find("")) == sorted([".runs/probe", "frames/d-00000.parquet", tar])
 
 
 def test_a_table_whose_answer_never_comes_is_known_all_the_same(s3_server: S3Server) -> None:
@@ -142,7 +148,8 @@ def test_a_whole_graph_with_uploads_in_parts_over_a_failing_store(tmp_path: Path
         source(tmp_path / "source", grainy_video) as given,
         S3Proxy(s3_server.endpoint, SHARE, SEED) as proxy,
     ):
-        shipped, store = through(proxy, s3_server, tmp_path / "s3", given, True)
+        shipped = through(proxy.endpoint, s3_server, tmp_path / "s3", given)
+        store = direct(shipped, s3_server)
         done = shipped.curation(*RUN, timeout=900)
         assert done.returncode == 0, done.stdout + done.stderr
         expected = undisturbed(tmp_path / "local", given, True)
@@ -158,3 +165,27 @@ def test_a_whole_graph_with_uploads_in_parts_over_a_failing_store(tmp_path: Path
         again = shipped.curation(*RUN)
         assert again.returncode == 0, again.stdout + again.stderr
         assert without_runs(holdings(shipped, store)) == without_runs(expected), "nothing is made again"
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(1200 + 150 * KILLS)
+def test_random_kills_on_s3(tmp_path: Path, s3_server: S3Server) -> None:
+    """Uploads in parts that were begun are left on the server by a kill; the next run aborts them."""
+
+    def ended(shipped: Shipped, expected: Holdings) -> None:
+        done = shipped.curation(*RUN, timeout=900)
+        assert done.returncode == 0, done.stdout + done.stderr
+        store = direct(shipped, s3_server)
+        assert without_runs(holdings(shipped, store)) == without_runs(expected)
+        nothing_left_over(shipped, store, s3_server)
+
+    with source(tmp_path / "source", grainy_video) as given:
+        kill_through(
+            tmp_path,
+            lambda root: through(s3_server.endpoint, s3_server, root, given),
+            given,
+            tmp_path / "whole",
+            KILLS,
+            SEED,
+            ended,
+        )

@@ -143,6 +143,58 @@ def test_a_disk_that_is_full_at_every_stage(tmp_path: Path) -> None:
         print("\n".join(said))
 
 
+TEMPORARY = (4096, 80_000, 200_000)
+"""Sizes of the folder for temporary files: for nothing, for a video but not two, for the videos but not for an export."""
+RECORDS = (300_000, 0.5, 0.9)
+"""Sizes of DAGSTER_HOME: too small for its tables, and shares of what it takes after a run."""
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(1200)
+def test_a_folder_for_temporary_files_that_is_full(tmp_path: Path) -> None:
+    with source(tmp_path / "source") as given:
+        expected = undisturbed(tmp_path / "whole", given, False)
+        shipped = install(tmp_path / "full", given)
+        scratch = shipped.root / "tmp"
+        with small_disk(scratch, TEMPORARY[0]):
+            for size in TEMPORARY:
+                resize(scratch, size)
+                done = shipped.curation(*RUN, timeout=600)
+                assert done.returncode == 1, (size, done.stdout + done.stderr)
+                full = (
+                    rf"the folder for temporary files {scratch} \(TMPDIR\) is full \(.*\); make room, .* then run again"
+                )
+                print(one_sentence(done.stdout, full))
+                assert left_over(shipped) == []
+            resize(scratch, 1 << 28)
+            ends_like(shipped, expected)
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(1200)
+def test_a_folder_of_records_that_is_full(tmp_path: Path) -> None:
+    with source(tmp_path / "source") as given:
+        expected = undisturbed(tmp_path / "whole", given, False)
+        needed = sum(f.stat().st_size for f in (tmp_path / "whole/home").rglob("*") if f.is_file())
+        shipped = install(tmp_path / "full", given)
+        settings = (shipped.home / "dagster.yaml").read_text()
+        with small_disk(shipped.home, 1 << 28):
+            (shipped.home / "dagster.yaml").write_text(settings)
+            for share in RECORDS:
+                resize(shipped.home, int(share if share > 1 else needed * share))
+                done = shipped.curation(*RUN, timeout=600)
+                assert done.returncode in (1, 2), (share, done.stdout + done.stderr)
+                assert "Traceback" not in done.stdout + done.stderr
+                full = (
+                    rf"the folder of records {shipped.home} \(DAGSTER_HOME\) is full \(.*\); make room, then run again"
+                )
+                said = [line for line in (done.stdout + done.stderr).splitlines() if re.search(full, line)]
+                assert len(said) == 1, (share, done.stdout + done.stderr)
+                print(said[0])
+            resize(shipped.home, 1 << 28)
+            ends_like(shipped, expected)
+
+
 @pytest.mark.faults
 @pytest.mark.timeout(1200)
 def test_a_root_that_goes_away_at_every_stage_and_comes_back(tmp_path: Path) -> None:

@@ -16,12 +16,14 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 from dagster import DagsterInstance
 
 from curation_assets.demo import served
 from curation_assets.orchestration import dead_runs
 from curation_assets.schemas import SCHEMAS
 from curation_assets_tests.faults.shipped import INSTANCE_FILE, Shipped
+from curation_assets_tests.resources.detectors.test_onnx import network
 from curation_assets_tests.sample_video import sample_video
 from curation_assets_tests.tiny_clip import write_tiny_clip
 from curation_resources.storage import MediaRef, Storage
@@ -45,9 +47,12 @@ embeddings: {{model: "local-dir:{given}/model", batch: 8}}
 aesthetic: {{head: "{given}/head.pt"}}
 categories: {{kind: {{noise: a picture of noise, cat: a picture of a cat}}}}
 captions: {{backend: source, where: []}}
+tracks: {{detector: onnx, onnx: {{layout: yolov5, size: 64}}, model: "{given}/boxes.onnx", vocabulary: "{given}/names.txt", fps: 5}}
 """
-SECOND = """  fine: {{where: [keep, "aesthetic >= -1000"], export: {{clips: {{format: folder}}, embeddings: {{}}}}}}
+MORE = """  fine: {{where: [keep, "aesthetic >= -1000"], export: {{clips: {{format: folder}}, embeddings: {{}}}}}}
+  objects: {{of: tracks, export: {{clips: {{format: folder, tracks: true}}}}}}
 """
+PUBLISHED = ("clip_dataset/", "embedding_dataset/", "curated_tracks/")
 TOKEN = re.compile(r"[0-9a-f]{8,}(?=-\d{5})")
 
 
@@ -81,6 +86,10 @@ def write_models(folder: Path) -> None:
         write_tiny_clip(folder / "model", DIMENSION)
         torch.manual_seed(0)
         torch.save({"weight": torch.randn(1, DIMENSION), "bias": torch.zeros(1)}, folder / "head.pt")
+        # One box of class a, in whatever is shown: centre, size, objectness, and a score for each name.
+        always = np.asarray([[[24, 32, 16, 16, 1.0, 0.9, 0.1]]], np.float32)
+        network(folder / "boxes.onnx", always, 64)
+        (folder / "names.txt").write_text("a\nb\n")
 
 
 def install(
@@ -96,7 +105,7 @@ def install(
     Args:
         root: a folder of its own.
         given: the folder of `source`.
-        models: whether also text, sound, embeddings, scores, captions and a second subset are asked for.
+        models: whether also text, sound, embeddings, scores, captions, tracks and two more subsets are asked for.
         instance: the instance file.
         environment: of its commands.
         storage: its storage root; None is a folder below `root`.
@@ -110,7 +119,7 @@ def install(
     if models:
         write_models(given)
         before, _, after = SMALL.partition("subsets:")
-        recipe = f"{before}{MODELS.strip()}\nsubsets:{after}{SECOND}"
+        recipe = f"{before}{MODELS.strip()}\nsubsets:{after}{MORE}"
     shipped.declare("toy", recipe.format(given=given))
     return shipped
 
@@ -157,7 +166,7 @@ def holdings(shipped: Shipped, store: TableStore | None = None) -> Holdings:
             )
     names = sorted(store.storage.find(""))
     for name in names:
-        if name.startswith(("clip_dataset/", "embedding_dataset/")) and name.count("/") > 1:
+        if name.startswith(PUBLISHED) and name.count("/") > 1:
             exports[name] = hashlib.sha256(store.storage.read(name)).hexdigest()
     return Holdings(tables, media, exports, tuple(sorted(TOKEN.sub("T", n) for n in names)))
 

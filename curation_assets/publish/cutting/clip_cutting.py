@@ -51,7 +51,7 @@ from curation_assets.publish.cutting.clip_writer import (
 from curation_assets.schemas import schema
 from curation_assets.tracks.face_tables import clip_faces, joined
 from curation_resources import sealed_parquet
-from curation_resources.faults import RESOURCE, Fault, ReadFault, WatchedStream, fault_of
+from curation_resources.faults import DISK, RESOURCE, Fault, ReadFault, WatchedStream, fault_of, stop_if_full
 from curation_resources.journal import sealed_line, unsealed
 from curation_resources.scratch import scratch_folder
 from curation_resources.storage import MediaRef, Storage
@@ -688,9 +688,11 @@ def cut_shard(
     result.table = _table(rows)
     result.failed = sum(r["status"] == "failed" for r in rows)
     result.cut = len(rows) - len(kept) - result.failed
-    if faults and not partial:
+    full = [f for f in faults.values() if f.kind == DISK]
+    if full or (faults and not partial):
         good = result.table.filter(pc.equal(result.table["status"], "ok"))
         pieces.put_begun(shard, cuts, good, joined(faces), {k: attempts[k] for k in faults})
+        stop_if_full(full)
         first = next(iter(faults.values()))
         raise ReadFault(
             f"{len(faults)} of {len(cuts)} clips of {shard} could not be cut ({first.kind}): {first.reason}; the version in force stays, "
