@@ -222,6 +222,7 @@ def test_every_exported_clip_has_the_words_of_its_own_span(tmp_path: Path) -> No
 
 
 @pytest.mark.faults
+@pytest.mark.timeout(1200)
 def test_words_stay_with_their_spans_through_retries_edits_and_splitting(tmp_path: Path) -> None:
     numbered = Numbered(tmp_path)
     for video in range(3):
