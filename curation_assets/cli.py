@@ -391,7 +391,7 @@ def _command(given: list[str], alone: bool) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python says so again when it exits
         return PIPE_CLOSED
     except READ_ERRORS as error:
-        full = full_folder(str(error), str(home()))
+        full = full_folder(str(error), os.environ.get("DAGSTER_HOME"))
         print(f"curation: {full or f'{type(error).__name__}: {str(error).partition(chr(10))[0]}'}", file=sys.stderr)
         return 2
 

@@ -40,6 +40,12 @@ def scratch_root() -> Path:
     return folder
 
 
+def is_scratch(path: str) -> bool:
+    """Whether a path is below the folder of this process."""
+    held = _owned.get(os.getpid())
+    return held is not None and Path(path).is_relative_to(held[0])
+
+
 def _close(pid: int) -> None:
     if pid == os.getpid() and pid in _owned:
         folder, lock = _owned.pop(pid)

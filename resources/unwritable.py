@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from curation_resources.scratch import PREFIX
+from curation_resources.scratch import PREFIX, is_scratch
 
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 FULL_WORDS = ("no space left on device", "disk is full", "disk quota exceeded")
@@ -26,6 +27,8 @@ NO_ROOM = 1 << 20
 """Bytes; where less is free, it was the room that was wanting."""
 LONGEST = 200
 """Characters of an error that are quoted."""
+OWN = re.compile(rf"{PREFIX}[a-z0-9_]{{8}}")
+"""Names that `tempfile.mkdtemp` makes of the prefix."""
 UNWRITABLE = "unwritable"
 """In the metadata of a failed step: it failed for this, and nothing else need be tried."""
 KEPT = "then run again: what was committed is kept"
@@ -48,7 +51,7 @@ def writing(root: str, path: str) -> Iterator[None]:
     except Unwritable:
         raise
     except OSError as error:
-        if error.errno in FULL and _is_scratch(root):
+        if error.errno in FULL and is_scratch(root):
             raise full_folder(os.strerror(error.errno or 0)) or error from error
         if error.errno in FULL:
             raise Unwritable(
@@ -61,10 +64,9 @@ def writing(root: str, path: str) -> Iterator[None]:
         raise
 
 
-def _is_scratch(root: str) -> bool:
-    """Whether a root is a process's own, among its temporary files."""
-    path, temporary = Path(root), Path(tempfile.gettempdir())
-    return path.is_relative_to(temporary) and any(p.startswith(PREFIX) for p in path.parts[len(temporary.parts) - 1 :])
+def has_room(folder: Path) -> bool:
+    """Whether more than `NO_ROOM` is free where a folder lies."""
+    return shutil.disk_usage(folder).free > NO_ROOM
 
 
 def gone(root: str) -> Unwritable:
@@ -87,7 +89,7 @@ def full_folder(said: str, home: str | None = None) -> Unwritable | None:
     if not plain and not maybe:
         return None
     scratch = Path(tempfile.gettempdir())
-    if scratch.name.startswith(PREFIX):  # a run's own folder, below the one that was named
+    if OWN.fullmatch(scratch.name):  # a command's own folder, below the one that was named
         scratch = scratch.parent
     names = {scratch: "the folder for temporary files {} (TMPDIR) is full ({}); make room, or name another in TMPDIR"}
     if home:

@@ -46,7 +46,7 @@ from curation_resources.scratch import scratch_root
 from curation_resources.storage import MediaRef, RangeReader, Storage, StorageError
 from curation_resources.tables import canonical_json
 from curation_resources.tars import TarWriter, new_token, sample_key
-from curation_resources.unwritable import Unwritable, full_folder
+from curation_resources.unwritable import Unwritable, full_folder, has_room
 from curation_resources.urls import STORAGE_SCHEMES, host_of, redact, redact_text, scheme_of
 from curation_resources.video_info import clean_info
 
@@ -333,7 +333,8 @@ class _Maker:
             self.thumbnails.pop(job.video_id, None)
             return _Done(_taken_down(job.metadata, why))
         except DownloadError as error:
-            full = full_folder(error.message)
+            # What a site says is its own: only where no room is left it was ours.
+            full = None if has_room(self.scratch.path) else full_folder(error.message)
             self.scratch.clear(job.video_id)
             if full is not None:
                 raise full from error

@@ -12,7 +12,7 @@ import av.error
 import pytest
 
 from curation_resources.faults import DISK, STORAGE, ReadFault, fault_of, stop_if_full
-from curation_resources.scratch import PREFIX
+from curation_resources.scratch import PREFIX, scratch_root
 from curation_resources.storage import Storage
 from curation_resources.unwritable import Unwritable, full_folder
 
@@ -59,22 +59,20 @@ def test_a_run_names_the_folder_that_was_given_and_not_its_own_below_it(
     folders: dict[Path, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scratch, _ = folders
-    own = scratch / f"{PREFIX}abc"
+    own = scratch / f"{PREFIX}ab_cd012"
     own.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(own))
     assert f"{scratch} (TMPDIR)" in str(full_folder("No space left on device"))
 
 
-def test_a_spool_among_temporary_files_is_not_called_the_storage_root(folders: dict[Path, int]) -> None:
-    scratch, _ = folders
-
+def test_a_spool_among_temporary_files_is_not_called_the_storage_root(tmp_path: Path) -> None:
     def fill(root: Path) -> str:
         with pytest.raises(Unwritable) as raised, Storage(str(root)).writing("a"):
             raise OSError(errno.ENOSPC, "No space left on device")
         return str(raised.value)
 
-    assert fill(scratch / f"{PREFIX}abc" / "tars").startswith(f"the folder for temporary files {scratch} (TMPDIR)")
-    assert fill(scratch / "data").startswith("the storage root")
+    assert fill(scratch_root() / "tars").startswith(f"the folder for temporary files {tempfile.gettempdir()} (TMPDIR)")
+    assert fill(tmp_path / f"{PREFIX}data").startswith("the storage root")
 
 
 def test_no_medium_is_blamed(folders: dict[Path, int]) -> None:
