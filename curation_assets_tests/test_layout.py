@@ -71,6 +71,11 @@ def test_tables_are_declared_and_made_without_dagster() -> None:
     assert first_offender([*engine, *declared], ("dagster.", "curation_assets.orchestration.")) is None
 
 
+def test_the_package_and_the_command_line_load_without_dagster() -> None:
+    names = ["curation_assets", "curation_assets.starter.commands", "curation_assets.cli"]
+    assert first_offender(names, ("dagster.", *(f"{h}." for h in HEAVY))) is None
+
+
 def test_the_code_location_loads_without_heavy_libraries(tmp_path: Path) -> None:
     names = ["curation_assets.definitions"]
     assert first_offender(names, tuple(f"{h}." for h in HEAVY)) is None

@@ -13,6 +13,7 @@ import pytest
 from curation_assets import starter
 from curation_assets.cli import main
 from curation_assets.recipes import Recipe, parse_recipe, read_recipes
+from curation_assets.settings import Settings
 from curation_resources import extras
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -143,6 +144,8 @@ def test_init_writes_what_run_reads_and_never_over_a_file(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / ".dagster"))
+    for name in ("STORAGE", "RECIPES"):  # or the second command would leave those of the .env it reads to other tests
+        monkeypatch.setenv(f"CURATION_{name}", f"./{name.lower()}")
     (tmp_path / "My Videos (2024)").mkdir()
     assert main(["init", "My Videos (2024)"]) == 0
     said = capsys.readouterr().out
@@ -158,6 +161,19 @@ def test_init_writes_what_run_reads_and_never_over_a_file(
     assert said.count("left as it is:") == 3
     assert "put CURATION_STORAGE=s3://bucket/made into .env yourself" in said
     assert {f: f.read_bytes() for f in tmp_path.rglob("*") if f.is_file()} == before
+
+
+@pytest.mark.parametrize("storage", ["/made here", "s3://bucket/it's #1", "./data", r"C:\made"])
+def test_init_writes_settings_that_read_as_they_were_given(
+    storage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / ".dagster"))
+    monkeypatch.delenv("CURATION_STORAGE", raising=False)
+    (tmp_path / "films.csv").mkdir()
+    assert main(["init", "films.csv", "--storage", storage]) == 0
+    assert Settings.load().storage == storage
+    assert read_recipes("recipes").usable["films"].source.format == "folder"
 
 
 @pytest.mark.parametrize(

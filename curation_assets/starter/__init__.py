@@ -83,8 +83,11 @@ def write_instance(home: Path) -> bool:
 
 def program() -> str:
     """How this command was called, as a person would type it here."""
-    called = Path(sys.argv[0])
-    try:
-        return str(called.absolute().relative_to(Path.cwd()))
-    except ValueError:
-        return "curation"
+    called = seen_from_here(Path(sys.argv[0]))
+    return "curation" if Path(called).is_absolute() else called
+
+
+def seen_from_here(path: Path) -> str:
+    """A path without the working directory before it, if it lies below it; else the whole of it."""
+    whole = path.absolute()
+    return str(whole.relative_to(Path.cwd()) if whole.is_relative_to(Path.cwd()) else whole)

@@ -81,7 +81,7 @@ def _init(arguments: argparse.Namespace, home: Callable[[], Path]) -> int:
         folder / "dagster.yaml": starter.write_instance(folder),
     }
     for file, new in written.items():
-        print(f"{'wrote' if new else 'left as it is:'} {_shown(file)}")
+        print(f"{'wrote' if new else 'left as it is:'} {starter.seen_from_here(file)}")
     if arguments.storage and not written[Path(".env")]:
         print(f"put CURATION_STORAGE={arguments.storage} into .env yourself")
     for extra in starter.left_out(text):
@@ -112,6 +112,8 @@ def _source(given: str | None) -> str:
 
     path = json.dumps(given, ensure_ascii=False)
     endings = {e.lower() for e in PurePosixPath(given.split("?")[0]).suffixes}
+    if Path(given).expanduser().is_dir():
+        endings = set()
     if endings & set(records.ENDINGS):
         return f"format: table\n  path: {path}\n  # columns: {{id: id, url: url, caption: caption}}     # what the columns of your list are called"
     if endings & set(ids.ENDINGS):
@@ -130,10 +132,16 @@ def _word(name: str) -> str:
     return name if isinstance(yaml.safe_load(name), str) else json.dumps(name)
 
 
+def _value(text: str) -> str:
+    """A value as a line of `.env` takes it: in quotes where a space or a hash would end it."""
+    quoted = text.replace("\\", "\\\\").replace("'", "\\'")
+    return text if re.fullmatch(r"[\w.:/@+~-]+", text) else f"'{quoted}'"
+
+
 def _environment(storage: str) -> str:
     lines = [
         "# Settings of this installation; docs/reference/settings.md of the project has them all. The environment goes before this file.",
-        f"CURATION_STORAGE={storage}",
+        f"CURATION_STORAGE={_value(storage)}",
         "CURATION_RECIPES=./recipes",
         "# CURATION_WORKERS=8",
         "# DAGSTER_HOME=/absolute/path      default: .dagster in the working directory",
@@ -141,13 +149,6 @@ def _environment(storage: str) -> str:
     if storage.startswith("s3://"):
         lines += ["# CURATION_S3_ENDPOINT=https://...      for stores other than AWS", "# CURATION_S3_PROFILE=default"]
     return "\n".join(lines) + "\n"
-
-
-def _shown(path: Path) -> str:
-    try:
-        return str(path.absolute().relative_to(Path.cwd()))
-    except ValueError:
-        return str(path)
 
 
 def _ui(arguments: argparse.Namespace, home: Callable[[], Path]) -> int:
