@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -17,6 +18,14 @@ from curation_assets.settings import Settings
 from curation_resources import extras
 
 ROOT = Path(__file__).resolve().parents[1]
+NEED_AN_EXTRA = {
+    "curation_assets.decode.shots.transnet",
+    "curation_assets.scores.text_detection",
+    "curation_assets.tracks.following",
+    "curation_assets.tracks.tracking",
+    "curation_resources.detectors.text_prompted",
+}
+"""Modules that are imported after `extras.require` only."""
 RECIPES = ("demo.yaml", "demo_web.yaml", "recipe.yaml")
 
 
@@ -103,6 +112,31 @@ def test_no_module_of_an_extra_is_needed_by_the_core() -> None:
     core = {normal(re.match(r"[\w.-]+", r)[0]) for r in requires("curation-assets") or [] if "extra ==" not in r}  # type: ignore[index]
     for extra in extras.EXTRAS:
         assert not brought_by(extra) & core, extra
+
+
+def test_the_core_loads_where_no_extra_is_installed() -> None:
+    """Only modules that a stage imports after `require` may need what an extra brings."""
+    optional = sorted({module for brought in extras.EXTRAS.values() for module in brought})
+    code = f"""
+import importlib, json, pkgutil, sys
+sys.modules.update(dict.fromkeys({optional!r}))
+import curation_assets, curation_resources
+names = ["curation_assets.definitions"]
+for package in (curation_assets, curation_resources):
+    names += [m.name for m in pkgutil.walk_packages(package.__path__, package.__name__ + ".", onerror=print)]
+failed = []
+for name in names:
+    try:
+        importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        failed.append(name)
+print(json.dumps(failed))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=240, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert set(json.loads(done.stdout.splitlines()[-1])) == NEED_AN_EXTRA
 
 
 def test_what_is_missing_is_one_sentence_with_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
