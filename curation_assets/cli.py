@@ -17,6 +17,7 @@ from curation_assets.on_call import commands as on_call
 from curation_assets.orchestration.errors import DatabaseUnusable
 from curation_assets.orchestration.supervisor import supervised
 from curation_assets.recipes import Recipe, RecipeError, read_recipes, subsets
+from curation_assets.registry import BROKEN
 from curation_assets.settings import Settings, SettingsError
 from curation_assets.starter import commands as starter
 from curation_resources.extras import MissingExtra
@@ -372,6 +373,8 @@ def _command(given: list[str], alone: bool) -> int:
     if given[:1] == ["explain"] and len(given) == 2 and given[1] not in ("-h", "--help"):
         given.insert(1, "--")  # ids may begin with a dash
     arguments = parser().parse_args(given)
+    for broken in BROKEN:
+        print(f"curation: {broken}", file=sys.stderr)
     if getattr(
         arguments, "recipe", None
     ):  # the code location is built when it is imported: not of other recipes that may lie here

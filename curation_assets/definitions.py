@@ -20,6 +20,7 @@ from curation_assets.orchestration.assets import all_assets
 from curation_assets.orchestration.jobs import all_jobs
 from curation_assets.orchestration.sensors import all_schedules, all_sensors
 from curation_assets.recipes import Recipe, read_recipes
+from curation_assets.registry import BROKEN
 from curation_assets.schemas import SCHEMAS
 from curation_assets.settings import Settings
 from curation_resources.extras import require
@@ -39,6 +40,8 @@ def build_definitions(settings: Settings, recipes: Mapping[str, Recipe] | None =
     recipes, faults = (found.usable, found.faults) if found is not None else (recipes or {}, ())
     for fault in faults:
         logging.getLogger("dagster.recipes").warning(f"recipe left out: {fault.message}")
+    for broken in BROKEN:
+        logging.getLogger("dagster.recipes").warning(str(broken))
     store = table_store(settings)
     assets = all_assets(settings, recipes, faults)
     jobs = all_jobs(assets)

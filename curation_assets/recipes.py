@@ -18,7 +18,7 @@ from pydantic import Field, PrivateAttr, ValidationError, create_model
 from curation_assets.contracts.sections import NAME, Section
 from curation_assets.publish.subsets import Subset
 from curation_assets.recipe_yaml import YamlError, read_yaml
-from curation_assets.registry import COMPONENTS
+from curation_assets.registry import BROKEN, COMPONENTS
 from curation_assets.rules.faults import circle, rule_faults
 from curation_resources.urls import redact_text
 
@@ -105,7 +105,8 @@ def parse_recipe(text: str, name: str) -> Recipe:
         for e in error.errors():
             key = _where(e["loc"])
             if e["type"] == "extra_forbidden":
-                problems.append(f"{name}: {key}: unknown key; allowed are {_allowed(e['loc'])}")
+                left_out = f" ({'; '.join(map(str, BROKEN))})" if BROKEN and len(e["loc"]) == 1 else ""
+                problems.append(f"{name}: {key}: unknown key; allowed are {_allowed(e['loc'])}{left_out}")
             elif e["type"] == "missing":
                 problems.append(f"{name}: {key}: required key is missing")
             else:

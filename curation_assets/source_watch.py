@@ -170,6 +170,9 @@ class _Matches:
 def _endings(source: Source) -> tuple[str, ...]:
     if source.format == "folder":
         return tuple(f".{e.lower().lstrip('.')}" for e in (*source.extensions, *sorted(SIDECARS)))
+    brought = source.chosen()
+    if brought is not None:
+        return tuple(getattr(brought[0], "endings", ("",)))
     modules = {"acav": acav, "hdvila": hdvila, "ids": ids, "table": table, "webdataset": webdataset}
     return tuple(modules[source.format].ENDINGS)
 

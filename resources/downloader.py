@@ -11,12 +11,12 @@ import random
 import re
 import shutil
 from collections import Counter, deque
-from collections.abc import Callable, Generator, Hashable, Iterable, Mapping
+from collections.abc import Callable, Generator, Hashable, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from http.cookiejar import LoadError, MozillaCookieJar
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 from urllib.parse import unquote, urlsplit
 from urllib.request import url2pathname
 
@@ -126,6 +126,16 @@ def local_path(url: str) -> str | None:
     return url if not scheme and "://" not in url and (os.path.isabs(url) or url.startswith((".", "~"))) else None
 
 
+class OtherDownloader(Protocol):
+    """Fetches what no URL of the web names, or a site better than yt-dlp does: a way that an installed package brings."""
+
+    def handles(self, url: str) -> bool:
+        """Whether it fetches this URL; asked before everything else."""
+
+    def fetch(self, url: str, folder: Path, options: DownloadOptions) -> Downloaded:
+        """One attempt. Raises DownloadError with its class; those that may pass are tried again."""
+
+
 class Downloader:
     """Fetches videos; one instance serves many threads. Use as a context manager: leaving ends all child processes.
 
@@ -133,8 +143,8 @@ class Downloader:
         ValueError: the cookies file cannot be read, or the proxy names an environment variable that is not set.
     """
 
-    def __init__(self, options: DownloadOptions) -> None:
-        self.options = options
+    def __init__(self, options: DownloadOptions, others: Sequence[OtherDownloader] = ()) -> None:
+        self.options, self.others = options, tuple(others)
         self.cancelled = Cancellation()
         self._pool = YtdlpPool(self.cancelled)
         self._proxy = _expand(options.proxy) if options.proxy else options.proxy
@@ -174,6 +184,9 @@ class Downloader:
             DownloadError: with its class and the attempts that were made.
         """
         folder.mkdir(parents=True, exist_ok=True)
+        other = next((o for o in self.others if o.handles(url)), None)
+        if other is not None:
+            return self._attempted(lambda _: other.fetch(url, folder, self.options))
         path = local_path(url)
         if path is not None:
             return self._copy_local(path, folder)
@@ -181,10 +194,13 @@ class Downloader:
             raise _counted(DownloadError("unsupported", f"only http(s) URLs are fetched, not {redact(url)!r}"), 1)
         if not host_of(url):
             raise _counted(DownloadError("unsupported", "not a valid URL: it names no host"), 1)
-        fetcher = _Fetch(self, url, folder, section, progress)
+        return self._attempted(_Fetch(self, url, folder, section, progress).attempt)
+
+    def _attempted(self, fetch: Callable[[int], Downloaded]) -> Downloaded:
+        """What the first attempt gives that does not fail."""
         for attempt in range(1, self.options.attempts + 1):
             try:
-                return fetcher.attempt(attempt)
+                return fetch(attempt)
             except DownloadError as error:
                 if not error.transient or attempt == self.options.attempts or self.cancelled.is_set():
                     raise _counted(error, attempt) from error

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 MIN_OVERLAP_MS = 250
 """A cue belongs to a clip if they share so much time, or half of the shorter of the two."""
-MODEL_BACKENDS = ("transformers", "openai")
+WITHOUT_MODEL = ("source", "subtitles")
 
 
 @dataclass(frozen=True)
@@ -102,6 +102,9 @@ class _Row:
 
 def caption_identity(params: Captions) -> str:
     """What identifies the backend's model in a fingerprint, without loading it."""
+    brought = params.brought_identity()
+    if brought:
+        return " ".join(*brought.items())
     if params.backend == "transformers":
         return f"transformers {transformers_identity(str(params.model))}"
     return f"openai {params.model}" if params.backend == "openai" else params.backend
@@ -112,6 +115,11 @@ def load_captioner(params: Captions) -> Captioner | None:
 
     A model of `transformers` is loaded by the first question, so a shard without one needs no weights.
     """
+    brought = params.chosen()
+    if brought is not None:
+        make, options = brought
+        made: Captioner = make(params, options)
+        return made
     if params.backend == "openai":
         return _server(params, str(params.url), str(params.model), params.max_tokens)
     if params.backend == "transformers":
@@ -191,7 +199,7 @@ def caption_shard(
         for clip in clips.filter(pc.equal(clips["status"], "ok")).to_pylist()
     ]
     active = [row for row in rows if not row.skipped]
-    if params.backend in MODEL_BACKENDS:
+    if params.backend not in WITHOUT_MODEL:
         if captioner is None:
             raise ValueError(f"backend {params.backend} needs the captioner that load_captioner gives")
         run.ask_about_frames(active, frames, captioner)

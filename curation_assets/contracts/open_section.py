@@ -39,7 +39,7 @@ class OpenSection(Section):
             try:
                 model.model_validate(self.options)
             except ValidationError as error:
-                first = error.errors()[0]
+                first = min(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
                 key = ".".join(["options", *map(str, first["loc"])])
                 said = (
                     "unknown key" if first["type"] == "extra_forbidden" else first["msg"].removeprefix("Value error, ")
@@ -55,6 +55,20 @@ class OpenSection(Section):
         if not said.get("options"):
             said.pop("options", None)
         return said
+
+    def brought_identity(self) -> dict[str, str]:
+        """What identifies the code of what a package brings, for fingerprints; empty where the choice is this package's.
+
+        It is what `identity(section, options)` of the thing says, or else its `version`, which its author raises when the same input
+        would give something else.
+        """
+        found = self.chosen()
+        if found is None:
+            return {}
+        thing, options = found
+        tell = getattr(thing, "identity", None)
+        said = tell(self, options) if tell is not None else f"version {getattr(thing, 'version', '1')}"
+        return {next(getattr(self, name) for name, _ in self.choices()): str(said)}
 
     def chosen(self) -> tuple[Any, Any] | None:
         """What a package brings for the section's first choice, with its options validated; None where the choice is this package's."""

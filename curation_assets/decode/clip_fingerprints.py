@@ -75,6 +75,7 @@ COMPONENT = Component(
         "clip_fingerprints": {**r.dedup.model_dump(include=HASHING), "quality": r.quality.model_dump()},
     },
     inputs=("raw_shards", "video_metadata"),
+    weights=lambda r: r.clips.brought_identity(),
     complete="clips",
     shown=_shown,
     silent=True,

@@ -231,6 +231,7 @@ COMPONENT = Component(
     code_version=DECODED,
     params=lambda r: {"clips": r.clips.model_dump(by_alias=True)},
     inputs=("raw_shards", "video_metadata"),
+    weights=lambda r: r.clips.brought_identity(),
     complete="raw_shards",
     shown=_shown,
     silent=True,

@@ -58,6 +58,7 @@ COMPONENT = Component(
     code_version=DECODED,
     params=lambda r: {"clips": r.clips.model_dump(by_alias=True), "frames": r.frames.model_dump()},
     inputs=("raw_shards", "video_metadata"),
+    weights=lambda r: r.clips.brought_identity(),
     complete="clips",
     shown=_shown,
     silent=True,

@@ -64,6 +64,7 @@ COMPONENT = Component(
     code_version="3",
     params=lambda r: {"clips": r.clips.model_dump(by_alias=True), "motion_scores": r.motion.model_dump()},
     inputs=("raw_shards", "video_metadata"),
+    weights=lambda r: r.clips.brought_identity(),
     complete="clips",
     shown=_shown,
 )

@@ -84,6 +84,7 @@ COMPONENT = Component(
     code_version="4",
     params=lambda r: {"clips": r.clips.model_dump(by_alias=True), "quality_scores": r.quality.model_dump()},
     inputs=("raw_shards", "video_metadata"),
+    weights=lambda r: r.clips.brought_identity(),
     complete="clips",
     shown=_shown,
 )

@@ -29,6 +29,7 @@ from typing import Any, BinaryIO, cast
 
 import pyarrow as pa
 
+from curation_assets.contracts.door import brought, named
 from curation_assets.ingest.error_classes import REFUSED_BY_PROBE, TRANSIENT_ERRORS
 from curation_assets.ingest.fetch_urls import MissingSecret, fetch_url
 from curation_assets.ingest.forgotten import Forgotten
@@ -61,6 +62,8 @@ LEDGER_SUFFIX = ".rows.parquet"
 TARS_KEY = b"curation.tars"
 
 Row = dict[str, Any]
+DOWNLOADERS = "downloaders"
+"""Kind of entry points by which installed packages bring ways to fetch, as `downloader.OtherDownloader` has them."""
 
 
 @dataclass(frozen=True)
@@ -744,7 +747,9 @@ def build_raw_shard(
     report()
     scratch = _Scratch()
     try:
-        with Downloader(_download_options(options)) as downloader:
+        with Downloader(
+            _download_options(options), [brought(DOWNLOADERS, n) for n in sorted(named(DOWNLOADERS))]
+        ) as downloader:
             maker = _Maker(options, storage, downloader, scratch, forgotten)
             results = run_bounded(jobs, maker.make, _host, options.concurrency, options.per_host)
             try:

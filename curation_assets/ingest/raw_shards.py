@@ -186,6 +186,12 @@ def _downloads(recipe: Recipe) -> Download:
     return recipe.download.model_copy(update={"allow_private": not over_network(recipe.source.path)})
 
 
+def _of_files(recipe: Recipe) -> bool:
+    """Whether the source's videos are files that may lie here."""
+    brought = recipe.source.chosen()
+    return bool(getattr(brought[0], "files", False)) if brought is not None else recipe.source.format in FILES
+
+
 def _raw_up_to_date(header: TableHeader, shard: Shard) -> bool:
     """Nothing failed that may pass, no URL that was refused has been signed anew since, and no media by a probe that read less."""
     from curation_assets.ingest.fetch_urls import digest, read_fetch_urls
@@ -211,7 +217,7 @@ def _make_raw(shard: Shard, wanted: Collection[str]) -> Mapping[str, Made]:
         shard.previous("raw_shards"),
         shard.force,
         lambda p: tell(p.done, p.total, "videos", f"{p.ok} ok, {p.failed} failed, {p.bytes / 1e6:.1f} MB"),
-        allow_local=shard.recipe.source.format in FILES,
+        allow_local=_of_files(shard.recipe),
         local_lists=shard.recipe.source.format == "table",
         urls=urls,
         forgotten=read_forgotten(shard.store),

@@ -20,6 +20,7 @@ from curation_assets.orchestration import dead_runs
 from curation_assets.orchestration.errors import DatabaseUnusable
 from curation_assets.orchestration.instance import make_limits, opened, pools_of
 from curation_assets.recipes import Recipe, RecipeFault
+from curation_assets.registry import BROKEN
 from curation_assets.settings import Settings
 from curation_resources.processes import Life
 from curation_resources.storage import READ_ERRORS, StorageError
@@ -38,7 +39,7 @@ class Ailment:
     """Something that is wrong.
 
     Attributes:
-        about: storage, instance, runs, pools, recipes, datasets, leftovers or versions.
+        about: storage, instance, runs, pools, recipes, packages, datasets, leftovers or versions.
         text: one sentence.
         remedy: what to do about it.
         repair: puts it right, for what `--fix` may do by itself; nothing that was made is lost by it.
@@ -56,6 +57,8 @@ def examine(settings: Settings, recipes: Mapping[str, Recipe], faults: Sequence[
     yield from _versions()
     for fault in faults:
         yield Ailment("recipes", fault.message, "correct the file; its dataset is left out until then")
+    for broken in BROKEN:
+        yield Ailment("packages", str(broken), "correct or remove that package; what it brings is left out until then")
     store = table_store(settings)
     unreachable = list(_storage(store))
     yield from unreachable

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
+from curation_assets.contracts.door import brought, named
 from curation_assets.scores.embedding import asset_table, clip_vectors, real_clips
 from curation_resources.extras import require
 from curation_resources.weights import LOCAL, WrongWeights, fetch_weights, file_sha256, is_remote, local_path
@@ -53,6 +54,11 @@ PUBLISHED: dict[str, dict[int, PublishedHead]] = {
     },
 }
 """Heads by name and by the length of the embeddings they take; all were trained on OpenAI's CLIP."""
+
+
+HEADS = "aesthetic_heads"
+"""Kind of entry points by which installed packages bring heads: called with the length of the embeddings, each gives something with `score`
+and `label` as `AestheticHead` has them; its `version` belongs to the fingerprint."""
 
 
 @dataclass(frozen=True)
@@ -150,6 +156,8 @@ def _state_dict(path: Path) -> dict[str, Any]:
 
 def head_identity(params: Aesthetic) -> str:
     """What identifies the head in a fingerprint, without loading or fetching it."""
+    if params.head in named(HEADS):
+        return f"{params.head} {getattr(brought(HEADS, params.head), 'version', '1')}"
     if params.head in PUBLISHED:
         hashes = "+".join(head.sha256[:16] for head in PUBLISHED[params.head].values())
         return f"{params.head} sha256:{hashes}"
@@ -166,6 +174,9 @@ def load_head(params: Aesthetic, dimension: int) -> AestheticHead:
         MissingWeights: the file cannot be had.
         WrongWeights: it is damaged or takes embeddings of another length.
     """
+    if params.head in named(HEADS):
+        made: AestheticHead = brought(HEADS, params.head)(dimension)
+        return made
     if params.head in PUBLISHED:
         by_length = PUBLISHED[params.head]
         if dimension not in by_length:

@@ -93,6 +93,11 @@ def open_detector(params: Tracks, *, threads: int = 1) -> Detector:
     Raises:
         curation_resources.weights.MissingWeights, curation_resources.weights.WrongWeights, curation_resources.detectors.VocabularyError: one sentence each.
     """
+    brought = params.chosen()
+    if brought is not None:
+        make, options = brought
+        made: Detector = make(params, options, threads)
+        return made
     return load_detector(
         params.detector,
         model=params.model,
@@ -114,6 +119,9 @@ def detector_identity(params: Tracks) -> str:
     """
     from curation_resources.detectors.faces import centerface_identity
 
+    brought = params.brought_identity()
+    if brought:
+        return ":".join(*brought.items())
     names = hashlib.sha256("\n".join(load_vocabulary(params.vocabulary)).encode()).hexdigest()[:16]
     if params.detector == "faces":
         return centerface_identity()

@@ -127,7 +127,7 @@ class Tracks(OpenSection):
 
     @model_validator(mode="after")
     def _detector_needs(self) -> Tracks:
-        if self.detector != "faces" and not self.model:
+        if self.detector in ("owlv2", "grounding-dino", "onnx") and not self.model:
             raise ValueError(f"detector {self.detector} needs `model`")
         if self.detector == "faces" and self.blur_faces:
             raise ValueError("`blur_faces` would hide what the detector faces looks for")

@@ -35,10 +35,18 @@ def check_installed(params: Clips) -> None:
 def make_detector(params: Clips, fps: float) -> ShotDetector:
     """The detector of the recipe for one video.
 
+    One that an installed package brings (entry points `curation_assets.shot_detectors`) is called with the section, its options and the
+    frame rate, and gives a `ShotDetector`.
+
     Args:
         params: the recipe's section.
         fps: average frame rate of the video, or what its header says; 0 if unknown.
     """
+    brought = params.chosen()
+    if brought is not None:
+        make, options = brought
+        made: ShotDetector = make(params, options, fps)
+        return made
     threshold = DEFAULT_THRESHOLD if params.threshold is None else params.threshold
     if params.detector == "cascade":
         from curation_assets.decode.shots.cascade import CascadeDetector

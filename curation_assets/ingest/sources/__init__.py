@@ -1,6 +1,8 @@
 """Sources: one module per format, each a stream of rows and rejected lines.
 
-`read_source` is all that others need. An adapter knows how its format is written and nothing of shards or the index.
+`read_source` is all that others need. An adapter knows how its format is written and nothing of shards or the index. One that an installed
+package brings (entry points `curation_assets.sources`) is an object with `read(source, options, storage)`, which gives `SourceRow`s and
+`RejectedLine`s in order, and maybe `Options`, the model of `source.options`, and `files`: whether its videos are files that may lie here.
 """
 
 from __future__ import annotations
@@ -33,6 +35,11 @@ def read_source(
     Raises:
         SourceError: a file is missing, unreadable or damaged; raised when it is reached.
     """
+    brought = source.chosen()
+    if brought is not None:
+        adapter, options = brought
+        found: Iterator[SourceRow | RejectedLine | Unsettled] = adapter.read(source, options, storage)
+        return found
     if source.format in _FILES:
         return _FILES[source.format].read(source, storage, settling)
     return _LISTS[source.format].read(source, storage)

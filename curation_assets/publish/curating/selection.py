@@ -77,6 +77,9 @@ class Choice:
 def choose(candidates: Candidates, select: Select) -> Choice:
     """Applies a criterion.
 
+    One that an installed package brings (entry points `curation_assets.criteria`) is called with the candidates, the section, its options
+    and the indexes of the usable candidates, and gives those that it takes.
+
     Raises:
         ValueError: the criterion needs videos, classes, scores or vectors that were not given.
     """
@@ -103,7 +106,13 @@ def choose(candidates: Candidates, select: Select) -> Choice:
     counts = np.bincount(reasons, minlength=len(REASONS))
     if counts[1:].any():
         report["excluded"] = {REASONS[i]: int(c) for i, c in enumerate(counts) if i and c}
-    if select.criterion == "all":
+    brought = select.chosen()
+    if brought is not None:
+        criterion, options = brought
+        taken = np.asarray(criterion(candidates, select, options, index), np.int64)
+        if not np.isin(taken, index).all() or len(np.unique(taken)) != len(taken):
+            raise ValueError(f"criterion {select.criterion} took candidates that it was not given, or one twice")
+    elif select.criterion == "all":
         taken = index
     elif select.criterion == "random":
         taken = _first(index, (order[index],), select.count)

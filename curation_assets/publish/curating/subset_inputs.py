@@ -63,7 +63,8 @@ def curated_provenance(store: TableStore, recipes: Mapping[str, Recipe], key: st
     lists = [*subset.exclude, *subset.split.lists.values()]
     for path in lists:
         inputs[f"list:{public_settings(path)}"] = combined_hash(dict.fromkeys(read_ids([path]), ""))
-    return Provenance(CURATE_VERSION, subset.model_dump(exclude={"export", "partial"}), inputs)
+    params = subset.model_dump(exclude={"export", "partial"})
+    return Provenance(CURATE_VERSION, params, inputs, subset.select.brought_identity())
 
 
 def without(provenance: Provenance, lines: Sequence[str]) -> Provenance:
@@ -159,7 +160,7 @@ def clip_provenance(store: TableStore, recipes: Mapping[str, Recipe], key: str) 
             **_paths(selection, recipes),
         },
         selection.inputs(store, needed) | worded_inputs(store, list(selection.shards)),
-        cut_weights(params),
+        cut_weights(params) | params.brought_identity(),
     )
 
 

@@ -62,7 +62,7 @@ log = logging.getLogger(__name__)
 ALL_MS = 1 << 52
 LIMIT_S, LIMIT_PER_SECOND, LIMIT_BLUR = 120.0, 20.0, 200.0
 """A video's clips may take so long, and so many times their duration, with and without looking for faces."""
-LAYOUT = ("format", "tar_bytes", "leak_model")
+LAYOUT = ("format", "options", "tar_bytes", "leak_model")
 """Options that do not change the bytes of a clip."""
 
 

@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from curation_assets.publish.clip_dataset import ClipExport
 from curation_assets.publish.writing import spreadsheets
 from curation_resources.scratch import scratch_folder, scratch_root
 from curation_resources.storage import Storage
@@ -235,11 +236,20 @@ LISTED_TYPES = {
 LISTING = pa.schema([("path", pa.string()), *((c, LISTED_TYPES.get(c, pa.string())) for c in LISTED)])
 
 
-def clip_samples(layout: str, storage: Storage, folder: str, tar_bytes: int) -> ClipSamples:
-    """The writer of a `ClipExport.format`."""
-    if layout == "webdataset":
-        return TarSamples(storage, folder, tar_bytes)
-    return FolderSamples(storage, folder, "csv" if layout == "folder" else "parquet")
+def clip_samples(params: ClipExport, storage: Storage, folder: str) -> ClipSamples:
+    """The writer of a `ClipExport.format`.
+
+    One that an installed package brings (entry points `curation_assets.export_formats`) is called with the section, its options, storage
+    and the folder of the version, and gives a `ClipSamples`.
+    """
+    brought = params.chosen()
+    if brought is not None:
+        make, options = brought
+        made: ClipSamples = make(params, options, storage, folder)
+        return made
+    if params.format == "webdataset":
+        return TarSamples(storage, folder, params.tar_bytes)
+    return FolderSamples(storage, folder, "csv" if params.format == "folder" else "parquet")
 
 
 def listed(record: Mapping[str, Any]) -> dict[str, Any]:

@@ -189,7 +189,7 @@ def publish_clips(store: TableStore, recipes: Mapping[str, Recipe], key: str, pr
     version = _version(provenance, pieces.values())
     folder = f"{store.folder('clip_dataset', key)}/{version}"
     facts = _facts(store, recipes, selection, "clip_dataset", version, params.format, ("mp4",), provenance)
-    writer = clip_samples(params.format, store.storage, folder, params.tar_bytes)
+    writer = clip_samples(params, store.storage, folder)
     if params.format == "webdataset":
         facts.members = ("mp4", "txt", "json")
     rows: list[dict[str, Any]] = []
