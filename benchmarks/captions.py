@@ -25,7 +25,8 @@ from contextlib import contextmanager
 
 import pyarrow as pa
 
-from curation_assets.captions.captioning import caption_shard, load_captioner
+from curation_assets.captions.caption_backends import load_captioner
+from curation_assets.captions.captioning import CaptionInputs, caption_shard
 from curation_assets.captions.captions import Captions
 from curation_assets.schemas import schema
 from curation_resources.journal import Journal
@@ -158,7 +159,7 @@ def main() -> None:
             with Journal(storage, "captions/d-00000", "benchmark") as journal:
                 empty = schema("video_metadata").empty(), schema("raw_shards").empty()
                 _, stats = caption_shard(
-                    *tables, *empty, params, storage, journal=journal, captioner=load_captioner(params)
+                    CaptionInputs(*tables, *empty), params, storage, journal=journal, captioner=load_captioner(params)
                 )
             if stats.ok != clips:
                 raise SystemExit(f"{clips - stats.ok} clips have no caption")

@@ -31,10 +31,13 @@ import av
 import cv2
 import numpy as np
 
-from curation_assets.decode.analysis import TABLES, AnalysisParams, VideoFacts, VideoStats, analyse_video
+from curation_assets.decode.analysis import analyse_video
+from curation_assets.decode.analysis_results import TABLES, AnalysisParams, VideoFacts, VideoStats
 from curation_assets.decode.clips import Clips
 from curation_assets.decode.reading.media import OpenVideo
-from curation_assets.decode.reading.reader import Decoding, Irregular, every_frame, sparse_frames
+from curation_assets.decode.reading.reader import every_frame
+from curation_assets.decode.reading.shown_frames import Decoding, Irregular
+from curation_assets.decode.reading.sparse_reader import sparse_frames
 
 PARTS = ("pass", "tables", "levers", "scenedetect", "stages")
 SUFFIXES = frozenset({".mp4", ".mkv", ".webm", ".mov", ".avi", ".m4v"})

@@ -26,7 +26,7 @@ import cv2
 import numpy as np
 import pyarrow as pa
 
-from curation_assets.decode.analysis import AnalysisParams
+from curation_assets.decode.analysis_results import AnalysisParams
 from curation_assets.decode.shard import analyse_shard
 from curation_assets.schemas import schema
 from curation_resources.storage import Storage

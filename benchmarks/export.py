@@ -25,7 +25,9 @@ import numpy as np
 
 from curation_assets.decode.reading.clip_frames import ClipReader
 from curation_assets.publish.clip_dataset import ClipExport
-from curation_assets.publish.cutting.clip_cutting import Cut, VideoCuts, cut_video
+from curation_assets.publish.cutting.clip_plan import ClipToCut
+from curation_assets.publish.cutting.video_cutting import cut_video
+from curation_assets.publish.cutting.video_task import VideoCuts
 from curation_resources.storage import MediaRef, Storage
 
 
@@ -51,7 +53,7 @@ def generate(path: Path, seconds: int = 30) -> None:
         output.mux([*sound.encode(frame), *sound.encode(None)])
 
 
-def cuts_of(path: Path, seconds: float) -> list[Cut]:
+def cuts_of(path: Path, seconds: float) -> list[ClipToCut]:
     """Clips one after the other over the whole video, with their frame numbers."""
     with ClipReader(str(path)) as reader:
         times = [f.time_ms for f in reader.frames(0, 1 << 40)]
@@ -60,7 +62,9 @@ def cuts_of(path: Path, seconds: float) -> list[Cut]:
     for start in range(0, times[-1] - step, step):
         first, end = (int(np.searchsorted(times, t)) for t in (start, start + step))
         key = f"{path.stem}_{start}"
-        cuts.append(Cut("b", path.stem, key, None, key, "train", times[first], times[end], first, end, None, None, key))
+        cuts.append(
+            ClipToCut("b", path.stem, key, None, key, "train", times[first], times[end], first, end, None, None, key)
+        )
     return cuts
 
 
@@ -77,13 +81,13 @@ def scale(path: Path, short_side: int) -> str:
         return f"scale=-2:{short_side}" if stream.width > stream.height else f"scale={short_side}:-2"
 
 
-def wrong_in(files: list[Path], cuts: list[Cut]) -> int:
+def wrong_in(files: list[Path], cuts: list[ClipToCut]) -> int:
     """How many files are missing or have another number of frames than they should."""
     wanted = [(cut.end_frame or 0) - (cut.start_frame or 0) for cut in cuts]
     return sum(not file.exists() or frames_in(file) != count for file, count in zip(files, wanted, strict=True))
 
 
-def with_ffmpeg(path: Path, cuts: list[Cut], params: ClipExport, folder: Path) -> tuple[float, int]:
+def with_ffmpeg(path: Path, cuts: list[ClipToCut], params: ClipExport, folder: Path) -> tuple[float, int]:
     """CPU seconds of a process per clip, and how many clips have another number of frames than they should."""
     import imageio_ffmpeg
 
@@ -106,7 +110,7 @@ def with_ffmpeg(path: Path, cuts: list[Cut], params: ClipExport, folder: Path) -
     return spent, wrong_in([folder / f"{cut.key}.mp4" for cut in cuts], cuts)
 
 
-def with_segments(path: Path, cuts: list[Cut], params: ClipExport, folder: Path) -> tuple[float, int]:
+def with_segments(path: Path, cuts: list[ClipToCut], params: ClipExport, folder: Path) -> tuple[float, int]:
     """The same of video2dataset's commands; clips that lie one after the other from the start are the first segments."""
     import imageio_ffmpeg
 

@@ -87,10 +87,10 @@ def read_only(path: str, form: str) -> None:
 
 def index(path: str, form: str, previous: str | None, out: str) -> None:
     """Indexes the list."""
-    from curation_assets.ingest.indexing import plan_index
+    from curation_assets.ingest.indexing import IndexWorkspace, plan_index
 
     recipe = Recipe.model_validate({"dataset": "bench", "source": {"format": form, "path": path}})
-    plan_index(recipe, previous, out, scratch=str(Path(out).parent))
+    plan_index(recipe, previous, out, workspace=IndexWorkspace(scratch=str(Path(out).parent)))
 
 
 def main() -> None:

@@ -31,7 +31,8 @@ import av
 import cv2
 import numpy as np
 
-from curation_assets.decode.analysis import AnalysisParams, VideoFacts, analyse_video
+from curation_assets.decode.analysis import analyse_video
+from curation_assets.decode.analysis_results import AnalysisParams, VideoFacts
 from curation_assets.decode.clips import Clips
 from curation_assets.decode.reading.media import Display
 from curation_assets.decode.reading.picture import PictureMaker

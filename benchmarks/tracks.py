@@ -32,7 +32,7 @@ from trackers import ByteTrackTracker
 
 from curation_assets.decode.reading.clip_frames import ClipReader
 from curation_assets.tracks.faces import FaceBlurrer
-from curation_assets.tracks.following import open_detector
+from curation_assets.tracks.object_detector import open_detector
 from curation_assets.tracks.tracking import track_clip
 from curation_assets.tracks.tracks import OnnxLayout, Tracks
 from curation_resources.detectors.base import Detections

@@ -169,7 +169,7 @@ def encode(path: Path, pictures: Iterator[Picture], crf: int = 23, tone: float |
 
 
 @dataclass(frozen=True)
-class Sample:
+class SampleVideo:
     """One demo video: its name, caption, and frames."""
 
     name: str
@@ -179,7 +179,7 @@ class Sample:
     tone: float | None = 440.0
 
 
-def samples() -> tuple[list[Sample], list[Sample]]:
+def samples() -> tuple[list[SampleVideo], list[SampleVideo]]:
     """The videos of the folder and those behind the web server."""
     import cv2
 
@@ -200,19 +200,21 @@ def samples() -> tuple[list[Sample], list[Sample]]:
             yield frame
 
     folder = [
-        Sample("travel", "A palace, a cup of coffee and a flower.", lambda: film(travel)),
-        Sample("portrait", "A woman in an orange suit looks at the camera.", lambda: film([(portrait, 4.0)]), tone=220),
-        Sample(
+        SampleVideo("travel", "A palace, a cup of coffee and a flower.", lambda: film(travel)),
+        SampleVideo(
+            "portrait", "A woman in an orange suit looks at the camera.", lambda: film([(portrait, 4.0)]), tone=220
+        ),
+        SampleVideo(
             "balls",
             "Coloured discs cross a brick wall.",
             lambda: film([(balls(photo["brick"], 1), 4.0), (balls(photo["grass"], 2), 4.0)]),
         ),
-        Sample(
+        SampleVideo(
             "cinema",
             "A cat between black bars.",
             lambda: film([(boxed(cat), 4.0), (boxed(pan(photo["rocket"], (0.5, 0.3, 1), (0.5, 0.7, 1))), 3.0)]),
         ),
-        Sample(
+        SampleVideo(
             "slide",
             "A slide with text.",
             lambda: film(
@@ -230,15 +232,15 @@ def samples() -> tuple[list[Sample], list[Sample]]:
         ),
     ]
     web = [
-        Sample("travel-copy", "The palace again, smaller and with a logo.", copied, crf=33),
-        Sample(
+        SampleVideo("travel-copy", "The palace again, smaller and with a logo.", copied, crf=33),
+        SampleVideo(
             "dissolve",
             "A cat becomes a rocket.",
             lambda: film(
                 [(cat, 3.0), (pan(photo["rocket"], (0.5, 0.6, 1), (0.5, 0.3, 1.3)), 3.5)], dissolve=0.8, fade_in=0.6
             ),
         ),
-        Sample(
+        SampleVideo(
             "subtitled",
             "A flower with a subtitle.",
             lambda: film(
@@ -253,7 +255,7 @@ def samples() -> tuple[list[Sample], list[Sample]]:
                 ]
             ),
         ),
-        Sample(
+        SampleVideo(
             "interview",
             "A woman talks, then a cup of coffee.",
             lambda: film(
@@ -268,7 +270,7 @@ def samples() -> tuple[list[Sample], list[Sample]]:
     return folder, web
 
 
-def few_samples() -> list[Sample]:
+def few_samples() -> list[SampleVideo]:
     """What the tutorial is about: three shots, a smaller copy of them, things that move, and a picture that stands still."""
     import cv2
 
@@ -290,14 +292,14 @@ def few_samples() -> list[Sample]:
 
     lines = ["QUARTERLY REPORT", "all numbers up", "thank you"]
     return [
-        Sample("balls", "Coloured discs cross a brick wall.", lambda: film([(balls(photo["brick"], 1), 3.0)])),
-        Sample("slide", "A slide with text.", lambda: film([(titled(slide, lines), 2.0)]), tone=None),
-        Sample("travel", "A palace, a cup of coffee and a flower.", travel),
-        Sample("travel-copy", "The palace again, smaller.", copied, crf=33),
+        SampleVideo("balls", "Coloured discs cross a brick wall.", lambda: film([(balls(photo["brick"], 1), 3.0)])),
+        SampleVideo("slide", "A slide with text.", lambda: film([(titled(slide, lines), 2.0)]), tone=None),
+        SampleVideo("travel", "A palace, a cup of coffee and a flower.", travel),
+        SampleVideo("travel-copy", "The palace again, smaller.", copied, crf=33),
     ]
 
 
-def write_videos(folder: Path, videos: Sequence[Sample], captions: bool = True) -> None:
+def write_videos(folder: Path, videos: Sequence[SampleVideo], captions: bool = True) -> None:
     """Writes samples as videos, with their captions beside them; what is there already is left alone, so that nothing looks changed."""
     folder.mkdir(parents=True, exist_ok=True)
     for sample in videos:

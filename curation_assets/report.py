@@ -24,7 +24,7 @@ from curation_resources.tables import TableHeader, TableStore
 
 
 @dataclass(frozen=True)
-class Step:
+class FunnelLine:
     """A step of the funnel; hours are None where nothing is known of durations."""
 
     name: str
@@ -50,7 +50,7 @@ class SubsetReport:
     """The funnel of a subset, what each thousand of its rows cost, all earlier stages included, and what it was published without."""
 
     key: str
-    steps: tuple[Step, ...]
+    steps: tuple[FunnelLine, ...]
     per_thousand: float | None
     left_out: tuple[str, ...] = ()
 
@@ -60,7 +60,7 @@ class Report:
     """Everything about one dataset."""
 
     dataset: str
-    steps: tuple[Step, ...]
+    steps: tuple[FunnelLine, ...]
     failures: Mapping[str, int]
     costs: tuple[Cost, ...]
     subsets: tuple[SubsetReport, ...]
@@ -87,7 +87,7 @@ def dataset_report(store: TableStore, recipe: Recipe, settings: Settings) -> Rep
         curated = made.get(f"curated_{subset.of}")
         if curated is None:
             continue
-        steps = tuple(Step(str(rule), rows, hours) for rule, rows, hours in curated.stats.get("funnel", []))
+        steps = tuple(FunnelLine(str(rule), rows, hours) for rule, rows, hours in curated.stats.get("funnel", []))
         selected = curated.stats.get("selected") or 0
         whole = sum(_cost_of(store, d, settings) for d in subset.datasets or [recipe.dataset])
         whole += sum(_took(h, settings)["cost"] for h in made.values())
@@ -162,24 +162,24 @@ def _cost_of(store: TableStore, dataset: str, settings: Settings) -> float:
     return sharded + sum(c.cost for c in _shared(store, dataset, settings))
 
 
-def _funnel(store: TableStore, dataset: str, headers: Mapping[str, Mapping[str, TableHeader]]) -> Iterator[Step]:
+def _funnel(store: TableStore, dataset: str, headers: Mapping[str, Mapping[str, TableHeader]]) -> Iterator[FunnelLine]:
     def total(asset: str, name: str) -> float:
         return sum(float(h.stats.get(name) or 0) for h in headers.get(asset, {}).values())
 
     if store.exists("dataset_index"):
         status = store.read("dataset_index", columns=["status"], filters=ds.field("dataset") == dataset)["status"]
         counts = {str(c["values"]): int(c["counts"]) for c in pc.value_counts(status).to_pylist()}
-        yield Step("source rows", sum(counts.values()))
+        yield FunnelLine("source rows", sum(counts.values()))
         for name in ("rejected", "removed"):
             if counts.get(name):
-                yield Step(f"  of them {name}", counts[name])
-        yield Step("videos in the source", counts.get("present", 0))
+                yield FunnelLine(f"  of them {name}", counts[name])
+        yield FunnelLine("videos in the source", counts.get("present", 0))
     if "raw_shards" in headers:
-        yield Step("videos fetched", int(total("raw_shards", "ok")), total("raw_shards", "video_s") / 3600)
+        yield FunnelLine("videos fetched", int(total("raw_shards", "ok")), total("raw_shards", "video_s") / 3600)
     if "clips" in headers:
-        yield Step("clips", int(total("clips", "clips")), total("clips", "hours"))
+        yield FunnelLine("clips", int(total("clips", "clips")), total("clips", "hours"))
     if "dedup" in headers:
-        yield Step("clips without a better copy", int(total("dedup", "kept")))
+        yield FunnelLine("clips without a better copy", int(total("dedup", "kept")))
 
 
 def render(report: Report, settings: Settings) -> str:
@@ -208,7 +208,7 @@ def render(report: Report, settings: Settings) -> str:
     return "\n\n".join(parts)
 
 
-def _steps(steps: Sequence[Step]) -> str:
+def _steps(steps: Sequence[FunnelLine]) -> str:
     from curation_assets.outcome import text_table
 
     rows = [(s.name, s.rows, "" if s.hours is None else f"{s.hours:.3f}") for s in steps]

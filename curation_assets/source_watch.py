@@ -38,7 +38,7 @@ PAGE = 1000
 
 
 @dataclass(frozen=True)
-class Watch:
+class SourceWatch:
     """What is known of one source.
 
     Attributes:
@@ -64,7 +64,7 @@ class Watch:
 
     def saved(self) -> dict[str, Any]:
         """As JSON, without what is at its default."""
-        return {k: v for k, v in asdict(self).items() if v != getattr(Watch, k)}
+        return {k: v for k, v in asdict(self).items() if v != getattr(SourceWatch, k)}
 
     @property
     def pending(self) -> bool:
@@ -84,7 +84,7 @@ class Page:
     left: int
 
 
-def look(recipe: Recipe, watch: Watch, storage: Storage, page: Page, now: float) -> tuple[Watch, bool]:
+def look(recipe: Recipe, watch: SourceWatch, storage: Storage, page: Page, now: float) -> tuple[SourceWatch, bool]:
     """Goes on with the look at a recipe's source, at the time `now`, until it is complete or the page is used up.
 
     Returns:
@@ -115,7 +115,7 @@ def look(recipe: Recipe, watch: Watch, storage: Storage, page: Page, now: float)
     source = canonical_json([recipe.source.settled(), recipe.shard.model_dump()])
     found = hashlib.sha256(f"{source}\n{watch.entries}\n{total:x}".encode()).hexdigest()[:32]
     restless = 0 if found == watch.last else watch.restless + 1
-    return Watch(taken=watch.taken, last=found, restless=restless, unsettled=watch.young), True
+    return SourceWatch(taken=watch.taken, last=found, restless=restless, unsettled=watch.young), True
 
 
 def _entries(source: Source, given: str, after: str, storage: Storage) -> Iterator[Entry]:

@@ -34,7 +34,7 @@ SWEPT = "the next run of it removes it, once no other run is at work on it"
 
 
 @dataclass(frozen=True)
-class Fault:
+class Discrepancy:
     """Something that is not as it should be.
 
     Attributes:
@@ -90,7 +90,7 @@ class Verifier:
         self.counts = Counts()
         self._subsets = {subset_key(n, s): n for n, r in recipes.items() for s in r.subsets}
 
-    def faults(self) -> Iterator[Fault]:
+    def faults(self) -> Iterator[Discrepancy]:
         """Every fault, table by table in graph order, then what lies outside tables."""
         with ThreadPoolExecutor(READERS) as pool:
             for asset in SCHEMAS:
@@ -112,13 +112,13 @@ class Verifier:
             return self._subsets.get(key, key)
         return parse_shard_key(key)[0]
 
-    def _fault(self, asset: str, key: str | None, file: str, what: str) -> Fault:
-        return Fault(DAMAGE, asset, key, file, what, remedy(asset, key).replace("RECIPE", self.file))
+    def _fault(self, asset: str, key: str | None, file: str, what: str) -> Discrepancy:
+        return Discrepancy(DAMAGE, asset, key, file, what, remedy(asset, key).replace("RECIPE", self.file))
 
-    def _left(self, asset: str, key: str | None, file: str, what: str = "no table names it") -> Fault:
-        return Fault(LEFT_OVER, asset, key, file, what, SWEPT)
+    def _left(self, asset: str, key: str | None, file: str, what: str = "no table names it") -> Discrepancy:
+        return Discrepancy(LEFT_OVER, asset, key, file, what, SWEPT)
 
-    def _table(self, asset: str, key: str | None) -> list[Fault]:
+    def _table(self, asset: str, key: str | None) -> list[Discrepancy]:
         """The faults of one table, of the media that it names and of what lies beside them."""
         path = self.store.path(asset, key)
         try:
@@ -133,7 +133,7 @@ class Verifier:
         except (StorageError, *READ_ERRORS) as error:
             return [self._fault(asset, key, path, f"cannot be read: {error}")]
 
-    def _content(self, header: TableHeader) -> Iterator[Fault]:
+    def _content(self, header: TableHeader) -> Iterator[Discrepancy]:
         contract = schema(header.asset)
         table = self.store.read(header.asset, header.partition)
         if set(contract.names) - set(table.column_names):
@@ -145,7 +145,7 @@ class Verifier:
             path = self.store.path(header.asset, header.partition)
             yield self._fault(header.asset, header.partition, path, "its rows are not those of its content hash")
 
-    def _media(self, header: TableHeader) -> Iterator[Fault]:
+    def _media(self, header: TableHeader) -> Iterator[Discrepancy]:
         asset, key = header.asset, header.partition
         found = self.store.files(asset, key)
         named = self.store.media(header)
@@ -161,7 +161,7 @@ class Verifier:
         for path in sorted(set(found) - set(named)):
             yield self._left(asset, key, path)
 
-    def _members(self, header: TableHeader, lost: Collection[str]) -> Iterator[Fault]:
+    def _members(self, header: TableHeader, lost: Collection[str]) -> Iterator[Discrepancy]:
         """Members of the table's tars whose bytes are not those of their SHA-256; of videos in place, whether they changed."""
         columns = [c for c in ("tar", "offset", "size", "sha256", "etag") if c in schema(header.asset).names]
         ids = [k for k in schema(header.asset).key if k != "dataset"]
@@ -182,7 +182,7 @@ class Verifier:
                 what = f"the bytes of {who} at {row['offset']} are not those that the table names; remove the file, and"
                 yield self._fault(header.asset, header.partition, row["tar"], what)
 
-    def _versions(self, header: TableHeader) -> Iterator[Fault]:
+    def _versions(self, header: TableHeader) -> Iterator[Discrepancy]:
         """The version in force against its manifest, versions that were never finished, and pieces."""
         folder = self.store.folder(header.asset, header.partition)
         mine = header.stats.get("version")
@@ -206,7 +206,9 @@ class Verifier:
         if mine and mine not in self.storage.folders(folder):
             yield self._fault(header.asset, header.partition, f"{folder}/{mine}", "the version in force is gone")
 
-    def _manifest(self, header: TableHeader, folder: str, there: Mapping[str, int], in_force: bool) -> Iterator[Fault]:
+    def _manifest(
+        self, header: TableHeader, folder: str, there: Mapping[str, int], in_force: bool
+    ) -> Iterator[Discrepancy]:
         path = f"{folder}/croissant.json"
         try:
             listed = json.loads(self.storage.read(path)).get("distribution", [])
@@ -230,9 +232,9 @@ class Verifier:
                 yield self._fault(header.asset, header.partition, file, said + again)
             elif said:
                 old = "it is not the version in force: take it from a copy, or remove the version"
-                yield Fault(DAMAGE, header.asset, header.partition, file, said, old)
+                yield Discrepancy(DAMAGE, header.asset, header.partition, file, said, old)
 
-    def _without_table(self, asset: str, keys: Collection[str | None]) -> Iterator[Fault]:
+    def _without_table(self, asset: str, keys: Collection[str | None]) -> Iterator[Discrepancy]:
         """Folders of partitions that have no table: what killed first runs left for the next to take over."""
         if asset in UNPARTITIONED or ("tar" not in schema(asset).names and asset not in ("captions", "tracks")):
             return
@@ -242,7 +244,7 @@ class Verifier:
             for path in self.storage.find(f"{asset}/{key}"):
                 yield self._left(asset, key, path, "its partition has no table yet")
 
-    def _index(self) -> Iterator[Fault]:
+    def _index(self) -> Iterator[Discrepancy]:
         """The index of fingerprints against its manifest."""
         there = self.storage.find(INDEX) if self.store.exists("duplicate_clusters") else {}
         path = f"{INDEX}/{MANIFEST}"
@@ -251,7 +253,7 @@ class Verifier:
             manifest = read_manifest(self.storage, INDEX) if there else None
             named = dict(files_of(manifest)) if manifest else {}
         except (DamagedIndex, KeyError, *READ_ERRORS) as error:
-            yield Fault(DAMAGE, "duplicate_clusters", None, path, f"is damaged: {error}", again)
+            yield Discrepancy(DAMAGE, "duplicate_clusters", None, path, f"is damaged: {error}", again)
             return
         for name, digest in sorted(named.items()):
             said = None
@@ -263,22 +265,26 @@ class Verifier:
                 except DamagedIndex as error:
                     said = f"is damaged: {error}"
             if said:
-                yield Fault(DAMAGE, "duplicate_clusters", None, f"{INDEX}/{name}", said, f"{again} --force")
+                yield Discrepancy(DAMAGE, "duplicate_clusters", None, f"{INDEX}/{name}", said, f"{again} --force")
         for file in sorted(set(there) - {path, *(f"{INDEX}/{n}" for n in named)}):
             yield self._left("duplicate_clusters", None, file, "the index does not name it")
 
-    def _unfinished(self) -> Iterator[Fault]:
+    def _unfinished(self) -> Iterator[Discrepancy]:
         """Files and uploads that were never finished, and runs that are dead."""
         for path in unfinished_files(self.storage):
-            yield Fault(LEFT_OVER, "", None, path, "an unfinished file of a dead run", "the next run removes it")
+            yield Discrepancy(LEFT_OVER, "", None, path, "an unfinished file of a dead run", "the next run removes it")
         for asset in ("", *SCHEMAS):
             for name in self.storage.list(asset) if asset or self.storage.is_local else ():
                 if name.startswith(".") and name.endswith(".tmp"):
                     path = f"{asset}/{name}".lstrip("/")
-                    yield Fault(LEFT_OVER, asset, None, path, "an unfinished file of an earlier version", "remove it")
+                    yield Discrepancy(
+                        LEFT_OVER, asset, None, path, "an unfinished file of an earlier version", "remove it"
+                    )
         try:
             for path, _ in unfinished_uploads(self.storage):
-                yield Fault(LEFT_OVER, "", None, path, "an upload that was never finished", "the next run aborts it")
+                yield Discrepancy(
+                    LEFT_OVER, "", None, path, "an upload that was never finished", "the next run aborts it"
+                )
         except (NotImplementedError, *READ_ERRORS):
             return  # not every store lists them
 

@@ -18,7 +18,7 @@ from curation_assets.engine.plan import Busy, at_work
 from curation_assets.orchestration import sensors
 from curation_assets.orchestration.sensors import ranges
 from curation_assets.recipes import Recipe
-from curation_assets.source_watch import RESTLESS, Page, Watch, look
+from curation_assets.source_watch import RESTLESS, Page, SourceWatch, look
 from curation_assets_tests.conftest import S3Server
 from curation_assets_tests.installation import Installation
 from curation_assets_tests.sample_video import sample_video
@@ -34,7 +34,9 @@ def recipe(form: str, path: str, dataset: str = "d") -> Recipe:
     )
 
 
-def whole_look(one: Recipe, watch: Watch, storage: Storage, page: int = 10_000, now: float | None = None) -> Watch:
+def whole_look(
+    one: Recipe, watch: SourceWatch, storage: Storage, page: int = 10_000, now: float | None = None
+) -> SourceWatch:
     complete = False
     while not complete:
         watch, complete = look(one, watch, storage, Page(page), time.time() if now is None else now)
@@ -59,10 +61,10 @@ def test_a_look_in_pages_of_any_size_sees_what_one_look_sees(place: Storage) -> 
     for name in (*FILES, "notes.doc", ".hidden/x.mp4", "b/.part.mp4"):
         place.write(name, name.encode())
     one = recipe("folder", place.root)
-    seen = whole_look(one, Watch(), place)
+    seen = whole_look(one, SourceWatch(), place)
     for page in (1, 2, 3, 5):
-        assert whole_look(one, Watch(), place, page).last == seen.last
-    watch, complete = look(one, Watch(), place, Page(4), time.time())
+        assert whole_look(one, SourceWatch(), place, page).last == seen.last
+    watch, complete = look(one, SourceWatch(), place, Page(4), time.time())
     assert not complete
     assert 0 < watch.entries <= 4
     assert whole_look(one, watch, place, 3).last == seen.last
@@ -72,10 +74,10 @@ def test_new_changed_and_removed_files_are_seen_and_others_are_not(place: Storag
     for name in FILES:
         place.write(name, b"1")
     one = recipe("folder", place.root)
-    seen = {whole_look(one, Watch(), place).last}
+    seen = {whole_look(one, SourceWatch(), place).last}
 
     def changed() -> bool:
-        now = whole_look(one, Watch(), place).last
+        now = whole_look(one, SourceWatch(), place).last
         fresh = now not in seen
         seen.add(now)
         return fresh
@@ -107,21 +109,21 @@ def test_what_counts_is_what_the_format_reads(place: Storage, form: str, path: s
     for name in ("lists/a.csv", "lists/a.jsonl", "lists/0.tar", "lists/2025/v.mp4", "lists/o/o/o.mp4"):
         place.write(name, b"1")
     one = recipe(form, f"{place.root}/{path}")
-    first = whole_look(one, Watch(), place).last
+    first = whole_look(one, SourceWatch(), place).last
     place.write(ignored, b"22")
-    assert whole_look(one, Watch(), place).last == first
+    assert whole_look(one, SourceWatch(), place).last == first
     place.write(counts, b"333")
-    assert whole_look(one, Watch(), place).last != first
+    assert whole_look(one, SourceWatch(), place).last != first
 
 
 def test_a_file_counts_once_two_looks_have_found_it_the_same(place: Storage) -> None:
     place.write("a.mp4", b"1")
     one = recipe("folder", place.root)
-    watch = whole_look(one, Watch(), place)
+    watch = whole_look(one, SourceWatch(), place)
     assert not watch.due
     watch = whole_look(one, watch, place)
     assert watch.due
-    watch = Watch(taken=watch.last, last=watch.last)
+    watch = SourceWatch(taken=watch.last, last=watch.last)
     for size in range(2, 5):
         place.write("b.mp4", b"x" * size)
         watch = whole_look(one, watch, place)
@@ -129,7 +131,7 @@ def test_a_file_counts_once_two_looks_have_found_it_the_same(place: Storage) -> 
     watch = whole_look(one, watch, place)
     assert watch.due
     for size in range(10, 10 + RESTLESS):
-        assert not Watch(taken="t", last=watch.last, restless=size - 10 + 1).due or size - 9 >= RESTLESS
+        assert not SourceWatch(taken="t", last=watch.last, restless=size - 10 + 1).due or size - 9 >= RESTLESS
         place.write("b.mp4", b"x" * size)
         watch = whole_look(one, watch, place)
     assert watch.due, "a source that never rests is taken as it stands"
@@ -140,7 +142,7 @@ def test_linked_folders_are_followed_once(tmp_path: Path) -> None:
     (tmp_path / "in" / "a.mp4").write_bytes(b"1")
     (tmp_path / "in" / "again").symlink_to(tmp_path / "in")
     one = recipe("folder", str(tmp_path / "in"))
-    watch, complete = look(one, Watch(), Storage(str(tmp_path)), Page(100), time.time())
+    watch, complete = look(one, SourceWatch(), Storage(str(tmp_path)), Page(100), time.time())
     assert complete
     assert watch.last
 

@@ -146,7 +146,8 @@ HOW = {"batch", "device", "concurrency", "timeout_s", "attempts", "price_per_mto
 
 
 def _caption(shard: Shard, wanted: Collection[str]) -> Mapping[str, Made]:
-    from curation_assets.captions.captioning import caption_shard, load_captioner, load_refiner
+    from curation_assets.captions.caption_backends import load_captioner, load_refiner
+    from curation_assets.captions.captioning import CaptionInputs, caption_shard
     from curation_assets.rules.columns import clip_facts
 
     params = shard.recipe.captions
@@ -158,15 +159,17 @@ def _caption(shard: Shard, wanted: Collection[str]) -> Mapping[str, Made]:
     journal = Journal(shard.storage, shard.folder("captions"), "captions 1")
     with journal:
         table, stats = caption_shard(
-            shard.table("clips"),
-            shard.table("frames"),
-            shard.table("video_metadata"),
-            shard.table("raw_shards"),
+            CaptionInputs(
+                shard.table("clips"),
+                shard.table("frames"),
+                shard.table("video_metadata"),
+                shard.table("raw_shards"),
+                wanted=set(passing_clips(shard, params.where)["clip_id"].drop_null().to_pylist()),
+                scores=scores,
+                previous=shard.previous("captions"),
+            ),
             params,
             shard.storage,
-            wanted=set(passing_clips(shard, params.where)["clip_id"].drop_null().to_pylist()),
-            scores=scores,
-            previous=shard.previous("captions"),
             journal=journal,
             captioner=shard.model(load_captioner, params),
             refiner=shard.model(load_refiner, params),
@@ -210,7 +213,7 @@ def _params(recipe: Recipe) -> dict[str, Any]:
 
 
 def _caption_model(recipe: Recipe) -> dict[str, str]:
-    from curation_assets.captions.captioning import caption_identity
+    from curation_assets.captions.caption_backends import caption_identity
 
     return {"captioner": caption_identity(recipe.captions)}
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from curation_assets.decode.clip_spans import ClipSpan, RejectedSpan
 from curation_assets.decode.clips import CUT
-from curation_assets.decode.reading.reader import Decoding
+from curation_assets.decode.reading.shown_frames import Decoding
 from curation_assets.decode.shots import CutList
 
 

@@ -11,8 +11,8 @@ from curation_assets.decode.measures.motion import MotionMeter
 from curation_assets.decode.measures.quality import QualityMeter
 from curation_assets.decode.reading.media import Source
 from curation_assets.decode.reading.picture import PictureMaker
-from curation_assets.decode.reading.reader import Decoding
 from curation_assets.decode.reading.sampling import frames_near
+from curation_assets.decode.reading.shown_frames import Decoding
 
 
 @dataclass

@@ -9,17 +9,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from curation_assets.decode.analysis import (
-    TABLES,
-    AnalysisParams,
-    VideoAnalysis,
-    VideoFacts,
-    VideoStats,
-    analyse_video,
-    failed_rows,
-)
+from curation_assets.decode.analysis import analyse_video, failed_rows
+from curation_assets.decode.analysis_results import TABLES, AnalysisParams, VideoAnalysis, VideoFacts, VideoStats
 from curation_assets.decode.clip_spans import SubtitleCue
-from curation_assets.decode.reading.workers import Outcome, Task, run_tasks
+from curation_assets.decode.reading.workers import Task, TaskOutcome, run_tasks
 from curation_assets.schemas import schema
 from curation_resources.faults import RESOURCE, Fault, fault_of, reading
 from curation_resources.scratch import scratch_folder
@@ -156,7 +149,7 @@ def _limit(row: Mapping[str, Any]) -> float:
     return LIMIT_S + LIMIT_PER_SECOND * seconds
 
 
-def _analysis(outcome: Outcome[VideoAnalysis], task: VideoTask) -> VideoAnalysis:
+def _analysis(outcome: TaskOutcome[VideoAnalysis], task: VideoTask) -> VideoAnalysis:
     if outcome.result is not None:
         return outcome.result
     return _without_rows(task, str(outcome.error), Fault(RESOURCE, f"its analysis {outcome.error}"))

@@ -204,23 +204,26 @@ def _raw_up_to_date(header: TableHeader, shard: Shard) -> bool:
 
 
 def _make_raw(shard: Shard, wanted: Collection[str]) -> Mapping[str, Made]:
+    from curation_assets.ingest.fetch_plan import ShardVideos
     from curation_assets.ingest.fetch_urls import digest, read_fetch_urls
     from curation_assets.ingest.fetching import build_raw_shard
     from curation_assets.ingest.forgotten import read_forgotten
 
     urls = read_fetch_urls(shard.storage, shard.key)
     made = build_raw_shard(
-        shard.table("video_metadata"),
-        _downloads(shard.recipe),
+        ShardVideos(
+            shard.table("video_metadata"),
+            _downloads(shard.recipe),
+            allow_local=_of_files(shard.recipe),
+            local_lists=shard.recipe.source.format == "table",
+            urls=urls,
+            forgotten=read_forgotten(shard.store),
+        ),
         shard.storage,
         shard.folder("raw_shards"),
         shard.previous("raw_shards"),
         shard.force,
         lambda p: tell(p.done, p.total, "videos", f"{p.ok} ok, {p.failed} failed, {p.bytes / 1e6:.1f} MB"),
-        allow_local=_of_files(shard.recipe),
-        local_lists=shard.recipe.source.format == "table",
-        urls=urls,
-        forgotten=read_forgotten(shard.store),
     )
     s = made.stats
     transient = sum(n for c, n in s.by_class.items() if c in TRANSIENT_ERRORS)

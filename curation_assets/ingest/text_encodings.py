@@ -60,14 +60,14 @@ class EncodingError(ValueError):
 
 
 @dataclass(frozen=True)
-class Text:
+class DecodedText:
     """A text, and the encoding that was assumed for it: None where the bytes themselves say, or are UTF-8."""
 
     text: str
     assumed: str | None = None
 
 
-def text_of(data: bytes, name: str) -> Text:
+def text_of(data: bytes, name: str) -> DecodedText:
     """The text of a file beside a video.
 
     Args:
@@ -88,12 +88,12 @@ def text_of(data: bytes, name: str) -> Text:
         at = error.start + 1
     else:
         if "\0" not in text:
-            return Text(text)
+            return DecodedText(text)
         at = data.index(b"\0") + 1
     assumed = None if b"\0" in data else told(data)
     if assumed is None:
         raise EncodingError(f"{name}: not UTF-8 at byte {at}, and no other encoding is certain; convert it to UTF-8")
-    return Text(data.decode(assumed), assumed)
+    return DecodedText(data.decode(assumed), assumed)
 
 
 def told(data: bytes) -> str | None:

@@ -152,7 +152,7 @@ def judge(context: AssetExecutionContext, name: str, key: str) -> tuple[TableHea
             header = store.commit_file(name, key, found.path, provenance, digest, stats, base)
         made = Made(schema(name).empty(), stats, {**shown(store, found), **shown_lacking(lacking)})
     if name == "curated_tracks":
-        from curation_assets.publish.writing.versions import publish_tracks
+        from curation_assets.publish.writing.track_versions import publish_tracks
 
         publish_tracks(store, recipes, key, header)
     return header, made

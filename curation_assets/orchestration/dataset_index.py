@@ -31,7 +31,7 @@ from curation_resources.table_io_manager import Committed
 from curation_resources.tables import Base, DamagedTable, Provenance, TableHeader, TableStore
 
 if TYPE_CHECKING:
-    from curation_assets.ingest.indexing import IndexPlan
+    from curation_assets.ingest.index_plan import IndexPlan
 
 INDEX_VERSION = "2"
 
@@ -141,7 +141,7 @@ def update_index(context: AssetExecutionContext) -> tuple[TableHeader, Sequence[
     from curation_assets.ingest.fetch_urls import publish_secrets, secrets_path
     from curation_assets.ingest.forgotten import read_forgotten
     from curation_assets.ingest.index_recovery import recovered_index
-    from curation_assets.ingest.indexing import plan_indexes
+    from curation_assets.ingest.indexing import IndexWorkspace, plan_indexes
 
     store: TableStore = context.resources.tables
     recipes: Mapping[str, Recipe] = context.resources.recipes
@@ -161,7 +161,7 @@ def update_index(context: AssetExecutionContext) -> tuple[TableHeader, Sequence[
             old,
             local,
             storage=store.storage,
-            secrets=secrets,
+            workspace=IndexWorkspace(secrets=secrets),
             forgotten=read_forgotten(store),
             settled_at=settled_at,
         )

@@ -99,7 +99,7 @@ def _of_step(step: str) -> tuple[int, str]:
 
 def plan_pieces(context: OpExecutionContext) -> Iterator[DynamicOutput[None]]:
     """A piece for every shard of every subset of the run whose export is not up to date."""
-    from curation_assets.publish.writing.versions import clear_pieces
+    from curation_assets.publish.writing.clip_versions import clear_pieces
 
     store, recipes = context.resources.tables, context.resources.recipes
     asked = {k: subsets(recipes)[k][1].export.clips is not None for k in sorted(context.partition_keys)}
@@ -124,7 +124,7 @@ def plan_pieces(context: OpExecutionContext) -> Iterator[DynamicOutput[None]]:
 
 def cut_piece(context: OpExecutionContext) -> None:
     """Cuts the clips of one shard, as far as they are not there already."""
-    from curation_assets.publish.writing.versions import cut_selected, pieces_of
+    from curation_assets.publish.writing.clip_versions import cut_selected, pieces_of
 
     index, shard = _of_step(context.get_mapping_key() or "")
     key = sorted(context.partition_keys)[index]
@@ -142,7 +142,7 @@ def cut_piece(context: OpExecutionContext) -> None:
 
 def collect_pieces(context: OpExecutionContext) -> Iterator[Any]:
     """Publishes the version of each subset of the run and commits its table."""
-    from curation_assets.publish.writing.versions import clear_pieces, publish_clips
+    from curation_assets.publish.writing.clip_versions import clear_pieces, publish_clips
 
     store: TableStore = context.resources.tables
     with at_work(store.storage, context.partition_keys):
@@ -205,7 +205,7 @@ def _export(
     Raises:
         Incomplete: inputs that it uses are not complete, and that is not allowed.
     """
-    from curation_assets.publish.writing.versions import pieces_of
+    from curation_assets.publish.writing.clip_versions import pieces_of
 
     store: TableStore = context.resources.tables
     recipes: Mapping[str, Recipe] = context.resources.recipes
@@ -369,7 +369,7 @@ def embedding_dataset(recipes: Mapping[str, Recipe], partitions: StaticPartition
     parents = embedding_parents(recipes)
 
     def body(context: AssetExecutionContext) -> Iterator[Any]:
-        from curation_assets.publish.writing.versions import publish_embeddings
+        from curation_assets.publish.writing.embedding_versions import publish_embeddings
 
         with at_work(context.resources.tables.storage, context.partition_keys):
             yield from export_subsets(context, "embedding_dataset", parents, embedding_provenance, publish_embeddings)

@@ -44,7 +44,7 @@ from curation_assets.orchestration.jobs import CURATE, DEDUPLICATE, INDEX, PUBLI
 from curation_assets.orchestration.partitions import SHARDS
 from curation_assets.recipes import Recipe, RecipeFault, subsets
 from curation_assets.settings import Settings
-from curation_assets.source_watch import Page, Watch, look
+from curation_assets.source_watch import Page, SourceWatch, look
 from curation_resources.storage import READ_ERRORS
 from curation_resources.tables import TableStore, canonical_json
 
@@ -149,7 +149,7 @@ def watch_sources(
     were requested before, so that a source that returns to an earlier state is indexed again.
     """
     cursor: dict[str, Any] = json.loads(context.cursor) if context.cursor else {}
-    watches = {n: Watch(**saved) for n, saved in cursor.get("sources", {}).items() if n in recipes}
+    watches = {n: SourceWatch(**saved) for n, saved in cursor.get("sources", {}).items() if n in recipes}
     order = sorted(recipes)
     turn = cursor.get("turn", "")
     order = [n for n in order if n >= turn] + [n for n in order if n < turn]
@@ -157,7 +157,7 @@ def watch_sources(
     said: list[str] = []
     next_turn = ""
     for dataset in order:
-        watch = watches.get(dataset, Watch())
+        watch = watches.get(dataset, SourceWatch())
         try:
             watch, complete = look(recipes[dataset], watch, store.storage, page, time.time())
         except READ_ERRORS as error:
@@ -186,7 +186,7 @@ def watch_sources(
         found = canonical_json({n: watches[n].last for n in due})
         chain = hashlib.sha256(f"{chain}\n{found}".encode()).hexdigest()[:32]
         for name in due:
-            watches[name] = Watch(
+            watches[name] = SourceWatch(
                 taken=watches[name].last,
                 last=watches[name].last,
                 restless=min(watches[name].restless, 1),

@@ -11,7 +11,8 @@ import pyarrow.compute as pc
 
 from curation_assets.ingest.source_words import extras_of, licence_of
 from curation_assets.registry import COMPONENTS
-from curation_assets.rules.language import SOURCE, Rule, RuleError, parse_rule, passing
+from curation_assets.rules.evaluation import passing
+from curation_assets.rules.language import SOURCE, Rule, RuleError, parse_rule
 from curation_assets.schemas import SCHEMAS
 from curation_resources.tables import canonical_json
 

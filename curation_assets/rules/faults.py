@@ -1,7 +1,7 @@
 """Whether the rules of a recipe can be right, asked when the recipe is loaded: before anything is downloaded or computed.
 
 What belongs here: names and types of columns, values that no row can have, tables that would be made from themselves. What does not: how a
-rule is read or applied (`rules/language.py`), which table a column comes from (`rule_columns.py`).
+rule is read or applied (`rules/language.py`, `rules/evaluation.py`), which table a column comes from (`rules/columns.py`).
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ import av.filter
 import numpy as np
 from numpy.typing import NDArray
 
-from curation_assets.publish.cutting.clip_writer import ClipSound
+from curation_assets.decode.reading.clip_sound import ClipSound
 from curation_assets.scores.audio_scores import Audio
 
 GATE = -70.0

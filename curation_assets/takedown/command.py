@@ -15,7 +15,7 @@ from curation_assets.ingest.forgotten import add_tombstones, domain_keys
 from curation_assets.recipes import Recipe, RecipeError
 from curation_assets.settings import Settings
 from curation_assets.takedown.exports import forget_in_exports, samples_in_versions
-from curation_assets.takedown.plan import PATH, SHARD_ASSETS, NothingFound, Plan, Query, lines, make_plan
+from curation_assets.takedown.plan import PATH, SHARD_ASSETS, NothingFound, Query, TakedownPlan, lines, make_plan
 from curation_assets.takedown.records import forget_in_events, forget_in_home, report_again
 from curation_assets.takedown.same_bytes import add_bytes
 from curation_assets.takedown.tables import Done, forget_in_tables
@@ -35,7 +35,7 @@ def forget(arguments: argparse.Namespace, settings: Settings, recipes: Mapping[s
     """0 if all was removed, 1 if something is left or the answer was no, 2 if nothing is what was asked for."""
     store = table_store(settings)
     store.storage.check()
-    plan = Plan.load(store)
+    plan = TakedownPlan.load(store)
     query = _query(arguments)
     if plan is not None:
         asked = query.ids or query.channels or query.domains or query.removed
@@ -72,7 +72,7 @@ def take_down(
     store: TableStore,
     recipes: Mapping[str, Recipe],
     settings: Settings,
-    plan: Plan,
+    plan: TakedownPlan,
     instance: DagsterInstance,
     home: Path,
     say: Callable[[str], Any],
@@ -134,7 +134,7 @@ def _domain(given: str) -> str:
     return host
 
 
-def _asked(store: TableStore, recipes: Mapping[str, Recipe], query: Query, reason: str) -> Plan | None:
+def _asked(store: TableStore, recipes: Mapping[str, Recipe], query: Query, reason: str) -> TakedownPlan | None:
     if not (query.ids or query.channels or query.domains or query.removed):
         print("curation: name videos, --list, --channel, --domain or --removed", file=sys.stderr)
         return None
@@ -149,18 +149,18 @@ def _asked(store: TableStore, recipes: Mapping[str, Recipe], query: Query, reaso
     return plan
 
 
-def _count(plan: Plan) -> str:
+def _count(plan: TakedownPlan) -> str:
     return f"{len(plan.videos)} video{'' if len(plan.videos) == 1 else 's'}"
 
 
-def _confirmed(plan: Plan) -> bool:
+def _confirmed(plan: TakedownPlan) -> bool:
     if not sys.stdin.isatty():
         print("curation: say --yes to remove it, or --dry-run to look", file=sys.stderr)
         return False
     return input(f"remove everything of {_count(plan)}? [y/N] ").strip().lower() in ("y", "yes")
 
 
-def _stored(store: TableStore, plan: Plan) -> list[str]:
+def _stored(store: TableStore, plan: TakedownPlan) -> list[str]:
     """What is stored of the videos, a line per table and per published version, older ones included."""
     if not plan.videos:
         return ["no video is stored of what was named; what comes of it later is kept out"]
@@ -177,13 +177,13 @@ def _stored(store: TableStore, plan: Plan) -> list[str]:
     return found + [f"  {line}" for line in _copies(plan)]
 
 
-def _rows(store: TableStore, plan: Plan, asset: str, partition: str) -> int:
+def _rows(store: TableStore, plan: TakedownPlan, asset: str, partition: str) -> int:
     import pyarrow.compute as pc
 
     return int(pc.sum(plan.of(store.read(asset, partition, columns=["dataset", "video_id"]))).as_py() or 0)
 
 
-def _found_still(store: TableStore, plan: Plan) -> list[str]:
+def _found_still(store: TableStore, plan: TakedownPlan) -> list[str]:
     """Tables that have rows of the videos after all: something wrote them meanwhile."""
     found = []
     for asset in SHARD_ASSETS:
@@ -193,12 +193,12 @@ def _found_still(store: TableStore, plan: Plan) -> list[str]:
     return found
 
 
-def _sources(plan: Plan) -> Sequence[str]:
+def _sources(plan: TakedownPlan) -> Sequence[str]:
     sources = dict.fromkeys(s for v in plan.videos for s in v.sources)
     return [f"the video itself where it came from: {s}" for s in list(sources)[:20]]
 
 
-def _copies(plan: Plan) -> list[str]:
+def _copies(plan: TakedownPlan) -> list[str]:
     """Other videos that show the same: only a person can say whether they are meant too."""
     own = {f"{v.dataset} {v.video_id}" for v in plan.videos}
     copies = sorted({c for v in plan.videos for c in v.copies} - own)

@@ -67,7 +67,7 @@ class Video:
 
 
 @dataclass
-class Plan:
+class TakedownPlan:
     """What is to be done.
 
     Attributes:
@@ -111,7 +111,7 @@ class Plan:
         store.storage.write(PATH, json.dumps(asdict(self)).encode())
 
     @staticmethod
-    def load(store: TableStore) -> Plan | None:
+    def load(store: TableStore) -> TakedownPlan | None:
         """The plan of a takedown that was not finished; None if there is none."""
         if not store.storage.exists(PATH):
             return None
@@ -121,7 +121,7 @@ class Plan:
             Video(r["dataset"], r["video_id"], r["shard"], *(tuple(r[n]) for n in lists)) for r in saved["videos"]
         ]
         pairs = {name: [(a, b) for a, b in saved[name]] for name in ("fresh", "changed")}
-        return Plan(videos, saved["keys"], saved["reason"], saved["hashes"], saved["slices"], **pairs)
+        return TakedownPlan(videos, saved["keys"], saved["reason"], saved["hashes"], saved["slices"], **pairs)
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ class Query:
     dataset: str | None = None
 
 
-def make_plan(store: TableStore, recipes: Mapping[str, Recipe], query: Query, reason: str) -> Plan:
+def make_plan(store: TableStore, recipes: Mapping[str, Recipe], query: Query, reason: str) -> TakedownPlan:
     """Finds the videos and notes how the tables stand.
 
     Raises:
@@ -144,7 +144,7 @@ def make_plan(store: TableStore, recipes: Mapping[str, Recipe], query: Query, re
     found = _find(store, query)
     videos = [_described(store, *key) for key in sorted(found)]
     keys = [channel_key(c) for c in query.channels] + [f"domain {d.strip().lower()}" for d in query.domains]
-    plan = Plan(videos, keys, reason)
+    plan = TakedownPlan(videos, keys, reason)
     for asset in SHARD_ASSETS:
         plan.hashes[asset] = {
             k: h.content_hash for k, h in store.headers(asset, _all(store, asset, plan.datasets)).items()
@@ -312,7 +312,7 @@ def token(identifier: str) -> str:
     return rf"(?<![A-Za-z0-9_-]){re.escape(identifier)}(?![A-Za-z0-9-])(?!_(?!\d{{1,12}}))"
 
 
-def pattern(plan: Plan, own: bool) -> re.Pattern[str]:
+def pattern(plan: TakedownPlan, own: bool) -> re.Pattern[str]:
     """What is searched for in records: ids, addresses and words.
 
     Args:

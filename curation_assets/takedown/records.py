@@ -30,7 +30,7 @@ from curation_assets.orchestration.events import materialization
 from curation_assets.recipes import Recipe, subsets
 from curation_assets.schemas import SCHEMAS
 from curation_assets.selection import SUBSET_ASSETS
-from curation_assets.takedown.plan import Plan, Say, pattern
+from curation_assets.takedown.plan import Say, TakedownPlan, pattern
 from curation_assets.takedown.tables import Done
 from curation_resources.tables import TableStore
 
@@ -44,7 +44,7 @@ ROWS = 500
 """Rows that are read at a time."""
 
 
-def forget_in_events(instance: DagsterInstance, plan: Plan, recipes: Mapping[str, Recipe], say: Say) -> bool:
+def forget_in_events(instance: DagsterInstance, plan: TakedownPlan, recipes: Mapping[str, Recipe], say: Say) -> bool:
     """Rewrites events that name the videos or show pictures of their shards. False if the instance's events lie where this cannot reach."""
     storage = _sql_storage(instance)
     if storage is None:
@@ -71,7 +71,7 @@ def _sql_storage(instance: DagsterInstance) -> SqlEventLogStorage | None:
 class _Scrub:
     """Rewrites the JSON of an event."""
 
-    def __init__(self, plan: Plan, recipes: Mapping[str, Recipe]) -> None:
+    def __init__(self, plan: TakedownPlan, recipes: Mapping[str, Recipe]) -> None:
         self._everywhere, self._own = pattern(plan, own=False), pattern(plan, own=True)
         drawing = {k for k, (r, s) in subsets(recipes).items() if plan.datasets & set(s.datasets or [r.dataset])}
         drawing |= {k for d in plan.datasets for k in {key for _, key in plan.fresh} if k.startswith(f"{d}-")}
@@ -150,7 +150,7 @@ def _rewrite(connection: AbstractContextManager[Any], scrub: _Scrub) -> int:
     return total
 
 
-def forget_in_home(home: Path, plan: Plan, say: Say) -> list[str]:
+def forget_in_home(home: Path, plan: TakedownPlan, say: Say) -> list[str]:
     """Rewrites text files below DAGSTER_HOME (logs of steps, values that were handed on) without lines that name the videos, and compacts SQLite
     files, whose free pages hold what was deleted. Returns files that name them still."""
     found, left = pattern(plan, own=True), []

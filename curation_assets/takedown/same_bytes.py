@@ -1,7 +1,7 @@
 """What tombstones of the bytes of videos hash, so that the same file does not come back under another id, path or address.
 
 What belongs here: finding out what the bytes were, before anything is removed. What does not: who is refused because of it
-(`ingest/fetching.py`).
+(`ingest/fetch_attempt.py`, `ingest/fetch_ledgers.py`).
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from typing import Any
 import pyarrow.compute as pc
 
 from curation_assets.ingest.forgotten import bytes_keys
-from curation_assets.takedown.plan import Plan, Say
+from curation_assets.takedown.plan import Say, TakedownPlan
 from curation_resources.storage import MediaRef, StorageError
 from curation_resources.tables import TableStore
 
 COLUMNS = ["dataset", "video_id", "status", "tar", "offset", "size", "sha256", "etag"]
 
 
-def add_bytes(store: TableStore, plan: Plan, say: Say) -> None:
+def add_bytes(store: TableStore, plan: TakedownPlan, say: Say) -> None:
     """Adds to each video of the plan what its bytes are, unless it was added before. Videos that are referenced in place are read for it."""
     for shard in plan.shards:
         if not store.exists("raw_shards", shard):

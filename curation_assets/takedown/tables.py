@@ -8,8 +8,7 @@ of what was taken down may have to be kept now; where that changes more than row
 from __future__ import annotations
 
 import re
-import tarfile
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -26,11 +25,12 @@ from curation_assets.recipes import Recipe
 from curation_assets.schemas import schema
 from curation_assets.settings import Settings
 from curation_assets.showing.figures import counts
-from curation_assets.takedown.plan import SHARD_ASSETS, Plan, Say
+from curation_assets.takedown.plan import SHARD_ASSETS, Say, TakedownPlan
+from curation_assets.takedown.tar_rewriting import key_of, rewrite_tar
 from curation_resources.content_hash import content_hash
 from curation_resources.storage import Storage, is_uri
 from curation_resources.tables import TableHeader, TableStore
-from curation_resources.tars import BLOCK, new_token, sample_key
+from curation_resources.tars import new_token, sample_key
 
 BEFORE_CLUSTERS = SHARD_ASSETS[: SHARD_ASSETS.index("dedup")]
 AFTER_CLUSTERS = SHARD_ASSETS[SHARD_ASSETS.index("dedup") + 1 :]
@@ -39,7 +39,7 @@ Done = list[tuple[str, str | None]]
 
 
 def forget_in_tables(
-    store: TableStore, recipes: Mapping[str, Recipe], settings: Settings, plan: Plan, say: Say
+    store: TableStore, recipes: Mapping[str, Recipe], settings: Settings, plan: TakedownPlan, say: Say
 ) -> Done:
     """Rewrites the index, the shards' tables and the subsets' curated tables. What is done already is left as it is."""
     done: Done = []
@@ -56,7 +56,7 @@ def forget_in_tables(
     return done
 
 
-def _index(store: TableStore, plan: Plan, say: Say) -> Done:
+def _index(store: TableStore, plan: TakedownPlan, say: Say) -> Done:
     for dataset in sorted(plan.datasets):
         path = secrets_path(dataset)
         if store.storage.exists(path):
@@ -74,7 +74,7 @@ def _index(store: TableStore, plan: Plan, say: Say) -> Done:
     return [("dataset_index", None)]
 
 
-def _quoting(table: pa.Table, plan: Plan) -> pa.ChunkedArray:
+def _quoting(table: pa.Table, plan: TakedownPlan) -> pa.ChunkedArray:
     """Rejected lines of the datasets that quote an id or an address of the videos."""
     theirs = pc.is_in(table["dataset"], value_set=pa.array(sorted(plan.datasets), pa.string()))
     rejected = pc.and_(pc.equal(table["status"], "rejected"), theirs)
@@ -84,7 +84,7 @@ def _quoting(table: pa.Table, plan: Plan) -> pa.ChunkedArray:
     return pc.and_(rejected, found)
 
 
-def _secrets(store: TableStore, plan: Plan, dataset: str, path: str, say: Say) -> None:
+def _secrets(store: TableStore, plan: TakedownPlan, dataset: str, path: str, say: Say) -> None:
     import tempfile
     from pathlib import Path
 
@@ -102,7 +102,7 @@ def _secrets(store: TableStore, plan: Plan, dataset: str, path: str, say: Say) -
 
 def _shard_tables(
     store: TableStore,
-    plan: Plan,
+    plan: TakedownPlan,
     shard: str,
     assets: Collection[str],
     slices: Mapping[str, Mapping[str, str]],
@@ -142,7 +142,7 @@ def _shard_tables(
 
 def _now(
     store: TableStore,
-    plan: Plan,
+    plan: TakedownPlan,
     name: str,
     shard: str,
     value: str,
@@ -159,7 +159,7 @@ def _now(
     return header.content_hash if header is not None else value
 
 
-def _left_over(store: TableStore, plan: Plan, asset: str, shard: str, table: pa.Table) -> list[str]:
+def _left_over(store: TableStore, plan: TakedownPlan, asset: str, shard: str, table: pa.Table) -> list[str]:
     """Files of the partition that the table does not name: of runs that were killed, ledgers and journals. Nobody is at work on them."""
     if shard not in plan.shards:
         return []
@@ -171,7 +171,13 @@ def _left_over(store: TableStore, plan: Plan, asset: str, shard: str, table: pa.
 
 
 def _without(
-    storage: Storage, plan: Plan, folder: str, asset: str, table: pa.Table, kept: pa.Table, gone: pa.ChunkedArray
+    storage: Storage,
+    plan: TakedownPlan,
+    folder: str,
+    asset: str,
+    table: pa.Table,
+    kept: pa.Table,
+    gone: pa.ChunkedArray,
 ) -> tuple[pa.Table, list[str]]:
     """The kept rows, pointing into tars that hold nothing of the videos, and the tars that these replace."""
     removed = table.filter(gone)
@@ -208,55 +214,7 @@ def _without(
     return kept, replaced
 
 
-def key_of(member: str) -> str:
-    """The sample that a member of a tar belongs to."""
-    return member.rsplit("/", 1)[-1].split(".", 1)[0]
-
-
-def members(storage: Storage, path: str) -> Iterator[tarfile.TarInfo]:
-    """Headers of a tar's members; of remote tars only the blocks that hold them are read."""
-    with storage.open(path) as file, tarfile.open(fileobj=file, mode="r:") as tar:
-        yield from tar
-
-
-def rewrite_tar(
-    storage: Storage, path: str, target: str, drop: Callable[[tarfile.TarInfo], bool]
-) -> dict[int, int] | None:
-    """Writes a tar without some samples: all members of a sample of which `drop` names one go.
-
-    Returns:
-        Offset before -> offset after of the members that stay; None if none is to go, and then nothing is written. Nothing is written
-        either if none stays.
-    """
-    found = list(members(storage, path))
-    keys = {key_of(m.name) for m in found if drop(m)}
-    if not keys:
-        return None
-    kept = [m for m in found if key_of(m.name) not in keys]
-    moved: dict[int, int] = {}
-    at = 0
-    ranges: list[tuple[int, int]] = []
-    for m in kept:
-        end = m.offset_data + -(-m.size // BLOCK) * BLOCK
-        moved[m.offset_data] = at + m.offset_data - m.offset
-        at += end - m.offset
-        ranges.append((m.offset, end))
-    if kept:
-        with storage.open(path) as source, storage.publish(target) as out:
-            for start, end in ranges:
-                source.seek(start)
-                left = end - start
-                while left:
-                    block = source.read(min(left, 8 << 20))
-                    if not block:
-                        raise OSError(f"{path} ends within a member")
-                    out.write(block)
-                    left -= len(block)
-            out.write(b"\0" * (2 * BLOCK))
-    return moved
-
-
-def _recounted(asset: str, table: pa.Table, stats: Mapping[str, Any], plan: Plan) -> dict[str, Any]:
+def _recounted(asset: str, table: pa.Table, stats: Mapping[str, Any], plan: TakedownPlan) -> dict[str, Any]:
     """The numbers of a table that follow from its rows, counted again; seconds and cost stay what was spent."""
     new = dict(stats)
     if VIDEOS in new:
@@ -284,7 +242,9 @@ def _recounted(asset: str, table: pa.Table, stats: Mapping[str, Any], plan: Plan
     return new | {k: v for k, v in found.items() if k in new}
 
 
-def _clusters(store: TableStore, recipes: Mapping[str, Recipe], settings: Settings, plan: Plan, say: Say) -> Done:
+def _clusters(
+    store: TableStore, recipes: Mapping[str, Recipe], settings: Settings, plan: TakedownPlan, say: Say
+) -> Done:
     """The clusters worked out anew, and `dedup` of every shard whose part of them is another or names what is gone."""
     if store.header("duplicate_clusters") is None:
         return []
@@ -308,7 +268,7 @@ def _clusters(store: TableStore, recipes: Mapping[str, Recipe], settings: Settin
     return done
 
 
-def _dedup(store: TableStore, plan: Plan, shard: str, slices: Mapping[str, str], say: Say) -> Done:
+def _dedup(store: TableStore, plan: TakedownPlan, shard: str, slices: Mapping[str, str], say: Say) -> Done:
     from curation_assets.dedup.clusters import dedup_view
 
     header = store.header("dedup", shard)
@@ -342,14 +302,16 @@ def _dedup(store: TableStore, plan: Plan, shard: str, slices: Mapping[str, str],
     return [("dedup", shard)]
 
 
-def _names_gone(table: pa.Table, plan: Plan) -> bool:
+def _names_gone(table: pa.Table, plan: TakedownPlan) -> bool:
     """Whether a row names a clip of the videos as the one that it duplicates."""
     named = table["duplicate_of"].drop_null().unique().to_pylist()
     clips = re.compile("|".join(rf"{re.escape(v.video_id)}_\d{{1,12}}_\d{{1,12}}" for v in plan.videos))
     return any(clips.fullmatch(n) for n in named)
 
 
-def _curated(store: TableStore, recipes: Mapping[str, Recipe], plan: Plan, asset: str, key: str, say: Say) -> Done:
+def _curated(
+    store: TableStore, recipes: Mapping[str, Recipe], plan: TakedownPlan, asset: str, key: str, say: Say
+) -> Done:
     header = store.header(asset, key)
     assert header is not None
     table = store.read(asset, key)
@@ -362,7 +324,7 @@ def _curated(store: TableStore, recipes: Mapping[str, Recipe], plan: Plan, asset
     stats = _funnel_without(header.stats, removed)
     header = store.commit(asset, key, table.filter(pc.invert(gone)), provenance, stats)
     if asset == "curated_tracks" and key in _declared(recipes):
-        from curation_assets.publish.writing.versions import publish_tracks
+        from curation_assets.publish.writing.track_versions import publish_tracks
 
         publish_tracks(store, recipes, key, header)
     if number:
@@ -377,7 +339,7 @@ def _declared(recipes: Mapping[str, Recipe]) -> set[str]:
 
 
 def subset_provenance(
-    store: TableStore, recipes: Mapping[str, Recipe], plan: Plan, asset: str, key: str, header: TableHeader
+    store: TableStore, recipes: Mapping[str, Recipe], plan: TakedownPlan, asset: str, key: str, header: TableHeader
 ) -> Any:
     """What a subset's table says it is made from: what it would be made from now if it was up to date and nothing but rows of the videos
     went; else what it said before."""

@@ -4,13 +4,12 @@ Each clip is decoded once, straight from its source video, and only if it passed
 with one detector, which is in memory once. Finished clips go to a journal, so a killed run is continued without losing or doubling a
 track.
 
-What belongs here: the walk over a shard, rows, facts, pictures with drawn tracks. What does not: detectors (`curation_resources.detectors`),
-association (`tracking`), thresholds on tracks, which are the subset's.
+What belongs here: the walk over a shard. What does not: which detector (`object_detector.py`), association (`tracking.py`), what a row says
+(`track_rows.py`), pictures with drawn tracks (`drawn_tracks.py`), thresholds on tracks, which are the subset's.
 """
 
 from __future__ import annotations
 
-import hashlib
 import threading
 import time
 from collections import Counter
@@ -22,28 +21,20 @@ from itertools import islice
 from typing import Any, BinaryIO
 
 import av
-import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from curation_assets.decode.reading.clip_frames import ClipReader, ClipUnreadable
 from curation_assets.decode.reading.media import MediaError
 from curation_assets.schemas import schema
-from curation_assets.tracks.tracking import ClipTracker, Track
+from curation_assets.tracks.track_rows import Row, track_row
+from curation_assets.tracks.tracking import ClipTracker
 from curation_assets.tracks.tracks import Tracks
-from curation_resources.detectors import Detections, Detector, load_detector, load_vocabulary
+from curation_resources.detectors import Detections, Detector
 from curation_resources.detectors.base import Image
 from curation_resources.faults import Fault, check_reads, fault_of, reading
 from curation_resources.journal import Journal
 from curation_resources.progress import told
-from curation_resources.storage import MediaRef, Storage, StorageError
-from curation_resources.weights import fetch_weights, file_sha256, local_path
-
-Row = dict[str, Any]
-TOP = 10
-DRAWN_SIDE = 480
-"""Long side of a picture with drawn tracks, pixels."""
-PALETTE = ((230, 60, 60), (60, 170, 60), (70, 110, 240), (235, 160, 30), (170, 70, 200), (40, 180, 190), (230, 90, 170))
+from curation_resources.storage import MediaRef, Storage
 
 
 @dataclass
@@ -87,72 +78,37 @@ class TrackStats:
         return self.boxes / self.wall_s if self.wall_s else 0.0
 
 
-def open_detector(params: Tracks, *, threads: int = 1) -> Detector:
-    """The recipe's detector, loaded.
+@dataclass(frozen=True)
+class TrackInputs:
+    """What the tracks of a shard are made from.
 
-    Raises:
-        curation_resources.weights.MissingWeights, curation_resources.weights.WrongWeights, curation_resources.detectors.VocabularyError: one sentence each.
+    Attributes:
+        clips: rows of `clips`; those that are not `ok` are no clips.
+        raw: rows of `raw_shards` of the same videos.
+        keep: ids of the clips that passed the recipe's rules; None is all of them.
     """
-    brought = params.chosen()
-    if brought is not None:
-        make, options = brought
-        made: Detector = make(params, options, threads)
-        return made
-    return load_detector(
-        params.detector,
-        model=params.model,
-        vocabulary=params.vocabulary,
-        prompt=params.prompt,
-        confidence=params.confidence,
-        nms=params.nms,
-        device=params.device,
-        threads=threads,
-        batch=params.batch,
-        onnx=params.onnx.model_dump(),
-    )
 
-
-def detector_identity(params: Tracks) -> str:
-    """What identifies detector weights and vocabulary in a fingerprint, without loading the model.
-
-    Files count by content; a model of the hub by its id, for which repository content is taken as fixed.
-    """
-    from curation_resources.detectors.faces import centerface_identity
-
-    brought = params.brought_identity()
-    if brought:
-        return ":".join(*brought.items())
-    names = hashlib.sha256("\n".join(load_vocabulary(params.vocabulary)).encode()).hexdigest()[:16]
-    if params.detector == "faces":
-        return centerface_identity()
-    covering = f" after {centerface_identity()}" if params.blur_faces else ""
-    model = params.model or ""
-    if params.detector == "onnx":
-        return f"onnx:{file_sha256(fetch_weights(model, 'the ONNX detector', 'tracks.model'))[:16]}:{names}{covering}"
-    folder = local_path(model)
-    weights = sorted(folder.glob("*.safetensors")) if folder.is_dir() else []
-    return f"{params.detector}:{'+'.join(file_sha256(f)[:16] for f in weights) or model}:{names}{covering}"
+    clips: pa.Table
+    raw: pa.Table
+    keep: Collection[str] | None = None
 
 
 def track_shard(
-    clips: pa.Table,
-    raw: pa.Table,
+    inputs: TrackInputs,
     params: Tracks,
     storage: Storage,
     detector: Detector,
     *,
-    keep: Collection[str] | None = None,
     workers: int = 1,
     journal: Journal | None = None,
 ) -> tuple[pa.Table, TrackStats]:
     """The object tracks of a shard.
 
     Args:
-        clips: rows of `clips`; those that are not `ok` are no clips.
-        raw: rows of `raw_shards` of the same videos.
+        inputs: clips and their videos.
+        params: the recipe's `tracks` section.
         storage: where the videos lie.
         detector: from `open_detector`.
-        keep: ids of the clips that passed the recipe's rules; None is all of them.
         workers: videos that are worked on at the same time.
         journal: finished clips are recorded there, and those found there are not looked at again.
 
@@ -167,13 +123,15 @@ def track_shard(
             f"tracks.appearance is set, but the detector {params.detector} has no appearance features; use owlv2 or grounding-dino"
         )
     started = time.perf_counter()
-    real = [c for c in clips.to_pylist() if c["status"] == "ok"]
-    wanted = [c for c in real if keep is None or c["clip_id"] in keep]
+    real = [c for c in inputs.clips.to_pylist() if c["status"] == "ok"]
+    wanted = [c for c in real if inputs.keep is None or c["clip_id"] in inputs.keep]
     done = {c["clip_id"]: journal.items[c["clip_id"]] for c in wanted if journal and c["clip_id"] in journal.items}
     stats = TrackStats(clips=len(real), skipped=len(real) - len(wanted), resumed=len(done))
     rows: list[Row] = [row for finished in done.values() for row in finished["rows"]]
-    videos = {r["video_id"]: r for r in raw.to_pylist() if r["status"] == "ok"}
-    work = _Work(params, storage, detector, journal, stats, nullcontext() if detector.concurrent else threading.Lock())
+    videos = {r["video_id"]: r for r in inputs.raw.to_pylist() if r["status"] == "ok"}
+    work = SharedWork(
+        params, storage, detector, journal, stats, nullcontext() if detector.concurrent else threading.Lock()
+    )
     with ThreadPoolExecutor(max_workers=max(1, workers), thread_name_prefix="tracks") as pool:
         jobs = _by_video([c for c in wanted if c["clip_id"] not in done])
         futures = [pool.submit(work.video, videos.get(group[0]["video_id"]), group) for group in jobs]
@@ -199,7 +157,7 @@ def _by_video(clips: Iterable[Row]) -> list[list[Row]]:
 
 
 @dataclass
-class _Work:
+class SharedWork:
     """What the threads share. `stats` is changed under `counting` only."""
 
     params: Tracks
@@ -284,153 +242,3 @@ class _Work:
         with self.counting:
             for clip in clips:
                 self.stats.failed.setdefault(clip["clip_id"], reason)
-
-
-def track_row(track: Track, number: int, clip: Row, params: Tracks, detector: Detector) -> Row:
-    """One row of `tracks`, of plain values that survive JSON unchanged.
-
-    Args:
-        number: position of the track in its clip.
-        clip: row of `clips`.
-    """
-    width, height = clip["width"], clip["height"]
-    boxes = np.asarray(track.boxes, np.float64)
-    plain, plain_std, weighted, weighted_std = track.class_statistics()
-    top = np.argsort(-weighted, kind="stable")[:TOP]
-    has_objectness = any(o is not None for o in track.objectness)
-    embedding = track.embedding()
-    area = float(np.mean(boxes[:, 2] * boxes[:, 3]) / (width * height))
-    length_s = (track.times_ms[-1] - track.times_ms[0]) / 1000
-    return {
-        "dataset": clip["dataset"],
-        "video_id": clip["video_id"],
-        "clip_id": clip["clip_id"],
-        "track_id": f"{clip['clip_id']}_{number:04d}",
-        "label": detector.names[top[0]],
-        "score": float(plain[top[0]]),
-        "top_labels": [detector.names[i] for i in top],
-        "top_scores": plain[top].tolist(),
-        "top_scores_std": plain_std[top].tolist(),
-        "top_scores_weighted": weighted[top].tolist() if has_objectness else None,
-        "top_scores_weighted_std": weighted_std[top].tolist() if has_objectness else None,
-        "start_ms": track.times_ms[0],
-        "end_ms": track.times_ms[-1],
-        "frame_ms": track.times_ms,
-        "boxes": [box.tolist() for box in track.boxes],
-        "box_scores": track.scores,
-        "box_labels": [None if c is None else detector.names[c] for c in track.classes],
-        "box_label_scores": track.best_scores,
-        "objectness": track.objectness if has_objectness else None,
-        "length_s": length_s,
-        "area": area,
-        "large_enough": area >= params.min_area and length_s >= params.min_length_s,
-        "motion": centre_speed(track.times_ms, boxes, (width, height)),
-        "embedding": None if embedding is None else embedding.astype(np.float16).tolist(),
-        "width": width,
-        "height": height,
-        "detector": f"{detector.description}; {tracker_description(params)}",
-    }
-
-
-def tracker_description(params: Tracks) -> str:
-    """The tracker and its sampling in words, as the table records them."""
-    appearance = f" appearance motion_weight={params.motion_weight:g}" if params.appearance else ""
-    covered = " after covering faces" if params.blur_faces else ""
-    filled = f" fill_gaps_s={params.fill_gaps_s:g}" if params.fill_gaps_s else ""
-    return f"bytetrack {params.fps:g} fps high={params.high:g} low={params.low:g} buffer_s={params.buffer_s:g}{appearance}{filled}{covered}"
-
-
-def centre_speed(times_ms: Sequence[int], boxes: NDArray[np.float64], size: tuple[int, int]) -> float | None:
-    """Length of the path of the box centre over its time, in frame diagonals per second; None for a single moment.
-
-    Args:
-        boxes: (n, 4): x, y, w, h in pixels.
-        size: width and height of the frame.
-    """
-    seconds = (times_ms[-1] - times_ms[0]) / 1000
-    if seconds <= 0:
-        return None
-    centres = boxes[:, :2] + boxes[:, 2:] / 2
-    path = float(np.linalg.norm(np.diff(centres, axis=0), axis=1).sum())
-    return path / float(np.hypot(*size)) / seconds
-
-
-def draw_boxes(image: NDArray[np.uint8], boxes: Sequence[tuple[Sequence[float], str, int]]) -> NDArray[np.uint8]:
-    """A copy of an RGB frame with named boxes.
-
-    Args:
-        boxes: (x, y, w, h in pixels), name, and a number that picks the colour.
-    """
-    import cv2
-
-    drawn = image.copy()
-    stroke = max(2, round(max(image.shape[:2]) / 240))
-    for (x, y, w, h), name, number in boxes:
-        colour = PALETTE[number % len(PALETTE)]
-        left, top, right, bottom = round(x), round(y), round(x + w), round(y + h)
-        cv2.rectangle(drawn, (left, top), (right, bottom), colour, stroke)
-        scale = stroke / 3.2
-        (text_w, text_h), _ = cv2.getTextSize(name, cv2.FONT_HERSHEY_SIMPLEX, scale, stroke // 2 or 1)
-        foot = max(text_h + 2 * stroke, top)
-        cv2.rectangle(drawn, (left, foot - text_h - 2 * stroke), (left + text_w, foot), colour, -1)
-        cv2.putText(
-            drawn,
-            name,
-            (left, foot - stroke),
-            cv2.FONT_HERSHEY_SIMPLEX,
-            scale,
-            (255, 255, 255),
-            stroke // 2 or 1,
-            cv2.LINE_AA,
-        )
-    return drawn
-
-
-def drawn_clips(tracks: pa.Table, raw: pa.Table, storage: Storage, *, clips: int = 9) -> list[tuple[bytes, str]]:
-    """The clips with most tracks, each by the moment that shows most of its tracks, with the boxes of that moment.
-
-    Args:
-        tracks: rows of `tracks`.
-        raw: rows of `raw_shards` of the same videos.
-        clips: how many.
-
-    Returns:
-        JPEG and clip id of each; a clip whose frame cannot be had is left out.
-    """
-    import cv2
-
-    videos = {r["video_id"]: r for r in raw.to_pylist() if r["status"] == "ok"}
-    shown = tracks.select(["video_id", "clip_id", "label", "frame_ms", "boxes", "width", "height"]).to_pylist()
-    by_clip: dict[str, list[Row]] = {}
-    for row in shown:
-        by_clip.setdefault(row["clip_id"], []).append(row)
-    best = sorted(by_clip.values(), key=lambda rows: (-len(rows), rows[0]["clip_id"]))[:clips]
-    pictures = []
-    for rows in best:
-        tile = _tile(rows, videos.get(rows[0]["video_id"]), storage)
-        if tile is not None:
-            scale = min(1.0, DRAWN_SIDE / max(tile.shape[:2]))
-            small = cv2.resize(tile[:, :, ::-1], None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-            pictures.append((bytes(cv2.imencode(".jpg", small)[1]), rows[0]["clip_id"]))
-    return pictures
-
-
-def _tile(rows: Sequence[Row], raw: Row | None, storage: Storage) -> NDArray[np.uint8] | None:
-    """One frame of a clip with the boxes of that moment; None if the frame cannot be had."""
-    if raw is None:
-        return None
-    moment = Counter(t for row in rows for t in row["frame_ms"]).most_common(1)[0][0]
-    boxes = [
-        (row["boxes"][row["frame_ms"].index(moment)], row["label"], number)
-        for number, row in enumerate(rows)
-        if moment in row["frame_ms"]
-    ]
-    try:
-        with (
-            storage.open_media(MediaRef(raw["tar"], raw["offset"], raw["size"], raw["etag"])) as stream,
-            ClipReader(stream) as reader,
-        ):
-            frame = next(reader.frames(moment, moment + 1000))
-            return draw_boxes(reader.rgb(frame, (rows[0]["width"], rows[0]["height"])), boxes)
-    except (ClipUnreadable, MediaError, StorageError, av.FFmpegError):
-        return None

@@ -198,17 +198,20 @@ NO_PARAMS = {"batch", "device", "model", "vocabulary"}
 
 def _track(shard: Shard, wanted: Collection[str]) -> Mapping[str, Made]:
     from curation_assets.engine.making import expected
-    from curation_assets.tracks.following import open_detector, track_shard
+    from curation_assets.tracks.following import TrackInputs, track_shard
+    from curation_assets.tracks.object_detector import open_detector
 
     params = shard.recipe.tracks
     with Journal(shard.storage, shard.folder("tracks"), expected(COMPONENT, shard).fingerprint) as journal:
         table, stats = track_shard(
-            shard.table("clips"),
-            shard.table("raw_shards"),
+            TrackInputs(
+                shard.table("clips"),
+                shard.table("raw_shards"),
+                keep=set(passing_clips(shard, params.where)["clip_id"].drop_null().to_pylist()),
+            ),
             params,
             shard.storage,
             shard.model(open_detector, params),
-            keep=set(passing_clips(shard, params.where)["clip_id"].drop_null().to_pylist()),
             workers=shard.workers,
             journal=journal,
         )
@@ -225,7 +228,7 @@ def _track(shard: Shard, wanted: Collection[str]) -> Mapping[str, Made]:
 
 
 def _shown(shard: Shard, table: pa.Table) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
-    from curation_assets.tracks.following import drawn_clips
+    from curation_assets.tracks.drawn_tracks import drawn_clips
 
     seconds = pc.divide(pc.subtract(table["end_ms"], table["start_ms"]).cast(pa.float64()), 1000.0)
     metadata: dict[str, Any] = {
@@ -242,7 +245,7 @@ def _shown(shard: Shard, table: pa.Table) -> tuple[Mapping[str, Any], Mapping[st
 
 def _weights(recipe: Recipe) -> dict[str, str]:
     require("following objects", "supervision", "trackers")
-    from curation_assets.tracks.following import detector_identity
+    from curation_assets.tracks.object_detector import detector_identity
 
     return {"detector": detector_identity(recipe.tracks)}
 

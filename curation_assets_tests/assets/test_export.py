@@ -25,7 +25,8 @@ from dagster._core.definitions.data_version import CODE_VERSION_TAG
 from curation_assets.definitions import build_definitions, table_store
 from curation_assets.engine.run_tags import FORCE_TAG
 from curation_assets.orchestration.partitions import SHARDS
-from curation_assets.publish.cutting import clip_cutting as export_clips
+from curation_assets.publish.cutting import shard_cutting
+from curation_assets.publish.cutting.video_task import CutClip, VideoCuts
 from curation_assets.recipes import parse_recipe
 from curation_assets.schemas import schema
 from curation_assets.settings import Settings
@@ -288,13 +289,13 @@ def test_only_what_changed_is_made_again(tmp_path: Path, monkeypatch: pytest.Mon
 
     cut: list[str] = []
 
-    def counting(task: export_clips.VideoCuts) -> list[export_clips.CutClip]:
+    def counting(task: VideoCuts) -> list[CutClip]:
         cut.extend(c.key for c in task.cuts)
         return real(task)
 
-    real = export_clips.cut_video
-    monkeypatch.setattr(export_clips, "cut_video", counting)
-    monkeypatch.setattr(export_clips, "run_tasks", lambda function, tasks, workers: run(function, tasks, 0))
+    real = shard_cutting.cut_video
+    monkeypatch.setattr(shard_cutting, "cut_video", counting)
+    monkeypatch.setattr(shard_cutting, "run_tasks", lambda function, tasks, workers: run(function, tasks, 0))
     from curation_assets.decode.reading.workers import run_tasks as run
 
     result = made.run("clip_dataset", "tars")
@@ -374,8 +375,8 @@ def test_a_damaged_source_fails_its_own_clips_only(tmp_path: Path) -> None:
 
 
 def test_tracks_are_published_as_crops_and_as_lines(shared_installation: Installation) -> None:
+    from curation_assets.publish.writing.track_versions import publish_tracks
     from curation_assets.publish.writing.trackverse_records import read_records
-    from curation_assets.publish.writing.versions import publish_tracks
 
     made = shared_installation
     assert made.run("clip_dataset", "objects").success

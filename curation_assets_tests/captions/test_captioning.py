@@ -15,17 +15,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import curation_resources.captioners
-from curation_assets.captions.captioning import (
-    CaptionStats,
-    _cues,
-    caption_identity,
-    caption_shard,
-    clip_subtitles,
-    load_captioner,
-    load_refiner,
-    spread,
-)
+from curation_assets.captions.caption_backends import caption_identity, load_captioner, load_refiner
+from curation_assets.captions.captioning import CaptionInputs, CaptionStats, caption_shard
 from curation_assets.captions.captions import Captions, Cleaning
+from curation_assets.captions.given_texts import best_cues, clip_subtitles
+from curation_assets.captions.model_captions import spread
 from curation_assets.ingest.subtitles import parse_subtitles
 from curation_assets.schemas import schema
 from curation_assets_tests.caption_server import CUT, DROP, EMPTY, JUNK, CaptionServer, caption_of, random_faults
@@ -76,7 +70,9 @@ class Shard:
 
     def caption(self, params: Captions, **more: Any) -> tuple[dict[str, dict[str, Any]], CaptionStats, pa.Table]:
         more = {"captioner": load_captioner(params), "refiner": load_refiner(params), **more}
-        table, stats = caption_shard(self.clips, self.frames, self.metadata, self.raw, params, self.storage, **more)
+        own = {name: more.pop(name) for name in ("wanted", "scores", "previous") if name in more}
+        inputs = CaptionInputs(self.clips, self.frames, self.metadata, self.raw, **own)
+        table, stats = caption_shard(inputs, params, self.storage, **more)
         assert table.schema.equals(schema("captions").arrow)
         assert table["clip_id"].to_pylist() == sorted(self.clip_id(v) for v in self.pictures)
         assert stats.clips == len(self.clips) == stats.ok + stats.empty + stats.failed + stats.skipped
@@ -199,7 +195,7 @@ def test_pictures_that_are_not_what_was_written_are_not_captioned(tmp_path: Path
 CHILD = """
 import sys
 from pathlib import Path
-from curation_assets.recipes import Captions
+from curation_assets.captions.captions import Captions
 from curation_assets_tests.captions.test_captioning import Shard, videos
 from curation_resources.journal import Journal
 root, url = sys.argv[1:]
@@ -326,7 +322,9 @@ def test_real_rolling_subtitles_become_captions_without_repeats(tmp_path: Path, 
     spans = [(0, 9519), (9519, 30_000), (30_000, 88_000), (200_000, 210_000)]
     shard, cues = manifesto_shard(tmp_path, spans, extension)
     params = Captions(backend="subtitles", languages=["en"])
-    table, stats = caption_shard(shard.clips, shard.frames, shard.metadata, shard.raw, params, shard.storage)
+    table, stats = caption_shard(
+        CaptionInputs(shard.clips, shard.frames, shard.metadata, shard.raw), params, shard.storage
+    )
     rows = {row["clip_id"]: row for row in table.to_pylist()}
     first = rows["m_0_9519"]
     assert first["caption_raw"] == (
@@ -342,7 +340,9 @@ def test_real_rolling_subtitles_become_captions_without_repeats(tmp_path: Path, 
     words, spoken = said.split(), " ".join(cue.text for cue in cues).split()
     assert len(spoken) <= len(words) <= len(spoken) + 2 * 10, "each cue once, but for those across two boundaries"
     german = caption_shard(
-        shard.clips, shard.frames, shard.metadata, shard.raw, Captions(backend="subtitles"), shard.storage
+        CaptionInputs(shard.clips, shard.frames, shard.metadata, shard.raw),
+        Captions(backend="subtitles"),
+        shard.storage,
     )[0]
     assert german["caption_raw"][0].as_py() == "Deutsch", "without a preference tracks made by people come first"
 
@@ -371,7 +371,7 @@ def test_the_subtitle_track_is_that_of_the_first_language_to_be_had(languages: l
         "status": "ok",
         "subtitles": tracks,
     }
-    cues = _cues(pa.Table.from_pylist([row], schema("raw_shards").arrow), languages)
+    cues = best_cues(pa.Table.from_pylist([row], schema("raw_shards").arrow), languages)
     assert cues["m"][0]["text"] == chosen
 
 

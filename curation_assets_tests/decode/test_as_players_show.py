@@ -19,14 +19,17 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from curation_assets.decode.analysis import TABLES, AnalysisParams, VideoAnalysis, VideoFacts, analyse_video
+from curation_assets.decode.analysis import analyse_video
+from curation_assets.decode.analysis_results import TABLES, AnalysisParams, VideoAnalysis, VideoFacts
 from curation_assets.decode.clips import Clips
 from curation_assets.decode.frames import Frames
 from curation_assets.decode.reading.clip_frames import ClipReader
 from curation_assets.decode.reading.losses import Losses
 from curation_assets.decode.reading.timeline import Timeline
 from curation_assets.publish.clip_dataset import ClipExport
-from curation_assets.publish.cutting.clip_cutting import Cut, CutClip, VideoCuts, cut_video
+from curation_assets.publish.cutting.clip_plan import ClipToCut
+from curation_assets.publish.cutting.video_cutting import cut_video
+from curation_assets.publish.cutting.video_task import CutClip, VideoCuts
 from curation_assets_tests.decode.coded_video import picture, write_video
 from curation_assets_tests.frame_numbers import number_in
 from curation_resources.probe import probe
@@ -62,7 +65,7 @@ def cut(path: Path, spans: list[tuple[int, ...]], folder: Path, **options: Any) 
     """Clips of (start_ms, end_ms[, start_frame, end_frame])."""
     folder.mkdir(exist_ok=True)
     cuts = tuple(
-        Cut("d", "v", f"k{n}", None, f"k{n}", "train", *span, *((None,) * (4 - len(span))), None, None)  # type: ignore[arg-type]
+        ClipToCut("d", "v", f"k{n}", None, f"k{n}", "train", *span, *((None,) * (4 - len(span))), None, None)  # type: ignore[arg-type]
         for n, span in enumerate(spans)
     )
     params = ClipExport(**{"preset": "ultrafast", "crf": 12, **options})

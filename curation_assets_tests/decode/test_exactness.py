@@ -12,11 +12,14 @@ import cv2
 import numpy as np
 import pytest
 
-from curation_assets.decode.analysis import AnalysisParams, VideoAnalysis, VideoFacts, analyse_video
+from curation_assets.decode.analysis import analyse_video
+from curation_assets.decode.analysis_results import AnalysisParams, VideoAnalysis, VideoFacts
 from curation_assets.decode.clips import Clips
 from curation_assets.decode.frames import Frames
 from curation_assets.decode.reading.media import OpenVideo
-from curation_assets.decode.reading.reader import Decoding, every_frame, sparse_frames
+from curation_assets.decode.reading.reader import every_frame
+from curation_assets.decode.reading.shown_frames import Decoding
+from curation_assets.decode.reading.sparse_reader import sparse_frames
 from curation_assets_tests.decode.coded_video import write_video
 from curation_assets_tests.frame_numbers import number_in
 from curation_assets_tests.shared_data import shared

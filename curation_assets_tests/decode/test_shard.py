@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from curation_assets.decode.analysis import TABLES, AnalysisParams
+from curation_assets.decode.analysis_results import TABLES, AnalysisParams
 from curation_assets.decode.clips import Clips
 from curation_assets.decode.measures.motion import PAIR_MS
 from curation_assets.decode.reading.workers import Task, run_tasks
@@ -275,7 +275,8 @@ def test_memory_does_not_grow_with_length(tmp_path: Path) -> None:
     """A worker stays under 600 MB at 1080p, and a video four times as long takes hardly more."""
     program = (
         "import sys, tempfile, resource; from pathlib import Path\n"
-        "from curation_assets.decode.analysis import *\n"
+        "from curation_assets.decode.analysis import analyse_video\n"
+        "from curation_assets.decode.analysis_results import TABLES, AnalysisParams, VideoFacts\n"
         "with tempfile.TemporaryFile() as spool:\n"
         "    analysis = analyse_video(Path(sys.argv[1]), AnalysisParams(), VideoFacts('d', 'v'), TABLES, spool)\n"
         "assert analysis.error is None, analysis.error\n"

@@ -10,7 +10,7 @@ from typing import Any
 
 from curation_assets.recipes import load_recipes
 from curation_assets.schemas import SCHEMAS
-from curation_assets.verify import DAMAGE, Fault, Verifier
+from curation_assets.verify import DAMAGE, Discrepancy, Verifier
 from curation_assets_tests.faults.shipped import Shipped
 from curation_assets_tests.sample_video import sample_video
 from curation_resources.storage import Storage
@@ -66,12 +66,12 @@ def contents(storage: Storage) -> dict[str, str]:
     return found
 
 
-def faults(place: Shipped, storage: Storage) -> list[Fault]:
+def faults(place: Shipped, storage: Storage) -> list[Discrepancy]:
     """What `curation verify --deep` finds."""
     recipes = load_recipes(str(place.root / "recipes/pair.yaml"))
     return list(Verifier(TableStore(storage, SCHEMAS), recipes, deep=True).faults())
 
 
-def damage(place: Shipped, storage: Storage) -> list[Fault]:
+def damage(place: Shipped, storage: Storage) -> list[Discrepancy]:
     """What is damaged, not only left over."""
     return [f for f in faults(place, storage) if f.kind == DAMAGE]

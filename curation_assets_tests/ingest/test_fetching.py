@@ -23,9 +23,12 @@ import pyarrow.parquet as pq
 import pytest
 import webdataset
 
-from curation_assets.ingest import fetching as raw_shards
+from curation_assets.ingest import fetch_fingerprints
 from curation_assets.ingest import raw_shards as declared
-from curation_assets.ingest.fetching import Progress, RawShard, build_raw_shard
+from curation_assets.ingest.fetch_attempt import THUMBNAILS
+from curation_assets.ingest.fetch_ledgers import rows_of_killed_runs
+from curation_assets.ingest.fetch_plan import ShardVideos
+from curation_assets.ingest.fetching import FetchProgress, RawShard, build_raw_shard
 from curation_assets.ingest.raw_shards import Download
 from curation_assets.recipes import Recipe
 from curation_assets.schemas import schema
@@ -129,13 +132,13 @@ def test_a_private_address_is_a_failed_row_that_is_asked_again_once_it_is_allowe
     with FaultServer({"v.mp4": sample_video()}) as server:
         rows = metadata({"a": server.url("ok/v.mp4")})
         careful = QUICK.model_copy(update={"allow_private": False})
-        refused = build_raw_shard(rows, careful, storage, FOLDER)
+        refused = build_raw_shard(ShardVideos(rows, careful), storage, FOLDER)
         row = by_id(refused)["a"]
         assert (row["status"], row["error_class"], server.requests) == ("failed", "unsupported", [])
         assert row["error"].startswith("127.0.0.1 is an address of this machine, and videos of this list")
-        kept = build_raw_shard(rows, careful, storage, FOLDER, refused.table)
+        kept = build_raw_shard(ShardVideos(rows, careful), storage, FOLDER, refused.table)
         assert kept.stats.kept == 1
-        assert by_id(build_raw_shard(rows, QUICK, storage, FOLDER, kept.table))["a"]["status"] == "ok"
+        assert by_id(build_raw_shard(ShardVideos(rows, QUICK), storage, FOLDER, kept.table))["a"]["status"] == "ok"
 
 
 @pytest.mark.parametrize(
@@ -170,9 +173,9 @@ def test_two_hundred_rows_with_every_fault(server: FaultServer, local: Storage) 
             urls[video_id] = server.url(path.format(n=n), f"me:{SECRET}") + f"?X-Amz-Signature={SECRET}"
             expected[video_id] = (outcome, attempts)
     assert len(urls) == 200
-    steps: list[Progress] = []
+    steps: list[FetchProgress] = []
     began = time.monotonic()
-    result = build_raw_shard(metadata(urls), QUICK, local, FOLDER, progress=steps.append)
+    result = build_raw_shard(ShardVideos(metadata(urls), QUICK), local, FOLDER, progress=steps.append)
     assert time.monotonic() - began < 60
     rows = by_id(result)
     assert {i: (r["error_class"] or r["status"], r["attempts"]) for i, r in rows.items()} == expected
@@ -192,7 +195,7 @@ def test_two_hundred_rows_with_every_fault(server: FaultServer, local: Storage) 
     check_media(result, local)
     assert SECRET not in repr(result.table.to_pylist())
     assert all(SECRET.encode() not in local.read(tar) for tar in result.tars)
-    assert len(result.thumbnails) == raw_shards.THUMBNAILS
+    assert len(result.thumbnails) == THUMBNAILS
     assert all(jpeg.startswith(b"\xff\xd8") for _, jpeg in result.thumbnails)
 
 
@@ -205,7 +208,7 @@ def test_only_what_may_pass_is_tried_again(server: FaultServer, local: Storage) 
         "e": "lie/v1.mp4",
     }
     table = metadata({i: server.url(p) for i, p in paths.items()})
-    first = build_raw_shard(table, QUICK, local, FOLDER)
+    first = build_raw_shard(ShardVideos(table, QUICK), local, FOLDER)
     assert {i: r["error_class"] for i, r in by_id(first).items()} == {
         "a": None,
         "b": "gone",
@@ -214,7 +217,7 @@ def test_only_what_may_pass_is_tried_again(server: FaultServer, local: Storage) 
         "e": "corrupt",
     }
     seen = len(server.requests)
-    second = build_raw_shard(table, QUICK, local, FOLDER, first.table)
+    second = build_raw_shard(ShardVideos(table, QUICK), local, FOLDER, first.table)
     assert {p.split("/")[1] for _, p, _ in server.requests[seen:]} == {"flaky", "cutplain"}
     rows = by_id(second)
     assert (rows["c"]["status"], rows["c"]["attempts"]) == ("ok", 4)
@@ -230,15 +233,15 @@ def test_media_that_were_refused_are_looked_into_once_by_a_newer_probe(
     table = metadata(
         {i: server.url(p) for i, p in {"a": "ok/v1.mp4", "b": "status/404/v1.mp4", "e": "lie/v1.mp4"}.items()}
     )
-    monkeypatch.setattr(raw_shards, "REFUSED_BY_PROBE", frozenset())  # as rows were before probes had versions
-    first = build_raw_shard(table, QUICK, local, FOLDER)
+    monkeypatch.setattr(fetch_fingerprints, "REFUSED_BY_PROBE", frozenset())  # as rows were before probes had versions
+    first = build_raw_shard(ShardVideos(table, QUICK), local, FOLDER)
     monkeypatch.undo()
     seen = len(server.requests)
-    second = build_raw_shard(table, QUICK, local, FOLDER, first.table)
+    second = build_raw_shard(ShardVideos(table, QUICK), local, FOLDER, first.table)
     assert {p.split("/")[1] for _, p, _ in server.requests[seen:]} == {"lie"}
     assert by_id(second)["e"]["attempts"] == by_id(first)["e"]["attempts"] + 1
     seen = len(server.requests)
-    build_raw_shard(table, QUICK, local, FOLDER, second.table)
+    build_raw_shard(ShardVideos(table, QUICK), local, FOLDER, second.table)
     assert len(server.requests) == seen
 
 
@@ -250,38 +253,44 @@ def test_a_changed_request_is_made_anew_and_a_changed_title_or_signature_is_not(
         "b": server.url("ok/v2.mp4"),
         "c": server.url("status/403/v1.mp4?sig=1"),
     }
-    first = build_raw_shard(metadata(urls), QUICK, local, FOLDER)
+    first = build_raw_shard(ShardVideos(metadata(urls), QUICK), local, FOLDER)
     changed = {
         **urls,
         "a": server.url("ok/v1.mp4?sig=2"),
         "b": server.url("ok/v3.mp4"),
         "c": server.url("ok/v1.mp4?sig=2"),
     }
-    second = build_raw_shard(metadata(changed, title="new"), QUICK, local, FOLDER, first.table)
+    second = build_raw_shard(ShardVideos(metadata(changed, title="new"), QUICK), local, FOLDER, first.table)
     rows = by_id(second)
     assert (rows["a"]["tar"], rows["a"]["title"]) == (by_id(first)["a"]["tar"], "new")
     assert rows["b"]["sha256"] == hashlib.sha256(server.files["v3.mp4"]).hexdigest()
     assert (rows["c"]["status"], second.stats.kept) == ("ok", 1)
-    third = build_raw_shard(metadata(changed), QUICK.model_copy(update={"height": 720}), local, FOLDER, second.table)
+    third = build_raw_shard(
+        ShardVideos(metadata(changed), QUICK.model_copy(update={"height": 720})), local, FOLDER, second.table
+    )
     assert third.stats.kept == 0
-    forced = build_raw_shard(metadata(changed, title="new"), QUICK, local, FOLDER, second.table, force=True)
+    forced = build_raw_shard(
+        ShardVideos(metadata(changed, title="new"), QUICK), local, FOLDER, second.table, force=True
+    )
     assert (forced.stats.kept, forced.stats.fetched) == (0, 3)
     assert lasting(forced.table) == lasting(second.table)
 
 
 def test_a_row_whose_tar_is_lost_is_fetched_again(server: FaultServer, local: Storage) -> None:
     table = metadata({"a": server.url("ok/v1.mp4"), "b": server.url("status/404/v1.mp4")})
-    first = build_raw_shard(table, QUICK, local, FOLDER)
+    first = build_raw_shard(ShardVideos(table, QUICK), local, FOLDER)
     local.remove(first.tars[0])
-    second = build_raw_shard(table, QUICK, local, FOLDER, first.table)
+    second = build_raw_shard(ShardVideos(table, QUICK), local, FOLDER, first.table)
     assert (second.stats.fetched, second.stats.kept) == (1, 1)
     check_media(second, local)
 
 
 def test_the_order_in_which_downloads_finish_does_not_show(server: FaultServer, local: Storage) -> None:
     fast = {f"v{n}": server.url(f"slow/{0.02 * (5 - n)}/v{n}.mp4") for n in range(5)}
-    one = build_raw_shard(metadata(fast), QUICK, local, FOLDER)
-    many = build_raw_shard(metadata(fast), QUICK.model_copy(update={"concurrency": 1}), local, FOLDER, force=True)
+    one = build_raw_shard(ShardVideos(metadata(fast), QUICK), local, FOLDER)
+    many = build_raw_shard(
+        ShardVideos(metadata(fast), QUICK.model_copy(update={"concurrency": 1})), local, FOLDER, force=True
+    )
     assert [by_id(one)[v]["offset"] for v in fast] != [by_id(many)[v]["offset"] for v in fast]
     assert lasting(one.table) == lasting(many.table)
 
@@ -292,7 +301,7 @@ def test_rejected_and_removed_rows_have_a_fate_too(server: FaultServer, local: S
     table = metadata(
         {"a": server.url("ok/v1.mp4"), "b": None, "c": server.url("ok/v2.mp4"), "d": None}, status=status, error=error
     )
-    result = build_raw_shard(table, QUICK, local, FOLDER)
+    result = build_raw_shard(ShardVideos(table, QUICK), local, FOLDER)
     fates = {i: (r["status"], r["error_class"], r["error"]) for i, r in by_id(result).items()}
     assert fates == {
         "a": ("ok", None, None),
@@ -300,7 +309,7 @@ def test_rejected_and_removed_rows_have_a_fate_too(server: FaultServer, local: S
         "c": ("rejected", "removed", "the source no longer lists it"),
         "d": ("failed", "unsupported", "the source gives no URL"),
     }
-    empty = build_raw_shard(table.slice(0, 0), QUICK, local, FOLDER)
+    empty = build_raw_shard(ShardVideos(table.slice(0, 0), QUICK), local, FOLDER)
     assert (empty.table.num_rows, empty.table.schema, empty.tars) == (0, schema("raw_shards").arrow, ())
 
 
@@ -316,7 +325,7 @@ def test_a_page_gives_info_subtitles_and_provenance(tmp_path: Path, local: Stora
     with FaultServer({"v.mp4": sample_video(1.0)}, tmp_path) as served:
         options = PATIENT.model_copy(update={"subtitles": Download.model_validate({"subtitles": {}}).subtitles})
         url = served.url("folder/page.html") + f"?token={SECRET}"
-        result = build_raw_shard(metadata({"é/1": url}, licence="CC0"), options, local, FOLDER)
+        result = build_raw_shard(ShardVideos(metadata({"é/1": url}, licence="CC0"), options), local, FOLDER)
     row = by_id(result)["é/1"]
     assert row["subtitles"] == [
         {
@@ -340,7 +349,9 @@ def test_a_page_gives_info_subtitles_and_provenance(tmp_path: Path, local: Stora
 
 def test_tars_roll_and_hold_whole_samples(server: FaultServer, local: Storage) -> None:
     urls = {f"v{n}": server.url(f"ok/v{n}.mp4") for n in range(40)}
-    result = build_raw_shard(metadata(urls), QUICK.model_copy(update={"tar_bytes": 500_000}), local, FOLDER)
+    result = build_raw_shard(
+        ShardVideos(metadata(urls), QUICK.model_copy(update={"tar_bytes": 500_000})), local, FOLDER
+    )
     assert len(result.tars) > 2
     assert all(local.size(t) < 700_000 for t in result.tars)
     assert {n for n in local.list(FOLDER) if n.endswith(".tar")} == {t.rsplit("/", 1)[-1] for t in result.tars}
@@ -354,7 +365,7 @@ def test_a_storage_that_cannot_be_written_ends_the_run_at_once(server: FaultServ
     urls = {"a": server.url("ok/v1.mp4"), "b": server.url("mute/v1.mp4")}
     began = time.monotonic()
     with pytest.raises(OSError, match="raw_shards"):
-        build_raw_shard(metadata(urls), PATIENT, Storage(str(root)), FOLDER)
+        build_raw_shard(ShardVideos(metadata(urls), PATIENT), Storage(str(root)), FOLDER)
     assert time.monotonic() - began < 20
 
 
@@ -390,7 +401,7 @@ def test_files_are_referenced_where_they_stand(storage: Storage) -> None:
         "en.srt": reference(storage, storage.uri("bucket/a.en.srt")),
     }
     table = in_storage(storage, {"a": a, "b": b}, a={"sidecars": sidecars})
-    result = build_raw_shard(table, QUICK, storage, FOLDER, allow_local=True)
+    result = build_raw_shard(ShardVideos(table, QUICK, allow_local=True), storage, FOLDER)
     rows = by_id(result)
     assert (rows["a"]["tar"], rows["a"]["size"], rows["a"]["etag"], rows["a"]["sha256"]) == (
         a["tar"],
@@ -406,7 +417,7 @@ def test_files_are_referenced_where_they_stand(storage: Storage) -> None:
     assert len(result.thumbnails) == 1
     ref = MediaRef(rows["a"]["tar"], rows["a"]["offset"], rows["a"]["size"], rows["a"]["etag"])
     assert storage.read_media(ref) == data
-    again = build_raw_shard(table, QUICK, storage, FOLDER, result.table, allow_local=True)
+    again = build_raw_shard(ShardVideos(table, QUICK, allow_local=True), storage, FOLDER, result.table)
     assert (again.stats.kept, again.stats.fetched) == (2, 0)
     assert again.table.equals(result.table)
 
@@ -416,8 +427,11 @@ def test_files_are_referenced_where_they_stand(storage: Storage) -> None:
         storage.read_media(ref)
     storage.write("bucket/b.mp4", changed)
     table = in_storage(storage, {n: reference(storage, storage.uri(f"bucket/{n}.mp4")) for n in "ab"})
-    assert by_id(build_raw_shard(table, QUICK, storage, FOLDER, again.table, allow_local=True))["b"]["status"] == "ok"
-    renewed = by_id(build_raw_shard(table, QUICK, storage, FOLDER, again.table, allow_local=True))["a"]
+    assert (
+        by_id(build_raw_shard(ShardVideos(table, QUICK, allow_local=True), storage, FOLDER, again.table))["b"]["status"]
+        == "ok"
+    )
+    renewed = by_id(build_raw_shard(ShardVideos(table, QUICK, allow_local=True), storage, FOLDER, again.table))["a"]
     assert (renewed["duration_ms"], renewed["size"]) == (1000, len(changed))
     assert storage.read_media(MediaRef(renewed["tar"], None, renewed["size"], renewed["etag"])) == changed
 
@@ -433,12 +447,12 @@ def test_members_of_existing_tars_are_referenced_and_noticed_when_the_tar_change
     storage.write("set/00000.tar", buffer.getvalue())
     media = reference(storage, storage.uri("set/00000.tar"), 512, len(data))
     table = in_storage(storage, {"x": media})
-    result = build_raw_shard(table, QUICK, storage, FOLDER, allow_local=True)
+    result = build_raw_shard(ShardVideos(table, QUICK, allow_local=True), storage, FOLDER)
     row = by_id(result)["x"]
     assert (row["status"], row["offset"], row["size"]) == ("ok", 512, len(data))
     assert storage.read_media(MediaRef(row["tar"], row["offset"], row["size"], row["etag"])) == data
     storage.write("set/00000.tar", b"\0" * 512 + buffer.getvalue())
-    again = by_id(build_raw_shard(table, QUICK, storage, FOLDER, result.table, allow_local=True))["x"]
+    again = by_id(build_raw_shard(ShardVideos(table, QUICK, allow_local=True), storage, FOLDER, result.table))["x"]
     assert (again["status"], again["error_class"]) == ("failed", "storage")
     assert "dataset_index" in again["error"]
 
@@ -448,11 +462,11 @@ def test_copies_are_made_where_the_recipe_says_so(storage: Storage) -> None:
     storage.write("bucket/a.webm", data)
     table = in_storage(storage, {"a": reference(storage, storage.uri("bucket/a.webm"))})
     copying = QUICK.model_copy(update={"store": "copy"})
-    result = build_raw_shard(table, copying, storage, FOLDER, allow_local=True)
+    result = build_raw_shard(ShardVideos(table, copying, allow_local=True), storage, FOLDER)
     row = by_id(result)["a"]
     assert (row["tar"], row["etag"], row["sha256"]) == (result.tars[0], None, hashlib.sha256(data).hexdigest())
     check_media(result, storage)
-    assert build_raw_shard(table, copying, storage, FOLDER, result.table, allow_local=True).stats.kept == 1
+    assert build_raw_shard(ShardVideos(table, copying, allow_local=True), storage, FOLDER, result.table).stats.kept == 1
 
 
 def test_storage_urls_of_a_list_are_referenced_and_only_the_blocks_that_are_needed_are_read(
@@ -465,9 +479,13 @@ def test_storage_urls_of_a_list_are_referenced_and_only_the_blocks_that_are_need
     storage.write("bucket/a.mp4", padded)
     monkeypatch.setattr(Storage, "open_media", lambda self, ref: pytest.fail("the whole file would be fetched"))
     options = QUICK.model_copy(update={"max_bytes": 100_000_000})
-    row = by_id(build_raw_shard(metadata({"a": storage.uri("bucket/a.mp4")}), options, storage, FOLDER))["a"]
+    row = by_id(build_raw_shard(ShardVideos(metadata({"a": storage.uri("bucket/a.mp4")}), options), storage, FOLDER))[
+        "a"
+    ]
     assert (row["status"], row["tar"], row["size"]) == ("ok", storage.uri("bucket/a.mp4"), len(padded))
-    gone = by_id(build_raw_shard(metadata({"a": storage.uri("bucket/none.mp4")}), QUICK, storage, FOLDER))["a"]
+    gone = by_id(build_raw_shard(ShardVideos(metadata({"a": storage.uri("bucket/none.mp4")}), QUICK), storage, FOLDER))[
+        "a"
+    ]
     assert gone["error_class"] == "gone"
 
 
@@ -477,10 +495,10 @@ def test_a_list_cannot_name_local_files(where: str, local: Storage, tmp_path: Pa
     video.write_bytes(sample_video(1.0))
     extra = json.dumps({"media": {"tar": str(video), "offset": None, "size": None, "etag": None}})
     table = metadata({"a": where.format(path=video)}, extra=extra)
-    row = by_id(build_raw_shard(table, QUICK, local, FOLDER))["a"]
+    row = by_id(build_raw_shard(ShardVideos(table, QUICK), local, FOLDER))["a"]
     assert (row["error_class"], row["tar"]) == ("unsupported", None)
     if "://" not in where:
-        assert by_id(build_raw_shard(table, QUICK, local, FOLDER, allow_local=True))["a"]["status"] == "ok"
+        assert by_id(build_raw_shard(ShardVideos(table, QUICK, allow_local=True), local, FOLDER))["a"]["status"] == "ok"
 
 
 # Runs that are killed
@@ -488,10 +506,12 @@ def test_a_list_cannot_name_local_files(where: str, local: Storage, tmp_path: Pa
 RUN = """
 import sys, pyarrow.parquet as pq
 from curation_assets.ingest.raw_shards import Download
+from curation_assets.ingest.fetch_plan import ShardVideos
 from curation_assets.ingest.fetching import build_raw_shard
 from curation_resources.storage import Storage
 print("begun", flush=True)
-build_raw_shard(pq.read_table(sys.argv[1]), Download.model_validate_json(sys.argv[2]), Storage(sys.argv[3]), sys.argv[4], checkpoint_s=0.15)
+videos = ShardVideos(pq.read_table(sys.argv[1]), Download.model_validate_json(sys.argv[2]))
+build_raw_shard(videos, Storage(sys.argv[3]), sys.argv[4], checkpoint_s=0.15)
 """
 
 
@@ -526,8 +546,8 @@ def kill_repeatedly(kills: int, server: FaultServer, tmp_path: Path) -> None:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
         process.stdout.close()
-    result = build_raw_shard(table, options, storage, FOLDER)
-    calm = build_raw_shard(table, options, Storage(str(tmp_path / "calm")), FOLDER)
+    result = build_raw_shard(ShardVideos(table, options), storage, FOLDER)
+    calm = build_raw_shard(ShardVideos(table, options), Storage(str(tmp_path / "calm")), FOLDER)
     assert lasting(result.table) == lasting(calm.table)
     assert result.stats.adopted > 0
     assert result.stats.adopted + result.stats.fetched == len(urls)
@@ -546,28 +566,28 @@ def test_twenty_killed_runs(server: FaultServer, tmp_path: Path) -> None:
 
 def test_a_damaged_or_foreign_ledger_is_not_believed(server: FaultServer, local: Storage) -> None:
     table = metadata({"a": server.url("ok/v1.mp4"), "b": server.url("ok/v2.mp4")})
-    first = build_raw_shard(table, QUICK, local, FOLDER)
+    first = build_raw_shard(ShardVideos(table, QUICK), local, FOLDER)
     (ledger,) = (n for n in local.list(FOLDER) if n.endswith(".rows.parquet"))
-    assert build_raw_shard(table, QUICK, local, FOLDER).stats.adopted == 2
+    assert build_raw_shard(ShardVideos(table, QUICK), local, FOLDER).stats.adopted == 2
     written = local.read(f"{FOLDER}/{ledger}")
-    believed = raw_shards._ledgers(local, FOLDER)
+    believed = rows_of_killed_runs(local, FOLDER)
     for bit in range(0, 8 * len(written), 8 * len(written) // 200):
         data = bytearray(written)
         data[bit // 8] ^= 1 << bit % 8
         local.write(f"{FOLDER}/{ledger}", bytes(data))
-        assert raw_shards._ledgers(local, FOLDER) in ({}, believed), bit
+        assert rows_of_killed_runs(local, FOLDER) in ({}, believed), bit
     local.write(f"{FOLDER}/{ledger}", written)
     tar = first.tars[0]
     whole = local.read(tar)
     local.write(tar, whole[:-1024])
-    assert build_raw_shard(table, QUICK, local, "raw_shards/other").stats.adopted == 0
-    shortened = build_raw_shard(table, QUICK, local, FOLDER)
+    assert build_raw_shard(ShardVideos(table, QUICK), local, "raw_shards/other").stats.adopted == 0
+    shortened = build_raw_shard(ShardVideos(table, QUICK), local, FOLDER)
     assert shortened.stats.adopted == 0
     check_media(shortened, local)
     for name in local.list(FOLDER):
         if name.endswith(".rows.parquet"):
             local.write(f"{FOLDER}/{name}", local.read(f"{FOLDER}/{name}")[:-30])
-    assert build_raw_shard(table, QUICK, local, FOLDER).stats.adopted == 0
+    assert build_raw_shard(ShardVideos(table, QUICK), local, FOLDER).stats.adopted == 0
     assert ledger.startswith(tar.rsplit("/", 1)[-1].partition("-")[0])
 
 
@@ -580,7 +600,7 @@ def test_public_urls_are_fetched_by_the_full_ones_beside_them(server: FaultServe
     }
     table = metadata({name: public_url(url) for name, url in full.items()})
     stale = full | {"other": server.url("ok/v5.mp4") + f"?sig={SECRET}"}
-    first = build_raw_shard(table, QUICK, local, FOLDER, urls=stale)
+    first = build_raw_shard(ShardVideos(table, QUICK, urls=stale), local, FOLDER)
     assert {i: (r["status"], r["error_class"]) for i, r in by_id(first).items()} == {
         "gone": ("failed", "gone"),
         "other": ("failed", "storage"),
@@ -591,11 +611,11 @@ def test_public_urls_are_fetched_by_the_full_ones_beside_them(server: FaultServe
     assert SECRET not in repr(first.table.to_pylist())
     assert all(SECRET.encode() not in local.read(tar) for tar in first.tars)
 
-    again = build_raw_shard(table, QUICK, local, FOLDER, first.table, urls=full)
+    again = build_raw_shard(ShardVideos(table, QUICK, urls=full), local, FOLDER, first.table)
     assert (again.stats.kept, again.stats.fetched, by_id(again)["other"]["status"]) == (3, 1, "ok")
     hits = server.hits("status/404/v3.mp4"), server.hits("query/v2.mp4")
     signed_anew = {name: url.replace(SECRET, "new") for name, url in full.items()}
-    third = build_raw_shard(table, QUICK, local, FOLDER, again.table, urls=signed_anew)
+    third = build_raw_shard(ShardVideos(table, QUICK, urls=signed_anew), local, FOLDER, again.table)
     assert (server.hits("status/404/v3.mp4"), server.hits("query/v2.mp4")) == (hits[0] + 1, hits[1]), (
         "only the refused one"
     )

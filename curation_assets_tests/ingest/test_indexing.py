@@ -16,10 +16,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from curation_assets.engine.shard_keys import parse_shard_key
-from curation_assets.ingest import indexing as dataset_index
+from curation_assets.ingest import index_database, spilled_rows
 from curation_assets.ingest.fetch_urls import publish_secrets, read_fetch_urls
+from curation_assets.ingest.index_plan import IndexPlan
 from curation_assets.ingest.index_recovery import index_rows
-from curation_assets.ingest.indexing import IndexPlan, plan_index, plan_indexes, read_shard
+from curation_assets.ingest.indexing import IndexWorkspace, plan_index, plan_indexes, read_shard
 from curation_assets.ingest.normal_form import video_metadata_table
 from curation_assets.ingest.sources import SourceError
 from curation_assets.ingest.sources.rows import RowError, SourceRow
@@ -257,7 +258,7 @@ def test_the_previous_index_may_be_a_stream_or_a_uri(tmp_path: Path) -> None:
 
 
 def test_one_shard_is_read_by_its_row_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dataset_index, "ROW_GROUP", 50)
+    monkeypatch.setattr(index_database, "ROW_GROUP", 50)
     (tmp_path / "list.txt.gz").write_bytes(gzip.compress("".join(f"{n:06d}\n" for n in range(5000)).encode()))
     plan = plan_index(
         recipe({"format": "ids", "path": str(tmp_path / "list.txt.gz")}, videos=7), None, tmp_path / "i.parquet"
@@ -503,7 +504,7 @@ def test_secrets_of_urls_go_to_the_side_file_and_a_list_signed_anew_changes_no_r
             f"signed,https://h/other.mp4?sig=later-{token},c,",
         ]
         source.write_text("id,url,caption,thumbnail\n" + "\n".join(rows) + "\n")
-        return plan_index(made, previous, out, secrets=secrets)
+        return plan_index(made, previous, out, workspace=IndexWorkspace(secrets=secrets))
 
     first = run("hush-1", None)
     table = pq.read_table(out)
@@ -535,7 +536,7 @@ def test_a_folder_named_with_a_password_is_rejected_because_tables_would_repeat_
         extra={"media": {"tar": "https://u:hush@h/v.mp4", "offset": None}},
     )
     with pytest.raises(RowError, match="holds a password"):
-        dataset_index._accepted(0, row)
+        spilled_rows._accepted(0, row)
 
 
 def test_a_list_that_cannot_be_fetched_is_named_without_its_password(tmp_path: Path) -> None:

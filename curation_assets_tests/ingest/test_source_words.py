@@ -9,7 +9,8 @@ import pytest
 
 from curation_assets.ingest.source_words import extras_of, licence_of, said_of, source_captions, span_of
 from curation_assets.ingest.video_metadata import SPAN_WORDS
-from curation_assets.rules.language import RuleError, parse_rule, passing
+from curation_assets.rules.evaluation import passing
+from curation_assets.rules.language import RuleError, parse_rule
 from curation_assets.schemas import schema
 from curation_resources.content_hash import content_hash
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from curation_assets.decode.reading.clip_frames import ROUNDING_MS
-from curation_assets.publish.cutting.clip_writer import TrackBoxes
+from curation_assets.publish.cutting.track_pictures import TrackBoxes
 from curation_assets_tests.decode.coded_video import write_video
 from curation_assets_tests.publish.cutting.test_clip_cutting import cut, make, with_sound
 

@@ -13,7 +13,7 @@ import pyarrow.parquet
 
 from curation_assets.definitions import table_store
 from curation_assets.publish.curating.subset_inputs import clip_provenance
-from curation_assets.publish.writing.versions import cut_selected, publish_clips
+from curation_assets.publish.writing.clip_versions import cut_selected, publish_clips
 from curation_assets.recipes import parse_recipe
 from curation_assets.schemas import schema
 from curation_assets.settings import Settings

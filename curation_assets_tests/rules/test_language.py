@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curation_assets.rules.language import RuleError, evaluate, parse_rule, passing
+from curation_assets.rules.evaluation import evaluate, passing
+from curation_assets.rules.language import RuleError, parse_rule
 
 COLUMNS = {
     "a": pa.array([1.0, 2.0, None, 4.0]),

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from curation_assets.demo import served
-from curation_assets.ingest.fetching import _adoptable
+from curation_assets.ingest.fetch_ledgers import adoptable
 from curation_assets.ingest.forgotten import Forgotten, bytes_keys, digest
 from curation_assets.takedown.command import take_down
 from curation_assets.takedown.plan import Query, make_plan
@@ -119,5 +119,5 @@ def test_what_a_killed_run_has_fetched_is_not_taken_over_once_it_was_taken_down(
         "longer": {"size": 8, "sha256": "ab"},
         "failed": {"size": None, "sha256": None},
     }
-    assert set(_adoptable(rows, forgotten)) == {"other", "longer", "failed"}
-    assert _adoptable(rows, Forgotten()) == rows
+    assert set(adoptable(rows, forgotten)) == {"other", "longer", "failed"}
+    assert adoptable(rows, Forgotten()) == rows

@@ -19,7 +19,7 @@ from curation_assets.cli import main
 from curation_assets.engine.staleness import FRESH, shard_states
 from curation_assets.ingest.forgotten import read_forgotten
 from curation_assets.takedown.command import take_down
-from curation_assets.takedown.plan import PATH, NothingFound, Plan, Query, make_plan
+from curation_assets.takedown.plan import PATH, NothingFound, Query, TakedownPlan, make_plan
 from curation_assets_tests.installation import Installation
 from curation_assets_tests.takedown.installed import COPY, GONE, RECIPE, VIDEOS, published, search, traces
 from curation_resources.storage import MediaRef, Storage
@@ -27,7 +27,7 @@ from curation_resources.storage import MediaRef, Storage
 
 def forget(installation: Installation, *ids: str, said: list[str] | None = None, **query: Any) -> list[str]:
     store = installation.store
-    plan = Plan.load(store) or make_plan(store, installation.recipes, Query(tuple(ids), **query), "request 7")
+    plan = TakedownPlan.load(store) or make_plan(store, installation.recipes, Query(tuple(ids), **query), "request 7")
     return take_down(
         store,
         installation.recipes,

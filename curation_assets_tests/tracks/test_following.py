@@ -18,14 +18,10 @@ import pyarrow as pa
 import pytest
 
 from curation_assets.schemas import schema
-from curation_assets.tracks.following import (
-    PALETTE,
-    centre_speed,
-    detector_identity,
-    drawn_clips,
-    open_detector,
-    track_shard,
-)
+from curation_assets.tracks.drawn_tracks import PALETTE, drawn_clips
+from curation_assets.tracks.following import TrackInputs, track_shard
+from curation_assets.tracks.object_detector import detector_identity, open_detector
+from curation_assets.tracks.track_rows import centre_speed
 from curation_assets.tracks.tracks import OnnxLayout, Tracks
 from curation_assets_tests.moving_objects import (
     COMING_AND_GOING,
@@ -102,7 +98,7 @@ def shard(tmp_path: Path) -> tuple[pa.Table, pa.Table, Storage]:
 
 def test_rows_are_the_truth(shard: tuple[pa.Table, pa.Table, Storage]) -> None:
     clips, raw, storage = shard
-    table, stats = track_shard(clips, raw, PARAMS, storage, ColourDetector(CROSSING), workers=2)
+    table, stats = track_shard(TrackInputs(clips, raw), PARAMS, storage, ColourDetector(CROSSING), workers=2)
     assert table.schema.equals(schema("tracks").arrow)
     rows = table.to_pylist()
     assert [r["track_id"] for r in rows] == sorted(r["track_id"] for r in rows)
@@ -131,7 +127,9 @@ def test_rows_are_the_truth(shard: tuple[pa.Table, pa.Table, Storage]) -> None:
 def test_facts_of_a_track(shard: tuple[pa.Table, pa.Table, Storage]) -> None:
     clips, raw, storage = shard
     params = PARAMS.model_copy(update={"min_length_s": 1.0, "min_area": 0.032})
-    table, _ = track_shard(clips, raw, params, storage, ColourDetector(AFTER_CUT), keep={f"a_{CUT_MS}_{2 * CUT_MS}"})
+    table, _ = track_shard(
+        TrackInputs(clips, raw, keep={f"a_{CUT_MS}_{2 * CUT_MS}"}), params, storage, ColourDetector(AFTER_CUT)
+    )
     moving = next(r for r in table.to_pylist() if r["label"] == "c")
     assert moving["motion"] == pytest.approx(50 / np.hypot(WIDTH, HEIGHT), rel=0.05)
     assert moving["area"] == pytest.approx(60 * 40 / (WIDTH * HEIGHT), rel=0.05)
@@ -149,12 +147,12 @@ def test_facts_of_a_track(shard: tuple[pa.Table, pa.Table, Storage]) -> None:
 
 def test_no_track_crosses_a_cut(shard: tuple[pa.Table, pa.Table, Storage]) -> None:
     clips, raw, storage = shard
-    table, _ = track_shard(clips, raw, PARAMS, storage, ColourDetector(CROSSING))
+    table, _ = track_shard(TrackInputs(clips, raw), PARAMS, storage, ColourDetector(CROSSING))
     for row in table.to_pylist():
         start, end = (int(v) for v in row["clip_id"].rsplit("_", 2)[1:])
         assert start <= row["start_ms"] <= row["end_ms"] < end
     whole = [clip_row("a", 0, 2 * CUT_MS)]
-    together, _ = track_shard(tables(whole, [])[0], raw, PARAMS, storage, ColourDetector(CROSSING))
+    together, _ = track_shard(TrackInputs(tables(whole, [])[0], raw), PARAMS, storage, ColourDetector(CROSSING))
     assert any(r["start_ms"] < CUT_MS <= r["end_ms"] for r in together.to_pylist()), (
         "the scene does not tempt the tracker"
     )
@@ -163,10 +161,10 @@ def test_no_track_crosses_a_cut(shard: tuple[pa.Table, pa.Table, Storage]) -> No
 def test_only_clips_that_passed_are_decoded(shard: tuple[pa.Table, pa.Table, Storage]) -> None:
     clips, raw, storage = shard
     detector = ColourDetector(CROSSING)
-    table, stats = track_shard(clips, raw, PARAMS, storage, detector, keep={f"b_0_{CUT_MS}"})
+    table, stats = track_shard(TrackInputs(clips, raw, keep={f"b_0_{CUT_MS}"}), PARAMS, storage, detector)
     assert (stats.looked_at, stats.skipped, detector.looked) == (1, 5, 16)
     assert set(table["clip_id"].to_pylist()) == {f"b_0_{CUT_MS}"}
-    nothing, stats = track_shard(clips, raw, PARAMS, storage, detector, keep=set())
+    nothing, stats = track_shard(TrackInputs(clips, raw, keep=set()), PARAMS, storage, detector)
     assert (nothing.num_rows, stats.skipped, detector.looked) == (0, 6, 16)
 
 
@@ -193,7 +191,7 @@ def test_every_clip_is_accounted_for(tmp_path: Path) -> None:
         raw_row("gone", data, "gone.mp4"),
         raw_row("changed", None, "changed.mp4", etag="another"),
     ]
-    table, stats = track_shard(*tables(clips, raw), PARAMS, storage, ColourDetector(CROSSING), workers=3)
+    table, stats = track_shard(TrackInputs(*tables(clips, raw)), PARAMS, storage, ColourDetector(CROSSING), workers=3)
     assert stats.clips == 7
     assert stats.looked_at == 1
     assert stats.clips == stats.skipped + stats.looked_at + len(stats.failed)
@@ -224,14 +222,14 @@ class Stops(ColourDetector):
 
 def test_a_stopped_run_goes_on_from_its_journal(shard: tuple[pa.Table, pa.Table, Storage]) -> None:
     clips, raw, storage = shard
-    wanted, _ = track_shard(clips, raw, PARAMS, storage, ColourDetector(CROSSING))
+    wanted, _ = track_shard(TrackInputs(clips, raw), PARAMS, storage, ColourDetector(CROSSING))
     with pytest.raises(KeyboardInterrupt), Journal(storage, "tracks/d-0", "f") as journal:
-        track_shard(clips, raw, PARAMS, storage, Stops(CROSSING, 40), journal=journal)
+        track_shard(TrackInputs(clips, raw), PARAMS, storage, Stops(CROSSING, 40), journal=journal)
     again = ColourDetector(CROSSING)
     with Journal(storage, "tracks/d-0", "f") as journal:
         assert 1 <= len(journal.items) < 6
         left = 6 - len(journal.items)
-        table, stats = track_shard(clips, raw, PARAMS, storage, again, journal=journal)
+        table, stats = track_shard(TrackInputs(clips, raw), PARAMS, storage, again, journal=journal)
     assert again.looked == 16 * left
     assert stats.resumed == 6 - left
     assert stats.looked_at == 6
@@ -241,7 +239,7 @@ def test_a_stopped_run_goes_on_from_its_journal(shard: tuple[pa.Table, pa.Table,
 KILLED = """
 import sys, time
 import pyarrow.parquet as pq
-from curation_assets.tracks.following import track_shard
+from curation_assets.tracks.following import TrackInputs, track_shard
 from curation_assets_tests.moving_objects import CROSSING, ColourDetector
 from curation_assets_tests.tracks.test_following import PARAMS
 from curation_resources.journal import Journal
@@ -255,7 +253,8 @@ class Slow(ColourDetector):
 root = sys.argv[1]
 storage = Storage(root)
 with Journal(storage, "tracks/d-0", "f") as journal:
-    track_shard(pq.read_table(root + "/clips.parquet"), pq.read_table(root + "/raw.parquet"), PARAMS, storage, Slow(CROSSING), journal=journal)
+    inputs = TrackInputs(pq.read_table(root + "/clips.parquet"), pq.read_table(root + "/raw.parquet"))
+    track_shard(inputs, PARAMS, storage, Slow(CROSSING), journal=journal)
 """
 
 
@@ -263,7 +262,7 @@ def test_a_killed_process_loses_and_doubles_nothing(shard: tuple[pa.Table, pa.Ta
     import pyarrow.parquet as pq
 
     clips, raw, storage = shard
-    wanted, _ = track_shard(clips, raw, PARAMS, storage, ColourDetector(CROSSING))
+    wanted, _ = track_shard(TrackInputs(clips, raw), PARAMS, storage, ColourDetector(CROSSING))
     pq.write_table(clips, tmp_path / "clips.parquet")
     pq.write_table(raw, tmp_path / "raw.parquet")
     process = subprocess.Popen([sys.executable, "-c", KILLED, str(tmp_path)], cwd=Path(__file__).resolve().parents[2])
@@ -275,7 +274,7 @@ def test_a_killed_process_loses_and_doubles_nothing(shard: tuple[pa.Table, pa.Ta
     process.wait()
     with Journal(storage, "tracks/d-0", "f") as journal:
         assert 2 <= len(journal.items) < 6
-        table, stats = track_shard(clips, raw, PARAMS, storage, ColourDetector(CROSSING), journal=journal)
+        table, stats = track_shard(TrackInputs(clips, raw), PARAMS, storage, ColourDetector(CROSSING), journal=journal)
     assert stats.resumed >= 2
     assert table.equals(wanted)
     assert len(set(table["track_id"].to_pylist())) == table.num_rows
@@ -293,7 +292,7 @@ def test_a_real_detector_follows_the_dog(tmp_path: Path) -> None:
     )
     storage = Storage(str(tmp_path))
     clips, raw = tables([clip_row("dog", 0, 4000, width=1280, height=720)], [raw_row("dog", None, str(video))])
-    table, stats = track_shard(clips, raw, params, storage, open_detector(params))
+    table, stats = track_shard(TrackInputs(clips, raw), params, storage, open_detector(params))
     long = {r["label"] for r in table.to_pylist() if r["length_s"] > 2}
     assert long >= {"dog", "person"}
     assert stats.frames == 32
@@ -309,7 +308,7 @@ def test_faces_need_no_download(tmp_path: Path) -> None:
     storage.write("f.mp4", data)
     clips, raw = tables([clip_row("f", 0, 1000, width=500, height=374)], [raw_row("f", data, "f.mp4")])
     params = Tracks(device="cpu", fps=10)
-    table, _ = track_shard(clips, raw, params, storage, open_detector(params))
+    table, _ = track_shard(TrackInputs(clips, raw), params, storage, open_detector(params))
     rows = table.to_pylist()
     assert [r["label"] for r in rows] == ["face"] * 3
     assert all(len(r["frame_ms"]) == 10 and r["objectness"] is None and r["top_scores_weighted"] is None for r in rows)
@@ -317,7 +316,7 @@ def test_faces_need_no_download(tmp_path: Path) -> None:
 
 def test_pictures_show_the_boxes_of_their_own_moment(shard: tuple[pa.Table, pa.Table, Storage]) -> None:
     clips, raw, storage = shard
-    table, _ = track_shard(clips, raw, PARAMS, storage, ColourDetector(CROSSING))
+    table, _ = track_shard(TrackInputs(clips, raw), PARAMS, storage, ColourDetector(CROSSING))
     drawn = drawn_clips(table, raw, storage, clips=4)
     assert len(drawn) == 4
     for data, clip_id in drawn:
@@ -345,7 +344,9 @@ def test_faces_can_be_covered_before_objects_are_looked_for(tmp_path: Path) -> N
         Tracks(device="cpu")
     )  # as a detector of objects, since it finds what must not be there any more
     seen = {
-        blur: track_shard(clips, raw, params.model_copy(update={"blur_faces": blur}), storage, faces)[0].num_rows
+        blur: track_shard(TrackInputs(clips, raw), params.model_copy(update={"blur_faces": blur}), storage, faces)[
+            0
+        ].num_rows
         for blur in (False, True)
     }
     assert seen == {False: 3, True: 0}
@@ -357,7 +358,7 @@ def test_appearance_is_refused_before_anything_is_decoded(shard: tuple[pa.Table,
     clips, raw, storage = shard
     detector = ColourDetector(COMING_AND_GOING)
     with pytest.raises(ValueError, match="detector faces has no appearance features"):
-        track_shard(clips, raw, Tracks(appearance=True), storage, detector)
+        track_shard(TrackInputs(clips, raw), Tracks(appearance=True), storage, detector)
     assert detector.looked == 0
 
 

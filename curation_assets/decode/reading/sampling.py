@@ -23,7 +23,9 @@ from av.video.reformatter import VideoReformatter
 
 from curation_assets.decode.frames import Frames
 from curation_assets.decode.reading.media import Display, OpenVideo, Source
-from curation_assets.decode.reading.reader import Decoding, Shown, reference_test, then_none
+from curation_assets.decode.reading.reader import then_none
+from curation_assets.decode.reading.reference_frames import reference_test
+from curation_assets.decode.reading.shown_frames import Decoding, ShownFrame
 from curation_assets.decode.reading.timeline import milliseconds
 
 FIRST, LAST = 0.1, 0.9
@@ -39,7 +41,7 @@ SEEK_MS = 4000
 
 
 @dataclass(frozen=True)
-class Sample:
+class EncodedFrame:
     """A frame that was encoded.
 
     Attributes:
@@ -72,7 +74,7 @@ class JpegWriter:
         # Scaling within the format and converting afterwards takes a fifth of the time of both at once.
         self._scale, self._convert = VideoReformatter(), VideoReformatter()
 
-    def add(self, frame: VideoFrame, display: Display, index: int, time_ms: int) -> Sample:
+    def add(self, frame: VideoFrame, display: Display, index: int, time_ms: int) -> EncodedFrame:
         """Encodes one frame at the file's end."""
         width, height = display.fit(short_side=self._short_side)
         planar = frame.format.name.startswith(("yuv", "gray"))
@@ -83,7 +85,7 @@ class JpegWriter:
         _, data = cv2.imencode(".jpg", image, self._options)
         offset = self._file.seek(0, 2)
         self._file.write(data.data)
-        return Sample(index, time_ms, offset, len(data), image.shape[1], image.shape[0])
+        return EncodedFrame(index, time_ms, offset, len(data), image.shape[1], image.shape[0])
 
 
 def places(params: Frames) -> list[float]:
@@ -114,13 +116,13 @@ class FrameSampler:
         self._spacing_ms = min(HELD_SPACING_MS, max(1, shortest_ms // 8))
         self._next_grid = 0
         self._planned = deque(sorted({t for s in planned for t in self._targets(*s)}))
-        self._held: deque[Shown] = deque()
+        self._held: deque[ShownFrame] = deque()
         self._held_bytes = 0
         self._boundaries: deque[int] = deque(maxlen=MAX_BOUNDARIES)
-        self._samples: list[Sample] = []
+        self._samples: list[EncodedFrame] = []
         self._encoded: set[int] = set()
 
-    def push(self, shown: Shown) -> None:
+    def push(self, shown: ShownFrame) -> None:
         """Takes a frame, in display order; frames that were not decoded faithfully are passed over."""
         if shown.frame is None or not shown.faithful:
             return
@@ -166,7 +168,7 @@ class FrameSampler:
                     self._encode(near.frame, near.display, index, near.time_ms)
         return len(self._samples) - before
 
-    def choose(self, start_frame: int, end_frame: int) -> list[Sample]:
+    def choose(self, start_frame: int, end_frame: int) -> list[EncodedFrame]:
         """The samples of the clip [start_frame, end_frame)."""
         first, last = (bisect_left(self._samples, f, key=_frame) for f in (start_frame, end_frame))
         return self._samples[first:last]
@@ -186,7 +188,7 @@ class FrameSampler:
             self._encoded.add(index)
             insort(self._samples, self._writer.add(frame, display, index, time_ms), key=_frame)
 
-    def _hold(self, shown: Shown) -> None:
+    def _hold(self, shown: ShownFrame) -> None:
         self._held.append(shown)
         self._held_bytes += _bytes(shown.frame)
         while self._held and (
@@ -195,11 +197,11 @@ class FrameSampler:
             self._held_bytes -= _bytes(self._held.popleft().frame)
 
 
-def _frame(sample: Sample) -> int:
+def _frame(sample: EncodedFrame) -> int:
     return sample.frame
 
 
-def _time(sample: Sample) -> int:
+def _time(sample: EncodedFrame) -> int:
     return sample.time_ms
 
 

@@ -42,7 +42,7 @@ class Task(Generic[Argument]):
 
 
 @dataclass(frozen=True)
-class Outcome(Generic[Result]):
+class TaskOutcome(Generic[Result]):
     """What came of a task: `result`, or `error`, a sentence about the process that did not come back."""
 
     key: str
@@ -92,7 +92,7 @@ def _serve(function: Callable[[Any], Any], pipe: Connection) -> None:
 
 def run_tasks(
     function: Callable[[Argument], Result], tasks: Iterable[Task[Argument]], workers: int, unit: str = "videos"
-) -> Iterator[Outcome[Result]]:
+) -> Iterator[TaskOutcome[Result]]:
     """Runs `function` on every task in `workers` processes, in the order given; outcomes come as they are ready, and are told as progress.
 
     Args:
@@ -106,11 +106,11 @@ def run_tasks(
 
 def _outcomes(
     function: Callable[[Argument], Result], tasks: Sequence[Task[Argument]], workers: int
-) -> Iterator[Outcome[Result]]:
+) -> Iterator[TaskOutcome[Result]]:
     waiting = deque(tasks)
     if workers < 1:
         for task in waiting:
-            yield Outcome(task.key, function(task.argument), None)
+            yield TaskOutcome(task.key, function(task.argument), None)
         return
     idle = [_Worker(function) for _ in range(min(workers, len(waiting)))]
     busy: list[_Worker] = []
@@ -138,17 +138,17 @@ def _outcomes(
             worker.end()
 
 
-def _collect(worker: _Worker, *, late: bool) -> tuple[Outcome[Any], bool]:
+def _collect(worker: _Worker, *, late: bool) -> tuple[TaskOutcome[Any], bool]:
     """The outcome of a worker's task, and whether the worker can go on."""
     task = worker.task
     assert task is not None
     if late:
         worker.end()
-        return Outcome(task.key, None, f"took longer than {task.limit_s:.0f} s and was ended"), False
+        return TaskOutcome(task.key, None, f"took longer than {task.limit_s:.0f} s and was ended"), False
     try:
-        return Outcome(task.key, worker.pipe.recv(), None), True
+        return TaskOutcome(task.key, worker.pipe.recv(), None), True
     except (EOFError, OSError):
         worker.process.join(5)
         code = worker.end()
         cause = f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
-        return Outcome(task.key, None, f"ended the process that decoded it ({cause})"), False
+        return TaskOutcome(task.key, None, f"ended the process that decoded it ({cause})"), False

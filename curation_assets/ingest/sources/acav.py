@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from curation_assets.ingest.dataset_index import Source
-from curation_assets.ingest.sources.files import csv_records, find_files, reject, unpacked
+from curation_assets.ingest.sources.file_reading import csv_records, reject, unpacked
+from curation_assets.ingest.sources.files import find_files
 from curation_assets.ingest.sources.rows import (
     RejectedLine,
     RowError,

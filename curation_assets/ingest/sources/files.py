@@ -1,4 +1,4 @@
-"""The files of a source: finding, opening, unpacking, and reading them line by line.
+"""The files of a source: finding and opening them. Reading lists line by line is the business of `file_reading.py`.
 
 Everything goes through fsspec, so that a path may be local, `s3://`, `memory://` or any other URI. Files are read in the sorted
 order of their names. A list that cannot be read to its end is a `SourceError`: were the rows behind the damage only left out, they
@@ -8,17 +8,11 @@ would be marked as removed and their media fetched again later.
 from __future__ import annotations
 
 import bz2
-import csv
 import gzip
-import io
 import lzma
 import os
 import re
-import zipfile
-import zlib
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, BinaryIO, cast
 
@@ -27,26 +21,20 @@ import pyarrow as pa
 from fsspec.implementations.local import LocalFileSystem
 from fsspec.utils import glob_translate
 
-from curation_assets.ingest.sources.rows import RejectedLine, RowError, SourceError, excerpt
-from curation_assets.ingest.text_encodings import as_utf8
+from curation_assets.ingest.sources.rows import SourceError
 from curation_resources.storage import READ_ERRORS, Storage, etag_of, is_object_store, modified_of
 from curation_resources.urls import redact, scheme_of
 
 WITH_DEFAULT = re.compile(r"\$\{(\w+):-([^}]*)\}")
 VARIABLE = re.compile(r"\$\{(\w+)\}|\$(\w+)")
-MAX_LINE_BYTES = 32 << 20
-"""Longest line that is read; a longer one is rejected without being held in memory."""
-MAX_RECORD_LINES = 1000
-"""Most lines that one quoted CSV record may span; beyond that its quote counts as never closed."""
-BUFFER_BYTES = 1 << 20
-_DECOMPRESSORS: Mapping[str, Callable[[Any], Any]] = {
+DECOMPRESSORS: Mapping[str, Callable[[Any], Any]] = {
     ".gz": lambda raw: gzip.GzipFile(fileobj=raw),
     ".bz2": bz2.BZ2File,
     ".xz": lzma.LZMAFile,
     ".zst": lambda raw: pa.CompressedInputStream(pa.PythonFile(raw), "zstd"),
 }
-COMPRESSIONS = tuple(_DECOMPRESSORS)
-_UNPACK_ERRORS = (EOFError, OSError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, pa.ArrowInvalid)
+"""Ending of a packed file -> what reads its bytes."""
+COMPRESSIONS = tuple(DECOMPRESSORS)
 
 
 @dataclass(frozen=True)
@@ -82,10 +70,11 @@ class SourceFile:
         try:
             return cast(BinaryIO, self.fs.open(self.path, "rb", **options))
         except READ_ERRORS as error:
-            raise SourceError(f"{self.name}: cannot be opened: {_sentence(error)}") from error
+            raise SourceError(f"{self.name}: cannot be opened: {sentence_of(error)}") from error
 
 
-def _sentence(error: BaseException) -> str:
+def sentence_of(error: BaseException) -> str:
+    """What an error says, in as few words as it has."""
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
@@ -156,7 +145,7 @@ def _expand(given: str, endings: tuple[str, ...], storage: Storage | None, sever
         if not found:
             raise SourceError(f"{name}: {nothing}; {correct_path(given)}")
     except READ_ERRORS as error:
-        raise SourceError(f"{name}: cannot be read: {_sentence(error)}") from error
+        raise SourceError(f"{name}: cannot be read: {sentence_of(error)}") from error
     for entry in found:
         yield source_file(fs, entry, given, root, several)
 
@@ -239,189 +228,3 @@ def source_file(
 def _printable(name: str) -> str:
     """A file name whose bytes are not UTF-8, as text."""
     return name if name.isascii() else name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-
-
-class _Guarded(io.RawIOBase):
-    """A stream whose errors become a `SourceError` that names the file.
-
-    With one around the file and one around the decompressor, a failed read is not taken for damaged data.
-    """
-
-    def __init__(self, inner: Any, errors: tuple[type[Exception], ...], said: str, advice: str) -> None:
-        self._inner, self._errors, self._said, self._advice = inner, errors, said, advice
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        try:
-            data = self._inner.read(len(buffer))
-        except self._errors as error:
-            raise SourceError(f"{self._said}: {_sentence(error)}{self._advice}") from error
-        buffer[: len(data)] = data
-        return len(data)
-
-
-def _damage_guard(stream: Any, name: str) -> BinaryIO:
-    guarded = _Guarded(stream, _UNPACK_ERRORS, f"{name}: damaged or cut off", "; get the file again")
-    return cast(BinaryIO, io.BufferedReader(guarded, BUFFER_BYTES))
-
-
-@contextmanager
-def unpacked(file: SourceFile) -> Iterator[BinaryIO]:
-    """The bytes of a file, decompressed by the ending of its name; text in UTF-16 with a mark comes as UTF-8.
-
-    Raises:
-        SourceError: it cannot be opened, or, while it is read, is damaged or cannot be read.
-    """
-    with file.open() as inner:
-        raw = io.BufferedReader(_Guarded(inner, (OSError,), f"{file.name}: cannot be read", ""), BUFFER_BYTES)
-        ending = next((c for c in COMPRESSIONS if file.path.endswith(c)), None)
-        plain = _damage_guard(_DECOMPRESSORS[ending](raw), file.name) if ending else cast(BinaryIO, raw)
-        yield as_utf8(plain, file.name, SourceError)
-
-
-def raw_lines(stream: BinaryIO, source: str) -> Iterator[tuple[int, bytes] | RejectedLine]:
-    """(number from 1, bytes with the line's end) of each line, a leading byte order mark taken off."""
-    number = 0
-    while line := stream.readline(MAX_LINE_BYTES + 1):
-        number += 1
-        if number == 1:
-            line = line.removeprefix(b"\xef\xbb\xbf")
-        if len(line) <= MAX_LINE_BYTES:
-            yield number, line
-            continue
-        rejected = RejectedLine(source, number, excerpt(line), f"longer than {MAX_LINE_BYTES >> 20} MiB")
-        while line and not line.endswith(b"\n"):
-            line = stream.readline(MAX_LINE_BYTES)
-        yield rejected
-
-
-def lines(stream: BinaryIO, source: str) -> Iterator[tuple[int, bytes] | RejectedLine]:
-    """(number from 1, bytes without the line's end) of each line that is not blank."""
-    for item in raw_lines(stream, source):
-        if isinstance(item, RejectedLine):
-            yield item
-        elif line := item[1].strip():
-            yield item[0], line
-
-
-def text_files(file: SourceFile, ending: str) -> Iterator[tuple[str, BinaryIO]]:
-    """(name, bytes) of a file, or of each member of a zip whose name ends with `ending`, in sorted order.
-
-    Raises:
-        SourceError: the file or zip is damaged, or the zip has no such member.
-    """
-    if not file.path.endswith(".zip"):
-        with unpacked(file) as stream:
-            yield file.name, stream
-        return
-    with file.open() as inner:
-        try:
-            with zipfile.ZipFile(inner) as archive:
-                members = sorted(n for n in archive.namelist() if n.endswith(ending) and not n.startswith("__MACOSX/"))
-                if not members:
-                    raise SourceError(f"{file.name}: the zip holds no {ending} file")
-                for member in members:
-                    with archive.open(member) as stream:
-                        name = f"{file.name}::{member}"
-                        yield name, as_utf8(_damage_guard(stream, name), name, SourceError)
-        except (zipfile.BadZipFile, NotImplementedError) as error:
-            raise SourceError(f"{file.name}: damaged or cut off: {_sentence(error)}; get the file again") from error
-
-
-class _Unclosed(Exception):
-    """A quoted field that goes on for too many lines."""
-
-
-class _Feed:
-    """The lines that a CSV reader is fed, remembering those of the record that it is in."""
-
-    def __init__(self, source: Iterator[tuple[int, bytes] | RejectedLine]) -> None:
-        self._source = source
-        self._again: deque[tuple[int, bytes]] = deque()
-        self.rejected: list[RejectedLine] = []
-        self.start()
-
-    def start(self) -> None:
-        """Forgets the lines of the last record."""
-        self.taken: list[tuple[int, bytes]] = []
-        self.ended = False
-        self.bad_byte: int | None = None
-
-    def retry(self) -> None:
-        """Gives back all lines of the record but the first."""
-        self._again.extendleft(reversed(self.taken[1:]))
-
-    def __iter__(self) -> Iterator[str]:
-        return self
-
-    def __next__(self) -> str:
-        if len(self.taken) == MAX_RECORD_LINES:
-            raise _Unclosed
-        try:
-            item = self._again.popleft() if self._again else next(self._source)
-            while isinstance(item, RejectedLine):
-                self.rejected.append(item)
-                item = next(self._source)
-        except StopIteration:
-            self.ended = True
-            raise
-        self.taken.append(item)
-        try:
-            return item[1].decode("utf-8")
-        except UnicodeDecodeError as error:
-            self.bad_byte = error.start + 1
-            return item[1].decode("utf-8", "replace")
-
-
-def csv_records(stream: BinaryIO, source: str, delimiter: str) -> Iterator[tuple[int, list[str], bytes] | RejectedLine]:
-    """(number of its first line from 1, fields, text) of each record that is not blank.
-
-    Quoted fields may hold delimiters and line ends. A quote that is never closed costs its own line only: text right behind the
-    quote that seems to close it shows that it opens another field.
-    """
-    csv.field_size_limit(max(csv.field_size_limit(), MAX_LINE_BYTES))
-    feed = _Feed(raw_lines(stream, source))
-    reader = csv.reader(feed, delimiter=delimiter, strict=True)
-    while True:
-        feed.start()
-        problem, fields = None, None
-        try:
-            fields = next(reader)
-        except StopIteration:
-            yield from feed.rejected
-            return
-        except _Unclosed:
-            problem = "a quote is never closed"
-        except csv.Error as error:
-            if len(feed.taken) > 1 or feed.ended:
-                problem = "a quote is never closed"
-            else:
-                problem, fields = _lenient(feed.taken[0][1], delimiter, error)
-                reader = csv.reader(feed, delimiter=delimiter, strict=True)
-        yield from feed.rejected
-        feed.rejected.clear()
-        number, text = feed.taken[0]
-        if problem:
-            yield RejectedLine(source, number, excerpt(text), problem)
-            feed.retry()
-            reader = csv.reader(feed, delimiter=delimiter, strict=True)
-        elif feed.bad_byte is not None:
-            yield RejectedLine(source, number, excerpt(text), f"not UTF-8 at byte {feed.bad_byte} of a line")
-        elif fields and (len(fields) > 1 or fields[0].strip()):
-            yield number, fields, text if len(feed.taken) == 1 else b"".join(line for _, line in feed.taken)
-
-
-def _lenient(line: bytes, delimiter: str, error: csv.Error) -> tuple[str | None, list[str] | None]:
-    """(problem, fields) of a line with text behind a closing quote, which is taken as it stands; `error` if that fails too."""
-    try:
-        return None, next(csv.reader([line.decode("utf-8", "replace")], delimiter=delimiter))
-    except csv.Error:
-        lone = b"\r" in line.rstrip(b"\r\n")
-        return "a carriage return alone in a line; lines must end with a line feed" if lone else str(error), None
-
-
-def reject(source: str, line: int, text: str | bytes, error: RowError | ValueError) -> RejectedLine:
-    """The rejected row of an error."""
-    return RejectedLine(source, line, excerpt(text), str(error))

@@ -25,7 +25,15 @@ from curation_assets.ingest.sources.files import (
     is_glob,
     source_file,
 )
-from curation_assets.ingest.sources.media import CAPTION, INFO, SIDECAR_BYTES, SIDECARS, reference, stored_row
+from curation_assets.ingest.sources.media import (
+    CAPTION,
+    INFO,
+    SIDECAR_BYTES,
+    SIDECARS,
+    StoredFiles,
+    reference,
+    stored_row,
+)
 from curation_assets.ingest.sources.rows import RejectedLine, SourceError, SourceRow
 from curation_assets.ingest.sources.settling import Settling, Unsettled
 from curation_assets.ingest.text_encodings import EncodingError
@@ -160,9 +168,11 @@ def _row(file: SourceFile, beside: dict[str, SourceFile]) -> SourceRow:
         file.relative,
         file.name,
         1,
-        media=reference(file),
-        audio=None,
-        sidecars={ending: reference(f) for ending, f in sorted(beside.items())},
-        contents=contents,
-        names={ending: f.name for ending, f in beside.items()},
+        StoredFiles(
+            media=reference(file),
+            audio=None,
+            sidecars={ending: reference(f) for ending, f in sorted(beside.items())},
+            contents=contents,
+            names={ending: f.name for ending, f in beside.items()},
+        ),
     )

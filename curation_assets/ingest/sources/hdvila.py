@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from curation_assets.ingest.dataset_index import Source
-from curation_assets.ingest.sources.files import find_files, lines, reject, text_files
+from curation_assets.ingest.sources.file_reading import lines, reject, text_files
+from curation_assets.ingest.sources.files import find_files
 from curation_assets.ingest.sources.rows import (
     RejectedLine,
     RowError,

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from curation_assets.ingest.dataset_index import Source
-from curation_assets.ingest.sources.files import find_files, lines, reject, unpacked
+from curation_assets.ingest.sources.file_reading import lines, reject, unpacked
+from curation_assets.ingest.sources.files import find_files
 from curation_assets.ingest.sources.rows import RejectedLine, RowError, SourceRow, clean_id, video_url, youtube_id
 from curation_resources.storage import Storage
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from curation_assets.ingest.sources.files import SourceFile
@@ -30,45 +31,50 @@ def reference(file: SourceFile, offset: int | None = None, size: int | None = No
     return {"tar": file.uri, "offset": offset, "size": file.size if size is None else size, "etag": file.etag}
 
 
-def stored_row(
-    name: str,
-    location: str,
-    source: str,
-    line: int,
-    media: Reference,
-    audio: Reference | None,
-    sidecars: dict[str, Reference],
-    contents: dict[str, bytes],
-    names: Mapping[str, str],
-) -> SourceRow:
+@dataclass(frozen=True)
+class StoredFiles:
+    """The files that belong to a video in storage.
+
+    Attributes:
+        media, audio: the video's bytes, and those of a separate audio file.
+        sidecars: the other files of the same name, by ending.
+        contents: bytes of the `txt` and `json` ones.
+        names: what the files are called in messages, by ending.
+    """
+
+    media: Reference
+    audio: Reference | None
+    sidecars: Mapping[str, Reference]
+    contents: Mapping[str, bytes]
+    names: Mapping[str, str]
+
+
+def stored_row(name: str, location: str, source: str, line: int, files: StoredFiles) -> SourceRow:
     """The row of a video in storage.
 
     Args:
         name: its id, if no other video of the dataset has the same.
         location: path relative to the source's root; for ever the same video.
         source, line: where it was found.
-        media, audio: the video's bytes, and those of a separate audio file.
-        sidecars: the other files of the same name, by ending.
-        contents: bytes of the `txt` and `json` ones.
-        names: what the files are called in messages, by ending.
+        files: the video and what lies beside it.
 
     Raises:
         EncodingError: a text whose encoding is not certain.
     """
-    said = {ending: text_of(data, names[ending]) for ending, data in contents.items()}
+    said = {ending: text_of(data, files.names[ending]) for ending, data in files.contents.items()}
     info = _info(said[INFO].text) if INFO in said else {}
     caption = clean_text(said[CAPTION].text) if CAPTION in said else None
-    extra: dict[str, Any] = {"path": location, "media": media}
+    extra: dict[str, Any] = {"path": location, "media": files.media}
     assumed = {ending: text.assumed for ending, text in said.items() if text.assumed is not None}
     if assumed:
         extra["encodings"] = assumed
-    if audio:
-        extra["audio"] = audio
-    if sidecars:
-        extra["sidecars"] = sidecars
+    if files.audio:
+        extra["audio"] = files.audio
+    if files.sidecars:
+        extra["sidecars"] = files.sidecars
     return SourceRow(
         name,
-        media["tar"],
+        files.media["tar"],
         source,
         line,
         title=_text(info, "title"),

@@ -17,7 +17,8 @@ from typing import Any, BinaryIO, cast
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from curation_assets.ingest.sources.files import SourceFile, base_name, csv_records, lines, reject, unpacked
+from curation_assets.ingest.sources.file_reading import csv_records, lines, reject, unpacked
+from curation_assets.ingest.sources.files import SourceFile, base_name
 from curation_assets.ingest.sources.rows import RejectedLine, RowError, SourceError, parse_object
 from curation_assets.ingest.sources.times import is_missing
 

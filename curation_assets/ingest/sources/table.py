@@ -13,7 +13,8 @@ from typing import Any
 
 from curation_assets.ingest.dataset_index import Source
 from curation_assets.ingest.sources.caption_files import JoinedCaptions
-from curation_assets.ingest.sources.files import find_files, reject
+from curation_assets.ingest.sources.file_reading import reject
+from curation_assets.ingest.sources.files import find_files
 from curation_assets.ingest.sources.list_paths import ListPaths
 from curation_assets.ingest.sources.records import ENDINGS, Asked, Record, read_records
 from curation_assets.ingest.sources.rows import (

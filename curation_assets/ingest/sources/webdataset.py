@@ -24,6 +24,7 @@ from curation_assets.ingest.sources.media import (
     INFO,
     SIDECAR_BYTES,
     Reference,
+    StoredFiles,
     reference,
     stored_row,
 )
@@ -39,7 +40,7 @@ HEADER_READ_BYTES = 64 << 10
 
 
 @dataclass
-class Sample:
+class TarSample:
     """Members of a tar with the same key."""
 
     key: str
@@ -61,7 +62,7 @@ def read(
             yield Unsettled(file.name)
             continue
         for number, item in enumerate(samples(file, frozenset(extensions)), start=1):
-            if not isinstance(item, Sample):
+            if not isinstance(item, TarSample):
                 yield RejectedLine(file.name, number, "", item)
                 continue
             try:
@@ -70,7 +71,7 @@ def read(
                 yield RejectedLine(file.name, number, item.key, str(error))
 
 
-def _row(sample: Sample, number: int, file: SourceFile, extensions: list[str]) -> SourceRow | RejectedLine:
+def _row(sample: TarSample, number: int, file: SourceFile, extensions: list[str]) -> SourceRow | RejectedLine:
     members = dict(sample.members)
     endings = [*(e for e in extensions if e in members), *(m for m in members if m.rpartition(".")[2] in extensions)]
     video = members.pop(endings[0]) if endings else None
@@ -79,20 +80,11 @@ def _row(sample: Sample, number: int, file: SourceFile, extensions: list[str]) -
     audio = next((members.pop(e) for e in sorted(AUDIO) if e in members), None)
     location = f"{file.relative}#{sample.key}"
     names = {ending: f"{file.name}#{sample.key}.{ending}" for ending in sample.contents}
-    return stored_row(
-        sample.key.rsplit("/", 1)[-1],
-        location,
-        file.name,
-        number,
-        video,
-        audio,
-        dict(sorted(members.items())),
-        sample.contents,
-        names,
-    )
+    files = StoredFiles(video, audio, dict(sorted(members.items())), sample.contents, names)
+    return stored_row(sample.key.rsplit("/", 1)[-1], location, file.name, number, files)
 
 
-def samples(file: SourceFile, extensions: Collection[str]) -> Iterator[Sample | str]:
+def samples(file: SourceFile, extensions: Collection[str]) -> Iterator[TarSample | str]:
     """The samples of a tar in the order in which they begin; at the end a sentence if the tar is damaged, which no longer belongs to a sample.
 
     A sample whose members lie apart, as where all videos come before all texts, is put together.
@@ -103,7 +95,7 @@ def samples(file: SourceFile, extensions: Collection[str]) -> Iterator[Sample | 
     with _Pieces(extensions) as pieces:
         damage = None
         for piece in _pieces(file):
-            if isinstance(piece, Sample):
+            if isinstance(piece, TarSample):
                 pieces.add(piece)
             else:
                 damage = piece
@@ -112,11 +104,11 @@ def samples(file: SourceFile, extensions: Collection[str]) -> Iterator[Sample | 
         yield damage
 
 
-def _pieces(file: SourceFile) -> Iterator[Sample | str]:
+def _pieces(file: SourceFile) -> Iterator[TarSample | str]:
     """Each run of adjacent members of one key, a sample or a part of one; at the end a sentence if the tar is damaged."""
     options = {} if isinstance(file.fs, LocalFileSystem) else {"block_size": HEADER_READ_BYTES}
     with file.open(**options) as stream:
-        current: Sample | None = None
+        current: TarSample | None = None
         try:
             with tarfile.open(fileobj=stream, mode="r:") as tar:
                 while (member := tar.next()) is not None:
@@ -127,7 +119,7 @@ def _pieces(file: SourceFile) -> Iterator[Sample | str]:
                     if current is None or key != current.key or ending in current.members:
                         if current is not None:
                             yield current
-                        current = Sample(key)
+                        current = TarSample(key)
                     if member.offset_data + member.size > file.size:
                         current = None
                         break
@@ -164,7 +156,7 @@ class _Pieces:
         self._database.close()
         self._folder.cleanup()
 
-    def add(self, piece: Sample) -> None:
+    def add(self, piece: TarSample) -> None:
         """Joins a piece to the last sample of its key, unless both have a video or a member of one ending: then it is another of that key."""
         key = piece.key.encode("utf-8", "surrogateescape")
         query = "SELECT number, members FROM samples WHERE key = ? ORDER BY number DESC LIMIT 1"
@@ -187,14 +179,14 @@ class _Pieces:
     def _has_video(self, members: Iterable[str]) -> bool:
         return any(ending.rpartition(".")[2] in self._extensions for ending in members)
 
-    def __iter__(self) -> Iterator[Sample]:
+    def __iter__(self) -> Iterator[TarSample]:
         self._database.execute("CREATE INDEX by_number ON contents (number)")
         for number, key, members in self._database.execute("SELECT number, key, members FROM samples ORDER BY number"):
             found = self._database.execute("SELECT ending, data FROM contents WHERE number = ?", (number,))
-            yield Sample(key.decode("utf-8", "surrogateescape"), json.loads(members), dict(found))
+            yield TarSample(key.decode("utf-8", "surrogateescape"), json.loads(members), dict(found))
 
 
-def _add(sample: Sample, ending: str, member: tarfile.TarInfo, stream: BinaryIO, file: SourceFile) -> None:
+def _add(sample: TarSample, ending: str, member: tarfile.TarInfo, stream: BinaryIO, file: SourceFile) -> None:
     sample.members[ending] = reference(file, member.offset_data, member.size)
     if ending in (CAPTION, INFO) and member.size <= SIDECAR_BYTES:
         at = stream.tell()

@@ -1,6 +1,6 @@
 """What subsets and their exports are made from now: which tables, of which shards, in what version.
 
-`curation stale` and the assets ask here, so that both mean the same. What is made of it stands in `curate.py` and `export_version.py`.
+`curation stale` and the assets ask here, so that both mean the same. What is made of it stands in `curating.py` and `writing/versions.py`.
 """
 
 from __future__ import annotations

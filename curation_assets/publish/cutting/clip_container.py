@@ -2,7 +2,7 @@
 
 Readers disagree about edit lists: some count frames that the list hides, some shift what they find. A list is needed only where the
 first picture in the file's order is not shown at time 0, which negative composition offsets (ISO/IEC 14496-12, `ctts` version 1) say
-as well. FFmpeg 5 and 6 take the durations of reordered pictures from the tick of the coded stream (`clip_writer.Timing`).
+as well. FFmpeg 5 and 6 take the durations of reordered pictures from the tick of the coded stream (`clip_timing.Timing`).
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 What may not happen: that a picture is shown which the video does not show there. So a copy never begins with what an edit list hides, and it ends
 before the first picture that belongs to what follows, even where pictures before the end lean on that one; those are left out too, a few at most.
-The actual span is part of what is returned. What belongs here: which packets make a clip. What does not: which clips there are (`export_clips.py`).
+The actual span is part of what is returned. What belongs here: which packets make a clip. What does not: which clips there are (`clip_plan.py`).
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from pathlib import Path
 import av
 
 from curation_assets.decode.reading.clip_frames import EARLIER_MS, ROUNDING_MS, constant_rate
+from curation_assets.decode.reading.clip_sound import ClipSound
 from curation_assets.decode.reading.media import OpenVideo
 from curation_assets.decode.reading.timeline import milliseconds
 from curation_assets.publish.cutting.clip_container import MP4, Ticks, without_picture_edits
-from curation_assets.publish.cutting.clip_writer import ClipSound
 
 REORDERED = 32
 """Packets after the first one past the end among which there may be some that are shown before it, where decoding times are unknown."""

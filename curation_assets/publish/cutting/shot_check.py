@@ -5,7 +5,8 @@ from __future__ import annotations
 import tempfile
 from typing import BinaryIO
 
-from curation_assets.decode.analysis import AnalysisParams, VideoFacts, analyse_video
+from curation_assets.decode.analysis import analyse_video
+from curation_assets.decode.analysis_results import AnalysisParams, VideoFacts
 from curation_assets.decode.clips import Clips
 from curation_assets.decode.shots import check_installed
 

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from curation_assets.decode.reading.clip_frames import ClipReader, ClipUnreadable
 from curation_assets.decode.reading.media import OpenVideo
-from curation_assets.decode.reading.reader import Decoding, every_frame
+from curation_assets.decode.reading.reader import every_frame
+from curation_assets.decode.reading.shown_frames import Decoding
 from curation_assets_tests.decode.coded_video import write_video
 from curation_assets_tests.frame_numbers import number_in
 from curation_assets_tests.moving_objects import CROSSING, HEIGHT, WIDTH, encode, picture

@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curation_assets.ingest.dataset_index import Source
-from curation_assets.ingest.sources import RejectedLine, SourceError, SourceRow, files, read_source
+from curation_assets.ingest.sources import RejectedLine, SourceError, SourceRow, file_reading, files, read_source
 from curation_assets_tests.conftest import S3Server
 from curation_assets_tests.shared_data import shared
 from curation_resources.storage import Storage
@@ -219,7 +219,7 @@ def test_malformed_csv_records_are_rows_with_line_and_reason(tmp_path: Path) -> 
 
 
 def test_a_line_too_long_to_hold_costs_only_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "MAX_LINE_BYTES", 1000)
+    monkeypatch.setattr(file_reading, "MAX_LINE_BYTES", 1000)
     (tmp_path / "a.jsonl").write_text("\n".join([hdvila("a"), hdvila("b" * 2000), hdvila("c")]))
     rows = read("hdvila", tmp_path / "a.jsonl")
     assert ids_of(rows) == ["a", "c"]

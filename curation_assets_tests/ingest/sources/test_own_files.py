@@ -14,13 +14,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curation_assets.ingest.dataset_index import Source
+from curation_assets.ingest.fetch_plan import ShardVideos
 from curation_assets.ingest.fetching import build_raw_shard
 from curation_assets.ingest.indexing import plan_index
 from curation_assets.ingest.normal_form import video_metadata_table
 from curation_assets.ingest.sources import RejectedLine, SourceRow, read_source
 from curation_assets.ingest.text_encodings import EncodingError, text_of
 from curation_assets.recipes import Recipe
-from curation_assets.source_watch import Page, Watch, look
+from curation_assets.source_watch import Page, SourceWatch, look
 from curation_assets_tests.ingest.sources.test_stored import add, packed
 from curation_assets_tests.sample_video import sample_video
 from curation_resources.storage import MediaRef, Storage
@@ -81,7 +82,7 @@ def test_the_source_sensor_sees_changes_behind_links(tmp_path: Path) -> None:
     storage = Storage(str(tmp_path))
 
     def seen() -> str:
-        return look(recipe, Watch(), storage, Page(1000), time.time())[0].last
+        return look(recipe, SourceWatch(), storage, Page(1000), time.time())[0].last
 
     first = seen()
     assert seen() == first
@@ -108,7 +109,9 @@ def test_lists_name_files_relative_to_themselves_or_to_a_root(tmp_path: Path) ->
         plan_index(recipe, None, tmp_path / "index.parquet")
         metadata = video_metadata_table(pq.read_table(tmp_path / "index.parquet"))
         table = build_raw_shard(
-            metadata, recipe.download, Storage(str(tmp_path / "data")), "raw_shards/d-00000", local_lists=True
+            ShardVideos(metadata, recipe.download, local_lists=True),
+            Storage(str(tmp_path / "data")),
+            "raw_shards/d-00000",
         ).table
         captions = dict(zip(metadata["video_id"].to_pylist(), metadata["caption"].to_pylist(), strict=True))
         return {captions[r["video_id"]] or r["video_id"]: (r["status"], r["tar"]) for r in table.to_pylist()}
@@ -135,11 +138,13 @@ def test_a_list_that_came_over_the_network_never_names_local_files(tmp_path: Pat
     metadata = video_metadata_table(pq.read_table(_index(tmp_path, found)))
     forged = [{**row, "url": "/etc/hostname", "status": "ok"} for row in metadata.to_pylist()][:1]
     table = build_raw_shard(
-        type(metadata).from_pylist(forged, metadata.schema),
-        Recipe.model_validate({"dataset": "d", "source": {"format": "ids", "path": "x"}}).download,
+        ShardVideos(
+            type(metadata).from_pylist(forged, metadata.schema),
+            Recipe.model_validate({"dataset": "d", "source": {"format": "ids", "path": "x"}}).download,
+            local_lists=True,
+        ),
         Storage(str(tmp_path / "data")),
         "raw_shards/d-00000",
-        local_lists=True,
     ).table
     assert table["error_class"].to_pylist() == ["unsupported"], "also where the index says so"
 
@@ -176,7 +181,7 @@ def test_older_encodings_are_told_from_the_text_and_kept_with_it(tmp_path: Path,
     assert row["caption"] == words
     assert json.loads(row["extra"])["encodings"] == {"txt": encoding}
     (raw,) = build_raw_shard(
-        metadata, recipe.download, Storage(str(tmp_path / "data")), "raw_shards/d-00000", allow_local=True
+        ShardVideos(metadata, recipe.download, allow_local=True), Storage(str(tmp_path / "data")), "raw_shards/d-00000"
     ).table.to_pylist()
     (track,) = raw["subtitles"]
     assert [cue["text"] for cue in track["cues"]] == [words, words]

@@ -13,11 +13,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curation_assets.ingest.indexing import IndexPlan, plan_indexes
+from curation_assets.ingest.index_plan import IndexPlan
+from curation_assets.ingest.indexing import plan_indexes
 from curation_assets.ingest.sources import Settling
 from curation_assets.orchestration import sensors
 from curation_assets.recipes import Recipe
-from curation_assets.source_watch import Page, Watch, look
+from curation_assets.source_watch import Page, SourceWatch, look
 from curation_assets_tests.installation import Installation
 from curation_resources.storage import Storage
 
@@ -148,7 +149,7 @@ def test_whatever_is_taken_has_been_left_alone(
     """Looks every 20 s, between which files grow: a request is due only for files that settled, and each file is taken in the end."""
     folder = tmp_path_factory.mktemp("films")
     one, storage = recipe("folder", folder), Storage(str(folder))
-    now, watch = NOW, Watch()
+    now, watch = NOW, SourceWatch()
     written: dict[str, float] = {}
     put(folder / "first.mp4", b"1", 1000)
     taken: dict[str, tuple[int, float]] = {}
@@ -163,7 +164,7 @@ def test_whatever_is_taken_has_been_left_alone(
         assert complete
         assert watch.unsettled == sum(now - when < SETTLE for when in written.values())
         if watch.due:
-            watch = Watch(taken=watch.last, last=watch.last)
+            watch = SourceWatch(taken=watch.last, last=watch.last)
             settled = {p.name: p.stat() for p in folder.iterdir() if written.get(p.name, 0) <= now - SETTLE}
             assert {n: (s.st_size, s.st_mtime) for n, s in settled.items()} != taken, "something is new in it"
             taken = {n: (s.st_size, s.st_mtime) for n, s in settled.items()}
@@ -198,5 +199,5 @@ def test_the_clock_of_this_machine_is_that_of_the_files(tmp_path: Path) -> None:
     """A file just written counts as being written, by the times that the file system really gives."""
     (tmp_path / "v").mkdir()
     (tmp_path / "v" / "a.mp4").write_bytes(b"1")
-    watch, _ = look(recipe("folder", tmp_path / "v"), Watch(), Storage(str(tmp_path)), Page(10), time.time() + 1)
+    watch, _ = look(recipe("folder", tmp_path / "v"), SourceWatch(), Storage(str(tmp_path)), Page(10), time.time() + 1)
     assert watch.unsettled == 1

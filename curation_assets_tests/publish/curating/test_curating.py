@@ -14,9 +14,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from curation_assets.publish.curating.curating import Curation, Example, curate, given_splits, split_of
-from curation_assets.publish.curating.selection import hash_order
+from curation_assets.publish.curating.criteria import hash_order
+from curation_assets.publish.curating.curating import Curation, curate
+from curation_assets.publish.curating.splits import given_splits, split_of
 from curation_assets.publish.curating.subset_tables import tables_needed
+from curation_assets.publish.curating.thresholds import Example
 from curation_assets.publish.subsets import Splits
 from curation_assets.recipes import Recipe
 from curation_assets.rules.language import RuleError
@@ -449,7 +451,7 @@ def test_every_candidate_is_accounted_for_once(
 
 
 def test_sorting_in_ranges_on_disk_gives_the_same_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from curation_assets.publish.curating import curating as module
+    from curation_assets.publish.curating import candidate_spool
 
     store = Store()
     for s in range(3):
@@ -462,7 +464,7 @@ def test_sorting_in_ranges_on_disk_gives_the_same_table(tmp_path: Path, monkeypa
     subset = {"select": {"criterion": "random", "count": 200}}
     _, whole = run(store, tmp_path / "whole", subset)
     for name, value in (("BUCKET_ROWS", 50), ("KEY_STRIDE", 3), ("BATCH_ROWS", 64)):
-        monkeypatch.setattr(module, name, value)
+        monkeypatch.setattr(candidate_spool, name, value)
     _, ranges = run(store, tmp_path / "ranges", subset)
     assert ranges == whole
     assert len(whole) == 582

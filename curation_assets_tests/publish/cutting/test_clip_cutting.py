@@ -18,20 +18,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from curation_assets.decode.reading.clip_frames import ClipReader
+from curation_assets.decode.reading.clip_frames import JOIN_MS, ClipReader
 from curation_assets.publish.clip_dataset import ClipExport
-from curation_assets.publish.cutting import clip_cutting as export_clips
-from curation_assets.publish.cutting.clip_cutting import (
-    Cut,
-    CutClip,
-    Pieces,
-    VideoCuts,
-    cut_shard,
-    cut_video,
-    fingerprint_of,
-    runs,
-)
-from curation_assets.publish.cutting.clip_writer import ASPECTS, TrackBoxes
+from curation_assets.publish.cutting import shard_cutting, video_cutting
+from curation_assets.publish.cutting.clip_plan import ClipToCut, clip_fingerprint
+from curation_assets.publish.cutting.pieces import Pieces
+from curation_assets.publish.cutting.shard_cutting import ShardToCut, cut_shard
+from curation_assets.publish.cutting.track_pictures import ASPECTS, TrackBoxes
+from curation_assets.publish.cutting.video_cutting import cut_video, runs
+from curation_assets.publish.cutting.video_task import CutClip, VideoCuts
 from curation_assets.schemas import schema
 from curation_assets_tests.decode.coded_video import write_video
 from curation_assets_tests.frame_numbers import number_in
@@ -41,9 +36,11 @@ from curation_resources.storage import MediaRef, Storage
 AUDIO_RATE = 44_100
 
 
-def cut(key: str, start_ms: int, end_ms: int, first: int | None = None, end: int | None = None, **more: Any) -> Cut:
+def cut(
+    key: str, start_ms: int, end_ms: int, first: int | None = None, end: int | None = None, **more: Any
+) -> ClipToCut:
     values = {"track_id": None, "split": "train", "crop": None, "track": None, **more}
-    return Cut(
+    return ClipToCut(
         "toy",
         "video",
         key,
@@ -60,7 +57,7 @@ def cut(key: str, start_ms: int, end_ms: int, first: int | None = None, end: int
     )
 
 
-def make(path: Path, cuts: list[Cut], folder: Path, **options: Any) -> dict[str, CutClip]:
+def make(path: Path, cuts: list[ClipToCut], folder: Path, **options: Any) -> dict[str, CutClip]:
     folder.mkdir(exist_ok=True)
     params = ClipExport(**{"preset": "ultrafast", **options})
     task = VideoCuts(Storage(str(folder)), MediaRef(str(path)), tuple(cuts), params, str(folder))
@@ -164,12 +161,12 @@ def test_a_clip_that_misses_a_picture_keeps_its_times_though_the_file_looks_cons
 def test_overlapping_clips_cost_one_decode(coded: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     decoded: list[int] = []
 
-    class Counting(export_clips.ClipReader):
+    class Counting(ClipReader):
         def __exit__(self, *error: Any) -> None:
             decoded.append(self.frames_decoded)
             super().__exit__(*error)
 
-    monkeypatch.setattr(export_clips, "ClipReader", Counting)
+    monkeypatch.setattr(video_cutting, "ClipReader", Counting)
     cuts = [cut(f"o{i}", 40 * i, 40 * (i + 50), i, i + 50) for i in range(0, 100, 10)]
     clips = make(coded, cuts, tmp_path / "out", preset="ultrafast")
     assert all(numbers(clips[c.key]) == list(range(c.start_frame or 0, c.end_frame or 0)) for c in cuts)
@@ -376,7 +373,7 @@ def test_runs_hold_every_clip_once_in_order(spans: list[tuple[int, int]]) -> Non
     found = runs(cuts)
     assert sorted(c.key for r in found for c in r) == [c.key for c in cuts]
     for before, after in itertools.pairwise(found):
-        assert after[0].start_ms > max(c.end_ms for c in before) + export_clips.JOIN_MS
+        assert after[0].start_ms > max(c.end_ms for c in before) + JOIN_MS
 
 
 # ---- shards
@@ -400,14 +397,14 @@ def raw_table(paths: list[Path]) -> pa.Table:
     return pa.Table.from_pylist([{**r, "etag": None} for r in rows], schema=schema("raw_shards").arrow)
 
 
-def shard_cuts(names: list[str], params: ClipExport) -> list[Cut]:
+def shard_cuts(names: list[str], params: ClipExport) -> list[ClipToCut]:
     cuts = [
         dataclasses.replace(cut(f"{n}_{s}", s, s + 1000, s // 40, s // 40 + 25), video_id=n)
         for n in names
         for s in (0, 2000)
     ]
     return [
-        dataclasses.replace(c, fingerprint=fingerprint_of(c, {"sha256": c.video_id, "etag": None}, params))
+        dataclasses.replace(c, fingerprint=clip_fingerprint(c, {"sha256": c.video_id, "etag": None}, params))
         for c in cuts
     ]
 
@@ -415,9 +412,9 @@ def shard_cuts(names: list[str], params: ClipExport) -> list[Cut]:
 def test_other_face_weights_make_other_clips_where_faces_are_covered(monkeypatch: pytest.MonkeyPatch) -> None:
     one, source = cut("a", 0, 1000, 0, 25), {"sha256": "s", "etag": None}
     both = [ClipExport(blur_faces=blur) for blur in (False, True)]
-    before = [fingerprint_of(one, source, params) for params in both]
+    before = [clip_fingerprint(one, source, params) for params in both]
     monkeypatch.setattr("curation_resources.detectors.faces.centerface_identity", lambda: "centerface:other")
-    after = [fingerprint_of(one, source, params) for params in both]
+    after = [clip_fingerprint(one, source, params) for params in both]
     assert [a == b for a, b in zip(before, after, strict=True)] == [True, False]
 
 
@@ -429,7 +426,7 @@ def test_a_killed_export_does_not_redo_finished_pieces(
     storage, params = Storage(str(tmp_path / "root")), ClipExport(preset="ultrafast")
     pieces, raw = Pieces(storage, "clip_dataset/toy-x/pieces"), raw_table([tmp_path / "a.mp4", tmp_path / "b.mp4"])
     cuts = shard_cuts(["a", "b", "gone"], params)
-    first = cut_shard("toy-00000", cuts, raw, params, storage, pieces, workers=0)
+    first = cut_shard(ShardToCut("toy-00000", cuts, raw, params), storage, pieces, workers=0)
     assert (first.cut, first.reused, first.failed) == (4, 0, 2)
     assert {r["error"].split(":")[0] for r in first.table.to_pylist() if r["status"] == "failed"} == {
         "gone_0",
@@ -439,8 +436,8 @@ def test_a_killed_export_does_not_redo_finished_pieces(
     def refuse(task: VideoCuts) -> list[CutClip]:
         raise AssertionError(f"{task.cuts[0].video_id} was cut again")
 
-    monkeypatch.setattr(export_clips, "cut_video", refuse)
-    again = cut_shard("toy-00000", cuts, raw, params, storage, pieces, workers=0)
+    monkeypatch.setattr(shard_cutting, "cut_video", refuse)
+    again = cut_shard(ShardToCut("toy-00000", cuts, raw, params), storage, pieces, workers=0)
     assert again.table.equals(first.table)
     for name in (n for n in storage.list(pieces.folder) if n.endswith(".parquet")):
         whole = storage.read(f"{pieces.folder}/{name}")
@@ -458,12 +455,12 @@ def test_only_new_clips_are_cut_when_a_subset_grows(coded: Path, tmp_path: Path)
     storage, params = Storage(str(tmp_path / "root")), ClipExport(preset="ultrafast")
     pieces, raw = Pieces(storage, "p"), raw_table([tmp_path / "a.mp4"])
     cuts = shard_cuts(["a"], params)
-    first = cut_shard("toy-00000", cuts[:1], raw, params, storage, pieces, workers=0)
-    grown = cut_shard("toy-00000", cuts, raw, params, storage, pieces, workers=0, earlier=first.table)
+    first = cut_shard(ShardToCut("toy-00000", cuts[:1], raw, params), storage, pieces, workers=0)
+    grown = cut_shard(ShardToCut("toy-00000", cuts, raw, params, earlier=first.table), storage, pieces, workers=0)
     assert (grown.cut, grown.reused) == (1, 1)
     other = ClipExport(preset="ultrafast", crf=30)
     changed = cut_shard(
-        "toy-00000", shard_cuts(["a"], other), raw, other, storage, pieces, workers=0, earlier=first.table
+        ShardToCut("toy-00000", shard_cuts(["a"], other), raw, other, earlier=first.table), storage, pieces, workers=0
     )
     assert (changed.cut, changed.reused) == (2, 0)
 
@@ -476,7 +473,7 @@ def test_processes_give_what_one_gives(coded: Path, tmp_path: Path) -> None:
     hashes = []
     for workers in (0, 2):
         storage = Storage(str(tmp_path / f"root{workers}"))
-        done = cut_shard("toy-00000", cuts, raw, params, storage, Pieces(storage, "p"), workers=workers)
+        done = cut_shard(ShardToCut("toy-00000", cuts, raw, params), storage, Pieces(storage, "p"), workers=workers)
         hashes.append(done.table["sha256"].to_pylist())
     assert hashes[0] == hashes[1]
     assert None not in hashes[0]

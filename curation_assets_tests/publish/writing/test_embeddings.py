@@ -15,7 +15,7 @@ import webdataset
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from curation_assets.publish.cutting.clip_cutting import Keys
+from curation_assets.publish.cutting.clip_plan import SampleKeys
 from curation_assets.publish.embedding_dataset import EmbeddingExport
 from curation_assets.publish.writing.embeddings import (
     SPLITS_HEADER,
@@ -71,7 +71,7 @@ def shard(number: int, splits: list[str], empty: bool = False) -> EmbeddedShard:
 
 
 def export(root: Path, shards: list[EmbeddedShard], **options: object) -> EmbeddingSamples:
-    return export_embeddings(shards, EmbeddingExport(**options), Storage(str(root)), "v", Keys())
+    return export_embeddings(shards, EmbeddingExport(**options), Storage(str(root)), "v", SampleKeys())
 
 
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -60,7 +60,7 @@ class Candidates:
 
 
 @dataclass(frozen=True)
-class Choice:
+class CandidateChoice:
     """What was taken.
 
     Attributes:
@@ -74,7 +74,7 @@ class Choice:
     report: dict[str, Any] = field(default_factory=dict)
 
 
-def choose(candidates: Candidates, select: Select) -> Choice:
+def choose(candidates: Candidates, select: Select) -> CandidateChoice:
     """Applies a criterion.
 
     One that an installed package brings (entry points `curation_assets.criteria`) is called with the candidates, the section, its options
@@ -139,7 +139,7 @@ def choose(candidates: Candidates, select: Select) -> Choice:
     selected = np.zeros(n, bool)
     selected[taken] = True
     report["selected"] = len(taken)
-    return Choice(selected, reasons, report)
+    return CandidateChoice(selected, reasons, report)
 
 
 def _race(order: np.ndarray, slowness: np.ndarray) -> np.ndarray:

@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curation_assets.publish.curating.selection import (
+from curation_assets.publish.curating.criteria import (
     NO_CLASS,
     NO_EMBEDDING,
     NO_SCORE,
     REASONS,
+    CandidateChoice,
     Candidates,
-    Choice,
     choose,
     hash_order,
     quotas,
@@ -50,7 +50,7 @@ def pool(n: int, seed: int = 0, classes: int = 4, dim: int = 8) -> Candidates:
     )
 
 
-def taken(choice: Choice) -> set[int]:
+def taken(choice: CandidateChoice) -> set[int]:
     return set(np.flatnonzero(choice.selected).tolist())
 
 
@@ -254,13 +254,13 @@ def one_by_one(vectors: np.ndarray, members: np.ndarray, size: int, epochs: int)
 
 
 def test_blocks_give_what_one_candidate_at_a_time_gives(monkeypatch: pytest.MonkeyPatch) -> None:
-    from curation_assets.publish.curating import selection
+    from curation_assets.publish.curating import criteria
 
     chance = np.random.default_rng(4)
     vectors = chance.normal(size=(150, 6)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     for block in (1, 7, 2048):
-        monkeypatch.setattr(selection, "BLOCK", block)
+        monkeypatch.setattr(criteria, "BLOCK", block)
         assert sorted(swap(vectors, np.arange(150), 10, 5, 1000)[0].tolist()) == one_by_one(
             vectors, np.arange(150), 10, 5
         )

@@ -1,0 +1,77 @@
+"""Texts that are there already: what the source says of a clip, and what is said in it by the video's subtitles."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from curation_assets.ingest.source_words import source_captions, span_of
+
+MIN_OVERLAP_MS = 250
+"""A cue belongs to a clip if they share so much time, or half of the shorter of the two."""
+
+
+class SourceTexts:
+    """What the source says of a clip: a caption of its span; else, unless there are captions for other spans, the video's caption, its title
+    in the source, or that on the page."""
+
+    def __init__(self, metadata: pa.Table, raw: pa.Table, several: str) -> None:
+        self._several = several
+        self._titles = dict(zip(raw["video_id"].to_pylist(), raw["title"].to_pylist(), strict=True))
+        names = [n for n in ("video_id", "caption", "captions", "title", "spans") if n in metadata.column_names]
+        self._videos = {row["video_id"]: row for row in metadata.select(names).to_pylist()}
+
+    def of(self, clip: Mapping[str, Any]) -> str | None:
+        video = self._videos.get(clip["video_id"], {})
+        found = source_captions(clip, video)
+        if found:
+            return _chosen(found, self._several)
+        if span_of(clip, video.get("spans")) is not None and any(s.get("caption") for s in video["spans"]):
+            return None
+        return video.get("title") or self._titles.get(clip["video_id"]) or None
+
+
+def _chosen(captions: Sequence[str], several: str) -> str:
+    """What becomes of several captions of one span."""
+    if several == "join":
+        return "\n\n".join(captions)
+    return max(captions, key=len) if several == "longest" else captions[0]
+
+
+def best_cues(raw: pa.Table, languages: Sequence[str]) -> dict[str, list[Mapping[str, Any]]]:
+    """The cues of each video's best subtitle track: preferred languages first, then those made by people, then the source's order."""
+    chosen = {}
+    for row in raw.select(["video_id", "subtitles"]).to_pylist():
+        tracks = row["subtitles"] or []
+        if tracks:
+            best = min(range(len(tracks)), key=lambda i: (*_preference(tracks[i], languages), i))
+            chosen[row["video_id"]] = tracks[best]["cues"] or []
+    return chosen
+
+
+def _preference(track: Mapping[str, Any], languages: Sequence[str]) -> tuple[int, bool]:
+    """Rank of the first language of which the track's is the same or a variant, then of another variant; made by people or not."""
+    spoken = (track["language"] or "").lower()
+    wanted = [language.lower() for language in languages]
+    same = [spoken == w or spoken.startswith(f"{w}-") for w in wanted]
+    related = [spoken.split("-")[0] == w.split("-")[0] for w in wanted]
+    return [*same, *related, True].index(True), bool(track["automatic"])
+
+
+def clip_subtitles(clip: Mapping[str, Any], cues: Sequence[Mapping[str, Any]]) -> str:
+    """What is said in a clip: the text of its own cue where the clip was made from one, else of the cues that overlap it.
+
+    A cue that shares less than `MIN_OVERLAP_MS` with the clip, and less than half of the shorter of the two, belongs to the neighbour.
+    """
+    if clip.get("origin") == "subtitles" and clip.get("text"):
+        return str(clip["text"])
+    said: list[str] = []
+    for cue in cues:
+        shared = min(cue["end_ms"], clip["end_ms"]) - max(cue["start_ms"], clip["start_ms"])
+        shorter = min(cue["end_ms"] - cue["start_ms"], clip["end_ms"] - clip["start_ms"])
+        text = " ".join((cue["text"] or "").split())
+        if shared > 0 and shared >= min(MIN_OVERLAP_MS, shorter / 2) and text:
+            said.append(text)
+    return " ".join(said)

@@ -1,0 +1,377 @@
+"""The database in which an index is made: all that needs every row at once, as SQL that spills to disk.
+
+What belongs here: grouping rows by id, comparing them with the previous index, giving videos their shards. The rules of it stand in `indexing.py`.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from itertools import groupby
+from pathlib import Path
+from typing import Any, BinaryIO, TypeAlias
+
+import duckdb
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from curation_assets.engine.shard_keys import DIGITS, shard_key
+from curation_assets.ingest.fetch_urls import FORM as SECRETS
+from curation_assets.ingest.forgotten import Forgotten
+from curation_assets.ingest.index_plan import IndexPlan
+from curation_assets.ingest.index_records import merge_records
+from curation_assets.ingest.sources import RejectedLine, Settling, SourceRow, Unsettled, read_source
+from curation_assets.ingest.sources.rows import short_hash
+from curation_assets.ingest.spilled_rows import SPILL_ROWS, SPILLED, limited, spilled_batches
+from curation_assets.recipes import Recipe
+from curation_assets.schemas import schema
+from curation_resources.storage import Storage
+
+MEMORY_MB = 400
+"""What DuckDB may hold in memory before it spills."""
+ROW_GROUP = 16_384
+"""Rows of a row group of the index: small enough that one shard is read without much else."""
+STORED = """
+    video_id, CASE WHEN error IS NULL THEN json_extract_string(record, '$.extra.path') END AS location,
+    CASE WHEN error IS NULL THEN coalesce(json_extract_string(record, '$.extra.media.tar'), json_extract_string(record, '$.url'))
+        || coalesce('#' || json_extract_string(record, '$.extra.media.offset'), '') END AS uri
+"""
+"""Columns of a row of the index that say which file, or part of a tar, it is of; the text of a rejected line is no JSON."""
+Previous: TypeAlias = str | Path | BinaryIO | pa.Table | None
+"""An index written earlier: a local path, a path or URI in storage, an open binary stream, or a table."""
+
+
+class IndexDatabase:
+    """A database in a temporary folder, in which datasets are planned one after the other.
+
+    Relations in it: `previous` (the old index), `old` (its rows of the dataset at hand), `spilled` (the source's rows as read),
+    `names` (ids that are decided only when all rows are known), `listed` (`spilled` with these), `firsts` (each video's first row),
+    `merged` (records of videos with several rows), `known` (what is compared with `old`), `placed` (each video's shard).
+    """
+
+    def __init__(self, database: duckdb.DuckDBPyConnection, folder: Path) -> None:
+        self._db, self._folder = database, folder
+
+    def load_previous(self, previous: Previous, storage: Storage | None) -> None:
+        """Makes the old index available; `storage` resolves a path or URI that is not local."""
+        path = self._folder / "previous.parquet"
+        if previous is None:
+            pq.write_table(schema("dataset_index").empty(), path)
+        elif isinstance(previous, pa.Table):
+            pq.write_table(previous, path)
+        elif isinstance(previous, str | Path):
+            if "://" not in str(previous) and Path(previous).exists():
+                path = Path(previous)
+            else:
+                with (storage or Storage(".")).open(str(previous)) as stream, open(path, "wb") as file:
+                    shutil.copyfileobj(stream, file, 8 << 20)
+        else:
+            with open(path, "wb") as file:
+                shutil.copyfileobj(previous, file, 8 << 20)
+        self._db.execute(f"CREATE VIEW previous AS SELECT * FROM {_parquet(path)}")
+
+    def datasets(self) -> set[str]:
+        """Names of the datasets in the previous index."""
+        return {name for (name,) in self._db.execute("SELECT DISTINCT dataset FROM previous").fetchall()}
+
+    def carry_over(self, dataset: str, writer: pq.ParquetWriter) -> tuple[str, ...]:
+        """Writes the previous rows of a dataset as they are; returns its shards."""
+        self._old(dataset)
+        self._stream("SELECT *, false AS changed FROM old ORDER BY shard, video_id", writer)
+        return self._shards("SELECT DISTINCT split_part(shard, '-', 2)::BIGINT FROM old ORDER BY 1", dataset)
+
+    def plan(
+        self, recipe: Recipe, storage: Storage | None, forgotten: Forgotten, settling: Settling | None
+    ) -> IndexPlan:
+        """Reads the source and gives every video its shard; writes nothing yet."""
+        self._old(recipe.dataset)
+        rows, left_out, unsettled = self._spill(recipe, storage, forgotten, settling)
+        self._name()
+        contradictions = self._merge()
+        self._place(recipe.shard.videos)
+        counted = self._one(
+            """
+            SELECT count(*) FILTER (NOT rejected), count(*) FILTER (NOT rejected AND was IS NULL),
+                   count(*) FILTER (was = 'removed'), count(*) FILTER (rejected)
+            FROM placed
+            """
+        )
+        new = self._shards(
+            "SELECT DISTINCT number FROM placed WHERE number NOT IN (SELECT DISTINCT number FROM known) ORDER BY 1",
+            recipe.dataset,
+        )
+        every = self._shards(
+            "SELECT DISTINCT number FROM (FROM placed SELECT number UNION ALL FROM known SELECT number) ORDER BY 1",
+            recipe.dataset,
+        )
+        present, added, restored, rejected = counted
+        return IndexPlan(
+            recipe.dataset,
+            new,
+            every,
+            rows_read=rows,
+            present=present,
+            added=added,
+            restored=restored,
+            rejected=rejected,
+            contradictions=dict(sorted(contradictions.items())),
+            forgotten=left_out,
+            unsettled=unsettled,
+        )
+
+    def write(self, plan: IndexPlan, writer: pq.ParquetWriter) -> IndexPlan:
+        """Writes the planned rows, sorted; returns the plan with the counts that only show now."""
+        dataset = _text(plan.dataset)
+        (removed,) = self._one("SELECT count(*) FROM known ANTI JOIN placed USING (video_id) WHERE was <> 'rejected'")
+        changed = self._stream(
+            f"""
+            SELECT {dataset} AS dataset, video_id, format('{{}}-{{:0{DIGITS}d}}', {dataset}, number) AS shard,
+                   CASE WHEN rejected THEN 'rejected' ELSE 'present' END AS status, source, line,
+                   coalesce(merged.record, listed.record) AS record, error,
+                   was = 'present' AND digest <> hash(coalesce(merged.record, listed.record)) AS changed
+            FROM placed JOIN listed USING (seq, video_id) LEFT JOIN merged USING (video_id)
+            UNION ALL
+            SELECT dataset, video_id, shard, 'removed', source, line, record, NULL, false
+            FROM old ANTI JOIN placed USING (video_id) WHERE status <> 'rejected'
+            ORDER BY shard, video_id
+            """,
+            writer,
+        )
+        return replace(plan, removed=removed, changed=changed)
+
+    def write_secrets(self, plan: IndexPlan, folder: Path | None) -> IndexPlan:
+        """Writes the full URLs of the planned videos whose record holds less; returns the plan with their number.
+
+        A record's URL is that of the video's first row, so the full one is too.
+        """
+        (count,) = self._one("SELECT count(*) FROM placed JOIN spilled USING (seq) WHERE secret IS NOT NULL")
+        if count and folder is not None:
+            found = self._db.sql(
+                f"""
+                SELECT format('{{}}-{{:0{DIGITS}d}}', {_text(plan.dataset)}, number) AS shard, placed.video_id, secret AS url
+                FROM placed JOIN spilled USING (seq) WHERE secret IS NOT NULL ORDER BY ALL
+                """
+            )
+            with pq.ParquetWriter(folder / f"{plan.dataset}.parquet", SECRETS, compression="zstd") as writer:
+                for batch in found.to_arrow_reader(ROW_GROUP):
+                    writer.write_table(pa.Table.from_batches([batch]).cast(SECRETS))
+        return replace(plan, secrets=count)
+
+    def _old(self, dataset: str) -> None:
+        self._db.execute(f"CREATE OR REPLACE TEMP VIEW old AS SELECT * FROM previous WHERE dataset = {_text(dataset)}")
+        self._db.execute(
+            """
+            CREATE OR REPLACE TEMP TABLE known AS
+            SELECT video_id, split_part(shard, '-', 2)::BIGINT AS number, status AS was, hash(record) AS digest FROM old
+            """
+        )
+
+    def _spill(
+        self, recipe: Recipe, storage: Storage | None, forgotten: Forgotten, settling: Settling | None
+    ) -> tuple[int, int, int]:
+        """Reads the source to disk, and adds what was known of files that may still be being written.
+
+        Returns:
+            How many rows there are, how many were left out, and how many files are unsettled.
+        """
+        left_out = 0
+        unsettled: list[Unsettled] = []
+
+        def wanted() -> Iterator[SourceRow | RejectedLine]:
+            nonlocal left_out
+            for row in read_source(recipe.source, storage, settling):
+                if isinstance(row, Unsettled):
+                    unsettled.append(row)
+                elif forgotten.row(recipe.dataset, row):
+                    left_out += 1
+                else:
+                    yield row
+
+        path = self._folder / "source.parquet"
+        count = 0
+        with pq.ParquetWriter(path, SPILLED, compression="lz4", write_statistics=False) as writer:
+            for batch in spilled_batches(limited(wanted(), recipe.source.limit)):
+                writer.write_batch(batch, row_group_size=SPILL_ROWS)
+                count += batch.num_rows
+        kept = self._keep(unsettled, count) if unsettled else None
+        also = f"UNION ALL BY NAME SELECT * FROM {_parquet(kept)}" if kept else ""
+        self._db.execute(f"CREATE OR REPLACE TEMP VIEW spilled AS SELECT * FROM {_parquet(path)} {also}")
+        return count, left_out, len(unsettled)
+
+    def _keep(self, unsettled: Sequence[Unsettled], first: int) -> Path:
+        """Writes the old rows of unsettled files as rows of the source, numbered from `first` on."""
+        path = self._folder / "kept.parquet"
+        files = pa.table({n: pa.array([getattr(u, n) for u in unsettled], pa.string()) for n in ("source", "location")})
+        self._db.register("unsettled", files)
+        found = self._db.sql(
+            f"""
+            SELECT {first} + row_number() OVER (ORDER BY shard, video_id) - 1 AS seq, video_id, location, uri, source, line, record, error,
+                   NULL AS secret
+            FROM (SELECT shard, source, line, record, error, {STORED} FROM old WHERE status <> 'removed')
+            WHERE source IN (SELECT source FROM unsettled) OR location IN (SELECT location FROM unsettled WHERE location IS NOT NULL)
+            """
+        )
+        with pq.ParquetWriter(path, SPILLED, compression="lz4") as writer:
+            for batch in found.to_arrow_reader(SPILL_ROWS):
+                writer.write_table(pa.Table.from_batches([batch]).cast(SPILLED))
+        self._db.unregister("unsettled")
+        return path
+
+    def _name(self) -> None:
+        """Decides the ids that depend on the other rows: of videos in storage, and of lines that are rejected more than once."""
+        self._db.execute(
+            """
+            CREATE OR REPLACE TEMP TABLE names AS
+            SELECT seq, video_id || '-' || nth AS video_id
+            FROM (SELECT seq, video_id, row_number() OVER (PARTITION BY video_id ORDER BY seq) AS nth FROM spilled WHERE error IS NOT NULL)
+            WHERE nth > 1
+            """
+        )
+        if self._one("SELECT count(location) FROM spilled") != (0,):
+            self._name_stored()
+        renamed = self._one("SELECT count(*) FROM names") != (0,)
+        self._db.execute(
+            "CREATE OR REPLACE TEMP VIEW listed AS "
+            + (
+                """
+                SELECT seq, coalesce(names.video_id, spilled.video_id) AS video_id, source, line, record, error
+                FROM spilled LEFT JOIN names USING (seq)
+                """
+                if renamed
+                else "SELECT seq, video_id, source, line, record, error FROM spilled"
+            )
+        )
+
+    def _name_stored(self) -> None:
+        self._db.create_function("short_hash", short_hash, ["VARCHAR"], "VARCHAR")
+        try:
+            self._db.execute(
+                f"""
+                INSERT INTO names
+                WITH here AS (
+                    SELECT location, any_value(uri) AS uri, any_value(video_id) AS stem FROM spilled WHERE location IS NOT NULL GROUP BY location
+                ), before AS (
+                    SELECT {STORED} FROM old WHERE status <> 'rejected'
+                ), same_place AS (
+                    SELECT here.location, before.video_id FROM here JOIN before USING (location)
+                ), same_file AS (
+                    SELECT here.location, before.video_id
+                    FROM here JOIN before USING (uri)
+                    WHERE here.location NOT IN (SELECT location FROM same_place) AND before.video_id NOT IN (SELECT video_id FROM same_place)
+                ), recognised AS (
+                    FROM same_place UNION ALL FROM same_file
+                ), fresh AS (
+                    SELECT location, stem, count(*) OVER (PARTITION BY stem) AS bearers FROM here ANTI JOIN recognised USING (location)
+                ), named AS (
+                    SELECT location, video_id FROM recognised
+                    UNION ALL
+                    SELECT location, CASE
+                        WHEN bearers = 1 AND stem NOT IN (SELECT video_id FROM before) THEN stem
+                        ELSE stem || '-' || short_hash(location) END
+                    FROM fresh
+                )
+                SELECT seq, named.video_id FROM spilled JOIN named USING (location)
+                """
+            )
+        finally:
+            self._db.remove_function("short_hash")
+
+    def _merge(self) -> Counter[str]:
+        """Makes one record of the rows of each video; returns in which columns such rows contradict each other, by videos."""
+        contradictions: Counter[str] = Counter()
+        self._db.execute(
+            """
+            CREATE OR REPLACE TEMP TABLE firsts AS
+            SELECT video_id, min(seq) AS seq, count(*) AS n, bool_or(error IS NOT NULL) AS rejected FROM listed GROUP BY video_id
+            """
+        )
+        path = self._folder / "merged.parquet"
+        form = pa.schema([("video_id", pa.string()), ("record", pa.string())])
+        several = self._db.sql(
+            "SELECT video_id, record FROM listed JOIN (SELECT video_id FROM firsts WHERE n > 1) USING (video_id) ORDER BY video_id, seq"
+        )
+        with pq.ParquetWriter(path, form, compression="lz4") as writer:
+            for rows in _chunks(_merged(_pairs(several), contradictions), SPILL_ROWS):
+                writer.write_batch(pa.record_batch([list(column) for column in zip(*rows, strict=True)], schema=form))
+        self._db.execute(f"CREATE OR REPLACE TEMP VIEW merged AS SELECT * FROM {_parquet(path)}")
+        return contradictions
+
+    def _place(self, videos_per_shard: int) -> None:
+        """Numbers the shards: the nth new video gets place `taken + n` counted from the last shard's first place."""
+        last, taken = self._one(
+            """
+            SELECT coalesce(max(number), 0), count(*) FILTER (was <> 'rejected')
+            FROM known WHERE number = (SELECT max(number) FROM known)
+            """
+        )
+        taken = min(taken, videos_per_shard)
+        self._db.execute(
+            f"""
+            CREATE OR REPLACE TEMP TABLE placed AS
+            WITH compared AS (
+                SELECT seq, firsts.video_id, rejected, known.number, was, digest
+                FROM firsts LEFT JOIN known USING (video_id)
+            ), counted AS (
+                SELECT seq, sum((NOT rejected)::BIGINT) OVER (ORDER BY seq ROWS UNBOUNDED PRECEDING)::BIGINT AS nth
+                FROM compared WHERE number IS NULL
+            )
+            SELECT seq, video_id, rejected, was, digest,
+                   coalesce(number, {last} + greatest({taken} + nth - 1, 0) // {videos_per_shard}) AS number
+            FROM compared LEFT JOIN counted USING (seq)
+            """
+        )
+
+    def _stream(self, query: str, writer: pq.ParquetWriter) -> int:
+        """Writes the rows of a sorted query; returns how many are `changed`."""
+        form = schema("dataset_index").arrow
+        changed = 0
+        held: list[pa.RecordBatch] = []
+        for batch in self._db.sql(query).to_arrow_reader(ROW_GROUP):
+            changed += pc.sum(batch["changed"]).as_py() or 0
+            held.append(batch.select(form.names))
+            if sum(b.num_rows for b in held) >= ROW_GROUP:
+                writer.write_table(pa.Table.from_batches(held).cast(form), row_group_size=2 * ROW_GROUP)
+                held.clear()
+        if held:
+            writer.write_table(pa.Table.from_batches(held).cast(form))
+        return changed
+
+    def _one(self, query: str) -> tuple[Any, ...]:
+        (row,) = self._db.execute(query).fetchall()
+        return row
+
+    def _shards(self, query: str, dataset: str) -> tuple[str, ...]:
+        return tuple(shard_key(dataset, number) for (number,) in self._db.execute(query).fetchall())
+
+
+def _text(value: str) -> str:
+    """A SQL text literal."""
+    return "'" + value.replace("'", "''") + "'"
+
+
+def _parquet(path: Path) -> str:
+    return f"read_parquet({_text(str(path))})"
+
+
+def _pairs(relation: duckdb.DuckDBPyRelation) -> Iterator[tuple[str, str]]:
+    for batch in relation.to_arrow_reader(SPILL_ROWS):
+        yield from zip(batch["video_id"].to_pylist(), batch["record"].to_pylist(), strict=True)
+
+
+def _merged(rows: Iterable[tuple[str, str]], contradictions: Counter[str]) -> Iterator[tuple[str, str]]:
+    for video_id, group in groupby(rows, key=lambda row: row[0]):
+        yield video_id, merge_records((record for _, record in group), contradictions)
+
+
+def _chunks(rows: Iterable[tuple[str, str]], size: int) -> Iterator[list[tuple[str, str]]]:
+    held: list[tuple[str, str]] = []
+    for row in rows:
+        held.append(row)
+        if len(held) == size:
+            yield held
+            held = []
+    if held:
+        yield held

@@ -1,0 +1,190 @@
+"""Judged candidates on disk: spooled shard by shard, then written in key order with what was chosen of them."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from curation_assets.publish.curating.criteria import REASONS, CandidateChoice
+from curation_assets.publish.curating.splits import split_of
+from curation_assets.publish.subsets import Subset
+from curation_assets.schemas import schema
+
+BATCH_ROWS = 32_768
+"""Rows that are spooled and written at a time."""
+BUCKET_ROWS = 200_000
+"""Rows that are sorted in memory at a time, about."""
+MAX_BUCKETS = 256
+"""Files that are open at a time; beyond that, ranges grow."""
+KEY_STRIDE = 256
+"""Every so many rows, one key is noted for finding ranges of equal size."""
+
+
+class CandidateSpool:
+    """Judged candidates on disk, in the order in which they were judged; `selected` says whether they passed the rules.
+
+    Args:
+        folder: a local one.
+        asset: whose columns are kept of the candidates: `curated_clips` or `curated_tracks`.
+    """
+
+    def __init__(self, folder: Path, asset: str) -> None:
+        self.path, self.folder, self.contract = folder / "candidates.parquet", folder, schema(asset)
+        self.clusters: Counter[str] = Counter()
+        self._writer = pq.ParquetWriter(self.path, self.contract.arrow, compression="lz4")
+        self._held: list[pa.Table] = []
+        self._keys: list[str] = []
+        self._rows = self._total = 0
+
+    def write(self, table: pa.Table) -> None:
+        """Adds the judged candidates of a shard; columns that the asset does not have are left out, those that are missing are null."""
+        table = _fitted(table, self.contract.arrow)
+        self._held.append(table)
+        noted = np.arange(-self._total % KEY_STRIDE, table.num_rows, KEY_STRIDE)
+        self._keys += _key(table.select(["dataset", "video_id"]).take(noted)).to_pylist()
+        self._rows += table.num_rows
+        self._total += table.num_rows
+        if self._rows >= BATCH_ROWS:
+            self._flush()
+        if "cluster_id" in table.column_names:
+            for entry in table["cluster_id"].drop_null().value_counts():
+                self.clusters[entry["values"].as_py()] += entry["counts"].as_py()
+
+    def _flush(self) -> None:
+        if self._held:
+            self._writer.write_table(pa.concat_tables(self._held), row_group_size=2 * BATCH_ROWS)
+        self._held, self._rows = [], 0
+
+    def close(self) -> None:
+        """Ends the file; it can be read then."""
+        self._flush()
+        self._writer.close()
+
+    def bounds(self) -> list[str]:
+        """Keys that divide the rows into ranges of about `BUCKET_ROWS`."""
+        keys, ranges = sorted(self._keys), min(MAX_BUCKETS, math.ceil(self._total / BUCKET_ROWS))
+        return sorted({keys[len(keys) * n // ranges] for n in range(1, ranges)})
+
+
+def _fitted(table: pa.Table, arrow: pa.Schema) -> pa.Table:
+    """`table` with exactly the columns of `arrow`, null where it has none."""
+    columns = [
+        table[f.name].cast(f.type)
+        if f.name in table.column_names
+        else pa.chunked_array([pa.nulls(table.num_rows, f.type)])
+        for f in arrow
+    ]
+    return pa.table(columns, schema=arrow)
+
+
+def write_chosen(
+    spool: CandidateSpool, choice: CandidateChoice, subset: Subset, given: Mapping[str, str], path: Path
+) -> Counter[str]:
+    """Adds the choice to the spooled rows and writes them in key order.
+
+    A bucket sort on disk: rows go to ranges of the key of about `BUCKET_ROWS`, which are sorted one by one.
+
+    Args:
+        spool: closed.
+        choice: of the candidates that passed, in the order of the spool.
+        subset: the section of the recipe.
+        given: video_id -> split, from the recipe's lists.
+        path: the Parquet file that is written.
+
+    Returns:
+        Selected candidates by split, and under `ms` their milliseconds.
+    """
+    contract = spool.contract
+    tally: Counter[str] = Counter()
+    bounds = spool.bounds()
+    files = [spool.folder / f"bucket-{n}.arrow" for n in range(len(bounds) + 1)]
+    with ExitStack() as stack:
+        options = pa.ipc.IpcWriteOptions(compression="lz4")
+        writers = [stack.enter_context(pa.ipc.new_file(f, contract.arrow, options=options)) for f in files]
+        for batch in _chosen(spool, choice, subset, given, tally):
+            buckets = _buckets(batch, bounds)
+            for n in np.unique(buckets):
+                writers[n].write_batch(batch.filter(pa.array(buckets == n)) if len(bounds) else batch)
+    sizes = pa.array([*spool.clusters.values()], pa.int32())
+    clusters = pa.array([*spool.clusters], pa.string())
+    with pq.ParquetWriter(path, contract.arrow, compression="zstd") as writer:
+        for bucket in files:
+            with pa.memory_map(str(bucket)) as source:
+                table = pa.ipc.open_file(source).read_all().sort_by([(k, "ascending") for k in contract.key])
+            if "cluster_size" in contract.names:
+                table = _with_cluster_sizes(table, clusters, sizes)
+            writer.write_table(table, row_group_size=BATCH_ROWS)
+            bucket.unlink()
+    return tally
+
+
+def _key(rows: pa.Table | pa.RecordBatch) -> pa.Array | pa.ChunkedArray:
+    """What rows are put into ranges by: all rows of a video have the same; in the order of dataset and video."""
+    return pc.binary_join_element_wise(rows["dataset"], rows["video_id"], "\0")
+
+
+def _buckets(batch: pa.RecordBatch, bounds: Sequence[str]) -> np.ndarray:
+    """For each row, the range between `bounds` that it lies in."""
+    encoded = _key(batch).dictionary_encode()
+    of_video = np.array([bisect_right(bounds, k) for k in encoded.dictionary.to_pylist()], np.int64)
+    return of_video[encoded.indices.to_numpy()]
+
+
+def _with_cluster_sizes(table: pa.Table, clusters: pa.Array, sizes: pa.Array) -> pa.Table:
+    """Fills `cluster_size`: candidates of the clip's cluster, 1 for unique clips, null where near-duplicates were not looked for."""
+    found = pc.fill_null(sizes.take(pc.index_in(table["cluster_id"].combine_chunks(), value_set=clusters)), 1)
+    known = pc.if_else(pc.is_valid(table["keep"]).combine_chunks(), found, pa.scalar(None, pa.int32()))
+    return table.set_column(table.column_names.index("cluster_size"), table.schema.field("cluster_size"), known)
+
+
+def _chosen(
+    spool: CandidateSpool, choice: CandidateChoice, subset: Subset, given: Mapping[str, str], tally: Counter[str]
+) -> Iterator[pa.RecordBatch]:
+    """The spooled rows with what was chosen of them; counts splits and selected milliseconds (`ms`) on the way."""
+    why = pa.array([f"select: {subset.select.criterion}", *REASONS[1:]], pa.string())
+    at = 0
+    with pq.ParquetFile(spool.path) as file:
+        for batch in file.iter_batches(BATCH_ROWS):
+            passed = np.flatnonzero(batch["selected"].to_numpy(zero_copy_only=False))
+            taken = choice.selected[at : at + len(passed)]
+            dropped = passed[~taken]
+            codes = np.full(batch.num_rows, -1, np.int64)
+            codes[dropped] = choice.reasons[at : at + len(passed)][~taken]
+            selected = np.zeros(batch.num_rows, bool)
+            selected[passed[taken]] = True
+            at += len(passed)
+            criterion = why.take(pa.array(codes, mask=codes < 0))
+            videos = {}
+            splits: list[str | None] = [None] * batch.num_rows
+            rows = zip(
+                passed[taken].tolist(),
+                batch["dataset"].take(passed[taken]).to_pylist(),
+                batch["video_id"].take(passed[taken]).to_pylist(),
+                strict=True,
+            )
+            for row, dataset, video in rows:
+                if (dataset, video) not in videos:
+                    videos[dataset, video] = split_of(dataset, video, subset.split, given)
+                splits[row] = videos[dataset, video]
+            tally.update(s for s in splits if s)
+            spans = pc.fill_null(pc.subtract(batch["end_ms"], batch["start_ms"]), 0).to_numpy(zero_copy_only=False)
+            tally["ms"] += int(spans[selected].sum())
+            yield _replaced(
+                batch,
+                selected=pa.array(selected),
+                drop_reason=pc.coalesce(batch["drop_reason"], criterion),
+                split=pa.array(splits, pa.string()),
+            )
+
+
+def _replaced(batch: pa.RecordBatch, **columns: pa.Array) -> pa.RecordBatch:
+    return pa.record_batch([columns.get(f.name, batch[f.name]) for f in batch.schema], schema=batch.schema)

@@ -1,0 +1,81 @@
+"""Covers faces in the pictures of a clip that is being cut, between the decoder that pushes them and the encoder that takes them."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+from typing import Any
+
+import pyarrow as pa
+
+from curation_assets.publish.clip_dataset import ClipExport
+from curation_assets.publish.cutting.clip_pictures import Image
+
+
+@lru_cache(maxsize=2)
+def face_detector(threshold: float) -> Any:
+    """One detector for all clips of a process; loading it costs more than a short clip."""
+    from curation_assets.tracks.faces import MAX_SIDE, WEAK
+    from curation_resources.detectors.faces import CenterFaceDetector
+
+    return CenterFaceDetector(confidence=threshold * WEAK, max_side=MAX_SIDE)
+
+
+class PushedBlurring:
+    """Runs a `FaceBlurrer`, which pulls frames, where frames are pushed: in a thread that hands finished ones to `give`."""
+
+    def __init__(self, params: ClipExport, give: Callable[[Image, int], None]) -> None:
+        from curation_assets.tracks.faces import FaceBlurrer
+
+        self._blurrer = FaceBlurrer.of(params, face_detector(params.blur_threshold))
+        self._give = give
+        self._queue: queue.Queue[tuple[int, Image, int] | None] = queue.Queue(maxsize=2)
+        self._places: deque[int] = deque()
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    @property
+    def faces(self) -> pa.Table:
+        """Where faces were covered in the frames so far; schema `FACES` of `tracks/face_tables.py`."""
+        return self._blurrer.faces()
+
+    def push(self, time_ms: int, image: Image, place: int) -> None:
+        """Takes a frame at `time_ms` of the video, uint8 (h, w, 3) RGB; `place` is handed on with it.
+
+        Raises:
+            Exception: what went wrong with an earlier frame.
+        """
+        self._queue.put((time_ms, image, place))
+        if self._error is not None:
+            raise self._error
+
+    def finish(self) -> None:
+        """Waits until the last frame is given on.
+
+        Raises:
+            Exception: what went wrong in looking for faces or encoding.
+        """
+        self._queue.put(None)
+        self._thread.join()
+        if self._error is not None:
+            raise self._error
+
+    def _frames(self) -> Iterator[tuple[int, Image]]:
+        while (item := self._queue.get()) is not None:
+            time_ms, image, place = item
+            self._places.append(place)
+            yield time_ms, image
+
+    def _run(self) -> None:
+        frames = self._frames()
+        try:
+            for _, image in self._blurrer.process(frames):
+                self._give(image, self._places.popleft())
+        except Exception as problem:  # noqa: BLE001 - raised in the pushing thread
+            self._error = problem
+            for _ in frames:  # so that whoever pushes is never left waiting
+                continue

@@ -1,0 +1,233 @@
+"""Cuts the selected clips of a shard, video by video in worker processes, and keeps them as a piece until the export is published.
+
+What belongs here: which clips are cut, taken over or tried again, and the rows that say so. What does not: cutting one video
+(`video_cutting.py`), where pieces lie (`pieces.py`), the published layouts (`writing/samples.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from curation_assets.decode.reading.workers import Task, run_tasks
+from curation_assets.publish.clip_dataset import ClipExport
+from curation_assets.publish.cutting.clip_plan import ClipToCut
+from curation_assets.publish.cutting.pieces import Pieces
+from curation_assets.publish.cutting.video_cutting import cut_video
+from curation_assets.publish.cutting.video_task import CutClip, VideoCuts
+from curation_assets.schemas import schema
+from curation_assets.tracks.face_tables import clip_faces, joined
+from curation_resources.faults import DISK, RESOURCE, Fault, ReadFault, stop_if_full
+from curation_resources.scratch import scratch_folder
+from curation_resources.storage import MediaRef, Storage
+from curation_resources.tars import TarWriter, new_token
+
+LIMIT_S, LIMIT_PER_SECOND, LIMIT_BLUR = 120.0, 20.0, 200.0
+"""A video's clips may take so long, and so many times their duration, with and without looking for faces."""
+
+
+@dataclass
+class ShardCut:
+    """What came of a shard: rows of `clip_dataset` that point into pieces or tars of earlier versions.
+
+    Attributes:
+        table: fits `schema("clip_dataset")`.
+        cut, reused, failed: clips.
+    """
+
+    table: pa.Table
+    cut: int = 0
+    reused: int = 0
+    failed: int = 0
+
+
+UNREAD = "could not be read now"
+"""Begins the error of a clip that failed for a reason that may pass, in a version that was published all the same."""
+
+
+@dataclass(frozen=True)
+class ShardToCut:
+    """What an export cuts of one shard.
+
+    Attributes:
+        shard: its key.
+        cuts: its clips, from `plan_cuts`.
+        raw: `raw_shards` of the shard.
+        params: options.
+        earlier: rows of an earlier export; those with the same fingerprint are taken over as they are.
+        earlier_faces: where its faces were covered.
+    """
+
+    shard: str
+    cuts: Sequence[ClipToCut]
+    raw: pa.Table
+    params: ClipExport
+    earlier: pa.Table | None = None
+    earlier_faces: pa.Table | None = None
+
+
+def cut_shard(
+    wanted: ShardToCut,
+    storage: Storage,
+    pieces: Pieces,
+    *,
+    workers: int,
+    partial: bool = False,
+    max_attempts: int = 3,
+) -> ShardCut:
+    """Cuts the clips of a shard, unless the piece is there already.
+
+    Args:
+        wanted: the clips and what they are cut from.
+        storage: where videos and pieces lie.
+        pieces: where the piece goes.
+        workers: processes; 0 cuts in this one.
+        partial: whether the piece is finished without clips that could not be read now.
+        max_attempts: after so many runs whose process died or took too long, the clip is taken to be the cause.
+
+    Raises:
+        ReadFault: clips could not be read or made for a reason that may pass; those that were cut are kept for the next run.
+    """
+    shard, cuts = wanted.shard, wanted.cuts
+    finished = pieces.get(shard, cuts)
+    if finished is not None:
+        return ShardCut(finished, reused=finished.num_rows)
+    begun, begun_faces, attempts = pieces.begun(shard, cuts)
+    kept = _reusable(wanted.earlier, cuts, storage) | _reusable(begun, cuts, storage)
+    todo = [c for c in cuts if c.key not in kept]
+    result = ShardCut(schema("clip_dataset").empty(), reused=len(kept))
+    rows = list(kept.values())
+    faces = _faces_of(kept, (wanted.earlier_faces, begun_faces))
+    faults: dict[str, Fault] = {}
+    media = {r["video_id"]: r for r in wanted.raw.to_pylist()}
+    with (
+        scratch_folder("cut-") as folder,
+        TarWriter(storage, pieces.folder, f"{pieces.name(shard, cuts).rsplit('/', 1)[-1]}-{new_token()}") as writer,
+    ):
+        tasks = _tasks(todo, media, wanted.params, storage, Path(folder))
+        order = sorted(tasks)
+        ready: dict[str, list[CutClip]] = {}
+        for outcome in run_tasks(cut_video, sorted(tasks.values(), key=lambda t: -t.limit_s), min(workers, len(tasks))):
+            task = tasks[outcome.key].argument
+            lost = Fault(RESOURCE, f"cutting {outcome.error}")
+            ready[outcome.key] = outcome.result or [
+                CutClip(c.key, f"{c.clip_id}: {outcome.error}", fault=lost) for c in task.cuts
+            ]
+            while order and order[0] in ready:
+                video = order.pop(0)
+                for cut, found in zip(tasks[video].argument.cuts, ready.pop(video), strict=True):
+                    attempts[cut.key] = attempts.get(cut.key, 0) + 1
+                    again = found.fault is not None and _may_pass(found.fault, attempts[cut.key], max_attempts)
+                    if found.fault is not None and again:
+                        faults[cut.key] = found.fault
+                        found = replace(found, error=f"{UNREAD}: {found.error}")
+                    rows.append(_row(cut, found, writer))
+                    if found.faces is not None:
+                        faces.append(clip_faces(cut.key, cut.video_id, cut.clip_id, found.faces))
+        rows += [
+            _row(c, CutClip(c.key, f"{c.clip_id}: its video is not in raw_shards or has no file"), writer)
+            for c in todo
+            if c.video_id not in tasks
+        ]
+    result.table = _table(rows)
+    result.failed = sum(r["status"] == "failed" for r in rows)
+    result.cut = len(rows) - len(kept) - result.failed
+    full = [f for f in faults.values() if f.kind == DISK]
+    if full or (faults and not partial):
+        good = result.table.filter(pc.equal(result.table["status"], "ok"))
+        pieces.put_begun(shard, cuts, good, joined(faces), {k: attempts[k] for k in faults})
+        stop_if_full(full)
+        first = next(iter(faults.values()))
+        raise ReadFault(
+            f"{len(faults)} of {len(cuts)} clips of {shard} could not be cut ({first.kind}): {first.reason}; the version in force stays, "
+            "and what was cut is kept for the next run"
+        )
+    pieces.put(shard, cuts, result.table, joined(faces))
+    return result
+
+
+def _may_pass(fault: Fault, attempts: int, max_attempts: int) -> bool:
+    return fault.kind != RESOURCE or attempts < max_attempts
+
+
+def _tasks(
+    cuts: Sequence[ClipToCut],
+    media: Mapping[str, Mapping[str, Any]],
+    params: ClipExport,
+    storage: Storage,
+    folder: Path,
+) -> dict[str, Task[VideoCuts]]:
+    by_video: dict[str, list[ClipToCut]] = {}
+    for cut in cuts:
+        if cut.video_id in media and media[cut.video_id]["tar"]:
+            by_video.setdefault(cut.video_id, []).append(cut)
+    tasks = {}
+    for number, (video, group) in enumerate(by_video.items()):
+        row = media[video]
+        own = folder / f"{number:06d}"
+        own.mkdir()
+        ref = MediaRef(row["tar"], row["offset"], row["size"], row["etag"])
+        seconds = sum(c.end_ms - c.start_ms for c in group) / 1000
+        last = max(c.end_ms for c in group) / 1000  # a clip may have to be looked for from the start
+        limit = LIMIT_S + last + seconds * (LIMIT_BLUR if params.blur_faces else LIMIT_PER_SECOND)
+        tasks[video] = Task(video, VideoCuts(storage, ref, tuple(group), params, str(own)), limit)
+    return tasks
+
+
+def _reusable(earlier: pa.Table | None, cuts: Sequence[ClipToCut], storage: Storage) -> dict[str, dict[str, Any]]:
+    """Sample key -> row of an earlier export with the same fingerprint whose bytes are still there, under its present split."""
+    if earlier is None or not cuts:
+        return {}
+    known = earlier.filter(pc.is_in(earlier["row_fingerprint"], value_set=pa.array([c.fingerprint for c in cuts])))
+    rows = {r["sample_key"]: r for r in known.filter(pc.equal(known["status"], "ok")).to_pylist()}
+    there = {tar: storage.exists(tar) for tar in {r["tar"] for r in rows.values()}}
+    return {
+        c.key: {**rows[c.key], "split": c.split}
+        for c in cuts
+        if c.key in rows and rows[c.key]["row_fingerprint"] == c.fingerprint and there[rows[c.key]["tar"]]
+    }
+
+
+def _faces_of(kept: Iterable[str], tables: Iterable[pa.Table | None]) -> list[pa.Table]:
+    """Where the faces of clips that are taken over were covered; each clip's from the first table that has it."""
+    keys = pa.array(list(kept), pa.string())
+    faces: list[pa.Table] = []
+    for known in tables:
+        if known is not None:
+            seen = pa.array(sorted({k for part in faces for k in part["sample_key"].to_pylist()}), pa.string())
+            own = known.filter(pc.is_in(known["sample_key"], value_set=keys))
+            faces.append(own.filter(pc.invert(pc.is_in(own["sample_key"], value_set=seen))))
+    return faces
+
+
+def _row(cut: ClipToCut, clip: CutClip, writer: TarWriter) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "dataset": cut.dataset,
+        "video_id": cut.video_id,
+        "clip_id": cut.clip_id,
+        "track_id": cut.track_id,
+        "sample_key": cut.key,
+        "split": cut.split,
+        "status": "failed",
+        "error": clip.error,
+        "row_fingerprint": cut.fingerprint,
+    }
+    if clip.path is None:
+        return row
+    with open(clip.path, "rb") as file:
+        member = writer.add(cut.key, {"mp4": file})["mp4"]
+    Path(clip.path).unlink()
+    facts = ("start_ms", "end_ms", "frames", "width", "height", "fps", "blurred_faces")
+    where = {"tar": member.tar, "offset": member.offset, "size": member.size, "sha256": member.sha256}
+    return {**row, **where, **{name: getattr(clip, name) for name in facts}, "status": "ok"}
+
+
+def _table(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
+    contract = schema("clip_dataset")
+    table = pa.Table.from_pylist(list(rows), schema=contract.arrow)
+    return table.sort_by([(k, "ascending") for k in contract.key])

@@ -1,0 +1,181 @@
+"""Cuts the clips of one video in a worker process: one decode for all of them, exact to the frame.
+
+A video is read in runs of clips that overlap or lie close together; every decoded frame goes to each clip that it belongs to, so
+overlapping spans cost one decode. What belongs here: which frames go to which clip. What does not: how frames are decoded
+(`decode/reading/clip_frames.py`), what becomes of them in a clip (`exact_clip.py`), copying without decoding (`clip_copy.py`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import BinaryIO, cast
+
+import av
+from fsspec.implementations.local import LocalFileSystem
+
+from curation_assets.decode.reading.clip_frames import JOIN_MS, ROUNDING_MS, ClipFrame, ClipReader
+from curation_assets.decode.reading.clip_sound import ClipSound
+from curation_assets.decode.reading.media import OpenVideo
+from curation_assets.decode.reading.media import reason as said
+from curation_assets.publish.cutting.clip_copy import copy_clip
+from curation_assets.publish.cutting.clip_plan import ClipToCut
+from curation_assets.publish.cutting.exact_clip import ExactClip
+from curation_assets.publish.cutting.video_task import CutClip, VideoCuts
+from curation_resources.faults import WatchedStream, fault_of
+
+ALL_MS = 1 << 52
+"""An end that no video reaches."""
+
+
+def cut_video(task: VideoCuts) -> list[CutClip]:
+    """Cuts the clips of one video, in the order of `task.cuts`; runs in a worker process.
+
+    Raises nothing: whatever goes wrong is the `error` of the clips that it hits.
+    """
+    import cv2
+
+    cv2.setNumThreads(1)
+    try:
+        with ExitStack() as stack:
+            open_media = _Opener(task, stack)
+            cutter = _copy if task.params.cut == "copy" else _exact
+            done = {c.key: c for c in cutter(open_media, task, stack)}
+            open_media.check()
+        lost = CutClip("", "no frame can be decoded in its span; the file may be damaged or shorter")
+        return [done.get(c.key, CutClip(c.key, lost.error)) for c in task.cuts]
+    except Exception as problem:  # noqa: BLE001 - whatever happens to a video is recorded in the rows of its clips
+        fault = fault_of(problem)
+        return [CutClip(c.key, f"{c.video_id}: {type(problem).__name__}: {problem}", fault=fault) for c in task.cuts]
+
+
+class _Opener:
+    """Opens the video as often as needed; remote media are fetched once."""
+
+    def __init__(self, task: VideoCuts, stack: ExitStack) -> None:
+        self._task, self._stack = task, stack
+        self._streams: list[WatchedStream] = []
+        self._local: Path | None = None
+        if not isinstance(task.storage.filesystem(task.media.tar)[0], LocalFileSystem):
+            self._local = Path(task.folder) / "source"
+            with task.storage.open_media(task.media) as source, open(self._local, "wb") as target:
+                shutil.copyfileobj(source, target, 8 << 20)
+            stack.callback(self._local.unlink)
+
+    def __call__(self) -> BinaryIO:
+        inner = open(self._local, "rb") if self._local else self._task.storage.open_media(self._task.media)
+        self._streams.append(self._stack.enter_context(WatchedStream(inner)))
+        return cast(BinaryIO, self._streams[-1])
+
+    def check(self) -> None:
+        """Raises ReadFault if a read has failed."""
+        for stream in self._streams:
+            stream.check()
+
+
+def _exact(open_media: Callable[[], BinaryIO], task: VideoCuts, stack: ExitStack) -> Iterator[CutClip]:
+    """Decodes by time; a clip in which this gives another number of frames than `clips` names is cut again by frame number."""
+    deinterlace = task.params.interlaced == "deinterlace"
+    reader = stack.enter_context(ClipReader(open_media(), deinterlace=deinterlace))
+    base = reader.time_base
+    sound = stack.enter_context(ClipSound(open_media(), reader.zero_ticks * base)) if task.params.audio else None
+    again: list[ClipToCut] = []
+    for run in runs(task.cuts):
+        found = _cut_run(reader, sound, run, task)
+        if uneven := [c for c in run if found[c.key].uneven]:
+            found |= _cut_run(reader, sound, uneven, task, constant=False)
+        for cut in run:
+            clip = found[cut.key]
+            if clip.error is None or cut.start_frame is None:
+                yield clip
+            else:
+                again.append(cut)
+    if again:
+        with ClipReader(open_media(), deinterlace=deinterlace) as whole:
+            yield from _cut_run(whole, sound, again, task, by_number=True, constant=False).values()
+
+
+def runs(cuts: Iterable[ClipToCut]) -> list[list[ClipToCut]]:
+    """The cuts in order of time, those together that overlap or are at most `JOIN_MS` apart."""
+    joined: list[list[ClipToCut]] = []
+    end = 0
+    for cut in sorted(cuts, key=lambda c: (c.start_ms, c.end_ms, c.key)):
+        if joined and cut.start_ms <= end + JOIN_MS:
+            joined[-1].append(cut)
+        else:
+            joined.append([cut])
+        end = max(end, cut.end_ms)
+    return joined
+
+
+def _cut_run(
+    reader: ClipReader,
+    sound: ClipSound | None,
+    run: Sequence[ClipToCut],
+    task: VideoCuts,
+    *,
+    by_number: bool = False,
+    constant: bool = True,
+) -> dict[str, CutClip]:
+    """Cuts clips in one pass over the frames from the first start to the last end.
+
+    Args:
+        by_number: whether frame numbers decide which frames a clip has, not times.
+        constant: whether pictures are taken to come at a constant rate if the file looks like that.
+    """
+    waiting = deque(run)
+    active: list[ExactClip] = []
+    done: dict[str, CutClip] = {}
+
+    def begun(cut: ClipToCut, frame: ClipFrame, number: int) -> bool:
+        return number >= (cut.start_frame or 0) if by_number else frame.time_ms >= cut.start_ms - ROUNDING_MS
+
+    def over(cut: ClipToCut, frame: ClipFrame, number: int) -> bool:
+        return number >= (cut.end_frame or 0) if by_number else frame.time_ms >= cut.end_ms - ROUNDING_MS
+
+    span = (0, ALL_MS) if by_number else (run[0].start_ms, max(c.end_ms for c in run))
+    try:
+        for number, frame in enumerate(reader.frames(*span)):
+            while waiting and begun(waiting[0], frame, number):
+                active.append(ExactClip(waiting.popleft(), reader, sound, task, constant))
+            for clip in [c for c in active if over(c.cut, frame, number)]:
+                active.remove(clip)
+                done[clip.cut.key] = clip.finish()
+            ticks = frame.frame.pts if frame.frame.pts is not None else frame.frame.dts or 0
+            for clip in active:
+                clip.push(frame, ticks)
+            if not waiting and not active:
+                break
+    except Exception as problem:  # noqa: BLE001 - the clips that it hits have it in their rows
+        error = f"{type(problem).__name__}: {problem}"
+        for clip in active:
+            clip.fail(error, problem)
+        done.update({c.key: CutClip(c.key, f"{c.clip_id}: {error}", fault=fault_of(problem)) for c in waiting})
+        waiting.clear()
+    for clip in active:
+        done[clip.cut.key] = clip.finish()
+    for cut in waiting:
+        done[cut.key] = CutClip(cut.key, f"{cut.clip_id}: the video ends before the clip begins")
+    return done
+
+
+def _copy(open_media: Callable[[], BinaryIO], task: VideoCuts, stack: ExitStack) -> Iterator[CutClip]:
+    """Copies the packets from the last key frame at or before the start, without decoding."""
+    sound = stack.enter_context(ClipSound.of(open_media())) if task.params.audio else None
+    for cut in sorted(task.cuts, key=lambda c: (c.start_ms, c.end_ms, c.key)):
+        path = Path(task.folder) / f"{hashlib.sha256(cut.key.encode()).hexdigest()[:24]}.mp4"
+        try:
+            with open_media() as stream, OpenVideo(stream, deinterlace=False) as video:
+                made = copy_clip(video, sound, (cut.start_ms, cut.end_ms), path)
+            size = made.width, made.height
+            yield CutClip(cut.key, None, str(path), made.start_ms, made.end_ms, made.frames, *size, made.fps)
+        except Exception as problem:  # noqa: BLE001 - recorded in the clip's row; the other clips go on
+            path.unlink(missing_ok=True)
+            reason = str(problem)
+            if isinstance(problem, av.FFmpegError | ValueError):
+                reason = f"cannot be copied into mp4 ({said(problem)}); use cut: exact"
+            yield CutClip(cut.key, f"{cut.clip_id}: {reason}", fault=fault_of(problem))

@@ -1,0 +1,75 @@
+"""Publishes a version of `embedding_dataset`; what a triple looks like is the business of `embeddings.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from curation_assets.publish.curating.subset_inputs import Selection
+from curation_assets.publish.cutting.clip_plan import SampleKeys
+from curation_assets.publish.writing.embeddings import EmbeddedShard, export_embeddings
+from curation_assets.publish.writing.versions import (
+    Published,
+    VersionForm,
+    card_facts,
+    finish_version,
+    public_paths_of,
+    rows_if_any,
+    span_words,
+)
+from curation_assets.recipes import Recipe
+from curation_resources.tables import Provenance, TableStore
+
+
+def publish_embeddings(store: TableStore, recipes: Mapping[str, Recipe], key: str, provenance: Provenance) -> Published:
+    """Writes a version of the triples. Its name is that of the fingerprint: equal inputs give equal bytes.
+
+    Raises:
+        MissingTable: a shard has no embeddings.
+    """
+    selection = Selection.of(store, recipes, key)
+    params = selection.subset.export.embeddings
+    assert params is not None
+    version = provenance.fingerprint[:12]
+    folder = f"{store.folder('embedding_dataset', key)}/{version}"
+    form = VersionForm("embedding_dataset", version, params.layout, ("npy", "txt", "json"))
+    facts = card_facts(store, recipes, selection, form, provenance)
+
+    spans: dict[tuple[str, str], int] = {}
+    sources: dict[tuple[str, str], tuple[str | None, str | None]] = {}
+    paths = public_paths_of(selection, recipes)
+
+    def shards() -> Iterator[EmbeddedShard]:
+        for shard, dataset in selection.shards.items():
+            captions = {r["clip_id"]: r for r in rows_if_any(store, "captions", shard)}
+            clips = _clips_of(store, selection, shard)
+            spans.update({(dataset, r["clip_id"]): r["end_ms"] - r["start_ms"] for r in clips})
+            words = {clip: paths.said(said) for clip, said in span_words(store, shard).items()}
+            videos = {r["video_id"]: (r["licence"], r["channel"]) for r in rows_if_any(store, "raw_shards", shard)}
+            for clip in clips:
+                licence, channel = videos.get(clip["video_id"], (None, None))
+                own = words.get(clip["clip_id"], {}).get("licence")
+                sources[dataset, clip["clip_id"]] = own or licence, channel
+            embeddings = store.read("frame_embeddings", shard)
+            yield EmbeddedShard(clips, embeddings, captions, recipes[dataset].frames.fps, words)
+
+    done = export_embeddings(shards(), params, store.storage, folder, SampleKeys(selection.subset.datasets))
+    for row in done.table.to_pylist():
+        if row["status"] == "ok":
+            source = sources.get((row["dataset"], row["clip_id"]), (None, None))
+            facts.count(row["split"], spans[row["dataset"], row["clip_id"]], *source)
+        else:
+            facts.failed += 1
+    facts.files, facts.tar_splits = done.files, done.splits
+    return finish_version(store, folder, facts, done.table)
+
+
+def _clips_of(store: TableStore, selection: Selection, shard: str) -> list[dict[str, Any]]:
+    """The selected clips of a shard, or those of the selected tracks, each once and with its own span."""
+    clips: dict[str, dict[str, Any]] = {}
+    for row in selection.rows(store, shard).to_pylist():
+        clips.setdefault(row["clip_id"], row)
+    if selection.subset.of == "tracks":
+        for span in store.read("clips", shard, ["clip_id", "start_ms", "end_ms"]).to_pylist():
+            clips.get(span["clip_id"], {}).update(span)
+    return list(clips.values())

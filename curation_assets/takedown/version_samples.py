@@ -1,0 +1,113 @@
+"""The samples of a published version that are of the videos that are taken down, found by the version's own files."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from curation_assets.publish.writing import spreadsheets
+from curation_assets.takedown.plan import TakedownPlan
+from curation_assets.takedown.tar_rewriting import key_of, members
+from curation_resources.storage import MediaRef, Storage
+
+REMOVED = "removed.json"
+Licences = Mapping[tuple[str, str], tuple[str | None, str | None]]
+"""(dataset, video_id) -> licence and channel."""
+
+
+def subfolders(storage: Storage, folder: str) -> list[str]:
+    """Names of the folders directly in `folder`."""
+    fs, name = storage.filesystem(folder)
+    try:
+        entries = fs.ls(name, detail=True, refresh=True) if "s3" in str(fs.protocol) else fs.ls(name, detail=True)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    return sorted(e["name"].rstrip("/").rsplit("/", 1)[-1] for e in entries if e["type"] == "directory")
+
+
+def files_below(storage: Storage, folder: str) -> list[str]:
+    """Paths of all files below `folder`, relative to it."""
+    found = list(storage.list(folder))
+    for name in subfolders(storage, folder):
+        found += [f"{name}/{n}" for n in files_below(storage, f"{folder}/{name}")]
+    return found
+
+
+@dataclass
+class AmendedVersion:
+    """A version as it is amended.
+
+    Attributes:
+        keys: sample keys of the videos that were found in it.
+        changed: files that were rewritten or removed.
+        facts: what is left, counted.
+        unknown: files that name the videos and that nothing here can rewrite.
+        licences: licence and channel of videos, for samples that do not say them.
+    """
+
+    storage: Storage
+    folder: str
+    plan: TakedownPlan
+    licences: Callable[[], Licences]
+    keys: set[str] = field(default_factory=set)
+    changed: set[str] = field(default_factory=set)
+    unknown: list[str] = field(default_factory=list)
+
+    def owns(self, row: Mapping[str, Any]) -> bool:
+        """Whether a row of a list, or the JSON of a sample, is of one of the videos."""
+        key = str(row.get("key") or row.get("sample_key") or "")
+        if key and key in self.keys:
+            return True
+        video = row.get("video_id") or row.get("yid")
+        dataset = row.get("dataset")
+        return any(video == v.video_id and dataset in (None, v.dataset) for v in self.plan.videos)
+
+
+def _suspects(plan: TakedownPlan) -> re.Pattern[str]:
+    """What the sample keys of the videos begin with; keys of ids with other characters have `_` in their place and a hash behind."""
+    parts = {re.escape(re.sub(r"[^A-Za-z0-9_-]", "_", v.video_id)[:80]) for v in plan.videos}
+    return re.compile("|".join(sorted(parts, key=len, reverse=True)))
+
+
+def keys_in(version: AmendedVersion, names: Iterable[str]) -> Iterator[str]:
+    """Sample keys of the videos, told by each sample's JSON or by the version's lists."""
+    storage, folder = version.storage, version.folder
+    suspect = _suspects(version.plan)
+    for name in names:
+        path = f"{folder}/{name}"
+        if name.endswith(".tar"):
+            for m in members(storage, path):
+                key = key_of(m.name)
+                if m.name.endswith(".json") and suspect.search(key):
+                    record = json.loads(storage.read_media(MediaRef(path, m.offset_data, m.size)))
+                    if version.owns(record):
+                        yield key
+        elif name.endswith(".parquet"):
+            for row in _rows(storage, path):
+                if version.owns(row):
+                    yield from filter(None, [row.get("key") or row.get("sample_key")])
+        elif name.endswith("metadata.csv"):
+            for row in spreadsheets.rows(storage.read(path).decode("utf-8")):
+                if version.owns(row):
+                    yield row["key"]
+        elif name.endswith(".json") and "/" in name and suspect.search(name):
+            if version.owns(json.loads(storage.read(path))):
+                yield key_of(name)
+        elif name.endswith(".jsonl.gz"):
+            for line in gzip.decompress(storage.read(path)).splitlines():
+                record = json.loads(line)
+                if version.owns(record):
+                    yield str(record.get("track_id") or record.get("mp4_filename") or record.get("yid"))
+
+
+def _rows(storage: Storage, path: str) -> Iterator[dict[str, Any]]:
+    with storage.open(path) as file, pq.ParquetFile(file) as table:
+        wanted = [n for n in ("dataset", "video_id", "key", "sample_key") if n in table.schema_arrow.names]
+        for batch in table.iter_batches(columns=wanted):
+            yield from batch.to_pylist()
