@@ -24,6 +24,7 @@ class SourceTexts:
         self._videos = {row["video_id"]: row for row in metadata.select(names).to_pylist()}
 
     def of(self, clip: Mapping[str, Any]) -> str | None:
+        """The text of a clip, a row of `clips`; None where the source says nothing of it."""
         video = self._videos.get(clip["video_id"], {})
         found = source_captions(clip, video)
         if found:

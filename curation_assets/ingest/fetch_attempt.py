@@ -85,12 +85,15 @@ class VideoFolders:
         self.path = Path(tempfile.mkdtemp(prefix="raw-", dir=scratch_root()))
 
     def folder(self, video_id: str) -> Path:
+        """The folder of one video; whoever writes into it makes it."""
         return self.path / sample_key(video_id)
 
     def clear(self, video_id: str) -> None:
+        """Removes what lies in the folder of one video."""
         shutil.rmtree(self.folder(video_id), ignore_errors=True)
 
     def close(self) -> None:
+        """Removes all folders."""
         shutil.rmtree(self.path, ignore_errors=True)
 
 

@@ -84,6 +84,7 @@ class VideoRequest:
 
     @property
     def video_id(self) -> str:
+        """Whose row it will be."""
         return str(self.metadata["video_id"])
 
     @property

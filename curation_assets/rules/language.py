@@ -34,6 +34,8 @@ class Name:
 
 @dataclass(frozen=True)
 class Literal:
+    """A number, a text, true or false that stands in a rule."""
+
     value: float | str | bool
 
 
@@ -49,6 +51,8 @@ Operand = Name | Literal | Percentile
 
 @dataclass(frozen=True)
 class Compare:
+    """A column compared with a value: `op` is one of = != < <= > >=."""
+
     left: Name
     op: str
     right: Operand
@@ -56,12 +60,16 @@ class Compare:
 
 @dataclass(frozen=True)
 class In:
+    """Whether a column has one of several values."""
+
     left: Name
     values: tuple[float | str | bool, ...]
 
 
 @dataclass(frozen=True)
 class IsNull:
+    """Whether a column is null."""
+
     left: Name
 
 
@@ -74,17 +82,23 @@ class Truth:
 
 @dataclass(frozen=True)
 class Not:
+    """True where the inner rule is false, and null where it is null."""
+
     inner: Node
 
 
 @dataclass(frozen=True)
 class Both:
+    """Two rules joined by `and`."""
+
     left: Node
     right: Node
 
 
 @dataclass(frozen=True)
 class Either:
+    """Two rules joined by `or`."""
+
     left: Node
     right: Node
 

@@ -19,6 +19,7 @@ from curation_resources.storage import MediaRef
 
 
 def describe(version: AmendedVersion) -> None:
+    """Writes README.md and croissant.json anew for what is left of a version, if it has them."""
     storage, folder = version.storage, version.folder
     names = files_below(storage, folder)
     if storage.exists(f"{folder}/README.md"):

@@ -23,6 +23,7 @@ SAMPLE_ENDINGS = ("mp4", "npy", "txt", "json")
 
 
 def amend_file(version: AmendedVersion, name: str) -> None:
+    """Writes a file of the version anew without the samples, or removes it if nothing is left; notes in `version` what was done."""
     storage, path = version.storage, f"{version.folder}/{name}"
     if name.endswith(".tar"):
         moved = rewrite_tar(storage, path, path, lambda m: key_of(m.name) in version.keys)
@@ -46,6 +47,7 @@ def amend_file(version: AmendedVersion, name: str) -> None:
 
 
 def pattern_of(plan: TakedownPlan) -> re.Pattern[str]:
+    """Finds the ids of the plan's videos in a text."""
     return re.compile("|".join(token(v.video_id) for v in plan.videos))
 
 

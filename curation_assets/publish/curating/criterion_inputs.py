@@ -106,6 +106,7 @@ class PassedCandidates:
         return pc.fill_null(values.cast(pa.float64()), math.nan).to_numpy()
 
     def candidates(self) -> Candidates:
+        """What was noted of all shards, in the order in which candidates were added; nothing can be added after."""
         names = [*self._labels]
         by_name = sorted(range(len(names)), key=names.__getitem__)
         labels = [names[i] for i in by_name]

@@ -1,6 +1,6 @@
 """What a subset is made from: the columns and tables that its rules and criterion read, and lists of ids.
 
-Apart from `curate.py`, so that the graph can ask without loading what curating needs.
+Apart from `curating.py`, so that the graph can ask without loading what curating needs.
 """
 
 from __future__ import annotations

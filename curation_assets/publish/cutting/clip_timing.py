@@ -44,6 +44,7 @@ class SteadyRate:
         self._showing: Any = None
 
     def push(self, picture: Any, time_s: Fraction) -> None:
+        """Takes the picture that is shown from `time_s` on, seconds from the clip's start."""
         self._until(time_s)
         self._showing = picture
 

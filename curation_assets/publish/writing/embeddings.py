@@ -156,7 +156,7 @@ def _triples(
 def on_grid(frames: pa.Table, fps: float) -> bool:
     """Whether frames are at a constant rate: one in each slot of 1/`fps` seconds from the first to the last, near its start.
 
-    Clips have other frames too: at given places in short ones, and where a short clip might have ended (`decode/sampling.py`). Frames without
+    Clips have other frames too: at given places in short ones, and where a short clip might have ended (`decode/reading/sampling.py`). Frames without
     an embedding are missing.
 
     Args:
