@@ -82,7 +82,7 @@ def _store(settings: Settings) -> TableStore:
     Raises:
         StorageError: the storage root cannot be reached.
     """
-    from curation_assets.definitions import table_store
+    from curation_assets.stores import table_store
 
     store = table_store(settings)
     store.storage.check(writing=False)
@@ -103,7 +103,7 @@ def _samples(arguments: argparse.Namespace) -> int:
 
 def _recipes(settings: Settings, given: Sequence[str]) -> dict[str, Recipe]:
     """The recipes of the files given, or of the settings; those that cannot be used are named on standard error."""
-    from curation_assets.definitions import storage_options
+    from curation_assets.stores import storage_options
 
     found: dict[str, Recipe] = {}
     for uri in given or [settings.recipes]:
@@ -166,8 +166,8 @@ def _report(arguments: argparse.Namespace) -> int:
 
 def _print_undeclared(settings: Settings, recipes: Mapping[str, Recipe]) -> None:
     """What lies in storage that no recipe of the installation names, after an empty line."""
-    from curation_assets.definitions import table_store
     from curation_assets.engine.declared import undeclared
+    from curation_assets.stores import table_store
 
     left = list(undeclared(table_store(settings), recipes, settings))
     if left:
@@ -176,10 +176,9 @@ def _print_undeclared(settings: Settings, recipes: Mapping[str, Recipe]) -> None
 
 
 def _remove(arguments: argparse.Namespace) -> int:
-    from dagster import DagsterInstance
-
-    from curation_assets.definitions import table_store
+    from curation_assets.orchestration.instance import current
     from curation_assets.renaming import holdings, remove
+    from curation_assets.stores import table_store
 
     home()
     settings = Settings.load()
@@ -189,7 +188,7 @@ def _remove(arguments: argparse.Namespace) -> int:
             f"{arguments.name} is declared by a recipe; take it out of there first, or it would be made again"
         )
     store = table_store(settings)
-    with DagsterInstance.get() as instance:
+    with current() as instance:
         found = holdings(store, instance, arguments.name)
         if not found:
             print(f"nothing of {arguments.name} is stored in {settings.storage}")
@@ -210,14 +209,13 @@ def _remove(arguments: argparse.Namespace) -> int:
 
 
 def _rename(arguments: argparse.Namespace) -> int:
-    from dagster import DagsterInstance
-
-    from curation_assets.definitions import table_store
+    from curation_assets.orchestration.instance import current
     from curation_assets.renaming import rename
+    from curation_assets.stores import table_store
 
     home()
     settings = Settings.load()
-    with DagsterInstance.get() as instance:
+    with current() as instance:
         rename(table_store(settings), instance, _recipes(settings, []), settings, arguments.old, arguments.new)
     print(
         f"renamed; the next run brings duplicates and subsets up to date. What was published as {arguments.old} stays until "

@@ -5,20 +5,16 @@ What belongs here: counting and wording. What does not: running anything (`runne
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
-
-from dagster import DagsterEvent
 
 from curation_assets.engine.progress import say
 from curation_assets.recipes import Recipe, subset_key
 from curation_assets.schemas import SCHEMAS
 from curation_assets.selection import assets_of_subset
 from curation_resources.tables import TableHeader, TableStore
-from curation_resources.unwritable import UNWRITABLE, Unwritable, full_folder
 
 SHOWN_SHARDS = 20
 """Up to so many shards have a line each; of more, those that have failures, up to as many, and the sum of all."""
@@ -45,22 +41,6 @@ class Progress:
     def say(self, text: str) -> None:
         say(text)
 
-    def failed(self, event: DagsterEvent) -> None:
-        data = event.step_failure_data
-        user = data.user_failure_data
-        cause = data.error.cause if data.error and data.error.cause else data.error
-        text = user.description if user and user.description else (cause.message if cause else "failed")
-        text = (text or "").strip()
-        if cause is not None and cause.cls_name == Unwritable.__name__:
-            text = text.removeprefix(f"{Unwritable.__module__}.").removeprefix(f"{Unwritable.__name__}: ")
-        elif user is None or UNWRITABLE not in user.metadata:
-            full = full_folder(text, os.environ.get("DAGSTER_HOME"))
-            if full is None:
-                self.fail(str(event.step_key), text)
-                return
-            text = str(full)
-        self.stop(str(event.step_key), text)
-
     def stop(self, what: str, why: str) -> None:
         """Notes that storage takes nothing more."""
         self.fail(what, f"{why}; what comes after it was not tried")
@@ -72,11 +52,9 @@ class Progress:
         self.failures.append(f"{what}: {why}")
         self.say(f"  FAILED {what} (see below)")
 
-    def materialized(self, event: DagsterEvent) -> None:
+    def committed(self, asset: str, unchanged: bool) -> None:
         """Counts a partition of an asset."""
-        materialization = event.step_materialization_data.materialization
-        counter = self.unchanged if "unchanged" in materialization.metadata else self.made
-        counter[materialization.asset_key.to_user_string()] += 1
+        (self.unchanged if unchanged else self.made)[asset] += 1
 
     def lines(self) -> Iterator[str]:
         """How many tables of which assets were made."""

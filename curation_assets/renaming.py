@@ -15,7 +15,6 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from dagster import DagsterInstance
 from fsspec.implementations.local import LocalFileSystem
 
 from curation_assets.engine.declared import FOLDER, indexed
@@ -25,6 +24,7 @@ from curation_assets.engine.shard_keys import parse_shard_key, shard_key
 from curation_assets.engine.staleness import SHARDED
 from curation_assets.engine.unread import FAULTS
 from curation_assets.ingest.fetch_urls import FORM, secrets_path
+from curation_assets.orchestration.instance import Instance
 from curation_assets.orchestration.partitions import SHARDS, register_shards
 from curation_assets.recipes import Recipe, RecipeError, subsets
 from curation_assets.registry import STAGES
@@ -93,7 +93,7 @@ def _subfolders(storage: Storage, folder: str) -> list[str]:
     return sorted(e["name"].rstrip("/").rsplit("/", 1)[-1] for e in entries if e["type"] == "directory")
 
 
-def holdings(store: TableStore, instance: DagsterInstance, name: str) -> Holdings:
+def holdings(store: TableStore, instance: Instance, name: str) -> Holdings:
     """What there is of a dataset, or of the subset `<dataset>-<subset>`."""
     found = Holdings(name)
     for asset in reversed(list(SCHEMAS)):
@@ -115,7 +115,7 @@ def holdings(store: TableStore, instance: DagsterInstance, name: str) -> Holding
     return found
 
 
-def remove(store: TableStore, instance: DagsterInstance, found: Holdings) -> None:
+def remove(store: TableStore, instance: Instance, found: Holdings) -> None:
     """Removes all of it: tables before the media that they name, the index last, so that a removal that was killed is found again."""
     for asset, key in found.tables:
         store.storage.remove(store.path(asset, key))
@@ -290,7 +290,7 @@ class _Renaming:
 
 def rename(
     store: TableStore,
-    instance: DagsterInstance,
+    instance: Instance,
     recipes: Mapping[str, Recipe],
     settings: Settings,
     old: str,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -66,10 +67,59 @@ def test_the_work_knows_nothing_of_dagster() -> None:
     assert first_offender(rooms, ("dagster.", "curation_assets.orchestration.")) is None
 
 
-def test_tables_are_declared_and_made_without_dagster() -> None:
-    engine = [f"curation_assets.engine.{m}" for m in ("shard", "making")]
-    declared = [*modules("curation_assets/contracts"), "curation_assets.registry"]
-    assert first_offender([*engine, *declared], ("dagster.", "curation_assets.orchestration.")) is None
+ADDRESSES = ("definitions.py", "run_launcher.py")
+"""Addresses that workspaces and instance files of users name."""
+ABOVE = ("cli", "demo", "reference", "renaming", "runner", *(a.removesuffix(".py") for a in ADDRESSES))
+"""What is above Dagster and reaches it through `orchestration`: commands, and those addresses."""
+COMMANDS = ("on_call", "takedown", "starter")
+
+
+def test_tables_are_declared_planned_and_made_without_dagster() -> None:
+    below = [
+        m
+        for m in modules("curation_assets")
+        if m.split(".")[1:2] and m.split(".")[1] not in ("orchestration", *ABOVE, *COMMANDS)
+    ]
+    assert {"curation_assets.engine.plan", "curation_assets.publish.export_makers", "curation_assets.report"} <= set(
+        below
+    )
+    assert first_offender(below, ("dagster.", "curation_assets.orchestration.")) is None
+
+
+def test_dagster_is_imported_in_one_folder_and_its_private_names_in_one_module() -> None:
+    for file in sorted([*(ROOT / "curation_assets").rglob("*.py"), *(ROOT / "resources").rglob("*.py")]):
+        own = file.relative_to(ROOT).as_posix()
+        for name in imported(file):
+            if name.split(".")[0].startswith("dagster"):
+                assert own.startswith("curation_assets/orchestration/"), f"{own} imports {name}"
+                private = any(part.startswith("_") for part in name.split("."))
+                assert not private or own == "curation_assets/orchestration/compat.py", f"{own} imports {name}"
+
+
+def imported(file: Path) -> set[str]:
+    """All modules and names that a file imports, those inside functions and behind TYPE_CHECKING too."""
+    found = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def test_every_private_name_of_dagster_says_why_and_which_test_pins_it() -> None:
+    """A comment stands before each import, with the file of a test that there is."""
+    lines = (ROOT / "curation_assets/orchestration/compat.py").read_text(encoding="utf-8").splitlines()
+    said = ""
+    for line in lines:
+        if line.startswith("# "):
+            said = said + line if said.startswith("# ") else line
+        elif line.startswith("from dagster"):
+            named = re.findall(r"[\w/]*test_\w+\.py", said)
+            assert named, f"nothing is said of {line}"
+            assert all((ROOT / "curation_assets_tests" / n).exists() for n in named), named
+        elif not line:
+            said = ""
 
 
 def test_the_package_and_the_command_line_load_without_dagster() -> None:
@@ -98,7 +148,6 @@ LONGER = {
 WIDER = {
     "curation_assets/dedup/clusters.py: _table",
     "curation_assets/dedup/crops.py: cropped",
-    "curation_assets/runner.py: _run_subsets",
     "resources/detectors/__init__.py: load_detector",
     "resources/detectors/base.py: finish",
     "resources/detectors/onnx.py: __init__",

@@ -12,15 +12,16 @@ from dagster import AssetKey, AssetRecordsFilter, DagsterInstance, Definitions, 
 
 from curation_assets.contracts.component import Component, Made, Stage
 from curation_assets.engine.making import expected, make_shard
+from curation_assets.engine.plan import ranges
 from curation_assets.engine.run_tags import FORCE_TAG
 from curation_assets.engine.shard import Shard
-from curation_assets.orchestration.partitions import SHARDS, contiguous
+from curation_assets.orchestration.io_manager import TableIOManager
+from curation_assets.orchestration.partitions import SHARDS
 from curation_assets.orchestration.shard_assets import shard_assets
 from curation_assets.recipes import Recipe, parse_recipe
 from curation_assets.schemas import SCHEMAS, schema
 from curation_assets.settings import Settings
 from curation_resources.storage import Storage
-from curation_resources.table_io_manager import TableIOManager
 from curation_resources.tables import DamagedTable, Provenance, TableStore
 
 RECIPE = "dataset: toy\nsource: {format: ids, path: ids.txt}\n"
@@ -254,9 +255,8 @@ def test_a_missing_input_says_what_to_materialize(toy: Toy) -> None:
 
 def test_ranges_cover_exactly_what_was_asked_for() -> None:
     order = list("abcdef")
-    assert contiguous("abc", order) == [("a", "c")]
-    assert contiguous("acdf", order) == [("a", "a"), ("c", "d"), ("f", "f")]
-    assert contiguous("", order) == []
+    for asked, found in {"abc": ["abc"], "acdf": ["a", "cd", "f"], "": []}.items():
+        assert ["".join(keys) for _, keys in ranges(dict.fromkeys(asked, ("clips",)), order)] == found
 
 
 def test_a_damaged_table_is_made_again_and_a_damaged_input_says_what_to_do(toy: Toy) -> None:

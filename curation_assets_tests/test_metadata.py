@@ -11,8 +11,9 @@ import pytest
 from dagster import AssetKey, TableColumnDep
 from PIL import Image
 
-from curation_assets.orchestration.metadata import column_lineage, column_schema, type_name
+from curation_assets.orchestration.metadata import column_lineage, column_schema
 from curation_assets.schemas import SCHEMAS
+from curation_assets.showing.columns import type_name
 from curation_assets.showing.figures import distributions, histogram, histograms, markdown_table
 from curation_assets.showing.sheets import CELL_BYTES, SHEET_BYTES, contact_sheet, inline_picture
 

@@ -1,25 +1,30 @@
-"""A change recomputes what it touches and nothing else: the exact tables, over the real graph on tiny videos."""
+"""A change recomputes what it touches and nothing else: the exact tables, over the real graph on tiny videos, by the engine alone.
+
+That Dagster shows the same is in test_dagster_shows.py.
+"""
 
 from __future__ import annotations
 
 import os
 import shutil
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from dagster import AssetKey, AssetRecordsFilter
 
-from curation_assets.definitions import settings_of_run
+from curation_assets.demo import served
+from curation_assets.engine.events import TableChecked, TableCommitted
+from curation_assets.engine.plan import PlanStep
 from curation_assets.engine.staleness import FRESH, SHARDED, WAITING, State, differences, shard_states
 from curation_assets.explain import UnknownId, explain
 from curation_assets.recipes import Recipe
 from curation_assets.registry import component
 from curation_assets.report import dataset_report
 from curation_assets.report import render as render_report
-from curation_assets_tests.installation import QUIET, Installation, Table
 from curation_assets_tests.sample_video import sample_video
+from curation_assets_tests.site import Site, Table
 from curation_assets_tests.tiny_clip import write_tiny_clip
 
 DIMENSION = 32
@@ -60,17 +65,11 @@ def write_list(root: Path, captions: list[str]) -> None:
 CAPTIONS = ["a red wall", "a green field", "a blue sky", "a dog that runs"]
 
 
-@pytest.fixture(scope="module")
-def toy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
-    """Two shards of two videos, brought up to date; every test leaves it up to date."""
-    import socket
-
-    from curation_assets.demo import served
-
-    root = tmp_path_factory.mktemp("toy")
+def prepare(root: Path) -> int:
+    """Writes the videos, their list, a head and a model; the loopback port that they are to be served at."""
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
-        port = s.getsockname()[1]
+        port = int(s.getsockname()[1])
     (root / "port").write_text(str(port))
     (root / "web").mkdir()
     for i in range(4):
@@ -78,28 +77,36 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
     write_list(root, CAPTIONS)
     write_head(root / "head.pt", 0)
     write_tiny_clip(root / "model", DIMENSION)
+    return port
+
+
+@pytest.fixture(scope="module")
+def toy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """Two shards of two videos, brought up to date; every test leaves it up to date."""
+    root = tmp_path_factory.mktemp("toy")
+    port = prepare(root)
     with served(root / "web", port):
-        installation = Installation(root)
+        installation = Site(root)
         installation.declare(RECIPE.format(root=root))
-        assert installation.run("index")
+        installation.index()
         installation.settle()
         assert installation.failed == []
         yield installation
 
 
 @pytest.fixture(autouse=True)
-def restored(toy: Installation) -> None:
+def restored(toy: Site) -> None:
     """The recipe as it stands above, and everything up to date with it."""
     declare(toy)
     toy.settle()
 
 
-def declare(toy: Installation, old: str = "", new: str = "") -> None:
+def declare(toy: Site, old: str = "", new: str = "") -> None:
     assert old in RECIPE
     toy.declare(RECIPE.replace(old, new).format(root=toy.root) if old else RECIPE.format(root=toy.root))
 
 
-def behind(toy: Installation) -> dict[Table, State]:
+def behind(toy: Site) -> dict[Table, State]:
     states = shard_states(toy.store, toy.recipes, toy.settings, remember=False)
     return {(s.asset, s.partition): s for s in states if s.state != FRESH}
 
@@ -108,33 +115,32 @@ def over(*assets: str, shards: tuple[str, ...] = SHARDS) -> set[Table]:
     return {(a, s) for a in assets for s in shards}
 
 
-def remade(toy: Installation, index: bool = False) -> set[Table]:
+def remade(toy: Site, index: bool = False) -> set[Table]:
     """What is made until everything is up to date again."""
     before = toy.tables()
     if index:
-        assert toy.run("index")
+        toy.index()
     toy.settle()
     assert toy.failed == []
     assert behind(toy) == {}
     return toy.made_since(before)
 
 
-def test_everything_was_made_and_nothing_is_left(toy: Installation) -> None:
+def test_everything_was_made_and_nothing_is_left(toy: Site) -> None:
     assert behind(toy) == {}
     assert {a for a, _ in toy.tables()} >= {*DECODE, "dedup", "frame_embeddings", "caption_scores", "curated_clips"}
     assert remade(toy) == set()
-    assert toy.said["gap_sensor"] == "every table is up to date"
-    assert toy.stale_to_dagster() == {}
+    assert toy.steps == []
 
 
-def test_a_threshold_of_a_subset_remakes_that_subset_alone(toy: Installation) -> None:
+def test_a_threshold_of_a_subset_remakes_that_subset_alone(toy: Site) -> None:
     declare(toy, "motion >= 0", "motion >= 0.0001")
     assert set(behind(toy)) == {SUBSET}
     assert behind(toy)[SUBSET].reasons[0].startswith("parameter where")
     assert remade(toy) == {SUBSET}
 
 
-def test_a_prompt_remakes_the_category_scores_and_what_shows_them(toy: Installation) -> None:
+def test_a_prompt_remakes_the_category_scores_and_what_shows_them(toy: Site) -> None:
     declare(toy, "a picture of a cat", "a photo of a cat")
     stale = behind(toy)
     assert stale["category_scores", SHARDS[0]].reasons == (
@@ -143,27 +149,27 @@ def test_a_prompt_remakes_the_category_scores_and_what_shows_them(toy: Installat
     assert remade(toy) == over("category_scores") | {SUBSET}
 
 
-def test_a_head_remakes_the_aesthetic_scores_and_what_shows_them(toy: Installation) -> None:
+def test_a_head_remakes_the_aesthetic_scores_and_what_shows_them(toy: Site) -> None:
     write_head(toy.root / "head.pt", 1)
     assert {a for a, _ in behind(toy)} == {"aesthetic_scores", "curated_clips"}
     assert any("weights head" in r for r in behind(toy)["aesthetic_scores", SHARDS[1]].reasons)
     assert remade(toy) == over("aesthetic_scores") | {SUBSET}
 
 
-def test_a_detector_parameter_that_moves_no_cut_stops_where_content_is_the_same(toy: Installation) -> None:
+def test_a_detector_parameter_that_moves_no_cut_stops_where_content_is_the_same(toy: Site) -> None:
     declare(toy, "threshold: 27", "threshold: 29")
     assert behind(toy)["clips", SHARDS[0]].reasons == ("parameter clips.threshold: 27.0 -> 29.0",)
     assert remade(toy) == over(*DECODE), "the clips say which detector found them, but nothing else of them is another"
 
 
-def test_one_row_of_the_source_touches_its_shard_alone(toy: Installation) -> None:
+def test_one_row_of_the_source_touches_its_shard_alone(toy: Site) -> None:
     write_list(toy.root, [*CAPTIONS[:3], "a cat that sleeps"])
     made = remade(toy, index=True)
     ingest = {("dataset_index", None), *over("video_metadata", "raw_shards", shards=SHARDS[1:])}
     assert made == ingest | over(*DECODE, "captions", "caption_scores", shards=SHARDS[1:]) | {SUBSET}
 
 
-def test_weights_at_another_path_remake_nothing(toy: Installation) -> None:
+def test_weights_at_another_path_remake_nothing(toy: Site) -> None:
     shutil.copy(toy.root / "head.pt", toy.root / "moved.pt")
     shutil.copytree(toy.root / "model", toy.root / "moved", dirs_exist_ok=True)
     text = RECIPE.replace("{root}/head.pt", "{root}/moved.pt").replace("{root}/model", "{root}/moved")
@@ -172,7 +178,7 @@ def test_weights_at_another_path_remake_nothing(toy: Installation) -> None:
     assert remade(toy) == set()
 
 
-def test_other_weights_remake_what_they_decide(toy: Installation) -> None:
+def test_other_weights_remake_what_they_decide(toy: Site) -> None:
     shutil.rmtree(toy.root / "model")
     write_tiny_clip(toy.root / "model", DIMENSION, seed=1)
     assert any("weights clip" in r for r in behind(toy)["frame_embeddings", SHARDS[0]].reasons)
@@ -188,13 +194,13 @@ def test_other_weights_remake_what_they_decide(toy: Installation) -> None:
         ("shard: {{videos: 2}}", "shard: {{videos: 3}}"),
     ],
 )
-def test_what_has_no_effect_remakes_nothing(toy: Installation, old: str, new: str) -> None:
+def test_what_has_no_effect_remakes_nothing(toy: Site, old: str, new: str) -> None:
     declare(toy, old, new)
     assert behind(toy) == {}
     assert remade(toy) == set()
 
 
-def test_a_removed_table_is_made_again_and_nothing_else(toy: Installation) -> None:
+def test_a_removed_table_is_made_again_and_nothing_else(toy: Site) -> None:
     toy.store.storage.remove(toy.store.path("motion_scores", SHARDS[0]))
     assert set(behind(toy)) == {("motion_scores", SHARDS[0]), SUBSET}
     assert remade(toy) == {("motion_scores", SHARDS[0])}
@@ -202,29 +208,44 @@ def test_a_removed_table_is_made_again_and_nothing_else(toy: Installation) -> No
 
 @pytest.mark.parametrize("path", ["nowhere.txt", "s3://bucket/ids.txt"])
 @pytest.mark.usefixtures("no_aws_keys")
-def test_a_list_that_cannot_be_read_holds_up_its_subset_alone(toy: Installation, path: str) -> None:
+def test_a_list_that_cannot_be_read_holds_up_its_subset_alone(toy: Site, path: str) -> None:
     declare(toy, '-1000"]', f'-1000"], exclude: ["{path}"]')
     assert {table: state.state for table, state in behind(toy).items()} == {SUBSET: WAITING}
 
 
-def test_the_launchpad_describes_its_fields_and_one_run_obeys_them(toy: Installation) -> None:
-    fields = settings_of_run(toy.settings).config_schema.config_type.fields
-    assert fields.keys() == {"force", "workers"}
-    assert all(f.description for f in fields.values())
+def test_one_table_is_forced_and_more_workers_change_nothing(toy: Site) -> None:
     before = toy.tables()
-    job = toy.definitions.resolve_job_def("curate")
-    for options, made in (({"workers": 2}, set()), ({"force": True}, {("motion_scores", SHARDS[0])})):
-        result = job.execute_in_process(
-            instance=toy.instance,
-            run_config={**QUIET, "resources": {"settings": {"config": options}}},
-            asset_selection=[AssetKey("motion_scores")],
-            partition_key=SHARDS[0],
-        )
-        assert result.success
-        assert toy.made_since(before) == made
+    one = PlanStep("shards", ("motion_scores",), SHARDS[:1])
+    toy.run(one, workers=2)
+    assert toy.made_since(before) == set()
+    toy.run(one, force=True)
+    assert toy.made_since(before) == {("motion_scores", SHARDS[0])}
 
 
-def test_the_report_counts_what_the_tables_hold(toy: Installation) -> None:
+def test_a_plan_says_what_is_made_in_which_ranges_and_why(toy: Site) -> None:
+    declare(toy, "fps: 4", "fps: 5")
+    toy.settle()
+    (first, *_) = toy.steps
+    assert (first.assets, first.keys) == (("motion_scores",), SHARDS)
+    assert first.why == "motion_scores is stale"
+    made = [(e.outcome.asset, e.key) for e in toy.events if isinstance(e, TableCommitted)]
+    assert made[:2] == [("motion_scores", key) for key in SHARDS]
+    checked = [e for e in toy.events if isinstance(e, TableChecked) and e.asset == "motion_scores"]
+    assert [(e.finding.check, e.key, e.finding.passed) for e in checked] == [("contract", k, True) for k in SHARDS]
+
+
+def test_every_table_says_what_it_took(toy: Site) -> None:
+    for asset, key in toy.tables():
+        header = toy.store.header(asset, key)
+        assert header is not None
+        assert header.stats.keys() >= {"rows_in", "wall_s", "cpu_s", "peak_rss_mb", "cost"}, asset
+    frames = toy.store.read("frames", SHARDS[0])
+    header = toy.store.header("frames", SHARDS[0])
+    assert header
+    assert header.stats["bytes"] == sum(frames["size"].to_pylist()) > 0
+
+
+def test_the_report_counts_what_the_tables_hold(toy: Site) -> None:
     report = dataset_report(toy.store, toy.recipes["toy"], toy.settings)
     clips = sum(toy.store.read("clips", k).num_rows for k in SHARDS)
     funnel = {s.name: s.rows for s in report.steps}
@@ -247,45 +268,7 @@ def test_the_report_counts_what_the_tables_hold(toy: Installation) -> None:
     assert "subset toy-hq" in render_report(report, toy.settings)
 
 
-def test_every_table_says_what_it_took(toy: Installation) -> None:
-    for asset, key in toy.tables():
-        header = toy.store.header(asset, key)
-        assert header is not None
-        assert header.stats.keys() >= {"rows_in", "wall_s", "cpu_s", "peak_rss_mb", "cost"}, asset
-        event = toy.instance.fetch_materializations(
-            AssetRecordsFilter(AssetKey(asset), asset_partitions=[key] if key else None), limit=1
-        ).records[0]
-        assert event.asset_materialization
-        shown = event.asset_materialization.metadata
-        assert shown["dagster/row_count"].value == header.rows
-        assert shown["table_bytes"].value == toy.store.storage.size(toy.store.path(asset, key))
-        assert shown["cpu_s"].value == header.stats["cpu_s"]
-    frames = toy.store.read("frames", SHARDS[0])
-    header = toy.store.header("frames", SHARDS[0])
-    assert header
-    assert header.stats["bytes"] == sum(frames["size"].to_pylist()) > 0
-
-
-def test_each_category_shows_its_lowest_median_and_highest_clip(toy: Installation) -> None:
-    event = toy.instance.fetch_materializations(
-        AssetRecordsFilter(asset_key=AssetKey("category_scores"), asset_partitions=[SHARDS[0]]), limit=1
-    ).records[0]
-    assert event.asset_materialization
-    shown = event.asset_materialization.metadata
-    scores = toy.store.read("category_scores", SHARDS[0]).sort_by("score").to_pylist()
-    rows = [line.split(" | ") for line in shown["lowest_median_highest"].value.splitlines()[2:]]
-    assert [row[0] for row in rows] == ["| kind.noise", "| kind.cat"]
-    for row, category in zip(rows, ("noise", "cat"), strict=True):
-        known = [s["score"] for s in scores if s["category"] == category]
-        cells = [cell.removesuffix(" |").split() for cell in row[1:]]
-        assert all(cell[0].startswith("![frame](data:image/jpeg;base64,") for cell in cells)
-        assert [cell[1] for cell in cells] == [f"{known[i]:.3g}" for i in (0, len(known) // 2, -1)]
-    bars = shown["distributions"].value
-    assert "kind.noise" in bars
-    assert "kind.cat" in bars
-
-
-def test_a_clip_is_explained_from_its_source_line_to_its_bytes(toy: Installation) -> None:
+def test_a_clip_is_explained_from_its_source_line_to_its_bytes(toy: Site) -> None:
     clip = toy.store.read("clips", SHARDS[1])["clip_id"][0].as_py()
     sections = list(explain(toy.store, toy.recipes, clip))
     text = {title: dict(lines) for title, lines in sections}
@@ -322,7 +305,7 @@ def test_a_parameter_that_appears_or_goes_is_named_even_if_it_is_null() -> None:
 
 
 def test_the_command_says_what_is_stale_and_why(
-    toy: Installation, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    toy: Site, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     from curation_assets.cli import main
 

@@ -16,9 +16,11 @@ from dagster import (
 )
 
 from curation_assets.cli import main
+from curation_assets.engine.plan import everything, plan
+from curation_assets.orchestration.runs import execute
 from curation_assets.outcome import Progress
 from curation_assets.recipes import parse_recipe
-from curation_assets.runner import _materialize, _run_subsets
+from curation_assets.runner import _run_subsets
 
 
 def test_subsets_of_a_blocked_dataset_are_not_made() -> None:
@@ -29,8 +31,8 @@ def test_subsets_of_a_blocked_dataset_are_not_made() -> None:
         for name, datasets in (("one", []), ("two", ["three", "one"]))
     }
     progress = Progress(blocked={"one": "caption_scores: alignment"})
-    nothing = cast(Any, None)  # would fail if anything were run
-    _run_subsets(nothing, nothing, recipes, None, {"curated_clips"}, {}, progress)
+    steps = [s for s in plan(everything(recipes, []), []) if s.phase == "subsets"]
+    _run_subsets(cast(Any, None), steps, recipes, progress)  # would fail if anything were run
     assert [f.split(":")[0] for f in progress.failures] == ["one-s", "two-s"]
     assert all("blocking check caption_scores: alignment" in f for f in progress.failures)
 
@@ -67,9 +69,9 @@ def test_a_run_that_fails_outside_its_steps_is_a_failure(tmp_path: Path) -> None
     definitions = Definitions([clips], resources={"tables": ResourceDefinition(refuse)})
     with DagsterInstance.local_temp(str(tmp_path)) as instance:
         progress = Progress()
-        assert not _materialize(definitions, instance, ["clips"], {}, progress, partition="a")
+        assert not execute(definitions, instance, ["clips"], {}, progress, partition="a")
         assert len(progress.failures) == 1
         assert progress.failures[0].startswith("clips: ")
         assert "the database is away" in progress.failures[0]
-        assert not _materialize(definitions, instance, ["clips"], {}, progress, partition="b")
+        assert not execute(definitions, instance, ["clips"], {}, progress, partition="b")
         assert "the run could not be carried out" in progress.failures[1]

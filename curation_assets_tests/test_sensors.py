@@ -14,9 +14,10 @@ from dagster import AssetKey, DagsterRun, DagsterRunStatus, DefaultScheduleStatu
 
 from curation_assets.decode.clips import Clips
 from curation_assets.demo import served
-from curation_assets.engine.plan import Busy, at_work
+from curation_assets.engine.behind import Busy
+from curation_assets.engine.plan import ranges
 from curation_assets.orchestration import sensors
-from curation_assets.orchestration.sensors import ranges
+from curation_assets.orchestration.sensors import at_work
 from curation_assets.recipes import Recipe
 from curation_assets.source_watch import RESTLESS, Page, SourceWatch, look
 from curation_assets_tests.conftest import S3Server

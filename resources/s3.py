@@ -1,27 +1,25 @@
-"""Credentials and endpoints of S3: one `S3Resource`, and the same told to fsspec."""
+"""How buckets of S3 are reached: what `fsspec` is told."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from dagster_aws.s3 import S3Resource
+ATTEMPTS = 5
+"""Of a request, as `dagster_aws.s3.S3Resource` has it."""
 
 
-def storage_options(s3: S3Resource) -> dict[str, Any]:
-    """What `fsspec` needs to reach what `s3` reaches. What is not set there comes from the usual AWS variables and files."""
-    client = {
-        "region_name": s3.region_name,
-        "endpoint_url": s3.endpoint_url,
-        "use_ssl": s3.use_ssl,
-        "verify": s3.verify,
-    }
+def s3_options(endpoint: str | None = None, region: str | None = None, profile: str | None = None) -> dict[str, Any]:
+    """What `fsspec` needs to reach buckets. What is not given here comes from the usual AWS variables and files.
+
+    Args:
+        endpoint: URL of a store that is not Amazon's.
+        region: of the buckets.
+        profile: of the AWS files, which gives the keys.
+    """
+    client = {"region_name": region, "endpoint_url": endpoint}
     options: dict[str, Any] = {
-        "client_kwargs": {k: v for k, v in client.items() if v is not None and k != "use_ssl"},
-        "use_ssl": s3.use_ssl,
-        "config_kwargs": {"retries": {"max_attempts": s3.max_attempts, "mode": "standard"}},
+        "client_kwargs": {k: v for k, v in client.items() if v is not None},
+        "use_ssl": True,
+        "config_kwargs": {"retries": {"max_attempts": ATTEMPTS, "mode": "standard"}},
     }
-    if s3.profile_name:
-        options["profile"] = s3.profile_name
-    if s3.aws_access_key_id:
-        options |= {"key": s3.aws_access_key_id, "secret": s3.aws_secret_access_key, "token": s3.aws_session_token}
-    return options
+    return {**options, "profile": profile} if profile else options

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from json.encoder import encode_basestring
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
@@ -116,8 +117,20 @@ class Provenance:
     @cached_property
     def fingerprint(self) -> str:
         """32 hexadecimal digits over all of it."""
-        text = canonical_json([self.code_version, self.params, dict(self.inputs), dict(self.weights)])
-        return hashlib.sha256(text.encode()).hexdigest()[:32]
+        return self.fingerprinter()(self.inputs)
+
+    def fingerprinter(self) -> Callable[[Mapping[str, str]], str]:
+        """Content hash of each input -> the fingerprint of a table that is made in this way from that. Of 100,000 tables that differ in
+        nothing else, all else is made into text once: the text is the canonical JSON of code version, params, inputs and weights."""
+        names = [(name, f"{encode_basestring(name)}:") for name in sorted(self.inputs)]
+        before = f"[{canonical_json(self.code_version)},{canonical_json(self.params)},{{"
+        after = f"}},{canonical_json(dict(self.weights))}]"
+
+        def fingerprint(hashes: Mapping[str, str]) -> str:
+            inputs = ",".join(key + encode_basestring(hashes[name]) for name, key in names)
+            return hashlib.sha256(f"{before}{inputs}{after}".encode()).hexdigest()[:32]
+
+        return fingerprint
 
 
 @dataclass(frozen=True)

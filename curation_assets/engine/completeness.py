@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from curation_assets.engine.maker import Incomplete
 from curation_assets.engine.run_tags import PARTIAL_TAG
 from curation_assets.engine.shard_keys import parse_shard_key
 from curation_assets.engine.staleness import (
@@ -38,10 +39,6 @@ WORDS = {MISSING: "missing", STALE: "out of date", RETRY: "not read in full", WA
 SHOWN = 3
 """Shards that a line names."""
 LONGEST = 200
-
-
-class Incomplete(RuntimeError):
-    """A subset whose inputs are not complete; the message is one sentence that says which, and what to do."""
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -35,7 +35,6 @@ from curation_resources.tables import (
     canonical_json,
 )
 
-T = TypeVar("T")
 VIDEOS = "videos"
 """Where a table's stats hold the hash of each video's inputs, for stages by video."""
 TRIES = 3
@@ -184,21 +183,10 @@ def make_shard(stage: Stage, wanted: Collection[str], shard: Shard) -> Iterator[
         ContractError: a table breaks its contract or its accounting; it is not committed.
         Superseded: other runs committed other tables at each of several tries.
     """
-    left = list(wanted)
-    for attempt in range(TRIES):
-        try:
-            for outcome in _make_shard(stage, left, shard):
-                left.remove(outcome.asset)
-                yield outcome
-            return
-        except (Superseded, MediaGone) as error:
-            if attempt == TRIES - 1:
-                raise
-            shard.log.info(f"{error}; {', '.join(left)} of {shard.key} is looked at again")
-            shard = shard.again()
+    return over_others(shard.log, shard.key, wanted, lambda left: bring_shard(stage, left, shard.again()))
 
 
-def _make_shard(stage: Stage, wanted: Collection[str], shard: Shard) -> Iterator[Outcome]:
+def bring_shard(stage: Stage, wanted: Collection[str], shard: Shard) -> Iterator[Outcome]:
     """One try of `make_shard`."""
     provenance = {p.asset: expected(p, shard) for p in stage.parts if p.asset in wanted}
     headers = {asset: shard.store.usable_header(asset, shard.key) for asset in provenance}
@@ -260,18 +248,26 @@ def _commit(
         return store.commit(part.asset, shard.key, table, made_from, stats, store.base(part.asset, shard.key, now))
 
 
-def over_others(log: Any, make: Callable[[], T]) -> T:
-    """What `make` gives. It reads the table in force and commits over that; if another run commits meanwhile, it is called again.
+def over_others(
+    log: Any, key: str | None, wanted: Collection[str], attempt: Callable[[Sequence[str]], Iterator[Outcome]]
+) -> Iterator[Outcome]:
+    """What `attempt` gives for the wanted tables of a key. It reads the tables in force and commits over them; if another run commits
+    meanwhile, it is called again for those that are left.
 
     Raises:
         Superseded: other runs committed at each of several tries.
     """
-    for _ in range(TRIES - 1):
+    left = list(wanted)
+    for number in range(TRIES):
         try:
-            return make()
-        except Superseded as error:
-            log.info(f"{error}; looked at again")
-    return make()
+            for outcome in attempt(tuple(left)):
+                left.remove(outcome.asset)
+                yield outcome
+            return
+        except (Superseded, MediaGone) as error:
+            if number == TRIES - 1:
+                raise
+            log.info(f"{error}; {', '.join(left)}{f' of {key}' if key else ''} is looked at again")
 
 
 def _media_there(part: Component, shard: Shard, header: TableHeader) -> bool:

@@ -1,278 +1,143 @@
-"""What the gap sensor does next, from how all tables stand: ranges of shards, the duplicate clusters, subsets; and why something waits.
+"""What is to be done, in which order and in which ranges, and why. The command, the gap sensor and the phases of a cluster all ask it.
 
-What belongs here: the decision. What does not: Dagster's side of it, cursors and requests (`sensors.py`), how a table stands (`staleness.py`).
+The graph has three places where all shards must be there before anything goes on: the index, the duplicate clusters and the subsets. Between
+them work goes shard by shard, and shards that follow each other and need the same make one ranged run.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
-from dagster import DagsterRun
-from dagster._core.storage.tags import (
-    ASSET_PARTITION_RANGE_END_TAG,
-    ASSET_PARTITION_RANGE_START_TAG,
-    PARTITION_NAME_TAG,
-)
-
-from curation_assets.engine.completeness import Incomplete, allowed, described, gaps
 from curation_assets.engine.shard_keys import parse_shard_key
-from curation_assets.engine.staleness import FRESH, MISSING, RETRY, SHARDED, STALE, WAITING, Graph, State
-from curation_assets.orchestration.jobs import DEDUPLICATE, PUBLISH
-from curation_assets.recipes import subsets
-from curation_assets.selection import assets_of_subset
-from curation_assets.settings import Settings
+from curation_assets.recipes import Recipe, subset_key
+from curation_assets.schemas import SCHEMAS
+from curation_assets.selection import SUBSET_ASSETS, assets_of_recipe, assets_of_subset, in_order
 
-PAUSE_SECONDS = 300.0
-"""Before a second attempt at a table; doubles with each further one."""
-LATER_SECONDS = 86_400.0
-"""Before each attempt beyond the cap: what a server, weights or a disk that was away held back goes on by itself when it is there again."""
-
-
-@dataclass
-class Tries:
-    """How often tables were attempted; forgotten when they come up to date or would be made from something else.
-
-    Attributes:
-        made: (asset, shard) -> fingerprint wanted, attempts, time of the last.
-        now: seconds since the epoch.
-    """
-
-    made: dict[tuple[str, str], tuple[str, int, int]]
-    now: int
-    _current: dict[tuple[str, str], tuple[str, int, int]] = field(default_factory=dict)
-
-    def count(self, asset: str, shard: str, fingerprint: str) -> int:
-        """Attempts so far at making this."""
-        known = self.made.get((asset, shard))
-        if known is None or known[0] != fingerprint[:12]:
-            return 0
-        self._current[asset, shard] = known
-        return known[1]
-
-    def pausing(self, asset: str, shard: str, cap: int) -> bool:
-        """Whether it is too early for another attempt, of which `cap` follow each other closely."""
-        _, count, last = self.made[asset, shard]
-        pause = PAUSE_SECONDS * 2 ** (count - 1) if count < cap else LATER_SECONDS
-        return self.now < last + pause
-
-    def add(self, asset: str, shard: str, fingerprint: str) -> None:
-        count = self.count(asset, shard, fingerprint)
-        self._current[asset, shard] = (fingerprint[:12], count + 1, self.now)
-
-    def saved(self) -> dict[str, list[Any]]:
-        """Those that were asked for in this tick, as JSON."""
-        return {f"{a} {s}": list(t) for (a, s), t in sorted(self._current.items())}
-
-
-@dataclass
-class Plan:
-    """What a tick found to do.
-
-    Attributes:
-        work: shard -> assets to run, in graph order, all of whose inputs exist or are made by the same run.
-        first: shard -> (asset, fingerprint) of those among them that are made from what lies there; they count as attempts.
-        given_up: tables that reached the cap of attempts; they are tried again a day later.
-        pausing: tables that wait for their next attempt.
-        resting: datasets with such tables.
-        clusters: shards that wait for the duplicate clusters.
-        blocked: reasons why tables cannot be made at all.
-        waiting: subset -> why it is not published now.
-        whole: (job, partition, (asset, fingerprint) of each asset) for what is made over many shards and can be made now.
-    """
-
-    work: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    first: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
-    given_up: list[str] = field(default_factory=list)
-    pausing: list[str] = field(default_factory=list)
-    resting: set[str] = field(default_factory=set)
-    clusters: list[str] = field(default_factory=list)
-    blocked: set[str] = field(default_factory=set)
-    waiting: dict[str, str] = field(default_factory=dict)
-    whole: list[tuple[str, str | None, list[tuple[str, str]]]] = field(default_factory=list)
+CLUSTERS = "duplicate_clusters"
+PHASES = ("index", "shards", "clusters", "scores", "subsets")
+ASKED = "a recipe asks for it"
 
 
 @dataclass(frozen=True)
-class Busy:
-    """What open runs are at work on, or will be.
+class PlanStep:
+    """One run: the assets that it makes and of which keys.
 
     Attributes:
-        shards: shards of their ranges.
-        hashing: those of them whose fingerprints may come out new.
-        subsets: keys of the subsets that they publish.
-        clusters: whether one makes the duplicate clusters.
+        phase: of `PHASES`.
+        assets: in graph order.
+        keys: shards that follow each other in the order of registration, or one subset; empty for an unpartitioned asset.
+        why: of the first key.
     """
 
-    shards: frozenset[str] = frozenset()
-    hashing: frozenset[str] = frozenset()
-    subsets: frozenset[str] = frozenset()
-    clusters: bool = False
-
-
-def plan_work(graph: Graph, settings: Settings, tries: Tries, busy: Busy) -> Plan:
-    """What is to be done next, from how the tables stand.
-
-    Whatever one dataset lacks holds back nobody but itself: clusters are made when some dataset has all the fingerprints that it can have
-    now, a subset when what it uses of its own datasets is complete.
-    """
-    plan = Plan()
-    unsettled: dict[str, list[State]] = {}
-    states: dict[tuple[str, str | None], State] = {}
-    for state in graph.states():
-        states[state.asset, state.partition] = state
-        if state.state != FRESH and state.asset in SHARDED:
-            unsettled.setdefault(state.partition or "", []).append(state)
-    seen = graph.seen_by_clusters()
-    attempt = _Attempts(plan, settings, tries)
-    for shard, behind in unsettled.items():
-        _plan_shard(graph, shard, behind, seen, attempt)
-    hashing = busy.hashing | {s for s, assets in plan.work.items() if "clip_fingerprints" in assets}
-    working = {parse_shard_key(s)[0] for s in busy.shards | set(plan.work)}
-    for shard in set(plan.work) & busy.shards:
-        del plan.work[shard]
-    clusters = states.get(("duplicate_clusters", None))
-    if clusters is not None and not busy.clusters and _worth_clustering(graph, clusters, seen, hashing):
-        _plan_whole(None, [clusters], attempt)
-    for key in sorted(subsets(graph.recipes)):
-        if key not in busy.subsets:
-            _plan_subset(graph, states, key, working, attempt)
-    return plan
-
-
-def _worth_clustering(graph: Graph, state: State, seen: Mapping[str, str], hashing: Collection[str]) -> bool:
-    """Whether a dataset has fingerprints that the clusters do not know as they are, or lost some, and none of its own on the way."""
-    if state.state not in (MISSING, STALE) or not state.fingerprint:
-        return False
-    prints = graph.heads.of("clip_fingerprints")
-    waits = {parse_shard_key(s)[0] for s in hashing}
-    changed = {
-        parse_shard_key(s)[0] for s in {*prints, *seen} if s not in prints or seen.get(s) != prints[s].content_hash
-    }
-    return bool(prints) and (bool(changed - waits) or not (changed or waits))
-
-
-def _plan_subset(
-    graph: Graph,
-    states: Mapping[tuple[str, str | None], State],
-    key: str,
-    working: Collection[str],
-    attempt: _Attempts,
-) -> None:
-    """The tables of a subset that are out of date and whose inputs are complete, or may be incomplete and will not get better by themselves."""
-    recipe, subset = subsets(graph.recipes)[key]
-    datasets = set(subset.datasets or [recipe.dataset])
-    behind = [
-        s
-        for a in assets_of_subset(subset)
-        if (s := states.get((a, key))) is not None and s.state in (MISSING, STALE, RETRY)
-    ]
-    chosen: list[State] = []
-    for state in behind:
-        found = gaps(graph, states, key, state.asset)
-        found = [g for g in found if (g.asset, g.partition) not in {(s.asset, s.partition) for s in chosen}]
-        try:
-            allowed(found, key, state.asset, subset)
-        except Incomplete:
-            attempt.plan.waiting.setdefault(key, f"{state.asset} waits for {'; '.join(described(found))}")
-            break
-        if found and datasets & (set(working) | attempt.plan.resting):
-            attempt.plan.waiting.setdefault(
-                key, f"{state.asset} waits while its inputs are still tried: {'; '.join(described(found))}"
-            )
-            break
-        if state.fingerprint:
-            chosen.append(state)
-    if chosen and datasets & set(working):
-        attempt.plan.waiting.setdefault(key, f"runs are at work on {', '.join(sorted(datasets & set(working)))}")
-    elif chosen:
-        _plan_whole(key, chosen, attempt)
+    phase: str
+    assets: tuple[str, ...]
+    keys: tuple[str, ...] = ()
+    why: str = ASKED
 
 
 @dataclass
-class _Attempts:
-    """Decides whether a table that could be made is to be made now; notes in the plan why not."""
+class Work:
+    """What is to be made, by key; not yet in which order.
 
-    plan: Plan
-    settings: Settings
-    tries: Tries
+    Attributes:
+        index: whether the sources are read.
+        shards: shard -> assets.
+        clusters: whether the duplicate clusters are made.
+        subsets: subset -> assets.
+        why: key -> why; empty is that of the clusters.
+        waits: whether assets that come after the duplicate clusters in the graph wait until those of all shards that come before are made.
+            A shard whose clusters are known waits for nobody.
+    """
 
-    def __call__(self, state: State) -> bool:
-        where = state.partition or ""
-        count = self.tries.count(state.asset, where, state.fingerprint)
-        name = f"{state.asset} of {where}" if where else state.asset
-        cap = self.settings.max_attempts
-        if not count or not self.tries.pausing(state.asset, where, cap):
-            return True
-        if count >= cap:
-            self.plan.given_up.append(name)
+    index: bool = False
+    shards: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    clusters: bool = False
+    subsets: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    why: dict[str, str] = field(default_factory=dict)
+    waits: bool = False
+
+
+def everything(recipes: Mapping[str, Recipe], shards: Collection[str], select: Collection[str] | None = None) -> Work:
+    """All that the recipes ask for; what is up to date is left alone when its turn comes.
+
+    Args:
+        recipes: dataset -> recipe.
+        shards: of these recipes.
+        select: assets; None is what each recipe asks for.
+    """
+    wanted = {n: in_order(assets_of_recipe(r) if select is None else select) for n, r in recipes.items()}
+    sharded = {n: _sharded(assets) for n, assets in wanted.items()}
+    work = Work(index=select is None or "dataset_index" in select, waits=True)
+    work.shards = {k: own for k in shards if (own := sharded[parse_shard_key(k)[0]])}
+    work.clusters = any(CLUSTERS in assets for assets in wanted.values())
+    for recipe in recipes.values():
+        for name, subset in recipe.subsets.items():
+            assets = tuple(a for a in assets_of_subset(subset) if select is None or a in select)
+            if assets:
+                work.subsets[subset_key(recipe.dataset, name)] = assets
+    return work
+
+
+def plan(work: Work, order: Sequence[str], most: int | None = None) -> Iterator[PlanStep]:
+    """The runs that do the work, in their order.
+
+    Args:
+        work: what is to be made.
+        order: all shards, in the order of registration.
+        most: shards of one run; None is as many as follow each other.
+    """
+    if work.index:
+        yield PlanStep("index", ("dataset_index",))
+    if work.waits:
+        before, after = ({k: _side(a, later) for k, a in work.shards.items()} for later in (False, True))
+    else:
+        before, after = work.shards, {}
+    for assets, keys in ranges(before, order, most):
+        yield PlanStep("shards", assets, tuple(keys), work.why.get(keys[0], ASKED))
+    if work.clusters:
+        yield PlanStep("clusters", (CLUSTERS,), (), work.why.get("", ASKED))
+    for assets, keys in ranges(after, order, most):
+        yield PlanStep("scores", assets, tuple(keys), work.why.get(keys[0], ASKED))
+    for key, assets in work.subsets.items():
+        yield PlanStep("subsets", assets, (key,), work.why.get(key, ASKED))
+
+
+def assets_of_phase(recipe: Recipe, phase: str) -> list[str]:
+    """Assets that a recipe wants in a phase, in graph order; of subsets, those that any may ask for."""
+    if phase == "index":
+        return ["dataset_index"]
+    if phase == "clusters":
+        return [CLUSTERS]
+    if phase == "subsets":
+        return list(SUBSET_ASSETS)
+    return list(_side(_sharded(assets_of_recipe(recipe)), phase == "scores"))
+
+
+def ranges(
+    work: Mapping[str, tuple[str, ...]], order: Sequence[str], most: int | None = None
+) -> list[tuple[tuple[str, ...], list[str]]]:
+    """(assets, shards) of the runs that do `work`: shards that follow each other in `order` and need the same, at most `most` each."""
+    found: list[tuple[tuple[str, ...], list[str]]] = []
+    open_range = False
+    for shard in order:
+        assets = work.get(shard)
+        if not assets:
+            open_range = False
+            continue
+        if open_range and found[-1][0] == assets and (most is None or len(found[-1][1]) < most):
+            found[-1][1].append(shard)
         else:
-            self.plan.pausing.append(name)
-            if state.asset in SHARDED:
-                self.plan.resting.add(parse_shard_key(where)[0])
-        return False
+            found.append((assets, [shard]))
+        open_range = True
+    return found
 
 
-def _plan_shard(graph: Graph, shard: str, states: Sequence[State], seen: Mapping[str, str], attempt: _Attempts) -> None:
-    """Walks through a shard's tables that are not fresh, in graph order, and takes those that can be made."""
-    plan = attempt.plan
-    recipe = graph.recipes[parse_shard_key(shard)[0]]
-    known = graph.heads.of("clip_fingerprints").get(shard)
-    will: list[str] = []
-    first: list[tuple[str, str]] = []
-    left: set[str] = set()
-    held = False
-    for state in states:
-        asset, part = state.asset, SHARDED[state.asset]
-        inputs = set(part.needed(recipe))
-        clustered = known is not None and seen.get(shard) == known.content_hash and "clip_fingerprints" not in will
-        if inputs & left:
-            left.add(asset)
-        elif "duplicate_clusters" in part.slices and not clustered:
-            left.add(asset)
-            held = True
-        elif inputs.intersection(will):
-            will.append(asset)
-        elif state.state == WAITING:
-            if not state.fingerprint:
-                left.add(asset)
-                plan.blocked |= {f"{asset}: {r}" for r in state.reasons if not r.startswith("waits for")}
-        elif attempt(state):
-            will.append(asset)
-            first.append((asset, state.fingerprint))
-        else:
-            left.add(asset)
-    if will:
-        plan.work[shard], plan.first[shard] = tuple(will), first
-    elif held:
-        plan.clusters.append(shard)
+def _sharded(assets: Sequence[str]) -> tuple[str, ...]:
+    return tuple(a for a in assets if a not in (*SUBSET_ASSETS, "dataset_index", CLUSTERS))
 
 
-def _plan_whole(key: str | None, states: Sequence[State], attempt: _Attempts) -> None:
-    """The clusters, or the tables of one subset that are ready."""
-    chosen = [s for s in states if attempt(s)]
-    if chosen:
-        job = PUBLISH if key else DEDUPLICATE
-        attempt.plan.whole.append((job, key, [(s.asset, s.fingerprint) for s in chosen]))
-
-
-def at_work(runs: Iterable[DagsterRun], order: Sequence[str]) -> Busy:
-    """What the runs are at work on, or will be."""
-    place = {k: i for i, k in enumerate(order)}
-    shards: set[str] = set()
-    hashing: set[str] = set()
-    keys: set[str] = set()
-    clusters = False
-    for run in runs:
-        assets = {k.to_user_string() for k in run.asset_selection} if run.asset_selection is not None else None
-        first = run.tags.get(ASSET_PARTITION_RANGE_START_TAG) or run.tags.get(PARTITION_NAME_TAG)
-        last = run.tags.get(ASSET_PARTITION_RANGE_END_TAG) or first
-        clusters = clusters or (run.job_name == DEDUPLICATE if assets is None else "duplicate_clusters" in assets)
-        if first and first not in place:
-            keys.add(first)
-        if first in place and last in place and (assets is None or assets & set(SHARDED)):
-            own = order[place[first] : place[last] + 1]
-            shards.update(own)
-            if assets is None or assets & {"raw_shards", "clip_fingerprints"}:
-                hashing.update(own)
-    return Busy(frozenset(shards), frozenset(hashing), frozenset(keys), clusters)
+def _side(assets: Sequence[str], later: bool) -> tuple[str, ...]:
+    """Those of the assets that come before the duplicate clusters in the graph, or after."""
+    order = list(SCHEMAS)
+    return tuple(a for a in assets if (order.index(a) > order.index(CLUSTERS)) == later)

@@ -187,9 +187,6 @@ class MadeOf:
         self.slices = {a: self.store.slices(a) for a in self.part.slices}
         self.empty = {a: ContentHasher(schema(a).arrow, schema(a).volatile).hexdigest() for a in self.part.slices}
         self.own = self.store.heads.of(self.part.asset)
-        self.inputs = sorted([*self.needed, *self.part.slices])
-        params = canonical_json(self.part.params(self.recipe))
-        self.before = f"[{canonical_json(self.part.code_version)},{params},{{"
 
     @cached_property
     def weights(self) -> Mapping[str, str] | str:
@@ -200,8 +197,11 @@ class MadeOf:
             return str(error)
 
     @cached_property
-    def after(self) -> str:
-        return f"}},{canonical_json(self.weights)}]"
+    def way(self) -> Provenance:
+        """How all of them are made; the content of the inputs is left empty."""
+        weights = self.weights if isinstance(self.weights, Mapping) else {}
+        inputs = dict.fromkeys([*self.needed, *self.part.slices], "")
+        return Provenance(self.part.code_version, self.part.params(self.recipe), inputs, weights)
 
     def hashes(self, shard: str) -> dict[str, str] | None:
         """Content hash of each input; None if one does not exist."""
@@ -215,14 +215,13 @@ class MadeOf:
             found[asset] = slices.get(shard) or self.empty[asset]
         return found
 
-    def fingerprint(self, hashes: Mapping[str, str]) -> str:
-        """As `Provenance.fingerprint` of the same, of which only the inputs differ between shards."""
-        inputs = ",".join(f'"{a}":"{hashes[a]}"' for a in self.inputs)
-        return hashlib.sha256(f"{self.before}{inputs}{self.after}".encode()).hexdigest()[:32]
+    @cached_property
+    def fingerprint(self) -> Callable[[Mapping[str, str]], str]:
+        """Content hash of each input -> the fingerprint of a shard's table."""
+        return self.way.fingerprinter()
 
     def provenance(self, hashes: Mapping[str, str]) -> Provenance:
-        weights = self.weights if isinstance(self.weights, Mapping) else {}
-        return Provenance(self.part.code_version, self.part.params(self.recipe), dict(hashes), weights)
+        return replace(self.way, inputs=dict(hashes))
 
 
 Standing = dict[tuple[str, str | None], str]

@@ -42,7 +42,7 @@ def add(commands: Any, home: Callable[[], Any]) -> None:
 
 
 def _all_recipes(settings: Settings) -> tuple[Mapping[str, Recipe], Sequence[RecipeFault]]:
-    from curation_assets.definitions import storage_options
+    from curation_assets.stores import storage_options
 
     found = read_recipes(settings.recipes, storage_options(settings, settings.recipes))
     return found.usable, found.faults

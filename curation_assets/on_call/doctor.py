@@ -11,17 +11,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
-from dagster import DagsterInstance, DagsterRunStatus
-
-from curation_assets.definitions import build_definitions, table_store
 from curation_assets.engine.declared import undeclared
 from curation_assets.engine.staleness import SHARDED
 from curation_assets.orchestration import dead_runs
+from curation_assets.orchestration.definitions import build_definitions
 from curation_assets.orchestration.errors import DatabaseUnusable
-from curation_assets.orchestration.instance import make_limits, opened, pools_of
+from curation_assets.orchestration.instance import Instance, make_limits, opened, pools_of
 from curation_assets.recipes import Recipe, RecipeFault
 from curation_assets.registry import BROKEN
 from curation_assets.settings import Settings
+from curation_assets.stores import table_store
 from curation_resources.processes import Life
 from curation_resources.storage import READ_ERRORS, StorageError
 from curation_resources.sweep import sweep_root, unfinished_files, unfinished_uploads
@@ -159,7 +158,7 @@ def _version(name: str) -> str | None:
         return None
 
 
-def _runs(instance: DagsterInstance) -> Iterator[Ailment]:
+def _runs(instance: Instance) -> Iterator[Ailment]:
     for holder in dead_runs.holders(instance):
         pools = ", ".join(sorted({s.pool for s in holder.slots if s.held}))
         keeps = f" and keeps a slot of {pools}" if pools else ""
@@ -172,7 +171,7 @@ def _runs(instance: DagsterInstance) -> Iterator[Ailment]:
                 "`curation doctor --fix` marks it and frees its slots; so does the next run",
                 clear,
             )
-        elif holder.life is Life.UNKNOWN and holder.run.status is not DagsterRunStatus.QUEUED:
+        elif holder.life is Life.UNKNOWN and not holder.queued:
             yield Ailment(
                 "runs",
                 f"{holder} is at work by Dagster's account{keeps}, and whether its process lives cannot be told from here",
@@ -188,7 +187,7 @@ def _clearing(holder: dead_runs.Holder) -> Callable[[], None]:
     return clear
 
 
-def _pools(instance: DagsterInstance, settings: Settings, recipes: Mapping[str, Recipe]) -> Iterator[Ailment]:
+def _pools(instance: Instance, settings: Settings, recipes: Mapping[str, Recipe]) -> Iterator[Ailment]:
     """Pools of the graph without a limit: where there is none, every run computes at once."""
     if not recipes or not instance.event_log_storage.supports_global_concurrency_limits:
         return
@@ -210,6 +209,6 @@ def _pools(instance: DagsterInstance, settings: Settings, recipes: Mapping[str, 
         yield Ailment("pools", f"the default limit has not been made for {listed}", "the next run makes it", make)
 
 
-def _home(instance: DagsterInstance) -> Iterator[Ailment]:
+def _home(instance: Instance) -> Iterator[Ailment]:
     if dead_runs.of_one_machine(instance):
         yield from _space(instance.root_directory)

@@ -10,19 +10,18 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from dagster import DagsterInstance
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from curation_assets.definitions import table_store
 from curation_assets.engine.shard_keys import parse_shard_key
 from curation_assets.engine.staleness import FRESH, State, shard_states
 from curation_assets.orchestration import dead_runs
-from curation_assets.orchestration.instance import opened
+from curation_assets.orchestration.instance import last_ticks, opened
 from curation_assets.recipes import Recipe
 from curation_assets.report import Report, dataset_report
 from curation_assets.settings import Settings
+from curation_assets.stores import table_store
 from curation_resources.processes import Life
 from curation_resources.tables import TableStore
 
@@ -90,7 +89,7 @@ class _Installation(Collector):
 
     def _dagster(self, families: Mapping[str, GaugeMetricFamily]) -> None:
         with opened() as instance:
-            for name, when in _ticks(instance):
+            for name, when in last_ticks(instance):
                 families["curation_sensor_last_tick_timestamp_seconds"].add_metric([name], when)
             holders = dead_runs.holders(instance)
             statuses = Counter(h.run.status.value for h in holders if h.run is not None and h.unfinished)
@@ -139,13 +138,3 @@ def _fill_report(families: Mapping[str, GaugeMetricFamily], store: TableStore, r
     for subset in report.subsets:
         if subset.steps:
             families["curation_selected"].add_metric([subset.key], subset.steps[-1].rows)
-
-
-def _ticks(instance: DagsterInstance) -> Iterator[tuple[str, float]]:
-    """(name, time of the last tick) of every sensor and schedule that is switched on."""
-    for state in instance.all_instigator_state():
-        if not state.is_running:
-            continue
-        ticks = instance.get_ticks(state.instigator_origin_id, state.selector_id, limit=1)
-        if ticks:
-            yield state.instigator_name, ticks[0].timestamp

@@ -15,9 +15,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from dagster import DagsterEventType, DagsterInstance, DagsterRun, DagsterRunStatus, RunsFilter
-from dagster._core.execution.plan.instance_concurrency_context import InstanceConcurrencyContext
-from dagster._core.storage.dagster_run import IN_PROGRESS_RUN_STATUSES
 
+from curation_assets.orchestration.compat import IN_PROGRESS_RUN_STATUSES, InstanceConcurrencyContext
 from curation_resources.processes import Life, ProcessId, started, started_at, this_process
 
 PROCESS_TAG = "curation/process"
@@ -63,6 +62,10 @@ class Holder:
     @property
     def unfinished(self) -> bool:
         return self.run is not None and not self.run.is_finished
+
+    @property
+    def queued(self) -> bool:
+        return self.run is not None and self.run.status is DagsterRunStatus.QUEUED
 
     def __str__(self) -> str:
         where = str(self.process) if self.process else "a process that is not known"

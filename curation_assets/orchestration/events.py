@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
 from typing import Any
 
 from dagster import (
@@ -17,23 +16,23 @@ from dagster import (
     MetadataValue,
     Output,
 )
-from dagster._core.definitions.data_version import (
+
+from curation_assets.checks import CONTRACT_CHECK, check_names
+from curation_assets.contracts.checks import Finding
+from curation_assets.engine.making import VIDEOS, Outcome
+from curation_assets.engine.unread import FAULTS
+from curation_assets.orchestration.compat import (
     CODE_VERSION_TAG,
     DATA_VERSION_IS_USER_PROVIDED_TAG,
     DATA_VERSION_TAG,
     NULL_EVENT_POINTER,
+    SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION,
     get_input_data_version_tag,
     get_input_event_pointer_tag,
 )
-from dagster._core.definitions.source_asset import SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION
-
-from curation_assets.checks import CONTRACT_CHECK, check_names, further
-from curation_assets.contracts.checks import Finding
-from curation_assets.engine.making import VIDEOS, Outcome
-from curation_assets.engine.unread import FAULTS
+from curation_assets.orchestration.io_manager import Committed
 from curation_assets.orchestration.metadata import column_lineage, metadata_value, plain
 from curation_assets.registry import component
-from curation_resources.table_io_manager import Committed
 from curation_resources.tables import TableHeader, TableStore
 
 NOT_SHOWN = {VIDEOS, FAULTS, "rows_out"}
@@ -138,14 +137,6 @@ def evaluation(asset: str, partition: str | None, finding: Finding) -> AssetChec
         blocking=finding.blocking,
         partition=partition,
     )
-
-
-def evaluations(store: TableStore, outcome: Outcome, partition: str | None) -> Iterator[AssetCheckEvaluation]:
-    """The outcome of every check of a committed table."""
-    read = partial(store.read, outcome.asset, partition)
-    found = [*outcome.findings, *further(outcome.asset, outcome.header.stats, store.storage, read)]
-    for finding in found:
-        yield evaluation(outcome.asset, partition, finding)
 
 
 def check_outputs(asset: str) -> Iterator[Output[None]]:

@@ -16,22 +16,56 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from dagster import DagsterInstance, Definitions, OpDefinition
-from dagster._core.storage.event_log import EventLogStorage, SqlEventLogStorageMetadata, SqliteEventLogStorage
-from dagster._core.storage.event_log.sqlite.sqlite_event_log import INDEX_SHARD_NAME
+from dagster import DagsterInstance, DagsterRunStatus, Definitions, OpDefinition, RunsFilter
 from sqlalchemy import create_engine, inspect
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
+from curation_assets.orchestration.compat import (
+    INDEX_SHARD_NAME,
+    EventLogStorage,
+    SqlEventLogStorageMetadata,
+    SqliteEventLogStorage,
+)
 from curation_assets.orchestration.errors import DatabaseUnusable
+from curation_assets.orchestration.partitions import SHARDS
 from curation_resources.unwritable import full_folder
 
+AT_WORK = (DagsterRunStatus.STARTING, DagsterRunStatus.STARTED, DagsterRunStatus.CANCELING)
 LOCK = ".curation.lock"
 TRIES = 6
 PAUSE_S = 0.5
 """Before the second try; it doubles with each, by chance up to twice as long, so that two that collided do not collide again."""
 
 Result = TypeVar("Result")
+Instance = DagsterInstance
+"""What callers outside of this folder are handed, and hand on."""
+
+
+def current() -> Instance:
+    """The instance of DAGSTER_HOME; a context manager."""
+    return DagsterInstance.get()
+
+
+def known_shards() -> list[str]:
+    """Shard keys that the instance of DAGSTER_HOME knows, in the order in which they were registered."""
+    with current() as instance:
+        return list(instance.get_dynamic_partitions(SHARDS.name or ""))
+
+
+def runs_at_work(instance: Instance) -> list[str]:
+    """Ids of the runs whose steps may be writing."""
+    return [r.run_id for r in instance.get_runs(filters=RunsFilter(statuses=list(AT_WORK)))]
+
+
+def last_ticks(instance: Instance) -> Iterator[tuple[str, float]]:
+    """(name, time of the last tick) of every sensor and schedule that is switched on."""
+    for state in instance.all_instigator_state():
+        if not state.is_running:
+            continue
+        ticks = instance.get_ticks(state.instigator_origin_id, state.selector_id, limit=1)
+        if ticks:
+            yield state.instigator_name, ticks[0].timestamp
 
 
 @contextmanager

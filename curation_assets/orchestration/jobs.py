@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from dagster import AssetKey, AssetsDefinition, AssetSelection, define_asset_job
-from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
+from curation_assets.orchestration.compat import UnresolvedAssetJobDefinition
 from curation_assets.orchestration.partitions import SHARDS
 
 INDEX, INGEST, CURATE, DEDUPLICATE, PUBLISH = "index", "ingest", "curate", "deduplicate", "publish"

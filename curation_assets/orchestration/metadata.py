@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-import pyarrow as pa
 from dagster import (
     AssetKey,
     MetadataValue,
@@ -16,8 +15,9 @@ from dagster import (
     TableSchema,
 )
 
-from curation_assets.contracts.tables import ID_COLUMNS, Column
+from curation_assets.contracts.tables import ID_COLUMNS
 from curation_assets.schemas import schema
+from curation_assets.showing.columns import description, type_name
 from curation_resources.markdown import Markdown
 
 
@@ -44,24 +44,6 @@ def column_schema(asset: str) -> TableSchema:
             for c in contract.columns
         ]
     )
-
-
-def description(column: Column) -> str:
-    """What a column is; of one that is taken over, what it is where it comes from."""
-    if column.taken is None:
-        return column.description
-    asset, name = column.taken.split(".")
-    own = column.description != column.taken
-    return f"{column.description if own else schema(asset).column(name).description} From {column.taken}."
-
-
-def type_name(kind: pa.DataType) -> str:
-    """An Arrow type in one or two words: what nested structures hold is left to the column's description."""
-    if pa.types.is_list(kind):
-        return f"list<{type_name(kind.value_type)}>"
-    if pa.types.is_map(kind):
-        return f"map<{type_name(kind.key_type)}, {type_name(kind.item_type)}>"
-    return "struct" if pa.types.is_struct(kind) else str(kind)
 
 
 def column_lineage(asset: str, parents: Collection[str]) -> TableColumnLineage:

@@ -6,7 +6,7 @@ datasets. Keys are only ever appended: ranges follow insertion order.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 from dagster import BackfillPolicy, DagsterInstance, DynamicPartitionsDefinition, StaticPartitionsDefinition
 
@@ -26,18 +26,6 @@ def register_shards(instance: DagsterInstance, keys: Iterable[str]) -> list[str]
     if new:
         instance.add_dynamic_partitions(SHARDS.name or "", new)
     return new
-
-
-def contiguous(keys: Iterable[str], order: Sequence[str]) -> list[tuple[str, str]]:
-    """The fewest (first, last) ranges of `order` that hold exactly `keys`."""
-    wanted = set(keys)
-    ranges: list[tuple[str, str]] = []
-    previous = False
-    for key in order:
-        if key in wanted:
-            ranges = [*ranges[:-1], (ranges[-1][0], key)] if previous else [*ranges, (key, key)]
-        previous = key in wanted
-    return ranges
 
 
 def backfill_policy(run_partitions: int) -> BackfillPolicy:

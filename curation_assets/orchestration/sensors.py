@@ -15,6 +15,7 @@ from typing import Any
 
 from dagster import (
     AssetKey,
+    DagsterRun,
     DagsterRunStatus,
     DefaultScheduleStatus,
     DefaultSensorStatus,
@@ -27,20 +28,23 @@ from dagster import (
     SensorResult,
     SkipReason,
 )
-from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
-from dagster._core.execution.backfill import BulkActionsFilter, BulkActionStatus
-from dagster._core.storage.tags import (
-    ASSET_PARTITION_RANGE_END_TAG,
-    ASSET_PARTITION_RANGE_START_TAG,
-)
 
+from curation_assets.engine.behind import Behind, Busy, Tries, what_is_behind
 from curation_assets.engine.heads import Heads
-from curation_assets.engine.plan import Busy, Plan, Tries, at_work, plan_work
+from curation_assets.engine.plan import PlanStep, plan
 from curation_assets.engine.run_tags import SETTLED_TAG, SOURCES_TAG
 from curation_assets.engine.staleness import SHARDED, Graph, open_heads
 from curation_assets.ingest.error_classes import TRANSIENT_ERRORS
-from curation_assets.on_call.notices import failure_notices
+from curation_assets.orchestration.compat import (
+    ASSET_PARTITION_RANGE_END_TAG,
+    ASSET_PARTITION_RANGE_START_TAG,
+    PARTITION_NAME_TAG,
+    BulkActionsFilter,
+    BulkActionStatus,
+    UnresolvedAssetJobDefinition,
+)
 from curation_assets.orchestration.jobs import CURATE, DEDUPLICATE, INDEX, PUBLISH
+from curation_assets.orchestration.notices import failure_notices
 from curation_assets.orchestration.partitions import SHARDS
 from curation_assets.recipes import Recipe, RecipeFault, subsets
 from curation_assets.settings import Settings
@@ -273,29 +277,22 @@ def close_gaps(
         return SensorResult(skip_reason=reason, cursor=context.cursor, dynamic_partitions_requests=[adding])
     tries = _tries(cursor)
     busy = at_work(opened, order)
-    plan = plan_work(graph, settings, tries, busy)
+    found = what_is_behind(graph, settings, tries, busy)
     since = cursor.get("since") or int(time.time())
     serial = cursor.get("serial", 0)
-    requests = []
-    for assets, shards in ranges(plan.work, order, settings.range_shards)[:room]:
-        for shard in shards:
-            for asset, fingerprint in plan.first[shard]:
-                tries.add(asset, shard, fingerprint)
+    requests: list[RunRequest] = []
+    for step in plan(found.work, order, settings.range_shards):
+        if len(requests) >= room or (step.phase in ("clusters", "subsets") and not settings.publish_when_idle):
+            continue
+        for key in step.keys or ("",):
+            for asset, fingerprint in found.first[key]:
+                tries.add(asset, key, fingerprint)
         serial += 1
-        requests.append(_request(assets, shards, f"gap-{since}-{serial}"))
-    if settings.publish_when_idle:
-        for job, key, tables in plan.whole[: max(0, room - len(requests))]:
-            for asset, fingerprint in tables:
-                tries.add(asset, key or "", fingerprint)
-            serial += 1
-            tags = {REQUESTED_BY: "gap_sensor"}
-            chosen = [AssetKey(a) for a, _ in tables]
-            requests.append(
-                RunRequest(
-                    f"gap-{since}-{serial}-{job}", tags=tags, job_name=job, partition_key=key, asset_selection=chosen
-                )
-            )
-    said = list(_said(plan, settings, busy, heads))
+        requests.append(_request(step, f"gap-{since}-{serial}"))
+        context.log.info(
+            f"{', '.join(step.assets)} of {', '.join(step.keys[:1] + step.keys[1:][-1:]) or 'all'}: {step.why}"
+        )
+    said = list(_said(found, settings, busy, heads))
     for line in said:
         context.log.info(line)
     saved = canonical_json({"since": since, "serial": serial, "tries": tries.saved()})
@@ -303,40 +300,41 @@ def close_gaps(
     return SensorResult(run_requests=requests, skip_reason=nothing, cursor=saved)
 
 
-def _request(assets: Sequence[str], shards: Sequence[str], key: str) -> RunRequest:
-    content = hashlib.sha256(canonical_json([assets, shards]).encode()).hexdigest()[:12]
-    return RunRequest(
-        run_key=f"{key}-{content}",
-        job_name=CURATE,
-        asset_selection=[AssetKey(a) for a in assets],
-        tags={
-            ASSET_PARTITION_RANGE_START_TAG: shards[0],
-            ASSET_PARTITION_RANGE_END_TAG: shards[-1],
-            REQUESTED_BY: "gap_sensor",
-        },
-    )
+def _request(step: PlanStep, key: str) -> RunRequest:
+    """The run that does a step."""
+    tags = {REQUESTED_BY: "gap_sensor"}
+    assets = [AssetKey(a) for a in step.assets]
+    if step.phase in ("clusters", "subsets"):
+        job, partition = (PUBLISH, step.keys[0]) if step.keys else (DEDUPLICATE, None)
+        return RunRequest(f"{key}-{job}", tags=tags, job_name=job, partition_key=partition, asset_selection=assets)
+    content = hashlib.sha256(canonical_json([step.assets, step.keys]).encode()).hexdigest()[:12]
+    bounds = {ASSET_PARTITION_RANGE_START_TAG: step.keys[0], ASSET_PARTITION_RANGE_END_TAG: step.keys[-1]}
+    return RunRequest(f"{key}-{content}", job_name=CURATE, asset_selection=assets, tags={**bounds, **tags})
 
 
-def ranges(
-    work: Mapping[str, tuple[str, ...]], order: Sequence[str], most: int
-) -> list[tuple[tuple[str, ...], list[str]]]:
-    """(assets, shards) of the runs that do `work`: shards that follow each other in `order` and need the same, at most `most` each."""
-    found: list[tuple[tuple[str, ...], list[str]]] = []
-    open_range = False
-    for shard in order:
-        assets = work.get(shard)
-        if assets is None:
-            open_range = False
-            continue
-        if open_range and found[-1][0] == assets and len(found[-1][1]) < most:
-            found[-1][1].append(shard)
-        else:
-            found.append((assets, [shard]))
-        open_range = True
-    return found
+def at_work(runs: Iterable[DagsterRun], order: Sequence[str]) -> Busy:
+    """What the runs are at work on, or will be."""
+    place = {k: i for i, k in enumerate(order)}
+    shards: set[str] = set()
+    hashing: set[str] = set()
+    keys: set[str] = set()
+    clusters = False
+    for run in runs:
+        assets = {k.to_user_string() for k in run.asset_selection} if run.asset_selection is not None else None
+        first = run.tags.get(ASSET_PARTITION_RANGE_START_TAG) or run.tags.get(PARTITION_NAME_TAG)
+        last = run.tags.get(ASSET_PARTITION_RANGE_END_TAG) or first
+        clusters = clusters or (run.job_name == DEDUPLICATE if assets is None else "duplicate_clusters" in assets)
+        if first and first not in place:
+            keys.add(first)
+        if first in place and last in place and (assets is None or assets & set(SHARDED)):
+            own = order[place[first] : place[last] + 1]
+            shards.update(own)
+            if assets is None or assets & {"raw_shards", "clip_fingerprints"}:
+                hashing.update(own)
+    return Busy(frozenset(shards), frozenset(hashing), frozenset(keys), clusters)
 
 
-def _said(plan: Plan, settings: Settings, busy: Busy, heads: Heads) -> Iterator[str]:
+def _said(plan: Behind, settings: Settings, busy: Busy, heads: Heads) -> Iterator[str]:
     """What a tick says besides its requests."""
     if busy.shards:
         yield f"runs are at work on {len(busy.shards)} shards"

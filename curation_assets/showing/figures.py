@@ -57,3 +57,8 @@ def markdown_table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> Mark
         return "| " + " | ".join(c if isinstance(c, Markdown) else escape(str(c)) for c in cells) + " |"
 
     return Markdown("\n".join([line(header), "|" + "---|" * len(header), *map(line, lines)]))
+
+
+def bullets(lines: Sequence[str]) -> Markdown | None:
+    """A list of lines, None if there are none."""
+    return Markdown("\n".join(f"- {escape(line)}" for line in lines)) if lines else None

@@ -8,21 +8,19 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from dagster import DagsterInstance, DagsterRunStatus, RunsFilter
-
-from curation_assets.definitions import table_store
 from curation_assets.ingest.forgotten import add_tombstones, domain_keys
+from curation_assets.orchestration.instance import Instance, current, runs_at_work
+from curation_assets.orchestration.taken_down import forget_in_events, forget_in_home, report_again
 from curation_assets.recipes import Recipe, RecipeError
 from curation_assets.settings import Settings
+from curation_assets.stores import table_store
 from curation_assets.takedown.exports import forget_in_exports, samples_in_versions
 from curation_assets.takedown.plan import PATH, SHARD_ASSETS, NothingFound, Query, TakedownPlan, lines, make_plan
-from curation_assets.takedown.records import forget_in_events, forget_in_home, report_again
 from curation_assets.takedown.same_bytes import add_bytes
 from curation_assets.takedown.tables import Done, forget_in_tables
 from curation_resources import presence
 from curation_resources.tables import TableStore
 
-AT_WORK = (DagsterRunStatus.STARTING, DagsterRunStatus.STARTED, DagsterRunStatus.CANCELING)
 OUT_OF_REACH = (
     "backups, snapshots and older versions of objects that the storage keeps by itself",
     "copies that others made of published versions: they learn from README.md and removed.json of the version",
@@ -54,8 +52,8 @@ def forget(arguments: argparse.Namespace, settings: Settings, recipes: Mapping[s
     if not arguments.yes and not _confirmed(plan):
         print("nothing was removed")
         return 1
-    with DagsterInstance.get() as instance:
-        busy = [r.run_id for r in instance.get_runs(filters=RunsFilter(statuses=list(AT_WORK)))]
+    with current() as instance:
+        busy = runs_at_work(instance)
         with presence.at_work(store.storage, None):
             busy += presence.others(store.storage, None)
             if busy:
@@ -73,7 +71,7 @@ def take_down(
     recipes: Mapping[str, Recipe],
     settings: Settings,
     plan: TakedownPlan,
-    instance: DagsterInstance,
+    instance: Instance,
     home: Path,
     say: Callable[[str], Any],
 ) -> list[str]:

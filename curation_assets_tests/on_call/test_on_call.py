@@ -30,8 +30,8 @@ from dagster import (
 from prometheus_client.parser import text_string_to_metric_families
 
 from curation_assets.on_call.metrics import NAMES
-from curation_assets.on_call.notices import failure_notices, notice
 from curation_assets.orchestration.dead_runs import PROCESS_TAG
+from curation_assets.orchestration.notices import failure_notices, notice
 from curation_assets.settings import Settings
 from curation_assets_tests.faults.shipped import DEPLOY, Shipped, kill_group
 from curation_assets_tests.sample_video import sample_video

@@ -10,26 +10,9 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 
+from curation_assets.engine.plan import PHASES, assets_of_phase, everything, plan
 from curation_assets.engine.shard_keys import parse_shard_key
-from curation_assets.recipes import Recipe, load_recipes
-from curation_assets.selection import SUBSET_ASSETS, assets_of_recipe
-
-PHASES = ("index", "shards", "clusters", "scores", "subsets")
-MIDDLE = "duplicate_clusters"
-
-
-def assets(recipe: Recipe, phase: str) -> list[str]:
-    """Assets that the recipe wants in a phase, in graph order."""
-    wanted = [a for a in assets_of_recipe(recipe) if a not in SUBSET_ASSETS]
-    middle = wanted.index(MIDDLE)
-    chosen = {
-        "index": ["dataset_index"],
-        "shards": wanted[:middle],
-        "clusters": [MIDDLE],
-        "scores": wanted[middle + 1 :],
-        "subsets": list(SUBSET_ASSETS),
-    }
-    return chosen[phase]
+from curation_assets.recipes import load_recipes
 
 
 def share(keys: Sequence[str], environment: Mapping[str, str]) -> list[str]:
@@ -43,21 +26,19 @@ def share(keys: Sequence[str], environment: Mapping[str, str]) -> list[str]:
 def arguments(recipe_file: str, phase: str, environment: Mapping[str, str], known: Sequence[str]) -> str:
     """Arguments for `curation run`; empty if there is nothing for this task to do."""
     (recipe,) = load_recipes(recipe_file).values()
-    chosen = assets(recipe, phase)
-    if not chosen or phase not in ("shards", "scores"):
-        return f"--select {','.join(chosen)}" if chosen else ""
+    if phase not in ("shards", "scores"):
+        return f"--select {','.join(assets_of_phase(recipe, phase))}"
     mine = share([k for k in known if parse_shard_key(k)[0] == recipe.dataset], environment)
-    return f"--select {','.join(chosen)} --shards {','.join(mine)}" if mine else ""
+    steps = [s for s in plan(everything({recipe.dataset: recipe}, mine), mine) if s.phase == phase]
+    return "".join(f"--select {','.join(s.assets)} --shards {','.join(s.keys)}" for s in steps)
 
 
 def main() -> None:
     if len(sys.argv) != 3 or sys.argv[2] not in PHASES:
         sys.exit(f"usage: phase.py RECIPE {{{'|'.join(PHASES)}}}")
-    from dagster import DagsterInstance
+    from curation_assets.orchestration.instance import known_shards
 
-    with DagsterInstance.get() as instance:
-        known = instance.get_dynamic_partitions("shards")
-    print(arguments(sys.argv[1], sys.argv[2], os.environ, known))
+    print(arguments(sys.argv[1], sys.argv[2], os.environ, known_shards()))
 
 
 if __name__ == "__main__":

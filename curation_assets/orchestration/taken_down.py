@@ -19,13 +19,16 @@ from typing import Any, cast
 
 import sqlalchemy as db
 from dagster import DagsterInstance
-from dagster._core.storage.event_log.schema import AssetCheckExecutionsTable, AssetKeyTable, SqlEventLogStorageTable
-from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
 
 from curation_assets.engine.making import Outcome
 from curation_assets.engine.shard_keys import parse_shard_key
-from curation_assets.engine.staleness import SHARDED
-from curation_assets.orchestration.curated import subset_parents
+from curation_assets.makers import MAKERS
+from curation_assets.orchestration.compat import (
+    AssetCheckExecutionsTable,
+    AssetKeyTable,
+    SqlEventLogStorage,
+    SqlEventLogStorageTable,
+)
 from curation_assets.orchestration.events import materialization
 from curation_assets.recipes import Recipe, subsets
 from curation_assets.schemas import SCHEMAS
@@ -210,14 +213,10 @@ def report_again(instance: DagsterInstance, store: TableStore, recipes: Mapping[
 
 def _parents(recipes: Mapping[str, Recipe], asset: str, partition: str | None) -> dict[str, bool] | None:
     """Parents as the asset's own events name them; None if no recipe declares the partition any more."""
-    if asset == "dataset_index":
-        return {}
-    if asset == "duplicate_clusters":
-        return {"clip_fingerprints": False}
     if asset in SUBSET_ASSETS:
-        return subset_parents(recipes, asset) if partition in subsets(recipes) else None
-    recipe_of = recipes.get(parse_shard_key(partition or "")[0])
-    if recipe_of is None:
+        declared = partition in subsets(recipes)
+    else:
+        declared = partition is None or parse_shard_key(partition)[0] in recipes
+    if not declared:
         return None
-    part = SHARDED[asset]
-    return dict.fromkeys(part.needed(recipe_of), True) | dict.fromkeys(part.slices, False)
+    return MAKERS[asset].parents(recipes)[asset]

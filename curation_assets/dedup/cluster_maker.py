@@ -1,0 +1,51 @@
+"""How `duplicate_clusters` is brought up to date."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import pyarrow.compute as pc
+
+from curation_assets.checks import accounting
+from curation_assets.contracts.component import Made
+from curation_assets.dedup.comparison import INDEX, clusters_provenance, compare_shards, pairs_sheet
+from curation_assets.dedup.index_files import is_whole
+from curation_assets.engine.maker import Key, Maker, settle
+from curation_assets.engine.making import Outcome
+from curation_assets.engine.run import Run
+from curation_assets.recipes import Recipe
+from curation_assets.showing.figures import counts
+from curation_resources.tables import Base, TableHeader
+
+
+class ClusterMaker(Maker):
+    """Compares the shards that are new or changed with the stored index, and commits the clusters if they are other than before."""
+
+    name, assets = "duplicate_clusters", ("duplicate_clusters",)
+
+    def bring(self, run: Run, key: Key, wanted: Sequence[str]) -> Iterator[Outcome]:
+        store = run.store
+        provenance, shards = clusters_provenance(store, run.recipes, run.settings)
+
+        def make(base: Base) -> tuple[TableHeader, Made]:
+            header, found, stats = compare_shards(store, run.recipes, run.settings, run.log.info)
+            metadata: dict[str, Any] = {"shards": sorted(shards), "relations": counts(found.clusters, "relation")}
+            for kind in ("closest", "doubtful"):
+                sheet = pairs_sheet(store, found.audit.filter(pc.equal(found.audit["kind"], kind)))
+                if sheet is not None:
+                    metadata[f"{kind}_pairs"] = sheet
+            return header, Made(found.clusters, stats, metadata)
+
+        header, made = settle(
+            store, self.name, None, provenance, make, lambda _: is_whole(store.storage, INDEX) and not run.force
+        )
+        findings = list(accounting(None, self.name, store.read(self.name), store.read))
+        yield Outcome(self.name, header, made, findings)
+
+    def parents(self, recipes: Mapping[str, Recipe]) -> dict[str, dict[str, bool]]:
+        return {self.name: {"clip_fingerprints": False}}
+
+    def said(self, outcome: Outcome) -> str:
+        seen = outcome.header.stats.get("shards_seen", 0)
+        return f"{outcome.header.rows} clips in clusters over {seen} shards, {'made' if outcome.made else 'unchanged'}"

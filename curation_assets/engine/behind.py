@@ -1,0 +1,257 @@
+"""What is behind and can be made now, from how all tables stand: tables by shard, the duplicate clusters, subsets; and why something waits.
+
+What belongs here: the decision. What does not: in which order and ranges it is made (`plan.py`), cursors and requests (`sensors.py`), how a
+table stands (`staleness.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from curation_assets.engine.completeness import Incomplete, allowed, described, gaps
+from curation_assets.engine.plan import Work
+from curation_assets.engine.shard_keys import parse_shard_key
+from curation_assets.engine.staleness import FRESH, MISSING, RETRY, SHARDED, STALE, WAITING, Graph, State
+from curation_assets.recipes import subsets
+from curation_assets.selection import assets_of_subset
+from curation_assets.settings import Settings
+
+PAUSE_SECONDS = 300.0
+"""Before a second attempt at a table; doubles with each further one."""
+LATER_SECONDS = 86_400.0
+"""Before each attempt beyond the cap: what a server, weights or a disk that was away held back goes on by itself when it is there again."""
+
+
+@dataclass
+class Tries:
+    """How often tables were attempted; forgotten when they come up to date or would be made from something else.
+
+    Attributes:
+        made: (asset, shard) -> fingerprint wanted, attempts, time of the last.
+        now: seconds since the epoch.
+    """
+
+    made: dict[tuple[str, str], tuple[str, int, int]]
+    now: int
+    _current: dict[tuple[str, str], tuple[str, int, int]] = field(default_factory=dict)
+
+    def count(self, asset: str, shard: str, fingerprint: str) -> int:
+        """Attempts so far at making this."""
+        known = self.made.get((asset, shard))
+        if known is None or known[0] != fingerprint[:12]:
+            return 0
+        self._current[asset, shard] = known
+        return known[1]
+
+    def pausing(self, asset: str, shard: str, cap: int) -> bool:
+        """Whether it is too early for another attempt, of which `cap` follow each other closely."""
+        _, count, last = self.made[asset, shard]
+        pause = PAUSE_SECONDS * 2 ** (count - 1) if count < cap else LATER_SECONDS
+        return self.now < last + pause
+
+    def add(self, asset: str, shard: str, fingerprint: str) -> None:
+        count = self.count(asset, shard, fingerprint)
+        self._current[asset, shard] = (fingerprint[:12], count + 1, self.now)
+
+    def saved(self) -> dict[str, list[Any]]:
+        """Those that were asked for in this tick, as JSON."""
+        return {f"{a} {s}": list(t) for (a, s), t in sorted(self._current.items())}
+
+
+@dataclass
+class Behind:
+    """What a tick found to do.
+
+    Attributes:
+        work: what can be made now: of shards, assets in graph order all of whose inputs exist or are made by the same run; of what is made
+            over many shards, assets that are made from what lies there.
+        first: shard or subset, empty for the clusters -> (asset, fingerprint) of those among them that are made from what lies there; they count
+            as attempts.
+        given_up: tables that reached the cap of attempts; they are tried again a day later.
+        pausing: tables that wait for their next attempt.
+        resting: datasets with such tables.
+        clusters: shards that wait for the duplicate clusters.
+        blocked: reasons why tables cannot be made at all.
+        waiting: subset -> why it is not published now.
+    """
+
+    work: Work = field(default_factory=Work)
+    first: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
+    given_up: list[str] = field(default_factory=list)
+    pausing: list[str] = field(default_factory=list)
+    resting: set[str] = field(default_factory=set)
+    clusters: list[str] = field(default_factory=list)
+    blocked: set[str] = field(default_factory=set)
+    waiting: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Busy:
+    """What open runs are at work on, or will be.
+
+    Attributes:
+        shards: shards of their ranges.
+        hashing: those of them whose fingerprints may come out new.
+        subsets: keys of the subsets that they publish.
+        clusters: whether one makes the duplicate clusters.
+    """
+
+    shards: frozenset[str] = frozenset()
+    hashing: frozenset[str] = frozenset()
+    subsets: frozenset[str] = frozenset()
+    clusters: bool = False
+
+
+def what_is_behind(graph: Graph, settings: Settings, tries: Tries, busy: Busy) -> Behind:
+    """What is to be done next, from how the tables stand.
+
+    Whatever one dataset lacks holds back nobody but itself: clusters are made when some dataset has all the fingerprints that it can have
+    now, a subset when what it uses of its own datasets is complete.
+    """
+    plan = Behind()
+    unsettled: dict[str, list[State]] = {}
+    states: dict[tuple[str, str | None], State] = {}
+    for state in graph.states():
+        states[state.asset, state.partition] = state
+        if state.state != FRESH and state.asset in SHARDED:
+            unsettled.setdefault(state.partition or "", []).append(state)
+    seen = graph.seen_by_clusters()
+    attempt = _Attempts(plan, settings, tries)
+    for shard, behind in unsettled.items():
+        _plan_shard(graph, shard, behind, seen, attempt)
+    hashing = busy.hashing | {s for s, assets in plan.work.shards.items() if "clip_fingerprints" in assets}
+    working = {parse_shard_key(s)[0] for s in busy.shards | set(plan.work.shards)}
+    for shard in set(plan.work.shards) & busy.shards:
+        del plan.work.shards[shard]
+    clusters = states.get(("duplicate_clusters", None))
+    if clusters is not None and not busy.clusters and _worth_clustering(graph, clusters, seen, hashing):
+        _plan_whole(None, [clusters], attempt)
+    for key in sorted(subsets(graph.recipes)):
+        if key not in busy.subsets:
+            _plan_subset(graph, states, key, working, attempt)
+    return plan
+
+
+def _worth_clustering(graph: Graph, state: State, seen: Mapping[str, str], hashing: Collection[str]) -> bool:
+    """Whether a dataset has fingerprints that the clusters do not know as they are, or lost some, and none of its own on the way."""
+    if state.state not in (MISSING, STALE) or not state.fingerprint:
+        return False
+    prints = graph.heads.of("clip_fingerprints")
+    waits = {parse_shard_key(s)[0] for s in hashing}
+    changed = {
+        parse_shard_key(s)[0] for s in {*prints, *seen} if s not in prints or seen.get(s) != prints[s].content_hash
+    }
+    return bool(prints) and (bool(changed - waits) or not (changed or waits))
+
+
+def _plan_subset(
+    graph: Graph,
+    states: Mapping[tuple[str, str | None], State],
+    key: str,
+    working: Collection[str],
+    attempt: _Attempts,
+) -> None:
+    """The tables of a subset that are out of date and whose inputs are complete, or may be incomplete and will not get better by themselves."""
+    recipe, subset = subsets(graph.recipes)[key]
+    datasets = set(subset.datasets or [recipe.dataset])
+    behind = [
+        s
+        for a in assets_of_subset(subset)
+        if (s := states.get((a, key))) is not None and s.state in (MISSING, STALE, RETRY)
+    ]
+    chosen: list[State] = []
+    for state in behind:
+        found = gaps(graph, states, key, state.asset)
+        found = [g for g in found if (g.asset, g.partition) not in {(s.asset, s.partition) for s in chosen}]
+        try:
+            allowed(found, key, state.asset, subset)
+        except Incomplete:
+            attempt.plan.waiting.setdefault(key, f"{state.asset} waits for {'; '.join(described(found))}")
+            break
+        if found and datasets & (set(working) | attempt.plan.resting):
+            attempt.plan.waiting.setdefault(
+                key, f"{state.asset} waits while its inputs are still tried: {'; '.join(described(found))}"
+            )
+            break
+        if state.fingerprint:
+            chosen.append(state)
+    if chosen and datasets & set(working):
+        attempt.plan.waiting.setdefault(key, f"runs are at work on {', '.join(sorted(datasets & set(working)))}")
+    elif chosen:
+        _plan_whole(key, chosen, attempt)
+
+
+@dataclass
+class _Attempts:
+    """Decides whether a table that could be made is to be made now; notes in the plan why not."""
+
+    plan: Behind
+    settings: Settings
+    tries: Tries
+
+    def __call__(self, state: State) -> bool:
+        where = state.partition or ""
+        count = self.tries.count(state.asset, where, state.fingerprint)
+        name = f"{state.asset} of {where}" if where else state.asset
+        cap = self.settings.max_attempts
+        if not count or not self.tries.pausing(state.asset, where, cap):
+            return True
+        if count >= cap:
+            self.plan.given_up.append(name)
+        else:
+            self.plan.pausing.append(name)
+            if state.asset in SHARDED:
+                self.plan.resting.add(parse_shard_key(where)[0])
+        return False
+
+
+def _plan_shard(graph: Graph, shard: str, states: Sequence[State], seen: Mapping[str, str], attempt: _Attempts) -> None:
+    """Walks through a shard's tables that are not fresh, in graph order, and takes those that can be made."""
+    plan = attempt.plan
+    recipe = graph.recipes[parse_shard_key(shard)[0]]
+    known = graph.heads.of("clip_fingerprints").get(shard)
+    will: list[str] = []
+    first: list[tuple[str, str]] = []
+    left: set[str] = set()
+    held = False
+    for state in states:
+        asset, part = state.asset, SHARDED[state.asset]
+        inputs = set(part.needed(recipe))
+        clustered = known is not None and seen.get(shard) == known.content_hash and "clip_fingerprints" not in will
+        if inputs & left:
+            left.add(asset)
+        elif "duplicate_clusters" in part.slices and not clustered:
+            left.add(asset)
+            held = True
+        elif inputs.intersection(will):
+            will.append(asset)
+        elif state.state == WAITING:
+            if not state.fingerprint:
+                left.add(asset)
+                plan.blocked |= {f"{asset}: {r}" for r in state.reasons if not r.startswith("waits for")}
+        elif attempt(state):
+            will.append(asset)
+            first.append((asset, state.fingerprint))
+        else:
+            left.add(asset)
+    if will:
+        plan.work.shards[shard], plan.first[shard] = tuple(will), first
+        plan.work.why[shard] = ", ".join(f"{s.asset} is {s.state}" for s in states if s.asset in will)
+    elif held:
+        plan.clusters.append(shard)
+
+
+def _plan_whole(key: str | None, states: Sequence[State], attempt: _Attempts) -> None:
+    """The clusters, or the tables of one subset that are ready."""
+    chosen = [s for s in states if attempt(s)]
+    if not chosen:
+        return
+    plan = attempt.plan
+    plan.first[key or ""] = [(s.asset, s.fingerprint) for s in chosen]
+    plan.work.why[key or ""] = ", ".join(f"{s.asset} is {s.state}" for s in chosen)
+    if key is None:
+        plan.work.clusters = True
+    else:
+        plan.work.subsets[key] = tuple(s.asset for s in chosen)

@@ -1,0 +1,116 @@
+"""How `curated_clips` and `curated_tracks` are brought up to date: each candidate of a subset is judged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from curation_assets.checks import accounting
+from curation_assets.contracts.component import Made
+from curation_assets.engine.maker import Incomplete, Key, Maker, settle
+from curation_assets.engine.making import Outcome
+from curation_assets.engine.meter import Meter
+from curation_assets.engine.run import Run
+from curation_assets.publish.curating.funnels import figures, shown
+from curation_assets.publish.curating.subset_inputs import (
+    LEFT_OUT,
+    curated_provenance,
+    sharded_inputs,
+    subset_shards,
+    without,
+)
+from curation_assets.publish.curating.versions import CURATE_VERSION
+from curation_assets.recipes import Recipe, subsets
+from curation_assets.schemas import SCHEMAS, schema
+from curation_assets.showing.figures import bullets
+from curation_resources.scratch import scratch_folder
+from curation_resources.tables import Base, Provenance, TableHeader
+
+
+def lacks(run: Run, key: str, asset: str) -> list[str]:
+    """What `asset` of a subset would be made without, a line each; empty if all of its inputs are complete and fresh.
+
+    Raises:
+        Incomplete: something, and neither the run nor the recipe allows it.
+    """
+    from curation_assets.engine.completeness import left_out  # it looks at all assets, of which this is one
+
+    return left_out(run.store, run.recipes, run.settings, key, asset, run.partial)
+
+
+class CuratedMaker(Maker):
+    """Judges the candidates of each subset of clips, or of tracks, and commits its table."""
+
+    collected = (Incomplete,)
+
+    def __init__(self, of: str) -> None:
+        self.of = of
+        self.name = f"curated_{of}"
+        self.assets = (self.name,)
+
+    def bring(self, run: Run, key: Key, wanted: Sequence[str]) -> Iterator[Outcome]:
+        assert key is not None
+        header, made = self._judged(run, key)
+        table = run.store.read(self.name, key, columns=["selected"])
+        yield Outcome(self.name, header, made, list(accounting(None, self.name, table, lambda a: schema(a).empty())))
+
+    def parents(self, recipes: Mapping[str, Recipe]) -> dict[str, dict[str, bool]]:
+        """What the curated table of clips or tracks is made from, over all subsets."""
+        mine = [(r, s) for r, s in subsets(recipes).values() if s.of == self.of]
+        needed = {a for r, s in mine for tables in sharded_inputs(s, recipes, r.dataset).values() for a in tables}
+        if any(recipes[d].source.may_word_spans for r, s in mine for d in (s.datasets or [r.dataset])):
+            needed.add("video_metadata")
+        found = [a for a in SCHEMAS if a in needed] or (["clips"] if self.of == "clips" else ["clips", "tracks"])
+        return {self.name: dict.fromkeys(found, False)}
+
+    def said(self, outcome: Outcome) -> str:
+        return f"{outcome.header.stats.get('selected', 0)} of {outcome.header.rows} candidates selected"
+
+    def _judged(self, run: Run, key: str) -> tuple[TableHeader, Made | None]:
+        """The table in force after it was brought up to date, and what was made of it, if anything."""
+        store, recipes = run.store, run.recipes
+        _, subset = subsets(recipes)[key]
+        if subset.of != self.of:
+            run.log.info(f"{key} is a subset of {subset.of}: {self.name} is empty")
+            nothing = Provenance(CURATE_VERSION, {"of": subset.of})
+            header, _ = settle(
+                store,
+                self.name,
+                key,
+                nothing,
+                lambda base: (store.commit(self.name, key, schema(self.name).empty(), nothing, base=base), None),
+                lambda _: True,
+            )
+            return header, None
+        lacking = lacks(run, key, self.name)
+        provenance = without(curated_provenance(store, recipes, key), lacking)
+        header, made = settle(
+            store,
+            self.name,
+            key,
+            provenance,
+            lambda base: self._judge(run, key, lacking, provenance, base),
+            lambda _: not run.force,
+        )
+        if self.of == "tracks":
+            from curation_assets.publish.writing.track_versions import publish_tracks
+
+            publish_tracks(store, recipes, key, header)
+        return header, made
+
+    def _judge(
+        self, run: Run, key: str, lacking: Sequence[str], provenance: Provenance, base: Base
+    ) -> tuple[TableHeader, Made]:
+        from curation_assets.publish.curating.curating import curate
+
+        store, recipes = run.store, run.recipes
+        recipe, subset = subsets(recipes)[key]
+        with scratch_folder("curate-") as folder, Meter() as meter:
+            shards = subset_shards(store, subset, recipe.dataset)
+            found = curate(key, subset, recipes, shards, store.read, Path(folder))
+            digest = store.file_content_hash(self.name, found.path)
+            meter.stop()
+            rows_in = {"rows_in": found.funnel[0].rows}
+            stats = {**figures(found), LEFT_OUT: lacking, **rows_in, **meter.spent(run.settings)}
+            header = store.commit_file(self.name, key, found.path, provenance, digest, stats, base)
+        return header, Made(schema(self.name).empty(), stats, {**shown(store, found), "left_out": bullets(lacking)})

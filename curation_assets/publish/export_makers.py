@@ -1,0 +1,248 @@
+"""How exports of subsets are brought up to date. Clips are cut shard by shard; the last piece of work publishes a version.
+
+What is cut and written is in `publish/writing/versions.py`. Files of a version lie in `<asset>/<subset>/<version>/`, and the table
+`<asset>/<subset>.parquet`, written last, names the version in force. Versions that it no longer names are kept, so that a training run can
+hold on to what it reads; docs/reference/export.md says how to remove them.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
+
+from curation_assets.checks import CONTRACT_CHECK
+from curation_assets.contracts.checks import Finding
+from curation_assets.contracts.component import Made
+from curation_assets.engine.maker import Incomplete, Key, Maker, settle
+from curation_assets.engine.making import LOST, Outcome
+from curation_assets.engine.meter import Meter
+from curation_assets.engine.progress import Reporter
+from curation_assets.engine.run import Run
+from curation_assets.publish.curated_maker import lacks
+from curation_assets.publish.curating.subset_inputs import Selection, clip_provenance, embedding_provenance, without
+from curation_assets.recipes import Recipe, subsets
+from curation_assets.schemas import schema
+from curation_assets.showing.figures import bullets, markdown_table
+from curation_resources.presence import at_work
+from curation_resources.progress import listening
+from curation_resources.tables import Base, Provenance, TableHeader, TableStore
+
+if TYPE_CHECKING:
+    from curation_assets.publish.writing.versions import Published
+
+
+class ExportMaker(Maker):
+    """Brings the export of each subset up to date, and commits the table that names its version."""
+
+    collected = (Incomplete,)
+
+    @abstractmethod
+    def provenance(self, run: Run, key: str) -> Provenance:
+        """What the export would be made from now."""
+
+    @abstractmethod
+    def publish(self, run: Run, key: str, provenance: Provenance) -> Published:
+        """Writes a version."""
+
+    @abstractmethod
+    def asked(self, recipes: Mapping[str, Recipe], key: str) -> bool:
+        """Whether the subset exports this."""
+
+    @abstractmethod
+    def sharded(self, recipes: Mapping[str, Recipe]) -> list[str]:
+        """Sharded tables that it is made from over all subsets, besides those that every export shows."""
+
+    def spent(self, run: Run, key: str) -> Sequence[Mapping[str, float]]:
+        """What its pieces took elsewhere."""
+        return ()
+
+    def bring(self, run: Run, key: Key, wanted: Sequence[str]) -> Iterator[Outcome]:
+        from curation_assets.publish.writing.versions import sweep_versions
+
+        assert key is not None
+        header, made = self._exported(run, key)
+        sweep_versions(run.store, header)
+        table = run.store.read(self.name, key)
+        finding = accounted(run.store, Selection.of(run.store, run.recipes, key), self.name, table)
+        yield Outcome(self.name, header, made, [finding])
+
+    def parents(self, recipes: Mapping[str, Recipe]) -> dict[str, dict[str, bool]]:
+        """The subset's own curated table, all shards of the others. Captions, and what lists say of spans, go into every export whose
+        recipe has them.
+
+        Dagster calls an event unsynced that lacks a declared parent, or names another one: also parents that only other subsets use.
+        """
+        kinds = {s.of for _, s in subsets(recipes).values()} or {"clips"}
+        said = ["video_metadata"] if any(r.source.may_word_spans for r in recipes.values()) else []
+        said += ["captions"] if any("captions" in r.model_fields_set for r, _ in subsets(recipes).values()) else []
+        curated = dict.fromkeys([f"curated_{k}" for k in sorted(kinds)], True)
+        return {self.name: {**curated, **dict.fromkeys([*self.sharded(recipes), *said], False)}}
+
+    def said(self, outcome: Outcome) -> str:
+        state = "unchanged" if outcome.made is None else f"version {outcome.header.stats.get('version')}"
+        return f"{outcome.header.rows} rows, {state}"
+
+    def up_to_date(self, run: Run, header: TableHeader) -> bool:
+        """Whether an export that is made from what it would be made from now has all its files, and they were all made."""
+        if run.force or header.stats.get("unread"):
+            return False
+        lost = run.store.lost_media(header)
+        if lost:
+            run.log.warning(f"{header.asset} {header.partition}: {lost[0]} {LOST}; the version is published again")
+        return not lost
+
+    def _exported(self, run: Run, key: str) -> tuple[TableHeader, Made | None]:
+        """The table in force after it was brought up to date, and what was made of it, if anything.
+
+        Raises:
+            Incomplete: inputs that it uses are not complete, and that is not allowed.
+        """
+        store, exports = run.store, self.asked(run.recipes, key)
+        lacking = lacks(run, key, self.name) if exports else []
+        provenance = without(self.provenance(run, key), lacking)
+
+        def make(base: Base) -> tuple[TableHeader, Made]:
+            if not exports:
+                run.log.info(f"{key} exports no {self.name}: the table is empty")
+                empty = schema(self.name).empty()
+                return store.commit(self.name, key, empty, provenance, base=base), Made(empty)
+            with Meter() as meter:
+                done = self.publish(run, key, provenance)
+            for piece in self.spent(run, key):
+                meter.add(**piece)
+            curated = store.header(Selection.of(store, run.recipes, key).asset, key)
+            counted = {"rows_in": curated.stats.get("selected", 0)} if curated else {}
+            stats = {**counted, **done.stats, **meter.spent(run.settings)}
+            made = Made(done.table, stats, {**_shown(done), "left_out": bullets(lacking)})
+            return store.commit(self.name, key, done.table, provenance, stats, base), made
+
+        header, made = settle(store, self.name, key, provenance, make, lambda found: self.up_to_date(run, found))
+        return header, made
+
+
+class ClipExportMaker(ExportMaker):
+    """Cuts clips, a piece of work for each shard of each subset, and publishes them."""
+
+    name, assets = "clip_dataset", ("clip_dataset",)
+
+    def provenance(self, run: Run, key: str) -> Provenance:
+        return clip_provenance(run.store, run.recipes, key)
+
+    def publish(self, run: Run, key: str, provenance: Provenance) -> Published:
+        from curation_assets.publish.writing.clip_versions import publish_clips
+
+        return publish_clips(run.store, run.recipes, key, provenance)
+
+    def asked(self, recipes: Mapping[str, Recipe], key: str) -> bool:
+        return subsets(recipes)[key][1].export.clips is not None
+
+    def sharded(self, recipes: Mapping[str, Recipe]) -> list[str]:
+        asked = [s.export.clips for _, s in subsets(recipes).values() if s.export.clips is not None]
+        found = ["raw_shards"]
+        found += ["quality_scores"] if any(c.crop_border for c in asked) else []
+        found += ["tracks"] if any(c.tracks for c in asked) else []
+        return found + (["clips"] if any(s.of == "tracks" for _, s in subsets(recipes).values()) else [])
+
+    def spent(self, run: Run, key: str) -> Sequence[Mapping[str, float]]:
+        from curation_assets.publish.writing.clip_versions import pieces_of
+
+        return list(pieces_of(run.store, key).spent())
+
+    def pieces(self, run: Run, keys: Sequence[Key]) -> Iterator[tuple[str, str]]:
+        """A piece for every shard of every subset whose export is not up to date.
+
+        Raises:
+            NotMade: the inputs of all subsets that export clips are incomplete; else `bring` says it, when the others are published.
+        """
+        from curation_assets.publish.writing.clip_versions import clear_pieces
+
+        refused: dict[Key, Exception] = {}
+        asked = [key for key in keys if key is not None and self.asked(run.recipes, key)]
+        for key in asked:
+            try:
+                provenance = without(self.provenance(run, key), lacks(run, key, self.name))
+            except Incomplete as error:
+                refused[key] = error
+                continue
+            header = run.store.usable_header(self.name, key)
+            if header is not None and header.fingerprint == provenance.fingerprint and self.up_to_date(run, header):
+                continue
+            if run.force:
+                clear_pieces(run.store, key)
+            for shard in Selection.of(run.store, run.recipes, key).shards:
+                yield key, shard
+        if asked and len(refused) == len(asked):
+            raise self.failure(refused, asked)
+
+    def make_piece(self, run: Run, key: str, shard: str) -> None:
+        """Cuts the clips of one shard, as far as they are not there already."""
+        from curation_assets.publish.writing.clip_versions import cut_selected, pieces_of
+
+        what = f"{self.name} {key} {shard}"
+        reporter = Reporter(what, run.log.info)
+        with at_work(run.store.storage, [shard, key]), Meter() as meter, reporter, listening(reporter):
+            done = cut_selected(
+                run.store, run.recipes, key, shard, run.settings, again=run.force, allow_partial=run.partial
+            )
+        pieces_of(run.store, key).note_spent(shard, meter.seconds())
+        run.log.info(f"{what}: {done.cut} clips cut, {done.reused} kept, {done.failed} failed; {meter.cpu:.1f} CPU s")
+
+    def clear(self, run: Run, key: str) -> None:
+        from curation_assets.publish.writing.clip_versions import clear_pieces
+
+        clear_pieces(run.store, key)
+
+
+class EmbeddingExportMaker(ExportMaker):
+    """Publishes the embeddings of each subset."""
+
+    name, assets = "embedding_dataset", ("embedding_dataset",)
+
+    def provenance(self, run: Run, key: str) -> Provenance:
+        return embedding_provenance(run.store, run.recipes, key)
+
+    def publish(self, run: Run, key: str, provenance: Provenance) -> Published:
+        from curation_assets.publish.writing.embedding_versions import publish_embeddings
+
+        return publish_embeddings(run.store, run.recipes, key, provenance)
+
+    def asked(self, recipes: Mapping[str, Recipe], key: str) -> bool:
+        return subsets(recipes)[key][1].export.embeddings is not None
+
+    def sharded(self, recipes: Mapping[str, Recipe]) -> list[str]:
+        of_tracks = any(s.of == "tracks" for _, s in subsets(recipes).values())
+        return ["frame_embeddings", *(["clips"] if of_tracks else [])]
+
+
+def _shown(done: Published) -> dict[str, Any]:
+    """Samples and hours by split, and what could not be made."""
+    rows = [(split, samples, f"{hours:.3f}") for split, samples, hours in done.by_split]
+    metadata: dict[str, Any] = {"by_split": markdown_table(("split", "samples", "hours"), rows)}
+    failed = done.table.filter(pc.equal(done.table["status"], "failed")).slice(0, 20).select(["clip_id", "error"])
+    if failed.num_rows:
+        metadata["not_ok"] = markdown_table(("clip", "error"), [tuple(r.values()) for r in failed.to_pylist()])
+    return metadata
+
+
+def accounted(store: TableStore, selection: Selection, name: str, table: pa.Table) -> Finding:
+    """Whether every selected clip, or track, has its row."""
+    export = selection.subset.export
+    if (export.clips if name == "clip_dataset" else export.embeddings) is None:
+        return Finding(CONTRACT_CHECK, table.num_rows == 0, "the subset exports none")
+    by_track = name == "clip_dataset" and export.clips is not None and export.clips.tracks
+    column = "track_id" if by_track else "clip_id"
+    columns = ["dataset", column]
+    chosen = store.read(selection.asset, selection.key, columns=columns, filters=ds.field("selected"))
+    wanted = set(zip(*(chosen[c].to_pylist() for c in columns), strict=True))
+    found = set(zip(*(table[c].to_pylist() for c in columns), strict=True))
+    by = {s: pc.sum(pc.equal(table["status"], s)).as_py() or 0 for s in ("ok", "failed")}
+    metadata = {"rows_in": len(wanted), "rows": table.num_rows, **by}
+    if wanted != found:
+        odd = sorted(wanted ^ found)[0][1]
+        return Finding(CONTRACT_CHECK, False, f"selected and exported differ, first in {odd}", metadata=metadata)
+    return Finding(CONTRACT_CHECK, True, f"all {len(wanted)} selected are accounted for", metadata=metadata)

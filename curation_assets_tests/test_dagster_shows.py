@@ -1,0 +1,102 @@
+"""Dagster shows what the engine does: events with data versions and numbers, checks, its own staleness, the sensor's requests, the launchpad.
+
+What is made and what not is in test_recompute.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from dagster import AssetCheckKey, AssetKey, AssetRecordsFilter
+
+from curation_assets.demo import served
+from curation_assets.engine.staleness import FRESH, shard_states
+from curation_assets.orchestration.definitions import settings_of_run
+from curation_assets_tests.installation import QUIET, Installation
+from curation_assets_tests.test_recompute import RECIPE, SHARDS, SUBSET, over, prepare
+
+
+@pytest.fixture(scope="module")
+def toy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    """Two shards of two videos, brought up to date by the gap sensor."""
+    root = tmp_path_factory.mktemp("toy")
+    port = prepare(root)
+    with served(root / "web", port):
+        installation = Installation(root)
+        installation.declare(RECIPE.format(root=root))
+        assert installation.run("index")
+        installation.settle()
+        assert installation.failed == []
+        yield installation
+
+
+def test_what_the_sensor_leaves_is_fresh_to_both(toy: Installation) -> None:
+    states = list(shard_states(toy.store, toy.recipes, toy.settings, remember=False))
+    assert {s.state for s in states} == {FRESH}
+    assert toy.said["gap_sensor"] == "every table is up to date"
+    assert toy.stale_to_dagster() == {}
+
+
+def test_a_change_is_requested_made_and_seen_by_dagster(toy: Installation) -> None:
+    before = toy.tables()
+    toy.declare(RECIPE.replace("a picture of a cat", "a photo of a cat").format(root=toy.root))
+    toy.settle()
+    assert toy.failed == []
+    assert toy.made_since(before) == over("category_scores") | {SUBSET}
+    assert toy.stale_to_dagster() == {}
+
+
+def test_every_event_says_the_version_and_what_it_took(toy: Installation) -> None:
+    for asset, key in toy.tables():
+        header = toy.store.header(asset, key)
+        assert header is not None
+        event = toy.instance.fetch_materializations(
+            AssetRecordsFilter(AssetKey(asset), asset_partitions=[key] if key else None), limit=1
+        ).records[0]
+        assert event.asset_materialization
+        shown = event.asset_materialization.metadata
+        assert (event.asset_materialization.tags or {})["dagster/data_version"] == header.content_hash
+        (check,) = toy.instance.event_log_storage.get_asset_check_execution_history(
+            AssetCheckKey(AssetKey(asset), "contract"), limit=1
+        )
+        assert check.status.value == "SUCCEEDED"
+        assert shown["dagster/row_count"].value == header.rows
+        assert shown["table_bytes"].value == toy.store.storage.size(toy.store.path(asset, key))
+        assert shown["cpu_s"].value == header.stats["cpu_s"]
+
+
+def test_each_category_shows_its_lowest_median_and_highest_clip(toy: Installation) -> None:
+    event = toy.instance.fetch_materializations(
+        AssetRecordsFilter(asset_key=AssetKey("category_scores"), asset_partitions=[SHARDS[0]]), limit=1
+    ).records[0]
+    assert event.asset_materialization
+    shown = event.asset_materialization.metadata
+    scores = toy.store.read("category_scores", SHARDS[0]).sort_by("score").to_pylist()
+    rows = [line.split(" | ") for line in shown["lowest_median_highest"].value.splitlines()[2:]]
+    assert [row[0] for row in rows] == ["| kind.noise", "| kind.cat"]
+    for row, category in zip(rows, ("noise", "cat"), strict=True):
+        known = [s["score"] for s in scores if s["category"] == category]
+        cells = [cell.removesuffix(" |").split() for cell in row[1:]]
+        assert all(cell[0].startswith("![frame](data:image/jpeg;base64,") for cell in cells)
+        assert [cell[1] for cell in cells] == [f"{known[i]:.3g}" for i in (0, len(known) // 2, -1)]
+    bars = shown["distributions"].value
+    assert "kind.noise" in bars
+    assert "kind.cat" in bars
+
+
+def test_the_launchpad_describes_its_fields_and_one_run_obeys_them(toy: Installation) -> None:
+    fields = settings_of_run(toy.settings).config_schema.config_type.fields
+    assert fields.keys() == {"force", "workers"}
+    assert all(f.description for f in fields.values())
+    before = toy.tables()
+    job = toy.definitions.resolve_job_def("curate")
+    for options, made in (({"workers": 2}, set()), ({"force": True}, {("motion_scores", SHARDS[0])})):
+        result = job.execute_in_process(
+            instance=toy.instance,
+            run_config={**QUIET, "resources": {"settings": {"config": options}}},
+            asset_selection=[AssetKey("motion_scores")],
+            partition_key=SHARDS[0],
+        )
+        assert result.success
+        assert toy.made_since(before) == made
