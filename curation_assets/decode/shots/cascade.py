@@ -5,11 +5,12 @@
            -> its probability by boosted trees (`trees`, `proposals`), or a cut where most of the picture changes at once (`whole_change`)
            -> accepted where the trees are sure of a short change; else judged by the network, which sees that part of the picture alone,
               with its levels stretched
+           -> where they see a reason, wipes and slides by how these explain the pictures (`sweeps`)
     black frames between two pictures -> one boundary in their middle, whatever else is proposed there (`black`)
 
 The network was trained on ordinary footage. It sees nothing where the picture is dark, hazy or small within a still frame, unless that is
 undone first; it takes a white or a mixed frame at a cut for a flash, and does not know wipes: there the trees, which were trained with
-these, decide.
+these, and `sweeps` decide.
 
 A judged window is as short as the network allows: the cost lies in the frames it sees. Boundaries are not merged by a minimum scene
 length: that is what makes other detectors miss short shots.
@@ -25,11 +26,12 @@ from numpy.typing import NDArray
 
 from curation_assets.decode.reading.picture import AnalysisPicture
 from curation_assets.decode.shots.black import LONGEST_RAMP, BlackRuns
-from curation_assets.decode.shots.cuts import Cut, CutList, Needs, runs
+from curation_assets.decode.shots.cuts import Cut, CutList, Kind, Needs, runs
 from curation_assets.decode.shots.dips import dips_among
 from curation_assets.decode.shots.history import History
 from curation_assets.decode.shots.network_view import NEAR, View, look
 from curation_assets.decode.shots.proposals import Proposals
+from curation_assets.decode.shots.sweeps import Sweeps
 from curation_assets.decode.shots.thinning import Thinned
 from curation_assets.decode.shots.whole_change import whole_change_at
 
@@ -82,7 +84,8 @@ class CascadeDetector:
     """Proposals by trees, judged by TransNetV2 where these are not sure. Implements `ShotDetector`; frames may be blended.
 
     Holds the last 1,024 tiny frames in three forms (10 MB) and what it found, whatever the length of the video. The score is the
-    trees' probability, moved by the network's where that was asked; the network's alone of a dissolve that only it sees; 1 for a fade.
+    trees' probability, moved by the network's where that was asked; the network's alone of a dissolve that only it sees; how much of the change
+    is explained by a wipe; 1 for a fade.
 
     Args:
         threshold: probability from which a boundary is accepted.
@@ -99,6 +102,7 @@ class CascadeDetector:
         self._examined = 0
         self._thinned = Thinned(fps)
         self._proposals = Proposals(self._thinned)
+        self._sweeps = Sweeps(self._proposals)
         self._run: _Interval | None = None
         self._open: _Interval | None = None
         self._cuts: list[Cut] = []
@@ -135,6 +139,8 @@ class CascadeDetector:
 
     def _propose(self, last: bool = False) -> None:
         for first, chances in self._proposals.measure(last):
+            for sweep in self._sweeps.follow(first, chances, last):
+                self._add_gradual(sweep.first, sweep.end, sweep.score, "wipe")
             dips = np.repeat(dips_among(self._thinned, np.arange(first, first + len(chances), 2)), 2)[: len(chances)]
             for k in np.flatnonzero(chances < SURE):
                 if whole_change_at(self._thinned, first + int(k)):
@@ -278,11 +284,11 @@ class CascadeDetector:
             if not any(c.accepted and first - NEAR <= c.frame <= end + NEAR for c in self._cuts[-RECENT:]):
                 self._add_gradual(*extent, float(view.single[seen]))
 
-    def _add_gradual(self, first: int, end: int, score: float) -> None:
+    def _add_gradual(self, first: int, end: int, score: float, kind: Kind = "dissolve") -> None:
         """Record a transition over positions [first, end)."""
         frame, time_ms = self._thinned.shown((first + end) // 2)
         begin, over = self._thinned.shown(first)[0], self._thinned.shown(end)[0]
-        self._cuts.append(Cut(frame, time_ms, score, "dissolve", score >= self._threshold, begin, max(over, begin + 1)))
+        self._cuts.append(Cut(frame, time_ms, score, kind, score >= self._threshold, begin, max(over, begin + 1)))
 
     def _add_cut(self, position: int, score: float) -> None:
         position = min(max(position, 1), self._thinned.count - 1)
@@ -298,7 +304,7 @@ def score(trees: float, network: float, *, gradual: bool) -> float:
 
 def one_per_transition(cuts: list[Cut]) -> tuple[Cut, ...]:
     """By frame; of cuts whose transitions overlap the first of: accepted, a hard cut or a fade, the highest score."""
-    order = sorted(cuts, key=lambda c: (not c.accepted, c.kind == "dissolve", -c.score, c.frame))
+    order = sorted(cuts, key=lambda c: (not c.accepted, c.kind in ("dissolve", "wipe"), -c.score, c.frame))
     kept: list[Cut] = []
     for cut in order:
         first, end = min(cut.transition_start, cut.frame), max(cut.transition_end, cut.frame + 1)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from curation_assets.decode.reading.picture import AnalysisPicture
 
-Kind = Literal["cut", "fade", "dissolve"]
+Kind = Literal["cut", "fade", "dissolve", "wipe"]
 Needs = Literal["bgr", "yuv_small", "none"]
 
 
@@ -23,7 +23,7 @@ class Cut:
         frame: index in display order of the first frame of the new shot; of a gradual transition, its middle.
         time_ms: presentation time of that frame.
         score: what the detector compared with its threshold: higher is surer, 0..1 for `cascade` and `transnetv2`.
-        kind: how the shots meet.
+        kind: how the shots meet; a slide is a wipe, too.
         accepted: whether the score reached the threshold (and the detector's minimum scene length let it stand).
         transition_start, transition_end: the frames that show both shots or neither, end exclusive; both equal `frame` for a hard cut.
     """

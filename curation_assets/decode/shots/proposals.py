@@ -39,6 +39,17 @@ class Proposals:
         """The part of the picture that shows something, at a position that was measured not long ago."""
         return self._boxes.get(position // CHUNK, WHOLE)
 
+    def cells(self, first: int, end: int, at: int) -> tuple[int, NDArray[np.int32]]:
+        """The cells of the pictures at positions [first, end) that are there, in the part that shows something at position `at`.
+
+        Returns:
+            The first of these positions, and the cells (n, rows, columns, 3).
+        """
+        first, end = max(0, first, self._filled - CAPACITY), min(end, self._filled)
+        box = self.box(at)
+        cells = self._cells[np.arange(first, end) % CAPACITY, box.top : box.bottom, box.left : box.right]
+        return first, cells.astype(np.int32)
+
     def measure(self, last: bool = False) -> Iterator[tuple[int, NDArray[np.float64]]]:
         """The blocks that can be measured by now, each with its first position; at the `last` call all of what is left."""
         while self._thinned.count - self._filled >= CHUNK or (last and self._filled < self._thinned.count):

@@ -1,0 +1,253 @@
+"""Wipes and slides: an edge passes over the picture and leaves the new shot behind it, or one picture moves over, off or before another.
+
+The network does not know them, and the trees alone take hands, focus and titles for them. Here the pictures between two that differ over most
+of the frame are explained by these two:
+
+- a wipe: each cell looks like the earlier picture and then, from its own moment on, like the later one; the moments of neighbouring cells lie
+  close together, and their share grows evenly;
+- a slide: a strip of the later picture grows at one side, and either picture, or both, move along with it; where both do, they do not fit
+  together where they meet, which tells it from a pan.
+
+A thing that passes near the camera explains as much, but the earlier picture comes back behind it.
+
+Looked at is only where the trees see a reason. All thresholds were chosen on the first half of the episodes of `benchmarks.truth`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from curation_assets.decode.shots.cuts import runs
+from curation_assets.decode.shots.proposals import Proposals
+
+Ints = NDArray[np.int32]
+"""int32 (n, rows, columns, 3): cells of consecutive pictures, or without the last axis their sums."""
+
+PROPOSE = 0.05
+"""Probability by the trees from which a wipe or a slide is looked for."""
+JOIN, LONGEST = 4, 60
+"""Proposals so many pictures apart are looked at together; a run of them is at most so long."""
+LENGTHS = (7, 10, 14, 19, 25)
+"""Pictures of the transitions that are tried ..."""
+EVERY, BESIDE = 3, 4
+"""... around every third picture of a run and the ones so near to it."""
+RETURN, LEAST_RETURN = 30, 0.65
+"""The earlier picture must not come back within so many pictures, nor the later one have been there: how far the nearest is, as a share of
+the change."""
+CHANGED, LEAST_CHANGED = 120, 0.7
+"""The two pictures differ in this share of the cells by so much, summed over four pixels and three colours, as they are and when the median
+change is taken away: light that changes is no new picture."""
+PLAIN = 48
+"""Change that is added to each cell's: what coding and noise leave of a plain ground."""
+WIPE_REST, ONE_WAY, SPREAD, ROUGH, UNEVEN = 0.22, 0.93, 0.2, 0.32, 0.22
+"""Of a wipe: at most that share of the change unexplained; at least that share of it from earlier to later and not back; standard deviation of
+the moments as a share of the length (.29 if they are spread evenly, 0 in a cut); at most that difference of neighbouring moments, in their
+standard deviation; at most that far from growing evenly."""
+SLIDE_REST, SLIDE_GAIN, SLIDE_SPAN, SEAM, UNSTEADY = 0.2, 0.5, 0.45, 1.0, 0.15
+"""Of a slide: at most that share of the change unexplained, and of what is so without a movement; the edge passes at least that share of the
+picture; where both move, they differ where they meet so many times more than neighbouring columns do; at most that far from a steady movement."""
+LEAST_STILL = 0.3
+"""What is so of any slide: an even one leaves a quarter of the picture as it was, or as it will be, and moves the rest."""
+SAMPLES, FAR_OFF = 5, 2.0
+"""Pictures of a slide that are looked at; if the middle one alone leaves so many times too much, the others are not."""
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A wipe or a slide over the positions [first, end).
+
+    Attributes:
+        score: 1 less half the share of the limit that remains unexplained: .5 to 1.
+    """
+
+    first: int
+    end: int
+    score: float
+
+
+class Sweeps:
+    """Follows the proposals and looks among them for wipes and slides.
+
+    Args:
+        proposals: where the pictures are, and the part of them that shows something.
+    """
+
+    def __init__(self, proposals: Proposals) -> None:
+        self._proposals = proposals
+        self._run: tuple[int, int] | None = None
+
+    def follow(self, first: int, chances: NDArray[np.float64], last: bool) -> Iterator[Sweep]:
+        """The best wipe or slide of each run of proposals that is over by now, given the next block of probabilities."""
+        for a, b in runs(chances >= PROPOSE):
+            begin, end = first + a, first + b
+            if self._run and begin - self._run[1] <= JOIN and end - self._run[0] <= LONGEST:
+                self._run = self._run[0], end
+                continue
+            yield from self._close()
+            self._run = begin, end
+        if self._run and (last or first + len(chances) - self._run[1] > JOIN):
+            yield from self._close()
+
+    def _close(self) -> Iterator[Sweep]:
+        if self._run is None:
+            return
+        (begin, end), self._run = self._run, None
+        margin = BESIDE + max(LENGTHS) + RETURN
+        start, cells = self._proposals.cells(begin - margin, end + margin, (begin + end) // 2)
+        best = max(_sweeps(cells, begin - start, end - start), key=lambda s: s[0], default=None)
+        if best is not None:
+            _, sweep = best
+            yield Sweep(sweep.first + start, sweep.end + start, sweep.score)
+
+
+def _sweeps(cells: Ints, begin: int, end: int) -> Iterator[tuple[float, Sweep]]:
+    """Those around pictures [begin, end), each with how much it explains."""
+    for length in LENGTHS:
+        centres = np.arange(begin - BESIDE, end + BESIDE, EVERY)
+        firsts = centres - length // 2
+        firsts = firsts[(firsts >= 1) & (firsts + length < len(cells))]
+        change = cells[firsts + length] - cells[firsts - 1]
+        likely = _share_above(change, CHANGED) > LEAST_CHANGED
+        firsts, change = firsts[likely], change[likely]
+        if not len(firsts):
+            continue
+        level = np.median(change, axis=(1, 2), keepdims=True).astype(np.int32)
+        for first, share in zip(firsts.tolist(), _share_above(change - level, CHANGED).tolist(), strict=True):
+            if share <= LEAST_CHANGED or _returns(cells, first, first + length):
+                continue
+            pictures = cells[first - 1 : first + length + 1]
+            rest, limit = wipe_rest(pictures), WIPE_REST
+            if rest is None:
+                rest, limit = slide_rest(pictures), SLIDE_REST
+            if rest is not None:
+                yield share - rest, Sweep(first, first + length, 1 - 0.5 * rest / limit)
+
+
+def _share_above(change: Ints, least: int) -> NDArray[np.float64]:
+    """Of each of some changes (n, rows, columns, 3) the share of the cells in which it is larger: (n,)."""
+    share: NDArray[np.float64] = (_summed(np.abs(change)) > least).mean(axis=(1, 2))
+    return share
+
+
+def _returns(cells: Ints, first: int, end: int) -> bool:
+    """Whether a picture near the one before comes back, or one near the one after was there before."""
+    before, after = cells[first - 1], cells[end]
+    change = LEAST_RETURN * np.abs(after - before).sum()
+    later, earlier = cells[end : end + RETURN : 2], cells[max(0, first - RETURN) : first : 2]
+    nearest = min(
+        np.abs(side - end_of).sum(axis=(1, 2, 3)).min() for side, end_of in ((later, before), (earlier, after))
+    )
+    return bool(nearest <= change)
+
+
+def wipe_rest(cells: Ints) -> float | None:
+    """The share of the change that a wipe from the first to the last of some pictures leaves unexplained; None if it is none."""
+    before, after, between = cells[0], cells[-1], cells[1:-1]
+    change = _summed(np.abs(after - before))
+    length, total = len(between), max(int(change.sum()), 1)
+    few = between[length // 4 :: max(1, length // 4)]
+    if np.minimum(np.abs(few - before), np.abs(few - after)).sum() >= 1.5 * WIPE_REST * len(few) * (
+        total + PLAIN * change.size
+    ):
+        return None
+    to_before, to_after = _summed(np.abs(between - before)), _summed(np.abs(between - after))
+    rest = float(np.minimum(to_before, to_after).sum() / length / (total + PLAIN * change.size))
+    if rest >= WIPE_REST:
+        return None
+    new = to_after < to_before
+    moments = length - new.sum(axis=0)
+    ordered = new == (np.arange(length)[:, None, None] >= moments)
+    one_way = float((ordered * change).sum() / (length * total))
+    deviation = float(np.sqrt((change * (moments - (change * moments).sum() / total) ** 2).sum() / total))
+    share = (new * change).sum(axis=(1, 2)) / total
+    uneven = float(np.abs(share - np.arange(1, length + 1) / (length + 1)).max())
+    if one_way <= ONE_WAY or deviation <= SPREAD * length or uneven >= UNEVEN:
+        return None
+    rough = np.mean([_roughness(moments, change), _roughness(moments.T, change.T)])
+    return rest if rough < ROUGH * (deviation + 0.5) else None
+
+
+def _roughness(moments: NDArray[np.int64], change: Ints) -> float:
+    """Mean difference of the moments of neighbours in one direction, weighted by the lesser change."""
+    weight = np.minimum(change[1:], change[:-1])
+    return float((np.abs(np.diff(moments, axis=0)) * weight).sum() / max(int(weight.sum()), 1))
+
+
+def slide_rest(cells: Ints) -> float | None:
+    """The share of the change that the best slide from the first to the last of some pictures leaves unexplained; None if it is none."""
+    luma = _summed(cells)
+    before, after = luma[0], luma[-1]
+    places = np.unique(np.linspace(1, len(luma) - 2, SAMPLES + 2).round().astype(int)[1:-1])
+    between = luma[places]
+    total = int(np.abs(after - before).sum()) + PLAIN * before.size
+    still = np.minimum(np.abs(between - after).sum(axis=(1, 2)), np.abs(between - before).sum(axis=(1, 2))).mean()
+    limit = min(SLIDE_REST, SLIDE_GAIN * float(still) / total)
+    if still < LEAST_STILL * total:
+        return None
+    best = None
+    for upright in (False, True):
+        old, new, seen = (side.swapaxes(-1, -2) if upright else side for side in (before, after, between))
+        middle = seen[len(seen) // 2 : len(seen) // 2 + 1]
+        if _moved(middle, old, new).min() >= FAR_OFF * limit * total:
+            continue
+        usual = np.abs(np.diff(old, axis=1)).mean() + np.abs(np.diff(new, axis=1)).mean() + PLAIN / 2
+        seams = np.abs(old[:, -1] - new[:, 0]).mean(), np.abs(old[:, 0] - new[:, -1]).mean()
+        for seam, ways in zip(seams, _moved(seen, old, new), strict=True):
+            for both_move, errors in zip((True, False, False), ways, strict=True):
+                rest = float(errors.min(axis=0).mean()) / total
+                if rest >= limit or (both_move and seam <= SEAM * usual):
+                    continue
+                edge = (errors.argmin(axis=0) + 1) / old.shape[1]
+                steady = float(np.abs(edge - places / (len(luma) - 1)).max()) < UNSTEADY
+                if steady and np.ptp(edge) > SLIDE_SPAN and (np.diff(edge) >= 0).all():
+                    best, limit = rest, rest
+    return best
+
+
+def _moved(seen: Ints, old: Ints, new: Ints) -> NDArray[np.int64]:
+    """How far pictures (n, rows, columns) are from slides by 1, 2, ... columns: (2, 3, columns - 1, n).
+
+    First those in which `new` comes in on the right, then on the left; of either those in which both move, in which `new` comes over an `old`
+    that stands, and in which `old` goes from before a `new` that stands.
+    """
+    columns = old.shape[1]
+    to_old, to_new = _columns_apart(seen, old), _columns_apart(seen, new)
+    along_old, along_new = (_along_diagonals(apart) for apart in (to_old, to_new))
+    own = np.arange(columns)
+    old_stands, new_stands = np.cumsum(to_old[:, own, own], axis=1).T, np.cumsum(to_new[:, own, own], axis=1).T
+    come, middle = np.arange(1, columns), columns - 1
+    from_right, to_left = along_new[middle - (columns - come)], along_old[middle + come]
+    from_left, to_right = along_new[middle + columns - come], along_old[middle - come]
+    left_old, left_new = old_stands[columns - 1 - come], new_stands[columns - 1 - come]
+    return np.stack(
+        [
+            [to_left + from_right, left_old + from_right, to_left + new_stands[-1] - left_new],
+            [to_right + from_left, old_stands[-1] - old_stands[come - 1] + from_left, to_right + new_stands[come - 1]],
+        ]
+    )
+
+
+def _columns_apart(seen: Ints, picture: Ints) -> NDArray[np.int64]:
+    """Distance of each column of pictures (n, rows, columns) from each of another: (n, columns, columns)."""
+    return np.abs(seen[:, :, :, None] - picture[None, :, None, :]).sum(axis=1)
+
+
+def _along_diagonals(apart: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Sums of matrices (n, k, k) along their diagonals, from k - 1 below the main one to k - 1 above it: (2 k - 1, n)."""
+    count, side, _ = apart.shape
+    flat = np.zeros((count, side * (2 * side - 1)), np.int64)
+    rows = flat[:, side - 1 : -1].reshape(count, side, 2 * side - 2)
+    rows[:, :, :side] = apart
+    flat[:, side - 1 : -1] = rows.reshape(count, -1)
+    sums: NDArray[np.int64] = flat.reshape(count, side, 2 * side - 1).sum(axis=1).T
+    return sums
+
+
+def _summed(values: Ints) -> Ints:
+    """Over the three colours."""
+    total: Ints = values[..., 0] + values[..., 1] + values[..., 2]
+    return total
