@@ -88,6 +88,7 @@ def shard_table(shard: int, clips: int, skewed: bool, distance: int) -> pa.Table
         "center_hashes": pa.nulls(clips, pa.list_(pa.uint64())),
         "center_blank": pa.nulls(clips, pa.list_(pa.bool_())),
         "course": pa.nulls(clips, pa.binary()),
+        "still": pa.nulls(clips, pa.binary()),
         "content_box": pa.nulls(clips, RECT),
         "picture_aspect": pa.nulls(clips, pa.float32()),
         "window_hashes": pa.nulls(clips, pa.list_(pa.uint64())),

@@ -37,6 +37,16 @@ PEER_DISTANCE = 10
 WIDE = 1.5
 """Square and upright crops are made of pictures that are at least so many times as wide as high."""
 
+STILL_COPIES = (
+    "re-encoded, crf 40",
+    "half scale",
+    "letterbox",
+    "logo, 1/8 x 1/8",
+    "fade-in from black, 1 s",
+    "10 % crop",
+)
+"""Kinds of copies that are also made of a clip in which nothing moves."""
+
 LOOK_ALIKE = "look-alike"
 
 Pair = tuple[str, str]
@@ -125,12 +135,18 @@ def _make(folder: Path, sources: dict[str, Footage], options: Options) -> Materi
             for clip, footage in zip(clips, made, strict=False):
                 write(clip, footage, LOOK_ALIKE)
             material.alike[kind] += list(combinations(clips[: len(made)], 2))
+            if kind in lookalikes.STILL:
+                clip, card = clips[0], made[0]
+                for name in STILL_COPIES:
+                    write(f"{clip}|{name}", copies.COPIES[name](card), LOOK_ALIKE)
+                    material.copies[f"card or slide, {name}"].append((clip, f"{clip}|{name}"))
+                    material.alike[kind] += [(other, f"{clip}|{name}") for other in clips[1 : len(made)]]
     return material
 
 
 def _stage(folder: Path, clips: Collection[str]) -> set[frozenset[str]]:
-    """The pairs that the index accepts, with mirrored copies asked for."""
-    params = Dedup(flipped=True)
+    """The pairs that the index accepts, with mirrored, reversed and negative copies asked for."""
+    params = Dedup(flipped=True, reversed=True, negative=True)
     rows = [row for k, name in enumerate(clips) for row in fingerprint(folder / f"{k}.mp4", name, params)]
     table = pa.Table.from_pylist(rows, schema("clip_fingerprints").arrow)
     index = update_index(Storage(str(folder)), "index", [ShardInput("clips", "1", lambda: table)], params)

@@ -150,27 +150,70 @@ def takes(shots: Sequence[Footage]) -> list[Footage]:
     return [_filmed(ground, _part(person, k / 4), (0.33, 0.25, 0.34, 0.6), soft=True) for k in (0, 2)]
 
 
+def _held(picture: Luma) -> Footage:
+    """One picture for as long as a clip lasts."""
+    return Footage([picture] * (SECONDS * FPS), np.arange(SECONDS * FPS) * 1000.0 / FPS)
+
+
+def _centred(picture: Luma, text: str, y: int, scale: float, tone: int = 230) -> Luma:
+    out = picture.copy()
+    width = cv2.getTextSize(text, FONT, scale, 1)[0][0]
+    cv2.putText(out, text, ((WIDTH - width) // 2, y), FONT, scale, (tone,), 1, cv2.LINE_AA)
+    return out
+
+
+CHAPTERS: Final = tuple(f"Chapter {word}" for word in ("One", "Two", "Three", "Four", "Five", "Six"))
+
+
 def title_cards(shots: Sequence[Footage]) -> list[Footage]:
     """Cards of one template, plain or over a darkened picture."""
     plain = np.full((HEIGHT, WIDTH), 24, np.uint8)
     page = plain if len(shots[0].pictures) % 2 else _place(shots[0].pictures[0]) // 4
     cv2.line(page, (90, 112), (230, 112), (200,), 1)
+    return [_held(_centred(page, text, 100, 1.0)) for text in CHAPTERS]
+
+
+def moving_titles(shots: Sequence[Footage]) -> list[Footage]:
+    """Titles before one moving picture, the same to all."""
+    ground = [_place(p) // 2 for p in _part(shots[0], 0)]
+    times = np.arange(len(ground)) * 1000.0 / FPS
+    return [Footage([_centred(p, text, 100, 1.0) for p in ground], times) for text in CHAPTERS]
+
+
+def small_titles(shots: Sequence[Footage]) -> list[Footage]:
+    """Small dark words on light ground, above a long line that is the same to all."""
+    page = _centred(np.full((HEIGHT, WIDTH), 225, np.uint8), "an introduction in six parts", 104, 0.5, 60)
+    return [_held(_centred(page, text, 84, 0.5, 30)) for text in CHAPTERS]
+
+
+def names(shots: Sequence[Footage]) -> list[Footage]:
+    """One still picture with the name of another person on a strip in its lower part."""
+    place = _place(shots[0].pictures[0])
+    cv2.rectangle(place, (16, 136), (150, 164), (230,), -1)
     cards = []
-    for word in ("One", "Two", "Three", "Four", "Five", "Six"):
-        card = page.copy()
-        text = f"Chapter {word}"
-        width = cv2.getTextSize(text, FONT, 1.0, 1)[0][0]
-        cv2.putText(card, text, ((WIDTH - width) // 2, 100), FONT, 1.0, (230,), 1, cv2.LINE_AA)
-        cards.append(Footage([card] * (SECONDS * FPS), np.arange(SECONDS * FPS) * 1000.0 / FPS))
+    for name in ("Anna Berg", "Paul Weiss", "Ines Roca", "Tom Lindt", "Eva Novak", "Jan Smits"):
+        card = place.copy()
+        cv2.putText(card, name, (24, 156), FONT, 0.6, (20,), 1, cv2.LINE_AA)
+        cards.append(_held(card))
     return cards
 
 
 def slides(shots: Sequence[Footage]) -> list[Footage]:
     """Slides of one template: another line is added to each."""
     lines = ("first measure", "then cut", "then measure again", "and write it down", "and stop")
-    pages = [_slide("How it is done", lines[: k + 1]) for k in range(len(lines))]
-    return [Footage([p] * (SECONDS * FPS), np.arange(SECONDS * FPS) * 1000.0 / FPS) for p in pages]
+    return [_held(_slide("How it is done", lines[: k + 1])) for k in range(len(lines))]
 
+
+def other_slides(shots: Sequence[Footage]) -> list[Footage]:
+    """Slides of one template and one title with other lines."""
+    words = ["cost", "memory", "speed", "order", "depth", "width", "proof", "search", "graph", "limit"]
+    return [_held(_slide("Summary", [f"{words[k + n]} of the {words[2 * n]}" for n in range(3)])) for k in range(GROUP)]
+
+
+STILL: Final = frozenset(
+    {"title cards of one template", "small titles", "names on one picture", "slides of one template"}
+)
+"""Kinds of which nothing moves: copies of these are made too."""
 
 KINDS: Final[Mapping[str, Callable[[Sequence[Footage]], list[Footage]]]] = {
     "six speakers, one studio": studio,
@@ -182,5 +225,9 @@ KINDS: Final[Mapping[str, Callable[[Sequence[Footage]], list[Footage]]]] = {
     "takes of one scene": takes,
     "title cards of one template": title_cards,
     "slides that build up": slides,
+    "slides of one template": other_slides,
+    "small titles": small_titles,
+    "names on one picture": names,
+    "titles before one moving picture": moving_titles,
 }
 """Each makes a group of clips of shots in random order: the first is the place, the others are what moves."""

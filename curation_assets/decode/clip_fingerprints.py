@@ -38,6 +38,11 @@ TABLE = TableSchema(
             pa.binary(),
             "Luma of the picture inside the border in 16 x 16 cells, averaged over up to 16 equal spans of the clip, 256 bytes each.",
         ),
+        Column(
+            "still",
+            pa.binary(),
+            "The picture inside the border at 96 x 96 pixels, the median over the clip's time, as a JPEG of luma; null for clips of which none was kept.",
+        ),
         Column("content_box", RECT, "The picture inside the border, fractions of the frame."),
         Column("picture_aspect", FLOAT, "Width over height of the picture inside the border.", minimum=0),
         Column(
@@ -69,7 +74,7 @@ COMPONENT = Component(
     "decode",
     "Perceptual hashes, by which near-duplicates are found. From the one decode of each video.",
     in_rules=False,
-    code_version="4",
+    code_version="5",
     params=lambda r: {
         "clips": r.clips.model_dump(by_alias=True),
         "clip_fingerprints": {**r.dedup.model_dump(include=HASHING), "quality": r.quality.model_dump()},

@@ -8,11 +8,14 @@ longer clip shows at that time, give or take `WINDOW_MS`. The hypothesis under w
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from enum import IntEnum
 from functools import cached_property
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
+
+from curation_assets.dedup.duplicate_clusters import Dedup
 
 Ints = NDArray[np.int64]
 
@@ -35,30 +38,36 @@ _CHUNK: Final = 200_000
 _FAR: Final = 64
 
 
+class Altered(IntEnum):
+    """How the whole of a copy was changed, if it was."""
+
+    NOT = 0
+    MIRRORED = 1
+    REVERSED = 2
+    NEGATIVE = 3
+
+
 @dataclass(frozen=True)
 class Samples:
     """The hashed frames of many clips, one after the other.
 
     Attributes:
         start: index of each clip's first sample, (clips + 1,).
-        hashes: uint64 (samples,); flipped: the same of the mirrored frames, None if no clip has them.
+        hashes: uint64 (samples,).
         time_ms: int64 (samples,), from the clip's start.
         blank: bool (samples,).
         center: whether the hashes are of the central part of the frames.
         duration_ms: int64 (clips,).
-        has_flipped: bool (clips,), which clips have `flipped` hashes (zero for the others); None where `flipped` is.
         tie: uint64 (clips,), decides which of two clips of one duration counts as the shorter; a function of the clip.
     """
 
     start: Ints
     hashes: NDArray[np.uint64]
-    flipped: NDArray[np.uint64] | None
     time_ms: Ints
     blank: NDArray[np.bool_]
     duration_ms: Ints
     tie: NDArray[np.uint64]
     center: bool = False
-    has_flipped: NDArray[np.bool_] | None = None
 
     @property
     def clips(self) -> int:
@@ -95,8 +104,8 @@ class Matches:
         matched: number of the shorter clip's frames that match.
         coverage: share of its comparable frames that agree.
         overlap: share of the longer clip's duration that the shorter one overlaps.
-        scale, offset_ms: time in the longer clip = scale x time in the shorter one + offset.
-        flipped: whether the shorter clip is the longer one's mirror image.
+        scale, offset_ms: time in the longer clip = scale x time in the shorter one + offset; of a reversed clip, its time from its end.
+        altered: uint8, what the shorter clip is of the longer one, as `Altered`.
         center: whether only the central part of the frames was compared.
         cropped: whether the shorter clip shows a part of the longer one's picture; `overlap` is then also of the picture.
         accepted: whether the pair counts as duplicates.
@@ -110,7 +119,7 @@ class Matches:
     overlap: NDArray[np.float32]
     scale: NDArray[np.float32]
     offset_ms: Ints
-    flipped: NDArray[np.bool_]
+    altered: NDArray[np.uint8]
     center: NDArray[np.bool_]
     cropped: NDArray[np.bool_]
     accepted: NDArray[np.bool_]
@@ -123,6 +132,7 @@ class Matches:
         """From a value of every attribute for each pair."""
         columns: dict[str, Any] = {f.name: [row[f.name] for row in rows] for f in fields(Matches)}
         types: dict[str, Any] = {"short": np.uint64, "long": np.uint64, "matched": np.int64, "offset_ms": np.int64}
+        types["altered"] = np.uint8
         types |= dict.fromkeys(("similarity", "coverage", "overlap", "scale"), np.float32)
         return Matches(**{name: np.array(values, types.get(name, np.bool_)) for name, values in columns.items()})
 
@@ -146,31 +156,44 @@ def ranges(start: Ints, count: Ints) -> tuple[Ints, Ints]:
     return start[which] + within, which
 
 
+def _anchors(samples: Samples) -> tuple[Ints, Ints]:
+    marked = samples.anchors()
+    before = np.append(0, np.cumsum(marked))
+    return np.flatnonzero(marked), before[samples.start]
+
+
 @dataclass(frozen=True)
 class Comparer:
     """Compares clips of one set of samples.
 
     Attributes:
         samples: the clips.
-        distance: largest Hamming distance at which two frames match.
-        matches: frames that must match. A shorter clip with fewer comparable frames needs all of them to match and the longer clip to
-            be of its length.
-        agree: largest distance at which aligned frames agree.
-        coverage: least share of the shorter clip's comparable frames that must agree.
+        params: largest distance at which two frames match (`distance`) and at which aligned ones agree (`agree`), frames that must match
+            (`matches`; a shorter clip with fewer comparable ones needs all of them, and a longer clip of its length), and the least share of the
+            shorter clip's comparable frames that must agree (`coverage`).
+        unaltered: what the clips would show if they were altered back, clip for clip; None if they are not altered.
+        altered: how they are altered.
     """
 
     samples: Samples
-    distance: int
-    matches: int
-    agree: int
-    coverage: float
+    params: Dedup
+    unaltered: Samples | None = None
+    altered: Altered = Altered.NOT
+
+    @property
+    def shown(self) -> Samples:
+        """What the shorter clip of each pair is taken to show."""
+        return self.samples if self.unaltered is None else self.unaltered
 
     @cached_property
     def anchors(self) -> tuple[Ints, Ints]:
         """Indexes of the anchor samples, and where those of each clip begin, (clips + 1,)."""
-        marked = self.samples.anchors()
-        before = np.append(0, np.cumsum(marked))
-        return np.flatnonzero(marked), before[self.samples.start]
+        return _anchors(self.samples)
+
+    @cached_property
+    def shown_anchors(self) -> tuple[Ints, Ints]:
+        """The same of what is shown."""
+        return self.anchors if self.shown is self.samples else _anchors(self.shown)
 
     @cached_property
     def comparable(self) -> Ints:
@@ -189,12 +212,11 @@ class Comparer:
         """Clip and time of each sample in one increasing number."""
         return self.samples.owner * self._span + self.samples.time_ms
 
-    def compare(self, a: Ints, b: Ints, flipped: bool = False) -> Matches:
+    def compare(self, a: Ints, b: Ints) -> Matches:
         """Compares pairs of clips.
 
         Args:
             a, b: the pairs, (n,); which of two is which does not matter.
-            flipped: compare the mirrored frames of the shorter clip; both must have them.
 
         Returns:
             A row for each pair of which a frame matches under the best hypothesis. Clips of about one length are compared both ways,
@@ -206,37 +228,27 @@ class Comparer:
         alike = duration[long] <= MAX_STRETCH * duration[short]
         short, long = np.concatenate([short, long[alike]]), np.concatenate([long, short[alike]])
         return Matches.join(
-            [
-                self._compare(short[i : i + _CHUNK], long[i : i + _CHUNK], flipped)
-                for i in range(0, max(1, len(short)), _CHUNK)
-            ]
+            [self._compare(short[i : i + _CHUNK], long[i : i + _CHUNK]) for i in range(0, max(1, len(short)), _CHUNK)]
         )
 
-    def _mirrored(self, flipped: bool) -> NDArray[np.uint64]:
-        if not flipped:
-            return self.samples.hashes
-        if self.samples.flipped is None:
-            raise ValueError("mirrored copies cannot be looked for: the fingerprints have no hashes of mirrored frames")
-        return self.samples.flipped
-
-    def _proposals(self, short: Ints, long: Ints, flipped: bool) -> tuple[Ints, NDArray[np.bool_]]:
+    def _proposals(self, short: Ints, long: Ints) -> tuple[Ints, NDArray[np.bool_]]:
         """Offsets that two agreeing anchors propose, as (n, 2) rows of pair and offset, each once to within half a window;
         and which pairs can have enough agreeing frames at all."""
-        anchors, start = self.anchors
-        many = np.diff(start)
-        left, pair = ranges(start[short], many[short])
+        (anchors, start), (own, own_start) = self.anchors, self.shown_anchors
+        many, own_many = np.diff(start), np.diff(own_start)
+        left, pair = ranges(own_start[short], own_many[short])
         right, cell = ranges(start[long][pair], many[long][pair])
         left, pair = left[cell], pair[cell]
-        one, other = anchors[left], anchors[right]
-        near = np.bitwise_count(self._mirrored(flipped)[one] ^ self.samples.hashes[other]) <= self.distance
+        one, other = own[left], anchors[right]
+        near = np.bitwise_count(self.shown.hashes[one] ^ self.samples.hashes[other]) <= self.params.distance
         left, pair = left[near], pair[near]
-        offset = (self.samples.time_ms[other] - self.samples.time_ms[one])[near]
+        offset = (self.samples.time_ms[other] - self.shown.time_ms[one])[near]
 
         fresh = np.ones(len(left), np.bool_)
         fresh[1:] = (left[1:] != left[:-1]) | (pair[1:] != pair[:-1])
         distinct = np.bincount(pair[fresh], minlength=len(short))
         known = (many == self.comparable)[short] & (many == self.comparable)[long]
-        possible = ~known | (distinct >= np.minimum(self.matches, self.comparable[short]))
+        possible = ~known | (distinct >= np.minimum(self.params.matches, self.comparable[short]))
 
         rows = np.stack([pair, offset, offset // (WINDOW_MS // 2)], axis=1)[possible[pair]]
         rows = rows[np.lexsort((rows[:, 1], rows[:, 2], rows[:, 0]))]
@@ -244,12 +256,10 @@ class Comparer:
         fresh[1:] = (rows[1:, [0, 2]] != rows[:-1, [0, 2]]).any(axis=1)
         return rows[fresh, :2], possible
 
-    def _hypotheses(
-        self, short: Ints, long: Ints, flipped: bool
-    ) -> tuple[Ints, NDArray[np.float64], NDArray[np.float64]]:
+    def _hypotheses(self, short: Ints, long: Ints) -> tuple[Ints, NDArray[np.float64], NDArray[np.float64]]:
         """Pair, scale and offset of each hypothesis: those of the anchors, both clips' starts or ends together, and the whole
         clip stretched to the other's length."""
-        proposed, possible = self._proposals(short, long, flipped)
+        proposed, possible = self._proposals(short, long)
         every = np.flatnonzero(possible)
         longer = (self.samples.duration_ms[long] - self.samples.duration_ms[short])[every]
         ratio = self.samples.duration_ms[long[every]] / np.maximum(1, self.samples.duration_ms[short[every]])
@@ -263,18 +273,18 @@ class Comparer:
         )
 
     def _distances(
-        self, short: Ints, long: Ints, scale: NDArray[np.float64], offset: NDArray[np.float64], flipped: bool
+        self, short: Ints, long: Ints, scale: NDArray[np.float64], offset: NDArray[np.float64]
     ) -> tuple[Ints, NDArray[np.uint8]]:
         """The hypothesis that each comparable frame of `short` belongs to, and its least distance from what `long` shows at
         that time; 64 if it shows nothing comparable."""
-        own, row = ranges(self.samples.start[short], np.diff(self.samples.start)[short])
-        comparable = ~self.samples.blank[own]
+        own, row = ranges(self.shown.start[short], np.diff(self.shown.start)[short])
+        comparable = ~self.shown.blank[own]
         own, row = own[comparable], row[comparable]
-        at = np.round(scale[row] * self.samples.time_ms[own] + offset[row]).astype(np.int64)
+        at = np.round(scale[row] * self.shown.time_ms[own] + offset[row]).astype(np.int64)
         first, end = self.samples.start[long][row], self.samples.start[1:][long][row]
         clock = long[row] * self._span + np.clip(at, 0, self._span - 1)
         active = np.searchsorted(self._clock, clock, side="right") - 1
-        hashes, best = self._mirrored(flipped)[own], np.full(len(own), _FAR, np.uint8)
+        hashes, best = self.shown.hashes[own], np.full(len(own), _FAR, np.uint8)
         inside = (at >= -WINDOW_MS) & (at <= self.samples.duration_ms[long][row] + WINDOW_MS)
         last = len(self.samples.hashes) - 1
         for step in (-1, 0, 1):
@@ -291,14 +301,14 @@ class Comparer:
         return row, best
 
     def _agreement(
-        self, short: Ints, long: Ints, scale: NDArray[np.float64], offset: NDArray[np.float64], flipped: bool
+        self, short: Ints, long: Ints, scale: NDArray[np.float64], offset: NDArray[np.float64]
     ) -> tuple[Ints, Ints, Ints]:
         """How many frames of `short` match and agree with `long` under each hypothesis, and the distances of the latter, summed."""
-        row, best = self._distances(short, long, scale, offset, flipped)
-        agrees = best <= max(self.agree, self.distance)
+        row, best = self._distances(short, long, scale, offset)
+        agrees = best <= max(self.params.agree, self.params.distance)
         totals = np.bincount(row[agrees], weights=best[agrees], minlength=len(short))
         return (
-            np.bincount(row[best <= self.distance], minlength=len(short)),
+            np.bincount(row[best <= self.params.distance], minlength=len(short)),
             np.bincount(row[agrees], minlength=len(short)),
             totals.astype(np.int64),
         )
@@ -308,15 +318,15 @@ class Comparer:
     ) -> NDArray[np.bool_]:
         """Whether the clips, aligned so, look unlike each other: `matches` frames or more can be compared, and their mean distance
         exceeds `UNLIKE`."""
-        row, best = self._distances(short, long, scale, offset, False)
+        row, best = self._distances(short, long, scale, offset)
         aligned = best < _FAR
         count = np.bincount(row[aligned], minlength=len(short))
         total = np.bincount(row[aligned], weights=best[aligned], minlength=len(short))
-        return (count >= self.matches) & (total > UNLIKE * count)
+        return (count >= self.params.matches) & (total > UNLIKE * count)
 
-    def _compare(self, short: Ints, long: Ints, flipped: bool) -> Matches:
-        pair, scale, offset = self._hypotheses(short, long, flipped)
-        match, agree, total = self._agreement(short[pair], long[pair], scale, offset, flipped)
+    def _compare(self, short: Ints, long: Ints) -> Matches:
+        pair, scale, offset = self._hypotheses(short, long)
+        match, agree, total = self._agreement(short[pair], long[pair], scale, offset)
         order = np.lexsort((scale, offset, np.abs(offset), total, -match, -agree, pair))
         best = order[_rank_in_group(pair[order]) == 0]
         best = best[match[best] > 0]
@@ -328,7 +338,7 @@ class Comparer:
         long_ms = self.samples.duration_ms[long]
         overlap_ms = np.minimum(long_ms, scale * self.samples.duration_ms[short] + offset) - np.maximum(0, offset)
         overlap = np.clip(overlap_ms / np.maximum(1, long_ms), 0, 1)
-        enough = (match >= self.matches) | ((match == of) & (overlap >= SAME_LENGTH))
+        enough = (match >= self.params.matches) | ((match == of) & (overlap >= SAME_LENGTH))
         return Matches(
             short=short,
             long=long,
@@ -338,8 +348,8 @@ class Comparer:
             overlap=overlap.astype(np.float32),
             scale=scale.astype(np.float32),
             offset_ms=np.round(offset).astype(np.int64),
-            flipped=np.full(len(short), flipped),
+            altered=np.full(len(short), self.altered, np.uint8),
             center=np.full(len(short), self.samples.center),
             cropped=np.zeros(len(short), np.bool_),
-            accepted=enough & (covered >= self.coverage),
+            accepted=enough & (covered >= self.params.coverage),
         )

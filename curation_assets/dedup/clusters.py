@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from curation_assets.dedup.align import SAME_LENGTH, Ints, Matches
+from curation_assets.dedup.align import SAME_LENGTH, Altered, Ints, Matches
 from curation_assets.dedup.duplicate_clusters import Dedup
 from curation_assets.dedup.index import Index, ShardInput, update_index
 from curation_assets.schemas import schema
@@ -26,6 +26,8 @@ from curation_resources.storage import Storage
 
 MIN_OVERLAP: Final = 0.5
 """Least share of a longer clip that a better, shorter one must overlap for the longer one to be dropped."""
+
+RELATIONS: Final = {Altered.MIRRORED: "flipped", Altered.REVERSED: "reversed", Altered.NEGATIVE: "negative"}
 
 Cosine = Callable[[pa.Table, pa.Table], NDArray[np.float64]]
 """Cosine of mean embeddings for two tables (dataset, clip_id) of equal length; NaN where a clip has none."""
@@ -41,13 +43,13 @@ AUDIT: Final = pa.schema(
         ("similarity", pa.float32()),
         ("coverage", pa.float32()),
         ("matched", pa.int64()),
-        ("flipped", pa.bool_()),
+        ("altered", pa.string()),
         ("accepted", pa.bool_()),
         ("times_a", pa.list_(pa.int64())),
         ("times_b", pa.list_(pa.int64())),
     ]
 )
-"""A pair to look at: `kind` closest or doubtful, `times_*` the same moments in both videos, milliseconds."""
+"""A pair to look at: `kind` closest or doubtful, `altered` how the first is of the other (null if it is not), `times_*` the same moments in both videos, milliseconds."""
 
 
 @dataclass(frozen=True)
@@ -258,7 +260,8 @@ def _table(
     is_short = np.append(matches.short, 0)[match] == signature
     relation = np.where(is_short, "contained", "contains").astype(object)
     relation[np.append(matches.overlap, 1.0)[match] >= SAME_LENGTH] = "copy"
-    relation[np.append(matches.flipped, False)[match]] = "flipped"
+    for altered, name in RELATIONS.items():
+        relation[np.append(matches.altered, Altered.NOT)[match] == altered] = name
     relation[np.append(matches.cropped, False)[match]] = np.where(
         is_short[np.append(matches.cropped, False)[match]], "cropped", "contains"
     )
@@ -364,10 +367,12 @@ def audit(index: Index, pairs: int = 8) -> pa.Table:
         for side, name in zip(sides, "ab", strict=True):
             record |= {f"{key}_{name}": side[key] for key in ("dataset", "video_id", "clip_id")}
             record[f"shard_{name}"] = index.shards[side["shard"]]
-        record |= {
-            key: getattr(shown, key)[k].item() for key in ("similarity", "coverage", "matched", "flipped", "accepted")
-        }
-        record["times_a"] = [round(sides[0]["start_ms"] + t) for t in moments]
+        record |= {key: getattr(shown, key)[k].item() for key in ("similarity", "coverage", "matched", "accepted")}
+        altered = Altered(shown.altered[k])
+        record["altered"] = altered.name.lower() if altered else None
+        backwards = altered is Altered.REVERSED
+        own = [sides[0]["duration_ms"] - t if backwards else t for t in moments]
+        record["times_a"] = [round(sides[0]["start_ms"] + t) for t in own]
         record["times_b"] = [round(sides[1]["start_ms"] + scale * t + offset) for t in moments]
         records.append(record)
     return pa.Table.from_pylist(records, AUDIT)

@@ -59,6 +59,8 @@ def clusters_params(recipes: Mapping[str, Recipe]) -> Dedup:
             "coverage": max(s.coverage for s in sections.values()),
             "center": any(s.center for s in sections.values()),
             "flipped": any(s.flipped for s in sections.values()),
+            "reversed": any(s.reversed for s in sections.values()),
+            "negative": any(s.negative for s in sections.values()),
             "course": any(s.course for s in sections.values()),
             "crops": any(s.crops for s in sections.values()),
             "confirm_cosine": max(cosines) if cosines else None,
@@ -149,7 +151,7 @@ def pairs_sheet(store: TableStore, audit: pa.Table) -> Markdown | None:
     pictures: list[tuple[bytes, str]] = []
     rows = []
     for number, row in enumerate(audit.to_pylist(), 1):
-        verdict = ("same" if row["accepted"] else "not") + (", mirrored" if row["flipped"] else "")
+        verdict = ("same" if row["accepted"] else "not") + (f", {row['altered']}" if row["altered"] else "")
         measured = f"{row['similarity']:.2f}", f"{row['coverage']:.0%}"
         shown: list[tuple[bytes, str]] = []
         apart = ""

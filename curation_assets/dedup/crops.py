@@ -8,7 +8,7 @@ What belongs here: proposing and judging such pairs. What does not: the windows 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -16,12 +16,13 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from curation_assets.decode.measures import windows
-from curation_assets.dedup.align import WINDOW_MS, Ints, Matches, Samples, ranges
+from curation_assets.dedup.align import WINDOW_MS, Altered, Ints, Matches, Samples, ranges
 from curation_assets.dedup.duplicate_clusters import Dedup
 from curation_assets.dedup.evidence import Agreement, Course, Overlay, agreement, unlike
 from curation_assets.dedup.postings import Posting, flat, product
 from curation_assets.dedup.search import Hashes, near_pairs, tables
 from curation_assets.dedup.second_look import Courses
+from curation_assets.dedup.standing import stands_apart
 from curation_resources.progress import told
 
 LEAST_LIKENESS: Final = 0.8
@@ -90,7 +91,7 @@ def cropped(
             continue
         result = _look(sides[0], sides[1], window, aspects[original], offset)
         stats["pairs_windows"] += 1
-        if result is None or not _same(result):
+        if result is None:
             continue
         match = _match(whole, original, crop, result, matched, apart, params)
         if match is not None and result.likeness > found.get((original, crop), (-1.0, {}))[0]:
@@ -179,16 +180,19 @@ def _proposals(seen: _Entries, plain: _Entries, left: Ints, right: Ints, matches
 
 
 def _look(original: Course, crop: Course, window: int, aspect: float, offset_ms: int) -> Agreement | None:
-    """What the original's window and the crop have in common."""
+    """What the original's window and the crop have in common; None if they are not the same."""
     seen = windows.windows(aspect)[window]
     if seen is None:
         return None
     if seen.degrees:
         cells = windows.look_through(original.cells, seen, aspect)
-        return agreement(Course(cells, original.duration_ms, original.box), crop, 1.0, offset_ms, [Overlay()])
-    left, top = seen.box[:2]
-    overlay = Overlay(1 / seen.width, -left / seen.width, 1 / seen.height, -top / seen.height)
-    return agreement(original, crop, 1.0, offset_ms, [overlay])
+        still = None if original.still is None else windows.look_through(original.still[None], seen, aspect)[0]
+        original, overlay = replace(original, cells=cells, still=still), Overlay()
+    else:
+        left, top = seen.box[:2]
+        overlay = Overlay(1 / seen.width, -left / seen.width, 1 / seen.height, -top / seen.height)
+    found = agreement(original, crop, 1.0, offset_ms, [overlay])
+    return found if found is not None and _same(found) and not stands_apart(original, crop, found) else None
 
 
 def _same(found: Agreement) -> bool:
@@ -218,7 +222,7 @@ def _match(
         "overlap": both / max(1, full) * found.common[0],
         "scale": 1.0,
         "offset_ms": -found.offset_ms,
-        "flipped": False,
+        "altered": Altered.NOT,
         "center": False,
         "cropped": True,
         "accepted": True,

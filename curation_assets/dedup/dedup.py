@@ -42,7 +42,7 @@ TABLE = TableSchema(
             "relation",
             STRING,
             "How the two relate.",
-            allowed=("exact", "copy", "contained", "contains", "flipped", "cropped"),
+            allowed=("exact", "copy", "contained", "contains", "flipped", "reversed", "negative", "cropped"),
             taken="duplicate_clusters.relation",
         ),
     ),

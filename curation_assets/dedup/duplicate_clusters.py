@@ -49,6 +49,8 @@ class Dedup(Section):
         True, description="Whether the central part is hashed too: it meets copies with a logo, caption or crop."
     )
     flipped: bool = Field(False, description="Whether mirrored copies count.")
+    reversed: bool = Field(False, description="Whether copies that run backwards count.")
+    negative: bool = Field(False, description="Whether copies with inverted brightness count.")
     course: bool = Field(
         True,
         description="Whether what changes in the course of two clips must agree: speakers before one background are then no duplicates.",
@@ -83,7 +85,7 @@ TABLE = TableSchema(
             "relation",
             STRING,
             "How the two relate.",
-            allowed=("exact", "copy", "contained", "contains", "flipped", "cropped"),
+            allowed=("exact", "copy", "contained", "contains", "flipped", "reversed", "negative", "cropped"),
         ),
         Column("confirmed_by", STRING, "What verified the match."),
         share("embedding_similarity", "Cosine of the clips' mean embeddings, where both exist."),
@@ -91,7 +93,7 @@ TABLE = TableSchema(
 )
 
 
-CLUSTERS_VERSION = "3"
+CLUSTERS_VERSION = "4"
 
 
 COMPONENT = Component(

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Final
 
@@ -19,6 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curation_assets.decode.measures.course import CELLS
+from curation_assets.decode.measures.still import picture
+from curation_assets.dedup.align import Altered
 
 Values = NDArray[np.float64]
 Box = tuple[float, float, float, float]
@@ -84,21 +86,31 @@ class Course:
         cells: uint8 (spans, CELLS, CELLS).
         duration_ms: of the clip, which the spans divide evenly.
         box: x, y, width and height of the picture in the frame, shares of the frame.
+        still: uint8 (SIDE, SIDE), the clip's still; None if it has none.
     """
 
     cells: NDArray[np.uint8]
     duration_ms: int
     box: Box
+    still: NDArray[np.uint8] | None = None
 
     @staticmethod
-    def of(stored: bytes, duration_ms: int, box: Box) -> Course:
-        """From the column of `clip_fingerprints`."""
-        return Course(np.frombuffer(stored, np.uint8).reshape(-1, CELLS, CELLS), duration_ms, box)
+    def of(stored: bytes, duration_ms: int, box: Box, still: bytes | None = None) -> Course:
+        """From the columns of `clip_fingerprints`."""
+        cells = np.frombuffer(stored, np.uint8).reshape(-1, CELLS, CELLS)
+        return Course(cells, duration_ms, box, None if still is None else picture(still))
 
-    def mirrored(self) -> Course:
-        """The course of the mirrored clip."""
-        x, y, width, height = self.box
-        return Course(self.cells[:, :, ::-1], self.duration_ms, (1 - x - width, y, width, height))
+    def altered_back(self, altered: Altered) -> Course:
+        """The course of the clip mirrored, run backwards or made negative."""
+        if altered is Altered.MIRRORED:
+            x, y, width, height = self.box
+            still = None if self.still is None else self.still[:, ::-1]
+            return replace(self, cells=self.cells[:, :, ::-1], box=(1 - x - width, y, width, height), still=still)
+        if altered is Altered.REVERSED:
+            return replace(self, cells=self.cells[::-1])
+        if altered is Altered.NEGATIVE:
+            return replace(self, cells=255 - self.cells, still=None if self.still is None else 255 - self.still)
+        return self
 
 
 @dataclass(frozen=True)
@@ -157,6 +169,9 @@ class Agreement:
         offset_ms: time in the other clip that the start of the first one falls on.
         spans: spans of time that were compared.
         common: share of the first and of the other picture that both show.
+        times: share of each clip's time that both show.
+        moving: share of the cells that change in both, and alike.
+        overlay: how the first picture lies on the other; None if it drifts.
     """
 
     likeness: float
@@ -168,6 +183,9 @@ class Agreement:
     offset_ms: int
     spans: int
     common: tuple[float, float]
+    times: tuple[float, float]
+    moving: float
+    overlay: Overlay | None
 
 
 def unlike(found: Agreement) -> bool:
@@ -219,7 +237,8 @@ def agreement(
     laid = None if aligned is None else _laid(*aligned, path)
     if laid is None:
         return None
-    return _judged(*_levelled(*laid), likeness, round(offset_ms + shift), _shares(path))
+    times = _times(a, b, scale, offset_ms + shift)
+    return _judged(*_levelled(*laid), likeness, round(offset_ms + shift), path, times)
 
 
 def _starts(a: Course, b: Course) -> list[Overlay]:
@@ -249,9 +268,20 @@ def _shifts(a: Course, b: Course, scale: float, offset_ms: int) -> list[float]:
     return near + [float(at) - offset_ms for at in np.linspace(min(0, longer), max(0, longer), count)]
 
 
+def _both_show(a: Course, b: Course, scale: float, offset: float) -> tuple[float, float]:
+    """From when to when, in the first clip's time."""
+    return max(0.0, -offset / scale), min(float(a.duration_ms), (b.duration_ms - offset) / scale)
+
+
+def _times(a: Course, b: Course, scale: float, offset: float) -> tuple[float, float]:
+    """Share of each clip's time that both show."""
+    begin, end = _both_show(a, b, scale, offset)
+    return (end - begin) / max(1, a.duration_ms), (end - begin) * scale / max(1, b.duration_ms)
+
+
 def _in_time(a: Course, b: Course, scale: float, offset: float) -> tuple[Values, Values] | None:
     """Means over the same spans of time, (n, CELLS, CELLS) each: as many as the coarser course has in what both show."""
-    begin, end = max(0.0, -offset / scale), min(float(a.duration_ms), (b.duration_ms - offset) / scale)
+    begin, end = _both_show(a, b, scale, offset)
     if end - begin < 1 or not len(a.cells) or not len(b.cells):
         return None
     coarser = max(a.duration_ms / len(a.cells), b.duration_ms / len(b.cells) / scale)
@@ -359,7 +389,8 @@ def _refined(x: Values, y: Values, overlay: Overlay, likeness: float) -> tuple[f
 def _drifting(x: Values, y: Values, overlay: Overlay, likeness: float) -> tuple[float, list[Overlay]]:
     """How the first picture lies on the other at each span of time if it drifts evenly; at all of them alike unless that is less so."""
     path, spans, still = [overlay], len(x), likeness
-    if likeness > GOOD or spans < LEAST_SPANS:
+    unmoved = max(float((v - v.mean(axis=0)).std()) for v in (x, y)) < NOISE
+    if likeness > GOOD or spans < LEAST_SPANS or unmoved:
         return likeness, path
     course = np.linspace(-0.5, 0.5, spans)
     across = down = 0.0
@@ -437,7 +468,13 @@ MOVES: Final = 1.5
 """Levels by which the cells of a part deviate from their means if the part counts as changing."""
 
 
-def _judged(x: Values, y: Values, likeness: float, offset_ms: int, common: tuple[float, float]) -> Agreement:
+ALIKE: Final = 0.5
+"""Concordance from which the change of a cell counts as the same."""
+
+
+def _judged(
+    x: Values, y: Values, likeness: float, offset_ms: int, path: Sequence[Overlay], times: tuple[float, float]
+) -> Agreement:
     mean_x, mean_y = x.mean(axis=0), y.mean(axis=0)
     still_x, still_y = _detail(mean_x)[None], _detail(mean_y)[None]
     alike, both = _concordance(still_x, still_y, 2 * NOISE**2, 3, 3)
@@ -460,5 +497,8 @@ def _judged(x: Values, y: Values, likeness: float, offset_ms: int, common: tuple
         detail=float(min(np.sqrt((v * v).mean()) for v in (still_x, still_y))),
         offset_ms=offset_ms,
         spans=len(x),
-        common=common,
+        common=_shares(path),
+        times=times,
+        moving=float(((both > MOVES) & (alike > ALIKE)).mean()),
+        overlay=path[0] if len(path) == 1 else None,
     )

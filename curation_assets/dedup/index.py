@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from typing import Any, Final, TypeVar
 
 import numpy as np
@@ -22,26 +22,23 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from curation_assets.decode.measures import windows
+from curation_assets.dedup import altered
 from curation_assets.dedup import index_files as dedup_files
-from curation_assets.dedup import postings
-from curation_assets.dedup.align import Comparer, Ints, Matches, Samples, ranges
+from curation_assets.dedup.align import Ints, Matches
 from curation_assets.dedup.crops import cropped
 from curation_assets.dedup.duplicate_clusters import Dedup
+from curation_assets.dedup.hash_matches import compare, gather, uncontradicted
 from curation_assets.dedup.index_files import DamagedIndex
-from curation_assets.dedup.postings import Posting, flat, product
-from curation_assets.dedup.search import expected_recall, near_pairs
+from curation_assets.dedup.postings import flat
+from curation_assets.dedup.search import expected_recall
 from curation_assets.dedup.second_look import Courses, without_unlike
 from curation_resources import presence
 from curation_resources.storage import Storage
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
-FORMAT: Final = 6
+FORMAT: Final = 7
 """Changes when the code finds other pairs or stores them otherwise: an index of another format is made anew."""
-
-SURE: Final = 0.9
-"""Similarity of whole frames from which the central parts are not asked: bars move what lies in the centre of the frame, but change the
-hash of the picture inside them little; pictures that only a logo makes alike were at most 0.87 similar."""
 
 PART: Final = pa.schema(
     [
@@ -66,6 +63,7 @@ PART: Final = pa.schema(
         ("window_ms", pa.list_(pa.int64())),
         ("picture_aspect", pa.float32()),
         ("course", pa.binary()),
+        ("still", pa.binary()),
         ("content_box", pa.struct([(side, pa.float32()) for side in "xywh"])),
     ]
 )
@@ -81,7 +79,7 @@ _MATCH_TYPES: Final = {
     "overlap": pa.float32(),
     "scale": pa.float32(),
     "offset_ms": pa.int64(),
-    "flipped": pa.bool_(),
+    "altered": pa.uint8(),
     "center": pa.bool_(),
     "cropped": pa.bool_(),
     "accepted": pa.bool_(),
@@ -211,6 +209,7 @@ def make_part(shard: str, table: pa.Table, earlier: pa.Table | None, update: int
     signature = _mix(signature + _sums(_placed(window_hashes, window_hash_start), window_hash_start))
     signature ^= _text_hash(table["method"])
     signature = _mix(signature + _bytes_hash(table["course"]))
+    signature = _mix(signature + _bytes_hash(table["still"]))
     empty = (_sums(~blank, start) == 0) & (_sums(~center_blank, center_start) == 0)
     own = _mix(_text_hash(table["dataset"]) + _mix(_text_hash(table["clip_id"]))) if empty.any() else signature
     signature = np.where(empty, np.where(exact != 0, exact, own), signature)
@@ -268,7 +267,18 @@ def update_index(storage: Storage, folder: str, inputs: Iterable[ShardInput], pa
     wanted = _digest(
         str(FORMAT),
         params.model_dump_json(
-            include={"distance", "matches", "agree", "coverage", "center", "flipped", "course", "crops"}
+            include={
+                "distance",
+                "matches",
+                "agree",
+                "coverage",
+                "center",
+                "flipped",
+                "reversed",
+                "negative",
+                "course",
+                "crops",
+            }
         ),
     )
     manifest: dict[str, Any] = {"format": FORMAT, "update": 0, "shards": {}}
@@ -381,147 +391,45 @@ def _compare_new(
     code = pc.index_in(clips["method"], pa.array(methods, pa.string())).to_numpy()[row] if methods else row
     for number, _ in enumerate(methods):
         mine = np.flatnonzero(code == number)
-        whole = gather(clips, row[mine], signatures[mine], params.flipped)
-        matched = _compare_method(whole, new[mine], params, threads, stats)
+        whole = gather(clips, row[mine], signatures[mine])
+        changed = altered.variants(clips, row[mine], whole, methods[number], params)
+        matched = compare(whole, changed, new[mine], params, threads, stats)
         if params.center:
-            central = gather(clips, row[mine], signatures[mine], False, center=True)
-            matched = [_uncontradicted(m, central, params) for m in matched]
+            central = gather(clips, row[mine], signatures[mine], center=True)
+            matched = [uncontradicted(m, central, params) for m in matched]
             is_new = new[np.searchsorted(signatures, central.tie)]
-            matched += _compare_method(central, is_new, params, threads, stats)
+            matched += compare(central, [], is_new, params, threads, stats)
         found += matched
         kinds.append((whole, np.searchsorted(signatures, whole.tie)))
-    matches = _best_of_pair(Matches.join(found))
+    matches = _best_of_pair(Matches.join(found), apart=True)
     if params.course:
         fresh = ~(np.isin(matches.short, known) & np.isin(matches.long, known))
         by_hashes = int(matches.accepted.sum())
         matches = without_unlike(matches, fresh, courses)
         stats["pairs_unlike"] = by_hashes - int(matches.accepted.sum())
+    crops: list[Matches] = []
     if params.crops:
         crops = [
             cropped(clips, row[place], whole, new[place], courses, matches, params, threads, stats)
             for whole, place in kinds
         ]
-        matches = _best_of_pair(Matches.join([matches, *crops]))
+    matches = _best_of_pair(Matches.join([matches, *crops]))
     stats["pairs_accepted"] = int(matches.accepted.sum())
     stats["pairs_doubtful"] = int((~matches.accepted).sum())
     return matches, stats
 
 
-def _uncontradicted(matches: Matches, central: Samples, params: Dedup) -> Matches:
-    """Whole frames' matches, not accepted where the central parts show different things: a large logo or frame on dark pictures
-    makes them alike."""
-    if not central.clips:
-        return matches
-    short, long = (
-        np.minimum(np.searchsorted(central.tie, s), central.clips - 1) for s in (matches.short, matches.long)
-    )
-    known = (central.tie[short] == matches.short) & (central.tie[long] == matches.long)
-    judged = np.flatnonzero(matches.accepted & (matches.similarity < SURE) & ~matches.flipped & known)
-    comparer = Comparer(central, params.distance, params.matches, params.agree, params.coverage)
-    scale, offset = matches.scale[judged].astype(np.float64), matches.offset_ms[judged].astype(np.float64)
-    refused = judged[comparer.contradicts(short[judged], long[judged], scale, offset)]
-    accepted = matches.accepted.copy()
-    accepted[refused] = False
-    return replace(matches, accepted=accepted)
-
-
-def _best_of_pair(matches: Matches) -> Matches:
-    """Of the matches of a pair the one that says most, sorted by pair."""
-    m = matches
-    low, high = np.minimum(m.short, m.long), np.maximum(m.short, m.long)
-    order = np.lexsort((m.cropped, m.center, m.flipped, m.short, -m.similarity, -m.coverage, ~m.accepted, high, low))
-    first = np.ones(len(order), np.bool_)
-    first[1:] = (np.diff(low[order]) != 0) | (np.diff(high[order]) != 0)
-    return m.take(order[first])
-
-
-def gather(clips: pa.Table, rows: Ints, signatures: NDArray[np.uint64], flipped: bool, center: bool = False) -> Samples:
-    """The samples of some clips.
+def _best_of_pair(matches: Matches, *, apart: bool = False) -> Matches:
+    """Of the matches of a pair the one that says most, sorted by pair; accepted ones of clips that are not altered come first.
 
     Args:
-        rows: the clips, as rows of the table.
-        signatures: theirs.
-        flipped: whether the mirrored hashes are wanted, of those clips that have them.
-        center: take the hashes of the central part, without the clips that lack them; there are no mirrored ones.
+        apart: one for each way in which a clip is altered, since which of them holds is still to be seen.
     """
-    values, start = flat(clips["center_hashes" if center else "hashes"], np.uint64)
-    blank = flat(clips["center_blank" if center else "blank"], np.bool_)[0]
-    times, time_start = flat(clips["time_ms"], np.int64)
-    counts = np.diff(start)[rows]
-    rows, signatures, counts = rows[counts > 0], signatures[counts > 0], counts[counts > 0]
-    index = ranges(start[rows], counts)[0]
-    has_flipped, mirrored = None, None
-    if flipped and not center:
-        stored, stored_start = flat(clips["flipped_hashes"], np.uint64)
-        has_flipped = np.diff(stored_start)[rows] > 0
-        if not has_flipped.any():
-            has_flipped = None
-        else:
-            mirrored = np.zeros(len(index), np.uint64)
-            mirrored[np.repeat(has_flipped, counts)] = stored[ranges(stored_start[rows], counts * has_flipped)[0]]
-    return Samples(
-        start=np.append(0, np.cumsum(counts)),
-        hashes=values[index],
-        flipped=mirrored,
-        time_ms=times[ranges(time_start[rows], counts)[0]],
-        blank=blank[index],
-        duration_ms=pc.fill_null(clips["duration_ms"], 0).to_numpy()[rows],
-        tie=signatures,
-        center=center,
-        has_flipped=has_flipped,
-    )
-
-
-def _compare_method(
-    samples: Samples, new: NDArray[np.bool_], params: Dedup, threads: int, stats: dict[str, Any]
-) -> list[Matches]:
-    """Matches among clips hashed by one method of which at least one is new (by signature), with signatures for clips."""
-    best = np.lexsort((samples.tie, -samples.duration_ms))
-    place = np.empty_like(best)
-    place[best] = np.arange(len(best))
-    anchors = np.flatnonzero(samples.anchors())
-    owner = place[samples.owner[anchors]]
-    plain = Posting.build(samples.hashes[anchors], owner)
-    fresh = new[best]
-    stats["comparable_clips"] = max(stats["comparable_clips"], len(np.unique(owner)))
-    stats["hashes"] += len(plain.hashes)
-    stats["common_hashes"] += int((np.diff(plain.start) > postings.COMMON).sum())
-    flips = np.zeros(len(best), np.bool_) if samples.has_flipped is None else samples.has_flipped[best]
-    flipped = flips[owner]
-    mirrored = None
-    if samples.flipped is not None and flipped.any():
-        mirrored = Posting.build(samples.flipped[anchors][flipped], owner[flipped])
-
-    every = plain.hashes if mirrored is None else np.union1d(plain.hashes, mirrored.hashes)
-    is_new = np.zeros(len(every), np.bool_)
-    for posting in filter(None, (plain, mirrored)):
-        touched = np.repeat(posting.hashes, np.diff(posting.start))[fresh[posting.clips]]
-        is_new[np.searchsorted(every, touched)] = True
-    i, j = near_pairs(every, params.distance, None if is_new.all() else is_new, threads)
-    comparer = Comparer(samples, params.distance, params.matches, params.agree, params.coverage)
-
-    def compare(a: Ints, b: Ints, flipped: bool) -> Matches:
-        wanted = (a != b) & (fresh[a] | fresh[b]) & (not flipped or flips[a] & flips[b])
-        low, high = np.minimum(a, b)[wanted], np.maximum(a, b)[wanted]
-        keys = np.unique(low * np.int64(len(best)) + high)
-        stats["pairs_compared"] += len(keys)
-        matches = comparer.compare(best[keys // len(best)], best[keys % len(best)], flipped)
-        matches = matches.take(matches.accepted | (matches.matched >= params.matches))
-        return replace(matches, short=samples.tie[matches.short], long=samples.tie[matches.long])
-
-    def pairs(left: Posting, right: Posting) -> tuple[Ints, Ints]:
-        equal = np.flatnonzero(is_new & (left.counts_of(every) > (1 if left is right else 0)))
-        sides = [(i, j), (equal, equal)] if left is right else [(i, j), (j, i), (equal, equal)]
-        found = []
-        for one, other in sides:
-            (k, has_k), (m, has_m) = left.find(every[one]), right.find(every[other])
-            both = has_k & has_m
-            found.append(product(left, k[both], right, m[both], stats))
-        return np.concatenate([f[0] for f in found]), np.concatenate([f[1] for f in found])
-
-    if not len(plain.hashes):
-        return []
-    out = [compare(*pairs(plain, plain), False)]
-    if mirrored is not None:
-        out.append(compare(*pairs(mirrored, plain), True))
-    return out
+    m = matches
+    low, high = np.minimum(m.short, m.long), np.maximum(m.short, m.long)
+    kind = m.altered if apart else np.zeros(len(low), np.uint8)
+    says_most = (m.cropped, m.center, m.short, -m.similarity, -m.coverage, m.altered, ~m.accepted)
+    order = np.lexsort((*says_most, kind, high, low))
+    first = np.ones(len(order), np.bool_)
+    first[1:] = (np.diff(low[order]) != 0) | (np.diff(high[order]) != 0) | (np.diff(kind[order]) != 0)
+    return m.take(order[first])

@@ -11,8 +11,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from curation_assets.dedup.align import Ints, Matches
+from curation_assets.dedup.align import Altered, Ints, Matches
 from curation_assets.dedup.evidence import Course, agreement, unlike
+from curation_assets.dedup.standing import stands_apart
 from curation_resources.progress import told
 
 _BATCH = 4096
@@ -24,10 +25,10 @@ class Courses:
     def __init__(self, clips: pa.Table, signatures: NDArray[np.uint64], rows: Ints) -> None:
         """
         Args:
-            clips: rows of the index, with `course`, `content_box` and `duration_ms`.
+            clips: rows of the index, with `course`, `still`, `content_box` and `duration_ms`.
             signatures, rows: sorted signatures of the clips, and a row of each.
         """
-        self._columns = clips.select(["course", "content_box", "duration_ms"])
+        self._columns = clips.select(["course", "still", "content_box", "duration_ms"])
         self._signatures, self._rows = signatures, rows
 
     def of(self, signatures: NDArray[np.uint64]) -> list[Course | None]:
@@ -35,7 +36,7 @@ class Courses:
         wanted, where = np.unique(signatures, return_inverse=True)
         rows = self._columns.take(self._rows[np.searchsorted(self._signatures, wanted)]).to_pylist()
         known = [
-            Course.of(r["course"], r["duration_ms"], tuple(r["content_box"][name] for name in "xywh"))
+            Course.of(r["course"], r["duration_ms"], tuple(r["content_box"][name] for name in "xywh"), r["still"])
             if r["course"] and r["content_box"]
             else None
             for r in rows
@@ -44,7 +45,7 @@ class Courses:
 
 
 def without_unlike(matches: Matches, fresh: NDArray[np.bool_], courses: Courses) -> Matches:
-    """The matches, not accepted where what changes in the two clips differs.
+    """The matches, not accepted where what changes in the two clips differs, or what stands if little changes.
 
     Args:
         fresh: which of them have not been looked at yet.
@@ -57,7 +58,7 @@ def without_unlike(matches: Matches, fresh: NDArray[np.bool_], courses: Courses)
         for k, short, long in zip(batch.tolist(), *sides, strict=True):
             if short is None or long is None:
                 continue
-            first = short.mirrored() if matches.flipped[k] else short
+            first = short.altered_back(Altered(matches.altered[k]))
             found = agreement(first, long, float(matches.scale[k]), int(matches.offset_ms[k]))
-            accepted[k] = found is None or not unlike(found)
+            accepted[k] = found is None or not (unlike(found) or stands_apart(first, long, found))
     return replace(matches, accepted=accepted)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from curation_assets.dedup.align import Comparer, Matches, Samples
+from curation_assets.dedup.align import Altered, Comparer, Matches, Samples
 from curation_assets.dedup.duplicate_clusters import Dedup
 from curation_assets_tests.dedup.fingerprint_rows import SECOND, clip, near, random_hashes
 
@@ -23,15 +24,17 @@ def _compare(one: dict[str, Any], other: dict[str, Any], flipped: bool = False) 
     samples = Samples(
         start=np.append(0, np.cumsum([len(r["hashes"]) for r in rows])),
         hashes=flat("hashes", np.uint64),
-        flipped=flat("flipped_hashes", np.uint64) if flipped else None,
         time_ms=np.concatenate([np.array(r["hash_ms"], np.int64) - r["start_ms"] for r in rows]),
         blank=flat("blank", np.bool_),
         duration_ms=np.array([r["duration_ms"] for r in rows]),
         tie=np.array([5, 3], np.uint64),
-        has_flipped=np.ones(2, np.bool_) if flipped else None,
     )
-    comparer = Comparer(samples, PARAMS.distance, PARAMS.matches, PARAMS.agree, PARAMS.coverage)
-    return comparer.compare(np.array([0]), np.array([1]), flipped)
+    comparer = Comparer(samples, PARAMS)
+    if flipped:
+        comparer = Comparer(
+            samples, PARAMS, replace(samples, hashes=flat("flipped_hashes", np.uint64)), Altered.MIRRORED
+        )
+    return comparer.compare(np.array([0]), np.array([1]))
 
 
 def _accepted(one: dict[str, Any], other: dict[str, Any]) -> bool:
@@ -129,7 +132,7 @@ def test_mirrored_copies_are_found_when_asked(rng: np.random.Generator) -> None:
     assert not _accepted(one, other)
     match = _compare(one, other, flipped=True)
     assert match.accepted.any()
-    assert match.flipped.all()
+    assert (match.altered == Altered.MIRRORED).all()
 
 
 def test_anchors_are_the_frames_that_hold_longest(rng: np.random.Generator) -> None:
@@ -137,7 +140,6 @@ def test_anchors_are_the_frames_that_hold_longest(rng: np.random.Generator) -> N
     samples = Samples(
         start=np.array([0, 6, 6]),
         hashes=np.array(random_hashes(rng, 6), np.uint64),
-        flipped=None,
         time_ms=np.array(times),
         blank=np.array([False, False, False, False, True, False]),
         duration_ms=np.array([9500, 1000]),

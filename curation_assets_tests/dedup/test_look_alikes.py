@@ -58,9 +58,16 @@ def _pairs(tmp_path: Path, rows: list[dict[str, object]], params: Dedup) -> set[
 
 
 @pytest.mark.parametrize(
-    "kind", ["six speakers, one studio", "video call", "products on a turntable", "takes of one scene"]
+    "kind",
+    [
+        "six speakers, one studio",
+        "video call",
+        "products on a turntable",
+        "takes of one scene",
+        "title cards of one template",
+    ],
 )
-def test_what_changes_tells_look_alikes_apart(kind: str, tmp_path: Path) -> None:
+def test_what_differs_tells_look_alikes_apart(kind: str, tmp_path: Path) -> None:
     group = {f"{kind}|{k}": clip for k, clip in enumerate(lookalikes.KINDS[kind](_footage()))}
     again = {f"{name}|copy": replace(clip, crf=34) for name, clip in group.items()}
     rows = _rows(tmp_path, group | again, Dedup())
@@ -80,6 +87,30 @@ def test_parts_of_the_picture_are_found(kind: str, tmp_path: Path) -> None:
     cut = {f"{name}|cut": copies.ALL[kind](footage) for name, footage in originals.items()}
     rows = _rows(tmp_path, originals | cut, Dedup())
     assert _pairs(tmp_path, rows, Dedup()) == {frozenset((name, f"{name}|cut")) for name in originals}
+
+
+@pytest.mark.parametrize("kind", copies.TURNED)
+def test_reversed_and_negative_copies_are_found_when_asked(kind: str, tmp_path: Path) -> None:
+    originals = {str(k): footage for k, footage in enumerate(_footage()[:2])}
+    made = {f"{name}|{kind}": copies.ALL[kind](footage) for name, footage in originals.items()}
+    rows = _rows(tmp_path, originals | made, Dedup())
+    pairs = {frozenset((name, f"{name}|{kind}")) for name in originals}
+    assert _pairs(tmp_path / "not asked", rows, Dedup()) == set()
+    for asked in (Dedup.model_validate({kind: True}), Dedup(reversed=True, negative=True)):
+        assert _pairs(tmp_path / "asked", rows, asked) == pairs
+    table = pa.Table.from_pylist(rows, schema("clip_fingerprints").arrow)
+    shard = ShardInput("clips", "1", lambda: table)
+    found = build_clusters(Storage(str(tmp_path / "asked")), "index", [shard], Dedup.model_validate({kind: True}))
+    assert {r for r in found.clusters["relation"].to_pylist() if r} == {kind}
+
+
+def test_a_copy_that_is_not_altered_is_called_a_copy(tmp_path: Path) -> None:
+    card = lookalikes.title_cards(_footage())[0]
+    clips = {"card": card, "again": replace(card, crf=34)}
+    asked = Dedup(flipped=True, reversed=True, negative=True)
+    table = pa.Table.from_pylist(_rows(tmp_path, clips, asked), schema("clip_fingerprints").arrow)
+    found = build_clusters(Storage(str(tmp_path)), "index", [ShardInput("clips", "1", lambda: table)], asked).clusters
+    assert {r for r in found["relation"].to_pylist() if r} == {"copy"}
 
 
 def test_one_shard_at_a_time_as_all_at_once_and_the_whole_picture_stays(tmp_path: Path) -> None:

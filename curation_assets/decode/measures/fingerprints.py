@@ -20,7 +20,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from curation_assets.decode.measures import windows
+from curation_assets.decode.measures import still, windows
 from curation_assets.decode.measures.course import course
 from curation_assets.dedup.duplicate_clusters import Dedup
 
@@ -52,6 +52,9 @@ counts. The whole picture's hash does not see them, and the course of the clip m
 
 MAX_PICTURES: Final = 40_000
 """Stored pictures per video (about 45 MB); beyond, every second one is dropped and the spacing doubles."""
+
+MAX_FINE: Final = 5_000
+"""Larger pictures per video, for stills (46 MB); beyond, likewise."""
 
 _GRID_SLACK_MS: Final = 2
 _WHOLE: Final[Box] = (0.0, 0.0, 1.0, 1.0)
@@ -155,24 +158,25 @@ def _blank(pictures: Luma) -> NDArray[np.bool_]:
     return blank
 
 
-def _cut(luma: Luma, box: Box) -> Luma:
-    """The 32x32 picture of the part of `luma` inside `box`."""
+def _cut(luma: Luma, box: Box, side: int = SIDE) -> Luma:
+    """The part of `luma` inside `box` at `side` x `side` pixels."""
     h, w = luma.shape
     x, y = round(box[0] * w), round(box[1] * h)
     part = luma[y : max(y + 1, round((box[1] + box[3]) * h)), x : max(x + 1, round((box[0] + box[2]) * w))]
     if (
-        min(part.shape) >= 4 * SIDE
+        min(part.shape) >= 4 * side
     ):  # in two steps: the general area filter is four times slower, and 0.2 bits of 64 apart
         part = cv2.resize(part, (part.shape[1] // 2, part.shape[0] // 2), interpolation=cv2.INTER_AREA)
-    return np.asarray(cv2.resize(part, (SIDE, SIDE), interpolation=cv2.INTER_AREA), np.uint8)
+    return np.asarray(cv2.resize(part, (side, side), interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def _recut(picture: Luma, held: Box, wanted: Box, tone: int) -> Luma:
     """The picture of `wanted` from that of `held`; what lies outside `held` was flat and gets the tone."""
-    if max(abs(a - b) for a, b in zip(held, wanted, strict=True)) < 0.5 / SIDE:
+    side = picture.shape[0]
+    if max(abs(a - b) for a, b in zip(held, wanted, strict=True)) < 0.5 / side:
         return picture
     scale_x, scale_y = wanted[2] / held[2], wanted[3] / held[3]
-    offset_x, offset_y = (wanted[0] - held[0]) / held[2] * SIDE, (wanted[1] - held[1]) / held[3] * SIDE
+    offset_x, offset_y = (wanted[0] - held[0]) / held[2] * side, (wanted[1] - held[1]) / held[3] * side
     matrix = np.array(
         [
             [scale_x, 0.0, offset_x + (scale_x - 1) / 2],
@@ -181,7 +185,7 @@ def _recut(picture: Luma, held: Box, wanted: Box, tone: int) -> Luma:
     )
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     warped = cv2.warpAffine(
-        picture, matrix, (SIDE, SIDE), flags=flags, borderMode=cv2.BORDER_CONSTANT, borderValue=float(tone)
+        picture, matrix, (side, side), flags=flags, borderMode=cv2.BORDER_CONSTANT, borderValue=float(tone)
     )
     return np.asarray(warped, np.uint8)
 
@@ -189,7 +193,7 @@ def _recut(picture: Luma, held: Box, wanted: Box, tone: int) -> Luma:
 class Fingerprinter:
     """Collects small pictures of one video's frames and hashes those of a clip when its bounds are known.
 
-    Memory: a 32x32 picture per change of the scene, at most `MAX_PICTURES`.
+    Memory: a 32x32 picture per change of the scene, at most `MAX_PICTURES`, and a 96x96 one each half second, at most `MAX_FINE`.
     """
 
     def __init__(self, params: Dedup) -> None:
@@ -208,6 +212,8 @@ class Fingerprinter:
         self._held: list[Box] = []
         self._recent: deque[Box] = deque(maxlen=BOX_MEMORY)
         self._tones: list[int] = []
+        self._fine: list[tuple[int, Luma, Box, int]] = []
+        self._fine_ms = still.SPACING_MS
 
     def wants(self, time_ms: int) -> bool:
         """Whether the frame at this presentation time is to be pushed: the first at or after each point of a grid of
@@ -230,6 +236,7 @@ class Fingerprinter:
         if box is not None:
             self._recent.append(box)
         held = _union(self._recent) if self._recent else _WHOLE
+        self._look_closer(time_ms, luma, held)
         picture = _cut(luma, held)
         value = self._hash(picture[None])
         since = time_ms - self._times[-1] if self._times else HEARTBEAT_MS + self._spacing_ms
@@ -255,6 +262,15 @@ class Fingerprinter:
                 del kept[1::2]
             self._spacing_ms = max(HEARTBEAT_MS, 2 * self._spacing_ms)
 
+    def _look_closer(self, time_ms: int, luma: Luma, held: Box) -> None:
+        """Keeps a larger picture for stills, now and then."""
+        if self._fine and time_ms - self._fine[-1][0] < self._fine_ms - _GRID_SLACK_MS:
+            return
+        self._fine.append((time_ms, _cut(luma, held, still.SIDE), held, int(luma[0, 0])))
+        if len(self._fine) > MAX_FINE:
+            del self._fine[1::2]
+            self._fine_ms *= 2
+
     def knows(self, start_ms: int, end_ms: int) -> bool:
         """Whether a picture of the clip [start_ms, end_ms) was stored."""
         first, last = self._within(start_ms, end_ms)
@@ -277,7 +293,7 @@ class Fingerprinter:
             flipped_hashes: the hashes of the mirrored pictures, or None unless `params.flipped`.
             center_hashes, center_blank: the same for the central part of the whole frame (not of what is inside the border,
                 which a logo on a bar would change), or None unless `params.center`.
-            course: the course of the clip (`course.course`) as bytes; content_box: where in the frame the hashed picture lies;
+            course: the course of the clip (`course.course`) as bytes; still: its still (`still.still`); content_box: where in the frame the hashed picture lies;
                 picture_aspect: its width over its height in pixels.
             window_hashes, window_ms: hashes of the windows of some of the hashed frames, `windows.COUNT` for each, 0 where the window is
                 blank or left out, and the times of those frames; None unless `params.crops`.
@@ -294,6 +310,7 @@ class Fingerprinter:
             ("flipped_hashes", "center_hashes", "center_blank", "window_hashes", "window_ms")
         )
         row["course"] = course(pictures, times, start_ms, end_ms).tobytes()
+        row["still"] = still.still(self._fine_of(start_ms, end_ms, box))
         row["content_box"] = dict(zip("xywh", box, strict=True))
         row["picture_aspect"] = aspect = self._aspect * box[2] / box[3]
         if self._params.crops:
@@ -320,6 +337,12 @@ class Fingerprinter:
                 shown = windows.look_through(pictures, window, aspect)
                 out[:, k] = np.where(_blank(shown), 0, self._hash(shown))
         return out
+
+    def _fine_of(self, start_ms: int, end_ms: int, box: Box) -> Luma:
+        """The larger pictures of [start_ms, end_ms) of what lies inside `box`, (n, still.SIDE, still.SIDE)."""
+        first, last = (bisect_left(self._fine, at, key=lambda kept: kept[0]) for at in (start_ms, end_ms))
+        stored = [_recut(picture, held, box, tone) for _, picture, held, tone in self._fine[first:last]]
+        return np.array(stored, np.uint8).reshape(-1, still.SIDE, still.SIDE)
 
     def _pictures_of(self, first: int, last: int, box: Box) -> Luma:
         """The stored pictures first to last of what lies inside `box`, (n, 32, 32)."""

@@ -1,0 +1,270 @@
+"""Whether what stands in two clips is the same: title cards and slides of one template, a person who hardly moves before a known place.
+
+Where little changes, two courses agree although a word or a face differs. Here the stills of the clips (`stages.still`) are laid over each other as
+the courses lie, moved until they fit best, and compared in small windows. That they differ counts only as far as nothing else speaks
+for a copy: footage that changes alike is the same footage, whatever is written on it.
+
+What belongs here: comparing two stills. What does not: which pairs are compared (`second_look`, `crops`), comparing courses (`evidence`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from curation_assets.decode.measures.still import SIDE
+from curation_assets.dedup.evidence import Agreement, Box, Course, Overlay, Values
+
+FINEST: Final = 96
+"""No more cells than this along a side of the frame: borders are found to a 320th, and what is finer differs between copies."""
+
+WINDOW: Final = 5
+"""Side of a window in cells: about a letter of a title."""
+
+SMOOTH: Final = 0.7
+"""Blur (cells, deviation) before stills are compared: strokes finer than a cell come out otherwise in every copy."""
+
+INK: Final = 8.0
+"""Levels by which a window must deviate from its mean, in one still at least, to show something."""
+
+FLOOR: Final = 16.0
+"""Squared levels that are added to both: coding noise must not decide."""
+
+APART: Final = 0.42
+LEAST_CELLS: Final = 12
+"""Windows of so little concordance show other things; a difference is so many of them at least. In the first half of the material of
+`benchmarks.truth`, area duplicates, with stills of 64 pixels, the twelfth window of copies of title cards differs by at most 0.32, that of other
+cards by 0.46 at least."""
+
+SPECK: Final = 6
+"""Fewer of them side by side are none."""
+
+EDGE: Final = 4
+LONG: Final = 0.2
+"""Differences within so many cells of an edge of the picture are taken for remnants of its border: where both frames lie alike, those that run
+along so much of it."""
+
+CORNER: Final = 0.28
+"""Differences that lie in so much of both sides, at a corner of the frame, are taken for a logo."""
+
+WEIGHT: Final = 0.2
+"""What stands otherwise must be more than this share of what changes alike."""
+
+MOST: Final = 0.5
+"""Where so much of the picture changes alike, nothing that stands speaks against a copy."""
+
+WHOLE: Final = 0.9
+"""From this overlap a clip's still stands for what the other shows."""
+
+STEADY: Final = 6.0
+"""Levels between the darkest and the brightest span of a cell of a course, up to which it stands still over the clip."""
+
+STEPS: Final = (0.03, 0.015, 0.0075, 0.004)
+"""How stills are moved and stretched over each other, shares of the side."""
+
+
+def stands_apart(a: Course, b: Course, found: Agreement) -> bool:
+    """Whether what stands in two clips differs, by more than what changes alike in them explains.
+
+    Args:
+        found: what their courses have in common.
+
+    Returns:
+        False also where it cannot be seen: without stills, where one clip drifts over the other, or where most of the picture changes.
+    """
+    if a.still is None or b.still is None or found.overlay is None or found.moving > MOST:
+        return False
+    stills = _Stills(a, b, found)
+    allowed = WEIGHT * found.moving
+    if stills.apart(stills.overlay) <= allowed:
+        return False
+    return stills.apart(stills.fitted()) > allowed
+
+
+class _Stills:
+    """Two stills that can be laid over each other.
+
+    Attributes:
+        overlay: how the first lies on the second: as the courses do, frame on frame or picture on picture, whichever fits best.
+    """
+
+    def __init__(self, a: Course, b: Course, found: Agreement) -> None:
+        assert a.still is not None
+        assert b.still is not None
+        self._a, self._b = a.still.astype(np.float64), b.still.astype(np.float64)
+        self._boxes = a.box, b.box
+        frames = Overlay.between(a.box, b.box)
+        self._framed = False
+        self.overlay = max((found.overlay or frames, frames, Overlay()), key=self._fit)
+        self._framed = _near(self.overlay, frames)
+        self._steady = [
+            None if share >= WHOLE else np.ptp(course.cells, axis=0) <= STEADY
+            for course, share in zip((a, b), found.times, strict=True)
+        ]
+
+    def apart(self, overlay: Overlay) -> float:
+        """Share of the frame of the second clip in which the stills show other things, without logos; 0 if that is little."""
+        region, own = self._regions(overlay)
+        x, y = self._laid(region, own)
+        different = _different(x, y)
+        rows, columns = different.shape
+        for steady, seen in zip(self._steady, (own, region), strict=True):
+            if steady is not None:
+                still, inside = _sampled(steady.astype(np.float64), seen, (columns, rows))
+                different &= still + 1 - inside > 0.5
+        cells = self._elsewhere(different, region)
+        box = self._boxes[1]
+        area = (region[2] - region[0]) * box[2] * (region[3] - region[1]) * box[3]
+        return cells / different.size * area if cells >= LEAST_CELLS else 0.0
+
+    def fitted(self) -> Overlay:
+        """Moved and stretched, each way by itself, in ever smaller steps while that makes the stills fit better."""
+        fit, overlay = self._fit(self.overlay), self.overlay
+        for size in STEPS:
+            while True:
+                best, moved = max(((self._fit(o), o) for o in _moves(overlay, size)), key=lambda tried: tried[0])
+                if best <= fit + 1e-4:
+                    break
+                fit, overlay = best, moved
+        return overlay
+
+    def _regions(self, overlay: Overlay) -> tuple[Box, Box]:
+        """What is compared, in the second picture and in the first: what either shows where both frames lie alike, since what was
+        stripped of the other is flat; else what both show."""
+        region = overlay.common()
+        if self._framed:
+            left, top = min(0.0, overlay.offset_x), min(0.0, overlay.offset_y)
+            right, bottom = overlay.scale_x + overlay.offset_x, overlay.scale_y + overlay.offset_y
+            region = (left, top, max(1.0, right), max(1.0, bottom))
+        return region, overlay.back(region)
+
+    def _laid(self, region: Box, own: Box) -> tuple[Values, Values]:
+        """Both stills in the same cells, none finer than a pixel of either; nan where one of them shows nothing."""
+        size = []
+        for k in (0, 1):
+            sides = zip((own, region), self._boxes, strict=True)
+            most = min(min(SIDE, FINEST * box[2 + k]) * (seen[2 + k] - seen[k]) for seen, box in sides)
+            size.append(max(2 * WINDOW, round(most)))
+        x, y = (
+            _placed(*_sampled(still, part, (size[0], size[1]))) for still, part in ((self._a, own), (self._b, region))
+        )
+        return x, y
+
+    def _fit(self, overlay: Overlay) -> float:
+        """Correlation of the detail."""
+        region, own = self._regions(overlay)
+        if min(region[2] - region[0], region[3] - region[1]) <= 0:
+            return -1.0
+        x, y = self._laid(region, own)
+        both = ~(np.isnan(x) | np.isnan(y))
+        x, y = (np.where(both, v - cv2.blur(np.nan_to_num(v, nan=_ground(v)), (9, 9)), 0.0) for v in (x, y))
+        return float((x * y).sum() / np.sqrt((x * x).sum() * (y * y).sum() + FLOOR))
+
+    def _elsewhere(self, different: NDArray[np.bool_], region: Box) -> int:
+        """Cells that differ, without small patches and those that lie in a corner of the second clip's frame or at an edge of the picture."""
+        rows, columns = different.shape
+        x, y, width, height = self._boxes[1]
+        _, _, patches, _ = cv2.connectedComponentsWithStats(different.astype(np.uint8), connectivity=8)
+        cells = 0
+        for left, top, wide, high, count in patches[1:].tolist():
+            across = [x + width * (region[0] + (region[2] - region[0]) * at / columns) for at in (left, left + wide)]
+            down = [y + height * (region[1] + (region[3] - region[1]) * at / rows) for at in (top, top + high)]
+            logo = _in_corner(*across) and _in_corner(*down)
+            edge = left + wide <= EDGE or top + high <= EDGE or left >= columns - EDGE or top >= rows - EDGE
+            long = not self._framed or max(wide / columns, high / rows) > LONG
+            cells += 0 if logo or (edge and long) or count < SPECK else count
+        return cells
+
+
+def _in_corner(low: float, high: float) -> bool:
+    return high < CORNER or low > 1 - CORNER
+
+
+def _near(a: Overlay, b: Overlay) -> bool:
+    apart = (a.scale_x / b.scale_x - 1, a.scale_y / b.scale_y - 1, a.offset_x - b.offset_x, a.offset_y - b.offset_y)
+    return max(map(abs, apart)) < 0.05
+
+
+def _moves(overlay: Overlay, size: float) -> Iterator[Overlay]:
+    x, a, y, b = overlay.scale_x, overlay.offset_x, overlay.scale_y, overlay.offset_y
+    for sign in (size, -size):
+        wide, high = (x * (1 + sign), a - x * sign / 2), (y * (1 + sign), b - y * sign / 2)
+        yield Overlay(x, a + sign, y, b)
+        yield Overlay(x, a, y, b + sign)
+        yield Overlay(*wide, y, b)
+        yield Overlay(x, a, *high)
+        yield Overlay(*wide, *high)
+
+
+def _ground(laid: Values) -> float:
+    return float(np.nanmedian(laid))
+
+
+def _sampled(still: Values, region: Box, size: tuple[int, int]) -> tuple[Values, Values]:
+    """Sums over the cells of the region (left, top, right, lower edge), and the share of each cell that lies within the still."""
+    left, top, right, bottom = region
+    rows, columns = _weights(top, bottom, size[1], len(still)), _weights(left, right, size[0], len(still))
+    return rows @ still @ columns.T, rows.sum(axis=1)[:, None] * columns.sum(axis=1)[None]
+
+
+def _placed(sums: Values, inside: Values) -> Values:
+    """Means of cells; nan where most of a cell lies outside."""
+    return np.where(inside > 0.5, sums / np.maximum(inside, 0.5), np.nan)
+
+
+def _weights(begin: float, end: float, count: int, pixels: int) -> Values:
+    """(count, pixels): how much of each of so many equal parts of [begin, end] each pixel covers."""
+    edges = np.linspace(begin, end, count + 1) * pixels
+    low = np.arange(pixels, dtype=np.float64)
+    covered = np.clip(np.minimum(edges[1:, None], low + 1) - np.maximum(edges[:-1, None], low), 0, None)
+    weights: Values = covered / np.maximum(np.diff(edges)[:, None], 1e-9)
+    return weights
+
+
+def _different(x: Values, y: Values) -> NDArray[np.bool_]:
+    """Which windows show something in one still at least, and not the same in the other, moved by up to a cell.
+
+    Where one of them shows nothing (nan), it was flat, and is taken to have the tone of what the other mostly shows there.
+    """
+    x, y = _of_one_gain(x, y)
+    here, there = ~np.isnan(x), ~np.isnan(y)
+    x, y = (
+        np.where(seen, v, np.median(other[~seen & shown]) if (~seen & shown).any() else 0.0)
+        for v, seen, other, shown in ((x, here, y, there), (y, there, x, here))
+    )
+    x, y = (cv2.GaussianBlur(v, (0, 0), SMOOTH) for v in (x, y))
+    mean_x, of_x, of_y = _mean(x), _spread(x), _spread(y)
+    agree = np.full(x.shape, -1.0)
+    padded = np.pad(y, 1, mode="edge")
+    for down in range(3):
+        for across in range(3):
+            moved = padded[down : down + len(y), across : across + y.shape[1]]
+            mean = _mean(moved)
+            both = _mean(x * moved) - mean_x * mean
+            agree = np.maximum(agree, (2 * both + FLOOR) / (of_x + _spread(moved) + FLOOR))
+    different: NDArray[np.bool_] = (1 - agree > APART) & (np.maximum(of_x, of_y) > INK**2)
+    return different
+
+
+def _of_one_gain(x: Values, y: Values) -> tuple[Values, Values]:
+    """The second still with the contrast and tone of the first, by windows in which both show something."""
+    both = ~(np.isnan(x) | np.isnan(y))
+    if not both.any():
+        return x, y
+    of_x, of_y = (_spread(np.where(both, v, _ground(v))) for v in (x, y))
+    shown = (_mean(both.astype(np.float64)) > 0.99) & (np.minimum(of_x, of_y) > INK**2 / 4)
+    gain = float(np.median(np.sqrt(of_x[shown] / of_y[shown]))) if shown.any() else 1.0
+    return x, y * gain + np.median((x - y * gain)[both])
+
+
+def _spread(values: Values) -> Values:
+    """Variance within each window."""
+    return np.asarray(np.maximum(0.0, _mean(values * values) - _mean(values) ** 2), np.float64)
+
+
+def _mean(values: Values) -> Values:
+    return np.asarray(cv2.blur(values, (WINDOW, WINDOW), borderType=cv2.BORDER_REFLECT_101), np.float64)

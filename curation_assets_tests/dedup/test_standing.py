@@ -1,0 +1,129 @@
+"""What stands in two clips: other words on one card are no copies; noise, blur, a shift, a gain and a logo in a corner leave a copy one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from curation_assets.decode.measures import still
+from curation_assets.decode.measures.course import CELLS
+from curation_assets.dedup.evidence import Course, agreement
+from curation_assets.dedup.standing import stands_apart
+
+Luma = NDArray[np.uint8]
+WHOLE = (0.0, 0.0, 1.0, 1.0)
+FONT = cv2.FONT_HERSHEY_DUPLEX
+
+
+def _card(word: str, *, seed: int | None = 3) -> Luma:
+    """320 x 180: a title over soft clouds, or over plain ground."""
+    page = np.full((180, 320), 40, np.uint8)
+    if seed is not None:
+        noise = np.random.default_rng(seed).uniform(0, 90, (6, 9)).astype(np.float32)
+        page = np.asarray(cv2.resize(noise, (320, 180), interpolation=cv2.INTER_CUBIC).clip(0, 255), np.uint8)
+    cv2.putText(page, f"Chapter {word}", (70, 100), FONT, 1.0, (230,), 1, cv2.LINE_AA)
+    return page
+
+
+def _clip(pictures: list[Luma], box: tuple[float, float, float, float] = WHOLE) -> Course:
+    """A clip of four seconds of these pictures, of which the box is kept."""
+    x, y, w, h = (round(side * of) for side, of in zip(box, (320, 180) * 2, strict=True))
+    parts = [p[y : y + h, x : x + w] for p in pictures]
+    cells, fine = (
+        np.array([cv2.resize(p, (side, side), interpolation=cv2.INTER_AREA) for p in parts], np.uint8)
+        for side in (CELLS, still.SIDE)
+    )
+    stored = still.still(fine)
+    assert stored is not None
+    return Course(np.repeat(cells, 16 // len(cells), axis=0), 4000, box, still.picture(stored))
+
+
+def _apart(a: Course, b: Course) -> bool:
+    found = agreement(a, b, 1.0, 0)
+    assert found is not None
+    return stands_apart(a, b, found)
+
+
+def _logo(card: Luma) -> Luma:
+    out = card.copy()
+    out[7:29, 267:307] = 235
+    cv2.putText(out, "TV", (269, 25), FONT, 0.6, (16,), 2)
+    return out
+
+
+def _noisy(card: Luma, seed: int) -> Luma:
+    return np.asarray((card + np.random.default_rng(seed).normal(0, 6, card.shape)).clip(0, 255), np.uint8)
+
+
+CHANGES: dict[str, Callable[[Luma], Luma]] = {
+    "noise": partial(_noisy, seed=1),
+    "blur": lambda c: np.asarray(cv2.GaussianBlur(c, (0, 0), 1.2), np.uint8),
+    "a pixel": lambda c: np.roll(c, 2, axis=1),
+    "gain": lambda c: np.asarray(c * 0.6 + 40, np.uint8),
+    "logo": _logo,
+}
+
+
+@pytest.mark.parametrize("seed", [3, None])
+@pytest.mark.parametrize("change", CHANGES)
+def test_copies_of_a_card_and_other_cards(change: str, seed: int | None) -> None:
+    changed = _clip([CHANGES[change](_card("One", seed=seed))])
+    assert not _apart(_clip([_card("One", seed=seed)]), changed)
+    for word in ("Two", "Six"):
+        assert _apart(_clip([_card(word, seed=seed)]), changed)
+
+
+@given(st.integers(0, 10_000), st.sampled_from(("One", "Two", "Four")), st.sampled_from(("One", "Two", "Four")))
+@settings(max_examples=15, deadline=None)
+def test_which_clip_is_first_does_not_matter(seed: int, a: str, b: str) -> None:
+    one, other = _clip([_card(a, seed=seed)]), _clip([_noisy(_card(b, seed=seed), seed)])
+    assert _apart(one, other) == _apart(other, one) == (a != b)
+
+
+def test_a_line_more_counts_although_it_lies_outside_what_the_other_shows() -> None:
+    page = np.full((180, 320), 240, np.uint8)
+    for k, line in enumerate(("first measure", "then cut", "then measure again")):
+        before = page.copy()
+        cv2.putText(page, line, (80, 50 + 34 * k), FONT, 0.6, (30,), 1, cv2.LINE_AA)
+    assert _apart(_clip([before], (0.2, 0.15, 0.5, 0.4)), _clip([page], (0.2, 0.15, 0.65, 0.55)))
+    assert not _apart(_clip([page], (0.2, 0.15, 0.65, 0.55)), _clip([page]))
+
+
+def test_what_changes_alike_outweighs_what_is_written_on_it() -> None:
+    rng = np.random.default_rng(5)
+    moving = [cv2.resize(rng.uniform(0, 120, (7, 11)).astype(np.float32), (320, 180)) for _ in range(16)]
+
+    def over(word: str) -> Course:
+        pictures = [np.asarray(m, np.uint8).copy() for m in moving]
+        for p in pictures:
+            cv2.putText(p, word, (120, 168), FONT, 0.7, (240,), 1, cv2.LINE_AA)
+        return _clip(pictures)
+
+    assert not _apart(over("hello"), over("bonjour"))
+
+
+def test_an_excerpt_is_judged_by_what_stands_through_the_longer_clip() -> None:
+    """The longer clip shows two cards one after the other: its still is one of them, and says nothing of the other."""
+    both = _clip([_card("One")] * 5 + [_card("Two")] * 3)
+    part = replace(_clip([_card("Two")]), duration_ms=1500)
+    found = agreement(part, both, 1.0, 2500)
+    assert found is not None
+    assert not stands_apart(part, both, found)
+
+
+def test_a_still_is_of_the_time_without_a_fade_and_null_without_pictures() -> None:
+    card = cv2.resize(_card("One"), (still.SIDE, still.SIDE), interpolation=cv2.INTER_AREA)
+    faded = [np.asarray(16 + (card.astype(float) - 16).clip(0) * gain, np.uint8) for gain in (0.1, 0.4, 0.7)]
+    stored = still.still(np.array([*faded, *[card] * 5]))
+    assert stored is not None
+    assert len(stored) < 4096
+    assert np.abs(still.picture(stored).astype(int) - card).mean() < 2
+    assert still.still(np.empty((0, still.SIDE, still.SIDE), np.uint8)) is None
