@@ -64,7 +64,8 @@ STEADY: Final = 6.0
 """Levels between the darkest and the brightest span of a cell of a course, up to which it stands still over the clip."""
 
 STEPS: Final = (0.03, 0.015, 0.0075, 0.004)
-"""How stills are moved and stretched over each other, shares of the side."""
+MOST_STEPS: Final = 8
+"""How stills are moved and stretched over each other: shares of the side, and how often by each."""
 
 
 def stands_apart(a: Course, b: Course, found: Agreement) -> bool:
@@ -125,7 +126,7 @@ class _Stills:
         """Moved and stretched, each way by itself, in ever smaller steps while that makes the stills fit better."""
         fit, overlay = self._fit(self.overlay), self.overlay
         for size in STEPS:
-            while True:
+            for _ in range(MOST_STEPS):
                 best, moved = max(((self._fit(o), o) for o in _moves(overlay, size)), key=lambda tried: tried[0])
                 if best <= fit + 1e-4:
                     break
