@@ -111,7 +111,7 @@ def test_every_private_name_of_dagster_says_why_and_which_test_pins_it() -> None
     """A comment stands before each import, with the file of a test that there is."""
     lines = (ROOT / "curation_assets/orchestration/compat.py").read_text(encoding="utf-8").splitlines()
     said = ""
-    for line in lines:
+    for line in map(str.strip, lines):
         if line.startswith("# "):
             said = said + line if said.startswith("# ") else line
         elif line.startswith("from dagster"):

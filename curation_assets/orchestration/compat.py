@@ -6,6 +6,9 @@ named here.
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 # What an event says of the data versions it was made from: without them the UI compares Dagster's own counters, and calls every table stale
 # that a ranged run has made. Pinned by test_recompute.py (`stale_to_dagster`) and assets/test_export_lineage.py.
 from dagster._core.definitions.data_version import (
@@ -29,22 +32,8 @@ from dagster._core.definitions.unresolved_asset_job_definition import Unresolved
 # Whether somebody's backfill is under way, for which the gap sensor waits. Pinned by test_sensors.py.
 from dagster._core.execution.backfill import BulkActionsFilter, BulkActionStatus
 
-# How long a step waits for a slot of a pool, and which one. Pinned by test_dead_runs.py.
-from dagster._core.execution.plan.instance_concurrency_context import InstanceConcurrencyContext
-
-# A launcher that can tell whether the process of a run lives. Pinned by test_dead_runs.py.
-from dagster._core.launcher import CheckRunHealthResult, DefaultRunLauncher, WorkerStatus
-
 # The states in which a run has a process. Pinned by test_dead_runs.py.
 from dagster._core.storage.dagster_run import IN_PROGRESS_RUN_STATUSES
-
-# The tables of events that a first run makes beforehand, so that several at once do not collide. Pinned by deploy/test_first_runs.py.
-from dagster._core.storage.event_log import EventLogStorage, SqlEventLogStorageMetadata, SqliteEventLogStorage
-
-# Where events lie: a takedown rewrites them, which Dagster has no way to do. Pinned by takedown/test_takedown.py.
-from dagster._core.storage.event_log.schema import AssetCheckExecutionsTable, AssetKeyTable, SqlEventLogStorageTable
-from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
-from dagster._core.storage.event_log.sqlite.sqlite_event_log import INDEX_SHARD_NAME
 
 # Which partitions a run is at work on. Pinned by test_sensors.py.
 from dagster._core.storage.tags import (
@@ -52,6 +41,21 @@ from dagster._core.storage.tags import (
     ASSET_PARTITION_RANGE_START_TAG,
     PARTITION_NAME_TAG,
 )
+
+# The rest is imported when it is asked for: with it come sqlalchemy, alembic and watchdog, which no step of a run needs.
+if TYPE_CHECKING:
+    # A launcher that can tell whether the process of a run lives. Pinned by test_dead_runs.py.
+    # How long a step waits for a slot of a pool, and which one. Pinned by test_dead_runs.py.
+    from dagster._core.execution.plan.instance_concurrency_context import InstanceConcurrencyContext
+    from dagster._core.launcher import CheckRunHealthResult, DefaultRunLauncher, WorkerStatus
+
+    # The tables of events that a first run makes beforehand, so that several at once do not collide. Pinned by deploy/test_first_runs.py.
+    from dagster._core.storage.event_log import EventLogStorage, SqlEventLogStorageMetadata, SqliteEventLogStorage
+
+    # Where events lie: a takedown rewrites them, which Dagster has no way to do. Pinned by takedown/test_takedown.py.
+    from dagster._core.storage.event_log.schema import AssetCheckExecutionsTable, AssetKeyTable, SqlEventLogStorageTable
+    from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
+    from dagster._core.storage.event_log.sqlite.sqlite_event_log import INDEX_SHARD_NAME
 
 __all__ = [
     "ASSET_PARTITION_RANGE_END_TAG",
@@ -83,3 +87,25 @@ __all__ = [
     "get_input_data_version_tag",
     "get_input_event_pointer_tag",
 ]
+
+_LATER = {
+    "InstanceConcurrencyContext": "dagster._core.execution.plan.instance_concurrency_context",
+    "CheckRunHealthResult": "dagster._core.launcher",
+    "DefaultRunLauncher": "dagster._core.launcher",
+    "WorkerStatus": "dagster._core.launcher",
+    "EventLogStorage": "dagster._core.storage.event_log",
+    "SqlEventLogStorageMetadata": "dagster._core.storage.event_log",
+    "SqliteEventLogStorage": "dagster._core.storage.event_log",
+    "AssetCheckExecutionsTable": "dagster._core.storage.event_log.schema",
+    "AssetKeyTable": "dagster._core.storage.event_log.schema",
+    "SqlEventLogStorageTable": "dagster._core.storage.event_log.schema",
+    "SqlEventLogStorage": "dagster._core.storage.event_log.sql_event_log",
+    "INDEX_SHARD_NAME": "dagster._core.storage.event_log.sqlite.sqlite_event_log",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Imports the module of a name that only some commands need."""
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_LATER[name]), name)
