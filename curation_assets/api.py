@@ -76,7 +76,7 @@ def save_recipe(recipe: Mapping[str, Any], path: str | os.PathLike[str]) -> Path
     return target
 
 
-def open(  # noqa: A001 - it is called as curation_assets.open
+def open(
     recipes: str | os.PathLike[str] | None = None,
     *,
     storage: str | os.PathLike[str] | None = None,
@@ -119,7 +119,9 @@ class Installation:
     def __enter__(self) -> Installation:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         return None
 
     def plan(self, assets: Iterable[str] | None = None) -> list[State]:
@@ -176,6 +178,9 @@ class Installation:
         """A table over all its partitions, or some, as a `pyarrow.dataset.Dataset`: nothing is read yet."""
         if asset not in SCHEMAS:
             raise LookupError(f"no table is called {asset!r}; there are {', '.join(SCHEMAS)}")
+        if component(asset).partitioned == "whole":
+            there = self.store.exists(asset)
+            return ds.dataset(self.store.read(asset) if there else component(asset).table.empty())
         return self.store.dataset(asset, shards)
 
     def table(
@@ -371,8 +376,7 @@ class Export:
         of = "curated_tracks" if store.partitions("curated_tracks").count(self.subset) else "curated_clips"
         name = "track_id" if of == "curated_tracks" else "clip_id"
         curated = {
-            (r["dataset"], r[name]): r
-            for r in store.read(of, self.subset, filters=ds.field("selected")).to_pylist()
+            (r["dataset"], r[name]): r for r in store.read(of, self.subset, filters=ds.field("selected")).to_pylist()
         }
         for row in store.read("clip_dataset", self.subset, filters=ds.field("status") == "ok").to_pylist():
             key = row["track_id"] or row["clip_id"]

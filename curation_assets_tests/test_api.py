@@ -37,7 +37,7 @@ def test_the_page_runs_from_an_empty_folder(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "dataset_index None missing no index yet" in done.stdout
-    assert len(list((tmp_path / "data/clip_dataset/mine-moving").iterdir())) == 1
+    assert (tmp_path / "data/clip_dataset/mine-moving.parquet").exists()
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,8 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> curation.Installation:
 
 def test_tables_are_read_over_all_shards_in_three_ways_alike(toy: curation.Installation) -> None:
     clips = toy.table("clips")
-    assert clips.num_rows == len(toy.pandas("clips")) == toy.relation("clips").count("*").fetchone()[0] > 2
+    [(counted,)] = toy.relation("clips").aggregate("count(*)").fetchall()
+    assert clips.num_rows == len(toy.pandas("clips")) == counted > 2
     assert toy.table("clips", ["clip_id"]).column_names == ["clip_id"]
     assert toy.shards("clips") == ["toy-00000"]
     assert toy.shards("dataset_index") == []
@@ -107,7 +108,9 @@ def test_the_plan_says_what_a_change_touches_and_a_run_does_no_more(toy: curatio
 
 
 def test_what_is_wrong_is_one_sentence(tmp_path: Path) -> None:
-    with pytest.raises(curation.RecipeError, match="the recipe: clips.detctor: unknown key; allowed are from, detector"):
+    with pytest.raises(
+        curation.RecipeError, match=r"the recipe: clips\.detctor: unknown key; allowed are from, detector"
+    ):
         curation.load_recipe({**RECIPE, "clips": {"detctor": "content"}})
     with pytest.raises(curation.RecipeError, match="unknown key"):
         curation.save_recipe({**RECIPE, "motions": {}}, tmp_path / "r.yaml")
