@@ -14,19 +14,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from curation_assets.api import Clip, Export, Installation, RunFailed, Sample, load_recipe, open, save_recipe
+    from curation_assets.api import Clip, ExportedClips, Installation, RunFailed, Sample, load_recipe, open, save_recipe
     from curation_assets.recipes import Recipe, RecipeError
 
 _HOMES = {
     **dict.fromkeys(
-        ("Clip", "Export", "Installation", "RunFailed", "Sample", "load_recipe", "open", "save_recipe"),
+        ("Clip", "ExportedClips", "Installation", "RunFailed", "Sample", "load_recipe", "open", "save_recipe"),
         "curation_assets.api",
     ),
     **dict.fromkeys(("Recipe", "RecipeError"), "curation_assets.recipes"),
 }
 __all__ = [
     "Clip",
-    "Export",
+    "ExportedClips",
     "Installation",
     "Recipe",
     "RecipeError",

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from curation_assets.engine.staleness import State
 
 CLIP_ID = re.compile(r"(?P<video>.+)_(?P<start>\d+)_(?P<end>\d+)")
-__all__ = ["Clip", "Export", "Installation", "RunFailed", "Sample", "load_recipe", "open", "save_recipe"]
+__all__ = ["Clip", "ExportedClips", "Installation", "RunFailed", "Sample", "load_recipe", "open", "save_recipe"]
 
 
 class RunFailed(RuntimeError):
@@ -234,7 +234,7 @@ class Installation:
                     return Clip(self, shard, rows[0], raw[0] if raw else {})
         raise LookupError(f"no clip is called {clip_id!r}; a clip's id is <video_id>_<start_ms>_<end_ms>")
 
-    def export(self, subset: str) -> Export:
+    def export(self, subset: str) -> ExportedClips:
         """The version of a subset's clips that is in force.
 
         Args:
@@ -247,7 +247,7 @@ class Installation:
         if header is None:
             there = ", ".join(self.store.partitions("clip_dataset")) or "none"
             raise LookupError(f"no clips are exported of {subset!r}; there are {there}")
-        return Export(self, subset, str(header.stats.get("version", "")))
+        return ExportedClips(self, subset, str(header.stats.get("version", "")))
 
     def _rows(self, asset: str, shard: str, where: ds.Expression) -> list[dict[str, Any]]:
         try:
@@ -339,7 +339,7 @@ class Sample:
 
     row: Mapping[str, Any]
     curated: Mapping[str, Any]
-    _export: Export
+    _export: ExportedClips
 
     @property
     def key(self) -> str:
@@ -361,7 +361,7 @@ class Sample:
         return self._export.installation.store.storage.read_media(media)
 
 
-class Export:
+class ExportedClips:
     """What a subset exports, sample by sample in order of clips.
 
     Attributes:
