@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint, EntryPoints, entry_points
 from typing import Any
 
 PREFIX = "curation_assets."
@@ -51,9 +51,15 @@ def package_of(entry: EntryPoint) -> str:
 
 
 @cache
+def _installed() -> EntryPoints:
+    """The entry points of all installed distributions, looked for once: each look goes through all of their files."""
+    return entry_points()
+
+
+@cache
 def entries(group: str) -> tuple[EntryPoint, ...]:
     """The entry points of a group, in order of packages and names, without loading them."""
-    found = entry_points(group=group)
+    found = _installed().select(group=group)
     return tuple(sorted(found, key=lambda e: (package_of(e), e.name)))
 
 
