@@ -24,8 +24,9 @@ from curation_assets.orchestration.sensors import close_gaps, watch_sources
 from curation_assets.recipes import Recipe
 from curation_assets.schemas import schema
 from curation_assets.settings import Settings
+from curation_resources.provenance import Provenance
 from curation_resources.storage import Storage
-from curation_resources.tables import Provenance, TableStore
+from curation_resources.tables import TableStore
 
 VIDEOS = 10
 """Videos of a shard in the generated index; shards of 100 make the index ten times as long and nothing else."""

@@ -1,7 +1,7 @@
 """What packages declare tables with: everything that a component of somebody else needs to name, in one place.
 
 A package brings tables through entry points of group `curation_assets.components`; each names a `Stage`, or a list of them.
-`docs/how-to/own-score.md` goes through one. Stable: names here are removed or changed only with a release that says so.
+`docs/how-to/add_a_score.md` goes through one. Stable: names here are removed or changed only with a release that says so.
 """
 
 from __future__ import annotations

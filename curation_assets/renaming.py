@@ -32,8 +32,9 @@ from curation_assets.schemas import SCHEMAS, schema
 from curation_assets.selection import SUBSET_ASSETS, UNPARTITIONED
 from curation_assets.settings import Settings
 from curation_resources.content_hash import content_hash
+from curation_resources.provenance import Provenance
 from curation_resources.storage import Storage
-from curation_resources.tables import Provenance, TableHeader, TableStore
+from curation_resources.tables import TableHeader, TableStore
 
 
 @dataclass

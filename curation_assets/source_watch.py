@@ -26,8 +26,8 @@ from curation_assets.ingest.sources.files import base_name, expand_user, filesys
 from curation_assets.ingest.sources.media import SIDECARS
 from curation_assets.ingest.sources.settling import Settling
 from curation_assets.recipes import Recipe
+from curation_resources.provenance import canonical_json
 from curation_resources.storage import Storage, etag_of, is_object_store, modified_of
-from curation_resources.tables import canonical_json
 
 Entry: TypeAlias = tuple[str, str, float]
 """Path as its file system has it, what changes when the file does, and when it was last changed, as `SourceFile.modified`."""

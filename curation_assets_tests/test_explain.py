@@ -14,7 +14,8 @@ from curation_assets.explain import explain, render
 from curation_assets.recipes import parse_recipe
 from curation_assets.schemas import schema
 from curation_assets.settings import Settings
-from curation_resources.tables import Provenance, TableStore
+from curation_resources.provenance import Provenance
+from curation_resources.tables import TableStore
 
 STARTS = (0, 2_000, 10_000, 100_000)
 CLIPS = [f"v_{s}_{s + 1000}" for s in STARTS]

@@ -16,7 +16,7 @@ import pytest
 
 from curation_assets.engine.staleness import SHARDED
 from curation_assets.recipes import parse_recipe
-from curation_resources.tables import Provenance
+from curation_resources.provenance import Provenance
 
 KEPT = json.loads(Path(__file__).with_name("fingerprints.json").read_text(encoding="utf-8"))
 

@@ -21,8 +21,9 @@ from curation_assets.orchestration.shard_assets import shard_assets
 from curation_assets.recipes import Recipe, parse_recipe
 from curation_assets.schemas import SCHEMAS, schema
 from curation_assets.settings import Settings
+from curation_resources.provenance import Provenance
 from curation_resources.storage import Storage
-from curation_resources.tables import DamagedTable, Provenance, TableStore
+from curation_resources.tables import DamagedTable, TableStore
 
 RECIPE = "dataset: toy\nsource: {format: ids, path: ids.txt}\n"
 KEYS = [f"toy-{i:05d}" for i in range(4)]

@@ -11,8 +11,9 @@ from curation_assets.engine import progress
 from curation_assets.outcome import SHOWN_FAILURES, SHOWN_SHARDS, Progress, summary
 from curation_assets.schemas import SCHEMAS, schema
 from curation_resources.progress import listening, told
+from curation_resources.provenance import Provenance
 from curation_resources.storage import Storage
-from curation_resources.tables import Provenance, TableStore
+from curation_resources.tables import TableStore
 
 
 def test_what_is_told_goes_to_the_innermost_listener_of_the_thread() -> None:

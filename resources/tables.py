@@ -7,16 +7,13 @@ when they are made (`curation_assets.engine.making`).
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from functools import cached_property
-from json.encoder import encode_basestring
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -25,10 +22,11 @@ import pyarrow.parquet as pq
 
 from curation_resources import presence, sealed_parquet
 from curation_resources.content_hash import ContentHasher, content_hash
+from curation_resources.provenance import Provenance, canonical_json
 from curation_resources.replace import ANY, Whatever
 from curation_resources.sealed_parquet import Damaged
 from curation_resources.storage import Storage, StorageError, is_uri
-from curation_resources.urls import public_settings
+from curation_resources.table_contracts import TableContract, conform
 
 PREFIX = "curation."
 READERS = 16
@@ -47,90 +45,6 @@ class DamagedTable(StorageError):
 
 class MediaGone(StorageError):
     """Media that a table names, or was to name, are not in storage."""
-
-
-class ContractError(ValueError):
-    """A table that breaks its contract; the message names table, column and row."""
-
-
-class ColumnContract(Protocol):
-    @property
-    def name(self) -> str: ...
-    @property
-    def type(self) -> pa.DataType: ...
-    @property
-    def nullable(self) -> bool: ...
-    @property
-    def minimum(self) -> float | None: ...
-    @property
-    def maximum(self) -> float | None: ...
-    @property
-    def allowed(self) -> tuple[str, ...]: ...
-
-
-class TableContract(Protocol):
-    """What the store asks of a schema; `curation_assets.schemas.TableSchema` is one."""
-
-    @property
-    def asset(self) -> str: ...
-    @property
-    def key(self) -> tuple[str, ...]: ...
-    @property
-    def columns(self) -> Sequence[Any]: ...
-    @property
-    def arrow(self) -> pa.Schema: ...
-    @property
-    def volatile(self) -> frozenset[str]: ...
-    @property
-    def later(self) -> frozenset[str]: ...
-
-
-def canonical_json(value: Any) -> str:
-    """JSON with sorted keys and no spaces, so that equal values give equal text."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-
-
-def combined_hash(hashes: Mapping[str, str]) -> str:
-    """One content hash for the partitions of an all-to-one input."""
-    return hashlib.sha256(canonical_json(dict(hashes)).encode()).hexdigest()[:32]
-
-
-@dataclass(frozen=True)
-class Provenance:
-    """What a table is made from.
-
-    Attributes:
-        code_version: version of the stage's code.
-        params: the stage's own parameters, JSON-able; secrets of URLs in them are taken out here, once for all tables.
-        inputs: name of each input -> its content hash.
-        weights: name of each set of model weights -> its identity.
-    """
-
-    code_version: str
-    params: Any = None
-    inputs: Mapping[str, str] = field(default_factory=dict)
-    weights: Mapping[str, str] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "params", public_settings(self.params))
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """32 hexadecimal digits over all of it."""
-        return self.fingerprinter()(self.inputs)
-
-    def fingerprinter(self) -> Callable[[Mapping[str, str]], str]:
-        """Content hash of each input -> the fingerprint of a table that is made in this way from that. Of 100,000 tables that differ in
-        nothing else, all else is made into text once: the text is the canonical JSON of code version, params, inputs and weights."""
-        names = [(name, f"{encode_basestring(name)}:") for name in sorted(self.inputs)]
-        before = f"[{canonical_json(self.code_version)},{canonical_json(self.params)},{{"
-        after = f"}},{canonical_json(dict(self.weights))}]"
-
-        def fingerprint(hashes: Mapping[str, str]) -> str:
-            inputs = ",".join(key + encode_basestring(hashes[name]) for name, key in names)
-            return hashlib.sha256(f"{before}{inputs}{after}".encode()).hexdigest()[:32]
-
-        return fingerprint
 
 
 @dataclass(frozen=True)
@@ -527,73 +441,6 @@ def own_media(table: pa.Table) -> dict[str, int] | None:
     ends = used.append_column("end", pc.add(pc.fill_null(used["offset"], 0), pc.fill_null(used["size"], 0)))
     rows = ends.group_by("tar").aggregate([("end", "max")]).to_pylist()
     return {r["tar"]: r["end_max"] for r in rows if not is_uri(r["tar"])}
-
-
-def conform(table: pa.Table, contract: TableContract) -> pa.Table:
-    """See `TableStore.prepare`."""
-    names = [c.name for c in contract.columns]
-    unknown = sorted(set(table.column_names) - set(names))
-    if unknown:
-        raise ContractError(f"table {contract.asset}: undeclared column {', '.join(unknown)}; declare it in schemas.py")
-    arrays = []
-    for column in contract.columns:
-        if column.name not in table.column_names:
-            if not column.nullable:
-                raise ContractError(f"table {contract.asset}: column {column.name} is missing")
-            arrays.append(pa.chunked_array([pa.nulls(table.num_rows, column.type)]))
-            continue
-        try:
-            arrays.append(table[column.name].cast(column.type))
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-            raise ContractError(
-                f"table {contract.asset}: column {column.name} must be {column.type}, got {table[column.name].type} ({error})"
-            ) from error
-    table = pa.table(arrays, schema=contract.arrow)
-    table = table.sort_by([(k, "ascending") for k in contract.key])
-    _check_keys(table, contract)
-    for column in contract.columns:
-        _check_values(table, contract, column)
-    return table
-
-
-def _row(table: pa.Table, contract: TableContract, index: int) -> str:
-    return ", ".join(f"{k}={table[k][index].as_py()!r}" for k in contract.key)
-
-
-def _check_keys(table: pa.Table, contract: TableContract) -> None:
-    if table.num_rows < 2:
-        return
-    same = None
-    for name in contract.key:
-        values = table[name].combine_chunks()
-        equal = pc.equal(values[1:], values[:-1])
-        same = equal if same is None else pc.and_(same, equal)
-    at = pc.index(same, True).as_py()
-    if at >= 0:
-        raise ContractError(f"table {contract.asset}: two rows have the key {_row(table, contract, at)}")
-
-
-def _check_values(table: pa.Table, contract: TableContract, column: ColumnContract) -> None:
-    values = table[column.name]
-
-    def fail(bad: pa.ChunkedArray, what: str) -> None:
-        at = pc.index(bad, True).as_py()
-        if at >= 0:
-            raise ContractError(
-                f"table {contract.asset}: column {column.name} {what}, but is {values[at].as_py()!r} in the row {_row(table, contract, at)}"
-            )
-
-    if not column.nullable and values.null_count:
-        fail(pc.is_null(values), "must not be null")
-    if pa.types.is_floating(column.type) and not pa.types.is_float16(column.type):
-        fail(pc.fill_null(pc.invert(pc.is_finite(values)), False), "must be finite (null where unknown)")
-    if column.minimum is not None:
-        fail(pc.fill_null(pc.less(values, column.minimum), False), f"must be at least {column.minimum:g}")
-    if column.maximum is not None:
-        fail(pc.fill_null(pc.greater(values, column.maximum), False), f"must be at most {column.maximum:g}")
-    if column.allowed:
-        known = pc.is_in(values, value_set=pa.array([*column.allowed, None], column.type))
-        fail(pc.invert(known), f"must be one of {', '.join(column.allowed)}")
 
 
 def _metadata(header: TableHeader) -> dict[bytes, bytes]:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from curation_resources.tables import canonical_json
+from curation_resources.provenance import canonical_json
 from curation_resources.urls import is_secret_key, redact_text
 
 INFO_BYTES = 64_000

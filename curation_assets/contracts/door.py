@@ -6,10 +6,10 @@ criterion, which is said where it is called.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import EntryPoint, EntryPoints, entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 PREFIX = "curation_assets."
@@ -51,7 +51,7 @@ def package_of(entry: EntryPoint) -> str:
 
 
 @cache
-def _installed() -> EntryPoints:
+def _installed() -> Any:
     """The entry points of all installed distributions, looked for once: each look goes through all of their files."""
     return entry_points()
 
@@ -59,7 +59,7 @@ def _installed() -> EntryPoints:
 @cache
 def entries(group: str) -> tuple[EntryPoint, ...]:
     """The entry points of a group, in order of packages and names, without loading them."""
-    found = _installed().select(group=group)
+    found: Iterable[EntryPoint] = _installed().select(group=group)
     return tuple(sorted(found, key=lambda e: (package_of(e), e.name)))
 
 

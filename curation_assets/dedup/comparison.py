@@ -20,8 +20,9 @@ from curation_assets.showing.figures import markdown_table
 from curation_assets.showing.sheets import contact_sheet
 from curation_resources.markdown import Markdown
 from curation_resources.progress import listening
+from curation_resources.provenance import Provenance, combined_hash
 from curation_resources.storage import MediaRef, StorageError
-from curation_resources.tables import MissingTable, Provenance, TableHeader, TableStore, combined_hash
+from curation_resources.tables import MissingTable, TableHeader, TableStore
 
 if TYPE_CHECKING:
     from curation_assets.dedup.clusters import Duplicates

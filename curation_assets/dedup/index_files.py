@@ -13,8 +13,8 @@ from typing import Any, Final
 
 import pyarrow as pa
 
+from curation_resources.provenance import canonical_json
 from curation_resources.storage import Storage
-from curation_resources.tables import canonical_json
 
 MANIFEST: Final = "manifest.json"
 SEAL: Final = "seal"

@@ -21,8 +21,9 @@ from pathlib import Path
 
 from fsspec.implementations.local import LocalFileSystem
 
+from curation_resources.provenance import Provenance, canonical_json
 from curation_resources.storage import Storage, StorageError, etag_of
-from curation_resources.tables import READERS, Provenance, TableHeader, TableStore, canonical_json
+from curation_resources.tables import READERS, TableHeader, TableStore
 
 FORMAT = 5
 """Raised when other facts are kept; what an older format kept is forgotten."""

@@ -12,7 +12,8 @@ from typing import Any
 from curation_assets.engine.making import Outcome
 from curation_assets.engine.run import Run
 from curation_assets.recipes import Recipe
-from curation_resources.tables import Base, Provenance, TableHeader, TableStore
+from curation_resources.provenance import Provenance
+from curation_resources.tables import Base, TableHeader, TableStore
 
 Key = str | None
 """Of a partition: a shard or a subset; None is an unpartitioned table."""

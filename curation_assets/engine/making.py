@@ -24,16 +24,10 @@ from curation_assets.schemas import schema
 from curation_assets.showing.figures import markdown_table
 from curation_resources.content_hash import content_hash
 from curation_resources.faults import ReadFault, stop_if_full
+from curation_resources.provenance import Provenance, canonical_json
 from curation_resources.replace import Superseded
-from curation_resources.tables import (
-    Base,
-    ContractError,
-    MediaGone,
-    MissingTable,
-    Provenance,
-    TableHeader,
-    canonical_json,
-)
+from curation_resources.table_contracts import ContractError
+from curation_resources.tables import Base, MediaGone, MissingTable, TableHeader
 
 VIDEOS = "videos"
 """Where a table's stats hold the hash of each video's inputs, for stages by video."""

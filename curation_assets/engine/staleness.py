@@ -36,8 +36,9 @@ from curation_assets.schemas import SCHEMAS, schema
 from curation_assets.selection import assets_of_recipe, assets_of_subset
 from curation_assets.settings import Settings
 from curation_resources.content_hash import ContentHasher
+from curation_resources.provenance import Provenance, canonical_json
 from curation_resources.storage import READ_ERRORS, StorageError
-from curation_resources.tables import DamagedTable, MissingTable, Provenance, TableStore, canonical_json
+from curation_resources.tables import DamagedTable, MissingTable, TableStore
 
 MISSING, STALE, WAITING, RETRY, FRESH = "missing", "stale", "waiting", "retry", "fresh"
 STATES = (FRESH, STALE, MISSING, WAITING, RETRY)

@@ -11,8 +11,8 @@ from curation_assets.ingest.error_classes import REFUSED_BY_PROBE
 from curation_assets.ingest.fetch_rows import Row
 from curation_assets.ingest.raw_shards import Download
 from curation_resources.probe import VERSION as PROBE_VERSION
+from curation_resources.provenance import canonical_json
 from curation_resources.storage import MediaRef
-from curation_resources.tables import canonical_json
 from curation_resources.urls import redact
 
 CODE_VERSION = "1"

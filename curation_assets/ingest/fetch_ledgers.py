@@ -18,8 +18,8 @@ from curation_assets.ingest.fetch_attempt import FetchedVideo
 from curation_assets.ingest.fetch_rows import Row, table_of_rows
 from curation_assets.ingest.forgotten import Forgotten
 from curation_resources import sealed_parquet
+from curation_resources.provenance import canonical_json
 from curation_resources.storage import Storage
-from curation_resources.tables import canonical_json
 from curation_resources.tars import TarWriter, new_token, sample_key
 
 CHECKPOINT_S = 600.0

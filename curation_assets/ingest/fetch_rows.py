@@ -13,7 +13,7 @@ from curation_assets.ingest.fetch_urls import MissingSecret
 from curation_assets.ingest.subtitles import parse_subtitles
 from curation_assets.schemas import schema
 from curation_resources.probe import Probe
-from curation_resources.tables import canonical_json
+from curation_resources.provenance import canonical_json
 from curation_resources.urls import redact, redact_text
 from curation_resources.video_info import clean_info
 

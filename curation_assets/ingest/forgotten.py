@@ -18,7 +18,8 @@ import pyarrow as pa
 
 from curation_assets.ingest.sources import RejectedLine, SourceRow
 from curation_assets.ingest.sources.rows import id_of_url, unsigned, youtube_id
-from curation_resources.tables import MissingTable, Provenance, TableStore
+from curation_resources.provenance import Provenance
+from curation_resources.tables import MissingTable, TableStore
 from curation_resources.urls import host_of, public_url
 
 ASSET = "forgotten"

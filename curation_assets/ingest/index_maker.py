@@ -19,9 +19,10 @@ from curation_assets.ingest.dataset_index import INDEX_VERSION
 from curation_assets.recipes import Recipe
 from curation_assets.schemas import schema
 from curation_assets.showing.figures import bullets, markdown_table
+from curation_resources.provenance import Provenance
 from curation_resources.replace import ANY
 from curation_resources.scratch import scratch_folder
-from curation_resources.tables import Base, DamagedTable, Provenance, TableHeader, TableStore
+from curation_resources.tables import Base, DamagedTable, TableHeader, TableStore
 
 if TYPE_CHECKING:
     from curation_assets.ingest.index_plan import IndexPlan

@@ -19,7 +19,8 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 from dagster import DataVersion, Failure, InputContext, IOManager, MetadataValue, OutputContext
 
-from curation_resources.tables import MissingTable, Provenance, ShardTables, TableStore
+from curation_resources.provenance import Provenance
+from curation_resources.tables import MissingTable, ShardTables, TableStore
 
 
 @dataclass(frozen=True)

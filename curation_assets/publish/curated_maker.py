@@ -23,8 +23,9 @@ from curation_assets.publish.curating.versions import CURATE_VERSION
 from curation_assets.recipes import Recipe, subsets
 from curation_assets.schemas import SCHEMAS, schema
 from curation_assets.showing.figures import bullets
+from curation_resources.provenance import Provenance
 from curation_resources.scratch import scratch_folder
-from curation_resources.tables import Base, Provenance, TableHeader
+from curation_resources.tables import Base, TableHeader
 
 
 def lacks(run: Run, key: str, asset: str) -> list[str]:

@@ -30,7 +30,8 @@ from curation_assets.schemas import schema
 from curation_assets.showing.figures import bullets, markdown_table
 from curation_resources.presence import at_work
 from curation_resources.progress import listening
-from curation_resources.tables import Base, Provenance, TableHeader, TableStore
+from curation_resources.provenance import Provenance
+from curation_resources.tables import Base, TableHeader, TableStore
 
 if TYPE_CHECKING:
     from curation_assets.publish.writing.versions import Published

@@ -14,7 +14,7 @@ from curation_assets.registry import COMPONENTS
 from curation_assets.rules.evaluation import passing
 from curation_assets.rules.language import SOURCE, Rule, RuleError, parse_rule
 from curation_assets.schemas import SCHEMAS
-from curation_resources.tables import canonical_json
+from curation_resources.provenance import canonical_json
 
 if TYPE_CHECKING:
     from curation_assets.recipes import Recipe

@@ -28,7 +28,7 @@ def media_score(component: Component, module: str) -> Stage:
 
     Args:
         component: its table; made from `clips` and `raw_shards`, and its parameters are a section of the recipe.
-        module: has `score(clip, video, params)` and `estimator(params)`; imported when the stage runs. See docs/how-to/own-score.md.
+        module: has `score(clip, video, params)` and `estimator(params)`; imported when the stage runs. See docs/how-to/add_a_score.md.
     """
     asset, (key, *_) = component.asset, component.keys
 

@@ -24,7 +24,7 @@ from curation_assets.settings import Settings
 from curation_assets.showing.clips import same_moments
 from curation_assets_tests.installation import Installation
 from curation_assets_tests.shared_data import shared
-from curation_resources.tables import Provenance
+from curation_resources.provenance import Provenance
 
 
 def _recipe(dataset: str, dedup: str = "{}") -> Recipe:

@@ -34,7 +34,8 @@ from curation_assets.tracks.face_tables import CLIP_FACES
 from curation_assets_tests.decode.coded_video import write_video
 from curation_assets_tests.shared_data import shared
 from curation_resources.detectors.faces import centerface_identity
-from curation_resources.tables import Provenance, TableStore
+from curation_resources.provenance import Provenance
+from curation_resources.tables import TableStore
 
 RECIPE = """
 dataset: toy

@@ -16,8 +16,9 @@ from curation_assets.registry import STAGES
 from curation_assets.schemas import SCHEMAS, schema
 from curation_assets.settings import Settings
 from curation_resources import probe
+from curation_resources.provenance import Provenance, canonical_json
 from curation_resources.storage import Storage
-from curation_resources.tables import Provenance, TableStore, canonical_json
+from curation_resources.tables import TableStore
 
 RAW = next(s for s in STAGES if s.name == "raw_shards")
 

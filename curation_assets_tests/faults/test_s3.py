@@ -34,9 +34,10 @@ from curation_assets_tests.faults.whole_graph import (
 )
 from curation_assets_tests.resources.test_tables import frames
 from curation_resources.presence import at_work
+from curation_resources.provenance import Provenance
 from curation_resources.storage import MediaRef, Storage
 from curation_resources.sweep import unfinished_files
-from curation_resources.tables import Provenance, TableStore
+from curation_resources.tables import TableStore
 
 SEED = int(os.environ.get("CURATION_FAULT_SEED", "0"))
 SHARE = 0.12

@@ -19,7 +19,7 @@ from curation_assets.schemas import schema
 from curation_assets.settings import Settings
 from curation_assets_tests.decode.coded_video import write_video
 from curation_assets_tests.publish.cutting.test_clip_cutting import with_sound
-from curation_resources.tables import Provenance
+from curation_resources.provenance import Provenance
 from curation_resources.tars import sample_key
 
 RECIPE = """

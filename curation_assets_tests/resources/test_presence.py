@@ -20,10 +20,11 @@ from curation_assets_tests.resources.test_tables import frames, motion
 from curation_resources import presence
 from curation_resources.owners import identity, owner_alive
 from curation_resources.presence import EVERYTHING, FOLDER, at_work, cover_of, covers, others
+from curation_resources.provenance import Provenance
 from curation_resources.replace import Superseded
 from curation_resources.storage import TEMPORARY, MediaRef, Storage
 from curation_resources.sweep import unfinished_files, unfinished_uploads
-from curation_resources.tables import Provenance, TableStore
+from curation_resources.tables import TableStore
 
 KEYS = st.tuples(st.sampled_from(["d", "d-e", "mine-hq", "x_1"]), st.none() | st.integers(0, 120_000)).map(
     lambda k: k[0] if k[1] is None else f"{k[0]}-{k[1]:05d}"

@@ -16,8 +16,9 @@ import pytest
 from curation_assets.schemas import SCHEMAS, schema
 from curation_assets_tests.resources.test_tables import frames
 from curation_resources import sealed_parquet
+from curation_resources.provenance import Provenance
 from curation_resources.storage import Storage
-from curation_resources.tables import DamagedTable, Provenance, TableStore
+from curation_resources.tables import DamagedTable, TableStore
 
 KEY = "d-00000"
 

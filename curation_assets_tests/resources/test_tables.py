@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 
 from curation_assets.schemas import SCHEMAS, schema
 from curation_resources.content_hash import ContentHasher, content_hash
+from curation_resources.provenance import Provenance
 from curation_resources.storage import MediaRef, Storage, StorageError
-from curation_resources.tables import ContractError, MissingTable, Provenance, ShardTables, TableStore
+from curation_resources.table_contracts import ContractError
+from curation_resources.tables import MissingTable, ShardTables, TableStore
 from curation_resources.tars import TarWriter, new_token
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curation_resources.tables import canonical_json
+from curation_resources.provenance import canonical_json
 from curation_resources.urls import (
     HIDDEN,
     host_of,

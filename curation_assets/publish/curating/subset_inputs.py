@@ -21,7 +21,8 @@ from curation_assets.publish.subsets import Subset
 from curation_assets.publish.writing.public_paths import PublicPaths
 from curation_assets.recipes import Recipe, RecipeError, subsets
 from curation_assets.schemas import SCHEMAS
-from curation_resources.tables import Provenance, TableStore, combined_hash
+from curation_resources.provenance import Provenance, combined_hash
+from curation_resources.tables import TableStore
 from curation_resources.urls import public_settings
 
 LEFT_OUT = "left_out"

@@ -16,7 +16,7 @@ from curation_assets.publish.curating.subset_inputs import cut_weights
 from curation_assets.publish.curating.versions import CUT_VERSION
 from curation_assets.publish.cutting.clip_pictures import Crop
 from curation_assets.publish.cutting.track_pictures import TrackBoxes
-from curation_resources.tables import canonical_json
+from curation_resources.provenance import canonical_json
 from curation_resources.tars import sample_key
 
 LAYOUT = ("format", "options", "tar_bytes", "leak_model")

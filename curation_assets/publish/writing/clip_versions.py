@@ -39,9 +39,10 @@ from curation_assets.schemas import schema
 from curation_assets.settings import Settings
 from curation_assets.tracks.face_tables import joined
 from curation_resources import presence
+from curation_resources.provenance import Provenance
 from curation_resources.scratch import scratch_folder
 from curation_resources.storage import MediaRef, Storage, StorageError
-from curation_resources.tables import Provenance, TableStore
+from curation_resources.tables import TableStore
 
 UNREAD_CLIPS = "unread"
 """Where the table's stats hold how many clips failed for a reason that may pass: such a version is made again by the next run."""

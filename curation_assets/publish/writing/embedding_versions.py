@@ -18,7 +18,8 @@ from curation_assets.publish.writing.versions import (
     span_words,
 )
 from curation_assets.recipes import Recipe
-from curation_resources.tables import Provenance, TableStore
+from curation_resources.provenance import Provenance
+from curation_resources.tables import TableStore
 
 
 def publish_embeddings(store: TableStore, recipes: Mapping[str, Recipe], key: str, provenance: Provenance) -> Published:

@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from curation_assets.publish.embedding_dataset import EmbeddingExport
 from curation_assets.publish.writing.samples import SPLITS, PublishedFile, SplitTars
 from curation_assets.schemas import schema
+from curation_resources.provenance import canonical_json
 from curation_resources.storage import Storage
-from curation_resources.tables import canonical_json
 from curation_resources.tars import Member
 
 SPLITS_HEADER = "tar_file,split"

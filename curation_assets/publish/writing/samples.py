@@ -23,9 +23,9 @@ import pyarrow.parquet as pq
 
 from curation_assets.publish.clip_dataset import ClipExport
 from curation_assets.publish.writing import spreadsheets
+from curation_resources.provenance import canonical_json
 from curation_resources.scratch import scratch_folder, scratch_root
 from curation_resources.storage import Storage
-from curation_resources.tables import canonical_json
 from curation_resources.tars import Member, TarWriter
 
 SPLITS = ("train", "val", "test")

@@ -23,7 +23,7 @@ from curation_assets.publish.subsets import Splits
 from curation_assets.recipes import Recipe
 from curation_assets.rules.language import RuleError
 from curation_assets.schemas import SCHEMAS, schema
-from curation_resources.tables import conform
+from curation_resources.table_contracts import conform
 
 Row = dict[str, Any]
 FILL: Mapping[str, Any] = {
