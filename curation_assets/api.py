@@ -13,6 +13,7 @@ What belongs here: what people call, with few words. What does not: how anything
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -94,6 +95,8 @@ def open(
     Raises:
         RecipeError, SettingsError: a sentence that names file and key, or the setting.
     """
+    if isinstance(recipes, Mapping):
+        raise RecipeError("a recipe that is run is a file, so that later runs find it: save_recipe writes one")
     given = {"recipes": recipes, "storage": storage, "workers": workers}
     said = {k: os.fspath(v) if isinstance(v, os.PathLike) else v for k, v in given.items() if v is not None}
     settings = Settings(**{**Settings.load().model_dump(), **said})
@@ -157,6 +160,12 @@ class Installation:
         """
         from curation_assets.runner import run_recipes
 
+        if multiprocessing.parent_process() is not None:
+            raise RuntimeError(
+                "a process that a run has started would start the run once more: put what calls run() below `if __name__ == '__main__':`"
+            )
+        assets = [assets] if isinstance(assets, str) else assets
+        shards = [shards] if isinstance(shards, str) else shards
         self._home.mkdir(parents=True, exist_ok=True)
         before = os.environ.get("DAGSTER_HOME")
         os.environ["DAGSTER_HOME"] = str(self._home)
@@ -324,7 +333,14 @@ class Clip:
         return [self._of.store.storage.read_media(MediaRef(r["tar"], r["offset"], r["size"])) for r in kept]
 
     def rows(self, asset: str) -> list[dict[str, Any]]:
-        """What a table says of it: one row of most, several of `frames`, `tracks` and the like, none where there is none."""
+        """What a table says of it: one row of most, several of `frames`, `tracks` and the like, none where there is none.
+
+        Raises:
+            LookupError: no table with a row per clip, or several, is called so.
+        """
+        if asset not in SCHEMAS or "clip_id" not in SCHEMAS[asset].names:
+            there = ", ".join(a for a, t in SCHEMAS.items() if "clip_id" in t.names)
+            raise LookupError(f"no table of clips is called {asset!r}; there are {there}")
         return self._of._rows(asset, self.shard, ds.field("clip_id") == self.row["clip_id"])
 
 

@@ -10,10 +10,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from importlib.metadata import EntryPoint
 
-from curation_assets.contracts.component import Component, Stage
+from curation_assets.contracts.component import OWN_PACKAGE, Component, Stage
 from curation_assets.contracts.door import COMPONENTS, Broken, claimed_twice, entries, load, package_of
 
 NAME = re.compile(r"[a-z][a-z0-9_]*")
+OF_RECIPES = ("dataset", "description", "subsets")
+"""Keys at the top of recipes that belong to no table."""
+DERIVED = ("duration_s", "aspect")
+"""Names in rules that are worked out; `rules/columns.py`."""
 
 
 def brought_stages(known: Sequence[Component]) -> tuple[list[Stage], tuple[Broken, ...]]:
@@ -29,18 +33,18 @@ def brought_stages(known: Sequence[Component]) -> tuple[list[Stage], tuple[Broke
             found += [(entry, stage) for stage in _stages(entry)]
         except ValueError as error:
             broken.append(Broken(package_of(entry), entry.name, str(error)))
-    claims: dict[str, list[str]] = {}
+    claims: dict[str, list[str]] = {f"the recipe key {key!r}": [OWN_PACKAGE] for key in OF_RECIPES}
     for component in known:
-        for what in _claims(component):
-            claims.setdefault(what, []).append("this package")
+        for what in {*_claims(component), *(f"the score {c!r}" for c in _judged(component))}:
+            claims.setdefault(what, []).append(OWN_PACKAGE)
     for entry, stage in found:
         for what in {w for c in stage.parts for w in _claims(c)}:
             claims.setdefault(what, []).append(package_of(entry))
     usable: list[Stage] = []
     for entry, stage in found:
-        twice = next((w for c in stage.parts for w in _claims(c) if len(claims[w]) > 1), None)
+        twice = next((w for c in stage.parts for w in _claims(c) if _contested(claims[w], package_of(entry))), None)
         if twice is not None:
-            reason = f"{twice} is claimed by {' and by '.join(claims[twice])}"
+            reason = f"{twice} is claimed by {' and by '.join(sorted({*claims[twice]}, key=claims[twice].index))}"
             broken.append(Broken(package_of(entry), entry.name, reason))
         else:
             usable.append(stage)
@@ -55,6 +59,11 @@ def brought_stages(known: Sequence[Component]) -> tuple[list[Stage], tuple[Broke
             names = ", ".join(sorted(_unknown_inputs(stage, there)))
             broken.append(Broken(package_of(entry), entry.name, f"no table is called {names}, which it is made from"))
             usable.remove(stage)
+
+
+def _contested(owners: Sequence[str], package: str) -> bool:
+    """Whether others claim a name too, or the package itself in two stages."""
+    return len(set(owners)) > 1 or owners.count(package) > 1
 
 
 def _unknown_inputs(stage: Stage, there: set[str]) -> set[str]:
@@ -85,9 +94,20 @@ def _fits(component: Component) -> None:
         )
     if "dataset" not in table.names or "video_id" not in table.names:
         raise ValueError(f"{asset} needs the columns dataset and video_id")
+    twice = sorted({n for n in table.names if table.names.count(n) > 1})
+    if twice:
+        raise ValueError(
+            f"{asset} declares the column {', '.join(twice)} twice; ids, `estimator` and `error` are there by themselves"
+        )
     wrong = [str(c) for c in component.curated if isinstance(c, str) and c not in table.names]
     if wrong:
         raise ValueError(f"`curated` of {asset} names {', '.join(wrong)}, which it lacks")
+
+
+def _judged(component: Component) -> Iterator[str]:
+    """Names that a score may not have, because tables of subsets and rules have them."""
+    if component.partitioned == "subset" and "drop_reason" in component.table.names:
+        yield from (*component.table.names, *DERIVED)
 
 
 def _claims(component: Component) -> Iterator[str]:

@@ -247,6 +247,7 @@ PAGES = {
 def main(folder: str) -> None:
     """Writes all pages into `folder`."""
     for name, page in PAGES.items():
+        Path(folder, name).parent.mkdir(parents=True, exist_ok=True)
         Path(folder, name).write_text(page(), encoding="utf-8")
 
 

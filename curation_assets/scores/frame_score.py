@@ -106,7 +106,8 @@ def score_frames(
             pictures.setdefault(row["clip_id"], []).append(MediaRef(row["tar"], row["offset"], row["size"]))
     clips = {c["clip_id"]: c for c in shard.table("clips").to_pylist() if c["status"] == "ok"}
     tasks = [Task(key, refs, LIMIT_S + LIMIT_PER_FRAME_S * len(refs)) for key, refs in sorted(pictures.items())]
-    work = partial(_score_clip, shard.storage, score, params)
+    _function(score)
+    work = partial(_score_clip, shard.storage, score, params, frozenset(contract.names))
     found: dict[str, Mapping[str, Any]] = {}
     faults: dict[str, Fault] = {}
     for outcome in run_tasks(work, tasks, min(shard.workers, len(tasks)), "clips"):
@@ -115,6 +116,9 @@ def score_frames(
             faults[clips[outcome.key]["video_id"]] = result
             result = {"error": result.reason}
         found[outcome.key] = result
+    failed = [r["error"] for r in found.values() if r.get("error")]
+    if failed and len(failed) == len(found) and not faults:
+        raise ValueError(f"{contract.asset} of {shard.key}: no clip could be scored; the first: {failed[0]}")
     estimator = f"{score} {params.model_dump_json(exclude={'where'})}"
     rows = []
     for key, clip in clips.items():
@@ -124,7 +128,9 @@ def score_frames(
     return pa.Table.from_pylist(rows, contract.arrow).sort_by([(k, "ascending") for k in contract.key]), faults
 
 
-def _score_clip(storage: Storage, score: str, params: Section, refs: Sequence[MediaRef]) -> Mapping[str, Any] | Fault:
+def _score_clip(
+    storage: Storage, score: str, params: Section, names: frozenset[str], refs: Sequence[MediaRef]
+) -> Mapping[str, Any] | Fault:
     """Runs in a worker: the columns of one clip, or why it could not be read now."""
     from PIL import Image, UnidentifiedImageError
 
@@ -133,10 +139,25 @@ def _score_clip(storage: Storage, score: str, params: Section, refs: Sequence[Me
     except StorageError as problem:
         fault = fault_of(problem)
         return fault if fault is not None else {"error": str(problem)}
-    module, _, name = score.partition(":")
-    function: Callable[[list[Picture], Section], Mapping[str, Any]] = getattr(import_module(module), name)
     try:
         pictures = [np.asarray(Image.open(io.BytesIO(d)).convert("RGB")) for d in data]
-        return dict(function(pictures, params))
-    except (ValueError, UnidentifiedImageError, OSError) as problem:
-        return {"error": str(problem) or type(problem).__name__}
+    except (UnidentifiedImageError, OSError) as problem:
+        return {"error": f"a sampled frame cannot be read: {problem}"}
+    try:
+        measured = dict(_function(score)(pictures, params))
+    except ValueError as problem:
+        return {"error": str(problem) or "ValueError"}
+    except Exception as problem:  # noqa: BLE001 - whatever somebody else's function does, it costs its clip and says so
+        return {"error": f"{score} failed ({type(problem).__name__}: {problem})"}
+    unknown = sorted(measured.keys() - names)
+    return {"error": f"{score} gave {', '.join(unknown)}, which its table does not declare"} if unknown else measured
+
+
+def _function(score: str) -> Callable[[list[Picture], Section], Mapping[str, Any]]:
+    """Raises ValueError for a `module:function` that there is not."""
+    module, _, name = score.partition(":")
+    try:
+        function: Callable[[list[Picture], Section], Mapping[str, Any]] = getattr(import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise ValueError(f"the score's function {score!r} cannot be had ({error})") from error
+    return function
