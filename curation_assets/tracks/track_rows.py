@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from curation_assets.tracks.tracking import Track
 from curation_assets.tracks.tracks import Tracks
 from curation_resources.detectors import Detector
+
+if TYPE_CHECKING:
+    from curation_assets.tracks.tracking import Track
 
 Row = dict[str, Any]
 TOP_CLASSES = 10
