@@ -29,6 +29,7 @@ import pyarrow.dataset as ds
 import yaml
 from numpy.typing import NDArray
 
+from curation_assets.exported_clips import ExportedClips, Sample
 from curation_assets.recipes import Recipe, RecipeError, load_recipes, parse_recipe
 from curation_assets.registry import component
 from curation_assets.schemas import SCHEMAS
@@ -342,62 +343,3 @@ class Clip:
             there = ", ".join(a for a, t in SCHEMAS.items() if "clip_id" in t.names)
             raise LookupError(f"no table of clips is called {asset!r}; there are {there}")
         return self._of._rows(asset, self.shard, ds.field("clip_id") == self.row["clip_id"])
-
-
-@dataclass(frozen=True)
-class Sample:
-    """An exported clip.
-
-    Attributes:
-        row: its row of `clip_dataset`.
-        curated: its row of the subset's table: scores, caption, licence.
-    """
-
-    row: Mapping[str, Any]
-    curated: Mapping[str, Any]
-    _export: ExportedClips
-
-    @property
-    def key(self) -> str:
-        """Its key within tars and lists."""
-        return str(self.row["sample_key"])
-
-    @property
-    def split(self) -> str:
-        """train, val or test."""
-        return str(self.row["split"])
-
-    def mp4(self) -> bytes:
-        """Its file.
-
-        Raises:
-            StorageError: it cannot be read.
-        """
-        media = MediaRef(self.row["tar"], self.row["offset"], self.row["size"])
-        return self._export.installation.store.storage.read_media(media)
-
-
-class ExportedClips:
-    """What a subset exports, sample by sample in order of clips.
-
-    Attributes:
-        version: name of the version in force.
-    """
-
-    def __init__(self, installation: Installation, subset: str, version: str) -> None:
-        self.installation, self.subset, self.version = installation, subset, version
-
-    def __iter__(self) -> Iterator[Sample]:
-        store = self.installation.store
-        of = "curated_tracks" if store.partitions("curated_tracks").count(self.subset) else "curated_clips"
-        name = "track_id" if of == "curated_tracks" else "clip_id"
-        curated = {
-            (r["dataset"], r[name]): r for r in store.read(of, self.subset, filters=ds.field("selected")).to_pylist()
-        }
-        for row in store.read("clip_dataset", self.subset, filters=ds.field("status") == "ok").to_pylist():
-            key = row["track_id"] or row["clip_id"]
-            yield Sample(row, curated.get((row["dataset"], key), {}), self)
-
-    def __len__(self) -> int:
-        table = self.installation.store.read("clip_dataset", self.subset, columns=["status"])
-        return int(sum(s == "ok" for s in table["status"].to_pylist()))
