@@ -49,7 +49,11 @@ class Undeclared:
     def __str__(self) -> str:
         total = sum(self.tables.values())
         part = "takes part in nothing" if self.gone else "still takes part in the duplicates"
-        return f"{self.name}: {total} tables that no recipe here names; {self.reason}; it {part}. `curation remove {self.name}` removes it"
+        if self.gone:
+            remedy = f"`curation remove {self.name}` removes it"
+        else:
+            remedy = f"Correct its recipe, or give it to this command too, if it is to go on; `curation remove {self.name}` is for what is to go"
+        return f"{self.name}: {total} tables that no recipe here names; {self.reason}; it {part}. {remedy}"
 
 
 def record(storage: Storage, recipes: Mapping[str, Recipe]) -> None:
