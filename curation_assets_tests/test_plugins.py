@@ -72,7 +72,7 @@ def python(site: Path, code: str) -> str:
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The example, installed by pip as its users do."""
     folder = tmp_path_factory.mktemp("site")
-    pip = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--no-build-isolation", "--target", str(folder)]
+    pip = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", str(folder)]
     copy = tmp_path_factory.mktemp("example") / "greyscale"
     copy.mkdir()
     for file in EXAMPLE.iterdir():
