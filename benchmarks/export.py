@@ -28,7 +28,8 @@ from curation_assets.publish.clip_dataset import ClipExport
 from curation_assets.publish.cutting.clip_plan import ClipToCut
 from curation_assets.publish.cutting.video_cutting import cut_video
 from curation_assets.publish.cutting.video_task import VideoCuts
-from curation_resources.storage import MediaRef, Storage
+from curation_resources.media import MediaRef
+from curation_resources.storage import Storage
 
 
 def cpu() -> float:

@@ -44,7 +44,8 @@ from curation_assets.scores import embedding as frame_embeddings
 from curation_assets.scores.frame_embeddings import Embeddings
 from curation_resources.captioners import CaptionRequest, load_transformers_captioner
 from curation_resources.detectors import load_detector, load_vocabulary, text_prompted
-from curation_resources.storage import MediaRef, Storage
+from curation_resources.media import MediaRef
+from curation_resources.storage import Storage
 from curation_resources.tars import TarWriter
 from curation_resources.torchvision_ops import ensure_torchvision
 

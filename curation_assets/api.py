@@ -34,7 +34,7 @@ from curation_assets.recipes import Recipe, RecipeError, load_recipes, parse_rec
 from curation_assets.registry import component
 from curation_assets.schemas import SCHEMAS
 from curation_assets.settings import Settings
-from curation_resources.storage import MediaRef
+from curation_resources.media import MediaRef
 from curation_resources.tables import MissingTable, TableStore
 
 if TYPE_CHECKING:

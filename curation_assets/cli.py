@@ -22,7 +22,7 @@ from curation_assets.settings import Settings, SettingsError
 from curation_assets.starter import commands as starter
 from curation_resources.extras import MissingExtra
 from curation_resources.processes import ProcessId, leave
-from curation_resources.storage import READ_ERRORS, StorageError
+from curation_resources.storage_errors import READ_ERRORS, StorageError
 from curation_resources.unwritable import Unwritable, full_folder
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ def _stale(arguments: argparse.Namespace) -> int:
 
 def _report(arguments: argparse.Namespace) -> int:
     from curation_assets.report import dataset_report, render
-    from curation_resources.tables import Tolerant
+    from curation_resources.tolerant_tables import Tolerant
 
     settings = Settings.load()
     recipes = _recipes(settings, [])

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow.dataset as ds
 
-from curation_resources.storage import MediaRef
+from curation_resources.media import MediaRef
 
 if TYPE_CHECKING:
     from curation_assets.api import Installation

@@ -14,7 +14,8 @@ from curation_assets.engine.progress import say
 from curation_assets.recipes import Recipe, subset_key
 from curation_assets.schemas import SCHEMAS
 from curation_assets.selection import assets_of_subset
-from curation_resources.tables import TableHeader, TableStore
+from curation_resources.table_headers import TableHeader
+from curation_resources.tables import TableStore
 
 SHOWN_SHARDS = 20
 """Up to so many shards have a line each; of more, those that have failures, up to as many, and the sum of all."""

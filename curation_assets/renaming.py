@@ -34,7 +34,8 @@ from curation_assets.settings import Settings
 from curation_resources.content_hash import content_hash
 from curation_resources.provenance import Provenance
 from curation_resources.storage import Storage
-from curation_resources.tables import TableHeader, TableStore
+from curation_resources.table_headers import TableHeader
+from curation_resources.tables import TableStore
 
 
 @dataclass

@@ -20,7 +20,8 @@ from curation_assets.recipes import Recipe, subset_key
 from curation_assets.schemas import SCHEMAS
 from curation_assets.selection import SUBSET_ASSETS, UNPARTITIONED
 from curation_assets.settings import Settings
-from curation_resources.tables import TableHeader, TableStore
+from curation_resources.table_headers import TableHeader
+from curation_resources.tables import TableStore
 
 
 @dataclass(frozen=True)

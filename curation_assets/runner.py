@@ -20,7 +20,7 @@ from curation_assets.schemas import SCHEMAS
 from curation_assets.settings import Settings
 from curation_assets.stores import storage_options, table_store
 from curation_resources.presence import at_work
-from curation_resources.tables import Tolerant
+from curation_resources.tolerant_tables import Tolerant
 
 Execute = Callable[[PlanStep], None]
 

@@ -26,8 +26,9 @@ from curation_assets.ingest.sources.files import base_name, expand_user, filesys
 from curation_assets.ingest.sources.media import SIDECARS
 from curation_assets.ingest.sources.settling import Settling
 from curation_assets.recipes import Recipe
+from curation_resources.file_facts import etag_of, is_object_store, modified_of
 from curation_resources.provenance import canonical_json
-from curation_resources.storage import Storage, etag_of, is_object_store, modified_of
+from curation_resources.storage import Storage
 
 Entry: TypeAlias = tuple[str, str, float]
 """Path as its file system has it, what changes when the file does, and when it was last changed, as `SourceFile.modified`."""
@@ -91,7 +92,7 @@ def look(recipe: Recipe, watch: SourceWatch, storage: Storage, page: Page, now: 
         What is known now, and whether the look is complete.
 
     Raises:
-        OSError, BotoCoreError: a file or folder of the source cannot be listed; see `curation_resources.storage.READ_ERRORS`.
+        OSError, BotoCoreError: a file or folder of the source cannot be listed; see `curation_resources.storage_errors.READ_ERRORS`.
     """
     paths = sorted({*recipe.source.path, *(recipe.source.captions.path if recipe.source.captions else ())})
     total = int(watch.sum, 16)

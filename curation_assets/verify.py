@@ -23,9 +23,12 @@ from curation_assets.schemas import SCHEMAS, schema
 from curation_assets.selection import SUBSET_ASSETS, UNPARTITIONED
 from curation_resources import presence
 from curation_resources.content_hash import content_hash
-from curation_resources.storage import READ_ERRORS, MediaRef, Storage, StorageError
+from curation_resources.media import MediaRef
+from curation_resources.storage import Storage
+from curation_resources.storage_errors import READ_ERRORS, StorageError
 from curation_resources.sweep import unfinished_files, unfinished_uploads
-from curation_resources.tables import READERS, DamagedTable, TableHeader, TableStore, remedy
+from curation_resources.table_headers import TableHeader
+from curation_resources.tables import READERS, DamagedTable, TableStore, remedy
 
 DAMAGE, LEFT_OVER = "damage", "left over"
 VERSIONED = ("clip_dataset", "embedding_dataset")

@@ -16,7 +16,8 @@ from curation_assets.ingest.sources.files import find_files
 from curation_assets.ingest.sources.rows import SourceError
 from curation_assets.settings import Settings
 from curation_assets_tests.conftest import S3Server
-from curation_resources.storage import Storage, StorageError
+from curation_resources.storage import Storage
+from curation_resources.storage_errors import StorageError
 
 GOOD = "dataset: good\nsource: {format: ids, path: ids.txt}\nsubsets: {all: {where: [keep]}}\n"
 BAD = "dataset: bad\nsource: {format: ids, path: ids.txt}\nsubsets: {all: {where: ['motin > 0.1']}}\n"

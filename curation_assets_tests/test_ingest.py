@@ -19,7 +19,8 @@ from curation_assets.demo import served
 from curation_assets.schemas import SCHEMAS
 from curation_assets_tests.conftest import S3Server
 from curation_assets_tests.sample_video import sample_video
-from curation_resources.storage import MediaRef, Storage
+from curation_resources.media import MediaRef
+from curation_resources.storage import Storage
 from curation_resources.tables import TableStore
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -14,7 +14,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, BinaryIO, cast
 
-from curation_resources.storage import READ_ERRORS, MediaRef, Storage, StorageError
+from curation_resources.media import MediaRef
+from curation_resources.storage import Storage
+from curation_resources.storage_errors import READ_ERRORS, StorageError
 from curation_resources.unwritable import FULL, Unwritable, full_folder
 
 STORAGE, RESOURCE = "storage", "resource"

@@ -19,7 +19,8 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 
 from curation_resources.owners import identity, owner_alive
-from curation_resources.storage import READ_ERRORS, Storage
+from curation_resources.storage import Storage
+from curation_resources.storage_errors import READ_ERRORS
 from curation_resources.unwritable import gone
 
 FOLDER = ".runs"

@@ -6,143 +6,38 @@ What belongs here: reading, writing and addressing bytes. What does not: what th
 from __future__ import annotations
 
 import contextlib
-import io
 import os
 import shutil
-import tempfile
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 import fsspec
-from botocore.exceptions import BotoCoreError
 from fsspec.implementations.local import LocalFileSystem
 
+from curation_resources.file_facts import etag_of, is_object_store, is_uri, modified_of
+from curation_resources.media import MediaRef, open_media
 from curation_resources.owners import identity
 from curation_resources.replace import ANY, Expected, check, local_tag, replace_local, stat_tag, sync_folder
 from curation_resources.s3_objects import list_s3, read_s3, s3_tag, tail_s3
 from curation_resources.s3_uploads import S3Upload, put_s3
 from curation_resources.scratch import scratch_file
+from curation_resources.storage_check import check_root
 from curation_resources.unwritable import gone, writing
 
-READ_ERRORS = (OSError, BotoCoreError)
-"""What file systems raise when something is not there, may not be read or cannot be reached. s3fs turns a store's answers into OSErrors;
-where there is no answer, for want of credentials or of a connection, it lets botocore's errors through."""
 TEMPORARY = ".tmp"
 """Folder below a local root in which files lie until they are complete, so that no reader of any folder ever meets one."""
 LOCK = ".runs/lock"
 PROBE = ".runs/probe"
-SPOOL_BYTES = 64 * 1024 * 1024
-"""Remote media up to this size are held in memory when opened; larger ones go to a temporary file."""
-
-
-class StorageError(RuntimeError):
-    """Something in storage cannot be read or written; the message names it."""
-
-
-class MediaChanged(StorageError):
-    """Media referenced in place are not what they were when they were registered."""
-
-
-@dataclass(frozen=True)
-class MediaRef:
-    """Bytes in storage: a whole file, or a range of a tar.
-
-    Attributes:
-        tar: path relative to the storage root, or a URI.
-        offset: first byte; None is the start of the file.
-        size: number of bytes; None is up to the end.
-        etag: what `Storage.etag` said when the reference was made; checked when it is opened. None is not checked.
-    """
-
-    tar: str
-    offset: int | None = None
-    size: int | None = None
-    etag: str | None = None
-
-
-class Spool(tempfile.SpooledTemporaryFile[bytes]):
-    """A temporary file that says of itself that it is there to be read: PyAV writes to a file object of any other mode."""
-
-    @property
-    def mode(self) -> str:
-        return "rb"
-
-
-class RangeReader(io.RawIOBase):
-    """A seekable view of `size` bytes of `inner` from `offset` on; position 0 is the first byte of the range."""
-
-    def __init__(self, inner: BinaryIO, offset: int, size: int) -> None:
-        self._inner, self._offset, self._size, self._at = inner, offset, size, 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._at
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._size}[whence]
-        self._at = max(0, base + offset)
-        return self._at
-
-    def readinto(self, buffer: Any) -> int:
-        wanted = min(len(buffer), max(0, self._size - self._at))
-        if wanted == 0:
-            return 0
-        self._inner.seek(self._offset + self._at)
-        data = self._inner.read(wanted)
-        buffer[: len(data)] = data
-        self._at += len(data)
-        return len(data)
-
-    def close(self) -> None:
-        if not self.closed:
-            self._inner.close()
-        super().close()
-
-
-def is_uri(path: str) -> bool:
-    """Whether `path` is absolute: a URI with a scheme or an absolute local path."""
-    return "://" in path or os.path.isabs(path)
-
-
-def etag_of(info: Mapping[str, Any]) -> str:
-    """What `Storage.etag` says of a file, from what fsspec says of it: so the entries of a listing need no further requests."""
-    tag = info.get("ETag") or info.get("etag")
-    if tag:
-        return str(tag).strip('"')
-    modified = info.get("mtime") or info.get("LastModified") or info.get("created") or 0
-    if isinstance(modified, datetime):
-        modified = modified.timestamp()
-    stamp = f"{modified:.6f}" if isinstance(modified, int | float) else str(modified)
-    return f"{info['size']}-{stamp}"
 
 
 def _make_folder(fs: fsspec.AbstractFileSystem, name: str) -> None:
     """The folder above `name`, where folders are something: object stores have none, and s3fs would create a whole bucket."""
     if not is_object_store(fs):
         fs.makedirs(fs._parent(name), exist_ok=True)
-
-
-def is_object_store(fs: fsspec.AbstractFileSystem) -> bool:
-    protocols = {fs.protocol} if isinstance(fs.protocol, str) else set(fs.protocol)
-    return bool(protocols & {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss"})
-
-
-def modified_of(info: Mapping[str, Any]) -> float:
-    """When an entry of a listing was written, seconds since 1970; 0 where the store does not say."""
-    when = info.get("LastModified") or info.get("mtime") or info.get("created") or 0.0
-    if isinstance(when, datetime):
-        return when.timestamp()
-    return float(when) if isinstance(when, int | float) else 0.0
 
 
 @dataclass
@@ -197,36 +92,7 @@ class Storage:
         Raises:
             StorageError: one sentence that names the root, what is wrong with it and what to set.
         """
-        try:
-            fs, name = self.filesystem()
-            if is_object_store(fs):
-                bucket = name.split("/")[0]
-                try:
-                    there = fs.exists(bucket) if self.scheme != "s3" else bool(fs.call_s3("head_bucket", Bucket=bucket))
-                except FileNotFoundError:
-                    there = False
-                if not there:
-                    raise StorageError(
-                        f"{self.root}: there is no bucket {bucket!r}; create it, or correct CURATION_STORAGE"
-                    )
-            elif isinstance(fs, LocalFileSystem):
-                nearest = next(p for p in (Path(name), *Path(name).parents) if p.exists())
-                if not nearest.is_dir():
-                    raise StorageError(f"{self.root}: {nearest} is a file, not a folder; correct CURATION_STORAGE")
-                if not os.access(nearest, os.X_OK):
-                    raise StorageError(
-                        f"{self.root}: {nearest} may not be read; correct its permissions or CURATION_STORAGE"
-                    )
-                if writing and not os.access(nearest, os.W_OK):
-                    raise StorageError(
-                        f"{self.root}: {nearest} may not be written; correct its permissions or CURATION_STORAGE"
-                    )
-        except (*READ_ERRORS, ImportError, ValueError) as error:
-            text = str(error).splitlines()[0] if str(error) else type(error).__name__
-            hint = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or CURATION_S3_PROFILE and CURATION_S3_ENDPOINT"
-            raise StorageError(
-                f"{self.root} cannot be reached: {text}" + (f"; {hint}" if self.scheme == "s3" else "")
-            ) from error
+        check_root(self, writing)
 
     def filesystem(self, path: str = "") -> tuple[fsspec.AbstractFileSystem, str]:
         """The file system of `path` and the path as that file system wants it."""
@@ -495,35 +361,7 @@ class Storage:
             MediaChanged: the file is not the one that was registered.
             StorageError: it is gone, or shorter than the reference says.
         """
-        fs, name = self.filesystem(ref.tar)
-        try:
-            if ref.etag is not None:
-                now = self.etag(ref.tar)
-                if now != ref.etag:
-                    raise MediaChanged(
-                        f"{ref.tar} has changed since it was registered ({ref.etag} then, {now} now); materialize dataset_index, then materialize raw_shards again (with curation/force if a list names the file)"
-                    )
-            total = int(fs.size(name))
-        except FileNotFoundError as error:
-            raise StorageError(
-                f"{ref.tar} is gone; put it back, or run `curation run`, which makes what names it again"
-            ) from error
-        offset = ref.offset or 0
-        size = total - offset if ref.size is None else ref.size
-        if offset + size > total:
-            raise StorageError(f"{ref.tar} has {total} bytes, but bytes {offset} to {offset + size} are wanted")
-        if isinstance(fs, LocalFileSystem):
-            file = open(name, "rb")
-            return (
-                file
-                if offset == 0 and size == total
-                else cast(BinaryIO, io.BufferedReader(RangeReader(file, offset, size)))
-            )
-        spool = cast(BinaryIO, Spool(max_size=SPOOL_BYTES))
-        for start in range(offset, offset + size, SPOOL_BYTES):
-            spool.write(fs.cat_file(name, start=start, end=min(start + SPOOL_BYTES, offset + size)))
-        spool.seek(0)
-        return spool
+        return open_media(self, ref)
 
     def read_media(self, ref: MediaRef) -> bytes:
         """The referenced bytes."""

@@ -9,7 +9,8 @@ from typing import Any
 
 from curation_resources.owners import owner_alive
 from curation_resources.presence import at_work_now, covers
-from curation_resources.storage import READ_ERRORS, TEMPORARY, Storage
+from curation_resources.storage import TEMPORARY, Storage
+from curation_resources.storage_errors import READ_ERRORS
 
 ABANDONED_S = 3600.0
 """An unfinished file of another host that has not grown for this long is abandoned."""

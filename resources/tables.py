@@ -7,11 +7,10 @@ when they are made (`curation_assets.engine.making`).
 
 from __future__ import annotations
 
-import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -22,17 +21,17 @@ import pyarrow.parquet as pq
 
 from curation_resources import presence, sealed_parquet
 from curation_resources.content_hash import ContentHasher, content_hash
-from curation_resources.provenance import Provenance, canonical_json
+from curation_resources.file_facts import is_uri
+from curation_resources.provenance import Provenance
 from curation_resources.replace import ANY, Whatever
 from curation_resources.sealed_parquet import Damaged
-from curation_resources.storage import Storage, StorageError, is_uri
+from curation_resources.storage import Storage
+from curation_resources.storage_errors import StorageError
 from curation_resources.table_contracts import TableContract, conform
+from curation_resources.table_headers import TableHeader, footer_metadata, read_header
 
-PREFIX = "curation."
 READERS = 16
 """Threads that read table footers side by side."""
-MEDIA_NAMED = 1000
-"""Tars that a footer names at most; of a table of more, they are read from its rows."""
 
 
 class MissingTable(LookupError):
@@ -45,26 +44,6 @@ class DamagedTable(StorageError):
 
 class MediaGone(StorageError):
     """Media that a table names, or was to name, are not in storage."""
-
-
-@dataclass(frozen=True)
-class TableHeader:
-    """What a committed table says of itself, read from the footer alone.
-
-    Attributes:
-        tag: of the file that said so, by which `commit` knows whether it is still in force; None if it is not known.
-        media: own tar -> bytes that it must have at least; None if the footer does not say.
-    """
-
-    asset: str
-    partition: str | None
-    rows: int
-    provenance: Provenance
-    fingerprint: str
-    content_hash: str
-    stats: Mapping[str, Any]
-    tag: str | None = field(default=None, compare=False, repr=False)
-    media: Mapping[str, int] | None = field(default=None, compare=False, repr=False)
 
 
 Base = TableHeader | Whatever | None
@@ -133,7 +112,7 @@ class TableStore:
                 footer = sealed_parquet.read_footer(
                     lambda n: tail if len(tail) in (n, size) else self.storage.tail(path, n)[0], size
                 )
-                return _header(asset, partition, footer, tag)
+                return read_header(asset, partition, footer, tag)
         except MissingTable:
             return None
 
@@ -254,7 +233,7 @@ class TableStore:
         header = TableHeader(
             asset, partition, table.num_rows, provenance, provenance.fingerprint, digest, dict(stats or {}), media=named
         )
-        described = table.replace_schema_metadata(_metadata(header))
+        described = table.replace_schema_metadata(footer_metadata(header))
         tag = self.storage.replace(
             self.path(asset, partition),
             lambda file: sealed_parquet.write_table(described, file, row_group_size=100_000),
@@ -290,7 +269,7 @@ class TableStore:
         with pq.ParquetFile(local) as source:
             rows = source.metadata.num_rows
             header = TableHeader(asset, partition, rows, provenance, provenance.fingerprint, digest, dict(stats or {}))
-            schema = contract.arrow.with_metadata(_metadata(header))
+            schema = contract.arrow.with_metadata(footer_metadata(header))
 
             def write(file: BinaryIO) -> None:
                 with pq.ParquetWriter(file, schema, **sealed_parquet.WRITING) as writer:
@@ -380,44 +359,6 @@ class TableStore:
         return orphans
 
 
-class Tolerant(TableStore):
-    """A store to which damaged tables are missing ones, for reports that go on; what is wrong with them is kept."""
-
-    def __init__(self, store: TableStore) -> None:
-        super().__init__(store.storage, store.contracts)
-        self._damaged: dict[tuple[str, str | None], str] = {}
-
-    @property
-    def damaged(self) -> list[str]:
-        """A sentence for each damaged table that was asked for."""
-        return list(self._damaged.values())
-
-    def header(self, asset: str, partition: str | None = None) -> TableHeader | None:
-        try:
-            return super().header(asset, partition)
-        except DamagedTable as error:
-            self._damaged[asset, partition] = str(error)
-            return None
-
-    def exists(self, asset: str, partition: str | None = None) -> bool:
-        return self.header(asset, partition) is not None
-
-    def read(
-        self,
-        asset: str,
-        partition: str | None = None,
-        columns: Sequence[str] | None = None,
-        filters: ds.Expression | None = None,
-    ) -> pa.Table:
-        """As of any store, but empty where the table is damaged."""
-        try:
-            return super().read(asset, partition, columns, filters)
-        except DamagedTable as error:
-            self._damaged[asset, partition] = str(error)
-            empty = self.contracts[asset].arrow.empty_table()
-            return empty if columns is None else empty.select(list(columns))
-
-
 def remedy(asset: str, partition: str | None) -> str:
     """The command that makes a table again."""
     if asset == "dataset_index":
@@ -441,64 +382,3 @@ def own_media(table: pa.Table) -> dict[str, int] | None:
     ends = used.append_column("end", pc.add(pc.fill_null(used["offset"], 0), pc.fill_null(used["size"], 0)))
     rows = ends.group_by("tar").aggregate([("end", "max")]).to_pylist()
     return {r["tar"]: r["end_max"] for r in rows if not is_uri(r["tar"])}
-
-
-def _metadata(header: TableHeader) -> dict[bytes, bytes]:
-    p = header.provenance
-    values = {
-        "asset": header.asset,
-        "partition": header.partition or "",
-        "code_version": p.code_version,
-        "params": canonical_json(p.params),
-        "inputs": canonical_json(dict(p.inputs)),
-        "weights": canonical_json(dict(p.weights)),
-        "fingerprint": header.fingerprint,
-        "content_hash": header.content_hash,
-        "stats": canonical_json(dict(header.stats)),
-    }
-    if header.media is not None and len(header.media) <= MEDIA_NAMED:
-        values["media"] = canonical_json(dict(header.media))
-    return {f"{PREFIX}{k}".encode(): v.encode() for k, v in values.items()}
-
-
-def _header(asset: str, partition: str | None, metadata: pq.FileMetaData, tag: str | None) -> TableHeader:
-    raw = {k.decode(): v.decode() for k, v in (metadata.metadata or {}).items() if k.startswith(PREFIX.encode())}
-
-    def get(name: str, default: str = "") -> str:
-        return raw.get(PREFIX + name, default)
-
-    provenance = Provenance(
-        get("code_version"),
-        json.loads(get("params", "null")),
-        json.loads(get("inputs", "{}")),
-        json.loads(get("weights", "{}")),
-    )
-    return TableHeader(
-        asset,
-        partition,
-        metadata.num_rows,
-        provenance,
-        get("fingerprint"),
-        get("content_hash"),
-        json.loads(get("stats", "{}")),
-        tag,
-        json.loads(get("media", "null")),
-    )
-
-
-class ShardTables(Mapping[str, pa.Table]):
-    """The tables of an asset for the partitions of a run, read when asked for. Annotate an input with it to receive one."""
-
-    def __init__(self, store: TableStore, asset: str, partitions: Collection[str]) -> None:
-        self.store, self.asset, self._keys = store, asset, list(partitions)
-
-    def __getitem__(self, partition: str) -> pa.Table:
-        if partition not in self._keys:
-            raise KeyError(partition)
-        return self.store.read(self.asset, partition)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._keys)
-
-    def __len__(self) -> int:
-        return len(self._keys)

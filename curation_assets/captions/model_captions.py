@@ -19,8 +19,9 @@ import pyarrow as pa
 
 from curation_assets.captions.caption_backends import caption_identity
 from curation_resources.captioners import CaptionAnswer, Captioner, CaptionRequest
+from curation_resources.media import MediaRef
 from curation_resources.progress import told
-from curation_resources.storage import MediaRef, Storage
+from curation_resources.storage import Storage
 
 if TYPE_CHECKING:
     from curation_assets.captions.captions import Captions, TextModel

@@ -10,7 +10,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curation_resources.storage import MediaRef, Storage, StorageError
+from curation_resources.media import MediaRef
+from curation_resources.storage import Storage
+from curation_resources.storage_errors import StorageError
 
 MEDIA_SAMPLE = 8
 """Entries of a table whose bytes are read back and hashed,"""

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from curation_assets.engine.shard import Shard
     from curation_assets.publish.subsets import Subset
     from curation_assets.recipes import Recipe
-    from curation_resources.tables import TableHeader
+    from curation_resources.table_headers import TableHeader
 
 OWN_PACKAGE = "curation-assets"
 Row = Mapping[str, Any]

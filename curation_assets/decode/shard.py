@@ -15,8 +15,9 @@ from curation_assets.decode.clip_spans import SubtitleCue
 from curation_assets.decode.reading.workers import Task, TaskOutcome, run_tasks
 from curation_assets.schemas import schema
 from curation_resources.faults import RESOURCE, Fault, fault_of, reading
+from curation_resources.media import MediaRef
 from curation_resources.scratch import scratch_folder
-from curation_resources.storage import MediaRef, Storage
+from curation_resources.storage import Storage
 from curation_resources.tars import TarWriter, sample_key
 
 LIMIT_S, LIMIT_PER_SECOND, LIMIT_BYTES_PER_S = 120.0, 10.0, 50_000

@@ -16,7 +16,8 @@ from curation_assets.engine.making import Outcome
 from curation_assets.engine.run import Run
 from curation_assets.recipes import Recipe
 from curation_assets.showing.figures import counts
-from curation_resources.tables import Base, TableHeader
+from curation_resources.table_headers import TableHeader
+from curation_resources.tables import Base
 
 
 class ClusterMaker(Maker):

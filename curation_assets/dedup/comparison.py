@@ -19,10 +19,12 @@ from curation_assets.showing.clips import same_moments
 from curation_assets.showing.figures import markdown_table
 from curation_assets.showing.sheets import contact_sheet
 from curation_resources.markdown import Markdown
+from curation_resources.media import MediaRef
 from curation_resources.progress import listening
 from curation_resources.provenance import Provenance, combined_hash
-from curation_resources.storage import MediaRef, StorageError
-from curation_resources.tables import MissingTable, TableHeader, TableStore
+from curation_resources.storage_errors import StorageError
+from curation_resources.table_headers import TableHeader
+from curation_resources.tables import MissingTable, TableStore
 
 if TYPE_CHECKING:
     from curation_assets.dedup.clusters import Duplicates

@@ -23,7 +23,8 @@ from curation_assets.schemas import SCHEMAS
 from curation_assets.selection import SUBSET_ASSETS, UNPARTITIONED
 from curation_assets.settings import Settings
 from curation_resources.provenance import canonical_json
-from curation_resources.storage import READ_ERRORS, Storage
+from curation_resources.storage import Storage
+from curation_resources.storage_errors import READ_ERRORS
 from curation_resources.tables import MissingTable, TableStore
 
 FOLDER = "dataset_index/declared"

@@ -21,9 +21,12 @@ from pathlib import Path
 
 from fsspec.implementations.local import LocalFileSystem
 
+from curation_resources.file_facts import etag_of
 from curation_resources.provenance import Provenance, canonical_json
-from curation_resources.storage import Storage, StorageError, etag_of
-from curation_resources.tables import READERS, TableHeader, TableStore
+from curation_resources.storage import Storage
+from curation_resources.storage_errors import StorageError
+from curation_resources.table_headers import TableHeader
+from curation_resources.tables import READERS, TableStore
 
 FORMAT = 5
 """Raised when other facts are kept; what an older format kept is forgotten."""

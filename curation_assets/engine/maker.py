@@ -13,7 +13,8 @@ from curation_assets.engine.making import Outcome
 from curation_assets.engine.run import Run
 from curation_assets.recipes import Recipe
 from curation_resources.provenance import Provenance
-from curation_resources.tables import Base, TableHeader, TableStore
+from curation_resources.table_headers import TableHeader
+from curation_resources.tables import Base, TableStore
 
 Key = str | None
 """Of a partition: a shard or a subset; None is an unpartitioned table."""

@@ -27,7 +27,8 @@ from curation_resources.faults import ReadFault, stop_if_full
 from curation_resources.provenance import Provenance, canonical_json
 from curation_resources.replace import Superseded
 from curation_resources.table_contracts import ContractError
-from curation_resources.tables import Base, MediaGone, MissingTable, TableHeader
+from curation_resources.table_headers import TableHeader
+from curation_resources.tables import Base, MediaGone, MissingTable
 
 VIDEOS = "videos"
 """Where a table's stats hold the hash of each video's inputs, for stages by video."""

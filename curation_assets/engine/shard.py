@@ -16,7 +16,8 @@ from curation_assets.schemas import schema
 from curation_assets.settings import Settings
 from curation_resources.content_hash import content_hash
 from curation_resources.storage import Storage
-from curation_resources.tables import DamagedTable, MissingTable, TableHeader, TableStore
+from curation_resources.table_headers import TableHeader
+from curation_resources.tables import DamagedTable, MissingTable, TableStore
 from curation_resources.weights import MissingWeights, WrongWeights
 
 

@@ -37,7 +37,7 @@ from curation_assets.selection import assets_of_recipe, assets_of_subset
 from curation_assets.settings import Settings
 from curation_resources.content_hash import ContentHasher
 from curation_resources.provenance import Provenance, canonical_json
-from curation_resources.storage import READ_ERRORS, StorageError
+from curation_resources.storage_errors import READ_ERRORS, StorageError
 from curation_resources.tables import DamagedTable, MissingTable, TableStore
 
 MISSING, STALE, WAITING, RETRY, FRESH = "missing", "stale", "waiting", "retry", "fresh"

@@ -13,7 +13,7 @@ from typing import Any
 
 from curation_assets.ingest.error_classes import TRANSIENT_ERRORS
 from curation_resources.faults import RESOURCE, STORAGE, Fault, ReadFault
-from curation_resources.tables import TableHeader
+from curation_resources.table_headers import TableHeader
 
 FAULTS = "faults"
 """Where a table's stats hold, by video id, `kind`, `reason`, `attempts`, and `inputs`, the hash of what was attempted."""

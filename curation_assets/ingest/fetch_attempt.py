@@ -35,9 +35,10 @@ from curation_assets.ingest.text_encodings import EncodingError, text_of
 from curation_resources.download_errors import DownloadError
 from curation_resources.downloader import Downloader
 from curation_resources.faults import fault_of, stop_if_full
+from curation_resources.media import MediaRef, RangeReader
 from curation_resources.probe import Probe, probe
 from curation_resources.scratch import scratch_root
-from curation_resources.storage import MediaRef, RangeReader, Storage
+from curation_resources.storage import Storage
 from curation_resources.tars import sample_key
 from curation_resources.unwritable import full_folder, has_room
 from curation_resources.urls import redact

@@ -10,9 +10,9 @@ from typing import Any
 from curation_assets.ingest.error_classes import REFUSED_BY_PROBE
 from curation_assets.ingest.fetch_rows import Row
 from curation_assets.ingest.raw_shards import Download
+from curation_resources.media import MediaRef
 from curation_resources.probe import VERSION as PROBE_VERSION
 from curation_resources.provenance import canonical_json
-from curation_resources.storage import MediaRef
 from curation_resources.urls import redact
 
 CODE_VERSION = "1"

@@ -22,7 +22,7 @@ from curation_assets.ingest.fetch_urls import MissingSecret, fetch_url
 from curation_assets.ingest.forgotten import Forgotten
 from curation_assets.ingest.raw_shards import Download
 from curation_resources.downloader import local_path
-from curation_resources.storage import MediaRef
+from curation_resources.media import MediaRef
 from curation_resources.urls import STORAGE_SCHEMES, scheme_of
 
 

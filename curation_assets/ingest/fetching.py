@@ -30,8 +30,10 @@ from curation_assets.ingest.fetch_rows import Row, table_of_rows
 from curation_assets.ingest.raw_shards import Download
 from curation_resources.download_errors import DownloadError
 from curation_resources.downloader import Downloader, DownloadOptions, run_bounded
+from curation_resources.media import MediaRef
 from curation_resources.probe import probe
-from curation_resources.storage import MediaRef, Storage, StorageError
+from curation_resources.storage import Storage
+from curation_resources.storage_errors import StorageError
 from curation_resources.unwritable import Unwritable
 from curation_resources.urls import host_of
 

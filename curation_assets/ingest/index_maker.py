@@ -22,7 +22,8 @@ from curation_assets.showing.figures import bullets, markdown_table
 from curation_resources.provenance import Provenance
 from curation_resources.replace import ANY
 from curation_resources.scratch import scratch_folder
-from curation_resources.tables import Base, DamagedTable, TableHeader, TableStore
+from curation_resources.table_headers import TableHeader
+from curation_resources.tables import Base, DamagedTable, TableStore
 
 if TYPE_CHECKING:
     from curation_assets.ingest.index_plan import IndexPlan

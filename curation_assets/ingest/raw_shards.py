@@ -36,7 +36,7 @@ from curation_resources.storage import Storage
 if TYPE_CHECKING:
     from curation_assets.engine.shard import Shard
     from curation_assets.recipes import Recipe
-    from curation_resources.tables import TableHeader
+    from curation_resources.table_headers import TableHeader
 
 
 CUE = pa.struct([("start_ms", INT64), ("end_ms", INT64), ("text", STRING)])

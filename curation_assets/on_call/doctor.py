@@ -22,7 +22,7 @@ from curation_assets.registry import BROKEN
 from curation_assets.settings import Settings
 from curation_assets.stores import table_store
 from curation_resources.processes import Life
-from curation_resources.storage import READ_ERRORS, StorageError
+from curation_resources.storage_errors import READ_ERRORS, StorageError
 from curation_resources.sweep import sweep_root, unfinished_files, unfinished_uploads
 from curation_resources.tables import TableStore
 

@@ -33,7 +33,8 @@ from curation_assets.orchestration.compat import (
 from curation_assets.orchestration.io_manager import Committed
 from curation_assets.orchestration.metadata import column_lineage, metadata_value, plain
 from curation_assets.registry import component
-from curation_resources.tables import TableHeader, TableStore
+from curation_resources.table_headers import TableHeader
+from curation_resources.tables import TableStore
 
 NOT_SHOWN = {VIDEOS, FAULTS, "rows_out"}
 """Stats that events leave out: too long, or said already by Dagster's row count."""

@@ -20,7 +20,8 @@ import pyarrow.dataset as ds
 from dagster import DataVersion, Failure, InputContext, IOManager, MetadataValue, OutputContext
 
 from curation_resources.provenance import Provenance
-from curation_resources.tables import MissingTable, ShardTables, TableStore
+from curation_resources.shard_tables import ShardTables
+from curation_resources.tables import MissingTable, TableStore
 
 
 @dataclass(frozen=True)

@@ -50,7 +50,7 @@ from curation_assets.recipes import Recipe, RecipeFault, subsets
 from curation_assets.settings import Settings
 from curation_assets.source_watch import Page, SourceWatch, look
 from curation_resources.provenance import canonical_json
-from curation_resources.storage import READ_ERRORS
+from curation_resources.storage_errors import READ_ERRORS
 from curation_resources.tables import TableStore
 
 REQUESTED_BY = "curation/requested_by"

@@ -16,7 +16,9 @@ from curation_assets.contracts.open_section import OpenSection
 from curation_assets.contracts.tables import CLIP_KEYS, DOUBLE, ERROR, INT32, INT64, MEDIA, STRING, Column, TableSchema
 from curation_assets.publish.curating.versions import CLIPS_VERSION
 from curation_resources.extras import MissingExtra
-from curation_resources.storage import MediaRef, Storage, StorageError
+from curation_resources.media import MediaRef
+from curation_resources.storage import Storage
+from curation_resources.storage_errors import StorageError
 
 
 class ClipExport(OpenSection):

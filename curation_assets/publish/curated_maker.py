@@ -25,7 +25,8 @@ from curation_assets.schemas import SCHEMAS, schema
 from curation_assets.showing.figures import bullets
 from curation_resources.provenance import Provenance
 from curation_resources.scratch import scratch_folder
-from curation_resources.tables import Base, TableHeader
+from curation_resources.table_headers import TableHeader
+from curation_resources.tables import Base
 
 
 def lacks(run: Run, key: str, asset: str) -> list[str]:

@@ -31,7 +31,8 @@ from curation_assets.showing.figures import bullets, markdown_table
 from curation_resources.presence import at_work
 from curation_resources.progress import listening
 from curation_resources.provenance import Provenance
-from curation_resources.tables import Base, TableHeader, TableStore
+from curation_resources.table_headers import TableHeader
+from curation_resources.tables import Base, TableStore
 
 if TYPE_CHECKING:
     from curation_assets.publish.writing.versions import Published

@@ -16,7 +16,8 @@ import pyarrow as pa
 from curation_assets.decode.reading.workers import Task, run_tasks
 from curation_assets.schemas import schema
 from curation_resources.faults import RESOURCE, Fault, fault_of, reading
-from curation_resources.storage import MediaRef, Storage
+from curation_resources.media import MediaRef
+from curation_resources.storage import Storage
 
 Row = dict[str, Any]
 Score = Callable[[BinaryIO, list[Row]], Iterable[Mapping[str, Any]]]

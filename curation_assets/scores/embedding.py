@@ -24,9 +24,11 @@ import pyarrow.compute as pc
 
 from curation_assets.schemas import schema
 from curation_resources.faults import STORAGE, Fault, fault_of
+from curation_resources.media import MediaRef
 from curation_resources.processes import end_with_parent
 from curation_resources.progress import told
-from curation_resources.storage import READ_ERRORS, MediaRef, Storage, StorageError
+from curation_resources.storage import Storage
+from curation_resources.storage_errors import READ_ERRORS, StorageError
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -22,7 +22,9 @@ from curation_assets.contracts.tables import CLIP_KEYS, ERROR, STRING, Column, T
 from curation_assets.engine.pods import pod
 from curation_assets.scores.shown import ranked_scores
 from curation_resources.faults import RESOURCE, Fault, fault_of
-from curation_resources.storage import MediaRef, Storage, StorageError
+from curation_resources.media import MediaRef
+from curation_resources.storage import Storage
+from curation_resources.storage_errors import StorageError
 
 if TYPE_CHECKING:
     from curation_assets.engine.shard import Shard

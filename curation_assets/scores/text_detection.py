@@ -24,8 +24,10 @@ from curation_assets.decode.reading.workers import Task, run_tasks
 from curation_assets.schemas import schema
 from curation_assets.scores.text_scores import Text
 from curation_resources.faults import RESOURCE, STORAGE, Fault
+from curation_resources.media import MediaRef
 from curation_resources.ocr import TextLine, TextReader, identity
-from curation_resources.storage import READ_ERRORS, MediaRef, Storage, StorageError
+from curation_resources.storage import Storage
+from curation_resources.storage_errors import READ_ERRORS, StorageError
 
 Row = Mapping[str, Any]
 

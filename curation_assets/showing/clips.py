@@ -12,7 +12,9 @@ import pyarrow.compute as pc
 from curation_assets.showing.figures import markdown_table
 from curation_assets.showing.sheets import contact_sheet, inline_picture
 from curation_resources.markdown import Markdown
-from curation_resources.storage import MediaRef, Storage, StorageError
+from curation_resources.media import MediaRef
+from curation_resources.storage import Storage
+from curation_resources.storage_errors import StorageError
 
 MOST = 24
 """Pictures on a sheet."""

@@ -15,7 +15,7 @@ from curation_assets.publish.writing import spreadsheets
 from curation_assets.publish.writing.dataset_card import CardFacts, hours_table, shares_table
 from curation_assets.takedown.tar_rewriting import members
 from curation_assets.takedown.version_samples import REMOVED, AmendedVersion, files_below
-from curation_resources.storage import MediaRef
+from curation_resources.media import MediaRef
 
 
 def describe(version: AmendedVersion) -> None:

@@ -30,8 +30,8 @@ from curation_assets.ingest.sources.rows import youtube_id
 from curation_assets.recipes import Recipe
 from curation_assets.schemas import SCHEMAS
 from curation_assets.selection import SUBSET_ASSETS, UNPARTITIONED
+from curation_resources.file_facts import is_uri
 from curation_resources.markdown import escape
-from curation_resources.storage import is_uri
 from curation_resources.tables import MissingTable, TableStore
 
 PATH = "forgetting.json"

@@ -14,7 +14,8 @@ import pyarrow.compute as pc
 
 from curation_assets.ingest.forgotten import bytes_keys
 from curation_assets.takedown.plan import Say, TakedownPlan
-from curation_resources.storage import MediaRef, StorageError
+from curation_resources.media import MediaRef
+from curation_resources.storage_errors import StorageError
 from curation_resources.tables import TableStore
 
 COLUMNS = ["dataset", "video_id", "status", "tar", "offset", "size", "sha256", "etag"]

@@ -28,8 +28,10 @@ from curation_assets.showing.figures import counts
 from curation_assets.takedown.plan import SHARD_ASSETS, Say, TakedownPlan
 from curation_assets.takedown.tar_rewriting import key_of, rewrite_tar
 from curation_resources.content_hash import content_hash
-from curation_resources.storage import Storage, is_uri
-from curation_resources.tables import TableHeader, TableStore
+from curation_resources.file_facts import is_uri
+from curation_resources.storage import Storage
+from curation_resources.table_headers import TableHeader
+from curation_resources.tables import TableStore
 from curation_resources.tars import new_token, sample_key
 
 BEFORE_CLUSTERS = SHARD_ASSETS[: SHARD_ASSETS.index("dedup")]

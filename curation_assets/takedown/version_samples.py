@@ -14,7 +14,8 @@ import pyarrow.parquet as pq
 from curation_assets.publish.writing import spreadsheets
 from curation_assets.takedown.plan import TakedownPlan
 from curation_assets.takedown.tar_rewriting import key_of, members
-from curation_resources.storage import MediaRef, Storage
+from curation_resources.media import MediaRef
+from curation_resources.storage import Storage
 
 REMOVED = "removed.json"
 Licences = Mapping[tuple[str, str], tuple[str | None, str | None]]

@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 from curation_assets.decode.reading.clip_frames import ClipReader, ClipUnreadable
 from curation_assets.decode.reading.media import MediaError
 from curation_assets.tracks.track_rows import Row
-from curation_resources.storage import MediaRef, Storage, StorageError
+from curation_resources.media import MediaRef
+from curation_resources.storage import Storage
+from curation_resources.storage_errors import StorageError
 
 DRAWN_SIDE = 480
 """Long side of a picture with drawn tracks, pixels."""

@@ -33,8 +33,9 @@ from curation_resources.detectors import Detections, Detector
 from curation_resources.detectors.base import Image
 from curation_resources.faults import Fault, check_reads, fault_of, reading
 from curation_resources.journal import Journal
+from curation_resources.media import MediaRef
 from curation_resources.progress import told
-from curation_resources.storage import MediaRef, Storage
+from curation_resources.storage import Storage
 
 
 @dataclass

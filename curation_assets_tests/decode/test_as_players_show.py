@@ -32,8 +32,9 @@ from curation_assets.publish.cutting.video_cutting import cut_video
 from curation_assets.publish.cutting.video_task import CutClip, VideoCuts
 from curation_assets_tests.decode.coded_video import picture, write_video
 from curation_assets_tests.frame_numbers import number_in
+from curation_resources.media import MediaRef
 from curation_resources.probe import probe
-from curation_resources.storage import MediaRef, Storage
+from curation_resources.storage import Storage
 
 TURNS: dict[str, tuple[tuple[int, int, int, int], Callable[[NDArray[Any]], NDArray[Any]]]] = {
     "mirrored": ((-1, 0, 0, 1), lambda p: p[:, ::-1]),

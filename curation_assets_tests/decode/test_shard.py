@@ -24,7 +24,8 @@ from curation_assets.decode.shard import ShardAnalysis, analyse_shard
 from curation_assets.schemas import schema
 from curation_assets_tests.decode.coded_video import two_streams, write_video
 from curation_assets_tests.shared_data import shared
-from curation_resources.storage import MediaRef, Storage
+from curation_resources.media import MediaRef
+from curation_resources.storage import Storage
 from curation_resources.tars import TarWriter, new_token
 
 PARAMS = AnalysisParams(clips=Clips(min_s=0))

@@ -33,9 +33,10 @@ from curation_assets_tests.faults.whole_graph import (
     undisturbed,
 )
 from curation_assets_tests.resources.test_tables import frames
+from curation_resources.media import MediaRef
 from curation_resources.presence import at_work
 from curation_resources.provenance import Provenance
-from curation_resources.storage import MediaRef, Storage
+from curation_resources.storage import Storage
 from curation_resources.sweep import unfinished_files
 from curation_resources.tables import TableStore
 

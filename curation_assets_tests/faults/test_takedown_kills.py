@@ -15,7 +15,8 @@ import pytest
 from curation_assets_tests.faults.shipped import Shipped, kill_group
 from curation_assets_tests.installation import Installation
 from curation_assets_tests.takedown.installed import GONE, RECIPE, published, search, traces
-from curation_resources.storage import MediaRef, Storage
+from curation_resources.media import MediaRef
+from curation_resources.storage import Storage
 from curation_resources.tables import TableStore
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(1200)]

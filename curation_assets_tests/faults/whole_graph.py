@@ -26,7 +26,8 @@ from curation_assets_tests.faults.shipped import INSTANCE_FILE, Shipped
 from curation_assets_tests.resources.detectors.test_onnx import network
 from curation_assets_tests.sample_video import sample_video
 from curation_assets_tests.tiny_clip import write_tiny_clip
-from curation_resources.storage import MediaRef, Storage
+from curation_resources.media import MediaRef
+from curation_resources.storage import Storage
 from curation_resources.tables import TableStore
 
 DIMENSION = 32

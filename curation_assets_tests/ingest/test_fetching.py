@@ -34,7 +34,9 @@ from curation_assets.recipes import Recipe
 from curation_assets.schemas import schema
 from curation_assets_tests.fault_server import FaultServer
 from curation_assets_tests.sample_video import sample_video
-from curation_resources.storage import MediaChanged, MediaRef, Storage
+from curation_resources.media import MediaRef
+from curation_resources.storage import Storage
+from curation_resources.storage_errors import MediaChanged
 from curation_resources.tars import sample_key
 from curation_resources.urls import public_url
 

@@ -18,11 +18,12 @@ from curation_assets.schemas import SCHEMAS
 from curation_assets_tests.conftest import S3Server
 from curation_assets_tests.resources.test_tables import frames, motion
 from curation_resources import presence
+from curation_resources.media import MediaRef
 from curation_resources.owners import identity, owner_alive
 from curation_resources.presence import EVERYTHING, FOLDER, at_work, cover_of, covers, others
 from curation_resources.provenance import Provenance
 from curation_resources.replace import Superseded
-from curation_resources.storage import TEMPORARY, MediaRef, Storage
+from curation_resources.storage import TEMPORARY, Storage
 from curation_resources.sweep import unfinished_files, unfinished_uploads
 from curation_resources.tables import TableStore
 

@@ -6,7 +6,8 @@ import av
 import pytest
 
 from curation_assets_tests.sample_video import sample_video
-from curation_resources.storage import MediaRef, Storage
+from curation_resources.media import MediaRef
+from curation_resources.storage import Storage
 
 
 @pytest.mark.parametrize("ranged", [False, True], ids=["file", "tar_member"])

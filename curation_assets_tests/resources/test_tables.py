@@ -12,10 +12,13 @@ from hypothesis import strategies as st
 
 from curation_assets.schemas import SCHEMAS, schema
 from curation_resources.content_hash import ContentHasher, content_hash
+from curation_resources.media import MediaRef
 from curation_resources.provenance import Provenance
-from curation_resources.storage import MediaRef, Storage, StorageError
+from curation_resources.shard_tables import ShardTables
+from curation_resources.storage import Storage
+from curation_resources.storage_errors import StorageError
 from curation_resources.table_contracts import ContractError
-from curation_resources.tables import MissingTable, ShardTables, TableStore
+from curation_resources.tables import MissingTable, TableStore
 from curation_resources.tars import TarWriter, new_token
 
 

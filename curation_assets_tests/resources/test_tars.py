@@ -13,7 +13,9 @@ import webdataset
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curation_resources.storage import MediaChanged, MediaRef, Storage, StorageError
+from curation_resources.media import MediaRef
+from curation_resources.storage import Storage
+from curation_resources.storage_errors import MediaChanged, StorageError
 from curation_resources.tars import MAX_KEY, TarWriter, new_token, sample_key
 
 

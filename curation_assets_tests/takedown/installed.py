@@ -17,7 +17,7 @@ from curation_assets.demo import served
 from curation_assets_tests.installation import Installation
 from curation_assets_tests.sample_video import sample_video
 from curation_assets_tests.tiny_clip import write_tiny_clip
-from curation_resources.storage import MediaRef
+from curation_resources.media import MediaRef
 
 RECIPE = """
 dataset: toy

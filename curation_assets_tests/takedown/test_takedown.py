@@ -22,7 +22,8 @@ from curation_assets.takedown.command import take_down
 from curation_assets.takedown.plan import PATH, NothingFound, Query, TakedownPlan, make_plan
 from curation_assets_tests.installation import Installation
 from curation_assets_tests.takedown.installed import COPY, GONE, RECIPE, VIDEOS, published, search, traces
-from curation_resources.storage import MediaRef, Storage
+from curation_resources.media import MediaRef
+from curation_resources.storage import Storage
 
 
 def forget(installation: Installation, *ids: str, said: list[str] | None = None, **query: Any) -> list[str]:

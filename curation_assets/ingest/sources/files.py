@@ -22,7 +22,9 @@ from fsspec.implementations.local import LocalFileSystem
 from fsspec.utils import glob_translate
 
 from curation_assets.ingest.sources.rows import SourceError
-from curation_resources.storage import READ_ERRORS, Storage, etag_of, is_object_store, modified_of
+from curation_resources.file_facts import etag_of, is_object_store, modified_of
+from curation_resources.storage import Storage
+from curation_resources.storage_errors import READ_ERRORS
 from curation_resources.urls import redact, scheme_of
 
 WITH_DEFAULT = re.compile(r"\$\{(\w+):-([^}]*)\}")

@@ -37,7 +37,8 @@ from curation_assets.ingest.sources.media import (
 from curation_assets.ingest.sources.rows import RejectedLine, SourceError, SourceRow
 from curation_assets.ingest.sources.settling import Settling, Unsettled
 from curation_assets.ingest.text_encodings import EncodingError
-from curation_resources.storage import READ_ERRORS, Storage
+from curation_resources.storage import Storage
+from curation_resources.storage_errors import READ_ERRORS
 from curation_resources.urls import redact
 
 

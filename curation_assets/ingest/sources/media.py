@@ -2,7 +2,7 @@
 
 `extra` of such a row holds `path` (its `location`), `media`, `encodings` (by ending, what was assumed where a file does not say) and,
 where there are any, `audio` and `sidecars`: references
-`{"tar", "offset", "size", "etag"}` with the fields of `curation_resources.storage.MediaRef`; `sidecars` maps an ending (`txt`, `json`,
+`{"tar", "offset", "size", "etag"}` with the fields of `curation_resources.media.MediaRef`; `sidecars` maps an ending (`txt`, `json`,
 `en.vtt`) to a reference.
 """
 

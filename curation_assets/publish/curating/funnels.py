@@ -11,7 +11,8 @@ from curation_assets.showing.clips import middle_frames
 from curation_assets.showing.figures import distributions, markdown_table
 from curation_assets.showing.sheets import contact_sheet
 from curation_resources.markdown import Markdown, escape
-from curation_resources.storage import MediaRef, StorageError
+from curation_resources.media import MediaRef
+from curation_resources.storage_errors import StorageError
 from curation_resources.tables import MissingTable, TableStore
 
 if TYPE_CHECKING:

@@ -23,8 +23,9 @@ from curation_assets.publish.cutting.video_task import CutClip, VideoCuts
 from curation_assets.schemas import schema
 from curation_assets.tracks.face_tables import clip_faces, joined
 from curation_resources.faults import DISK, RESOURCE, Fault, ReadFault, stop_if_full
+from curation_resources.media import MediaRef
 from curation_resources.scratch import scratch_folder
-from curation_resources.storage import MediaRef, Storage
+from curation_resources.storage import Storage
 from curation_resources.tars import TarWriter, new_token
 
 LIMIT_S, LIMIT_PER_SECOND, LIMIT_BLUR = 120.0, 20.0, 200.0

@@ -9,7 +9,8 @@ import pyarrow as pa
 from curation_assets.publish.clip_dataset import ClipExport
 from curation_assets.publish.cutting.clip_plan import ClipToCut
 from curation_resources.faults import Fault
-from curation_resources.storage import MediaRef, Storage
+from curation_resources.media import MediaRef
+from curation_resources.storage import Storage
 
 
 @dataclass(frozen=True)

@@ -39,9 +39,11 @@ from curation_assets.schemas import schema
 from curation_assets.settings import Settings
 from curation_assets.tracks.face_tables import joined
 from curation_resources import presence
+from curation_resources.media import MediaRef
 from curation_resources.provenance import Provenance
 from curation_resources.scratch import scratch_folder
-from curation_resources.storage import MediaRef, Storage, StorageError
+from curation_resources.storage import Storage
+from curation_resources.storage_errors import StorageError
 from curation_resources.tables import TableStore
 
 UNREAD_CLIPS = "unread"

@@ -15,7 +15,8 @@ from curation_assets.publish.writing.track_lists import write_tracks
 from curation_assets.recipes import Recipe
 from curation_resources.detectors import load_vocabulary
 from curation_resources.scratch import scratch_folder
-from curation_resources.tables import TableHeader, TableStore
+from curation_resources.table_headers import TableHeader
+from curation_resources.tables import TableStore
 
 
 def publish_tracks(store: TableStore, recipes: Mapping[str, Recipe], key: str, header: TableHeader) -> str:

@@ -20,7 +20,8 @@ from curation_assets.recipes import Recipe
 from curation_assets.schemas import schema
 from curation_resources import presence
 from curation_resources.provenance import Provenance
-from curation_resources.tables import MissingTable, TableHeader, TableStore
+from curation_resources.table_headers import TableHeader
+from curation_resources.tables import MissingTable, TableStore
 from curation_resources.urls import public_settings
 
 PIECES = "pieces"

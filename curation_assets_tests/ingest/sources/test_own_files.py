@@ -24,7 +24,8 @@ from curation_assets.recipes import Recipe
 from curation_assets.source_watch import Page, SourceWatch, look
 from curation_assets_tests.ingest.sources.test_stored import add, packed
 from curation_assets_tests.sample_video import sample_video
-from curation_resources.storage import MediaRef, Storage
+from curation_resources.media import MediaRef
+from curation_resources.storage import Storage
 
 
 def read(format: str, *path: str | Path, **options: Any) -> list[SourceRow | RejectedLine]:

@@ -15,7 +15,8 @@ from curation_assets.ingest.dataset_index import Source
 from curation_assets.ingest.sources import RejectedLine, SourceError, SourceRow, files, read_source
 from curation_assets_tests.conftest import S3Server
 from curation_assets_tests.shared_data import shared
-from curation_resources.storage import MediaRef, Storage
+from curation_resources.media import MediaRef
+from curation_resources.storage import Storage
 
 
 def read(

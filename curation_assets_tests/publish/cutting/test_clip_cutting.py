@@ -31,7 +31,8 @@ from curation_assets.schemas import schema
 from curation_assets_tests.decode.coded_video import write_video
 from curation_assets_tests.frame_numbers import number_in
 from curation_assets_tests.shared_data import shared
-from curation_resources.storage import MediaRef, Storage
+from curation_resources.media import MediaRef
+from curation_resources.storage import Storage
 
 AUDIO_RATE = 44_100
 

@@ -28,7 +28,8 @@ from curation_assets.publish.writing.embeddings import (
     read_processed,
 )
 from curation_assets.schemas import schema
-from curation_resources.storage import MediaRef, Storage
+from curation_resources.media import MediaRef
+from curation_resources.storage import Storage
 
 DIM = 6
 

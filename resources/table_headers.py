@@ -1,0 +1,82 @@
+"""What a committed table says of itself in its footer: how that is written and read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from curation_resources.provenance import Provenance, canonical_json
+
+if TYPE_CHECKING:
+    import pyarrow.parquet as pq
+
+PREFIX = "curation."
+MEDIA_NAMED = 1000
+"""Tars that a footer names at most; of a table of more, they are read from its rows."""
+
+
+@dataclass(frozen=True)
+class TableHeader:
+    """What a committed table says of itself, read from the footer alone.
+
+    Attributes:
+        tag: of the file that said so, by which `commit` knows whether it is still in force; None if it is not known.
+        media: own tar -> bytes that it must have at least; None if the footer does not say.
+    """
+
+    asset: str
+    partition: str | None
+    rows: int
+    provenance: Provenance
+    fingerprint: str
+    content_hash: str
+    stats: Mapping[str, Any]
+    tag: str | None = field(default=None, compare=False, repr=False)
+    media: Mapping[str, int] | None = field(default=None, compare=False, repr=False)
+
+
+def footer_metadata(header: TableHeader) -> dict[bytes, bytes]:
+    """The entries of a Parquet footer that say how a table was made."""
+    p = header.provenance
+    values = {
+        "asset": header.asset,
+        "partition": header.partition or "",
+        "code_version": p.code_version,
+        "params": canonical_json(p.params),
+        "inputs": canonical_json(dict(p.inputs)),
+        "weights": canonical_json(dict(p.weights)),
+        "fingerprint": header.fingerprint,
+        "content_hash": header.content_hash,
+        "stats": canonical_json(dict(header.stats)),
+    }
+    if header.media is not None and len(header.media) <= MEDIA_NAMED:
+        values["media"] = canonical_json(dict(header.media))
+    return {f"{PREFIX}{k}".encode(): v.encode() for k, v in values.items()}
+
+
+def read_header(asset: str, partition: str | None, metadata: pq.FileMetaData, tag: str | None) -> TableHeader:
+    """What a Parquet footer says of the table `asset`; `tag` is of the file that it was read from."""
+    raw = {k.decode(): v.decode() for k, v in (metadata.metadata or {}).items() if k.startswith(PREFIX.encode())}
+
+    def get(name: str, default: str = "") -> str:
+        return raw.get(PREFIX + name, default)
+
+    provenance = Provenance(
+        get("code_version"),
+        json.loads(get("params", "null")),
+        json.loads(get("inputs", "{}")),
+        json.loads(get("weights", "{}")),
+    )
+    return TableHeader(
+        asset,
+        partition,
+        metadata.num_rows,
+        provenance,
+        get("fingerprint"),
+        get("content_hash"),
+        json.loads(get("stats", "{}")),
+        tag,
+        json.loads(get("media", "null")),
+    )
