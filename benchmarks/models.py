@@ -42,7 +42,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from curation_assets.schemas import schema
 from curation_assets.scores import embedding as frame_embeddings
 from curation_assets.scores.frame_embeddings import Embeddings
-from curation_resources.captioners import CaptionRequest, load_transformers_captioner
+from curation_resources.captioners.base import CaptionRequest
+from curation_resources.captioners.transformers_model import load_transformers_captioner
 from curation_resources.detectors import load_detector, load_vocabulary, text_prompted
 from curation_resources.media import MediaRef
 from curation_resources.storage import Storage

@@ -139,8 +139,6 @@ LONGER = {
     "curation_assets/dedup/index.py": "not divided yet",
     "curation_assets/demo.py": "the demo's videos, drawn",
     "curation_assets/engine/staleness.py": "every kind of table beside each other",
-    "resources/captioners.py": "not divided yet",
-    "resources/http_transfer.py": "not divided yet",
 }
 """Files that are longer than `LINES`, and why. Nothing is added here: a file that grows is divided by what it speaks of."""
 WIDER = {

@@ -155,7 +155,7 @@ def test_what_is_missing_is_one_sentence_with_the_command(monkeypatch: pytest.Mo
 def test_stages_name_the_extra_before_they_begin(monkeypatch: pytest.MonkeyPatch) -> None:
     from curation_assets.decode.shots import check_installed
     from curation_assets.registry import component
-    from curation_resources.captioners import load_transformers_captioner
+    from curation_resources.captioners.transformers_model import load_transformers_captioner
 
     having(monkeypatch)
     mine = parse_recipe("dataset: mine\nsource: {format: folder, path: /videos}\n", "mine.yaml")

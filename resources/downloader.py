@@ -20,8 +20,9 @@ from typing import Any, Protocol, TypeVar
 from urllib.parse import unquote, urlsplit
 from urllib.request import url2pathname
 
+from curation_resources.deadline import Cancellation, Deadline
 from curation_resources.download_errors import DownloadError
-from curation_resources.http_transfer import Cancellation, Deadline, HttpLimits, HttpTransfer, IsPage
+from curation_resources.http_transfer import HttpLimits, HttpTransfer, IsPage
 from curation_resources.urls import HTTP_SCHEMES, host_of, redact, scheme_of
 from curation_resources.ytdlp_pool import YtdlpPool
 

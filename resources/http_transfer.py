@@ -7,16 +7,12 @@ bodies: a timer shuts the socket down when the time of the attempt is over.
 from __future__ import annotations
 
 import base64
-import email.utils
 import http.client
 import re
 import socket
 import ssl
-import threading
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from http.cookiejar import CookieJar
 from pathlib import Path
@@ -24,7 +20,9 @@ from typing import Any
 from urllib.parse import quote, unquote, urljoin, urlsplit, urlunsplit
 
 from curation_resources import addresses
+from curation_resources.deadline import Deadline
 from curation_resources.download_errors import DownloadError, http_class
+from curation_resources.retry_after import retry_after
 from curation_resources.urls import HTTP_SCHEMES, redact, scheme_of
 
 USER_AGENT = "Mozilla/5.0 (compatible; curation-assets)"
@@ -44,80 +42,6 @@ class IsPage(Exception):
     def __init__(self, content_type: str) -> None:
         self.content_type = content_type
         super().__init__(content_type)
-
-
-class Cancellation(threading.Event):
-    """An event that, when it is set, also does what has been asked for, such as closing connections that are waited on."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._actions: set[Callable[[], None]] = set()
-        self._actions_lock = threading.Lock()
-
-    def set(self) -> None:
-        super().set()
-        with self._actions_lock:
-            for action in self._actions:
-                action()
-
-    @contextmanager
-    def doing(self, action: Callable[[], None]) -> Iterator[None]:
-        """Within the block, `action` is done when the event is set, at once if it is already."""
-        with self._actions_lock:
-            self._actions.add(action)
-        if self.is_set():
-            action()
-        try:
-            yield
-        finally:
-            with self._actions_lock:
-                self._actions.discard(action)
-
-
-class Deadline:
-    """A point in time by which an attempt has to be over.
-
-    Args:
-        seconds: time from now.
-        cancelled: an event that ends waiting early.
-    """
-
-    def __init__(self, seconds: float, cancelled: Cancellation | None = None) -> None:
-        self.seconds = seconds
-        self.end = time.monotonic() + seconds
-        self.cancelled = cancelled or Cancellation()
-
-    @property
-    def remaining(self) -> float:
-        return self.end - time.monotonic()
-
-    def check(self) -> None:
-        """Raises DownloadError(timeout) when the time is over, or network when the run is being stopped."""
-        if self.cancelled.is_set():
-            raise DownloadError("network", "the download was stopped before it was done")
-        if self.remaining <= 0:
-            raise DownloadError("timeout", f"the attempt was not done after {self.seconds:g} s")
-
-    @contextmanager
-    def guard(self, sock: socket.socket) -> Iterator[None]:
-        """Shuts the connection of `sock` down when the time is over or the run is stopped, whatever waits on it."""
-        twin = sock.dup()
-
-        def cut() -> None:
-            try:
-                twin.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                return
-
-        timer = threading.Timer(max(0.0, self.remaining) + 0.01, cut)
-        timer.daemon = True
-        timer.start()
-        try:
-            with self.cancelled.doing(cut):
-                yield
-        finally:
-            timer.cancel()
-            twin.close()
 
 
 @dataclass(frozen=True)
@@ -172,18 +96,6 @@ def _proxy_for(url: str, limits: HttpLimits) -> str | None:
 def basic(user_info: str) -> str:
     """Value of an `Authorization` header for the part of a URL before the host."""
     return "Basic " + base64.b64encode(unquote(user_info).encode()).decode()
-
-
-def _retry_after(value: str | None) -> float | None:
-    """Seconds that a Retry-After header asks for (a number or a date), or None."""
-    if not value:
-        return None
-    if value.strip().isdigit():
-        return float(value)
-    try:
-        return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
-    except (TypeError, ValueError):
-        return None
 
 
 class HttpTransfer:
@@ -340,7 +252,7 @@ class HttpTransfer:
             raise DownloadError(
                 http_class(status),
                 f"HTTP {status} {response.reason}".strip(),
-                retry_after_s=_retry_after(response.getheader("Retry-After")),
+                retry_after_s=retry_after(response.getheader("Retry-After")),
             )
         self._check_type(response)
         self._place(response)

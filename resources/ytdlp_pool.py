@@ -18,8 +18,8 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from curation_resources.deadline import Deadline
 from curation_resources.download_errors import DownloadError
-from curation_resources.http_transfer import Deadline
 
 START_S = 120.0
 """Longest time that a child may take to import yt-dlp."""

@@ -5,13 +5,9 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from curation_resources.captioners import (
-    Captioner,
-    LazyCaptioner,
-    OpenAICaptioner,
-    load_transformers_captioner,
-    transformers_identity,
-)
+from curation_resources.captioners.base import Captioner, LazyCaptioner
+from curation_resources.captioners.server import OpenAICaptioner
+from curation_resources.captioners.transformers_model import load_transformers_captioner, transformers_identity
 
 if TYPE_CHECKING:
     from curation_assets.captions.captions import Captions

@@ -20,7 +20,7 @@ from curation_assets.captions.given_texts import SourceTexts, best_cues, clip_su
 from curation_assets.captions.model_captions import CaptionDraft, CaptionStats, ModelCaptions, digest_of
 from curation_assets.schemas import schema
 from curation_assets.scores.embedding import asset_table
-from curation_resources.captioners import Captioner
+from curation_resources.captioners.base import Captioner
 from curation_resources.storage import Storage
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from curation_assets.captions.caption_backends import caption_identity
-from curation_resources.captioners import CaptionAnswer, Captioner, CaptionRequest
+from curation_resources.captioners.base import CaptionAnswer, Captioner, CaptionRequest
 from curation_resources.media import MediaRef
 from curation_resources.progress import told
 from curation_resources.storage import Storage

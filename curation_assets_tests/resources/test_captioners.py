@@ -9,17 +9,14 @@ from typing import Any
 
 import pytest
 
-import curation_resources.captioners
 from curation_assets_tests.caption_server import CUT, DROP, JUNK, CaptionServer, caption_of
 from curation_assets_tests.shared_data import shared
 from curation_assets_tests.tiny_vlm import write_tiny_idefics3, write_tiny_qwen2_vl
-from curation_resources.captioners import (
-    CaptionRequest,
-    LazyCaptioner,
-    OpenAICaptioner,
-    ServerUnusable,
+from curation_resources.captioners import server as server_module
+from curation_resources.captioners.base import CaptionRequest, LazyCaptioner
+from curation_resources.captioners.server import OpenAICaptioner, ServerUnusable, _asked_pause
+from curation_resources.captioners.transformers_model import (
     TransformersCaptioner,
-    _retry_after,
     load_transformers_captioner,
     transformers_identity,
 )
@@ -28,7 +25,7 @@ from curation_resources.weights import MissingWeights, WrongWeights
 
 @pytest.fixture(autouse=True)
 def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(curation_resources.captioners, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(server_module, "FIRST_PAUSE", 0.01)
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
 
 
@@ -104,8 +101,8 @@ def test_retry_after_is_respected() -> None:
         started = time.perf_counter()
         ask(server, ["a"])
         assert time.perf_counter() - started >= 0.4
-    assert 50 < _retry_after(formatdate(time.time() + 60, usegmt=True)) <= 60
-    assert [_retry_after(v) for v in (None, "", "soon", "-5", "nan", "1e9")] == [0, 0, 0, 0, 0, 300]
+    assert 50 < _asked_pause(formatdate(time.time() + 60, usegmt=True)) <= 60
+    assert [_asked_pause(v) for v in (None, "", "soon", "-5", "nan", "1e9")] == [0, 0, 0, 0, 0, 300]
 
 
 @pytest.mark.parametrize(("status", "hint"), [(401, "MY_KEY"), (403, "MY_KEY"), (404, "captions.model")])
