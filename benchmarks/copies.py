@@ -31,7 +31,8 @@ from curation_assets.decode.analysis_results import AnalysisParams, VideoFacts
 from curation_assets.decode.clips import Clips
 from curation_assets.dedup.duplicate_clusters import Dedup
 from curation_assets.dedup.index import Index, ShardInput, update_index
-from curation_assets.demo import encode, film, pan, photographs
+from curation_assets.demo.drawing import film, pan, photographs
+from curation_assets.demo.videos import encode
 from curation_assets.schemas import schema
 from curation_resources.storage import Storage
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -15,6 +14,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from curation_assets.demo.web_server import free_port
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = (
@@ -52,9 +53,7 @@ def web_server(folder: Path, environment: Mapping[str, str], ready_s: float = 12
     Raises:
         RuntimeError: it ended or did not answer; with what it wrote.
     """
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     address = f"http://127.0.0.1:{port}"
     command = [sys.executable, "-m", "dagster_webserver", "-h", "127.0.0.1", "-p", str(port)]
     command += ["-m", "curation_assets.definitions"]

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 from dagster import AssetCheckKey, AssetKey, AssetRecordsFilter
 
-from curation_assets.demo import served
+from curation_assets.demo.web_server import served
 from curation_assets.engine.staleness import FRESH, shard_states
 from curation_assets.orchestration.definitions import settings_of_run
 from curation_assets_tests.installation import QUIET, Installation

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from curation_assets.demo import served
+from curation_assets.demo.web_server import free_port, served
 from curation_assets.engine.events import TableChecked, TableCommitted
 from curation_assets.engine.plan import PlanStep
 from curation_assets.engine.staleness import FRESH, SHARDED, WAITING, State, differences, shard_states
@@ -67,9 +66,7 @@ CAPTIONS = ["a red wall", "a green field", "a blue sky", "a dog that runs"]
 
 def prepare(root: Path) -> int:
     """Writes the videos, their list, a head and a model; the loopback port that they are to be served at."""
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        port = int(s.getsockname()[1])
+    port = free_port()
     (root / "port").write_text(str(port))
     (root / "web").mkdir()
     for i in range(4):

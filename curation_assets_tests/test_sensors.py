@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
 import time
 from pathlib import Path
 
@@ -13,7 +12,7 @@ import pytest
 from dagster import AssetKey, DagsterRun, DagsterRunStatus, DefaultScheduleStatus, DefaultSensorStatus
 
 from curation_assets.decode.clips import Clips
-from curation_assets.demo import served
+from curation_assets.demo.web_server import free_port, served
 from curation_assets.engine.behind import Busy
 from curation_assets.engine.plan import ranges
 from curation_assets.orchestration import sensors
@@ -328,9 +327,7 @@ def test_a_new_list_in_a_bucket_and_new_files_in_a_folder_go_through_the_graph(
         tmp_path / "site", storage=f"{s3_environment.bucket()}/out", options={"s3_endpoint": s3_environment.endpoint}
     )
     lists = Storage(f"{s3_environment.bucket()}/lists", s3_environment.options)
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        port = s.getsockname()[1]
+    port = free_port()
     web, films = tmp_path / "web", tmp_path / "films"
     for folder in (web, films):
         folder.mkdir()

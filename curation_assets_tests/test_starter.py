@@ -13,8 +13,10 @@ import pytest
 
 from curation_assets import starter
 from curation_assets.cli import main
+from curation_assets.demo.running import declare, write_list
+from curation_assets.demo.web_server import served
 from curation_assets.recipes import Recipe, parse_recipe, read_recipes
-from curation_assets.settings import Settings
+from curation_assets.settings import Settings, SettingsError
 from curation_resources import extras
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -70,6 +72,30 @@ def test_starters_in_the_repository_are_those_of_a_whole_installation(
     bare = starter.as_installed(text)
     having(monkeypatch, "onnx", "models")
     assert starter.as_installed(bare) == text
+
+
+def test_the_demo_reads_the_folder_that_it_was_given(tmp_path: Path) -> None:
+    recipes, folder = tmp_path / "recipes", tmp_path / "of mine"
+    files = declare(recipes, folder)
+    assert [list(parse_recipe(f.read_text(), f.name).source.path) for f in files] == [
+        [str(folder / "videos")],
+        [str(folder / "videos.csv")],
+    ]
+    assert declare(recipes, folder) == files
+    with pytest.raises(SettingsError, match=r"demo\.yaml is there already and does not read .*elsewhere/videos"):
+        declare(recipes, tmp_path / "elsewhere")
+
+
+def test_the_list_of_the_demo_keeps_its_port_until_somebody_else_has_it(tmp_path: Path) -> None:
+    listing = tmp_path / "videos.csv"
+    port = write_list(listing, {"a": "A."})
+    assert f"a,http://127.0.0.1:{port}/a.mp4,A." in listing.read_text()
+    written = listing.read_bytes()
+    assert (write_list(listing, {"a": "A."}), listing.read_bytes()) == (port, written)
+    with served(tmp_path, port):
+        other = write_list(listing, {"a": "A."})
+    assert other != port
+    assert f":{other}/a.mp4" in listing.read_text()
 
 
 def test_every_suggestion_of_the_starter_recipe_may_be_followed(monkeypatch: pytest.MonkeyPatch) -> None:

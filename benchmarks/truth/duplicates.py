@@ -24,7 +24,7 @@ from benchmarks.truth.rows import Row
 from benchmarks.truth.single_shots import half_of
 from curation_assets.dedup.duplicate_clusters import Dedup
 from curation_assets.dedup.index import ShardInput, update_index
-from curation_assets.demo import pan, photographs
+from curation_assets.demo.drawing import pan, photographs
 from curation_assets.schemas import schema
 from curation_resources.storage import Storage
 from curation_resources.torchvision_ops import ensure_torchvision

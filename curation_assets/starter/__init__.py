@@ -1,7 +1,7 @@
 """What an empty folder begins with: files that this package carries, written for what is installed and never over a file that is there.
 
 What belongs here: the files (`demo.yaml`, `demo_web.yaml`, `recipe.yaml`, the instance of one machine `dagster.yaml`) and how they are
-written. `recipes/` and `deploy/` of the repository link to them. What does not: the videos of the demo, which `demo.py` makes.
+written. `recipes/` and `deploy/` of the repository link to them. What does not: the videos of the demo, which `demo` makes.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ from curation_assets.dedup.clusters import build_clusters
 from curation_assets.dedup.duplicate_clusters import Dedup
 from curation_assets.dedup.evidence import Course, Overlay, agreement, unlike
 from curation_assets.dedup.index import ShardInput, update_index
-from curation_assets.demo import pan, photographs
+from curation_assets.demo.drawing import pan, photographs
 from curation_assets.schemas import schema
 from curation_resources.storage import Storage
 

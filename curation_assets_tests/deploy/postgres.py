@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -13,6 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+
+from curation_assets.demo.web_server import free_port
 
 PASSWORD = "a password with spaces & signs"
 
@@ -34,12 +35,6 @@ def unprivileged() -> list[str]:
     if runuser is None:
         pytest.skip("running as root, and there is no runuser to leave it")
     return [runuser, "-u", "nobody", "--"]
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
 
 
 @contextmanager

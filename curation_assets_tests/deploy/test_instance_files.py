@@ -15,8 +15,9 @@ from pathlib import Path
 
 import pytest
 
+from curation_assets.demo.web_server import free_port
 from curation_assets_tests.deploy.conftest import DEPLOY
-from curation_assets_tests.deploy.postgres import free_port, postgres
+from curation_assets_tests.deploy.postgres import postgres
 
 DAGSTER = str(Path(sys.executable).with_name("dagster"))
 

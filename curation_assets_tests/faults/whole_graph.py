@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -19,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from dagster import DagsterInstance
 
-from curation_assets.demo import served
+from curation_assets.demo.web_server import free_port, served
 from curation_assets.orchestration import dead_runs
 from curation_assets.schemas import SCHEMAS
 from curation_assets_tests.faults.shipped import INSTANCE_FILE, Shipped
@@ -68,9 +67,7 @@ def source(folder: Path, video: Callable[[int], bytes] = lambda n: sample_video(
     Yields:
         the folder of the list and the models.
     """
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port = int(sock.getsockname()[1])
+    port = free_port()
     (folder / "web").mkdir(parents=True)
     for n in range(VIDEOS):
         (folder / "web" / f"v{n}.mp4").write_bytes(video(n))

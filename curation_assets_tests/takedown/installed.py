@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import io
 import os
-import socket
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +12,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from curation_assets.demo import served
+from curation_assets.demo.web_server import free_port, served
 from curation_assets_tests.installation import Installation
 from curation_assets_tests.sample_video import sample_video
 from curation_assets_tests.tiny_clip import write_tiny_clip
@@ -47,9 +46,7 @@ def words(video: str) -> list[str]:
 @contextmanager
 def published(root: Path) -> Iterator[Installation]:
     """Two shards, fetched, judged and exported; everything up to date."""
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        port = s.getsockname()[1]
+    port = free_port()
     (root / "web").mkdir()
     lines = ["id,url,title,caption,licence,spans"]
     for i, video in enumerate(VIDEOS):

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from curation_assets.demo import served
+from curation_assets.demo.web_server import free_port, served
 from curation_assets.ingest.fetch_ledgers import adoptable
 from curation_assets.ingest.forgotten import Forgotten, bytes_keys, digest
 from curation_assets.takedown.command import take_down
@@ -46,9 +45,7 @@ class Source:
 
 @pytest.fixture
 def source(tmp_path: Path) -> Iterator[Source]:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port = int(sock.getsockname()[1])
+    port = free_port()
     found = Source(tmp_path, port)
     with served(tmp_path / "videos", port):
         yield found

@@ -1,4 +1,4 @@
-"""The subcommands `doctor` and `metrics`, and what `stale` and `report` say as JSON."""
+"""`curation doctor` and `metrics`: what is wrong with an installation, and numbers about it."""
 
 from __future__ import annotations
 
@@ -6,29 +6,19 @@ import argparse
 import json
 import sys
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
 
+from curation_assets.commands.installation import Commands, home
 from curation_assets.recipes import Recipe, RecipeFault, read_recipes
 from curation_assets.settings import Settings, SettingsError
 
-if TYPE_CHECKING:
-    from curation_assets.engine.staleness import State
-    from curation_assets.report import Report
 
-
-def add(commands: Any, home: Callable[[], Any]) -> None:
-    """Adds the subcommands.
-
-    Args:
-        commands: what `ArgumentParser.add_subparsers` gives.
-        home: sets DAGSTER_HOME.
-    """
+def add(commands: Commands) -> None:
+    """Adds the commands."""
     doctor = commands.add_parser("doctor", help="what is wrong with this installation, and what to do about it")
     doctor.add_argument("--fix", action="store_true", help="put right what can be without losing anything")
     doctor.add_argument("--json", action="store_true", help="a JSON object per line")
-    doctor.set_defaults(call=lambda arguments: _doctor(arguments, home))
+    doctor.set_defaults(call=_doctor)
 
     metrics = commands.add_parser("metrics", help="numbers for Prometheus: what is behind, failures, cost, dead runs")
     where = metrics.add_mutually_exclusive_group()
@@ -38,7 +28,7 @@ def add(commands: Any, home: Callable[[], Any]) -> None:
     where.add_argument(
         "--serve", metavar="[ADDRESS:]PORT", help="answer requests until interrupted; loopback unless told"
     )
-    metrics.set_defaults(call=lambda arguments: _metrics(arguments, home))
+    metrics.set_defaults(call=_metrics)
 
 
 def _all_recipes(settings: Settings) -> tuple[Mapping[str, Recipe], Sequence[RecipeFault]]:
@@ -48,7 +38,7 @@ def _all_recipes(settings: Settings) -> tuple[Mapping[str, Recipe], Sequence[Rec
     return found.usable, found.faults
 
 
-def _doctor(arguments: argparse.Namespace, home: Callable[[], Any]) -> int:
+def _doctor(arguments: argparse.Namespace) -> int:
     from curation_assets.on_call.doctor import examine
 
     home()
@@ -69,7 +59,7 @@ def _doctor(arguments: argparse.Namespace, home: Callable[[], Any]) -> int:
     return 1 if left else 0
 
 
-def _metrics(arguments: argparse.Namespace, home: Callable[[], Any]) -> int:
+def _metrics(arguments: argparse.Namespace) -> int:
     from prometheus_client import generate_latest, start_http_server, write_to_textfile
 
     from curation_assets.on_call.metrics import registry
@@ -97,23 +87,3 @@ def _metrics(arguments: argparse.Namespace, home: Callable[[], Any]) -> int:
     else:
         print(generate_latest(numbers).decode(), end="")
     return 0
-
-
-def states_json(states: Iterable[State]) -> str:
-    """A JSON object per line: asset, partition, state and reasons of everything that is not fresh, and a last one with the counts."""
-    from curation_assets.engine.staleness import FRESH
-
-    counts: dict[str, dict[str, int]] = {}
-    lines = []
-    for state in states:
-        own = counts.setdefault(state.asset, {})
-        own[state.state] = own.get(state.state, 0) + 1
-        if state.state != FRESH:
-            told = {"asset": state.asset, "partition": state.partition, "state": state.state, "reasons": state.reasons}
-            lines.append(json.dumps(told, ensure_ascii=False))
-    return "\n".join([*lines, json.dumps({"counts": counts})])
-
-
-def report_json(report: Report) -> str:
-    """A report of `curation_assets.report` as one JSON object."""
-    return json.dumps({**asdict(report), "cost": report.cost}, ensure_ascii=False)

@@ -7,7 +7,6 @@ import json
 import os
 import re
 import sys
-from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 import yaml
 
 from curation_assets import starter
+from curation_assets.commands.installation import Commands, home
 from curation_assets.recipes import parse_recipe
 from curation_assets.settings import SettingsError
 from curation_resources import extras
@@ -23,12 +23,10 @@ from curation_resources.urls import redact
 FILES = {"recipe", "list", "what", "source"}
 """Arguments, by their names, for which a shell completes names of files."""
 SHELLS = ("bash", "zsh", "fish", "tcsh")
-Commands = Any
-"""What `add_subparsers` gives; argparse has no public name for it."""
 
 
-def add(commands: Commands, home: Callable[[], Path], parser: Callable[[], argparse.ArgumentParser]) -> None:
-    """Adds the commands; `home` makes DAGSTER_HOME and `parser` the whole command line, for completion."""
+def add(commands: Commands, top: argparse.ArgumentParser) -> None:
+    """Adds the commands; `top` is the whole command line, for completion."""
     init = commands.add_parser(
         "init",
         help="write a commented recipe and the settings of an installation into this folder",
@@ -38,11 +36,11 @@ def add(commands: Commands, home: Callable[[], Path], parser: Callable[[], argpa
     init.add_argument("source", nargs="?", help="your videos: a folder, a bucket (s3://...), or a list of URLs or ids")
     init.add_argument("--dataset", help="name of the dataset; default: that of the source")
     init.add_argument("--storage", help="where what is made goes: a folder or a bucket; ./data")
-    init.set_defaults(call=lambda arguments: _init(arguments, home))
+    init.set_defaults(call=_init)
 
     ui = commands.add_parser("ui", help="open the Dagster UI on this machine")
     ui.add_argument("--port", type=int, default=3000, help="default: 3000")
-    ui.set_defaults(call=lambda arguments: _ui(arguments, home))
+    ui.set_defaults(call=_ui)
 
     completion = commands.add_parser(
         "completion",
@@ -51,7 +49,7 @@ def add(commands: Commands, home: Callable[[], Path], parser: Callable[[], argpa
         "fish: write it to ~/.config/fish/completions/curation.fish.",
     )
     completion.add_argument("shell", choices=SHELLS, help=", ".join(SHELLS))
-    completion.set_defaults(call=lambda arguments: _completion(arguments, parser()))
+    completion.set_defaults(call=lambda arguments: _completion(arguments, top))
 
 
 class Version(argparse.Action):
@@ -68,7 +66,7 @@ class Version(argparse.Action):
         parser.exit()
 
 
-def _init(arguments: argparse.Namespace, home: Callable[[], Path]) -> int:
+def _init(arguments: argparse.Namespace) -> int:
     source = _source(arguments.source)
     dataset = arguments.dataset or _name_of(arguments.source)
     recipe = Path("recipes") / f"{dataset}.yaml"
@@ -151,7 +149,7 @@ def _environment(storage: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _ui(arguments: argparse.Namespace, home: Callable[[], Path]) -> int:
+def _ui(arguments: argparse.Namespace) -> int:
     folder = home()
     starter.write_instance(folder)
     words = ["dev", "-m", "curation_assets.definitions", "-h", "127.0.0.1", "-p", str(arguments.port)]

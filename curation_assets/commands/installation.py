@@ -1,0 +1,72 @@
+"""What the commands ask of the installation: its Dagster home, its recipes, its tables."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from curation_assets.recipes import Recipe, read_recipes
+from curation_assets.settings import Settings, SettingsError
+
+if TYPE_CHECKING:
+    from curation_resources.tables import TableStore
+
+Commands = Any
+"""What `add_subparsers` gives; argparse has no public name for it."""
+
+
+def home() -> Path:
+    """DAGSTER_HOME as an absolute folder that exists; `.dagster` here if it is not set.
+
+    Raises:
+        SettingsError: it cannot be made or written.
+    """
+    path = Path(os.environ.get("DAGSTER_HOME") or ".dagster").expanduser().absolute()
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SettingsError(f"DAGSTER_HOME: {path} cannot be made ({error.strerror})") from error
+    if not os.access(path, os.W_OK | os.X_OK):
+        raise SettingsError(f"DAGSTER_HOME: {path} may not be written; correct its permissions or name another folder")
+    os.environ["DAGSTER_HOME"] = str(path)
+    return path
+
+
+def store_of(settings: Settings) -> TableStore:
+    """The tables of the installation, for commands that only read them.
+
+    Raises:
+        StorageError: the storage root cannot be reached.
+    """
+    from curation_assets.stores import table_store
+
+    store = table_store(settings)
+    store.storage.check(writing=False)
+    return store
+
+
+def usable_recipes(settings: Settings, given: Sequence[str]) -> dict[str, Recipe]:
+    """The recipes of the files given, or of the settings; those that cannot be used are named on standard error."""
+    from curation_assets.stores import storage_options
+
+    found: dict[str, Recipe] = {}
+    for uri in given or [settings.recipes]:
+        recipes = read_recipes(uri, storage_options(settings, uri))
+        found |= recipes.usable
+        for fault in recipes.faults:
+            print(f"curation: left out: {fault.message}", file=sys.stderr)
+    return found
+
+
+def print_undeclared(settings: Settings, recipes: Mapping[str, Recipe]) -> None:
+    """What lies in storage that no recipe of the installation names, after an empty line."""
+    from curation_assets.engine.declared import undeclared
+    from curation_assets.stores import table_store
+
+    left = list(undeclared(table_store(settings), recipes, settings))
+    if left:
+        print()
+        print("\n".join(map(str, left)))

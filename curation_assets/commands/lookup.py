@@ -1,0 +1,50 @@
+"""`curation explain` and `verify`: what storage has of one video or clip, and whether it has what was committed."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from curation_assets.commands.installation import Commands, store_of, usable_recipes
+from curation_assets.settings import Settings
+
+
+def add(commands: Commands) -> None:
+    """Adds the commands."""
+    verify = commands.add_parser("verify", help="whether what lies in storage is what was committed")
+    verify.add_argument("what", nargs="?", help="a recipe file or a dataset; default: the whole root")
+    verify.add_argument("--deep", action="store_true", help="read every byte: tables, members of tars, published files")
+    verify.add_argument("--json", action="store_true", help="print the faults as JSON")
+    verify.set_defaults(call=_verify)
+
+    explain = commands.add_parser("explain", help="the whole history of a video or clip")
+    explain.add_argument("id", help="video_id or clip_id")
+    explain.set_defaults(call=_explain)
+
+
+def _explain(arguments: argparse.Namespace) -> int:
+    from curation_assets.explain import UnknownId, explain, render
+
+    settings = Settings.load()
+    try:
+        print(render(explain(store_of(settings), usable_recipes(settings, []), arguments.id)))
+    except UnknownId as error:
+        print(f"curation: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _verify(arguments: argparse.Namespace) -> int:
+    from curation_assets.verify import Verifier, report
+
+    settings = Settings.load()
+    given: str | None = arguments.what
+    is_file = given is not None and (given.endswith((".yaml", ".yml")) or Path(given).exists())
+    recipes = usable_recipes(settings, [given] if is_file and given else [])
+    datasets = set(recipes) if is_file else {given} if given else None
+    store = store_of(settings)
+    verifier = Verifier(store, recipes, datasets, arguments.deep, given if is_file and given else "RECIPE")
+    text, code = report(verifier, arguments.json)
+    print(text)
+    return code

@@ -1,0 +1,110 @@
+"""`curation stale` and `report`: how the tables stand, and what a dataset came to."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from curation_assets.commands.installation import Commands, home, print_undeclared, store_of, usable_recipes
+from curation_assets.recipes import RecipeError
+from curation_assets.settings import Settings
+
+if TYPE_CHECKING:
+    from curation_assets.engine.staleness import State
+    from curation_assets.report import Report
+
+
+def add(commands: Commands) -> None:
+    """Adds the commands."""
+    stale = commands.add_parser("stale", help="what is missing or out of date, and because of what")
+    stale.add_argument("recipe", nargs="*", help="recipe files; default: CURATION_RECIPES")
+    stale.add_argument("--why", action="store_true", help="list the partitions and what has changed")
+    stale.add_argument(
+        "--json", action="store_true", help="a JSON object per partition that is behind, then the counts"
+    )
+    stale.add_argument("--exit-code", action="store_true", help="exit with 1 if anything is behind")
+    stale.set_defaults(call=_stale)
+
+    report = commands.add_parser("report", help="funnel, failures, seconds and cost of datasets")
+    report.add_argument("dataset", nargs="?", help="default: all of CURATION_RECIPES")
+    report.add_argument("--json", action="store_true", help="a JSON object per dataset")
+    report.add_argument(
+        "--exit-code",
+        action="store_true",
+        help="exit with 1 if videos failed or a subset was published without something",
+    )
+    report.set_defaults(call=_report)
+
+
+def _stale(arguments: argparse.Namespace) -> int:
+    from curation_assets.engine.staleness import FRESH, STATES, shard_states
+    from curation_assets.outcome import text_table
+
+    home()
+    settings = Settings.load()
+    recipes = usable_recipes(settings, arguments.recipe)
+    states = list(shard_states(store_of(settings), recipes, settings, why=arguments.why or arguments.json))
+    behind = [s for s in states if s.state != FRESH]
+    code = 1 if behind and arguments.exit_code else 0
+    if arguments.json:
+        print(states_json(states))
+        return code
+    rows = []
+    for asset in dict.fromkeys(s.asset for s in states):
+        counts = Counter(s.state for s in states if s.asset == asset)
+        rows.append((asset, *(counts[state] or "" for state in STATES)))
+    print(text_table(("asset", *STATES), rows))
+    if arguments.why and behind:
+        print()
+        lines = [(s.asset, s.partition or "", s.state, "; ".join(s.reasons)) for s in behind]
+        print(text_table(("asset", "partition", "state", "because"), lines))
+    if not arguments.recipe:
+        print_undeclared(settings, recipes)
+    return code
+
+
+def _report(arguments: argparse.Namespace) -> int:
+    from curation_assets.report import dataset_report, render
+    from curation_resources.tolerant_tables import Tolerant
+
+    settings = Settings.load()
+    recipes = usable_recipes(settings, [])
+    if arguments.dataset and arguments.dataset not in recipes:
+        raise RecipeError(f"no recipe declares the dataset {arguments.dataset!r}; there are {', '.join(recipes)}")
+    chosen = [arguments.dataset] if arguments.dataset else list(recipes)
+    store = Tolerant(store_of(settings))
+    reports = [dataset_report(store, recipes[name], settings) for name in chosen]
+    code = 1 if arguments.exit_code and any(r.failures or any(s.left_out for s in r.subsets) for r in reports) else 0
+    if arguments.json:
+        print("\n".join(map(report_json, reports)))
+        return code
+    print("\n\n".join(render(report, settings) for report in reports))
+    for line in store.damaged:
+        print(f"DAMAGED {line}")
+    if not arguments.dataset:
+        print_undeclared(settings, recipes)
+    return code
+
+
+def states_json(states: Iterable[State]) -> str:
+    """A JSON object per line: asset, partition, state and reasons of everything that is not fresh, and a last one with the counts."""
+    from curation_assets.engine.staleness import FRESH
+
+    counts: dict[str, dict[str, int]] = {}
+    lines = []
+    for state in states:
+        own = counts.setdefault(state.asset, {})
+        own[state.state] = own.get(state.state, 0) + 1
+        if state.state != FRESH:
+            told = {"asset": state.asset, "partition": state.partition, "state": state.state, "reasons": state.reasons}
+            lines.append(json.dumps(told, ensure_ascii=False))
+    return "\n".join([*lines, json.dumps({"counts": counts})])
+
+
+def report_json(report: Report) -> str:
+    """A report of `curation_assets.report` as one JSON object."""
+    return json.dumps({**asdict(report), "cost": report.cost}, ensure_ascii=False)

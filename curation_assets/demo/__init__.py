@@ -1,0 +1,4 @@
+"""Sample videos: how they are drawn, and what `curation demo` and `curation samples` do with them."""
+
+FOLDER = ".demo"
+"""Where the sample videos of `curation demo` go unless told, and where the recipes that this package carries expect them."""

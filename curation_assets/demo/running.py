@@ -1,0 +1,122 @@
+"""What `curation demo` and `curation samples` do: write the sample videos, serve half of them on loopback, and run the graph on both halves."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from curation_assets import starter
+from curation_assets.demo import FOLDER
+from curation_assets.demo.videos import few_samples, samples, write_torn, write_videos
+from curation_assets.demo.web_server import HOST, free_port, is_free, served
+from curation_assets.recipes import parse_recipe
+from curation_assets.settings import Settings, SettingsError
+from curation_resources import extras
+
+SOURCES = {"demo.yaml": "videos", "demo_web.yaml": "videos.csv"}
+"""Recipe -> what it reads in the folder of the samples."""
+
+
+def generate(root: Path) -> int:
+    """Writes the sample videos and the list of the served ones; what is there already is left alone, so that nothing looks changed.
+
+    Returns:
+        The port that the list names: a free one when it is written, and the same for as long as it stays free.
+    """
+    here, there = root / "videos", root / "web"
+    local, web = samples()
+    write_videos(here, local)
+    write_videos(there, web, captions=False)
+    page = there / "blocked.mp4"
+    if not page.exists():
+        page.write_text("<!doctype html><title>Log in</title><p>Log in to watch this video.</p>")
+    write_torn(here)
+    captions = {s.name: s.caption for s in web} | {"blocked": "A page, not a video.", "gone": "Nothing there."}
+    return write_list(root / "videos.csv", captions)
+
+
+def write_list(listing: Path, captions: dict[str, str]) -> int:
+    """Writes the list of the served videos unless there is one whose port is free, and gives its port."""
+    if listing.exists():
+        with open(listing, newline="") as file:
+            port = next((urlsplit(row["url"]).port for row in csv.DictReader(file)), None)
+        if port and is_free(port):
+            return port
+        print(f"port {port}, which {listing} names, is in use: it is written anew, and its videos are fetched again")
+    port = free_port()
+    with open(listing, "w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(("id", "url", "caption"))
+        writer.writerows((name, f"http://{HOST}:{port}/{name}.mp4", caption) for name, caption in captions.items())
+    return port
+
+
+def declare(recipes: Path, root: Path) -> list[Path]:
+    """The recipes of the demo, written into a folder where they are not there yet; says what they go without.
+
+    Args:
+        root: folder of the sample videos, which they read.
+
+    Raises:
+        SettingsError: one cannot be written, or is there and reads another folder.
+        RecipeError: one is there and cannot be used.
+    """
+    files = []
+    for name, source in SOURCES.items():
+        file, wanted = recipes / name, str(root / source)
+        text = starter.as_installed(starter.text_of(name)).replace(f"{FOLDER}/{source}", _scalar(wanted))
+        if starter.write_text(file, text):
+            print(f"recipe: {file}")
+        elif [Path(p).absolute() for p in parse_recipe(file.read_text("utf-8"), str(file)).source.path] != [
+            Path(wanted).absolute()
+        ]:
+            raise SettingsError(
+                f"{file} is there already and does not read {wanted}; correct its source.path, or begin in an empty folder"
+            )
+        files.append(file)
+    for extra in starter.left_out(files[0].read_text("utf-8")):
+        print(f"the demo goes without what needs the extra {extra}; for the whole of it: {extras.command(extra)}")
+    return files
+
+
+def _scalar(path: str) -> str:
+    """A path as YAML takes it within braces."""
+    return path if path.replace("/", "").replace(".", "").replace("_", "").isalnum() else json.dumps(path)
+
+
+def run_demo(root: Path, home: Path) -> int:
+    """Makes the samples, runs both demo recipes and says what to look at.
+
+    Args:
+        root: folder of the videos.
+        home: DAGSTER_HOME; it gets the instance file of one machine if it has none.
+
+    Returns:
+        The exit code.
+    """
+    starter.write_instance(home)
+    files = declare(Path("recipes"), root)
+    print(f"sample videos: {root}", flush=True)
+    port = generate(root)
+    from curation_assets.runner import run_recipes  # builds the code location, of the recipes that are there by now
+
+    with served(root / "web", port):
+        code = run_recipes([Settings.load(recipes=str(file)) for file in files])
+    name = starter.program()
+    print(
+        f"\nLook at it: `{name} ui`, then http://127.0.0.1:3000, *Catalog*, for example `frames`, *Partitions*, demo-00000: a contact sheet; every"
+        "\nasset has histograms, checks and costs. docs/how-to/ui.md is a tour with pictures."
+        "\nThe tables are Parquet files below the storage root (./data): data/clips/demo-00000.parquet and so on."
+        f"\nWhat was kept and why: `{name} report demo`. Your own videos: `{name} init /folder/of/videos`."
+    )
+    return code
+
+
+def run_samples(folder: Path) -> int:
+    """Writes the videos of the tutorial into a folder. Returns the exit code."""
+    write_videos(folder, few_samples())
+    write_torn(folder)
+    print(f"{folder}: {', '.join(sorted(p.name for p in folder.glob('*.mp4')))}")
+    return 0
