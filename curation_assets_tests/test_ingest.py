@@ -15,7 +15,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from curation_assets.demo.web_server import served
+from curation_assets.demo.web_server import free_port, served
 from curation_assets.schemas import SCHEMAS
 from curation_assets_tests.conftest import S3Server
 from curation_assets_tests.sample_video import sample_video
@@ -36,6 +36,10 @@ def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
+def port() -> int:
+    return free_port()
+
+
 def installation(root: Path, videos: Path, port: int, storage: str) -> dict[str, str]:
     """Writes a recipe over a list of URLs, two videos a shard, and returns the environment of a user who runs it."""
     (root / "home").mkdir(parents=True)
