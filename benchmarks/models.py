@@ -44,7 +44,7 @@ from curation_assets.scores import embedding as frame_embeddings
 from curation_assets.scores.frame_embeddings import Embeddings
 from curation_resources.captioners.base import CaptionRequest
 from curation_resources.captioners.transformers_model import load_transformers_captioner
-from curation_resources.detectors import load_detector, load_vocabulary, text_prompted
+from curation_resources.detectors import DetectorOptions, load_detector, load_vocabulary, text_prompted
 from curation_resources.media import MediaRef
 from curation_resources.storage import Storage
 from curation_resources.tars import TarWriter
@@ -413,7 +413,8 @@ def detectors(folder: Path, small: bool) -> None:
         path = size.save(folder / f"detector{number}")
         for vocabulary in ("coco",) if small else ("coco", "lvis"):
             detector: Any = load_detector(
-                size.kind, model=str(path), vocabulary=vocabulary, confidence=0.2, nms=0.5, device=DEVICE
+                size.kind,
+                DetectorOptions(model=str(path), vocabulary=vocabulary, confidence=0.2, nms=0.5, device=DEVICE),
             )
             captions = f", {len(detector.captions)} captions" if size.kind == "grounding-dino" else ""
             detector.detect(frames[:1])  # text is encoded once

@@ -15,7 +15,7 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from curation_resources.detectors.base import Detections, Floats, Image, finish, iou_matrix
+from curation_resources.detectors.base import Detections, Floats, Image, RawDetections, finish, iou_matrix
 
 WIDTH, HEIGHT = 320, 240
 Boxes = NDArray[np.float32]
@@ -169,16 +169,14 @@ class NoisyDetector:
         scores = np.concatenate([scores, random.uniform(0.2, 0.65, ghosts)])
         classes = np.full((len(scores), len(self.names)), 0.05)
         classes[np.arange(len(scores)), [*labels, *random.integers(0, len(self.names), ghosts)]] = scores
-        return finish(
+        raw = RawDetections(
             corners.astype(np.float32),
             scores.astype(np.float32),
             classes.astype(np.float32),
-            (HEIGHT, WIDTH),
-            confidence=0.0,
-            nms=1.0,
-            objectness=np.clip(scores + 0.05, 0, 1).astype(np.float32),
-            features=self._appearance(who, ghosts) if self._features else None,
+            np.clip(scores + 0.05, 0, 1).astype(np.float32),
+            self._appearance(who, ghosts) if self._features else None,
         )
+        return finish(raw, (HEIGHT, WIDTH), confidence=0.0, nms=1.0)
 
     def _appearance(self, who: Sequence[int], ghosts: int) -> Floats:
         """A direction per object, with noise; ghosts look like nothing else."""
@@ -222,4 +220,4 @@ class ColourDetector:
         classes[np.arange(len(corners)), labels] = 0.9
         scores = np.full(len(corners), 0.9, np.float32)
         boxes = np.asarray(corners, np.float32).reshape(-1, 4)
-        return finish(boxes, scores, classes, frame.shape[:2], confidence=0.1, nms=1.0, objectness=scores)
+        return finish(RawDetections(boxes, scores, classes, scores), frame.shape[:2], confidence=0.1, nms=1.0)

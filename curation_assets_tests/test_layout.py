@@ -142,9 +142,6 @@ LONGER = {
 WIDER = {
     "curation_assets/dedup/clusters.py: _table",
     "curation_assets/dedup/crops.py: cropped",
-    "resources/detectors/__init__.py: load_detector",
-    "resources/detectors/base.py: finish",
-    "resources/detectors/onnx.py: __init__",
 }
 """Functions with more than `PARAMETERS` that are left."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 
 from curation_assets.tracks.tracks import Tracks
-from curation_resources.detectors import Detector, load_detector, load_vocabulary
+from curation_resources.detectors import Detector, DetectorOptions, load_detector, load_vocabulary
 from curation_resources.weights import fetch_weights, file_sha256, local_path
 
 
@@ -20,8 +20,7 @@ def open_detector(params: Tracks, *, threads: int = 1) -> Detector:
         make, options = brought
         made: Detector = make(params, options, threads)
         return made
-    return load_detector(
-        params.detector,
+    asked = DetectorOptions(
         model=params.model,
         vocabulary=params.vocabulary,
         prompt=params.prompt,
@@ -32,6 +31,7 @@ def open_detector(params: Tracks, *, threads: int = 1) -> Detector:
         batch=params.batch,
         onnx=params.onnx.model_dump(),
     )
+    return load_detector(params.detector, asked)
 
 
 def detector_identity(params: Tracks) -> str:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from curation_assets.publish.clip_dataset import ClipExport
 from curation_assets.tracks.faces import FACES, FaceBlurrer, cover, find_leaks
 from curation_assets_tests.shared_data import shared
-from curation_resources.detectors.base import Detections, Image, finish
+from curation_resources.detectors.base import Detections, Image, RawDetections, finish
 from curation_resources.detectors.faces import CenterFaceDetector, YuNetDetector
 
 LABELS = "labels/dlib_face_boxes_ltwh.json"
@@ -154,7 +154,7 @@ class Scripted:
         x, y, w, h = self.box(k)
         corners = np.asarray([[x, y, x + w, y + h]], np.float32)
         score = np.asarray([0.12 if k in self._weak else 0.8], np.float32)
-        return [finish(corners, score, score[:, None], frame.shape[:2], confidence=0.1, nms=1.0)]
+        return [finish(RawDetections(corners, score, score[:, None]), frame.shape[:2], confidence=0.1, nms=1.0)]
 
 
 def numbered(count: int) -> Iterator[tuple[int, Image]]:

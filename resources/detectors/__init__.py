@@ -7,34 +7,31 @@ What belongs here: the interface, the vocabularies and the backends. What does n
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from curation_resources.detectors.base import Detections, Detector
 from curation_resources.detectors.vocabulary import VocabularyError, load_vocabulary
 from curation_resources.extras import require
 
-__all__ = ["DETECTORS", "Detections", "Detector", "VocabularyError", "load_detector", "load_vocabulary"]
+__all__ = [
+    "DETECTORS",
+    "Detections",
+    "Detector",
+    "DetectorOptions",
+    "VocabularyError",
+    "load_detector",
+    "load_vocabulary",
+]
 
 DETECTORS = ("faces", "owlv2", "grounding-dino", "onnx")
 
 
-def load_detector(
-    kind: str,
-    *,
-    model: str | None = None,
-    vocabulary: str = "faces",
-    prompt: str | None = None,
-    confidence: float = 0.2,
-    nms: float = 0.5,
-    device: str = "auto",
-    threads: int = 1,
-    batch: int = 8,
-    onnx: Mapping[str, Any] | None = None,
-) -> Detector:
-    """The detector called `kind`, ready to run.
+@dataclass(frozen=True)
+class DetectorOptions:
+    """With what a detector is loaded, and what it is to find.
 
-    Args:
-        kind: one of `DETECTORS`.
+    Attributes:
         model: hub id, path or URI of the weights; `faces` needs none.
         vocabulary: see `load_vocabulary`.
         prompt: template with `{name}` for text-prompted detectors; null is the one the detector was made for.
@@ -43,7 +40,22 @@ def load_detector(
         device: auto, cpu, cuda or cuda:N.
         threads: threads within one run of an ONNX model; torch has its own setting.
         batch: frames per forward pass.
-        onnx: layout, size, scale, bgr and letterbox of an ONNX model.
+        onnx: attributes of an `onnx.OnnxForm`: layout, size, scale, bgr and letterbox.
+    """
+
+    model: str | None = None
+    vocabulary: str = "faces"
+    prompt: str | None = None
+    confidence: float = 0.2
+    nms: float = 0.5
+    device: str = "auto"
+    threads: int = 1
+    batch: int = 8
+    onnx: Mapping[str, Any] = field(default_factory=dict)
+
+
+def load_detector(kind: str, asked: DetectorOptions = DetectorOptions()) -> Detector:
+    """The detector called `kind`, one of `DETECTORS`, ready to run.
 
     Raises:
         MissingWeights, WrongWeights: the weights cannot be had, or are not that detector's.
@@ -55,21 +67,23 @@ def load_detector(
     if kind == "faces":
         from curation_resources.detectors.faces import CenterFaceDetector
 
-        return CenterFaceDetector(confidence=confidence, device=device, threads=threads, batch=batch)
-    if not model:
+        return CenterFaceDetector(
+            confidence=asked.confidence, device=asked.device, threads=asked.threads, batch=asked.batch
+        )
+    if not asked.model:
         raise ValueError(
             f"detector {kind} needs weights; set tracks.model to a {'path' if kind == 'onnx' else 'hub id or folder'}"
         )
-    names = load_vocabulary(vocabulary)
-    common: dict[str, Any] = {"confidence": confidence, "nms": nms, "device": device}
+    names = load_vocabulary(asked.vocabulary)
+    common: dict[str, Any] = {"confidence": asked.confidence, "nms": asked.nms, "device": asked.device}
     if kind == "onnx":
-        from curation_resources.detectors.onnx import OnnxDetector
+        from curation_resources.detectors.onnx import OnnxDetector, OnnxForm
 
-        return OnnxDetector(model, names, **common, threads=threads, **(onnx or {}))
+        return OnnxDetector(asked.model, names, OnnxForm(**asked.onnx), **common, threads=asked.threads)
     require(f"the detector {kind}", "torch", "transformers")
     from curation_resources.detectors.text_prompted import GroundingDinoDetector, Owlv2Detector
 
-    if prompt:
-        common["prompt"] = prompt
+    if asked.prompt:
+        common["prompt"] = asked.prompt
     prompted = Owlv2Detector if kind == "owlv2" else GroundingDinoDetector
-    return prompted(model, names, **common, batch=batch)
+    return prompted(asked.model, names, **common, batch=asked.batch)

@@ -121,26 +121,33 @@ def suppress(corners: Floats, scores: Floats, threshold: float) -> NDArray[np.in
     return np.asarray(kept, dtype=np.intp)
 
 
-def finish(
-    corners: Floats,
-    scores: Floats,
-    class_scores: Floats,
-    size: tuple[int, int],
-    *,
-    confidence: float,
-    nms: float,
-    objectness: Floats | None = None,
-    features: Floats | None = None,
-) -> Detections:
+@dataclass(frozen=True)
+class RawDetections:
+    """What a network says of one frame, before weak and doubled boxes are dropped.
+
+    Attributes:
+        corners: float32 (n, 4): x1, y1, x2, y2, possibly outside the frame.
+        scores, class_scores, objectness, features: as of `Detections`; features need no length one.
+    """
+
+    corners: Floats
+    scores: Floats
+    class_scores: Floats
+    objectness: Floats | None = None
+    features: Floats | None = None
+
+
+def finish(raw: RawDetections, size: tuple[int, int], *, confidence: float, nms: float) -> Detections:
     """Turns a detector's raw boxes into `Detections`: weak, empty and doubled boxes dropped, the rest clipped to the frame.
 
     Args:
-        corners: float32 (n, 4): x1, y1, x2, y2 in pixels, possibly outside the frame.
+        raw: corners in pixels of the frame.
         size: height and width of the frame.
         confidence: least score.
         nms: see `suppress`; 1 keeps doubled boxes.
     """
     height, width = size
+    corners, scores = raw.corners, raw.scores
     clipped = np.clip(corners, 0, np.asarray([width, height, width, height], np.float32)).astype(np.float32)
     extent = clipped[:, 2:] - clipped[:, :2]
     good = np.flatnonzero((scores >= confidence) & np.all(np.isfinite(corners), axis=1) & np.all(extent >= 1, axis=1))
@@ -149,9 +156,9 @@ def finish(
     return Detections(
         boxes.astype(np.float32),
         scores[kept].astype(np.float32),
-        class_scores[kept].astype(np.float32),
-        None if objectness is None else objectness[kept].astype(np.float32),
-        None if features is None else unit_rows(features[kept]),
+        raw.class_scores[kept].astype(np.float32),
+        None if raw.objectness is None else raw.objectness[kept].astype(np.float32),
+        None if raw.features is None else unit_rows(raw.features[kept]),
     )
 
 

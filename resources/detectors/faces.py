@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from curation_resources.detectors.base import Detections, Floats, Image, finish, same_size_batches
+from curation_resources.detectors.base import Detections, Floats, Image, RawDetections, finish, same_size_batches
 from curation_resources.detectors.onnx_session import open_session
 from curation_resources.extras import require
 from curation_resources.weights import fetch_weights, file_sha256
@@ -85,7 +85,7 @@ class CenterFaceDetector:
         x = (column + offset[1, row, column] + 0.5) * STRIDE - w / 2
         corners = np.stack([x, y, x + w, y + h], axis=1).astype(np.float32) * back
         scores = heat[row, column]
-        return finish(corners, scores, scores[:, None], size, confidence=self.confidence, nms=NMS)
+        return finish(RawDetections(corners, scores, scores[:, None]), size, confidence=self.confidence, nms=NMS)
 
 
 def _multiple_of_32(pixels: float) -> int:
@@ -124,4 +124,5 @@ class YuNetDetector:
         if rows is None:
             return Detections.none(1)
         corners = np.concatenate([rows[:, :2], rows[:, :2] + rows[:, 2:4]], axis=1)
-        return finish(corners, rows[:, -1], rows[:, -1:], (height, width), confidence=0.0, nms=1.0)
+        found = RawDetections(corners, rows[:, -1], rows[:, -1:])
+        return finish(found, (height, width), confidence=0.0, nms=1.0)

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from curation_resources.detectors.base import Detections, Floats, Image, finish, same_size_batches
+from curation_resources.detectors.base import Detections, Floats, Image, RawDetections, finish, same_size_batches
 from curation_resources.detectors.vocabulary import spoken
 from curation_resources.torchvision_ops import ensure_torchvision
 from curation_resources.weights import LOCAL, MissingWeights, WrongWeights, file_sha256, hub_folder, local_path
@@ -142,17 +142,15 @@ class Owlv2Detector:
         height, width = size
         scores = classes.amax(dim=1)
         keep = _strongest(scores, self.confidence)
-        return finish(
+        raw = RawDetections(
             # Frames are padded to a square at the right and the bottom, so one side length scales both axes.
             _array(_corners(boxes[keep]) * max(height, width)),
             _array(scores[keep]),
             _array(classes[keep]),
-            (height, width),
-            confidence=self.confidence,
-            nms=self.nms,
-            objectness=_array(objectness[keep]),
-            features=_array(features[keep]),
+            _array(objectness[keep]),
+            _array(features[keep]),
         )
+        return finish(raw, (height, width), confidence=self.confidence, nms=self.nms)
 
 
 def _strongest(scores: Tensor, confidence: float) -> Tensor:
@@ -292,15 +290,13 @@ class GroundingDinoDetector:
         height, width = size
         boxes, classes, features = (torch.cat(column) for column in zip(*parts, strict=True))
         scale = torch.tensor([width, height, width, height], device=boxes.device)
-        return finish(
+        raw = RawDetections(
             _array(_corners(boxes) * scale),
             _array(classes.amax(dim=1)) if len(classes) else np.zeros(0, np.float32),
             _array(classes),
-            (height, width),
-            confidence=self.confidence,
-            nms=self.nms,
             features=_array(features),
         )
+        return finish(raw, (height, width), confidence=self.confidence, nms=self.nms)
 
 
 def _phrase(prompt: str, name: str) -> tuple[str, int, int]:

@@ -11,9 +11,9 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from curation_assets_tests.shared_data import shared
-from curation_resources.detectors import load_detector
+from curation_resources.detectors import DetectorOptions, load_detector
 from curation_resources.detectors.base import Floats
-from curation_resources.detectors.onnx import OnnxDetector
+from curation_resources.detectors.onnx import OnnxDetector, OnnxForm
 from curation_resources.weights import MissingWeights, WrongWeights
 
 SIZE = 64
@@ -56,7 +56,9 @@ def test_yolo_layouts(tmp_path: Path, layout: str) -> None:
         output = np.concatenate([YOLO_BOXES, objectness, classes], axis=1)[None]
     else:
         output = np.concatenate([YOLO_BOXES, classes], axis=1).T[None]
-    detector = OnnxDetector(network(tmp_path / "m.onnx", output), ("a", "b"), layout=layout, size=SIZE, nms=0.5)
+    detector = OnnxDetector(
+        network(tmp_path / "m.onnx", output), ("a", "b"), OnnxForm(layout=layout, size=SIZE), nms=0.5
+    )
     found = detector.detect([WIDE])[0]
     np.testing.assert_allclose(found.boxes, EXPECTED, atol=1e-4)
     assert found.class_scores.argmax(axis=1).tolist() == [0, 1]
@@ -71,17 +73,19 @@ def test_yolo_layouts(tmp_path: Path, layout: str) -> None:
 
 def test_stretching_instead_of_letterboxing(tmp_path: Path) -> None:
     output = np.asarray([[[32, 32, 64, 32, 0.9]]], np.float32).transpose(0, 2, 1)
-    detector = OnnxDetector(network(tmp_path / "m.onnx", output), ("a",), size=SIZE, letterbox=False)
+    detector = OnnxDetector(network(tmp_path / "m.onnx", output), ("a",), OnnxForm(size=SIZE, letterbox=False))
     np.testing.assert_allclose(detector.detect([WIDE])[0].boxes, [[0, 10, 80, 20]], atol=1e-4)
 
 
 def test_the_real_fastestdet_finds_person_and_dog() -> None:
     detector = load_detector(
         "onnx",
-        model=str(shared("weights/FastestDet.onnx")),
-        vocabulary="coco",
-        confidence=0.5,
-        onnx={"layout": "fastestdet", "size": 352, "bgr": True, "letterbox": False},
+        DetectorOptions(
+            model=str(shared("weights/FastestDet.onnx")),
+            vocabulary="coco",
+            confidence=0.5,
+            onnx={"layout": "fastestdet", "size": 352, "bgr": True, "letterbox": False},
+        ),
     )
     with av.open(str(shared("videos/01_dog.mp4"))) as video:
         frame = next(video.decode(video=0)).to_ndarray(format="rgb24")
@@ -95,11 +99,11 @@ def test_the_real_fastestdet_finds_person_and_dog() -> None:
 def test_what_does_not_fit_is_told_with_the_key_to_set(tmp_path: Path) -> None:
     good = network(tmp_path / "m.onnx", np.zeros((1, 6, 3), np.float32), SIZE)
     with pytest.raises(WrongWeights, match=r"set tracks\.onnx\.size"):
-        OnnxDetector(good, ("a", "b"), size=640)
+        OnnxDetector(good, ("a", "b"), OnnxForm(size=640))
     with pytest.raises(WrongWeights, match=r"the model has 2 classes .* vocabulary 3; set tracks\.vocabulary"):
-        OnnxDetector(good, ("a", "b", "c"), size=SIZE).detect([WIDE])
+        OnnxDetector(good, ("a", "b", "c"), OnnxForm(size=SIZE)).detect([WIDE])
     with pytest.raises(WrongWeights, match="not the layout fastestdet"):
-        OnnxDetector(good, ("a", "b"), layout="fastestdet", size=SIZE).detect([WIDE])
+        OnnxDetector(good, ("a", "b"), OnnxForm(layout="fastestdet", size=SIZE)).detect([WIDE])
     (tmp_path / "no.onnx").write_bytes(b"<html>not found</html>")
     with pytest.raises(WrongWeights, match=r"no\.onnx is not an ONNX model"):
         OnnxDetector(str(tmp_path / "no.onnx"), ("a",))

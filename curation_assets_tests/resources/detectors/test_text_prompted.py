@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from curation_assets_tests.resources.detectors.tiny_models import save_grounding_dino, save_owlv2
-from curation_resources.detectors import load_detector
+from curation_resources.detectors import DetectorOptions, load_detector
 from curation_resources.detectors.base import Image
 from curation_resources.detectors.text_prompted import GroundingDinoDetector, Owlv2Detector
 from curation_resources.weights import MissingWeights, WrongWeights
@@ -36,7 +36,9 @@ def vocabulary(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture(scope="module")
 def owlv2(tmp_path_factory: pytest.TempPathFactory, vocabulary: str) -> Owlv2Detector:
     folder = save_owlv2(tmp_path_factory.mktemp("owlv2"))
-    detector = load_detector("owlv2", model=str(folder), vocabulary=vocabulary, confidence=0.0, nms=1.0, device="cpu")
+    detector = load_detector(
+        "owlv2", DetectorOptions(model=str(folder), vocabulary=vocabulary, confidence=0.0, nms=1.0, device="cpu")
+    )
     assert isinstance(detector, Owlv2Detector)
     return detector
 
@@ -45,7 +47,8 @@ def owlv2(tmp_path_factory: pytest.TempPathFactory, vocabulary: str) -> Owlv2Det
 def dino(tmp_path_factory: pytest.TempPathFactory, vocabulary: str) -> GroundingDinoDetector:
     folder = save_grounding_dino(tmp_path_factory.mktemp("dino"), WORDS, max_text_len=16)
     detector = load_detector(
-        "grounding-dino", model=str(folder), vocabulary=vocabulary, confidence=0.0, nms=1.0, device="cpu"
+        "grounding-dino",
+        DetectorOptions(model=str(folder), vocabulary=vocabulary, confidence=0.0, nms=1.0, device="cpu"),
     )
     assert isinstance(detector, GroundingDinoDetector)
     return detector
@@ -156,12 +159,12 @@ def test_grounding_dino_encodes_text_once_and_each_image_once(dino: GroundingDin
 
 def test_missing_and_wrong_weights_are_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(MissingWeights, match=r"weights of OWLv2 are missing: no folder .*; set tracks\.model"):
-        load_detector("owlv2", model=str(tmp_path / "nowhere"), vocabulary="coco")
+        load_detector("owlv2", DetectorOptions(model=str(tmp_path / "nowhere"), vocabulary="coco"))
     (tmp_path / "empty").mkdir()
     with pytest.raises(WrongWeights, match="does not hold Grounding DINO as transformers saves it"):
-        load_detector("grounding-dino", model=str(tmp_path / "empty"), vocabulary="coco")
+        load_detector("grounding-dino", DetectorOptions(model=str(tmp_path / "empty"), vocabulary="coco"))
     with pytest.raises(ValueError, match=r"set tracks\.model to a hub id or folder"):
-        load_detector("owlv2", vocabulary="coco")
+        load_detector("owlv2", DetectorOptions(vocabulary="coco"))
 
 
 def test_a_prompt_longer_than_the_model_reads_is_refused(dino: GroundingDinoDetector, tmp_path: Path) -> None:
