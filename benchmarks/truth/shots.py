@@ -16,6 +16,7 @@ import numpy as np
 
 from benchmarks.shots import Labels, Score, judge, read_labels, run
 from benchmarks.truth import episodes as ep
+from benchmarks.truth import overlays
 from benchmarks.truth.episodes import Episode, Rng
 from benchmarks.truth.options import Options
 from benchmarks.truth.rows import Row
@@ -124,6 +125,8 @@ KINDS = (
     Kind("whip pans", _uncut(ep.whip), 9),
     Kind("decoder smear", _uncut(ep.smear), 9),
     Kind("shaken camera", _uncut(ep.shaken), 9),
+    Kind("captions that come and go", _uncut(overlays.captions), 9),
+    Kind("bars that come and go within a shot", _uncut(overlays.bars), 9),
 )
 
 

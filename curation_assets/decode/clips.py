@@ -219,7 +219,7 @@ def _shown(shard: Shard, table: pa.Table) -> tuple[Mapping[str, Any], Mapping[st
     return stats, metadata
 
 
-DECODED = "4"
+DECODED = "5"
 """Code version of which clips and pictures there are."""
 
 

@@ -16,6 +16,9 @@ BLACK_SHARE, EMPTY = 0.35, 1.5
 """... if its deviation is also less than this share of the greatest within `LONGEST_RAMP` frames, or less than so many levels; and a run of
 such frames is black if the emptiest has less than this share of the deviation, or the mean, of the pictures on either side. Else the footage
 is dark."""
+ABRUPT, FLAT = 0.6, 1.0
+"""A run that begins and ends with more than this share of the change of the mean in a single step, and whose emptiest frame deviates by more than
+so many levels, is a shot in the dark between two cuts."""
 SHORT_RUN, SAME_PICTURE = 8, 12.0
 """A run of at most so many frames between pictures that differ by less is a flicker."""
 LONGEST_RAMP = 50
@@ -56,6 +59,7 @@ class BlackRuns:
         self._indexes, self._times = array("q"), array("q")
         self._before: Tiny | None = None
         self._sides = 0.0, 0.0
+        self._began_abruptly = False
         self._emptiest, self._darkest = 0.0, 0.0
 
     def examine(self, position: int) -> None:
@@ -90,12 +94,18 @@ class BlackRuns:
         """Whether the run is black beside a picture of that deviation and mean."""
         return self._emptiest < BLACK_SHARE * deviation or self._darkest < BLACK_SHARE * mean
 
+    def _is_abrupt(self, dark: int, beside: int, bright: int) -> bool:
+        """Whether the picture darkens, or brightens, in one step between the last frame of black and the one beside it."""
+        mean = self._history.mean
+        return mean(beside) - mean(dark) > ABRUPT * (mean(bright) - mean(dark))
+
     def _open(self, position: int) -> None:
         self._start, self._emptiest, self._darkest = position, BLACK_DEVIATION, BLACK_MEAN
         self._indexes, self._times = array("q"), array("q")
         bright = self._ramp(position - 1, -1) if position else 0
         self._before = self._history.frame(bright).copy() if position else None
         self._sides = self._history.deviation(bright), self._history.mean(bright)
+        self._began_abruptly = position > 0 and self._is_abrupt(position, position - 1, bright)
         self._fade_first = self._history.index(bright)
 
     def _close(self, position: int) -> None:
@@ -105,6 +115,8 @@ class BlackRuns:
         bright = self._ramp(position, 1)
         after = (history.deviation(bright), history.mean(bright))
         if not self._is_empty_beside(*(after if self._before is None else np.minimum(after, self._sides))):
+            return
+        if self._began_abruptly and self._emptiest > FLAT and self._is_abrupt(position - 1, position, bright):
             return
         fade_end = max(end, history.index(bright))
         flicker = (

@@ -18,7 +18,7 @@ length: that is what makes other detectors miss short shots.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -31,6 +31,7 @@ from curation_assets.decode.shots.dips import dips_among
 from curation_assets.decode.shots.history import History
 from curation_assets.decode.shots.network_view import NEAR, View, look
 from curation_assets.decode.shots.proposals import Proposals
+from curation_assets.decode.shots.reach import Reach
 from curation_assets.decode.shots.sweeps import Sweeps
 from curation_assets.decode.shots.thinning import Thinned
 from curation_assets.decode.shots.whole_change import whole_change_at
@@ -39,10 +40,14 @@ PROPOSE = 0.1
 """Probability by the trees from which a boundary is proposed."""
 SURE = 0.97
 """Probability by the trees from which a cut needs no network."""
+LIKELY = 0.65
+"""Probability by the trees from which it matters how far over the picture the change reaches."""
 SHORT, STANDS_OUT = 3, 0.3
 """A change is a cut if the trees give at most so many frames in a row more than that; in longer ones a gradual transition is looked for."""
+JOIN = 12
+"""Parts of a gradual transition that the trees are less sure of in between lie at most so many pictures apart."""
 CUT_SEEN, CUT_WEIGHT = (0.02, 0.05, 0.15, 0.35, 0.8, 0.92), (-0.47, -0.3, -0.17, -0.1, -0.1, 0.1)
-GRADUAL_SEEN, GRADUAL_WEIGHT = (0.04, 0.06, 0.25, 0.35, 0.7), (-0.44, -0.27, -0.27, 0.0, 0.1)
+GRADUAL_SEEN, GRADUAL_WEIGHT = (0.04, 0.15, 0.25, 0.35, 0.7), (-0.44, -0.27, -0.27, 0.0, 0.1)
 """What the network's probability (linear in between) adds to the trees': it speaks against what it sees nothing of. Of slow changes the trees
 alone are less sure: hands, focus and titles come and go as slowly."""
 CUT_CONTEXT, DISSOLVE_CONTEXT = 8, 16
@@ -139,12 +144,13 @@ class CascadeDetector:
 
     def _propose(self, last: bool = False) -> None:
         for first, chances in self._proposals.measure(last):
-            for sweep in self._sweeps.follow(first, chances, last):
-                self._add_gradual(sweep.first, sweep.end, sweep.score, "wipe")
             dips = np.repeat(dips_among(self._thinned, np.arange(first, first + len(chances), 2)), 2)[: len(chances)]
             for k in np.flatnonzero(chances < SURE):
                 if whole_change_at(self._thinned, first + int(k)):
                     chances[k] = SURE
+            self._consider_reach(first, chances)
+            for sweep in self._sweeps.follow(first, chances, last):
+                self._add_gradual(sweep.first, sweep.end, sweep.score, "wipe")
             for offset in np.flatnonzero((chances >= PROPOSE) | dips):
                 position, chance = first + int(offset), float(chances[offset])
                 if self._run and (position > self._run.last + 1 or position - self._run.first >= LONGEST_INTERVAL):
@@ -160,25 +166,30 @@ class CascadeDetector:
             if self._open and not self._run and done - self._open.last > MERGE:
                 self._judge()
 
+    def _consider_reach(self, first: int, chances: NDArray[np.float64]) -> None:
+        """Change the probabilities where the change is one that the trees, or the network, are known to misjudge."""
+        for k in np.flatnonzero(chances >= LIKELY):
+            if first + k == 0:
+                continue
+            reach = Reach(self._proposals, first + int(k))
+            if reach.laid_over():
+                chances[k] = 0.0
+            elif chances[k] < SURE and reach.everywhere():
+                chances[k] = SURE
+
     def _close_run(self) -> None:
         """Accept the sure cuts of a run of proposals, list what no answer of the network could make one, and hand it the rest."""
         if self._run is None:
             return
         run, self._run = self._run, None
         chances = np.array(run.chances)
-        highest = int(np.argmax(chances))
-        parts = runs(chances >= STANDS_OUT)
-        if not parts and chances[highest] >= PROPOSE:
-            parts = [(highest, highest + 1)]
-        gradual = any(b - a > SHORT for a, b in parts)
-        if gradual:
-            parts = [(parts[0][0], parts[-1][1])]
+        parts = standing_out(chances) if chances.max() >= PROPOSE else []
         peaks = [a + int(np.argmax(chances[a:b])) for a, b in parts]
-        if parts and not gradual and not run.dips and all(chances[p] >= SURE for p in peaks):
+        if parts and not run.dips and all(b - a <= SHORT and chances[a:b].max() >= SURE for a, b in parts):
             for peak in peaks:
                 self._add_cut(run.first + peak, float(chances[peak]))
             return
-        at_most = [score(float(chances[p]), 1.0, gradual=gradual) for p in peaks]
+        at_most = [score(float(chances[p]), 1.0, gradual=b - a > SHORT) for p, (a, b) in zip(peaks, parts, strict=True)]
         asked = [part for part, most in zip(parts, at_most, strict=True) if most >= self._threshold]
         worth = [*(run.first + p for a, b in asked for p in (a, b - 1)), *run.dips]
         judged = range(min(worth), max(worth) + 1) if worth else range(0)
@@ -206,6 +217,8 @@ class CascadeDetector:
         interval, self._open = self._open, None
         chances = np.array(interval.chances)
         gradual = bool(interval.dips) or any(b - a > SHORT for a, b in runs(chances >= STANDS_OUT))
+        if gradual and self._is_fade(interval):
+            return
         view = self._look(interval, gradual, 2 if gradual or interval.last - interval.first > LONG_INTERVAL else 1)
         found = self._found(interval, view)
         if gradual and self._in_doubt(found, interval.dips, view):
@@ -218,6 +231,11 @@ class CascadeDetector:
                 self._add_gradual(*one.extent, one.score)
         if interval.dips:
             self._add_dissolves(interval.dips, view)
+
+    def _is_fade(self, interval: _Interval) -> bool:
+        """Whether it is a part of a fade through black that is known by now, and so no boundary of its own."""
+        begin, end = (self._thinned.shown(p)[0] for p in (interval.first, interval.last))
+        return any(run.fade_first - NEAR <= begin and end <= run.fade_end + NEAR for run in self._black.runs[-RECENT:])
 
     def _look(self, interval: _Interval, gradual: bool, stride: int) -> View:
         """What the network says of every `stride`-th picture of an interval and its context."""
@@ -240,32 +258,33 @@ class CascadeDetector:
     def _found(self, interval: _Interval, view: View) -> list[_Found]:
         """What the trees propose in an interval, given what the network says of it."""
         chances = np.array(interval.chances)
-        return [
-            one
+        parts = {
+            (interval.first + a + first, interval.first + a + end): float(chances[a:b][first:end].max())
             for a, b in runs(chances >= PROPOSE)
-            for one in self._found_in_run(interval.first + a, chances[a:b], view)
+            for first, end in standing_out(chances[a:b])
+        }
+        return [
+            self._found_in(part, chances[part[0] - interval.first : part[1] - interval.first], parts, view)
+            for part in parts
         ]
 
-    def _found_in_run(self, first: int, chances: NDArray[np.float64], view: View) -> Iterator[_Found]:
-        parts = runs(chances >= STANDS_OUT)
-        if not parts:
-            parts = [(int(np.argmax(chances)), int(np.argmax(chances)) + 1)]
-        elif any(b - a > SHORT for a, b in parts):
-            parts = [(parts[0][0], parts[-1][1])]
-        for a, b in parts:
-            near = view.near(first + a, first + b)
-            seen = int(near[np.argmax(view.single[near])])
-            joint = score(float(chances[a:b].max()), float(view.single[seen]), gradual=b - a > SHORT)
-            extent = view.extent(seen) if view.single[seen] >= self._threshold else None
-            sharpest = first + a + int(np.argmax(chances[a:b]))
-            if b - a > SHORT:
-                marked = (b - a) // 2  # the trees mark the middle half
-                extent = extent or (first + a - marked, first + b + marked)
-                at = int(view.positions[seen])
-                within = range(max(1, min(first + a, at - 1)), max(first + b, at + 3))
-                sharpest = max(within, key=self._thinned.step)
-            cut = extent is None or self._stands_out(sharpest, *extent)
-            yield _Found(joint, sharpest, None if cut else extent)
+    def _found_in(
+        self, part: tuple[int, int], chances: NDArray[np.float64], parts: Mapping[tuple[int, int], float], view: View
+    ) -> _Found:
+        first, end = part
+        gradual = end - first > SHORT
+        seen, network = view.seen(first, end, [p for p, chance in parts.items() if chance > parts[part]])
+        joint = score(parts[part], network, gradual=gradual)
+        extent = view.extent(seen) if network >= self._threshold else None
+        sharpest = first + int(np.argmax(chances))
+        if gradual:
+            marked = (end - first) // 2  # the trees mark the middle half
+            extent = extent or (first - marked, end + marked)
+            at = int(view.positions[seen])
+            within = range(max(1, min(first, at - 1)), max(end, at + 3))
+            sharpest = max(within, key=self._thinned.step)
+        cut = extent is None or self._stands_out(sharpest, *extent)
+        return _Found(joint, sharpest, None if cut else extent)
 
     def _stands_out(self, position: int, first: int, end: int) -> bool:
         """Whether the step before a position is a cut's among those of a transition [first, end): several times any but its neighbours."""
@@ -300,6 +319,17 @@ def score(trees: float, network: float, *, gradual: bool) -> float:
     """The probability of a boundary by both, 0 to 1."""
     seen, weight = (GRADUAL_SEEN, GRADUAL_WEIGHT) if gradual else (CUT_SEEN, CUT_WEIGHT)
     return min(max(trees + float(np.interp(network, seen, weight)), 0.0), 1.0)
+
+
+def standing_out(chances: NDArray[np.float64]) -> list[tuple[int, int]]:
+    """The parts [first, end) of a run of proposals in which boundaries lie: of at most `SHORT` pictures where cuts do."""
+    highest = int(np.argmax(chances))
+    parts: list[tuple[int, int]] = []
+    for first, end in runs(chances >= STANDS_OUT) or [(highest, highest + 1)]:
+        if parts and first - parts[-1][1] <= JOIN and max(end - first, parts[-1][1] - parts[-1][0]) > SHORT:
+            first = parts.pop()[0]
+        parts.append((first, end))
+    return parts
 
 
 def one_per_transition(cuts: list[Cut]) -> tuple[Cut, ...]:

@@ -6,6 +6,7 @@ first.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -18,6 +19,8 @@ from curation_assets.decode.shots.history import Tiny
 
 NEAR = 3
 """Pictures on either side of a proposal in which the network's view of it is looked for."""
+SHARED = 0.5
+"""Weight of the network's view of one proposal in what it says of a less likely one nearby."""
 MANY = 0.5
 """Probability by the second head from which a picture belongs to a transition."""
 SINGLE_SHARE = 0.6
@@ -45,6 +48,23 @@ class View:
     def near(self, first: int, end: int) -> NDArray[np.intp]:
         """Indices of the pictures at or near positions [first, end)."""
         return np.flatnonzero((self.positions >= first - NEAR) & (self.positions < end + NEAR))
+
+    def seen(self, first: int, end: int, others: Sequence[tuple[int, int]]) -> tuple[int, float]:
+        """What is seen of a boundary at positions [first, end): the index of the picture, and the probability.
+
+        Args:
+            others: where boundaries are likelier; what lies nearer to one of them weighs `SHARED`.
+        """
+        near = self.near(first, end)
+        away = self._away(first, end)
+        shared = np.any([self._away(*other) < away for other in others], axis=0) if others else np.False_
+        weighed = np.where(shared, SHARED, 1.0) * self.single
+        index = int(near[np.argmax(weighed[near])])
+        return index, float(weighed[index])
+
+    def _away(self, first: int, end: int) -> NDArray[np.int64]:
+        """How far the boundary behind each picture is from those before positions [first, end)."""
+        return np.maximum(0, np.maximum(first - 1 - self.positions, self.positions - (end - 1)))
 
     def extent(self, seen: int) -> tuple[int, int] | None:
         """The positions [first, end) of the transition at index `seen`; None if it is as short as a cut."""

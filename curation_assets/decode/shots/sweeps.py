@@ -31,6 +31,8 @@ PROPOSE = 0.05
 """Probability by the trees from which a wipe or a slide is looked for."""
 JOIN, LONGEST = 4, 60
 """Proposals so many pictures apart are looked at together; a run of them is at most so long."""
+SURE, SHORT = 0.97, 8
+"""A run of at most so many pictures in which the probability is that high is a cut."""
 LENGTHS = (7, 10, 14, 19, 25)
 """Pictures of the transitions that are tried ..."""
 EVERY, BESIDE = 3, 4
@@ -79,16 +81,17 @@ class Sweeps:
     def __init__(self, proposals: Proposals) -> None:
         self._proposals = proposals
         self._run: tuple[int, int] | None = None
+        self._highest = 0.0
 
     def follow(self, first: int, chances: NDArray[np.float64], last: bool) -> Iterator[Sweep]:
         """The best wipe or slide of each run of proposals that is over by now, given the next block of probabilities."""
         for a, b in runs(chances >= PROPOSE):
-            begin, end = first + a, first + b
+            begin, end, highest = first + a, first + b, float(chances[a:b].max())
             if self._run and begin - self._run[1] <= JOIN and end - self._run[0] <= LONGEST:
-                self._run = self._run[0], end
+                self._run, self._highest = (self._run[0], end), max(self._highest, highest)
                 continue
             yield from self._close()
-            self._run = begin, end
+            self._run, self._highest = (begin, end), highest
         if self._run and (last or first + len(chances) - self._run[1] > JOIN):
             yield from self._close()
 
@@ -96,6 +99,8 @@ class Sweeps:
         if self._run is None:
             return
         (begin, end), self._run = self._run, None
+        if self._highest >= SURE and end - begin <= SHORT:
+            return
         margin = BESIDE + max(LENGTHS) + RETURN
         start, cells = self._proposals.cells(begin - margin, end + margin, (begin + end) // 2)
         best = max(_sweeps(cells, begin - start, end - start), key=lambda s: s[0], default=None)
