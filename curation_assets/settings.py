@@ -10,7 +10,14 @@ from typing import Any, Literal
 from dotenv import dotenv_values
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from curation_resources.machine import memory_mb
+
 PREFIX = "CURATION_"
+
+
+def index_memory_mb() -> int:
+    """What the database of the index may hold in memory on this machine."""
+    return max(256, min(memory_mb() // 32, 640))
 
 
 class SettingsError(ValueError):
@@ -48,6 +55,13 @@ class Settings(BaseModel):
     )
     price_core_hour: float = Field(0.04, ge=0, description="Price of a core-hour, for reports.")
     price_gpu_hour: float = Field(2.0, ge=0, description="Price of a GPU-hour, for reports.")
+
+    index_memory_mb: int = Field(
+        default_factory=index_memory_mb,
+        ge=100,
+        description="Megabytes that the database of `dataset_index` may hold before it goes to disk; Python and the row being read add some "
+        "300. Default: a thirty-second of what the machine, or its container, has, from 256 up to 640, beyond which nothing is gained.",
+    )
 
     webhook: str | None = Field(
         None,

@@ -22,6 +22,7 @@ HEAVY = (
     "onnxruntime",
     "open_clip",
     "duckdb",
+    "numba",
     "yt_dlp",
     "PIL",
     "sklearn",

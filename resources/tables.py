@@ -177,6 +177,18 @@ class TableStore:
                 .replace_schema_metadata(None)
             )
 
+    def batches(
+        self, asset: str, columns: Sequence[str] | None = None, rows: int = 16_384, partition: str | None = None
+    ) -> Iterator[pa.RecordBatch]:
+        """The rows of a table in order, so many at a time; pages are held against their checksums.
+
+        Raises:
+            MissingTable: it does not exist.
+            DamagedTable: its bytes are not those that were committed.
+        """
+        with self._open(asset, partition) as file, self._named(asset, partition), sealed_parquet.plainly():
+            yield from file.iter_batches(rows, columns=list(columns) if columns is not None else None)
+
     def dataset(self, asset: str, partitions: Sequence[str] | None = None) -> ds.Dataset:
         """A lazy dataset over the partitions that exist; empty with the asset's schema if none does.
 

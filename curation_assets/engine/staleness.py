@@ -6,7 +6,6 @@ table whose input is itself missing or stale waits: whether it will change is kn
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,7 +13,6 @@ from functools import cached_property
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from curation_assets.contracts.component import Component, Stage
 from curation_assets.dedup.comparison import INDEX, clusters_provenance
@@ -23,6 +21,7 @@ from curation_assets.engine.heads import Head, Heads, cache_file
 from curation_assets.engine.making import LOST
 from curation_assets.engine.shard import Shard
 from curation_assets.engine.shard_keys import parse_shard_key
+from curation_assets.engine.slices import identity, slice_hashes
 from curation_assets.engine.unread import why_again
 from curation_assets.publish.curating.subset_inputs import (
     LEFT_OUT,
@@ -124,26 +123,6 @@ def _plain(value: Any) -> Any:
     return json.loads(canonical_json(value))
 
 
-def slice_hashes(store: TableStore, asset: str) -> Iterator[tuple[str, str]]:
-    """(shard, content hash of its rows) of an unpartitioned table with a `shard` column."""
-    contract = schema(asset)
-    try:
-        table = store.read(asset)
-    except (MissingTable, DamagedTable):
-        return
-    if not table.num_rows:
-        return
-    keys = list(dict.fromkeys(["shard", *contract.key]))
-    table = table.sort_by([(k, "ascending") for k in keys]).combine_chunks()
-    runs = pc.run_end_encode(table["shard"].combine_chunks())
-    start = 0
-    for shard, end in zip(runs.values.to_pylist(), runs.run_ends.to_pylist(), strict=True):
-        hasher = ContentHasher(contract.arrow, contract.volatile, contract.later)
-        hasher.update(table.slice(start, end - start))
-        yield shard, hasher.hexdigest()
-        start = end
-
-
 def open_heads(store: TableStore, remember: bool = True) -> Heads:
     """The heads of a store's tables; with `remember`, those that earlier processes on this machine kept too."""
     return Heads(store, {*RETRIED, "video_metadata"}, cache_file(store.storage) if remember else None)
@@ -169,9 +148,9 @@ class _Known(TableStore):
         header = self.usable_header(asset)
         if header is None:
             return {}
-        contract = schema(asset)
-        kept = hashlib.sha256(canonical_json([contract.names, sorted(contract.volatile)]).encode()).hexdigest()[:8]
-        return self.heads.slices(asset, f"{header.content_hash}-{kept}", lambda: slice_hashes(self, asset))
+        return self.heads.slices(
+            asset, identity(asset, header.content_hash), lambda: slice_hashes(self, asset).items()
+        )
 
 
 @dataclass
@@ -255,11 +234,8 @@ class Graph:
     @cached_property
     def shards(self) -> list[str]:
         """Keys of all shards of the index, in order of datasets and numbers; empty without an index."""
-        try:
-            column = self.store.read("dataset_index", columns=["shard"])["shard"]
-        except (MissingTable, DamagedTable):
-            return []
-        return [k for k in sorted(pc.unique(column).to_pylist()) if parse_shard_key(k)[0] in self.recipes]
+        slices = self._known.slices("dataset_index")
+        return [k for k in sorted(slices) if parse_shard_key(k)[0] in self.recipes]
 
     def wanted(self, dataset: str, asset: str) -> bool:
         """Whether the recipe of a dataset asks for an asset."""

@@ -70,6 +70,11 @@ class Forgotten:
     digests: frozenset[str] = field(default=frozenset(), repr=False)
     kinds: frozenset[str] = frozenset()
 
+    @property
+    def identity(self) -> str:
+        """What changes when there are other tombstones; empty without any."""
+        return hashlib.sha256("\n".join(sorted(self.digests)).encode()).hexdigest() if self.digests else ""
+
     def __contains__(self, key: str) -> bool:
         return bool(self.digests) and digest(self.salt, key) in self.digests
 

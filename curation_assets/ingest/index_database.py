@@ -14,26 +14,31 @@ from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from curation_assets.engine.shard_keys import DIGITS, shard_key
 from curation_assets.ingest.fetch_urls import FORM as SECRETS
-from curation_assets.ingest.forgotten import Forgotten
+from curation_assets.ingest.index_file import ROW_GROUP, IndexFile
 from curation_assets.ingest.index_plan import IndexPlan
 from curation_assets.ingest.index_records import merge_records
-from curation_assets.ingest.sources import RejectedLine, Settling, SourceRow, Unsettled, read_source
+from curation_assets.ingest.source_spool import Spooled
+from curation_assets.ingest.sources import Unsettled
 from curation_assets.ingest.sources.rows import short_hash
-from curation_assets.ingest.spilled_rows import SPILL_ROWS, SPILLED, limited, spilled_batches
+from curation_assets.ingest.spilled_rows import SPILL_ROWS, SPILLED
 from curation_assets.recipes import Recipe
 from curation_assets.schemas import schema
 from curation_resources.storage import Storage
 
-MEMORY_MB = 400
-"""What DuckDB may hold in memory before it spills."""
-ROW_GROUP = 16_384
-"""Rows of a row group of the index: small enough that one shard is read without much else."""
+SORTED_BYTES = 64 << 20
+"""Bytes of rows that are sorted at once."""
+SCATTERED = 4
+"""How many times the source may be read to write it piece by piece; where its rows are so far from the order of shards that it would be more,
+the database sorts all of them at once, on disk."""
+ORDERED_SHARDS = 10**DIGITS
+"""Shards whose keys are in the order of their numbers."""
 STORED = """
     video_id, CASE WHEN error IS NULL THEN json_extract_string(record, '$.extra.path') END AS location,
     CASE WHEN error IS NULL THEN coalesce(json_extract_string(record, '$.extra.media.tar'), json_extract_string(record, '$.url'))
@@ -49,15 +54,16 @@ class IndexDatabase:
 
     Relations in it: `previous` (the old index), `old` (its rows of the dataset at hand), `spilled` (the source's rows as read),
     `names` (ids that are decided only when all rows are known), `listed` (`spilled` with these), `firsts` (each video's first row),
-    `merged` (records of videos with several rows), `known` (what is compared with `old`), `placed` (each video's shard).
+    `merged` (records of videos with several rows), `known` (what is compared with `old`), `placed` (each video's shard). Only `spilled`,
+    `listed`, `merged` and `previous` have records; they are files, of which no more than a piece is in memory.
     """
 
     def __init__(self, database: duckdb.DuckDBPyConnection, folder: Path) -> None:
-        self._db, self._folder = database, folder
+        self._db, self.folder = database, folder
 
     def load_previous(self, previous: Previous, storage: Storage | None) -> None:
         """Makes the old index available; `storage` resolves a path or URI that is not local."""
-        path = self._folder / "previous.parquet"
+        path = self.folder / "previous.parquet"
         if previous is None:
             pq.write_table(schema("dataset_index").empty(), path)
         elif isinstance(previous, pa.Table):
@@ -77,19 +83,17 @@ class IndexDatabase:
         """Names of the datasets in the previous index."""
         return {name for (name,) in self._db.execute("SELECT DISTINCT dataset FROM previous").fetchall()}
 
-    def carry_over(self, dataset: str, writer: pq.ParquetWriter) -> tuple[str, ...]:
-        """Writes the previous rows of a dataset as they are; returns its shards."""
+    def carry_over(self, dataset: str, out: IndexFile) -> tuple[str, ...]:
+        """Writes the previous rows of a dataset as they are, which is in order; returns its shards."""
         self._old(dataset)
-        self._stream("SELECT *, false AS changed FROM old ORDER BY shard, video_id", writer)
+        self._stream("SELECT *, false AS changed FROM old", out)
         return self._shards("SELECT DISTINCT split_part(shard, '-', 2)::BIGINT FROM old ORDER BY 1", dataset)
 
-    def plan(
-        self, recipe: Recipe, storage: Storage | None, forgotten: Forgotten, settling: Settling | None
-    ) -> IndexPlan:
-        """Reads the source and gives every video its shard; writes nothing yet."""
+    def plan(self, recipe: Recipe, source: Spooled) -> IndexPlan:
+        """Gives every video of a source its shard; writes nothing yet."""
         self._old(recipe.dataset)
-        rows, left_out, unsettled = self._spill(recipe, storage, forgotten, settling)
-        self._name()
+        self._spill(source)
+        stored = self._name()
         contradictions = self._merge()
         self._place(recipe.shard.videos)
         counted = self._one(
@@ -112,35 +116,66 @@ class IndexDatabase:
             recipe.dataset,
             new,
             every,
-            rows_read=rows,
+            rows_read=source.rows,
             present=present,
             added=added,
             restored=restored,
             rejected=rejected,
             contradictions=dict(sorted(contradictions.items())),
-            forgotten=left_out,
-            unsettled=unsettled,
+            forgotten=source.left_out,
+            unsettled=len(source.unsettled),
+            names_files=stored,
         )
 
-    def write(self, plan: IndexPlan, writer: pq.ParquetWriter) -> IndexPlan:
+    def write(self, plan: IndexPlan, out: IndexFile) -> IndexPlan:
         """Writes the planned rows, sorted; returns the plan with the counts that only show now."""
         dataset = _text(plan.dataset)
         (removed,) = self._one("SELECT count(*) FROM known ANTI JOIN placed USING (video_id) WHERE was <> 'rejected'")
-        changed = self._stream(
-            f"""
-            SELECT {dataset} AS dataset, video_id, format('{{}}-{{:0{DIGITS}d}}', {dataset}, number) AS shard,
-                   CASE WHEN rejected THEN 'rejected' ELSE 'present' END AS status, source, line,
-                   coalesce(merged.record, listed.record) AS record, error,
-                   was = 'present' AND digest <> hash(coalesce(merged.record, listed.record)) AS changed
-            FROM placed JOIN listed USING (seq, video_id) LEFT JOIN merged USING (video_id)
-            UNION ALL
-            SELECT dataset, video_id, shard, 'removed', source, line, record, NULL, false
-            FROM old ANTI JOIN placed USING (video_id) WHERE status <> 'rejected'
-            ORDER BY shard, video_id
-            """,
-            writer,
-        )
+        merged = self._one("SELECT count(*) FROM merged") != (0,)
+        record = "coalesce(merged.record, listed.record)" if merged else "listed.record"
+        changed = 0
+        for numbers, rows, keys in self._pieces(plan.dataset):
+            query = f"""
+                SELECT {dataset} AS dataset, placed.video_id, format('{{}}-{{:0{DIGITS}d}}', {dataset}, number) AS shard,
+                       CASE WHEN rejected THEN 'rejected' ELSE 'present' END AS status, source, line,
+                       {record} AS record, error, was = 'present' AND digest <> hash({record}) AS changed
+                FROM (FROM placed WHERE {numbers}) placed JOIN (FROM listed WHERE {rows}) listed USING (seq)
+                {f"LEFT JOIN (FROM merged WHERE {rows}) merged USING (seq)" if merged else ""}
+                """
+            if removed:
+                query += f"""
+                UNION ALL
+                SELECT dataset, video_id, shard, 'removed', source, line, record, NULL, false
+                FROM (FROM old WHERE {keys}) old ANTI JOIN (FROM placed WHERE {numbers}) placed USING (video_id) WHERE status <> 'rejected'
+                """
+            changed += self._stream(f"{query} ORDER BY shard, video_id", out)
         return replace(plan, removed=removed, changed=changed)
+
+    def _pieces(self, dataset: str) -> Iterator[tuple[str, str, str]]:
+        """Conditions on shard numbers, on rows of the source and on shard keys, for each piece that is sorted at once, in order."""
+        found = self._db.execute(
+            """
+            SELECT number, sum(n)::BIGINT, coalesce(min(seq), 0), coalesce(max(seq), -1) FROM (
+                FROM placed SELECT number, 1 AS n, seq UNION ALL
+                SELECT number, 1, NULL FROM known ANTI JOIN placed USING (video_id) WHERE was <> 'rejected'
+            ) GROUP BY number ORDER BY number
+            """
+        ).fetchnumpy()
+        number, count, first, last = (np.asarray(column) for column in found.values())
+        if not len(number):
+            return
+        behind = np.cumsum(count)
+        at_once = max(1, SORTED_BYTES * int(behind[-1]) // max(self._bytes, 1))
+        starts = np.flatnonzero(np.diff(behind // at_once, prepend=-1))
+        ends = [*(starts[1:] - 1).tolist(), len(number) - 1]
+        firsts, lasts = np.minimum.reduceat(np.where(last < 0, 2**62, first), starts), np.maximum.reduceat(last, starts)
+        if np.maximum(lasts - firsts + 1, 0).sum() > SCATTERED * behind[-1] or number[-1] >= ORDERED_SHARDS:
+            yield "true", "true", "true"
+            return
+        for start, end, low, high in zip(starts.tolist(), ends, firsts.tolist(), lasts.tolist(), strict=True):
+            a, b = int(number[start]), int(number[end])
+            keys = f"shard BETWEEN {_text(shard_key(dataset, a))} AND {_text(shard_key(dataset, b))}"
+            yield f"number BETWEEN {a} AND {b}", f"seq BETWEEN {low} AND {high}", keys
 
     def write_secrets(self, plan: IndexPlan, folder: Path | None) -> IndexPlan:
         """Writes the full URLs of the planned videos whose record holds less; returns the plan with their number.
@@ -169,41 +204,17 @@ class IndexDatabase:
             """
         )
 
-    def _spill(
-        self, recipe: Recipe, storage: Storage | None, forgotten: Forgotten, settling: Settling | None
-    ) -> tuple[int, int, int]:
-        """Reads the source to disk, and adds what was known of files that may still be being written.
-
-        Returns:
-            How many rows there are, how many were left out, and how many files are unsettled.
-        """
-        left_out = 0
-        unsettled: list[Unsettled] = []
-
-        def wanted() -> Iterator[SourceRow | RejectedLine]:
-            nonlocal left_out
-            for row in read_source(recipe.source, storage, settling):
-                if isinstance(row, Unsettled):
-                    unsettled.append(row)
-                elif forgotten.row(recipe.dataset, row):
-                    left_out += 1
-                else:
-                    yield row
-
-        path = self._folder / "source.parquet"
-        count = 0
-        with pq.ParquetWriter(path, SPILLED, compression="lz4", write_statistics=False) as writer:
-            for batch in spilled_batches(limited(wanted(), recipe.source.limit)):
-                writer.write_batch(batch, row_group_size=SPILL_ROWS)
-                count += batch.num_rows
-        kept = self._keep(unsettled, count) if unsettled else None
+    def _spill(self, source: Spooled) -> None:
+        """Makes the rows of a source available, with what was known of files that may still be being written."""
+        kept = self._keep(source.unsettled, source.rows) if source.unsettled else None
         also = f"UNION ALL BY NAME SELECT * FROM {_parquet(kept)}" if kept else ""
-        self._db.execute(f"CREATE OR REPLACE TEMP VIEW spilled AS SELECT * FROM {_parquet(path)} {also}")
-        return count, left_out, len(unsettled)
+        self._db.execute(f"CREATE OR REPLACE TEMP VIEW spilled AS SELECT * FROM {_parquet(source.path)} {also}")
+        metadata = pq.read_metadata(source.path)
+        self._bytes = sum(metadata.row_group(n).total_byte_size for n in range(metadata.num_row_groups))
 
     def _keep(self, unsettled: Sequence[Unsettled], first: int) -> Path:
         """Writes the old rows of unsettled files as rows of the source, numbered from `first` on."""
-        path = self._folder / "kept.parquet"
+        path = self.folder / "kept.parquet"
         files = pa.table({n: pa.array([getattr(u, n) for u in unsettled], pa.string()) for n in ("source", "location")})
         self._db.register("unsettled", files)
         found = self._db.sql(
@@ -220,8 +231,12 @@ class IndexDatabase:
         self._db.unregister("unsettled")
         return path
 
-    def _name(self) -> None:
-        """Decides the ids that depend on the other rows: of videos in storage, and of lines that are rejected more than once."""
+    def _name(self) -> bool:
+        """Decides the ids that depend on the other rows: of videos in storage, and of lines that are rejected more than once.
+
+        Returns:
+            Whether there are videos in storage.
+        """
         self._db.execute(
             """
             CREATE OR REPLACE TEMP TABLE names AS
@@ -230,7 +245,8 @@ class IndexDatabase:
             WHERE nth > 1
             """
         )
-        if self._one("SELECT count(location) FROM spilled") != (0,):
+        stored = self._one("SELECT count(location) FROM spilled") != (0,)
+        if stored:
             self._name_stored()
         renamed = self._one("SELECT count(*) FROM names") != (0,)
         self._db.execute(
@@ -244,6 +260,7 @@ class IndexDatabase:
                 else "SELECT seq, video_id, source, line, record, error FROM spilled"
             )
         )
+        return stored
 
     def _name_stored(self) -> None:
         self._db.create_function("short_hash", short_hash, ["VARCHAR"], "VARCHAR")
@@ -288,14 +305,18 @@ class IndexDatabase:
             SELECT video_id, min(seq) AS seq, count(*) AS n, bool_or(error IS NOT NULL) AS rejected FROM listed GROUP BY video_id
             """
         )
-        path = self._folder / "merged.parquet"
-        form = pa.schema([("video_id", pa.string()), ("record", pa.string())])
-        several = self._db.sql(
-            "SELECT video_id, record FROM listed JOIN (SELECT video_id FROM firsts WHERE n > 1) USING (video_id) ORDER BY video_id, seq"
-        )
-        with pq.ParquetWriter(path, form, compression="lz4") as writer:
-            for rows in _chunks(_merged(_pairs(several), contradictions), SPILL_ROWS):
-                writer.write_batch(pa.record_batch([list(column) for column in zip(*rows, strict=True)], schema=form))
+        path = self.folder / "merged.parquet"
+        form = pa.schema([("seq", pa.int64()), ("record", pa.string())])
+        with pq.ParquetWriter(path, form, compression="lz4", use_dictionary=False) as writer:
+            if self._one("SELECT count(*) FROM firsts WHERE n > 1") != (0,):
+                several = self._db.sql(
+                    """
+                    SELECT several.seq, record FROM listed JOIN (FROM firsts WHERE n > 1) several USING (video_id)
+                    ORDER BY several.seq, listed.seq
+                    """
+                )
+                for rows in _chunks(_merged(_pairs(several), contradictions), SPILL_ROWS):
+                    writer.write_batch(pa.record_batch([list(column) for column in zip(*rows, strict=True)], schema=form))
         self._db.execute(f"CREATE OR REPLACE TEMP VIEW merged AS SELECT * FROM {_parquet(path)}")
         return contradictions
 
@@ -324,19 +345,13 @@ class IndexDatabase:
             """
         )
 
-    def _stream(self, query: str, writer: pq.ParquetWriter) -> int:
+    def _stream(self, query: str, out: IndexFile) -> int:
         """Writes the rows of a sorted query; returns how many are `changed`."""
-        form = schema("dataset_index").arrow
+        names = schema("dataset_index").names
         changed = 0
-        held: list[pa.RecordBatch] = []
         for batch in self._db.sql(query).to_arrow_reader(ROW_GROUP):
             changed += pc.sum(batch["changed"]).as_py() or 0
-            held.append(batch.select(form.names))
-            if sum(b.num_rows for b in held) >= ROW_GROUP:
-                writer.write_table(pa.Table.from_batches(held).cast(form), row_group_size=2 * ROW_GROUP)
-                held.clear()
-        if held:
-            writer.write_table(pa.Table.from_batches(held).cast(form))
+            out.write(pa.Table.from_batches([batch.select(names)]))
         return changed
 
     def _one(self, query: str) -> tuple[Any, ...]:
@@ -356,18 +371,18 @@ def _parquet(path: Path) -> str:
     return f"read_parquet({_text(str(path))})"
 
 
-def _pairs(relation: duckdb.DuckDBPyRelation) -> Iterator[tuple[str, str]]:
+def _pairs(relation: duckdb.DuckDBPyRelation) -> Iterator[tuple[int, str]]:
     for batch in relation.to_arrow_reader(SPILL_ROWS):
-        yield from zip(batch["video_id"].to_pylist(), batch["record"].to_pylist(), strict=True)
+        yield from zip(batch["seq"].to_pylist(), batch["record"].to_pylist(), strict=True)
 
 
-def _merged(rows: Iterable[tuple[str, str]], contradictions: Counter[str]) -> Iterator[tuple[str, str]]:
-    for video_id, group in groupby(rows, key=lambda row: row[0]):
-        yield video_id, merge_records((record for _, record in group), contradictions)
+def _merged(rows: Iterable[tuple[int, str]], contradictions: Counter[str]) -> Iterator[tuple[int, str]]:
+    for seq, group in groupby(rows, key=lambda row: row[0]):
+        yield seq, merge_records((record for _, record in group), contradictions)
 
 
-def _chunks(rows: Iterable[tuple[str, str]], size: int) -> Iterator[list[tuple[str, str]]]:
-    held: list[tuple[str, str]] = []
+def _chunks(rows: Iterable[tuple[int, str]], size: int) -> Iterator[list[tuple[int, str]]]:
+    held: list[tuple[int, str]] = []
     for row in rows:
         held.append(row)
         if len(held) == size:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
+import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +19,7 @@ from curation_assets.engine.making import Outcome
 from curation_assets.engine.meter import Meter
 from curation_assets.engine.progress import say
 from curation_assets.engine.run import Run
+from curation_assets.engine.shard_keys import parse_shard_key
 from curation_assets.ingest.dataset_index import INDEX_VERSION
 from curation_assets.recipes import Recipe
 from curation_assets.schemas import schema
@@ -22,10 +27,12 @@ from curation_assets.showing.figures import bullets, markdown_table
 from curation_resources.provenance import Provenance
 from curation_resources.replace import ANY
 from curation_resources.scratch import scratch_folder
+from curation_resources.storage import Storage
 from curation_resources.table_headers import TableHeader
 from curation_resources.tables import Base, DamagedTable, TableStore
 
 if TYPE_CHECKING:
+    from curation_assets.ingest.forgotten import Forgotten
     from curation_assets.ingest.index_plan import IndexPlan
 
 SHOWN = (
@@ -120,51 +127,126 @@ def update_index(run: Run) -> tuple[TableHeader, Sequence[IndexPlan], bool]:
 
     Returns:
         The header in force then, what was planned for each dataset, and whether the index was written.
+
+    Raises:
+        Refused: the memory that it may use is not enough.
     """
-    from curation_assets.ingest.fetch_urls import publish_secrets, secrets_path
     from curation_assets.ingest.forgotten import read_forgotten
+    from curation_assets.ingest.source_states import identity_of, read_states
+
+    store, storage = run.store, run.store.storage
+    previous, base = _index_in_force(store)
+    forgotten = read_forgotten(store)
+    read = [r for n, r in run.recipes.items() if run.sources is None or n in run.sources]
+    current = previous is not None and previous.provenance.code_version == INDEX_VERSION and not run.force
+    known = _known(storage, previous.content_hash) if current and previous is not None else {}
+    if previous is not None and known and {r.dataset for r in read} <= known.keys():
+        if all(known[r.dataset].identity == identity_of(r, storage, forgotten) for r in read):
+            of_dataset = _shards(store, previous)
+            plans = [replace(known[r.dataset], shards=tuple(of_dataset.get(r.dataset, ()))) for r in read]
+            return previous, sorted(plans, key=lambda p: p.dataset + "-"), False
+    return _update(run, read, previous, base, known, forgotten)
+
+
+def _update(
+    run: Run,
+    read: Sequence[Recipe],
+    previous: TableHeader | None,
+    base: Base,
+    known: Mapping[str, IndexPlan],
+    forgotten: Forgotten,
+) -> tuple[TableHeader, Sequence[IndexPlan], bool]:
+    """As `update_index`, of sources some of which may say something new."""
+    import duckdb
+
+    from curation_assets.engine.slices import drop_old_slices, write_slices
+    from curation_assets.ingest.fetch_urls import publish_secrets, secrets_path
+    from curation_assets.ingest.index_file import IndexFile
     from curation_assets.ingest.index_recovery import recovered_index
     from curation_assets.ingest.indexing import IndexWorkspace, plan_indexes
+    from curation_assets.ingest.source_states import write_states
 
-    store, recipes = run.store, run.recipes
-    previous, base = _index_in_force(store)
+    store, storage = run.store, run.store.storage
     with scratch_folder("dataset-index-") as folder, Meter() as meter:
+        kept = _kept(storage)
         local, secrets = Path(folder) / "index.parquet", Path(folder) / "secrets"
         secrets.mkdir(mode=0o700)
-        old: str | Path | None = store.storage.uri(store.path("dataset_index")) if previous else None
+        old: str | Path | None = storage.uri(store.path("dataset_index")) if previous else None
         if base is ANY:
             old = Path(folder) / "recovered.parquet"
             found = recovered_index(store, old)
             run.log.warning(f"dataset_index is damaged: it is made again from video_metadata of {found} shards")
-        read = [r for n, r in recipes.items() if run.sources is None or n in run.sources]
-        settled_at = time.time() if run.settled else None
-        plans = plan_indexes(
-            read,
-            old,
-            local,
-            storage=store.storage,
-            workspace=IndexWorkspace(secrets=secrets),
-            forgotten=read_forgotten(store),
-            settled_at=settled_at,
-        )
+        memory_mb = run.settings.index_memory_mb
+        file = IndexFile(local)
+        try:
+            plans = plan_indexes(
+                read,
+                old,
+                file,
+                storage=storage,
+                workspace=IndexWorkspace(memory_mb, folder, secrets, kept),
+                forgotten=forgotten,
+                settled_at=time.time() if run.settled else None,
+                known=known,
+            )
+        except duckdb.OutOfMemoryException as error:
+            raise Refused(
+                f"dataset_index needs more memory than the {memory_mb} MB that its database may hold; set CURATION_INDEX_MEMORY_MB to more, "
+                f"and run again: lists that were read are kept ({str(error).splitlines()[0]})"
+            ) from error
         for plan in plans:
-            if plan.secrets:
-                publish_secrets(store.storage, plan.dataset, secrets / f"{plan.dataset}.parquet")
-        digest = store.file_content_hash("dataset_index", local)
+            if plan.secrets and (secrets / f"{plan.dataset}.parquet").exists():
+                publish_secrets(storage, plan.dataset, secrets / f"{plan.dataset}.parquet")
+        digest = file.content_hash
         old_code = previous is not None and previous.provenance.code_version != INDEX_VERSION
         changed = previous is None or previous.content_hash != digest or old_code or run.force
         header = previous
         if changed or header is None:
-            params = {n: {"source": r.source.settled(), "shard": r.shard.model_dump()} for n, r in recipes.items()}
+            params = {n: {"source": r.source.settled(), "shard": r.shard.model_dump()} for n, r in run.recipes.items()}
             meter.stop()
             stats = {"rows_in": sum(p.rows_read for p in plans), **meter.spent(run.settings)}
+            write_slices(store, "dataset_index", digest, file.slices)
             header = store.commit_file(
                 "dataset_index", None, local, Provenance(INDEX_VERSION, params), digest, stats, base
             )
+            drop_old_slices(store, header)
         for plan in plans:
             if not plan.secrets and plan.error is None and not plan.unsettled:
-                store.storage.remove(secrets_path(plan.dataset))
+                storage.remove(secrets_path(plan.dataset))
+        write_states(storage, header.content_hash, dict(known) | {p.dataset: p for p in plans})
+        if kept is not None:
+            shutil.rmtree(kept, ignore_errors=True)
     return header, plans, changed
+
+
+def _known(storage: Storage, content_hash: str) -> dict[str, IndexPlan]:
+    """Dataset -> what the index in force has of its source; not of one whose full URLs are gone."""
+    from curation_assets.ingest.fetch_urls import secrets_path
+    from curation_assets.ingest.source_states import read_states
+
+    found = read_states(storage, content_hash)
+    return {n: plan for n, plan in found.items() if not plan.secrets or storage.exists(secrets_path(n))}
+
+
+def _shards(store: TableStore, header: TableHeader) -> dict[str, list[str]]:
+    """Dataset -> its shards in the index in force, in order of their numbers."""
+    from curation_assets.engine.slices import read_slices
+
+    found: dict[str, list[str]] = {}
+    for shard in sorted(read_slices(store, header)["shard"].to_pylist(), key=parse_shard_key):
+        found.setdefault(parse_shard_key(shard)[0], []).append(shard)
+    return found
+
+
+def _kept(storage: Storage) -> Path | None:
+    """Where lists that were read stay for a later run if this one fails: below DAGSTER_HOME; None without one. Nobody else may read there,
+    since what was read has addresses with their secrets."""
+    home = os.environ.get("DAGSTER_HOME")
+    if not home:
+        return None
+    folder = Path(home) / "cache" / f"index-{hashlib.sha256(storage.root.encode()).hexdigest()[:16]}"
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return folder
 
 
 def _index_in_force(store: TableStore) -> tuple[TableHeader | None, Base]:

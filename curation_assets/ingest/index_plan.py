@@ -25,6 +25,8 @@ class IndexPlan:
         contradictions: column -> videos of which two rows say different things there; the first counts.
         forgotten: rows and lines that are left out, because they are of videos that were taken down.
         unsettled: files that may still be being written: what was known of them stays, and what is new of them is left for a later index.
+        names_files: whether its rows name files in storage, which are looked at themselves.
+        identity: what changes when the source's files do; None where that cannot be told.
         error: why the source could not be read; then the previous rows are kept as they are.
     """
 
@@ -42,4 +44,6 @@ class IndexPlan:
     contradictions: Mapping[str, int] = field(default_factory=dict)
     forgotten: int = 0
     unsettled: int = 0
+    names_files: bool = False
+    identity: str | None = None
     error: str | None = None

@@ -20,11 +20,14 @@ The rules:
 
 from __future__ import annotations
 
+import contextlib
+import os
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import duckdb
@@ -33,11 +36,14 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from curation_assets.ingest.forgotten import Forgotten
-from curation_assets.ingest.index_database import MEMORY_MB, IndexDatabase, Previous
+from curation_assets.ingest.index_database import IndexDatabase, Previous
+from curation_assets.ingest.index_file import IndexFile
 from curation_assets.ingest.index_plan import IndexPlan
+from curation_assets.ingest.source_spool import spool, spooled
+from curation_assets.ingest.source_states import identity_of
 from curation_assets.ingest.sources import Settling, SourceError, unsettled_lists
 from curation_assets.recipes import Recipe
-from curation_assets.schemas import schema
+from curation_assets.settings import index_memory_mb
 from curation_resources.storage import Storage
 
 
@@ -46,15 +52,18 @@ class IndexWorkspace:
     """Where on this machine an index is made, and within what.
 
     Attributes:
-        memory_mb: memory that the database may use; Python adds about 250 MB.
+        memory_mb: memory that the database may use; Python adds about 300 MB.
         scratch: folder for temporary files, some three times the size of the normal form; default the system's.
+        kept: local folder in which sources that were read stay until somebody removes them, for a later run to go on from if this one
+            fails; None keeps nothing.
         secrets: local folder for `<dataset>.parquet` with the full URLs of rows whose record cannot hold them; not written if there
             are none, or if this is None.
     """
 
-    memory_mb: int = MEMORY_MB
+    memory_mb: int = field(default_factory=index_memory_mb)
     scratch: str | Path | None = None
     secrets: Path | None = None
+    kept: Path | None = None
 
 
 HERE = IndexWorkspace()
@@ -81,23 +90,21 @@ def plan_index(
     Raises:
         SourceError: the source cannot be read; `out` is not written.
     """
-    with _database(workspace) as work:
+    with _database(workspace) as work, IndexFile(out) as file:
         work.load_previous(previous, storage)
-        plan = work.plan(recipe, storage, Forgotten(), None)
-        with _writer(out) as writer:
-            plan = work.write(plan, writer)
-        return work.write_secrets(plan, workspace.secrets)
+        return _plan(work, recipe, file, Reading(storage, workspace))
 
 
 def plan_indexes(
     recipes: Iterable[Recipe],
     previous: Previous,
-    out: str | Path,
+    out: IndexFile,
     *,
     storage: Storage | None = None,
     workspace: IndexWorkspace = HERE,
     forgotten: Forgotten | None = None,
     settled_at: float | None = None,
+    known: Mapping[str, IndexPlan] = MappingProxyType({}),
 ) -> list[IndexPlan]:
     """Indexes several recipes into one file.
 
@@ -106,32 +113,65 @@ def plan_indexes(
 
     Args:
         recipes: of all datasets, in any order.
-        previous, out, storage, workspace: as for `plan_index`.
+        previous, storage, workspace: as for `plan_index`.
+        out: the file to write, which is closed then.
         forgotten: the tombstones: rows that they name are left out.
         settled_at: seconds since the epoch; files that changed within `source.settle_s` before are left as they were known, and a dataset keeps
             its rows whole while one of its lists is such a file. None takes every file for settled.
+        known: dataset -> what `previous` has of its source: one whose files are the same keeps its rows unread.
     """
     by_name = {recipe.dataset: recipe for recipe in recipes}
     plans = []
-    with _database(workspace) as work, _writer(out) as writer:
+    with _database(workspace) as work, out:
         work.load_previous(previous, storage)
         for dataset in sorted(by_name.keys() | work.datasets(), key=lambda name: name + "-"):
             recipe = by_name.get(dataset)
             if recipe is None:
-                work.carry_over(dataset, writer)
+                work.carry_over(dataset, out)
                 continue
             settling = None if settled_at is None else Settling(settled_at, recipe.source.settle_s)
             try:
                 waiting = unsettled_lists(recipe.source, storage, settling) if settling else []
                 if waiting:
-                    plans.append(IndexPlan(dataset, shards=work.carry_over(dataset, writer), unsettled=len(waiting)))
+                    plans.append(IndexPlan(dataset, shards=work.carry_over(dataset, out), unsettled=len(waiting)))
                     continue
-                plan = work.plan(recipe, storage, forgotten or Forgotten(), settling)
+                reading = Reading(storage, workspace, forgotten or Forgotten(), settling, known)
+                plans.append(_plan(work, recipe, out, reading))
             except SourceError as error:
-                plans.append(IndexPlan(dataset, shards=work.carry_over(dataset, writer), error=str(error)))
-                continue
-            plans.append(work.write_secrets(work.write(plan, writer), workspace.secrets))
+                plans.append(IndexPlan(dataset, shards=work.carry_over(dataset, out), error=str(error)))
     return plans
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How sources are read: see `plan_indexes`."""
+
+    storage: Storage | None
+    workspace: IndexWorkspace
+    forgotten: Forgotten = field(default_factory=Forgotten)
+    settling: Settling | None = None
+    known: Mapping[str, IndexPlan] = field(default_factory=dict)
+
+
+def _plan(work: IndexDatabase, recipe: Recipe, file: IndexFile, reading: Reading) -> IndexPlan:
+    """Writes the rows of one dataset: those that it had if its files are the same, else what its source says now."""
+    identity = identity_of(recipe, reading.storage, reading.forgotten)
+    was = reading.known.get(recipe.dataset)
+    if was is not None and identity is not None and was.identity == identity:
+        return replace(was, shards=work.carry_over(recipe.dataset, file))
+    own, kept = work.folder / "source.parquet", reading.workspace.kept
+    own.unlink(missing_ok=True)
+    path = own if kept is None or identity is None else kept / f"{recipe.dataset}-{identity}.parquet"
+    read = spooled(path) or spool(recipe, reading.storage, reading.forgotten, reading.settling, path)
+    if identity is not None and identity_of(recipe, reading.storage, reading.forgotten) != identity:
+        identity = None  # it was written to while it was read
+        read = replace(read, path=path.rename(path.with_name(f"{recipe.dataset}-changed.parquet")))
+    elif path != own:
+        with contextlib.suppress(OSError):  # of another file system
+            os.link(path, own)  # another run that has finished with it removes its name
+            read = replace(read, path=own)
+    plan = replace(work.plan(recipe, read), identity=identity)
+    return work.write_secrets(work.write(plan, file), reading.workspace.secrets)
 
 
 def read_shard(index: pq.ParquetFile, shard: str) -> pa.Table:
@@ -144,12 +184,6 @@ def read_shard(index: pq.ParquetFile, shard: str) -> pa.Table:
             groups.append(number)
     table = index.read_row_groups(groups)
     return table.filter(pc.equal(table["shard"], shard))
-
-
-@contextmanager
-def _writer(out: str | Path) -> Iterator[pq.ParquetWriter]:
-    with pq.ParquetWriter(out, schema("dataset_index").arrow, compression="zstd", write_page_index=True) as writer:
-        yield writer
 
 
 @contextmanager

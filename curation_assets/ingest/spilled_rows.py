@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from curation_assets.ingest.index_records import record_of
-from curation_assets.ingest.sources import RejectedLine, SourceRow
+from curation_assets.ingest.sources import RejectedLine, SourceRow, UsualRows
 from curation_assets.ingest.sources.rows import RowError, excerpt, id_of_url, short_hash
 from curation_resources.urls import public_url
 
@@ -30,7 +31,9 @@ SPILLED = pa.schema(
 )
 
 
-def limited(rows: Iterable[SourceRow | RejectedLine], limit: int | None) -> Iterator[SourceRow | RejectedLine]:
+def limited(
+    rows: Iterable[SourceRow | RejectedLine | UsualRows], limit: int | None
+) -> Iterator[SourceRow | RejectedLine | UsualRows]:
     """`rows` up to the first one of the video after the first `limit`. Memory grows with `limit`."""
     seen: set[str | None] = set()
     for row in rows:
@@ -41,26 +44,51 @@ def limited(rows: Iterable[SourceRow | RejectedLine], limit: int | None) -> Iter
         yield row
 
 
-def spilled_batches(rows: Iterable[SourceRow | RejectedLine]) -> Iterator[pa.RecordBatch]:
-    """Rows as batches of what is spilled, numbered in order."""
+def spilled_tables(rows: Iterable[SourceRow | RejectedLine | UsualRows]) -> Iterator[pa.Table]:
+    """Rows as tables of what is spilled, of at least `SPILL_ROWS` rows but the last, numbered in order."""
+    ready: list[pa.RecordBatch] = []
     held: list[tuple[Any, ...]] = []
-    for seq, row in enumerate(rows):
-        if isinstance(row, SourceRow):
-            try:
-                held.append(_accepted(seq, row))
-            except RowError as error:
-                held.append(_rejected(seq, RejectedLine(row.source, row.line, excerpt(row.url or ""), str(error))))
+    seq = 0
+    for row in rows:
+        if isinstance(row, UsualRows):
+            if held:
+                ready.append(_batch(held))
+                held = []
+            ready.append(_usual(seq, row))
+            seq += len(row.records)
         else:
-            held.append(_rejected(seq, row))
-        if len(held) == SPILL_ROWS:
-            yield _batch(held)
-            held = []
-    if held:
-        yield _batch(held)
+            held.append(_spilled(seq, row))
+            seq += 1
+        if len(held) + sum(b.num_rows for b in ready) >= SPILL_ROWS:
+            yield pa.Table.from_batches([*ready, _batch(held)], SPILLED)
+            ready, held = [], []
+    if ready or held:
+        yield pa.Table.from_batches([*ready, _batch(held)], SPILLED)
+
+
+def _spilled(seq: int, row: SourceRow | RejectedLine) -> tuple[Any, ...]:
+    if isinstance(row, RejectedLine):
+        return _rejected(seq, row)
+    try:
+        return _accepted(seq, row)
+    except RowError as error:
+        return _rejected(seq, RejectedLine(row.source, row.line, excerpt(row.url or ""), str(error)))
+
+
+def _usual(seq: int, rows: UsualRows) -> pa.RecordBatch:
+    count = len(rows.records)
+    given = {
+        "seq": pa.array(np.arange(seq, seq + count)),
+        "video_id": rows.video_ids,
+        "source": pa.repeat(rows.source, count),
+        "line": rows.lines,
+        "record": rows.records,
+    }
+    return pa.record_batch([given.get(f.name, pa.nulls(count, f.type)) for f in SPILLED], schema=SPILLED)
 
 
 def _batch(rows: list[tuple[Any, ...]]) -> pa.RecordBatch:
-    columns = zip(*rows, strict=True)
+    columns = zip(*rows, strict=True) if rows else [()] * len(SPILLED)
     return pa.record_batch([pa.array(c, f.type) for c, f in zip(columns, SPILLED, strict=True)], schema=SPILLED)
 
 

@@ -18,7 +18,8 @@ import pyarrow.dataset as ds
 
 from curation_assets.contracts.component import Component
 from curation_assets.engine.shard_keys import parse_shard_key
-from curation_assets.engine.staleness import OF_SUBSET, SHARDED, slice_hashes
+from curation_assets.engine.staleness import OF_SUBSET, SHARDED
+from curation_assets.engine.slices import slice_hashes
 from curation_assets.ingest.forgotten import (
     channel_key,
     domain_keys,
@@ -150,7 +151,7 @@ def make_plan(store: TableStore, recipes: Mapping[str, Recipe], query: Query, re
             k: h.content_hash for k, h in store.headers(asset, _all(store, asset, plan.datasets)).items()
         }
     for asset in UNPARTITIONED:
-        plan.slices[asset] = dict(slice_hashes(store, asset))
+        plan.slices[asset] = slice_hashes(store, asset)
     for asset, expected in OF_SUBSET.items():
         for key in store.partitions(asset):
             header = store.header(asset, key)

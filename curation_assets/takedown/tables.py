@@ -19,7 +19,8 @@ import pyarrow.parquet as pq
 from curation_assets.dedup.comparison import INDEX, compare_shards
 from curation_assets.dedup.index_files import is_whole
 from curation_assets.engine.making import VIDEOS
-from curation_assets.engine.staleness import OF_SUBSET, slice_hashes
+from curation_assets.engine.staleness import OF_SUBSET
+from curation_assets.engine.slices import slice_hashes
 from curation_assets.ingest.fetch_urls import FORM, publish_secrets, secrets_path
 from curation_assets.recipes import Recipe
 from curation_assets.schemas import schema
@@ -46,7 +47,7 @@ def forget_in_tables(
     """Rewrites the index, the shards' tables and the subsets' curated tables. What is done already is left as it is."""
     done: Done = []
     done += _index(store, plan, say)
-    slices = {a: dict(slice_hashes(store, a)) for a in plan.slices}
+    slices = {a: slice_hashes(store, a) for a in plan.slices}
     for shard in plan.shards:
         done += _shard_tables(store, plan, shard, BEFORE_CLUSTERS, slices, say)
     done += _clusters(store, recipes, settings, plan, say)
@@ -262,7 +263,7 @@ def _clusters(
         header, _, _ = compare_shards(store, recipes, settings, lambda text: None)
         done.append(("duplicate_clusters", None))
         say(f"duplicate_clusters and their index: worked out anew, {header.rows} clips in clusters")
-    slices = dict(slice_hashes(store, "duplicate_clusters"))
+    slices = slice_hashes(store, "duplicate_clusters")
     before = plan.slices["duplicate_clusters"]
     for shard in store.partitions("dedup"):
         if shard in plan.shards or slices.get(shard) != before.get(shard):

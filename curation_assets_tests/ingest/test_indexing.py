@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from curation_assets.engine.shard_keys import parse_shard_key
-from curation_assets.ingest import index_database, spilled_rows
+from curation_assets.ingest import index_file, spilled_rows
 from curation_assets.ingest.fetch_urls import publish_secrets, read_fetch_urls
+from curation_assets.ingest.index_file import IndexFile
 from curation_assets.ingest.index_plan import IndexPlan
 from curation_assets.ingest.index_recovery import index_rows
 from curation_assets.ingest.indexing import IndexWorkspace, plan_index, plan_indexes, read_shard
@@ -223,7 +224,7 @@ def test_several_recipes_share_one_index(tmp_path: Path) -> None:
     for path in lists.values():
         path.write_text("x\ny\nz\nw\n")
     recipes = [recipe({"format": "ids", "path": str(path)}, dataset=name) for name, path in lists.items()]
-    plans = plan_indexes(recipes, None, tmp_path / "1.parquet")
+    plans = plan_indexes(recipes, None, IndexFile(tmp_path / "1.parquet"))
     assert [p.dataset for p in plans] == ["a", "a0", "a_b"]
     first = pq.read_table(tmp_path / "1.parquet")
     assert first.num_rows == 12
@@ -231,7 +232,7 @@ def test_several_recipes_share_one_index(tmp_path: Path) -> None:
 
     lists["a"].unlink()  # a source that is gone, one that grew, and one that no recipe declares any more
     lists["a_b"].write_text("x\ny\nz\nw\nv\n")
-    plans = plan_indexes([recipes[0], recipes[2]], str(tmp_path / "1.parquet"), tmp_path / "2.parquet")
+    plans = plan_indexes([recipes[0], recipes[2]], str(tmp_path / "1.parquet"), IndexFile(tmp_path / "2.parquet"))
     second = pq.read_table(tmp_path / "2.parquet")
     assert [(p.dataset, p.added, p.shards) for p in plans] == [
         ("a", 0, ("a-00000", "a-00001")),
@@ -258,7 +259,7 @@ def test_the_previous_index_may_be_a_stream_or_a_uri(tmp_path: Path) -> None:
 
 
 def test_one_shard_is_read_by_its_row_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(index_database, "ROW_GROUP", 50)
+    monkeypatch.setattr(index_file, "ROW_GROUP", 50)
     (tmp_path / "list.txt.gz").write_bytes(gzip.compress("".join(f"{n:06d}\n" for n in range(5000)).encode()))
     plan = plan_index(
         recipe({"format": "ids", "path": str(tmp_path / "list.txt.gz")}, videos=7), None, tmp_path / "i.parquet"

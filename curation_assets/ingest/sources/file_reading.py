@@ -66,9 +66,9 @@ def unpacked(file: SourceFile) -> Iterator[BinaryIO]:
         yield as_utf8(plain, file.name, SourceError)
 
 
-def raw_lines(stream: BinaryIO, source: str) -> Iterator[tuple[int, bytes] | RejectedLine]:
-    """(number from 1, bytes with the line's end) of each line, a leading byte order mark taken off."""
-    number = 0
+def raw_lines(stream: BinaryIO, source: str, first: int = 1) -> Iterator[tuple[int, bytes] | RejectedLine]:
+    """(number, bytes with the line's end) of each line, a leading byte order mark taken off; `first` is the number of the stream's first line."""
+    number = first - 1
     while line := stream.readline(MAX_LINE_BYTES + 1):
         number += 1
         if number == 1:
@@ -82,9 +82,9 @@ def raw_lines(stream: BinaryIO, source: str) -> Iterator[tuple[int, bytes] | Rej
         yield rejected
 
 
-def lines(stream: BinaryIO, source: str) -> Iterator[tuple[int, bytes] | RejectedLine]:
-    """(number from 1, bytes without the line's end) of each line that is not blank."""
-    for item in raw_lines(stream, source):
+def lines(stream: BinaryIO, source: str, first: int = 1) -> Iterator[tuple[int, bytes] | RejectedLine]:
+    """(number, bytes without the line's end) of each line that is not blank; numbers as `raw_lines`."""
+    for item in raw_lines(stream, source, first):
         if isinstance(item, RejectedLine):
             yield item
         elif line := item[1].strip():

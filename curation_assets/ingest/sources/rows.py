@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import parse_qs, parse_qsl, urlencode, urlsplit, urlunsplit
 
 import orjson
+import pyarrow as pa
 
 from curation_assets.ingest.sources.times import Span, is_missing
 from curation_resources.urls import redact_text
@@ -91,6 +92,23 @@ class RejectedLine:
     line: int
     text: str
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class UsualRows:
+    """Rows of which their records are known already, in the order of their lines.
+
+    Attributes:
+        source: file that they came from, named as the recipe names it.
+        lines: line of each, counted from 1 (int64).
+        video_ids, urls, records: of each (string); `records` as `index_records.record_of` makes them.
+    """
+
+    source: str
+    lines: pa.Array
+    video_ids: pa.Array
+    urls: pa.Array
+    records: pa.Array
 
 
 class RowError(ValueError):

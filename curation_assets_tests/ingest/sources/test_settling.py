@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from curation_assets.ingest.index_file import IndexFile
 from curation_assets.ingest.index_plan import IndexPlan
 from curation_assets.ingest.indexing import plan_indexes
 from curation_assets.ingest.sources import Settling
@@ -50,7 +51,7 @@ class Indexed:
         previous = self.scratch / f"{self.last}.parquet" if self.last else None
         self.last += 1
         out = self.scratch / f"{self.last}.parquet"
-        (plan,) = plan_indexes([self.recipe], previous, out, settled_at=now)
+        (plan,) = plan_indexes([self.recipe], previous, IndexFile(out), settled_at=now)
         return plan, {r["video_id"]: r for r in pq.read_table(out).to_pylist()}
 
 
