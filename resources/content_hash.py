@@ -45,7 +45,12 @@ def _streams(path: str, array: pa.Array, cuts: np.ndarray) -> Iterator[Stream]:
         _, offsets, data = filled.buffers()
         if len(filled) and data is not None:
             ends = np.frombuffer(offsets, "<i8")[filled.offset : filled.offset + len(filled) + 1]
-            yield f"{path}/data", np.frombuffer(data, np.uint8) if data.size else np.empty(0, np.uint8), ends[cuts], cuts
+            yield (
+                f"{path}/data",
+                np.frombuffer(data, np.uint8) if data.size else np.empty(0, np.uint8),
+                ends[cuts],
+                cuts,
+            )
     elif pa.types.is_float16(kind):
         values = pc.fill_null(array.view(pa.uint16()), 0).to_numpy(zero_copy_only=False).astype("<u2")
         yield f"{path}/data", values, cuts, None

@@ -148,9 +148,7 @@ class _Known(TableStore):
         header = self.usable_header(asset)
         if header is None:
             return {}
-        return self.heads.slices(
-            asset, identity(asset, header.content_hash), lambda: slice_hashes(self, asset).items()
-        )
+        return self.heads.slices(asset, identity(asset, header.content_hash), lambda: slice_hashes(self, asset).items())
 
 
 @dataclass

@@ -316,7 +316,9 @@ class IndexDatabase:
                     """
                 )
                 for rows in _chunks(_merged(_pairs(several), contradictions), SPILL_ROWS):
-                    writer.write_batch(pa.record_batch([list(column) for column in zip(*rows, strict=True)], schema=form))
+                    writer.write_batch(
+                        pa.record_batch([list(column) for column in zip(*rows, strict=True)], schema=form)
+                    )
         self._db.execute(f"CREATE OR REPLACE TEMP VIEW merged AS SELECT * FROM {_parquet(path)}")
         return contradictions
 

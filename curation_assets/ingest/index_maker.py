@@ -132,7 +132,6 @@ def update_index(run: Run) -> tuple[TableHeader, Sequence[IndexPlan], bool]:
         Refused: the memory that it may use is not enough.
     """
     from curation_assets.ingest.forgotten import read_forgotten
-    from curation_assets.ingest.source_states import identity_of, read_states
 
     store, storage = run.store, run.store.storage
     previous, base = _index_in_force(store)
@@ -140,11 +139,10 @@ def update_index(run: Run) -> tuple[TableHeader, Sequence[IndexPlan], bool]:
     read = [r for n, r in run.recipes.items() if run.sources is None or n in run.sources]
     current = previous is not None and previous.provenance.code_version == INDEX_VERSION and not run.force
     known = _known(storage, previous.content_hash) if current and previous is not None else {}
-    if previous is not None and known and {r.dataset for r in read} <= known.keys():
-        if all(known[r.dataset].identity == identity_of(r, storage, forgotten) for r in read):
-            of_dataset = _shards(store, previous)
-            plans = [replace(known[r.dataset], shards=tuple(of_dataset.get(r.dataset, ()))) for r in read]
-            return previous, sorted(plans, key=lambda p: p.dataset + "-"), False
+    if previous is not None and known and all(_is_same(r, known, storage, forgotten) for r in read):
+        of_dataset = _shards(store, previous)
+        plans = [replace(known[r.dataset], shards=tuple(of_dataset.get(r.dataset, ()))) for r in read]
+        return previous, sorted(plans, key=lambda p: p.dataset + "-"), False
     return _update(run, read, previous, base, known, forgotten)
 
 
@@ -184,10 +182,9 @@ def _update(
                 old,
                 file,
                 storage=storage,
-                workspace=IndexWorkspace(memory_mb, folder, secrets, kept),
+                workspace=IndexWorkspace(memory_mb, folder, secrets, kept, known),
                 forgotten=forgotten,
                 settled_at=time.time() if run.settled else None,
-                known=known,
             )
         except duckdb.OutOfMemoryException as error:
             raise Refused(
@@ -217,6 +214,14 @@ def _update(
         if kept is not None:
             shutil.rmtree(kept, ignore_errors=True)
     return header, plans, changed
+
+
+def _is_same(recipe: Recipe, known: Mapping[str, IndexPlan], storage: Storage, forgotten: Forgotten) -> bool:
+    """Whether the index in force was made from the files that a source has now."""
+    from curation_assets.ingest.source_states import identity_of
+
+    was = known.get(recipe.dataset)
+    return was is not None and was.identity == identity_of(recipe, storage, forgotten)
 
 
 def _known(storage: Storage, content_hash: str) -> dict[str, IndexPlan]:

@@ -27,7 +27,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import duckdb
@@ -58,12 +57,14 @@ class IndexWorkspace:
             fails; None keeps nothing.
         secrets: local folder for `<dataset>.parquet` with the full URLs of rows whose record cannot hold them; not written if there
             are none, or if this is None.
+        known: dataset -> what the previous index has of its source: one whose files are the same keeps its rows unread.
     """
 
     memory_mb: int = field(default_factory=index_memory_mb)
     scratch: str | Path | None = None
     secrets: Path | None = None
     kept: Path | None = None
+    known: Mapping[str, IndexPlan] = field(default_factory=dict)
 
 
 HERE = IndexWorkspace()
@@ -104,7 +105,6 @@ def plan_indexes(
     workspace: IndexWorkspace = HERE,
     forgotten: Forgotten | None = None,
     settled_at: float | None = None,
-    known: Mapping[str, IndexPlan] = MappingProxyType({}),
 ) -> list[IndexPlan]:
     """Indexes several recipes into one file.
 
@@ -118,7 +118,6 @@ def plan_indexes(
         forgotten: the tombstones: rows that they name are left out.
         settled_at: seconds since the epoch; files that changed within `source.settle_s` before are left as they were known, and a dataset keeps
             its rows whole while one of its lists is such a file. None takes every file for settled.
-        known: dataset -> what `previous` has of its source: one whose files are the same keeps its rows unread.
     """
     by_name = {recipe.dataset: recipe for recipe in recipes}
     plans = []
@@ -135,7 +134,7 @@ def plan_indexes(
                 if waiting:
                     plans.append(IndexPlan(dataset, shards=work.carry_over(dataset, out), unsettled=len(waiting)))
                     continue
-                reading = Reading(storage, workspace, forgotten or Forgotten(), settling, known)
+                reading = Reading(storage, workspace, forgotten or Forgotten(), settling)
                 plans.append(_plan(work, recipe, out, reading))
             except SourceError as error:
                 plans.append(IndexPlan(dataset, shards=work.carry_over(dataset, out), error=str(error)))
@@ -150,13 +149,12 @@ class Reading:
     workspace: IndexWorkspace
     forgotten: Forgotten = field(default_factory=Forgotten)
     settling: Settling | None = None
-    known: Mapping[str, IndexPlan] = field(default_factory=dict)
 
 
 def _plan(work: IndexDatabase, recipe: Recipe, file: IndexFile, reading: Reading) -> IndexPlan:
     """Writes the rows of one dataset: those that it had if its files are the same, else what its source says now."""
     identity = identity_of(recipe, reading.storage, reading.forgotten)
-    was = reading.known.get(recipe.dataset)
+    was = reading.workspace.known.get(recipe.dataset)
     if was is not None and identity is not None and was.identity == identity:
         return replace(was, shards=work.carry_over(recipe.dataset, file))
     own, kept = work.folder / "source.parquet", reading.workspace.kept

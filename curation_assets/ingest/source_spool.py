@@ -17,7 +17,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curation_assets.ingest.forgotten import Forgotten
-from curation_assets.ingest.sources import RejectedLine, Settling, SourceRow, Unsettled, UsualRows, read_many, read_source
+from curation_assets.ingest.sources import (
+    RejectedLine,
+    Settling,
+    SourceRow,
+    Unsettled,
+    UsualRows,
+    read_many,
+    read_source,
+)
 from curation_assets.ingest.spilled_rows import SPILL_ROWS, SPILLED, limited, spilled_tables
 from curation_assets.recipes import Recipe
 from curation_resources.storage import Storage
@@ -70,7 +78,9 @@ def spool(
 
     begun = path.with_name(f"{path.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}.tmp")
     try:
-        with pq.ParquetWriter(begun, SPILLED, compression="lz4", use_dictionary=["source"], write_statistics=["seq"]) as writer:
+        with pq.ParquetWriter(
+            begun, SPILLED, compression="lz4", use_dictionary=["source"], write_statistics=["seq"]
+        ) as writer:
             for table in spilled_tables(limited(wanted(), recipe.source.limit)):
                 writer.write_table(table, row_group_size=2 * SPILL_ROWS)
                 rows += table.num_rows

@@ -38,7 +38,13 @@ def identity_of(recipe: Recipe, storage: Storage | None, forgotten: Forgotten) -
         files = lists_of(recipe.source, storage)
     except SourceError:
         return None  # said when it is read
-    said: list[Any] = [INDEX_VERSION, recipe.dataset, recipe.source.settled(), recipe.shard.model_dump(), forgotten.identity]
+    said: list[Any] = [
+        INDEX_VERSION,
+        recipe.dataset,
+        recipe.source.settled(),
+        recipe.shard.model_dump(),
+        forgotten.identity,
+    ]
     for file in files:
         said.append([file.name, file.uri, file.size, file.etag])
         if isinstance(file.fs, LocalFileSystem):

@@ -57,7 +57,7 @@ def _key(data, at, end, name):  # type: ignore[no-untyped-def]
     size = len(name)
     if at + size + 2 > end or data[at] != 34 or data[at + 1 + size] != 34:
         return False
-    for i in range(size):
+    for i in range(size):  # noqa: SIM110 - numba compiles no generators
         if data[at + 1 + i] != name[i]:
             return False
     return True
@@ -145,56 +145,56 @@ def _put_number(out, at, value):  # type: ignore[no-untyped-def]
 def _clips(data, at, end, out, o, times):  # type: ignore[no-untyped-def]
     """Writes the spans of the list that begins at `at`; returns where it ends and where what is written does, or -1."""
     if at >= end or data[at] != 91:
-        return -1, o, 0
+        return -1, o
     at = _skip(data, at + 1, end)
     count = 0
     while True:
         if at >= end or data[at] != 123 or count == SPANS:
-            return -1, o, 0
+            return -1, o
         at = _skip(data, at + 1, end)
         name, name_end, first, last = -1, -1, np.int64(-1), np.int64(-1)
         while True:
             if _key(data, at, end, _CLIP_ID) and name < 0:
                 at = _skip(data, at + 9, end)
                 if at >= end or data[at] != 58:
-                    return -1, o, 0
+                    return -1, o
                 at = _skip(data, at + 1, end)
                 name, name_end = at, _plain(data, at, end, False)
                 if name_end < 0:
-                    return -1, o, 0
+                    return -1, o
                 at = name_end + 1
             elif _key(data, at, end, _SPAN) and first < 0:
                 at = _skip(data, at + 6, end)
                 if at >= end or data[at] != 58:
-                    return -1, o, 0
+                    return -1, o
                 at = _skip(data, at + 1, end)
                 if at >= end or data[at] != 91:
-                    return -1, o, 0
+                    return -1, o
                 at = _skip(data, at + 1, end)
                 first = _clock(data, at, end)
                 at = _skip(data, at + 14, end)
                 if first < 0 or at >= end or data[at] != 44:
-                    return -1, o, 0
+                    return -1, o
                 at = _skip(data, at + 1, end)
                 last = _clock(data, at, end)
                 at = _skip(data, at + 14, end)
                 if last < 0 or at >= end or data[at] != 93:
-                    return -1, o, 0
+                    return -1, o
                 at += 1
             else:
-                return -1, o, 0
+                return -1, o
             at = _skip(data, at, end)
             if at < end and data[at] == 44:
                 at = _skip(data, at + 1, end)
                 continue
             break
         if at >= end or data[at] != 125 or name < 0 or first < 0:
-            return -1, o, 0
+            return -1, o
         times[count, 0], times[count, 1] = first, last
         if count and first <= times[count - 1, 0]:  # out of order: are they all different?
             for k in range(count):
                 if times[k, 0] == first and times[k, 1] == last:
-                    return -1, o, 0
+                    return -1, o
         count += 1
         if count > 1:
             out[o] = 44
@@ -212,8 +212,8 @@ def _clips(data, at, end, out, o, times):  # type: ignore[no-untyped-def]
             at = _skip(data, at + 1, end)
             continue
         if at < end and data[at] == 93:
-            return at + 1, o, count
-        return -1, o, 0
+            return at + 1, o
+        return -1, o
 
 
 @compiled
@@ -249,7 +249,7 @@ def _read(data, start, end, out, o, times):  # type: ignore[no-untyped-def]
             at = _skip(data, at + 6, end)
             if at >= end or data[at] != 58:
                 return nothing
-            at, o, count = _clips(data, _skip(data, at + 1, end), end, out, o, times)
+            at, o = _clips(data, _skip(data, at + 1, end), end, out, o, times)
             if at < 0:
                 return nothing
             clips = True
@@ -269,8 +269,10 @@ def _read(data, start, end, out, o, times):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _lines(data, kinds, bounds, ids, id_ends, urls, url_ends, records, record_ends, times):  # type: ignore[no-untyped-def]
+def _lines(data, kinds, bounds, texts, text_ends, times):  # type: ignore[no-untyped-def]
     """Reads every line of `data`, which ends with a line feed; returns how many there are."""
+    ids, urls, records = texts
+    id_ends, url_ends, record_ends = text_ends
     size = len(data)
     start = np.int64(0)
     row, i, u, o = 0, np.int64(0), np.int64(0), np.int64(0)
@@ -316,8 +318,8 @@ class UsualLines:
         self.bounds = np.zeros(count + 1, np.int64)
         ends = [np.zeros(count + 1, np.int32) for _ in range(3)]
         texts = [np.empty(len(data) + 64, np.uint8) for _ in range(3)]
-        (ids, urls, records), times = texts, np.empty((SPANS, 2), np.int64)
-        _lines(data, self.kinds, self.bounds, ids, ends[0], urls, ends[1], records, ends[2], times)
+        _lines(data, self.kinds, self.bounds, tuple(texts), tuple(ends), np.empty((SPANS, 2), np.int64))
         self.texts = [
-            pa.StringArray.from_buffers(count, pa.py_buffer(e), pa.py_buffer(t)) for e, t in zip(ends, texts, strict=True)
+            pa.StringArray.from_buffers(count, pa.py_buffer(e), pa.py_buffer(t))
+            for e, t in zip(ends, texts, strict=True)
         ]

@@ -18,8 +18,8 @@ import pyarrow.dataset as ds
 
 from curation_assets.contracts.component import Component
 from curation_assets.engine.shard_keys import parse_shard_key
-from curation_assets.engine.staleness import OF_SUBSET, SHARDED
 from curation_assets.engine.slices import slice_hashes
+from curation_assets.engine.staleness import OF_SUBSET, SHARDED
 from curation_assets.ingest.forgotten import (
     channel_key,
     domain_keys,

@@ -19,8 +19,8 @@ import pyarrow.parquet as pq
 from curation_assets.dedup.comparison import INDEX, compare_shards
 from curation_assets.dedup.index_files import is_whole
 from curation_assets.engine.making import VIDEOS
-from curation_assets.engine.staleness import OF_SUBSET
 from curation_assets.engine.slices import slice_hashes
+from curation_assets.engine.staleness import OF_SUBSET
 from curation_assets.ingest.fetch_urls import FORM, publish_secrets, secrets_path
 from curation_assets.recipes import Recipe
 from curation_assets.schemas import schema

@@ -100,7 +100,9 @@ def test_whatever_may_say_something_else_is_read(sources: Sources) -> None:
     assert sources.statuses()["a8"] == "present"
     assert sources.index()[0] == []
     assert sources.index(force=True)[0] == ["a", "b"]
-    sources.recipes["b"] = sources.recipes["b"].model_copy(update={"shard": sources.recipes["b"].shard.model_copy(update={"videos": 7})})
+    sources.recipes["b"] = sources.recipes["b"].model_copy(
+        update={"shard": sources.recipes["b"].shard.model_copy(update={"videos": 7})}
+    )
     assert sources.index()[0] == ["b"]
     add_tombstones(sources.store, [id_key("a", "a1")], "asked")
     assert sources.index()[0] == ["a", "b"]
@@ -159,7 +161,9 @@ def test_slices_lie_beside_the_index_and_are_what_a_shard_hashes(
     monkeypatch.setattr(
         TableStore,
         "batches",
-        lambda self, asset, columns, rows: (scattered.select(columns) if columns else scattered).to_batches(max_chunksize=rows),
+        lambda self, asset, columns, rows: (scattered.select(columns) if columns else scattered).to_batches(
+            max_chunksize=rows
+        ),
     )
     assert slice_hashes(sources.store, "dataset_index") == dict(
         zip(beside["shard"].to_pylist(), beside["content_hash"].to_pylist(), strict=True)

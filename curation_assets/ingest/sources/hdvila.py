@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 import pyarrow as pa
@@ -54,7 +54,7 @@ def read_many(source: Source, storage: Storage | None = None) -> Iterator[Source
     for file in find_files(source.path, ENDINGS, storage):
         for name, stream in text_files(file, ".jsonl"):
             begun = _Beginning(stream, left)
-            yield from _each(lines(begun, name), source, name)
+            yield from _each(lines(cast(BinaryIO, begun), name), source, name)
             left, first = begun.left, begun.lines + 1
             for block in _blocks(stream):
                 yield from _many(block, source, name, first)

@@ -35,7 +35,9 @@ USUAL = [
     line(),
     line().replace(", ", ",").replace(": ", ":"),
     "  " + line() + " \t\r",
-    json.dumps({"clip": [{"span": SPAN, "clip_id": "some.mp4"}] * 1, "url": "http://x.test/a/b.mp4", "video_id": "vvvvv"}),
+    json.dumps(
+        {"clip": [{"span": SPAN, "clip_id": "some.mp4"}] * 1, "url": "http://x.test/a/b.mp4", "video_id": "vvvvv"}
+    ),
     line(clip=[{"clip_id": f"c-{n:03d}", "span": [f"00:00:{n:02d}.000", f"99:59:{n:02d}.999"]} for n in range(40)]),
     line(clip=[{"clip_id": "late1", "span": ["01:00:00.000", "01:00:01.000"]}, {"clip_id": "early", "span": SPAN}]),
 ]
@@ -109,7 +111,9 @@ def test_lines_of_the_usual_shape_are_read_by_compiled_code_and_no_others(
 
 
 @pytest.mark.parametrize("block", [1, 100, 5000, 1 << 20])
-def test_every_line_gives_the_same_row_as_line_by_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block: int) -> None:
+def test_every_line_gives_the_same_row_as_line_by_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block: int
+) -> None:
     random_ = random.Random(block)
     for round_ in range(5):
         mixed = random_.choices([*USUAL, *USUAL, *USUAL, *OTHER], k=80)
@@ -137,7 +141,9 @@ def test_a_line_too_long_is_rejected_and_the_next_one_read(tmp_path: Path, monke
 def test_videos_that_were_taken_down_are_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lines = [line(video_id=f"video-{n}", url=f"https://x.test/{n}.mp4") for n in range(5)]
     both(tmp_path / "list.jsonl", lines, monkeypatch, 1 << 20)
-    recipe = Recipe.model_validate({"dataset": "d", "source": {"format": "hdvila", "path": str(tmp_path / "list.jsonl")}})
+    recipe = Recipe.model_validate(
+        {"dataset": "d", "source": {"format": "hdvila", "path": str(tmp_path / "list.jsonl")}}
+    )
     gone = Forgotten("salt", frozenset([digest("salt", id_key("d", "video-2"))]), frozenset(["id"]))
     found = spool(recipe, None, gone, None, tmp_path / "spool.parquet")
     assert (found.rows, found.left_out) == (4, 1)
