@@ -3,7 +3,6 @@ that returns an exit code."""
 
 from __future__ import annotations
 
-import argparse
 import logging
 import os
 import sys
@@ -12,13 +11,15 @@ from collections.abc import Sequence
 from dotenv import load_dotenv
 
 from curation_assets.commands import beginning, lookup, removal, run, state, watching
-from curation_assets.commands.installation import home
+from curation_assets.commands.command_line import Parser
+from curation_assets.commands.installation import instance_home
 from curation_assets.orchestration.errors import DatabaseUnusable
 from curation_assets.orchestration.supervisor import supervised
 from curation_assets.recipes import RecipeError
 from curation_assets.registry import BROKEN
 from curation_assets.settings import SettingsError
 from curation_resources.extras import MissingExtra
+from curation_resources.presence import Occupied
 from curation_resources.processes import ProcessId, leave
 from curation_resources.storage_errors import READ_ERRORS, StorageError
 from curation_resources.unwritable import Unwritable, full_folder
@@ -40,10 +41,8 @@ def _stopped(process: ProcessId, asked: bool) -> None:
         print(f"curation: its runs could not be marked in Dagster, the next run will do it: {error}", file=sys.stderr)
 
 
-def parser() -> argparse.ArgumentParser:
-    top = argparse.ArgumentParser(
-        prog="curation", description="Curates video datasets; the same graph as in the Dagster UI."
-    )
+def parser() -> Parser:
+    top = Parser(prog="curation", description="Curates video datasets; the same graph as in the Dagster UI.")
     top.add_argument("--version", action=beginning.Version)
     commands = top.add_subparsers(required=True, metavar="COMMAND")
     beginning.add(commands, top)
@@ -78,7 +77,7 @@ def _command(given: list[str], alone: bool) -> int:
         os.environ["CURATION_RECIPES"] = arguments.recipe[0]
     try:
         if alone and getattr(arguments, "makes_runs", False):
-            home()
+            instance_home()
             code = supervised(lambda: int(arguments.call(arguments)), _stopped, GO_ON)
         else:
             code = int(arguments.call(arguments))
@@ -86,7 +85,10 @@ def _command(given: list[str], alone: bool) -> int:
         return code
     except (RecipeError, SettingsError, StorageError, Unwritable, DatabaseUnusable, MissingExtra) as error:
         print(f"curation: {error}", file=sys.stderr)
-        return 2
+        return 1 if isinstance(error, Occupied) else 2
+    except KeyboardInterrupt:
+        print("curation: stopped", file=sys.stderr)
+        return 130
     except BrokenPipeError:  # whoever read the output has seen enough, as `head` has
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python says so again when it exits
         return PIPE_CLOSED

@@ -40,20 +40,31 @@ def explain(store: TableStore, recipes: Mapping[str, Recipe], given: str) -> Ite
     """
     match = SPAN.fullmatch(given)
     videos = _index(store, given)
-    clip = None
-    if not videos and match:
-        videos, clip = _index(store, match["video"]), given
-    if not videos:
+    of_clip = _index(store, match["video"]) if match else []
+    with_clip = [v for v in of_clip if _rows(store, "clips", v["shard"], "clip_id", given)]
+    if of_clip and not videos and not with_clip:
+        shards = ", ".join(v["shard"] for v in of_clip)
+        raise UnknownId(
+            f"{given}: {shards} has the video, but no such clip; explain {of_clip[0]['video_id']} lists its clips"
+        )
+    if not videos and not with_clip:
         raise UnknownId(
             f"{given} is neither a video nor a clip of the index; ids are case-sensitive, and a clip's is <video_id>_<start_ms>_<end_ms>"
         )
     for video in videos:
-        yield from _history(store, recipes, video, clip)
+        yield from _history(store, recipes, video, None)
+    for video in with_clip:
+        yield from _history(store, recipes, video, given)
 
 
 def _index(store: TableStore, video: str) -> list[Row]:
+    return _rows(store, "dataset_index", None, "video_id", video)
+
+
+def _rows(store: TableStore, asset: str, partition: str | None, column: str, value: str) -> list[Row]:
+    """The rows of a table that have a value in a column; none of a table that is not there."""
     try:
-        return list(store.read("dataset_index", filters=ds.field("video_id") == video).to_pylist())
+        return list(store.read(asset, partition, filters=ds.field(column) == value).to_pylist())
     except MissingTable:
         return []
 
@@ -62,12 +73,9 @@ def _history(store: TableStore, recipes: Mapping[str, Recipe], video: Row, clip:
     shard, video_id, dataset = video["shard"], video["video_id"], video["dataset"]
 
     def rows(asset: str) -> list[Row]:
-        column = "clip_id" if clip and "clip_id" in SCHEMAS[asset].names else "video_id"
-        wanted = clip if column == "clip_id" else video_id
-        try:
-            return list(store.read(asset, shard, filters=ds.field(column) == wanted).to_pylist())
-        except MissingTable:
-            return []
+        if clip and "clip_id" in SCHEMAS[asset].names:
+            return _rows(store, asset, shard, "clip_id", clip)
+        return _rows(store, asset, shard, "video_id", video_id)
 
     error = [("error", str(video["error"]))] if video["error"] else []
     found = [("shard", shard), ("source", _place(video, recipes)), ("status", video["status"]), *error]
@@ -79,8 +87,6 @@ def _history(store: TableStore, recipes: Mapping[str, Recipe], video: Row, clip:
         extra = [("bytes", _bytes(store, row))]
         yield "download", [*_lines(row, skip={"tar", "offset", "size", "subtitles", "info"}), *extra]
     clips = _in_time(rows("clips"))
-    if clip and not clips:
-        raise UnknownId(f"{clip}: shard {shard} has the video, but no such clip; explain {video_id} lists its clips")
     yield from _clips(store, shard, video_id, clips, clip)
     if clip:
         yield from _said(clips[0], metadata)

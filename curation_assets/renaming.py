@@ -1,7 +1,7 @@
 """Removing a dataset, or giving it another name, with all that was paid for.
 
-Both go by the files: what is finished stays finished, so that a command that was killed is simply given again. Neither may run beside
-runs of the same dataset.
+Both go by the files: what is finished stays finished, so that a command that was killed is simply given again. The commands see to it that no
+run is at work meanwhile (`orchestration/alone.py`).
 """
 
 from __future__ import annotations

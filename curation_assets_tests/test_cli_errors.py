@@ -12,6 +12,7 @@ import pytest
 
 from curation_assets.cli import PIPE_CLOSED, main
 from curation_assets.definitions import build_definitions
+from curation_assets.engine import staleness
 from curation_assets.ingest.sources.files import find_files
 from curation_assets.ingest.sources.rows import SourceError
 from curation_assets.settings import Settings
@@ -48,6 +49,58 @@ def test_a_bad_recipe_is_named_and_the_others_are_reported(
     assert "did you mean motion?" in said.err
     assert len(said.err.splitlines()) == 1
     assert "good" in said.out or command == ["stale"]
+
+
+@pytest.mark.parametrize("command", ["report", "stale"])
+def test_a_recipe_that_is_left_out_is_an_exit_code_where_codes_are_asked_for(
+    command: str, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(staleness, "shard_states", lambda *_, **__: iter(()))  # as if all of the others were up to date
+    assert main([command, "--exit-code"]) == 1
+    (place / "recipes/bad.yaml").unlink()
+    assert main([command, "--exit-code"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        (["run", "--forse", "x.yaml"], "curation run: error: there is no option --forse; did you mean --force?"),
+        (["run", "--slect=clips", "x.yaml"], "there is no option --slect; did you mean --select?"),
+        (["stale", "--nothing-like-it"], "curation stale: error: there is no option --nothing-like-it\n"),
+        (["report", "a", "b"], "curation report: error: more was given than it takes: b"),
+        (["runn"], "; did you mean run?"),
+    ],
+)
+def test_what_was_misspelt_is_said_with_what_was_meant(
+    command: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(command)
+    assert ended.value.code == 2
+    assert said in capsys.readouterr().err
+
+
+def test_a_folder_without_settings_gets_those_that_are_shipped(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Dagster's own defaults have no limits for pools, and report to its makers."""
+    monkeypatch.setenv("DAGSTER_HOME", str(place / "new"))
+    (place / "recipes/bad.yaml").unlink()
+    assert main(["doctor"]) == 0
+    assert "wrote new/dagster.yaml" in capsys.readouterr().err
+    shipped = Path(__file__).parents[1] / "deploy/dagster.local.yaml"
+    assert (place / "new/dagster.yaml").read_text() == shipped.read_text()
+
+
+def test_the_doctor_looks_at_what_there_is_where_no_recipe_is(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("CURATION_RECIPES", str(place / "nowhere"))
+    monkeypatch.setenv("CURATION_STORAGE", str(place / "ids.txt/data"))
+    assert main(["doctor"]) == 1
+    said = capsys.readouterr().out
+    assert "nowhere: no such file or folder" in said
+    assert "ids.txt/data cannot be written and read" in said
 
 
 def test_a_bad_recipe_is_named_in_the_ui_and_in_the_ticks_of_sensors(place: Path) -> None:
@@ -135,7 +188,9 @@ def test_a_port_that_cannot_be_had_is_one_sentence(place: Path, capsys: pytest.C
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         assert main(["metrics", "--serve", port]) == 2
-    assert capsys.readouterr().err == f"curation: --serve {port}: Address already in use; name another port\n"
+        assert capsys.readouterr().err == f"curation: --serve {port}: Address already in use; name another port\n"
+        assert main(["ui", "--port", port]) == 2
+    assert capsys.readouterr().err == f"curation: --port {port}: Address already in use; name another port\n"
     assert main(["metrics", "--serve", "here"]) == 2
     assert "that is no [ADDRESS:]PORT" in capsys.readouterr().err
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from curation_assets.definitions import table_store
-from curation_assets.explain import explain, render
+from curation_assets.explain import UnknownId, explain, render
 from curation_assets.recipes import parse_recipe
 from curation_assets.schemas import schema
 from curation_assets.settings import Settings
@@ -130,3 +130,14 @@ def test_what_is_not_there_is_not_said(store: TableStore) -> None:
 )
 def test_a_line_is_named_where_there_are_lines(store: TableStore, source: str, place: str) -> None:
     assert dict(told(store, "v", source)["video v of toy"])["source"] == place
+
+
+def test_of_datasets_that_share_an_id_that_one_is_told_of_which_has_the_clip(store: TableStore) -> None:
+    rows = [{"dataset": d, "shard": f"{d}-00000", "status": "present"} for d in ("film", "toy")]
+    commit(store, "dataset_index", rows, None)
+    commit(store, "clips", [{"dataset": "film", "clip_id": "v_5_9", "start_ms": 5, "end_ms": 9}], "film-00000")
+    assert [s for s in told(store, CLIPS[1]) if s.startswith("video")] == ["video v of toy"]
+    assert [s for s in told(store, "v_5_9") if s.startswith("video")] == ["video v of film"]
+    assert [s for s in told(store, "v") if s.startswith("video")] == ["video v of film", "video v of toy"]
+    with pytest.raises(UnknownId, match="film-00000, toy-00000 has the video, but no such clip"):
+        told(store, "v_6_9")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 from dagster import AssetKey
 
+from curation_assets.engine.completeness import unread
 from curation_assets.engine.staleness import FRESH, RETRY, State, shard_states
 from curation_assets_tests.caption_server import CaptionServer
 from curation_assets_tests.installation import Installation
@@ -164,13 +166,26 @@ def test_pictures_that_are_away_while_captions_are_asked_for_are_asked_about_aga
         before, asked = contents(toy), len(server.seen)
         remove(toy, "captions")
         with away(*Path(toy.store.storage.root, "frames", SHARD).glob("*.tar")):
-            assert make(toy, "captions")
-            rows = toy.store.read("captions", SHARD).to_pylist()
-            assert {r["status"] for r in rows} == {"failed"}
-            assert all(r["error"].startswith("frames cannot be read: ") for r in rows)
+            assert not make(toy, "captions")
+            assert not toy.store.exists("captions", SHARD)
+            assert "clips could be looked at: frames cannot be read: " in toy.reasons[-1]
             assert {"frames", "captions"} <= behind(toy).keys()
             assert len(server.seen) == asked, "nobody is asked about pictures that cannot be read"
         healed(toy, before, "captions")
+
+        def missing() -> list[str]:
+            return unread(toy.store, toy.recipes, toy.settings, [SHARD])
+
+        assert missing() == []
+        refused = min(str(r["caption"]) for r in toy.store.read("captions", SHARD).to_pylist())
+        server.fault = lambda caption, times: 500 if caption == refused else None
+        remove(toy, "captions")
+        assert make(toy, "captions"), "the others are made"
+        (said,) = missing()
+        assert re.match(r"1 of \d+ captions could not be had: .*500.*asked for again, alone, by the next run", said)
+        server.fault = lambda caption, times: None
+        healed(toy, before, "captions")
+        assert missing() == []
     (tmp_path / "videos" / "v1.mp4").unlink()
     assert toy.run("index")
     toy.settle()

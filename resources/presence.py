@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 
 from curation_resources.owners import identity, owner_alive
 from curation_resources.storage import Storage
-from curation_resources.storage_errors import READ_ERRORS
+from curation_resources.storage_errors import READ_ERRORS, StorageError
 from curation_resources.unwritable import gone
 
 FOLDER = ".runs"
@@ -29,8 +29,14 @@ BEAT_S = 60.0
 DEAD_S = 900.0
 """A run of another host that has not said so for this long is dead: fifteen beats, more than a store's usual outage."""
 EVERYTHING = "*"
+ALONE = "*!"
+"""As `EVERYTHING`, and nobody may be at work beside it."""
 COVER_LENGTH = 120
 """Longest cover that is spelled out; a longer one becomes `EVERYTHING`. File names have at most 255 bytes."""
+
+
+class Occupied(StorageError):
+    """Somebody is at work on the root beside whom the caller must not be."""
 
 
 def _numbered(key: str) -> tuple[str, int]:
@@ -55,7 +61,7 @@ def cover_of(keys: Iterable[str]) -> str:
 
 def covers(cover: str, key: str | None) -> bool:
     """Whether a cover has a partition key; None, an unpartitioned table, is covered by every run."""
-    if cover == EVERYTHING or key is None:
+    if cover in (EVERYTHING, ALONE) or key is None:
         return True
     name, number = _numbered(key)
     for part in cover.split(","):
@@ -134,13 +140,20 @@ _current: ContextVar[Presence | None] = ContextVar("presence", default=None)
 
 
 @contextmanager
-def at_work(storage: Storage, keys: Collection[str] | None) -> Iterator[None]:
+def at_work(storage: Storage, keys: Collection[str] | None, alone: bool = False) -> Iterator[None]:
     """Within the block, this run is known to be at work on these partitions; None is on everything.
 
     Nested blocks of one run whose partitions are covered cost nothing. The outermost sweeps what dead runs left when it begins, and once
     more when it ends without an error: an upload whose beginning was not answered is known to nobody.
+
+    Args:
+        alone: nobody else may be at work meanwhile; `keys` is None then.
+
+    Raises:
+        Occupied: somebody is at work and the caller wants to be alone, or the other way about. Each says that it is there before it looks, so
+            that of two that begin at the same moment one at least is refused.
     """
-    cover = EVERYTHING if keys is None else cover_of(keys)
+    cover = ALONE if alone else EVERYTHING if keys is None else cover_of(keys)
     held = _current.get()
     if held is not None and held.storage.root == storage.root and _within(keys, held.cover):
         yield
@@ -152,6 +165,7 @@ def at_work(storage: Storage, keys: Collection[str] | None) -> Iterator[None]:
         if held is None:
             from curation_resources.sweep import sweep_root
 
+            _make_way(storage, alone)
             sweep_root(storage)
         yield
         if held is None:
@@ -162,8 +176,21 @@ def at_work(storage: Storage, keys: Collection[str] | None) -> Iterator[None]:
         presence.stop()
 
 
+def _make_way(storage: Storage, alone: bool) -> None:
+    living = at_work_now(storage)
+    if alone and living:
+        raise Occupied(
+            f"{len(living)} runs are at work on {storage.root} and could write again what is removed: wait for their end or end them (first {living[0][0]})"
+        )
+    above = next((name for name, cover in living if cover == ALONE), None)
+    if above is not None:
+        raise Occupied(
+            f"videos are being taken down, or a dataset removed or renamed, in {storage.root} ({above}): wait for its end, then run again"
+        )
+
+
 def _within(keys: Collection[str] | None, cover: str) -> bool:
-    return cover == EVERYTHING or (keys is not None and all(covers(cover, k) for k in keys))
+    return cover in (EVERYTHING, ALONE) or (keys is not None and all(covers(cover, k) for k in keys))
 
 
 def ensure(storage: Storage) -> None:

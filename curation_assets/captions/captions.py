@@ -19,6 +19,7 @@ from curation_assets.scores.prefilter import passing_clips
 from curation_assets.showing.clips import pictured_table
 from curation_assets.showing.figures import counts, histograms
 from curation_resources.devices import computes_on_gpu
+from curation_resources.faults import ReadFault
 from curation_resources.journal import Journal
 
 if TYPE_CHECKING:
@@ -174,6 +175,7 @@ def _caption(shard: Shard, wanted: Collection[str]) -> Mapping[str, Made]:
             captioner=shard.model(load_captioner, params),
             refiner=shard.model(load_refiner, params),
         )
+    _nothing_seen(table, shard.key)
     numbers = {
         k: getattr(stats, k)
         for k in (
@@ -203,6 +205,18 @@ def _caption(shard: Shard, wanted: Collection[str]) -> Mapping[str, Made]:
         shard.storage, shard.table("frames"), ("clip", "caption"), [tuple(r.values()) for r in shown]
     )
     return {"captions": Made(table, {k: v for k, v in numbers.items() if v is not None}, metadata)}
+
+
+def _nothing_seen(table: pa.Table, shard: str) -> None:
+    """Raises ReadFault if storage gave the pictures of not one clip: such a table would say nothing and replace one that does."""
+    from curation_resources.captioners.base import UNREADABLE
+
+    asked = table.filter(pc.not_equal(table["status"], "skipped"))
+    unread = pc.starts_with(asked["error"], UNREADABLE)
+    if asked.num_rows and pc.all(pc.fill_null(unread, False)).as_py():
+        raise ReadFault(
+            f"captions of {shard}: 0 of {asked.num_rows} clips could be looked at: {asked['error'][0].as_py()}"
+        )
 
 
 def _params(recipe: Recipe) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import re
+import socket
 import sys
 from importlib.metadata import version
 from pathlib import Path, PurePosixPath
@@ -152,6 +153,13 @@ def _environment(storage: str) -> str:
 def _ui(arguments: argparse.Namespace) -> int:
     folder = home()
     starter.write_instance(folder)
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", arguments.port))
+        except (OSError, OverflowError) as error:
+            why = getattr(error, "strerror", None) or "there is no such port"
+            raise SettingsError(f"--port {arguments.port}: {why}; name another port") from error
     words = ["dev", "-m", "curation_assets.definitions", "-h", "127.0.0.1", "-p", str(arguments.port)]
     sys.stdout.flush()
     os.execv(sys.executable, [sys.executable, "-m", "dagster", *words])

@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from curation_assets.recipes import Recipe, read_recipes
+from curation_assets import starter
+from curation_assets.recipes import Recipe, RecipeFault, Recipes, read_recipes
 from curation_assets.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
@@ -35,6 +36,19 @@ def home() -> Path:
     return path
 
 
+def instance_home() -> Path:
+    """`home`, with the instance file of one machine if it has none: Dagster's own defaults have no limits for pools, and telemetry.
+
+    Raises:
+        SettingsError: as `home`.
+    """
+    folder = home()
+    if starter.write_instance(folder):
+        file = starter.seen_from_here(folder / "dagster.yaml")
+        print(f"curation: wrote {file}, the settings of Dagster for one machine", file=sys.stderr)
+    return folder
+
+
 def store_of(settings: Settings) -> TableStore:
     """The tables of the installation, for commands that only read them.
 
@@ -48,17 +62,24 @@ def store_of(settings: Settings) -> TableStore:
     return store
 
 
-def usable_recipes(settings: Settings, given: Sequence[str]) -> dict[str, Recipe]:
+def found_recipes(settings: Settings, given: Sequence[str] = ()) -> Recipes:
     """The recipes of the files given, or of the settings; those that cannot be used are named on standard error."""
     from curation_assets.stores import storage_options
 
-    found: dict[str, Recipe] = {}
+    usable: dict[str, Recipe] = {}
+    faults: list[RecipeFault] = []
     for uri in given or [settings.recipes]:
-        recipes = read_recipes(uri, storage_options(settings, uri))
-        found |= recipes.usable
-        for fault in recipes.faults:
-            print(f"curation: left out: {fault.message}", file=sys.stderr)
-    return found
+        found = read_recipes(uri, storage_options(settings, uri))
+        usable |= found.usable
+        faults += found.faults
+    for fault in faults:
+        print(f"curation: left out: {fault.message}", file=sys.stderr)
+    return Recipes(usable, tuple(faults))
+
+
+def usable_recipes(settings: Settings, given: Sequence[str] = ()) -> dict[str, Recipe]:
+    """As `found_recipes`, for commands that go on without those that cannot be used."""
+    return found_recipes(settings, given).usable
 
 
 def print_undeclared(settings: Settings, recipes: Mapping[str, Recipe]) -> None:

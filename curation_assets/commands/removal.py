@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from curation_assets.commands.installation import Commands, home, usable_recipes
+from curation_assets.commands.installation import Commands, instance_home, usable_recipes
 from curation_assets.recipes import RecipeError, subsets
 from curation_assets.settings import Settings
 
@@ -42,47 +42,53 @@ def add(commands: Commands) -> None:
 
 
 def _remove(arguments: argparse.Namespace) -> int:
-    from curation_assets.orchestration.instance import current
+    from curation_assets.orchestration.alone import alone
+    from curation_assets.orchestration.instance import opened
     from curation_assets.renaming import holdings, remove
     from curation_assets.stores import table_store
 
-    home()
+    instance_home()
     settings = Settings.load()
-    recipes = usable_recipes(settings, [])
+    recipes = usable_recipes(settings)
     if arguments.name in recipes or arguments.name in subsets(recipes):
         raise RecipeError(
             f"{arguments.name} is declared by a recipe; take it out of there first, or it would be made again"
         )
     store = table_store(settings)
-    with current() as instance:
+    store.storage.check()
+    with opened() as instance:
         found = holdings(store, instance, arguments.name)
-        if not found:
-            print(f"nothing of {arguments.name} is stored in {settings.storage}")
-            return 0
-        print(f"of {arguments.name} in {settings.storage}:")
-        print("\n".join(f"  {line}" for line in found.lines()))
-        if not arguments.yes:
-            try:
-                answer = input("Remove all of it for good? [y/N] ")
-            except EOFError:
-                answer = ""
-            if answer.strip().lower() not in ("y", "yes"):
-                print("nothing was removed; --yes does not ask")
-                return 1
-        remove(store, instance, found)
+    if not found:
+        print(f"nothing of {arguments.name} is stored in {settings.storage}")
+        return 0
+    print(f"of {arguments.name} in {settings.storage}:")
+    print("\n".join(f"  {line}" for line in found.lines()))
+    if not arguments.yes:
+        try:
+            answer = input("Remove all of it for good? [y/N] ")
+        except EOFError:
+            answer = ""
+        if answer.strip().lower() not in ("y", "yes"):
+            print("nothing was removed; --yes does not ask")
+            return 1
+    with alone(store.storage) as instance:
+        remove(store, instance, holdings(store, instance, arguments.name))
     print("removed; runs and events of it stay in Dagster until they are deleted there")
     return 0
 
 
 def _rename(arguments: argparse.Namespace) -> int:
-    from curation_assets.orchestration.instance import current
+    from curation_assets.orchestration.alone import alone
     from curation_assets.renaming import rename
     from curation_assets.stores import table_store
 
-    home()
+    instance_home()
     settings = Settings.load()
-    with current() as instance:
-        rename(table_store(settings), instance, usable_recipes(settings, []), settings, arguments.old, arguments.new)
+    recipes = usable_recipes(settings)
+    store = table_store(settings)
+    store.storage.check()
+    with alone(store.storage) as instance:
+        rename(store, instance, recipes, settings, arguments.old, arguments.new)
     print(
         f"renamed; the next run brings duplicates and subsets up to date. What was published as {arguments.old} stays until "
         f"`curation remove {arguments.old}`; subsets of other recipes that draw on it must name {arguments.new}"
@@ -93,6 +99,6 @@ def _rename(arguments: argparse.Namespace) -> int:
 def _forget(arguments: argparse.Namespace) -> int:
     from curation_assets.takedown.command import forget
 
-    folder = home()
+    folder = instance_home()
     settings = Settings.load()
-    return forget(arguments, settings, usable_recipes(settings, []), folder)
+    return forget(arguments, settings, usable_recipes(settings), folder)

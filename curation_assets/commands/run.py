@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from curation_assets.commands.installation import Commands, home
+from curation_assets.commands.installation import Commands, instance_home
 from curation_assets.demo import FOLDER
 from curation_assets.settings import Settings
 
@@ -39,7 +39,7 @@ def add(commands: Commands) -> None:
 def _run(arguments: argparse.Namespace) -> int:
     from curation_assets.runner import run_recipes
 
-    home()
+    instance_home()
     return run_recipes(
         [Settings.load(recipes=r) for r in arguments.recipe],
         select=arguments.select.split(",") if arguments.select else None,
@@ -53,7 +53,8 @@ def _run(arguments: argparse.Namespace) -> int:
 def _demo(arguments: argparse.Namespace) -> int:
     from curation_assets.demo.running import run_demo
 
-    return run_demo(Path(arguments.folder), home())
+    instance_home()
+    return run_demo(Path(arguments.folder))
 
 
 def _samples(arguments: argparse.Namespace) -> int:

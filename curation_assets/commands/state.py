@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from curation_assets.commands.installation import Commands, home, print_undeclared, store_of, usable_recipes
+from curation_assets.commands.installation import Commands, found_recipes, home, print_undeclared, store_of
 from curation_assets.recipes import RecipeError
 from curation_assets.settings import Settings
 
@@ -26,7 +26,9 @@ def add(commands: Commands) -> None:
     stale.add_argument(
         "--json", action="store_true", help="a JSON object per partition that is behind, then the counts"
     )
-    stale.add_argument("--exit-code", action="store_true", help="exit with 1 if anything is behind")
+    stale.add_argument(
+        "--exit-code", action="store_true", help="exit with 1 if anything is behind, or a recipe was left out"
+    )
     stale.set_defaults(call=_stale)
 
     report = commands.add_parser("report", help="funnel, failures, seconds and cost of datasets")
@@ -35,7 +37,7 @@ def add(commands: Commands) -> None:
     report.add_argument(
         "--exit-code",
         action="store_true",
-        help="exit with 1 if videos failed or a subset was published without something",
+        help="exit with 1 if videos failed, a subset was published without something, or a recipe was left out",
     )
     report.set_defaults(call=_report)
 
@@ -46,10 +48,11 @@ def _stale(arguments: argparse.Namespace) -> int:
 
     home()
     settings = Settings.load()
-    recipes = usable_recipes(settings, arguments.recipe)
+    found = found_recipes(settings, arguments.recipe)
+    recipes = found.usable
     states = list(shard_states(store_of(settings), recipes, settings, why=arguments.why or arguments.json))
     behind = [s for s in states if s.state != FRESH]
-    code = 1 if behind and arguments.exit_code else 0
+    code = 1 if arguments.exit_code and (behind or found.faults) else 0
     if arguments.json:
         print(states_json(states))
         return code
@@ -72,13 +75,17 @@ def _report(arguments: argparse.Namespace) -> int:
     from curation_resources.tolerant_tables import Tolerant
 
     settings = Settings.load()
-    recipes = usable_recipes(settings, [])
+    found = found_recipes(settings)
+    recipes = found.usable
     if arguments.dataset and arguments.dataset not in recipes:
         raise RecipeError(f"no recipe declares the dataset {arguments.dataset!r}; there are {', '.join(recipes)}")
     chosen = [arguments.dataset] if arguments.dataset else list(recipes)
     store = Tolerant(store_of(settings))
     reports = [dataset_report(store, recipes[name], settings) for name in chosen]
-    code = 1 if arguments.exit_code and any(r.failures or any(s.left_out for s in r.subsets) for r in reports) else 0
+    wrong = any(r.failures or any(s.left_out for s in r.subsets) for r in reports) or (
+        found.faults and not arguments.dataset
+    )
+    code = 1 if arguments.exit_code and wrong else 0
     if arguments.json:
         print("\n".join(map(report_json, reports)))
         return code

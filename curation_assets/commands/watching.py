@@ -6,10 +6,9 @@ import argparse
 import json
 import sys
 import threading
-from collections.abc import Mapping, Sequence
 
-from curation_assets.commands.installation import Commands, home
-from curation_assets.recipes import Recipe, RecipeFault, read_recipes
+from curation_assets.commands.installation import Commands, instance_home
+from curation_assets.recipes import RecipeError, RecipeFault, Recipes, read_recipes
 from curation_assets.settings import Settings, SettingsError
 
 
@@ -31,20 +30,23 @@ def add(commands: Commands) -> None:
     metrics.set_defaults(call=_metrics)
 
 
-def _all_recipes(settings: Settings) -> tuple[Mapping[str, Recipe], Sequence[RecipeFault]]:
+def _all_recipes(settings: Settings) -> Recipes:
+    """The recipes of the settings. That there are none, or only one that cannot be used, is one more fault: neither doctor nor numbers end there."""
     from curation_assets.stores import storage_options
 
-    found = read_recipes(settings.recipes, storage_options(settings, settings.recipes))
-    return found.usable, found.faults
+    try:
+        return read_recipes(settings.recipes, storage_options(settings, settings.recipes))
+    except RecipeError as error:
+        return Recipes({}, (RecipeFault(settings.recipes, str(error)),))
 
 
 def _doctor(arguments: argparse.Namespace) -> int:
     from curation_assets.on_call.doctor import examine
 
-    home()
+    instance_home()
     settings = Settings.load()
     left = 0
-    for ailment in examine(settings, *_all_recipes(settings)):
+    for ailment in examine(settings, _all_recipes(settings)):
         mended = arguments.fix and ailment.repair is not None
         if mended and ailment.repair is not None:
             ailment.repair()
@@ -64,12 +66,11 @@ def _metrics(arguments: argparse.Namespace) -> int:
 
     from curation_assets.on_call.metrics import registry
 
-    home()
+    instance_home()
     settings = Settings.load()
-    recipes, faults = _all_recipes(settings)
-    for fault in faults:
+    for fault in _all_recipes(settings).faults:
         print(f"curation: left out: {fault.message}", file=sys.stderr)
-    numbers = registry(settings, recipes)
+    numbers = registry(settings, lambda: _all_recipes(settings))
     if arguments.textfile:
         write_to_textfile(arguments.textfile, numbers)
     elif arguments.serve:
@@ -82,6 +83,8 @@ def _metrics(arguments: argparse.Namespace) -> int:
         print(f"metrics on http://{address or '127.0.0.1'}:{server.server_port}/metrics", flush=True)
         try:
             threading.Event().wait()
+        except KeyboardInterrupt:
+            return 0
         finally:
             server.shutdown()
     else:

@@ -86,17 +86,15 @@ def _scalar(path: str) -> str:
     return path if path.replace("/", "").replace(".", "").replace("_", "").isalnum() else json.dumps(path)
 
 
-def run_demo(root: Path, home: Path) -> int:
+def run_demo(root: Path) -> int:
     """Makes the samples, runs both demo recipes and says what to look at.
 
     Args:
         root: folder of the videos.
-        home: DAGSTER_HOME; it gets the instance file of one machine if it has none.
 
     Returns:
         The exit code.
     """
-    starter.write_instance(home)
     files = declare(Path("recipes"), root)
     print(f"sample videos: {root}", flush=True)
     port = generate(root)

@@ -11,6 +11,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+import pyarrow.compute as pc
+
 from curation_assets.engine.maker import Incomplete
 from curation_assets.engine.run_tags import PARTIAL_TAG
 from curation_assets.engine.shard_keys import parse_shard_key
@@ -203,6 +205,12 @@ def unread(store: TableStore, recipes: Mapping[str, Recipe], settings: Settings,
 
     Downloads that failed for reasons of the network are not among them: whom they were asked of may answer later.
     """
+    return [*_unread_videos(store, recipes, settings, shards), *_without_captions(store, recipes, shards)]
+
+
+def _unread_videos(
+    store: TableStore, recipes: Mapping[str, Recipe], settings: Settings, shards: Sequence[str]
+) -> list[str]:
     heads = open_heads(store)
     heads.look(list(RETRIED))
     videos = sum(head.rows for key, head in heads.of("raw_shards").items() if key in shards)
@@ -229,4 +237,24 @@ def unread(store: TableStore, recipes: Mapping[str, Recipe], settings: Settings,
         f"{len(ids.get(kind, ())) + unnamed[kind]} of {videos} videos could not be read ({kind}; {', '.join(in_order(assets))}): "
         f"{reasons[kind]}. They are tried again, alone, by the next run"
         for kind, assets in sorted(where.items())
+    ]
+
+
+def _without_captions(store: TableStore, recipes: Mapping[str, Recipe], shards: Sequence[str]) -> list[str]:
+    heads = open_heads(store)
+    heads.look(["captions"])
+    tables = {
+        shard: head
+        for shard, head in heads.of("captions").items()
+        if shard in shards and "captions" in assets_of_recipe(recipes[parse_shard_key(shard)[0]])
+    }
+    failed = {
+        shard: n for shard, head in tables.items() if (n := head.header("captions", shard).stats.get("failed", 0))
+    }
+    if not failed:
+        return []
+    rows = store.read("captions", next(iter(failed)), columns=["error"], filters=pc.field("status") == "failed")
+    return [
+        f"{sum(failed.values())} of {sum(h.rows for h in tables.values())} captions could not be had: {rows['error'][0].as_py()}. "
+        "They are asked for again, alone, by the next run"
     ]

@@ -47,14 +47,20 @@ class Undeclared:
     reason: str
     tables: Mapping[str, int]
 
-    def __str__(self) -> str:
+    @property
+    def text(self) -> str:
         total = sum(self.tables.values())
         part = "takes part in nothing" if self.gone else "still takes part in the duplicates"
+        return f"{self.name}: {total} tables that no recipe here names; {self.reason}; it {part}"
+
+    @property
+    def remedy(self) -> str:
         if self.gone:
-            remedy = f"`curation remove {self.name}` removes it"
-        else:
-            remedy = f"Correct its recipe, or give it to this command too, if it is to go on; `curation remove {self.name}` is for what is to go"
-        return f"{self.name}: {total} tables that no recipe here names; {self.reason}; it {part}. {remedy}"
+            return f"`curation remove {self.name}` removes it"
+        return f"Correct its recipe, or give it to this command too, if it is to go on; `curation remove {self.name}` is for what is to go"
+
+    def __str__(self) -> str:
+        return f"{self.text}. {self.remedy}"
 
 
 def record(storage: Storage, recipes: Mapping[str, Recipe]) -> None:

@@ -7,7 +7,7 @@ What belongs here: looking at an installation as a whole, read-only but for `rep
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
@@ -17,10 +17,11 @@ from curation_assets.orchestration import dead_runs
 from curation_assets.orchestration.definitions import build_definitions
 from curation_assets.orchestration.errors import DatabaseUnusable
 from curation_assets.orchestration.instance import Instance, make_limits, opened, pools_of
-from curation_assets.recipes import Recipe, RecipeFault
+from curation_assets.recipes import Recipe, Recipes
 from curation_assets.registry import BROKEN
 from curation_assets.settings import Settings
 from curation_assets.stores import table_store
+from curation_assets.takedown.plan import TakedownPlan
 from curation_resources.processes import Life
 from curation_resources.storage_errors import READ_ERRORS, StorageError
 from curation_resources.sweep import sweep_root, unfinished_files, unfinished_uploads
@@ -50,12 +51,14 @@ class Ailment:
     repair: Callable[[], None] | None = None
 
 
-def examine(settings: Settings, recipes: Mapping[str, Recipe], faults: Sequence[RecipeFault] = ()) -> Iterator[Ailment]:
-    """What is wrong with the installation that the settings and DAGSTER_HOME name. Where the storage or the database cannot be reached, what
-    depends on it is left out."""
+def examine(settings: Settings, found: Recipes) -> Iterator[Ailment]:
+    """What is wrong with the installation that the settings and DAGSTER_HOME name. Where the storage or the database cannot be reached, or no
+    recipe is at hand, what depends on it is left out."""
+    recipes = found.usable
     yield from _versions()
-    for fault in faults:
-        yield Ailment("recipes", fault.message, "correct the file; its dataset is left out until then")
+    for fault in found.faults:
+        left_out = "its dataset is left out until then" if recipes else "without a recipe no dataset is looked at"
+        yield Ailment("recipes", fault.message, f"correct that; {left_out}")
     for broken in BROKEN:
         yield Ailment("packages", str(broken), "correct or remove that package; what it brings is left out until then")
     store = table_store(settings)
@@ -63,8 +66,9 @@ def examine(settings: Settings, recipes: Mapping[str, Recipe], faults: Sequence[
     yield from unreachable
     if not unreachable:
         yield from _leftovers(store)
-        for left in undeclared(store, recipes, settings):
-            yield Ailment("datasets", str(left), f"`curation rename {left.name} NEW` or `curation remove {left.name}`")
+        yield from _takedown(store)
+        for left in undeclared(store, recipes, settings) if recipes else ():
+            yield Ailment("datasets", left.text, left.remedy)
         yield from _foreign_code(store)
     try:
         with opened() as instance:
@@ -117,6 +121,13 @@ def _leftovers(store: TableStore) -> Iterator[Ailment]:
             f"{len(files)} unfinished files and {uploads} unfinished uploads of dead runs lie in {store.storage.root}"
         )
         yield Ailment("leftovers", text, "the next run removes them", lambda: sweep_root(store.storage))
+
+
+def _takedown(store: TableStore) -> Iterator[Ailment]:
+    plan = TakedownPlan.load(store)
+    if plan is not None:
+        text = f"a takedown of {len(plan.videos)} videos was begun and is not finished"
+        yield Ailment("leftovers", text, "`curation forget` without arguments finishes it")
 
 
 def _uploads(store: TableStore) -> int:
@@ -200,7 +211,7 @@ def _pools(instance: Instance, settings: Settings, recipes: Mapping[str, Recipe]
     if instance.global_op_concurrency_default_limit is None:
         remedy = "set concurrency.pools.default_limit in dagster.yaml, or `dagster instance concurrency set POOL N`"
         yield Ailment("pools", f"no limit is set for {listed}", remedy)
-    else:
+    elif not dead_runs.of_one_machine(instance):  # there, first runs at once do not collide when they make it
 
         def make() -> None:
             with opened() as own:

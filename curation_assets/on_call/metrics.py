@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -18,7 +18,7 @@ from curation_assets.engine.shard_keys import parse_shard_key
 from curation_assets.engine.staleness import FRESH, State, shard_states
 from curation_assets.orchestration import dead_runs
 from curation_assets.orchestration.instance import last_ticks, opened
-from curation_assets.recipes import Recipe
+from curation_assets.recipes import RecipeError, Recipes
 from curation_assets.report import Report, dataset_report
 from curation_assets.settings import Settings
 from curation_assets.stores import table_store
@@ -58,8 +58,8 @@ def _families() -> dict[str, GaugeMetricFamily]:
 class _Installation(Collector):
     """Reads an installation each time that it is asked."""
 
-    def __init__(self, settings: Settings, recipes: Mapping[str, Recipe]) -> None:
-        self._settings, self._recipes = settings, recipes
+    def __init__(self, settings: Settings, recipes: Callable[[], Recipes]) -> None:
+        self._settings, self._read_recipes = settings, recipes
 
     def describe(self) -> list[Metric]:
         """Names alone: a collector without this is read when it is registered."""
@@ -67,7 +67,7 @@ class _Installation(Collector):
 
     def collect(self) -> Iterator[Metric]:
         families = _families()
-        for of, fill in (("storage", self._tables), ("instance", self._dagster)):
+        for of, fill in (("recipes", self._recipes), ("storage", self._tables), ("instance", self._dagster)):
             failed = 0.0
             try:
                 fill(families)
@@ -76,15 +76,21 @@ class _Installation(Collector):
             families["curation_scrape_error"].add_metric([of], failed)
         yield from families.values()
 
+    def _recipes(self, families: Mapping[str, GaugeMetricFamily]) -> None:
+        """No number: whether all recipes can be used."""
+        found = self._read_recipes()
+        if found.faults:
+            raise RecipeError(found.faults[0].message)
+
     def _tables(self, families: Mapping[str, GaugeMetricFamily]) -> None:
-        store = table_store(self._settings)
-        states = list(shard_states(store, self._recipes, self._settings))
+        store, recipes = table_store(self._settings), self._read_recipes().usable
+        states = list(shard_states(store, recipes, self._settings))
         for labels, number in _counted((_dataset(s), s.asset, s.state) for s in states):
             families["curation_partitions"].add_metric(labels, number)
         reasons = ((_dataset(s), s.asset, kind) for s in states if s.state != FRESH for kind in _kinds(s))
         for labels, number in _counted(reasons):
             families["curation_partitions_behind"].add_metric(labels, number)
-        for recipe in self._recipes.values():
+        for recipe in recipes.values():
             _fill_report(families, store, dataset_report(store, recipe, self._settings))
 
     def _dagster(self, families: Mapping[str, GaugeMetricFamily]) -> None:
@@ -101,8 +107,8 @@ class _Installation(Collector):
                 families["curation_pool_slots"].add_metric(labels, number)
 
 
-def registry(settings: Settings, recipes: Mapping[str, Recipe]) -> CollectorRegistry:
-    """A registry whose numbers are read anew whenever they are asked for."""
+def registry(settings: Settings, recipes: Callable[[], Recipes]) -> CollectorRegistry:
+    """A registry whose numbers, and the recipes too, are read anew whenever they are asked for."""
     own = CollectorRegistry()
     own.register(_Installation(settings, recipes))
     return own

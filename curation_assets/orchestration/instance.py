@@ -42,14 +42,9 @@ Instance = DagsterInstance
 """What callers outside of this folder are handed, and hand on."""
 
 
-def current() -> Instance:
-    """The instance of DAGSTER_HOME; a context manager."""
-    return DagsterInstance.get()
-
-
 def known_shards() -> list[str]:
-    """Shard keys that the instance of DAGSTER_HOME knows, in the order in which they were registered."""
-    with current() as instance:
+    """Shard keys that the instance of DAGSTER_HOME knows, in the order in which they were registered; raises as `opened`."""
+    with opened() as instance:
         return list(instance.get_dynamic_partitions(SHARDS.name or ""))
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from curation_assets.ingest.forgotten import add_tombstones, domain_keys
-from curation_assets.orchestration.instance import Instance, current, runs_at_work
+from curation_assets.orchestration.alone import alone
+from curation_assets.orchestration.instance import Instance
 from curation_assets.orchestration.taken_down import forget_in_events, forget_in_home, report_again
 from curation_assets.recipes import Recipe, RecipeError
 from curation_assets.settings import Settings
@@ -18,7 +19,6 @@ from curation_assets.takedown.exports import forget_in_exports, samples_in_versi
 from curation_assets.takedown.plan import PATH, SHARD_ASSETS, NothingFound, Query, TakedownPlan, lines, make_plan
 from curation_assets.takedown.same_bytes import add_bytes
 from curation_assets.takedown.tables import Done, forget_in_tables
-from curation_resources import presence
 from curation_resources.tables import TableStore
 
 OUT_OF_REACH = (
@@ -35,6 +35,7 @@ def forget(arguments: argparse.Namespace, settings: Settings, recipes: Mapping[s
     store.storage.check()
     plan = TakedownPlan.load(store)
     query = _query(arguments)
+    begun = plan is not None
     if plan is not None:
         asked = query.ids or query.channels or query.domains or query.removed
         print(
@@ -52,15 +53,18 @@ def forget(arguments: argparse.Namespace, settings: Settings, recipes: Mapping[s
     if not arguments.yes and not _confirmed(plan):
         print("nothing was removed")
         return 1
-    with current() as instance:
-        busy = runs_at_work(instance)
-        with presence.at_work(store.storage, None):
-            busy += presence.others(store.storage, None)
-            if busy:
-                raise RecipeError(
-                    f"{len(busy)} runs are at work and could write again what is removed: wait for their end or end them (first {busy[0]})"
-                )
-            left = take_down(store, recipes, settings, plan, instance, home, print)
+    with alone(store.storage) as instance:
+        saved = TakedownPlan.load(store)
+        now = saved if begun or saved else _asked(store, recipes, query, arguments.reason)
+        if now is None or now.names != plan.names or begun != (saved is not None):
+            raise RecipeError(
+                "what is to be removed is not what was shown, since a run or another takedown has ended meanwhile: give the command again"
+            )
+        try:
+            left = take_down(store, recipes, settings, now, instance, home, print)
+        except KeyboardInterrupt:
+            print("curation: the takedown is not finished; `curation forget` goes on with it", file=sys.stderr)
+            raise
     for line in left:
         print(f"STILL THERE {line}")
     return 1 if left else 0

@@ -90,6 +90,11 @@ class TakedownPlan:
     changed: list[tuple[str, str]] = field(default_factory=list)
 
     @property
+    def names(self) -> set[tuple[str, str]]:
+        """(dataset, video) of the videos."""
+        return {(v.dataset, v.video_id) for v in self.videos}
+
+    @property
     def shards(self) -> list[str]:
         return sorted({v.shard for v in self.videos})
 

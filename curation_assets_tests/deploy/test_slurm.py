@@ -60,6 +60,22 @@ def test_the_phases_make_all_that_a_recipe_wants(file: Path) -> None:
     assert set(made) - {"dataset_index", *SUBSET_ASSETS} == set(assets_of_recipe(recipe)) - set(SUBSET_ASSETS)
 
 
+def test_a_phase_needs_no_folder_of_records_and_says_in_one_sentence_what_it_cannot_use(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "new"))
+    recipe = tmp_path / "r.yaml"
+    recipe.write_text("dataset: r\nsource: {format: folder, path: x}\n")
+    monkeypatch.setattr("sys.argv", ["phase.py", str(recipe), "shards"])
+    phase.main()
+    assert capsys.readouterr().out == "\n", "nothing is indexed yet"
+    recipe.write_text("dataset: r\nsourc: 1\n")
+    with pytest.raises(SystemExit) as ended:
+        phase.main()
+    assert ended.value.code == 2, "so that the task is not tried again"
+    assert f"phase.py: {recipe}: source: required key is missing" in capsys.readouterr().err
+
+
 def install(tmp_path: Path, videos: int) -> tuple[Path, dict[str, str], TableStore]:
     """A folder of videos, a recipe with one video per shard, and the environment of a job."""
     (tmp_path / "videos").mkdir()

@@ -1,6 +1,7 @@
-"""A whole run on S3 of whose requests 12 % fail, uploads in parts among them, ends like one on a folder that nothing disturbs.
+"""Whole runs on S3, uploads in parts among their requests, that end like one on a folder that nothing disturbs: one of whose requests 12 % fail, and
+ones that are killed.
 
-`CURATION_FAULT_SEED` says which requests.
+`CURATION_FAULT_SEED` says which requests, and which moments; `CURATION_FAULT_S3_KILLS` how many kills (default 4).
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from fsspec.asyn import sync
 
 from curation_assets.schemas import SCHEMAS
 from curation_assets_tests.conftest import KEYS, S3Server
+from curation_assets_tests.faults.killing import kill_through
 from curation_assets_tests.faults.s3_proxy import UPLOADS, Fault, S3Proxy
 from curation_assets_tests.faults.shipped import Shipped
 from curation_assets_tests.faults.whole_graph import (
@@ -41,6 +43,7 @@ from curation_resources.sweep import unfinished_files
 from curation_resources.tables import TableStore
 
 SEED = int(os.environ.get("CURATION_FAULT_SEED", "0"))
+KILLS = int(os.environ.get("CURATION_FAULT_S3_KILLS", "4"))
 SHARE = 0.12
 PART_BYTES = 5 << 20
 """The smallest that S3 takes."""
@@ -165,3 +168,22 @@ def test_a_whole_graph_with_uploads_in_parts_over_a_failing_store(tmp_path: Path
         again = shipped.curation(*RUN)
         assert again.returncode == 0, again.stdout + again.stderr
         assert without_runs(holdings(shipped, store)) == without_runs(expected), "nothing is made again"
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(1200 + 150 * KILLS)
+def test_random_kills_on_s3(tmp_path: Path, s3_server: S3Server) -> None:
+    """A kill leaves uploads in parts that were begun on the server; the next run aborts them."""
+
+    def ended(shipped: Shipped, expected: Holdings) -> None:
+        done = shipped.curation(*RUN, timeout=900)
+        assert done.returncode == 0, done.stdout + done.stderr
+        store = direct(shipped, s3_server)
+        assert without_runs(holdings(shipped, store)) == without_runs(expected)
+        nothing_left_over(shipped, store, s3_server)
+
+    def installed(root: Path) -> Shipped:
+        return through(s3_server.endpoint, s3_server, root, given)
+
+    with source(tmp_path / "source", grainy_video) as given:
+        kill_through(tmp_path, installed, given, tmp_path / "whole", KILLS, SEED, ended)

@@ -118,7 +118,11 @@ def test_numbers_agree_with_the_tables(shipped: Shipped, tmp_path: Path) -> None
     assert found["curation_funnel_rows", "own", "videos in the source"] == 2
     assert found["curation_funnel_rows", "own", "clips"] == 1
     assert found["curation_cost_per_clip", "own"] > 0
-    assert found["curation_scrape_error", "storage"] == found["curation_scrape_error", "instance"] == 0
+    assert {s: found["curation_scrape_error", s] for s in ("recipes", "storage", "instance")} == {
+        "recipes": 0,
+        "storage": 0,
+        "instance": 0,
+    }
     assert found["curation_runs_dead",] == 0
     assert shipped.curation("metrics", "--textfile", str(tmp_path / "own.prom")).returncode == 0
     assert numbers((tmp_path / "own.prom").read_text()).keys() == found.keys()
@@ -130,9 +134,14 @@ def test_numbers_are_served_and_say_what_cannot_be_read(shipped: Shipped, tmp_pa
         assert process.stdout is not None
         url = re.search(r"http\S+", process.stdout.readline())
         assert url is not None
-        assert (
-            numbers(urllib.request.urlopen(url[0], timeout=60).read().decode())["curation_scrape_error", "storage"] == 0
-        )
+
+        def scraped(of: str) -> float:
+            return numbers(urllib.request.urlopen(url[0], timeout=60).read().decode())["curation_scrape_error", of]
+
+        assert scraped("storage") == scraped("recipes") == 0
+        shipped.declare("late", "dataset: late\nnonsense: 1\n")
+        assert scraped("recipes") == 1, "recipes are read anew with every request"
+        (shipped.root / "recipes/late.yaml").unlink()
     finally:
         kill_group(process)
     nowhere = {"CURATION_S3_ENDPOINT": "http://127.0.0.1:9", "AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}

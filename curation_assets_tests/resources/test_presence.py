@@ -20,7 +20,7 @@ from curation_assets_tests.resources.test_tables import frames, motion
 from curation_resources import presence
 from curation_resources.media import MediaRef
 from curation_resources.owners import identity, owner_alive
-from curation_resources.presence import EVERYTHING, FOLDER, at_work, cover_of, covers, others
+from curation_resources.presence import EVERYTHING, FOLDER, Occupied, at_work, cover_of, covers, others
 from curation_resources.provenance import Provenance
 from curation_resources.replace import Superseded
 from curation_resources.storage import TEMPORARY, Storage
@@ -74,6 +74,25 @@ def test_media_of_another_run_stay_until_nobody_is_at_work(storage: Storage, oth
         assert store.sweep(header, store.files("frames", "d-00000")) == [first_tar]
     assert storage.list("frames/d-00000") == [second_tar.rsplit("/", 1)[-1]]
     assert not [n for n in storage.list(FOLDER) if "~" in n]
+
+
+def test_who_wants_to_be_alone_and_who_is_at_work_keep_each_other_out(storage: Storage, other_run: Any) -> None:
+    with pytest.raises(Occupied, match="1 runs are at work"), at_work(storage, None, alone=True):
+        pass
+    other_run.stop()
+    with at_work(storage, None, alone=True):
+        with at_work(storage, ["d-00000"]):
+            assert len(storage.list(FOLDER)) >= 1, "its own work is covered"
+        above = presence.Presence(storage, presence.ALONE)
+    above.beat()
+    refused = pytest.raises(Occupied, match="being taken down, or a dataset removed or renamed")
+    with refused, at_work(storage, ["e-00000"]):
+        pass
+    with pytest.raises(Occupied, match="1 runs are at work"), at_work(storage, None, alone=True):
+        pass
+    assert others(storage, "d-00000") == [above.path.removeprefix(f"{FOLDER}/")]
+    above.stop()
+    assert not [n for n in storage.list(FOLDER) if "~" in n], "who was kept out leaves nothing"
 
 
 def test_nothing_is_swept_for_a_table_that_is_no_longer_in_force(storage: Storage) -> None:

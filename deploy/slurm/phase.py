@@ -1,4 +1,5 @@
 """What a job of curation.sbatch runs: prints the arguments of `curation run` for one phase of a recipe and one array task, or nothing.
+Exit codes are those of `curation run`: 1 for what may pass, 2 for input that cannot be used.
 
 The graph has three places where all shards must be there before anything goes on: the index, the duplicate clusters and the subsets.
 Between them, array tasks take contiguous shares of the shards, so that each is one ranged run.
@@ -10,9 +11,12 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 
+from curation_assets.commands.installation import instance_home
 from curation_assets.engine.plan import PHASES, assets_of_phase, everything, plan
 from curation_assets.engine.shard_keys import parse_shard_key
-from curation_assets.recipes import load_recipes
+from curation_assets.orchestration.errors import DatabaseUnusable
+from curation_assets.recipes import RecipeError, load_recipes
+from curation_assets.settings import SettingsError
 
 
 def share(keys: Sequence[str], environment: Mapping[str, str]) -> list[str]:
@@ -38,7 +42,14 @@ def main() -> None:
         sys.exit(f"usage: phase.py RECIPE {{{'|'.join(PHASES)}}}")
     from curation_assets.orchestration.instance import known_shards
 
-    print(arguments(sys.argv[1], sys.argv[2], os.environ, known_shards()))
+    try:
+        instance_home()
+        print(arguments(sys.argv[1], sys.argv[2], os.environ, known_shards()))
+    except (RecipeError, SettingsError) as error:  # no try can mend it
+        print(f"phase.py: {error}", file=sys.stderr)
+        sys.exit(2)
+    except DatabaseUnusable as error:
+        sys.exit(f"phase.py: {error}")
 
 
 if __name__ == "__main__":

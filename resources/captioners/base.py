@@ -27,6 +27,10 @@ class CaptionRequest:
     load: Callable[[], Sequence[bytes]] = field(default=tuple, repr=False)
 
 
+UNREADABLE = "frames cannot be read"
+"""How the error of an answer begins where nobody was asked, since storage did not give the pictures."""
+
+
 @dataclass(frozen=True)
 class CaptionAnswer:
     """What came of a request: `text` (may be empty) or `error`, never both.

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
-from curation_resources.captioners.base import CaptionAnswer, CaptionRequest
+from curation_resources.captioners.base import UNREADABLE, CaptionAnswer, CaptionRequest
 from curation_resources.retry_after import retry_after
 
 if TYPE_CHECKING:
@@ -162,7 +162,7 @@ class _Conversation:
             try:
                 body = await loop.run_in_executor(readers, self._body, request)
             except (OSError, ValueError, RuntimeError) as error:
-                self.answers.put(CaptionAnswer(request.key, error=f"frames cannot be read: {error}", attempts=0))
+                self.answers.put(CaptionAnswer(request.key, error=f"{UNREADABLE}: {error}", attempts=0))
                 continue
             try:
                 answer = await self._ask(request.key, body, client)

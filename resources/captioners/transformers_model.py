@@ -10,7 +10,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from curation_resources.captioners.base import CaptionAnswer, CaptionRequest
+from curation_resources.captioners.base import UNREADABLE, CaptionAnswer, CaptionRequest
 from curation_resources.devices import choose_device, cpu_has_bf16
 from curation_resources.extras import require
 from curation_resources.torchvision_ops import ensure_torchvision
@@ -136,7 +136,7 @@ class TransformersCaptioner:
                     try:
                         ready.append((request, pictures.result()))
                     except (OSError, ValueError, RuntimeError, SyntaxError) as error:
-                        yield CaptionAnswer(request.key, error=f"frames cannot be read: {error}", attempts=0)
+                        yield CaptionAnswer(request.key, error=f"{UNREADABLE}: {error}", attempts=0)
                 if ready:
                     yield from self._answer_batch(ready)
                 loading = following
