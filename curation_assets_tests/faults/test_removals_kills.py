@@ -54,7 +54,7 @@ def _killed(place: Shipped, command: Sequence[str], after_s: float) -> None:
 @pytest.mark.parametrize(
     ("command", "dataset"),
     [(["rename", "pair", "twin"], "twin"), (["remove", "pair", "--yes"], None)],
-    ids=lambda c: c[0],
+    ids=["rename", "remove"],
 )
 def test_a_command_killed_at_any_moment_ends_as_an_undisturbed_one_when_it_is_given_again(
     template: Shipped, tmp_path: Path, command: list[str], dataset: str | None
