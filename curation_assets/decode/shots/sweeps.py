@@ -15,7 +15,7 @@ Looked at is only where the trees see a reason. All thresholds were chosen on th
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,6 +37,9 @@ LENGTHS = (7, 10, 14, 19, 25)
 """Pictures of the transitions that are tried ..."""
 EVERY, BESIDE = 3, 4
 """... around every third picture of a run and the ones so near to it."""
+SHORTEST, LONGEST_SLIDE = 5, 32
+CLOSER_REST = 0.16
+"""Pictures of a slide that is tried because another one has shown when its edge is at either side, and what it leaves unexplained at most."""
 RETURN, LEAST_RETURN = 30, 0.65
 """The earlier picture must not come back within so many pictures, nor the later one have been there: how far the nearest is, as a share of
 the change."""
@@ -84,7 +87,7 @@ class Sweeps:
         self._highest = 0.0
 
     def follow(self, first: int, chances: NDArray[np.float64], last: bool) -> Iterator[Sweep]:
-        """The best wipe or slide of each run of proposals that is over by now, given the next block of probabilities."""
+        """The wipes and slides of each run of proposals that is over by now, the best of those that overlap, given the next block of probabilities."""
         for a, b in runs(chances >= PROPOSE):
             begin, end, highest = first + a, first + b, float(chances[a:b].max())
             if self._run and begin - self._run[1] <= JOIN and end - self._run[0] <= LONGEST:
@@ -103,33 +106,53 @@ class Sweeps:
             return
         margin = BESIDE + max(LENGTHS) + RETURN
         start, cells = self._proposals.cells(begin - margin, end + margin, (begin + end) // 2)
-        best = max(_sweeps(cells, begin - start, end - start), key=lambda s: s[0], default=None)
-        if best is not None:
-            _, sweep = best
-            yield Sweep(sweep.first + start, sweep.end + start, sweep.score)
+        taken: list[Sweep] = []
+        for _, sweep in sorted(_sweeps(cells, begin - start, end - start), key=lambda found: -found[0]):
+            if all(sweep.end <= other.first or other.end <= sweep.first for other in taken):
+                taken.append(sweep)
+                yield Sweep(sweep.first + start, sweep.end + start, sweep.score)
 
 
 def _sweeps(cells: Ints, begin: int, end: int) -> Iterator[tuple[float, Sweep]]:
     """Those around pictures [begin, end), each with how much it explains."""
-    for length in LENGTHS:
-        centres = np.arange(begin - BESIDE, end + BESIDE, EVERY)
-        firsts = centres - length // 2
-        firsts = firsts[(firsts >= 1) & (firsts + length < len(cells))]
-        change = cells[firsts + length] - cells[firsts - 1]
-        likely = _share_above(change, CHANGED) > LEAST_CHANGED
-        firsts, change = firsts[likely], change[likely]
-        if not len(firsts):
-            continue
-        level = np.median(change, axis=(1, 2), keepdims=True).astype(np.int32)
-        for first, share in zip(firsts.tolist(), _share_above(change - level, CHANGED).tolist(), strict=True):
-            if share <= LEAST_CHANGED or _returns(cells, first, first + length):
-                continue
+    tried = {
+        (first, length)
+        for length in LENGTHS
+        for first in (np.arange(begin - BESIDE, end + BESIDE, EVERY) - length // 2).tolist()
+    }
+    asked = sorted(tried)
+    for again in (True, False):  # the second time what the first has shown, slides alone
+        closer: set[tuple[int, int]] = set()
+        for first, length, share in _likely(cells, asked):
             pictures = cells[first - 1 : first + length + 1]
-            rest, limit = wipe_rest(pictures), WIPE_REST
-            if rest is None:
-                rest, limit = slide_rest(pictures), SLIDE_REST
-            if rest is not None:
-                yield share - rest, Sweep(first, first + length, 1 - 0.5 * rest / limit)
+            rest = wipe_rest(pictures)
+            if rest is not None and again:
+                yield share - rest, Sweep(first, first + length, 1 - 0.5 * rest / WIPE_REST)
+                continue
+            slides = list(_slides(pictures))
+            steady = [s.rest for s in slides if s.steady and (again or s.rest < CLOSER_REST)]
+            if steady:
+                yield share - min(steady), Sweep(first, first + length, 1 - 0.5 * min(steady) / SLIDE_REST)
+            elif slides and again:
+                best = min(slides, key=lambda s: s.rest)
+                over = round((best.end - best.begin) * (length + 1)) - 1
+                closer.add((first + round(best.begin * (length + 1)), over))
+        asked = sorted(near for near in closer - tried if SHORTEST <= near[1] <= LONGEST_SLIDE)
+
+
+def _likely(cells: Ints, spans: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int, float]]:
+    """Those of the spans (first, length) before and after which the pictures are others, for good, and the share in which they differ."""
+    known = np.array([s for s in spans if s[0] >= 1 and s[0] + s[1] < len(cells)], int).reshape(-1, 2)
+    change = cells[known.sum(axis=1)] - cells[known[:, 0] - 1]
+    likely = _share_above(change, CHANGED) > LEAST_CHANGED
+    known, change = known[likely], change[likely]
+    if not len(known):
+        return
+    level = np.median(change, axis=(1, 2), keepdims=True).astype(np.int32)
+    shares = _share_above(change - level, CHANGED)
+    for (first, length), share in zip(known.tolist(), shares.tolist(), strict=True):
+        if share > LEAST_CHANGED and not _returns(cells, first, first + length):
+            yield first, length, share
 
 
 def _share_above(change: Ints, least: int) -> NDArray[np.float64]:
@@ -182,18 +205,39 @@ def _roughness(moments: NDArray[np.int64], change: Ints) -> float:
     return float((np.abs(np.diff(moments, axis=0)) * weight).sum() / max(int(weight.sum()), 1))
 
 
+@dataclass(frozen=True)
+class Slide:
+    """How a slide explains some pictures.
+
+    Attributes:
+        rest: share of the change that it leaves unexplained.
+        steady: whether the edge moves evenly from the first picture to the last.
+        begin, end: when it is at either side of the picture if it moves evenly; 0 is the first picture, 1 the last.
+    """
+
+    rest: float
+    steady: bool
+    begin: float
+    end: float
+
+
 def slide_rest(cells: Ints) -> float | None:
     """The share of the change that the best slide from the first to the last of some pictures leaves unexplained; None if it is none."""
+    slides = [s for s in _slides(cells) if s.steady]
+    return min((s.rest for s in slides), default=None)
+
+
+def _slides(cells: Ints) -> Iterator[Slide]:
+    """Those that explain the change from the first to the last of some pictures, perhaps in a part of the time alone."""
     luma = _summed(cells)
     before, after = luma[0], luma[-1]
     places = np.unique(np.linspace(1, len(luma) - 2, SAMPLES + 2).round().astype(int)[1:-1])
-    between = luma[places]
+    between, times = luma[places], places / (len(luma) - 1)
     total = int(np.abs(after - before).sum()) + PLAIN * before.size
     still = np.minimum(np.abs(between - after).sum(axis=(1, 2)), np.abs(between - before).sum(axis=(1, 2))).mean()
     limit = min(SLIDE_REST, SLIDE_GAIN * float(still) / total)
     if still < LEAST_STILL * total:
-        return None
-    best = None
+        return
     for upright in (False, True):
         old, new, seen = (side.swapaxes(-1, -2) if upright else side for side in (before, after, between))
         middle = seen[len(seen) // 2 : len(seen) // 2 + 1]
@@ -204,13 +248,19 @@ def slide_rest(cells: Ints) -> float | None:
         for seam, ways in zip(seams, _moved(seen, old, new), strict=True):
             for both_move, errors in zip((True, False, False), ways, strict=True):
                 rest = float(errors.min(axis=0).mean()) / total
-                if rest >= limit or (both_move and seam <= SEAM * usual):
-                    continue
                 edge = (errors.argmin(axis=0) + 1) / old.shape[1]
-                steady = float(np.abs(edge - places / (len(luma) - 1)).max()) < UNSTEADY
-                if steady and np.ptp(edge) > SLIDE_SPAN and (np.diff(edge) >= 0).all():
-                    best, limit = rest, rest
-    return best
+                if rest < limit and not (both_move and seam <= SEAM * usual) and (np.diff(edge) >= 0).all():
+                    yield _slide(rest, edge, times)
+
+
+def _slide(rest: float, edge: NDArray[np.float64], times: NDArray[np.float64]) -> Slide:
+    """From where the edge is at some times, both 0 to 1."""
+    span = float(np.ptp(edge))
+    steady = float(np.abs(edge - times).max()) < UNSTEADY and span > SLIDE_SPAN
+    pace, at_first = np.polyfit(times, edge, 1).tolist()
+    if pace <= 0:
+        return Slide(rest, steady, 0.0, 1.0)
+    return Slide(rest, steady, -at_first / pace, (1 - at_first) / pace)
 
 
 def _moved(seen: Ints, old: Ints, new: Ints) -> NDArray[np.int64]:

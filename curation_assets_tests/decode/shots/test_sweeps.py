@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 
 import cv2
@@ -10,7 +11,9 @@ import pytest
 from numpy.typing import NDArray
 
 from curation_assets.decode.shots.cascade import CascadeDetector
-from curation_assets.decode.shots.sweeps import Ints, slide_rest, wipe_rest
+from curation_assets.decode.shots.proposals import Proposals
+from curation_assets.decode.shots.sweeps import Ints, Sweeps, _slides, slide_rest, wipe_rest
+from curation_assets.decode.shots.thinning import Thinned
 from curation_assets_tests.decode.shots.videos import Image, detect
 
 WIDTH, HEIGHT = 320, 180
@@ -55,6 +58,43 @@ def test_a_wipe_or_slide_is_one_boundary_in_its_middle(mix: Mix, length: int) ->
     assert abs(cut.frame - (40 + length / 2)) <= 4
     assert abs(cut.transition_start - 40) <= 6
     assert abs(cut.transition_end - (40 + length)) <= 6
+
+
+class Known(Proposals):
+    """Cells that are at hand."""
+
+    def __init__(self, cells: Ints) -> None:
+        super().__init__(Thinned(25.0))
+        self.known = cells
+
+    def cells(self, first: int, end: int, at: int) -> tuple[int, Ints]:
+        return max(0, first), self.known[max(0, first) : end]
+
+
+def test_slides_in_one_run_of_proposals_are_each_found() -> None:
+    pictures = [noise(seed, 13, 24) for seed in (2, 3, 4)]
+    frames = [pictures[0]] * 40
+    for old, new in itertools.pairwise(pictures):
+        frames += [np.concatenate([old[:, k:], new[:, :k]], axis=1) for k in range(2, 24, 2)] + [new] * 20
+    chances = np.zeros(len(frames))
+    chances[42:80] = 0.1
+    found = sorted((s.first, s.end) for s in Sweeps(Known(np.stack(frames))).follow(0, chances, last=True))
+    assert len(found) == 2
+    for (first, end), start in zip(found, (40, 71), strict=True):
+        assert abs(first - start) <= 3
+        assert abs(end - (start + 11)) <= 3
+
+
+def test_a_slide_tells_when_its_edge_is_at_either_side() -> None:
+    a, b = noise(2, 13, 24), noise(3, 13, 24)
+    over = [np.concatenate([a[:, k:], b[:, :k]], axis=1) for k in range(2, 24, 2)]
+    late = np.stack([*[a] * 5, *over, b])
+    assert slide_rest(late) is None, "it is not even from the first picture on"
+    (slide,) = _slides(late)
+    assert slide.rest < 0.1
+    assert not slide.steady
+    assert abs(slide.begin - 4 / 16) < 0.08
+    assert abs(slide.end - 1) < 0.08
 
 
 def test_a_thing_that_passes_near_the_camera_is_none() -> None:
