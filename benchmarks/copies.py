@@ -245,7 +245,7 @@ def compare_copies(videos: Iterable[Path], params: Dedup, seconds: float, kinds:
                     pairs[f"{video.name}|{kind}", f"{video.name}|original"] = kind
         table = pa.Table.from_pylist(rows, schema("clip_fingerprints").arrow)
         index = update_index(Storage(folder), "index", [ShardInput("copies", "1", lambda: table)], params)
-    names = set(accepted_pairs(index))
+        names = set(accepted_pairs(index))
     for pair, kind in pairs.items():
         if pair in names or pair[::-1] in names:
             judgement.found[kind] += 1
@@ -258,7 +258,8 @@ def compare_copies(videos: Iterable[Path], params: Dedup, seconds: float, kinds:
 def accepted_pairs(index: Index) -> Iterable[tuple[str, str]]:
     """Video ids of every accepted pair, and of every two clips with one signature."""
     holders: dict[int, list[str]] = defaultdict(list)
-    for signature, video in zip(index.clips["signature"].to_pylist(), index.clips["video_id"].to_pylist(), strict=True):
+    facts = index.library.take("facts", np.arange(len(index.library.signature)), ("signature", "video_id"))
+    for signature, video in zip(facts["signature"].to_pylist(), facts["video_id"].to_pylist(), strict=True):
         holders[signature].append(video)
     matches = index.matches.take(index.matches.accepted)
     for short, long in zip(matches.short.tolist(), matches.long.tolist(), strict=True):

@@ -1,11 +1,15 @@
-"""Near-duplicate search over generated fingerprints with planted copies.
+"""Near-duplicate search over generated fingerprints of the real shape, with planted copies.
 
-    python -m benchmarks.dedup --clips 1000000 [--skewed] [--increment 1000]
+    python -m benchmarks.dedup --clips 1000000 [--search copies] [--increment 10000] [--rounds-memory 2]
 
-Each clip has three frames. One clip in ten has a planted copy: two of its three frames at exactly the largest distance and the third
-one random, the hardest case that counts as a copy. ``--skewed`` draws hash bits with the unequal frequencies and common hashes of real
-footage. The baseline is the comparison of all pairs of hashes, timed on a part and extrapolated. Prints seconds, CPU seconds, peak memory,
-recall of the planted pairs, and false merges.
+A clip has 8 to 16 hashes of whole pictures and as many of their centres. Hashes are those of phash: 33 of 64 bits are set, one of them always, so that
+distances are even; each differs from the one before it in the clip by 4 to 8 bits, as a picture's does once it is kept. One clip in ten is a copy of the one
+before it: *real* ones differ in each frame by 0 to 6 bits, in whole pictures and centres; *hardest* ones (one in five of them) match in two frames, both at
+exactly the largest distance, and agree in the others and in their centres at 14 bits. One hash in two hundred is one of a thousand
+title cards.
+
+Prints CPU seconds by part, the peak of memory, recall of either kind of copy, false merges, and the cost of adding some clips afterwards. The baseline is the
+comparison of all pairs of hashes, timed on a part and extrapolated.
 """
 
 from __future__ import annotations
@@ -20,73 +24,110 @@ from typing import Final
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from curation_assets.contracts.tables import RECT
 from curation_assets.dedup.clusters import decide
 from curation_assets.dedup.duplicate_clusters import Dedup
-from curation_assets.dedup.index import Index, ShardInput, update_index
+from curation_assets.dedup.index import ShardInput, update_index
+from curation_assets.dedup.search import Means
 from curation_assets.schemas import schema
 from curation_resources.storage import Storage
 
-FRAMES: Final = 3
+LEAST, MOST = 8, 16
 COPY_EVERY: Final = 10
+HARDEST_EVERY: Final = 5
 SHARD_CLIPS: Final = 100_000
-COMMON_SHARE: Final = 0.01
-COMMON_HASHES: Final = 100
+CARDS: Final = 1000
+CARD_SHARE: Final = 0.005
+WEIGHT: Final = 33
+CONSTANT: Final = np.uint64(1 << 63)
 
 Hashes = NDArray[np.uint64]
 
 
-def random_hashes(rng: np.random.Generator, shape: tuple[int, ...], skewed: bool) -> Hashes:
-    """Hashes; if skewed, bit k is set with a chance between 0.2 and 0.8, pairs of bits agree more often than by chance, and
-    one hash in a hundred is one of a hundred common ones."""
-    if not skewed:
-        return rng.integers(0, 2**64, shape, np.uint64)
-    chances = np.random.default_rng(0).uniform(0.2, 0.8, 64)
-    out = np.zeros(shape, np.uint64)
-    previous = np.zeros(shape, np.bool_)
-    for bit, chance in enumerate(chances):
-        value = rng.random(shape, np.float32) < chance
-        follow = rng.random(shape, np.float32) < 0.25
-        previous = np.where(follow, previous, value)
-        out |= previous.astype(np.uint64) << np.uint64(bit)
-    common = np.random.default_rng(1).integers(0, 2**64, COMMON_HASHES, np.uint64)
-    return np.where(rng.random(shape) < COMMON_SHARE, common[rng.integers(0, COMMON_HASHES, shape)], out)
+def balanced(rng: np.random.Generator, count: int) -> Hashes:
+    """Hashes with the highest bit and 32 others set."""
+    order = rng.random((count, 63), np.float32).argpartition(WEIGHT - 1, axis=1)[:, : WEIGHT - 1]
+    bits: Hashes = np.bitwise_or.reduce(np.uint64(1) << order.astype(np.uint64), axis=1)
+    return bits | CONSTANT
 
 
-def flip_bits(rng: np.random.Generator, hashes: Hashes, count: int) -> Hashes:
-    """The hashes with so many different random bits changed."""
-    mask = np.zeros(hashes.shape, np.uint64)
-    while (open_ := np.bitwise_count(mask) < count).any():
-        bit = np.uint64(1) << rng.integers(0, 64, hashes.shape).astype(np.uint64)
-        mask = np.where(open_, mask | bit, mask)
-    return hashes ^ mask
+def swapped(rng: np.random.Generator, hashes: Hashes, pairs: NDArray[np.int64]) -> Hashes:
+    """The hashes with so many set bits cleared and as many others set, the highest left alone."""
+    out = hashes.copy()
+    left = pairs.copy()
+    while (open_ := np.flatnonzero(left > 0)).size:
+        one, other = (np.uint64(1) << rng.integers(0, 63, len(open_)).astype(np.uint64) for _ in range(2))
+        value, before = out[open_], hashes[open_]
+        fits = (value & one != 0) & (before & one != 0) & (value & other == 0) & (before & other == 0)
+        out[open_[fits]] ^= one[fits] | other[fits]
+        left[open_[fits]] -= 1
+    return out
 
 
-def shard_table(shard: int, clips: int, skewed: bool, distance: int) -> pa.Table:
-    """Fingerprints of one shard; clip `k` with `k % COPY_EVERY == 1` copies the one before it in number."""
+def chains(rng: np.random.Generator, counts: NDArray[np.int64]) -> Hashes:
+    """Hashes of clips, each 4 to 8 bits from the one before it."""
+    start = np.append(0, np.cumsum(counts))
+    out = np.empty(start[-1], np.uint64)
+    current = balanced(rng, len(counts))
+    for k in range(MOST):
+        at = np.flatnonzero(counts > k)
+        if k:
+            current[at] = swapped(rng, current[at], rng.integers(2, 5, len(at)))
+        out[start[at] + k] = current[at]
+    return out
+
+
+def copied(
+    rng: np.random.Generator, hashes: Hashes, hard: NDArray[np.bool_], first: NDArray[np.bool_], distance: int
+) -> Hashes:
+    """Copies: frames of real ones lie within 6 bits; of the hardest ones the first two lie at the largest distance, the others at 14 bits."""
+    pairs = np.where(hard, np.where(first, distance // 2, 7), rng.integers(0, 4, len(hashes)))
+    return swapped(rng, hashes, pairs)
+
+
+def shard_table(shard: int, clips: int, distance: int) -> pa.Table:
+    """Fingerprints of one shard; clip `k` with `k % COPY_EVERY == 1` copies the one before it."""
     rng = np.random.default_rng([7, shard])
-    hashes = random_hashes(rng, (clips, FRAMES), skewed)
+    counts = rng.integers(LEAST, MOST + 1, clips)
     copies = np.arange(1, clips, COPY_EVERY)
-    hashes[copies] = flip_bits(rng, hashes[copies - 1], distance)
-    hashes[copies, rng.integers(0, FRAMES, len(copies))] = rng.integers(0, 2**64, len(copies), np.uint64)
+    counts[copies] = counts[copies - 1]
+    start = np.append(0, np.cumsum(counts))
+    owner = np.repeat(np.arange(clips), counts)
+    place = np.arange(start[-1]) - start[:-1][owner]
+    kinds = []
+    is_copy = np.zeros(clips, np.bool_)
+    is_copy[copies] = True
+    hard = np.zeros(clips, np.bool_)
+    hard[copies[::HARDEST_EVERY]] = True
+    mine = np.flatnonzero(is_copy[owner])
+    cards = balanced(np.random.default_rng(1), CARDS)
+    for center in (False, True):
+        hashes = chains(rng, counts)
+        shown = rng.random(len(hashes)) < CARD_SHARE
+        hashes = np.where(shown & (place > 1), cards[rng.integers(0, CARDS, len(hashes))], hashes)
+        first = (place[mine] < 2) & (not center)
+        hashes[mine] = copied(rng, hashes[mine - counts[owner[mine]]], hard[owner[mine]], first, distance)
+        kinds.append(hashes)
     names = [f"v{shard:05d}x{k:06d}" for k in range(clips)]
-    offsets = pa.array(np.arange(0, FRAMES * clips + 1, FRAMES, dtype=np.int32))
+    offsets = pa.array(start.astype(np.int32))
 
     def lists(values: NDArray[np.generic]) -> pa.Array:
-        return pa.ListArray.from_arrays(offsets, pa.array(np.ascontiguousarray(values).reshape(-1)))
+        return pa.ListArray.from_arrays(offsets, pa.array(values))
 
+    nothing = lists(np.zeros(len(owner), np.bool_))
     columns = {
         "dataset": pa.repeat("bench", clips),
         "video_id": pa.array(names),
         "clip_id": pa.array([f"{n}_0_6000" for n in names]),
-        "hashes": lists(hashes),
+        "hashes": lists(kinds[0]),
         "flipped_hashes": pa.nulls(clips, pa.list_(pa.uint64())),
-        "blank": lists(np.zeros((clips, FRAMES), np.bool_)),
-        "hash_ms": lists(np.tile(np.array([600, 3000, 5400]), (clips, 1))),
-        "center_hashes": pa.nulls(clips, pa.list_(pa.uint64())),
-        "center_blank": pa.nulls(clips, pa.list_(pa.bool_())),
+        "blank": nothing,
+        "hash_ms": lists(place * 360),
+        "center_hashes": lists(kinds[1]),
+        "center_blank": nothing,
         "course": pa.nulls(clips, pa.binary()),
         "still": pa.nulls(clips, pa.binary()),
         "content_box": pa.nulls(clips, RECT),
@@ -100,99 +141,122 @@ def shard_table(shard: int, clips: int, skewed: bool, distance: int) -> pa.Table
         "video_sha256": pa.nulls(clips, pa.string()),
         "start_ms": pa.array(np.zeros(clips, np.int64)),
     }
-    return pa.table(
-        [columns[f.name].cast(f.type) for f in schema("clip_fingerprints").arrow], schema("clip_fingerprints").arrow
-    )
+    contract = schema("clip_fingerprints").arrow
+    return pa.table([columns[f.name].cast(f.type) for f in contract], contract)
 
 
-def reader(shard: int, count: int, skewed: bool, distance: int) -> Callable[[], pa.Table]:
-    return lambda: shard_table(shard, count, skewed, distance)
-
-
-def inputs(clips: int, skewed: bool, distance: int) -> Iterator[ShardInput]:
+def inputs(clips: int, distance: int, first: int = 0) -> Iterator[ShardInput]:
     """Shards of `SHARD_CLIPS` clips, made when they are read."""
-    for shard, first in enumerate(range(0, clips, SHARD_CLIPS)):
-        count = min(SHARD_CLIPS, clips - first)
-        yield ShardInput(f"bench-{shard:05d}", f"{count} {skewed} {distance}", reader(shard, count, skewed, distance))
+
+    def reader(shard: int, count: int) -> Callable[[], pa.Table]:
+        return lambda: shard_table(shard, count, distance)
+
+    for shard, begin in enumerate(range(0, clips, SHARD_CLIPS), first):
+        count = min(SHARD_CLIPS, clips - begin)
+        yield ShardInput(f"bench-{shard:05d}", f"{count} {distance}", reader(shard, count))
 
 
-def judge(index: Index, clusters: pa.Table) -> tuple[float, int]:
-    """Recall of the planted pairs, and the number of dropped clips that are no planted copy of their survivor."""
-    dropped = clusters.filter(pa.compute.invert(clusters["keep"]))
+def judge(clusters: pa.Table, clips: int) -> tuple[float, float, int]:
+    """Recall of real and of hardest copies, and the number of dropped clips that are no planted copy of their survivor."""
+    dropped = clusters.filter(pc.invert(clusters["keep"]))
 
     def number(ids: pa.ChunkedArray) -> NDArray[np.int64]:
-        digits = pa.compute.replace_substring_regex(ids, r"v(\d+)x(\d+)_.*", r"\1\2")
+        digits = pc.replace_substring_regex(ids, r"v(\d+)x(\d+)_.*", r"\1\2")
         return np.asarray(digits.cast(pa.int64()).to_numpy())
 
     one, other = number(dropped["clip_id"]), number(dropped["duplicate_of"])
     low, high = np.minimum(one, other), np.maximum(one, other)
     right = (high - low == 1) & (low % 1_000_000 % COPY_EVERY == 0)
-    shards = np.bincount(index.clips["shard"].to_numpy())
-    planted = sum(len(range(1, n, COPY_EVERY)) for n in shards.tolist())
-    return float(right.sum()) / planted, int((~right).sum())
+    hard = low % 1_000_000 // COPY_EVERY % HARDEST_EVERY == 0
+    sizes = [min(SHARD_CLIPS, clips - b) for b in range(0, clips, SHARD_CLIPS)]
+    planted = sum(len(range(1, n, COPY_EVERY)) for n in sizes)
+    hardest = sum(len(range(1, n, COPY_EVERY * HARDEST_EVERY)) for n in sizes)
+    return (
+        float((right & ~hard).sum()) / (planted - hardest),
+        float((right & hard).sum()) / hardest,
+        int((~right).sum()),
+    )
 
 
-def all_pairs_seconds(hashes: int, distance: int) -> float:
+def all_pairs_seconds(hashes: int) -> float:
     """CPU seconds that comparing all pairs of so many hashes would take, from a timed part."""
-    values = np.random.default_rng(3).integers(0, 2**64, 200_000, np.uint64)
-    start, done, count = time.process_time(), 0, np.empty(1 << 15, np.uint8)
-    apart = np.empty(1 << 15, np.uint64)
+    values = np.random.default_rng(3).integers(0, 2**64, 1 << 15, np.uint64)
+    start, done = time.process_time(), 0
+    apart, count = np.empty(1 << 15, np.uint64), np.empty(1 << 15, np.uint8)
     for i in range(2000):
-        block = values[: 1 << 15]
-        np.bitwise_xor(block, values[i], out=apart)
+        np.bitwise_xor(values, values[i], out=apart)
         np.bitwise_count(apart, out=count)
-        done += len(block) if count.min() >= 0 and distance >= 0 else 0
+        done += len(values) if count.min() == 0 else 0
     return (time.process_time() - start) / done * hashes * (hashes - 1) / 2
+
+
+def cpu() -> float:
+    used = os.times()
+    return used.user + used.system
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clips", type=int, default=100_000, help="number of clips")
-    parser.add_argument(
-        "--distance", type=int, default=Dedup().distance, help="distance of the planted copies and of the search"
-    )
-    parser.add_argument(
-        "--skewed", action="store_true", help="hash bits as uneven as those of footage, with common hashes"
-    )
+    parser.add_argument("--search", choices=("every_pair", "copies"), default="every_pair", help="what is promised")
     parser.add_argument("--increment", type=int, default=0, help="then add a shard of so many clips")
     parser.add_argument("--threads", type=int, default=2, help="threads of the search")
+    parser.add_argument("--sort-memory", type=float, default=4.0, help="GB for what the search sorts")
+    parser.add_argument("--folder", help="where the generated shards and the index are kept; a temporary folder else")
     options = parser.parse_args()
-    params = Dedup(distance=options.distance, agree=max(options.distance, Dedup().agree))
+    params = Dedup(search=options.search)
+    means = Means(options.threads, int(options.sort_memory * 1e9))
 
-    with tempfile.TemporaryDirectory() as root:
+    with tempfile.TemporaryDirectory(dir=options.folder) as root:
         storage = Storage(root)
-        for label, clips in (("whole", options.clips), ("increment", options.clips + options.increment)):
+        shards = []
+        for item in inputs(options.clips + options.increment, params.distance):
+            with storage.publish(f"made/{item.shard}.arrow") as file:
+                table = item.read()
+                with pa.ipc.new_file(file, table.schema) as writer:
+                    writer.write_table(table)
+            path = storage.filesystem(f"made/{item.shard}.arrow")[1]
+            shards.append(ShardInput(item.shard, item.content_hash, lambda p=path: _stored(p)))  # type: ignore[misc]
+        made = cpu()
+        print(f"made in {made:.0f} CPU s; peak so far {_peak():.2f} GB", flush=True)
+        whole = len(range(0, options.clips, SHARD_CLIPS))
+        for label, given in (("whole", shards[:whole]), ("increment", shards)):
             if label == "increment" and not options.increment:
                 continue
-            shards = list(inputs(options.clips, options.skewed, options.distance))
-            if label == "increment":
-                shards.append(
-                    ShardInput(
-                        "bench-99999", "more", reader(99999, options.increment, options.skewed, options.distance)
-                    )
-                )
-            wall, cpu = time.perf_counter(), os.times()
-            index = update_index(storage, "index", shards, params, options.threads)
-            searched = time.perf_counter() - wall
+            begin = cpu()
+            index = update_index(storage, "index", given, params, means)
+            searched = cpu()
             clusters, stats = decide(index, params)
-            used = os.times()
-            cpu_s = used.user + used.system - cpu.user - cpu.system
-            recall, wrong = judge(index, clusters)
-            pairs = all_pairs_seconds(index.stats["hashes"], params.distance)
-            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2
+            end = cpu()
+            clips, figures = index.stats["clips"], index.stats
             print(
-                f"{label}: {clips} clips, {index.stats['hashes']} hashes: {time.perf_counter() - wall:.1f} s "
-                f"(index {searched:.1f} s), {cpu_s:.1f} CPU s, peak {peak:.2f} GB"
+                f"{label}: {clips} clips, {figures['hashes']} hashes: {end - begin:.1f} CPU s (index {searched - begin:.1f}), "
+                f"{1e6 * (end - begin) / clips:.0f} microseconds a clip, peak {_peak():.2f} GB"
             )
+            if label == "whole":
+                real, hardest, wrong = judge(clusters, clips)
+                print(
+                    f"  recall of real copies {real:.5f}, of hardest {hardest:.4f} (promised {figures['recall_two_frames']:.4f} "
+                )
+                print(
+                    f"  for two frames at {params.distance} bits, {figures['recall_promised']:.4f} for what is promised), false merges {wrong}"
+                )
+                pairs = all_pairs_seconds(figures["hashes"] // 2) * 2
+                print(f"  all pairs of hashes would take {pairs:.0f} CPU s: {pairs / (end - begin):.1f} times as long")
+            names = ("pairs_compared", "pairs_accepted", "pairs_doubtful", "common_hashes", "common_pairs_left_out")
             print(
-                f"  recall {recall:.4f} of planted pairs at exactly {params.distance} bits (expected at least "
-                f"{index.stats['recall_two_frames']:.4f}), false merges {wrong}, clusters {stats['clusters']}"
+                "  " + ", ".join(f"{name} {figures[name]}" for name in names) + f", clusters {stats['clusters']}",
+                flush=True,
             )
-            print(
-                f"  pairs of clips compared {index.stats['pairs_compared']}, doubtful {index.stats['pairs_doubtful']}, common hashes "
-                f"{index.stats['common_hashes']}, pairs left out for them {index.stats['common_pairs_left_out']}"
-            )
-            print(f"  all pairs of hashes would take {pairs:.0f} CPU s: {pairs / cpu_s:.1f} times as long")
+
+
+def _stored(path: str) -> pa.Table:
+    with pa.memory_map(path) as file:
+        return pa.ipc.open_file(file).read_all()
+
+
+def _peak() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2
 
 
 if __name__ == "__main__":

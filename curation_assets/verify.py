@@ -15,7 +15,7 @@ from functools import partial
 
 import pyarrow.compute as pc
 
-from curation_assets.dedup.index_files import MANIFEST, DamagedIndex, files_of, read_manifest, read_table
+from curation_assets.dedup.index_files import MANIFEST, DamagedIndex, check_file, files_of, read_manifest
 from curation_assets.engine.shard_keys import parse_shard_key
 from curation_assets.publish.writing.versions import CARD, PIECES
 from curation_assets.recipes import Recipe, subset_key
@@ -264,7 +264,7 @@ class Verifier:
                 said = "is gone"
             elif self.deep:
                 try:
-                    read_table(self.storage, f"{INDEX}/{name}", digest)
+                    check_file(self.storage, f"{INDEX}/{name}", digest)
                 except DamagedIndex as error:
                     said = f"is damaged: {error}"
             if said:

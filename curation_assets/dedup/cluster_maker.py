@@ -30,7 +30,7 @@ class ClusterMaker(Maker):
         provenance, shards = clusters_provenance(store, run.recipes, run.settings)
 
         def make(base: Base) -> tuple[TableHeader, Made]:
-            header, found, stats = compare_shards(store, run.recipes, run.settings, run.log.info)
+            header, found, stats = compare_shards(store, run.recipes, run.settings, run.log.info, check=run.force)
             metadata: dict[str, Any] = {"shards": sorted(shards), "relations": counts(found.clusters, "relation")}
             for kind in ("closest", "doubtful"):
                 sheet = pairs_sheet(store, found.audit.filter(pc.equal(found.audit["kind"], kind)))

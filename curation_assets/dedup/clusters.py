@@ -20,17 +20,34 @@ from numpy.typing import NDArray
 
 from curation_assets.dedup.align import SAME_LENGTH, Altered, Ints, Matches
 from curation_assets.dedup.duplicate_clusters import Dedup
-from curation_assets.dedup.index import Index, ShardInput, update_index
+from curation_assets.dedup.index import MEANS, Index, ShardInput, update_index
+from curation_assets.dedup.search import Means
 from curation_assets.schemas import schema
 from curation_resources.storage import Storage
 
 MIN_OVERLAP: Final = 0.5
 """Least share of a longer clip that a better, shorter one must overlap for the longer one to be dropped."""
 
+FACTS: Final = (
+    "dataset",
+    "video_id",
+    "clip_id",
+    "height",
+    "duration_ms",
+    "quality",
+    "seen",
+    "exact",
+    "signature",
+)
+"""What is read of the clips that are involved."""
+
 RELATIONS: Final = {Altered.MIRRORED: "flipped", Altered.REVERSED: "reversed", Altered.NEGATIVE: "negative"}
 
 Cosine = Callable[[pa.Table, pa.Table], NDArray[np.float64]]
 """Cosine of mean embeddings for two tables (dataset, clip_id) of equal length; NaN where a clip has none."""
+
+AUDIT_PAIRS: Final = 8
+"""Closest and doubtful pairs that are shown."""
 
 AUDIT: Final = pa.schema(
     [
@@ -74,8 +91,9 @@ def build_clusters(
     shards: Iterable[ShardInput],
     params: Dedup,
     cosine: Cosine | None = None,
-    audit_pairs: int = 8,
-    threads: int = 2,
+    means: Means = MEANS,
+    *,
+    check: bool = False,
 ) -> Duplicates:
     """Finds the near-duplicates among the clips of all shards.
 
@@ -83,15 +101,14 @@ def build_clusters(
         folder: folder of the index in storage, as `duplicate_clusters/index`.
         shards: fingerprints of the shards that there are; a missing one blocks nothing.
         cosine: confirms pairs if `params.confirm_cosine` is set.
-        audit_pairs: how many closest and how many doubtful pairs to return.
-        threads: threads of the search.
+        means, check: as `update_index` has them.
 
     Raises:
         ValueError: a shard that was given twice, or fingerprints that are not whole; the message names it.
     """
-    index = update_index(storage, folder, shards, params, threads)
+    index = update_index(storage, folder, shards, params, means, check=check)
     clusters, stats = decide(index, params, cosine)
-    return Duplicates(clusters, audit(index, audit_pairs), {**index.stats, **stats, "shards": index.shards})
+    return Duplicates(clusters, audit(index, AUDIT_PAIRS), {**index.stats, **stats, "shards": index.shards})
 
 
 @dataclass(frozen=True)
@@ -130,28 +147,21 @@ def _rank(clips: pa.Table, survivor: str) -> Ints:
     return rank
 
 
+def _repeated(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Values, other than 0, that come more than once."""
+    ordered = np.sort(values)
+    again = np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
+    return again[again != 0]
+
+
 def _involved(index: Index) -> tuple[pa.Table, Matches]:
     """The clips that match another one or share a signature or a source span with one; and the accepted matches."""
-    matches = index.matches.take(index.matches.accepted)
-    signature = index.clips["signature"].to_numpy()
-    exact = index.clips["exact"].to_numpy()
-    chosen = np.isin(signature, np.concatenate([matches.short, matches.long]))
-    for key in (signature, exact):
-        values, inverse, counts = np.unique(key, return_inverse=True, return_counts=True)
-        chosen |= (counts > 1)[inverse] & (values != 0)[inverse]
-    columns = [
-        "dataset",
-        "video_id",
-        "clip_id",
-        "shard",
-        "height",
-        "duration_ms",
-        "quality",
-        "seen",
-        "exact",
-        "signature",
-    ]
-    return index.clips.select(columns).take(np.flatnonzero(chosen)).combine_chunks(), matches
+    matches, library = index.matches.take(index.matches.accepted), index.library
+    chosen = np.isin(library.signature, np.unique(np.concatenate([matches.short, matches.long])))
+    for key in (library.signature, library.exact):
+        chosen |= np.isin(key, _repeated(key))
+    rows = np.flatnonzero(chosen)
+    return library.take("facts", rows, FACTS).append_column("shard", pa.array(library.shard_of(rows))), matches
 
 
 def decide(index: Index, params: Dedup, cosine: Cosine | None = None) -> tuple[pa.Table, dict[str, Any]]:
@@ -350,15 +360,15 @@ def audit(index: Index, pairs: int = 8) -> pa.Table:
     kinds = ["closest"] * len(closest) + ["doubtful"] * (len(weakest) + len(refused))
 
     shown = matches.take(chosen)
-    signature = index.clips["signature"].to_numpy()
+    library = index.library
     wanted = np.unique(np.concatenate([shown.short, shown.long]))
-    rows = np.flatnonzero(np.isin(signature, wanted))
-    by_signature: dict[int, int] = {}
-    for row in rows[::-1].tolist():
-        by_signature[int(signature[row])] = row
+    rows = library.rows[library.numbers(wanted)]
+    facts = library.take("facts", rows, ("dataset", "video_id", "clip_id", "start_ms", "duration_ms"))
+    facts = facts.append_column("shard", pa.array([library.shards[k] for k in library.shard_of(rows)], pa.string()))
+    by_signature = dict(zip(wanted.tolist(), facts.to_pylist(), strict=True))
     records = []
     for k in range(len(chosen)):
-        sides = [index.clips.slice(by_signature[int(s)], 1).to_pylist()[0] for s in (shown.short[k], shown.long[k])]
+        sides = [by_signature[int(s)] for s in (shown.short[k], shown.long[k])]
         scale, offset = float(shown.scale[k]), int(shown.offset_ms[k])
         begin = max(0.0, -offset / scale)
         end = min(sides[0]["duration_ms"], (sides[1]["duration_ms"] - offset) / scale)
@@ -366,7 +376,7 @@ def audit(index: Index, pairs: int = 8) -> pa.Table:
         record: dict[str, Any] = {"kind": kinds[k]}
         for side, name in zip(sides, "ab", strict=True):
             record |= {f"{key}_{name}": side[key] for key in ("dataset", "video_id", "clip_id")}
-            record[f"shard_{name}"] = index.shards[side["shard"]]
+            record[f"shard_{name}"] = side["shard"]
         record |= {key: getattr(shown, key)[k].item() for key in ("similarity", "coverage", "matched", "accepted")}
         altered = Altered(shown.altered[k])
         record["altered"] = altered.name.lower() if altered else None

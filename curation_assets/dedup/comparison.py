@@ -89,11 +89,21 @@ def clusters_provenance(
 
 
 def compare_shards(
-    store: TableStore, recipes: Mapping[str, Recipe], settings: Settings, say: Callable[[str], Any]
+    store: TableStore,
+    recipes: Mapping[str, Recipe],
+    settings: Settings,
+    say: Callable[[str], Any],
+    *,
+    check: bool = False,
 ) -> tuple[TableHeader, Duplicates, Mapping[str, Any]]:
-    """Compares the shards that are new or changed with the stored index and commits the clusters: header, what was found, stats."""
+    """Compares the shards that are new or changed with the stored index and commits the clusters: header, what was found, stats.
+
+    Args:
+        check: read all of the index, and make anew what is damaged.
+    """
     from curation_assets.dedup.clusters import build_clusters
     from curation_assets.dedup.index import ShardInput
+    from curation_assets.dedup.search import Means
 
     base = store.base("duplicate_clusters", None, store.usable_header("duplicate_clusters"))
     provenance, shards = clusters_provenance(store, recipes, settings)
@@ -106,7 +116,8 @@ def compare_shards(
             [ShardInput(k, h, lambda k=k: store.read("clip_fingerprints", k)) for k, h in shards.items()],  # type: ignore[misc]
             params,
             embedding_cosine(store) if params.confirm_cosine is not None else None,
-            threads=settings.workers,
+            Means(settings.workers),
+            check=check,
         )
     stats = {k: v for k, v in found.stats.items() if isinstance(v, int | float | str)}
     stats |= {"shards_seen": len(shards), "rows_in": found.stats["clips"], **meter.spent(settings)}

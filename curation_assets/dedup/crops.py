@@ -19,8 +19,9 @@ from curation_assets.decode.measures import windows
 from curation_assets.dedup.align import WINDOW_MS, Altered, Ints, Matches, Samples, ranges
 from curation_assets.dedup.duplicate_clusters import Dedup
 from curation_assets.dedup.evidence import Agreement, Course, Overlay, agreement, unlike
-from curation_assets.dedup.postings import Posting, flat, product
-from curation_assets.dedup.search import Hashes, near_pairs, tables
+from curation_assets.dedup.hash_matches import Comparison
+from curation_assets.dedup.parts import flat
+from curation_assets.dedup.search import halves
 from curation_assets.dedup.second_look import Courses
 from curation_assets.dedup.standing import stands_apart
 from curation_resources.progress import told
@@ -35,6 +36,8 @@ levels of luma. Chosen on the first half of the material of `benchmarks.truth`, 
 FEWER: Final = 3
 """Windows are searched in so many times fewer tables than whole pictures: a crop has several frames, most of them nearer than the largest distance."""
 
+_BATCH: Final = 5000
+
 Proposal = tuple[int, int, int, int, int, float]
 """Original, crop, window, time in the crop less that in the original (ms), windows that match, their mean distance."""
 
@@ -43,7 +46,7 @@ Proposal = tuple[int, int, int, int, int, float]
 class _Entries:
     """Hashes with the clip that shows each, its window (-1: the whole picture) and the time from the clip's start."""
 
-    hashes: Hashes
+    hashes: NDArray[np.uint64]
     clip: Ints
     window: Ints
     time_ms: Ints
@@ -51,103 +54,78 @@ class _Entries:
     def take(self, index: Ints) -> _Entries:
         return _Entries(self.hashes[index], self.clip[index], self.window[index], self.time_ms[index])
 
+    def of(self, clips: Ints) -> tuple[Ints, Ints]:
+        """Where those of some clips begin, and how many they are; entries are in the order of their clips."""
+        first, end = (np.searchsorted(self.clip, clips, side=side) for side in ("left", "right"))
+        return first, end - first
 
-def cropped(
-    clips: pa.Table,
-    rows: Ints,
-    whole: Samples,
-    fresh: NDArray[np.bool_],
-    courses: Courses,
-    known: Matches,
-    params: Dedup,
-    threads: int,
-    stats: dict[str, Any],
-) -> Matches:
+
+def cropped(comparison: Comparison, method: int, courses: Courses, known: Matches) -> Matches:
     """The pairs of a crop (`short`) and the clip that it shows a part of (`long`), of which at least one clip is new.
 
     Args:
-        clips: rows of the index.
-        rows: the row of each of the clips in `whole`.
-        whole: the clips' hashes of whole pictures.
-        fresh: which of them are new.
+        method: which clips, by how they are hashed.
         known: matches of whole pictures; pairs that are accepted there are not looked at.
     """
+    library = comparison.library
+    seen = comparison.side("window_hashes", method)
+    if not len(seen.hashes):
+        return Matches.of([])
+    originals, crops = halves(comparison.candidates(seen, comparison.side("frames", method), method, FEWER))
+    del seen
     done = {frozenset(p) for p in zip(*(s[known.accepted].tolist() for s in (known.short, known.long)), strict=True)}
-    seen = _windows_of(clips, rows, whole)
+    sides = library.tie[originals].tolist(), library.tie[crops].tolist()
+    left = np.array([frozenset(pair) not in done for pair in zip(*sides, strict=True)], np.bool_)
+    originals, crops = originals[left], crops[left]
+    found = []
+    batches = range(0, len(originals), _BATCH)
+    for begin in told(batches, len(batches), "batches of pairs of a window and a picture"):
+        found += _looked_at(originals[begin : begin + _BATCH], crops[begin : begin + _BATCH], comparison, courses)
+    return Matches.of(found)
+
+
+def _looked_at(originals: Ints, crops: Ints, comparison: Comparison, courses: Courses) -> list[dict[str, Any]]:
+    """The matches among pairs of distinct clips."""
+    library, params = comparison.library, comparison.params
+    numbers = np.unique(np.concatenate([originals, crops]))
+    whole, stored = library.samples(numbers)
+    originals, crops = np.searchsorted(numbers, originals), np.searchsorted(numbers, crops)
+    seen = _windows_of(library.take("windows", library.rows[numbers], ["window_hashes"]), stored["window_ms"])
     anchors = np.flatnonzero(whole.anchors())
     plain = _Entries(whole.hashes[anchors], whole.owner[anchors], np.full(len(anchors), -1), whole.time_ms[anchors])
-    seen, plain = (_best_first(e, whole) for e in (seen, plain))
-    left, right = _near(seen, plain, fresh, params.distance, threads, stats)
-    proposals = _proposals(seen, plain, left, right, params.matches)
-    aspects = clips["picture_aspect"].take(rows).to_pylist()
+    (first, count), (other, others) = seen.of(originals), plain.of(crops)
+    one, pair = ranges(first, count)
+    right, cell = ranges(other[pair], others[pair])
+    near = np.bitwise_count(seen.hashes[one[cell]] ^ plain.hashes[right]) <= params.distance
+    aspects = stored["picture_aspect"].to_pylist()
     found: dict[tuple[int, int], tuple[float, dict[str, Any]]] = {}
-    for original, crop, window, offset, matched, apart in told(
-        proposals, len(proposals), "pairs of a window and a picture"
+    for original, crop, window, offset, matched, apart in _proposals(
+        seen, plain, one[cell[near]], right[near], params.matches
     ):
-        if frozenset((int(whole.tie[original]), int(whole.tie[crop]))) in done:
-            continue
         sides = courses.of(whole.tie[[original, crop]])
         if sides[0] is None or sides[1] is None or not aspects[original]:
             continue
         result = _look(sides[0], sides[1], window, aspects[original], offset)
-        stats["pairs_windows"] += 1
+        comparison.stats["pairs_windows"] += 1
         if result is None:
             continue
         match = _match(whole, original, crop, result, matched, apart, params)
         if match is not None and result.likeness > found.get((original, crop), (-1.0, {}))[0]:
             found[original, crop] = result.likeness, match
-    return Matches.of([m for _, m in found.values()])
+    return [m for _, m in found.values()]
 
 
-def _windows_of(clips: pa.Table, rows: Ints, whole: Samples) -> _Entries:
-    values, start = flat(clips["window_hashes"], np.uint64)
-    times, time_start = flat(clips["window_ms"], np.int64)
-    frames = np.diff(time_start)[rows]
-    index, clip = ranges(time_start[rows], frames)
-    hashes = values[ranges(start[rows], frames * windows.COUNT)[0]]
-    frame_time = times[index]
+def _windows_of(table: pa.Table, window_ms: pa.ChunkedArray) -> _Entries:
+    """Of clips, each a row: the hashes of the windows that there are."""
+    hashes = flat(table["window_hashes"], np.uint64)[0]
+    times, start = flat(window_ms, np.int64)
     entries = _Entries(
         hashes,
-        np.repeat(clip, windows.COUNT),
-        np.tile(np.arange(windows.COUNT), len(frame_time)),
-        np.repeat(frame_time, windows.COUNT),
+        np.repeat(np.repeat(np.arange(len(table)), np.diff(start)), windows.COUNT),
+        np.tile(np.arange(windows.COUNT), len(times)),
+        np.repeat(times, windows.COUNT),
     )
     return entries.take(np.flatnonzero(entries.hashes != 0))
-
-
-def _best_first(entries: _Entries, whole: Samples) -> _Entries:
-    """In the order in which the clips of a common hash are taken: longest first."""
-    clip = entries.clip
-    return entries.take(np.lexsort((entries.window, entries.time_ms, whole.tie[clip], -whole.duration_ms[clip])))
-
-
-def _near(
-    seen: _Entries,
-    plain: _Entries,
-    fresh: NDArray[np.bool_],
-    distance: int,
-    threads: int,
-    stats: dict[str, Any],
-) -> tuple[Ints, Ints]:
-    """Entries of windows and of whole pictures with near hashes, of different clips of which at least one is new."""
-    empty = np.empty(0, np.int64)
-    if not len(seen.hashes) or not len(plain.hashes):
-        return empty, empty
-    ours, theirs = (Posting.build(e.hashes, np.arange(len(e.hashes))) for e in (seen, plain))
-    every = np.union1d(ours.hashes, theirs.hashes)
-    asked = np.zeros(len(every), np.bool_)
-    for entries in (seen,) if fresh.all() else (seen, plain):
-        asked[np.searchsorted(every, entries.hashes[fresh[entries.clip]])] = True
-    i, j = near_pairs(every, distance, asked, threads, -(-tables(distance) // FEWER))
-    equal = np.flatnonzero(asked)
-    found = []
-    for one, other in ((i, j), (j, i), (equal, equal)):
-        (k, has_k), (m, has_m) = ours.find(every[one]), theirs.find(every[other])
-        both = has_k & has_m
-        found.append(product(ours, k[both], theirs, m[both], stats))
-    left, right = (np.concatenate([f[side] for f in found]) for side in (0, 1))
-    wanted = (seen.clip[left] != plain.clip[right]) & (fresh[seen.clip[left]] | fresh[plain.clip[right]])
-    return left[wanted], right[wanted]
 
 
 def _proposals(seen: _Entries, plain: _Entries, left: Ints, right: Ints, matches: int) -> list[Proposal]:

@@ -1,139 +1,127 @@
 """Pairs of clips that their hashes propose and accept.
 
-What belongs here: samples of stored clips, candidates from near hashes, their comparison. What does not: what else decides (`second_look`,
-`crops`), and what is stored (`index`).
+What belongs here: which kinds of hashes are searched for candidates, and their comparison. What does not: the search (`search`), what else decides
+(`second_look`, `crops`), and what is stored (`index`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from curation_assets.dedup import postings
-from curation_assets.dedup.align import Altered, Comparer, Ints, Matches, Samples, ranges
-from curation_assets.dedup.altered import Variant
+from curation_assets.dedup import altered, search
+from curation_assets.dedup.align import Altered, Comparer, Matches, Samples
+from curation_assets.dedup.buckets import Side
 from curation_assets.dedup.duplicate_clusters import Dedup
-from curation_assets.dedup.postings import Posting, flat, product
-from curation_assets.dedup.search import near_pairs
+from curation_assets.dedup.library import Kind, Library
+from curation_assets.dedup.search import Means, Pairs, Plan, Search, halves
+from curation_resources.progress import told
 
 SURE: Final = 0.9
 """Similarity of whole frames from which the central parts are not asked: bars move what lies in the centre of the frame, but change the
 hash of the picture inside them little; pictures that only a logo makes alike were at most 0.87 similar."""
 
+BATCH: Final = 100_000
+"""Pairs whose hashes are in memory at a time."""
 
-def gather(clips: pa.Table, rows: Ints, signatures: NDArray[np.uint64], *, center: bool = False) -> Samples:
-    """The samples of some clips.
 
-    Args:
-        rows: the clips, as rows of the index.
-        signatures: theirs.
-        center: take the hashes of the central part, without the clips that lack them.
+@dataclass(frozen=True)
+class Comparison:
+    """What is compared, and how.
+
+    Attributes:
+        library: the clips.
+        params: when two are the same.
+        fresh: bool (distinct clips,); pairs of others are known.
+        means: what a search may use.
+        stats: figures, which are added to.
     """
-    values, start = flat(clips["center_hashes" if center else "hashes"], np.uint64)
-    blank = flat(clips["center_blank" if center else "blank"], np.bool_)[0]
-    times, time_start = flat(clips["time_ms"], np.int64)
-    counts = np.diff(start)[rows]
-    rows, signatures, counts = rows[counts > 0], signatures[counts > 0], counts[counts > 0]
-    index = ranges(start[rows], counts)[0]
-    return Samples(
-        start=np.append(0, np.cumsum(counts)),
-        hashes=values[index],
-        time_ms=times[ranges(time_start[rows], counts)[0]],
-        blank=blank[index],
-        duration_ms=pc.fill_null(clips["duration_ms"], 0).to_numpy()[rows],
-        tie=signatures,
-        center=center,
-    )
 
+    library: Library
+    params: Dedup
+    fresh: NDArray[np.bool_]
+    means: Means
+    stats: dict[str, Any]
 
-def compare(
-    samples: Samples,
-    variants: Sequence[Variant],
-    new: NDArray[np.bool_],
-    params: Dedup,
-    threads: int,
-    stats: dict[str, Any],
-) -> list[Matches]:
-    """Matches among clips hashed by one method of which at least one is new (by signature), with signatures for clips.
+    def side(self, kind: Kind, method: int, change: int = 0) -> Side:
+        side = self.library.side(kind, method, change)
+        return search.with_common(side, self.library.best_first, search.COMMON)
 
-    Args:
-        variants: what else clips may show.
-    """
-    best = np.lexsort((samples.tie, -samples.duration_ms))
-    place = np.empty_like(best)
-    place[best] = np.arange(len(best))
-    anchors = np.flatnonzero(samples.anchors())
-    owner = place[samples.owner[anchors]]
-    plain = Posting.build(samples.hashes[anchors], owner)
-    fresh = new[best]
-    stats["comparable_clips"] = max(stats["comparable_clips"], len(np.unique(owner)))
-    stats["hashes"] += len(plain.hashes)
-    stats["common_hashes"] += int((np.diff(plain.start) > postings.COMMON).sum())
-    if not len(plain.hashes):
-        return []
-    shown = [_posting(v, plain, anchors, owner, v.known[best]) for v in variants]
-    every = np.unique(np.concatenate([plain.hashes, *(p.hashes for p in shown if p is not plain)]))
-    is_new = np.zeros(len(every), np.bool_)
-    for posting in (plain, *shown):
-        touched = np.repeat(posting.hashes, np.diff(posting.start))[fresh[posting.clips]]
-        is_new[np.searchsorted(every, touched)] = True
-    i, j = near_pairs(every, params.distance, None if is_new.all() else is_new, threads)
+    def candidates(self, left: Side, right: Side | None, method: int, fewer: int = 1) -> Pairs:
+        """Pairs of distinct clips worth a comparison, of which at least one is fresh."""
+        hashes = int(left.indexed.sum()) + (0 if right is None else int(right.indexed.sum()))
+        plan = Plan.of(self.library.key_bits, self.library.methods[method], self.params, fewer)
+        rounds = search.rounds(hashes, self.means)
+        return search.candidates(Search(left, right, self.fresh, plan, search.worth(self.params), rounds), self.means)
 
-    def matches(comparer: Comparer, a: Ints, b: Ints, wanted: NDArray[np.bool_]) -> Matches:
-        wanted = wanted & (a != b) & (fresh[a] | fresh[b])
-        low, high = np.minimum(a, b)[wanted], np.maximum(a, b)[wanted]
-        keys = np.unique(low * np.int64(len(best)) + high)
-        stats["pairs_compared"] += len(keys)
-        found = comparer.compare(best[keys // len(best)], best[keys % len(best)])
-        found = found.take(found.accepted | (found.matched >= params.matches))
-        return replace(found, short=samples.tie[found.short], long=samples.tie[found.long])
+    def matches(self, method: int) -> list[Matches]:
+        """Matches among the clips hashed by one method of which at least one is fresh, with signatures for clips."""
+        whole = self.side("frames", method)
+        self.stats["hashes"] += int(whole.indexed.sum()) + len(whole.common)
+        self.stats["comparable_clips"] = max(self.stats["comparable_clips"], int((np.diff(whole.start) > 0).sum()))
+        self.stats["common_hashes"] += len(whole.common)
+        self.stats["common_pairs_left_out"] += search.left_out(whole, search.COMMON)
+        pairs = self.candidates(whole, None, method)
+        out = [self._compared(pairs, method)]
+        if self.params.reversed:
+            out.append(self._compared(pairs, method, Altered.REVERSED))
+        if self.params.flipped:
+            out.append(self._of_variant(self.side("flipped_frames", method), whole, method, Altered.MIRRORED))
+        if self.params.negative:
+            inverted = altered.INVERTED[self.library.methods[method]]
+            out.append(self._of_variant(self.side("frames", method, inverted), whole, method, Altered.NEGATIVE))
+        del whole
+        if self.params.center:
+            middle = self.side("center_frames", method)
+            self.stats["hashes"] += int(middle.indexed.sum()) + len(middle.common)
+            self.stats["common_hashes"] += len(middle.common)
+            out.append(self._compared(self.candidates(middle, None, method), method, center=True))
+        return out
 
-    def pairs(left: Posting, right: Posting) -> tuple[Ints, Ints]:
-        equal = np.flatnonzero(is_new & (left.counts_of(every) > (1 if left is right else 0)))
-        sides = [(i, j), (equal, equal)] if left is right else [(i, j), (j, i), (equal, equal)]
-        found = []
-        for one, other in sides:
-            (k, has_k), (m, has_m) = left.find(every[one]), right.find(every[other])
-            both = has_k & has_m
-            found.append(product(left, k[both], right, m[both], stats))
-        return np.concatenate([f[0] for f in found]), np.concatenate([f[1] for f in found])
+    def _of_variant(self, shown: Side, whole: Side, method: int, kind: Altered) -> Matches:
+        a, b = halves(self.candidates(shown, whole, method))
+        low, high = np.minimum(a, b).astype(np.uint64), np.maximum(a, b).astype(np.uint64)
+        return self._compared(np.unique(low << np.uint64(32) | high), method, kind)
 
-    a, b = pairs(plain, plain)
-    out = [matches(Comparer(samples, params), a, b, np.ones(len(a), np.bool_))]
-    for variant, posting in zip(variants, shown, strict=True):
-        known = variant.known[best]
-        a, b = pairs(posting, plain)
-        out.append(matches(Comparer(samples, params, variant.samples, variant.altered), a, b, known[a] & known[b]))
-    return out
-
-
-def _posting(variant: Variant, plain: Posting, anchors: Ints, owner: Ints, known: NDArray[np.bool_]) -> Posting:
-    """Which clips, numbered best first, show which hash when they are altered back."""
-    if variant.altered is Altered.REVERSED:
-        return plain
-    has = known[owner]
-    return Posting.build(variant.samples.hashes[anchors][has], owner[has])
+    def _compared(self, pairs: Pairs, method: int, kind: Altered = Altered.NOT, *, center: bool = False) -> Matches:
+        self.stats["pairs_compared"] += len(pairs)
+        found = [Matches.of([])]
+        batches = range(0, len(pairs), BATCH)
+        for begin in told(batches, len(batches), "batches of pairs compared"):
+            a, b = halves(pairs[begin : begin + BATCH])
+            numbers = np.unique(np.concatenate([a, b]))
+            samples, stored = self.library.samples(numbers, center=center)
+            a, b = np.searchsorted(numbers, a), np.searchsorted(numbers, b)
+            unaltered = None
+            if kind is not Altered.NOT:
+                unaltered, known = altered.back(samples, stored, kind, self.library.methods[method])
+                a, b = a[known[a] & known[b]], b[known[a] & known[b]]
+            matches = Comparer(samples, self.params, unaltered, kind).compare(a, b)
+            matches = matches.take(matches.accepted | (matches.matched >= self.params.matches))
+            if self.params.center and not center and kind is Altered.NOT:
+                matches = uncontradicted(matches, self.library.samples(numbers, center=True)[0], self.params)
+            found.append(replace(matches, short=samples.tie[matches.short], long=samples.tie[matches.long]))
+        return Matches.join(found)
 
 
 def uncontradicted(matches: Matches, central: Samples, params: Dedup) -> Matches:
     """Whole frames' matches, not accepted where the central parts show different things: a large logo or frame on dark pictures
-    makes them alike."""
-    if not central.clips:
+    makes them alike.
+
+    Args:
+        matches: with numbers of clips within the samples.
+        central: of the same clips; those without central hashes have none.
+    """
+    held = np.diff(central.start) > 0
+    judged = np.flatnonzero(matches.accepted & (matches.similarity < SURE) & held[matches.short] & held[matches.long])
+    if not len(judged):
         return matches
-    short, long = (
-        np.minimum(np.searchsorted(central.tie, s), central.clips - 1) for s in (matches.short, matches.long)
-    )
-    known = (central.tie[short] == matches.short) & (central.tie[long] == matches.long)
-    judged = np.flatnonzero(matches.accepted & (matches.similarity < SURE) & (matches.altered == Altered.NOT) & known)
     comparer = Comparer(central, params)
     scale, offset = matches.scale[judged].astype(np.float64), matches.offset_ms[judged].astype(np.float64)
-    refused = judged[comparer.contradicts(short[judged], long[judged], scale, offset)]
+    refused = judged[comparer.contradicts(matches.short[judged], matches.long[judged], scale, offset)]
     accepted = matches.accepted.copy()
     accepted[refused] = False
     return replace(matches, accepted=accepted)

@@ -1,14 +1,16 @@
 """Files of the index of duplicates: written with their hashes, and read only if their bytes are those that were written.
 
-The manifest holds the hash of each other file and ends with one of itself. Indexes of earlier versions have none, and are read as they
-are. What belongs here: bytes. What does not: what the index says (`dedup/index.py`).
+A shard has one file of *blocks*, each an Arrow stream that can be read by itself, and at its end a directory that says where each block lies and
+what its bytes hash to. The manifest holds the hash of each directory (of other files, that of all bytes) and ends with one of itself.
+What belongs here: bytes. What does not: what the index says (`index`, `parts`).
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import pyarrow as pa
@@ -20,13 +22,28 @@ MANIFEST: Final = "manifest.json"
 SEAL: Final = "seal"
 """Key of the manifest under which the hash of the rest of it is."""
 
+_TAIL: Final = 8
+"""Bytes at the end of a file of blocks that say how long the directory before them is."""
+
 
 class DamagedIndex(ValueError):
     """A file of the index is gone, or its bytes are not those that were written; it is made again from `clip_fingerprints`."""
 
+    def __init__(self, message: str, path: str = "") -> None:
+        super().__init__(message)
+        self.path = path
+
 
 def _hash(data: Any) -> str:
     return hashlib.blake2b(data, digest_size=16).hexdigest()
+
+
+def _bytes(storage: Storage, path: str) -> pa.Buffer:
+    """All bytes of a file; locally they stay in the file until they are used."""
+    if not storage.is_local:
+        return pa.py_buffer(storage.read(path))
+    with pa.memory_map(storage.filesystem(path)[1]) as file:
+        return file.read_buffer()
 
 
 def write_table(storage: Storage, path: str, table: pa.Table) -> str:
@@ -49,18 +66,123 @@ def read_table(storage: Storage, path: str, digest: str | None) -> pa.Table:
         DamagedIndex: see there.
     """
     try:
-        if storage.is_local:
-            with pa.memory_map(storage.filesystem(path)[1]) as file:
-                data = file.read_buffer()
-        else:
-            data = pa.py_buffer(storage.read(path))
+        data = _bytes(storage, path)
         if digest is not None and _hash(data) != digest:
-            raise DamagedIndex(f"{path}: its bytes are not those that were written")
+            raise DamagedIndex(f"{path}: its bytes are not those that were written", path)
         return pa.ipc.open_file(pa.BufferReader(data)).read_all()
     except FileNotFoundError as error:
-        raise DamagedIndex(f"{path} is gone") from error
+        raise DamagedIndex(f"{path} is gone", path) from error
     except pa.ArrowInvalid as error:
-        raise DamagedIndex(f"{path} cannot be read: {error}") from error
+        raise DamagedIndex(f"{path} cannot be read: {error}", path) from error
+
+
+def write_blocks(storage: Storage, path: str, blocks: Sequence[tuple[str, pa.Table]]) -> str:
+    """Writes tables one after the other, under names of which one may come several times, and returns the hash of the directory."""
+    directory: list[dict[str, Any]] = []
+    with storage.publish(path) as file:
+        offset = 0
+        for name, table in blocks:
+            sink = pa.BufferOutputStream()
+            with pa.ipc.new_stream(sink, table.schema) as writer:
+                writer.write_table(table)
+            data = sink.getvalue()
+            file.write(data)
+            directory.append(
+                {"name": name, "offset": offset, "size": data.size, "rows": len(table), "hash": _hash(data)}
+            )
+            offset += data.size
+        end = canonical_json(directory).encode()
+        file.write(end)
+        file.write(len(end).to_bytes(_TAIL, "little"))
+    return _hash(end)
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """A file of blocks.
+
+    Attributes:
+        storage, path: where it is.
+        directory: of each block name, offset, size, rows and hash.
+    """
+
+    storage: Storage
+    path: str
+    directory: Sequence[Mapping[str, Any]]
+
+    def rows(self, name: str) -> list[int]:
+        """Numbers of rows of the blocks of a name."""
+        return [int(entry["rows"]) for entry in self.directory if entry["name"] == name]
+
+    def read(self, name: str, number: int = 0) -> pa.Table:
+        """A block.
+
+        Raises:
+            DamagedIndex: its bytes are not those that were written.
+        """
+        entry = [e for e in self.directory if e["name"] == name][number]
+        data = _part(self.storage, self.path, int(entry["offset"]), int(entry["size"]))
+        if _hash(data) != entry["hash"]:
+            raise DamagedIndex(f"{self.path}: its bytes are not those that were written", self.path)
+        return pa.ipc.open_stream(pa.BufferReader(data)).read_all()
+
+    def check(self) -> None:
+        """Reads all blocks.
+
+        Raises:
+            DamagedIndex: see `read`.
+        """
+        for name in {e["name"] for e in self.directory}:
+            for number in range(len(self.rows(name))):
+                self.read(name, number)
+
+
+def _part(storage: Storage, path: str, offset: int, size: int) -> pa.Buffer:
+    if storage.is_local:
+        with pa.memory_map(storage.filesystem(path)[1]) as mapped:
+            mapped.seek(offset)
+            return mapped.read_buffer(size)
+    with storage.open(path) as file:
+        file.seek(offset)
+        return pa.py_buffer(file.read(size))
+
+
+def open_blocks(storage: Storage, path: str, digest: str | None) -> Blocks:
+    """A file of blocks; only its directory is read.
+
+    Args:
+        digest: of `write_blocks`; None is not checked.
+
+    Raises:
+        DamagedIndex: it is gone, or its directory is not what was written.
+    """
+    try:
+        size = storage.size(path)
+        length = int.from_bytes(_part(storage, path, max(0, size - _TAIL), _TAIL).to_pybytes(), "little")
+        if not 0 <= length <= size - _TAIL:
+            raise DamagedIndex(f"{path}: its bytes are not those that were written", path)
+        end = _part(storage, path, size - _TAIL - length, length).to_pybytes()
+        if digest is not None and _hash(end) != digest:
+            raise DamagedIndex(f"{path}: its bytes are not those that were written", path)
+        return Blocks(storage, path, json.loads(end))
+    except FileNotFoundError as error:
+        raise DamagedIndex(f"{path} is gone", path) from error
+    except ValueError as error:
+        if isinstance(error, DamagedIndex):
+            raise
+        raise DamagedIndex(f"{path} cannot be read: {error}", path) from error
+
+
+def check_file(storage: Storage, path: str, digest: str | None) -> None:
+    """Reads a file of the index to its end.
+
+    Raises:
+        DamagedIndex: its bytes are not those that were written.
+    """
+    if path.endswith(".blocks"):
+        open_blocks(storage, path, digest).check()
+    else:
+        read_table(storage, path, digest)
 
 
 def write_manifest(storage: Storage, folder: str, document: Mapping[str, Any]) -> None:
@@ -81,9 +203,9 @@ def read_manifest(storage: Storage, folder: str) -> dict[str, Any] | None:
     except FileNotFoundError:
         return None
     except (ValueError, AttributeError, TypeError) as error:
-        raise DamagedIndex(f"{path} cannot be read: {error}") from error
+        raise DamagedIndex(f"{path} cannot be read: {error}", path) from error
     if seal is not None and seal != _hash(canonical_json(document).encode()):
-        raise DamagedIndex(f"{path}: its bytes are not those that were written")
+        raise DamagedIndex(f"{path}: its bytes are not those that were written", path)
     return dict(document)
 
 

@@ -1,153 +1,306 @@
-"""Pairs of near-equal 64-bit hashes among many, by bit sampling.
+"""Which pairs of clips show near hashes: candidates for an exact comparison, from locality-sensitive hashing by bit sampling.
 
-Two hashes are compared when they agree on all bits of one of `tables(distance)` fixed random samples of `KEY_BITS` bits (locality-sensitive
-hashing by bit sampling, Indyk and Motwani 1998; on sorted permutations as Manku et al. 2007). Each table is one sort of
-the permuted hashes, in which candidates are neighbours and are compared without random access. There is no bucket cap, so whether a
-pair is found depends on the pair alone, never on what else is stored: results do not depend on the order of arrival.
+A table of the search compares the hashes that agree in some bits, chosen once and for all. A pair is found or not whatever else is stored: buckets have no
+cap, and the bits depend on the number of hashes only, by its magnitude. The kernels keep only pairs that can match at all (`worth`).
+
+What belongs here: how many tables of how many bits keep which promise, and the pieces into which a search is divided. What does not: the loops (`join`).
 """
 
 from __future__ import annotations
 
 import math
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from curation_assets.dedup import buckets, join
+from curation_assets.dedup.buckets import GROUP, Key, Side
+from curation_assets.dedup.duplicate_clusters import Dedup
+from curation_assets.dedup.worth import LATELY_BITS, Worth, worth_comparing
 from curation_resources.progress import told
 
-Hashes = NDArray[np.uint64]
-Pairs = tuple[NDArray[np.int64], NDArray[np.int64]]
-
-KEY_BITS: Final = 20
-"""Bits of a key: about a million buckets, 30 hashes in each at 30 million hashes."""
+Ints = NDArray[np.int64]
+Pairs = NDArray[np.uint64]
+"""Pairs of clips, sorted, each once: the first number in the upper 32 bits."""
 
 RECALL: Final = 0.995
-"""Chance to find a pair of clips of which two frames lie at exactly the largest distance; nearer ones are found more surely."""
+"""Chance to find the least pair that is promised (`promised`)."""
 
+BUCKET_BITS: Final = 9
+"""About 512 hashes have one key: fewer need more tables, since keys are longer, and more take longer to compare."""
+
+MOST_BITS: Final = 26
+MOST_COARSE_BITS: Final = 9
+SPARE_BITS: Final = 2
 MAX_TABLES: Final = 1024
-_BLOCK: Final = 8192
-_WORDS: Final = 4
-_KEY_SHIFT: Final = np.uint64(64 - KEY_BITS)
+
+COMMON: Final = 256
+"""A hash that more distinct clips share (a title card, a logo on black) proposes only pairs with the best so many of them; how often that
+happened is reported."""
+
+LIKELY_DISTANCE: Final = 6
+LIKELY_FRAMES: Final = 4
+"""What `search: copies` promises: pairs of which so many indexed frames lie within that distance."""
+
+SHARE: Final = 0.5
+"""A pair of which less than so much of `Dedup.coverage` agrees, whatever the alignment, is not compared: it is not even a doubtful one."""
+
+CONSTANT: Final = {"phash": 1 << 63}
+"""Bits that are the same in nearly all hashes of a method, and not in keys: of phash that of the mean."""
+
+FEW: Final = 0.2
+"""Where at most this share of the clips is new, the others are gone through once for each table and not sorted."""
+
+_ODD: Final = np.uint64(0x9E3779B97F4A7C15)
+_ITEM_BYTES: Final = 12
+_STRETCHES: Final = 64
 
 
-def agreement(distance: int) -> float:
-    """Chance that `KEY_BITS` random bits of two 64-bit hashes at the given distance agree."""
-    return math.comb(64 - distance, KEY_BITS) / math.comb(64, KEY_BITS)
+def key_bits(hashes: int) -> int:
+    """Bits of a key for so many hashes."""
+    return min(MOST_BITS, max(0, round(math.log2(max(1, hashes))) - BUCKET_BITS))
 
 
-def tables(distance: int) -> int:
-    """Number of tables at which two frames at this distance give a pair with chance `RECALL` (capped at `MAX_TABLES`)."""
-    if distance == 0:
+def _key(mask: int, bits: int) -> Key:
+    """A key by a mask of so many bits: stretches of some 100,000 hashes, and no more than 512 of them, since each is written to at the same time."""
+    more = bits + SPARE_BITS if bits else 0
+    return Key(np.uint64(mask), _ODD, more, min(MOST_COARSE_BITS, max(0, bits - 8)))
+
+
+def agreement(distance: int, bits: int, free: int = 64) -> float:
+    """Chance that so many random bits, of those that are not constant, of two hashes at the given distance agree."""
+    return math.comb(free - distance, bits) / math.comb(free, bits)
+
+
+def tables(distance: int, bits: int, frames: int = 2, free: int = 64) -> int:
+    """Number of tables at which so many frames at this distance give a pair with chance `RECALL` (capped at `MAX_TABLES`)."""
+    agree = agreement(distance, bits, free)
+    if agree == 1:
         return 1
-    return min(MAX_TABLES, math.ceil(math.log(1 - RECALL) / (2 * math.log(1 - agreement(distance)))))
+    return min(MAX_TABLES, math.ceil(math.log(1 - RECALL) / (frames * math.log(1 - agree))))
 
 
-def expected_recall(distance: int, frames: int = 2) -> float:
+def expected_recall(distance: int, frames: int, bits: int, count: int, free: int = 64) -> float:
     """Chance to find a pair of which so many frames lie at exactly this distance."""
-    return 1.0 - (1.0 - agreement(distance)) ** (frames * tables(distance))
+    return 1.0 - (1.0 - agreement(distance, bits, free)) ** (frames * count)
 
 
-@cache
-def _lookup(table: int) -> tuple[Hashes, Hashes]:
-    """Two arrays (4, 65536): where the bits of each 16-bit word go in the table's permutation, and its inverse."""
-    order = random.Random(table).sample(range(64), 64)
-    forward, back = np.zeros((_WORDS, 1 << 16), np.uint64), np.zeros((_WORDS, 1 << 16), np.uint64)
-    words = np.arange(1 << 16, dtype=np.uint64)
-    for target, source in enumerate(order):
-        for lut, a, b in ((forward, source, target), (back, target, source)):
-            bit = (words >> np.uint64(a % 16)) & np.uint64(1)
-            lut[a // 16] |= bit << np.uint64(b)
-    return forward, back
+def promised(params: Dedup) -> tuple[int, int]:
+    """Distance and number of frames of the least pair that is found with chance `RECALL`."""
+    if params.search == "copies":
+        return min(LIKELY_DISTANCE, params.distance), max(LIKELY_FRAMES, params.matches)
+    return params.distance, params.matches
 
 
-def _permute(hashes: Hashes, lut: Hashes) -> Hashes:
-    """The hashes (n,) with their bits moved by a table of `_lookup`."""
-    out = np.empty_like(hashes)
-    words = hashes.view(np.uint16).reshape(-1, _WORDS)
-    part = np.empty(1 << 16, np.uint64)
-    for i in range(0, len(hashes), len(part)):
-        block, target = words[i : i + len(part)], out[i : i + len(part)]
-        np.take(lut[0], block[:, 0], out=target, mode="clip")
-        for word in range(1, _WORDS):
-            target |= np.take(lut[word], block[:, word], out=part[: len(target)], mode="clip")
-    return out
+@dataclass(frozen=True)
+class Plan:
+    """How a kind of hashes is searched.
+
+    Attributes:
+        bits: of a key.
+        count: number of tables.
+        free: bits that are not constant, as a mask.
+    """
+
+    bits: int
+    count: int
+    free: int
+
+    @staticmethod
+    def of(bits: int, method: str, params: Dedup, fewer: int = 1) -> Plan:
+        """
+        Args:
+            bits: of a key (`key_bits`).
+            fewer: so many times fewer tables than promised.
+        """
+        free = (1 << 64) - 1 - CONSTANT.get(method, 0)
+        distance, frames = promised(params)
+        return Plan(bits, -(-tables(distance, bits, frames, free.bit_count()) // fewer), free)
+
+    def key(self, table: int) -> Key:
+        places = [k for k in range(64) if self.free >> k & 1]
+        mask = sum(1 << k for k in random.Random(table).sample(places, self.bits))
+        return _key(mask, self.bits)
+
+    def recall(self, distance: int, frames: int) -> float:
+        return expected_recall(distance, frames, self.bits, self.count, self.free.bit_count())
 
 
-def _neighbours(ordered: Hashes, distance: int) -> Iterator[tuple[Hashes, Hashes]]:
-    """Pairs of sorted permuted hashes with a common key and at most this distance."""
-    apart = np.empty(_BLOCK, np.uint64)
-    bits = np.empty(_BLOCK, np.uint8)
-    same_key = np.uint64(1) << _KEY_SHIFT
-    for start in range(0, len(ordered), _BLOCK):
-        for step in range(1, len(ordered) - start):
-            right = ordered[start + step : start + step + _BLOCK]
-            x, count = apart[: len(right)], bits[: len(right)]
-            np.bitwise_xor(ordered[start : start + len(right)], right, out=x)
-            if x.min() >= same_key:
-                break
-            np.bitwise_count(x, out=count)
-            if count.min() <= distance:
-                hit = np.flatnonzero((count <= distance) & (x < same_key))
-                yield ordered[start + hit], right[hit]
+@dataclass(frozen=True)
+class Search:
+    """A search that can be divided: pieces are independent, and their results are joined by `unique`. Cheap to hand to another process that
+    shares memory.
+
+    Attributes:
+        left: hashes of clips.
+        right: hashes of the same clips of another kind; None searches within `left`.
+        fresh: bool (clips,); only pairs with at least one clip marked here are wanted.
+        plan: which tables.
+        worth: which pairs are kept.
+        rounds: stretches of keys into which each table is divided, where it would not fit into memory.
+    """
+
+    left: Side
+    right: Side | None
+    fresh: NDArray[np.bool_]
+    plan: Plan
+    worth: Worth
+    rounds: int = 1
+
+    @property
+    def pieces(self) -> list[tuple[int, int]]:
+        """Table and round of each piece."""
+        return [(table, part) for table in range(self.plan.count) for part in range(self.rounds)]
+
+    def run(self, piece: tuple[int, int]) -> Pairs:
+        """The pairs that one piece finds."""
+        table, part = piece
+        key = self.plan.key(table)
+        lately = np.zeros(1 << LATELY_BITS, np.uint64)
+        if self.fresh.mean() > FEW:
+            return unique(self._kept(met, lately) for met in self._stretches(key, part))
+        return unique(self._kept(met, lately) for met in self._with_few(key)) if part == 0 else unique([])
+
+    def _kept(self, met: Pairs, lately: Pairs) -> Pairs:
+        right = self.left if self.right is None else self.right
+        return worth_comparing(met, self.left, right, self.right is not None, self.fresh, self.worth, lately)
+
+    def _stretches(self, key: Key, part: int) -> Iterator[Pairs]:
+        """Clips with near hashes, one stretch of equal first bits after the other."""
+        sides = [self.left] if self.right is None else [self.left, self.right]
+        counts = [buckets.coarse_counts(side, key) for side in sides]
+        low, high = self._bounds(sum(counts), part)
+        sorted_ = [buckets.spread(side, key, of, low, high) for side, of in zip(sides, counts, strict=True)]
+        for k in range(high - low):
+            stretch = [part[b[k] : b[k + 1]] for *parts, b in sorted_ for part in parts]
+            near = join.near_within if self.right is None else join.near_between
+            yield near(*stretch, key, self.worth.distance)
+
+    def _bounds(self, counts: Ints, part: int) -> tuple[int, int]:
+        edges = np.searchsorted(np.cumsum(counts), np.arange(1, self.rounds) * counts.sum() / self.rounds)
+        edges = np.concatenate([[0], edges, [len(counts)]])
+        return int(edges[part]), int(edges[part + 1])
+
+    def _with_few(self, key: Key) -> Iterator[Pairs]:
+        few = join.lookup(self._fresh(self.left), key)
+        yield join.near_few(few, self.left if self.right is None else self.right, key, False, self.worth.distance)
+        if self.right is not None:
+            few = join.lookup(self._fresh(self.right), key)
+            yield join.near_few(few, self.left, key, True, self.worth.distance)
+
+    def _fresh(self, side: Side) -> Side:
+        return side._replace(indexed=np.where(self.fresh, side.indexed, 0).astype(np.uint8))
+
+    def of_common(self) -> Pairs:
+        """The pairs of clips that show the same common hash."""
+        right = self.left if self.right is None else self.right
+        both, ours, theirs = np.intersect1d(self.left.common, right.common, return_indices=True)
+        group = np.uint64(GROUP)
+        met = (group | ours.astype(np.uint64)) << np.uint64(32) | group | theirs.astype(np.uint64)
+        return np.unique(self._kept(met, np.zeros(1 << LATELY_BITS, np.uint64))) if len(both) else unique([])
 
 
-def _search_table(table: int, hashes: Hashes, new: NDArray[np.bool_] | None, distance: int) -> NDArray[np.uint64]:
-    """Hash pairs (n, 2) that one table finds."""
-    forward, back = _lookup(table)
-    permuted = _permute(hashes, forward)
-    if new is not None:
-        wanted = np.zeros(1 << KEY_BITS, np.bool_)
-        wanted[permuted[new] >> _KEY_SHIFT] = True
-        permuted = permuted[wanted[permuted >> _KEY_SHIFT]]
-    permuted.sort()
-    found = list(_neighbours(permuted, distance))
-    if not found:
-        return np.empty((0, 2), np.uint64)
-    left, right = (_permute(np.concatenate(side), back) for side in zip(*found, strict=True))
-    return np.stack([np.minimum(left, right), np.maximum(left, right)], axis=1)
+Runner = Callable[[Search, Sequence[tuple[int, int]]], Iterable[Pairs]]
+"""Runs the pieces of a search, anywhere, and yields what they find in any order."""
 
 
-def near_pairs(
-    hashes: Hashes, distance: int, new: NDArray[np.bool_] | None = None, threads: int = 2, count: int | None = None
-) -> Pairs:
-    """Pairs of indexes i < j with hashes at Hamming distance 1 to `distance`, each once, sorted.
+@dataclass(frozen=True)
+class Means:
+    """What a search may use.
 
-    Every pair at distance d is found with chance ``1 - (1 - agreement(d)) ** count``, always the same pairs.
+    Attributes:
+        threads: pieces that run at a time.
+        memory_bytes: for what they sort; larger tables are searched in several rounds.
+        runner: runs the pieces elsewhere; None in threads of this process.
+    """
+
+    threads: int = 2
+    memory_bytes: int = 4 << 30
+    runner: Runner | None = None
+
+    def run(self, search: Search) -> Iterable[Pairs]:
+        """What the pieces of a search find."""
+        return (self.runner or threaded(self.threads))(search, search.pieces)
+
+
+def threaded(threads: int) -> Runner:
+    """A runner that shares the memory of this process."""
+
+    def run(search: Search, pieces: Sequence[tuple[int, int]]) -> Iterator[Pairs]:
+        with ThreadPoolExecutor(max_workers=max(1, threads)) as pool:
+            yield from pool.map(search.run, pieces)
+
+    return run
+
+
+def candidates(search: Search, means: Means) -> Pairs:
+    """All pairs that a search finds."""
+    if not len(search.fresh) or not search.fresh.any():
+        return np.empty(0, np.uint64)
+    out = [search.of_common()]
+    for found in told(means.run(search), len(search.pieces), "tables of hashes"):
+        out.append(found)
+        if sum(map(len, out)) > max(10_000_000, 2 * len(out[0])):
+            out = [unique(out)]
+    return unique(out)
+
+
+def unique(found: Iterable[Pairs]) -> Pairs:
+    return np.unique(np.concatenate([*found, np.empty(0, np.uint64)]))
+
+
+def worth(params: Dedup) -> Worth:
+    return Worth(
+        np.uint64(params.distance),
+        np.uint64(max(params.agree, params.distance)),
+        params.matches,
+        SHARE * params.coverage,
+        COMMON,
+    )
+
+
+def rounds(hashes: int, means: Means) -> int:
+    """Into how many stretches of keys tables of so many hashes are divided."""
+    return max(1, math.ceil(hashes * _ITEM_BYTES * 1.1 * means.threads / max(1, means.memory_bytes)))
+
+
+def with_common(side: Side, best_first: Callable[[Ints], Ints], most: int) -> Side:
+    """The side, whose arrays are changed, with its common hashes apart.
 
     Args:
-        hashes: sorted and without repeats, uint64 (n,).
-        distance: the largest Hamming distance, 0 to 16.
-        new: only pairs with at least one hash marked here are wanted; None wants all.
-        threads: tables that are searched at the same time; each holds one copy of `hashes`.
-        count: tables that are searched; by default `tables(distance)`.
+        best_first: puts clips in the order in which they are taken.
+        most: a hash that more clips show is common.
     """
-    empty = np.empty(0, np.int64)
-    if distance == 0 or len(hashes) < 2 or (new is not None and not new.any()):
-        return empty, empty
-    count = tables(distance) if count is None else count
-    with ThreadPoolExecutor(max_workers=max(1, threads)) as pool:
-        jobs = pool.map(lambda t: _search_table(t, hashes, new, distance), range(count))
-        first = [np.empty((0, 2), np.uint64)]
-        for found in told(jobs, count, "tables of hashes"):
-            first.append(found)
-            if sum(map(len, first)) > 50_000_000:
-                first = [_unique_pairs(np.concatenate(first))]
-    pairs = _unique_pairs(np.concatenate(first))
-    i, j = np.searchsorted(hashes, pairs[:, 0]), np.searchsorted(hashes, pairs[:, 1])
-    if new is not None:
-        wanted = new[i] | new[j]
-        i, j = i[wanted], j[wanted]
-    return i, j
+    key = _key((1 << 64) - 1, key_bits(int(side.indexed.sum())))
+    counts = buckets.coarse_counts(side, key)
+    found = []
+    for low in range(0, len(counts), _STRETCHES):
+        hashes, clips, begins = buckets.spread(side, key, counts, low, min(len(counts), low + _STRETCHES))
+        edges = zip(begins[:-1].tolist(), begins[1:].tolist(), strict=True)
+        found += [buckets.common_hashes(hashes[b:e], clips[b:e], key, most) for b, e in edges]
+    common = unique(found)
+    if not len(common):
+        return side
+    groups, clips = buckets.set_apart(side.hashes, side.start, side.indexed, common, side.every == 1)
+    distinct = np.unique(np.stack([groups, clips], axis=1), axis=0)
+    place = np.empty(len(distinct), np.int64)
+    place[best_first(distinct[:, 1])] = np.arange(len(distinct))
+    distinct = distinct[np.lexsort((place, distinct[:, 0]))]
+    begins = np.searchsorted(distinct[:, 0], np.arange(len(common) + 1))
+    members = distinct[:, 1].astype(np.uint32)
+    return side._replace(common=common, group_start=begins, members=members)
 
 
-def _unique_pairs(pairs: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    order = np.lexsort((pairs[:, 1], pairs[:, 0]))
-    pairs = pairs[order]
-    fresh = np.ones(len(pairs), np.bool_)
-    fresh[1:] = (pairs[1:] != pairs[:-1]).any(axis=1)
-    return pairs[fresh]
+def left_out(side: Side, most: int) -> int:
+    """Pairs of clips that show one common hash and that are not proposed by it."""
+    return int((np.maximum(0, np.diff(side.group_start) - most) ** 2).sum())
+
+
+def halves(pairs: Pairs) -> tuple[Ints, Ints]:
+    """First and second clips."""
+    return (pairs >> np.uint64(32)).astype(np.int64), (pairs & np.uint64(0xFFFFFFFF)).astype(np.int64)

@@ -11,8 +11,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from curation_assets.dedup.align import Altered, Ints, Matches
+from curation_assets.dedup.align import Altered, Matches
 from curation_assets.dedup.evidence import Course, agreement, unlike
+from curation_assets.dedup.library import Library
+from curation_assets.dedup.parts import BLOCKS
 from curation_assets.dedup.standing import stands_apart
 from curation_resources.progress import told
 
@@ -22,19 +24,16 @@ _BATCH = 4096
 class Courses:
     """The courses of stored clips, read as they are asked for."""
 
-    def __init__(self, clips: pa.Table, signatures: NDArray[np.uint64], rows: Ints) -> None:
-        """
-        Args:
-            clips: rows of the index, with `course`, `still`, `content_box` and `duration_ms`.
-            signatures, rows: sorted signatures of the clips, and a row of each.
-        """
-        self._columns = clips.select(["course", "still", "content_box", "duration_ms"])
-        self._signatures, self._rows = signatures, rows
+    def __init__(self, library: Library) -> None:
+        self._library = library
 
     def of(self, signatures: NDArray[np.uint64]) -> list[Course | None]:
         """One for each signature; None for clips without a course."""
         wanted, where = np.unique(signatures, return_inverse=True)
-        rows = self._columns.take(self._rows[np.searchsorted(self._signatures, wanted)]).to_pylist()
+        of = self._library.rows[self._library.numbers(wanted)]
+        table = self._library.take("pictures", of, BLOCKS["pictures"].names)
+        table = table.append_column("duration_ms", pa.array(self._library.duration_ms[of]))
+        rows = table.to_pylist()
         known = [
             Course.of(r["course"], r["duration_ms"], tuple(r["content_box"][name] for name in "xywh"), r["still"])
             if r["course"] and r["content_box"]

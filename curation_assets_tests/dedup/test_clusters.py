@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curation_assets.dedup import postings
+from curation_assets.dedup import search
 from curation_assets.dedup.clusters import build_clusters, dedup_view
 from curation_assets.dedup.duplicate_clusters import Dedup
 from curation_assets.dedup.index import ShardInput
@@ -319,7 +319,7 @@ def test_changed_parameters_compare_again(tmp_path: Path) -> None:
 
 
 def test_common_hashes_are_bounded_and_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(postings, "COMMON", 5)
+    monkeypatch.setattr(search, "COMMON", 5)
     rng = np.random.default_rng(12)
     card = random_hashes(rng, 1)
     rows = [clip(f"v{k:02d}", card + random_hashes(rng, 4)) for k in range(40)]
