@@ -55,7 +55,9 @@ class Comparison:
         hashes = int(left.indexed.sum()) + (0 if right is None else int(right.indexed.sum()))
         plan = Plan.of(self.library.key_bits, self.library.methods[method], self.params, fewer)
         rounds = search.rounds(hashes, self.means)
-        return search.candidates(Search(left, right, self.fresh, plan, search.worth(self.params), rounds), self.means)
+        return search.candidates(
+            Search(left, right, self.fresh, plan, search.worth(self.params, self.library.key_bits), rounds), self.means
+        )
 
     def matches(self, method: int) -> list[Matches]:
         """Matches among the clips hashed by one method of which at least one is fresh, with signatures for clips."""

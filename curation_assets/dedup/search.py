@@ -47,8 +47,11 @@ LIKELY_DISTANCE: Final = 6
 LIKELY_FRAMES: Final = 4
 """What `search: copies` promises: pairs of which so many indexed frames lie within that distance."""
 
-SHARE: Final = 0.5
-"""A pair of which less than so much of `Dedup.coverage` agrees, whatever the alignment, is not compared: it is not even a doubtful one."""
+DOUBTFUL: Final = 0.5
+"""A pair of which less than so much of `Dedup.coverage` agrees, whatever the alignment, is not even a doubtful one."""
+
+SAMPLED_BITS: Final = 10
+"""From keys of more bits (about a million hashes) only some of the pairs that are no more than doubtful are compared: only the audit shows them."""
 
 CONSTANT: Final = {"phash": 1 << 63}
 """Bits that are the same in nearly all hashes of a method, and not in keys: of phash that of the mean."""
@@ -254,12 +257,18 @@ def unique(found: Iterable[Pairs]) -> Pairs:
     return np.unique(np.concatenate([*found, np.empty(0, np.uint64)]))
 
 
-def worth(params: Dedup) -> Worth:
+def worth(params: Dedup, bits: int = 0) -> Worth:
+    """
+    Args:
+        bits: of a key: unrelated clips that agree a little are four times as many for each, and so fewer of them are looked at.
+    """
     return Worth(
         np.uint64(params.distance),
         np.uint64(max(params.agree, params.distance)),
         params.matches,
-        SHARE * params.coverage,
+        params.coverage,
+        DOUBTFUL * params.coverage,
+        np.uint64(((1 << 64) - 1) >> 2 * max(0, bits - SAMPLED_BITS)),
         COMMON,
     )
 

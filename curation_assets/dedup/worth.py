@@ -26,6 +26,8 @@ class Worth(NamedTuple):
         distance, agree: largest distances of frames that match and that agree.
         matches: frames that must match; fewer if a clip has fewer.
         share: of a clip's comparable frames must agree.
+        doubtful: share from which a pair is worth it to be shown as a doubtful one.
+        sampled: of those pairs that are only doubtful, the ones whose scrambled numbers are at most this.
         most: of the clips with a common hash so many, the best, are paired with all others that show it or one near it.
     """
 
@@ -33,15 +35,17 @@ class Worth(NamedTuple):
     agree: np.uint64
     matches: int
     share: float
+    doubtful: float
+    sampled: np.uint64
     most: int
 
 
 @compiled
-def _agrees(a: U64, b: U64, comparable: int, worth: Worth) -> bool:
+def _agrees(a: U64, b: U64, comparable: int, worth: Worth, share: float) -> bool:
     """Whether enough of the hashes `a` lie near some of `b`."""
     near: Any = 0
     agreeing: Any = 0
-    needed = worth.share * comparable
+    needed = share * comparable - 1e-9
     for i in range(len(a)):
         if agreeing + len(a) - i < needed:
             return False
@@ -59,12 +63,15 @@ def _agrees(a: U64, b: U64, comparable: int, worth: Worth) -> bool:
 
 
 @compiled
-def _is_worth(left: Side, a: int, right: Side, b: int, worth: Worth) -> bool:
+def _is_worth(left: Side, a: int, right: Side, b: int, worth: Worth, scrambled: np.uint64) -> bool:
     """Whether two clips are worth an exact comparison."""
     one = left.hashes[left.start[a] : left.start[a + 1]]
     other = right.hashes[right.start[b] : right.start[b + 1]]
     if left.every == 1:
-        return _agrees(one, other, left.comparable[a], worth) or _agrees(other, one, right.comparable[b], worth)
+        share = worth.doubtful if scrambled <= worth.sampled else worth.share
+        return _agrees(one, other, left.comparable[a], worth, share) or _agrees(
+            other, one, right.comparable[b], worth, share
+        )
     frames = len(one) // left.every
     for window in range(left.every):
         held = 0
@@ -135,11 +142,12 @@ def worth_comparing(
                 if not ordered and a > b:
                     a, b = b, a
                 pair = (np.uint64(a) << np.uint64(32)) | np.uint64(b)
-                slot = np.int64((pair * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(64 - LATELY_BITS))
+                scrambled = pair * np.uint64(0x9E3779B97F4A7C15)
+                slot = np.int64(scrambled >> np.uint64(64 - LATELY_BITS))
                 if lately[slot] == pair + np.uint64(1):
                     continue
                 lately[slot] = pair + np.uint64(1)
-                if _is_worth(left, a, right, b, worth):
+                if _is_worth(left, a, right, b, worth, scrambled):
                     if count == len(pairs):
                         pairs = grown(pairs, count, 0)
                     pairs[count] = pair

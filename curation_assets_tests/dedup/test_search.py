@@ -20,7 +20,7 @@ from curation_assets_tests.dedup.fingerprint_rows import near, random_hashes
 Hashes = NDArray[np.uint64]
 Pair = tuple[int, int]
 
-ANY = Worth(np.uint64(10), np.uint64(14), 1, 0.0, 256)
+ANY = Worth(np.uint64(10), np.uint64(14), 1, 0.0, 0.0, np.uint64(0), 256)
 """Every pair of clips of which one frame matches."""
 
 
