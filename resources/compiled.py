@@ -9,10 +9,10 @@ import numba
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """`function`, compiled. What was compiled is kept beside its module, else in the user's cache; where neither may be written, for this
+    """`function`, compiled; other threads go on while it runs. What was compiled is kept beside its module, else in the user's cache; where neither may be written, for this
     process alone."""
     try:
-        made: Callable[..., Any] = numba.njit(cache=True)(function)
+        made: Callable[..., Any] = numba.njit(cache=True, nogil=True)(function)
     except RuntimeError:  # numba finds no folder to keep it in
-        made = numba.njit()(function)
+        made = numba.njit(nogil=True)(function)
     return made

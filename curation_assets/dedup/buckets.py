@@ -14,7 +14,8 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from curation_assets.dedup.compiled import U32, U64, Ints, compiled, grown
+from curation_assets.dedup.bits import U32, U64, Ints, grown
+from curation_resources.compiled import compiled
 
 GROUP: Final = np.uint32(1 << 31)
 """Marks the number of a common hash, where clips have theirs."""

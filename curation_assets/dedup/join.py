@@ -9,8 +9,9 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
+from curation_assets.dedup.bits import U32, U64, both, grown, popcount
 from curation_assets.dedup.buckets import GROUP, Bucket, Key, Side, asked, coarse_counts, place, sort_stretch, spread
-from curation_assets.dedup.compiled import U32, U64, both, compiled, grown, popcount
+from curation_resources.compiled import compiled
 
 _SLICE: Final = 256
 _FIRST: Final = 1024

@@ -11,8 +11,9 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from curation_assets.dedup.bits import U64, grown, popcount
 from curation_assets.dedup.buckets import GROUP, Side
-from curation_assets.dedup.compiled import U64, compiled, grown, popcount
+from curation_resources.compiled import compiled
 
 LATELY_BITS: Final = 20
 _AHEAD: Final = 512

@@ -1,6 +1,6 @@
 """What the compiled loops of the search have in common.
 
-What belongs here: how functions are compiled, and what numpy has no function for. What does not: hashes and clips (`buckets`, `join`, `worth`).
+What belongs here: words of 64 bits, for which numpy has no function. What does not: hashes and clips (`buckets`, `join`, `worth`).
 """
 
 from __future__ import annotations
@@ -13,17 +13,11 @@ from numba.core import types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
+from curation_resources.compiled import compiled
+
 U64 = NDArray[np.uint64]
 U32 = NDArray[np.uint32]
 Ints = NDArray[np.int64]
-
-
-def compiled(function: Any) -> Any:
-    """Compiled when it is first called; the machine code is kept beside the module or in the user's cache, where one of them can be written."""
-    try:
-        return numba.njit(nogil=True, error_model="numpy", cache=True)(function)
-    except RuntimeError:
-        return numba.njit(nogil=True, error_model="numpy")(function)
 
 
 def _bits_set(typing_context: Any, value: Any) -> Any:
