@@ -32,6 +32,9 @@ from curation_resources.table_headers import TableHeader, footer_metadata, read_
 
 READERS = 16
 """Threads that read table footers side by side."""
+GROUP_ROWS = 100_000
+SLICED_ROWS = 16_384
+"""Rows of a row group; fewer where a table over all shards is read a shard at a time."""
 
 
 class MissingTable(LookupError):
@@ -246,9 +249,10 @@ class TableStore:
             asset, partition, table.num_rows, provenance, provenance.fingerprint, digest, dict(stats or {}), media=named
         )
         described = table.replace_schema_metadata(footer_metadata(header))
+        rows = SLICED_ROWS if contract and contract.key[0] == "shard" else GROUP_ROWS
         tag = self.storage.replace(
             self.path(asset, partition),
-            lambda file: sealed_parquet.write_table(described, file, row_group_size=100_000),
+            lambda file: sealed_parquet.write_table(described, file, row_group_size=rows),
             expected_tag(base),
         )
         header = replace(header, tag=tag)

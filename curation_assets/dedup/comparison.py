@@ -13,11 +13,14 @@ from curation_assets.engine.declared import gone
 from curation_assets.engine.meter import Meter
 from curation_assets.engine.progress import Reporter
 from curation_assets.engine.shard_keys import parse_shard_key
+from curation_assets.engine.slices import SliceHashes, drop_old_slices, write_slices
 from curation_assets.recipes import Recipe, RecipeError
+from curation_assets.schemas import schema
 from curation_assets.settings import Settings
 from curation_assets.showing.clips import same_moments
 from curation_assets.showing.figures import markdown_table
 from curation_assets.showing.sheets import contact_sheet
+from curation_resources.content_hash import content_hash
 from curation_resources.markdown import Markdown
 from curation_resources.media import MediaRef
 from curation_resources.progress import listening
@@ -121,7 +124,17 @@ def compare_shards(
         )
     stats = {k: v for k, v in found.stats.items() if isinstance(v, int | float | str)}
     stats |= {"shards_seen": len(shards), "rows_in": found.stats["clips"], **meter.spent(settings)}
-    return store.commit("duplicate_clusters", None, found.clusters, provenance, stats, base), found, stats
+    slices = SliceHashes("duplicate_clusters")
+    slices.update(found.clusters)
+    write_slices(store, "duplicate_clusters", _digest(found.clusters), slices.table())
+    header = store.commit("duplicate_clusters", None, found.clusters, provenance, stats, base)
+    drop_old_slices(store, header)
+    return header, found, stats
+
+
+def _digest(clusters: pa.Table) -> str:
+    contract = schema("duplicate_clusters")
+    return content_hash(clusters, skip=contract.volatile, later=contract.later)
 
 
 def embedding_cosine(store: TableStore) -> Any:

@@ -74,7 +74,7 @@ class Dedup(Section):
 TABLE = TableSchema(
     "duplicate_clusters",
     "a clip that has a near-duplicate anywhere",
-    ("cluster_id", "dataset", "video_id", "clip_id"),
+    ("shard", "cluster_id", "dataset", "video_id", "clip_id"),
     (
         DATASET,
         VIDEO_ID,
