@@ -63,6 +63,18 @@ class Settings(BaseModel):
         "300. Default: a thirty-second of what the machine, or its container, has, from 256 up to 640, beyond which nothing is gained.",
     )
 
+    search_on: Literal["threads", "ray"] = Field(
+        "threads",
+        description="Where `duplicate_clusters` searches for near hashes: threads of the step's process, as many as `workers`, or tasks of Ray (the extra `ray`; "
+        "RAY_ADDRESS names a cluster).",
+    )
+    search_memory_mb: int = Field(
+        4096,
+        ge=64,
+        description="Megabytes that the search for near hashes sorts at a time, in all its threads; larger ones take several rounds. The hashes themselves, "
+        "130 bytes a clip, come on top.",
+    )
+
     webhook: str | None = Field(
         None,
         description="Address that the sensor `failure_notices` posts failed runs to, as JSON with `text`; often a secret, so keep it out of files that are shared.",

@@ -31,6 +31,7 @@ from curation_resources.tables import MissingTable, TableStore
 
 if TYPE_CHECKING:
     from curation_assets.dedup.clusters import Duplicates
+    from curation_assets.dedup.search import Means
 
 INDEX = "duplicate_clusters/index"
 PAIR_COLUMNS = 4
@@ -106,7 +107,6 @@ def compare_shards(
     """
     from curation_assets.dedup.clusters import build_clusters
     from curation_assets.dedup.index import ShardInput
-    from curation_assets.dedup.search import Means
 
     base = store.base("duplicate_clusters", None, store.usable_header("duplicate_clusters"))
     provenance, shards = clusters_provenance(store, recipes, settings)
@@ -119,7 +119,7 @@ def compare_shards(
             [ShardInput(k, h, lambda k=k: store.read("clip_fingerprints", k)) for k, h in shards.items()],  # type: ignore[misc]
             params,
             embedding_cosine(store) if params.confirm_cosine is not None else None,
-            Means(settings.workers),
+            search_means(settings),
             check=check,
         )
     stats = {k: v for k, v in found.stats.items() if isinstance(v, int | float | str)}
@@ -130,6 +130,15 @@ def compare_shards(
     header = store.commit("duplicate_clusters", None, found.clusters, provenance, stats, base)
     drop_old_slices(store, header)
     return header, found, stats
+
+
+def search_means(settings: Settings) -> Means:
+    """What a search may use by the settings of the installation."""
+    from curation_assets.dedup.ray_runner import on_ray
+    from curation_assets.dedup.search import Means
+
+    runner = on_ray() if settings.search_on == "ray" else None
+    return Means(settings.workers, settings.search_memory_mb << 20, runner)
 
 
 def _digest(clusters: pa.Table) -> str:
