@@ -84,6 +84,23 @@ def test_a_killed_run_that_was_waiting_keeps_nobody_waiting(
     assert dead_runs.slots(instance) == []
 
 
+def test_a_slot_that_was_given_to_a_run_that_died_waiting_is_freed_by_whoever_waits_behind_it(
+    instance: DagsterInstance, sleeper: subprocess.Popen[bytes]
+) -> None:
+    """The holder lives and asks again, behind one that was killed while it waited: nobody begins a command that would clear it."""
+    holder = start(instance, this_process(), "decode")
+    waited = start(instance, of(sleeper), "decode")
+    sleeper.kill()
+    sleeper.wait()
+    instance.event_log_storage.free_concurrency_slots_for_run(holder)
+    storage, said = instance.event_log_storage, list[str]()
+    assert not storage.claim_concurrency_slot("cpu", holder, "duplicate_clusters").is_claimed
+    assert {(s.run_id, s.held) for s in dead_runs.slots(instance)} == {(waited, True), (holder, False)}
+    dead_runs.Watch(instance, said.append).look()
+    assert [s.startswith(f"freed pool cpu: run {waited[:8]}") for s in said] == [True]
+    assert storage.claim_concurrency_slot("cpu", holder, "duplicate_clusters").is_claimed
+
+
 @pytest.mark.parametrize("elsewhere", [{"host": "another"}, {"space": "another container"}])
 def test_a_holder_that_cannot_be_judged_is_named_and_never_freed(
     instance: DagsterInstance, elsewhere: dict[str, str]

@@ -34,7 +34,8 @@ CLOCK_S = 5.0
 
 @dataclass(frozen=True)
 class Slot:
-    """A place in a pool that a step holds, or waits for."""
+    """A place in a pool that a step holds, or waits for. One that was given to a step whose process has not come to take it is nobody else's
+    either, so the step holds it."""
 
     pool: str
     run_id: str
@@ -87,7 +88,9 @@ def slots(instance: DagsterInstance) -> list[Slot]:
         held = {(s.run_id, s.step_key) for s in info.claimed_slots}
         found += [Slot(pool, run, step, True) for run, step in sorted(held)]
         found += [
-            Slot(pool, p.run_id, p.step_key, False) for p in info.pending_steps if (p.run_id, p.step_key) not in held
+            Slot(pool, p.run_id, p.step_key, p.assigned_timestamp is not None)
+            for p in info.pending_steps
+            if (p.run_id, p.step_key) not in held
         ]
     return found
 
