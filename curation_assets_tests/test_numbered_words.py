@@ -134,7 +134,7 @@ class Numbered:
                 writer.writerow([f"videos/-v{video}.mp4", start, end, self.words[video, k], terms, video * 10 + k])
         text = RECIPE.format(**{"clips": "given", "max_s": 60, "where": "", **recipe})
         self.shipped.declare("numbers", text.replace("path: list.csv", f"path: {self.root}/list.csv"))
-        done = self.shipped.curation("run", str(self.root / "recipes" / "numbers.yaml"), *options, timeout=540)
+        done = self.shipped.curation("run", str(self.root / "recipes" / "numbers.yaml"), *options, timeout=1500)
         assert (done.returncode == 0) == complete, done.stderr[-3000:] + done.stdout[-3000:]
 
     def rows(self, asset: str) -> list[dict[str, Any]]:
@@ -222,7 +222,7 @@ def test_every_exported_clip_has_the_words_of_its_own_span(tmp_path: Path) -> No
 
 
 @pytest.mark.faults
-@pytest.mark.timeout(1200)
+@pytest.mark.timeout(3600)
 def test_words_stay_with_their_spans_through_retries_edits_and_splitting(tmp_path: Path) -> None:
     numbered = Numbered(tmp_path)
     for video in range(3):
