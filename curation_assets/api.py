@@ -29,9 +29,12 @@ import pyarrow.dataset as ds
 import yaml
 from numpy.typing import NDArray
 
+from curation_assets.decode.clips import TABLE as CLIPS
+from curation_assets.decode.frames import TABLE as FRAMES
 from curation_assets.exported_clips import ExportedClips, Sample
+from curation_assets.publish.clip_dataset import TABLE as CLIP_DATASET
 from curation_assets.recipes import Recipe, RecipeError, load_recipes, parse_recipe
-from curation_assets.registry import component
+from curation_assets.registry import DOWNLOADS, INDEX, component
 from curation_assets.schemas import SCHEMAS
 from curation_assets.settings import Settings
 from curation_resources.media import MediaRef
@@ -236,11 +239,11 @@ class Installation:
         """
         match = CLIP_ID.fullmatch(clip_id)
         if match is not None:
-            index = self.store.read("dataset_index", columns=["shard"], filters=ds.field("video_id") == match["video"])
+            index = self.store.read(INDEX, columns=["shard"], filters=ds.field("video_id") == match["video"])
             for shard in index["shard"].to_pylist():
-                rows = self._rows("clips", shard, ds.field("clip_id") == clip_id)
+                rows = self._rows(CLIPS.asset, shard, ds.field("clip_id") == clip_id)
                 if rows:
-                    raw = self._rows("raw_shards", shard, ds.field("video_id") == match["video"])
+                    raw = self._rows(DOWNLOADS, shard, ds.field("video_id") == match["video"])
                     return Clip(self, shard, rows[0], raw[0] if raw else {})
         raise LookupError(f"no clip is called {clip_id!r}; a clip's id is <video_id>_<start_ms>_<end_ms>")
 
@@ -253,9 +256,9 @@ class Installation:
         Raises:
             LookupError: nothing was exported of it.
         """
-        header = self.store.header("clip_dataset", subset)
+        header = self.store.header(CLIP_DATASET.asset, subset)
         if header is None:
-            there = ", ".join(self.store.partitions("clip_dataset")) or "none"
+            there = ", ".join(self.store.partitions(CLIP_DATASET.asset)) or "none"
             raise LookupError(f"no clips are exported of {subset!r}; there are {there}")
         return ExportedClips(self, subset, str(header.stats.get("version", "")))
 
@@ -329,7 +332,7 @@ class Clip:
 
     def pictures(self) -> list[bytes]:
         """The JPEGs that were sampled of it, in order of time."""
-        rows = self._of._rows("frames", self.shard, ds.field("clip_id") == self.row["clip_id"])
+        rows = self._of._rows(FRAMES.asset, self.shard, ds.field("clip_id") == self.row["clip_id"])
         kept = [r for r in sorted(rows, key=lambda r: r["time_ms"]) if r["tar"] is not None]
         return [self._of.store.storage.read_media(MediaRef(r["tar"], r["offset"], r["size"])) for r in kept]
 

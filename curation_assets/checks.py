@@ -40,7 +40,7 @@ def accounting(source: str | None, asset: str, table: pa.Table, read: Callable[[
     if source is None:
         yield Finding(CONTRACT_CHECK, True, f"{table.num_rows} rows fit the schema", metadata=metadata)
         return
-    key = "clip_id" if "clip_id" in table.column_names and source != "raw_shards" else "video_id"
+    key = "clip_id" if "clip_id" in table.column_names and "clip_id" in component(source).table.names else "video_id"
     wanted = pc.unique(usable(source, read(source))[key].drop_null())
     found = pc.unique(table[key].drop_null())
     lost = wanted.filter(pc.invert(pc.is_in(wanted, value_set=found)))

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow.dataset as ds
 
+from curation_assets.publish.clip_dataset import TABLE
+from curation_assets.registry import JUDGED
 from curation_resources.media import MediaRef
 
 if TYPE_CHECKING:
@@ -59,15 +61,16 @@ class ExportedClips:
 
     def __iter__(self) -> Iterator[Sample]:
         store = self.installation.store
-        of = "curated_tracks" if store.partitions("curated_tracks").count(self.subset) else "curated_clips"
-        name = "track_id" if of == "curated_tracks" else "clip_id"
+        kind = "tracks" if store.exists(JUDGED["tracks"], self.subset) else "clips"
+        name = f"{kind.removesuffix('s')}_id"
         curated = {
-            (r["dataset"], r[name]): r for r in store.read(of, self.subset, filters=ds.field("selected")).to_pylist()
+            (r["dataset"], r[name]): r
+            for r in store.read(JUDGED[kind], self.subset, filters=ds.field("selected")).to_pylist()
         }
-        for row in store.read("clip_dataset", self.subset, filters=ds.field("status") == "ok").to_pylist():
+        for row in store.read(TABLE.asset, self.subset, filters=ds.field("status") == "ok").to_pylist():
             key = row["track_id"] or row["clip_id"]
             yield Sample(row, curated.get((row["dataset"], key), {}), self)
 
     def __len__(self) -> int:
-        table = self.installation.store.read("clip_dataset", self.subset, columns=["status"])
+        table = self.installation.store.read(TABLE.asset, self.subset, columns=["status"])
         return int(sum(s == "ok" for s in table["status"].to_pylist()))

@@ -10,7 +10,7 @@ from curation_assets.engine.sharded import ShardMaker
 from curation_assets.ingest.index_maker import IndexMaker
 from curation_assets.publish.curated_maker import CuratedMaker
 from curation_assets.publish.export_makers import ClipExportMaker, EmbeddingExportMaker
-from curation_assets.registry import STAGES
+from curation_assets.registry import JUDGED, STAGES
 
 MAKERS: Mapping[str, Maker] = {
     asset: maker
@@ -18,8 +18,7 @@ MAKERS: Mapping[str, Maker] = {
         IndexMaker(),
         ClusterMaker(),
         *map(ShardMaker, STAGES),
-        CuratedMaker("clips"),
-        CuratedMaker("tracks"),
+        *map(CuratedMaker, JUDGED),
         ClipExportMaker(),
         EmbeddingExportMaker(),
     )

@@ -12,6 +12,7 @@ from typing import Any
 
 from curation_assets.engine.progress import say
 from curation_assets.recipes import Recipe, subset_key
+from curation_assets.registry import COMPONENTS, DOWNLOADS, EXPORTS, JUDGED
 from curation_assets.schemas import SCHEMAS
 from curation_assets.selection import assets_of_subset
 from curation_resources.table_headers import TableHeader
@@ -71,15 +72,18 @@ class Progress:
             yield f"FAILED {len(failures) - SHOWN_FAILURES:,} more; `curation stale --why` lists what is behind"
 
 
+SUMMED = tuple(c for c in COMPONENTS if c.summary)
+
+
 def summary(store: TableStore, shards: Sequence[str]) -> str:
-    """A text table: a line per shard with its videos, failures by class, MB, the seconds that fetching took, and clips.
+    """A text table: a line per shard with what the components declare as their `summary`: videos, failures by class, MB, clips and so on.
 
     Of many shards only those with failures or without videos have a line, and not all of them; the last line sums up.
     """
-    header = ("shard", "videos", "ok", "failed", "MB", "fetch s", "clips", "kept")
-    heads = {a: store.headers(a, shards) for a in ("raw_shards", "clips", "dedup")}
+    header = ("shard", *(column.name for c in SUMMED for column in c.summary))
+    heads = {c.asset: store.headers(c.asset, shards) for c in SUMMED}
     few = len(shards) <= SHOWN_SHARDS
-    shown = [k for k in shards if few or _worth_a_line(heads["raw_shards"].get(k))]
+    shown = [k for k in shards if few or _worth_a_line(heads[DOWNLOADS].get(k))]
     rows = [_of_shards(key, [key], heads) for key in shown[:SHOWN_SHARDS]]
     if not few:
         if len(shown) > SHOWN_SHARDS:
@@ -94,22 +98,11 @@ def _worth_a_line(raw: TableHeader | None) -> bool:
 
 def _of_shards(name: str, keys: Sequence[str], heads: Mapping[str, Mapping[str, TableHeader]]) -> tuple[Any, ...]:
     """The line of one shard, or of several together."""
-    raw, clips, dedup = ([heads[a][k] for k in keys if k in heads[a]] for a in ("raw_shards", "clips", "dedup"))
-    if not raw:
-        return (name, *("-" for _ in range(7)))
-    failed: Counter[str] = Counter()
-    for head in raw:
-        failed.update(head.stats.get("errors", {}))
-    return (
-        name,
-        sum(h.rows for h in raw),
-        sum(h.stats.get("ok", 0) for h in raw),
-        ", ".join(f"{k} {v}" for k, v in sorted(failed.items())) or "0",
-        f"{sum(h.stats.get('bytes', 0) for h in raw) / 1e6:.1f}",
-        f"{sum(h.stats.get('wall_s', 0) for h in raw):.1f}",
-        sum(h.stats.get("clips", h.rows) for h in clips) if clips else "-",
-        sum(h.stats.get("kept", 0) for h in dedup) if dedup else "-",
-    )
+    cells: list[Any] = []
+    for component in SUMMED:
+        own = [heads[component.asset][k] for k in keys if k in heads[component.asset]]
+        cells += [column.value(own) if own else "-" for column in component.summary]
+    return (name, *cells)
 
 
 def outcome_of_subsets(store: TableStore, recipes: Mapping[str, Recipe]) -> Iterator[str]:
@@ -118,11 +111,11 @@ def outcome_of_subsets(store: TableStore, recipes: Mapping[str, Recipe]) -> Iter
         for name, subset in recipe.subsets.items():
             key = subset_key(recipe.dataset, name)
             heads = {a: store.header(a, key) for a in assets_of_subset(subset)}
-            judged = heads.get(f"curated_{subset.of}")
+            judged = heads.get(JUDGED[subset.of])
             if judged is None:
                 continue
             line = f"{key}: {judged.stats.get('selected')} of {judged.stats.get('candidates')} {subset.of} selected"
-            for asset in ("clip_dataset", "embedding_dataset"):
+            for asset in EXPORTS:
                 head = heads.get(asset)
                 if head is not None and head.stats.get("version"):
                     folder = store.storage.uri(f"{store.folder(asset, key)}/{head.stats['version']}")

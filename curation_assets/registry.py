@@ -6,7 +6,7 @@ list or tuple. What is broken in one is a sentence that names the package, and s
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib import import_module
 
 from curation_assets.contracts.component import Component, Stage
@@ -74,3 +74,22 @@ def component(asset: str) -> Component:
 def names(*partitioned: str) -> tuple[str, ...]:
     """Names of the tables that are partitioned in one of the given ways, in graph order."""
     return tuple(c.asset for c in COMPONENTS if c.partitioned in partitioned)
+
+
+def _the_one(which: Callable[[Component], bool]) -> str:
+    (found,) = (c.asset for c in COMPONENTS if c.built_in and which(c))
+    return found
+
+
+INDEX = _the_one(lambda c: c.partitioned == "whole" and not c.inputs)
+"""The table that says which videos there are, and of which shard each is. Everything begins with it."""
+CLUSTERS = _the_one(lambda c: c.partitioned == "whole" and bool(c.inputs))
+"""The table that is made of all shards together, and of whose rows each shard then takes its own."""
+COMPARED = component(CLUSTERS).inputs[0]
+"""What that one is made from: a table of each shard."""
+DOWNLOADS = _the_one(lambda c: c.downloads)
+"""The table of the videos as they were fetched."""
+JUDGED = {c.candidates: c.asset for c in COMPONENTS if c.candidates}
+"""Kind of candidate, `Subset.of` -> the table in which subsets judge them."""
+EXPORTS = tuple(c.asset for c in COMPONENTS if c.partitioned == "subset" and not c.candidates)
+"""The tables of what subsets publish as files of its own."""

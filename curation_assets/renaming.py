@@ -26,8 +26,9 @@ from curation_assets.engine.unread import FAULTS
 from curation_assets.ingest.fetch_urls import FORM, secrets_path
 from curation_assets.orchestration.instance import Instance
 from curation_assets.orchestration.partitions import SHARDS, register_shards
+from curation_assets.publish.clip_dataset import TABLE as CLIP_DATASET
 from curation_assets.recipes import Recipe, RecipeError, subsets
-from curation_assets.registry import STAGES
+from curation_assets.registry import CLUSTERS, INDEX, STAGES, component
 from curation_assets.schemas import SCHEMAS, schema
 from curation_assets.selection import SUBSET_ASSETS, UNPARTITIONED
 from curation_assets.settings import Settings
@@ -72,7 +73,7 @@ class Holdings:
         if self.folders:
             yield f"{len(self.folders)} folders with {self.bytes / 1e6:.1f} MB of media and published versions"
         if self.index_rows:
-            yield f"dataset_index: {self.index_rows} rows"
+            yield f"{INDEX}: {self.index_rows} rows"
         if self.files:
             yield f"{len(self.files)} side files"
         if self.partitions:
@@ -110,7 +111,7 @@ def holdings(store: TableStore, instance: Instance, name: str) -> Holdings:
         sides = (secrets_path(name), f"{FOLDER}/{name}.json")
         found.files = [f for f in sides if store.storage.exists(f)]
         if name in indexed(store):
-            column = store.read("dataset_index", columns=["dataset"])["dataset"]
+            column = store.read(INDEX, columns=["dataset"])["dataset"]
             found.index_rows = pc.sum(pc.equal(column, name)).as_py() or 0
         order = instance.get_dynamic_partitions(SHARDS.name or "")
         found.partitions = [k for k in order if parse_shard_key(k)[0] == name]
@@ -133,10 +134,10 @@ def remove(store: TableStore, instance: Instance, found: Holdings) -> None:
 
 
 def _rewrite_index(store: TableStore, change: Callable[[pa.Table], pa.Table]) -> None:
-    header = store.header("dataset_index")
+    header = store.header(INDEX)
     assert header is not None
-    table = change(store.read("dataset_index"))
-    store.commit("dataset_index", None, table, header.provenance, header.stats, header)
+    table = change(store.read(INDEX))
+    store.commit(INDEX, None, table, header.provenance, header.stats, header)
 
 
 def _renamed(column: pa.ChunkedArray, old: str, new: str) -> pa.ChunkedArray:
@@ -164,7 +165,7 @@ class _Renaming:
         if "tar" in table.column_names:
             own = rf"^{asset}/{self.old}-"
             names["tar"] = pc.replace_substring_regex(table["tar"], own, f"{asset}/{self.new}-").cast(table["tar"].type)
-        if asset == "dedup":
+        if CLUSTERS in component(asset).slices:
             names["cluster_id"] = self._clusters(table["cluster_id"])
         for name, column in names.items():
             at = table.column_names.index(name)
@@ -173,9 +174,9 @@ class _Renaming:
 
     def _clusters(self, ids: pa.ChunkedArray) -> pa.ChunkedArray:
         """Ids of clusters, which are hashes of their survivor and its dataset, as the next comparison will give them."""
-        if not self.store.exists("duplicate_clusters"):
+        if not self.store.exists(CLUSTERS):
             return ids
-        clusters = self.store.read("duplicate_clusters", columns=["cluster_id", "survivor", "survivor_dataset"])
+        clusters = self.store.read(CLUSTERS, columns=["cluster_id", "survivor", "survivor_dataset"])
         own = clusters.filter(pc.equal(clusters["survivor_dataset"], self.old))
         to = {
             row["cluster_id"]: hashlib.blake2b(f"{self.new}/{row['survivor']}".encode(), digest_size=8).hexdigest()
@@ -185,8 +186,8 @@ class _Renaming:
 
     def index(self) -> dict[str, tuple[str, str]]:
         """Renames the rows of the index; shard -> (old, new) content hash of its rows."""
-        contract, hashes = schema("dataset_index"), {}
-        table = self.store.read("dataset_index")
+        contract, hashes = schema(INDEX), {}
+        table = self.store.read(INDEX)
         own = table.filter(pc.equal(table["dataset"], self.old))
         for shard in pc.unique(own["shard"]).to_pylist():
             rows = own.filter(pc.equal(own["shard"], shard))
@@ -228,7 +229,7 @@ class _Renaming:
     def shard(self, key: str, index: Mapping[str, tuple[str, str]]) -> None:
         """Makes the tables of a shard anew under the new name, inputs first."""
         new = self.key(key)
-        hashes: dict[str, tuple[str, str]] = {"dataset_index": index[key]} if key in index else {}
+        hashes: dict[str, tuple[str, str]] = {INDEX: index[key]} if key in index else {}
         before = Shard(key, self.recipe, self.store, self.settings, None)
         after = Shard(new, self.recipe, self.store, self.settings, None)
         waiting = [a for a in SHARDED if self.store.exists(a, key)]
@@ -271,23 +272,23 @@ class _Renaming:
 
     def exports(self) -> None:
         """What was exported, so that no clip is cut again; the next publication writes a version under the new name."""
-        for key in self.store.partitions("clip_dataset"):
+        for key in self.store.partitions(CLIP_DATASET.asset):
             if key.split("-")[0] != self.old:
                 continue
             new = f"{self.new}-{key.split('-', 1)[1]}"
-            if new not in subsets({self.new: self.recipe}) or self.store.exists("clip_dataset", new):
+            if new not in subsets({self.new: self.recipe}) or self.store.exists(CLIP_DATASET.asset, new):
                 continue
-            header = self.store.header("clip_dataset", key)
+            header = self.store.header(CLIP_DATASET.asset, key)
             assert header is not None
             version = header.stats.get("version")
             if not version:
                 continue
-            table = self.store.read("clip_dataset", key, columns=["tar"])
-            folder = f"clip_dataset/{key}/{version}"
+            table = self.store.read(CLIP_DATASET.asset, key, columns=["tar"])
+            folder = f"{CLIP_DATASET.asset}/{key}/{version}"
             media = [t.removeprefix(f"{folder}/") for t in pc.unique(table["tar"].drop_null()).to_pylist()]
-            self._link(folder, f"clip_dataset/{new}/{version}", media)
-            table = self.table("clip_dataset", key)
-            self.store.commit("clip_dataset", new, table, header.provenance, header.stats)
+            self._link(folder, f"{CLIP_DATASET.asset}/{new}/{version}", media)
+            table = self.table(CLIP_DATASET.asset, key)
+            self.store.commit(CLIP_DATASET.asset, new, table, header.provenance, header.stats)
 
 
 def rename(

@@ -17,6 +17,7 @@ from curation_assets.engine.meter import price
 from curation_assets.engine.shard_keys import parse_shard_key
 from curation_assets.publish.curating.subset_inputs import LEFT_OUT
 from curation_assets.recipes import Recipe, subset_key
+from curation_assets.registry import COMPARED, COMPONENTS, DOWNLOADS, INDEX, JUDGED
 from curation_assets.schemas import SCHEMAS
 from curation_assets.selection import SUBSET_ASSETS, UNPARTITIONED
 from curation_assets.settings import Settings
@@ -85,7 +86,7 @@ def dataset_report(store: TableStore, recipe: Recipe, settings: Settings) -> Rep
         made = {a: h for a in SUBSET_ASSETS if (h := store.header(a, key)) is not None}
         for asset, header in made.items():
             subset_costs.setdefault(asset, Counter()).update(_took(header, settings))
-        curated = made.get(f"curated_{subset.of}")
+        curated = made.get(JUDGED[subset.of])
         if curated is None:
             continue
         steps = tuple(FunnelLine(str(rule), rows, hours) for rule, rows, hours in curated.stats.get("funnel", []))
@@ -102,7 +103,7 @@ def dataset_report(store: TableStore, recipe: Recipe, settings: Settings) -> Rep
         for asset, t in subset_costs.items()
     )
     failures: Counter[str] = Counter()
-    for header in headers.get("raw_shards", {}).values():
+    for header in headers.get(DOWNLOADS, {}).values():
         failures.update(header.stats.get("errors", {}))
     steps = tuple(_funnel(store, recipe.dataset, headers))
     return Report(recipe.dataset, steps, dict(failures.most_common()), costs, tuple(reports))
@@ -144,17 +145,17 @@ def _shared(store: TableStore, dataset: str, settings: Settings) -> Iterator[Cos
         header = store.header(asset)
         if header is None:
             continue
-        if asset == "dataset_index":
+        if asset == INDEX:
             shares = Counter(store.read(asset, columns=["dataset"])["dataset"].to_pylist())
         else:
             shares = Counter()
-            for key, head in store.headers("clip_fingerprints").items():
+            for key, head in store.headers(COMPARED).items():
                 shares[parse_shard_key(key)[0]] += head.rows
         if shares[dataset]:
             share = shares[dataset] / shares.total()
             took = _took(header, settings)
             numbers = (took[n] * share for n in ("wall_s", "cpu_s", "gpu_s", "cost"))
-            yield Cost(asset, 1, shares[dataset] if asset == "dataset_index" else header.rows, *numbers)
+            yield Cost(asset, 1, shares[dataset] if asset == INDEX else header.rows, *numbers)
 
 
 def _cost_of(store: TableStore, dataset: str, settings: Settings) -> float:
@@ -167,20 +168,19 @@ def _funnel(store: TableStore, dataset: str, headers: Mapping[str, Mapping[str, 
     def total(asset: str, name: str) -> float:
         return sum(float(h.stats.get(name) or 0) for h in headers.get(asset, {}).values())
 
-    if store.exists("dataset_index"):
-        status = store.read("dataset_index", columns=["status"], filters=ds.field("dataset") == dataset)["status"]
+    if store.exists(INDEX):
+        status = store.read(INDEX, columns=["status"], filters=ds.field("dataset") == dataset)["status"]
         counts = {str(c["values"]): int(c["counts"]) for c in pc.value_counts(status).to_pylist()}
         yield FunnelLine("source rows", sum(counts.values()))
         for name in ("rejected", "removed"):
             if counts.get(name):
                 yield FunnelLine(f"  of them {name}", counts[name])
         yield FunnelLine("videos in the source", counts.get("present", 0))
-    if "raw_shards" in headers:
-        yield FunnelLine("videos fetched", int(total("raw_shards", "ok")), total("raw_shards", "video_s") / 3600)
-    if "clips" in headers:
-        yield FunnelLine("clips", int(total("clips", "clips")), total("clips", "hours"))
-    if "dedup" in headers:
-        yield FunnelLine("clips without a better copy", int(total("dedup", "kept")))
+    for component in COMPONENTS:
+        counted, asset = component.counted, component.asset
+        if counted is not None and asset in headers:
+            hours = total(asset, counted.duration) / counted.per_hour if counted.duration else None
+            yield FunnelLine(counted.name, int(total(asset, counted.rows)), hours)
 
 
 def render(report: Report, settings: Settings) -> str:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from curation_assets.engine.completeness import held_back, unread
-from curation_assets.engine.plan import CLUSTERS, PlanStep, everything, plan
+from curation_assets.engine.plan import PlanStep, everything, plan
 from curation_assets.engine.progress import console
 from curation_assets.engine.run_tags import FORCE_TAG, PARTIAL_TAG, SETTLED_TAG
 from curation_assets.engine.shard_keys import parse_shard_key
@@ -16,6 +16,7 @@ from curation_assets.orchestration.partitions import SHARDS
 from curation_assets.orchestration.runs import attended, execute_step
 from curation_assets.outcome import Progress, outcome_of_subsets, summary
 from curation_assets.recipes import Recipe, RecipeError, read_recipes, subset_key, subsets
+from curation_assets.registry import CLUSTERS, INDEX
 from curation_assets.schemas import SCHEMAS
 from curation_assets.settings import Settings
 from curation_assets.stores import storage_options, table_store
@@ -68,11 +69,11 @@ def run_recipes(
     tags |= {PARTIAL_TAG: "true"} if partial else {}
     started = time.perf_counter()
     with opened(pools_of(definitions)) as instance, console(), attended(instance, progress):
-        if select is None or "dataset_index" in select:
+        if select is None or INDEX in select:
             progress.say(f"index: {', '.join(recipes)}")
-            with at_work(store.storage, ["dataset_index"]):  # so that a root that goes away meanwhile is missed
+            with at_work(store.storage, [INDEX]):  # so that a root that goes away meanwhile is missed
                 index_tags = {SETTLED_TAG: "true"} if settled else {}
-                execute_step(definitions, instance, PlanStep("index", ("dataset_index",)), index_tags, progress)
+                execute_step(definitions, instance, PlanStep("index", (INDEX,)), index_tags, progress)
 
         def execute(step: PlanStep) -> None:
             execute_step(definitions, instance, step, tags, progress)
@@ -85,7 +86,7 @@ def run_recipes(
         if select and not own:
             raise RecipeError(
                 f"--select: {', '.join(recipes)} has no shards yet, because it was never indexed here, or its source lists nothing; "
-                f"run the recipe without --select, or --select dataset_index,{','.join(a for a in select if a != 'dataset_index')}"
+                f"run the recipe without --select, or --select {INDEX},{','.join(a for a in select if a != INDEX)}"
             )
         missing = [k for k in shards or [] if k not in own]
         if missing:
@@ -95,7 +96,7 @@ def run_recipes(
         chosen = list(shards) if shards else own
         work = everything(recipes, chosen, select)
         work.index = False
-        keys = [*chosen, *(subset_key(n, s) for n, r in recipes.items() for s in r.subsets), "duplicate_clusters"]
+        keys = [*chosen, *(subset_key(n, s) for n, r in recipes.items() for s in r.subsets), CLUSTERS]
         with at_work(store.storage, keys):
             steps = list(plan(work, order))
             for step in steps:

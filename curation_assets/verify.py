@@ -19,6 +19,7 @@ from curation_assets.dedup.index_files import MANIFEST, DamagedIndex, check_file
 from curation_assets.engine.shard_keys import parse_shard_key
 from curation_assets.publish.writing.versions import CARD, PIECES
 from curation_assets.recipes import Recipe, subset_key
+from curation_assets.registry import CLUSTERS, EXPORTS, component
 from curation_assets.schemas import SCHEMAS, schema
 from curation_assets.selection import SUBSET_ASSETS, UNPARTITIONED
 from curation_resources import presence
@@ -27,11 +28,11 @@ from curation_resources.media import MediaRef
 from curation_resources.storage import Storage
 from curation_resources.storage_errors import READ_ERRORS, StorageError
 from curation_resources.sweep import unfinished_files, unfinished_uploads
+from curation_resources.table_contracts import remedy
 from curation_resources.table_headers import TableHeader
-from curation_resources.tables import READERS, DamagedTable, TableStore, remedy
+from curation_resources.tables import READERS, DamagedTable, TableStore
 
 DAMAGE, LEFT_OVER = "damage", "left over"
-VERSIONED = ("clip_dataset", "embedding_dataset")
 INDEX = "duplicate_clusters/index"
 SWEPT = "the next run of it removes it, once no other run is at work on it"
 
@@ -116,7 +117,9 @@ class Verifier:
         return parse_shard_key(key)[0]
 
     def _fault(self, asset: str, key: str | None, file: str, what: str) -> Discrepancy:
-        return Discrepancy(DAMAGE, asset, key, file, what, remedy(asset, key).replace("RECIPE", self.file))
+        return Discrepancy(
+            DAMAGE, asset, key, file, what, remedy(asset, key, schema(asset)).replace("RECIPE", self.file)
+        )
 
     def _left(self, asset: str, key: str | None, file: str, what: str = "no table names it") -> Discrepancy:
         return Discrepancy(LEFT_OVER, asset, key, file, what, SWEPT)
@@ -159,7 +162,7 @@ class Verifier:
             yield self._fault(asset, key, tar, said)
         if self.deep and "sha256" in schema(asset).names and "tar" in schema(asset).names:
             yield from self._members(header, lost)
-        if asset in VERSIONED:
+        if asset in EXPORTS:
             yield from self._versions(header)
         for path in sorted(set(found) - set(named)):
             yield self._left(asset, key, path)
@@ -239,7 +242,7 @@ class Verifier:
 
     def _without_table(self, asset: str, keys: Collection[str | None]) -> Iterator[Discrepancy]:
         """Folders of partitions that have no table: what killed first runs left for the next to take over."""
-        if asset in UNPARTITIONED or ("tar" not in schema(asset).names and asset not in ("captions", "tracks")):
+        if asset in UNPARTITIONED or ("tar" not in schema(asset).names and not component(asset).journal):
             return
         for key in self.storage.folders(asset):
             if key in keys or (self.datasets is not None and self._dataset(asset, key) not in self.datasets):
@@ -249,14 +252,14 @@ class Verifier:
 
     def _index(self) -> Iterator[Discrepancy]:
         """The index of fingerprints against its manifest."""
-        there = self.storage.find(INDEX) if self.store.exists("duplicate_clusters") else {}
+        there = self.storage.find(INDEX) if self.store.exists(CLUSTERS) else {}
         path = f"{INDEX}/{MANIFEST}"
-        again = f"it is made again by: curation run {self.file} --select duplicate_clusters"
+        again = f"it is made again by: curation run {self.file} --select {CLUSTERS}"
         try:
             manifest = read_manifest(self.storage, INDEX) if there else None
             named = dict(files_of(manifest)) if manifest else {}
         except (DamagedIndex, KeyError, *READ_ERRORS) as error:
-            yield Discrepancy(DAMAGE, "duplicate_clusters", None, path, f"is damaged: {error}", again)
+            yield Discrepancy(DAMAGE, CLUSTERS, None, path, f"is damaged: {error}", again)
             return
         for name, digest in sorted(named.items()):
             said = None
@@ -268,9 +271,9 @@ class Verifier:
                 except DamagedIndex as error:
                     said = f"is damaged: {error}"
             if said:
-                yield Discrepancy(DAMAGE, "duplicate_clusters", None, f"{INDEX}/{name}", said, f"{again} --force")
+                yield Discrepancy(DAMAGE, CLUSTERS, None, f"{INDEX}/{name}", said, f"{again} --force")
         for file in sorted(set(there) - {path, *(f"{INDEX}/{n}" for n in named)}):
-            yield self._left("duplicate_clusters", None, file, "the index does not name it")
+            yield self._left(CLUSTERS, None, file, "the index does not name it")
 
     def _unfinished(self) -> Iterator[Discrepancy]:
         """Files and uploads that were never finished, and runs that are dead."""

@@ -34,6 +34,8 @@ class TableContract(Protocol):
     @property
     def asset(self) -> str: ...
     @property
+    def remedy(self) -> str: ...
+    @property
     def key(self) -> tuple[str, ...]: ...
     @property
     def columns(self) -> Sequence[Any]: ...
@@ -43,6 +45,14 @@ class TableContract(Protocol):
     def volatile(self) -> frozenset[str]: ...
     @property
     def later(self) -> frozenset[str]: ...
+
+
+def remedy(asset: str, partition: str | None, contract: TableContract | None = None) -> str:
+    """What to do about a damaged table: as its contract says, else the command that makes it again."""
+    if contract is not None and contract.remedy:
+        return contract.remedy
+    of_shard = partition is not None and partition.rpartition("-")[2].isdigit()
+    return f"make it again with: curation run RECIPE --select {asset}" + (f" --shards {partition}" if of_shard else "")
 
 
 def conform(table: pa.Table, contract: TableContract) -> pa.Table:

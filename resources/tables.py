@@ -27,7 +27,7 @@ from curation_resources.replace import ANY, Whatever
 from curation_resources.sealed_parquet import Damaged
 from curation_resources.storage import Storage
 from curation_resources.storage_errors import StorageError
-from curation_resources.table_contracts import TableContract, conform
+from curation_resources.table_contracts import TableContract, conform, remedy
 from curation_resources.table_headers import TableHeader, footer_metadata, read_header
 
 READERS = 16
@@ -100,7 +100,9 @@ class TableStore:
             which = f" for {partition}" if partition else ""
             raise MissingTable(f"{asset} does not exist{which}: materialize it first ({uri})") from error
         except (Damaged, pa.ArrowInvalid) as error:
-            raise DamagedTable(f"{uri} is damaged ({error}); {remedy(asset, partition)}") from error
+            raise DamagedTable(
+                f"{uri} is damaged ({error}); {remedy(asset, partition, self.contracts.get(asset))}"
+            ) from error
 
     def header(self, asset: str, partition: str | None = None) -> TableHeader | None:
         """What the table says of itself; None if it does not exist.
@@ -373,14 +375,6 @@ class TableStore:
             return []
         self.storage.remove_all(orphans)
         return orphans
-
-
-def remedy(asset: str, partition: str | None) -> str:
-    """The command that makes a table again."""
-    if asset == "dataset_index":
-        return "make it again with: curation run RECIPE --select dataset_index, which takes it from video_metadata; if that is damaged too, bring them back from a backup"
-    of_shard = partition is not None and partition.rpartition("-")[2].isdigit()
-    return f"make it again with: curation run RECIPE --select {asset}" + (f" --shards {partition}" if of_shard else "")
 
 
 def expected_tag(base: Base) -> str | Whatever | None:

@@ -248,6 +248,7 @@ COMPONENT = Component(
     every_row=True,
     curated=("caption", "language"),
     heading="caption",
+    words=("caption", "caption_raw"),
     unexplained=frozenset({"prompt_tokens", "completion_tokens"}),
 )
 

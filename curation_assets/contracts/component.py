@@ -15,6 +15,7 @@ from pydantic import Field
 
 from curation_assets.contracts.checks import Check
 from curation_assets.contracts.tables import Column, TableSchema
+from curation_assets.contracts.telling import Counted, Lines, Row, SummaryColumn, Telling
 from curation_resources.faults import Fault
 
 if TYPE_CHECKING:
@@ -24,9 +25,6 @@ if TYPE_CHECKING:
     from curation_resources.table_headers import TableHeader
 
 OWN_PACKAGE = "curation-assets"
-Row = Mapping[str, Any]
-Lines = list[tuple[str, str]]
-"""Names and values, as `curation explain` prints them."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +97,15 @@ class Component:
         explained: rows of one clip -> those lines; None shows the columns as they are.
         unexplained: columns that are left out of them.
         silent: whether `curation explain` says nothing of it by itself.
+        told: what `curation explain` says of it instead of all that, of whole videos too.
+        counted: its line in the funnel of a dataset.
+        summary: its columns in the table at the end of a run.
+        recounted: rows -> those numbers kept with the table that follow from its rows, for when rows are taken down.
+        words: its columns that speak of a video in words, which records of runs may repeat.
+        downloads: whether its rows are downloads, and its tars hold samples by the id of a video.
+        candidates: of a table by subset that judges, what: clips or tracks.
+        shows: of a table by subset, further tables that it shows something of, where the recipe asks for them.
+        uses: the same, of those that it cannot do without.
         package: the distribution that it comes from.
     """
 
@@ -128,6 +135,15 @@ class Component:
     explained: Callable[[Sequence[Row]], Lines] | None = None
     unexplained: frozenset[str] = frozenset()
     silent: bool = False
+    told: Telling | None = None
+    counted: Counted | None = None
+    summary: tuple[SummaryColumn, ...] = ()
+    recounted: Callable[[pa.Table], Mapping[str, Any]] = lambda table: {}
+    words: tuple[str, ...] = ()
+    downloads: bool = False
+    candidates: str = ""
+    shows: tuple[str, ...] = ()
+    uses: Callable[[Subset], Sequence[str]] = lambda subset: ()
     package: str = OWN_PACKAGE
 
     @property

@@ -49,12 +49,14 @@ class TableSchema:
         row: what one row is, as a phrase ("a sampled frame of a clip").
         key: the columns that identify a row; tables are sorted by them and they are unique.
         columns: the columns in order.
+        remedy: what to do about a damaged table, where making it again is not all.
     """
 
     asset: str
     row: str
     key: tuple[str, ...]
     columns: tuple[Column, ...] = field(repr=False)
+    remedy: str = ""
 
     @property
     def arrow(self) -> pa.Schema:

@@ -24,6 +24,8 @@ from curation_assets.contracts.tables import (
     Column,
     TableSchema,
 )
+from curation_assets.contracts.telling import Counted, summed
+from curation_assets.decode.clip_history import told_clips
 from curation_assets.showing.figures import histograms, markdown_table
 
 if TYPE_CHECKING:
@@ -203,6 +205,13 @@ TABLE = TableSchema(
 )
 
 
+def recounted(table: pa.Table) -> Mapping[str, Any]:
+    """The numbers kept with the table that follow from its rows."""
+    clips = table.filter(pc.equal(table["status"], "ok"))
+    hours = (pc.sum(pc.subtract(clips["end_ms"], clips["start_ms"])).as_py() or 0) / 1000 / 3600
+    return {"clips": clips.num_rows, "hours": round(hours, 4)}
+
+
 SHOWN = 20
 """Videos without clips that an event lists."""
 
@@ -210,7 +219,7 @@ SHOWN = 20
 def _shown(shard: Shard, table: pa.Table) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
     clips = table.filter(pc.equal(table["status"], "ok"))
     lengths = pc.divide(pc.subtract(clips["end_ms"], clips["start_ms"]).cast(pa.float64()), 1000.0)
-    stats = {"clips": clips.num_rows, "hours": round((pc.sum(lengths).as_py() or 0) / 3600, 4)}
+    stats = recounted(table)
     metadata: dict[str, Any] = {"length_s": histograms(pa.table({"length_s": lengths}), ["length_s"])}
     errors = table.filter(pc.not_equal(table["status"], "ok"))
     if errors.num_rows:
@@ -234,5 +243,8 @@ COMPONENT = Component(
     weights=lambda r: r.clips.brought_identity(),
     complete="raw_shards",
     shown=_shown,
-    silent=True,
+    told=told_clips,
+    counted=Counted("clips", "clips", "hours"),
+    summary=(summed("clips", "clips"),),
+    recounted=recounted,
 )

@@ -12,6 +12,7 @@ from curation_assets.contracts.checks import media_check
 from curation_assets.contracts.component import Component, RecipeKey
 from curation_assets.contracts.sections import Section
 from curation_assets.contracts.tables import CLIP_KEYS, FLOAT, INT32, INT64, MEDIA, Column, TableSchema
+from curation_assets.decode.clip_history import told_frames
 from curation_assets.decode.clips import DECODED
 from curation_assets.showing.clips import clip_sheet
 
@@ -61,5 +62,5 @@ COMPONENT = Component(
     weights=lambda r: r.clips.brought_identity(),
     complete="clips",
     shown=_shown,
-    silent=True,
+    told=told_frames,
 )

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.dataset as ds
 
 from curation_assets.contracts.component import Component, Made, Stage
 from curation_assets.contracts.tables import BOOL, CLIP_KEYS, FLOAT, INT32, STRING, Column, TableSchema
+from curation_assets.contracts.telling import Asked, Counted, Row, Told, summed
 from curation_assets.showing.figures import counts
+from curation_assets.showing.telling import lines_of
+from curation_assets.showing.text import as_text
+from curation_resources.tables import MissingTable
 
 if TYPE_CHECKING:
     from curation_assets.engine.shard import Shard
@@ -55,11 +61,34 @@ def _view(shard: Shard, wanted: Collection[str]) -> Mapping[str, Made]:
     clips = shard.table("clips")
     real = clips.filter(pc.equal(clips["status"], "ok"))
     table = dedup_view(shard.slice("duplicate_clusters"), real)
-    stats = {
-        "kept": pc.sum(table["keep"]).as_py() or 0,
-        "dropped": table.num_rows - (pc.sum(table["keep"]).as_py() or 0),
-    }
-    return {"dedup": Made(table, stats, {"relations": counts(table, "relation")})}
+    return {"dedup": Made(table, _recounted(table), {"relations": counts(table, "relation")})}
+
+
+def _recounted(table: pa.Table) -> Mapping[str, int]:
+    kept = pc.sum(table["keep"]).as_py() or 0
+    return {"kept": kept, "dropped": table.num_rows - kept}
+
+
+def _told(asked: Asked) -> Iterator[Told]:
+    """The verdict on a clip, and the others of its cluster."""
+    rows = asked.rows("dedup") if asked.clip else ()
+    lines = [line for row in rows for line in (*lines_of(row), *_others(asked, row))]
+    if lines:
+        yield "duplicates", lines
+
+
+def _others(asked: Asked, row: Row) -> Iterator[tuple[str, str]]:
+    if row["cluster_id"] is None:
+        return
+    try:
+        members = asked.store.read("duplicate_clusters", filters=ds.field("cluster_id") == row["cluster_id"])
+    except MissingTable:
+        return
+    for member in members.to_pylist():
+        if member["clip_id"] != row["clip_id"] or member["dataset"] != row["dataset"]:
+            role = "kept" if member["keep"] else f"{member['relation']} of {member['duplicate_of']}"
+            alike = "" if member["similarity"] is None else f", similarity {as_text(member['similarity'])}"
+            yield "also in the cluster", f"{member['dataset']} {member['clip_id']}: {role}{alike}"
 
 
 COMPONENT = Component(
@@ -70,7 +99,10 @@ COMPONENT = Component(
     slices=("duplicate_clusters",),
     complete="clips",
     curated=("keep", "cluster_id", Column("cluster_size", INT32, "Clips in that cluster, 1 for unique clips.")),
-    heading="duplicates",
+    told=_told,
+    counted=Counted("clips without a better copy", "kept"),
+    summary=(summed("kept", "kept"),),
+    recounted=_recounted,
 )
 
 STAGE = Stage("dedup", (COMPONENT,), _view)

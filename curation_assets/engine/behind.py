@@ -15,6 +15,7 @@ from curation_assets.engine.plan import Work
 from curation_assets.engine.shard_keys import parse_shard_key
 from curation_assets.engine.staleness import FRESH, MISSING, RETRY, SHARDED, STALE, WAITING, Graph, State
 from curation_assets.recipes import subsets
+from curation_assets.registry import CLUSTERS, COMPARED
 from curation_assets.selection import assets_of_subset
 from curation_assets.settings import Settings
 
@@ -121,11 +122,11 @@ def what_is_behind(graph: Graph, settings: Settings, tries: Tries, busy: Busy) -
     attempt = _Attempts(plan, settings, tries)
     for shard, behind in unsettled.items():
         _plan_shard(graph, shard, behind, seen, attempt)
-    hashing = busy.hashing | {s for s, assets in plan.work.shards.items() if "clip_fingerprints" in assets}
+    hashing = busy.hashing | {s for s, assets in plan.work.shards.items() if COMPARED in assets}
     working = {parse_shard_key(s)[0] for s in busy.shards | set(plan.work.shards)}
     for shard in set(plan.work.shards) & busy.shards:
         del plan.work.shards[shard]
-    clusters = states.get(("duplicate_clusters", None))
+    clusters = states.get((CLUSTERS, None))
     if clusters is not None and not busy.clusters and _worth_clustering(graph, clusters, seen, hashing):
         _plan_whole(None, [clusters], attempt)
     for key in sorted(subsets(graph.recipes)):
@@ -138,7 +139,7 @@ def _worth_clustering(graph: Graph, state: State, seen: Mapping[str, str], hashi
     """Whether a dataset has fingerprints that the clusters do not know as they are, or lost some, and none of its own on the way."""
     if state.state not in (MISSING, STALE) or not state.fingerprint:
         return False
-    prints = graph.heads.of("clip_fingerprints")
+    prints = graph.heads.of(COMPARED)
     waits = {parse_shard_key(s)[0] for s in hashing}
     changed = {
         parse_shard_key(s)[0] for s in {*prints, *seen} if s not in prints or seen.get(s) != prints[s].content_hash
@@ -211,7 +212,7 @@ def _plan_shard(graph: Graph, shard: str, states: Sequence[State], seen: Mapping
     """Walks through a shard's tables that are not fresh, in graph order, and takes those that can be made."""
     plan = attempt.plan
     recipe = graph.recipes[parse_shard_key(shard)[0]]
-    known = graph.heads.of("clip_fingerprints").get(shard)
+    known = graph.heads.of(COMPARED).get(shard)
     will: list[str] = []
     first: list[tuple[str, str]] = []
     left: set[str] = set()
@@ -219,10 +220,10 @@ def _plan_shard(graph: Graph, shard: str, states: Sequence[State], seen: Mapping
     for state in states:
         asset, part = state.asset, SHARDED[state.asset]
         inputs = set(part.needed(recipe))
-        clustered = known is not None and seen.get(shard) == known.content_hash and "clip_fingerprints" not in will
+        clustered = known is not None and seen.get(shard) == known.content_hash and COMPARED not in will
         if inputs & left:
             left.add(asset)
-        elif "duplicate_clusters" in part.slices and not clustered:
+        elif CLUSTERS in part.slices and not clustered:
             left.add(asset)
             held = True
         elif inputs.intersection(will):

@@ -33,6 +33,7 @@ from curation_assets.ingest.error_classes import OF_THE_NETWORK, TRANSIENT_ERROR
 from curation_assets.publish.curating.subset_tables import tables_needed
 from curation_assets.publish.subsets import Subset
 from curation_assets.recipes import Recipe, subsets
+from curation_assets.registry import CLUSTERS, DOWNLOADS, EXPORTS, INDEX, JUDGED, component
 from curation_assets.selection import SUBSET_ASSETS, assets_of_recipe, assets_of_subset, in_order
 from curation_assets.settings import Settings
 from curation_resources.tables import TableStore
@@ -65,26 +66,20 @@ def uses(subset: Subset, recipe: Recipe, asset: str) -> list[str]:
 
     Args:
         recipe: of the dataset.
-        asset: curated_clips, curated_tracks, clip_dataset or embedding_dataset.
+        asset: a table by subset.
     """
-    wanted = {*tables_needed(subset, recipe), "raw_shards"}
-    asked = set(assets_of_recipe(recipe))
-    clips = subset.export.clips
-    if asset in ("clip_dataset", "embedding_dataset"):
-        wanted |= {"captions"} & asked
-    if asset == "clip_dataset" and clips is not None and clips.crop_border:
-        wanted.add("quality_scores")
-    if asset == "embedding_dataset":
-        wanted.add("frame_embeddings")
+    own = component(asset)
+    wanted = {*tables_needed(subset, recipe), DOWNLOADS, *own.uses(subset)}
+    wanted |= set(own.shows) & set(assets_of_recipe(recipe))
+    if asset in EXPORTS:
+        wanted |= set(own.inputs)
     closed: set[str] = set()
     while wanted - closed:
         for name in wanted - closed:
             closed.add(name)
-            if name == "duplicate_clusters":
-                wanted = wanted | {"clip_fingerprints"}
-            if name in SHARDED:
-                part = SHARDED[name]
-                wanted = wanted | set(part.needed(recipe)) | ({*part.slices} - {"dataset_index"})
+            part = component(name)
+            needed = part.needed(recipe) if name in SHARDED else part.inputs
+            wanted = wanted | set(needed) | ({*part.slices} - {INDEX})
     return in_order(closed)
 
 
@@ -100,16 +95,16 @@ def gaps(graph: Graph, states: Mapping[tuple[str, str | None], State], key: str,
     """
     recipe, subset = subsets(graph.recipes)[key]
     found: list[Gap] = []
-    index = states["dataset_index", None]
+    index = states[INDEX, None]
     for dataset in subset.datasets or [recipe.dataset]:
         shards = [k for k in graph.shards if parse_shard_key(k)[0] == dataset]
         if not shards:
-            found.append(Gap("dataset_index", dataset, MISSING, "; ".join(index.reasons) or "it has no shards"))
+            found.append(Gap(INDEX, dataset, MISSING, "; ".join(index.reasons) or "it has no shards"))
         for name in uses(subset, graph.recipes[dataset], asset):
-            for shard in [None] if name == "duplicate_clusters" else shards:
+            for shard in [None] if name == CLUSTERS else shards:
                 found += _gap(graph, states.get((name, shard)), name, shard)
-    if asset in ("clip_dataset", "embedding_dataset"):
-        judged = states.get((f"curated_{subset.of}", key))
+    if asset in EXPORTS:
+        judged = states.get((JUDGED[subset.of], key))
         if judged is not None and judged.state in (MISSING, STALE):
             found.append(Gap(judged.asset, key, judged.state, "; ".join(judged.reasons)))
     return list(dict.fromkeys(found))
@@ -121,16 +116,16 @@ def _gap(graph: Graph, state: State | None, asset: str, shard: str | None) -> li
     if state.state == FRESH:
         return []
     waits = [r for r in state.reasons if r.startswith("waits for")]
-    if state.state == WAITING and (waits or (asset == "duplicate_clusters" and state.fingerprint)):
+    if state.state == WAITING and (waits or (asset == CLUSTERS and state.fingerprint)):
         return []
     reasons = [r for r in state.reasons if r not in waits]
     return [Gap(asset, shard, state.state, "; ".join(reasons), _of_downloads(graph, state))]
 
 
 def _of_downloads(graph: Graph, state: State) -> bool:
-    if state.asset != "raw_shards" or state.state != RETRY or state.partition is None:
+    if state.asset != DOWNLOADS or state.state != RETRY or state.partition is None:
         return False
-    header = graph.heads.of("raw_shards")[state.partition].header("raw_shards", state.partition)
+    header = graph.heads.of(DOWNLOADS)[state.partition].header(DOWNLOADS, state.partition)
     passing = set(header.stats.get("errors", {})) & TRANSIENT_ERRORS
     return bool(passing) and passing <= OF_THE_NETWORK
 
@@ -213,7 +208,7 @@ def _unread_videos(
 ) -> list[str]:
     heads = open_heads(store)
     heads.look(list(RETRIED))
-    videos = sum(head.rows for key, head in heads.of("raw_shards").items() if key in shards)
+    videos = sum(head.rows for key, head in heads.of(DOWNLOADS).items() if key in shards)
     ids: dict[str, set[str]] = {}
     unnamed: Counter[str] = Counter()
     where: dict[str, set[str]] = {}
@@ -232,7 +227,7 @@ def _unread_videos(
                 if kind in TRANSIENT_ERRORS - OF_THE_NETWORK:
                     unnamed[kind] += count
                     where.setdefault(kind, set()).add(asset)
-                    reasons.setdefault(kind, "its rows in raw_shards say why")
+                    reasons.setdefault(kind, f"its rows in {DOWNLOADS} say why")
     return [
         f"{len(ids.get(kind, ())) + unnamed[kind]} of {videos} videos could not be read ({kind}; {', '.join(in_order(assets))}): "
         f"{reasons[kind]}. They are tried again, alone, by the next run"

@@ -19,6 +19,7 @@ import fsspec
 
 from curation_assets.engine.shard_keys import parse_shard_key
 from curation_assets.recipes import Recipe, subsets
+from curation_assets.registry import INDEX
 from curation_assets.schemas import SCHEMAS
 from curation_assets.selection import SUBSET_ASSETS, UNPARTITIONED
 from curation_assets.settings import Settings
@@ -27,7 +28,7 @@ from curation_resources.storage import Storage
 from curation_resources.storage_errors import READ_ERRORS
 from curation_resources.tables import MissingTable, TableStore
 
-FOLDER = "dataset_index/declared"
+FOLDER = f"{INDEX}/declared"
 HERE, GONE, ELSEWHERE = "here", "gone", "elsewhere"
 
 
@@ -122,7 +123,7 @@ def undeclared(store: TableStore, recipes: Mapping[str, Recipe], settings: Setti
             elif asset in SUBSET_ASSETS and key not in keys:
                 tables.setdefault(key, Counter())[asset] += 1
     for dataset in indexed(store) - set(recipes):
-        tables.setdefault(dataset, Counter())["dataset_index"] += 1
+        tables.setdefault(dataset, Counter())[INDEX] += 1
     for name, counts in sorted(tables.items()):
         if "-" in name:
             yield Undeclared(name, True, f"the recipe of {name.split('-')[0]} has no such subset", counts)
@@ -136,6 +137,6 @@ def undeclared(store: TableStore, recipes: Mapping[str, Recipe], settings: Setti
 def indexed(store: TableStore) -> set[str]:
     """Datasets of which the index has rows."""
     try:
-        return set(store.read("dataset_index", columns=["dataset"])["dataset"].unique().to_pylist())
+        return set(store.read(INDEX, columns=["dataset"])["dataset"].unique().to_pylist())
     except MissingTable:
         return set()

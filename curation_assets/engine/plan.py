@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 
 from curation_assets.engine.shard_keys import parse_shard_key
 from curation_assets.recipes import Recipe, subset_key
+from curation_assets.registry import CLUSTERS, INDEX
 from curation_assets.schemas import SCHEMAS
 from curation_assets.selection import SUBSET_ASSETS, assets_of_recipe, assets_of_subset, in_order
 
-CLUSTERS = "duplicate_clusters"
 PHASES = ("index", "shards", "clusters", "scores", "subsets")
 ASKED = "a recipe asks for it"
 
@@ -68,7 +68,7 @@ def everything(recipes: Mapping[str, Recipe], shards: Collection[str], select: C
     """
     wanted = {n: in_order(assets_of_recipe(r) if select is None else select) for n, r in recipes.items()}
     sharded = {n: _sharded(assets) for n, assets in wanted.items()}
-    work = Work(index=select is None or "dataset_index" in select, waits=True)
+    work = Work(index=select is None or INDEX in select, waits=True)
     work.shards = {k: own for k in shards if (own := sharded[parse_shard_key(k)[0]])}
     work.clusters = any(CLUSTERS in assets for assets in wanted.values())
     for recipe in recipes.values():
@@ -88,7 +88,7 @@ def plan(work: Work, order: Sequence[str], most: int | None = None) -> Iterator[
         most: shards of one run; None is as many as follow each other.
     """
     if work.index:
-        yield PlanStep("index", ("dataset_index",))
+        yield PlanStep("index", (INDEX,))
     if work.waits:
         before, after = ({k: _side(a, later) for k, a in work.shards.items()} for later in (False, True))
     else:
@@ -106,7 +106,7 @@ def plan(work: Work, order: Sequence[str], most: int | None = None) -> Iterator[
 def assets_of_phase(recipe: Recipe, phase: str) -> list[str]:
     """Assets that a recipe wants in a phase, in graph order; of subsets, those that any may ask for."""
     if phase == "index":
-        return ["dataset_index"]
+        return [INDEX]
     if phase == "clusters":
         return [CLUSTERS]
     if phase == "subsets":
@@ -134,7 +134,7 @@ def ranges(
 
 
 def _sharded(assets: Sequence[str]) -> tuple[str, ...]:
-    return tuple(a for a in assets if a not in (*SUBSET_ASSETS, "dataset_index", CLUSTERS))
+    return tuple(a for a in assets if a not in (*SUBSET_ASSETS, INDEX, CLUSTERS))
 
 
 def _side(assets: Sequence[str], later: bool) -> tuple[str, ...]:

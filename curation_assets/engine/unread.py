@@ -76,6 +76,6 @@ def why_again(asset: str, header: TableHeader, max_attempts: int) -> str:
     errors = {c: n for c, n in stats.get("errors", {}).items() if c in TRANSIENT_ERRORS}
     if errors:
         return f"{sum(errors.values())} videos failed for a reason that may pass: {', '.join(f'{c} {n}' for c, n in sorted(errors.items()))}"
-    if asset == "captions":
-        return f"{stats.get('failed', 0)} captions could not be had"
+    if "errors" not in stats and stats.get("failed"):
+        return f"{stats['failed']} {asset} could not be had"
     return "some rows failed for a reason that may pass"

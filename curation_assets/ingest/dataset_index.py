@@ -149,6 +149,8 @@ TABLE = TableSchema(
         Column("record", STRING, "The row in normal form, canonical JSON; for rejected rows the text that was read."),
         Column("error", STRING, "For rejected rows, the reason."),
     ),
+    remedy="make it again with: curation run RECIPE --select dataset_index, which takes it from video_metadata; "
+    "if that is damaged too, bring them back from a backup",
 )
 
 

@@ -26,6 +26,7 @@ from curation_assets.contracts.tables import (
     TableSchema,
 )
 from curation_assets.engine.pods import pod
+from curation_assets.ingest import fetch_report
 from curation_assets.ingest.error_classes import ERROR_CLASSES, REFUSED_BY_PROBE, TRANSIENT_ERRORS
 from curation_assets.showing.figures import markdown_table
 from curation_assets.showing.sheets import contact_sheet
@@ -274,6 +275,12 @@ COMPONENT = Component(
         Check("yield", f"At least {MIN_YIELD:.0%} of the videos came out well.", False, _yield, ("status",)),
         media_check("video_id"),
     ),
+    downloads=True,
+    words=("title", "channel"),
+    counted=fetch_report.COUNTED,
+    summary=fetch_report.SUMMARY,
+    recounted=fetch_report.recounted,
+    told=fetch_report.told,
 )
 
 STAGE = Stage(

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from curation_assets.contracts.component import Component, Made, Stage
 from curation_assets.contracts.tables import DATASET, ERROR, INT64, STRING, VIDEO_ID, Column, TableSchema
+from curation_assets.contracts.telling import Asked, Told
 from curation_assets.showing.figures import counts
+from curation_assets.showing.telling import lines_of
 
 if TYPE_CHECKING:
     from curation_assets.engine.shard import Shard
@@ -71,10 +73,20 @@ def _make_metadata(shard: Shard, wanted: Collection[str]) -> Mapping[str, Made]:
     from curation_assets.ingest.source_words import SPAN_WORDS, has_words
 
     table = video_metadata_table(shard.slice("dataset_index"))
-    stats: dict[str, Any] = {"ok": 0, "rejected": 0, "removed": 0} | counts(table, "status")
+    stats: dict[str, Any] = {**_recounted(table)}
     if worded := sum(map(has_words, table["spans"].to_pylist())):
         stats[SPAN_WORDS] = worded
     return {"video_metadata": Made(table, stats)}
+
+
+def _recounted(table: pa.Table) -> Mapping[str, Any]:
+    return {"ok": 0, "rejected": 0, "removed": 0} | counts(table, "status")
+
+
+def _told(asked: Asked) -> Iterator[Told]:
+    left_out = {"source", "line", "status", *(["spans"] if asked.clip else [])}
+    for row in asked.rows(TABLE.asset):
+        yield "metadata", lines_of(row, left_out)
 
 
 COMPONENT = Component(
@@ -83,6 +95,8 @@ COMPONENT = Component(
     "What the sources say of each video, in one form whatever theirs was.",
     slices=("dataset_index",),
     every_row=True,
+    told=_told,
+    recounted=_recounted,
 )
 
 STAGE = Stage("video_metadata", (COMPONENT,), _make_metadata)

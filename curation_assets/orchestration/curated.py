@@ -22,6 +22,7 @@ from curation_assets.orchestration.steps import OWNERS, carried_out
 from curation_assets.publish.curated_maker import CuratedMaker
 from curation_assets.publish.curating.versions import CURATE_VERSION
 from curation_assets.recipes import Recipe
+from curation_assets.registry import JUDGED
 from curation_assets.schemas import schema
 from curation_assets.settings import Settings
 
@@ -30,8 +31,7 @@ def publish_assets(settings: Settings, recipes: Mapping[str, Recipe]) -> list[As
     """The assets that are partitioned by subset."""
     partitions = subset_partitions(recipes)
     return [
-        _curated(CuratedMaker("clips"), recipes, partitions),
-        _curated(CuratedMaker("tracks"), recipes, partitions),
+        *(_curated(CuratedMaker(kind), recipes, partitions) for kind in JUDGED),
         exports.clip_dataset(recipes, partitions),
         exports.embedding_dataset(recipes, partitions),
     ]

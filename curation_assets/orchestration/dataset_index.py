@@ -13,6 +13,7 @@ from curation_assets.orchestration.events import check_specs
 from curation_assets.orchestration.metadata import column_schema
 from curation_assets.orchestration.steps import OWNERS, carried_out
 from curation_assets.recipes import RecipeFault
+from curation_assets.registry import INDEX
 from curation_assets.schemas import schema
 
 MAKER = IndexMaker()
@@ -20,7 +21,7 @@ MAKER = IndexMaker()
 
 def dataset_index(faults: Sequence[RecipeFault] = ()) -> AssetsDefinition:
     """The one unpartitioned asset at the root of the graph. Its description begins with the recipes that cannot be used, if there are any."""
-    contract = schema("dataset_index")
+    contract = schema(INDEX)
     left_out = "".join("**Recipe left out:** `{}`\n\n".format(f.message.replace("`", "'")) for f in faults)
 
     def body(context: AssetExecutionContext) -> Iterator[Any]:
@@ -28,16 +29,16 @@ def dataset_index(faults: Sequence[RecipeFault] = ()) -> AssetsDefinition:
 
     body.__annotations__["context"] = AssetExecutionContext  # Dagster reads the class, not its name
     return asset(
-        name="dataset_index",
+        name=INDEX,
         group_name="ingest",
         description=f"{left_out}**Start here.** Reads the sources of all recipes and registers their shards, the partitions of most other assets. "
         f"On a fresh instance there are none before this has run: *Materialize all* then makes this table alone; "
         f"launched once more it takes up the shards. One row is {contract.row}.",
-        metadata={"dagster/column_schema": column_schema("dataset_index")},
+        metadata={"dagster/column_schema": column_schema(INDEX)},
         code_version=INDEX_VERSION,
         owners=OWNERS,
         kinds={"duckdb", "parquet"},
         io_manager_key="io_manager",
-        check_specs=check_specs(["dataset_index"]),
+        check_specs=check_specs([INDEX]),
         required_resource_keys={"tables", "recipes", "settings"},
     )(body)

@@ -13,6 +13,7 @@ from curation_assets.engine.pods import pod
 from curation_assets.orchestration.events import check_specs
 from curation_assets.orchestration.metadata import column_schema
 from curation_assets.orchestration.steps import OWNERS, carried_out
+from curation_assets.registry import CLUSTERS, COMPARED
 from curation_assets.schemas import schema
 
 MAKER = ClusterMaker()
@@ -20,23 +21,23 @@ MAKER = ClusterMaker()
 
 def duplicate_clusters() -> AssetsDefinition:
     """The unpartitioned asset in the middle of the graph."""
-    contract = schema("duplicate_clusters")
+    contract = schema(CLUSTERS)
 
     def body(context: AssetExecutionContext) -> Iterator[Any]:
         yield from carried_out(context, MAKER, [None])
 
     body.__annotations__["context"] = AssetExecutionContext  # Dagster reads the class, not its name
     return asset(
-        name="duplicate_clusters",
+        name=CLUSTERS,
         group_name="dedup",
         description=f"Near-duplicates over all shards of all datasets that exist; missing ones block nothing. One row is {contract.row}.",
-        metadata={"dagster/column_schema": column_schema("duplicate_clusters")},
-        deps=["clip_fingerprints"],
+        metadata={"dagster/column_schema": column_schema(CLUSTERS)},
+        deps=[COMPARED],
         code_version=CLUSTERS_VERSION,
         owners=OWNERS,
         kinds={"parquet", "numpy"},
         io_manager_key="io_manager",
-        check_specs=check_specs(["duplicate_clusters"]),
+        check_specs=check_specs([CLUSTERS]),
         required_resource_keys={"tables", "recipes", "settings"},
         pool="cpu",
         op_tags=pod(cpu=4, memory="16Gi"),

@@ -36,7 +36,9 @@ from curation_assets.orchestration.events import check_output, check_specs
 from curation_assets.orchestration.io_manager import Committed
 from curation_assets.orchestration.metadata import column_schema
 from curation_assets.orchestration.steps import OWNERS, carried_out, failure, run_of
+from curation_assets.publish.clip_dataset import TABLE as CLIP_TABLE
 from curation_assets.publish.curating.versions import CLIPS_VERSION, EXPORT_VERSION
+from curation_assets.publish.embedding_dataset import TABLE as EMBEDDING_TABLE
 from curation_assets.publish.export_makers import ClipExportMaker, EmbeddingExportMaker
 from curation_assets.recipes import Recipe
 from curation_assets.schemas import schema
@@ -85,9 +87,9 @@ def collect_pieces(context: OpExecutionContext) -> Iterator[Any]:
 
 def clip_dataset(recipes: Mapping[str, Recipe], partitions: StaticPartitionsDefinition) -> AssetsDefinition:
     """The asset `clip_dataset`: a plan, a step per shard, and a step that publishes."""
-    parents = mappings(CLIPS.parents(recipes)["clip_dataset"])
+    parents = mappings(CLIPS.parents(recipes)[CLIP_TABLE.asset])
     needs = {"tables", "recipes", "settings"}
-    checks = [check_output("clip_dataset", c) for c in check_names("clip_dataset")]
+    checks = [check_output(CLIP_TABLE.asset, c) for c in check_names(CLIP_TABLE.asset)]
     plan = op(
         name="plan_clip_dataset",
         ins={a: In(Nothing) for a in parents},
@@ -113,7 +115,7 @@ def clip_dataset(recipes: Mapping[str, Recipe], partitions: StaticPartitionsDefi
         "publish_clip_dataset": {"pieces": DynamicCollectDependencyDefinition("cut_clips_of_shard", "result")},
     }
     graph = GraphDefinition(
-        name="clip_dataset",
+        name=CLIP_TABLE.asset,
         node_defs=[plan, cut, collect],
         dependencies=wiring,
         input_mappings=[
@@ -128,18 +130,18 @@ def clip_dataset(recipes: Mapping[str, Recipe], partitions: StaticPartitionsDefi
     return AssetsDefinition.from_graph(
         graph,
         keys_by_input_name={a: AssetKey(a) for a in parents},
-        keys_by_output_name={"result": AssetKey("clip_dataset")},
+        keys_by_output_name={"result": AssetKey(CLIP_TABLE.asset)},
         partitions_def=partitions,
         partition_mappings=parents,
         group_name="publish",
         descriptions_by_output_name={
-            "result": f"One row is {schema('clip_dataset').row}. Each shard's clips are cut in a step of their own."
+            "result": f"One row is {CLIP_TABLE.row}. Each shard's clips are cut in a step of their own."
         },
-        metadata_by_output_name={"result": {"dagster/column_schema": column_schema("clip_dataset")}},
+        metadata_by_output_name={"result": {"dagster/column_schema": column_schema(CLIP_TABLE.asset)}},
         tags_by_output_name={"result": {"dagster/kind/ffmpeg": "", "dagster/kind/parquet": ""}},
         owners_by_output_name={"result": OWNERS},
         code_versions_by_output_name={"result": CLIPS_VERSION},
-        check_specs=check_specs(["clip_dataset"]),
+        check_specs=check_specs([CLIP_TABLE.asset]),
     )
 
 
@@ -154,24 +156,24 @@ def _described(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def embedding_dataset(recipes: Mapping[str, Recipe], partitions: StaticPartitionsDefinition) -> AssetsDefinition:
     """The asset `embedding_dataset`."""
-    contract = schema("embedding_dataset")
-    parents = mappings(EMBEDDINGS.parents(recipes)["embedding_dataset"])
+    contract = schema(EMBEDDING_TABLE.asset)
+    parents = mappings(EMBEDDINGS.parents(recipes)[EMBEDDING_TABLE.asset])
 
     def body(context: AssetExecutionContext) -> Iterator[Any]:
         yield from carried_out(context, EMBEDDINGS, context.partition_keys)
 
     body.__annotations__["context"] = AssetExecutionContext
     return asset(
-        name="embedding_dataset",
+        name=EMBEDDING_TABLE.asset,
         group_name="publish",
         description=f"One row is {contract.row}. The layout is that of clip-video-encode.",
-        metadata={"dagster/column_schema": column_schema("embedding_dataset")},
+        metadata={"dagster/column_schema": column_schema(EMBEDDING_TABLE.asset)},
         ins={a: AssetIn(a, partition_mapping=m, dagster_type=Nothing) for a, m in parents.items()},
         partitions_def=partitions,
         code_version=EXPORT_VERSION,
         owners=OWNERS,
         kinds={"numpy", "parquet"},
         io_manager_key="io_manager",
-        check_specs=check_specs(["embedding_dataset"]),
+        check_specs=check_specs([EMBEDDING_TABLE.asset]),
         required_resource_keys={"tables", "recipes", "settings"},
     )(body)

@@ -9,6 +9,8 @@ from dagster import AssetKey, AssetsDefinition, AssetSelection, define_asset_job
 
 from curation_assets.orchestration.compat import UnresolvedAssetJobDefinition
 from curation_assets.orchestration.partitions import SHARDS
+from curation_assets.registry import CLUSTERS, DOWNLOADS, JUDGED, component
+from curation_assets.registry import INDEX as SOURCES
 
 INDEX, INGEST, CURATE, DEDUPLICATE, PUBLISH = "index", "ingest", "curate", "deduplicate", "publish"
 
@@ -20,7 +22,7 @@ def all_jobs(assets: Iterable[AssetsDefinition]) -> list[UnresolvedAssetJobDefin
     def keys(partitions: Any) -> list[AssetKey]:
         return sorted(k for a in definitions if a.partitions_def == partitions for k in a.keys)
 
-    subsets = next((a.partitions_def for a in definitions if AssetKey("curated_clips") in a.keys), None)
+    subsets = next((a.partitions_def for a in definitions if AssetKey(JUDGED["clips"]) in a.keys), None)
 
     def job(name: str, selection: AssetSelection, description: str) -> UnresolvedAssetJobDefinition:
         define: Any = define_asset_job
@@ -30,12 +32,12 @@ def all_jobs(assets: Iterable[AssetsDefinition]) -> list[UnresolvedAssetJobDefin
     return [
         job(
             INDEX,
-            AssetSelection.assets("dataset_index"),
+            AssetSelection.assets(SOURCES),
             "Reads the sources of all recipes and registers new shards. Start here.",
         ),
         job(
             INGEST,
-            AssetSelection.assets("video_metadata", "raw_shards"),
+            AssetSelection.assets(*component(DOWNLOADS).inputs, DOWNLOADS),
             "Normal form and downloads of the chosen shards. Videos that failed for a reason that may pass are tried again, alone.",
         ),
         job(
@@ -46,7 +48,7 @@ def all_jobs(assets: Iterable[AssetsDefinition]) -> list[UnresolvedAssetJobDefin
         ),
         job(
             DEDUPLICATE,
-            AssetSelection.assets("duplicate_clusters"),
+            AssetSelection.assets(CLUSTERS),
             "Finds near-duplicates over all shards that exist. Each shard's `dedup` then takes its part of it.",
         ),
         job(

@@ -17,8 +17,9 @@ from curation_assets.engine.shard_keys import parse_shard_key
 from curation_assets.orchestration import dead_runs
 from curation_assets.orchestration.compat import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
 from curation_assets.outcome import Progress
+from curation_assets.schemas import schema
 from curation_resources.presence import check_root
-from curation_resources.tables import remedy
+from curation_resources.table_contracts import remedy
 from curation_resources.unwritable import UNWRITABLE, Unwritable, full_folder
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
@@ -88,7 +89,7 @@ def execute(
             asset = check.asset_key.to_user_string()
             progress.blocked.setdefault(
                 parse_shard_key(check.partition)[0],
-                f"{asset}: {check.check_name} ({check.description}; {remedy(asset, check.partition)})",
+                f"{asset}: {check.check_name} ({check.description}; {remedy(asset, check.partition, schema(asset))})",
             )
     return bool(result.success)
 

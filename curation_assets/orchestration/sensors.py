@@ -47,6 +47,7 @@ from curation_assets.orchestration.jobs import CURATE, DEDUPLICATE, INDEX, PUBLI
 from curation_assets.orchestration.notices import failure_notices
 from curation_assets.orchestration.partitions import SHARDS
 from curation_assets.recipes import Recipe, RecipeFault, subsets
+from curation_assets.registry import CLUSTERS, COMPARED, DOWNLOADS
 from curation_assets.settings import Settings
 from curation_assets.source_watch import Page, SourceWatch, look
 from curation_resources.provenance import canonical_json
@@ -324,13 +325,13 @@ def at_work(runs: Iterable[DagsterRun], order: Sequence[str]) -> Busy:
         assets = {k.to_user_string() for k in run.asset_selection} if run.asset_selection is not None else None
         first = run.tags.get(ASSET_PARTITION_RANGE_START_TAG) or run.tags.get(PARTITION_NAME_TAG)
         last = run.tags.get(ASSET_PARTITION_RANGE_END_TAG) or first
-        clusters = clusters or (run.job_name == DEDUPLICATE if assets is None else "duplicate_clusters" in assets)
+        clusters = clusters or (run.job_name == DEDUPLICATE if assets is None else CLUSTERS in assets)
         if first and first not in place:
             keys.add(first)
         if first in place and last in place and (assets is None or assets & set(SHARDED)):
             own = order[place[first] : place[last] + 1]
             shards.update(own)
-            if assets is None or assets & {"raw_shards", "clip_fingerprints"}:
+            if assets is None or assets & {DOWNLOADS, COMPARED}:
                 hashing.update(own)
     return Busy(frozenset(shards), frozenset(hashing), frozenset(keys), clusters)
 
@@ -365,7 +366,7 @@ def _said(plan: Behind, settings: Settings, busy: Busy, heads: Heads) -> Iterato
 def lost_videos(heads: Heads) -> Counter[str]:
     """Class of error -> videos that failed for a reason that does not pass, or that are `removed` from their source."""
     found: Counter[str] = Counter()
-    for head in heads.of("raw_shards").values():
+    for head in heads.of(DOWNLOADS).values():
         if '"errors":{}' not in head.stats and head.stats:
             found.update(json.loads(head.stats).get("errors", {}))
     for name in TRANSIENT_ERRORS:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import pyarrow as pa
 from pydantic import Field, model_validator
@@ -19,6 +19,9 @@ from curation_resources.extras import MissingExtra
 from curation_resources.media import MediaRef
 from curation_resources.storage import Storage
 from curation_resources.storage_errors import StorageError
+
+if TYPE_CHECKING:
+    from curation_assets.publish.subsets import Subset
 
 
 class ClipExport(OpenSection):
@@ -145,12 +148,19 @@ def _no_leaks(table: pa.Table, stats: Mapping[str, Any], storage: Storage) -> Fi
     return Finding("face_leaks", not found["faces"] and over <= MAX_OVER_COVERS, said, False, dict(found))
 
 
+def _used(subset: Subset) -> tuple[str, ...]:
+    clips = subset.export.clips
+    return ("quality_scores",) if clips is not None and clips.crop_border else ()
+
+
 COMPONENT = Component(
     TABLE,
     "publish",
     partitioned="subset",
     code_version=CLIPS_VERSION,
     in_subset=lambda subset: subset.export.clips is not None,
+    shows=("captions",),
+    uses=_used,
     checks=(
         media_check("clip_id"),
         Check(

@@ -89,6 +89,8 @@ def declare(components: Sequence[Component]) -> Component:
         "publish",
         partitioned="subset",
         code_version=CURATE_VERSION,
+        in_subset=lambda subset: subset.of == "clips",
+        candidates="clips",
         checks=(
             Check(
                 "no_duplicates",

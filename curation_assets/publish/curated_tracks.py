@@ -44,4 +44,5 @@ COMPONENT = Component(
     code_version=CURATE_VERSION,
     in_subset=lambda subset: subset.of == "tracks",
     inputs=("tracks",),
+    candidates="tracks",
 )

@@ -56,5 +56,6 @@ COMPONENT = Component(
     code_version=EXPORT_VERSION,
     in_subset=lambda subset: subset.export.embeddings is not None,
     inputs=("frame_embeddings",),
+    shows=("captions",),
     checks=(media_check("clip_id"),),
 )

@@ -13,6 +13,7 @@ from curation_assets.orchestration.alone import alone
 from curation_assets.orchestration.instance import Instance
 from curation_assets.orchestration.taken_down import forget_in_events, forget_in_home, report_again
 from curation_assets.recipes import Recipe, RecipeError
+from curation_assets.selection import SUBSET_ASSETS
 from curation_assets.settings import Settings
 from curation_assets.stores import table_store
 from curation_assets.takedown.exports import forget_in_exports, samples_in_versions
@@ -171,7 +172,7 @@ def _stored(store: TableStore, plan: TakedownPlan) -> list[str]:
         rows = sum(_rows(store, plan, asset, s) for s in plan.shards if store.exists(asset, s))
         if rows:
             found.append(f"  {asset}: {rows} rows in {lines(plan.shards)}")
-    for asset in ("curated_clips", "curated_tracks", "clip_dataset", "embedding_dataset"):
+    for asset in SUBSET_ASSETS:
         for key in store.partitions(asset):
             rows = _rows(store, plan, asset, key)
             found += [f"  {asset} of {key}: {rows} rows"] if rows else []
@@ -190,7 +191,7 @@ def _found_still(store: TableStore, plan: TakedownPlan) -> list[str]:
     found = []
     for asset in SHARD_ASSETS:
         found += [f"{asset} of {s}" for s in plan.shards if store.exists(asset, s) and _rows(store, plan, asset, s)]
-    for asset in ("curated_clips", "curated_tracks", "clip_dataset", "embedding_dataset"):
+    for asset in SUBSET_ASSETS:
         found += [f"{asset} of {k}" for k in store.partitions(asset) if _rows(store, plan, asset, k)]
     return found
 

@@ -18,7 +18,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from curation_assets.publish.clip_dataset import TABLE as CLIP_DATASET
 from curation_assets.recipes import Recipe
+from curation_assets.registry import DOWNLOADS, EXPORTS, JUDGED
 from curation_assets.takedown.amended_card import describe
 from curation_assets.takedown.amended_files import amend_file
 from curation_assets.takedown.plan import Say, TakedownPlan, pattern
@@ -28,12 +30,13 @@ from curation_assets.takedown.version_samples import REMOVED, AmendedVersion, Li
 from curation_resources.storage import Storage
 from curation_resources.tables import TableStore
 
-EXPORTS = ("clip_dataset", "embedding_dataset", "curated_tracks")
+WITH_VERSIONS = (*EXPORTS, *JUDGED.values())
+"""Tables in whose folders versions may lie."""
 
 
 def samples_in_versions(storage: Storage, plan: TakedownPlan) -> Iterator[tuple[str, int]]:
     """Folder of each version, in force or older, that holds samples of the videos, and how many."""
-    for asset in EXPORTS:
+    for asset in WITH_VERSIONS:
         for key in subfolders(storage, asset):
             for name in subfolders(storage, f"{asset}/{key}"):
                 folder = f"{asset}/{key}/{name}"
@@ -46,7 +49,7 @@ def forget_in_exports(store: TableStore, recipes: Mapping[str, Recipe], plan: Ta
     """Amends all versions, and the tables that name their samples. What is done already is left as it is."""
     licences = lru_cache(maxsize=1)(lambda: _licences(store))
     done: Done = []
-    for asset in EXPORTS:
+    for asset in WITH_VERSIONS:
         for key in subfolders(store.storage, asset):
             folder = f"{asset}/{key}"
             for name in subfolders(store.storage, folder):
@@ -54,7 +57,7 @@ def forget_in_exports(store: TableStore, recipes: Mapping[str, Recipe], plan: Ta
                     _clear_pieces(store.storage, f"{folder}/{name}", say)
                 else:
                     amend_version(store.storage, f"{folder}/{name}", plan, licences, say)
-        if asset != "curated_tracks":
+        if asset in EXPORTS:
             for key in store.partitions(asset):
                 done += _table(store, recipes, plan, asset, key, say)
     return done
@@ -62,8 +65,8 @@ def forget_in_exports(store: TableStore, recipes: Mapping[str, Recipe], plan: Ta
 
 def _licences(store: TableStore) -> Licences:
     found: dict[tuple[str, str], tuple[str | None, str | None]] = {}
-    for shard in store.partitions("raw_shards"):
-        table = store.read("raw_shards", shard, columns=["dataset", "video_id", "licence", "channel"])
+    for shard in store.partitions(DOWNLOADS):
+        table = store.read(DOWNLOADS, shard, columns=["dataset", "video_id", "licence", "channel"])
         found |= {(r["dataset"], r["video_id"]): (r["licence"], r["channel"]) for r in table.to_pylist()}
     return found
 
@@ -162,7 +165,7 @@ def _table(
 
 def _placed(storage: Storage, table: pa.Table, asset: str) -> pa.Table:
     """The rows with the offsets that their samples have in the tars as these are now."""
-    extension = "mp4" if asset == "clip_dataset" else "npy"
+    extension = "mp4" if asset == CLIP_DATASET.asset else "npy"
     rows = table.select(["tar", "offset", "sample_key"]).to_pylist()
     where: dict[str, dict[str, int]] = {}
     for row in rows:

@@ -29,6 +29,7 @@ from curation_assets.ingest.forgotten import (
 )
 from curation_assets.ingest.sources.rows import youtube_id
 from curation_assets.recipes import Recipe
+from curation_assets.registry import CLUSTERS, COMPONENTS, DOWNLOADS, INDEX, component
 from curation_assets.schemas import SCHEMAS
 from curation_assets.selection import SUBSET_ASSETS, UNPARTITIONED
 from curation_resources.file_facts import is_uri
@@ -169,9 +170,9 @@ def make_plan(store: TableStore, recipes: Mapping[str, Recipe], query: Query, re
 
 
 def _all(store: TableStore, asset: str, datasets: Collection[str]) -> list[str]:
-    """Shards of an asset; of `dedup` those of all datasets, since clusters span them."""
+    """Shards of an asset; of one that is made of the clusters those of all datasets, since clusters span them."""
     keys = store.partitions(asset)
-    return keys if asset == "dedup" else [k for k in keys if parse_shard_key(k)[0] in datasets]
+    return keys if CLUSTERS in component(asset).slices else [k for k in keys if parse_shard_key(k)[0] in datasets]
 
 
 Key = tuple[str, str, str]
@@ -184,9 +185,9 @@ def _find(store: TableStore, query: Query) -> set[Key]:
     wanted = set(query.ids)
     urls = {k: given for given in wanted if "://" in given for k in url_keys(given)}
     try:
-        index = store.read("dataset_index", columns=["dataset", "video_id", "shard", "status", "record"])
+        index = store.read(INDEX, columns=["dataset", "video_id", "shard", "status", "record"])
     except MissingTable:
-        index = SCHEMAS["dataset_index"].empty()
+        index = SCHEMAS[INDEX].empty()
     domains = {f"domain {d.strip().lower()}" for d in query.domains}
     for batch in index.to_batches():
         for row in batch.to_pylist():
@@ -222,11 +223,11 @@ def _in_tables(store: TableStore, query: Query, unknown: Collection[str]) -> Ite
     channels = {c.strip().casefold() for c in query.channels}
     if not channels and not unknown:
         return
-    for shard in store.partitions("raw_shards"):
+    for shard in store.partitions(DOWNLOADS):
         dataset = parse_shard_key(shard)[0]
         if query.dataset is not None and dataset != query.dataset:
             continue
-        table = store.read("raw_shards", shard, columns=["video_id", "channel"])
+        table = store.read(DOWNLOADS, shard, columns=["video_id", "channel"])
         for row in table.to_pylist():
             if row["video_id"] in unknown:
                 yield (dataset, row["video_id"], shard), row["video_id"]
@@ -253,7 +254,7 @@ def _described(store: TableStore, dataset: str, video_id: str, shard: str) -> Vi
             words[url] = None
             keys.update(dict.fromkeys(url_keys(url)))
 
-    for row in rows("dataset_index", None, "record", "status"):
+    for row in rows(INDEX, None, "record", "status"):
         if row["status"] == "rejected":
             continue
         record = orjson.loads(row["record"])
@@ -268,20 +269,20 @@ def _described(store: TableStore, dataset: str, video_id: str, shard: str) -> Vi
         else:
             address(record.get("url"))
         words.update(dict.fromkeys(_texts({k: v for k, v in record.items() if k != "url"})))
-    for row in rows("raw_shards", shard, "url", "page_url", "title", "channel", "tar", "etag", "info", "subtitles"):
+    for row in rows(DOWNLOADS, shard, "url", "page_url", "tar", "etag", "info", "subtitles"):
         in_place = bool(row["tar"] and is_uri(row["tar"]))
         if in_place:
             sources[row["tar"]] = None
         elif not sources:
             address(row["url"])
             address(row["page_url"])
-        words.update(dict.fromkeys(filter(None, (row["title"], row["channel"]))))
         words.update(dict.fromkeys(c["text"] for t in row["subtitles"] or () for c in t["cues"] or ()))
-    for row in rows("captions", shard, "caption", "caption_raw"):
-        words.update(dict.fromkeys(filter(None, (row["caption"], row["caption_raw"]))))
+    for spoken in (c for c in COMPONENTS if c.words and c.partitioned == "shard"):
+        for row in rows(spoken.asset, shard, *spoken.words):
+            words.update(dict.fromkeys(filter(None, (row[name] for name in spoken.words))))
     for source in [s for s in words if youtube_id(s)]:
         sources.setdefault(source)
-    clusters = {r["cluster_id"] for r in rows("duplicate_clusters", None, "cluster_id")}
+    clusters = {r["cluster_id"] for r in rows(CLUSTERS, None, "cluster_id")}
     return Video(
         dataset,
         video_id,
@@ -308,7 +309,7 @@ def _copies(store: TableStore, dataset: str, video_id: str, clusters: Collection
     if not clusters:
         return []
     columns = ["dataset", "video_id"]
-    others = store.read("duplicate_clusters", columns=columns, filters=ds.field("cluster_id").isin(sorted(clusters)))
+    others = store.read(CLUSTERS, columns=columns, filters=ds.field("cluster_id").isin(sorted(clusters)))
     named = {(r["dataset"], r["video_id"]) for r in others.to_pylist()} - {(dataset, video_id)}
     return [f"{d} {v}" for d, v in sorted(named)]
 

@@ -13,6 +13,7 @@ from typing import Any
 import pyarrow.compute as pc
 
 from curation_assets.ingest.forgotten import bytes_keys
+from curation_assets.registry import DOWNLOADS
 from curation_assets.takedown.plan import Say, TakedownPlan
 from curation_resources.media import MediaRef
 from curation_resources.storage_errors import StorageError
@@ -24,9 +25,9 @@ COLUMNS = ["dataset", "video_id", "status", "tar", "offset", "size", "sha256", "
 def add_bytes(store: TableStore, plan: TakedownPlan, say: Say) -> None:
     """Adds to each video of the plan what its bytes are, unless it was added before. Videos that are referenced in place are read for it."""
     for shard in plan.shards:
-        if not store.exists("raw_shards", shard):
+        if not store.exists(DOWNLOADS, shard):
             continue
-        table = store.read("raw_shards", shard, columns=COLUMNS)
+        table = store.read(DOWNLOADS, shard, columns=COLUMNS)
         table = table.filter(pc.and_(plan.of(table), pc.equal(table["status"], "ok")))
         rows = {(r["dataset"], r["video_id"]): r for r in table.to_pylist()}
         for position, video in enumerate(plan.videos):

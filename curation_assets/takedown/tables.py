@@ -16,13 +16,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from curation_assets.dedup.comparison import INDEX, compare_shards
+from curation_assets.dedup.comparison import INDEX as FINGERPRINT_INDEX
+from curation_assets.dedup.comparison import compare_shards
 from curation_assets.dedup.index_files import is_whole
 from curation_assets.engine.making import VIDEOS
 from curation_assets.engine.slices import slice_hashes
 from curation_assets.engine.staleness import OF_SUBSET
 from curation_assets.ingest.fetch_urls import FORM, publish_secrets, secrets_path
 from curation_assets.recipes import Recipe
+from curation_assets.registry import CLUSTERS, COMPARED, COMPONENTS, DOWNLOADS, INDEX, JUDGED, component
 from curation_assets.schemas import schema
 from curation_assets.settings import Settings
 from curation_assets.showing.figures import counts
@@ -35,8 +37,10 @@ from curation_resources.table_headers import TableHeader
 from curation_resources.tables import TableStore
 from curation_resources.tars import new_token, sample_key
 
-BEFORE_CLUSTERS = SHARD_ASSETS[: SHARD_ASSETS.index("dedup")]
-AFTER_CLUSTERS = SHARD_ASSETS[SHARD_ASSETS.index("dedup") + 1 :]
+(VERDICTS,) = (c.asset for c in COMPONENTS if CLUSTERS in c.slices)
+"""The table in which a shard has its part of the clusters."""
+BEFORE_CLUSTERS = SHARD_ASSETS[: SHARD_ASSETS.index(VERDICTS)]
+AFTER_CLUSTERS = SHARD_ASSETS[SHARD_ASSETS.index(VERDICTS) + 1 :]
 Done = list[tuple[str, str | None]]
 """Tables that were committed: asset and partition, in graph order."""
 
@@ -53,7 +57,7 @@ def forget_in_tables(
     done += _clusters(store, recipes, settings, plan, say)
     for shard in plan.shards:
         done += _shard_tables(store, plan, shard, AFTER_CLUSTERS, slices, say)
-    for asset in ("curated_clips", "curated_tracks"):
+    for asset in JUDGED.values():
         for key in store.partitions(asset):
             done += _curated(store, recipes, plan, asset, key, say)
     return done
@@ -64,17 +68,17 @@ def _index(store: TableStore, plan: TakedownPlan, say: Say) -> Done:
         path = secrets_path(dataset)
         if store.storage.exists(path):
             _secrets(store, plan, dataset, path, say)
-    header = store.header("dataset_index")
+    header = store.header(INDEX)
     if header is None:
         return []
-    table = store.read("dataset_index")
+    table = store.read(INDEX)
     gone = plan.of(table)
     gone = pc.or_(gone, _quoting(table, plan))
     if not pc.any(gone).as_py():
         return []
-    store.commit("dataset_index", None, table.filter(pc.invert(gone)), header.provenance, header.stats)
-    say(f"dataset_index: {pc.sum(gone).as_py()} rows")
-    return [("dataset_index", None)]
+    store.commit(INDEX, None, table.filter(pc.invert(gone)), header.provenance, header.stats)
+    say(f"{INDEX}: {pc.sum(gone).as_py()} rows")
+    return [(INDEX, None)]
 
 
 def _quoting(table: pa.Table, plan: TakedownPlan) -> pa.ChunkedArray:
@@ -193,14 +197,14 @@ def _without(
     tars = {t for t in table["tar"].drop_null().unique().to_pylist() if not is_uri(t)}
     for tar in sorted(tars):
         own = offsets.get(tar, set())
-        if not own and asset != "raw_shards":
+        if not own and asset != DOWNLOADS:
             continue
         target = f"{folder}/{new_token()}-00000.tar"
         moved = rewrite_tar(
             storage,
             tar,
             target,
-            lambda m, own=own: m.offset_data in own or (asset == "raw_shards" and key_of(m.name) in keys),  # type: ignore[misc]
+            lambda m, own=own: m.offset_data in own or (asset == DOWNLOADS and key_of(m.name) in keys),  # type: ignore[misc]
         )
         if moved is None:
             continue
@@ -224,24 +228,9 @@ def _recounted(asset: str, table: pa.Table, stats: Mapping[str, Any], plan: Take
         gone = {v.video_id for v in plan.videos}
         new[VIDEOS] = {k: v for k, v in new[VIDEOS].items() if k not in gone}
     found: dict[str, Any] = {"rows_out": table.num_rows}
-    if asset == "video_metadata":
-        found |= {"ok": 0, "rejected": 0, "removed": 0} | counts(table, "status")
-    elif asset == "raw_shards":
-        ok = table.filter(pc.equal(table["status"], "ok"))
-        seconds = (pc.sum(ok["duration_ms"]).as_py() or 0) / 1000
-        found |= {"ok": 0, "failed": 0, "rejected": 0} | counts(table, "status")
-        found |= {
-            "bytes": pc.sum(ok["size"]).as_py() or 0,
-            "video_s": round(seconds, 1),
-            "hours": round(seconds / 3600, 4),
-        }
-        found["errors"] = dict(sorted(counts(table, "error_class").items()))
-    elif asset == "clips":
-        ok = table.filter(pc.equal(table["status"], "ok"))
-        lengths = (pc.sum(pc.subtract(ok["end_ms"], ok["start_ms"])).as_py() or 0) / 1000
-        found |= {"clips": ok.num_rows, "hours": round(lengths / 3600, 4)}
-    elif "tar" in table.column_names:
+    if "tar" in table.column_names:
         found["bytes"] = pc.sum(table.filter(pc.is_valid(table["tar"]))["size"]).as_py() or 0
+    found |= component(asset).recounted(table)
     return new | {k: v for k, v in found.items() if k in new}
 
 
@@ -249,23 +238,22 @@ def _clusters(
     store: TableStore, recipes: Mapping[str, Recipe], settings: Settings, plan: TakedownPlan, say: Say
 ) -> Done:
     """The clusters worked out anew, and `dedup` of every shard whose part of them is another or names what is gone."""
-    if store.header("duplicate_clusters") is None:
+    if store.header(CLUSTERS) is None:
         return []
-    known = store.read("duplicate_clusters")
+    known = store.read(CLUSTERS)
     gone = pc.any(plan.of(known)).as_py()
     behind = any(
-        (h := store.header("clip_fingerprints", s)) is not None
-        and h.content_hash != plan.hashes["clip_fingerprints"].get(s)
+        (h := store.header(COMPARED, s)) is not None and h.content_hash != plan.hashes[COMPARED].get(s)
         for s in plan.shards
     )
     done: Done = []
-    if gone or behind or not is_whole(store.storage, INDEX):
+    if gone or behind or not is_whole(store.storage, FINGERPRINT_INDEX):
         header, _, _ = compare_shards(store, recipes, settings, lambda text: None)
-        done.append(("duplicate_clusters", None))
-        say(f"duplicate_clusters and their index: worked out anew, {header.rows} clips in clusters")
-    slices = slice_hashes(store, "duplicate_clusters")
-    before = plan.slices["duplicate_clusters"]
-    for shard in store.partitions("dedup"):
+        done.append((CLUSTERS, None))
+        say(f"{CLUSTERS} and their index: worked out anew, {header.rows} clips in clusters")
+    slices = slice_hashes(store, CLUSTERS)
+    before = plan.slices[CLUSTERS]
+    for shard in store.partitions(VERDICTS):
         if shard in plan.shards or slices.get(shard) != before.get(shard):
             done += _dedup(store, plan, shard, slices, say)
     return done
@@ -274,35 +262,35 @@ def _clusters(
 def _dedup(store: TableStore, plan: TakedownPlan, shard: str, slices: Mapping[str, str], say: Say) -> Done:
     from curation_assets.dedup.clusters import dedup_view
 
-    header = store.header("dedup", shard)
-    if header is None or store.header("clips", shard) is None:
+    header = store.header(VERDICTS, shard)
+    (judged,) = component(VERDICTS).inputs
+    if header is None or store.header(judged, shard) is None:
         return []
     import pyarrow.dataset as ds
 
-    contract = schema("duplicate_clusters")
+    contract = schema(CLUSTERS)
     empty = content_hash(contract.empty(), contract.key, contract.volatile, contract.later)
     was = header.provenance.inputs
-    if was.get("duplicate_clusters") != plan.slices["duplicate_clusters"].get(shard, empty):
-        table = store.read("dedup", shard)  # was stale, or is done already
+    if was.get(CLUSTERS) != plan.slices[CLUSTERS].get(shard, empty):
+        table = store.read(VERDICTS, shard)  # was stale, or is done already
         if not pc.any(plan.of(table)).as_py() and not _names_gone(table, plan):
             return []
-    clips = store.read("clips", shard)
+    clips = store.read(judged, shard)
     table = dedup_view(
-        store.read("duplicate_clusters", filters=ds.field("shard") == shard),
+        store.read(CLUSTERS, filters=ds.field("shard") == shard),
         clips.filter(pc.equal(clips["status"], "ok")),
     )
-    old = store.read("dedup", shard)
-    rest = store.prepare("dedup", old.filter(pc.invert(plan.of(old))))
-    if not rest.equals(store.prepare("dedup", table)) and ("dedup", shard) not in plan.changed:
-        plan.changed.append(("dedup", shard))
+    old = store.read(VERDICTS, shard)
+    rest = store.prepare(VERDICTS, old.filter(pc.invert(plan.of(old))))
+    if not rest.equals(store.prepare(VERDICTS, table)) and (VERDICTS, shard) not in plan.changed:
+        plan.changed.append((VERDICTS, shard))
         plan.save(store)
-    clips_hash = _now(store, plan, "clips", shard, was.get("clips", ""), {}, {})
-    inputs = {**was, "clips": clips_hash, "duplicate_clusters": slices.get(shard, empty)}
-    kept = pc.sum(table["keep"]).as_py() or 0
-    stats = {**header.stats, "rows_out": table.num_rows, "kept": kept, "dropped": table.num_rows - kept}
-    store.commit("dedup", shard, table, replace(header.provenance, inputs=inputs), stats)
-    say(f"dedup of {shard}: {old.num_rows - table.num_rows} rows fewer")
-    return [("dedup", shard)]
+    clips_hash = _now(store, plan, judged, shard, was.get(judged, ""), {}, {})
+    inputs = {**was, judged: clips_hash, CLUSTERS: slices.get(shard, empty)}
+    stats = {**header.stats, "rows_out": table.num_rows, **component(VERDICTS).recounted(table)}
+    store.commit(VERDICTS, shard, table, replace(header.provenance, inputs=inputs), stats)
+    say(f"{VERDICTS} of {shard}: {old.num_rows - table.num_rows} rows fewer")
+    return [(VERDICTS, shard)]
 
 
 def _names_gone(table: pa.Table, plan: TakedownPlan) -> bool:
@@ -326,7 +314,7 @@ def _curated(
     removed = table.filter(gone)
     stats = _funnel_without(header.stats, removed)
     header = store.commit(asset, key, table.filter(pc.invert(gone)), provenance, stats)
-    if asset == "curated_tracks" and key in _declared(recipes):
+    if asset == JUDGED["tracks"] and key in _declared(recipes):
         from curation_assets.publish.writing.track_versions import publish_tracks
 
         publish_tracks(store, recipes, key, header)
@@ -349,7 +337,7 @@ def subset_provenance(
     if (asset, key) not in plan.fresh:
         return header.provenance
     now = OF_SUBSET[asset](store, recipes, key)
-    more = plan.changed and "dedup" in now.inputs and not asset.endswith("_dataset")
+    more = plan.changed and VERDICTS in now.inputs and not asset.endswith("_dataset")
     return header.provenance if more else now
 
 
