@@ -37,6 +37,7 @@ from curation_assets.recipes import Recipe, RecipeError, load_recipes, parse_rec
 from curation_assets.registry import DOWNLOADS, INDEX, component
 from curation_assets.schemas import SCHEMAS
 from curation_assets.settings import Settings
+from curation_assets.showing.text import nearest
 from curation_resources.media import MediaRef
 from curation_resources.tables import MissingTable, TableStore
 
@@ -185,12 +186,19 @@ class Installation:
 
     def shards(self, asset: str) -> list[str]:
         """The partitions of a table that exist: shards, subsets, or none for the two that have no partitions."""
+        self._reach()
         return self.store.partitions(asset) if component(asset).partitioned != "whole" else []
 
     def dataset(self, asset: str, shards: Sequence[str] | None = None) -> ds.Dataset:
-        """A table over all its partitions, or some, as a `pyarrow.dataset.Dataset`: nothing is read yet."""
+        """A table over all its partitions, or some, as a `pyarrow.dataset.Dataset`: nothing is read yet. Empty if it was not made yet.
+
+        Raises:
+            LookupError: no table is called so, or there is no such folder as the storage root.
+            StorageError: the storage root cannot be reached.
+        """
         if asset not in SCHEMAS:
-            raise LookupError(f"no table is called {asset!r}; there are {', '.join(SCHEMAS)}")
+            raise LookupError(f"no table is called {asset!r}; {nearest(asset, SCHEMAS, 'there are')}")
+        self._reach()
         if component(asset).partitioned == "whole":
             there = self.store.exists(asset)
             return ds.dataset(self.store.read(asset) if there else component(asset).table.empty())
@@ -213,9 +221,24 @@ class Installation:
             shards: only these partitions.
 
         Raises:
-            LookupError: no table is called so.
+            LookupError: no table is called so, it has no such column, or there is no such folder as the storage root.
+            TypeError: `where` is no expression.
+            StorageError: the storage root cannot be reached.
         """
-        return self.dataset(asset, shards).to_table(columns=None if columns is None else list(columns), filter=where)
+        if where is not None and not isinstance(where, ds.Expression):
+            raise TypeError(f"where: {where!r} is no expression; pyarrow.dataset.field('motion') > 0.1 is one")
+        found, columns = self.dataset(asset, shards), None if columns is None else list(columns)
+        for name in columns or ():
+            if name not in found.schema.names:
+                raise LookupError(f"{asset} has no column {name!r}; {nearest(name, found.schema.names, 'it has')}")
+        try:
+            return found.to_table(columns=columns, filter=where)
+        except pa.ArrowInvalid as error:
+            unknown = re.search(r"No match for FieldRef\.Name\((.*?)\)", str(error))
+            if unknown is None:
+                raise
+            near = nearest(unknown[1], found.schema.names, "it has")
+            raise LookupError(f"where: {asset} has no column {unknown[1]!r}; {near}") from error
 
     def pandas(self, asset: str, columns: Sequence[str] | None = None, **how: Any) -> pd.DataFrame:
         """As `table`, as a pandas frame."""
@@ -237,8 +260,9 @@ class Installation:
         Raises:
             LookupError: no shard has it.
         """
+        self._reach()
         match = CLIP_ID.fullmatch(clip_id)
-        if match is not None:
+        if match is not None and self.store.exists(INDEX):
             index = self.store.read(INDEX, columns=["shard"], filters=ds.field("video_id") == match["video"])
             for shard in index["shard"].to_pylist():
                 rows = self._rows(CLIPS.asset, shard, ds.field("clip_id") == clip_id)
@@ -256,11 +280,21 @@ class Installation:
         Raises:
             LookupError: nothing was exported of it.
         """
+        self._reach()
         header = self.store.header(CLIP_DATASET.asset, subset)
         if header is None:
             there = ", ".join(self.store.partitions(CLIP_DATASET.asset)) or "none"
             raise LookupError(f"no clips are exported of {subset!r}; there are {there}")
         return ExportedClips(self, subset, str(header.stats.get("version", "")))
+
+    def _reach(self) -> None:
+        """Tells a storage root that is not there from one in which nothing was made yet."""
+        storage = self.store.storage
+        storage.check(writing=False)
+        if storage.is_local and not Path(storage.root).is_dir():
+            raise LookupError(
+                f"{storage.root}: no such folder, so there are no tables; correct `storage`, or make them with run()"
+            )
 
     def _rows(self, asset: str, shard: str, where: ds.Expression) -> list[dict[str, Any]]:
         try:

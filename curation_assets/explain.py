@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import pyarrow.dataset as ds
 
-from curation_assets.contracts.telling import Asked, Lines, Row, Told, UnknownId
+from curation_assets.contracts.telling import Lines, Row, Subject, Told, UnknownId
 from curation_assets.decode.clip_history import in_time
 from curation_assets.decode.clips import TABLE as CLIPS
 from curation_assets.recipes import Recipe, subsets
@@ -73,19 +73,19 @@ def _history(store: TableStore, recipes: Mapping[str, Recipe], video: Row, clip:
     error = [("error", str(video["error"]))] if video["error"] else []
     found = [("shard", shard), ("source", _place(video, recipes)), ("status", video["status"]), *error]
     yield f"video {video_id} of {dataset}", found
-    asked = Asked(store, shard, video_id, clip, rows)
+    subject = Subject(store, shard, video_id, clip, rows)
     for component in COMPONENTS:
         if component.partitioned != "shard":
             continue
         if component.told is not None:
-            yield from component.told(asked)
+            yield from component.told(subject)
         elif clip and "clip_id" in component.table.names and not component.silent:
             own = rows(component.asset)
             lines = component.explained(own) if component.explained else _columns(own, component.unexplained)
             if lines:
                 yield component.heading or component.asset, lines
     order = [row["clip_id"] for row in in_time(rows(CLIPS.asset))]
-    yield from _verdicts(asked, recipes, dataset, order)
+    yield from _verdicts(subject, recipes, dataset, order)
 
 
 def _place(video: Row, recipes: Mapping[str, Recipe]) -> str:
@@ -101,11 +101,11 @@ def _columns(rows: Sequence[Row], skip: frozenset[str]) -> Lines:
     return [line for row in rows for line in lines_of(row, skip)]
 
 
-def _verdicts(asked: Asked, recipes: Mapping[str, Recipe], dataset: str, order: Sequence[str]) -> Iterator[Told]:
+def _verdicts(subject: Subject, recipes: Mapping[str, Recipe], dataset: str, order: Sequence[str]) -> Iterator[Told]:
     """What each subset decided and published, in the order of the clips; clips that are no longer among them come last."""
     place = {clip: i for i, clip in enumerate(order)}
-    store, clip = asked.store, asked.clip
-    mine = (ds.field("dataset") == dataset) & (ds.field("video_id") == asked.video_id)
+    store, clip = subject.store, subject.clip
+    mine = (ds.field("dataset") == dataset) & (ds.field("video_id") == subject.video_id)
     if clip:
         mine = mine & (ds.field("clip_id") == clip)
     for key, (recipe, subset) in subsets(recipes).items():

@@ -112,6 +112,9 @@ def parse_recipe(text: str, name: str) -> Recipe:
             else:
                 shown = redact_text(repr(e["input"]))
                 got = f" (got {shown if len(shown) <= 80 else shown[:77] + '...'})"
+                got = (
+                    "" if isinstance(e["input"], dict) else got
+                )  # what is wrong with a whole section says which key it is
                 problems.append(f"{name}: {key}: {e['msg'].removeprefix('Value error, ')}{got}")
         raise RecipeError("\n".join(problems)) from error
     faults = [f"{name}: {key}: {text}" for key, text in rule_faults(recipe)]

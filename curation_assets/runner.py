@@ -10,6 +10,7 @@ from curation_assets.engine.plan import PlanStep, everything, plan
 from curation_assets.engine.progress import console
 from curation_assets.engine.run_tags import FORCE_TAG, PARTIAL_TAG, SETTLED_TAG
 from curation_assets.engine.shard_keys import parse_shard_key
+from curation_assets.installed import require_packages
 from curation_assets.orchestration.definitions import build_definitions
 from curation_assets.orchestration.instance import opened, pools_of
 from curation_assets.orchestration.partitions import SHARDS
@@ -49,6 +50,7 @@ def run_recipes(
 
     Raises:
         RecipeError: a recipe, asset or shard that does not exist.
+        MissingExtra: what is asked for needs a package that is not installed here.
     """
     recipes: dict[str, Recipe] = {}
     progress = Progress()
@@ -65,6 +67,7 @@ def run_recipes(
     definitions = build_definitions(settings[0], recipes)
     store = table_store(settings[0])
     store.storage.check()
+    require_packages(store, recipes, settings[0], select)
     tags = {FORCE_TAG: "true"} if force else {}
     tags |= {PARTIAL_TAG: "true"} if partial else {}
     started = time.perf_counter()

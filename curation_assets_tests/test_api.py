@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pyarrow.dataset as ds
 import pytest
 
 import curation_assets as curation
@@ -53,6 +54,28 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> curation.Installation:
     return made
 
 
+def test_a_column_or_folder_that_there_is_not_is_one_sentence(toy: curation.Installation, tmp_path: Path) -> None:
+    with pytest.raises(LookupError, match=r"^clips has no column 'orign'; did you mean origin\?$"):
+        toy.table("clips", ["clip_id", "orign"])
+    with pytest.raises(LookupError, match=r"^where: clips has no column 'motoin'; it has dataset, .*fps"):
+        toy.table("clips", where=ds.field("motoin") > 0.1)
+    with pytest.raises(TypeError, match=r"^where: 'motion > 0\.1' is no expression; pyarrow\.dataset\.field"):
+        toy.table("motion_scores", where="motion > 0.1")  # type: ignore[arg-type]
+    with pytest.raises(LookupError, match=r"no table is called 'clip'; did you mean clips\?"):
+        toy.table("clip")
+    empty = curation.Installation(
+        toy.settings.model_copy(update={"storage": str(tmp_path / "dta")}), toy.recipes, tmp_path
+    )
+    for ask in (lambda: empty.table("clips"), lambda: empty.clip("v0_0_1000"), lambda: empty.export("toy-all")):
+        with pytest.raises(LookupError, match=r"dta: no such folder, so there are no tables; correct `storage`"):
+            ask()
+    assert empty.plan(), "what is to be made can be asked before anything is"
+    (tmp_path / "dta").mkdir()
+    assert empty.table("clips").num_rows == 0
+    with pytest.raises(LookupError, match="no clip is called"):
+        empty.clip("v0_0_1000")
+
+
 def test_tables_are_read_over_all_shards_in_three_ways_alike(toy: curation.Installation) -> None:
     clips = toy.table("clips")
     [(counted,)] = toy.relation("clips").aggregate("count(*)").fetchall()
@@ -61,7 +84,7 @@ def test_tables_are_read_over_all_shards_in_three_ways_alike(toy: curation.Insta
     assert toy.shards("clips") == ["toy-00000"]
     assert toy.shards("dataset_index") == []
     assert toy.table("dataset_index").num_rows == 2
-    with pytest.raises(LookupError, match="no table is called 'clpis'; there are dataset_index"):
+    with pytest.raises(LookupError, match="no table is called 'clpis'; did you mean clips"):
         toy.table("clpis")
 
 

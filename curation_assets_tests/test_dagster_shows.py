@@ -14,7 +14,7 @@ from curation_assets.demo.web_server import served
 from curation_assets.engine.staleness import FRESH, shard_states
 from curation_assets.orchestration.definitions import settings_of_run
 from curation_assets_tests.installation import QUIET, Installation
-from curation_assets_tests.test_recompute import RECIPE, SHARDS, SUBSET, over, prepare
+from curation_assets_tests.toy_site import RECIPE, SHARDS, SUBSET, over, prepare
 
 
 @pytest.fixture(scope="module")

@@ -303,6 +303,7 @@ def test_a_package_brings_sources_downloaders_detectors_captioners_criteria_and_
     package(site, "ways", points, code)
     (tmp_path / "mine.yaml").write_text(WAYS_RECIPE)
     env = installation(tmp_path, site)
+    assert "with ways 1.0: sources numbers, downloaders numbers" in curation(tmp_path, env, "--version").stdout
     done = curation(tmp_path, env, "run", "mine.yaml")
     assert done.returncode == 0, done.stdout + done.stderr
     clips = pq.read_table(tmp_path / "data/clips/mine-00000.parquet").to_pylist()
@@ -328,6 +329,7 @@ def test_a_package_brings_sources_downloaders_detectors_captioners_criteria_and_
     for wrong, said in (
         ("count: 0", "options.count of format 'numbers': Input should be greater than or equal to 1"),
         ("cuont: 2", "options.cuont of format 'numbers': unknown key; there are count"),
+        ("", "options.count of format 'numbers': required key is missing; there are count"),
     ):
         (tmp_path / "mine.yaml").write_text(WAYS_RECIPE.replace("count: 2}}\nclips", f"{wrong}}}}}\nclips"))
         failed = curation(tmp_path, env, "stale")

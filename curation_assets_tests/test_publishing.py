@@ -15,9 +15,9 @@ from curation_assets.recipes import load_recipes
 from curation_assets.report import dataset_report, render
 from curation_assets_tests.installation import Installation
 from curation_assets_tests.sample_video import sample_video
-from curation_assets_tests.test_recompute import write_head
 from curation_assets_tests.test_unread import away
 from curation_assets_tests.tiny_clip import write_tiny_clip
+from curation_assets_tests.toy_site import write_head
 
 RECIPE = """
 dataset: toy

@@ -1,237 +1,128 @@
 """A change recomputes what it touches and nothing else: the exact tables, over the real graph on tiny videos, by the engine alone.
 
+What models decide is in test_recompute_models.py, so that here none is loaded.
 That Dagster shows the same is in test_dagster_shows.py.
 """
 
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from curation_assets.demo.web_server import free_port, served
 from curation_assets.engine.events import TableChecked, TableCommitted
 from curation_assets.engine.plan import PlanStep
-from curation_assets.engine.staleness import FRESH, SHARDED, WAITING, State, differences, shard_states
+from curation_assets.engine.staleness import SHARDED, WAITING, differences
 from curation_assets.explain import UnknownId, explain
 from curation_assets.recipes import Recipe
 from curation_assets.registry import component
 from curation_assets.report import dataset_report
 from curation_assets.report import render as render_report
-from curation_assets_tests.sample_video import sample_video
-from curation_assets_tests.site import Site, Table
-from curation_assets_tests.tiny_clip import write_tiny_clip
-
-DIMENSION = 32
-DECODE = ("clips", "frames", "motion_scores", "quality_scores", "clip_fingerprints")
-SHARDS = ("toy-00000", "toy-00001")
-SUBSET: Table = ("curated_clips", "toy-hq")
-
-RECIPE = """
-dataset: toy
-description: a few tiny videos
-source: {{format: table, path: {root}/list.csv, columns: {{id: id, url: url, caption: caption}}}}
-shard: {{videos: 2}}
-download: {{timeout_s: 60, info: false}}
-clips: {{from: detect, detector: content, threshold: 27, min_s: 0.4}}
-motion: {{fps: 4}}
-embeddings: {{model: "local-dir:{root}/model", batch: 8}}
-aesthetic: {{head: "{root}/head.pt"}}
-categories: {{kind: {{noise: a picture of noise, cat: a picture of a cat}}}}
-captions: {{backend: source, where: []}}
-subsets:
-  hq: {{where: [keep, "motion >= 0", "aesthetic >= -1000"]}}
-"""
-
-
-def write_head(path: Path, seed: int) -> None:
-    import torch
-
-    torch.manual_seed(seed)
-    torch.save({"weight": torch.randn(1, DIMENSION), "bias": torch.zeros(1)}, path)
-
-
-def write_list(root: Path, captions: list[str]) -> None:
-    lines = ["id,url,caption"]
-    lines += [f"v{i},http://127.0.0.1:{(root / 'port').read_text()}/v{i}.mp4,{c}" for i, c in enumerate(captions)]
-    (root / "list.csv").write_text("\n".join(lines) + "\n")
-
-
-CAPTIONS = ["a red wall", "a green field", "a blue sky", "a dog that runs"]
-
-
-def prepare(root: Path) -> int:
-    """Writes the videos, their list, a head and a model; the loopback port that they are to be served at."""
-    port = free_port()
-    (root / "port").write_text(str(port))
-    (root / "web").mkdir()
-    for i in range(4):
-        (root / "web" / f"v{i}.mp4").write_bytes(sample_video(seed=i))
-    write_list(root, CAPTIONS)
-    write_head(root / "head.pt", 0)
-    write_tiny_clip(root / "model", DIMENSION)
-    return port
+from curation_assets_tests.toy_site import (
+    CAPTIONS,
+    DECODE,
+    SHARDS,
+    SUBSET,
+    WITHOUT_MODELS,
+    Toy,
+    over,
+    up_to_date,
+    write_list,
+)
 
 
 @pytest.fixture(scope="module")
-def toy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """Two shards of two videos, brought up to date; every test leaves it up to date."""
-    root = tmp_path_factory.mktemp("toy")
-    port = prepare(root)
-    with served(root / "web", port):
-        installation = Site(root)
-        installation.declare(RECIPE.format(root=root))
-        installation.index()
-        installation.settle()
-        assert installation.failed == []
-        yield installation
+def toy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Toy]:
+    """Brought up to date; each test begins with that."""
+    with up_to_date(tmp_path_factory.mktemp("toy"), WITHOUT_MODELS) as made:
+        yield made
 
 
 @pytest.fixture(autouse=True)
-def restored(toy: Site) -> None:
-    """The recipe as it stands above, and everything up to date with it."""
-    declare(toy)
-    toy.settle()
+def restored(toy: Toy) -> None:
+    """The recipe as it was, and everything up to date with it."""
+    toy.restore()
 
 
-def declare(toy: Site, old: str = "", new: str = "") -> None:
-    assert old in RECIPE
-    toy.declare(RECIPE.replace(old, new).format(root=toy.root) if old else RECIPE.format(root=toy.root))
-
-
-def behind(toy: Site) -> dict[Table, State]:
-    states = shard_states(toy.store, toy.recipes, toy.settings, remember=False)
-    return {(s.asset, s.partition): s for s in states if s.state != FRESH}
-
-
-def over(*assets: str, shards: tuple[str, ...] = SHARDS) -> set[Table]:
-    return {(a, s) for a in assets for s in shards}
-
-
-def remade(toy: Site, index: bool = False) -> set[Table]:
-    """What is made until everything is up to date again."""
-    before = toy.tables()
-    if index:
-        toy.index()
-    toy.settle()
-    assert toy.failed == []
-    assert behind(toy) == {}
-    return toy.made_since(before)
-
-
-def test_everything_was_made_and_nothing_is_left(toy: Site) -> None:
-    assert behind(toy) == {}
-    assert {a for a, _ in toy.tables()} >= {*DECODE, "dedup", "frame_embeddings", "caption_scores", "curated_clips"}
-    assert remade(toy) == set()
+def test_everything_was_made_and_nothing_is_left(toy: Toy) -> None:
+    assert toy.stale() == {}
+    assert {a for a, _ in toy.tables()} >= {*DECODE, "dedup", "captions", "curated_clips"}
+    assert toy.remade() == set()
     assert toy.steps == []
 
 
-def test_a_threshold_of_a_subset_remakes_that_subset_alone(toy: Site) -> None:
-    declare(toy, "motion >= 0", "motion >= 0.0001")
-    assert set(behind(toy)) == {SUBSET}
-    assert behind(toy)[SUBSET].reasons[0].startswith("parameter where")
-    assert remade(toy) == {SUBSET}
+def test_a_threshold_of_a_subset_remakes_that_subset_alone(toy: Toy) -> None:
+    toy.change("motion >= 0", "motion >= 0.0001")
+    assert set(toy.stale()) == {SUBSET}
+    assert toy.stale()[SUBSET].reasons[0].startswith("parameter where")
+    assert toy.remade() == {SUBSET}
 
 
-def test_a_prompt_remakes_the_category_scores_and_what_shows_them(toy: Site) -> None:
-    declare(toy, "a picture of a cat", "a photo of a cat")
-    stale = behind(toy)
-    assert stale["category_scores", SHARDS[0]].reasons == (
-        "parameter kind.prompts.cat: ['a picture of a cat'] -> ['a photo of a cat']",
-    )
-    assert remade(toy) == over("category_scores") | {SUBSET}
+def test_a_detector_parameter_that_moves_no_cut_stops_where_content_is_the_same(toy: Toy) -> None:
+    toy.change("threshold: 27", "threshold: 29")
+    assert toy.stale()["clips", SHARDS[0]].reasons == ("parameter clips.threshold: 27.0 -> 29.0",)
+    assert toy.remade() == over(*DECODE), "the clips say which detector found them, but nothing else of them is another"
 
 
-def test_a_head_remakes_the_aesthetic_scores_and_what_shows_them(toy: Site) -> None:
-    write_head(toy.root / "head.pt", 1)
-    assert {a for a, _ in behind(toy)} == {"aesthetic_scores", "curated_clips"}
-    assert any("weights head" in r for r in behind(toy)["aesthetic_scores", SHARDS[1]].reasons)
-    assert remade(toy) == over("aesthetic_scores") | {SUBSET}
-
-
-def test_a_detector_parameter_that_moves_no_cut_stops_where_content_is_the_same(toy: Site) -> None:
-    declare(toy, "threshold: 27", "threshold: 29")
-    assert behind(toy)["clips", SHARDS[0]].reasons == ("parameter clips.threshold: 27.0 -> 29.0",)
-    assert remade(toy) == over(*DECODE), "the clips say which detector found them, but nothing else of them is another"
-
-
-def test_one_row_of_the_source_touches_its_shard_alone(toy: Site) -> None:
+def test_one_row_of_the_source_touches_its_shard_alone(toy: Toy) -> None:
     write_list(toy.root, [*CAPTIONS[:3], "a cat that sleeps"])
-    made = remade(toy, index=True)
+    made = toy.remade(index=True)
     ingest = {("dataset_index", None), *over("video_metadata", "raw_shards", shards=SHARDS[1:])}
-    assert made == ingest | over(*DECODE, "captions", "caption_scores", shards=SHARDS[1:]) | {SUBSET}
-
-
-def test_weights_at_another_path_remake_nothing(toy: Site) -> None:
-    shutil.copy(toy.root / "head.pt", toy.root / "moved.pt")
-    shutil.copytree(toy.root / "model", toy.root / "moved", dirs_exist_ok=True)
-    text = RECIPE.replace("{root}/head.pt", "{root}/moved.pt").replace("{root}/model", "{root}/moved")
-    toy.declare(text.format(root=toy.root))
-    assert behind(toy) == {}
-    assert remade(toy) == set()
-
-
-def test_other_weights_remake_what_they_decide(toy: Site) -> None:
-    shutil.rmtree(toy.root / "model")
-    write_tiny_clip(toy.root / "model", DIMENSION, seed=1)
-    assert any("weights clip" in r for r in behind(toy)["frame_embeddings", SHARDS[0]].reasons)
-    assert remade(toy) == over("frame_embeddings", "aesthetic_scores", "category_scores", "caption_scores") | {SUBSET}
+    assert made == ingest | over(*DECODE, "captions", shards=SHARDS[1:]) | {SUBSET}
 
 
 @pytest.mark.parametrize(
     ("old", "new"),
     [
         ("a few tiny videos", "some small videos"),
-        ("batch: 8", "batch: 4"),
         ("timeout_s: 60", "timeout_s: 90"),
         ("shard: {{videos: 2}}", "shard: {{videos: 3}}"),
     ],
 )
-def test_what_has_no_effect_remakes_nothing(toy: Site, old: str, new: str) -> None:
-    declare(toy, old, new)
-    assert behind(toy) == {}
-    assert remade(toy) == set()
+def test_what_has_no_effect_remakes_nothing(toy: Toy, old: str, new: str) -> None:
+    toy.change(old, new)
+    assert toy.stale() == {}
+    assert toy.remade() == set()
 
 
-def test_a_removed_table_is_made_again_and_nothing_else(toy: Site) -> None:
+def test_a_removed_table_is_made_again_and_nothing_else(toy: Toy) -> None:
     toy.store.storage.remove(toy.store.path("motion_scores", SHARDS[0]))
-    assert set(behind(toy)) == {("motion_scores", SHARDS[0]), SUBSET}
-    assert remade(toy) == {("motion_scores", SHARDS[0])}
+    assert set(toy.stale()) == {("motion_scores", SHARDS[0]), SUBSET}
+    assert toy.remade() == {("motion_scores", SHARDS[0])}
 
 
 @pytest.mark.parametrize("path", ["nowhere.txt", "s3://bucket/ids.txt"])
 @pytest.mark.usefixtures("no_aws_keys")
-def test_a_list_that_cannot_be_read_holds_up_its_subset_alone(toy: Site, path: str) -> None:
-    declare(toy, '-1000"]', f'-1000"], exclude: ["{path}"]')
-    assert {table: state.state for table, state in behind(toy).items()} == {SUBSET: WAITING}
+def test_a_list_that_cannot_be_read_holds_up_its_subset_alone(toy: Toy, path: str) -> None:
+    toy.change('>= 0"]', f'>= 0"], exclude: ["{path}"]')
+    assert {table: state.state for table, state in toy.stale().items()} == {SUBSET: WAITING}
 
 
-def test_one_table_is_forced_and_more_workers_change_nothing(toy: Site) -> None:
+def test_one_table_is_forced_and_more_workers_change_nothing(toy: Toy) -> None:
     before = toy.tables()
-    one = PlanStep("shards", ("motion_scores",), SHARDS[:1])
+    one = PlanStep("shards", ("captions",), SHARDS[:1])
     toy.run(one, workers=2)
     assert toy.made_since(before) == set()
     toy.run(one, force=True)
-    assert toy.made_since(before) == {("motion_scores", SHARDS[0])}
+    assert toy.made_since(before) == {("captions", SHARDS[0])}
 
 
-def test_a_plan_says_what_is_made_in_which_ranges_and_why(toy: Site) -> None:
-    declare(toy, "fps: 4", "fps: 5")
+def test_a_plan_says_what_is_made_in_which_ranges_and_why(toy: Toy) -> None:
+    toy.change("backend: source", "backend: source, several: join")
     toy.settle()
     (first, *_) = toy.steps
-    assert (first.assets, first.keys) == (("motion_scores",), SHARDS)
-    assert first.why == "motion_scores is stale"
+    assert (first.assets, first.keys) == (("captions",), SHARDS)
+    assert first.why == "captions is stale"
     made = [(e.outcome.asset, e.key) for e in toy.events if isinstance(e, TableCommitted)]
-    assert made[:2] == [("motion_scores", key) for key in SHARDS]
-    checked = [e for e in toy.events if isinstance(e, TableChecked) and e.asset == "motion_scores"]
+    assert made[:2] == [("captions", key) for key in SHARDS]
+    checked = [e for e in toy.events if isinstance(e, TableChecked) and e.asset == "captions"]
     assert [(e.finding.check, e.key, e.finding.passed) for e in checked] == [("contract", k, True) for k in SHARDS]
 
 
-def test_every_table_says_what_it_took(toy: Site) -> None:
+def test_every_table_says_what_it_took(toy: Toy) -> None:
     for asset, key in toy.tables():
         header = toy.store.header(asset, key)
         assert header is not None
@@ -242,7 +133,7 @@ def test_every_table_says_what_it_took(toy: Site) -> None:
     assert header.stats["bytes"] == sum(frames["size"].to_pylist()) > 0
 
 
-def test_the_report_counts_what_the_tables_hold(toy: Site) -> None:
+def test_the_report_counts_what_the_tables_hold(toy: Toy) -> None:
     report = dataset_report(toy.store, toy.recipes["toy"], toy.settings)
     clips = sum(toy.store.read("clips", k).num_rows for k in SHARDS)
     funnel = {s.name: s.rows for s in report.steps}
@@ -254,18 +145,18 @@ def test_the_report_counts_what_the_tables_hold(toy: Site) -> None:
         "clips without a better copy": clips,
     }
     (subset,) = report.subsets
-    assert [s.name for s in subset.steps] == ["candidates", "keep", "motion >= 0", "aesthetic >= -1000", "select: all"]
+    assert [s.name for s in subset.steps] == ["candidates", "keep", "motion >= 0", "select: all"]
     selected = subset.steps[-1].rows
     assert subset.per_thousand == pytest.approx(report.cost / selected * 1000)
     cpu = {c.asset: c.cpu_s for c in report.costs}
-    headers = toy.store.headers("frame_embeddings")
-    assert cpu["frame_embeddings"] == pytest.approx(sum(h.stats["cpu_s"] for h in headers.values()))
+    headers = toy.store.headers("motion_scores")
+    assert cpu["motion_scores"] == pytest.approx(sum(h.stats["cpu_s"] for h in headers.values()))
     assert {"dataset_index", "duplicate_clusters", "curated_clips"} <= cpu.keys()
     assert report.cost == pytest.approx(sum(cpu.values()) / 3600 * toy.settings.price_core_hour)
     assert "subset toy-hq" in render_report(report, toy.settings)
 
 
-def test_a_clip_is_explained_from_its_source_line_to_its_bytes(toy: Site) -> None:
+def test_a_clip_is_explained_from_its_source_line_to_its_bytes(toy: Toy) -> None:
     clip = toy.store.read("clips", SHARDS[1])["clip_id"][0].as_py()
     sections = list(explain(toy.store, toy.recipes, clip))
     text = {title: dict(lines) for title, lines in sections}
@@ -274,7 +165,6 @@ def test_a_clip_is_explained_from_its_source_line_to_its_bytes(toy: Site) -> Non
     uri = toy.store.storage.uri(frame["tar"])
     assert text["sampled frames"][f"at {frame['time_ms']} ms"] == f"{uri}, {frame['size']} bytes from {frame['offset']}"
     assert text["motion_scores"]["estimator"].startswith("blocks")
-    assert "kind.noise" in text["category_scores"]
     assert text["caption"]["caption"] == "a blue sky"
     assert text["subset toy-hq"] == {clip: "selected, train"}
     whole = {title for title, _ in explain(toy.store, toy.recipes, "v2")}
@@ -302,11 +192,11 @@ def test_a_parameter_that_appears_or_goes_is_named_even_if_it_is_null() -> None:
 
 
 def test_the_command_says_what_is_stale_and_why(
-    toy: Site, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    toy: Toy, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     from curation_assets.cli import main
 
-    text = RECIPE.replace("a picture of a cat", "a photo of a cat").format(root=toy.root)
+    text = WITHOUT_MODELS.replace("fps: 4", "fps: 5").format(root=toy.root)
     (tmp_path / "toy.yaml").write_text(text)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("CURATION_STORAGE", toy.settings.storage)
@@ -316,12 +206,11 @@ def test_the_command_says_what_is_stale_and_why(
         assert main(["stale", "--why"]) == 0
         out = [line.split() for line in capsys.readouterr().out.splitlines()]
         assert ["asset", "fresh", "stale", "missing", "waiting", "retry"] in out
-        assert ["category_scores", "2"] in out
+        assert ["motion_scores", "2"] in out
         assert any(
-            row[:3] == ["category_scores", SHARDS[1], "stale"] and "['a photo of a cat']" in " ".join(row)
-            for row in out
+            row[:3] == ["motion_scores", SHARDS[1], "stale"] and "fps: 4.0 -> 5.0" in " ".join(row) for row in out
         )
-        assert ["curated_clips", "toy-hq", "waiting", "waits", "for", "category_scores"] in out
+        assert ["curated_clips", "toy-hq", "waiting", "waits", "for", "motion_scores"] in out
     monkeypatch.delenv("CURATION_RECIPES")
     assert main(["stale", "toy.yaml"]) == 0
     assert os.environ["CURATION_RECIPES"] == "toy.yaml", (

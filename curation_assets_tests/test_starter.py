@@ -15,6 +15,7 @@ from curation_assets import starter
 from curation_assets.cli import main
 from curation_assets.demo.running import declare, write_list
 from curation_assets.demo.web_server import served
+from curation_assets.installed import lacking
 from curation_assets.recipes import Recipe, parse_recipe, read_recipes
 from curation_assets.settings import Settings, SettingsError
 from curation_resources import extras
@@ -197,6 +198,30 @@ def test_stages_name_the_extra_before_they_begin(monkeypatch: pytest.MonkeyPatch
     given = mine.clips.model_copy(update={"detector": "content"})
     check_installed(given)
     check_installed(mine.clips.model_copy(update={"from_": "fixed"}))
+
+
+def test_what_cannot_be_made_here_is_said_before_anything_is_fetched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    having(monkeypatch)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / ".dagster"))
+    (tmp_path / "videos").mkdir()
+    mine = tmp_path / "mine.yaml"
+    mine.write_text("dataset: mine\nsource: {format: folder, path: videos}\n")
+    monkeypatch.setenv("CURATION_RECIPES", str(mine))
+    monkeypatch.setenv("CURATION_STORAGE", str(tmp_path / "data"))
+    assert main(["run", "mine.yaml"]) == 2
+    said = capsys.readouterr()
+    assert "mine.yaml: clips cannot be made here: clips.detector cascade (content, adaptive and" in said.err
+    assert "pip install 'curation-assets[models]'" in said.err
+    assert not list(tmp_path.rglob("*.parquet"))
+    recipe = parse_recipe(mine.read_text(), "mine.yaml")
+    assert [asset for _, asset, _ in lacking({"mine": recipe}, None)] == ["clips"]
+    assert not list(lacking({"mine": recipe}, ["raw_shards"])), "what is not asked for needs nothing"
+    assert not list(
+        lacking({"mine": parse_recipe(mine.read_text() + "clips: {detector: adaptive}\n", "mine.yaml")}, None)
+    )
 
 
 def test_init_writes_what_run_reads_and_never_over_a_file(

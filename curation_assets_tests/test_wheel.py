@@ -181,7 +181,8 @@ def test_what_init_writes_runs(core: Environment) -> None:
     asked = core.folder / "asked.yaml"
     asked.write_text("dataset: asked\nsource: {format: folder, path: .demo/videos, limit: 1}\nclips: {from: detect}\n")
     refused = core.run("curation", "run", "asked.yaml")
-    assert refused.returncode == 1
-    assert "clips.detector cascade" in refused.stdout + refused.stderr
+    assert refused.returncode == 2
+    assert "asked.yaml: clips cannot be made here: clips.detector cascade" in refused.stderr
+    assert "index" not in refused.stdout, "before anything is done"
     assert "pip install 'curation-assets[models]'" in refused.stdout + refused.stderr
     assert "Traceback" not in refused.stdout + refused.stderr

@@ -19,6 +19,7 @@ from curation_assets.scores.prefilter import passing_clips
 from curation_assets.showing.clips import pictured_table
 from curation_assets.showing.figures import counts, histograms
 from curation_resources.devices import computes_on_gpu
+from curation_resources.extras import require
 from curation_resources.faults import ReadFault
 from curation_resources.journal import Journal
 
@@ -226,6 +227,11 @@ def _params(recipe: Recipe) -> dict[str, Any]:
     return recipe.captions.model_dump(exclude=HOW | {"model"} | unsaid) | repeats
 
 
+def _installed(recipe: Recipe) -> None:
+    if recipe.captions.backend == "transformers":
+        require(f"the caption model {recipe.captions.model}", "torch", "torchvision", "transformers", "huggingface_hub")
+
+
 def _caption_model(recipe: Recipe) -> dict[str, str]:
     from curation_assets.captions.caption_backends import caption_identity
 
@@ -243,6 +249,7 @@ COMPONENT = Component(
     prefilter="captions",
     rules=lambda r: [f"{s} is not null" for s in r.captions.clean.suffixes],
     weights=_caption_model,
+    installed=_installed,
     complete="clips",
     journal=True,
     every_row=True,

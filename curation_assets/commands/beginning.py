@@ -16,6 +16,7 @@ import yaml
 
 from curation_assets import starter
 from curation_assets.commands.installation import Commands, home
+from curation_assets.contracts.door import COMPONENTS, KINDS, PREFIX, entries, package_of
 from curation_assets.recipes import parse_recipe
 from curation_assets.settings import SettingsError
 from curation_resources import extras
@@ -57,14 +58,27 @@ class Version(argparse.Action):
     """`--version`: this package's and those on which what is made depends most."""
 
     def __init__(self, option_strings: Any, dest: str, **options: Any) -> None:
-        super().__init__(option_strings, dest, nargs=0, help="print the version and which extras are installed")
+        super().__init__(
+            option_strings, dest, nargs=0, help="print the version, which extras are installed, and what packages bring"
+        )
 
     def __call__(self, parser: argparse.ArgumentParser, *ignored: Any) -> None:
         having = [extra for extra in extras.EXTRAS if extras.has(extra)]
         print(
             f"curation-assets {version('curation-assets')} [{', '.join(having) or 'core'}]; dagster {version('dagster')}"
         )
+        for package, brings in sorted(plug_ins().items()):
+            print(f"with {package}: {', '.join(brings)}")
         parser.exit()
+
+
+def plug_ins() -> dict[str, list[str]]:
+    """Package with its version -> what it brings, as entry points name it; nothing is loaded."""
+    found: dict[str, list[str]] = {}
+    for group in (COMPONENTS, *(f"{PREFIX}{kind}" for kind in KINDS)):
+        for entry in entries(group):
+            found.setdefault(package_of(entry), []).append(f"{group.removeprefix(PREFIX)} {entry.name}")
+    return found
 
 
 def _init(arguments: argparse.Namespace) -> int:

@@ -52,17 +52,17 @@ class RecipeKey:
 
 
 def always(recipe: Recipe) -> bool:
-    """Asked for by every recipe."""
+    """Subject for by every recipe."""
     return True
 
 
 def never(recipe: Recipe) -> bool:
-    """Asked for by no recipe itself; by what is made from it."""
+    """Subject for by no recipe itself; by what is made from it."""
     return False
 
 
 def if_named(*sections: str) -> Callable[[Recipe], bool]:
-    """Asked for by recipes in which all these keys stand."""
+    """Subject for by recipes in which all these keys stand."""
     return lambda recipe: set(sections) <= recipe.model_fields_set
 
 
@@ -85,6 +85,7 @@ class Component:
         prefilter: the key of the recipe whose `where` its clips must pass; empty without one.
         rules: further rules of the recipe whose tables are inputs too.
         weights: name -> identity of the model weights used; cheap, and without loading a model.
+        installed: raises MissingExtra where a package that it needs for this recipe is not installed; cheap, and imports none of them.
         complete: input asset each of whose usable rows must be accounted for here.
         journal: whether a run that is killed leaves a journal in the partition's folder.
         every_row: whether all of its rows go on, whatever their status says.
@@ -123,6 +124,7 @@ class Component:
     prefilter: str = ""
     rules: Callable[[Recipe], Sequence[str]] = lambda recipe: ()
     weights: Callable[[Recipe], Mapping[str, str]] = lambda recipe: {}
+    installed: Callable[[Recipe], None] = lambda recipe: None
     complete: str | None = None
     journal: bool = False
     every_row: bool = False

@@ -41,9 +41,8 @@ class OpenSection(Section):
             except ValidationError as error:
                 first = min(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
                 key = ".".join(["options", *map(str, first["loc"])])
-                said = (
-                    "unknown key" if first["type"] == "extra_forbidden" else first["msg"].removeprefix("Value error, ")
-                )
+                words = {"extra_forbidden": "unknown key", "missing": "required key is missing"}
+                said = words.get(first["type"], first["msg"].removeprefix("Value error, "))
                 raise ValueError(
                     f"{key} of {name} {chosen!r}: {said}; there are {', '.join(model.model_fields)}"
                 ) from error

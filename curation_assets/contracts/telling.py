@@ -65,7 +65,7 @@ def summed(name: str, *stats: str, shown: Callable[[float], Any] = int) -> Summa
 
 
 @dataclass(frozen=True)
-class Asked:
+class Subject:
     """What `curation explain` was asked for: a video of one shard, or one of its clips.
 
     Attributes:
@@ -82,7 +82,7 @@ class Asked:
     rows: Callable[[str], Sequence[Row]]
 
 
-Telling = Callable[[Asked], Iterator[Told]]
+Telling = Callable[[Subject], Iterator[Told]]
 """What a table says of a video or clip; it may read others to say it.
 
 Raises:

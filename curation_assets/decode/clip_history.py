@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 import pyarrow.dataset as ds
 
-from curation_assets.contracts.telling import Asked, Row, Told
+from curation_assets.contracts.telling import Row, Subject, Told
 from curation_assets.ingest.source_words import span_of
 from curation_assets.showing.telling import bytes_of, lines_of
 
@@ -19,10 +19,10 @@ def in_time(rows: Iterable[Row]) -> list[Row]:
     return sorted(rows, key=lambda r: (r["start_ms"] is None, r["start_ms"] or 0))
 
 
-def told_clips(asked: Asked) -> Iterator[Told]:
+def told_clips(subject: Subject) -> Iterator[Told]:
     """The clips of a video; of one clip its columns, the cuts near its boundaries, and what its source says of its span."""
-    clips = in_time(asked.rows("clips"))
-    if asked.clip is None:
+    clips = in_time(subject.rows("clips"))
+    if subject.clip is None:
         lines = [
             (r["clip_id"], f"{r['start_ms']} to {r['end_ms']} ms, {r['origin']}" if r["status"] == "ok" else r["error"])
             for r in clips
@@ -31,16 +31,16 @@ def told_clips(asked: Asked) -> Iterator[Told]:
             yield "clips", lines
         return
     (clip,) = clips
-    yield "clip", [*lines_of(clip, {"cut_list"}), *_near(asked, clip)]
-    for row in asked.rows("video_metadata"):
+    yield "clip", [*lines_of(clip, {"cut_list"}), *_near(subject, clip)]
+    for row in subject.rows("video_metadata"):
         span = span_of(clip, row.get("spans"))
         if span is not None:
             yield "its span in the source", lines_of(span)
 
 
-def _near(asked: Asked, clip: Row) -> Iterator[tuple[str, str]]:
-    of_video = ds.field("video_id") == asked.video_id
-    lists = asked.store.read("clips", asked.shard, filters=of_video)["cut_list"].to_pylist()
+def _near(subject: Subject, clip: Row) -> Iterator[tuple[str, str]]:
+    of_video = ds.field("video_id") == subject.video_id
+    lists = subject.store.read("clips", subject.shard, filters=of_video)["cut_list"].to_pylist()
     cuts = sorted((c for cut_list in lists for c in cut_list or []), key=lambda c: c["time_ms"])
     for edge in ("start", "end"):
         for c in cuts:
@@ -52,8 +52,8 @@ def _near(asked: Asked, clip: Row) -> Iterator[tuple[str, str]]:
             yield f"cut near the {edge}", said
 
 
-def told_frames(asked: Asked) -> Iterator[Told]:
+def told_frames(subject: Subject) -> Iterator[Told]:
     """Where the pictures of a clip lie."""
-    frames = sorted(asked.rows("frames"), key=lambda r: r["time_ms"]) if asked.clip else []
+    frames = sorted(subject.rows("frames"), key=lambda r: r["time_ms"]) if subject.clip else []
     if frames:
-        yield "sampled frames", [(f"at {r['time_ms']} ms", bytes_of(asked.store, r)) for r in frames]
+        yield "sampled frames", [(f"at {r['time_ms']} ms", bytes_of(subject.store, r)) for r in frames]

@@ -30,6 +30,7 @@ from curation_assets.showing.figures import histograms, markdown_table
 
 if TYPE_CHECKING:
     from curation_assets.engine.shard import Shard
+    from curation_assets.recipes import Recipe
 
 
 CUT = pa.struct([("frame", INT64), ("time_ms", INT64), ("score", FLOAT), ("kind", STRING), ("accepted", BOOL)])
@@ -232,6 +233,12 @@ DECODED = "5"
 """Code version of which clips and pictures there are."""
 
 
+def _installed(recipe: Recipe) -> None:
+    from curation_assets.decode.shots import check_installed
+
+    check_installed(recipe.clips)
+
+
 COMPONENT = Component(
     TABLE,
     "decode",
@@ -243,6 +250,7 @@ COMPONENT = Component(
     weights=lambda r: r.clips.brought_identity(),
     complete="raw_shards",
     shown=_shown,
+    installed=_installed,
     told=told_clips,
     counted=Counted("clips", "clips", "hours"),
     summary=(summed("clips", "clips"),),

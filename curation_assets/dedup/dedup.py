@@ -11,7 +11,7 @@ import pyarrow.dataset as ds
 
 from curation_assets.contracts.component import Component, Made, Stage
 from curation_assets.contracts.tables import BOOL, CLIP_KEYS, FLOAT, INT32, STRING, Column, TableSchema
-from curation_assets.contracts.telling import Asked, Counted, Row, Told, summed
+from curation_assets.contracts.telling import Counted, Row, Subject, Told, summed
 from curation_assets.showing.figures import counts
 from curation_assets.showing.telling import lines_of
 from curation_assets.showing.text import as_text
@@ -69,19 +69,19 @@ def _recounted(table: pa.Table) -> Mapping[str, int]:
     return {"kept": kept, "dropped": table.num_rows - kept}
 
 
-def _told(asked: Asked) -> Iterator[Told]:
+def _told(subject: Subject) -> Iterator[Told]:
     """The verdict on a clip, and the others of its cluster."""
-    rows = asked.rows("dedup") if asked.clip else ()
-    lines = [line for row in rows for line in (*lines_of(row), *_others(asked, row))]
+    rows = subject.rows("dedup") if subject.clip else ()
+    lines = [line for row in rows for line in (*lines_of(row), *_others(subject, row))]
     if lines:
         yield "duplicates", lines
 
 
-def _others(asked: Asked, row: Row) -> Iterator[tuple[str, str]]:
+def _others(subject: Subject, row: Row) -> Iterator[tuple[str, str]]:
     if row["cluster_id"] is None:
         return
     try:
-        members = asked.store.read("duplicate_clusters", filters=ds.field("cluster_id") == row["cluster_id"])
+        members = subject.store.read("duplicate_clusters", filters=ds.field("cluster_id") == row["cluster_id"])
     except MissingTable:
         return
     for member in members.to_pylist():

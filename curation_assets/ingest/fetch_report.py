@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curation_assets.contracts.telling import Asked, Counted, SummaryColumn, Told, summed
+from curation_assets.contracts.telling import Counted, Subject, SummaryColumn, Told, summed
 from curation_assets.showing.figures import counts
 from curation_assets.showing.telling import bytes_of, lines_of
 from curation_resources.table_headers import TableHeader
@@ -47,8 +47,8 @@ def recounted(table: pa.Table) -> Mapping[str, Any]:
     }
 
 
-def told(asked: Asked) -> Iterator[Told]:
+def told(subject: Subject) -> Iterator[Told]:
     """How the download of a video went and where its bytes lie."""
-    for row in asked.rows("raw_shards"):
+    for row in subject.rows("raw_shards"):
         lines = lines_of(row, {"tar", "offset", "size", "subtitles", "info"})
-        yield "download", [*lines, ("bytes", bytes_of(asked.store, row))]
+        yield "download", [*lines, ("bytes", bytes_of(subject.store, row))]

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from curation_assets.contracts.component import Component, Made, Stage
 from curation_assets.contracts.tables import DATASET, ERROR, INT64, STRING, VIDEO_ID, Column, TableSchema
-from curation_assets.contracts.telling import Asked, Told
+from curation_assets.contracts.telling import Subject, Told
 from curation_assets.showing.figures import counts
 from curation_assets.showing.telling import lines_of
 
@@ -83,9 +83,9 @@ def _recounted(table: pa.Table) -> Mapping[str, Any]:
     return {"ok": 0, "rejected": 0, "removed": 0} | counts(table, "status")
 
 
-def _told(asked: Asked) -> Iterator[Told]:
-    left_out = {"source", "line", "status", *(["spans"] if asked.clip else [])}
-    for row in asked.rows(TABLE.asset):
+def _told(subject: Subject) -> Iterator[Told]:
+    left_out = {"source", "line", "status", *(["spans"] if subject.clip else [])}
+    for row in subject.rows(TABLE.asset):
         yield "metadata", lines_of(row, left_out)
 
 

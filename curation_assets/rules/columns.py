@@ -14,6 +14,7 @@ from curation_assets.registry import COMPONENTS
 from curation_assets.rules.evaluation import passing
 from curation_assets.rules.language import SOURCE, Rule, RuleError, parse_rule
 from curation_assets.schemas import SCHEMAS
+from curation_assets.showing.text import nearest
 from curation_resources.provenance import canonical_json
 
 if TYPE_CHECKING:
@@ -52,11 +53,11 @@ def table_of(column: str, recipe: Recipe) -> str:
         known = recipe.categories.get(category_set)
         if known is None:
             raise RuleError(
-                f"{column!r} names the prompt set {category_set!r}; {_near(category_set, recipe.categories, 'there are')}"
+                f"{column!r} names the prompt set {category_set!r}; {nearest(category_set, recipe.categories, 'there are')}"
             )
         if category not in known.prompts:
             raise RuleError(
-                f"the prompt set {category_set!r} has no category {category!r}; {_near(category, known.prompts, 'it has')}"
+                f"the prompt set {category_set!r} has no category {category!r}; {nearest(category, known.prompts, 'it has')}"
             )
         return "category_scores"
     for asset in CLIP_TABLES:
@@ -65,14 +66,8 @@ def table_of(column: str, recipe: Recipe) -> str:
     if column in VIDEO_COLUMNS:
         return "raw_shards"
     names = columns_known(recipe)
-    near = _near(column, names, "") if get_close_matches(column, names, 1) else "see docs/reference/tables.md"
+    near = nearest(column, names, "") if get_close_matches(column, names, 1) else "see docs/reference/tables.md"
     raise RuleError(f"no table has the column {column!r}; {near}")
-
-
-def _near(given: str, names: Iterable[str], otherwise: str) -> str:
-    known = list(names)
-    near = get_close_matches(given, known, 1)
-    return f"did you mean {near[0]}?" if near else f"{otherwise} {', '.join(known) or 'none'}"
 
 
 def tables_of_rules(rules: Iterable[str], recipe: Recipe) -> list[str]:

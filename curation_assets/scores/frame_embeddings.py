@@ -16,6 +16,7 @@ from curation_assets.contracts.tables import CLIP_KEYS, ERROR, INT64, STRING, Co
 from curation_assets.engine.pods import GPU
 from curation_assets.scores.prefilter import passing_clips
 from curation_resources.devices import computes_on_gpu
+from curation_resources.extras import require
 from curation_resources.storage import Storage
 
 if TYPE_CHECKING:
@@ -98,6 +99,7 @@ COMPONENT = Component(
     inputs=("clips", "frames"),
     prefilter="embeddings",
     weights=clip_model,
+    installed=lambda r: require("a CLIP model", "torch", "torchvision", "open_clip"),
     silent=True,
     checks=(Check("one_model", "All embeddings are of one model.", True, _one_model, ("model",)),),
 )

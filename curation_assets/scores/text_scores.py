@@ -92,8 +92,12 @@ def _shown(shard: Shard, table: pa.Table) -> tuple[Mapping[str, Any], Mapping[st
     return {}, ranked_scores(shard, table, ("text_area", "overlay"))
 
 
-def _text_model(recipe: Recipe) -> dict[str, str]:
+def _installed(recipe: Recipe) -> None:
     require("reading text", "rapidocr", "onnxruntime", "shapely")
+
+
+def _text_model(recipe: Recipe) -> dict[str, str]:
+    _installed(recipe)
     from curation_assets.scores.text_detection import estimator
 
     return {"ocr": estimator(recipe.text)}
@@ -110,6 +114,7 @@ COMPONENT = Component(
     inputs=("clips", "frames"),
     prefilter="text",
     weights=_text_model,
+    installed=_installed,
     complete="clips",
     curated=("text_area", "overlay"),
     charted=("text_area",),

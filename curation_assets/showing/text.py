@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
+from difflib import get_close_matches
 from typing import Any
 
 LONG = 160
@@ -18,3 +20,10 @@ def as_text(value: Any) -> str:
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
     text = " ".join(text.split())
     return text if len(text) <= LONG else text[: LONG - 3] + "..."
+
+
+def nearest(given: str, names: Iterable[str], otherwise: str) -> str:
+    """For a name that there is not: the one that was meant, as far as that can be guessed; else, after `otherwise`, all."""
+    known = list(names)
+    near = get_close_matches(given, known, 1)
+    return f"did you mean {near[0]}?" if near else f"{otherwise} {', '.join(known) or 'none'}"

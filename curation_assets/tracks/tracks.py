@@ -243,8 +243,12 @@ def _shown(shard: Shard, table: pa.Table) -> tuple[Mapping[str, Any], Mapping[st
     return {"tracks": table.num_rows}, metadata
 
 
-def _weights(recipe: Recipe) -> dict[str, str]:
+def _installed(recipe: Recipe) -> None:
     require("following objects", "supervision", "trackers")
+
+
+def _weights(recipe: Recipe) -> dict[str, str]:
+    _installed(recipe)
     from curation_assets.tracks.object_detector import detector_identity
 
     return {"detector": detector_identity(recipe.tracks)}
@@ -272,6 +276,7 @@ COMPONENT = Component(
     inputs=("clips", "raw_shards"),
     prefilter="tracks",
     weights=_weights,
+    installed=_installed,
     journal=True,
     explained=_explained,
     shown=_shown,

@@ -21,8 +21,8 @@ from curation_assets_tests.caption_server import CaptionServer
 from curation_assets_tests.faults.launched import Launch, execute, installed, processes
 from curation_assets_tests.installation import Installation
 from curation_assets_tests.sample_video import sample_video
-from curation_assets_tests.test_recompute import DIMENSION, write_head
 from curation_assets_tests.tiny_clip import write_tiny_clip
+from curation_assets_tests.toy_site import DIMENSION, write_head
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(3600)]
 

@@ -2,7 +2,8 @@
 
 `read_source` is all that others need. An adapter knows how its format is written and nothing of shards or the index. One that an installed
 package brings (entry points `curation_assets.sources`) is an object with `read(source, options, storage)`, which gives `SourceRow`s and
-`RejectedLine`s in order, and maybe `Options`, the model of `source.options`, and `files`: whether its videos are files that may lie here.
+`RejectedLine`s in order, and maybe `Options`, the model of `source.options`, and `files`: whether its videos are files that may lie here;
+relative addresses then lie beside `SourceRow.source`, or below it where that is a folder.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Iterator
 from curation_assets.ingest.dataset_index import Source
 from curation_assets.ingest.sources import acav, caption_files, folder, hdvila, ids, table, webdataset
 from curation_assets.ingest.sources.files import SourceFile, find_files
+from curation_assets.ingest.sources.list_paths import located
 from curation_assets.ingest.sources.rows import RejectedLine, SourceError, SourceRow, UsualRows
 from curation_assets.ingest.sources.settling import Settling, Unsettled
 from curation_resources.storage import Storage
@@ -51,7 +53,7 @@ def read_source(
     if brought is not None:
         adapter, options = brought
         found: Iterator[SourceRow | RejectedLine | Unsettled] = adapter.read(source, options, storage)
-        return found
+        return located(found, storage) if getattr(adapter, "files", False) else found
     if source.format in _FILES:
         return _FILES[source.format].read(source, storage, settling)
     return _LISTS[source.format].read(source, storage)

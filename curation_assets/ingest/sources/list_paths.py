@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import os
 import posixpath
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from typing import TypeVar
 from urllib.parse import unquote, urljoin, urlsplit
 
 from fsspec.implementations.local import LocalFileSystem
 
 from curation_assets.ingest.sources.files import SourceFile, expand_user, filesystem
-from curation_assets.ingest.sources.rows import RowError
+from curation_assets.ingest.sources.rows import RowError, SourceRow
 from curation_resources.storage import Storage
 
 
@@ -75,3 +78,27 @@ class ListPaths:
         """Name of a file without its ending: the id that its video gets if no other has it."""
         name = location.rsplit("/", 1)[-1]
         return name.rpartition(".")[0] or name
+
+
+Found = TypeVar("Found")
+
+
+def located(rows: Iterable[Found], storage: Storage | None) -> Iterator[Found]:
+    """The rows of a source of files that a package brings, with relative addresses made absolute: they lie beside the file that a row
+    came from, or below it where that is a folder."""
+    folders: dict[str, str] = {}
+    for row in rows:
+        url = row.url if isinstance(row, SourceRow) else None
+        if isinstance(row, SourceRow) and url and "://" not in url and not url.startswith("/"):
+            if row.source not in folders:
+                folders[row.source] = _folder_of(row.source, storage)
+            scheme, mark, folder = folders[row.source].rpartition("://")
+            yield replace(row, url=f"{scheme}{mark}{posixpath.normpath(f'{folder}/{url}')}")
+        else:
+            yield row
+
+
+def _folder_of(source: str, storage: Storage | None) -> str:
+    fs, path = filesystem(expand_user(source), storage)
+    folder = path if fs.isdir(path) else fs._parent(path)
+    return folder if isinstance(fs, LocalFileSystem) else str(fs.unstrip_protocol(folder))

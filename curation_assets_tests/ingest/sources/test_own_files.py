@@ -19,6 +19,7 @@ from curation_assets.ingest.fetching import build_raw_shard
 from curation_assets.ingest.indexing import plan_index
 from curation_assets.ingest.normal_form import video_metadata_table
 from curation_assets.ingest.sources import RejectedLine, SourceRow, read_source
+from curation_assets.ingest.sources.list_paths import located
 from curation_assets.ingest.text_encodings import EncodingError, text_of
 from curation_assets.recipes import Recipe
 from curation_assets.source_watch import Page, SourceWatch, look
@@ -253,3 +254,25 @@ def test_keys_that_begin_again_are_other_samples(tmp_path: Path) -> None:
     )  # fmt: skip
     said = [(r.extra["media"]["size"], r.caption) for r in rows(read("webdataset", tmp_path / "t.tar"))]
     assert said == [(1, None), (1, "of b"), (1, "of c")]
+
+
+def test_relative_addresses_of_a_packages_files_lie_beside_what_names_them(tmp_path: Path) -> None:
+    (tmp_path / "films").mkdir()
+    (tmp_path / "list.txt").write_text("a.mp4")
+    given = [
+        SourceRow("a", "a.mp4", str(tmp_path / "films"), 1),
+        SourceRow("b", "films/../b.mp4", str(tmp_path / "list.txt"), 1),
+        SourceRow("c", "/elsewhere/c.mp4", str(tmp_path / "list.txt"), 2),
+        SourceRow("d", "https://host/d.mp4", str(tmp_path / "list.txt"), 3),
+        SourceRow("e", "e.mp4", "memory://lists/list.txt", 1),
+        RejectedLine(str(tmp_path / "list.txt"), 4, "?", "not a name"),
+    ]
+    found = list(located(given, None))
+    assert [r.url for r in rows(found)] == [
+        f"{tmp_path}/films/a.mp4",
+        f"{tmp_path}/b.mp4",
+        "/elsewhere/c.mp4",
+        "https://host/d.mp4",
+        "memory:///lists/e.mp4",
+    ]
+    assert found[-1] is given[-1]

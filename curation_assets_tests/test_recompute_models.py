@@ -1,0 +1,93 @@
+"""As test_recompute.py, of what models decide: prompts, heads, weights and where they lie, with a tiny CLIP in the place of a large one."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+
+import pytest
+
+from curation_assets.explain import explain
+from curation_assets_tests.tiny_clip import write_tiny_clip
+from curation_assets_tests.toy_site import (
+    CAPTIONS,
+    DIMENSION,
+    RECIPE,
+    SHARDS,
+    SUBSET,
+    Toy,
+    over,
+    up_to_date,
+    write_head,
+    write_list,
+)
+
+
+@pytest.fixture(scope="module")
+def toy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Toy]:
+    """Brought up to date; each test begins with that."""
+    with up_to_date(tmp_path_factory.mktemp("toy"), RECIPE) as made:
+        yield made
+
+
+@pytest.fixture(autouse=True)
+def restored(toy: Toy) -> None:
+    """The recipe as it was, everything up to date with it, and the same head and model."""
+    toy.restore()
+    write_head(toy.root / "head.pt", 0)
+    if toy.stale():
+        shutil.rmtree(toy.root / "model")
+        write_tiny_clip(toy.root / "model", DIMENSION)
+
+
+def test_a_prompt_remakes_the_category_scores_and_what_shows_them(toy: Toy) -> None:
+    toy.change("a picture of a cat", "a photo of a cat")
+    stale = toy.stale()
+    assert stale["category_scores", SHARDS[0]].reasons == (
+        "parameter kind.prompts.cat: ['a picture of a cat'] -> ['a photo of a cat']",
+    )
+    assert toy.remade() == over("category_scores") | {SUBSET}
+
+
+def test_a_head_remakes_the_aesthetic_scores_and_what_shows_them(toy: Toy) -> None:
+    write_head(toy.root / "head.pt", 1)
+    assert {a for a, _ in toy.stale()} == {"aesthetic_scores", "curated_clips"}
+    assert any("weights head" in r for r in toy.stale()["aesthetic_scores", SHARDS[1]].reasons)
+    assert toy.remade() == over("aesthetic_scores") | {SUBSET}
+
+
+def test_weights_at_another_path_remake_nothing(toy: Toy) -> None:
+    shutil.copy(toy.root / "head.pt", toy.root / "moved.pt")
+    shutil.copytree(toy.root / "model", toy.root / "moved", dirs_exist_ok=True)
+    text = RECIPE.replace("{root}/head.pt", "{root}/moved.pt").replace("{root}/model", "{root}/moved")
+    toy.declare(text.format(root=toy.root))
+    assert toy.stale() == {}
+    assert toy.remade() == set()
+
+
+def test_other_weights_remake_what_they_decide(toy: Toy) -> None:
+    shutil.rmtree(toy.root / "model")
+    write_tiny_clip(toy.root / "model", DIMENSION, seed=1)
+    assert any("weights clip" in r for r in toy.stale()["frame_embeddings", SHARDS[0]].reasons)
+    assert toy.remade() == over("frame_embeddings", "aesthetic_scores", "category_scores", "caption_scores") | {SUBSET}
+
+
+def test_how_many_pictures_are_looked_at_together_remakes_nothing(toy: Toy) -> None:
+    toy.change("batch: 8", "batch: 4")
+    assert toy.stale() == {}
+    assert toy.remade() == set()
+
+
+def test_a_caption_remakes_how_well_it_matches(toy: Toy) -> None:
+    write_list(toy.root, [*CAPTIONS[:3], "a cat that sleeps"])
+    made = toy.remade(index=True)
+    assert {("captions", SHARDS[1]), ("caption_scores", SHARDS[1]), SUBSET} <= made
+    assert not made & over("captions", "caption_scores", shards=SHARDS[:1])
+    assert not {a for a, _ in made} & {"frame_embeddings", "aesthetic_scores", "category_scores"}
+
+
+def test_scores_of_models_are_explained(toy: Toy) -> None:
+    clip = toy.store.read("clips", SHARDS[1])["clip_id"][0].as_py()
+    told = {title: dict(lines) for title, lines in explain(toy.store, toy.recipes, clip)}
+    assert "kind.noise" in told["category_scores"]
+    assert "aesthetic" in told["aesthetic_scores"]
