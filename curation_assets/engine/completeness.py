@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import pyarrow.compute as pc
 
+from curation_assets.captions.captions import TABLE as CAPTIONS
 from curation_assets.engine.maker import Incomplete
 from curation_assets.engine.run_tags import PARTIAL_TAG
 from curation_assets.engine.shard_keys import parse_shard_key
@@ -237,18 +238,18 @@ def _unread_videos(
 
 def _without_captions(store: TableStore, recipes: Mapping[str, Recipe], shards: Sequence[str]) -> list[str]:
     heads = open_heads(store)
-    heads.look(["captions"])
+    heads.look([CAPTIONS.asset])
     tables = {
         shard: head
-        for shard, head in heads.of("captions").items()
-        if shard in shards and "captions" in assets_of_recipe(recipes[parse_shard_key(shard)[0]])
+        for shard, head in heads.of(CAPTIONS.asset).items()
+        if shard in shards and CAPTIONS.asset in assets_of_recipe(recipes[parse_shard_key(shard)[0]])
     }
     failed = {
-        shard: n for shard, head in tables.items() if (n := head.header("captions", shard).stats.get("failed", 0))
+        shard: n for shard, head in tables.items() if (n := head.header(CAPTIONS.asset, shard).stats.get("failed", 0))
     }
     if not failed:
         return []
-    rows = store.read("captions", next(iter(failed)), columns=["error"], filters=pc.field("status") == "failed")
+    rows = store.read(CAPTIONS.asset, next(iter(failed)), columns=["error"], filters=pc.field("status") == "failed")
     return [
         f"{sum(failed.values())} of {sum(h.rows for h in tables.values())} captions could not be had: {rows['error'][0].as_py()}. "
         "They are asked for again, alone, by the next run"
