@@ -102,6 +102,7 @@ class FreezeMeter:
         self._slots = Slots(PER_SECOND)
         self._anchor: NDArray[np.float32] | None = None
         self._before: NDArray[np.float32] | None = None
+        self._noise = 0.0
         self._compared: list[_Compared] = []
         self._times: list[float] = []
 
@@ -116,11 +117,12 @@ class FreezeMeter:
             self._anchor, compared = small, _Compared(time_ms, True, np.inf, Change(np.inf, 1.0, 0.0))
         else:
             step = change(self._before, small)
-            # Noise is as strong between neighbours; what drifts shows more of its detail the longer it does.
-            since = change(self._anchor, small, step.noise).energy if self._anchor is not self._before else step.energy
+            # Noise is as strong between neighbours, or where it is coded anew, at a key frame; what drifts shows more of its detail the longer it does.
+            self._noise = max(self._noise, step.noise)
+            since = change(self._anchor, small, self._noise).energy if self._anchor is not self._before else step.energy
             compared = _Compared(time_ms, since > CHANGE, since, step)
             if compared.first:
-                self._anchor = small
+                self._anchor, self._noise = small, 0.0
         self._before = small
         self._compared.append(compared)
         self._times.append(time_ms)

@@ -59,6 +59,14 @@ def test_known_shares_under_noise(share: float, noise: float) -> None:
     assert found == pytest.approx(share, abs=0.02)
 
 
+def test_noise_that_is_coded_anew_at_key_frames_alone_is_no_change() -> None:
+    """Coarse coding carries noise on from one picture to the next, and takes other noise where a key frame begins."""
+    rng = np.random.default_rng(0)
+    taken = [plane(pan(0) + rng.normal(0, 6, pan(0).shape)) for _ in range(15)]
+    assert frozen([taken[k // 10] for k in range(150)]) == pytest.approx(1, abs=0.02)
+    assert frozen([taken[k // 10] for k in range(100)] + [pan(k) for k in range(50)]) == pytest.approx(2 / 3, abs=0.03)
+
+
 def test_stutter_adds_up_and_repeats_of_a_rate_conversion_do_not_count() -> None:
     """0.8 s of pan, 0.8 s frozen, over and over; then 8 pictures a second in a file of 25, and 2.5."""
     stutter = [pan(k % 20 + 20 * (k // 40) if k % 40 < 20 else 19 + 20 * (k // 40)) for k in range(160)]
