@@ -15,6 +15,9 @@ from curation_resources.compiled import compiled
 
 _SLICE: Final = 256
 _FIRST: Final = 1024
+_CLIPS: Final = 4096
+_AT_ONCE: Final = 8
+"""Hashes of a bucket that are compared without asking how many it has."""
 
 
 @compiled
@@ -123,8 +126,15 @@ def near_between(ours: U64, our_clips: U32, theirs: U64, their_clips: U32, key: 
     return met[:count].copy()
 
 
+class Found(NamedTuple):
+    """Pairs that were found, of which `met` has room for some: it is handed on, since a loop in a function that replaces it is several times slower."""
+
+    met: U64
+    known: int
+
+
 class Lookup(NamedTuple):
-    """Few hashes by their keys: those with one are `hashes[at[key] : at[key + 1]]`."""
+    """Few hashes by their buckets: those in one are `hashes[at[bucket] : at[bucket + 1]]`; behind the last come `_AT_ONCE` zeros."""
 
     hashes: U64
     clips: U32
@@ -139,7 +149,7 @@ def lookup(side: Side, key: Key) -> Lookup:
     fine = key.bits - key.coarse
     at = np.zeros((1 << key.bits) + 1, np.uint32)
     part = np.zeros((1 << fine) + 1, np.int64)
-    bucket, bucket_clips = np.empty(len(hashes), np.uint64), np.empty(len(hashes), np.uint32)
+    bucket, bucket_clips = np.zeros(len(hashes) + _AT_ONCE, np.uint64), np.empty(len(hashes), np.uint32)
     for p in range(len(counts)):
         b, e = begins[p], begins[p + 1]
         sort_stretch(hashes[b:e], clips[b:e], key, bucket[b:e], bucket_clips[b:e], part)
@@ -149,32 +159,74 @@ def lookup(side: Side, key: Key) -> Lookup:
 
 
 @compiled
-def near_few(few: Lookup, many: Side, key: Key, last: bool, distance: np.uint64) -> U64:
-    """Pairs of a clip with one of few hashes and a clip of the side `many`, which is gone through once.
-
-    Args:
-        last: whether the clip of `few` is in the lower half.
-    """
-    met, count = np.empty(_FIRST, np.uint64), 0
+def _near_hashes(values: U64, number: np.uint32, few: Lookup, key: Key, distance: np.uint64, found: Found) -> int:
+    """Writes the pairs of the clip (or common hash) of that number, which shows some hashes, after the first `found.known`, and returns how many there
+    are then."""
+    count = found.known
     shift = np.uint64(64 - key.bits)
-    clips = len(many.indexed)
-    for clip in range(clips + len(many.common)):
-        begin, end = np.int64(0), np.int64(1)
-        number = GROUP | np.uint32(clip - clips)
-        if clip < clips:
-            number = np.uint32(clip)
+    for i in range(len(values)):
+        value = values[i]
+        bucket: Any = place(value, key, shift) if key.bits else 0
+        for j in range(few.at[bucket], few.at[bucket + 1]):
+            apart = value ^ few.hashes[j]
+            if popcount(apart) <= distance and not apart & key.mask and few.clips[j] != number:
+                if count < len(found.met):
+                    found.met[count] = both(few.clips[j], number)
+                count += 1
+    return count
+
+
+@compiled
+def _near_clips(few: Lookup, many: Side, clips: tuple[int, int], key: Key, distance: np.uint64, found: Found) -> int:
+    """The same of the clips in a range of numbers."""
+    count = found.known
+    shift = np.uint64(64 - key.bits)
+    if key.bits == 0 or many.every > 1:
+        for clip in range(clips[0], clips[1]):
             begin = many.start[clip]
-            end = begin + many.indexed[clip]
-        for i in range(begin, end):
-            value = many.hashes[i] if clip < clips else many.common[clip - clips]
-            if many.every > 1 and clip < clips and not asked(value, many):
+            for i in range(begin, begin + many.indexed[clip]):
+                if many.every == 1 or asked(many.hashes[i], many):
+                    known = Found(found.met, count)
+                    count = _near_hashes(many.hashes[i : i + 1], np.uint32(clip), few, key, distance, known)
+        return count
+    hashes, at, sought, near = many.hashes, few.at, few.hashes, few.clips
+    for clip in range(clips[0], clips[1]):
+        begin = many.start[clip]
+        number = np.uint32(clip)
+        for i in range(begin, begin + many.indexed[clip]):
+            value = hashes[i]
+            bucket: Any = np.uint64((value & key.mask) * key.odd) >> shift
+            first, end = np.uint64(at[bucket]), np.uint64(at[bucket + np.uint64(1)])
+            least: Any = np.uint64(64)
+            for j in range(np.uint64(_AT_ONCE)):
+                least = min(least, popcount(value ^ sought[first + j]))
+            if least > distance and end - first <= np.uint64(_AT_ONCE):
                 continue
-            bucket = place(value, key, shift) if key.bits else 0
-            for j in range(few.at[bucket], few.at[bucket + 1]):
-                apart = value ^ few.hashes[j]
-                if popcount(apart) <= distance and not apart & key.mask and few.clips[j] != number:
-                    if count == len(met):
-                        met = grown(met, count, 0)
-                    met[count] = both(number, few.clips[j]) if last else both(few.clips[j], number)
+            for j in range(first, end):
+                apart = value ^ sought[j]
+                if popcount(apart) <= distance and not apart & key.mask and near[j] != number:
+                    if count < len(found.met):
+                        found.met[count] = both(near[j], number)
                     count += 1
+    return count
+
+
+@compiled
+def near_few(few: Lookup, many: Side, key: Key, distance: np.uint64) -> U64:
+    """Pairs of a clip with one of few hashes, in the upper half, and a clip of the side `many`, which is gone through once."""
+    met, count = np.empty(_FIRST, np.uint64), 0
+    for begin in range(0, len(many.indexed), _CLIPS):
+        clips = (begin, min(begin + _CLIPS, len(many.indexed)))
+        after = _near_clips(few, many, clips, key, distance, Found(met, count))
+        if after > len(met):
+            met = grown(met, count, after)
+            _near_clips(few, many, clips, key, distance, Found(met, count))
+        count = after
+    for g in range(len(many.common)):
+        number = GROUP | np.uint32(g)
+        after = _near_hashes(many.common[g : g + 1], number, few, key, distance, Found(met, count))
+        if after > len(met):
+            met = grown(met, count, after)
+            _near_hashes(many.common[g : g + 1], number, few, key, distance, Found(met, count))
+        count = after
     return met[:count].copy()

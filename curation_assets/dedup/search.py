@@ -191,10 +191,11 @@ class Search:
 
     def _with_few(self, key: Key) -> Iterator[Pairs]:
         few = join.lookup(self._fresh(self.left), key)
-        yield join.near_few(few, self.left if self.right is None else self.right, key, False, self.worth.distance)
+        yield join.near_few(few, self.left if self.right is None else self.right, key, self.worth.distance)
         if self.right is not None:
             few = join.lookup(self._fresh(self.right), key)
-            yield join.near_few(few, self.left, key, True, self.worth.distance)
+            met = join.near_few(few, self.left, key, self.worth.distance)
+            yield met << np.uint64(32) | met >> np.uint64(32)
 
     def _fresh(self, side: Side) -> Side:
         return side._replace(indexed=np.where(self.fresh, side.indexed, 0).astype(np.uint8))
