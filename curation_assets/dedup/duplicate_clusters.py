@@ -98,7 +98,7 @@ TABLE = TableSchema(
 )
 
 
-CLUSTERS_VERSION = "5"
+CLUSTERS_VERSION = "6"
 
 
 COMPONENT = Component(

@@ -75,6 +75,11 @@ MOST_UNLIKE_WITH_OPPOSED: Final = 0.1
 first half of the material of `benchmarks.truth`, area duplicates, where no copy that hashes find is lost by them; `LITTLE` by both halves.
 """
 
+LEAST_CHANGE: Final = 0.5
+LEAST_LIKENESS: Final = 0.8
+"""Of two copies either what changes concords more than this, or all that both show does: small changes have little weight in what is unlike, and two
+that hardly move before one background agree by chance at some moment. Chosen on the first half, too."""
+
 _TINY: Final = 1e-9
 
 
@@ -190,8 +195,10 @@ class Agreement:
 
 def unlike(found: Agreement) -> bool:
     """Whether what changes in two clips differs, so that they are no copies of each other."""
-    return found.unlike_change > MOST_UNLIKE or (
-        found.worst_change < OPPOSED and found.unlike_change > MOST_UNLIKE_WITH_OPPOSED
+    return (
+        found.unlike_change > MOST_UNLIKE
+        or (found.worst_change < OPPOSED and found.unlike_change > MOST_UNLIKE_WITH_OPPOSED)
+        or (found.change < LEAST_CHANGE and found.likeness < LEAST_LIKENESS)
     )
 
 

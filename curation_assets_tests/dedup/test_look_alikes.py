@@ -61,6 +61,7 @@ def _pairs(tmp_path: Path, rows: list[dict[str, object]], params: Dedup) -> set[
     "kind",
     [
         "six speakers, one studio",
+        "lecturers beside one slide",
         "video call",
         "products on a turntable",
         "takes of one scene",
