@@ -263,7 +263,7 @@ class Installation:
         self._reach()
         match = CLIP_ID.fullmatch(clip_id)
         if match is not None and self.store.exists(INDEX):
-            index = self.store.read(INDEX, columns=["shard"], filters=ds.field("video_id") == match["video"])
+            index = self.store.rows_with(INDEX, "video_id", match["video"])
             for shard in index["shard"].to_pylist():
                 rows = self._rows(CLIPS.asset, shard, ds.field("clip_id") == clip_id)
                 if rows:

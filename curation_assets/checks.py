@@ -22,10 +22,6 @@ def usable(asset: str, table: pa.Table) -> pa.Table:
     return table.filter(pc.equal(table["status"], "ok"))
 
 
-ACCOUNTED = ("video_id", "clip_id", "status")
-"""Columns that `accounting` reads, as far as a table has them."""
-
-
 def accounting(source: str | None, asset: str, table: pa.Table, read: Callable[[str], pa.Table]) -> Iterator[Finding]:
     """Checks that every usable row of `source` has its row, or rows, in `table`.
 

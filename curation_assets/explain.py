@@ -57,6 +57,8 @@ def _index(store: TableStore, video: str) -> list[Row]:
 def _rows(store: TableStore, asset: str, partition: str | None, column: str, value: str) -> list[Row]:
     """The rows of a table that have a value in a column; none of a table that is not there."""
     try:
+        if partition is None:
+            return list(store.rows_with(asset, column, value).to_pylist())
         return list(store.read(asset, partition, filters=ds.field(column) == value).to_pylist())
     except MissingTable:
         return []

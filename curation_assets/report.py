@@ -1,6 +1,6 @@
 """What a dataset came to: the funnel from source rows to selected clips, failures by class, and what it took and cost.
 
-Everything is read from footers: each table keeps its counts, seconds and cost. Only the index is read by column.
+Everything is read from footers: each table keeps its counts, seconds and cost. Of the index, two columns are read, batch by batch.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import pyarrow.compute as pc
-import pyarrow.dataset as ds
 
 from curation_assets.engine.meter import price
 from curation_assets.engine.shard_keys import parse_shard_key
+from curation_assets.engine.slices import read_slices
 from curation_assets.publish.curating.subset_inputs import LEFT_OUT
 from curation_assets.recipes import Recipe, subset_key
 from curation_assets.registry import COMPARED, COMPONENTS, DOWNLOADS, INDEX, JUDGED
@@ -146,7 +146,9 @@ def _shared(store: TableStore, dataset: str, settings: Settings) -> Iterator[Cos
         if header is None:
             continue
         if asset == INDEX:
-            shares = Counter(store.read(asset, columns=["dataset"])["dataset"].to_pylist())
+            shares: Counter[str] = Counter()
+            for shard in read_slices(store, header).to_pylist():
+                shares[parse_shard_key(shard["shard"])[0]] += shard["rows"]
         else:
             shares = Counter()
             for key, head in store.headers(COMPARED).items():
@@ -169,8 +171,10 @@ def _funnel(store: TableStore, dataset: str, headers: Mapping[str, Mapping[str, 
         return sum(float(h.stats.get(name) or 0) for h in headers.get(asset, {}).values())
 
     if store.exists(INDEX):
-        status = store.read(INDEX, columns=["status"], filters=ds.field("dataset") == dataset)["status"]
-        counts = {str(c["values"]): int(c["counts"]) for c in pc.value_counts(status).to_pylist()}
+        counts: Counter[str] = Counter()
+        for batch in store.batches(INDEX, ["dataset", "status"], 1 << 20):
+            of_dataset = batch.filter(pc.equal(batch["dataset"], dataset))["status"]
+            counts.update({str(c["values"]): int(c["counts"]) for c in pc.value_counts(of_dataset).to_pylist()})
         yield FunnelLine("source rows", sum(counts.values()))
         for name in ("rejected", "removed"):
             if counts.get(name):

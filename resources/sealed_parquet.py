@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from typing import Any, BinaryIO
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
@@ -25,6 +26,8 @@ WRITING: dict[str, Any] = {"compression": "zstd", "write_page_checksum": True}
 """How every table is written."""
 TAIL = 64 * 1024
 """Bytes from the end of a file that are read at first; footers are seldom longer."""
+FEW_GROUPS = 2
+"""Row groups that are read whole without looking for a value in them first."""
 FORMAT = ds.ParquetFileFormat(
     default_fragment_scan_options=ds.ParquetFragmentScanOptions(page_checksum_verification=True)
 )
@@ -171,6 +174,26 @@ def open_file(file: Any) -> pq.ParquetFile:
     verify_footer(file)
     with plainly():
         return pq.ParquetFile(file, page_checksum_verification=True)
+
+
+def rows_with(file: pq.ParquetFile, column: str, value: str) -> pa.Table:
+    """The rows of an open file in which a column has a value. Only row groups that may have such rows are read: where statistics leave many,
+    those in whose column the value is."""
+    at = file.schema_arrow.get_field_index(column)
+    groups = []
+    for number in range(file.num_row_groups):
+        statistics = file.metadata.row_group(number).column(at).statistics
+        if statistics is None or not statistics.has_min_max or statistics.min <= value <= statistics.max:
+            groups.append(number)
+    if len(groups) > FEW_GROUPS:
+        held = pa.array([value])
+        groups = [
+            g
+            for g in groups
+            if pc.any(pc.is_in(file.read_row_group(g, columns=[column])[column], value_set=held)).as_py()
+        ]
+    table = file.read_row_groups(groups)
+    return table.filter(pc.equal(table[column], value))
 
 
 def read_bytes(data: Any, columns: Sequence[str] | None = None) -> pa.Table:

@@ -24,6 +24,7 @@ class TableHeader:
     Attributes:
         tag: of the file that said so, by which `commit` knows whether it is still in force; None if it is not known.
         media: own tar -> bytes that it must have at least; None if the footer does not say.
+        size: bytes of the file; None if that is not known.
     """
 
     asset: str
@@ -35,6 +36,7 @@ class TableHeader:
     stats: Mapping[str, Any]
     tag: str | None = field(default=None, compare=False, repr=False)
     media: Mapping[str, int] | None = field(default=None, compare=False, repr=False)
+    size: int | None = field(default=None, compare=False, repr=False)
 
 
 def footer_metadata(header: TableHeader) -> dict[bytes, bytes]:

@@ -28,7 +28,7 @@ from curation_resources.sealed_parquet import Damaged
 from curation_resources.storage import Storage
 from curation_resources.storage_errors import StorageError
 from curation_resources.table_contracts import TableContract, conform, remedy
-from curation_resources.table_headers import TableHeader, footer_metadata, read_header
+from curation_resources.table_headers import PREFIX, TableHeader, footer_metadata, read_header
 
 READERS = 16
 """Threads that read table footers side by side."""
@@ -81,7 +81,7 @@ class TableStore:
         ]
 
     def exists(self, asset: str, partition: str | None = None) -> bool:
-        return self.storage.exists(self.path(asset, partition))
+        return self.storage.tag(self.path(asset, partition)) is not None
 
     def _open(self, asset: str, partition: str | None) -> pq.ParquetFile:
         """A table's file, its footer verified."""
@@ -117,7 +117,7 @@ class TableStore:
                 footer = sealed_parquet.read_footer(
                     lambda n: tail if len(tail) in (n, size) else self.storage.tail(path, n)[0], size
                 )
-                return read_header(asset, partition, footer, tag)
+                return replace(read_header(asset, partition, footer, tag), size=size)
         except MissingTable:
             return None
 
@@ -137,6 +137,14 @@ class TableStore:
         """
         with self._named(asset, partition), self.storage.open(self.path(asset, partition)) as file:
             sealed_parquet.verify_file(file)
+
+    def standing(self, asset: str, partition: str | None = None) -> tuple[TableHeader | None, Base]:
+        """(the header of the table in force, None also of a damaged one; what a commit may replace: of a damaged table, whatever there is)."""
+        try:
+            header = self.header(asset, partition)
+        except DamagedTable:
+            return None, ANY
+        return header, header
 
     def base(self, asset: str, partition: str | None, header: TableHeader | None) -> Base:
         """What a commit may replace if `header` is what was read: of a damaged table, whatever there is."""
@@ -168,10 +176,7 @@ class TableStore:
             DamagedTable: its bytes are not those that were committed.
         """
         if columns is None and filters is None:
-            with self._named(asset, partition):
-                return sealed_parquet.read_bytes(
-                    self.storage.read(self.path(asset, partition))
-                ).replace_schema_metadata(None)
+            return self.read_with_hash(asset, partition)[0]
         with self._open(asset, partition) as file, self._named(asset, partition), sealed_parquet.plainly():
             if filters is None:
                 return file.read(columns=list(columns or ())).replace_schema_metadata(None)
@@ -181,6 +186,26 @@ class TableStore:
                 .to_table(columns=columns, filter=filters)
                 .replace_schema_metadata(None)
             )
+
+    def rows_with(self, asset: str, column: str, value: str) -> pa.Table:
+        """The rows of an unpartitioned table in which a column has a value, of a table that is in order of it from few requests.
+
+        Raises:
+            MissingTable, DamagedTable: as `read`.
+        """
+        with self._open(asset, None) as file, self._named(asset, None), sealed_parquet.plainly():
+            return sealed_parquet.rows_with(file, column, value).replace_schema_metadata(None)
+
+    def read_with_hash(self, asset: str, partition: str | None = None) -> tuple[pa.Table, str]:
+        """A whole table, held against its seal byte by byte, and the content hash that its footer gives.
+
+        Raises:
+            MissingTable, DamagedTable: as `read`.
+        """
+        with self._named(asset, partition):
+            table = sealed_parquet.read_bytes(self.storage.read(self.path(asset, partition)))
+        said = (table.schema.metadata or {}).get(f"{PREFIX}content_hash".encode(), b"")
+        return table.replace_schema_metadata(None), said.decode()
 
     def batches(
         self, asset: str, columns: Sequence[str] | None = None, rows: int = 16_384, partition: str | None = None
@@ -230,11 +255,13 @@ class TableStore:
         provenance: Provenance,
         stats: Mapping[str, Any] | None = None,
         base: Base = ANY,
+        beside: bool = False,
     ) -> TableHeader:
-        """Publishes a table atomically, then sweeps the partition's folder (see `sweep`).
+        """Publishes a table atomically, then sweeps the partition's folder (see `sweep`) if it may have one.
 
         Args:
             base: the table that was in force when this one was begun, which alone may be replaced.
+            beside: whether files may lie in its folder although it names no media: journals. Of other tables without media, nothing is listed.
 
         Raises:
             ContractError: the table breaks its contract; nothing is written.
@@ -246,18 +273,21 @@ class TableStore:
         digest = content_hash(table, skip=contract.volatile, later=contract.later) if contract else content_hash(table)
         presence.ensure(self.storage)
         named = own_media(table)
-        found = self._check_media(asset, partition, named)
+        found = self._check_media(asset, partition, named) if beside or contract is None or named is not None else {}
         header = TableHeader(
             asset, partition, table.num_rows, provenance, provenance.fingerprint, digest, dict(stats or {}), media=named
         )
         described = table.replace_schema_metadata(footer_metadata(header))
         rows = SLICED_ROWS if contract and contract.key[0] == "shard" else GROUP_ROWS
-        tag = self.storage.replace(
-            self.path(asset, partition),
-            lambda file: sealed_parquet.write_table(described, file, row_group_size=rows),
-            expected_tag(base),
-        )
-        header = replace(header, tag=tag)
+        size = 0
+
+        def write(file: BinaryIO) -> None:
+            nonlocal size
+            sealed_parquet.write_table(described, file, row_group_size=rows)
+            size = file.seek(0, 2)
+
+        tag = self.storage.replace(self.path(asset, partition), write, expected_tag(base))
+        header = replace(header, tag=tag, size=size)
         self.sweep(header, found)
         return header
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,9 @@ from curation_assets.settings import Settings
 
 if TYPE_CHECKING:
     from curation_assets.engine.staleness import State
+    from curation_assets.recipes import Recipe
     from curation_assets.report import Report
+    from curation_resources.tables import TableStore
 
 
 def add(commands: Commands) -> None:
@@ -38,6 +40,14 @@ def add(commands: Commands) -> None:
         "--exit-code",
         action="store_true",
         help="exit with 1 if videos failed, a subset was published without something, or a recipe was left out",
+    )
+    report.add_argument(
+        "--what-if",
+        action="append",
+        default=[],
+        metavar="RULE",
+        help="print the funnel of the dataset's subsets of clips as it would be with this rule in `where`, in place of the one that names the same columns; may be "
+        "given several times; nothing is published",
     )
     report.set_defaults(call=_report)
 
@@ -81,6 +91,8 @@ def _report(arguments: argparse.Namespace) -> int:
         raise RecipeError(f"no recipe declares the dataset {arguments.dataset!r}; there are {', '.join(recipes)}")
     chosen = [arguments.dataset] if arguments.dataset else list(recipes)
     store = Tolerant(store_of(settings))
+    if arguments.what_if:
+        return _what_if(arguments, store, recipes, chosen)
     reports = [dataset_report(store, recipes[name], settings) for name in chosen]
     wrong = any(r.failures or any(s.left_out for s in r.subsets) for r in reports) or (
         found.faults and not arguments.dataset
@@ -95,6 +107,25 @@ def _report(arguments: argparse.Namespace) -> int:
     if not arguments.dataset:
         print_undeclared(settings, recipes)
     return code
+
+
+def _what_if(
+    arguments: argparse.Namespace, store: TableStore, recipes: Mapping[str, Recipe], chosen: Sequence[str]
+) -> int:
+    from curation_assets.outcome import text_table
+    from curation_assets.publish.curating.what_if import what_if
+
+    for dataset in chosen:
+        for name, subset in recipes[dataset].subsets.items():
+            if subset.of != "clips":
+                continue
+            found = what_if(store, recipes, recipes[dataset], name, arguments.what_if)
+            if arguments.json:
+                print(json.dumps(asdict(found), ensure_ascii=False))
+                continue
+            print(f"subset {found.key} if it were so; before the criterion `{subset.select.criterion}`")
+            print(text_table(("step", "rows", "hours"), [(s.rule, s.rows, f"{s.hours:.3f}") for s in found.steps]))
+    return 0
 
 
 def states_json(states: Iterable[State]) -> str:

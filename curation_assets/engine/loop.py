@@ -63,8 +63,12 @@ def bring_up_to_date(
 
 
 def _told(run: Run, key: Key, outcome: Outcome) -> Iterator[Event]:
-    """The events of a table that is up to date now: whether it was made, and what came of each of its checks."""
-    yield TableUnchanged(key, outcome) if outcome.made is None else TableCommitted(key, outcome)
+    """The events of a table that is up to date now: whether it was made, and then what came of each of its checks."""
+    if outcome.made is None:
+        yield TableUnchanged(key, outcome)
+        yield from (TableChecked(outcome.asset, key, finding) for finding in outcome.findings)
+        return
+    yield TableCommitted(key, outcome)
     read = partial(run.store.read, outcome.asset, key)
     for finding in (*outcome.findings, *further(outcome.asset, outcome.header.stats, run.store.storage, read)):
         yield TableChecked(outcome.asset, key, finding)

@@ -39,7 +39,7 @@ LOST = "is gone from storage or cut short"
 
 @dataclass(frozen=True)
 class Outcome:
-    """A committed asset of one shard: `made` is None if the table was up to date."""
+    """A committed asset of one shard: `made` is None if the table was up to date, and there are no findings then: those of its making still hold."""
 
     asset: str
     header: TableHeader
@@ -184,8 +184,8 @@ def make_shard(stage: Stage, wanted: Collection[str], shard: Shard) -> Iterator[
 def bring_shard(stage: Stage, wanted: Collection[str], shard: Shard) -> Iterator[Outcome]:
     """One try of `make_shard`."""
     provenance = {p.asset: expected(p, shard) for p in stage.parts if p.asset in wanted}
-    headers = {asset: shard.store.usable_header(asset, shard.key) for asset in provenance}
-    bases = {asset: shard.store.base(asset, shard.key, header) for asset, header in headers.items()}
+    standing = {asset: shard.store.standing(asset, shard.key) for asset in provenance}
+    headers = {asset: header for asset, (header, _) in standing.items()}
     fresh = {
         asset
         for asset, header in headers.items()
@@ -203,8 +203,7 @@ def bring_shard(stage: Stage, wanted: Collection[str], shard: Shard) -> Iterator
     for asset in provenance:
         header = headers[asset]
         if asset in fresh and header is not None:
-            found = list(accounting(stage.part(asset).complete, asset, shard.accounted(asset), shard.accounted))
-            yield Outcome(asset, header, None, found)
+            yield Outcome(asset, header, None, ())
             continue
         result = made[asset]
         table = shard.store.prepare(asset, result.table)
@@ -221,7 +220,7 @@ def bring_shard(stage: Stage, wanted: Collection[str], shard: Shard) -> Iterator
         spent = meter.spent(shard.settings, len(todo), stage.gpus(shard.recipe))
         counted = {"rows_in": rows_in(stage.part(asset), shard), "rows_out": table.num_rows, **media_bytes(table)}
         stats = {**counted, **result.stats, **spent, **pace(result, table, spent["cpu_s"])}
-        header = _commit(stage.part(asset), shard, table, provenance[asset], stats, bases[asset])
+        header = _commit(stage.part(asset), shard, table, provenance[asset], stats, standing[asset][1])
         shard.forget(asset)
         yield Outcome(asset, header, result, found)
 
@@ -235,12 +234,12 @@ def _commit(
     """
     store = shard.store
     try:
-        return store.commit(part.asset, shard.key, table, made_from, stats, base)
+        return store.commit(part.asset, shard.key, table, made_from, stats, base, part.journal)
     except Superseded:
         if not shard.force or expected(part, shard.again()).fingerprint != made_from.fingerprint:
             raise
-        now = store.usable_header(part.asset, shard.key)
-        return store.commit(part.asset, shard.key, table, made_from, stats, store.base(part.asset, shard.key, now))
+        now = store.standing(part.asset, shard.key)[1]
+        return store.commit(part.asset, shard.key, table, made_from, stats, now, part.journal)
 
 
 def over_others(

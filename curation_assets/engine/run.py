@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from curation_assets.engine.run_tables import RunTables
 from curation_assets.recipes import Recipe
 from curation_assets.settings import Settings
 from curation_resources.tables import TableStore
@@ -21,7 +22,7 @@ class Run:
     """One run.
 
     Attributes:
-        store: the tables.
+        store: the tables, as this run sees them.
         recipes: dataset -> recipe.
         settings: of the installation.
         log: a logger, or what is one to its callers.
@@ -43,3 +44,6 @@ class Run:
     settled: bool = False
     register: Callable[[Sequence[str]], Sequence[str]] = _nobody
     models: dict[Any, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "store", RunTables(self.store))

@@ -8,13 +8,12 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.dataset as ds
 
-from curation_assets.checks import ACCOUNTED
+from curation_assets.engine.run_tables import RunTables
 from curation_assets.recipes import Recipe
 from curation_assets.schemas import schema
 from curation_assets.settings import Settings
-from curation_resources.content_hash import content_hash
+from curation_resources.content_hash import ContentHasher, content_hash
 from curation_resources.storage import Storage
 from curation_resources.table_headers import TableHeader
 from curation_resources.tables import DamagedTable, MissingTable, TableStore
@@ -68,13 +67,6 @@ class Shard:
             self._tables[asset] = table
         return self._tables[asset]
 
-    def accounted(self, asset: str) -> pa.Table:
-        """What `accounting` reads of a table of this shard; of embeddings, for one, a thousandth."""
-        if asset in self._tables:
-            return self._tables[asset]
-        columns = [c for c in ACCOUNTED if c in schema(asset).names]
-        return self.store.read(asset, self.key, columns=columns)
-
     def only(self, videos: Collection[str]) -> Shard:
         """The same shard with nothing but these videos in its input tables."""
         view = copy.copy(self)
@@ -84,17 +76,21 @@ class Shard:
     def slice(self, asset: str) -> pa.Table:
         """The rows of an unpartitioned asset that belong to this shard."""
         if asset not in self._slices:
-            self._slices[asset] = self.store.read(asset, filters=ds.field("shard") == self.key)
+            self._slices[asset] = self.store.rows_with(asset, "shard", self.key)
         return self._slices[asset]
 
     def slice_hash(self, asset: str) -> str:
         """Content hash of `slice(asset)`."""
         contract = schema(asset)
+        if isinstance(self.store, RunTables):
+            return (
+                self.store.slice_hash(asset, self.key) or ContentHasher(contract.arrow, contract.volatile).hexdigest()
+            )
         return content_hash(self.slice(asset), contract.key, contract.volatile, contract.later)
 
     def previous(self, asset: str) -> pa.Table | None:
         """The table that is in force now; None if there is none, or if everything is to be made anew."""
-        if self.force:
+        if self.force or self.store.usable_header(asset, self.key) is None:
             return None
         try:
             return self.store.read(asset, self.key)

@@ -48,7 +48,7 @@ def read_fetch_urls(storage: Storage, shard: str) -> dict[str, str]:
     Only the row groups that may hold the shard are read.
     """
     path = secrets_path(shard.rpartition("-")[0])
-    if not storage.exists(path):
+    if storage.tag(path) is None:
         return {}
     fs, name = storage.filesystem(path)
     table = ds.dataset(name, format="parquet", filesystem=fs, schema=FORM).to_table(filter=ds.field("shard") == shard)

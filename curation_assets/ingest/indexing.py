@@ -30,9 +30,6 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from curation_assets.ingest.forgotten import Forgotten
 from curation_assets.ingest.index_database import IndexDatabase, Previous
@@ -170,18 +167,6 @@ def _plan(work: IndexDatabase, recipe: Recipe, file: IndexFile, reading: Reading
             read = replace(read, path=own)
     plan = replace(work.plan(recipe, read), identity=identity)
     return work.write_secrets(work.write(plan, file), reading.workspace.secrets)
-
-
-def read_shard(index: pq.ParquetFile, shard: str) -> pa.Table:
-    """The rows of one shard; only the row groups that may hold it are read."""
-    column = index.schema_arrow.get_field_index("shard")
-    groups = []
-    for number in range(index.num_row_groups):
-        statistics = index.metadata.row_group(number).column(column).statistics
-        if statistics is None or not statistics.has_min_max or statistics.min <= shard <= statistics.max:
-            groups.append(number)
-    table = index.read_row_groups(groups)
-    return table.filter(pc.equal(table["shard"], shard))
 
 
 @contextmanager

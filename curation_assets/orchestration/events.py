@@ -115,12 +115,12 @@ def shown_before(instance: DagsterInstance, header: TableHeader) -> Mapping[str,
 
 def table_facts(header: TableHeader, store: TableStore) -> dict[str, Any]:
     """What every event says last: rows, numbers and cost, and where the table lies."""
-    uri = store.storage.uri(store.path(header.asset, header.partition))
+    path = store.path(header.asset, header.partition)
     return {
         "dagster/row_count": header.rows,
         **plain({k: v for k, v in header.stats.items() if k not in NOT_SHOWN}),
-        "table_bytes": store.storage.size(store.path(header.asset, header.partition)),
-        "path": MetadataValue.path(uri),
+        "table_bytes": header.size if header.size is not None else store.storage.size(path),
+        "path": MetadataValue.path(store.storage.uri(path)),
         "content_hash": header.content_hash,
         "fingerprint": header.fingerprint,
     }

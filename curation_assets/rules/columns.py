@@ -118,7 +118,7 @@ def clip_facts(columns: Sequence[str], recipe: Recipe, read: Callable[[str], pa.
             continue
         asset = table_of(column, recipe)
         if column in DERIVED:
-            values = _derived(column, clips)
+            values = derived(column, clips)
         elif asset == "video_metadata":
             values = _of_source(column, clips, read(asset))
         elif asset == "category_scores":
@@ -135,7 +135,8 @@ def clip_facts(columns: Sequence[str], recipe: Recipe, read: Callable[[str], pa.
     return facts
 
 
-def _derived(column: str, clips: pa.Table) -> pa.ChunkedArray:
+def derived(column: str, clips: pa.Table) -> pa.ChunkedArray:
+    """A column of `DERIVED`, of a table with the clips' bounds and sizes."""
     if column == "duration_s":
         return pc.divide(pc.subtract(clips["end_ms"], clips["start_ms"]).cast(pa.float64()), 1000.0)
     return pc.divide(clips["width"].cast(pa.float64()), clips["height"].cast(pa.float64()))

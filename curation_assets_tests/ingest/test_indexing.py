@@ -21,13 +21,14 @@ from curation_assets.ingest.fetch_urls import publish_secrets, read_fetch_urls
 from curation_assets.ingest.index_file import IndexFile
 from curation_assets.ingest.index_plan import IndexPlan
 from curation_assets.ingest.index_recovery import index_rows
-from curation_assets.ingest.indexing import IndexWorkspace, plan_index, plan_indexes, read_shard
+from curation_assets.ingest.indexing import IndexWorkspace, plan_index, plan_indexes
 from curation_assets.ingest.normal_form import video_metadata_table
 from curation_assets.ingest.sources import SourceError
 from curation_assets.ingest.sources.rows import RowError, SourceRow
 from curation_assets.recipes import Recipe
 from curation_assets.schemas import schema
 from curation_assets_tests.shared_data import shared
+from curation_resources.sealed_parquet import rows_with
 from curation_resources.storage import Storage
 
 
@@ -268,10 +269,10 @@ def test_one_shard_is_read_by_its_row_groups(tmp_path: Path, monkeypatch: pytest
     assert file.num_row_groups >= 40
     for shard in (plan.shards[0], plan.shards[333], plan.shards[-1]):
         number = parse_shard_key(shard)[1]
-        assert read_shard(file, shard)["video_id"].to_pylist() == [
+        assert rows_with(file, "shard", shard)["video_id"].to_pylist() == [
             f"{n:06d}" for n in range(7 * number, min(7 * number + 7, 5000))
         ]
-    assert read_shard(file, "d-99999").num_rows == 0
+    assert rows_with(file, "shard", "d-99999").num_rows == 0
 
 
 def test_more_than_a_hundred_thousand_shards_stay_sorted_as_text(tmp_path: Path) -> None:

@@ -1,0 +1,109 @@
+"""The tables as one run sees them: what it has asked of storage once, it does not ask again.
+
+A header that was read counts until the run itself commits the table. That another run commits meanwhile is seen when the table's rows are read
+whole, which must be those of the header, and when a table is replaced, which must be the one that was read: then all that is known of the
+partition is forgotten, and the partition is tried again (`making.over_others`).
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.dataset as ds
+
+from curation_assets.engine.slices import slice_hashes
+from curation_resources.provenance import Provenance
+from curation_resources.replace import ANY, Superseded
+from curation_resources.table_headers import TableHeader
+from curation_resources.tables import Base, MediaGone, TableStore
+
+HEADERS = 4096
+"""Headers that are remembered. Those of a shard may have 10 kB of hashes of videos."""
+
+Key = tuple[str, str | None]
+
+
+class RunTables(TableStore):
+    """A store for one run, whose partitions it takes one after the other."""
+
+    def __init__(self, store: TableStore) -> None:
+        super().__init__(store.storage, store.contracts)
+        self._headers: OrderedDict[Key, TableHeader | None] = OrderedDict()
+        self._slices: dict[str, Mapping[str, str]] = {}
+        self._last: tuple[Key, pa.Table] | None = None
+
+    def header(self, asset: str, partition: str | None = None) -> TableHeader | None:
+        key = (asset, partition)
+        if partition is None:  # of few tables, which other runs commit while this one works
+            return super().header(asset)
+        if key not in self._headers:
+            self._remember(key, super().header(asset, partition))
+        self._headers.move_to_end(key)
+        return self._headers[key]
+
+    def _remember(self, key: Key, header: TableHeader | None) -> None:
+        self._headers[key] = header
+        if len(self._headers) > HEADERS:
+            self._headers.popitem(last=False)
+
+    def forget(self, partition: str | None) -> None:
+        """Forgets what is known of a partition."""
+        for key in [k for k in self._headers if k[1] == partition]:
+            del self._headers[key]
+        self._slices.clear()
+        self._last = None
+
+    def slice_hash(self, asset: str, shard: str) -> str | None:
+        """Content hash of a shard's rows in a table over all shards; None if it has none there."""
+        if asset not in self._slices:
+            self._slices[asset] = slice_hashes(self, asset)
+        return self._slices[asset].get(shard)
+
+    def read(
+        self,
+        asset: str,
+        partition: str | None = None,
+        columns: Sequence[str] | None = None,
+        filters: ds.Expression | None = None,
+    ) -> pa.Table:
+        """As `TableStore.read`. What this run committed last is at hand.
+
+        Raises:
+            Superseded: another run has committed since the table's header was read.
+        """
+        key = (asset, partition)
+        if self._last is not None and self._last[0] == key and filters is None:
+            return self._last[1] if columns is None else self._last[1].select(list(columns))
+        if columns is not None or filters is not None or self._headers.get(key) is None:
+            return super().read(asset, partition, columns, filters)
+        table, content_hash = self.read_with_hash(asset, partition)
+        known = self._headers[key]
+        if known is not None and content_hash != known.content_hash:
+            self.forget(partition)
+            raise Superseded(f"{self.path(asset, partition)} was written by another run in the meantime")
+        return table
+
+    def commit(
+        self,
+        asset: str,
+        partition: str | None,
+        table: pa.Table,
+        provenance: Provenance,
+        stats: Mapping[str, Any] | None = None,
+        base: Base = ANY,
+        beside: bool = False,
+    ) -> TableHeader:
+        table = self.prepare(asset, table)
+        try:
+            header = super().commit(asset, partition, table, provenance, stats, base, beside)
+        except (Superseded, MediaGone):
+            self.forget(partition)
+            raise
+        self._slices.pop(asset, None)
+        if partition is not None:
+            self._remember((asset, partition), header)
+            self._last = ((asset, partition), table)
+        return header

@@ -1,0 +1,123 @@
+"""How many requests a shard costs on S3, as the server counts them."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import pyarrow as pa
+import pytest
+from werkzeug.serving import WSGIRequestHandler
+
+from curation_assets.engine.plan import PlanStep
+from curation_assets.engine.run import Run
+from curation_assets.engine.run_tables import RunTables
+from curation_assets.engine.steps import StepFailed, carry_out
+from curation_assets.makers import MAKERS
+from curation_assets.recipes import parse_recipe
+from curation_assets.schemas import SCHEMAS
+from curation_assets.settings import Settings
+from curation_assets_tests.conftest import S3Server
+from curation_assets_tests.sample_video import sample_video
+from curation_resources.provenance import Provenance
+from curation_resources.replace import Superseded
+from curation_resources.storage import Storage
+from curation_resources.tables import TableStore
+
+EIGHT = (
+    "video_metadata",
+    "raw_shards",
+    "clips",
+    "frames",
+    "motion_scores",
+    "quality_scores",
+    "clip_fingerprints",
+    "audio_scores",
+)
+
+
+@pytest.fixture
+def requests(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What the server was asked for: method, or LIST, and path or prefix."""
+    seen: list[str] = []
+
+    def count(self: WSGIRequestHandler, *_: object) -> None:
+        parts = urlsplit(self.path)
+        query = parse_qs(parts.query)
+        seen.append(f"LIST {query['prefix'][0]}" if "list-type" in query else f"{self.command} {unquote(parts.path)}")
+
+    monkeypatch.setattr(WSGIRequestHandler, "log_request", count)
+    return seen
+
+
+class Bucket:
+    """An installation in a bucket, one video a shard."""
+
+    def __init__(self, folder: Path, server: S3Server, shards: int) -> None:
+        (folder / "videos").mkdir()
+        for n in range(shards):
+            (folder / f"videos/v{n}.mp4").write_bytes(sample_video(4.0, seed=n))
+        text = f"dataset: d\nsource: {{format: folder, path: {folder / 'videos'}}}\nshard: {{videos: 1}}\nclips: {{detector: content}}\n"
+        root = server.bucket()
+        self.recipes = {"d": parse_recipe(text, "recipe")}
+        self.store = TableStore(Storage(root, server.options), SCHEMAS)
+        self.settings = Settings(storage=root, workers=1)
+        self.carry_out(PlanStep("index", ("dataset_index",)))
+
+    def carry_out(self, *steps: PlanStep) -> None:
+        run = Run(self.store, self.recipes, self.settings, logging.getLogger("bucket"))
+        failed = [e for e in carry_out(steps, run, MAKERS) if isinstance(e, StepFailed)]
+        assert failed == []
+
+
+def of_one_more(first: list[str], others: list[str]) -> int:
+    """Requests for each of two shards, without those that are made once a run: what two shards cost more than one."""
+    return len(others) - len(first)
+
+
+def test_a_shard_takes_few_requests_and_lists_nothing_but_its_own_media(
+    tmp_path: Path, s3_server: S3Server, requests: list[str]
+) -> None:
+    bucket = Bucket(tmp_path, s3_server, 3)
+    runs: dict[tuple[str, int], list[str]] = {}
+    for what in ("make", "look"):
+        for keys in (("d-00000",), ("d-00001", "d-00002")):
+            requests.clear()
+            bucket.carry_out(PlanStep("curate", EIGHT, keys))
+            runs[what, len(keys)] = list(requests)
+    shown = {n: [r for r in runs["make", n] if r.startswith("GET") and r.endswith(".tar")] for n in (1, 2)}
+    made = {n: [r for r in runs["make", n] if r not in shown[n]] for n in (1, 2)}
+    assert of_one_more(made[1], made[2]) <= 40, "pictures apart that are shown and checked, a request each"
+    assert 0 < of_one_more(shown[1], shown[2]) <= 8
+    assert of_one_more(runs["look", 1], runs["look", 2]) <= 10
+    assert all(bucket.store.read("frames", f"d-{n:05d}")["tar"].null_count == 0 for n in range(3))
+    assert bucket.store.read("frames", "d-00001").num_rows
+    listed = {r for made in runs.values() for r in made if r.startswith("LIST")}
+    own = {f"LIST {asset}/d-{n:05d}/" for asset in ("raw_shards", "frames") for n in range(3)}
+    assert listed == own | {"LIST .runs/"}
+    assert not any(r.startswith(("PUT", "POST")) and ".runs/" not in r for n in (1, 2) for r in runs["look", n])
+
+
+def test_a_table_that_another_run_has_made_meanwhile_is_noticed(tmp_path: Path) -> None:
+    """What a run remembers of a table is never put beside the rows of another."""
+    plain = TableStore(Storage(str(tmp_path)), {})
+    tables = RunTables(plain)
+    plain.commit("clips", "d-00000", pa.table({"n": [1]}), Provenance("1"))
+    first = tables.header("clips", "d-00000")
+    assert first is not None
+    assert tables.read("clips", "d-00000")["n"].to_pylist() == [1]
+    plain.commit("clips", "d-00000", pa.table({"n": [2]}), Provenance("2"))
+    assert tables.header("clips", "d-00000") == first
+    with pytest.raises(Superseded):
+        tables.read("clips", "d-00000")
+    now = tables.header("clips", "d-00000")
+    assert now is not None
+    assert now.provenance.code_version == "2"
+    plain.commit("clips", "d-00000", pa.table({"n": [3]}), Provenance("3"))
+    with pytest.raises(Superseded):
+        tables.commit("clips", "d-00000", pa.table({"n": [4]}), Provenance("4"), None, now)
+    assert tables.read("clips", "d-00000")["n"].to_pylist() == [3]
+    tables.commit("clips", "d-00000", pa.table({"n": [5]}), Provenance("5"))
+    assert tables.read("clips", "d-00000", columns=["n"])["n"].to_pylist() == [5]
+    assert plain.header("clips", "d-00000") == tables.header("clips", "d-00000")
