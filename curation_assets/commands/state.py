@@ -1,4 +1,4 @@
-"""`curation stale` and `report`: how the tables stand, and what a dataset came to."""
+"""`curation stale`, `plan` and `report`: how the tables stand, what making the rest would take, and what a dataset came to."""
 
 from __future__ import annotations
 
@@ -32,6 +32,13 @@ def add(commands: Commands) -> None:
         "--exit-code", action="store_true", help="exit with 1 if anything is behind, or a recipe was left out"
     )
     stale.set_defaults(call=_stale)
+
+    plan = commands.add_parser("plan", help="what a run would make, and what that would take")
+    plan.add_argument("recipe", nargs="*", help="recipe files; default: CURATION_RECIPES")
+    plan.add_argument("--videos", type=int, help="videos of a source that is not indexed yet")
+    plan.add_argument("--hours-per-video", type=float, help="mean length; default: of the videos that were fetched")
+    plan.add_argument("--json", action="store_true", help="a JSON object per table, then the sum")
+    plan.set_defaults(call=_plan)
 
     report = commands.add_parser("report", help="funnel, failures, seconds and cost of datasets")
     report.add_argument("dataset", nargs="?", help="default: all of CURATION_RECIPES")
@@ -107,6 +114,20 @@ def _report(arguments: argparse.Namespace) -> int:
     if not arguments.dataset:
         print_undeclared(settings, recipes)
     return code
+
+
+def _plan(arguments: argparse.Namespace) -> int:
+    from curation_assets.estimate import Size, estimate, render, total
+
+    home()
+    settings = Settings.load()
+    recipes = found_recipes(settings, arguments.recipe).usable
+    lines = list(estimate(store_of(settings), recipes, settings, Size(arguments.videos, arguments.hours_per_video)))
+    if arguments.json:
+        print("\n".join([*(json.dumps(asdict(line)) for line in lines), json.dumps(asdict(total(lines, settings)))]))
+    else:
+        print(render(lines, settings))
+    return 0
 
 
 def _what_if(
