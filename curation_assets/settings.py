@@ -17,7 +17,7 @@ PREFIX = "CURATION_"
 
 def index_memory_mb() -> int:
     """What the database of the index may hold in memory on this machine."""
-    return max(256, min(memory_mb() // 32, 640))
+    return max(256, min(memory_mb() // 32, 448))
 
 
 class SettingsError(ValueError):
@@ -60,7 +60,7 @@ class Settings(BaseModel):
         default_factory=index_memory_mb,
         ge=100,
         description="Megabytes that the database of `dataset_index` may hold before it goes to disk; Python and the row being read add some "
-        "300. Default: a thirty-second of what the machine, or its container, has, from 256 up to 640, beyond which nothing is gained.",
+        "300. Default: a thirty-second of what the machine, or its container, has, from 256 up to 448, so that the whole process stays below 1 GB.",
     )
 
     search_on: Literal["threads", "ray"] = Field(

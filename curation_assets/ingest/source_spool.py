@@ -88,6 +88,7 @@ def spool(
         os.replace(begun, path)
     finally:
         begun.unlink(missing_ok=True)
+    pa.default_memory_pool().release_unused()  # what comes now is the database's
     return Spooled(path, rows, left_out, tuple(unsettled))
 
 

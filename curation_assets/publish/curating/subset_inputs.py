@@ -9,12 +9,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.dataset as ds
 
 from curation_assets.engine.shard_keys import parse_shard_key
 from curation_assets.ingest.source_words import SPAN_WORDS
 from curation_assets.publish.clip_dataset import ClipExport
+from curation_assets.publish.curating.selected_rows import selected_rows
 from curation_assets.publish.curating.subset_tables import read_ids, tables_shown
 from curation_assets.publish.curating.versions import CLIPS_VERSION, CURATE_VERSION, EXPORT_VERSION
 from curation_assets.publish.subsets import Subset
@@ -108,13 +107,12 @@ class Selection:
         """
         recipe, subset = subsets(recipes)[key]
         asset_name = "curated_clips" if subset.of == "clips" else "curated_tracks"
-        shards = store.read(asset_name, key, columns=["shard"], filters=ds.field("selected"))["shard"]
-        found = sorted(pc.unique(shards).to_pylist())
+        found = selected_rows(store, asset_name, key).counts
         return Selection(key, recipe, subset, asset_name, {s: parse_shard_key(s)[0] for s in found})
 
     def rows(self, store: TableStore, shard: str) -> pa.Table:
         """The selected rows of a shard, in key order."""
-        return store.read(self.asset, self.key, filters=ds.field("selected") & (ds.field("shard") == shard))
+        return selected_rows(store, self.asset, self.key).of(shard)
 
     def inputs(self, store: TableStore, assets: Iterable[str]) -> dict[str, str]:
         """Name -> content hash of the curated table and of `assets` over the shards; an asset that does not exist is left out."""
