@@ -7,7 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from curation_resources.file_facts import is_uri
 from curation_resources.provenance import Provenance, canonical_json
+from curation_resources.replace import ANY, Whatever
 
 if TYPE_CHECKING:
     import pyarrow.parquet as pq
@@ -37,6 +42,10 @@ class TableHeader:
     tag: str | None = field(default=None, compare=False, repr=False)
     media: Mapping[str, int] | None = field(default=None, compare=False, repr=False)
     size: int | None = field(default=None, compare=False, repr=False)
+
+
+Base = TableHeader | Whatever | None
+"""What a commit may replace: the table with this header, none at all, or whatever there is."""
 
 
 def footer_metadata(header: TableHeader) -> dict[bytes, bytes]:
@@ -82,3 +91,20 @@ def read_header(asset: str, partition: str | None, metadata: pq.FileMetaData, ta
         tag,
         json.loads(get("media", "null")),
     )
+
+
+def expected_tag(base: Base) -> str | Whatever | None:
+    """What `Storage.replace` is to expect of the table that a commit replaces."""
+    if isinstance(base, TableHeader):
+        return ANY if base.tag is None else base.tag
+    return base
+
+
+def own_media(table: pa.Table) -> dict[str, int] | None:
+    """Own tar -> end of the last member that a table names; those referenced in place are not own. None if it has no such column."""
+    if "tar" not in table.column_names:
+        return None
+    used = table.select(["tar", "offset", "size"]).filter(pc.is_valid(table["tar"]))
+    ends = used.append_column("end", pc.add(pc.fill_null(used["offset"], 0), pc.fill_null(used["size"], 0)))
+    rows = ends.group_by("tar").aggregate([("end", "max")]).to_pylist()
+    return {r["tar"]: r["end_max"] for r in rows if not is_uri(r["tar"])}

@@ -15,20 +15,26 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from curation_resources import presence, sealed_parquet
 from curation_resources.content_hash import ContentHasher, content_hash
-from curation_resources.file_facts import is_uri
 from curation_resources.provenance import Provenance
-from curation_resources.replace import ANY, Whatever
+from curation_resources.replace import ANY
 from curation_resources.sealed_parquet import Damaged
 from curation_resources.storage import Storage
 from curation_resources.storage_errors import StorageError
 from curation_resources.table_contracts import TableContract, conform, remedy
-from curation_resources.table_headers import PREFIX, TableHeader, footer_metadata, read_header
+from curation_resources.table_headers import (
+    PREFIX,
+    Base,
+    TableHeader,
+    expected_tag,
+    footer_metadata,
+    own_media,
+    read_header,
+)
 
 READERS = 16
 """Threads that read table footers side by side."""
@@ -47,10 +53,6 @@ class DamagedTable(StorageError):
 
 class MediaGone(StorageError):
     """Media that a table names, or was to name, are not in storage."""
-
-
-Base = TableHeader | Whatever | None
-"""What a commit may replace: the table with this header, none at all, or whatever there is."""
 
 
 class TableStore:
@@ -123,10 +125,7 @@ class TableStore:
 
     def usable_header(self, asset: str, partition: str | None = None) -> TableHeader | None:
         """As `header`; None also for a damaged table, which is to be made again like one that is missing."""
-        try:
-            return self.header(asset, partition)
-        except DamagedTable:
-            return None
+        return self.standing(asset, partition)[0]
 
     def check(self, asset: str, partition: str | None = None) -> None:
         """Holds a table's bytes against its seal, for those who read its file in their own way.
@@ -145,10 +144,6 @@ class TableStore:
         except DamagedTable:
             return None, ANY
         return header, header
-
-    def base(self, asset: str, partition: str | None, header: TableHeader | None) -> Base:
-        """What a commit may replace if `header` is what was read: of a damaged table, whatever there is."""
-        return header if header is not None or not self.exists(asset, partition) else ANY
 
     def headers(self, asset: str, partitions: Sequence[str] | None = None) -> dict[str, TableHeader]:
         """Headers of the partitions that exist, read side by side.
@@ -188,20 +183,12 @@ class TableStore:
             )
 
     def rows_with(self, asset: str, column: str, value: str) -> pa.Table:
-        """The rows of an unpartitioned table in which a column has a value, of a table that is in order of it from few requests.
-
-        Raises:
-            MissingTable, DamagedTable: as `read`.
-        """
+        """The rows of an unpartitioned table in which a column has a value; of one in order of it, from few requests. Raises as `read`."""
         with self._open(asset, None) as file, self._named(asset, None), sealed_parquet.plainly():
             return sealed_parquet.rows_with(file, column, value).replace_schema_metadata(None)
 
     def read_with_hash(self, asset: str, partition: str | None = None) -> tuple[pa.Table, str]:
-        """A whole table, held against its seal byte by byte, and the content hash that its footer gives.
-
-        Raises:
-            MissingTable, DamagedTable: as `read`.
-        """
+        """A whole table, held against its seal byte by byte, and the content hash that its footer gives. Raises as `read`."""
         with self._named(asset, partition):
             table = sealed_parquet.read_bytes(self.storage.read(self.path(asset, partition)))
         said = (table.schema.metadata or {}).get(f"{PREFIX}content_hash".encode(), b"")
@@ -405,20 +392,3 @@ class TableStore:
             return []
         self.storage.remove_all(orphans)
         return orphans
-
-
-def expected_tag(base: Base) -> str | Whatever | None:
-    """What `Storage.replace` is to expect of the table that a commit replaces."""
-    if isinstance(base, TableHeader):
-        return ANY if base.tag is None else base.tag
-    return base
-
-
-def own_media(table: pa.Table) -> dict[str, int] | None:
-    """Own tar -> end of the last member that a table names; those referenced in place are not own. None if it has no such column."""
-    if "tar" not in table.column_names:
-        return None
-    used = table.select(["tar", "offset", "size"]).filter(pc.is_valid(table["tar"]))
-    ends = used.append_column("end", pc.add(pc.fill_null(used["offset"], 0), pc.fill_null(used["size"], 0)))
-    rows = ends.group_by("tar").aggregate([("end", "max")]).to_pylist()
-    return {r["tar"]: r["end_max"] for r in rows if not is_uri(r["tar"])}

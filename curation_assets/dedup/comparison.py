@@ -108,7 +108,7 @@ def compare_shards(
     from curation_assets.dedup.clusters import build_clusters
     from curation_assets.dedup.index import ShardInput
 
-    base = store.base("duplicate_clusters", None, store.usable_header("duplicate_clusters"))
+    _, base = store.standing("duplicate_clusters")
     provenance, shards = clusters_provenance(store, recipes, settings)
     params = clusters_params(recipes)
     reporter = Reporter("duplicate_clusters", say)

@@ -95,8 +95,7 @@ def settle(
     fresh: Callable[[TableHeader], bool],
 ) -> tuple[TableHeader, Any]:
     """The table in force, if it is made from `provenance` and `fresh` agrees, else what `make` commits over it; and what was made, if anything."""
-    header = store.usable_header(asset, key)
-    base = store.base(asset, key, header)
+    header, base = store.standing(asset, key)
     if header is not None and header.fingerprint == provenance.fingerprint and fresh(header):
         return header, None
     return make(base)
