@@ -204,7 +204,7 @@ def fingerprint(path: Path, video_id: str, params: Dedup) -> list[dict[str, obje
     """The `clip_fingerprints` rows of a video taken as one clip."""
     analysis = analyse_video(
         str(path),
-        AnalysisParams(clips=Clips.model_validate({"from": "whole", "min_s": 0.1, "max_s": 3600}), dedup=params),
+        AnalysisParams(clips=Clips.model_validate({"from": "whole", "min_s": 0.1, "max_s": 3600}), hashing=params),
         VideoFacts("copies", video_id),
         ["clip_fingerprints"],
         io.BytesIO(),

@@ -29,6 +29,7 @@ from curation_assets.orchestration.partitions import SHARDS, register_shards
 from curation_assets.publish.clip_dataset import TABLE as CLIP_DATASET
 from curation_assets.recipes import Recipe, RecipeError, subsets
 from curation_assets.registry import CLUSTERS, INDEX, STAGES, component
+from curation_assets.rules.columns import inputs_of
 from curation_assets.schemas import SCHEMAS, schema
 from curation_assets.selection import SUBSET_ASSETS, UNPARTITIONED
 from curation_assets.settings import Settings
@@ -234,7 +235,7 @@ class _Renaming:
         after = Shard(new, self.recipe, self.store, self.settings, None)
         waiting = [a for a in SHARDED if self.store.exists(a, key)]
         while waiting:
-            asset = next(a for a in waiting if not set(SHARDED[a].needed(self.recipe)) & set(waiting) - {a})
+            asset = next(a for a in waiting if not set(inputs_of(SHARDED[a], self.recipe)) & set(waiting) - {a})
             waiting.remove(asset)
             header = self.store.header(asset, key)
             assert header is not None
@@ -243,7 +244,7 @@ class _Renaming:
                 tars = [n for n in self.store.storage.list(f"{asset}/{key}") if n.endswith(".tar")]
                 self._link(f"{asset}/{key}", f"{asset}/{new}", tars)
                 stats = {k: v for k, v in header.stats.items() if k != FAULTS}
-                needed = SHARDED[asset].needed(self.recipe)
+                needed = inputs_of(SHARDED[asset], self.recipe)
                 if header.stats.get(VIDEOS) and all(a in hashes for a in needed):
                     reads = next(s for s in STAGES if asset in {p.asset for p in s.parts}).reads
                     old, now = video_hashes(before, needed, reads), video_hashes(after, needed, reads)

@@ -169,12 +169,6 @@ class Component:
         own = getattr(recipe, self.prefilter).where if self.prefilter else []
         return [*own, *self.rules(recipe)]
 
-    def needed(self, recipe: Recipe) -> tuple[str, ...]:
-        """All same-shard inputs for this recipe."""
-        from curation_assets.rules.columns import tables_of_rules
-
-        return tuple(dict.fromkeys([*self.inputs, *tables_of_rules(self.rules_of(recipe), recipe)]))
-
 
 @dataclass(frozen=True)
 class Made:
@@ -230,9 +224,3 @@ class Stage:
     def part(self, asset: str) -> Component:
         """The component of one of its assets."""
         return next(p for p in self.parts if p.asset == asset)
-
-    def settled(self, header: TableHeader, shard: Shard) -> bool:
-        """Whether making a table again from the same would change nothing: no row failed for a reason that may pass."""
-        from curation_assets.engine.unread import pending
-
-        return not pending(header.stats, shard.settings.max_attempts) and self.up_to_date(header, shard)

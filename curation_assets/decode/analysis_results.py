@@ -9,9 +9,9 @@ from typing import Any, Literal
 from curation_assets.decode.clip_spans import GivenSpan, SubtitleCue
 from curation_assets.decode.clips import Clips
 from curation_assets.decode.frames import Frames
+from curation_assets.decode.measures.hashing import Hashing
 from curation_assets.decode.motion_scores import Motion
 from curation_assets.decode.quality_scores import Quality
-from curation_assets.dedup.duplicate_clusters import Dedup
 from curation_resources.faults import Fault
 
 Table = Literal["clips", "frames", "motion_scores", "quality_scores", "clip_fingerprints"]
@@ -26,7 +26,7 @@ class AnalysisParams:
     frames: Frames = field(default_factory=Frames)
     motion: Motion = field(default_factory=Motion)
     quality: Quality = field(default_factory=Quality)
-    dedup: Dedup = field(default_factory=Dedup)
+    hashing: Hashing = field(default_factory=Hashing)
 
 
 @dataclass(frozen=True)

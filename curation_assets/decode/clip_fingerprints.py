@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from curation_assets.contracts.component import Component
 from curation_assets.contracts.tables import BOOL, CLIP_KEYS, FLOAT, INT32, INT64, RECT, STRING, Column, TableSchema
+from curation_assets.decode.measures.hashing import Hashing
 from curation_assets.showing.figures import counts
 
 if TYPE_CHECKING:
@@ -61,10 +62,6 @@ TABLE = TableSchema(
 )
 
 
-HASHING = {"method", "frames", "fps", "flipped", "step", "center", "crops"}
-"""Parameters of the dedup section that decide the hashes; the others decide what is done with them."""
-
-
 def _shown(shard: Shard, table: pa.Table) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
     return {"methods": counts(table, "method")}, {}
 
@@ -77,7 +74,10 @@ COMPONENT = Component(
     code_version="5",
     params=lambda r: {
         "clips": r.clips.model_dump(by_alias=True),
-        "clip_fingerprints": {**r.dedup.model_dump(include=HASHING), "quality": r.quality.model_dump()},
+        "clip_fingerprints": {
+            **r.dedup.model_dump(include=set(Hashing.model_fields)),
+            "quality": r.quality.model_dump(),
+        },
     },
     inputs=("raw_shards", "video_metadata"),
     weights=lambda r: r.clips.brought_identity(),

@@ -35,7 +35,7 @@ class FrameMeters(Meters):
         super().__init__(
             MotionMeter(params.motion) if "motion_scores" in wanted else None,
             QualityMeter(params.quality) if wanted & {"quality_scores", "clip_fingerprints"} else None,
-            Fingerprinter(params.dedup) if "clip_fingerprints" in wanted else None,
+            Fingerprinter(params.hashing) if "clip_fingerprints" in wanted else None,
         )
         self._params = params
         self.sampler: FrameSampler | None = None
@@ -77,7 +77,7 @@ class FrameMeters(Meters):
         if self.quality is not None and not self.quality.knows(*span):
             new.quality = QualityMeter(self._params.quality)
         if self.prints is not None and not self.prints.knows(*span):
-            new.prints = Fingerprinter(self._params.dedup)
+            new.prints = Fingerprinter(self._params.hashing)
         return new
 
     def _move(self, motion: MotionMeter, shown: ShownFrame) -> None:

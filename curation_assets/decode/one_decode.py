@@ -38,7 +38,7 @@ def _make(shard: Shard, wanted: Collection[str]) -> Mapping[str, Made]:
 
     r = shard.recipe
     check_installed(r.clips)
-    params = AnalysisParams(clips=r.clips, frames=r.frames, motion=r.motion, quality=r.quality, dedup=r.dedup)
+    params = AnalysisParams(clips=r.clips, frames=r.frames, motion=r.motion, quality=r.quality, hashing=r.dedup)
     with TarWriter(shard.storage, shard.folder("frames"), new_token()) as writer:
         analysis = analyse_shard(
             shard.table("raw_shards"),

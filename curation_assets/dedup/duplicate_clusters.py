@@ -7,7 +7,6 @@ from typing import Literal
 from pydantic import Field
 
 from curation_assets.contracts.component import Component, RecipeKey
-from curation_assets.contracts.sections import Section
 from curation_assets.contracts.tables import (
     BOOL,
     CLIP_ID,
@@ -19,19 +18,12 @@ from curation_assets.contracts.tables import (
     identifier,
     share,
 )
+from curation_assets.decode.measures.hashing import Hashing
 
 
-class Dedup(Section):
+class Dedup(Hashing):
     """When two clips are the same."""
 
-    method: Literal["phash", "dhash", "ahash", "whash"] = Field("phash", description="Hash of imagededup.")
-    frames: int = Field(3, ge=1, le=32, description="At least so many hashed frames per clip.")
-    fps: float = Field(
-        10.0, gt=0, le=60, description="Frames looked at per second; a hash is kept when the picture has changed."
-    )
-    step: int = Field(
-        4, ge=0, le=16, description="A hash is kept once it differs by more bits than this from the last one kept."
-    )
     distance: int = Field(
         10, ge=0, le=16, description="Largest Hamming distance of two frames, of 64, that makes them a match."
     )
@@ -45,18 +37,11 @@ class Dedup(Section):
     coverage: float = Field(
         0.6, gt=0, le=1, description="Least share of the shorter clip's hashed frames that must agree."
     )
-    center: bool = Field(
-        True, description="Whether the central part is hashed too: it meets copies with a logo, caption or crop."
-    )
-    flipped: bool = Field(False, description="Whether mirrored copies count.")
     reversed: bool = Field(False, description="Whether copies that run backwards count.")
     negative: bool = Field(False, description="Whether copies with inverted brightness count.")
     course: bool = Field(
         True,
         description="Whether what changes in the course of two clips must agree: speakers before one background are then no duplicates.",
-    )
-    crops: bool = Field(
-        True, description="Whether crops to a part of the picture, and copies turned by a few degrees, are looked for."
     )
     confirm_cosine: float | None = Field(
         None, ge=0, le=1, description="Least cosine of mean embeddings, where both exist."

@@ -16,6 +16,7 @@ from curation_assets.engine.shard_keys import parse_shard_key
 from curation_assets.engine.staleness import FRESH, MISSING, RETRY, SHARDED, STALE, WAITING, Graph, State
 from curation_assets.recipes import subsets
 from curation_assets.registry import CLUSTERS, COMPARED
+from curation_assets.rules.columns import inputs_of
 from curation_assets.selection import assets_of_subset
 from curation_assets.settings import Settings
 
@@ -219,7 +220,7 @@ def _plan_shard(graph: Graph, shard: str, states: Sequence[State], seen: Mapping
     held = False
     for state in states:
         asset, part = state.asset, SHARDED[state.asset]
-        inputs = set(part.needed(recipe))
+        inputs = set(inputs_of(part, recipe))
         clustered = known is not None and seen.get(shard) == known.content_hash and COMPARED not in will
         if inputs & left:
             left.add(asset)

@@ -35,6 +35,7 @@ from curation_assets.publish.curating.subset_tables import tables_needed
 from curation_assets.publish.subsets import Subset
 from curation_assets.recipes import Recipe, subsets
 from curation_assets.registry import CLUSTERS, DOWNLOADS, EXPORTS, INDEX, JUDGED, component
+from curation_assets.rules.columns import inputs_of
 from curation_assets.selection import SUBSET_ASSETS, assets_of_recipe, assets_of_subset, in_order
 from curation_assets.settings import Settings
 from curation_resources.tables import TableStore
@@ -79,7 +80,7 @@ def uses(subset: Subset, recipe: Recipe, asset: str) -> list[str]:
         for name in wanted - closed:
             closed.add(name)
             part = component(name)
-            needed = part.needed(recipe) if name in SHARDED else part.inputs
+            needed = inputs_of(part, recipe) if name in SHARDED else part.inputs
             wanted = wanted | set(needed) | ({*part.slices} - {INDEX})
     return in_order(closed)
 

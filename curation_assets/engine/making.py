@@ -19,7 +19,8 @@ from curation_assets.contracts.checks import Finding
 from curation_assets.contracts.component import Component, Made, Stage
 from curation_assets.engine.meter import Meter
 from curation_assets.engine.shard import Shard
-from curation_assets.engine.unread import FAULTS, noted, nothing_read, pending, said
+from curation_assets.engine.unread import FAULTS, noted, nothing_read, pending, said, settled
+from curation_assets.rules.columns import inputs_of
 from curation_assets.schemas import schema
 from curation_assets.showing.figures import markdown_table
 from curation_resources.content_hash import content_hash
@@ -54,7 +55,7 @@ def expected(part: Component, shard: Shard) -> Provenance:
         MissingTable: an input does not exist.
     """
     inputs: dict[str, str] = {}
-    for asset in part.needed(shard.recipe):
+    for asset in inputs_of(part, shard.recipe):
         header = shard.store.header(asset, shard.key)
         if header is None:
             raise MissingTable(
@@ -108,7 +109,7 @@ def _make(
     """Makes the assets in `todo`; of a stage by video, only what changed, with the rows of the other videos kept."""
     if not stage.by_video:
         return dict(stage.make(shard, todo))
-    now = video_hashes(shard, {i for a in todo for i in stage.part(a).needed(shard.recipe)}, stage.reads)
+    now = video_hashes(shard, {i for a in todo for i in inputs_of(stage.part(a), shard.recipe)}, stage.reads)
     kept = set(now)
     for asset in todo:
         header = headers[asset]
@@ -192,7 +193,7 @@ def bring_shard(stage: Stage, wanted: Collection[str], shard: Shard) -> Iterator
         if header is not None
         and not shard.force
         and header.fingerprint == provenance[asset].fingerprint
-        and stage.settled(header, shard)
+        and settled(stage, header, shard)
         and _media_there(stage.part(asset), shard, header)
     }
     todo = [a for a in provenance if a not in fresh]

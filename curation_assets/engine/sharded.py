@@ -12,6 +12,7 @@ from curation_assets.engine.run import Run
 from curation_assets.engine.shard import Shard
 from curation_assets.engine.shard_keys import parse_shard_key
 from curation_assets.recipes import Recipe
+from curation_assets.rules.columns import inputs_of
 from curation_resources.tables import MissingTable
 
 SHOWN_REASONS = 20
@@ -41,7 +42,7 @@ class ShardMaker(Maker):
     def parents(self, recipes: Mapping[str, Recipe]) -> dict[str, dict[str, bool]]:
         found = {}
         for part in self.stage.parts:
-            tables = dict.fromkeys(part.inputs) | {t: None for r in recipes.values() for t in part.needed(r)}
+            tables = dict.fromkeys(part.inputs) | {t: None for r in recipes.values() for t in inputs_of(part, r)}
             found[part.asset] = dict.fromkeys(tables, True) | dict.fromkeys(part.slices, False)
         return found
 

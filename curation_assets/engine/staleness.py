@@ -22,7 +22,7 @@ from curation_assets.engine.making import LOST
 from curation_assets.engine.shard import Shard
 from curation_assets.engine.shard_keys import parse_shard_key
 from curation_assets.engine.slices import identity, slice_hashes
-from curation_assets.engine.unread import why_again
+from curation_assets.engine.unread import settled, why_again
 from curation_assets.publish.curating.subset_inputs import (
     LEFT_OUT,
     clip_provenance,
@@ -31,6 +31,7 @@ from curation_assets.publish.curating.subset_inputs import (
 )
 from curation_assets.recipes import Recipe, RecipeError, subsets
 from curation_assets.registry import STAGES
+from curation_assets.rules.columns import inputs_of
 from curation_assets.schemas import SCHEMAS, schema
 from curation_assets.selection import assets_of_recipe, assets_of_subset
 from curation_assets.settings import Settings
@@ -160,7 +161,7 @@ class MadeOf:
     store: _Known
 
     def __post_init__(self) -> None:
-        self.needed = self.part.needed(self.recipe)
+        self.needed = inputs_of(self.part, self.recipe)
         self.heads = {a: self.store.heads.of(a) for a in self.needed}
         self.slices = {a: self.store.slices(a) for a in self.part.slices}
         self.empty = {a: ContentHasher(schema(a).arrow, schema(a).volatile).hexdigest() for a in self.part.slices}
@@ -306,7 +307,7 @@ class Graph:
             return State(asset, key, WAITING, waits, now)
         if asset in RETRIED and head.stats:
             header = head.header(asset, key)
-            if not RETRIED[asset].settled(header, self._shard(key)):
+            if not settled(RETRIED[asset], header, self._shard(key)):
                 return State(asset, key, RETRY, (why_again(asset, header, self.settings.max_attempts),), now)
         lost = self._lost(asset, head) if self.media else []
         if lost:

@@ -9,11 +9,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from curation_assets.ingest.error_classes import TRANSIENT_ERRORS
 from curation_resources.faults import RESOURCE, STORAGE, Fault, ReadFault
 from curation_resources.table_headers import TableHeader
+
+if TYPE_CHECKING:
+    from curation_assets.contracts.component import Stage
+    from curation_assets.engine.shard import Shard
 
 FAULTS = "faults"
 """Where a table's stats hold, by video id, `kind`, `reason`, `attempts`, and `inputs`, the hash of what was attempted."""
@@ -46,6 +50,11 @@ def noted(
 def pending(stats: Mapping[str, Any], max_attempts: int) -> dict[str, Mapping[str, Any]]:
     """The faults among a table's stats that are to be tried again."""
     return {v: f for v, f in stats.get(FAULTS, {}).items() if f["kind"] != RESOURCE or f["attempts"] < max_attempts}
+
+
+def settled(stage: Stage, header: TableHeader, shard: Shard) -> bool:
+    """Whether making a table of `stage` again from the same would change nothing: no row failed for a reason that may pass."""
+    return not pending(header.stats, shard.settings.max_attempts) and stage.up_to_date(header, shard)
 
 
 def nothing_read(asset: str, shard: str, faults: Mapping[str, Mapping[str, Any]], videos: Collection[str]) -> None:

@@ -18,6 +18,7 @@ from curation_assets.showing.text import nearest
 from curation_resources.provenance import canonical_json
 
 if TYPE_CHECKING:
+    from curation_assets.contracts.component import Component
     from curation_assets.recipes import Recipe
 
 CLIP_TABLES = tuple(c.asset for c in COMPONENTS if c.one_row_per_clip)
@@ -77,6 +78,11 @@ def tables_of_rules(rules: Iterable[str], recipe: Recipe) -> list[str]:
     if "licence" in columns and spans_have_licences(recipe):
         wanted.add("video_metadata")
     return [a for a in SCHEMAS if a in wanted]
+
+
+def inputs_of(component: Component, recipe: Recipe) -> tuple[str, ...]:
+    """All tables of the same shard that a table is made from for this recipe: those declared, and those that its rules name."""
+    return tuple(dict.fromkeys([*component.inputs, *tables_of_rules(component.rules_of(recipe), recipe)]))
 
 
 def spans_have_licences(recipe: Recipe) -> bool:

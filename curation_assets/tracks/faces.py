@@ -22,7 +22,6 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
 from curation_assets.decode.reading.clip_frames import ClipReader
-from curation_assets.publish.clip_dataset import ClipExport
 from curation_assets.tracks.face_tables import FACES
 from curation_resources.detectors.base import Detector
 from curation_resources.detectors.faces import CenterFaceDetector
@@ -133,11 +132,6 @@ class FaceBlurrer:
         self._paths: list[_Path] = []
         self._looked: tuple[int, NDArray[np.float32]] | None = None
         self._rows: list[tuple[int, float, float, float, float, float | None]] = []
-
-    @classmethod
-    def of(cls, params: ClipExport, detector: Detector | None = None) -> FaceBlurrer:
-        """A blurrer with the recipe's method, threshold and scale."""
-        return cls(detector, method=params.blur, scale=params.blur_scale, threshold=params.blur_threshold)
 
     @property
     def covered(self) -> int:

@@ -13,6 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 from curation_assets.publish.clip_dataset import ClipExport
+from curation_assets.publish.cutting.face_blurring import face_blurrer
 from curation_assets.tracks.faces import FACES, FaceBlurrer, cover, find_leaks
 from curation_assets_tests.shared_data import shared
 from curation_resources.detectors.base import Detections, Image, RawDetections, finish
@@ -257,10 +258,10 @@ def test_cover_stays_inside_and_leaves_no_detail(method: str, box: Box) -> None:
 def test_the_recipes_parameters_are_used() -> None:
     image = next(numbered(1))[1]
     wide = ClipExport(blur="box", blur_scale=2.0, blur_threshold=0.9)
-    blurrer = FaceBlurrer.of(wide, Scripted())
+    blurrer = face_blurrer(wide, Scripted())
     list(blurrer.process(numbered(5)))
     assert blurrer.covered == 0
-    narrow = FaceBlurrer.of(ClipExport(blur="box", blur_scale=1.0), Scripted())
+    narrow = face_blurrer(ClipExport(blur="box", blur_scale=1.0), Scripted())
     (_, after), *_ = narrow.process(numbered(5))
     changed = np.argwhere((after != image).any(axis=2))
     assert changed.min(axis=0).tolist() >= [39, 19]

@@ -2,7 +2,7 @@
 
 The hash is imagededup's, of the picture inside flat bars, at 32x32 pixels. A perceptual hash of a moving scene changes within a
 tenth of a second, so samples on a coarse grid do not meet those of a trimmed copy. Frames are therefore looked at on a fine grid
-and a hash is *kept when the picture has changed* (by more than `Dedup.step` bits since the last one kept): the kept hashes cover
+and a hash is *kept when the picture has changed* (by more than `Hashing.step` bits since the last one kept): the kept hashes cover
 the whole course of the clip to within `step` bits, whatever the offset or speed of a copy, and a still scene costs three.
 A kept hash holds until the next one's time.
 
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from curation_assets.decode.measures import still, windows
 from curation_assets.decode.measures.course import course
-from curation_assets.dedup.duplicate_clusters import Dedup
+from curation_assets.decode.measures.hashing import Hashing
 
 Luma = NDArray[np.uint8]
 Hashes = NDArray[np.uint64]
@@ -196,7 +196,7 @@ class Fingerprinter:
     Memory: a 32x32 picture per change of the scene, at most `MAX_PICTURES`, and a 96x96 one each half second, at most `MAX_FINE`.
     """
 
-    def __init__(self, params: Dedup) -> None:
+    def __init__(self, params: Hashing) -> None:
         self._params = params
         self._hash = METHODS[params.method]
         self._step_ms = 1000.0 / params.fps

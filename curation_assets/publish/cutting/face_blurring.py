@@ -7,12 +7,16 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from curation_assets.publish.clip_dataset import ClipExport
 from curation_assets.publish.cutting.clip_pictures import Image
+
+if TYPE_CHECKING:
+    from curation_assets.tracks.faces import FaceBlurrer
+    from curation_resources.detectors.base import Detector
 
 
 @lru_cache(maxsize=2)
@@ -24,13 +28,18 @@ def face_detector(threshold: float) -> Any:
     return CenterFaceDetector(confidence=threshold * WEAK, max_side=MAX_SIDE)
 
 
+def face_blurrer(params: ClipExport, detector: Detector) -> FaceBlurrer:
+    """A blurrer with the export's method, threshold and scale."""
+    from curation_assets.tracks.faces import FaceBlurrer
+
+    return FaceBlurrer(detector, method=params.blur, scale=params.blur_scale, threshold=params.blur_threshold)
+
+
 class PushedBlurring:
     """Runs a `FaceBlurrer`, which pulls frames, where frames are pushed: in a thread that hands finished ones to `give`."""
 
     def __init__(self, params: ClipExport, give: Callable[[Image, int], None]) -> None:
-        from curation_assets.tracks.faces import FaceBlurrer
-
-        self._blurrer = FaceBlurrer.of(params, face_detector(params.blur_threshold))
+        self._blurrer = face_blurrer(params, face_detector(params.blur_threshold))
         self._give = give
         self._queue: queue.Queue[tuple[int, Image, int] | None] = queue.Queue(maxsize=2)
         self._places: deque[int] = deque()
