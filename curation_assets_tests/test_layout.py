@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -132,6 +133,133 @@ def test_the_package_and_the_command_line_load_without_dagster() -> None:
 def test_the_code_location_loads_without_heavy_libraries(tmp_path: Path) -> None:
     names = ["curation_assets.definitions"]
     assert first_offender(names, tuple(f"{h}." for h in HEAVY)) is None
+
+
+PARTS = {
+    "rules/language": "language",
+    "registry plugins": "registry",
+    "recipes recipe_yaml schemas selection checks stores rules showing/columns": "derived",
+    "makers installed outcome report explain verify source_watch estimate": "looking",
+    "api exported_clips": "api",
+    "commands cli reference runner renaming takedown/command": "commands",
+    "definitions run_launcher": "addresses",
+}
+"""Where a part of the package is not a folder of its own: the files that it has, and its name."""
+ARROWS = {
+    "contracts": "language",
+    "showing": "contracts",
+    "ingest": "contracts settings showing derived engine",
+    "decode": "contracts showing ingest derived engine",
+    "scores": "contracts showing decode derived engine",
+    "dedup": "contracts settings showing decode derived engine",
+    "captions": "contracts showing ingest scores derived engine",
+    "tracks": "contracts showing decode scores derived engine",
+    "publish": "contracts language settings showing ingest decode scores tracks registry derived engine",
+    "registry": "contracts publish",
+    "derived": "contracts language settings showing ingest publish registry",
+    "engine": "contracts settings showing ingest dedup captions publish registry derived",
+    "looking": "contracts settings showing ingest decode dedup publish registry derived engine",
+    "takedown": "contracts settings showing ingest dedup publish registry derived engine",
+    "orchestration": "contracts settings ingest dedup publish registry derived engine looking takedown",
+    "api": "settings showing decode publish registry derived",
+    "addresses": "settings derived orchestration",
+    "starter": "settings",
+    "demo": "settings derived starter",
+    "on_call": "settings registry derived engine looking takedown orchestration",
+    "components": "contracts scores engine",
+    "commands": "contracts language settings ingest publish registry derived engine looking takedown orchestration starter demo",
+}
+"""What each part imports when it is loaded, besides the resources. A new arrow is a decision: docs/explanation/architecture.md draws them."""
+LATE = {
+    "contracts": "publish derived engine",
+    "dedup": "scores",
+    "api": "engine commands",
+    "demo": "commands",
+    "commands": "on_call",
+    "package": "derived api",
+}
+"""What each part imports besides only when it is called, or for its types."""
+DECLARED = {"contracts", "language", "registry", "showing", *ROOMS} - {"rules"}
+"""All that is loaded with the registry, besides a word on pods."""
+
+
+def part_of(module: str) -> str:
+    """The part of the package that a module belongs to."""
+    path = module.split(".")[1:]
+    for files, part in PARTS.items():
+        if any(path[: len(own)] == own for own in (name.split("/") for name in files.split())):
+            return part
+    return path[0] if path else "package"
+
+
+def arrows() -> Iterator[tuple[str, str, bool]]:
+    """(module, module or name that it imports, whether that is when it is loaded) of the package."""
+    known = set(modules("curation_assets"))
+    for module in known:
+        file = ROOT.joinpath(*module.split("."))
+        tree = ast.parse(
+            (file / "__init__.py" if file.is_dir() else file.with_suffix(".py")).read_text(encoding="utf-8")
+        )
+        late = {id(n) for f in ast.walk(tree) if _is_late(f) for n in ast.walk(f)}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                names = [f"{node.module}.{alias.name}" for alias in node.names]
+            else:
+                continue
+            for name in names:
+                if name.split(".")[0] == "curation_assets":
+                    yield module, name if name in known else name.rpartition(".")[0], id(node) not in late
+
+
+def _is_late(node: ast.AST) -> bool:
+    """Whether what stands in a node is not run when its module is loaded."""
+    if isinstance(node, ast.If):
+        return ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING")
+    return isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+
+
+def test_each_part_imports_what_the_table_says_and_nothing_else() -> None:
+    loaded: dict[str, set[str]] = {}
+    called: dict[str, set[str]] = {}
+    for module, other, at_once in arrows():
+        part, below = part_of(module), part_of(other)
+        if part != below:
+            (loaded if at_once else called).setdefault(part, set()).add(below)
+    late = {part: found for part, own in called.items() if (found := own - loaded.get(part, set()))}
+    assert loaded == {part: set(text.split()) for part, text in ARROWS.items()}
+    assert late == {part: set(text.split()) for part, text in LATE.items()}
+
+
+def loading() -> dict[str, set[str]]:
+    """Module -> all that is loaded before it is, which the registry finds by name included."""
+    direct: dict[str, set[str]] = {m: set() for m in modules("curation_assets")}
+    for module, other, at_once in arrows():
+        if at_once and other != module:
+            direct[module].add(other)
+    direct["curation_assets.registry"] |= {m for m in direct if m.endswith(".components") and m.count(".") == 2}
+
+    def closed(module: str) -> set[str]:
+        seen: set[str] = set()
+        left = [module]
+        while left:
+            for other in direct.get(left.pop(), set()) - seen:
+                seen.add(other)
+                left.append(other)
+        return seen
+
+    return {module: closed(module) for module in direct}
+
+
+def test_no_module_is_loaded_for_one_that_it_loads() -> None:
+    assert [module for module, before in loading().items() if module in before] == []
+
+
+def test_the_registry_loads_declarations_and_nothing_that_is_derived_from_it() -> None:
+    before = loading()["curation_assets.registry"]
+    assert {part_of(m) for m in before} <= DECLARED | {"engine"}
+    assert {m for m in before if part_of(m) == "engine"} == {"curation_assets.engine.pods"}
 
 
 LINES, PARAMETERS = 400, 7
