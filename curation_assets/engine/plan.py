@@ -103,17 +103,6 @@ def plan(work: Work, order: Sequence[str], most: int | None = None) -> Iterator[
         yield PlanStep("subsets", assets, (key,), work.why.get(key, ASKED))
 
 
-def assets_of_phase(recipe: Recipe, phase: str) -> list[str]:
-    """Assets that a recipe wants in a phase, in graph order; of subsets, those that any may ask for."""
-    if phase == "index":
-        return [INDEX]
-    if phase == "clusters":
-        return [CLUSTERS]
-    if phase == "subsets":
-        return list(SUBSET_ASSETS)
-    return list(_side(_sharded(assets_of_recipe(recipe)), phase == "scores"))
-
-
 def ranges(
     work: Mapping[str, tuple[str, ...]], order: Sequence[str], most: int | None = None
 ) -> list[tuple[tuple[str, ...], list[str]]]:

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from curation_assets.recipes import load_recipes
 from curation_assets.schemas import SCHEMAS
-from curation_assets.selection import SUBSET_ASSETS, assets_of_recipe
+from curation_assets.selection import SUBSET_ASSETS, assets_of_recipe, assets_of_subset
 from curation_assets_tests.deploy.conftest import DEPLOY
 from curation_assets_tests.deploy.slurm import slurm
 from curation_assets_tests.sample_video import sample_video
@@ -55,9 +55,16 @@ def test_shares_are_contiguous_even_and_complete(count: int, tasks: int, first: 
 @pytest.mark.parametrize("file", sorted((ROOT / "recipes").rglob("*.yaml")), ids=lambda f: f.stem)
 def test_the_phases_make_all_that_a_recipe_wants(file: Path) -> None:
     (recipe,) = load_recipes(str(file)).values()
-    made = [a for p in phase.PHASES for a in phase.assets_of_phase(recipe, p)]
+    shards = [f"{recipe.dataset}-{n:05d}" for n in range(4)]
+    task = {"SLURM_ARRAY_TASK_MIN": "0", "SLURM_ARRAY_TASK_COUNT": "2", "SLURM_ARRAY_TASK_ID": "1"}
+    made: list[str] = []
+    for name in phase.PHASES:
+        said = phase.arguments(str(file), name, task, [*shards, "other-00000"]).split()
+        made += said[1].split(",") if said else []
+        assert said[2:] == (["--shards", ",".join(shards[2:])] if said and name in ("shards", "scores") else [])
     assert len(made) == len(set(made))
-    assert set(made) - {"dataset_index", *SUBSET_ASSETS} == set(assets_of_recipe(recipe)) - set(SUBSET_ASSETS)
+    of_subsets = {a for subset in recipe.subsets.values() for a in assets_of_subset(subset)}
+    assert set(made) == {"dataset_index", *assets_of_recipe(recipe)} - set(SUBSET_ASSETS) | of_subsets
 
 
 def test_a_phase_needs_no_folder_of_records_and_says_in_one_sentence_what_it_cannot_use(

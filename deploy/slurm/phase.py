@@ -12,10 +12,11 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from curation_assets.commands.installation import instance_home
-from curation_assets.engine.plan import PHASES, assets_of_phase, everything, plan
+from curation_assets.engine.plan import PHASES, everything, plan
 from curation_assets.engine.shard_keys import parse_shard_key
 from curation_assets.orchestration.errors import DatabaseUnusable
 from curation_assets.recipes import RecipeError, load_recipes
+from curation_assets.selection import in_order
 from curation_assets.settings import SettingsError
 
 
@@ -30,11 +31,14 @@ def share(keys: Sequence[str], environment: Mapping[str, str]) -> list[str]:
 def arguments(recipe_file: str, phase: str, environment: Mapping[str, str], known: Sequence[str]) -> str:
     """Arguments for `curation run`; empty if there is nothing for this task to do."""
     (recipe,) = load_recipes(recipe_file).values()
-    if phase not in ("shards", "scores"):
-        return f"--select {','.join(assets_of_phase(recipe, phase))}"
     mine = share([k for k in known if parse_shard_key(k)[0] == recipe.dataset], environment)
     steps = [s for s in plan(everything({recipe.dataset: recipe}, mine), mine) if s.phase == phase]
-    return "".join(f"--select {','.join(s.assets)} --shards {','.join(s.keys)}" for s in steps)
+    if not steps:
+        return ""
+    assets = {a for step in steps for a in step.assets}
+    shards = [k for step in steps for k in step.keys if k in mine]
+    chosen = f"--select {','.join(in_order(assets))}"
+    return f"{chosen} --shards {','.join(shards)}" if shards else chosen
 
 
 def main() -> None:
