@@ -20,6 +20,7 @@ from curation_assets.engine.shard_keys import parse_shard_key
 from curation_assets.engine.slices import FORM, read_slices
 from curation_assets.engine.staleness import FRESH, RETRY, SHARDED, shard_states
 from curation_assets.recipes import Recipe
+from curation_assets.registry import DOWNLOADS, INDEX, STAGES
 from curation_assets.selection import assets_of_recipe
 from curation_assets.settings import Settings
 from curation_resources.table_headers import TableHeader
@@ -31,8 +32,8 @@ SHIPPED: Mapping[str, tuple[float, float]] = {"clips": (89.0 + 22.0, 111.0 + 22.
 """CPU seconds for an hour of video, from and to, of tables that no shard has. The one decode, which makes five tables and is counted with
 `clips`, took 1.2 to 1.5 times a plain decode of 56 videos of 360p to 1080p (74 CPU s an hour), and the shot detector 0.3 times one more
 (docs/explanation/decode.md, shots.md)."""
-WITH_CLIPS = ("frames", "motion_scores", "quality_scores", "clip_fingerprints")
-"""Tables of the one decode beside `clips`."""
+WITH_CLIPS = {p.asset for s in STAGES for p in s.parts if {q.asset for q in s.parts} & SHIPPED.keys()} - SHIPPED.keys()
+"""Tables that are made together with one of those: of the one decode beside `clips`."""
 WRITES, READS = 1.75, 2.6
 """Requests for a table of a shard: PUT, POST and LIST, and GET and HEAD, pictures that are shown apart. Eight tables take 34 in all
 (`curation_assets_tests/resources/test_requests.py`)."""
@@ -92,7 +93,7 @@ def estimate(
 ) -> Iterator[Line]:
     """A line for each sharded table that a run would make, in graph order."""
     size = size or Size()
-    header = store.usable_header("dataset_index")
+    header = store.usable_header(INDEX)
     slices = (read_slices(store, header) if header is not None else FORM.empty_table()).to_pylist()
     videos = {row["shard"]: row["rows"] for row in slices}
     todo = Counter(
@@ -103,7 +104,7 @@ def estimate(
     for dataset, recipe in recipes.items():
         own = [k for k in videos if parse_shard_key(k)[0] == dataset]
         per_shard = sum(videos[k] for k in own) / len(own) if own else float(recipe.shard.videos)
-        hours = size.hours_per_video or _hours(_sampled(store, "raw_shards", own))
+        hours = size.hours_per_video or _hours(_sampled(store, DOWNLOADS, own))
         for asset in (a for a in assets_of_recipe(recipe) if a in SHARDED):
             count = todo[dataset, asset]
             if not own and size.videos is not None:

@@ -175,7 +175,7 @@ def _endings(source: Source) -> tuple[str, ...]:
     if brought is not None:
         return tuple(getattr(brought[0], "endings", ("",)))
     modules = {"acav": acav, "hdvila": hdvila, "ids": ids, "table": table, "webdataset": webdataset}
-    return tuple(modules[source.format].ENDINGS)
+    return tuple(modules[source.format].LIST_ENDINGS)
 
 
 def _walk_local(root: str, after: str) -> Iterator[Entry]:

@@ -15,6 +15,7 @@ from functools import partial
 
 import pyarrow.compute as pc
 
+from curation_assets.dedup.duplicate_clusters import CLUSTER_INDEX
 from curation_assets.dedup.index_files import MANIFEST, DamagedIndex, check_file, files_of, read_manifest
 from curation_assets.engine.shard_keys import parse_shard_key
 from curation_assets.publish.writing.versions import CARD, PIECES
@@ -33,7 +34,6 @@ from curation_resources.table_headers import TableHeader
 from curation_resources.tables import READERS, DamagedTable, TableStore
 
 DAMAGE, LEFT_OVER = "damage", "left over"
-INDEX = "duplicate_clusters/index"
 SWEPT = "the next run of it removes it, once no other run is at work on it"
 
 
@@ -252,27 +252,27 @@ class Verifier:
 
     def _index(self) -> Iterator[Discrepancy]:
         """The index of fingerprints against its manifest."""
-        there = self.storage.find(INDEX) if self.store.exists(CLUSTERS) else {}
-        path = f"{INDEX}/{MANIFEST}"
+        there = self.storage.find(CLUSTER_INDEX) if self.store.exists(CLUSTERS) else {}
+        path = f"{CLUSTER_INDEX}/{MANIFEST}"
         again = f"it is made again by: curation run {self.file} --select {CLUSTERS}"
         try:
-            manifest = read_manifest(self.storage, INDEX) if there else None
+            manifest = read_manifest(self.storage, CLUSTER_INDEX) if there else None
             named = dict(files_of(manifest)) if manifest else {}
         except (DamagedIndex, KeyError, *READ_ERRORS) as error:
             yield Discrepancy(DAMAGE, CLUSTERS, None, path, f"is damaged: {error}", again)
             return
         for name, digest in sorted(named.items()):
             said = None
-            if f"{INDEX}/{name}" not in there:
+            if f"{CLUSTER_INDEX}/{name}" not in there:
                 said = "is gone"
             elif self.deep:
                 try:
-                    check_file(self.storage, f"{INDEX}/{name}", digest)
+                    check_file(self.storage, f"{CLUSTER_INDEX}/{name}", digest)
                 except DamagedIndex as error:
                     said = f"is damaged: {error}"
             if said:
-                yield Discrepancy(DAMAGE, CLUSTERS, None, f"{INDEX}/{name}", said, f"{again} --force")
-        for file in sorted(set(there) - {path, *(f"{INDEX}/{n}" for n in named)}):
+                yield Discrepancy(DAMAGE, CLUSTERS, None, f"{CLUSTER_INDEX}/{name}", said, f"{again} --force")
+        for file in sorted(set(there) - {path, *(f"{CLUSTER_INDEX}/{n}" for n in named)}):
             yield self._left(CLUSTERS, None, file, "the index does not name it")
 
     def _unfinished(self) -> Iterator[Discrepancy]:

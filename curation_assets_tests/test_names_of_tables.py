@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -32,13 +33,14 @@ ALSO = {
     "curation_assets/rules/columns.py": "which table has a column that is called otherwise there: categories, words of the source, facts of the video",
     "curation_assets/rules/faults.py": "what is wrong with a rule about such a column",
     "curation_assets/engine/staleness.py": "each kind of table is looked at in its own way",
+    "resources/media.py": "which tables are to be made again when a tar of a bucket has changed",
     "curation_assets/dedup/comparison.py": "embeddings confirm matches and pictures of clusters are shown, where there are any",
 }
 """Rooms and files that name tables which are neither theirs nor inputs of theirs, and why."""
 
 
 def named(tree: ast.AST) -> Iterator[tuple[int, str]]:
-    """(line, name) of every table that the code names, docstrings apart."""
+    """(line, name) of every table that the code names, docstrings and prose apart."""
     asked = {
         id(node.args[0])
         for node in ast.walk(tree)
@@ -46,11 +48,17 @@ def named(tree: ast.AST) -> Iterator[tuple[int, str]]:
         and node.args
         and getattr(node.func, "attr", getattr(node.func, "id", "")) in ASKING
     }
+    said = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
     for node in ast.walk(tree):
-        if not (isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value in NAMES):
+        if not (isinstance(node, ast.Constant) and isinstance(node.value, str)) or id(node) in said:
             continue
-        if node.value not in WORDS or id(node) in asked:
-            yield node.lineno, node.value
+        if node.value in NAMES:
+            if node.value not in WORDS or id(node) in asked:
+                yield node.lineno, node.value
+        else:  # in a path, a message, or a piece of an f-string; between backticks it is documentation
+            yield from (
+                (node.lineno, name) for name in re.findall(r"(?<![`\w])\w+", node.value) if name in NAMES - WORDS
+            )
 
 
 def inputs_of(room: str) -> set[str]:
@@ -80,3 +88,8 @@ def test_the_list_of_exceptions_is_not_longer_than_needed() -> None:
     for place in ALSO.keys() - rooms:
         names = {n for _, n in named(ast.parse((ROOT / place).read_text(encoding="utf-8")))}
         assert names - inputs_of(place.split("/")[1]), place
+
+
+def test_a_name_is_found_in_paths_and_messages_too() -> None:
+    code = 'A = "raw_shards/x.tar"\nB = f"{n} wait for duplicate_clusters"\nC = "the rows of `raw_shards`"\nD = "my_raw_shards"\n'
+    assert list(named(ast.parse(code))) == [(1, "raw_shards"), (2, "duplicate_clusters")]

@@ -19,7 +19,7 @@ from curation_resources import addresses
 from curation_resources.download_errors import DownloadError
 
 HEAD_BYTES = 256 * 1024
-BLOCK = 64 * 1024
+RELAY_BYTES = 64 * 1024
 _OWN_HEADERS = frozenset({"connection", "proxy-connection", "proxy-authorization", "keep-alive"})
 
 
@@ -128,7 +128,7 @@ class GuardProxy:
             if not ready:
                 return
             for source in ready:
-                data = source.recv(BLOCK if source is remote or body is None else min(BLOCK, body))
+                data = source.recv(RELAY_BYTES if source is remote or body is None else min(RELAY_BYTES, body))
                 if data:
                     reading[source].sendall(data)
                     body = body - len(data) if body is not None and source is client else body
@@ -143,7 +143,7 @@ def _read_head(client: socket.socket) -> tuple[str, bytes]:
     """A request's first line and headers, and what came behind them."""
     data = b""
     while b"\r\n\r\n" not in data:
-        block = client.recv(BLOCK)
+        block = client.recv(RELAY_BYTES)
         if not block or len(data) > HEAD_BYTES:
             raise ValueError("no request")
         data += block

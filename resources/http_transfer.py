@@ -27,7 +27,7 @@ from curation_resources.urls import HTTP_SCHEMES, redact, scheme_of
 
 USER_AGENT = "Mozilla/5.0 (compatible; curation-assets)"
 REDIRECTS = 10
-BLOCK = 256 * 1024
+READ_BYTES = 256 * 1024
 _PAGE_TYPE = re.compile(
     r"(?i)^(text/html|application/xhtml\+xml|application/dash\+xml|(application|audio)/(vnd\.apple\.|x-)?mpegurl)\b"
 )
@@ -301,7 +301,7 @@ class HttpTransfer:
         with open(self.path, "r+b" if self.received else "wb") as file:
             file.seek(self.received)
             file.truncate()
-            while block := response.read1(BLOCK):
+            while block := response.read1(READ_BYTES):
                 deadline.check()
                 try:
                     file.write(block)

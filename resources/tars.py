@@ -18,7 +18,7 @@ from typing import BinaryIO
 
 from curation_resources.storage import Storage
 
-BLOCK = 512
+TAR_BLOCK = 512
 MAX_KEY = 100
 
 
@@ -115,7 +115,7 @@ class TarWriter:
             return
         file, self._file = self._file, None
         with self.storage.writing(self.tars[-1]), closing(file):
-            file.write(b"\0" * (2 * BLOCK))
+            file.write(b"\0" * (2 * TAR_BLOCK))
             if self._durable and self.storage.is_local:
                 file.flush()
                 os.fsync(file.fileno())
@@ -144,7 +144,7 @@ class TarWriter:
             left -= len(block)
         if left:
             raise OSError(f"{name}: the content ended {left} bytes early while it was written to {self.tars[-1]}")
-        padding = -size % BLOCK
+        padding = -size % TAR_BLOCK
         self._file.write(b"\0" * padding)
         self._at = offset + size + padding
         return Member(self.tars[-1], offset, size, digest.hexdigest())

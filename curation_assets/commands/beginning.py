@@ -127,11 +127,11 @@ def _source(given: str | None) -> str:
     endings = {e.lower() for e in PurePosixPath(given.split("?")[0]).suffixes}
     if Path(given).expanduser().is_dir():
         endings = set()
-    if endings & set(records.ENDINGS):
+    if endings & set(records.LIST_ENDINGS):
         return f"format: table\n  path: {path}\n  # columns: {{id: id, url: url, caption: caption}}     # what the columns of your list are called"
-    if endings & set(ids.ENDINGS):
+    if endings & set(ids.LIST_ENDINGS):
         return f"format: ids                   # an id or address per line\n  path: {path}"
-    return f"format: {'webdataset' if endings & set(webdataset.ENDINGS) else 'folder'}\n  path: {path}"
+    return f"format: {'webdataset' if endings & set(webdataset.LIST_ENDINGS) else 'folder'}\n  path: {path}"
 
 
 def _name_of(source: str | None) -> str:

@@ -47,11 +47,11 @@ TABLE = TableSchema(
 )
 
 
-SCORES = ("motion", "motion_p90", "still_fraction", "camera_motion", "object_motion")
+MOTION_COLUMNS = ("motion", "motion_p90", "still_fraction", "camera_motion", "object_motion")
 
 
 def _shown(shard: Shard, table: pa.Table) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
-    return {}, {"distributions": histograms(table, SCORES)}
+    return {}, {"distributions": histograms(table, MOTION_COLUMNS)}
 
 
 COMPONENT = Component(
@@ -59,7 +59,7 @@ COMPONENT = Component(
     "decode",
     "How much moves in each clip, and whether it is the camera. From the one decode of each video.",
     keys=(RecipeKey("motion", Motion),),
-    curated=SCORES,
+    curated=MOTION_COLUMNS,
     charted=("motion",),
     code_version="3",
     params=lambda r: {"clips": r.clips.model_dump(by_alias=True), "motion_scores": r.motion.model_dump()},

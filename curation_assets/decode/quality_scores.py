@@ -53,7 +53,7 @@ TABLE = TableSchema(
 )
 
 
-SCORES = (
+QUALITY_COLUMNS = (
     "sharpness",
     "edge_blur",
     "brightness",
@@ -68,7 +68,7 @@ SCORES = (
 
 
 def _shown(shard: Shard, table: pa.Table) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
-    return {}, {"distributions": histograms(table, SCORES)}
+    return {}, {"distributions": histograms(table, QUALITY_COLUMNS)}
 
 
 COMPONENT = Component(
@@ -77,7 +77,7 @@ COMPONENT = Component(
     "Sharpness, blur, exposure, colour, borders, blank or frozen pictures of each clip. From the one decode of each video.",
     keys=(RecipeKey("quality", Quality),),
     curated=(
-        *(s for s in SCORES if s != "edge_blur"),
+        *(s for s in QUALITY_COLUMNS if s != "edge_blur"),
         Column("edge_blur", FLOAT, "quality_scores.edge_blur", taken="quality_scores.edge_blur", later=("",)),
     ),
     charted=("sharpness", "brightness", "border"),

@@ -9,7 +9,8 @@ import pyarrow.compute as pc
 
 from curation_assets.checks import accounting
 from curation_assets.contracts.component import Made
-from curation_assets.dedup.comparison import INDEX, clusters_provenance, compare_shards, pairs_sheet
+from curation_assets.dedup.comparison import clusters_provenance, compare_shards, pairs_sheet
+from curation_assets.dedup.duplicate_clusters import CLUSTER_INDEX
 from curation_assets.dedup.index_files import is_whole
 from curation_assets.engine.maker import Key, Maker, settle
 from curation_assets.engine.making import Outcome
@@ -39,7 +40,7 @@ class ClusterMaker(Maker):
             return header, Made(found.clusters, stats, metadata)
 
         header, made = settle(
-            store, self.name, None, provenance, make, lambda _: is_whole(store.storage, INDEX) and not run.force
+            store, self.name, None, provenance, make, lambda _: is_whole(store.storage, CLUSTER_INDEX) and not run.force
         )
         findings = list(accounting(None, self.name, store.read(self.name), store.read))
         yield Outcome(self.name, header, made, findings)

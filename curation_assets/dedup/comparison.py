@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curation_assets.dedup.duplicate_clusters import CLUSTERS_VERSION, Dedup
+from curation_assets.dedup.duplicate_clusters import CLUSTER_INDEX, CLUSTERS_VERSION, Dedup
 from curation_assets.engine.declared import gone
 from curation_assets.engine.meter import Meter
 from curation_assets.engine.progress import Reporter
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from curation_assets.dedup.clusters import Duplicates
     from curation_assets.dedup.search import Means
 
-INDEX = "duplicate_clusters/index"
 PAIR_COLUMNS = 4
 """Pictures in a row of the audit: both clips at two moments."""
 
@@ -115,7 +114,7 @@ def compare_shards(
     with Meter() as meter, reporter, listening(reporter):
         found = build_clusters(
             store.storage,
-            INDEX,
+            CLUSTER_INDEX,
             [ShardInput(k, h, lambda k=k: store.read("clip_fingerprints", k)) for k, h in shards.items()],  # type: ignore[misc]
             params,
             embedding_cosine(store) if params.confirm_cosine is not None else None,

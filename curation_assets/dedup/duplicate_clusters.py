@@ -84,6 +84,8 @@ TABLE = TableSchema(
 
 
 CLUSTERS_VERSION = "6"
+CLUSTER_INDEX = f"{TABLE.asset}/index"
+"""Folder in storage of the index of all fingerprints, by which they are compared."""
 
 
 COMPONENT = Component(

@@ -15,7 +15,8 @@ from typing import Any
 import pyarrow as pa
 
 from curation_assets.contracts.component import Component, Stage
-from curation_assets.dedup.comparison import INDEX, clusters_provenance
+from curation_assets.dedup.comparison import clusters_provenance
+from curation_assets.dedup.duplicate_clusters import CLUSTER_INDEX
 from curation_assets.dedup.index_files import is_whole, read_manifest
 from curation_assets.engine.heads import Head, Heads, cache_file
 from curation_assets.engine.making import LOST
@@ -30,7 +31,7 @@ from curation_assets.publish.curating.subset_inputs import (
     embedding_provenance,
 )
 from curation_assets.recipes import Recipe, RecipeError, subsets
-from curation_assets.registry import STAGES
+from curation_assets.registry import CLUSTERS, COMPARED, INDEX, JUDGED, STAGES
 from curation_assets.rules.columns import inputs_of
 from curation_assets.schemas import SCHEMAS, schema
 from curation_assets.selection import assets_of_recipe, assets_of_subset
@@ -233,7 +234,7 @@ class Graph:
     @cached_property
     def shards(self) -> list[str]:
         """Keys of all shards of the index, in order of datasets and numbers; empty without an index."""
-        slices = self._known.slices("dataset_index")
+        slices = self._known.slices(INDEX)
         return [k for k in sorted(slices) if parse_shard_key(k)[0] in self.recipes]
 
     def wanted(self, dataset: str, asset: str) -> bool:
@@ -258,9 +259,9 @@ class Graph:
                     yield state
 
     def _of(self, asset: str, standing: Standing) -> Iterator[State]:
-        if asset == "dataset_index":
+        if asset == INDEX:
             yield self._index()
-        elif asset == "duplicate_clusters":
+        elif asset == CLUSTERS:
             yield self._clusters(standing)
         elif asset in SHARDED:
             by_dataset = {n: self.made_of(n, asset) for n in self.recipes if self.wanted(n, asset)}
@@ -270,26 +271,24 @@ class Graph:
                     yield self._sharded(made_of, key, standing)
         elif asset in OF_SUBSET:
             for key, (_, subset) in subsets(self.recipes).items():
-                other = "curated_tracks" if subset.of == "clips" else "curated_clips"
-                if asset in assets_of_subset(subset) and asset != other:
+                others = {table for kind, table in JUDGED.items() if kind != subset.of}
+                if asset in assets_of_subset(subset) and asset not in others:
                     yield self._subset(key, asset, standing)
 
     def _index(self) -> State:
         try:
-            if self.store.header("dataset_index") is None:
-                return State("dataset_index", None, MISSING, ("no index yet",))
+            if self.store.header(INDEX) is None:
+                return State(INDEX, None, MISSING, ("no index yet",))
         except DamagedTable as error:
-            return State("dataset_index", None, STALE, (str(error),))
+            return State(INDEX, None, STALE, (str(error),))
         known = {parse_shard_key(k)[0] for k in self.shards}
         new = [n for n in self.recipes if n not in known]
-        return State("dataset_index", None, STALE if new else FRESH, tuple(f"dataset {n} is not in it" for n in new))
+        return State(INDEX, None, STALE if new else FRESH, tuple(f"dataset {n} is not in it" for n in new))
 
     def _sharded(self, made_of: MadeOf, key: str, standing: Standing) -> State:
         asset = made_of.part.asset
         behind = [a for a in made_of.needed if standing.get((a, key), FRESH) not in SETTLED]
-        behind += [
-            a for a in made_of.part.slices if a != "dataset_index" and standing.get((a, None), FRESH) not in SETTLED
-        ]
+        behind += [a for a in made_of.part.slices if a != INDEX and standing.get((a, None), FRESH) not in SETTLED]
         waits = tuple(f"waits for {a}" for a in behind)
         head: Head | None = made_of.own.get(key)
         hashes = made_of.hashes(key)
@@ -333,12 +332,12 @@ class Graph:
         return Shard(key, self.recipes[parse_shard_key(key)[0]], self._known, self.settings, None)
 
     def _clusters(self, standing: Standing) -> State:
-        behind = sum(a == "clip_fingerprints" and s not in SETTLED for (a, _), s in standing.items())
+        behind = sum(a == COMPARED and s not in SETTLED for (a, _), s in standing.items())
         try:
             now, _ = clusters_provenance(self._known, self.recipes, self.settings)
         except RecipeError as error:
-            return State("duplicate_clusters", None, WAITING, (str(error),))
-        return self._whole("duplicate_clusters", None, now, (f"waits for {behind} shards",) if behind else ())
+            return State(CLUSTERS, None, WAITING, (str(error),))
+        return self._whole(CLUSTERS, None, now, (f"waits for {behind} shards",) if behind else ())
 
     def _subset(self, key: str, asset: str, standing: Standing) -> State:
         try:
@@ -383,9 +382,9 @@ class Graph:
 
     def seen_by_clusters(self) -> Mapping[str, str]:
         """Shard -> content hash of the fingerprints with which the duplicate clusters in force know it."""
-        if not self.store.exists("duplicate_clusters") or not is_whole(self.store.storage, INDEX):
+        if not self.store.exists(CLUSTERS) or not is_whole(self.store.storage, CLUSTER_INDEX):
             return {}
-        manifest = read_manifest(self.store.storage, INDEX) or {"shards": {}}
+        manifest = read_manifest(self.store.storage, CLUSTER_INDEX) or {"shards": {}}
         return {k: entry["content_hash"] for k, entry in manifest["shards"].items()}
 
 

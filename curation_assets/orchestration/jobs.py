@@ -9,10 +9,9 @@ from dagster import AssetKey, AssetsDefinition, AssetSelection, define_asset_job
 
 from curation_assets.orchestration.compat import UnresolvedAssetJobDefinition
 from curation_assets.orchestration.partitions import SHARDS
-from curation_assets.registry import CLUSTERS, DOWNLOADS, JUDGED, component
-from curation_assets.registry import INDEX as SOURCES
+from curation_assets.registry import CLUSTERS, DOWNLOADS, INDEX, JUDGED, component
 
-INDEX, INGEST, CURATE, DEDUPLICATE, PUBLISH = "index", "ingest", "curate", "deduplicate", "publish"
+INDEX_JOB, INGEST_JOB, CURATE_JOB, DEDUPLICATE_JOB, PUBLISH_JOB = "index", "ingest", "curate", "deduplicate", "publish"
 
 
 def all_jobs(assets: Iterable[AssetsDefinition]) -> list[UnresolvedAssetJobDefinition]:
@@ -31,28 +30,28 @@ def all_jobs(assets: Iterable[AssetsDefinition]) -> list[UnresolvedAssetJobDefin
 
     return [
         job(
-            INDEX,
-            AssetSelection.assets(SOURCES),
+            INDEX_JOB,
+            AssetSelection.assets(INDEX),
             "Reads the sources of all recipes and registers new shards. Start here.",
         ),
         job(
-            INGEST,
+            INGEST_JOB,
             AssetSelection.assets(*component(DOWNLOADS).inputs, DOWNLOADS),
             "Normal form and downloads of the chosen shards. Videos that failed for a reason that may pass are tried again, alone.",
         ),
         job(
-            CURATE,
+            CURATE_JOB,
             AssetSelection.assets(*keys(SHARDS)),
             "Everything that is partitioned by shard, for the chosen shards: ingest, decode, dedup, scores, captions, tracks. "
             "The gap sensor runs parts of it, as each recipe asks; by hand it makes assets that a recipe says nothing of too.",
         ),
         job(
-            DEDUPLICATE,
+            DEDUPLICATE_JOB,
             AssetSelection.assets(CLUSTERS),
             "Finds near-duplicates over all shards that exist. Each shard's `dedup` then takes its part of it.",
         ),
         job(
-            PUBLISH,
+            PUBLISH_JOB,
             AssetSelection.assets(*keys(subsets)),
             "Judges the candidates of the chosen subsets and writes what they export.",
         ),

@@ -43,7 +43,7 @@ from curation_assets.orchestration.compat import (
     BulkActionStatus,
     UnresolvedAssetJobDefinition,
 )
-from curation_assets.orchestration.jobs import CURATE, DEDUPLICATE, INDEX, PUBLISH
+from curation_assets.orchestration.jobs import CURATE_JOB, DEDUPLICATE_JOB, INDEX_JOB, PUBLISH_JOB
 from curation_assets.orchestration.notices import failure_notices
 from curation_assets.orchestration.partitions import SHARDS
 from curation_assets.recipes import Recipe, RecipeFault, subsets
@@ -96,14 +96,14 @@ def all_schedules(recipes: Mapping[str, Recipe]) -> list[ScheduleDefinition]:
     return [
         ScheduleDefinition(
             name="nightly_dedup",
-            job_name=DEDUPLICATE,
+            job_name=DEDUPLICATE_JOB,
             cron_schedule="0 1 * * *",
             default_status=DefaultScheduleStatus.STOPPED,
             description="Near-duplicates once a night rather than whenever shards have come. The gap sensor then brings the shards up to date.",
         ),
         ScheduleDefinition(
             name="nightly_subsets",
-            job_name=PUBLISH,
+            job_name=PUBLISH_JOB,
             cron_schedule="0 5 * * *",
             execution_fn=every_subset,
             default_status=DefaultScheduleStatus.STOPPED,
@@ -137,7 +137,7 @@ def source_sensor(
     return SensorDefinition(
         name="source_sensor",
         evaluation_fn=tick,
-        job_name=INDEX,
+        job_name=INDEX_JOB,
         minimum_interval_seconds=30,
         default_status=DefaultSensorStatus.STOPPED,
         description="Watches the files of all recipes' sources, in folders and buckets, a page per tick. When files are new, changed or "
@@ -198,7 +198,7 @@ def watch_sources(
                 restless=min(watches[name].restless, 1),
                 unsettled=watches[name].unsettled,
             )
-        context.log.info(f"sources of {', '.join(due)} have changed: requests {INDEX}")
+        context.log.info(f"sources of {', '.join(due)} have changed: requests {INDEX_JOB}")
         tags = {REQUESTED_BY: "source_sensor", SETTLED_TAG: "true"}
         if len(names := ",".join(due)) <= LONGEST_TAG:
             tags[SOURCES_TAG] = names
@@ -229,7 +229,7 @@ def gap_sensor(
     return SensorDefinition(
         name="gap_sensor",
         evaluation_fn=tick,
-        jobs=[jobs[CURATE], jobs[DEDUPLICATE], jobs[PUBLISH]],
+        jobs=[jobs[CURATE_JOB], jobs[DEDUPLICATE_JOB], jobs[PUBLISH_JOB]],
         minimum_interval_seconds=60,
         default_status=DefaultSensorStatus.STOPPED,
         description="Keeps every shard moving: requests ranged runs for tables that are missing, stale or have failures that may pass, as "
@@ -307,11 +307,11 @@ def _request(step: PlanStep, key: str) -> RunRequest:
     tags = {REQUESTED_BY: "gap_sensor"}
     assets = [AssetKey(a) for a in step.assets]
     if step.phase in ("clusters", "subsets"):
-        job, partition = (PUBLISH, step.keys[0]) if step.keys else (DEDUPLICATE, None)
+        job, partition = (PUBLISH_JOB, step.keys[0]) if step.keys else (DEDUPLICATE_JOB, None)
         return RunRequest(f"{key}-{job}", tags=tags, job_name=job, partition_key=partition, asset_selection=assets)
     content = hashlib.sha256(canonical_json([step.assets, step.keys]).encode()).hexdigest()[:12]
     bounds = {ASSET_PARTITION_RANGE_START_TAG: step.keys[0], ASSET_PARTITION_RANGE_END_TAG: step.keys[-1]}
-    return RunRequest(f"{key}-{content}", job_name=CURATE, asset_selection=assets, tags={**bounds, **tags})
+    return RunRequest(f"{key}-{content}", job_name=CURATE_JOB, asset_selection=assets, tags={**bounds, **tags})
 
 
 def at_work(runs: Iterable[DagsterRun], order: Sequence[str]) -> Busy:
@@ -325,7 +325,7 @@ def at_work(runs: Iterable[DagsterRun], order: Sequence[str]) -> Busy:
         assets = {k.to_user_string() for k in run.asset_selection} if run.asset_selection is not None else None
         first = run.tags.get(ASSET_PARTITION_RANGE_START_TAG) or run.tags.get(PARTITION_NAME_TAG)
         last = run.tags.get(ASSET_PARTITION_RANGE_END_TAG) or first
-        clusters = clusters or (run.job_name == DEDUPLICATE if assets is None else CLUSTERS in assets)
+        clusters = clusters or (run.job_name == DEDUPLICATE_JOB if assets is None else CLUSTERS in assets)
         if first and first not in place:
             keys.add(first)
         if first in place and last in place and (assets is None or assets & set(SHARDED)):
@@ -341,7 +341,7 @@ def _said(plan: Behind, settings: Settings, busy: Busy, heads: Heads) -> Iterato
     if busy.shards:
         yield f"runs are at work on {len(busy.shards)} shards"
     if plan.clusters:
-        yield (f"{len(plan.clusters)} shards wait until duplicate_clusters has seen them")
+        yield f"{len(plan.clusters)} shards wait until {CLUSTERS} has seen them"
     if plan.pausing:
         yield f"{len(plan.pausing)} tables wait for their next attempt: {_names(plan.pausing)}"
     if plan.given_up:

@@ -25,6 +25,7 @@ from curation_assets.engine.progress import Reporter
 from curation_assets.engine.run import Run
 from curation_assets.publish.curated_maker import lacks
 from curation_assets.publish.curating.subset_inputs import Selection, clip_provenance, embedding_provenance, without
+from curation_assets.publish.embedding_dataset import COMPONENT as EMBEDDINGS
 from curation_assets.recipes import Recipe, subsets
 from curation_assets.schemas import schema
 from curation_assets.showing.figures import bullets, markdown_table
@@ -218,7 +219,7 @@ class EmbeddingExportMaker(ExportMaker):
 
     def sharded(self, recipes: Mapping[str, Recipe]) -> list[str]:
         of_tracks = any(s.of == "tracks" for _, s in subsets(recipes).values())
-        return ["frame_embeddings", *(["clips"] if of_tracks else [])]
+        return [*EMBEDDINGS.inputs, *(["clips"] if of_tracks else [])]
 
 
 def _shown(done: Published) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curation_assets.rules.language import (
+    COMPARISONS,
     SOURCE,
     Both,
     Compare,
@@ -40,16 +41,6 @@ def numbers(values: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
 
 def _is_number(operand: Operand) -> bool:
     return isinstance(operand, Percentile) or (isinstance(operand, Literal) and isinstance(operand.value, float))
-
-
-_COMPARE = {
-    "=": pc.equal,
-    "!=": pc.not_equal,
-    "<": pc.less,
-    "<=": pc.less_equal,
-    ">": pc.greater,
-    ">=": pc.greater_equal,
-}
 
 
 def evaluate(
@@ -96,7 +87,7 @@ def evaluate(
                 left = numbers(left)
             elif of_source and isinstance(node.right, Literal) and isinstance(node.right.value, bool):
                 left = pc.equal(pc.utf8_lower(left), "true")
-            return _COMPARE[node.op](left, value(node.right, node.left))
+            return getattr(pc, COMPARISONS[node.op])(left, value(node.right, node.left))
         if isinstance(node, In):
             values = column(node.left)
             if of_source and all(isinstance(v, float) for v in node.values):

@@ -156,6 +156,10 @@ MAX_CHARS = 20_000
 SOURCE = "source."
 """What names of columns of the source's list begin with."""
 _KEYWORDS = {"and", "or", "not", "between", "in", "is", "null", "true", "false"}
+ORDERINGS: Mapping[str, str] = {"<": "less", "<=": "less_equal", ">": "greater", ">=": "greater_equal"}
+"""Comparisons with a threshold, and what NumPy and Arrow call them."""
+COMPARISONS: Mapping[str, str] = {"=": "equal", "!=": "not_equal", **ORDERINGS}
+"""All comparisons, likewise."""
 _FLIPPED = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "=": "=", "!=": "!="}
 
 

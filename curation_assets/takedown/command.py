@@ -13,6 +13,7 @@ from curation_assets.orchestration.alone import alone
 from curation_assets.orchestration.instance import Instance
 from curation_assets.orchestration.taken_down import forget_in_events, forget_in_home, report_again
 from curation_assets.recipes import Recipe, RecipeError
+from curation_assets.registry import DOWNLOADS
 from curation_assets.selection import SUBSET_ASSETS
 from curation_assets.settings import Settings
 from curation_assets.stores import table_store
@@ -117,7 +118,7 @@ def _query(arguments: argparse.Namespace) -> Query:
     if arguments.list and not ids:
         raise RecipeError(f"--list: {arguments.list} names no video; an id or address is wanted per line")
     if not all(c.strip() for c in arguments.channel):
-        raise RecipeError("--channel: a channel's name is wanted, as `channel` of raw_shards has it")
+        raise RecipeError(f"--channel: a channel's name is wanted, as `channel` of {DOWNLOADS} has it")
     return Query(
         tuple(dict.fromkeys(ids)),
         tuple(arguments.channel),

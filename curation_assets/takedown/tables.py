@@ -16,8 +16,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from curation_assets.dedup.comparison import INDEX as FINGERPRINT_INDEX
 from curation_assets.dedup.comparison import compare_shards
+from curation_assets.dedup.duplicate_clusters import CLUSTER_INDEX
 from curation_assets.dedup.index_files import is_whole
 from curation_assets.engine.making import VIDEOS
 from curation_assets.engine.slices import slice_hashes
@@ -247,7 +247,7 @@ def _clusters(
         for s in plan.shards
     )
     done: Done = []
-    if gone or behind or not is_whole(store.storage, FINGERPRINT_INDEX):
+    if gone or behind or not is_whole(store.storage, CLUSTER_INDEX):
         header, _, _ = compare_shards(store, recipes, settings, lambda text: None)
         done.append((CLUSTERS, None))
         say(f"{CLUSTERS} and their index: worked out anew, {header.rows} clips in clusters")

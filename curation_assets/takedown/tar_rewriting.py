@@ -6,7 +6,7 @@ import tarfile
 from collections.abc import Callable, Iterator
 
 from curation_resources.storage import Storage
-from curation_resources.tars import BLOCK
+from curation_resources.tars import TAR_BLOCK
 
 
 def key_of(member: str) -> str:
@@ -38,7 +38,7 @@ def rewrite_tar(
     at = 0
     ranges: list[tuple[int, int]] = []
     for m in kept:
-        end = m.offset_data + -(-m.size // BLOCK) * BLOCK
+        end = m.offset_data + -(-m.size // TAR_BLOCK) * TAR_BLOCK
         moved[m.offset_data] = at + m.offset_data - m.offset
         at += end - m.offset
         ranges.append((m.offset, end))
@@ -53,5 +53,5 @@ def rewrite_tar(
                         raise OSError(f"{path} ends within a member")
                     out.write(block)
                     left -= len(block)
-            out.write(b"\0" * (2 * BLOCK))
+            out.write(b"\0" * (2 * TAR_BLOCK))
     return moved

@@ -26,7 +26,7 @@ PER_SECOND = 10.0
 """Pictures compared."""
 SIDE = 160
 """Long side up to which a picture is compared as it is; larger ones are halved first. Pixels."""
-BLOCK = 8
+NOISE_BLOCK = 8
 """Side of a block, pixels."""
 NOISE_FACTOR = 2.5
 """Energy of a block over that of the noise that noise alone does not reach: the mean of 64 squares of it spreads by a sixth."""
@@ -162,12 +162,12 @@ def change(before: NDArray[np.float32], after: NDArray[np.float32], most_noise: 
     """
     difference = after - before
     h, w = difference.shape
-    blocks = (max(1, round(w / BLOCK)), max(1, round(h / BLOCK)))
+    blocks = (max(1, round(w / NOISE_BLOCK)), max(1, round(h / NOISE_BLOCK)))
     energy = cv2.resize(difference * difference, blocks, interpolation=cv2.INTER_AREA)
     if float(energy.max()) <= 0.0:
         return Change(0.0, 0.0, 0.0)
     noise = 0.0
-    if min(h, w) >= 2 * BLOCK:
+    if min(h, w) >= 2 * NOISE_BLOCK:
         even = difference[: h // 2 * 2, : w // 2 * 2]
         detail = (even[::2, ::2] - even[1::2, ::2] - even[::2, 1::2] + even[1::2, 1::2]) / 2
         fine = cv2.resize(detail * detail, blocks, interpolation=cv2.INTER_AREA).ravel()

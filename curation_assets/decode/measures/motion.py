@@ -33,7 +33,7 @@ STILL = 0.002
 """Diagonals per second below which a step has no motion; a twentieth of an analysis pixel per step, where the estimate drowns in noise."""
 FLOW_SIDE = 96
 """Long side of the picture on which flow is computed, pixels."""
-BLOCK = 6
+FLOW_BLOCK = 6
 """Side of a block of the flow picture, pixels."""
 _LEAST_SIDE = 32
 """Dense inverse search needs a few patches along either side."""
@@ -276,7 +276,7 @@ class _BlockFlow:
     def __init__(self, shape: tuple[int, ...]) -> None:
         h, w = shape
         self.shape = shape
-        self._grid = (max(1, round(w / BLOCK)), max(1, round(h / BLOCK)))
+        self._grid = (max(1, round(w / FLOW_BLOCK)), max(1, round(h / FLOW_BLOCK)))
         columns, rows = self._grid
         ys, xs = np.mgrid[0:h, 0:w].astype(np.float32)
         self._identity = np.dstack([xs, ys])

@@ -76,9 +76,9 @@ def lists_of(source: Source, storage: Storage | None) -> list[SourceFile]:
     """
     if source.chosen() is not None or source.format not in _LISTS:
         return []
-    lists = find_files(source.path, _LISTS[source.format].ENDINGS, storage)
+    lists = find_files(source.path, _LISTS[source.format].LIST_ENDINGS, storage)
     if source.captions is not None:
-        lists += find_files(source.captions.path, caption_files.ENDINGS, storage)
+        lists += find_files(source.captions.path, caption_files.LIST_ENDINGS, storage)
     return lists
 
 

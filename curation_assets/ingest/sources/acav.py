@@ -26,7 +26,7 @@ from curation_assets.ingest.sources.times import TimeError, is_missing, parse_sp
 from curation_assets.ingest.sources.words import words
 from curation_resources.storage import Storage
 
-ENDINGS = (".csv", ".tsv")
+LIST_ENDINGS = (".csv", ".tsv")
 _ID = ("videoid", "video_id", "youtube_id", "ytid", "id")
 _START = ("start", "start_time", "start_seconds")
 _END = ("end", "end_time", "end_seconds")
@@ -59,7 +59,7 @@ CURATION = Layout(("SHARD_NAME", "FILENAME", "YOUTUBE_ID", "SPAN"), id=2, span=3
 
 def read(source: Source, storage: Storage | None = None) -> Iterator[SourceRow | RejectedLine]:
     """The rows of the files that `source.path` names, one per span."""
-    for file in find_files(source.path, ENDINGS, storage):
+    for file in find_files(source.path, LIST_ENDINGS, storage):
         layout: Layout | None = None
         with unpacked(file) as stream:
             for item in csv_records(stream, file.name, "\t" if ".tsv" in file.path.rsplit("/", 1)[-1] else ","):

@@ -15,7 +15,7 @@ from typing import Any
 
 from curation_assets.ingest.dataset_index import CaptionFile
 from curation_assets.ingest.sources.files import find_files
-from curation_assets.ingest.sources.records import ENDINGS, Asked, read_records
+from curation_assets.ingest.sources.records import LIST_ENDINGS, Asked, read_records
 from curation_assets.ingest.sources.rows import RejectedLine, RowError, SourceError, clean_id
 from curation_assets.ingest.sources.words import as_list, texts
 from curation_resources.storage import Storage
@@ -59,7 +59,7 @@ def _entries(params: CaptionFile, storage: Storage | None) -> Iterator[tuple[str
         {"source.captions.id": params.id, "source.captions.caption": params.caption}, params.id, params.records
     )
     entry = 0
-    for file in find_files(params.path, ENDINGS, storage):
+    for file in find_files(params.path, LIST_ENDINGS, storage):
         for record in read_records(file, asked):
             if isinstance(record, RejectedLine):
                 raise SourceError(f"{record.source}, {record.line}: {record.reason}; correct the file of captions")

@@ -31,7 +31,7 @@ from curation_assets.ingest.sources.times import Span, TimeError, Unit, parse_sp
 from curation_assets.ingest.sources.words import span_words
 from curation_resources.storage import Storage
 
-ENDINGS = (".jsonl", ".json", ".zip")
+LIST_ENDINGS = (".jsonl", ".json", ".zip")
 _USED = frozenset({"video_id", "url", "clip", "title", "caption", "licence", "license"})
 
 
@@ -43,7 +43,7 @@ BLOCK_BYTES = 8 << 20
 
 def read(source: Source, storage: Storage | None = None) -> Iterator[SourceRow | RejectedLine]:
     """The rows of the files that `source.path` names."""
-    for file in find_files(source.path, ENDINGS, storage):
+    for file in find_files(source.path, LIST_ENDINGS, storage):
         for name, stream in text_files(file, ".jsonl"):
             yield from _each(lines(stream, name), source, name)
 
@@ -51,7 +51,7 @@ def read(source: Source, storage: Storage | None = None) -> Iterator[SourceRow |
 def read_many(source: Source, storage: Storage | None = None) -> Iterator[SourceRow | RejectedLine | UsualRows]:
     """The same rows in the same order; of a large source those of the usual shape many at a time."""
     left = FIRST_BYTES
-    for file in find_files(source.path, ENDINGS, storage):
+    for file in find_files(source.path, LIST_ENDINGS, storage):
         for name, stream in text_files(file, ".jsonl"):
             begun = _Beginning(stream, left)
             yield from _each(lines(cast(BinaryIO, begun), name), source, name)

@@ -10,12 +10,12 @@ from curation_assets.ingest.sources.files import find_files
 from curation_assets.ingest.sources.rows import RejectedLine, RowError, SourceRow, clean_id, video_url, youtube_id
 from curation_resources.storage import Storage
 
-ENDINGS = (".txt", ".csv", ".ids", ".list")
+LIST_ENDINGS = (".txt", ".csv", ".ids", ".list")
 
 
 def read(source: Source, storage: Storage | None = None) -> Iterator[SourceRow | RejectedLine]:
     """The rows of the files that `source.path` names."""
-    for file in find_files(source.path, ENDINGS, storage):
+    for file in find_files(source.path, LIST_ENDINGS, storage):
         with unpacked(file) as stream:
             for item in lines(stream, file.name):
                 if isinstance(item, RejectedLine):

@@ -27,7 +27,7 @@ OTHER_DELIMITERS = (",", ";", "\t", "|")
 """Delimiters that a file may have in spite of its ending: the first with which its header has the columns that are asked for."""
 JSON_LINES = (".jsonl", ".ndjson", ".json")
 PARQUET = (".parquet", ".pq")
-ENDINGS = (*DELIMITERS, *JSON_LINES, *PARQUET)
+LIST_ENDINGS = (*DELIMITERS, *JSON_LINES, *PARQUET)
 BATCH_ROWS = 4096
 DOCUMENT_BYTES = 1 << 30
 """Largest JSON document that is read; it takes several times as much memory."""
@@ -87,7 +87,7 @@ def read_records(file: SourceFile, asked: Asked) -> Iterator[Record | RejectedLi
     elif delimiter := next((d for ending, d in DELIMITERS.items() if name.endswith(ending)), None):
         yield from _csv(file, asked, delimiter)
     else:
-        raise SourceError(f"{file.name}: not a table that can be read; there are {', '.join(ENDINGS)}")
+        raise SourceError(f"{file.name}: not a table that can be read; there are {', '.join(LIST_ENDINGS)}")
 
 
 def _csv(file: SourceFile, asked: Asked, delimiter: str) -> Iterator[Record | RejectedLine]:

@@ -16,7 +16,7 @@ from curation_assets.ingest.sources.caption_files import JoinedCaptions
 from curation_assets.ingest.sources.file_reading import reject
 from curation_assets.ingest.sources.files import find_files
 from curation_assets.ingest.sources.list_paths import ListPaths
-from curation_assets.ingest.sources.records import ENDINGS, Asked, Record, read_records
+from curation_assets.ingest.sources.records import LIST_ENDINGS, Asked, Record, read_records
 from curation_assets.ingest.sources.rows import (
     RejectedLine,
     RowError,
@@ -31,7 +31,7 @@ from curation_assets.ingest.sources.times import Span, TimeError, is_missing, pa
 from curation_assets.ingest.sources.words import as_list, each, parse_list, texts, words
 from curation_resources.storage import Storage
 
-__all__ = ["ENDINGS", "ColumnMapping", "read"]
+__all__ = ["LIST_ENDINGS", "ColumnMapping", "read"]
 _CLIP_NAME = re.compile(r"(?P<id>.+?)_(?P<start>\d+(?:\.\d+)?)_(?P<end>\d+(?:\.\d+)?)(?:\.\w{2,4})?")
 PATH = "path"
 """Entry of `extra` with the path, relative to the list or `source.root`, of a video that a list names by its path."""
@@ -53,7 +53,7 @@ def read(source: Source, storage: Storage | None = None) -> Iterator[SourceRow |
         if source.captions is not None:
             joined = stack.enter_context(JoinedCaptions(source.captions, storage))
         mapping = ColumnMapping(source, joined)
-        for file in find_files(source.path, ENDINGS, storage):
+        for file in find_files(source.path, LIST_ENDINGS, storage):
             paths = ListPaths(file, source.root, storage)
             for record in read_records(file, mapping.asked):
                 if isinstance(record, RejectedLine):

@@ -33,7 +33,7 @@ from curation_assets.ingest.sources.settling import Settling, Unsettled
 from curation_assets.ingest.text_encodings import EncodingError
 from curation_resources.storage import Storage
 
-ENDINGS = (".tar",)
+LIST_ENDINGS = (".tar",)
 AUDIO = frozenset({"m4a", "mp3", "aac", "wav", "flac", "ogg", "opus"})
 HEADER_READ_BYTES = 64 << 10
 """How much is fetched around each header of a remote tar."""
@@ -56,7 +56,7 @@ def read(
     A sample without a video, and a tar that is damaged, are rejected rows. With `settling`, a tar that may still be being written is not opened.
     """
     extensions = [e.lower().lstrip(".") for e in source.extensions]
-    files = find_files(source.path, ENDINGS, storage)
+    files = find_files(source.path, LIST_ENDINGS, storage)
     for file in files:
         if settling and not settling.settled(file.modified):
             yield Unsettled(file.name)

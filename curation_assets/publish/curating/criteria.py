@@ -23,7 +23,7 @@ from curation_assets.publish.subsets import Select
 NO_CLASS, NO_EMBEDDING, NO_SCORE = "no class", "no embedding", "no score to order by"
 REASONS = ("", NO_CLASS, NO_EMBEDDING, NO_SCORE)
 """Why a candidate could not be considered, by code; 0 where that is the criterion itself."""
-BLOCK = 2048
+SWAP_ROWS = 2048
 """Candidates whose distances to a subset are computed at once."""
 
 
@@ -276,7 +276,7 @@ def swap(
     least distance between two members never falls.
 
     Args:
-        vectors: float (any, d), normalised; may be a memmap, of which `BLOCK` rows are read at a time.
+        vectors: float (any, d), normalised; may be a memmap, of which `SWAP_ROWS` rows are read at a time.
         members: (n,) the candidates, as rows of `vectors`.
         size: how many to keep.
         epochs: passes over the candidates at most; it ends early when a pass accepts none.
@@ -293,8 +293,8 @@ def swap(
     swaps = made = 0
     while made < epochs:
         before = swaps
-        for start in range(0, len(outside), BLOCK):
-            swaps += _swap_block(vectors, spread, inside, outside[start : start + BLOCK], max_swaps - swaps)
+        for start in range(0, len(outside), SWAP_ROWS):
+            swaps += _swap_block(vectors, spread, inside, outside[start : start + SWAP_ROWS], max_swaps - swaps)
         made += 1
         if swaps in (before, max_swaps):
             break

@@ -18,7 +18,7 @@ from curation_resources.tables import MissingTable, TableStore
 if TYPE_CHECKING:
     from curation_assets.publish.curating.curating import Curation
 
-SCORES = ("motion", "sharpness", "brightness", "text_area", "loudness", "aesthetic", "match", "border")
+SHOWN_COLUMNS = ("motion", "sharpness", "brightness", "text_area", "loudness", "aesthetic", "match", "border")
 """Columns whose distributions and correlations are shown."""
 
 
@@ -58,7 +58,9 @@ def shown(store: TableStore, found: Curation) -> dict[str, Any]:
 
 
 def _known(sample: pa.Table) -> dict[str, np.ndarray]:
-    columns = {c: sample[c].to_numpy(zero_copy_only=False).astype(float) for c in SCORES if c in sample.column_names}
+    columns = {
+        c: sample[c].to_numpy(zero_copy_only=False).astype(float) for c in SHOWN_COLUMNS if c in sample.column_names
+    }
     return {c: v for c, v in columns.items() if np.isfinite(v).sum() > 1}
 
 

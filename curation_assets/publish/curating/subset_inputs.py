@@ -16,6 +16,7 @@ from curation_assets.publish.clip_dataset import ClipExport
 from curation_assets.publish.curating.selected_rows import selected_rows
 from curation_assets.publish.curating.subset_tables import read_ids, tables_shown
 from curation_assets.publish.curating.versions import CLIPS_VERSION, CURATE_VERSION, EXPORT_VERSION
+from curation_assets.publish.embedding_dataset import COMPONENT as EMBEDDINGS
 from curation_assets.publish.subsets import Subset
 from curation_assets.publish.writing.public_paths import PublicPaths
 from curation_assets.recipes import Recipe, RecipeError, subsets
@@ -26,7 +27,8 @@ from curation_resources.urls import public_settings
 
 LEFT_OUT = "left_out"
 """Parameter of what was made over incomplete inputs: what is missing in it."""
-EMBEDDING_INPUTS = ("frame_embeddings", "captions")
+EMBEDDING_INPUTS = (*EMBEDDINGS.inputs, *EMBEDDINGS.shows)
+"""What each exported embedding is made from and said with."""
 
 
 def sharded_inputs(subset: Subset, recipes: Mapping[str, Recipe], own: str) -> dict[str, list[str]]:

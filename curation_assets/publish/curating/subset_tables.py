@@ -14,7 +14,7 @@ from curation_assets.recipes import Recipe
 from curation_assets.rules.columns import CLIP_TABLES, tables_of_rules
 from curation_assets.rules.language import SOURCE, parse_rule
 from curation_assets.schemas import SCHEMAS
-from curation_assets.selection import assets_of_recipe
+from curation_assets.selection import assets_of_recipe, in_order
 from curation_resources.urls import public_url
 
 
@@ -78,25 +78,21 @@ def needed_columns(subset: Subset, recipe: Recipe) -> list[str]:
 
 
 def tables_needed(subset: Subset, recipe: Recipe) -> list[str]:
-    """Assets that a subset is made from, for one of its datasets."""
+    """Assets that a subset is made from, for one of its datasets, in graph order."""
     columns = needed_columns(subset, recipe)
     tables = set(tables_of_rules([_mention(c) for c in columns], recipe)) | {"clips"}
     if subset.of == "tracks":
         tables.add("tracks")
     elif subset.select.criterion == "min_redundancy":
         tables.add("frame_embeddings")
-    return [
-        a
-        for a in ("video_metadata", *CLIP_TABLES, "raw_shards", "category_scores", "frame_embeddings", "tracks")
-        if a in tables
-    ]
+    return in_order(tables)
 
 
 def tables_shown(subset: Subset, recipe: Recipe) -> list[str]:
     """Assets whose columns stand in the subset's table: those needed, and those that the recipe asks for anyway."""
     asked = set(assets_of_recipe(recipe)) & {*CLIP_TABLES, "raw_shards", "category_scores"}
     wanted = asked | set(tables_needed(subset, recipe))
-    return [a for a in SCHEMAS if a in wanted]
+    return in_order(wanted)
 
 
 def _mention(column: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,18 +11,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curation_assets.publish.curating.rule_percentiles import Percentiles
-from curation_assets.rules.language import Both, Compare, Literal, Node, Percentile, Rule
+from curation_assets.rules.language import ORDERINGS, Both, Compare, Literal, Node, Percentile, Rule
 
 EXAMPLES = 6
 """Clips kept on each side of a threshold for the contact sheets."""
 Example = tuple[str, str, float, bool]
 """(clip_id, shard, value, whether it passed)."""
-COMPARISONS: Mapping[str, Callable[[np.ndarray, float], np.ndarray]] = {
-    "<": np.less,
-    "<=": np.less_equal,
-    ">": np.greater,
-    ">=": np.greater_equal,
-}
 
 
 @dataclass(frozen=True)
@@ -55,7 +49,7 @@ class Threshold:
         Args:
             values: see `values_in`; a number is compared as one of their type, as in the rule itself.
         """
-        held: np.ndarray = COMPARISONS[self.op](values, self.value if at is None else at)
+        held: np.ndarray = getattr(np, ORDERINGS[self.op])(values, self.value if at is None else at)
         return held
 
 
@@ -82,7 +76,7 @@ def thresholds_of(rule: Rule, percentiles: Percentiles, of_clip: bool) -> Iterat
             value, text = leaf.right.value, f"{leaf.right.value:g}"
         elif isinstance(leaf.right, Percentile):
             value, text = percentiles.get((leaf.left.name, leaf.right.p)), f"p{leaf.right.p:g}"
-        if value is not None and leaf.op in COMPARISONS:
+        if value is not None and leaf.op in ORDERINGS:
             shown = rule.text if leaf is rule.node else f"{leaf.left.name} {leaf.op} {text}"
             yield Threshold(shown, leaf.left.name, leaf.op, value, of_clip)
 

@@ -260,7 +260,7 @@ def test_blocks_give_what_one_candidate_at_a_time_gives(monkeypatch: pytest.Monk
     vectors = chance.normal(size=(150, 6)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     for block in (1, 7, 2048):
-        monkeypatch.setattr(criteria, "BLOCK", block)
+        monkeypatch.setattr(criteria, "SWAP_ROWS", block)
         assert sorted(swap(vectors, np.arange(150), 10, 5, 1000)[0].tolist()) == one_by_one(
             vectors, np.arange(150), 10, 5
         )

@@ -404,7 +404,7 @@ def test_tables_that_rules_and_criteria_need_are_asked_for() -> None:
         return tables_needed(made.subsets["s"], made)
 
     assert needed() == ["clips"]
-    assert needed(where=["text_area < 1", "licence = 'x'"]) == ["clips", "text_scores", "raw_shards"]
+    assert needed(where=["text_area < 1", "licence = 'x'"]) == ["raw_shards", "clips", "text_scores"]
     assert needed(select={"criterion": "cluster_balanced", "count": 1}) == ["clips", "dedup"]
     assert needed(select={"criterion": "class_balanced", "per_class": 1, "class_by": "style", "order_by": "aesthetic"}) == ["clips", "aesthetic_scores", "category_scores"]  # fmt: skip
     assert needed(of="tracks", where=["motion > 0"], where_tracks=["motion > 0", "sharpness > 1"]) == ["clips", "motion_scores", "quality_scores", "tracks"]  # fmt: skip
