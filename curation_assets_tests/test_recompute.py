@@ -13,9 +13,10 @@ from typing import Any
 
 import pytest
 
+from curation_assets.engine.differences import differences
 from curation_assets.engine.events import TableChecked, TableCommitted
 from curation_assets.engine.plan import PlanStep
-from curation_assets.engine.staleness import SHARDED, WAITING, differences
+from curation_assets.engine.staleness import SHARDED, WAITING
 from curation_assets.explain import UnknownId, explain
 from curation_assets.recipes import Recipe
 from curation_assets.registry import component

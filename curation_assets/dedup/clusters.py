@@ -190,7 +190,7 @@ def decide(index: Index, params: Dedup, cosine: Cosine | None = None) -> tuple[p
     if params.survivor == "best":
         order = order + len(rank) * np.isin(np.arange(len(nodes)), short[confirmed & matches.cropped])
     chosen = _choose(edges, order, matches)
-    table = _table(index, clips, matches, cosines, nodes, leader, node, chosen)
+    table = _table(index, clips, matches, cosines, leader, node, chosen)
     dropped = table.filter(pc.invert(table["keep"]))
     stats = {
         "clusters": len(table) - len(dropped),
@@ -252,7 +252,6 @@ def _table(
     clips: pa.Table,
     matches: Matches,
     cosines: NDArray[np.float64],
-    nodes: NDArray[np.uint64],
     leader: Ints,
     node: Ints,
     chosen: dict[int, tuple[int, int]],

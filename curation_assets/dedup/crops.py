@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 
 from curation_assets.decode.measures import windows
 from curation_assets.dedup.align import WINDOW_MS, Altered, Ints, Matches, Samples, ranges
+from curation_assets.dedup.courses import Course, Overlay
 from curation_assets.dedup.duplicate_clusters import Dedup
-from curation_assets.dedup.evidence import Agreement, Course, Overlay, agreement, unlike
+from curation_assets.dedup.evidence import Agreement, agreement, unlike
 from curation_assets.dedup.hash_matches import Comparison
 from curation_assets.dedup.parts import flat
 from curation_assets.dedup.search import halves

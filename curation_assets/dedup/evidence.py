@@ -4,29 +4,22 @@ Hashes say that most of two pictures look alike. Here the courses of the clips (
 picture, and compared part by part: speakers before one background, lecturers beside one slide or two takes of one scene agree everywhere but
 where something moves.
 
-What belongs here: comparing two courses. What does not: which pairs are compared (`index`, `crops`).
+What belongs here: comparing two courses. What does not: which pairs are compared (`index`, `crops`), their levels (`levels`).
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from curation_assets.decode.measures.course import CELLS
-from curation_assets.decode.measures.still import picture
-from curation_assets.dedup.align import Altered
-
-Values = NDArray[np.float64]
-Box = tuple[float, float, float, float]
-
-NOISE: Final = 1.0
-"""Luma levels by which coding changes the mean of a cell."""
+from curation_assets.dedup.courses import Box, Course, Overlay, Values
+from curation_assets.dedup.levels import NOISE, even, levelled
 
 SURE: Final = 0.97
 """Likeness from which no better alignment is looked for."""
@@ -56,15 +49,6 @@ MOST_SHIFTS: Final = 40
 SMALLEST: Final = 0.2
 """Least share of a side that two pictures must have in common."""
 
-DIM: Final = 0.25
-"""Spans whose contrast is below this share of what is usual in the clip are those of a fade's darkest part, and not compared."""
-
-FADED: Final = 0.06
-"""Spans in which one clip's contrast has changed by more than this share against the other's have a gain of their own."""
-
-UNLIKE: Final = 0.5
-"""Difference of two cells, in deviations of the pictures, from which they count little in the gain."""
-
 LITTLE: Final = 0.2
 """Levels of change, in the mean of all cells, that weigh as much as what is alike: coding noise must not decide."""
 
@@ -81,83 +65,6 @@ LEAST_LIKENESS: Final = 0.8
 that hardly move before one background agree by chance at some moment. Chosen on the first half, too."""
 
 _TINY: Final = 1e-9
-
-
-@dataclass(frozen=True)
-class Course:
-    """What is known of a clip.
-
-    Attributes:
-        cells: uint8 (spans, CELLS, CELLS).
-        duration_ms: of the clip, which the spans divide evenly.
-        box: x, y, width and height of the picture in the frame, shares of the frame.
-        still: uint8 (SIDE, SIDE), the clip's still; None if it has none.
-    """
-
-    cells: NDArray[np.uint8]
-    duration_ms: int
-    box: Box
-    still: NDArray[np.uint8] | None = None
-
-    @staticmethod
-    def of(stored: bytes, duration_ms: int, box: Box, still: bytes | None = None) -> Course:
-        """From the columns of `clip_fingerprints`."""
-        cells = np.frombuffer(stored, np.uint8).reshape(-1, CELLS, CELLS)
-        return Course(cells, duration_ms, box, None if still is None else picture(still))
-
-    def altered_back(self, altered: Altered) -> Course:
-        """The course of the clip mirrored, run backwards or made negative."""
-        if altered is Altered.MIRRORED:
-            x, y, width, height = self.box
-            still = None if self.still is None else self.still[:, ::-1]
-            return replace(self, cells=self.cells[:, :, ::-1], box=(1 - x - width, y, width, height), still=still)
-        if altered is Altered.REVERSED:
-            return replace(self, cells=self.cells[::-1])
-        if altered is Altered.NEGATIVE:
-            return replace(self, cells=255 - self.cells, still=None if self.still is None else 255 - self.still)
-        return self
-
-
-@dataclass(frozen=True)
-class Overlay:
-    """How one picture lies on another: a point at the share u of the first one's side lies at scale x u + offset of the other's."""
-
-    scale_x: float = 1.0
-    offset_x: float = 0.0
-    scale_y: float = 1.0
-    offset_y: float = 0.0
-
-    @staticmethod
-    def between(a: Box, b: Box) -> Overlay:
-        """Of what lies inside the boxes (x, y, width, height) of one frame."""
-        return Overlay(a[2] / b[2], (a[0] - b[0]) / b[2], a[3] / b[3], (a[1] - b[1]) / b[3])
-
-    def steps(self, size: float) -> Iterator[Overlay]:
-        """Moved, and scaled about the middle, by this share of the side."""
-        x, a, y, b = self.scale_x, self.offset_x, self.scale_y, self.offset_y
-        for sign in (size, -size):
-            grown = 1 + sign
-            yield Overlay(x * grown, a - x * sign / 2, y * grown, b - y * sign / 2)
-            yield Overlay(x, a + sign, y, b)
-            yield Overlay(x, a, y, b + sign)
-
-    def moved(self, across: float, down: float) -> Overlay:
-        return Overlay(self.scale_x, self.offset_x + across, self.scale_y, self.offset_y + down)
-
-    def common(self) -> Box:
-        """What both show: left, top, right and lower edge in the other picture."""
-        return (
-            max(0.0, self.offset_x),
-            max(0.0, self.offset_y),
-            min(1.0, self.scale_x + self.offset_x),
-            min(1.0, self.scale_y + self.offset_y),
-        )
-
-    def back(self, region: Box) -> Box:
-        """A region of the other picture in this one."""
-        left, top, right, bottom = region
-        x, a, y, b = self.scale_x, self.offset_x, self.scale_y, self.offset_y
-        return (left - a) / x, (top - b) / y, (right - a) / x, (bottom - b) / y
 
 
 @dataclass(frozen=True)
@@ -226,7 +133,7 @@ def agreement(
             aligned = _in_time(a, b, scale, offset_ms + shift)
             if aligned is None:
                 continue
-            x, y = (_even(v) for v in aligned)
+            x, y = (even(v) for v in aligned)
             for overlay in starts:
                 likeness = _likeness(x, y, [overlay])
                 if best is None or likeness > best[0]:
@@ -245,7 +152,7 @@ def agreement(
     if laid is None:
         return None
     times = _times(a, b, scale, offset_ms + shift)
-    return _judged(*_levelled(*laid), likeness, round(offset_ms + shift), path, times)
+    return _judged(*levelled(*laid), likeness, round(offset_ms + shift), path, times)
 
 
 def _starts(a: Course, b: Course) -> list[Overlay]:
@@ -318,22 +225,6 @@ def _on_grid(values: Values, region: Box, size: tuple[int, int]) -> Values:
     rows, columns = _averages(top, bottom, size[1], CELLS), _averages(left, right, size[0], CELLS)
     out: Values = rows @ values @ columns.T
     return out
-
-
-def _even(values: Values) -> Values:
-    """Each picture less its mean, all of one contrast; those too dark in a fade are empty."""
-    values = values - values.mean(axis=(1, 2), keepdims=True)
-    contrast = values.std(axis=(1, 2), keepdims=True)
-    usual = float(np.median(contrast))
-    gain = np.where(contrast >= DIM * usual, usual / np.maximum(contrast, 2 * NOISE), 0.0)
-    return values * gain
-
-
-def _lit(values: Values) -> NDArray[np.bool_]:
-    """Which of the pictures (n, rows, columns) are not those of a fade."""
-    contrast = values.std(axis=(1, 2))
-    lit: NDArray[np.bool_] = contrast >= DIM * np.median(contrast)
-    return lit
 
 
 def _laid(x: Values, y: Values, path: Sequence[Overlay]) -> tuple[Values, Values] | None:
@@ -413,38 +304,6 @@ def _drifting(x: Values, y: Values, overlay: Overlay, likeness: float) -> tuple[
                     likeness, path, (across, down), improved = reached, other, drift, True
                     break
     return (likeness, path) if likeness > still + GAIN else (still, [overlay])
-
-
-def _levelled(x: Values, y: Values) -> tuple[Values, Values]:
-    """The pictures with one gain and offset for each clip, and others where one of them fades; the darkest are left out.
-
-    Cells in which the two differ (a logo, another face) count little in what gain and offset are.
-    """
-    lit = _lit(x) & _lit(y)
-    if lit.any():
-        x, y = x[lit], y[lit]
-    (at_x, size_x), (at_y, size_y) = _standards(x, y, (1, 2))
-    (mean_x, all_x), (mean_y, all_y) = _standards(x, y, (0, 1, 2))
-    faded = np.abs(np.log(size_x / all_x * all_y / size_y)) > FADED
-    size_x, size_y = np.where(faded, size_x, all_x), np.where(faded, size_y, all_y)
-    at_x, at_y = np.where(faded, at_x, mean_x), np.where(faded, at_y, mean_y)
-    level = float(np.sqrt(all_x * all_y).item())
-    return (x - at_x) * (level / size_x), (y - at_y) * (level / size_y)
-
-
-def _standards(x: Values, y: Values, axes: tuple[int, ...]) -> tuple[tuple[Values, Values], tuple[Values, Values]]:
-    """Mean and deviation of each over the axes, which stay with length 1; where the two differ counts little."""
-    weight = np.ones_like(x)
-    for _ in range(4):
-        sides = []
-        total = weight.sum(axis=axes, keepdims=True)
-        for v in (x, y):
-            mean = (weight * v).sum(axis=axes, keepdims=True) / total
-            spread = np.sqrt((weight * (v - mean) ** 2).sum(axis=axes, keepdims=True) / total)
-            sides.append((mean, np.maximum(NOISE, spread)))
-        (mean_x, size_x), (mean_y, size_y) = sides
-        weight = 1 / (1 + (((x - mean_x) / size_x - (y - mean_y) / size_y) / UNLIKE) ** 2)
-    return sides[0], sides[1]
 
 
 def _sums(values: Values, wide: int, high: int) -> Values:

@@ -12,7 +12,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from curation_assets.dedup.align import Altered, Matches
-from curation_assets.dedup.evidence import Course, agreement, unlike
+from curation_assets.dedup.courses import Course
+from curation_assets.dedup.evidence import agreement, unlike
 from curation_assets.dedup.library import Library
 from curation_assets.dedup.parts import BLOCKS
 from curation_assets.dedup.standing import stands_apart

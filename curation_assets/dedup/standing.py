@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curation_assets.decode.measures.still import SIDE
-from curation_assets.dedup.evidence import Agreement, Box, Course, Overlay, Values
+from curation_assets.dedup.courses import Box, Course, Overlay, Values
+from curation_assets.dedup.evidence import Agreement
 
 FINEST: Final = 96
 """No more cells than this along a side of the frame: borders are found to a 320th, and what is finer differs between copies."""

@@ -18,6 +18,7 @@ from curation_assets.contracts.component import Component, Stage
 from curation_assets.dedup.comparison import clusters_provenance
 from curation_assets.dedup.duplicate_clusters import CLUSTER_INDEX
 from curation_assets.dedup.index_files import is_whole, read_manifest
+from curation_assets.engine.differences import reasons
 from curation_assets.engine.heads import Head, Heads, cache_file
 from curation_assets.engine.making import LOST
 from curation_assets.engine.shard import Shard
@@ -37,7 +38,7 @@ from curation_assets.schemas import SCHEMAS, schema
 from curation_assets.selection import assets_of_recipe, assets_of_subset
 from curation_assets.settings import Settings
 from curation_resources.content_hash import ContentHasher
-from curation_resources.provenance import Provenance, canonical_json
+from curation_resources.provenance import Provenance
 from curation_resources.storage_errors import READ_ERRORS, StorageError
 from curation_resources.tables import DamagedTable, MissingTable, TableStore
 
@@ -59,8 +60,6 @@ RETRIED: Mapping[str, Stage] = {
     p.asset: s for s in STAGES for p in s.parts if s.by_video or s.up_to_date is not Stage.up_to_date
 }
 """Assets whose tables may have failures that pass."""
-ABSENT = object()
-"""Stands for the value of a key that is not there, which is something else than null."""
 
 
 @dataclass(frozen=True)
@@ -79,50 +78,6 @@ class State:
     state: str
     reasons: tuple[str, ...] = ()
     fingerprint: str = ""
-
-
-def differences(old: Any, new: Any, path: str = "") -> Iterator[str]:
-    """Where two JSON values differ: `clips.threshold: 11.5 -> 27.0`; of lists, only the part that does. A key on one side is `absent` on the other."""
-    if isinstance(old, Mapping) and isinstance(new, Mapping):
-        for key in sorted({*old, *new}):
-            yield from differences(old.get(key, ABSENT), new.get(key, ABSENT), f"{path}.{key}" if path else str(key))
-    elif old != new and isinstance(old, list) and isinstance(new, list):
-        shorter = min(len(old), len(new))
-        head = next((i for i in range(shorter) if old[i] != new[i]), shorter)
-        tail = next((i for i in range(shorter - head) if old[-1 - i] != new[-1 - i]), shorter - head)
-        gone, come = old[head : len(old) - tail], new[head : len(new) - tail]
-        if head + tail and len(gone) == len(come) == 1:
-            yield from differences(gone[0], come[0], f"{path}[{head}]")
-        else:
-            yield f"{path}: {_short(gone)} -> {_short(come)}"
-    elif old != new:
-        yield f"{path or 'parameters'}: {_short(old)} -> {_short(new)}"
-
-
-def _short(value: Any) -> str:
-    text = "absent" if value is ABSENT else repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
-
-
-def reasons(old: Provenance, new: Provenance) -> tuple[str, ...]:
-    """Why a table made from `old` would be made anew from `new`."""
-    found = []
-    if old.code_version != new.code_version:
-        found.append(f"code version {old.code_version} -> {new.code_version}")
-    found += [f"parameter {d}" for d in differences(old.params, _plain(new.params))]
-    found += [f"weights {d}" for d in differences(dict(old.weights), dict(new.weights))]
-    for name in sorted({*old.inputs, *new.inputs}):
-        if old.inputs.get(name) != new.inputs.get(name):
-            both = name in old.inputs and name in new.inputs
-            found.append(
-                f"input {name} {'changed' if both else 'is new' if name in new.inputs else 'is no longer used'}"
-            )
-    return tuple(found)
-
-
-def _plain(value: Any) -> Any:
-    """As it looks after a round trip through JSON, which is how the old value was stored."""
-    return json.loads(canonical_json(value))
 
 
 def open_heads(store: TableStore, remember: bool = True) -> Heads:

@@ -20,8 +20,9 @@ from benchmarks.truth import lookalikes
 from curation_assets.decode.measures import windows
 from curation_assets.decode.measures.course import CELLS, course
 from curation_assets.dedup.clusters import build_clusters
+from curation_assets.dedup.courses import Course, Overlay
 from curation_assets.dedup.duplicate_clusters import Dedup
-from curation_assets.dedup.evidence import Course, Overlay, agreement, unlike
+from curation_assets.dedup.evidence import agreement, unlike
 from curation_assets.dedup.index import ShardInput, update_index
 from curation_assets.demo.drawing import pan, photographs
 from curation_assets.schemas import schema

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from curation_assets.decode.measures import still
 from curation_assets.decode.measures.course import CELLS
-from curation_assets.dedup.evidence import Course, agreement
+from curation_assets.dedup.courses import Course
+from curation_assets.dedup.evidence import agreement
 from curation_assets.dedup.standing import stands_apart
 
 Luma = NDArray[np.uint8]
