@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -106,4 +107,26 @@ class RunTables(TableStore):
         if partition is not None:
             self._remember((asset, partition), header)
             self._last = ((asset, partition), table)
+        return header
+
+    def commit_file(
+        self,
+        asset: str,
+        partition: str | None,
+        local: Path,
+        provenance: Provenance,
+        digest: str,
+        stats: Mapping[str, Any] | None = None,
+        base: Base = ANY,
+    ) -> TableHeader:
+        try:
+            header = super().commit_file(asset, partition, local, provenance, digest, stats, base)
+        except (Superseded, MediaGone):
+            self.forget(partition)
+            raise
+        self._slices.pop(asset, None)
+        if partition is not None:
+            self._remember((asset, partition), header)
+        if self._last is not None and self._last[0] == (asset, partition):
+            self._last = None
         return header

@@ -7,6 +7,7 @@ from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from werkzeug.serving import WSGIRequestHandler
 
@@ -16,7 +17,7 @@ from curation_assets.engine.run_tables import RunTables
 from curation_assets.engine.steps import StepFailed, carry_out
 from curation_assets.makers import MAKERS
 from curation_assets.recipes import parse_recipe
-from curation_assets.schemas import SCHEMAS
+from curation_assets.schemas import SCHEMAS, schema
 from curation_assets.settings import Settings
 from curation_assets_tests.conftest import S3Server
 from curation_assets_tests.sample_video import sample_video
@@ -121,3 +122,16 @@ def test_a_table_that_another_run_has_made_meanwhile_is_noticed(tmp_path: Path) 
     tables.commit("clips", "d-00000", pa.table({"n": [5]}), Provenance("5"))
     assert tables.read("clips", "d-00000", columns=["n"])["n"].to_pylist() == [5]
     assert plain.header("clips", "d-00000") == tables.header("clips", "d-00000")
+
+
+def test_a_table_that_a_run_wrote_from_a_file_is_there_for_it(tmp_path: Path) -> None:
+    """Also if the run had looked for it before, and found none or another."""
+    contract = schema("curated_clips")
+    tables = RunTables(TableStore(Storage(str(tmp_path / "data")), {"curated_clips": contract}))
+    assert tables.header("curated_clips", "d-all") is None
+    local = tmp_path / "rows.parquet"
+    pq.write_table(contract.empty(), local)
+    for version in ("1", "2"):
+        header = tables.commit_file("curated_clips", "d-all", local, Provenance(version), f"digest {version}")
+        assert tables.header("curated_clips", "d-all") == header
+        assert header.provenance.code_version == version
