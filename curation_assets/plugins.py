@@ -12,12 +12,11 @@ from importlib.metadata import EntryPoint
 
 from curation_assets.contracts.component import OWN_PACKAGE, Component, Stage
 from curation_assets.contracts.door import COMPONENTS, Broken, claimed_twice, entries, load, package_of
+from curation_assets.rules.language import DERIVED
 
 NAME = re.compile(r"[a-z][a-z0-9_]*")
 OF_RECIPES = ("dataset", "description", "subsets")
 """Keys at the top of recipes that belong to no table."""
-DERIVED = ("duration_s", "aspect")
-"""Names in rules that are worked out; `rules/columns.py`."""
 
 
 def brought_stages(known: Sequence[Component]) -> tuple[list[Stage], tuple[Broken, ...]]:

@@ -16,7 +16,8 @@ from curation_assets.contracts.choices import OneOf
 from curation_assets.contracts.sections import Section
 from curation_assets.recipes import Recipe
 from curation_assets.rules import language as rules
-from curation_assets.rules.columns import CLIP_TABLES, DERIVED, VIDEO_COLUMNS
+from curation_assets.rules.columns import CLIP_TABLES, VIDEO_COLUMNS
+from curation_assets.rules.language import DERIVED
 from curation_assets.schemas import SCHEMAS
 from curation_assets.settings import PREFIX, Settings
 

@@ -155,7 +155,7 @@ ARROWS = {
     "captions": "contracts showing ingest scores derived engine",
     "tracks": "contracts showing decode scores derived engine",
     "publish": "contracts language settings showing ingest decode scores tracks registry derived engine",
-    "registry": "contracts publish",
+    "registry": "contracts language publish",
     "derived": "contracts language settings showing ingest publish registry",
     "engine": "contracts settings showing ingest dedup captions publish registry derived",
     "looking": "contracts settings showing ingest decode dedup publish registry derived engine",

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from curation_assets.ingest.source_words import extras_of, licence_of
 from curation_assets.registry import COMPONENTS
 from curation_assets.rules.evaluation import passing
-from curation_assets.rules.language import SOURCE, Rule, RuleError, parse_rule
+from curation_assets.rules.language import DERIVED, SOURCE, Rule, RuleError, parse_rule
 from curation_assets.schemas import SCHEMAS
 from curation_assets.showing.text import nearest
 from curation_resources.provenance import canonical_json
@@ -27,8 +27,6 @@ VIDEO_COLUMNS = ("licence", "channel", "title", "upload_date")
 """Columns of raw_shards that rules may name. The licence of a clip's given span goes before that of its video."""
 SPAN_COLUMNS = ("source_span", "origin", "requested_start_ms", "requested_end_ms")
 """Columns of clips that tell which given span a clip comes from."""
-DERIVED = ("duration_s", "aspect")
-"""Columns computed from clips: length in seconds, displayed width over height."""
 
 
 def columns_known(recipe: Recipe) -> list[str]:

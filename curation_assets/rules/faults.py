@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from curation_assets.registry import COMPONENTS
-from curation_assets.rules.columns import DERIVED, columns_known, table_of, tables_of_rules
+from curation_assets.rules.columns import columns_known, table_of, tables_of_rules
 from curation_assets.rules.language import (
+    DERIVED,
     Both,
     Compare,
     In,

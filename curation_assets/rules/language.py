@@ -153,6 +153,8 @@ _TOKEN = re.compile(
 MAX_PARTS = 200
 """Of `and`, `or`, `not` and `(` in one rule: each may be a level of the tree, and rules are walked recursively."""
 MAX_CHARS = 20_000
+DERIVED = ("duration_s", "aspect")
+"""Names that are worked out from a clip's row: length in seconds, displayed width over height."""
 SOURCE = "source."
 """What names of columns of the source's list begin with."""
 _KEYWORDS = {"and", "or", "not", "between", "in", "is", "null", "true", "false"}

@@ -20,8 +20,8 @@ from curation_assets.publish.curating.versions import CURATE_VERSION
 from curation_assets.publish.subsets import Subset
 from curation_assets.recipes import Recipe, subset_key
 from curation_assets.registry import COMPONENTS
-from curation_assets.rules.columns import DERIVED, derived, table_of
-from curation_assets.rules.language import parse_rule
+from curation_assets.rules.columns import derived, table_of
+from curation_assets.rules.language import DERIVED, parse_rule
 from curation_assets.schemas import schema
 from curation_resources.scratch import scratch_folder
 from curation_resources.tables import TableStore
