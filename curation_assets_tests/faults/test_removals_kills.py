@@ -111,10 +111,10 @@ def test_of_two_takedowns_at_once_none_is_lost_and_none_is_half_done(template: S
     for number in range(3):
         place = _copy(template, tmp_path / f"both{number}")
         both = {v: place.start(["forget", v, "--yes"]) for v in ("v0", "v1")}
-        for video, process in both.items():
-            out, err = process.communicate(timeout=240)
+        ended = {video: process.communicate(timeout=240) for video, process in both.items()}
+        for video, (out, err) in ended.items():
             assert "Traceback" not in out + err
-            if process.returncode:
+            if both[video].returncode:
                 assert "are at work" in err or "is not what was shown" in err, out + err
                 again = place.curation("forget", video, "--yes")
                 assert again.returncode == 0, again.stdout + again.stderr
