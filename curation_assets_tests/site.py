@@ -49,7 +49,8 @@ class Site:
         """Takes these YAML texts as the recipes."""
         self.recipes = {r.dataset: r for r in (parse_recipe(text, f"recipe {n}") for n, text in enumerate(recipes))}
 
-    def run(self, *steps: PlanStep, force: bool = False, workers: int = 1) -> None:
+    def run(self, *steps: PlanStep, force: bool = False, workers: int = 0) -> None:
+        """Carries the steps out; without workers a video is decoded in this process, which spares starting others."""
         settings = self.settings.model_copy(update={"workers": workers})
         run = Run(self.store, self.recipes, settings, logging.getLogger("site"), force=force)
         for event in carry_out(steps, run, MAKERS):

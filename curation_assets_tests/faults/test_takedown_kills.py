@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
 from curation_assets_tests.faults.shipped import Shipped, kill_group
@@ -48,6 +49,8 @@ def _left(place: Shipped) -> dict[str, Any]:
         name = path.relative_to(place.data)
         if name.parts[0] in ("clip_dataset", "embedding_dataset") and len(name.parts) > 2:
             found[str(name)] = hashlib.sha256(path.read_bytes()).hexdigest()
+        elif len(name.parts) > 1 and name.parts[1] == "slices":
+            found[str(name)] = pq.read_table(path).to_pylist()
         elif name.parts[0] != "forgotten.parquet":
             asset = name.parts[0].removesuffix(".parquet")
             rows = store.read(asset, name.stem if len(name.parts) > 1 else None).to_pylist()
