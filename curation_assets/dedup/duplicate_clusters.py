@@ -49,7 +49,7 @@ class Dedup(Hashing):
     search: Literal["copies", "every_pair"] = Field(
         "every_pair",
         description="What is found for sure (to 0.995): pairs of which `matches` frames lie at exactly `distance` (every_pair), or of which four frames lie "
-        "within 6 bits, as those of copies do, at a tenth of the cost (copies).",
+        "within 6 bits, as those of copies do, in a seventh to a tenth of the tables (copies).",
     )
     survivor: Literal["best", "first_seen"] = Field(
         "best", description="best: highest, longest, sharpest, smallest id; first_seen: the earlier shard."

@@ -8,7 +8,8 @@ partition is forgotten, and the partition is tried again (`making.over_others`).
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -98,16 +99,24 @@ class RunTables(TableStore):
         beside: bool = False,
     ) -> TableHeader:
         table = self.prepare(asset, table)
-        try:
+        with self._committing(asset, partition):
             header = super().commit(asset, partition, table, provenance, stats, base, beside)
-        except (Superseded, MediaGone):
-            self.forget(partition)
-            raise
-        self._slices.pop(asset, None)
         if partition is not None:
             self._remember((asset, partition), header)
             self._last = ((asset, partition), table)
         return header
+
+    @contextmanager
+    def _committing(self, asset: str, partition: str | None) -> Iterator[None]:
+        """Forgets what is known of the table that is replaced; of the whole partition, if another run has committed it or media are gone."""
+        try:
+            yield
+        except (Superseded, MediaGone):
+            self.forget(partition)
+            raise
+        self._slices.pop(asset, None)
+        if self._last is not None and self._last[0] == (asset, partition):
+            self._last = None
 
     def commit_file(
         self,
@@ -119,14 +128,8 @@ class RunTables(TableStore):
         stats: Mapping[str, Any] | None = None,
         base: Base = ANY,
     ) -> TableHeader:
-        try:
+        with self._committing(asset, partition):
             header = super().commit_file(asset, partition, local, provenance, digest, stats, base)
-        except (Superseded, MediaGone):
-            self.forget(partition)
-            raise
-        self._slices.pop(asset, None)
         if partition is not None:
             self._remember((asset, partition), header)
-        if self._last is not None and self._last[0] == (asset, partition):
-            self._last = None
         return header
