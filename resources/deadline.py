@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from curation_resources.download_errors import DownloadError
+from curation_resources.download_errors import STOPPED, DownloadError
 
 
 class Cancellation(threading.Event):
@@ -59,7 +59,7 @@ class Deadline:
     def check(self) -> None:
         """Raises DownloadError(timeout) when the time is over, or network when the run is being stopped."""
         if self.cancelled.is_set():
-            raise DownloadError("network", "the download was stopped before it was done")
+            raise DownloadError("network", STOPPED)
         if self.remaining <= 0:
             raise DownloadError("timeout", f"the attempt was not done after {self.seconds:g} s")
 

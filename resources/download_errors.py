@@ -11,6 +11,7 @@ import re
 from curation_resources.urls import redact_text
 
 TRANSIENT = frozenset({"bot_check", "rate_limited", "network", "timeout", "storage", "resource"})
+STOPPED = "the download was stopped before it was done"
 
 
 class DownloadError(Exception):

@@ -16,10 +16,10 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from curation_resources.deadline import Deadline
-from curation_resources.download_errors import DownloadError
+from curation_resources.download_errors import STOPPED, DownloadError
 
 START_S = 120.0
 """Longest time that a child may take to import yt-dlp."""
@@ -29,12 +29,14 @@ _BOOT = (
 )
 
 Progress = Callable[[int], None]
+T = TypeVar("T")
 
 
 class _Child:
-    """One worker process."""
+    """One worker process. One thread at a time talks to it and closes its pipes; any thread may end it."""
 
     def __init__(self) -> None:
+        self._ending = threading.Lock()
         self.process = subprocess.Popen(
             [sys.executable, "-c", _BOOT, json.dumps(sys.path)],
             stdin=subprocess.PIPE,
@@ -72,14 +74,24 @@ class _Child:
         return parsed
 
     def _died(self) -> DownloadError:
-        self.kill()
-        return DownloadError("unsupported", f"the extractor's process died (exit code {self.process.returncode})")
+        """What is said of a process that ended by itself: one that a signal took says nothing about the video."""
+        self.end()
+        code = self.process.returncode
+        return DownloadError(
+            "unsupported" if code > 0 else "resource", f"the extractor's process died (exit code {code})"
+        )
 
-    def kill(self) -> None:
-        """Ends the process and everything that it started."""
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
+    def end(self) -> None:
+        """Ends the process and everything that it started. Whoever waits for its next event learns that it died."""
+        with self._ending:
+            if self.process.returncode is None:  # its group's number is its own until it has been waited for
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(self.process.pid, signal.SIGKILL)
+                self.process.wait()
+
+    def discard(self) -> None:
+        """Ends the process and closes its pipes."""
+        self.end()
         for pipe in (self.process.stdin, self.process.stdout):
             if pipe is not None:
                 with contextlib.suppress(OSError):
@@ -118,16 +130,12 @@ class YtdlpPool:
         began = time.monotonic()
         child = self._take()
         deadline.end += time.monotonic() - began
-        try:
-            answer = self._converse(child, job, deadline, first_s, progress)
-        except BaseException:
-            self._discard(child)
-            raise
+        answer = self._with(child, lambda: self._converse(child, job, deadline, first_s, progress))
         with self._lock:
-            if not self._closed:
+            kept = not self._closed
+            if kept:
                 self._idle.append(child)
-                child = None  # type: ignore[assignment]  # kept for the next job
-        if child is not None:
+        if not kept:
             self._discard(child)
         if answer["event"] == "failed":
             raise DownloadError(answer["error_class"], answer["message"], answer["transient"])
@@ -156,20 +164,35 @@ class YtdlpPool:
     def _take(self) -> _Child:
         with self._lock:
             if self._closed:
-                raise DownloadError("network", "the downloader is closed")
+                raise DownloadError("network", STOPPED)
             if self._idle:
                 return self._idle.pop()
             child = _Child()
             self._all.add(child)
-        ready = child.event(time.monotonic() + START_S, self.cancelled)
-        if ready is None:
-            self._discard(child)
-            raise DownloadError("network", "the extractor's process did not start in time")
-        self.version = ready["version"]
+        self.version = self._with(child, lambda: self._started(child))
         return child
 
+    def _started(self, child: _Child) -> str:
+        """The version of yt-dlp that `child` has imported."""
+        ready = child.event(time.monotonic() + START_S, self.cancelled)
+        if ready is None:
+            raise DownloadError("network", "the extractor's process did not start in time")
+        version = ready["version"]
+        assert isinstance(version, str)
+        return version
+
+    def _with(self, child: _Child, talk: Callable[[], T]) -> T:
+        """What `talk` gives; `child` is discarded when it fails."""
+        try:
+            return talk()
+        except BaseException as error:
+            self._discard(child)
+            if isinstance(error, DownloadError) and self._closed:  # the process was ended under it
+                raise DownloadError("network", STOPPED) from error
+            raise
+
     def _discard(self, child: _Child) -> None:
-        child.kill()
+        child.discard()
         with self._lock:
             self._all.discard(child)
 
@@ -177,8 +200,9 @@ class YtdlpPool:
         """Ends all processes, also those at work."""
         with self._lock:
             self._closed = True
-            children = list(self._all)
-            self._all.clear()
-            self._idle.clear()
-        for child in children:
-            child.kill()
+            idle, self._idle = self._idle, []
+            working = self._all - set(idle)
+        for child in working:
+            child.end()
+        for child in idle:
+            self._discard(child)
