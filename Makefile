@@ -54,7 +54,7 @@ typecheck: $(STAMP)  ## Check types
 
 bench: $(STAMP)  ## Run the benchmarks at their small sizes
 	@for b in benchmarks/[a-z]*.py; do echo "== $$b"; $(BIN)/python -m benchmarks.$$(basename $$b .py) || exit 1; done
-	@echo "== benchmarks/truth"; $(BIN)/python -m benchmarks.truth
+	@for b in scale truth; do echo "== benchmarks/$$b"; $(BIN)/python -m benchmarks.$$b || exit 1; done
 
 lock: $(STAMP)  ## Write the installed versions to constraints.txt
 	$(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu$$//; s/ @ file.*//' | grep -v '^nvidia-\|^triton' > constraints.txt

@@ -1,0 +1,65 @@
+"""Step `index`: the lists of HD-VILA and ACAV indexed, again with nothing changed, and the slices of an index that has none."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+from benchmarks.ingest import measured
+from benchmarks.scale.lists import write_acav, write_hdvila
+from benchmarks.scale.rows import Line, Row
+from curation_assets.schemas import SCHEMAS
+from curation_resources.storage import Storage
+from curation_resources.tables import TableStore
+
+HDVILA_ROWS, ACAV_ROWS = 3_300_000, 60_000_000
+
+
+def bring_index(root: str, form: str, path: str, videos: int) -> None:
+    """`dataset_index`, as a run brings it up to date."""
+    from curation_assets.engine.run import Run
+    from curation_assets.ingest import source_states
+    from curation_assets.ingest.index_maker import update_index
+    from curation_assets.recipes import Recipe
+    from curation_assets.settings import Settings
+
+    source_states.RACY_S = 0.0
+    os.environ["DAGSTER_HOME"] = f"{root}-home"
+    made = Recipe.model_validate(
+        {"dataset": "bench", "source": {"format": form, "path": path}, "shard": {"videos": videos}}
+    )
+    store = TableStore(Storage(root), SCHEMAS)
+    update_index(Run(store, {"bench": made}, Settings(storage=root)))
+
+
+def hash_slices(root: str) -> None:
+    """The slices of an index that has none beside it."""
+    from curation_assets.engine.slices import read_slices
+
+    store = TableStore(Storage(root), SCHEMAS)
+    header = store.header("dataset_index")
+    assert header is not None
+    for name in store.storage.list("dataset_index/slices"):
+        store.storage.remove(f"dataset_index/slices/{name}")
+    read_slices(store, header)
+
+
+def index(folder: Path, share: float) -> Iterator[Line]:
+    """Indexing, again with nothing changed, and the slices of an index that has none."""
+    lists: Mapping[str, tuple[Callable[[Path, int], None], int, int]] = {
+        "hdvila": (write_hdvila, HDVILA_ROWS, 100),
+        "acav": (write_acav, ACAV_ROWS, 2000),
+    }
+    for form, (write, full, videos) in lists.items():
+        rows, path, root = (
+            int(full * share),
+            folder / f"{form}.{'jsonl' if form == 'hdvila' else 'csv'}",
+            f"{folder}/{form}",
+        )
+        write(path, rows)
+        for what in ("index", "index again, nothing changed"):
+            cost = measured(bring_index, root, form, str(path), videos)
+            yield Row(f"{form}: {what}", rows, full, cost)
+        yield Row(f"{form}: slices of an index without", rows, full, measured(hash_slices, root))
+        path.unlink()
