@@ -62,11 +62,8 @@ def test_no_key_no_header() -> None:
 
 def test_at_most_so_many_requests_run_at_the_same_time() -> None:
     with CaptionServer(delay=lambda _: 0.03) as server:
-        started = time.perf_counter()
         ask(server, [str(i) for i in range(40)], concurrency=8)
-        seconds = time.perf_counter() - started
     assert 2 <= server.most_at_once <= 8
-    assert seconds < 40 * 0.03
 
 
 @pytest.mark.parametrize("fault", [429, 408, 500, 503, DROP, CUT, JUNK])

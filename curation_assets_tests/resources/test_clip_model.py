@@ -143,7 +143,7 @@ def test_a_hub_repository_is_read_from_the_hub_cache_without_a_network(
 
 @pytest.mark.parametrize("endpoint", ["http://127.0.0.1:9", "http://no-such-host.invalid"])
 @pytest.mark.parametrize("offline", [False, True])
-def test_weights_that_cannot_be_had_are_one_sentence_within_seconds(
+def test_weights_that_cannot_be_had_are_one_sentence_within_a_minute(
     endpoint: str, offline: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from huggingface_hub import constants
@@ -154,7 +154,7 @@ def test_weights_that_cannot_be_had_are_one_sentence_within_seconds(
     started = time.perf_counter()
     with pytest.raises(MissingWeights) as caught:
         load_clip("ViT-B-32", "openai")
-    assert time.perf_counter() - started < 10
+    assert time.perf_counter() - started < 60
     message = str(caught.value)
     assert "\n" not in message
     for word in (
