@@ -123,6 +123,7 @@ def test_recipes_come_from_a_file_a_folder_or_a_uri(tmp_path: Path) -> None:
 
 
 PROMPTS = "categories: {style: {prompts: [cartoon, photo]}}\n"
+LONG_NAMES = PROMPTS.replace("photo", "photo, a video game")
 
 
 @pytest.mark.parametrize(
@@ -136,7 +137,7 @@ PROMPTS = "categories: {style: {prompts: [cartoon, photo]}}\n"
         ("subsets: {a: {where: ['blank < 90']}}", ["blank goes from 0 to 1", "90 is beyond"]),
         ("subsets: {a: {where: ['motion >= -1']}}", ["motion goes from 0 up"]),
         ("subsets: {a: {where: ['motion between 0.2 and 0.002']}}", ["the lower end of `between`"]),
-        ("subsets: {a: {where: ['origin = \"detectd\"']}}", ["origin is never 'detectd'; did you mean 'detected'?"]),
+        ("subsets: {a: {where: ['origin = \"detectd\"']}}", ["origin is never 'detectd'; did you mean detected?"]),
         ("subsets: {a: {where: ['language = en']}}", ["en is no column; if it is a text, quote it"]),
         ("subsets: {a: {where: ['height in [720, 1080.5]']}}", ["height holds whole numbers, never 1080.5"]),
         ("subsets: {a: {where: ['language in []']}}", ["the list of language is empty"]),
@@ -144,7 +145,29 @@ PROMPTS = "categories: {style: {prompts: [cartoon, photo]}}\n"
         ("subsets: {a: {where: ['not not (keep and motin > 1)']}}", ["did you mean motion?"]),
         (PROMPTS + "subsets: {a: {where: ['style.carton < 0.5']}}", ["no category 'carton'; did you mean cartoon?"]),
         (PROMPTS + "subsets: {a: {where: ['stile.cartoon < 0.5']}}", ["prompt set 'stile'; did you mean style?"]),
-        (PROMPTS + "subsets: {a: {where: ['style = \"foto\"']}}", ["style is never 'foto'; did you mean 'photo'?"]),
+        (
+            PROMPTS + "subsets: {a: {where: ['style = \"foto\"']}}",
+            ["style is never 'foto'; did you mean photo? there are cartoon, photo"],
+        ),
+        (
+            PROMPTS + "subsets: {a: {where: ['style = carton']}}",
+            ["style is never 'carton'", "there are cartoon, photo"],
+        ),
+        (PROMPTS + "subsets: {a: {where: ['style.carton.match > 20']}}", ["no category 'carton'", "cartoon, photo"]),
+        (
+            PROMPTS + "subsets: {a: {where: ['style.photo.mach > 20']}}",
+            ["rules know probability and match, not 'mach'"],
+        ),
+        (PROMPTS + "subsets: {a: {where: ['style.photo.match > 120']}}", ["goes from -100 to 100"]),
+        (PROMPTS + "subsets: {a: {where: ['style.photo.probability > 1']}}", ["so that it is never > 1"]),
+        (
+            PROMPTS + "captions: {where: ['style.photo.probability >= 20']}",
+            ["style.photo.probability goes from 0 to 1"],
+        ),
+        (
+            "tracks: {detector: owlv2, model: x, vocabulary: coco}\nsubsets: {a: {of: tracks, where_tracks: ['label in [dgo]']}}",
+            ["label is never 'dgo'; did you mean dog?"],
+        ),
         (
             "subsets: {a: {select: {criterion: class_balanced, per_class: 3, class_by: lable}}}",
             ["bad.yaml: subsets.a.select.class_by", "'lable'"],
@@ -185,11 +208,12 @@ def test_rules_that_cannot_be_right_are_found_when_the_recipe_is_loaded(text: st
         "aesthetic between p10 and p90",
         "duration_s >= 2 and aspect > 1.3",
         "style = 'cartoon' or style.photo >= 1",
+        "style.photo.match >= 20 and style.'a video game'.match < 25 and style.'a video game' <= 0.1",
         "keep = true",
     ],
 )
 def test_rules_that_can_be_right_are_let_through(rule: str) -> None:
-    parse_recipe(f'{MINIMAL}{PROMPTS}subsets: {{a: {{where: ["{rule}"]}}}}\n', "good.yaml")
+    parse_recipe(f'{MINIMAL}{LONG_NAMES}subsets: {{a: {{where: ["{rule}"]}}}}\n', "good.yaml")
 
 
 def test_a_rule_about_a_dataset_that_is_drawn_on_is_held_against_its_recipe(tmp_path: Path) -> None:

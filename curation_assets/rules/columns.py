@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ from curation_assets.registry import COMPONENTS
 from curation_assets.rules.evaluation import passing
 from curation_assets.rules.language import DERIVED, SOURCE, Rule, RuleError, parse_rule
 from curation_assets.schemas import SCHEMAS
-from curation_assets.showing.text import nearest
+from curation_assets.showing.text import listed, nearest
 from curation_resources.provenance import canonical_json
 
 if TYPE_CHECKING:
@@ -25,6 +25,8 @@ CLIP_TABLES = tuple(c.asset for c in COMPONENTS if c.one_row_per_clip)
 """Tables with one row per clip, in the order in which a column name is looked up."""
 VIDEO_COLUMNS = ("licence", "channel", "title", "upload_date")
 """Columns of raw_shards that rules may name. The licence of a clip's given span goes before that of its video."""
+MEASURES = {"probability": "probability", "match": "score"}
+"""What a rule may name of a category, as in `<set>.<category>.match` -> the column of category_scores; by itself it is the probability."""
 SPAN_COLUMNS = ("source_span", "origin", "requested_start_ms", "requested_end_ms")
 """Columns of clips that tell which given span a clip comes from."""
 
@@ -45,19 +47,7 @@ def table_of(column: str, recipe: Recipe) -> str:
         return "clips"
     if column.startswith(SOURCE) and "source" not in recipe.categories:
         return "video_metadata"
-    if column in recipe.categories:
-        return "category_scores"
-    if "." in column:
-        category_set, category = column.split(".", 1)
-        known = recipe.categories.get(category_set)
-        if known is None:
-            raise RuleError(
-                f"{column!r} names the prompt set {category_set!r}; {nearest(category_set, recipe.categories, 'there are')}"
-            )
-        if category not in known.prompts:
-            raise RuleError(
-                f"the prompt set {category_set!r} has no category {category!r}; {nearest(category, known.prompts, 'it has')}"
-            )
+    if column in recipe.categories or ("." in column and category_measure(column, recipe)):
         return "category_scores"
     for asset in CLIP_TABLES:
         if column in SCHEMAS[asset].names:
@@ -69,9 +59,34 @@ def table_of(column: str, recipe: Recipe) -> str:
     raise RuleError(f"no table has the column {column!r}; {near}")
 
 
+def category_measure(column: str, recipe: Recipe) -> tuple[str, str, str]:
+    """Set, category and column of category_scores that a name stands for: `<set>.<category>`, with `.match` or `.probability` after it.
+
+    Raises:
+        RuleError: the recipe has no such set, or the set no such category; the message lists those that there are.
+    """
+    category_set, _, category = column.partition(".")
+    prompt_set = recipe.categories.get(category_set)
+    if prompt_set is None:
+        raise RuleError(f"{column!r} names the prompt set {category_set!r}; {listed(category_set, recipe.categories)}")
+    if category in prompt_set.prompts:
+        return category_set, category, MEASURES["probability"]
+    name, _, measure = category.rpartition(".")
+    if name in prompt_set.prompts:
+        if measure not in MEASURES:
+            raise RuleError(f"{column!r}: of a category rules know {' and '.join(MEASURES)}, not {measure!r}")
+        return category_set, name, MEASURES[measure]
+    wrong = name if measure in MEASURES and name else category
+    raise RuleError(f"the prompt set {category_set!r} has no category {wrong!r}; {listed(wrong, prompt_set.prompts)}")
+
+
 def tables_of_rules(rules: Iterable[str], recipe: Recipe) -> list[str]:
     """Assets that must exist before the rules can be applied, in graph order."""
-    columns = {c for text in rules for c in parse_rule(text).columns}
+    return tables_of_columns({c for text in rules for c in parse_rule(text).columns}, recipe)
+
+
+def tables_of_columns(columns: Collection[str], recipe: Recipe) -> list[str]:
+    """Assets that hold the columns, as rules name them, in graph order."""
     wanted = {table_of(c, recipe) for c in columns}
     if "licence" in columns and spans_have_licences(recipe):
         wanted.add("video_metadata")
@@ -94,7 +109,7 @@ def columns_of(asset: str, columns: Iterable[str], recipe: Recipe) -> list[str]:
     """Columns of `asset` that must be read for `clip_facts` to give `columns`, keys included."""
     own = {c for c in columns if c not in DERIVED and table_of(c, recipe) == asset}
     if asset == "category_scores":
-        own = {"category_set", "category", "probability"}
+        own = {"category_set", "category", *MEASURES.values()}
     if asset == "clips":
         own |= {"dataset", "video_id", "status", "start_ms", "end_ms", "width", "height"}
         if any(c == "licence" or c.startswith(SOURCE) for c in columns):
@@ -109,7 +124,7 @@ def clip_facts(columns: Sequence[str], recipe: Recipe, read: Callable[[str], pa.
     """`dataset`, `video_id`, `clip_id` and the given columns for every usable clip of a shard, null where a table has no row for it.
 
     Args:
-        columns: rule columns; `<set>.<category>` is the category's probability.
+        columns: rule columns.
         recipe: recipe of the shard's dataset.
         read: asset -> its table for the shard.
     """
@@ -126,7 +141,7 @@ def clip_facts(columns: Sequence[str], recipe: Recipe, read: Callable[[str], pa.
         elif asset == "video_metadata":
             values = _of_source(column, clips, read(asset))
         elif asset == "category_scores":
-            values = _category(column, facts["clip_id"], read(asset))
+            values = _category(column, facts["clip_id"], read(asset), recipe)
         else:
             table = read(asset)
             if asset not in rows:
@@ -177,11 +192,12 @@ def _lookup(ids: pa.ChunkedArray, table: pa.Table, by: str, column: str) -> pa.A
     return pc.take(table[column], pc.index_in(ids, value_set=table[by]))
 
 
-def _category(column: str, ids: pa.ChunkedArray, table: pa.Table) -> pa.Array | pa.ChunkedArray:
-    category_set, _, category = column.partition(".")
-    rows = table.filter(pc.equal(table["category_set"], category_set))
-    if category:
-        return _lookup(ids, rows.filter(pc.equal(rows["category"], category)), "clip_id", "probability")
+def _category(column: str, ids: pa.ChunkedArray, table: pa.Table, recipe: Recipe) -> pa.Array | pa.ChunkedArray:
+    if column not in recipe.categories:
+        category_set, category, measure = category_measure(column, recipe)
+        of_set = pc.equal(table["category_set"], category_set)
+        return _lookup(ids, table.filter(pc.and_(of_set, pc.equal(table["category"], category))), "clip_id", measure)
+    rows = table.filter(pc.equal(table["category_set"], column))
     best = rows.sort_by([("probability", "descending"), ("category", "ascending")])
     return _lookup(ids, best, "clip_id", "category")
 

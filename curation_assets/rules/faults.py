@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from curation_assets.registry import COMPONENTS
-from curation_assets.rules.columns import columns_known, table_of, tables_of_rules
+from curation_assets.rules.columns import category_measure, columns_known, table_of, tables_of_rules
 from curation_assets.rules.language import (
     DERIVED,
     Both,
@@ -33,6 +33,9 @@ from curation_assets.rules.language import (
     parse_rule,
 )
 from curation_assets.schemas import SCHEMAS
+from curation_assets.showing.text import listed
+from curation_resources.detectors import load_vocabulary
+from curation_resources.detectors.vocabulary import VocabularyError
 
 if TYPE_CHECKING:
     from curation_assets.publish.subsets import Subset
@@ -89,7 +92,9 @@ def clip_values(column: str, recipe: Recipe) -> Values:
     if asset == "video_metadata":
         return Values(ANY)
     if asset == "category_scores":
-        return Values(NUMBER, 0, 1) if "." in column else Values(TEXT, allowed=tuple(recipe.categories[column].prompts))
+        if column in recipe.categories:
+            return Values(TEXT, allowed=tuple(recipe.categories[column].prompts))
+        return _of_column(asset, category_measure(column, recipe)[2])
     return _of_column(asset, column)
 
 
@@ -97,6 +102,8 @@ def track_values(column: str, recipe: Recipe) -> Values:
     """What a rule about tracks finds under a name: the track's column, or else the clip's."""
     if column == "duration_s":
         return Values(NUMBER, 0)
+    if column == "label":
+        return Values(TEXT, allowed=_labels(recipe))
     if column in SCHEMAS["tracks"].names:
         return _of_column("tracks", column)
     try:
@@ -104,6 +111,17 @@ def track_values(column: str, recipe: Recipe) -> Values:
     except RuleError as error:
         near = get_close_matches(column, [*SCHEMAS["tracks"].names, *columns_known(recipe)], 1)
         raise RuleError(f"no table has the column {column!r}{f'; did you mean {near[0]}?' if near else ''}") from error
+
+
+def _labels(recipe: Recipe) -> tuple[str, ...]:
+    """The names that tracks can have; none, which is any, where the vocabulary cannot be read here."""
+    detector = recipe.tracks.detector
+    if detector == "faces" or recipe.tracks.brought_identity():
+        return ("face",) if detector == "faces" else ()
+    try:
+        return load_vocabulary(recipe.tracks.vocabulary)
+    except VocabularyError:
+        return ()
 
 
 def check_rule(rule: Rule, values: Callable[[str], Values]) -> None:
@@ -131,7 +149,7 @@ def check_rule(rule: Rule, values: Callable[[str], Values]) -> None:
         if kind != held.kind:
             raise fail(f"{column} is {held.kind}, not {kind} ({value!r})")
         if isinstance(value, str) and held.allowed and value not in held.allowed:
-            raise fail(f"{column} is never {value!r}; {_one_of(value, held.allowed)}")
+            raise fail(f"{column} is never {value!r}; {listed(value, held.allowed)}")
         if kind == NUMBER and not _within(float(value), held):
             raise fail(f"{column} goes {_bounds(held)}, so that {value:g} is beyond all of its values")
 
@@ -141,6 +159,10 @@ def check_rule(rule: Rule, values: Callable[[str], Values]) -> None:
             try:
                 other = values(node.right.name)
             except RuleError:
+                if held.allowed and node.right.name not in held.allowed:
+                    raise fail(
+                        f"{column} is never {node.right.name!r}; {listed(node.right.name, held.allowed)}"
+                    ) from None
                 if held.kind == TEXT:
                     raise fail(f"{node.right.name} is no column; if it is a text, quote it") from None
                 known(node.right.name)
@@ -154,6 +176,8 @@ def check_rule(rule: Rule, values: Callable[[str], Values]) -> None:
                 raise fail(f"{column} is {held.kind}, which has no percentiles")
         elif isinstance(node.right, Literal):
             fits(column, held, node.right.value)
+            if (node.op, node.right.value) in ((">", held.maximum), ("<", held.minimum)):
+                raise fail(f"{column} goes {_bounds(held)}, so that it is never {node.op} {node.right.value:g}")
         if held.kind == BOOLEAN and node.op not in ("=", "!="):
             raise fail(f"{column} is true or false; name it by itself, or after `not`")
 
@@ -204,12 +228,6 @@ def _bounds(held: Values) -> str:
     if held.minimum is None or held.maximum is None:
         return f"up to {held.maximum:g}" if held.minimum is None else f"from {held.minimum:g} up"
     return f"from {held.minimum:g} to {held.maximum:g}"
-
-
-def _one_of(value: str, allowed: Iterable[str]) -> str:
-    names = list(allowed)
-    near = get_close_matches(value, names, 1)
-    return f"did you mean {near[0]!r}?" if near else f"it is one of {', '.join(names)}"
 
 
 def rule_faults(recipe: Recipe, others: Mapping[str, Recipe] | None = None) -> Iterator[tuple[str, str]]:

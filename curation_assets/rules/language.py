@@ -5,7 +5,8 @@
     language in [en, de]                 also `not in`
     caption is not null                  also `is null`
     keep                                 a boolean column by itself
-    style.cartoon < 0.5 and not blank > 0.9     and, or, not, parentheses; dots name a category of a prompt set
+    style.cartoon < 0.5 and not blank > 0.9     and, or, not, parentheses; dots name a category of a prompt set, here its probability
+    option.animal.match >= 20 and option."a city street".probability > 0.5     its match (100 x cosine, largest over frames), its probability
     source.views > 1000 and source."Aesthetic Score" > 5     a column of the source's list, of the clip's span or else of its video
     aesthetic >= p80                     p0 to p100: percentile of that column over all candidates with a value
 
@@ -142,7 +143,7 @@ class Rule:
 _TOKEN = re.compile(
     r"""\s*(?:
         (?P<number>-?(?:\d+\.\d*|\.\d+|\d+)(?:[eE][+-]?\d+)?(?![\w.]))
-      | (?P<source>source\.(?:"[^"]+"|'[^']+'))
+      | (?P<quoted>[A-Za-z_][A-Za-z0-9_]*\.(?:"[^"]+"|'[^']+')(?:\.[A-Za-z_]+)?)
       | (?P<string>"[^"]*"|'[^']*')
       | (?P<word>[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z0-9_-]+)*)
       | (?P<op><=|>=|!=|==|=|<|>)
@@ -173,8 +174,9 @@ def _tokens(text: str) -> list[tuple[str, str]]:
             raise RuleError(f"rule {text!r}: cannot read {text[at:].strip()[:20]!r}")
         kind = match.lastgroup or ""
         value = match.group(kind)
-        if kind == "source":
-            kind, value = "word", SOURCE + value[len(SOURCE) + 1 : -1]
+        if kind == "quoted":
+            first, _, rest = value.partition(".")
+            kind, value = "word", f"{first}.{''.join(rest[1:].rsplit(rest[0], 1))}"
         if kind == "word" and value.lower() in _KEYWORDS:
             kind, value = "keyword", value.lower()
         tokens.append((kind, value))

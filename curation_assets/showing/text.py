@@ -22,6 +22,19 @@ def as_text(value: Any) -> str:
     return text if len(text) <= LONG else text[: LONG - 3] + "..."
 
 
+NAMES = 40
+"""Names that are listed in a sentence at most."""
+
+
+def listed(given: str, names: Iterable[str]) -> str:
+    """For a name that there is not: the one that was meant, as far as that can be guessed, and those that there are."""
+    known = list(names)
+    near = get_close_matches(given, known, 1)
+    more = f" and {len(known) - NAMES} more" if len(known) > NAMES else ""
+    meant = f"did you mean {near[0]}? " if near else ""
+    return f"{meant}there are {', '.join(known[:NAMES]) or 'none'}{more}"
+
+
 def nearest(given: str, names: Iterable[str], otherwise: str) -> str:
     """For a name that there is not: the one that was meant, as far as that can be guessed; else, after `otherwise`, all."""
     known = list(names)

@@ -11,8 +11,8 @@ import fsspec
 
 from curation_assets.publish.subsets import Subset
 from curation_assets.recipes import Recipe
-from curation_assets.rules.columns import CLIP_TABLES, tables_of_rules
-from curation_assets.rules.language import SOURCE, parse_rule
+from curation_assets.rules.columns import CLIP_TABLES, tables_of_columns
+from curation_assets.rules.language import parse_rule
 from curation_assets.schemas import SCHEMAS
 from curation_assets.selection import assets_of_recipe, in_order
 from curation_resources.urls import public_url
@@ -80,7 +80,7 @@ def needed_columns(subset: Subset, recipe: Recipe) -> list[str]:
 def tables_needed(subset: Subset, recipe: Recipe) -> list[str]:
     """Assets that a subset is made from, for one of its datasets, in graph order."""
     columns = needed_columns(subset, recipe)
-    tables = set(tables_of_rules([_mention(c) for c in columns], recipe)) | {"clips"}
+    tables = set(tables_of_columns(columns, recipe)) | {"clips"}
     if subset.of == "tracks":
         tables.add("tracks")
     elif subset.select.criterion == "min_redundancy":
@@ -93,8 +93,3 @@ def tables_shown(subset: Subset, recipe: Recipe) -> list[str]:
     asked = set(assets_of_recipe(recipe)) & {*CLIP_TABLES, "raw_shards", "category_scores"}
     wanted = asked | set(tables_needed(subset, recipe))
     return in_order(wanted)
-
-
-def _mention(column: str) -> str:
-    name = f'{SOURCE}"{column.removeprefix(SOURCE)}"' if column.startswith(SOURCE) else column
-    return f"{name} is not null"

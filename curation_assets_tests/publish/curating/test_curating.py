@@ -299,6 +299,9 @@ def test_categories_are_columns_and_classes(tmp_path: Path) -> None:
     assert maps["b_1"] == pytest.approx({"style.cartoon": 0.2, "style.photo": 0.8})
     assert maps["d_1"] is None
     assert dict(next(r for r in rows if r["clip_id"] == "a_1")["category_matches"])["style.photo"] == 1.0
+    both = ["style.photo.match >= 5", "style.photo.probability < 0.7"]
+    _, rows = run(store, tmp_path / "match", {"where": both}, categories=prompts)
+    assert reasons(rows) == {"a_1": both[0], "b_1": both[1], "c_1": None, "d_1": both[0]}
     chosen = {"select": {"criterion": "class_balanced", "per_class": 5, "class_by": "style"}}
     found, rows = run(store, tmp_path / "classes", chosen, categories=prompts)
     assert found.report["per_class"] == {"cartoon": 2, "photo": 1}, "of equal chances the first name"
