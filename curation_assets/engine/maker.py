@@ -74,16 +74,20 @@ class Maker(ABC):
         """What is said at the end of the keys that failed."""
         return NotMade("\n".join(map(str, failures.values())))
 
-    def pieces(self, run: Run, keys: Sequence[Key]) -> Iterator[tuple[str, str]]:
-        """(key, shard) of the pieces of work that must be done before `bring`, in any order or place."""
+    def batches(self, run: Run, keys: Sequence[Key]) -> Iterator[tuple[str, int]]:
+        """(key, number) of the batches of work that must be done before `bring`, in any order or place."""
         yield from ()
 
-    def make_piece(self, run: Run, key: str, shard: str) -> None:
-        """Does one of the `pieces`, as far as it is not done."""
+    def make_batch(self, run: Run, key: str, number: int) -> None:
+        """Does one of the `batches`, as far as it is not done.
+
+        Raises:
+            NotMade: not all of it could be done.
+        """
         raise NotImplementedError(f"{self.name} is made in one piece")
 
-    def clear(self, run: Run, key: str) -> None:  # noqa: B027 - most tables have no pieces
-        """Removes what the pieces of a key left, once all keys of the run are up to date."""
+    def clear(self, run: Run, key: str) -> None:  # noqa: B027 - most tables have none
+        """Removes what the batches of a key left, once all keys of the run are up to date."""
 
 
 def settle(

@@ -47,21 +47,30 @@ class ShardMaker(Maker):
         return found
 
     def failure(self, failures: Mapping[Key, Exception], keys: Sequence[Key]) -> NotMade:
-        """Equal reasons are said once, with the first shards and how many there are more."""
-        said = {str(k): str(e) if isinstance(e, PLAIN) else f"{type(e).__name__}: {e}" for k, e in failures.items()}
-        by_reason: dict[str, list[str]] = {}
-        for key, reason in said.items():
-            by_reason.setdefault(reason.replace(key, "..."), []).append(key)
-        lines = [f"{_some(own)}: {said[own[0]] if len(own) == 1 else reason}" for reason, own in by_reason.items()]
-        more = f"\n... and {len(lines) - SHOWN_REASONS} reasons more" if len(lines) > SHOWN_REASONS else ""
-        rest = "; the others are committed" if len(said) < len(keys) else ""
-        return NotMade(
-            f"{self.name} failed for {len(said)} of {len(keys)} shards{rest}\n"
-            + "\n".join(lines[:SHOWN_REASONS])
-            + more,
-            all(isinstance(e, PLAIN) for e in failures.values()),
-            {"failed": said},
-        )
+        return failed_shards(self.name, failures, len(keys), "the others are committed")
+
+
+def failed_shards(name: str, failures: Mapping[Key, Exception], total: int, others: str) -> NotMade:
+    """What is said of the shards that failed. Equal reasons are said once, with the first shards and how many there are more.
+
+    Args:
+        name: of the work.
+        failures: shard -> why.
+        total: shards that were tried.
+        others: what is true of the others, if there are any.
+    """
+    said = {str(k): str(e) if isinstance(e, PLAIN) else f"{type(e).__name__}: {e}" for k, e in failures.items()}
+    by_reason: dict[str, list[str]] = {}
+    for key, reason in said.items():
+        by_reason.setdefault(reason.replace(key, "..."), []).append(key)
+    lines = [f"{_some(own)}: {said[own[0]] if len(own) == 1 else reason}" for reason, own in by_reason.items()]
+    more = f"\n... and {len(lines) - SHOWN_REASONS} reasons more" if len(lines) > SHOWN_REASONS else ""
+    rest = f"; {others}" if len(said) < total else ""
+    return NotMade(
+        f"{name} failed for {len(said)} of {total} shards{rest}\n" + "\n".join(lines[:SHOWN_REASONS]) + more,
+        all(isinstance(e, PLAIN) for e in failures.values()),
+        {"failed": said},
+    )
 
 
 def _some(keys: Sequence[str]) -> str:

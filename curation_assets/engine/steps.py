@@ -66,8 +66,23 @@ def carry_out(steps: Iterable[PlanStep], run: Run, makers: Mapping[str, Maker]) 
 def _made(maker: Maker, step: PlanStep, wanted: tuple[str, ...], run: Run) -> Iterator[Event]:
     keys: tuple[Key, ...] = step.keys or (None,)
     with at_work(run.store.storage, [key or maker.name for key in keys]):
-        for key, shard in maker.pieces(run, keys):
-            maker.make_piece(run, key, shard)
+        _make_batches(maker, keys, run)
         yield from bring_up_to_date(maker, keys, run, wanted)
         for key in step.keys:
             maker.clear(run, key)
+
+
+def _make_batches(maker: Maker, keys: tuple[Key, ...], run: Run) -> None:
+    """Does all batches; what some could not do is said together, once the others are done.
+
+    Raises:
+        NotMade: something could not be done.
+    """
+    failed: list[NotMade] = []
+    for key, number in maker.batches(run, keys):
+        try:
+            maker.make_batch(run, key, number)
+        except NotMade as error:
+            failed.append(error)
+    if failed:
+        raise NotMade("\n".join(map(str, failed)), all(e.permanent for e in failed))

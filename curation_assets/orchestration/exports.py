@@ -1,4 +1,4 @@
-"""The assets of what subsets export. Dagster gathers pieces: the clips of each shard are cut in a step of their own."""
+"""The assets of what subsets export. Dagster gathers pieces: the clips of the shards of each batch are cut in a step of their own."""
 
 from __future__ import annotations
 
@@ -42,6 +42,7 @@ from curation_assets.publish.embedding_dataset import TABLE as EMBEDDING_TABLE
 from curation_assets.publish.export_makers import ClipExportMaker, EmbeddingExportMaker
 from curation_assets.recipes import Recipe
 from curation_assets.schemas import schema
+from curation_resources.unwritable import Unwritable
 
 CLIPS, EMBEDDINGS = ClipExportMaker(), EmbeddingExportMaker()
 
@@ -54,30 +55,23 @@ def mappings(parents: Mapping[str, bool]) -> dict[str, PartitionMapping]:
 # ---- clip_dataset
 
 
-def _step(index: int, shard: str) -> str:
-    """Dagster's key of a piece: letters, digits and underscores only."""
-    return f"{index}__{shard.replace('-', '__')}"
-
-
-def _of_step(step: str) -> tuple[int, str]:
-    index, shard = step.split("__", 1)
-    return int(index), "-".join(shard.rsplit("__", 1))
-
-
-def plan_pieces(context: OpExecutionContext) -> Iterator[DynamicOutput[None]]:
-    """A piece for every shard of every subset of the run whose export is not up to date."""
+def plan_batches(context: OpExecutionContext) -> Iterator[DynamicOutput[None]]:
+    """The batches of every subset of the run whose export is not up to date; a step's key has the subset's place and the batch's number."""
     keys = sorted(context.partition_keys)
     try:
-        for key, shard in CLIPS.pieces(run_of(context), keys):
-            yield DynamicOutput(None, mapping_key=_step(keys.index(key), shard))
-    except NotMade as error:
-        raise failure(error) from error
+        for key, number in CLIPS.batches(run_of(context), keys):
+            yield DynamicOutput(None, mapping_key=f"{keys.index(key)}__{number:05d}")
+    except (NotMade, Unwritable) as error:
+        raise failure(error, CLIPS) from error
 
 
-def cut_piece(context: OpExecutionContext) -> None:
-    """Cuts the clips of one shard, as far as they are not there already."""
-    index, shard = _of_step(context.get_mapping_key() or "")
-    CLIPS.make_piece(run_of(context), sorted(context.partition_keys)[index], shard)
+def cut_batch(context: OpExecutionContext) -> None:
+    """Cuts the clips of the batch's shards, as far as they are not there already."""
+    index, number = map(int, (context.get_mapping_key() or "").split("__"))
+    try:
+        CLIPS.make_batch(run_of(context), sorted(context.partition_keys)[index], number)
+    except (NotMade, Unwritable) as error:
+        raise failure(error, CLIPS) from error
 
 
 def collect_pieces(context: OpExecutionContext) -> Iterator[Any]:
@@ -86,7 +80,7 @@ def collect_pieces(context: OpExecutionContext) -> Iterator[Any]:
 
 
 def clip_dataset(recipes: Mapping[str, Recipe], partitions: StaticPartitionsDefinition) -> AssetsDefinition:
-    """The asset `clip_dataset`: a plan, a step per shard, and a step that publishes."""
+    """The asset `clip_dataset`: a plan, a step for each batch of shards, and a step that publishes."""
     parents = mappings(CLIPS.parents(recipes)[CLIP_TABLE.asset])
     needs = {"tables", "recipes", "settings"}
     checks = [check_output(CLIP_TABLE.asset, c) for c in check_names(CLIP_TABLE.asset)]
@@ -95,15 +89,16 @@ def clip_dataset(recipes: Mapping[str, Recipe], partitions: StaticPartitionsDefi
         ins={a: In(Nothing) for a in parents},
         out=DynamicOut(Nothing),
         required_resource_keys=needs,
-    )(_described(plan_pieces))
+        tags=pod(cpu=1, memory="4Gi", scratch="50Gi"),
+    )(_described(plan_batches))
     cut = op(
-        name="cut_clips_of_shard",
-        ins={"piece": In(Nothing)},
+        name="cut_clips",
+        ins={"batch": In(Nothing)},
         out=Out(Nothing),
         required_resource_keys=needs,
         tags=pod(cpu=8, memory="12Gi", scratch="50Gi"),
         pool="cpu",
-    )(_described(cut_piece))
+    )(_described(cut_batch))
     collect = op(
         name="publish_clip_dataset",
         ins={"pieces": In(Nothing)},
@@ -111,8 +106,8 @@ def clip_dataset(recipes: Mapping[str, Recipe], partitions: StaticPartitionsDefi
         required_resource_keys=needs,
     )(_described(collect_pieces))
     wiring: dict[str, Mapping[str, IDependencyDefinition]] = {
-        "cut_clips_of_shard": {"piece": DependencyDefinition("plan_clip_dataset")},
-        "publish_clip_dataset": {"pieces": DynamicCollectDependencyDefinition("cut_clips_of_shard", "result")},
+        "cut_clips": {"batch": DependencyDefinition("plan_clip_dataset")},
+        "publish_clip_dataset": {"pieces": DynamicCollectDependencyDefinition("cut_clips", "result")},
     }
     graph = GraphDefinition(
         name=CLIP_TABLE.asset,
@@ -135,7 +130,7 @@ def clip_dataset(recipes: Mapping[str, Recipe], partitions: StaticPartitionsDefi
         partition_mappings=parents,
         group_name="publish",
         descriptions_by_output_name={
-            "result": f"One row is {CLIP_TABLE.row}. Each shard's clips are cut in a step of their own."
+            "result": f"One row is {CLIP_TABLE.row}. Clips are cut shard by shard, in batches of shards, a step each."
         },
         metadata_by_output_name={"result": {"dagster/column_schema": column_schema(CLIP_TABLE.asset)}},
         tags_by_output_name={"result": {"dagster/kind/ffmpeg": "", "dagster/kind/parquet": ""}},

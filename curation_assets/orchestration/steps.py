@@ -50,8 +50,10 @@ def run_of(context: Context) -> Run:
     )
 
 
-def failure(error: NotMade) -> Failure:
+def failure(error: NotMade | Unwritable, maker: Maker) -> Failure:
     """What the engine could not make, as a failed step that is tried again only where that can help."""
+    if isinstance(error, Unwritable):
+        return Failure(str(error), metadata={UNWRITABLE: MetadataValue.text(maker.name)}, allow_retries=False)
     details = {name: MetadataValue.json(value) for name, value in error.details.items()}
     return Failure(str(error), metadata=details, allow_retries=not error.permanent)
 
@@ -99,12 +101,8 @@ def carried_out(
                     continue
                 yield from shown
                 event = next(events, None)
-        except NotMade as error:
-            raise failure(error) from error
-        except Unwritable as error:
-            raise Failure(
-                str(error), metadata={UNWRITABLE: MetadataValue.text(maker.name)}, allow_retries=False
-            ) from error
+        except (NotMade, Unwritable) as error:
+            raise failure(error, maker) from error
         for key in keys:
             if key is not None:
                 maker.clear(run, key)

@@ -1,4 +1,4 @@
-"""How exports of subsets are brought up to date. Clips are cut shard by shard; the last piece of work publishes a version.
+"""How exports of subsets are brought up to date. Clips are cut in batches of shards; the last piece of work publishes a version.
 
 What is cut and written is in `publish/writing/versions.py`. Files of a version lie in `<asset>/<subset>/<version>/`, and the table
 `<asset>/<subset>.parquet`, written last, names the version in force. Versions that it no longer names are kept, so that a training run can
@@ -7,6 +7,7 @@ hold on to what it reads; docs/reference/export.md says how to remove them.
 
 from __future__ import annotations
 
+import time
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -21,8 +22,9 @@ from curation_assets.contracts.component import Made
 from curation_assets.engine.maker import Incomplete, Key, Maker, settle
 from curation_assets.engine.making import LOST, Outcome
 from curation_assets.engine.meter import Meter
-from curation_assets.engine.progress import Reporter
+from curation_assets.engine.progress import Reporter, left
 from curation_assets.engine.run import Run
+from curation_assets.engine.sharded import failed_shards
 from curation_assets.publish.curated_maker import lacks
 from curation_assets.publish.curating.subset_inputs import Selection, clip_provenance, embedding_provenance, without
 from curation_assets.publish.embedding_dataset import COMPONENT as EMBEDDINGS
@@ -34,8 +36,10 @@ from curation_resources.progress import listening
 from curation_resources.provenance import Provenance
 from curation_resources.table_headers import TableHeader
 from curation_resources.tables import Base, TableStore
+from curation_resources.unwritable import Unwritable
 
 if TYPE_CHECKING:
+    from curation_assets.publish.writing.clip_batches import BatchCutter
     from curation_assets.publish.writing.versions import Published
 
 
@@ -129,7 +133,7 @@ class ExportMaker(Maker):
 
 
 class ClipExportMaker(ExportMaker):
-    """Cuts clips, a piece of work for each shard of each subset, and publishes them."""
+    """Cuts clips, a piece for each shard of each subset and batches of pieces at a time, and publishes them."""
 
     name, assets = "clip_dataset", ("clip_dataset",)
 
@@ -139,7 +143,7 @@ class ClipExportMaker(ExportMaker):
     def publish(self, run: Run, key: str, provenance: Provenance) -> Published:
         from curation_assets.publish.writing.clip_versions import publish_clips
 
-        return publish_clips(run.store, run.recipes, key, provenance)
+        return publish_clips(run.store, run.recipes, key, provenance, run.force)
 
     def asked(self, recipes: Mapping[str, Recipe], key: str) -> bool:
         return subsets(recipes)[key][1].export.clips is not None
@@ -152,17 +156,17 @@ class ClipExportMaker(ExportMaker):
         return found + (["clips"] if any(s.of == "tracks" for _, s in subsets(recipes).values()) else [])
 
     def spent(self, run: Run, key: str) -> Sequence[Mapping[str, float]]:
-        from curation_assets.publish.writing.clip_versions import pieces_of
+        from curation_assets.publish.writing.clip_batches import pieces_of
 
         return list(pieces_of(run.store, key).spent())
 
-    def pieces(self, run: Run, keys: Sequence[Key]) -> Iterator[tuple[str, str]]:
-        """A piece for every shard of every subset whose export is not up to date.
+    def batches(self, run: Run, keys: Sequence[Key]) -> Iterator[tuple[str, int]]:
+        """The batches of every subset whose export is not up to date: pieces of shards that follow each other.
 
         Raises:
             NotMade: the inputs of all subsets that export clips are incomplete; else `bring` says it, when the others are published.
         """
-        from curation_assets.publish.writing.clip_versions import clear_pieces
+        from curation_assets.publish.writing.clip_batches import batches_of, clear_pieces
 
         refused: dict[Key, Exception] = {}
         asked = [key for key in keys if key is not None and self.asked(run.recipes, key)]
@@ -177,26 +181,54 @@ class ClipExportMaker(ExportMaker):
                 continue
             if run.force:
                 clear_pieces(run.store, key)
-            for shard in Selection.of(run.store, run.recipes, key).shards:
-                yield key, shard
+            batches = batches_of(run.store, run.recipes, key, run.force)
+            batches.drop_others()
+            yield from ((key, number) for number in range(len(batches.shards)))
         if asked and len(refused) == len(asked):
             raise self.failure(refused, asked)
 
-    def make_piece(self, run: Run, key: str, shard: str) -> None:
-        """Cuts the clips of one shard, as far as they are not there already."""
-        from curation_assets.publish.writing.clip_versions import cut_selected, pieces_of
+    def make_batch(self, run: Run, key: str, number: int) -> None:
+        """Cuts the clips of a batch's shards, as far as they are not there already. A piece that fails hides none of the others.
 
-        what = f"{self.name} {key} {shard}"
-        reporter = Reporter(what, run.log.info)
-        with at_work(run.store.storage, [shard, key]), Meter() as meter, reporter, listening(reporter):
-            done = cut_selected(
-                run.store, run.recipes, key, shard, run.settings, again=run.force, allow_partial=run.partial
+        Raises:
+            NotMade: pieces could not be made; what the others have is kept for the next run.
+            Unwritable: storage takes nothing more; nothing further is tried.
+        """
+        from curation_assets.publish.writing.clip_batches import BatchCutter, batches_of
+
+        batches = batches_of(run.store, run.recipes, key, run.force)
+        batch = BatchCutter(run.store, run.recipes, run.settings, key, batches.read(number), run.partial)
+        shards, failures, began = list(batch), dict[Key, Exception](), time.monotonic()
+        run.log.info(f"{self.name} {key}: batch {number + 1} of {len(batches.shards)} has {len(shards)} pieces")
+        with at_work(run.store.storage, [*shards, key]):
+            for done, shard in enumerate(shards):
+                place = f"({done + 1} of {len(shards)}{left(began, done, len(shards))})"
+                try:
+                    self._make_piece(run, batch, shard, place)
+                except Unwritable:
+                    raise
+                except Exception as error:  # noqa: BLE001 - said at the end, whatever it is
+                    failures[shard] = error
+                    run.log.error(f"{self.name} {key} {shard}: {error}")
+        if failures:
+            raise failed_shards(
+                f"{self.name} of {key}", failures, len(shards), "what the others have is kept for the next run"
             )
-        pieces_of(run.store, key).note_spent(shard, meter.seconds())
-        run.log.info(f"{what}: {done.cut} clips cut, {done.reused} kept, {done.failed} failed; {meter.cpu:.1f} CPU s")
+
+    def _make_piece(self, run: Run, batch: BatchCutter, shard: str, place: str) -> None:
+        from curation_assets.publish.writing.clip_batches import pieces_of
+
+        what = f"{self.name} {batch.key} {shard}"
+        reporter = Reporter(f"{what} {place}", run.log.info)
+        with Meter() as meter, reporter, listening(reporter):
+            done = batch.cut(shard)
+        pieces_of(run.store, batch.key).note_spent(shard, meter.seconds())
+        run.log.info(
+            f"{what} {place}: {done.cut} clips cut, {done.reused} kept, {done.failed} failed; {meter.cpu:.1f} CPU s"
+        )
 
     def clear(self, run: Run, key: str) -> None:
-        from curation_assets.publish.writing.clip_versions import clear_pieces
+        from curation_assets.publish.writing.clip_batches import clear_pieces
 
         clear_pieces(run.store, key)
 

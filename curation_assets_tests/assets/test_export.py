@@ -301,7 +301,7 @@ def test_only_what_changed_is_made_again(tmp_path: Path, monkeypatch: pytest.Mon
 
     result = made.run("clip_dataset", "tars")
     assert not cut
-    assert not [e for e in result.all_node_events if e.step_key and "cut_clips_of_shard" in e.step_key]
+    assert not [e for e in result.all_node_events if e.step_key and "cut_clips" in e.step_key]
     assert made.store.header("clip_dataset", "toy-tars") == before
 
     made.caption("another caption")

@@ -13,7 +13,8 @@ import pyarrow.parquet
 
 from curation_assets.definitions import table_store
 from curation_assets.publish.curating.subset_inputs import clip_provenance
-from curation_assets.publish.writing.clip_versions import cut_selected, publish_clips
+from curation_assets.publish.writing.clip_batches import BatchCutter, batches_of
+from curation_assets.publish.writing.clip_versions import publish_clips
 from curation_assets.recipes import parse_recipe
 from curation_assets.schemas import schema
 from curation_assets.settings import Settings
@@ -122,7 +123,8 @@ def make_export(root: Path) -> Export:
     for subset in recipes["toy"].subsets:
         key = f"toy-{subset}"
         commit("curated_clips", key, clips)
-        cut_selected(store, recipes, key, "toy-00000", Settings(workers=1))
+        batch = batches_of(store, recipes, key).read(0)
+        BatchCutter(store, recipes, Settings(workers=1), key, batch).cut("toy-00000")
         done = publish_clips(store, recipes, key, clip_provenance(store, recipes, key))
         assert set(done.table["status"].to_pylist()) == {"ok"}
         folders[subset] = Path(done.stats["folder"])

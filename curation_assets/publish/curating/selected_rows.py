@@ -1,27 +1,95 @@
 """What a subset has selected, shard by shard: the curated table is in order of ids, so its rows are grouped once and kept for all shards.
 
-One pass puts the selected rows into files of this process, each with those of some shards that follow each other; a shard is read from
-its file. What is kept is of one table at a time, and only as long as that table is in force.
+One pass counts the selected rows of each shard, from two columns. Where rows are asked for, a second one puts them into files of this process, each with
+those of some shards that follow each other. What is kept is of one table at a time, and only as long as that table is in force. An export that is cut by
+several processes keeps its groups in storage instead (`writing/batch_rows.py`).
 """
 
 from __future__ import annotations
 
+import math
 import shutil
 import threading
 from collections import Counter
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from tempfile import mkdtemp
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
+from curation_assets.publish.curating.grouped_rows import GroupedRows
 from curation_resources.scratch import scratch_root
 from curation_resources.tables import MissingTable, TableStore
 
 GROUP_ROWS = 100_000
 """Selected rows of the shards that share a file."""
+MAX_GROUPS = 256
+"""Files that are written at a time; beyond that, they grow."""
 BATCH_ROWS = 65_536
+
+
+def grouped(counts: Mapping[str, int], least: int, most: int) -> list[list[str]]:
+    """Shards in order, in groups that follow each other with about as many rows each.
+
+    Args:
+        counts: shard -> rows.
+        least: rows of a group but the last, at least.
+        most: groups.
+    """
+    wanted = max(least, math.ceil(sum(counts.values()) / most))
+    groups: list[list[str]] = []
+    rows = wanted
+    for shard, count in counts.items():
+        if rows >= wanted:
+            groups.append([])
+            rows = 0
+        groups[-1].append(shard)
+        rows += count
+    return groups
+
+
+class GroupOfShard:
+    """The number of each shard's group, for columns of shards.
+
+    Args:
+        groups: shards of each group.
+    """
+
+    def __init__(self, groups: list[list[str]]) -> None:
+        self._shards = pa.array([s for g in groups for s in g], pa.string())
+        self._numbers = np.repeat(np.arange(len(groups)), [len(g) for g in groups])
+
+    def __call__(self, shards: pa.ChunkedArray) -> np.ndarray:
+        """int (n,); -1 where a shard has none."""
+        at = pc.fill_null(pc.index_in(shards, value_set=self._shards), -1).to_numpy()
+        return np.where(at >= 0, self._numbers[at], -1) if len(self._numbers) else np.full(len(at), -1)
+
+
+def in_shards(rows: pa.Table) -> dict[str, pa.Table]:
+    """Shard -> its rows, in the order in which they are; in order of shards."""
+    rows = rows.take(pc.sort_indices(rows, [("shard", "ascending")]))  # which keeps the order of equal ones
+    runs = pc.run_end_encode(rows["shard"].combine_chunks())
+    ends = runs.run_ends.to_pylist()
+    spans = zip(runs.values.to_pylist(), [0, *ends[:-1]], ends, strict=True)
+    return {shard: rows.slice(start, end - start) for shard, start, end in spans}
+
+
+def counted(store: TableStore, asset: str, key: str) -> dict[str, int]:
+    """Shard -> selected rows of a curated table, in order of shards."""
+    found: Counter[str] = Counter()
+    for batch in store.batches(asset, ["shard", "selected"], BATCH_ROWS, key):
+        of_batch = pc.value_counts(batch.filter(batch["selected"])["shard"])
+        found.update({str(c["values"]): int(c["counts"]) for c in of_batch.to_pylist()})
+    return dict(sorted(found.items()))
+
+
+def selected_batches(store: TableStore, asset: str, key: str) -> Iterator[pa.Table]:
+    """The selected rows of a curated table in key order, a table for each part that is read; it may be empty, so that its form is known."""
+    for batch in store.batches(asset, None, BATCH_ROWS, key):
+        table = pa.Table.from_batches([batch]).replace_schema_metadata(None)
+        yield table.filter(table["selected"])
 
 
 class SelectedRows:
@@ -39,60 +107,41 @@ class SelectedRows:
     """
 
     def __init__(self, store: TableStore, asset: str, key: str) -> None:
-        self.counts = self._counted(store, asset, key)
-        self._folder = Path(mkdtemp(prefix="selected-", dir=scratch_root()))
-        self._group: dict[str, int] = {}
-        self._read: tuple[int, pa.Table] | None = None
-        self._form = self._write(store, asset, key)
+        self.counts = counted(store, asset, key)
+        self._source = (store, asset, key)
+        self._groups = grouped(self.counts, GROUP_ROWS, MAX_GROUPS)
+        self._number = {shard: n for n, group in enumerate(self._groups) for shard in group}
+        self._folder: Path | None = None
+        self._writing = threading.Lock()
+        self._written: GroupedRows | None = None
+        self._read: tuple[int, dict[str, pa.Table]] | None = None
 
-    @staticmethod
-    def _counted(store: TableStore, asset: str, key: str) -> dict[str, int]:
-        found: Counter[str] = Counter()
-        for batch in store.batches(asset, ["shard", "selected"], BATCH_ROWS, key):
-            of_batch = pc.value_counts(batch.filter(batch["selected"])["shard"])
-            found.update({str(c["values"]): int(c["counts"]) for c in of_batch.to_pylist()})
-        return dict(sorted(found.items()))
-
-    def _write(self, store: TableStore, asset: str, key: str) -> pa.Schema:
-        rows = 0
-        for shard, count in self.counts.items():
-            self._group[shard] = rows // GROUP_ROWS
-            rows += count
-        numbers = pa.array(self._group.values(), pa.int64())
-        shards = pa.array(self._group, pa.string())
-        form = pa.schema([])
-        writers: dict[int, pq.ParquetWriter] = {}
-        try:
-            for batch in store.batches(asset, None, BATCH_ROWS, key):
-                table = pa.Table.from_batches([batch]).replace_schema_metadata(None)
-                form = table.schema
-                table = table.filter(table["selected"])
-                groups = numbers.take(pc.index_in(table["shard"].combine_chunks(), value_set=shards))
-                for group in pc.unique(groups).to_pylist():
-                    if group not in writers:
-                        writers[group] = pq.ParquetWriter(self._path(group), form, compression="lz4")
-                    writers[group].write_table(table.filter(pc.equal(groups, group)))
-        finally:
-            for writer in writers.values():
-                writer.close()
-        return form
-
-    def _path(self, group: int) -> Path:
-        return self._folder / f"{group:06d}.parquet"
+    def _grouped(self) -> GroupedRows:
+        """The groups on disk, written when they are first asked for."""
+        with self._writing:
+            if self._written is None:
+                self._folder = Path(mkdtemp(prefix="selected-", dir=scratch_root()))
+                written, number = GroupedRows(self._folder, "group"), GroupOfShard(self._groups)
+                for rows in selected_batches(*self._source):
+                    written.add(rows, number(rows["shard"]))
+                written.close()
+                self._written = written
+            return self._written
 
     def of(self, shard: str) -> pa.Table:
         """The rows of a shard, in key order."""
-        group = self._group.get(shard)
-        if group is None:
-            return self._form.empty_table()
-        if self._read is None or self._read[0] != group:
-            self._read = (group, pq.read_table(self._path(group), partitioning=None))
-        table = self._read[1]
-        return table.filter(pc.equal(table["shard"], shard))
+        written, number = self._grouped(), self._number.get(shard)
+        if number is None:
+            return written.form.empty_table()
+        if self._read is None or self._read[0] != number:
+            self._read = None
+            self._read = (number, in_shards(written.read(number)))
+        return self._read[1][shard]
 
     def remove(self) -> None:
         """Removes its files."""
-        shutil.rmtree(self._folder, ignore_errors=True)
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
 
 
 _lock = threading.Lock()

@@ -107,10 +107,15 @@ class Selection:
         Raises:
             MissingTable: the curated table does not exist.
         """
+        asset = Selection.over(recipes, key, ()).asset
+        return Selection.over(recipes, key, selected_rows(store, asset, key).counts)
+
+    @staticmethod
+    def over(recipes: Mapping[str, Recipe], key: str, shards: Iterable[str]) -> Selection:
+        """With shards that are known already."""
         recipe, subset = subsets(recipes)[key]
-        asset_name = "curated_clips" if subset.of == "clips" else "curated_tracks"
-        found = selected_rows(store, asset_name, key).counts
-        return Selection(key, recipe, subset, asset_name, {s: parse_shard_key(s)[0] for s in found})
+        asset = "curated_clips" if subset.of == "clips" else "curated_tracks"
+        return Selection(key, recipe, subset, asset, {s: parse_shard_key(s)[0] for s in shards})
 
     def rows(self, store: TableStore, shard: str) -> pa.Table:
         """The selected rows of a shard, in key order."""

@@ -42,35 +42,36 @@ class Pieces:
 
     def get(self, shard: str, cuts: Sequence[ClipToCut]) -> pa.Table | None:
         """The finished piece of these cuts; None if there is none."""
-        return self._read(f"{self.name(shard, cuts)}.parquet") if self.faces(shard, cuts) is not None else None
+        return self.read(f"{self.name(shard, cuts)}.parquet") if self.faces(shard, cuts) is not None else None
 
     def faces(self, shard: str, cuts: Sequence[ClipToCut]) -> pa.Table | None:
         """Where the faces of a finished piece were covered; schema `CLIP_FACES`; None if there is none."""
-        return self._read(f"{self.name(shard, cuts)}{FACES_SUFFIX}")
+        return self.read(f"{self.name(shard, cuts)}{FACES_SUFFIX}")
 
-    def _read(self, path: str) -> pa.Table | None:
-        """A table of the folder; None if there is none, or its bytes are not those that were written: then its clips are cut again."""
+    def read(self, path: str) -> pa.Table | None:
+        """A table of the folder; None if there is none, or its bytes are not those that were written: then what it holds is made again."""
         if not self.storage.exists(path):
             return None
         try:
             return sealed_parquet.read_bytes(self.storage.read(path))
         except sealed_parquet.Damaged as error:
-            log.warning("%s is damaged (%s); its clips are cut again", path, error)
+            log.warning("%s is damaged (%s); what it holds is made again", path, error)
             return None
 
     def put(self, shard: str, cuts: Sequence[ClipToCut], table: pa.Table, faces: pa.Table) -> None:
         """Keeps a finished piece: rows of `clip_dataset`, and where the faces of its clips were covered (schema `CLIP_FACES`)."""
-        self._write(f"{self.name(shard, cuts)}{FACES_SUFFIX}", faces)
-        self._write(f"{self.name(shard, cuts)}.parquet", table)
+        self.write(f"{self.name(shard, cuts)}{FACES_SUFFIX}", faces)
+        self.write(f"{self.name(shard, cuts)}.parquet", table)
 
-    def _write(self, path: str, table: pa.Table) -> None:
+    def write(self, path: str, table: pa.Table) -> None:
+        """Puts a table into the folder."""
         with self.storage.publish(path) as file:
             sealed_parquet.write_table(table, file)
 
     def begun(self, shard: str, cuts: Sequence[ClipToCut]) -> tuple[pa.Table | None, pa.Table | None, dict[str, int]]:
         """Of a piece that could not be finished: the clips that were cut, where their faces were covered, attempts at the others by key."""
         name = f"{self.name(shard, cuts)}{BEGUN}"
-        table, faces = self._read(f"{name}.parquet"), self._read(f"{name}{FACES_SUFFIX}")
+        table, faces = self.read(f"{name}.parquet"), self.read(f"{name}{FACES_SUFFIX}")
         if table is None or faces is None:
             return None, None, {}
         return table, faces, json.loads((table.schema.metadata or {}).get(ATTEMPTS_KEY, b"{}"))
@@ -80,8 +81,8 @@ class Pieces:
     ) -> None:
         """Keeps the clips of a piece that could not be finished; `attempts` are those at the clips that it lacks, by sample key."""
         name = f"{self.name(shard, cuts)}{BEGUN}"
-        self._write(f"{name}{FACES_SUFFIX}", faces)
-        self._write(f"{name}.parquet", table.replace_schema_metadata({ATTEMPTS_KEY: json.dumps(dict(attempts))}))
+        self.write(f"{name}{FACES_SUFFIX}", faces)
+        self.write(f"{name}.parquet", table.replace_schema_metadata({ATTEMPTS_KEY: json.dumps(dict(attempts))}))
 
     def note_spent(self, shard: str, numbers: Mapping[str, float]) -> None:
         """Keeps what an attempt at the piece of a shard took."""

@@ -1,4 +1,4 @@
-"""Publishes a version of `clip_dataset`: what was selected is cut, shard by shard, then written out from the finished pieces.
+"""Publishes a version of `clip_dataset`: what was selected and cut (`clip_batches.py`) is written out, piece after piece.
 
 How clips are cut is the business of the room `cutting`, what a sample looks like that of `samples.py`.
 """
@@ -10,7 +10,6 @@ import io
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +18,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from curation_assets.publish.clip_dataset import ClipExport
-from curation_assets.publish.curating.subset_inputs import Selection, clip_options
-from curation_assets.publish.cutting.clip_plan import SampleKeys, plan_cuts
-from curation_assets.publish.cutting.pieces import Pieces
-from curation_assets.publish.cutting.shard_cutting import UNREAD, ShardCut, ShardToCut, cut_shard
+from curation_assets.publish.curating.subset_inputs import Selection
+from curation_assets.publish.cutting.shard_cutting import UNREAD
+from curation_assets.publish.writing.clip_batches import FACES_FILE
+from curation_assets.publish.writing.finished_pieces import FinishedPieces
 from curation_assets.publish.writing.samples import PublishedFile, clip_record, clip_samples
 from curation_assets.publish.writing.versions import (
-    PIECES,
     Published,
     VersionForm,
     card_facts,
@@ -36,9 +34,7 @@ from curation_assets.publish.writing.versions import (
 )
 from curation_assets.recipes import Recipe
 from curation_assets.schemas import schema
-from curation_assets.settings import Settings
 from curation_assets.tracks.face_tables import joined
-from curation_resources import presence
 from curation_resources.media import MediaRef
 from curation_resources.provenance import Provenance
 from curation_resources.scratch import scratch_folder
@@ -48,99 +44,26 @@ from curation_resources.tables import TableStore
 
 UNREAD_CLIPS = "unread"
 """Where the table's stats hold how many clips failed for a reason that may pass: such a version is made again by the next run."""
-FACES_FILE = "faces.parquet"
-"""Where the faces of a version were covered, beside its samples."""
 LEAK_CLIPS = 32
 """Blurred clips, spread over the version, in which a second detector looks for faces."""
 
 
-def _read_shard(store: TableStore, shard: str, name: str) -> pa.Table:
-    return store.read(name, shard)
-
-
-def pieces_of(store: TableStore, key: str) -> Pieces:
-    """The pieces of a subset's next version."""
-    return Pieces(store.storage, f"{store.folder('clip_dataset', key)}/{PIECES}")
-
-
-def clear_pieces(store: TableStore, key: str) -> None:
-    """Removes the pieces of a subset, unless another run at work may be about to publish them; the next run removes them then."""
-    if not presence.others(store.storage, key):
-        pieces_of(store, key).clear()
-
-
-def cut_selected(
-    store: TableStore,
-    recipes: Mapping[str, Recipe],
-    key: str,
-    shard: str,
-    settings: Settings,
-    again: bool = False,
-    allow_partial: bool = False,
-) -> ShardCut:
-    """Cuts what a subset selected of one shard; clips of the version in force that would come out the same are kept, unless `again`.
-
-    Raises:
-        ReadFault: see `cut_shard`; not if `allow_partial` or the subset's own `partial` allows to go on.
-    """
-    selection = Selection.of(store, recipes, key)
-    params = clip_options(selection, recipes, selection.shards[shard])
-    cuts = plan_cuts(
-        selection.rows(store, shard), partial(_read_shard, store, shard), params, SampleKeys(selection.subset.datasets)
-    )
-    earlier = store.read("clip_dataset", key) if store.exists("clip_dataset", key) and not again else None
-    faces = None
-    if params.blur_faces and earlier is not None:
-        faces = _faces_in_force(store, key)
-        earlier = earlier if faces is not None else None
-    return cut_shard(
-        ShardToCut(shard, cuts, store.read("raw_shards", shard), params, earlier, faces),
-        store.storage,
-        pieces_of(store, key),
-        workers=settings.workers,
-        partial=allow_partial or selection.subset.partial is True,
-        max_attempts=settings.max_attempts,
-    )
-
-
-def _faces_in_force(store: TableStore, key: str) -> pa.Table | None:
-    """Where faces were covered in the version in force; None if it does not say."""
-    header = store.header("clip_dataset", key)
-    name = f"{store.folder('clip_dataset', key)}/{header.stats.get('version')}/{FACES_FILE}" if header else ""
-    if not name or not store.storage.exists(name):
-        return None
-    with store.storage.open(name) as file:
-        return pq.read_table(file)
-
-
-def publish_clips(store: TableStore, recipes: Mapping[str, Recipe], key: str, provenance: Provenance) -> Published:
+def publish_clips(
+    store: TableStore, recipes: Mapping[str, Recipe], key: str, provenance: Provenance, again: bool = False
+) -> Published:
     """Writes a version from the finished pieces.
+
+    Args:
+        again: whether they were cut with nothing taken over from the version in force.
 
     Raises:
         StorageError: a piece is missing.
     """
-    selection = Selection.of(store, recipes, key)
+    pieces = FinishedPieces(store, recipes, key, again)
+    version = _version(provenance, pieces.found())
+    selection = Selection.over(recipes, key, pieces.names)
     params = selection.subset.export.clips
     assert params is not None
-    pieces: dict[str, pa.Table] = {}
-    faces: list[pa.Table] = []
-    for shard, dataset in selection.shards.items():
-        options = clip_options(selection, recipes, dataset)
-        cuts = plan_cuts(
-            selection.rows(store, shard),
-            partial(_read_shard, store, shard),
-            options,
-            SampleKeys(selection.subset.datasets),
-        )
-        piece = pieces_of(store, key).get(shard, cuts)
-        if piece is None:
-            raise StorageError(f"the clips of {shard} were cut but are gone; run clip_dataset of {key} again")
-        pieces[shard] = piece
-        if params.blur_faces:
-            covered_here = pieces_of(store, key).faces(shard, cuts)
-            assert covered_here is not None
-            faces.append(covered_here)
-    version = _version(provenance, pieces.values())
     folder = f"{store.folder('clip_dataset', key)}/{version}"
     form = VersionForm("clip_dataset", version, params.format, ("mp4",))
     facts = card_facts(store, recipes, selection, form, provenance)
@@ -150,8 +73,8 @@ def publish_clips(store: TableStore, recipes: Mapping[str, Recipe], key: str, pr
     rows: list[dict[str, Any]] = []
     unread = 0
     paths = public_paths_of(selection, recipes)
-    for shard, piece in pieces.items():
-        curated = {r.get("track_id") or r["clip_id"]: r for r in selection.rows(store, shard).to_pylist()}
+    for shard, selected, piece in pieces:
+        curated = {r.get("track_id") or r["clip_id"]: r for r in selected.to_pylist()}
         by_clip = {r["clip_id"]: r for r in curated.values()}
         sources = {r["video_id"]: r for r in rows_if_any(store, "raw_shards", shard)}
         captions = {r["clip_id"]: r for r in rows_if_any(store, "captions", shard)}
@@ -192,7 +115,7 @@ def publish_clips(store: TableStore, recipes: Mapping[str, Recipe], key: str, pr
     if not params.blur_faces:
         done = finish_version(store, folder, facts, table)
         return replace(done, stats={**done.stats, UNREAD_CLIPS: unread})
-    covered = joined(faces)
+    covered = joined(list(pieces.faces()))
     facts.files = [*facts.files, _write_faces(store.storage, folder, covered)]
     done = finish_version(store, folder, facts, table)
     done = replace(done, stats={**done.stats, UNREAD_CLIPS: unread})
