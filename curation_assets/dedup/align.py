@@ -15,9 +15,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from curation_assets.dedup.alignments import HashedFrames, Limits, aligned_distances, best_alignments
+from curation_assets.dedup.bits import Ints
 from curation_assets.dedup.duplicate_clusters import Dedup
-
-Ints = NDArray[np.int64]
 
 WINDOW_MS: Final = 150
 """Slack of the alignment: sampling grids differ by up to a grid step, and presentation times are rounded."""
@@ -29,13 +29,10 @@ SAME_LENGTH: Final = 0.9
 """Overlap, as a share of both clips, from which they are copies and neither contains the other."""
 
 MAX_ANCHORS: Final = 16
-"""Frames of a clip that are indexed and that propose offsets: those that hold longest."""
+"""HashedFrames of a clip that are indexed and that propose offsets: those that hold longest."""
 
 UNLIKE: Final = 22
 """Mean Hamming distance of aligned frames above which they show different things; of unrelated frames it is about 30."""
-
-_CHUNK: Final = 200_000
-_FAR: Final = 64
 
 
 class Altered(IntEnum):
@@ -156,10 +153,19 @@ def ranges(start: Ints, count: Ints) -> tuple[Ints, Ints]:
     return start[which] + within, which
 
 
-def _anchors(samples: Samples) -> tuple[Ints, Ints]:
-    marked = samples.anchors()
-    before = np.append(0, np.cumsum(marked))
-    return np.flatnonzero(marked), before[samples.start]
+def _frames(samples: Samples) -> HashedFrames:
+    marked, comparable = samples.anchors(), ~samples.blank
+    before, able = (np.append(0, np.cumsum(of)) for of in (marked, comparable))
+    return HashedFrames(
+        samples.start.astype(np.int64),
+        samples.hashes,
+        samples.time_ms,
+        samples.blank,
+        samples.duration_ms,
+        np.flatnonzero(marked),
+        before[samples.start],
+        np.diff(able[samples.start]),
+    )
 
 
 @dataclass(frozen=True)
@@ -180,37 +186,19 @@ class Comparer:
     unaltered: Samples | None = None
     altered: Altered = Altered.NOT
 
-    @property
-    def shown(self) -> Samples:
+    @cached_property
+    def _frames(self) -> HashedFrames:
+        return _frames(self.samples)
+
+    @cached_property
+    def _shown(self) -> HashedFrames:
         """What the shorter clip of each pair is taken to show."""
-        return self.samples if self.unaltered is None else self.unaltered
+        return self._frames if self.unaltered is None else _frames(self.unaltered)
 
-    @cached_property
-    def anchors(self) -> tuple[Ints, Ints]:
-        """Indexes of the anchor samples, and where those of each clip begin, (clips + 1,)."""
-        return _anchors(self.samples)
-
-    @cached_property
-    def shown_anchors(self) -> tuple[Ints, Ints]:
-        """The same of what is shown."""
-        return self.anchors if self.shown is self.samples else _anchors(self.shown)
-
-    @cached_property
-    def comparable(self) -> Ints:
-        """Number of frames of each clip that are not blank."""
-        before = np.append(0, np.cumsum(~self.samples.blank))
-        counts: Ints = np.diff(before[self.samples.start])
-        return counts
-
-    @cached_property
-    def _span(self) -> int:
-        longest = max(self.samples.time_ms.max(initial=0), self.samples.duration_ms.max(initial=0))
-        return int(longest * MAX_STRETCH) + 2 * WINDOW_MS + 1
-
-    @cached_property
-    def _clock(self) -> Ints:
-        """Clip and time of each sample in one increasing number."""
-        return self.samples.owner * self._span + self.samples.time_ms
+    @property
+    def _limits(self) -> Limits:
+        agree = max(self.params.agree, self.params.distance)
+        return Limits(self.params.distance, agree, self.params.matches, WINDOW_MS, MAX_STRETCH)
 
     def compare(self, a: Ints, b: Ints) -> Matches:
         """Compares pairs of clips.
@@ -226,114 +214,24 @@ class Comparer:
         swap = (duration[a] > duration[b]) | ((duration[a] == duration[b]) & (tie[a] > tie[b]))
         short, long = np.where(swap, b, a), np.where(swap, a, b)
         alike = duration[long] <= MAX_STRETCH * duration[short]
-        short, long = np.concatenate([short, long[alike]]), np.concatenate([long, short[alike]])
-        return Matches.join(
-            [self._compare(short[i : i + _CHUNK], long[i : i + _CHUNK]) for i in range(0, max(1, len(short)), _CHUNK)]
-        )
-
-    def _proposals(self, short: Ints, long: Ints) -> tuple[Ints, NDArray[np.bool_]]:
-        """Offsets that two agreeing anchors propose, as (n, 2) rows of pair and offset, each once to within half a window;
-        and which pairs can have enough agreeing frames at all."""
-        (anchors, start), (own, own_start) = self.anchors, self.shown_anchors
-        many, own_many = np.diff(start), np.diff(own_start)
-        left, pair = ranges(own_start[short], own_many[short])
-        right, cell = ranges(start[long][pair], many[long][pair])
-        left, pair = left[cell], pair[cell]
-        one, other = own[left], anchors[right]
-        near = np.bitwise_count(self.shown.hashes[one] ^ self.samples.hashes[other]) <= self.params.distance
-        left, pair = left[near], pair[near]
-        offset = (self.samples.time_ms[other] - self.shown.time_ms[one])[near]
-
-        fresh = np.ones(len(left), np.bool_)
-        fresh[1:] = (left[1:] != left[:-1]) | (pair[1:] != pair[:-1])
-        distinct = np.bincount(pair[fresh], minlength=len(short))
-        known = (many == self.comparable)[short] & (many == self.comparable)[long]
-        possible = ~known | (distinct >= np.minimum(self.params.matches, self.comparable[short]))
-
-        rows = np.stack([pair, offset, offset // (WINDOW_MS // 2)], axis=1)[possible[pair]]
-        rows = rows[np.lexsort((rows[:, 1], rows[:, 2], rows[:, 0]))]
-        fresh = np.ones(len(rows), np.bool_)
-        fresh[1:] = (rows[1:, [0, 2]] != rows[:-1, [0, 2]]).any(axis=1)
-        return rows[fresh, :2], possible
-
-    def _hypotheses(self, short: Ints, long: Ints) -> tuple[Ints, NDArray[np.float64], NDArray[np.float64]]:
-        """Pair, scale and offset of each hypothesis: those of the anchors, both clips' starts or ends together, and the whole
-        clip stretched to the other's length."""
-        proposed, possible = self._proposals(short, long)
-        every = np.flatnonzero(possible)
-        longer = (self.samples.duration_ms[long] - self.samples.duration_ms[short])[every]
-        ratio = self.samples.duration_ms[long[every]] / np.maximum(1, self.samples.duration_ms[short[every]])
-        other_speed = (ratio <= MAX_STRETCH) & (longer > WINDOW_MS)
-        other_end = longer > 0
-        ones, zeros = np.ones(len(every)), np.zeros(len(every))
-        return (
-            np.concatenate([proposed[:, 0], every, every[other_end], every[other_speed]]),
-            np.concatenate([np.ones(len(proposed)), ones, ones[other_end], ratio[other_speed]]),
-            np.concatenate([proposed[:, 1].astype(np.float64), zeros, longer[other_end], zeros[other_speed]]),
-        )
-
-    def _distances(
-        self, short: Ints, long: Ints, scale: NDArray[np.float64], offset: NDArray[np.float64]
-    ) -> tuple[Ints, NDArray[np.uint8]]:
-        """The hypothesis that each comparable frame of `short` belongs to, and its least distance from what `long` shows at
-        that time; 64 if it shows nothing comparable."""
-        own, row = ranges(self.shown.start[short], np.diff(self.shown.start)[short])
-        comparable = ~self.shown.blank[own]
-        own, row = own[comparable], row[comparable]
-        at = np.round(scale[row] * self.shown.time_ms[own] + offset[row]).astype(np.int64)
-        first, end = self.samples.start[long][row], self.samples.start[1:][long][row]
-        clock = long[row] * self._span + np.clip(at, 0, self._span - 1)
-        active = np.searchsorted(self._clock, clock, side="right") - 1
-        hashes, best = self.shown.hashes[own], np.full(len(own), _FAR, np.uint8)
-        inside = (at >= -WINDOW_MS) & (at <= self.samples.duration_ms[long][row] + WINDOW_MS)
-        last = len(self.samples.hashes) - 1
-        for step in (-1, 0, 1):
-            index = active + step
-            ok = inside & (index >= first) & (index < end)
-            index = np.clip(index, 0, last)
-            if step == -1:
-                ok &= self.samples.time_ms[np.clip(active, 0, last)] > at - WINDOW_MS
-            elif step == 1:
-                ok &= self.samples.time_ms[index] <= at + WINDOW_MS
-            ok &= ~self.samples.blank[index]
-            apart = np.bitwise_count(hashes ^ self.samples.hashes[index])
-            best = np.where(ok, np.minimum(best, apart), best)
-        return row, best
-
-    def _agreement(
-        self, short: Ints, long: Ints, scale: NDArray[np.float64], offset: NDArray[np.float64]
-    ) -> tuple[Ints, Ints, Ints]:
-        """How many frames of `short` match and agree with `long` under each hypothesis, and the distances of the latter, summed."""
-        row, best = self._distances(short, long, scale, offset)
-        agrees = best <= max(self.params.agree, self.params.distance)
-        totals = np.bincount(row[agrees], weights=best[agrees], minlength=len(short))
-        return (
-            np.bincount(row[best <= self.params.distance], minlength=len(short)),
-            np.bincount(row[agrees], minlength=len(short)),
-            totals.astype(np.int64),
-        )
+        return self._compare(np.concatenate([short, long[alike]]), np.concatenate([long, short[alike]]))
 
     def contradicts(
         self, short: Ints, long: Ints, scale: NDArray[np.float64], offset: NDArray[np.float64]
     ) -> NDArray[np.bool_]:
         """Whether the clips, aligned so, look unlike each other: `matches` frames or more can be compared, and their mean distance
         exceeds `UNLIKE`."""
-        row, best = self._distances(short, long, scale, offset)
-        aligned = best < _FAR
-        count = np.bincount(row[aligned], minlength=len(short))
-        total = np.bincount(row[aligned], weights=best[aligned], minlength=len(short))
-        return (count >= self.params.matches) & (total > UNLIKE * count)
+        count, total = aligned_distances(self._shown, self._frames, short, long, scale, offset, WINDOW_MS)
+        unlike: NDArray[np.bool_] = (count >= self.params.matches) & (total > UNLIKE * count)
+        return unlike
 
     def _compare(self, short: Ints, long: Ints) -> Matches:
-        pair, scale, offset = self._hypotheses(short, long)
-        match, agree, total = self._agreement(short[pair], long[pair], scale, offset)
-        order = np.lexsort((scale, offset, np.abs(offset), total, -match, -agree, pair))
-        best = order[_rank_in_group(pair[order]) == 0]
-        best = best[match[best] > 0]
-        pair, match, agree, total, scale, offset = (v[best] for v in (pair, match, agree, total, scale, offset))
-        short, long = short[pair], long[pair]
+        best = best_alignments(self._shown, self._frames, short, long, self._limits)
+        matched = np.flatnonzero(best.matched)
+        match, agree, total, scale, offset = (values[matched] for values in best)
+        short, long = short[matched], long[matched]
 
-        of = self.comparable[short]
+        of = self._frames.comparable[short]
         covered = agree / of
         long_ms = self.samples.duration_ms[long]
         overlap_ms = np.minimum(long_ms, scale * self.samples.duration_ms[short] + offset) - np.maximum(0, offset)

@@ -18,7 +18,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from curation_assets.dedup.align import SAME_LENGTH, Altered, Ints, Matches
+from curation_assets.dedup.align import SAME_LENGTH, Altered, Matches
+from curation_assets.dedup.bits import Ints
 from curation_assets.dedup.duplicate_clusters import Dedup
 from curation_assets.dedup.index import MEANS, Index, ShardInput, update_index
 from curation_assets.dedup.search import Means

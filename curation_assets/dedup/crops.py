@@ -16,7 +16,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from curation_assets.decode.measures import windows
-from curation_assets.dedup.align import WINDOW_MS, Altered, Ints, Matches, Samples, ranges
+from curation_assets.dedup.align import WINDOW_MS, Altered, Matches, Samples, ranges
+from curation_assets.dedup.bits import Ints
 from curation_assets.dedup.courses import Course, Overlay
 from curation_assets.dedup.duplicate_clusters import Dedup
 from curation_assets.dedup.evidence import Agreement, agreement, unlike
@@ -89,7 +90,8 @@ def _looked_at(originals: Ints, crops: Ints, comparison: Comparison, courses: Co
     """The matches among pairs of distinct clips."""
     library, params = comparison.library, comparison.params
     numbers = np.unique(np.concatenate([originals, crops]))
-    whole, stored = library.samples(numbers)
+    read = library.samples(numbers)
+    whole, stored = read.of(), read.stored
     originals, crops = np.searchsorted(numbers, originals), np.searchsorted(numbers, crops)
     seen = _windows_of(library.take("windows", library.rows[numbers], ["window_hashes"]), stored["window_ms"])
     anchors = np.flatnonzero(whole.anchors())

@@ -24,8 +24,8 @@ SURE: Final = 0.9
 """Similarity of whole frames from which the central parts are not asked: bars move what lies in the centre of the frame, but change the
 hash of the picture inside them little; pictures that only a logo makes alike were at most 0.87 similar."""
 
-BATCH: Final = 100_000
-"""Pairs whose hashes are in memory at a time."""
+BATCH: Final = 500_000
+"""Pairs whose hashes are in memory at a time, about 0.7 kB of each clip. The blocks of all shards are read for each batch, since pairs lie anywhere."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Comparison:
         whole = self.side("frames", method)
         self.stats["hashes"] += int(whole.indexed.sum()) + len(whole.common)
         self.stats["comparable_clips"] = max(self.stats["comparable_clips"], int((np.diff(whole.start) > 0).sum()))
-        self.stats["common_hashes"] += len(whole.common)
+        self.stats["common_hashes"] += search.crowded(whole, search.COMMON)
         self.stats["common_pairs_left_out"] += search.left_out(whole, search.COMMON)
         pairs = self.candidates(whole, None, method)
         out = [self._compared(pairs, method)]
@@ -79,7 +79,7 @@ class Comparison:
         if self.params.center:
             middle = self.side("center_frames", method)
             self.stats["hashes"] += int(middle.indexed.sum()) + len(middle.common)
-            self.stats["common_hashes"] += len(middle.common)
+            self.stats["common_hashes"] += search.crowded(middle, search.COMMON)
             out.append(self._compared(self.candidates(middle, None, method), method, center=True))
         return out
 
@@ -95,16 +95,17 @@ class Comparison:
         for begin in told(batches, len(batches), "batches of pairs compared"):
             a, b = halves(pairs[begin : begin + BATCH])
             numbers = np.unique(np.concatenate([a, b]))
-            samples, stored = self.library.samples(numbers, center=center)
+            read = self.library.samples(numbers)
+            samples = read.of(center=center)
             a, b = np.searchsorted(numbers, a), np.searchsorted(numbers, b)
             unaltered = None
             if kind is not Altered.NOT:
-                unaltered, known = altered.back(samples, stored, kind, self.library.methods[method])
+                unaltered, known = altered.back(samples, read.stored, kind, self.library.methods[method])
                 a, b = a[known[a] & known[b]], b[known[a] & known[b]]
             matches = Comparer(samples, self.params, unaltered, kind).compare(a, b)
             matches = matches.take(matches.accepted | (matches.matched >= self.params.matches))
             if self.params.center and not center and kind is Altered.NOT:
-                matches = uncontradicted(matches, self.library.samples(numbers, center=True)[0], self.params)
+                matches = uncontradicted(matches, read.of(center=True), self.params)
             found.append(replace(matches, short=samples.tie[matches.short], long=samples.tie[matches.long]))
         return Matches.join(found)
 

@@ -11,6 +11,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Final
 
 import pyarrow as pa
@@ -110,9 +111,16 @@ class Blocks:
     path: str
     directory: Sequence[Mapping[str, Any]]
 
+    @cached_property
+    def _named(self) -> Mapping[str, Sequence[Mapping[str, Any]]]:
+        named: dict[str, list[Mapping[str, Any]]] = {}
+        for entry in self.directory:
+            named.setdefault(entry["name"], []).append(entry)
+        return named
+
     def rows(self, name: str) -> list[int]:
         """Numbers of rows of the blocks of a name."""
-        return [int(entry["rows"]) for entry in self.directory if entry["name"] == name]
+        return [int(entry["rows"]) for entry in self._named.get(name, ())]
 
     def read(self, name: str, number: int = 0) -> pa.Table:
         """A block.
@@ -120,7 +128,7 @@ class Blocks:
         Raises:
             DamagedIndex: its bytes are not those that were written.
         """
-        entry = [e for e in self.directory if e["name"] == name][number]
+        entry = self._named[name][number]
         data = _part(self.storage, self.path, int(entry["offset"]), int(entry["size"]))
         if _hash(data) != entry["hash"]:
             raise DamagedIndex(f"{self.path}: its bytes are not those that were written", self.path)
@@ -132,8 +140,8 @@ class Blocks:
         Raises:
             DamagedIndex: see `read`.
         """
-        for name in {e["name"] for e in self.directory}:
-            for number in range(len(self.rows(name))):
+        for name, entries in self._named.items():
+            for number in range(len(entries)):
                 self.read(name, number)
 
 

@@ -18,10 +18,11 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from curation_assets.decode.measures import windows
-from curation_assets.dedup.align import MAX_ANCHORS, Ints, Samples
+from curation_assets.dedup.align import MAX_ANCHORS, Samples
+from curation_assets.dedup.bits import Ints
 from curation_assets.dedup.buckets import Side
 from curation_assets.dedup.index_files import Blocks
-from curation_assets.dedup.parts import BLOCKS, PICTURES_ROWS, flat
+from curation_assets.dedup.parts import BLOCKS, flat
 from curation_assets.dedup.search import key_bits
 
 Kind = Literal["frames", "center_frames", "flipped_frames", "window_hashes"]
@@ -164,22 +165,38 @@ class Library:
             if block != "pictures":
                 tables.append(file.read(block).select(columns).take(local))
                 continue
-            number = local // PICTURES_ROWS
-            tables.extend(
-                file.read(block, k).select(columns).take(local[number == k] - k * PICTURES_ROWS)
-                for k in np.unique(number).tolist()
-            )
+            edges = np.append(0, np.cumsum(file.rows(block)))
+            for k in np.unique(np.searchsorted(edges, local, side="right") - 1).tolist():
+                low, high = np.searchsorted(local, edges[k : k + 2])
+                tables.append(file.read(block, k).select(columns).take(local[low:high] - edges[k]))
         back = np.empty(len(rows), np.int64)
         back[order] = np.arange(len(rows))
         return pa.concat_tables(tables).take(back).combine_chunks()
 
-    def samples(self, numbers: Ints, *, center: bool = False) -> tuple[Samples, pa.Table]:
-        """All hashes of some distinct clips, and the block's other columns."""
+    def samples(self, numbers: Ints) -> StoredSamples:
+        """All hashes of some distinct clips."""
         rows = self.rows[numbers]
         stored = self.take("samples", rows, BLOCKS["samples"].names)
-        values, start = flat(stored["center_hashes" if center else "hashes"], np.uint64)
-        blank = flat(stored["center_blank" if center else "blank"], np.bool_)[0]
-        times, time_start = flat(stored["time_ms"], np.int64)
+        return StoredSamples(stored, self.duration_ms[rows], self.tie[numbers])
+
+
+@dataclass(frozen=True)
+class StoredSamples:
+    """The hashed frames of some distinct clips, as they were read.
+
+    Attributes:
+        stored: the clips' rows of the block.
+        duration_ms, tie: as `Samples` has them.
+    """
+
+    stored: pa.Table
+    duration_ms: Ints
+    tie: NDArray[np.uint64]
+
+    def of(self, *, center: bool = False) -> Samples:
+        """The whole frames, or their central parts, of which some clips have none."""
+        values, start = flat(self.stored["center_hashes" if center else "hashes"], np.uint64)
+        blank = flat(self.stored["center_blank" if center else "blank"], np.bool_)[0]
+        times, time_start = flat(self.stored["time_ms"], np.int64)
         times = times[np.repeat(np.diff(start) > 0, np.diff(time_start))]
-        samples = Samples(start, values, times, blank, self.duration_ms[rows], self.tie[numbers], center)
-        return samples, stored
+        return Samples(start, values, times, blank, self.duration_ms, self.tie, center)

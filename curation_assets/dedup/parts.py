@@ -18,10 +18,11 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from curation_assets.decode.measures import windows
-from curation_assets.dedup.align import Ints, Samples
+from curation_assets.dedup.align import Samples
+from curation_assets.dedup.bits import Ints
 
-PICTURES_ROWS: Final = 256
-"""About 2 MB of pictures."""
+PICTURES_ROWS: Final = 64
+"""About half a megabyte of pictures, which is read as a whole for one of them."""
 
 MOST_FRAMES: Final = 256
 """Of clips with more frames that can be compared only those that hold longest are searched: a pair of them with one near frame is compared."""

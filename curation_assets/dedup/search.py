@@ -43,6 +43,9 @@ COMMON: Final = 256
 """A hash that more distinct clips share (a title card, a logo on black) proposes only pairs with the best so many of them; how often that
 happened is reported."""
 
+SHARED: Final = 8
+"""A hash that more clips show is looked up once for all of them, since equal hashes meet in every table."""
+
 LIKELY_DISTANCE: Final = 6
 LIKELY_FRAMES: Final = 4
 """What `search: copies` promises: pairs of which so many indexed frames lie within that distance."""
@@ -280,12 +283,13 @@ def rounds(hashes: int, means: Means) -> int:
 
 
 def with_common(side: Side, best_first: Callable[[Ints], Ints], most: int) -> Side:
-    """The side, whose arrays are changed, with its common hashes apart.
+    """The side, whose arrays are changed, with its common hashes apart: those that more than `SHARED` clips show.
 
     Args:
         best_first: puts clips in the order in which they are taken.
-        most: a hash that more clips show is common.
+        most: what is common among hashes of windows, which are not set apart but left out.
     """
+    most = min(SHARED, most) if side.every == 1 else most
     key = _key((1 << 64) - 1, key_bits(int(side.indexed.sum())))
     counts = buckets.coarse_counts(side, key)
     found = []
@@ -304,6 +308,11 @@ def with_common(side: Side, best_first: Callable[[Ints], Ints], most: int) -> Si
     begins = np.searchsorted(distinct[:, 0], np.arange(len(common) + 1))
     members = distinct[:, 1].astype(np.uint32)
     return side._replace(common=common, group_start=begins, members=members)
+
+
+def crowded(side: Side, most: int) -> int:
+    """Common hashes that more than `most` clips show."""
+    return int((np.diff(side.group_start) > most).sum())
 
 
 def left_out(side: Side, most: int) -> int:

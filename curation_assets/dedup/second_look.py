@@ -12,6 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from curation_assets.dedup.align import Altered, Matches
+from curation_assets.dedup.bits import Ints
 from curation_assets.dedup.courses import Course
 from curation_assets.dedup.evidence import agreement, unlike
 from curation_assets.dedup.library import Library
@@ -27,6 +28,11 @@ class Courses:
 
     def __init__(self, library: Library) -> None:
         self._library = library
+
+    def in_order(self, asked: Ints, matches: Matches) -> Ints:
+        """Some of the matches in the order in which pictures lie, so that those of one block are read once."""
+        rows = self._library.rows[self._library.numbers(matches.short[asked])]
+        return asked[np.argsort(rows, kind="stable")]
 
     def of(self, signatures: NDArray[np.uint64]) -> list[Course | None]:
         """One for each signature; None for clips without a course."""
@@ -50,7 +56,7 @@ def without_unlike(matches: Matches, fresh: NDArray[np.bool_], courses: Courses)
     Args:
         fresh: which of them have not been looked at yet.
     """
-    asked = np.flatnonzero(matches.accepted & fresh)
+    asked = courses.in_order(np.flatnonzero(matches.accepted & fresh), matches)
     accepted = matches.accepted.copy()
     for start in told(range(0, len(asked), _BATCH), -(-len(asked) // _BATCH), "batches of pairs looked at again"):
         batch = asked[start : start + _BATCH]

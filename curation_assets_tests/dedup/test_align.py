@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from curation_assets.dedup.align import Altered, Comparer, Matches, Samples
+from curation_assets.dedup.align import MAX_STRETCH, WINDOW_MS, Altered, Comparer, Matches, Samples
 from curation_assets.dedup.duplicate_clusters import Dedup
 from curation_assets_tests.dedup.fingerprint_rows import SECOND, clip, near, random_hashes
 
@@ -147,3 +149,85 @@ def test_anchors_are_the_frames_that_hold_longest(rng: np.random.Generator) -> N
     )
     assert samples.anchors(2).tolist() == [False, False, True, False, False, True]
     assert samples.anchors(16).tolist() == [True, True, True, True, False, True]
+
+
+def _best(samples: Samples, one: int, other: int, params: Dedup) -> tuple[int, int, int, float, float] | None:
+    """By definition: frames that match and agree, their distances, scale and offset of the best alignment; None if no frame matches under it."""
+
+    def frames(clip: int) -> list[tuple[int, int]]:
+        mine = range(samples.start[clip], samples.start[clip + 1])
+        return [(int(samples.time_ms[k]), int(samples.hashes[k])) for k in mine if not samples.blank[k]]
+
+    def least(frame: int, at: int) -> int:
+        """Distance from what is shown within a window of a time: the frame that holds then, and those before and after it."""
+        if not -WINDOW_MS <= at <= samples.duration_ms[other] + WINDOW_MS:
+            return 64
+        mine = range(samples.start[other], samples.start[other + 1])
+        active = max((k for k in mine if samples.time_ms[k] <= max(at, 0)), default=mine.start - 1)
+        near = [k for k in (active - 1, active, active + 1) if k in mine]
+        if near and active in mine and samples.time_ms[active] <= at - WINDOW_MS:
+            near = [k for k in near if k != active - 1]
+        near = [k for k in near if k <= active or samples.time_ms[k] <= at + WINDOW_MS]
+        return min(((frame ^ int(samples.hashes[k])).bit_count() for k in near if not samples.blank[k]), default=64)
+
+    a, b = frames(one), frames(other)
+    met = [(i, v - u) for i, (u, x) in enumerate(a) for v, y in b if (x ^ y).bit_count() <= params.distance]
+    if len({i for i, _ in met}) < min(params.matches, len(a)):
+        return None
+    bins: dict[int, int] = {}
+    for _, offset in met:
+        bins[offset // (WINDOW_MS // 2)] = min(offset, bins.get(offset // (WINDOW_MS // 2), offset))
+    length, full = int(samples.duration_ms[one]), int(samples.duration_ms[other])
+    tried = [(1.0, float(offset)) for offset in (*bins.values(), 0)]
+    tried += [(1.0, float(full - length))] if full > length else []
+    if full / max(1, length) <= MAX_STRETCH and full - length > WINDOW_MS:
+        tried.append((full / max(1, length), 0.0))
+    found = []
+    for scale, offset in tried:
+        apart = [least(x, round(scale * u + offset)) for u, x in a]
+        agreeing = [d for d in apart if d <= max(params.agree, params.distance)]
+        match = sum(d <= params.distance for d in apart)
+        found.append((-len(agreeing), -match, sum(agreeing), abs(offset), offset, scale))
+    agree, match, total, _, offset, scale = min(found)
+    return (-match, -agree, total, scale, offset) if match else None
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.integers(0, 1 << 30))
+def test_the_best_alignment_is_that_of_its_definition(seed: int) -> None:
+    """Clips of few different pictures, with blank ones, of no frames and of several at one time, aligned and not."""
+    rng = np.random.default_rng(seed)
+    clips = 8
+    counts = rng.integers(0, 13, clips)
+    start = np.append(0, np.cumsum(counts))
+    pictures = np.array(random_hashes(rng, int(rng.integers(1, 9))), np.uint64)
+    hashes = pictures[rng.integers(0, len(pictures), start[-1])]
+    for _ in range(int(rng.integers(0, 9))):
+        bit = np.uint64(1) << rng.integers(0, 64, start[-1]).astype(np.uint64)
+        hashes = np.where(rng.random(start[-1]) < 0.7, hashes ^ bit, hashes)
+    times = [np.cumsum(rng.integers(0, 3, n) * rng.choice([40, 75, 150, 360])) for n in counts]
+    last = np.array([int(t[-1]) if len(t) else 0 for t in times])
+    samples = Samples(
+        start,
+        hashes,
+        np.concatenate(times),
+        rng.random(start[-1]) < rng.choice([0, 0.3]),
+        last + rng.choice([0, 150, 360, 2000], clips),
+        rng.permutation(clips).astype(np.uint64),
+    )
+    params = Dedup(distance=int(rng.integers(0, 17)), agree=int(rng.integers(0, 25)), matches=int(rng.integers(1, 5)))
+    a, b = (side.ravel() for side in np.mgrid[:clips, :clips])
+    found = Comparer(samples, params).compare(a, b)
+    columns = (found.short, found.long, found.matched, found.scale, found.offset_ms, found.coverage, found.similarity)
+    for short, long, match, scale, offset, coverage, similarity in zip(*(c.tolist() for c in columns), strict=True):
+        expected = _best(samples, short, long, params)
+        assert expected is not None
+        comparable = int((~samples.blank[start[short] : start[short + 1]]).sum())
+        assert (match, scale, offset) == (expected[0], np.float32(expected[3]), round(expected[4]))
+        assert coverage == np.float32(expected[1] / comparable)
+        assert similarity == np.float32(1 - expected[2] / expected[1] / 64)
+    compared = set(zip(found.short.tolist(), found.long.tolist(), strict=True))
+    for x in range(clips):
+        for y in range(clips):
+            if (samples.duration_ms[x], samples.tie[x]) <= (samples.duration_ms[y], samples.tie[y]):
+                assert ((x, y) in compared) == (_best(samples, x, y, params) is not None)
