@@ -46,6 +46,20 @@ class Cleaning(Section):
     drop_sentences: list[Literal["negations", "not_visible"]] = Field(
         default=[], description="Kinds of sentences to drop."
     )
+    remove: list[
+        Literal[
+            "person",
+            "ip_numbers",
+            "file_names",
+            "sizes",
+            "page_numbers",
+            "codes",
+            "advertising",
+            "decoration",
+            "joined_words",
+            "narration",
+        ]
+    ] = Field(default=[], description="What else is removed; docs/explanation/captions.md says what each is.")
     max_chars: int | None = Field(None, ge=1, description="Longest caption; cut at the end of a sentence.")
     refine: TextModel | None = Field(None, description="Refinement by a text model.")
     suffixes: list[Literal["motion", "aesthetic"]] = Field(default=[], description="Scores put into words at the end.")
@@ -222,9 +236,10 @@ def _nothing_seen(table: pa.Table, shard: str) -> None:
 
 def _params(recipe: Recipe) -> dict[str, Any]:
     """What captions depend on; what is newer than the other keys only where it changes something."""
-    unsaid = {"several"} if recipe.captions.several == "first" else set()
+    unsaid: dict[str, Any] = {"several": True} if recipe.captions.several == "first" else {}
+    unsaid |= {} if recipe.captions.clean.remove else {"clean": {"remove"}}
     repeats = {"repeats": "kept"} if recipe.captions.backend == "subtitles" else {}
-    return recipe.captions.model_dump(exclude=HOW | {"model"} | unsaid) | repeats
+    return recipe.captions.model_dump(exclude=dict.fromkeys((*HOW, "model"), True) | unsaid) | repeats
 
 
 def _installed(recipe: Recipe) -> None:

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from curation_assets.captions.removals import REMOVALS
 from curation_assets.ingest.entities import unescape
 
 if TYPE_CHECKING:
@@ -115,7 +116,7 @@ def clean_caption(text: str | None, params: Cleaning) -> str:
     """The cleaned caption; empty if nothing is left.
 
     In this order: encoding and entities repaired, markup, reasoning, URLs, mail addresses and handles removed, openers of captioning models
-    removed (English; at the start of every paragraph, such as the answers about several windows), unwanted sentences dropped, whitespace reduced to single spaces, cut at the end of a sentence. Cleaning what is
+    removed (English; at the start of every paragraph, such as the answers about several windows), what the recipe names removed, unwanted sentences dropped, whitespace reduced to single spaces, cut at the end of a sentence. Cleaning what is
     clean changes nothing.
     """
     text = text or ""
@@ -138,7 +139,11 @@ def _clean_once(text: str, params: Cleaning) -> str:
     paragraphs = [" ".join(paragraph.split()) for paragraph in _PARAGRAPH.split(text)]
     if params.boilerplate:
         paragraphs = [_without_openers(paragraph) for paragraph in paragraphs]
+    for removal in (REMOVALS[name] for name in REMOVALS if name in params.remove):
+        paragraphs = [" ".join(removal(paragraph).split()) for paragraph in paragraphs]
     text = " ".join(paragraph for paragraph in paragraphs if paragraph)
+    if params.remove:
+        text = _BEFORE_STOP.sub("", _EMPTY_BRACKETS.sub("", text))
     if params.drop_sentences:
         text = _join(s for s in split_sentences(text) if not _unwanted(s, params.drop_sentences))
     if not any(unicodedata.category(c)[0] in "LNS" for c in text):

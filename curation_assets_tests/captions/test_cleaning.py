@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curation_assets.captions.captions import Cleaning
+from curation_assets.captions.captions import COMPONENT, Cleaning
 from curation_assets.captions.cleaning import (
     clean_caption,
     detect_language,
@@ -12,6 +14,8 @@ from curation_assets.captions.cleaning import (
     shorten,
     split_sentences,
 )
+from curation_assets.captions.removals import REMOVALS
+from curation_assets.recipes import parse_recipe
 
 PLAIN = Cleaning()
 
@@ -87,6 +91,56 @@ def test_openers_can_be_kept() -> None:
     assert clean_caption("The video shows a dog.", Cleaning(boilerplate=False)) == "The video shows a dog."
 
 
+@pytest.mark.parametrize(
+    ("name", "raw", "clean"),
+    [
+        ("person", "<person> waves to <PERSON> in a <b>big</b> hall", "person waves to person in a big hall"),
+        ("file_names", "A dog, IMG_0001.JPG, and (my.cat.mp4) asleep.", "A dog, and asleep."),
+        ("file_names", "See fig.3 and mp4 players; end.png2 stays", "See fig.3 and mp4 players; end.png2 stays"),
+        ("sizes", "Wallpaper 1920x1080 px of a 2.5×3 m room, 4x4wheel", "Wallpaper of a m room, 4x4wheel"),
+        ("page_numbers", "A book, page 3 of 10. Pages 4-5. A page 12th", "A book. A page 12th"),
+        (
+            "ip_numbers",
+            "Camera 192.168.0.1:8080, 10.0.0.256, 1.2.3.4.5 and 8.8.8.8.",
+            "Camera, 10.0.0.256, 1.2.3.4.5 and.",
+        ),
+        (
+            "codes",
+            "Chair #123 jc6640 jc6640vc 6640vc231 12345678 of 2024, 4K and MP3 1:23",
+            "Chair of 2024, 4K and MP3",
+        ),
+        ("advertising", "Red shoes, worldwide free shipping. Click here now", "Red shoes."),
+        ("decoration", '"*** SALE *** a C# book, 5*3 | tea™"', "SALE a C# book, 5*3 tea"),
+        ("joined_words", "this-is-my-cute-cat", "this is my cute cat"),
+        ("joined_words", "a well-known, state-of-the-art room", "a well known, state of the art room"),
+        ("joined_words", "a well-known man", "a well-known man"),
+        ("narration", "The video begins with a dog. The scene then opens to reveal a park.", "A dog. A park."),
+        ("narration", "The scene opens on a beach. He opens with a key.", "A beach. He opens with a key."),
+        ("narration", "The video starts slowly. The video ends by showing cats.", "The video starts slowly. Cats."),
+    ],
+)
+def test_what_is_named_is_removed_and_else_it_stays(name: Any, raw: str, clean: str) -> None:
+    assert clean_caption(raw, Cleaning(remove=[name])) == clean
+
+
+def test_no_removal_is_slow_or_undoes_another() -> None:
+    every = Cleaning(remove=list(REMOVALS))  # type: ignore[arg-type]
+    for piece in ("1.", "a1", "#", "page 1", "a-", "x.jpg", "The video begins with ", "1x", '"', "a.", "<person"):
+        for name, removal in REMOVALS.items():
+            assert len(removal(piece * 4_000)) <= 4_000 * len(piece), name
+    text = "The scene opens with <person> at 10.0.0.1, page 3, my-own-cat-and-dog.jpg 640x480."
+    assert clean_caption(text, every) == "Person at."
+
+
+def test_captions_made_before_removals_could_be_named_stay() -> None:
+    text = "dataset: d\nsource: {format: folder, path: .}\n"
+    plain = COMPONENT.params(parse_recipe(text, "r"))
+    assert "remove" not in plain["clean"]
+    assert plain["clean"].keys() == Cleaning().model_dump().keys() - {"remove"}
+    named = COMPONENT.params(parse_recipe(text + "captions: {clean: {remove: [sizes]}}", "r"))
+    assert named["clean"]["remove"] == ["sizes"]
+
+
 def test_sentences() -> None:
     assert split_sentences('Dr. Who left at 3.5 s. "Why?" he asked... Then 犬。猫！') == [
         "Dr. Who left at 3.5 s.", '"Why?"', "he asked...", "Then 犬。", "猫！",
@@ -114,7 +168,7 @@ def test_shortening_ends_at_a_sentence_a_word_or_a_whole_character(text: str, li
 @settings(max_examples=300, deadline=None)
 @given(st.text(max_size=200), st.integers(1, 50), st.sampled_from([[], ["negations"], ["negations", "not_visible"]]))
 def test_cleaning_is_final_bounded_and_free_of_surplus_space(text: str, limit: int, drop: list[str]) -> None:
-    params = Cleaning(max_chars=limit, drop_sentences=drop)
+    params = Cleaning(max_chars=limit, drop_sentences=drop, remove=list(REMOVALS) if limit % 2 else [])
     cleaned = clean_caption(text, params)
     assert clean_caption(cleaned, params) == cleaned
     assert len(cleaned) <= limit
