@@ -13,6 +13,7 @@ from importlib.metadata import EntryPoint
 from curation_assets.contracts.component import OWN_PACKAGE, Component, Stage
 from curation_assets.contracts.door import COMPONENTS, Broken, claimed_twice, entries, load, package_of
 from curation_assets.rules.language import DERIVED
+from curation_assets.rules.measured import MEASURED
 
 NAME = re.compile(r"[a-z][a-z0-9_]*")
 OF_RECIPES = ("dataset", "description", "subsets")
@@ -106,7 +107,7 @@ def _fits(component: Component) -> None:
 def _judged(component: Component) -> Iterator[str]:
     """Names that a score may not have, because tables of subsets and rules have them."""
     if component.partitioned == "subset" and "drop_reason" in component.table.names:
-        yield from (*component.table.names, *DERIVED)
+        yield from (*component.table.names, *DERIVED, *MEASURED)
 
 
 def _claims(component: Component) -> Iterator[str]:

@@ -18,6 +18,7 @@ from curation_assets.recipes import Recipe
 from curation_assets.rules import language as rules
 from curation_assets.rules.columns import CLIP_TABLES, VIDEO_COLUMNS
 from curation_assets.rules.language import DERIVED
+from curation_assets.rules.measured import MEASURED
 from curation_assets.schemas import SCHEMAS
 from curation_assets.settings import PREFIX, Settings
 
@@ -114,8 +115,10 @@ def recipes_page() -> str:
         "",
         "`where` takes one rule or a list of rules, all of which must hold. A rule may name any column of the tables with one row per clip,",
         f"{', '.join(f'[{a}](tables.md#{a})' for a in CLIP_TABLES)}; {', '.join(f'`{c}`' for c in VIDEO_COLUMNS)} of the video; the derived",
-        f"{' and '.join(f'`{c}`' for c in DERIVED)} (width over height); and of a prompt set",
+        f"{' and '.join(f'`{c}`' for c in DERIVED)} (width over height, and width times height); and of a prompt set",
         "`<set>` (its likeliest category), `<set>.<category>.probability`, for which `<set>.<category>` is short, and `<set>.<category>.match`.",
+        "",
+        "Besides, worked out from a row: " + "; ".join(f"`{name}`, {m.about}" for name, m in MEASURED.items()) + ".",
         "",
         *(rules.__doc__ or "").splitlines()[1:],
         "",

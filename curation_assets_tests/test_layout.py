@@ -136,7 +136,7 @@ def test_the_code_location_loads_without_heavy_libraries(tmp_path: Path) -> None
 
 
 PARTS = {
-    "rules/language": "language",
+    "rules/language rules/tokens rules/measured": "language",
     "registry plugins": "registry",
     "recipes recipe_yaml schemas selection checks stores rules showing/columns": "derived",
     "makers installed outcome report explain verify source_watch estimate": "looking",

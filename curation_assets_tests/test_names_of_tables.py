@@ -31,6 +31,7 @@ ASKING = {
 ALSO = {
     "publish": "subsets judge and show what all rooms say of a clip",
     "curation_assets/rules/columns.py": "which table has a column that is called otherwise there: categories, words of the source, facts of the video",
+    "curation_assets/rules/measured.py": "names of rules that are worked out from one table's columns",
     "curation_assets/rules/faults.py": "what is wrong with a rule about such a column",
     "curation_assets/engine/staleness.py": "each kind of table is looked at in its own way",
     "resources/media.py": "which tables are to be made again when a tar of a bucket has changed",

@@ -13,6 +13,7 @@ from curation_assets.ingest.source_words import extras_of, licence_of
 from curation_assets.registry import COMPONENTS
 from curation_assets.rules.evaluation import passing
 from curation_assets.rules.language import DERIVED, SOURCE, Rule, RuleError, parse_rule
+from curation_assets.rules.measured import MEASURED
 from curation_assets.schemas import SCHEMAS
 from curation_assets.showing.text import listed, nearest
 from curation_resources.provenance import canonical_json
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 CLIP_TABLES = tuple(c.asset for c in COMPONENTS if c.one_row_per_clip)
 """Tables with one row per clip, in the order in which a column name is looked up."""
-VIDEO_COLUMNS = ("licence", "channel", "title", "upload_date")
+VIDEO_COLUMNS = ("licence", "channel", "title", "upload_date", "container", "video_codec", "audio_codec")
 """Columns of raw_shards that rules may name. The licence of a clip's given span goes before that of its video."""
 MEASURES = {"probability": "probability", "match": "score"}
 """What a rule may name of a category, as in `<set>.<category>.match` -> the column of category_scores; by itself it is the probability."""
@@ -34,7 +35,13 @@ SPAN_COLUMNS = ("source_span", "origin", "requested_start_ms", "requested_end_ms
 def columns_known(recipe: Recipe) -> list[str]:
     """Every name that a rule about clips may use, in the order in which they are looked up."""
     categories = [n for name, s in recipe.categories.items() for n in (name, *(f"{name}.{c}" for c in s.prompts))]
-    return [*DERIVED, *categories, *dict.fromkeys(c for a in CLIP_TABLES for c in SCHEMAS[a].names), *VIDEO_COLUMNS]
+    return [
+        *DERIVED,
+        *MEASURED,
+        *categories,
+        *dict.fromkeys(c for a in CLIP_TABLES for c in SCHEMAS[a].names),
+        *VIDEO_COLUMNS,
+    ]
 
 
 def table_of(column: str, recipe: Recipe) -> str:
@@ -45,6 +52,8 @@ def table_of(column: str, recipe: Recipe) -> str:
     """
     if column in DERIVED:
         return "clips"
+    if column in MEASURED:
+        return MEASURED[column].asset
     if column.startswith(SOURCE) and "source" not in recipe.categories:
         return "video_metadata"
     if column in recipe.categories or ("." in column and category_measure(column, recipe)):
@@ -107,7 +116,8 @@ def spans_have_licences(recipe: Recipe) -> bool:
 
 def columns_of(asset: str, columns: Iterable[str], recipe: Recipe) -> list[str]:
     """Columns of `asset` that must be read for `clip_facts` to give `columns`, keys included."""
-    own = {c for c in columns if c not in DERIVED and table_of(c, recipe) == asset}
+    of_table = [c for c in columns if c not in DERIVED and table_of(c, recipe) == asset]
+    own = {name for c in of_table for name in (MEASURED[c].needs if c in MEASURED else (c,))}
     if asset == "category_scores":
         own = {"category_set", "category", *MEASURES.values()}
     if asset == "clips":
@@ -147,7 +157,8 @@ def clip_facts(columns: Sequence[str], recipe: Recipe, read: Callable[[str], pa.
             if asset not in rows:
                 by = "video_id" if asset == "raw_shards" else "clip_id"
                 rows[asset] = pc.index_in(facts[by], value_set=table[by])
-            values = pc.take(table[column], rows[asset])
+            found = MEASURED[column].of(table) if column in MEASURED else table[column]
+            values = pc.take(found, rows[asset])
             if column == "licence" and spans_have_licences(recipe):
                 values = _span_licences(values, clips, read)
         facts = facts.append_column(column, values)
@@ -158,6 +169,8 @@ def derived(column: str, clips: pa.Table) -> pa.ChunkedArray:
     """A column of `DERIVED`, of a table with the clips' bounds and sizes."""
     if column == "duration_s":
         return pc.divide(pc.subtract(clips["end_ms"], clips["start_ms"]).cast(pa.float64()), 1000.0)
+    if column == "pixels":
+        return pc.multiply(clips["width"].cast(pa.int64()), clips["height"].cast(pa.int64()))
     return pc.divide(clips["width"].cast(pa.float64()), clips["height"].cast(pa.float64()))
 
 

@@ -12,11 +12,13 @@ from curation_assets.rules.language import (
     COMPARISONS,
     SOURCE,
     Both,
+    Calculation,
     Compare,
     Either,
     In,
     IsNull,
     Literal,
+    Measure,
     Name,
     Node,
     Not,
@@ -25,7 +27,11 @@ from curation_assets.rules.language import (
     Rule,
     RuleError,
     Truth,
+    names_in,
 )
+
+_CALCULATED = {"+": "add", "-": "subtract", "*": "multiply", "/": "divide"}
+"""What Arrow calls the signs of arithmetic."""
 
 
 def numbers(values: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
@@ -39,8 +45,45 @@ def numbers(values: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
     )
 
 
+def measured(measure: Operand, columns: Mapping[str, pa.Array | pa.ChunkedArray]) -> Any:
+    """The values of what a rule compares: a column as it is, a number, or what is worked out from columns.
+
+    Calculations are made in double precision and kept in single precision where a column is stored so, so that a number that comes out as it was
+    written compares as equal. Unknown with an unknown part, and over zero.
+
+    Raises:
+        RuleError: a column that is not there, or one that holds no numbers in a calculation.
+    """
+    if isinstance(measure, Name):
+        if measure.name not in columns:
+            raise RuleError(f"there is no column {measure.name!r}; there are {', '.join(sorted(columns))}")
+        return columns[measure.name]
+    if not isinstance(measure, Calculation):
+        return pa.scalar(measure.value if isinstance(measure, Literal) else None)
+    used = [columns[n.name] for n in names_in(measure) if n.name in columns]
+    single = any(c.type == pa.float32() for c in used)
+
+    def worked_out(term: Operand) -> Any:
+        if not isinstance(term, Calculation):
+            values = measured(term, columns)
+            if isinstance(term, Name) and term.name.startswith(SOURCE):
+                values = numbers(values)
+            if not (pa.types.is_floating(values.type) or pa.types.is_integer(values.type)):
+                raise RuleError(f"{getattr(term, 'name', term)} is {values.type}, which cannot be calculated with")
+            return values.cast(pa.float64())
+        left, right = worked_out(term.left), worked_out(term.right)
+        if term.op == "/":
+            right = pc.if_else(pc.equal(right, 0.0), pa.scalar(None, pa.float64()), right)
+        return getattr(pc, _CALCULATED[term.op])(left, right)
+
+    found = worked_out(measure)
+    return found.cast(pa.float32()) if single else found
+
+
 def _is_number(operand: Operand) -> bool:
-    return isinstance(operand, Percentile) or (isinstance(operand, Literal) and isinstance(operand.value, float))
+    return isinstance(operand, Percentile | Calculation) or (
+        isinstance(operand, Literal) and isinstance(operand.value, float)
+    )
 
 
 def evaluate(
@@ -62,25 +105,28 @@ def evaluate(
         RuleError: a column that is not there, or values that cannot be compared.
     """
 
-    def column(name: Name) -> Any:
+    def column(measure: Measure) -> Any:
         try:
-            return columns[name.name]
-        except KeyError:
-            raise RuleError(
-                f"rule {rule.text!r}: there is no column {name.name!r}; there are {', '.join(sorted(columns))}"
-            ) from None
+            return measured(measure, columns)
+        except RuleError as error:
+            raise RuleError(f"rule {rule.text!r}: {error}") from None
 
-    def value(operand: Operand, left: Name) -> Any:
+    def value(operand: Operand, left: Measure) -> Any:
         if isinstance(operand, Name):
             return columns.get(operand.name, operand.name)
         if isinstance(operand, Percentile):
             return pa.scalar((percentiles or {})[left.name, operand.p], pa.float64())
+        if isinstance(operand, Calculation):
+            return column(operand)
         if column(left).type == pa.float32() and isinstance(operand.value, float):
             return pa.scalar(operand.value, pa.float32())  # 0.2 is the score that was stored as 0.2
         return operand.value
 
     def run(node: Node) -> Any:
-        of_source = not isinstance(node, Not | Both | Either) and node.left.name.startswith(SOURCE)
+        left_name = (
+            "" if isinstance(node, Not | Both | Either) or isinstance(node.left, Calculation) else node.left.name
+        )
+        of_source = left_name.startswith(SOURCE)
         if isinstance(node, Compare):
             left = column(node.left)
             if of_source and _is_number(node.right):

@@ -6,6 +6,7 @@ rule is read or applied (`rules/language.py`, `rules/evaluation.py`), which tabl
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -17,8 +18,10 @@ import pyarrow as pa
 from curation_assets.registry import COMPONENTS
 from curation_assets.rules.columns import category_measure, columns_known, table_of, tables_of_rules
 from curation_assets.rules.language import (
+    ARITHMETIC,
     DERIVED,
     Both,
+    Calculation,
     Compare,
     In,
     IsNull,
@@ -26,12 +29,14 @@ from curation_assets.rules.language import (
     Name,
     Node,
     Not,
+    Operand,
     Percentile,
     Rule,
     RuleError,
     Truth,
     parse_rule,
 )
+from curation_assets.rules.measured import MEASURED
 from curation_assets.schemas import SCHEMAS
 from curation_assets.showing.text import listed
 from curation_resources.detectors import load_vocabulary
@@ -88,7 +93,9 @@ def clip_values(column: str, recipe: Recipe) -> Values:
     """
     asset = table_of(column, recipe)
     if column in DERIVED:
-        return Values(NUMBER, 0)
+        return Values(NUMBER, 1, whole=True) if column == "pixels" else Values(NUMBER, 0)
+    if column in MEASURED:
+        return Values(NUMBER, 0, MEASURED[column].maximum, whole=MEASURED[column].whole)
     if asset == "video_metadata":
         return Values(ANY)
     if asset == "category_scores":
@@ -134,11 +141,31 @@ def check_rule(rule: Rule, values: Callable[[str], Values]) -> None:
     def fail(text: str) -> RuleError:
         return RuleError(f"rule {rule.text!r}: {text}")
 
-    def known(name: str) -> Values:
+    def known(measure: Operand) -> Values:
+        if isinstance(measure, Calculation):
+            return calculated(measure)
+        if isinstance(measure, Literal):
+            number = float(measure.value) if not isinstance(measure.value, str) else None
+            return Values(NUMBER, number, number)
+        assert isinstance(measure, Name)
         try:
-            return values(name)
+            return values(measure.name)
         except RuleError as error:
             raise fail(str(error)) from None
+
+    def calculated(measure: Calculation) -> Values:
+        ends: list[tuple[float, float]] = []
+        for part in (measure.left, measure.right):
+            held = known(part)
+            if held.kind not in (NUMBER, ANY):
+                raise fail(f"{getattr(part, 'name', part)} is {held.kind}, which cannot be calculated with")
+            low = -math.inf if held.minimum is None else held.minimum
+            ends.append((low, math.inf if held.maximum is None else held.maximum))
+        if measure.op == "/" and ends[1][0] <= 0 <= ends[1][1]:
+            ends[1] = (0.0, math.inf) if ends[1][0] == 0 else (-math.inf, math.inf)
+        found = [_reached(measure.op, a, b) for a in ends[0] for b in ends[1]]
+        low, high = min(found), max(found)
+        return Values(NUMBER, None if math.isinf(low) else low, None if math.isinf(high) else high)
 
     def fits(column: str, held: Values, value: float | str | bool) -> None:
         if held.kind == ANY:
@@ -154,7 +181,7 @@ def check_rule(rule: Rule, values: Callable[[str], Values]) -> None:
             raise fail(f"{column} goes {_bounds(held)}, so that {value:g} is beyond all of its values")
 
     def compare(node: Compare) -> None:
-        column, held = node.left.name, known(node.left.name)
+        column, held = node.left.name, known(node.left)
         if isinstance(node.right, Name):
             try:
                 other = values(node.right.name)
@@ -165,12 +192,16 @@ def check_rule(rule: Rule, values: Callable[[str], Values]) -> None:
                     ) from None
                 if held.kind == TEXT:
                     raise fail(f"{node.right.name} is no column; if it is a text, quote it") from None
-                known(node.right.name)
+                known(node.right)
                 raise
             if {held.kind, other.kind} <= {ANY, TEXT}:
                 return
             if other.kind != held.kind or held.kind not in (NUMBER, TEXT, BOOLEAN):
                 raise fail(f"{column} is {held.kind} and {node.right.name} is {other.kind}; they cannot be compared")
+        elif isinstance(node.right, Calculation):
+            known(node.right)
+            if held.kind not in (NUMBER, ANY):
+                raise fail(f"{column} is {held.kind} and {node.right.name} is a number; they cannot be compared")
         elif isinstance(node.right, Percentile):
             if held.kind not in (NUMBER, ANY):
                 raise fail(f"{column} is {held.kind}, which has no percentiles")
@@ -187,15 +218,15 @@ def check_rule(rule: Rule, values: Callable[[str], Values]) -> None:
         elif isinstance(node, In):
             if not node.values:
                 raise fail(f"the list of {node.left.name} is empty, so that no clip can pass")
-            held = known(node.left.name)
+            held = known(node.left)
             for value in node.values:
                 fits(node.left.name, held, value)
                 if held.whole and isinstance(value, float) and not value.is_integer():
                     raise fail(f"{node.left.name} holds whole numbers, never {value:g}")
         elif isinstance(node, IsNull):
-            known(node.left.name)
+            known(node.left)
         elif isinstance(node, Truth):
-            if known(node.left.name).kind not in (BOOLEAN, ANY):
+            if known(node.left).kind not in (BOOLEAN, ANY):
                 raise fail(f"{node.left.name} is not true or false; compare it with something")
         elif isinstance(node, Not):
             visit(node.inner)
@@ -206,6 +237,23 @@ def check_rule(rule: Rule, values: Callable[[str], Values]) -> None:
                 raise fail("the lower end of `between` is above the upper one, so that no clip can pass")
 
     visit(rule.node)
+
+
+def _reached(op: str, left: float, right: float) -> float:
+    """What a calculation reaches where its parts are at these ends; an end that is not known is infinite."""
+    if op == "/":
+        return (
+            0.0
+            if math.isinf(right) and not math.isinf(left)
+            else math.copysign(math.inf, left)
+            if right == 0
+            else 0.0
+            if math.isinf(right)
+            else left / right
+        )
+    if op == "*" and 0 in (left, right):
+        return 0.0
+    return float(ARITHMETIC[op](left, right))
 
 
 def _backwards(low: Node, high: Node) -> bool:

@@ -42,6 +42,19 @@ COLUMNS = {
         ("a > 1 and b > 1 or keep", [True, True, None, True]),
         ("a > -1e1", [True, True, None, True]),
         ("keep = true", [True, False, None, True]),
+        ("a * b >= 4", [True, True, None, None]),
+        ("a + b = 5 or n - 1 > 2", [True, False, None, True]),
+        ("(a + 1) * 2 between 4 and 6", [True, True, None, False]),
+        ("a / (n - 2) > 0", [False, None, None, True]),
+        ("n * 2 in [2, 8]", [True, False, False, True]),
+        ("a - b is null", [False, False, True, True]),
+        ("a -1 >= 1", [False, True, None, True]),
+        ("a > -1 * 2 + 3", [False, True, None, True]),
+        ("10 < n * (a + 1)", [False, False, None, True]),
+        ("(a) > 1 and not (n + 1 > 4)", [False, True, None, False]),
+        ("((n)) in [1] or ((keep and (a + b) > 4))", [True, False, None, None]),
+        ("n - a - 1 = -1", [True, True, None, True]),
+        ("n / 2 * 2 = n", [True, True, True, True]),
     ],
 )
 def test_meaning(rule: str, truth: list[bool | None]) -> None:
@@ -56,6 +69,19 @@ def test_a_score_that_was_stored_as_a_number_equals_that_number() -> None:
         assert exact.count(True) == 1
         assert [sum(three) for three in zip(low[:3], exact[:3], high[:3], strict=True)] == [1, 1, 1]
     assert evaluate(parse_rule("a between 0.2 and 0.7"), scores).to_pylist() == [True, True, False, None]
+
+
+def test_calculations_have_one_text_keep_precision_and_do_not_overflow() -> None:
+    for text in ("a - (b - n) * 2 / (a + 1)", "a - b - n", "a * b / n", "a / (b * n)"):
+        rule = parse_rule(f"{text} >= 0")
+        assert rule.node.left.name == text  # type: ignore[union-attr]
+    assert parse_rule("((a)*b)>=p80").percentiles == {("a * b", 80.0)}
+    assert evaluate(parse_rule("x * 1 >= 0.7"), {"x": pa.array([0.7], pa.float32())}).to_pylist() == [True]
+    assert evaluate(parse_rule("x * x > 9e9"), {"x": pa.array([100_000], pa.int32())}).to_pylist() == [True]
+    views = {"source.views": pa.array(["30", "many", None]), "s": pa.array([2.0, 2.0, 2.0])}
+    assert evaluate(parse_rule("source.views / s > 10"), views).to_pylist() == [True, None, None]
+    with pytest.raises(RuleError, match="there is no column 'z'"):
+        evaluate(parse_rule("a * z > 1"), COLUMNS)
 
 
 def test_percentiles_are_given_from_outside() -> None:
@@ -76,6 +102,13 @@ def test_percentiles_are_given_from_outside() -> None:
         ("a > p101", "percentiles go from p0 to p100"),
         ("1 < 2", "needs a column on one side"),
         ("(a > 1", "expected ')'"),
+        ("a * 'x' > 1", "'x' is no number to calculate with"),
+        ("a > p50 + 1", "a percentile is no number to calculate with"),
+        ("a / 0 > 1", "divides by zero"),
+        ("a + 1", "expected a comparison, found 'the end'"),
+        ("a in [b + 1]", "expected `,` or `]`, found '+'"),
+        ("a - - 1 > 2 and a > - b", "expected a number after `-`"),
+        ("(" * 150 + "a" + ")" * 150 + " * 1" * 60 + " > 1", "joins more than 200 parts"),
     ],
 )
 def test_errors_quote_the_rule_and_say_what_is_expected(rule: str, message: str) -> None:

@@ -12,8 +12,8 @@ from curation_assets.publish.curating.subset_tables import tables_needed
 from curation_assets.publish.subsets import Subset
 from curation_assets.recipes import Recipe
 from curation_assets.rules.columns import clip_facts, columns_of
-from curation_assets.rules.evaluation import numbers
-from curation_assets.rules.language import Rule
+from curation_assets.rules.evaluation import measured, numbers
+from curation_assets.rules.language import Measure, Rule, names_in
 
 Percentiles = Mapping[tuple[str, float], float | None]
 """(column, percentile from 0 to 100) -> value; None if no candidate has one."""
@@ -37,17 +37,19 @@ def percentiles_of(
         shards: (dataset, shard key); one that lacks a table is left out, as it is not judged either.
         read: reads a table of a shard.
     """
-    wanted = {pair for r, about in rules if about == about_clip for pair in r.percentiles}
-    values: dict[str, list[np.ndarray]] = {column: [] for column, _ in wanted}
+    wanted = {pair for r, about in rules if about == about_clip for pair in r.ranked}
+    values: dict[Measure, list[np.ndarray]] = {measure: [] for measure, _ in wanted}
+    named = sorted({n.name for measure in values for n in names_in(measure)})
     for dataset, shard in shards if wanted else ():
         try:
-            found = _columns(sorted(values), about_clip, subset, recipes[dataset], shard, read)
+            found = _columns(named, about_clip, subset, recipes[dataset], shard, read)
         except LookupError:
             continue
-        for column, parts in values.items():
-            parts.append(numbers(found[column]).drop_null().cast(pa.float64()).to_numpy())
-    joined = {c: concatenated(found, np.float64) for c, found in values.items()}
-    return {(c, p): float(np.percentile(joined[c], p)) if len(joined[c]) else None for c, p in wanted}
+        columns = {name: found[name] for name in named}
+        for measure, parts in values.items():
+            parts.append(numbers(measured(measure, columns)).drop_null().cast(pa.float64()).to_numpy())
+    joined = {m: concatenated(found, np.float64) for m, found in values.items()}
+    return {(m.name, p): float(np.percentile(joined[m], p)) if len(joined[m]) else None for m, p in wanted}
 
 
 def _columns(

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curation_assets.publish.curating.rule_percentiles import Percentiles
-from curation_assets.rules.language import ORDERINGS, Both, Compare, Literal, Node, Percentile, Rule
+from curation_assets.rules.language import ORDERINGS, Both, Compare, Literal, Name, Node, Percentile, Rule
 
 EXAMPLES = 6
 """Clips kept on each side of a threshold for the contact sheets."""
@@ -54,7 +54,7 @@ class Threshold:
 
 
 def thresholds_of(rule: Rule, percentiles: Percentiles, of_clip: bool) -> Iterator[Threshold]:
-    """Each comparison with a number that the rule joins by `and`.
+    """Each comparison of a column with a number that the rule joins by `and`.
 
     Args:
         rule: as it was parsed.
@@ -76,7 +76,7 @@ def thresholds_of(rule: Rule, percentiles: Percentiles, of_clip: bool) -> Iterat
             value, text = leaf.right.value, f"{leaf.right.value:g}"
         elif isinstance(leaf.right, Percentile):
             value, text = percentiles.get((leaf.left.name, leaf.right.p)), f"p{leaf.right.p:g}"
-        if value is not None and leaf.op in ORDERINGS:
+        if value is not None and leaf.op in ORDERINGS and isinstance(leaf.left, Name):
             shown = rule.text if leaf is rule.node else f"{leaf.left.name} {leaf.op} {text}"
             yield Threshold(shown, leaf.left.name, leaf.op, value, of_clip)
 

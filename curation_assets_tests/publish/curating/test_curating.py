@@ -131,6 +131,51 @@ def test_the_first_rule_that_fails_is_the_reason_and_unknown_values_never_pass(t
     ]  # fmt: skip
 
 
+def test_rules_calculate_with_columns_of_several_tables_and_name_what_follows_from_a_row(tmp_path: Path) -> None:
+    def box(time: int, size: float) -> Row:
+        corners = [0.0, 0.0, size, 0.0, size, size, 0.0, size]
+        return {"time_ms": time, "polygon": corners, "text": None, "confidence": 1.0}
+
+    boxes = {"a": [box(0, 0.5), box(9, 0.1), box(9, 0.1)], "b": [], "c": None, "e": [box(5, 1.0)]}
+    store = Store()
+    store.clips(
+        "d-00000",
+        [
+            {
+                "clip_id": f"{v}_1",
+                "width": 1280,
+                "height": h,
+                "start_frame": 5,
+                "end_frame": 5 + h,
+                "text_boxes": boxes[v],
+            }
+            for v, h in zip("abce", (720, 300, 400, 391), strict=True)
+        ],
+    )
+    media = {"a": (10_000, 1000), "b": (5_000, 1000), "c": (5_000, 0), "e": (None, 1000)}
+    store.put(
+        "raw_shards",
+        "d-00000",
+        [{"video_id": v, "size": size, "duration_ms": ms, "video_codec": "h264"} for v, (size, ms) in media.items()],
+    )
+
+    def passing(number: int, *rules: str) -> str:
+        _, rows = run(store, tmp_path / str(number), {"where": list(rules)})
+        return "".join(r["video_id"] for r in rows if r["selected"])
+
+    assert passing(0, "width * height >= 500000") == passing(1, "pixels >= 500000") == "ace"
+    assert passing(2, "text_box_count <= 1") == "be"
+    assert passing(3, "text_box_count = 2 and text_box_area = 0.25") == "a"
+    assert passing(4, "text_box_area > 0.9 or text_box_count = 0") == "be"
+    assert passing(5, "frame_count >= 400", "video_codec = 'h264'") == "ac"
+    assert passing(6, "bit_rate >= 80000") == "a"
+    assert passing(7, "file_size / duration_s <= 5000") == "bc"
+    assert passing(8, "width * height >= p50") == "ac", "the middle of 384000, 500480, 512000 and 921600 is 506240"
+    chosen = {"select": {"criterion": "class_balanced", "count": 2, "class_by": "video_codec", "order_by": "pixels"}}
+    _, rows = run(store, tmp_path / "9", chosen)
+    assert [r["video_id"] for r in rows if r["selected"]] == ["a", "c"]
+
+
 def test_both_ends_of_a_range_have_their_nearest_clips(tmp_path: Path) -> None:
     store = Store()
     store.clips("d-00000", [{"clip_id": f"v{i:03d}_1", "motion": i / 100} for i in range(100)])
