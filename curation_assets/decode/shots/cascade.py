@@ -28,7 +28,7 @@ from curation_assets.decode.reading.picture import AnalysisPicture
 from curation_assets.decode.shots.black import LONGEST_RAMP, BlackRuns
 from curation_assets.decode.shots.cuts import Cut, CutList, Kind, Needs, runs
 from curation_assets.decode.shots.dips import dips_among
-from curation_assets.decode.shots.history import History
+from curation_assets.decode.shots.history import History, Tiny
 from curation_assets.decode.shots.network_view import NEAR, View, look
 from curation_assets.decode.shots.proposals import Proposals
 from curation_assets.decode.shots.reach import Reach
@@ -56,6 +56,8 @@ DOUBT = 0.15
 """Score on either side of the threshold within which a gradual transition is looked at again, every picture and not every second."""
 MERGE, LONG_INTERVAL, LONGEST_INTERVAL = 6, 40, 60
 """Proposals so many pictures apart are judged in one window; a long interval is looked at in steps of two, the longest is cut."""
+TOGETHER = 64
+"""Frames that are measured one after the other: between two frames the decoder has pushed all of this out of the processor's caches."""
 RECENT = 100
 """Boundaries found last among which one is looked for that a new one would double."""
 LARGEST_STEP = 1.7
@@ -108,6 +110,7 @@ class CascadeDetector:
         self._thinned = Thinned(fps)
         self._proposals = Proposals(self._thinned)
         self._sweeps = Sweeps(self._proposals)
+        self._waiting: list[tuple[int, int, Tiny]] = []
         self._run: _Interval | None = None
         self._open: _Interval | None = None
         self._cuts: list[Cut] = []
@@ -115,12 +118,19 @@ class CascadeDetector:
 
     def push(self, index: int, time_ms: int, picture: AnalysisPicture) -> None:
         """Take the next frame."""
-        self._history.push(index, time_ms, picture.tiny_rgb)
-        self._thinned.push(index, time_ms, picture.tiny_rgb, self._history.step(self._history.count - 1))
-        if self._history.count - self._examined > LONGEST_RAMP:
-            self._black.examine(self._examined)
-            self._examined += 1
-        self._propose()
+        self._waiting.append((index, time_ms, picture.tiny_rgb.copy()))
+        if len(self._waiting) == TOGETHER:
+            self._take()
+
+    def _take(self) -> None:
+        for index, time_ms, frame in self._waiting:
+            self._history.push(index, time_ms, frame)
+            self._thinned.push(index, time_ms, frame, self._history.step(self._history.count - 1))
+            if self._history.count - self._examined > LONGEST_RAMP:
+                self._black.examine(self._examined)
+                self._examined += 1
+            self._propose()
+        self._waiting.clear()
 
     def finish(self) -> CutList:
         """The boundaries, each transition once."""
@@ -133,6 +143,7 @@ class CascadeDetector:
         )
 
     def _complete(self) -> None:
+        self._take()
         while self._examined < self._history.count:
             self._black.examine(self._examined)
             self._examined += 1

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curation_assets.decode.shots.history import Tiny
+from curation_resources.compiled import compiled
 
 REACH = 36
 """Frames on either side that the evidence of a frame looks at, at most."""
@@ -85,20 +86,54 @@ class Pictures:
         part = cells[:, box.top : box.bottom, box.left : box.right]
         self.luma = part[..., 0].astype(np.int32) + part[..., 1] + part[..., 2]
         self.count = self.luma[0].size
-        self._values = part.astype(np.float64).reshape(len(cells), -1)
-        self.sums = np.stack([self._values[:, colour::3].sum(axis=1) for colour in range(3)], axis=1)
-        self.energy = np.einsum("ij,ij->i", self._values, self._values)
+        self._values = part.astype(np.int16).reshape(len(cells), -1)
+        self.sums, detail = _sums(self.luma, part)
+        self.energy = _products(self._values, 0)
         self.variance = (self.energy - (self.sums**2).sum(axis=1) / self.count) / (48 * self.count)
-        down = np.abs(np.diff(self.luma, axis=1)).sum(axis=(1, 2), dtype=np.int64)
-        across = np.abs(np.diff(self.luma, axis=2)).sum(axis=(1, 2), dtype=np.int64)
-        self.detail = (down + across) / (12.0 * self.count)
+        self.detail = detail / (12.0 * self.count)
 
     def lagged(self, lag: int) -> tuple[Floats, Floats]:
         """Of each picture j and j + lag: mean square difference with the means taken away, and of the means; levels squared, (n - lag,)."""
-        product = np.einsum("ij,ij->i", self._values[:-lag], self._values[lag:])
+        product = _products(self._values, lag)
         square = (self.energy[:-lag] + self.energy[lag:] - 2 * product) / (48 * self.count)
         means = ((self.sums[lag:] - self.sums[:-lag]) ** 2).sum(axis=1) / (48.0 * self.count**2)
         return square - means, means
+
+
+@compiled
+def _sums(luma: NDArray[np.int32], part: Cells) -> tuple[Floats, NDArray[np.int64]]:
+    """Of each picture those of its colours, (n, 3), and of all steps between cells side by side or one above the other, (n,)."""
+    count, rows, columns = luma.shape
+    sums, detail = np.zeros((count, 3)), np.zeros(count, np.int64)
+    for k in range(count):
+        red = green = blue = 0
+        for row in range(rows):
+            for column in range(columns):
+                red += part[k, row, column, 0]
+                green += part[k, row, column, 1]
+                blue += part[k, row, column, 2]
+        sums[k, 0], sums[k, 1], sums[k, 2] = red, green, blue
+        steps = 0
+        for row in range(rows):
+            for column in range(1, columns):
+                steps += abs(luma[k, row, column] - luma[k, row, column - 1])
+        for row in range(1, rows):
+            for column in range(columns):
+                steps += abs(luma[k, row, column] - luma[k, row - 1, column])
+        detail[k] = steps
+    return sums, detail
+
+
+@compiled
+def _products(values: NDArray[np.int16], lag: int) -> Floats:
+    """Of each row and the one `lag` later the sum of products: (n - lag,). A sum of the largest possible, 936 of 1020 squared, is an int32, too."""
+    products = np.empty(len(values) - lag)
+    for row in range(len(products)):
+        product = np.int32(0)
+        for k in range(values.shape[1]):
+            product += np.int32(values[row, k]) * np.int32(values[row + lag, k])
+        products[row] = product
+    return products
 
 
 def evidence(cells: Cells, box: Box) -> NDArray[np.float32]:
@@ -164,16 +199,24 @@ def evidence(cells: Cells, box: Box) -> NDArray[np.float32]:
     return np.stack(columns, axis=1).astype(np.float32)
 
 
+@compiled
 def _patchwork(luma: NDArray[np.int32], half: int, count: int) -> tuple[Floats, Floats]:
     """How well each picture is pieced together of the ones `half` before and after, cell by cell, and the share of the later one.
 
     A wipe is; of a dissolve or a pan each cell is unlike both.
     """
-    middle = luma[REACH : REACH + count]
-    before, after = luma[REACH - half : REACH - half + count], luma[REACH + half : REACH + half + count]
-    to_before, to_after = np.abs(middle - before), np.abs(middle - after)
-    change = np.abs(after - before)
-    total = change.sum(axis=(1, 2), dtype=np.int64) + 12.0 * change[0].size
-    pieced = np.minimum(to_before, to_after).sum(axis=(1, 2), dtype=np.int64) / total
-    later = (change * (to_after < to_before)).sum(axis=(1, 2), dtype=np.int64) / total
+    pieced, later = np.empty(count), np.empty(count)
+    for k in range(count):
+        middle, before, after = luma[REACH + k], luma[REACH + k - half], luma[REACH + k + half]
+        change = least = turned = 0
+        for row in range(luma.shape[1]):
+            for column in range(luma.shape[2]):
+                to_before = abs(middle[row, column] - before[row, column])
+                to_after = abs(middle[row, column] - after[row, column])
+                apart = abs(after[row, column] - before[row, column])
+                change += apart
+                least += min(to_before, to_after)
+                turned += apart if to_after < to_before else 0
+        total = change + 12.0 * middle.size
+        pieced[k], later[k] = least / total, turned / total
     return pieced, later

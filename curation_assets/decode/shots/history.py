@@ -8,6 +8,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from curation_resources.compiled import compiled
+
 Tiny = NDArray[np.uint8]
 """uint8 (27, 48, 3): red, green, blue."""
 
@@ -17,6 +19,20 @@ CAPACITY = 1024
 def distance(a: Tiny, b: Tiny) -> float:
     """Mean absolute difference of two pictures, 0..255."""
     return cv2.norm(a, b, cv2.NORM_L1) / a.size
+
+
+@compiled
+def _mean_and_deviation(frame: Tiny) -> tuple[float, float]:
+    """Of all samples of a picture, levels: the sums are of whole numbers."""
+    total = squares = 0
+    for row in range(frame.shape[0]):
+        for column in range(frame.shape[1]):
+            for colour in range(3):
+                value = int(frame[row, column, colour])
+                total += value
+                squares += value * value
+    mean = total / frame.size
+    return mean, math.sqrt(max(squares / frame.size - mean * mean, 0.0))
 
 
 class History:
@@ -37,10 +53,7 @@ class History:
         self._step[slot] = distance(self._frames[slot - 1], frame) if self.count else 0.0
         self._frames[slot] = frame
         self._index[slot], self._time[slot] = index, time_ms
-        means, deviations = (side.ravel().tolist() for side in cv2.meanStdDev(frame))
-        self._mean[slot] = mean = sum(means) / 3
-        spread = sum(d**2 + (m - mean) ** 2 for m, d in zip(means, deviations, strict=True))
-        self._deviation[slot] = math.sqrt(spread / 3)
+        self._mean[slot], self._deviation[slot] = _mean_and_deviation(frame)
         self.count += 1
 
     def _slot(self, position: int) -> int:

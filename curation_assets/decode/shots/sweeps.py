@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from curation_assets.decode.shots.cuts import runs
 from curation_assets.decode.shots.proposals import Proposals
+from curation_assets.decode.shots.shifted import moved
 
 Ints = NDArray[np.int32]
 """int32 (n, rows, columns, 3): cells of consecutive pictures, or without the last axis their sums."""
@@ -239,13 +240,15 @@ def _slides(cells: Ints) -> Iterator[Slide]:
     if still < LEAST_STILL * total:
         return
     for upright in (False, True):
-        old, new, seen = (side.swapaxes(-1, -2) if upright else side for side in (before, after, between))
+        old, new, seen = (
+            np.ascontiguousarray(side.swapaxes(-1, -2) if upright else side) for side in (before, after, between)
+        )
         middle = seen[len(seen) // 2 : len(seen) // 2 + 1]
-        if _moved(middle, old, new).min() >= FAR_OFF * limit * total:
+        if moved(middle, old, new).min() >= FAR_OFF * limit * total:
             continue
         usual = np.abs(np.diff(old, axis=1)).mean() + np.abs(np.diff(new, axis=1)).mean() + PLAIN / 2
         seams = np.abs(old[:, -1] - new[:, 0]).mean(), np.abs(old[:, 0] - new[:, -1]).mean()
-        for seam, ways in zip(seams, _moved(seen, old, new), strict=True):
+        for seam, ways in zip(seams, moved(seen, old, new), strict=True):
             for both_move, errors in zip((True, False, False), ways, strict=True):
                 rest = float(errors.min(axis=0).mean()) / total
                 edge = (errors.argmin(axis=0) + 1) / old.shape[1]
@@ -261,45 +264,6 @@ def _slide(rest: float, edge: NDArray[np.float64], times: NDArray[np.float64]) -
     if pace <= 0:
         return Slide(rest, steady, 0.0, 1.0)
     return Slide(rest, steady, -at_first / pace, (1 - at_first) / pace)
-
-
-def _moved(seen: Ints, old: Ints, new: Ints) -> NDArray[np.int64]:
-    """How far pictures (n, rows, columns) are from slides by 1, 2, ... columns: (2, 3, columns - 1, n).
-
-    First those in which `new` comes in on the right, then on the left; of either those in which both move, in which `new` comes over an `old`
-    that stands, and in which `old` goes from before a `new` that stands.
-    """
-    columns = old.shape[1]
-    to_old, to_new = _columns_apart(seen, old), _columns_apart(seen, new)
-    along_old, along_new = (_along_diagonals(apart) for apart in (to_old, to_new))
-    own = np.arange(columns)
-    old_stands, new_stands = np.cumsum(to_old[:, own, own], axis=1).T, np.cumsum(to_new[:, own, own], axis=1).T
-    come, middle = np.arange(1, columns), columns - 1
-    from_right, to_left = along_new[middle - (columns - come)], along_old[middle + come]
-    from_left, to_right = along_new[middle + columns - come], along_old[middle - come]
-    left_old, left_new = old_stands[columns - 1 - come], new_stands[columns - 1 - come]
-    return np.stack(
-        [
-            [to_left + from_right, left_old + from_right, to_left + new_stands[-1] - left_new],
-            [to_right + from_left, old_stands[-1] - old_stands[come - 1] + from_left, to_right + new_stands[come - 1]],
-        ]
-    )
-
-
-def _columns_apart(seen: Ints, picture: Ints) -> NDArray[np.int64]:
-    """Distance of each column of pictures (n, rows, columns) from each of another: (n, columns, columns)."""
-    return np.abs(seen[:, :, :, None] - picture[None, :, None, :]).sum(axis=1)
-
-
-def _along_diagonals(apart: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Sums of matrices (n, k, k) along their diagonals, from k - 1 below the main one to k - 1 above it: (2 k - 1, n)."""
-    count, side, _ = apart.shape
-    flat = np.zeros((count, side * (2 * side - 1)), np.int64)
-    rows = flat[:, side - 1 : -1].reshape(count, side, 2 * side - 2)
-    rows[:, :, :side] = apart
-    flat[:, side - 1 : -1] = rows.reshape(count, -1)
-    sums: NDArray[np.int64] = flat.reshape(count, side, 2 * side - 1).sum(axis=1).T
-    return sums
 
 
 def _summed(values: Ints) -> Ints:

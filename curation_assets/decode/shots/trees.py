@@ -1,6 +1,6 @@
 """Boosted trees kept as arrays: the probability that a boundary lies before a frame, from its `evidence`.
 
-`benchmarks/training/cuts.py` makes the file `boundary_trees.npz` with scikit-learn from generated shots; nothing but numpy reads it.
+`benchmarks/training/cuts.py` makes the file `boundary_trees.npz` with scikit-learn from generated shots; numpy reads it.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+
+from curation_resources.compiled import compiled
 
 FILE = Path(__file__).with_name("boundary_trees.npz")
 FIRST, LEAST_SUM = 25, -3.5
@@ -30,26 +32,36 @@ class Trees:
         self._child = arrays["child"].astype(np.int64)
         self._value = arrays["value"].astype(np.float64)
         self._start = float(arrays["start"].astype(np.float64))
-        self._depth = int(arrays["depth"].astype(np.int64))
 
     def probabilities(self, evidence: NDArray[np.float32]) -> NDArray[np.float64]:
         """Of each row of `evidence` (n, features): (n,), whatever the other rows are."""
         result = np.zeros(len(evidence))
-        sums = self._start + self._sums(evidence, self._root[:FIRST])
+        nodes = (self._feature, self._threshold, self._child, self._value)
+        sums = self._start + _sums(evidence, self._root[:FIRST], *nodes)
         left = np.flatnonzero(sums >= LEAST_SUM)
-        sums = sums[left] + self._sums(evidence[left], self._root[FIRST:])
+        sums = sums[left] + _sums(evidence[left], self._root[FIRST:], *nodes)
         result[left] = 1 / (1 + np.exp(-sums))
         return result
 
-    def _sums(self, evidence: NDArray[np.float32], roots: NDArray[np.int64]) -> NDArray[np.float64]:
-        rows = np.arange(len(evidence))[:, None]
-        node = np.broadcast_to(roots, (len(evidence), len(roots)))
-        for _ in range(self._depth):
-            node = self._child[node] + (evidence[rows, self._feature[node]] > self._threshold[node])
-        total: NDArray[np.float64] = np.cumsum(self._value[node], axis=1)[
-            :, -1
-        ]  # in order, however many rows there are
-        return total
+
+@compiled
+def _sums(
+    evidence: NDArray[np.float32],
+    roots: NDArray[np.int64],
+    feature: NDArray[np.int64],
+    threshold: NDArray[np.float32],
+    child: NDArray[np.int64],
+    value: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """Of each row the sum over the trees, in their order: (n,)."""
+    sums = np.zeros(len(evidence))
+    for row in range(len(evidence)):
+        for root in roots:
+            node = root
+            while child[node] != node:
+                node = child[node] + (evidence[row, feature[node]] > threshold[node])
+            sums[row] += value[node]
+    return sums
 
 
 @cache

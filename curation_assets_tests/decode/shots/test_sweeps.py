@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from curation_assets.decode.shots.cascade import CascadeDetector
 from curation_assets.decode.shots.proposals import Proposals
+from curation_assets.decode.shots.shifted import moved
 from curation_assets.decode.shots.sweeps import Ints, Sweeps, _slides, slide_rest, wipe_rest
 from curation_assets.decode.shots.thinning import Thinned
 from curation_assets_tests.decode.shots.videos import Image, detect
@@ -95,6 +96,33 @@ def test_a_slide_tells_when_its_edge_is_at_either_side() -> None:
     assert not slide.steady
     assert abs(slide.begin - 4 / 16) < 0.08
     assert abs(slide.end - 1) < 0.08
+
+
+def test_slides_are_told_from_pictures_that_are_moved_and_laid_over_each_other() -> None:
+    rng = np.random.default_rng(5)
+    old, new = rng.integers(0, 3061, (2, 5, 8)).astype(np.int32)
+    seen = rng.integers(0, 3061, (3, 5, 8)).astype(np.int32)
+    for come, apart in enumerate(np.moveaxis(moved(seen, old, new), 2, 0), 1):
+        stay = 8 - come
+        slides = [
+            [
+                np.concatenate([first, second], axis=1)
+                for first, second in (
+                    (old[:, come:], new[:, :come]),
+                    (old[:, :stay], new[:, :come]),
+                    (old[:, come:], new[:, stay:]),
+                )
+            ],
+            [
+                np.concatenate([first, second], axis=1)
+                for first, second in (
+                    (new[:, stay:], old[:, :stay]),
+                    (new[:, stay:], old[:, come:]),
+                    (new[:, :come], old[:, :stay]),
+                )
+            ],
+        ]
+        assert (apart == [[np.abs(seen - slide).sum(axis=(1, 2)) for slide in side] for side in slides]).all()
 
 
 def test_a_thing_that_passes_near_the_camera_is_none() -> None:
