@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from curation_assets.engine.progress import say
+from curation_assets.engine.tallies import Tallies, summed
 from curation_assets.recipes import Recipe, subset_key
 from curation_assets.registry import COMPONENTS, DOWNLOADS, EXPORTS, JUDGED
 from curation_assets.schemas import SCHEMAS
@@ -78,29 +79,34 @@ SUMMED = tuple(c for c in COMPONENTS if c.summary)
 def summary(store: TableStore, shards: Sequence[str]) -> str:
     """A text table: a line per shard with what the components declare as their `summary`: videos, failures by class, MB, clips and so on.
 
-    Of many shards only those with failures or without videos have a line, and not all of them; the last line sums up.
+    Of many shards only those with failures or without videos have a line, and not all of them; the last line sums up. The footers of many are added up as they come.
     """
     header = ("shard", *(column.name for c in SUMMED for column in c.summary))
+    if len(shards) <= SHOWN_SHARDS:
+        return text_table(header, _of_shards(store, shards))
+    asked = set(shards)
+    tallies = Tallies(store)
+    whole = {c.asset: summed(h for h in tallies.headers(c.asset) if h.partition in asked) for c in SUMMED}
+    fine = {h.partition for h in tallies.headers(DOWNLOADS) if not h.stats.get("errors")}
+    shown = [k for k in shards if k not in fine]
+    rows = _of_shards(store, shown[:SHOWN_SHARDS])
+    if len(shown) > SHOWN_SHARDS:
+        rows.append((f"{len(shown) - SHOWN_SHARDS:,} more like these", *("" for _ in header[1:])))
+    sums = {a: [h] if h is not None else [] for a, h in whole.items()}
+    return text_table(header, [*rows, _line(f"all {len(shards):,} shards", sums)])
+
+
+def _of_shards(store: TableStore, shards: Sequence[str]) -> list[tuple[Any, ...]]:
+    """A line for each."""
     heads = {c.asset: store.headers(c.asset, shards) for c in SUMMED}
-    few = len(shards) <= SHOWN_SHARDS
-    shown = [k for k in shards if few or _worth_a_line(heads[DOWNLOADS].get(k))]
-    rows = [_of_shards(key, [key], heads) for key in shown[:SHOWN_SHARDS]]
-    if not few:
-        if len(shown) > SHOWN_SHARDS:
-            rows.append((f"{len(shown) - SHOWN_SHARDS:,} more like these", *("" for _ in header[1:])))
-        rows.append(_of_shards(f"all {len(shards):,} shards", shards, heads))
-    return text_table(header, rows)
+    return [_line(key, {a: [h[key]] if key in h else [] for a, h in heads.items()}) for key in shards]
 
 
-def _worth_a_line(raw: TableHeader | None) -> bool:
-    return raw is None or bool(raw.stats.get("errors"))
-
-
-def _of_shards(name: str, keys: Sequence[str], heads: Mapping[str, Mapping[str, TableHeader]]) -> tuple[Any, ...]:
-    """The line of one shard, or of several together."""
+def _line(name: str, heads: Mapping[str, Sequence[TableHeader]]) -> tuple[Any, ...]:
+    """A line of the tables of each asset."""
     cells: list[Any] = []
     for component in SUMMED:
-        own = [heads[component.asset][k] for k in keys if k in heads[component.asset]]
+        own = heads[component.asset]
         cells += [column.value(own) if own else "-" for column in component.summary]
     return (name, *cells)
 

@@ -1,24 +1,25 @@
 """What a dataset came to: the funnel from source rows to selected clips, failures by class, and what it took and cost.
 
-Everything is read from footers: each table keeps its counts, seconds and cost. Of the index, two columns are read, batch by batch.
+Everything is read from footers: each table keeps its counts, seconds and cost. They are added up as they come (`engine/tallies.py`), so that memory does not grow with the
+number of tables, and read again only where the table is another. Of the index, two columns are read, batch by batch.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import pyarrow.compute as pc
+import pyarrow as pa
 
 from curation_assets.engine.meter import price
 from curation_assets.engine.shard_keys import parse_shard_key
 from curation_assets.engine.slices import read_slices
+from curation_assets.engine.tallies import TABLES, Tallies, summed
 from curation_assets.publish.curating.subset_inputs import LEFT_OUT
 from curation_assets.recipes import Recipe, subset_key
-from curation_assets.registry import COMPARED, COMPONENTS, DOWNLOADS, INDEX, JUDGED
-from curation_assets.schemas import SCHEMAS
+from curation_assets.registry import COMPARED, COMPONENTS, DOWNLOADS, INDEX, JUDGED, names
 from curation_assets.selection import SUBSET_ASSETS, UNPARTITIONED
 from curation_assets.settings import Settings
 from curation_resources.table_headers import TableHeader
@@ -72,16 +73,80 @@ class Report:
         return sum(c.cost for c in self.costs)
 
 
+def reports(store: TableStore, recipes: Iterable[Recipe], settings: Settings) -> Iterator[Report]:
+    """The reports of datasets as their tables stand. Costs are CPU and GPU seconds at the settings' prices."""
+    books = _Books(store, settings)
+    for recipe in recipes:
+        yield _report(books, recipe)
+
+
 def dataset_report(store: TableStore, recipe: Recipe, settings: Settings) -> Report:
-    """The report of a dataset as its tables stand. Costs are CPU and GPU seconds at the settings' prices."""
-    headers = dict(_sharded(store, recipe.dataset))
-    costs = (
-        *_shared(store, recipe.dataset, settings),
-        *(_cost(asset, list(found.values()), settings) for asset, found in headers.items()),
-    )
+    """The report of one dataset."""
+    (found,) = reports(store, [recipe], settings)
+    return found
+
+
+@dataclass
+class _Books:
+    """What the tables of datasets come to, each asset and dataset added up once."""
+
+    store: TableStore
+    settings: Settings
+
+    def __post_init__(self) -> None:
+        self._tallies = Tallies(self.store)
+        self._sums: dict[str, dict[str, TableHeader]] = {}
+        self._index: dict[str, Counter[str]] | None = None
+
+    def sharded(self, dataset: str) -> dict[str, TableHeader]:
+        """Asset -> all its tables of the dataset as one header; without assets that have none."""
+        if dataset not in self._sums:
+            sums = ((a, summed(self._tallies.headers(a, dataset))) for a in names("shard"))
+            self._sums[dataset] = {a: h for a, h in sums if h is not None}
+        return self._sums[dataset]
+
+    def cost(self, dataset: str) -> float:
+        """Everything that a dataset took before its subsets."""
+        sharded = sum(_took(h, self.settings)["cost"] for h in self.sharded(dataset).values())
+        return sharded + sum(c.cost for c in self.shared(dataset))
+
+    def shared(self, dataset: str) -> Iterator[Cost]:
+        """What the index and the duplicate clusters took, by the dataset's share of the rows that they were made from."""
+        for asset in UNPARTITIONED:
+            header = self.store.header(asset)
+            if header is None:
+                continue
+            shares: Counter[str] = Counter()
+            if asset == INDEX:
+                for shard in read_slices(self.store, header).to_pylist():
+                    shares[parse_shard_key(shard["shard"])[0]] += shard["rows"]
+            else:
+                for one in self._tallies.headers(COMPARED):
+                    shares[parse_shard_key(one.partition or "")[0]] += one.rows
+            if shares[dataset]:
+                share = shares[dataset] / shares.total()
+                took = _took(header, self.settings)
+                parts = (took[n] * share for n in ("wall_s", "cpu_s", "gpu_s", "cost"))
+                yield Cost(asset, 1, shares[dataset] if asset == INDEX else header.rows, *parts)
+
+    def index(self, dataset: str) -> Counter[str] | None:
+        """Status -> rows of the index; None without one."""
+        if self._index is None and self.store.exists(INDEX):
+            self._index = {}
+            for batch in self.store.batches(INDEX, ["dataset", "status"], 1 << 20):
+                pairs = pa.Table.from_batches([batch]).group_by(["dataset", "status"]).aggregate([([], "count_all")])
+                for row in pairs.to_pylist():
+                    self._index.setdefault(row["dataset"], Counter())[row["status"]] += row["count_all"]
+        return None if self._index is None else self._index.get(dataset, Counter())
+
+
+def _report(books: _Books, recipe: Recipe) -> Report:
+    store, settings = books.store, books.settings
+    sharded = books.sharded(recipe.dataset)
+    costs = (*books.shared(recipe.dataset), *(_cost(header, settings) for header in sharded.values()))
     own = {subset_key(recipe.dataset, name): subset for name, subset in recipe.subsets.items()}
     subset_costs: dict[str, Counter[str]] = {}
-    reports = []
+    found = []
     for key, subset in own.items():
         made = {a: h for a in SUBSET_ASSETS if (h := store.header(a, key)) is not None}
         for asset, header in made.items():
@@ -91,31 +156,21 @@ def dataset_report(store: TableStore, recipe: Recipe, settings: Settings) -> Rep
             continue
         steps = tuple(FunnelLine(str(rule), rows, hours) for rule, rows, hours in curated.stats.get("funnel", []))
         selected = curated.stats.get("selected") or 0
-        whole = sum(_cost_of(store, d, settings) for d in subset.datasets or [recipe.dataset])
+        whole = sum(books.cost(d) for d in subset.datasets or [recipe.dataset])
         whole += sum(_took(h, settings)["cost"] for h in made.values())
         lacking = dict.fromkeys(line for h in made.values() for line in h.stats.get(LEFT_OUT, ()))
         lacking |= {
             f"shard {s} was left out: {why}": None for s, why in curated.stats.get("missing_shards", {}).items()
         }
-        reports.append(SubsetReport(key, steps, whole / selected * 1000 if selected else None, tuple(lacking)))
+        found.append(SubsetReport(key, steps, whole / selected * 1000 if selected else None, tuple(lacking)))
     costs += tuple(
         Cost(asset, int(t["tables"]), int(t["rows"]), t["wall_s"], t["cpu_s"], t["gpu_s"], t["cost"])
         for asset, t in subset_costs.items()
     )
-    failures: Counter[str] = Counter()
-    for header in headers.get(DOWNLOADS, {}).values():
-        failures.update(header.stats.get("errors", {}))
-    steps = tuple(_funnel(store, recipe.dataset, headers))
-    return Report(recipe.dataset, steps, dict(failures.most_common()), costs, tuple(reports))
-
-
-def _sharded(store: TableStore, dataset: str) -> Iterator[tuple[str, dict[str, TableHeader]]]:
-    for asset in SCHEMAS:
-        if asset in SUBSET_ASSETS or asset in UNPARTITIONED:
-            continue
-        keys = [k for k in store.partitions(asset) if parse_shard_key(k)[0] == dataset]
-        if keys:
-            yield asset, store.headers(asset, keys)
+    fetched = sharded.get(DOWNLOADS)
+    failures = Counter(fetched.stats.get("errors", {}) if fetched else {})
+    steps = tuple(_funnel(books.index(recipe.dataset), sharded))
+    return Report(recipe.dataset, steps, dict(failures.most_common()), costs, tuple(found))
 
 
 def _took(header: TableHeader, settings: Settings) -> dict[str, Any]:
@@ -131,60 +186,25 @@ def _took(header: TableHeader, settings: Settings) -> dict[str, Any]:
     }
 
 
-def _cost(asset: str, headers: Sequence[TableHeader], settings: Settings) -> Cost:
-    total: Counter[str] = Counter()
-    for header in headers:
-        total.update(_took(header, settings))
-    numbers = (total[n] for n in ("wall_s", "cpu_s", "gpu_s", "cost"))
-    return Cost(asset, int(total["tables"]), int(total["rows"]), *numbers)
+def _cost(header: TableHeader, settings: Settings) -> Cost:
+    took = _took(header, settings)
+    numbers = (took[n] for n in ("wall_s", "cpu_s", "gpu_s", "cost"))
+    return Cost(header.asset, int(header.stats[TABLES]), header.rows, *numbers)
 
 
-def _shared(store: TableStore, dataset: str, settings: Settings) -> Iterator[Cost]:
-    """What the index and the duplicate clusters took, by the dataset's share of the rows that they were made from."""
-    for asset in UNPARTITIONED:
-        header = store.header(asset)
-        if header is None:
-            continue
-        if asset == INDEX:
-            shares: Counter[str] = Counter()
-            for shard in read_slices(store, header).to_pylist():
-                shares[parse_shard_key(shard["shard"])[0]] += shard["rows"]
-        else:
-            shares = Counter()
-            for key, head in store.headers(COMPARED).items():
-                shares[parse_shard_key(key)[0]] += head.rows
-        if shares[dataset]:
-            share = shares[dataset] / shares.total()
-            took = _took(header, settings)
-            numbers = (took[n] * share for n in ("wall_s", "cpu_s", "gpu_s", "cost"))
-            yield Cost(asset, 1, shares[dataset] if asset == INDEX else header.rows, *numbers)
-
-
-def _cost_of(store: TableStore, dataset: str, settings: Settings) -> float:
-    """Everything that a dataset took before its subsets."""
-    sharded = sum(_took(h, settings)["cost"] for _, found in _sharded(store, dataset) for h in found.values())
-    return sharded + sum(c.cost for c in _shared(store, dataset, settings))
-
-
-def _funnel(store: TableStore, dataset: str, headers: Mapping[str, Mapping[str, TableHeader]]) -> Iterator[FunnelLine]:
-    def total(asset: str, name: str) -> float:
-        return sum(float(h.stats.get(name) or 0) for h in headers.get(asset, {}).values())
-
-    if store.exists(INDEX):
-        counts: Counter[str] = Counter()
-        for batch in store.batches(INDEX, ["dataset", "status"], 1 << 20):
-            of_dataset = batch.filter(pc.equal(batch["dataset"], dataset))["status"]
-            counts.update({str(c["values"]): int(c["counts"]) for c in pc.value_counts(of_dataset).to_pylist()})
-        yield FunnelLine("source rows", sum(counts.values()))
+def _funnel(index: Counter[str] | None, sharded: Mapping[str, TableHeader]) -> Iterator[FunnelLine]:
+    if index is not None:
+        yield FunnelLine("source rows", index.total())
         for name in ("rejected", "removed"):
-            if counts.get(name):
-                yield FunnelLine(f"  of them {name}", counts[name])
-        yield FunnelLine("videos in the source", counts.get("present", 0))
+            if index.get(name):
+                yield FunnelLine(f"  of them {name}", index[name])
+        yield FunnelLine("videos in the source", index.get("present", 0))
     for component in COMPONENTS:
-        counted, asset = component.counted, component.asset
-        if counted is not None and asset in headers:
-            hours = total(asset, counted.duration) / counted.per_hour if counted.duration else None
-            yield FunnelLine(counted.name, int(total(asset, counted.rows)), hours)
+        counted = component.counted
+        if counted is not None and component.asset in sharded:
+            stats = sharded[component.asset].stats
+            hours = float(stats.get(counted.duration) or 0) / counted.per_hour if counted.duration else None
+            yield FunnelLine(counted.name, int(stats.get(counted.rows) or 0), hours)
 
 
 def render(report: Report, settings: Settings) -> str:

@@ -91,7 +91,8 @@ def run_recipes(
                 f"--select: {', '.join(recipes)} has no shards yet, because it was never indexed here, or its source lists nothing; "
                 f"run the recipe without --select, or --select {INDEX},{','.join(a for a in select if a != INDEX)}"
             )
-        missing = [k for k in shards or [] if k not in own]
+        known = set(own)
+        missing = [k for k in shards or [] if k not in known]
         if missing:
             raise RecipeError(
                 f"--shards: {', '.join(missing)} is no shard of {', '.join(recipes)}; there are {', '.join(own[:10])}{', ...' if len(own) > 10 else ''}"

@@ -88,7 +88,7 @@ def _stale(arguments: argparse.Namespace) -> int:
 
 
 def _report(arguments: argparse.Namespace) -> int:
-    from curation_assets.report import dataset_report, render
+    from curation_assets.report import render, reports
     from curation_resources.tolerant_tables import Tolerant
 
     settings = Settings.load()
@@ -100,15 +100,15 @@ def _report(arguments: argparse.Namespace) -> int:
     store = Tolerant(store_of(settings))
     if arguments.what_if:
         return _what_if(arguments, store, recipes, chosen)
-    reports = [dataset_report(store, recipes[name], settings) for name in chosen]
-    wrong = any(r.failures or any(s.left_out for s in r.subsets) for r in reports) or (
+    told = list(reports(store, [recipes[name] for name in chosen], settings))
+    wrong = any(r.failures or any(s.left_out for s in r.subsets) for r in told) or (
         found.faults and not arguments.dataset
     )
     code = 1 if arguments.exit_code and wrong else 0
     if arguments.json:
-        print("\n".join(map(report_json, reports)))
+        print("\n".join(map(report_json, told)))
         return code
-    print("\n\n".join(render(report, settings) for report in reports))
+    print("\n\n".join(render(report, settings) for report in told))
     for line in store.damaged:
         print(f"DAMAGED {line}")
     if not arguments.dataset:

@@ -210,7 +210,9 @@ def _unread_videos(
 ) -> list[str]:
     heads = open_heads(store)
     heads.look(list(RETRIED))
-    videos = sum(head.rows for key, head in heads.of(DOWNLOADS).items() if key in shards)
+    asked = set(shards)
+    wanted = {n: set(assets_of_recipe(r)) for n, r in recipes.items()}
+    videos = sum(head.rows for key, head in heads.of(DOWNLOADS).items() if key in asked)
     ids: dict[str, set[str]] = {}
     unnamed: Counter[str] = Counter()
     where: dict[str, set[str]] = {}
@@ -218,7 +220,7 @@ def _unread_videos(
     for asset in RETRIED:
         for shard in shards:
             head = heads.of(asset).get(shard)
-            if head is None or not head.stats or asset not in assets_of_recipe(recipes[parse_shard_key(shard)[0]]):
+            if head is None or not head.stats or asset not in wanted[parse_shard_key(shard)[0]]:
                 continue
             stats = head.header(asset, shard).stats
             for video, fault in pending(stats, settings.max_attempts).items():
@@ -240,10 +242,12 @@ def _unread_videos(
 def _without_captions(store: TableStore, recipes: Mapping[str, Recipe], shards: Sequence[str]) -> list[str]:
     heads = open_heads(store)
     heads.look([CAPTIONS.asset])
+    asked = set(shards)
+    captioned = {n for n, r in recipes.items() if CAPTIONS.asset in assets_of_recipe(r)}
     tables = {
         shard: head
         for shard, head in heads.of(CAPTIONS.asset).items()
-        if shard in shards and CAPTIONS.asset in assets_of_recipe(recipes[parse_shard_key(shard)[0]])
+        if shard in asked and parse_shard_key(shard)[0] in captioned
     }
     failed = {
         shard: n for shard, head in tables.items() if (n := head.header(CAPTIONS.asset, shard).stats.get("failed", 0))

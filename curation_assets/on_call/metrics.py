@@ -19,7 +19,7 @@ from curation_assets.engine.staleness import FRESH, State, shard_states
 from curation_assets.orchestration import dead_runs
 from curation_assets.orchestration.instance import last_ticks, opened
 from curation_assets.recipes import RecipeError, Recipes
-from curation_assets.report import Report, dataset_report
+from curation_assets.report import Report, reports
 from curation_assets.settings import Settings
 from curation_assets.stores import table_store
 from curation_resources.processes import Life
@@ -90,8 +90,8 @@ class _Installation(Collector):
         reasons = ((_dataset(s), s.asset, kind) for s in states if s.state != FRESH for kind in _kinds(s))
         for labels, number in _counted(reasons):
             families["curation_partitions_behind"].add_metric(labels, number)
-        for recipe in recipes.values():
-            _fill_report(families, store, dataset_report(store, recipe, self._settings))
+        for report in reports(store, recipes.values(), self._settings):
+            _fill_report(families, store, report)
 
     def _dagster(self, families: Mapping[str, GaugeMetricFamily]) -> None:
         with opened() as instance:
