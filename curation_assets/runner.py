@@ -9,7 +9,7 @@ from curation_assets.engine.completeness import held_back, unread
 from curation_assets.engine.plan import PlanStep, everything, plan
 from curation_assets.engine.progress import console
 from curation_assets.engine.run_tags import FORCE_TAG, PARTIAL_TAG, SETTLED_TAG
-from curation_assets.engine.shard_keys import parse_shard_key
+from curation_assets.engine.shard_keys import named, parse_shard_key
 from curation_assets.installed import require_packages
 from curation_assets.orchestration.definitions import build_definitions
 from curation_assets.orchestration.instance import opened, pools_of
@@ -40,7 +40,7 @@ def run_recipes(
     Args:
         settings: one per recipe; they differ in `recipes` alone.
         select: assets; None is what each recipe asks for.
-        shards: shard keys; None is all of the recipes' datasets.
+        shards: shard keys, and ranges of them (`FIRST..LAST`); None is all of the recipes' datasets.
         force: make again what is up to date.
         partial: publish subsets although inputs that they use are missing, stale or not read in full.
         settled: leave files of sources that may still be being written for a later run.
@@ -91,18 +91,18 @@ def run_recipes(
                 f"--select: {', '.join(recipes)} has no shards yet, because it was never indexed here, or its source lists nothing; "
                 f"run the recipe without --select, or --select {INDEX},{','.join(a for a in select if a != INDEX)}"
             )
-        known = set(own)
-        missing = [k for k in shards or [] if k not in known]
-        if missing:
+        try:
+            chosen = named(shards, own) if shards else own
+        except LookupError as error:
+            wrong = ", ".join(error.args)
             raise RecipeError(
-                f"--shards: {', '.join(missing)} is no shard of {', '.join(recipes)}; there are {', '.join(own[:10])}{', ...' if len(own) > 10 else ''}"
-            )
-        chosen = list(shards) if shards else own
+                f"--shards: {wrong} is no shard of {', '.join(recipes)}; there are {', '.join(own[:10])}{', ...' if len(own) > 10 else ''}"
+            ) from error
         work = everything(recipes, chosen, select)
         work.index = False
         keys = [*chosen, *(subset_key(n, s) for n, r in recipes.items() for s in r.subsets), CLUSTERS]
         with at_work(store.storage, keys):
-            steps = list(plan(work, order))
+            steps = list(plan(work, order, settings[0].run_partitions or None))
             for step in steps:
                 if step.phase != "subsets":
                     words = f"{step.keys[0]} ... {step.keys[-1]}: {', '.join(step.assets)}" if step.keys else CLUSTERS

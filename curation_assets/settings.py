@@ -35,7 +35,10 @@ class Settings(BaseModel):
         default_factory=lambda: os.cpu_count() or 1, ge=1, le=1024, description="Processes that a shard is spread over."
     )
     run_partitions: int = Field(
-        0, ge=0, description="Partitions per run of a backfill; 0 is one run for all, which is right for one machine."
+        100,
+        ge=0,
+        description="Most shards in a run of `curation run` or of a backfill; 0 is one run for all. Before a run begins Dagster writes an event for each "
+        "table that it will make, and keeps what the run says until its end; and of a step in which one shard fails the later steps of the same run wait.",
     )
     executor: Literal["in_process", "multiprocess", "k8s"] = Field(
         "in_process",
@@ -53,8 +56,19 @@ class Settings(BaseModel):
     s3_profile: str | None = Field(
         None, description="Profile of the AWS credentials file; keys come from the usual AWS variables."
     )
-    price_core_hour: float = Field(0.04, ge=0, description="Price of a core-hour, for reports.")
-    price_gpu_hour: float = Field(2.0, ge=0, description="Price of a GPU-hour, for reports.")
+    price_core_hour: float = Field(0.04, ge=0, description="Price of a core-hour, for reports and estimates.")
+    price_gpu_hour: float = Field(2.0, ge=0, description="Price of a GPU-hour, for reports and estimates.")
+    price_1000_writes: float = Field(
+        0.005,
+        ge=0,
+        description="Price of a thousand PUT, POST and LIST requests, for estimates: S3 Standard's in us-east-1, 2026.",
+    )
+    price_1000_reads: float = Field(
+        0.0004, ge=0, description="Price of a thousand GET and HEAD requests, for estimates, likewise."
+    )
+    price_gb_month: float = Field(
+        0.023, ge=0, description="Price of keeping a GB for a month, for estimates, likewise."
+    )
 
     index_memory_mb: int = Field(
         default_factory=index_memory_mb,

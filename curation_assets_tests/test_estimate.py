@@ -7,7 +7,11 @@ from pathlib import Path
 import pytest
 
 from curation_assets.engine.plan import PlanStep
-from curation_assets.estimate import SHIPPED, Size, estimate, render, total
+from curation_assets.estimate import PART_BYTES, READS, WRITES, Line, Size, estimate, total
+from curation_assets.estimate_text import render, said
+from curation_assets.recipes import parse_recipe
+from curation_assets.registry import component
+from curation_assets.settings import Settings
 from curation_assets_tests.sample_video import sample_video
 from curation_assets_tests.site import Site
 
@@ -16,7 +20,16 @@ dataset: d
 source: {{format: folder, path: {videos}}}
 shard: {{videos: 2}}
 clips: {{detector: content}}
+subsets:
+  some: {{select: {{criterion: random, count: 1}}}}
 """
+SEEDS = {
+    "hdvila": (3_300_000, 0.1125, 31.0),
+    "acav100m": (60_000_000, 10 / 3600, 1.0),
+    "trackverse": (3_300_000, 0.1125, 31.0),
+}
+"""Videos, hours of one, clips of one."""
+RECIPES = Path(__file__).parents[1] / "recipes" / "examples"
 
 
 @pytest.fixture
@@ -29,34 +42,95 @@ def site(tmp_path: Path) -> Site:
     return found
 
 
+def lines_of(site: Site, size: Size | None = None) -> dict[str, Line]:
+    return {line.asset: line for line in estimate(site.store, site.recipes, site.settings, size)}
+
+
 def test_shards_that_are_made_say_what_the_others_take(site: Site) -> None:
     site.index()
     site.run(PlanStep("shards", ("video_metadata", "raw_shards"), ("d-00000", "d-00001")))
-    lines = {line.asset: line for line in estimate(site.store, site.recipes, site.settings)}
+    lines = lines_of(site)
     raw = site.store.headers("raw_shards")
-    assert lines["raw_shards"].shards == lines["video_metadata"].shards == 2
-    assert lines["clips"].shards == 4
+    assert lines["raw_shards"].tables == lines["video_metadata"].tables == 2
+    assert lines["clips"].tables == 4
     found = lines["raw_shards"].cpu_s
     assert found is not None
     assert found.mean == pytest.approx(sum(h.stats["cpu_s"] for h in raw.values()))
     assert found.low <= found.mean <= found.high
     stored = lines["raw_shards"].bytes
     assert stored is not None
-    assert stored.mean > 0
+    assert stored.mean == pytest.approx(sum(h.stats["bytes"] + (h.size or 0) for h in raw.values()))
+    assert lines["raw_shards"].writes.mean == pytest.approx(2 * WRITES + stored.mean / PART_BYTES)
+    decoded = lines["clips"].cpu_s
+    figure = component("clips").figure(site.recipes["d"], None)
+    assert decoded is not None
+    assert figure is not None
+    assert figure.cpu_s is not None
+    hours = sum(h.stats["video_s"] for h in raw.values()) * 2 / 3600
+    assert (decoded.low, decoded.high) == pytest.approx(tuple(s * hours for s in figure.cpu_s))
+    assert lines["motion_scores"].source == "with clips, in one go"
     whole = total(list(lines.values()), site.settings)
-    assert whole.unknown
     assert all(lines[asset].cpu_s is None for asset in whole.unknown)
     assert whole.dollars.low <= whole.dollars.mean <= whole.dollars.high
-    said = render(list(lines.values()), site.settings)
-    assert "2 shards of your own" in said
-    assert "no figure: run a few shards first" in said
+    free = Settings(price_core_hour=0, price_gpu_hour=0, price_1000_writes=1000, price_1000_reads=0)
+    assert total(list(lines.values()), free).dollars == total(list(lines.values()), free).writes
+    text = render(list(lines.values()), site.settings)
+    assert "2 shards of your own" in text
+    assert text.count("?") >= 3 * len(whole.unknown)
+    assert f"not in the sum, since nothing is known of what they take: {', '.join(whole.unknown)}" in text
+
+
+def test_a_pilot_of_another_name_says_what_an_hour_takes(site: Site, tmp_path: Path) -> None:
+    site.index()
+    site.run(PlanStep("shards", ("video_metadata", "raw_shards"), ("d-00000", "d-00001")))
+    site.recipes["large"] = parse_recipe(
+        RECIPE.format(videos="/nowhere").replace("dataset: d", "dataset: large"), "large"
+    )
+    lines = {(x.of, x.asset): x for x in estimate(site.store, site.recipes, site.settings, Size(1000, 2.0, 30.0))}
+    found = lines["large", "raw_shards"]
+    assert found.source == "2 shards of d, by the hour"
+    raw = site.store.headers("raw_shards")
+    seconds, videos = sum(h.stats["video_s"] for h in raw.values()), sum(h.rows for h in raw.values())
+    per_hour = sum(h.stats["cpu_s"] / h.rows for h in raw.values()) / len(raw) / (seconds / videos / 3600)
+    assert found.cpu_s is not None
+    assert found.cpu_s.mean == pytest.approx(per_hour * 2000)
 
 
 def test_before_anything_is_indexed_the_size_is_given(site: Site) -> None:
-    assert list(estimate(site.store, site.recipes, site.settings)) == []
-    lines = {x.asset: x for x in estimate(site.store, site.recipes, site.settings, Size(3_300_000, 0.1125))}
-    assert lines["clips"].shards == 1_650_000
-    cpu = lines["clips"].cpu_s
-    assert cpu is not None
-    assert (cpu.low, cpu.high) == pytest.approx(tuple(s * 3_300_000 * 0.1125 for s in SHIPPED["clips"]))
-    assert lines["frames"].source == "with clips, in one decode"
+    lines = lines_of(site)
+    assert "clips" not in lines, "without an index nobody knows how many shards there will be"
+    lines = lines_of(site, Size(3_300_000))
+    assert lines["clips"].tables == 1_650_000
+    assert lines["clips"].cpu_s is None
+    assert "give --hours-per-video" in lines["clips"].source
+    few, many = (lines_of(site, Size(n, 0.1125, 31.0)) for n in (30_000, 3_300_000))
+    for asset, power in (("clips", 1.0), ("dataset_index", 1.0), ("curated_clips", 1.0), ("duplicate_clusters", 1.35)):
+        small, large = few[asset].cpu_s, many[asset].cpu_s
+        assert small is not None
+        assert large is not None
+        beyond = 3_300_000 * 31 / 1e6 if power > 1 else 1.0
+        assert large.low / small.low == pytest.approx(110 * beyond ** (power - 1))
+
+
+@pytest.mark.parametrize("name", SEEDS)
+def test_the_seeds_are_estimated_and_what_is_not_known_is_named(name: str, tmp_path: Path) -> None:
+    site = Site(tmp_path)
+    text = (RECIPES / f"{name}.yaml").read_text()
+    site.recipes = {name: parse_recipe(text, name)}
+    lines = list(estimate(site.store, site.recipes, site.settings, Size(*SEEDS[name], selected=0.5)))
+    whole = total(lines, site.settings)
+    assert whole.core_hours.low > 1000
+    assert "raw_shards" in whole.unknown, "what a download from a site takes was not measured"
+    assert (whole.gpu_hours.mean > 0) == (name == "trackverse")
+    for line in lines:
+        assert line.source
+        assert (line.dollars is None) == (line.cpu_s is None or line.gpu_s is None)
+        assert line.cpu_s is None or line.cpu_s.low <= line.cpu_s.mean <= line.cpu_s.high
+
+
+def test_numbers_are_said_in_three_digits() -> None:
+    from curation_assets.estimate import Range
+
+    assert said(None) == "?"
+    assert said(Range(1.0, 1.0, 1.0), 2) == "2"
+    assert said(Range(1234.0, 123_456.0, 0.00001)) == "123,000 (1,230 to <0.001)"

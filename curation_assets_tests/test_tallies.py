@@ -10,6 +10,10 @@ import pytest
 from curation_assets.engine.heads import cache_file
 from curation_assets.engine.tallies import TABLES, Tallies, summed
 from curation_assets.outcome import SHOWN_SHARDS, summary
+from curation_assets.recipes import parse_recipe
+from curation_assets.report import reports
+from curation_assets.schemas import schema
+from curation_assets.settings import Settings
 from curation_resources.provenance import Provenance
 from curation_resources.storage import Storage
 from curation_resources.table_headers import TableHeader
@@ -84,3 +88,44 @@ def test_the_sum_of_many_shards_is_that_of_their_lines(store: Counting) -> None:
     few = summary(store, shards[:SHOWN_SHARDS]).splitlines()[2:]
     assert [line.split()[0] for line in few] == shards[:SHOWN_SHARDS]
     assert [line.split()[2] for line in few] == [str(n) for n in range(SHOWN_SHARDS)]
+
+
+def test_reports_of_datasets_are_the_sums_of_their_footers(store: Counting) -> None:
+    rows = [
+        {
+            "dataset": d,
+            "video_id": f"v{n}",
+            "shard": f"{d}-00000",
+            "status": status,
+            "source": "s",
+            "line": n,
+            "record": "{}",
+        }
+        for d in ("a", "a_b")
+        for n, status in enumerate(["present", "present", "removed"])
+    ]
+    store.commit(
+        "dataset_index",
+        None,
+        pa.Table.from_pylist(rows, schema("dataset_index").arrow),
+        Provenance("1"),
+        {"cpu_s": 4.0},
+    )
+    recipes = [parse_recipe(f"dataset: {d}\nsource: {{format: folder, path: /v}}\n", d) for d in ("a", "a_b")]
+    a, other = reports(store, recipes, Settings(price_core_hour=3600.0))
+    assert [(s.name, s.rows) for s in a.steps] == [
+        ("source rows", 3),
+        ("  of them removed", 1),
+        ("videos in the source", 2),
+        ("videos fetched", sum(range(30))),
+    ]
+    assert a.failures == {"gone": 10}
+    assert [(c.asset, c.tables, c.rows, c.cpu_s) for c in a.costs] == [
+        ("dataset_index", 1, 3, 2.0),
+        ("raw_shards", 30, 60, 15.0),
+    ]
+    assert a.cost == pytest.approx(17.0)
+    assert [(c.asset, c.tables, c.cpu_s) for c in other.costs] == [("dataset_index", 1, 2.0), ("raw_shards", 1, 0.5)]
+    store.read_footers = 0
+    assert list(reports(store, recipes, Settings(price_core_hour=3600.0))) == [a, other]
+    assert store.read_footers <= 8, "of the index and the clusters, and of no shard"

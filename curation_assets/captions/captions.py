@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 
 from curation_assets.contracts.choices import OneOf
 from curation_assets.contracts.component import Component, Made, RecipeKey, Stage, if_named
+from curation_assets.contracts.costs import Figure
 from curation_assets.contracts.open_section import OpenSection
 from curation_assets.contracts.sections import Rules, Section
 from curation_assets.contracts.tables import CLIP_KEYS, ERROR, INT32, STRING, Column, TableSchema
@@ -25,6 +26,7 @@ from curation_resources.journal import Journal
 
 if TYPE_CHECKING:
     from curation_assets.engine.shard import Shard
+    from curation_assets.publish.subsets import Subset
     from curation_assets.recipes import Recipe
 
 
@@ -253,6 +255,16 @@ def _caption_model(recipe: Recipe) -> dict[str, str]:
     return {"captioner": caption_identity(recipe.captions)}
 
 
+def _figure(recipe: Recipe, subset: Subset | None) -> Figure | None:
+    """For a clip: of a server what asking it takes here, its own seconds apart; of models the one that was measured, 64 tokens, batches of 16 and of 4."""
+    model = (recipe.captions.model or "").lower()
+    if recipe.captions.backend == "openai":
+        return Figure("clip", (0.0046, 0.0051), None, where="explanation/captions.md, without the server's own")
+    if recipe.captions.backend == "transformers" and "qwen2-vl-2b" in model:
+        return Figure("clip", None, (1 / 2.9, 1 / 0.84), where="explanation/models.md, all clips, an H100")
+    return None
+
+
 COMPONENT = Component(
     TABLE,
     "captions",
@@ -272,6 +284,7 @@ COMPONENT = Component(
     heading="caption",
     words=("caption", "caption_raw"),
     unexplained=frozenset({"prompt_tokens", "completion_tokens"}),
+    figure=_figure,
 )
 
 STAGE = Stage(

@@ -15,7 +15,9 @@ def add(commands: Commands) -> None:
     run = commands.add_parser("run", help="index recipes and materialize their shards and subsets, in this process")
     run.add_argument("recipe", nargs="+", help="recipe files")
     run.add_argument("--select", help="assets, separated by commas; default: what the recipe asks for")
-    run.add_argument("--shards", help="shard keys, separated by commas; default: all of the recipe's dataset")
+    run.add_argument(
+        "--shards", help="shard keys, and ranges FIRST..LAST, separated by commas; default: all of the recipe's dataset"
+    )
     run.add_argument("--force", action="store_true", help="make again what is up to date")
     run.add_argument(
         "--partial", action="store_true", help="publish subsets although inputs are missing, stale or not read in full"

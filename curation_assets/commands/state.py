@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
@@ -37,7 +38,19 @@ def add(commands: Commands) -> None:
     plan.add_argument("recipe", nargs="*", help="recipe files; default: CURATION_RECIPES")
     plan.add_argument("--videos", type=int, help="videos of a source that is not indexed yet")
     plan.add_argument("--hours-per-video", type=float, help="mean length; default: of the videos that were fetched")
+    plan.add_argument("--clips-per-video", type=float, help="mean number; default: of the videos that were cut")
+    plan.add_argument(
+        "--selected",
+        type=float,
+        metavar="SHARE",
+        help="share of the clips, 0 to 1, that subsets take; default: as they were last judged, or what their `count` asks for",
+    )
     plan.add_argument("--json", action="store_true", help="a JSON object per table, then the sum")
+    plan.add_argument(
+        "--exit-code",
+        action="store_true",
+        help="exit with 1 if a run would make anything, or a recipe was left out",
+    )
     plan.set_defaults(call=_plan)
 
     report = commands.add_parser("report", help="funnel, failures, seconds and cost of datasets")
@@ -117,17 +130,29 @@ def _report(arguments: argparse.Namespace) -> int:
 
 
 def _plan(arguments: argparse.Namespace) -> int:
-    from curation_assets.estimate import Size, estimate, render, total
+    from curation_assets.estimate import Size, estimate, total
+    from curation_assets.estimate_text import render
 
     home()
     settings = Settings.load()
-    recipes = found_recipes(settings, arguments.recipe).usable
-    lines = list(estimate(store_of(settings), recipes, settings, Size(arguments.videos, arguments.hours_per_video)))
+    found = found_recipes(settings, arguments.recipe)
+    size = Size(arguments.videos, arguments.hours_per_video, arguments.clips_per_video, arguments.selected)
+    for option, given, most in (
+        ("--videos", size.videos, math.inf),
+        ("--hours-per-video", size.hours_per_video, math.inf),
+        ("--clips-per-video", size.clips_per_video, math.inf),
+        ("--selected", size.selected, 1.0),
+    ):
+        if given is not None and not 0 < given <= most:
+            raise RecipeError(
+                f"{option}: {given:g} is not {'above 0' if most == math.inf else 'above 0 and at most 1'}"
+            )
+    lines = list(estimate(store_of(settings), found.usable, settings, size))
     if arguments.json:
         print("\n".join([*(json.dumps(asdict(line)) for line in lines), json.dumps(asdict(total(lines, settings)))]))
     else:
         print(render(lines, settings))
-    return 0
+    return 1 if arguments.exit_code and (lines or found.faults) else 0
 
 
 def _what_if(

@@ -14,6 +14,7 @@ import pyarrow as pa
 from pydantic import Field
 
 from curation_assets.contracts.checks import Check
+from curation_assets.contracts.costs import FigureOf, unmeasured
 from curation_assets.contracts.tables import Column, TableSchema
 from curation_assets.contracts.telling import Counted, Lines, Row, SummaryColumn, Telling
 from curation_resources.faults import Fault
@@ -107,6 +108,7 @@ class Component:
         candidates: of a table by subset that judges, what: clips or tracks.
         shows: of a table by subset, further tables that it shows something of, where the recipe asks for them.
         uses: the same, of those that it cannot do without.
+        figure: what it takes by what was measured, for estimates before anything of it was made.
         package: the distribution that it comes from.
     """
 
@@ -146,6 +148,7 @@ class Component:
     candidates: str = ""
     shows: tuple[str, ...] = ()
     uses: Callable[[Subset], Sequence[str]] = lambda subset: ()
+    figure: FigureOf = unmeasured
     package: str = OWN_PACKAGE
 
     @property

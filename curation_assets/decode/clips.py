@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 
 from curation_assets.contracts.choices import OneOf
 from curation_assets.contracts.component import Component, RecipeKey
+from curation_assets.contracts.costs import Figure, measured
 from curation_assets.contracts.open_section import OpenSection
 from curation_assets.contracts.tables import (
     BOOL,
@@ -255,4 +256,5 @@ COMPONENT = Component(
     counted=Counted("clips", "clips", "hours"),
     summary=(summed("clips", "clips"),),
     recounted=recounted,
+    figure=measured(Figure("hour", (111.0, 133.0), where="explanation/decode.md")),
 )

@@ -111,7 +111,11 @@ def _database(file: Path | None) -> sqlite3.Connection:
         file.parent.mkdir(parents=True, exist_ok=True)
         return _with_tables(sqlite3.connect(file, timeout=30))
     except (OSError, sqlite3.Error) as error:
-        if file is not None and isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError):
+        if (
+            file is not None
+            and isinstance(error, sqlite3.DatabaseError)
+            and not isinstance(error, sqlite3.OperationalError)
+        ):
             file.unlink(missing_ok=True)  # what lies there is no database
         return _with_tables(sqlite3.connect(""))
 

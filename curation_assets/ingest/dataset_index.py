@@ -8,6 +8,7 @@ from pydantic import Field, field_validator
 
 from curation_assets.contracts.choices import OneOf
 from curation_assets.contracts.component import Component, RecipeKey, never
+from curation_assets.contracts.costs import Figure, measured
 from curation_assets.contracts.open_section import OpenSection
 from curation_assets.contracts.sections import Paths, Section
 from curation_assets.contracts.tables import DATASET, INT64, STRING, VIDEO_ID, Column, TableSchema, identifier
@@ -165,4 +166,5 @@ COMPONENT = Component(
     asked_by=never,
     code_version=INDEX_VERSION,
     keys=(RecipeKey("source", Source, required=True), RecipeKey("shard", ShardOptions)),
+    figure=measured(Figure("video", (1.4e-5, 2.0e-5), where="reference/scale.md")),
 )

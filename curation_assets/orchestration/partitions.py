@@ -29,5 +29,5 @@ def register_shards(instance: DagsterInstance, keys: Iterable[str]) -> list[str]
 
 
 def backfill_policy(run_partitions: int) -> BackfillPolicy:
-    """One run for a whole range on one machine; runs of `run_partitions` on a cluster."""
+    """Runs of so many partitions that follow each other; one run for all with 0."""
     return BackfillPolicy.multi_run(run_partitions) if run_partitions else BackfillPolicy.single_run()

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 from curation_assets.contracts.checks import Check, Finding
 from curation_assets.contracts.component import Component
+from curation_assets.contracts.costs import Figure, measured
 from curation_assets.contracts.tables import (
     BOOL,
     CLIP_KEYS,
@@ -101,4 +102,5 @@ def declare(components: Sequence[Component]) -> Component:
             ),
         ),
         charted=tuple(name for c in components for name in c.charted),
+        figure=measured(Figure("clip", (7.0e-6, 9.5e-6), where="reference/benchmarks.md")),
     )

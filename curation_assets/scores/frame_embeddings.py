@@ -11,6 +11,7 @@ from pydantic import Field
 
 from curation_assets.contracts.checks import Check, Finding
 from curation_assets.contracts.component import Component, Made, RecipeKey, Stage, if_named
+from curation_assets.contracts.costs import Figure
 from curation_assets.contracts.sections import Rules, Section
 from curation_assets.contracts.tables import CLIP_KEYS, ERROR, INT64, STRING, Column, TableSchema
 from curation_assets.engine.pods import GPU
@@ -21,6 +22,7 @@ from curation_resources.storage import Storage
 
 if TYPE_CHECKING:
     from curation_assets.engine.shard import Shard
+    from curation_assets.publish.subsets import Subset
     from curation_assets.recipes import Recipe
 
 
@@ -89,6 +91,21 @@ def _one_model(table: pa.Table, stats: Mapping[str, Any], storage: Storage) -> F
     return Finding("one_model", len(models) <= 1, f"embeddings of {', '.join(models) or 'no model'}", True)
 
 
+GPU_S = {"ViT-B-32": ((1 / 1261, 1 / 1202), 512), "ViT-L-14": ((1 / 2083, 1 / 1202), 768)}
+"""Seconds of an H100 for a frame (of ViT-L-14 the network alone, and as many as 16 processes decode), and the dimension."""
+FRAME_CPU_S = (0.0048, 0.0129)
+"""To read, decode and resize a frame of 683 x 384: one thread, and 16 processes that are the limit."""
+
+
+def _figure(recipe: Recipe, subset: Subset | None) -> Figure | None:
+    """For a stored frame, of which two bytes a number are kept; on a CPU no figure stands in these pages."""
+    known = GPU_S.get(recipe.embeddings.model)
+    if known is None or recipe.embeddings.device == "cpu":
+        return None
+    seconds, dimension = known
+    return Figure("frame", FRAME_CPU_S, seconds, (2.0 * dimension, 2.0 * dimension), "explanation/models.md, an H100")
+
+
 COMPONENT = Component(
     TABLE,
     "scores",
@@ -102,6 +119,7 @@ COMPONENT = Component(
     installed=lambda r: require("a CLIP model", "torch", "torchvision", "open_clip"),
     silent=True,
     checks=(Check("one_model", "All embeddings are of one model.", True, _one_model, ("model",)),),
+    figure=_figure,
 )
 
 STAGE = Stage(

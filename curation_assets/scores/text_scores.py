@@ -9,6 +9,7 @@ import pyarrow as pa
 from pydantic import Field
 
 from curation_assets.contracts.component import Component, Made, RecipeKey, Stage, if_named
+from curation_assets.contracts.costs import Figure
 from curation_assets.contracts.sections import Rules, Section
 from curation_assets.contracts.tables import CLIP_KEYS, ERROR, FLOAT, INT32, INT64, STRING, Column, TableSchema, share
 from curation_assets.engine.pods import pod
@@ -18,6 +19,7 @@ from curation_resources.extras import require
 
 if TYPE_CHECKING:
     from curation_assets.engine.shard import Shard
+    from curation_assets.publish.subsets import Subset
     from curation_assets.recipes import Recipe
 
 
@@ -103,6 +105,15 @@ def _text_model(recipe: Recipe) -> dict[str, str]:
     return {"ocr": estimator(recipe.text)}
 
 
+def _figure(recipe: Recipe, subset: Subset | None) -> Figure:
+    """For the frames of a clip that are looked at, of 683 x 384; what `where` leaves out takes less."""
+    each = (0.10, 0.25) if recipe.text.words else (0.05, 0.12)
+    where = "explanation/text.md, all clips"
+    if recipe.text.samples == "all":
+        return Figure("frame", each, where=where)
+    return Figure("clip", (each[0] * 3, each[1] * 3), where=where)
+
+
 COMPONENT = Component(
     TABLE,
     "scores",
@@ -120,6 +131,7 @@ COMPONENT = Component(
     charted=("text_area",),
     unexplained=frozenset({"text_boxes", "cpu_ms"}),
     shown=_shown,
+    figure=_figure,
 )
 
 STAGE = Stage(

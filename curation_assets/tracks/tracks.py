@@ -31,6 +31,7 @@ from curation_assets.scores.prefilter import passing_clips
 from curation_assets.showing.figures import counts, histograms, markdown_table
 from curation_assets.showing.sheets import contact_sheet
 from curation_assets.showing.text import as_text
+from curation_assets.tracks.costs import tracking
 from curation_resources.devices import computes_on_gpu
 from curation_resources.extras import require
 from curation_resources.journal import Journal
@@ -280,6 +281,7 @@ COMPONENT = Component(
     journal=True,
     explained=_explained,
     shown=_shown,
+    figure=tracking,
 )
 
 STAGE = Stage(

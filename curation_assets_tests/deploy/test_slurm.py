@@ -61,7 +61,7 @@ def test_the_phases_make_all_that_a_recipe_wants(file: Path) -> None:
     for name in phase.PHASES:
         said = phase.arguments(str(file), name, task, [*shards, "other-00000"]).split()
         made += said[1].split(",") if said else []
-        assert said[2:] == (["--shards", ",".join(shards[2:])] if said and name in ("shards", "scores") else [])
+        assert said[2:] == (["--shards", "..".join(shards[2:])] if said and name in ("shards", "scores") else [])
     assert len(made) == len(set(made))
     of_subsets = {a for subset in recipe.subsets.values() for a in assets_of_subset(subset)}
     assert set(made) == {"dataset_index", *assets_of_recipe(recipe)} - set(SUBSET_ASSETS) | of_subsets

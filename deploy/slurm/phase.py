@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 
 from curation_assets.commands.installation import instance_home
 from curation_assets.engine.plan import PHASES, everything, plan
-from curation_assets.engine.shard_keys import parse_shard_key
+from curation_assets.engine.shard_keys import parse_shard_key, ranged
 from curation_assets.orchestration.errors import DatabaseUnusable
 from curation_assets.recipes import RecipeError, load_recipes
 from curation_assets.selection import in_order
@@ -38,7 +38,7 @@ def arguments(recipe_file: str, phase: str, environment: Mapping[str, str], know
     assets = {a for step in steps for a in step.assets}
     shards = [k for step in steps for k in step.keys if k in mine]
     chosen = f"--select {','.join(in_order(assets))}"
-    return f"{chosen} --shards {','.join(shards)}" if shards else chosen
+    return f"{chosen} --shards {','.join(ranged(shards, known))}" if shards else chosen
 
 
 def main() -> None:
