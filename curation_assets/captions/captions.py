@@ -26,7 +26,6 @@ from curation_resources.journal import Journal
 
 if TYPE_CHECKING:
     from curation_assets.engine.shard import Shard
-    from curation_assets.publish.subsets import Subset
     from curation_assets.recipes import Recipe
 
 
@@ -255,7 +254,7 @@ def _caption_model(recipe: Recipe) -> dict[str, str]:
     return {"captioner": caption_identity(recipe.captions)}
 
 
-def _figure(recipe: Recipe, subset: Subset | None) -> Figure | None:
+def _figure(recipe: Recipe, _: object) -> Figure | None:
     """For a clip: of a server what asking it takes here, its own seconds apart; of models the one that was measured, 64 tokens, batches of 16 and of 4."""
     model = (recipe.captions.model or "").lower()
     if recipe.captions.backend == "openai":

@@ -22,7 +22,6 @@ from curation_resources.storage import Storage
 
 if TYPE_CHECKING:
     from curation_assets.engine.shard import Shard
-    from curation_assets.publish.subsets import Subset
     from curation_assets.recipes import Recipe
 
 
@@ -97,7 +96,7 @@ FRAME_CPU_S = (0.0048, 0.0129)
 """To read, decode and resize a frame of 683 x 384: one thread, and 16 processes that are the limit."""
 
 
-def _figure(recipe: Recipe, subset: Subset | None) -> Figure | None:
+def _figure(recipe: Recipe, _: object) -> Figure | None:
     """For a stored frame, of which two bytes a number are kept; on a CPU no figure stands in these pages."""
     known = GPU_S.get(recipe.embeddings.model)
     if known is None or recipe.embeddings.device == "cpu":

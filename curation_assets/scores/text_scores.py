@@ -19,7 +19,6 @@ from curation_resources.extras import require
 
 if TYPE_CHECKING:
     from curation_assets.engine.shard import Shard
-    from curation_assets.publish.subsets import Subset
     from curation_assets.recipes import Recipe
 
 
@@ -105,7 +104,7 @@ def _text_model(recipe: Recipe) -> dict[str, str]:
     return {"ocr": estimator(recipe.text)}
 
 
-def _figure(recipe: Recipe, subset: Subset | None) -> Figure:
+def _figure(recipe: Recipe, _: object) -> Figure:
     """For the frames of a clip that are looked at, of 683 x 384; what `where` leaves out takes less."""
     each = (0.10, 0.25) if recipe.text.words else (0.05, 0.12)
     where = "explanation/text.md, all clips"

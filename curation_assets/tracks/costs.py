@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from curation_assets.contracts.costs import ZERO, Figure, Span
 
 if TYPE_CHECKING:
-    from curation_assets.publish.subsets import Subset
     from curation_assets.recipes import Recipe
 
 DECODE_S = 89.0
@@ -28,7 +27,7 @@ FRAMES_PER_S = {
 """Frames of 640 x 360 a second on one H100, with and without boxes to finish."""
 
 
-def tracking(recipe: Recipe, subset: Subset | None) -> Figure | None:
+def tracking(recipe: Recipe, _: object) -> Figure | None:
     """For an hour of video, all clips of it: what `where` leaves out takes less."""
     chosen = recipe.tracks
     frames = chosen.fps * 3600
