@@ -15,7 +15,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from curation_assets.contracts.costs import Figure, Span
+from curation_assets.contracts.costs import ZERO, Figure, Span
 from curation_assets.decode.clips import TABLE as CLIPS
 from curation_assets.decode.frames import TABLE as FRAMES
 from curation_assets.engine.meter import price
@@ -264,7 +264,9 @@ class _Estimate:
         if any(u is None for u in units) or not units:
             lacking = {"hour": "--hours-per-video", "selected": "--selected and --hours-per-video"}
             option = lacking.get(figure.unit, "--clips-per-video and --hours-per-video")
-            return self._line(of, asset, count, (None, None, None), f"counted by the {figure.unit}: give {option}")
+            nothing = NOTHING if figure.cpu_s == figure.gpu_s == ZERO else None
+            said = f"counted by the {figure.unit}: give {option}"
+            return self._line(of, asset, count, (nothing, nothing, None), figure.where if nothing else said)
         whole = sum(u for u in units if u is not None)
         spans = (figure.times(s, whole) for s in (figure.cpu_s, figure.gpu_s, figure.bytes))
         cpu, gpu, stored = (_middle(s) for s in spans)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from curation_assets.engine.plan import PlanStep
-from curation_assets.estimate import PART_BYTES, READS, WRITES, Line, Size, estimate, total
+from curation_assets.estimate import PART_BYTES, WRITES, Line, Size, estimate, total
 from curation_assets.estimate_text import render, said
 from curation_assets.recipes import parse_recipe
 from curation_assets.registry import component
@@ -69,6 +69,11 @@ def test_shards_that_are_made_say_what_the_others_take(site: Site) -> None:
     hours = sum(h.stats["video_s"] for h in raw.values()) * 2 / 3600
     assert (decoded.low, decoded.high) == pytest.approx(tuple(s * hours for s in figure.cpu_s))
     assert lines["motion_scores"].source == "with clips, in one go"
+    assert lines["frames"].cpu_s == lines["motion_scores"].cpu_s
+    assert lines["frames"].bytes is None, "how many clips there will be is not known"
+    known = lines_of(site, Size(clips_per_video=10))["frames"].bytes
+    assert known is not None
+    assert known.low == pytest.approx(4 * 2 * 10 * 3 * 640 * 360 * 0.18)
     whole = total(list(lines.values()), site.settings)
     assert all(lines[asset].cpu_s is None for asset in whole.unknown)
     assert whole.dollars.low <= whole.dollars.mean <= whole.dollars.high

@@ -254,6 +254,10 @@ def _caption_model(recipe: Recipe) -> dict[str, str]:
     return {"captioner": caption_identity(recipe.captions)}
 
 
+GIVEN_S = (0.0025, 0.0025)
+"""CPU seconds to look a clip's words up: 16 clips (docs/reference/estimates.md)."""
+
+
 def _figure(recipe: Recipe, _: object) -> Figure | None:
     """For a clip: of a server what asking it takes here, its own seconds apart; of models the one that was measured, 64 tokens, batches of 16 and of 4."""
     model = (recipe.captions.model or "").lower()
@@ -261,6 +265,8 @@ def _figure(recipe: Recipe, _: object) -> Figure | None:
         return Figure("clip", (0.0046, 0.0051), None, where="explanation/captions.md, without the server's own")
     if recipe.captions.backend == "transformers" and "qwen2-vl-2b" in model:
         return Figure("clip", None, (1 / 2.9, 1 / 0.84), where="explanation/models.md, all clips, an H100")
+    if recipe.captions.backend in ("source", "subtitles"):
+        return Figure("clip", GIVEN_S, where="reference/estimates.md, all clips")
     return None
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from curation_assets.contracts.component import Component
+from curation_assets.contracts.costs import ZERO, Figure, measured
 from curation_assets.contracts.tables import BOOL, CLIP_KEYS, FLOAT, INT32, INT64, RECT, STRING, Column, TableSchema
 from curation_assets.decode.measures.hashing import Hashing
 from curation_assets.showing.figures import counts
@@ -66,6 +67,10 @@ def _shown(shard: Shard, table: pa.Table) -> tuple[Mapping[str, Any], Mapping[st
     return {"methods": counts(table, "method")}, {}
 
 
+BYTES_AN_HOUR = (2.2e6, 2.3e6)
+"""Ten real videos, 16 clips in 196 s (docs/reference/estimates.md)."""
+FIGURE = Figure("hour", ZERO, ZERO, BYTES_AN_HOUR, "with clips, in one go; bytes: reference/estimates.md")
+
 COMPONENT = Component(
     TABLE,
     "decode",
@@ -84,4 +89,5 @@ COMPONENT = Component(
     complete="clips",
     shown=_shown,
     silent=True,
+    figure=measured(FIGURE),
 )

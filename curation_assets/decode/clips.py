@@ -256,5 +256,5 @@ COMPONENT = Component(
     counted=Counted("clips", "clips", "hours"),
     summary=(summed("clips", "clips"),),
     recounted=recounted,
-    figure=measured(Figure("hour", (111.0, 133.0), where="explanation/decode.md")),
+    figure=measured(Figure("hour", (111.0, 144.0), where="explanation/decode.md, reference/estimates.md")),
 )

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from curation_assets.contracts.checks import media_check
 from curation_assets.contracts.component import Component, RecipeKey
+from curation_assets.contracts.costs import ZERO, Figure
 from curation_assets.contracts.sections import Section
 from curation_assets.contracts.tables import CLIP_KEYS, FLOAT, INT32, INT64, MEDIA, Column, TableSchema
 from curation_assets.decode.clip_history import told_frames
@@ -18,6 +19,7 @@ from curation_assets.showing.clips import clip_sheet
 
 if TYPE_CHECKING:
     from curation_assets.engine.shard import Shard
+    from curation_assets.recipes import Recipe
 
 
 class Frames(Section):
@@ -50,6 +52,17 @@ def _shown(shard: Shard, table: pa.Table) -> tuple[Mapping[str, Any], Mapping[st
     return {}, {} if sheet is None else {"clips": sheet}
 
 
+PIXEL_BYTES = (0.18, 0.27)
+"""Of a JPEG of quality 90: ten real videos (docs/reference/estimates.md), and generated pictures with grain (docs/explanation/models.md)."""
+
+
+def _figure(recipe: Recipe, _: object) -> Figure:
+    """Bytes of a frame of 16 : 9; its seconds are those of the decode."""
+    short = min(recipe.frames.short_side, recipe.download.height or recipe.frames.short_side)
+    low, high = (b * short * short * 16 / 9 for b in PIXEL_BYTES)
+    return Figure("frame", ZERO, ZERO, (low, high), "with clips, in one go; bytes: reference/estimates.md")
+
+
 COMPONENT = Component(
     TABLE,
     "decode",
@@ -63,4 +76,5 @@ COMPONENT = Component(
     complete="clips",
     shown=_shown,
     told=told_frames,
+    figure=_figure,
 )

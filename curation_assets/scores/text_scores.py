@@ -106,7 +106,7 @@ def _text_model(recipe: Recipe) -> dict[str, str]:
 
 def _figure(recipe: Recipe, _: object) -> Figure:
     """For the frames of a clip that are looked at, of 683 x 384; what `where` leaves out takes less."""
-    each = (0.10, 0.25) if recipe.text.words else (0.05, 0.12)
+    each = (0.09, 0.25) if recipe.text.words else (0.05, 0.12)
     where = "explanation/text.md, all clips"
     if recipe.text.samples == "all":
         return Figure("frame", each, where=where)
