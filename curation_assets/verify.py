@@ -35,6 +35,8 @@ from curation_resources.tables import READERS, DamagedTable, TableStore
 
 DAMAGE, LEFT_OVER = "damage", "left over"
 SWEPT = "the next run of it removes it, once no other run is at work on it"
+UNSEEN = "remove the file, then {again}"
+"""The remedy where a run looks no further than at the file's length."""
 
 
 @dataclass(frozen=True)
@@ -116,10 +118,9 @@ class Verifier:
             return self._subsets.get(key, key)
         return parse_shard_key(key)[0]
 
-    def _fault(self, asset: str, key: str | None, file: str, what: str) -> Discrepancy:
-        return Discrepancy(
-            DAMAGE, asset, key, file, what, remedy(asset, key, schema(asset)).replace("RECIPE", self.file)
-        )
+    def _fault(self, asset: str, key: str | None, file: str, what: str, repair: str = "{again}") -> Discrepancy:
+        again = remedy(asset, key, schema(asset)).replace("RECIPE", self.file)
+        return Discrepancy(DAMAGE, asset, key, file, what, repair.format(again=again))
 
     def _left(self, asset: str, key: str | None, file: str, what: str = "no table names it") -> Discrepancy:
         return Discrepancy(LEFT_OVER, asset, key, file, what, SWEPT)
@@ -185,8 +186,8 @@ class Verifier:
                 yield self._fault(header.asset, header.partition, row["tar"], f"{who} cannot be read: {error}")
                 continue
             if not whole:
-                what = f"the bytes of {who} at {row['offset']} are not those that the table names; remove the file, and"
-                yield self._fault(header.asset, header.partition, row["tar"], what)
+                what = f"the bytes of {who} at {row['offset']} are not those that the table names"
+                yield self._fault(header.asset, header.partition, row["tar"], what, UNSEEN)
 
     def _versions(self, header: TableHeader) -> Iterator[Discrepancy]:
         """The version in force against its manifest, versions that were never finished, and pieces."""
@@ -234,8 +235,8 @@ class Verifier:
             elif self.deep and _sha256(self.storage, file) != entry["sha256"]:
                 said = "its bytes are not those of its manifest"
             if said and in_force:
-                again = "" if said == "is gone" else "; remove the file, and"
-                yield self._fault(header.asset, header.partition, file, said + again)
+                repair = UNSEEN if file in there else "{again}"
+                yield self._fault(header.asset, header.partition, file, said, repair)
             elif said:
                 old = "it is not the version in force: take it from a copy, or remove the version"
                 yield Discrepancy(DAMAGE, header.asset, header.partition, file, said, old)

@@ -215,6 +215,22 @@ def test_missing_credentials_are_one_sentence(s3_server: S3Server) -> None:
         Storage("s3://bucket/store", options).check()
 
 
+def test_a_store_that_does_not_answer_is_no_matter_of_credentials() -> None:
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))  # and does not listen
+        once = {
+            "config_kwargs": {"retries": {"max_attempts": 0}},
+            "key": "a",
+            "secret": "b",
+            "skip_instance_cache": True,
+        }
+        where = {"client_kwargs": {"endpoint_url": f"http://127.0.0.1:{nobody.getsockname()[1]}"}}
+        with pytest.raises(
+            StorageError, match=r"cannot be reached: Could not connect .*; correct CURATION_S3_ENDPOINT"
+        ):
+            Storage("s3://bucket/store", {**once, **where}).check()
+
+
 def test_output_that_nobody_reads_to_its_end_is_no_error(place: Path) -> None:
     command = f"{sys.executable} -m curation_assets.cli report | true; echo ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)

@@ -6,6 +6,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from botocore.exceptions import ConnectionError as NoAnswer
+from botocore.exceptions import HTTPClientError
 from fsspec.implementations.local import LocalFileSystem
 
 from curation_resources.file_facts import is_object_store
@@ -43,7 +45,11 @@ def check_root(storage: Storage, writing: bool = True) -> None:
                 )
     except (*READ_ERRORS, ImportError, ValueError) as error:
         text = str(error).splitlines()[0] if str(error) else type(error).__name__
-        hint = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or CURATION_S3_PROFILE and CURATION_S3_ENDPOINT"
-        raise StorageError(
-            f"{storage.root} cannot be reached: {text}" + (f"; {hint}" if storage.scheme == "s3" else "")
-        ) from error
+        hint = f"; {_s3_hint(error)}" if storage.scheme == "s3" else ""
+        raise StorageError(f"{storage.root} cannot be reached: {text}{hint}") from error
+
+
+def _s3_hint(error: Exception) -> str:
+    if isinstance(error, (NoAnswer, HTTPClientError)):
+        return "correct CURATION_S3_ENDPOINT, or try again when it answers"
+    return "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or CURATION_S3_PROFILE and CURATION_S3_ENDPOINT"

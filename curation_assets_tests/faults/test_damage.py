@@ -115,6 +115,7 @@ def test_rotten_bytes_of_media_are_found_and_made_again_when_the_file_is_removed
     [fault] = json.loads(done.stdout)["faults"]
     assert fault["file"] == row["tar"]
     assert fault["partition"] == "pair-00000"
+    assert fault["repair"].startswith("remove the file, then make it again with: curation run RECIPE --select frames")
     file.unlink()
     _repaired(place, before)
 
