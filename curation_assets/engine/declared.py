@@ -12,7 +12,7 @@ import json
 import re
 import socket
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 import fsspec
@@ -41,12 +41,14 @@ class Undeclared:
         gone: whether its recipe is known to be gone; then it takes part in nothing.
         reason: one phrase.
         tables: asset -> tables.
+        heir: the declared dataset that this one may have become, of which nothing is stored yet.
     """
 
     name: str
     gone: bool
     reason: str
     tables: Mapping[str, int]
+    heir: str | None = None
 
     @property
     def text(self) -> str:
@@ -57,7 +59,8 @@ class Undeclared:
     @property
     def remedy(self) -> str:
         if self.gone:
-            return f"`curation remove {self.name}` removes it"
+            kept = f"If its name is {self.heir} now, `curation rename {self.name} {self.heir}` keeps what was made; "
+            return f"{kept if self.heir else ''}`curation remove {self.name}` removes it"
         return f"Correct its recipe, or give it to this command too, if it is to go on; `curation remove {self.name}` is for what is to go"
 
     def __str__(self) -> str:
@@ -122,7 +125,8 @@ def undeclared(store: TableStore, recipes: Mapping[str, Recipe], settings: Setti
                 tables.setdefault(dataset, Counter())[asset] += 1
             elif asset in SUBSET_ASSETS and key not in keys:
                 tables.setdefault(key, Counter())[asset] += 1
-    for dataset in indexed(store) - set(recipes):
+    present = indexed(store)
+    for dataset in present - set(recipes):
         tables.setdefault(dataset, Counter())[INDEX] += 1
     for name, counts in sorted(tables.items()):
         if "-" in name:
@@ -131,7 +135,16 @@ def undeclared(store: TableStore, recipes: Mapping[str, Recipe], settings: Setti
             yield Undeclared(name, True, "only what it has published is left of it", counts)
         else:
             state, reason = standing(store.storage, name, recipes, settings)
-            yield Undeclared(name, state == GONE, reason, counts)
+            yield Undeclared(name, state == GONE, reason, counts, _heir(store.storage, name, recipes, present))
+
+
+def _heir(storage: Storage, dataset: str, recipes: Mapping[str, Recipe], present: Collection[str]) -> str | None:
+    """The dataset that the same file declares now, else the only one of which nothing is stored."""
+    new = [n for n in recipes if n not in present]
+    path = f"{FOLDER}/{dataset}.json"
+    file = json.loads(storage.read(path))["recipe"] if storage.exists(path) else None
+    same = [n for n in new if file and recipes[n].declared_in == file]
+    return next(iter(same or (new if len(new) == 1 else ())), None)
 
 
 def indexed(store: TableStore) -> set[str]:
