@@ -46,7 +46,7 @@ def test_the_five_systems_load_with_their_values() -> None:
         8,
         0.2,
         0.6,
-        0.3,
+        0.7,
         0.1,
         3,
         "lvis",
@@ -173,6 +173,19 @@ LONG_NAMES = PROMPTS.replace("photo", "photo, a video game")
         (
             "tracks: {detector: owlv2, model: x, vocabulary: coco}\nsubsets: {a: {of: tracks, where_tracks: ['label in [dgo]']}}",
             ["label is never 'dgo'; did you mean dog?"],
+        ),
+        (
+            "subsets: {a: {select: {criterion: random, count: 3, per_class: 2}}}",
+            ["subsets.a.select", "criterion random does not look at `per_class`"],
+        ),
+        ("subsets: {a: {select: {count: 3}}}", ["criterion all does not look at `count`"]),
+        (
+            "subsets: {a: {select: {criterion: min_redundancy, per_class: 3, count: 9}}}",
+            ["min_redundancy does not look at `count`"],
+        ),
+        (
+            "subsets: {a: {select: {criterion: random, count: 3, strict: true}}}",
+            ["`strict` is for criterion video_balanced"],
         ),
         (
             "subsets: {a: {select: {criterion: class_balanced, per_class: 3, class_by: lable}}}",

@@ -33,8 +33,14 @@ class Select(OpenSection):
     ] = Field("all", description="How the clips that pass are chosen; docs/reference/subsets.md says what each does.")
     count: int | None = Field(None, ge=1, description="How many in all.")
     per_video: int = Field(1, ge=1, description="For video_balanced: at most so many of one video, before filling.")
+    strict: bool = Field(
+        False,
+        description="For video_balanced: never more than `per_video` of one video, also where that leaves fewer than `count`.",
+    )
     per_class: int | None = Field(
-        None, ge=1, description="For class_balanced and min_redundancy: how many of each class."
+        None,
+        ge=1,
+        description="For class_balanced and min_redundancy: how many of each class; class_balanced takes `count` in all where both are given.",
     )
     class_by: str | None = Field(
         None,
@@ -66,6 +72,15 @@ class Select(OpenSection):
         }.get(self.criterion)
         if needed and getattr(self, needed) is None and not (self.criterion == "class_balanced" and self.count):
             raise ValueError(f"criterion {self.criterion} needs `{needed}`")
+        if needed or self.criterion == "all":
+            used = {needed, "count"} if self.criterion == "class_balanced" else {needed}
+            for key in ("count", "per_class"):
+                if getattr(self, key) is not None and key not in used:
+                    raise ValueError(
+                        f"criterion {self.criterion} does not look at `{key}`; leave it out, or take another criterion"
+                    )
+        if self.strict and self.criterion != "video_balanced":
+            raise ValueError(f"`strict` is for criterion video_balanced, not for {self.criterion}")
         return self
 
 

@@ -122,6 +122,8 @@ def choose(candidates: Candidates, select: Select) -> CandidateChoice:
         videos = need(candidates.videos, "videos")[index]
         tier = np.maximum(0, _rank_within(videos, order[index]) - select.per_video + 1)
         chosen = np.lexsort((order[index], tier))[: select.count]
+        if select.strict:
+            chosen = chosen[tier[chosen] == 0]
         taken = index[chosen]
         report["videos"] = len(np.unique(videos[chosen]))
         report["beyond_per_video"] = int((tier[chosen] > 0).sum())
@@ -134,7 +136,7 @@ def choose(candidates: Candidates, select: Select) -> CandidateChoice:
         taken = _class_balanced(candidates, select, index, report)
     else:
         taken = _min_redundancy(candidates, select, index, report)
-    if select.count and select.per_class is None and select.criterion != "all":
+    if select.count:
         report["shortfall"] = max(0, select.count - len(taken))
     selected = np.zeros(n, bool)
     selected[taken] = True
@@ -175,19 +177,20 @@ def _by_class(index: np.ndarray, classes: np.ndarray, labels: int, keys: tuple[n
     return [index[by[a:b]] for a, b in pairwise(ends.tolist())]
 
 
-def quotas(sizes: Sequence[int], total: int, temperature: float) -> list[int]:
-    """How many of each class, with shares proportional to size^temperature and at most the class's size.
+def quotas(sizes: Sequence[int], total: int, temperature: float, most: int | None = None) -> list[int]:
+    """How many of each class, with shares proportional to size^temperature, at most the class's size, and at most `most`.
 
     Sainte-Lague's divisor method: unlike largest remainders it never takes a seat away when the total grows, so subsets nest.
     """
     weights = [float(s) ** temperature if s else 0.0 for s in sizes]
+    limits = [s if most is None else min(s, most) for s in sizes]
     given = [0] * len(sizes)
     heap = [(-w, i) for i, w in enumerate(weights) if w > 0]
     heapq.heapify(heap)
-    for _ in range(min(total, sum(sizes))):
+    for _ in range(min(total, sum(limits))):
         _, i = heapq.heappop(heap)
         given[i] += 1
-        if given[i] < sizes[i]:
+        if given[i] < limits[i]:
             heapq.heappush(heap, (-weights[i] / (2 * given[i] + 1), i))
     return given
 
@@ -202,11 +205,13 @@ def _class_balanced(c: Candidates, select: Select, index: np.ndarray, report: di
     keys = (-c.scores[index], order) if select.order_by and c.scores is not None else (order,)
     members = _by_class(index, c.classes[index], len(c.labels), keys)
     sizes = [len(m) for m in members]
-    if select.per_class is not None:
-        wanted = [min(select.per_class, s) for s in sizes]
-        report["shortfalls"] = _shortfalls(c, select.per_class, sizes)
+    if select.count is not None:
+        temperature = 1.0 if select.temperature is None else select.temperature
+        wanted = quotas(sizes, select.count, temperature, select.per_class)
     else:
-        wanted = quotas(sizes, select.count or 0, 1.0 if select.temperature is None else select.temperature)
+        most = select.per_class or 0
+        wanted = [min(most, s) for s in sizes]
+        report["shortfalls"] = _shortfalls(c, most, sizes)
     report["per_class"] = dict(zip(c.labels, wanted, strict=True))
     return np.concatenate([m[:w] for m, w in zip(members, wanted, strict=True)]) if members else index[:0]
 

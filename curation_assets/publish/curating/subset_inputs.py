@@ -65,7 +65,10 @@ def curated_provenance(store: TableStore, recipes: Mapping[str, Recipe], key: st
     lists = [*subset.exclude, *subset.split.lists.values()]
     for path in lists:
         inputs[f"list:{public_settings(path)}"] = combined_hash(dict.fromkeys(read_ids([path]), ""))
-    params = subset.model_dump(exclude={"export", "partial"})
+    newer = (
+        {} if subset.select.strict else {"select": {"strict"}}
+    )  # what is newer than the other keys only where it changes something
+    params = subset.model_dump(exclude={"export": True, "partial": True, **newer})
     return Provenance(CURATE_VERSION, params, inputs, subset.select.brought_identity())
 
 

@@ -89,6 +89,9 @@ CRITERIA = [
     ("cluster_balanced", "count", {}),
     ("class_balanced", "count", {"temperature": 0.5}),
     ("class_balanced", "per_class", {"order_by": "aesthetic"}),
+    ("class_balanced", "count", {"per_class": 9, "temperature": 0.5}),
+    ("class_balanced", "per_class", {"count": 1000}),
+    ("video_balanced", "count", {"per_video": 1, "strict": True}),
 ]
 
 
@@ -151,6 +154,37 @@ def test_video_balanced_takes_at_most_k_of_a_video_before_any_gets_more(seed: in
         assert all(got[v] >= min(per_video, n) for v, n in there.items())
         rounds = {v: n for v, n in got.items() if n < there[v]}
         assert max(got.values()) - min(rounds.values(), default=max(got.values())) <= 1, "filled round by round"
+
+
+@given(SEEDS, st.integers(1, 3), st.integers(1, 60))
+def test_strictly_balanced_videos_give_no_more_than_asked_and_what_is_missing_is_told(
+    seed: int, most: int, count: int
+) -> None:
+    c = pool(45, seed)
+    assert c.videos is not None
+    choice = choose(c, select("video_balanced", count=count, per_video=most, strict=True, seed=seed))
+    got = Counter(c.videos[choice.selected].tolist())
+    fair = sum(min(most, n) for n in Counter(c.videos.tolist()).values())
+    assert max(got.values()) <= most
+    assert sum(got.values()) == min(count, fair)
+    assert choice.report["shortfall"] == count - min(count, fair)
+    loose = taken(choose(c, select("video_balanced", count=count, per_video=most, seed=seed)))
+    assert taken(choice) <= loose
+
+
+@given(SEEDS, st.integers(1, 60), st.integers(1, 20), st.sampled_from([None, 0.0, 0.5]))
+def test_class_balanced_keeps_to_both_the_whole_and_each_class(
+    seed: int, count: int, per_class: int, temperature: float | None
+) -> None:
+    c = pool(60, seed)
+    assert c.classes is not None
+    choice = choose(c, select("class_balanced", count=count, per_class=per_class, temperature=temperature, seed=seed))
+    there = Counter(c.classes[c.classes >= 0].tolist())
+    got = Counter(c.classes[choice.selected].tolist())
+    room = sum(min(per_class, n) for n in there.values())
+    assert all(n <= per_class for n in got.values())
+    assert sum(got.values()) == min(count, room)
+    assert choice.report["shortfall"] == count - min(count, room)
 
 
 def test_class_balanced_takes_the_best_of_each_class_and_reports_what_is_short() -> None:
