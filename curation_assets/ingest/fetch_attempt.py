@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from curation_assets.ingest.fetch_fingerprints import failure_fingerprint, section_s
+from curation_assets.ingest.fetch_fingerprints import StoredVideo, failure_fingerprint, section_s
 from curation_assets.ingest.fetch_plan import VideoRequest
 from curation_assets.ingest.fetch_rows import (
     Row,
@@ -26,11 +26,13 @@ from curation_assets.ingest.fetch_rows import (
     described_columns,
     probed_columns,
     refreshed_row,
+    sample_columns,
     subtitle_track,
     taken_down_row,
 )
 from curation_assets.ingest.forgotten import Forgotten
 from curation_assets.ingest.raw_shards import Download
+from curation_assets.ingest.sources.video2dataset import MADE_BY
 from curation_assets.ingest.text_encodings import EncodingError, text_of
 from curation_resources.download_errors import DownloadError
 from curation_resources.downloader import Downloader
@@ -38,6 +40,7 @@ from curation_resources.faults import fault_of, stop_if_full
 from curation_resources.media import MediaRef, RangeReader
 from curation_resources.probe import Probe, probe
 from curation_resources.scratch import scratch_root
+from curation_resources.sound_joining import join_sound
 from curation_resources.storage import Storage
 from curation_resources.tars import sample_key
 from curation_resources.unwritable import full_folder, has_room
@@ -118,7 +121,7 @@ class VideoFetcher:
     def fetch(self, request: VideoRequest) -> FetchedVideo:
         """Makes the row of `request`; whatever goes wrong with this video is said in its row."""
         try:
-            done = self._download(request) if request.reference is None else self._refer(request, request.reference)
+            done = self._download(request) if request.stored is None else self._refer(request, request.stored)
             why = self._refused(done)
             if why is None:
                 return done
@@ -173,8 +176,9 @@ class VideoFetcher:
         row |= {"page_url": got.page_url, "section_start_ms": _to_ms(got.section_start_s)}
         return FetchedVideo(row, got.path, found.extension)
 
-    def _refer(self, request: VideoRequest, reference: MediaRef) -> FetchedVideo:
-        """A video that lies in storage already: looked into where it stands, or copied if the recipe says so."""
+    def _refer(self, request: VideoRequest, stored: StoredVideo) -> FetchedVideo:
+        """A video that lies in storage already: looked into where it stands, or copied if the recipe says so or its sound lies beside it."""
+        reference = stored.media
         etag = self._etag(reference.tar, "gone" if request.listed_only else "storage")
         kept = request.previous
         if kept is not None and kept["status"] == "ok" and kept["etag"] == etag:
@@ -192,28 +196,39 @@ class VideoFetcher:
             raise DownloadError("too_large", f"the file has more than {self.options.max_bytes} bytes")
         here = MediaRef(reference.tar, reference.offset, size)
         info, tracks = self._sidecars(request.extra.get("sidecars"))
-        if self.options.store == "copy":
-            target = self.scratch.folder(request.video_id) / "media"
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with self.open_reference(here) as source, open(target, "wb") as file:
-                shutil.copyfileobj(source, file, 8 << 20)
+        where = {"page_url": redact(reference.tar)} | (sample_columns(info) if stored.made_by == MADE_BY else {})
+        joined = stored.sound is not None and not self._has_sound(here)
+        if self.options.store == "copy" or joined:
+            target = self._copied(request, here, "media")
+            if joined and stored.sound is not None:
+                target = self._with_sound(request, target, stored.sound)
             found = self._probed(request, target, thorough=True)
-            return FetchedVideo(
-                self._ok_row(request, found, info, tracks, 1) | {"page_url": redact(reference.tar)},
-                target,
-                found.extension,
-            )
+            return FetchedVideo(self._ok_row(request, found, info, tracks, 1) | where, target, found.extension)
         with self.open_reference(here) as stream:
             found = self._probed(request, stream, thorough=False)
-        row = self._ok_row(request, found, info, tracks, 1)
-        row |= {
-            "tar": reference.tar,
-            "offset": reference.offset,
-            "size": size,
-            "etag": etag,
-            "page_url": redact(reference.tar),
-        }
+        row = self._ok_row(request, found, info, tracks, 1) | where
+        row |= {"tar": reference.tar, "offset": reference.offset, "size": size, "etag": etag}
         return FetchedVideo(row)
+
+    def _has_sound(self, reference: MediaRef) -> bool:
+        with self.open_reference(reference) as stream:
+            return probe(stream, thorough=False).audio_codec is not None
+
+    def _copied(self, request: VideoRequest, reference: MediaRef, name: str) -> Path:
+        target = self.scratch.folder(request.video_id) / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with self.open_reference(reference) as source, open(target, "wb") as file:
+            shutil.copyfileobj(source, file, 8 << 20)
+        return target
+
+    def _with_sound(self, request: VideoRequest, video: Path, reference: MediaRef) -> Path:
+        """The video with the sound that lies beside it."""
+        sound = self._copied(request, reference, "sound")
+        target = video.with_name("joined")
+        join_sound(video, sound, target)
+        video.unlink()
+        sound.unlink()
+        return target
 
     def _probed(self, request: VideoRequest, source: Path | BinaryIO, thorough: bool) -> Probe:
         found = probe(source, thorough=thorough, thumbnail=len(self.thumbnails) < 2 * THUMBNAILS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import version
 from typing import Any
@@ -33,7 +34,22 @@ def section_s(metadata: Row, options: Download) -> tuple[float, float] | None:
     return (start / 1000, end / 1000) if end > start else None
 
 
-def request_fingerprints(metadata: Row, url: str, reference: MediaRef | None, options: Download) -> tuple[str, str]:
+@dataclass(frozen=True)
+class StoredVideo:
+    """A video that lies in storage already.
+
+    Attributes:
+        media: its bytes.
+        sound: the file of sound beside it that is to be joined to it, if it has none itself.
+        made_by: the tool that made the tar, where its JSON says more than others.
+    """
+
+    media: MediaRef
+    sound: MediaRef | None = None
+    made_by: str | None = None
+
+
+def request_fingerprints(metadata: Row, url: str, stored: StoredVideo | None, options: Download) -> tuple[str, str]:
     """Two fingerprints of a request, of 32 digits: of what is asked for, and of what is asked for and how.
 
     An ok row is compared by the first, a failure by the second: it is asked again also when the way has changed.
@@ -41,10 +57,15 @@ def request_fingerprints(metadata: Row, url: str, reference: MediaRef | None, op
     Signatures and tokens of a URL are part of the second only, so that a list that is signed anew does not fetch everything anew.
     """
     asked: dict[str, Any] = {"version": CODE_VERSION, "url": redact(str(metadata["url"] or ""))}
+    reference = stored.media if stored is not None else None
+    if stored is not None and stored.sound is not None:
+        asked["sound"] = [redact(stored.sound.tar), stored.sound.offset, stored.sound.etag]
+    if stored is not None and stored.made_by is not None:
+        asked["made_by"] = stored.made_by
     if reference is not None:
         asked |= {"tar": redact(reference.tar), "offset": reference.offset, "store": options.store}
         asked["etag"] = (
-            reference.etag if options.store == "copy" else None
+            reference.etag if options.store == "copy" or (stored and stored.sound) else None
         )  # references are compared with what is there now
     else:
         asked |= options.model_dump(include={"height", "audio", "info"}) | {"section": section_s(metadata, options)}

@@ -16,7 +16,7 @@ from typing import Any
 import pyarrow as pa
 
 from curation_assets.ingest.error_classes import TRANSIENT_ERRORS
-from curation_assets.ingest.fetch_fingerprints import failure_fingerprint, request_fingerprints
+from curation_assets.ingest.fetch_fingerprints import StoredVideo, failure_fingerprint, request_fingerprints
 from curation_assets.ingest.fetch_rows import Row, refreshed_row, rejected_row, row_without_secret
 from curation_assets.ingest.fetch_urls import MissingSecret, fetch_url
 from curation_assets.ingest.forgotten import Forgotten
@@ -70,7 +70,7 @@ class VideoRequest:
         extra: what its source says of it beyond the columns: references, files beside it.
         fingerprint: of what was asked for.
         refusal_fingerprint: of what was asked for and how.
-        reference: where it lies, if it is in storage already.
+        stored: where it lies, if it is in storage already.
         previous: its earlier row, if that is of the same request.
     """
 
@@ -79,7 +79,7 @@ class VideoRequest:
     extra: Mapping[str, Any]
     fingerprint: str
     refusal_fingerprint: str
-    reference: MediaRef | None
+    stored: StoredVideo | None
     previous: Row | None
 
     @property
@@ -107,6 +107,18 @@ def reference_of(metadata: Row, extra: Mapping[str, Any], allow_local: bool, loc
     named_here = local_lists and os.path.isabs(url) and "://" not in str(metadata.get("source") or "://")
     path = local_path(url) if allow_local or named_here else None
     return MediaRef(str(Path(path).expanduser().absolute())) if path else None
+
+
+def stored_video(metadata: Row, extra: Mapping[str, Any], videos: ShardVideos) -> StoredVideo | None:
+    """Where the video lies in storage, if it does, and the sound beside it; that counts only if the source is one of files, and sound is asked for."""
+    media = reference_of(metadata, extra, videos.allow_local, videos.local_lists)
+    if media is None or not videos.allow_local or not isinstance(extra.get("media"), Mapping):
+        return None if media is None else StoredVideo(media)
+    said, made_by = extra.get("audio"), extra.get("made_by")
+    sound = None
+    if videos.options.audio and isinstance(said, Mapping) and said.get("tar"):
+        sound = MediaRef(str(said["tar"]), said.get("offset"), said.get("size"), said.get("etag"))
+    return StoredVideo(media, sound, str(made_by) if made_by else None)
 
 
 def still_answers(row: Row | None, fingerprint: str, refusal: str) -> bool:
@@ -150,24 +162,23 @@ def plan_fetches(
         except ValueError:
             extra = {}
         extra = extra if isinstance(extra, dict) else {}
-        reference = reference_of(metadata, extra, videos.allow_local, videos.local_lists)
+        stored = stored_video(metadata, extra, videos)
         url = str(metadata["url"] or "")
         missing = None
-        if reference is None:
+        if stored is None:
             try:
                 url = fetch_url(url, videos.urls.get(metadata["video_id"]))
             except MissingSecret as error:
                 missing = error
-        prints = request_fingerprints(metadata, url, reference, options)
+        prints = request_fingerprints(metadata, url, stored, options)
         before, left = earlier.get(metadata["video_id"]), adopted.get(metadata["video_id"])
         chosen = next((r for r in (before, left) if still_answers(r, *prints)), None)
-        in_place = (
-            reference is not None and chosen is not None and chosen["status"] == "ok" and options.store == "reference"
-        )
+        in_place = stored is not None and chosen is not None and chosen["status"] == "ok" and chosen["etag"] is not None
         if chosen is not None and not in_place:
             yield FinishedRow(refreshed_row(chosen, metadata), chosen is left)
         elif missing is not None:
             yield FinishedRow(row_without_secret(metadata, missing))
         else:
             previous = chosen or same_request(before, *prints) or same_request(left, *prints)
-            yield VideoRequest(metadata, url, extra, *prints, reference, previous)
+            named = extra if videos.allow_local else {}  # a list's own column of such a name is no reference
+            yield VideoRequest(metadata, url, named, *prints, stored, previous)

@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from curation_assets.ingest.fetch_urls import MissingSecret
+from curation_assets.ingest.sources.video2dataset import origin_of, section_of, subtitles_of
 from curation_assets.ingest.subtitles import parse_subtitles
 from curation_assets.schemas import schema
 from curation_resources.probe import Probe
@@ -63,11 +64,16 @@ def probed_columns(found: Probe) -> Row:
     return {k: v for k, v in dataclasses.asdict(found).items() if k not in ("thumbnail", "extension")}
 
 
-def described_columns(info: Mapping[str, Any], metadata: Row, keep_info: bool) -> Row:
-    """The columns that an extractor's or a sidecar's information gives."""
+def _page_of(info: Mapping[str, Any]) -> dict[str, Any]:
+    """What is said of the page, also where it is nested as video2dataset has it."""
     nested = info.get("yt_meta_dict")
     inner = nested.get("info") if isinstance(nested, Mapping) else None
-    said = {**(inner if isinstance(inner, Mapping) else {}), **info}
+    return {**(inner if isinstance(inner, Mapping) else {}), **info}
+
+
+def described_columns(info: Mapping[str, Any], metadata: Row, keep_info: bool) -> Row:
+    """The columns that an extractor's or a sidecar's information gives."""
+    said = _page_of(info)
 
     def text(*keys: str) -> str | None:
         return next((redact_text(str(said[k]), 1000) for k in keys if said.get(k)), None)
@@ -80,6 +86,15 @@ def described_columns(info: Mapping[str, Any], metadata: Row, keep_info: bool) -
         "licence": text("license", "licence") or metadata["licence"],
         "info": canonical_json(clean_info(info)) if keep_info and info else None,
     }
+
+
+def sample_columns(info: Mapping[str, Any]) -> Row:
+    """The columns that video2dataset's JSON gives besides: address, the section that a clip is, subtitles, each where it says so."""
+    origin, section, cues = origin_of(info), section_of(info), subtitles_of(info)
+    found: Row = {"page_url": origin} if origin else {}
+    found |= {"section_start_ms": section[0]} if section else {}
+    tracks = [{"language": name, "automatic": False, "encoding": None, "cues": own} for name, own in cues.items()]
+    return found | ({"subtitles": tracks} if tracks else {})
 
 
 def subtitle_track(language: str | None, automatic: bool, text: str, encoding: str | None = None) -> Row:
@@ -101,7 +116,7 @@ def subtitle_track(language: str | None, automatic: bool, text: str, encoding: s
 
 def refreshed_row(row: Row, metadata: Row) -> Row:
     """A kept row with what the source says of it now, where no page says more."""
-    info = json.loads(row["info"]) if row.get("info") else {}
+    info = _page_of(json.loads(row["info"])) if row.get("info") else {}
     kept = {name: row.get(name) for name in schema("raw_shards").names}
     if not info.get("title") and metadata["title"]:
         kept["title"] = metadata["title"]

@@ -111,7 +111,7 @@ def _download_options(options: Download) -> DownloadOptions:
 
 def _host(request: VideoRequest) -> str | None:
     """What a job's concurrency is bounded by: its host; None for storage."""
-    return None if request.reference is not None else host_of(request.url)
+    return None if request.stored is not None else host_of(request.url)
 
 
 def build_raw_shard(

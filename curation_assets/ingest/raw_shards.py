@@ -173,6 +173,10 @@ def _download_params(recipe: Recipe) -> dict[str, Any]:
     params = recipe.download.model_dump(exclude=OPERATIONAL)
     if params["allow_private"] is None:  # tables of before the key was there
         del params["allow_private"]
+    if (
+        recipe.source.format == "webdataset" and recipe.download.audio
+    ):  # older tables left out the sound that lies beside videos of tars
+        params["sound"] = "joined"
     if params["proxy"] and "://" not in params["proxy"]:
         params["proxy"] = f"http://{params['proxy']}"
     return params

@@ -1,7 +1,8 @@
 """Videos that already lie in storage: how rows refer to their bytes, and what is learned from the files beside them.
 
 `extra` of such a row holds `path` (its `location`), `media`, `encodings` (by ending, what was assumed where a file does not say) and,
-where there are any, `audio` and `sidecars`: references
+where there are any, `made_by` (the tool whose JSON lies beside the video: `video2dataset`; the row then has the address and the spans that it names),
+`audio` and `sidecars`: references
 `{"tar", "offset", "size", "etag"}` with the fields of `curation_resources.media.MediaRef`; `sidecars` maps an ending (`txt`, `json`,
 `en.vtt`) to a reference.
 """
@@ -15,6 +16,7 @@ from typing import Any
 
 from curation_assets.ingest.sources.files import SourceFile
 from curation_assets.ingest.sources.rows import RowError, SourceRow, clean_text, parse_object
+from curation_assets.ingest.sources.video2dataset import MADE_BY, caption_of, is_sample, origin_of, spans_of
 from curation_assets.ingest.text_encodings import text_of
 
 CAPTION, INFO = "txt", "json"
@@ -72,11 +74,17 @@ def stored_row(name: str, location: str, source: str, line: int, files: StoredFi
         extra["audio"] = files.audio
     if files.sidecars:
         extra["sidecars"] = files.sidecars
+    sample = is_sample(info)
+    origin = origin_of(info) if sample else None
+    if sample:
+        extra["made_by"] = MADE_BY
+        caption = caption_of(info, caption)
     return SourceRow(
         name,
-        files.media["tar"],
+        origin or files.media["tar"],
         source,
         line,
+        spans=spans_of(info) if sample else [],
         title=_text(info, "title"),
         caption=caption or _text(info, "caption"),
         licence=_text(info, "licence") or _text(info, "license"),

@@ -28,8 +28,9 @@ from curation_assets.ingest.sources.media import (
     reference,
     stored_row,
 )
-from curation_assets.ingest.sources.rows import RejectedLine, SourceRow
+from curation_assets.ingest.sources.rows import RejectedLine, RowError, SourceRow, parse_object
 from curation_assets.ingest.sources.settling import Settling, Unsettled
+from curation_assets.ingest.sources.video2dataset import failure_of
 from curation_assets.ingest.text_encodings import EncodingError
 from curation_resources.storage import Storage
 
@@ -76,12 +77,20 @@ def _row(sample: TarSample, number: int, file: SourceFile, extensions: list[str]
     endings = [*(e for e in extensions if e in members), *(m for m in members if m.rpartition(".")[2] in extensions)]
     video = members.pop(endings[0]) if endings else None
     if video is None:
-        return RejectedLine(file.name, number, sample.key, f"no video among {', '.join(sample.members)}")
+        return RejectedLine(file.name, number, sample.key, _why_no_video(sample))
     audio = next((members.pop(e) for e in sorted(AUDIO) if e in members), None)
     location = f"{file.relative}#{sample.key}"
     names = {ending: f"{file.name}#{sample.key}.{ending}" for ending in sample.contents}
     files = StoredFiles(video, audio, dict(sorted(members.items())), sample.contents, names)
     return stored_row(sample.key.rsplit("/", 1)[-1], location, file.name, number, files)
+
+
+def _why_no_video(sample: TarSample) -> str:
+    try:
+        why = failure_of(parse_object(sample.contents.get(INFO, b"")))
+    except RowError:
+        why = None
+    return f"no video among {', '.join(sample.members)}{f': {why}' if why else ''}"
 
 
 def samples(file: SourceFile, extensions: Collection[str]) -> Iterator[TarSample | str]:
