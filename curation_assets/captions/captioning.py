@@ -6,6 +6,7 @@ asked and which answers are reused (`model_captions.py`), which backend answers 
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from curation_assets.captions.model_captions import CaptionDraft, CaptionStats, 
 from curation_assets.schemas import schema
 from curation_assets.scores.embedding import asset_table
 from curation_resources.captioners.base import Captioner
+from curation_resources.provenance import canonical_json
 from curation_resources.storage import Storage
 
 if TYPE_CHECKING:
@@ -99,13 +101,39 @@ def caption_shard(
         if refiner is None:
             raise ValueError("captions.clean.refine needs the refiner that load_refiner gives")
         run.refine([row for row in active if row.cleaned], params.clean.refine, refiner)
-    finished = [_finish(row, params, (inputs.scores or {}).get(row.clip["clip_id"], {})) for row in rows]
+    kept = run.previous if params.backend not in WITHOUT_MODEL else {}
+    finished = [
+        _finish(row, params, (inputs.scores or {}).get(row.clip["clip_id"], {}))
+        | {"kept_answer": _kept_answer(kept.get(row.clip["clip_id"], {})) if row.skipped else None}
+        for row in rows
+    ]
     table = asset_table("captions", {name: [row[name] for row in finished] for name in schema("captions").names})
     return table, run.stats(finished, time.perf_counter() - started)
 
 
+ANSWERED = (
+    "caption_raw",
+    "caption_refined",
+    "model",
+    "row_fingerprint",
+    "refine_fingerprint",
+    "prompt_tokens",
+    "completion_tokens",
+)
+"""What of a row its model has answered, and by what that holds."""
+
+
 def _previous_rows(previous: pa.Table | None) -> dict[str, dict[str, Any]]:
-    return {row["clip_id"]: row for row in previous.to_pylist()} if previous is not None else {}
+    """clip_id -> its row, of a clip that was skipped with the answers that were kept of it."""
+    rows = previous.to_pylist() if previous is not None else []
+    return {row["clip_id"]: row | json.loads(row.get("kept_answer") or "{}") for row in rows}
+
+
+def _kept_answer(before: Mapping[str, Any]) -> str | None:
+    """What a skipped clip's row keeps of the one before."""
+    if before.get("caption_raw") is None or before.get("row_fingerprint") is None:
+        return None
+    return canonical_json({name: before[name] for name in ANSWERED if before.get(name) is not None})
 
 
 def _finish(row: CaptionDraft, params: Captions, scores: Mapping[str, float | None]) -> dict[str, Any]:

@@ -154,6 +154,12 @@ TABLE = TableSchema(
             STRING,
             "Hash of what the refining text model was asked; its answer is kept likewise.",
         ),
+        Column(
+            "kept_answer",
+            STRING,
+            "Of a skipped clip, the answers that an earlier run was given, canonical JSON; they are taken back when the clip passes `where` again.",
+            volatile=True,
+        ),
     ),
 )
 
@@ -287,8 +293,8 @@ COMPONENT = Component(
     every_row=True,
     curated=("caption", "language"),
     heading="caption",
-    words=("caption", "caption_raw"),
-    unexplained=frozenset({"prompt_tokens", "completion_tokens"}),
+    words=("caption", "caption_raw", "kept_answer"),
+    unexplained=frozenset({"prompt_tokens", "completion_tokens", "kept_answer"}),
     figure=_figure,
 )
 

@@ -179,6 +179,36 @@ def test_clips_that_are_not_wanted_or_have_no_frames_get_a_row_too(tmp_path: Pat
     assert (stats.requests, stats.skipped) == (2, 1)
 
 
+def test_a_stricter_where_and_back_asks_nobody_and_refines_nothing_anew(tmp_path: Path) -> None:
+    pictures = videos(4)
+    shard = Shard(tmp_path, pictures)
+    few = {shard.clip_id("v0000")}
+    with CaptionServer() as server:
+        params = openai(server, clean={"refine": {"url": server.url, "model": "t", "prompt": "Shorten: {caption}"}})
+        first, stats, table = shard.caption(params)
+        assert stats.requests == 8
+        strict, stats, strict_table = shard.caption(params, wanted=few, previous=table)
+        assert (stats.requests, stats.skipped) == (0, 3)
+        assert (strict["v0001"]["status"], strict["v0001"]["caption"], strict["v0001"]["caption_raw"]) == (
+            "skipped",
+            None,
+            None,
+        )
+        _, _, fresh = shard.caption(params, wanted=few)
+        hashed = [n for n in table.column_names if n not in schema("captions").volatile]
+        assert strict_table.select(hashed).equals(fresh.select(hashed)), "what is kept aside is no content"
+        _, stats, stricter_table = shard.caption(params, wanted=set(), previous=strict_table)
+        assert (stats.requests, stats.skipped) == (0, 4)
+        back, stats, _ = shard.caption(params, previous=stricter_table)
+        assert (stats.requests, stats.reused, back) == (0, 4, first)
+        before = stricter_table.drop_columns(["kept_answer"])
+        _, stats, _ = shard.caption(params, previous=before)
+        assert stats.requests == 8, "a table of before has none to take back"
+        other = params.model_copy(update={"prompt": "another"})
+        _, stats, _ = shard.caption(other, previous=stricter_table)
+        assert stats.requests == 4, "other questions are asked, and what they are refined to is known by their text"
+
+
 def test_pictures_that_are_not_what_was_written_are_not_captioned(tmp_path: Path) -> None:
     shard = Shard(tmp_path, videos(3))
     rows = shard.frames.to_pylist()
