@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -91,6 +92,36 @@ def _without(kind: pa.DataType, steps: Sequence[str]) -> pa.DataType:
     return pa.struct(fields)
 
 
+@dataclass(frozen=True)
+class HashParts:
+    """What a content hash is made of, so that it can be made again for other values of some columns.
+
+    Attributes:
+        rows: of the table.
+        types: column that counts -> its type.
+        digests: part of a column -> 32 hexadecimal digits.
+    """
+
+    rows: int
+    types: Mapping[str, str]
+    digests: Mapping[str, str]
+
+    def hexdigest(self) -> str:
+        """32 hexadecimal digits."""
+        total = hashlib.blake2b(digest_size=16)
+        total.update(f"rows {self.rows}\n".encode())
+        for name, kind in sorted(self.types.items()):
+            total.update(f"{name} {kind}\n".encode())
+        for part, digest in sorted(self.digests.items()):
+            total.update(f"{part} ".encode() + bytes.fromhex(digest))
+        return total.hexdigest()
+
+    def replaced(self, columns: HashParts) -> HashParts:
+        """With other values of some columns, as many of each."""
+        own = {p: d for p, d in self.digests.items() if re.split(r"[/.\[]", p, maxsplit=1)[0] not in columns.types}
+        return HashParts(self.rows, {**self.types, **columns.types}, {**own, **columns.digests})
+
+
 class ContentHasher:
     """Hashes a table that is fed in batches, in key order.
 
@@ -126,16 +157,17 @@ class ContentHasher:
 
     def hexdigest(self) -> str:
         """32 hexadecimal digits."""
-        total = hashlib.blake2b(digest_size=16)
-        total.update(f"rows {self.rows}\n".encode())
-        for name in self.names:
-            if name not in self.silent:
-                total.update(f"{name} {self._type(name)}\n".encode())
+        return self.parts().hexdigest()
+
+    def parts(self) -> HashParts:
+        """What was fed, column by column."""
+        types = {name: self._type(name) for name in self.names if name not in self.silent}
+        digests = {}
         for part in sorted(self._feed):
             path = part.rpartition("/")[0]
             if not any(path == s or path.startswith((f"{s}.", f"{s}[")) for s in self.silent):
-                total.update(f"{part} ".encode() + self._feed[part].digest())
-        return total.hexdigest()
+                digests[part] = self._feed[part].hexdigest()
+        return HashParts(self.rows, types, digests)
 
     def _type(self, name: str) -> str:
         kind = self.types[name]

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from curation_resources.content_hash import HashParts
 from curation_resources.file_facts import is_uri
 from curation_resources.provenance import Provenance, canonical_json
 from curation_resources.replace import ANY, Whatever
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     import pyarrow.parquet as pq
 
 PREFIX = "curation."
+HASH_PARTS = b"curation.hash_parts"
 MEDIA_NAMED = 1000
 """Tars that a footer names at most; of a table of more, they are read from its rows."""
 
@@ -65,6 +67,16 @@ def footer_metadata(header: TableHeader) -> dict[bytes, bytes]:
     if header.media is not None and len(header.media) <= MEDIA_NAMED:
         values["media"] = canonical_json(dict(header.media))
     return {f"{PREFIX}{k}".encode(): v.encode() for k, v in values.items()}
+
+
+def parts_metadata(digest: str | HashParts) -> dict[bytes, bytes]:
+    """The entry of a Parquet footer that keeps what a content hash is made of; none where that is not known."""
+    return {} if isinstance(digest, str) else {HASH_PARTS: canonical_json(asdict(digest)).encode()}
+
+
+def read_parts(metadata: Mapping[bytes, bytes]) -> HashParts | None:
+    """What the entries of a footer say of that; None where they do not."""
+    return HashParts(**json.loads(metadata[HASH_PARTS])) if HASH_PARTS in metadata else None
 
 
 def read_header(asset: str, partition: str | None, metadata: pq.FileMetaData, tag: str | None) -> TableHeader:

@@ -1,229 +1,50 @@
 """The store of tables: one Parquet file per asset partition, published atomically, with what it was made from in its metadata.
 
 The table is the commit: a partition without its table does not exist. A commit replaces the table that its run has read and no other,
-and files of a partition that no table names are removed once no other run at work can name them (`presence`). What belongs here: reading, validating and committing tables. What does not: what is in them (`curation_assets.schemas`) and
+and files of a partition that no table names are removed once no other run at work can name them (`presence`). What belongs here: validating and committing tables. What does not: reading them (`table_reading.py`), what is in them (`curation_assets.schemas`) and
 when they are made (`curation_assets.engine.making`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import pyarrow as pa
-import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from curation_resources import presence, sealed_parquet
-from curation_resources.content_hash import ContentHasher, content_hash
+from curation_resources.content_hash import ContentHasher, HashParts, content_hash
+from curation_resources.parquet_columns import with_columns
 from curation_resources.provenance import Provenance
 from curation_resources.replace import ANY
-from curation_resources.sealed_parquet import Damaged
-from curation_resources.storage import Storage
 from curation_resources.storage_errors import StorageError
-from curation_resources.table_contracts import TableContract, conform, remedy
+from curation_resources.table_contracts import conform
 from curation_resources.table_headers import (
-    PREFIX,
     Base,
     TableHeader,
     expected_tag,
     footer_metadata,
     own_media,
-    read_header,
+    parts_metadata,
 )
+from curation_resources.table_reading import READERS, DamagedTable, MissingTable, TableReader
 
-READERS = 16
-"""Threads that read table footers side by side."""
+__all__ = ["READERS", "DamagedTable", "MediaGone", "MissingTable", "TableStore"]
+
 GROUP_ROWS = 100_000
 SLICED_ROWS = 16_384
 """Rows of a row group; fewer where a table over all shards is read a shard at a time."""
-
-
-class MissingTable(LookupError):
-    """A table that does not exist yet."""
-
-
-class DamagedTable(StorageError):
-    """A table whose bytes are not those that were committed; the message names it and the command that makes it again."""
 
 
 class MediaGone(StorageError):
     """Media that a table names, or was to name, are not in storage."""
 
 
-class TableStore:
-    """Tables and their media below a storage root.
-
-    Args:
-        storage: where they lie.
-        contracts: asset -> contract. An asset without one is stored as it comes.
-    """
-
-    def __init__(self, storage: Storage, contracts: Mapping[str, TableContract]) -> None:
-        self.storage, self.contracts = storage, contracts
-
-    def path(self, asset: str, partition: str | None = None) -> str:
-        """Path of a table, relative to the storage root."""
-        return f"{asset}.parquet" if partition is None else f"{asset}/{partition}.parquet"
-
-    def folder(self, asset: str, partition: str | None = None) -> str:
-        """Folder of a partition's media, relative to the storage root."""
-        return asset if partition is None else f"{asset}/{partition}"
-
-    def partitions(self, asset: str) -> list[str]:
-        """Keys of the partitions that exist, sorted."""
-        return [
-            n.removesuffix(".parquet")
-            for n in self.storage.list(asset)
-            if n.endswith(".parquet") and not n.startswith(".")
-        ]
-
-    def exists(self, asset: str, partition: str | None = None) -> bool:
-        return self.storage.tag(self.path(asset, partition)) is not None
-
-    def _open(self, asset: str, partition: str | None) -> pq.ParquetFile:
-        """A table's file, its footer verified."""
-        with self._named(asset, partition):
-            fs, name = self.storage.filesystem(self.path(asset, partition))
-            fs.invalidate_cache(fs._parent(name))
-            return sealed_parquet.open_file(fs.open(name, "rb", block_size=1 << 20))
-
-    @contextmanager
-    def _named(self, asset: str, partition: str | None) -> Iterator[None]:
-        """Within the block, what goes wrong with a table's file is said with the table's name and what to do."""
-        uri = self.storage.uri(self.path(asset, partition))
-        try:
-            yield
-        except FileNotFoundError as error:
-            which = f" for {partition}" if partition else ""
-            raise MissingTable(f"{asset} does not exist{which}: materialize it first ({uri})") from error
-        except (Damaged, pa.ArrowInvalid) as error:
-            raise DamagedTable(
-                f"{uri} is damaged ({error}); {remedy(asset, partition, self.contracts.get(asset))}"
-            ) from error
-
-    def header(self, asset: str, partition: str | None = None) -> TableHeader | None:
-        """What the table says of itself; None if it does not exist.
-
-        Raises:
-            DamagedTable: it exists and cannot be read.
-        """
-        path = self.path(asset, partition)
-        try:
-            with self._named(asset, partition):
-                tail, size, tag = self.storage.tail(path, sealed_parquet.TAIL)
-                footer = sealed_parquet.read_footer(
-                    lambda n: tail if len(tail) in (n, size) else self.storage.tail(path, n)[0], size
-                )
-                return replace(read_header(asset, partition, footer, tag), size=size)
-        except MissingTable:
-            return None
-
-    def usable_header(self, asset: str, partition: str | None = None) -> TableHeader | None:
-        """As `header`; None also for a damaged table, which is to be made again like one that is missing."""
-        return self.standing(asset, partition)[0]
-
-    def check(self, asset: str, partition: str | None = None) -> None:
-        """Holds a table's bytes against its seal, for those who read its file in their own way.
-
-        Raises:
-            MissingTable: it does not exist.
-            DamagedTable: its bytes are not those that were committed.
-        """
-        with self._named(asset, partition), self.storage.open(self.path(asset, partition)) as file:
-            sealed_parquet.verify_file(file)
-
-    def standing(self, asset: str, partition: str | None = None) -> tuple[TableHeader | None, Base]:
-        """(the header of the table in force, None also of a damaged one; what a commit may replace: of a damaged table, whatever there is)."""
-        try:
-            header = self.header(asset, partition)
-        except DamagedTable:
-            return None, ANY
-        return header, header
-
-    def headers(self, asset: str, partitions: Sequence[str] | None = None) -> dict[str, TableHeader]:
-        """Headers of the partitions that exist, read side by side.
-
-        Raises:
-            DamagedTable: a table cannot be read.
-        """
-        keys = self.partitions(asset) if partitions is None else list(partitions)
-        with ThreadPoolExecutor(READERS) as pool:
-            found = pool.map(lambda k: self.header(asset, k), keys)
-            return {k: h for k, h in zip(keys, found, strict=True) if h is not None}
-
-    def read(
-        self,
-        asset: str,
-        partition: str | None = None,
-        columns: Sequence[str] | None = None,
-        filters: ds.Expression | None = None,
-    ) -> pa.Table:
-        """A table, or some of its columns and the rows that pass `filters`. Read whole, it is held against its seal byte by byte;
-        read in part, its footer is, and its pages against their checksums.
-
-        Raises:
-            MissingTable: it does not exist.
-            DamagedTable: its bytes are not those that were committed.
-        """
-        if columns is None and filters is None:
-            return self.read_with_hash(asset, partition)[0]
-        with self._open(asset, partition) as file, self._named(asset, partition), sealed_parquet.plainly():
-            if filters is None:
-                return file.read(columns=list(columns or ())).replace_schema_metadata(None)
-            fs, name = self.storage.filesystem(self.path(asset, partition))
-            return (
-                ds.dataset(name, format=sealed_parquet.FORMAT, filesystem=fs)
-                .to_table(columns=columns, filter=filters)
-                .replace_schema_metadata(None)
-            )
-
-    def rows_with(self, asset: str, column: str, value: str) -> pa.Table:
-        """The rows of an unpartitioned table in which a column has a value; of one in order of it, from few requests. Raises as `read`."""
-        with self._open(asset, None) as file, self._named(asset, None), sealed_parquet.plainly():
-            return sealed_parquet.rows_with(file, column, value).replace_schema_metadata(None)
-
-    def read_with_hash(self, asset: str, partition: str | None = None) -> tuple[pa.Table, str]:
-        """A whole table, held against its seal byte by byte, and the content hash that its footer gives. Raises as `read`."""
-        with self._named(asset, partition):
-            table = sealed_parquet.read_bytes(self.storage.read(self.path(asset, partition)))
-        said = (table.schema.metadata or {}).get(f"{PREFIX}content_hash".encode(), b"")
-        return table.replace_schema_metadata(None), said.decode()
-
-    def batches(
-        self, asset: str, columns: Sequence[str] | None = None, rows: int = 16_384, partition: str | None = None
-    ) -> Iterator[pa.RecordBatch]:
-        """The rows of a table in order, so many at a time; pages are held against their checksums.
-
-        Raises:
-            MissingTable: it does not exist.
-            DamagedTable: its bytes are not those that were committed.
-        """
-        with self._open(asset, partition) as file, self._named(asset, partition), sealed_parquet.plainly():
-            yield from file.iter_batches(rows, columns=list(columns) if columns is not None else None)
-
-    def dataset(self, asset: str, partitions: Sequence[str] | None = None) -> ds.Dataset:
-        """A lazy dataset over the partitions that exist; empty with the asset's schema if none does.
-
-        Raises:
-            DamagedTable: the footer of one is not what was committed.
-        """
-        fs, _ = self.storage.filesystem(asset)
-        keys = self.partitions(asset) if partitions is None else list(partitions)
-        names = [self.storage.filesystem(self.path(asset, k))[1] for k in keys]
-        contract = self.contracts.get(asset)
-        if not names:
-            if contract is None:
-                raise MissingTable(f"{asset} has no partition yet: materialize it first")
-            return ds.dataset(contract.arrow.empty_table())
-        self.headers(asset, keys)
-        return ds.dataset(
-            names, format=sealed_parquet.FORMAT, filesystem=fs, schema=contract.arrow if contract else None
-        )
+class TableStore(TableReader):
+    """Tables and their media below a storage root."""
 
     def prepare(self, asset: str, table: pa.Table) -> pa.Table:
         """`table` as its contract wants it: declared columns in order and type, sorted by key, checked.
@@ -284,7 +105,7 @@ class TableStore:
         partition: str | None,
         local: Path,
         provenance: Provenance,
-        digest: str,
+        digest: str | HashParts,
         stats: Mapping[str, Any] | None = None,
         base: Base = ANY,
     ) -> TableHeader:
@@ -293,7 +114,8 @@ class TableStore:
         The file is copied group by group so that its footer carries the metadata; its contract is checked on the way.
 
         Args:
-            digest: the content hash, from `file_content_hash`.
+            digest: the content hash, from `file_content_hash`; or what it is made of, from `file_hash_parts`, which the footer keeps then, so that
+                columns can be replaced (`commit_columns`).
             base: as for `commit`.
 
         Raises:
@@ -303,8 +125,9 @@ class TableStore:
         presence.ensure(self.storage)
         with pq.ParquetFile(local) as source:
             rows = source.metadata.num_rows
-            header = TableHeader(asset, partition, rows, provenance, provenance.fingerprint, digest, dict(stats or {}))
-            schema = contract.arrow.with_metadata(footer_metadata(header))
+            said = digest if isinstance(digest, str) else digest.hexdigest()
+            header = TableHeader(asset, partition, rows, provenance, provenance.fingerprint, said, dict(stats or {}))
+            schema = contract.arrow.with_metadata({**footer_metadata(header), **parts_metadata(digest)})
 
             def write(file: BinaryIO) -> None:
                 with pq.ParquetWriter(file, schema, **sealed_parquet.WRITING) as writer:
@@ -319,12 +142,60 @@ class TableStore:
 
     def file_content_hash(self, asset: str, local: Path) -> str:
         """The content hash of a table in a local Parquet file that is in key order."""
+        return self.file_hash_parts(asset, local).hexdigest()
+
+    def file_hash_parts(self, asset: str, local: Path) -> HashParts:
+        """What the content hash of a table, or of some of its columns, in a local Parquet file is made of; rows are in key order."""
         contract = self.contracts[asset]
-        hasher = ContentHasher(contract.arrow, contract.volatile, contract.later)
         with pq.ParquetFile(local) as file:
+            names = set(file.schema_arrow.names)
+            hasher = ContentHasher(
+                pa.schema([f for f in contract.arrow if f.name in names]), contract.volatile, contract.later
+            )
             for batch in file.iter_batches():
                 hasher.update(batch)
-        return hasher.hexdigest()
+        return hasher.parts()
+
+    def form(self, asset: str, partition: str | None = None) -> pa.Schema:
+        """The columns of a table as its file has them, with the entries of its footer. Raises as `batches`."""
+        with self._open(asset, partition) as file:
+            return file.schema_arrow
+
+    def commit_columns(
+        self,
+        base: TableHeader,
+        local: Path,
+        provenance: Provenance,
+        parts: HashParts,
+        stats: Mapping[str, Any] | None = None,
+    ) -> TableHeader:
+        """Publishes the table of `base` with other values in some columns; the bytes of the others are copied.
+
+        Args:
+            base: the table in force, which alone may be replaced.
+            local: a Parquet file with the columns, in the order and the row groups of the table. That they fit its contract is the caller's to know.
+            parts: what the content hash of the whole is made of.
+
+        Raises:
+            Superseded: another run has committed since; nothing is written.
+            DamagedTable: the table in force is not what was committed.
+        """
+        asset, partition = base.asset, base.partition
+        presence.ensure(self.storage)
+        header = TableHeader(
+            asset, partition, base.rows, provenance, provenance.fingerprint, parts.hexdigest(), dict(stats or {})
+        )
+        metadata = {**footer_metadata(header), **parts_metadata(parts)}
+        path = self.path(asset, partition)
+
+        def write(file: BinaryIO) -> None:
+            with self._named(asset, partition), self.storage.open(path) as old, open(local, "rb") as new:
+                sealed_parquet.verify_footer(old)
+                with_columns(old, new, file, metadata)
+            file.flush()
+            sealed_parquet.seal(file)
+
+        return replace(header, tag=self.storage.replace(path, write, expected_tag(base)))
 
     def media(self, header: TableHeader) -> Mapping[str, int]:
         """Own tar -> bytes that it must have at least, of a table in storage; from its rows where its footer does not say."""

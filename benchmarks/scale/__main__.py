@@ -13,19 +13,19 @@ import tempfile
 from pathlib import Path
 
 from benchmarks.scale.rows import HEAD
-from benchmarks.scale.steps import STEPS
+from benchmarks.scale.steps import PARTS, STEPS
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--share", type=float, default=0.02, help="of the seeds' sizes")
-    parser.add_argument("--steps", nargs="+", choices=list(STEPS), default=list(STEPS))
+    parser.add_argument("--steps", nargs="+", choices=[*STEPS, *PARTS], default=list(STEPS))
     parser.add_argument("--folder", help="where the temporary files go")
     options = parser.parse_args()
     print(HEAD)
     for step in options.steps:
         with tempfile.TemporaryDirectory(dir=options.folder) as name:
-            for line in STEPS[step](Path(name), options.share):
+            for line in {**STEPS, **PARTS}[step](Path(name), options.share):
                 print(line.line(), flush=True)
 
 

@@ -5,10 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from benchmarks.scale.curating import curate
-from benchmarks.scale.indexing import index
+from benchmarks.scale.exporting import export
+from benchmarks.scale.indexing import index, index_acav
+from benchmarks.scale.judging_tracks import tracks
+from benchmarks.scale.requests import requests
 from benchmarks.scale.rows import Step
 
 STEPS: Mapping[str, Step] = {
     "index": index,
     "curate": curate,
+    "tracks": tracks,
+    "export": export,
+    "requests": requests,
 }
+PARTS: Mapping[str, Step] = {"acav": index_acav}
+"""Parts of a step, for those who want one alone."""

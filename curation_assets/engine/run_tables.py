@@ -15,15 +15,20 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.dataset as ds
+import pyarrow.parquet as pq
 
-from curation_assets.engine.slices import slice_hashes
+from curation_assets.engine.slices import hashes_in
+from curation_resources import sealed_parquet
+from curation_resources.content_hash import HashParts
 from curation_resources.provenance import Provenance
 from curation_resources.replace import ANY, Superseded
-from curation_resources.table_headers import TableHeader
-from curation_resources.tables import Base, MediaGone, TableStore
+from curation_resources.table_headers import PREFIX, TableHeader
+from curation_resources.tables import Base, DamagedTable, MediaGone, MissingTable, TableStore
 
 HEADERS = 4096
 """Headers that are remembered. Those of a shard may have 10 kB of hashes of videos."""
+
+CONTENT_HASH = f"{PREFIX}content_hash".encode()
 
 Key = tuple[str, str | None]
 
@@ -34,7 +39,8 @@ class RunTables(TableStore):
     def __init__(self, store: TableStore) -> None:
         super().__init__(store.storage, store.contracts)
         self._headers: OrderedDict[Key, TableHeader | None] = OrderedDict()
-        self._slices: dict[str, Mapping[str, str]] = {}
+        self._slices: dict[str, tuple[TableHeader | None, Mapping[str, str]]] = {}
+        self._opened: dict[str, pq.ParquetFile] = {}
         self._last: tuple[Key, pa.Table] | None = None
 
     def header(self, asset: str, partition: str | None = None) -> TableHeader | None:
@@ -55,14 +61,47 @@ class RunTables(TableStore):
         """Forgets what is known of a partition."""
         for key in [k for k in self._headers if k[1] == partition]:
             del self._headers[key]
-        self._slices.clear()
+        for asset in {*self._slices, *self._opened}:
+            self._let_go(asset)
         self._last = None
+
+    def _let_go(self, asset: str) -> None:
+        """Forgets the slices of a table over all shards, and closes its file."""
+        self._slices.pop(asset, None)
+        if asset in self._opened:
+            self._opened.pop(asset).close(force=True)
 
     def slice_hash(self, asset: str, shard: str) -> str | None:
         """Content hash of a shard's rows in a table over all shards; None if it has none there."""
         if asset not in self._slices:
-            self._slices[asset] = slice_hashes(self, asset)
-        return self._slices[asset].get(shard)
+            header = self.usable_header(asset)
+            self._slices[asset] = (header, hashes_in(self, header))
+        return self._slices[asset][1].get(shard)
+
+    def rows_with(self, asset: str, column: str, value: str) -> pa.Table:
+        """As `TableStore.rows_with`, from a file that is opened once for all shards: the run reads its footer once.
+
+        Raises:
+            Superseded: another run has committed since the table's slices were looked up.
+        """
+        if asset in self._opened:
+            try:
+                return self._rows_with(asset, column, value)
+            except (DamagedTable, MissingTable):  # the footer that was read is of a file that is no more
+                self._opened.pop(asset).close(force=True)
+        opened = self._open(asset, None)
+        said = (opened.schema_arrow.metadata or {}).get(CONTENT_HASH, b"").decode()
+        known = self._slices[asset][0] if asset in self._slices else None
+        if known is not None and said != known.content_hash:
+            opened.close(force=True)
+            self._let_go(asset)
+            raise Superseded(f"{self.path(asset)} was written by another run in the meantime")
+        self._opened[asset] = opened
+        return self._rows_with(asset, column, value)
+
+    def _rows_with(self, asset: str, column: str, value: str) -> pa.Table:
+        with self._named(asset, None), sealed_parquet.plainly():
+            return sealed_parquet.rows_with(self._opened[asset], column, value).replace_schema_metadata(None)
 
     def read(
         self,
@@ -114,7 +153,7 @@ class RunTables(TableStore):
         except (Superseded, MediaGone):
             self.forget(partition)
             raise
-        self._slices.pop(asset, None)
+        self._let_go(asset)
         if self._last is not None and self._last[0] == (asset, partition):
             self._last = None
 
@@ -124,7 +163,7 @@ class RunTables(TableStore):
         partition: str | None,
         local: Path,
         provenance: Provenance,
-        digest: str,
+        digest: str | HashParts,
         stats: Mapping[str, Any] | None = None,
         base: Base = ANY,
     ) -> TableHeader:
@@ -132,4 +171,18 @@ class RunTables(TableStore):
             header = super().commit_file(asset, partition, local, provenance, digest, stats, base)
         if partition is not None:
             self._remember((asset, partition), header)
+        return header
+
+    def commit_columns(
+        self,
+        base: TableHeader,
+        local: Path,
+        provenance: Provenance,
+        parts: HashParts,
+        stats: Mapping[str, Any] | None = None,
+    ) -> TableHeader:
+        with self._committing(base.asset, base.partition):
+            header = super().commit_columns(base, local, provenance, parts, stats)
+        if base.partition is not None:
+            self._remember((base.asset, base.partition), header)
         return header

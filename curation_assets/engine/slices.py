@@ -104,7 +104,11 @@ def read_slices(store: TableStore, header: TableHeader) -> pa.Table:
 
 def slice_hashes(store: TableStore, asset: str) -> dict[str, str]:
     """Shard -> content hash of its rows in a table over all shards; empty if there is no such table, or it is damaged."""
-    header = store.usable_header(asset)
+    return hashes_in(store, store.usable_header(asset))
+
+
+def hashes_in(store: TableStore, header: TableHeader | None) -> dict[str, str]:
+    """`slice_hashes` of the table in force, whose header is known."""
     try:
         found = read_slices(store, header) if header is not None else FORM.empty_table()
     except (MissingTable, DamagedTable):

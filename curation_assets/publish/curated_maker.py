@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from curation_assets.checks import accounting
 from curation_assets.contracts.component import Made
@@ -27,6 +28,9 @@ from curation_resources.provenance import Provenance
 from curation_resources.scratch import scratch_folder
 from curation_resources.table_headers import TableHeader
 from curation_resources.tables import Base
+
+if TYPE_CHECKING:
+    from curation_assets.publish.curating.kept_candidates import KeptCandidates
 
 
 def lacks(run: Run, key: str, asset: str) -> list[str]:
@@ -103,16 +107,36 @@ class CuratedMaker(Maker):
     def _judge(
         self, run: Run, key: str, lacking: Sequence[str], provenance: Provenance, base: Base
     ) -> tuple[TableHeader, Made]:
+        """Judges from the columns that the table in force keeps, where they say enough, else from the tables of all shards."""
         from curation_assets.publish.curating.curating import curate
+        from curation_assets.publish.curating.rejudging import judge_again
 
         store, recipes = run.store, run.recipes
         recipe, subset = subsets(recipes)[key]
         with scratch_folder("curate-") as folder, Meter() as meter:
-            shards = subset_shards(store, subset, recipe.dataset)
-            found = curate(key, subset, recipes, shards, store.read, Path(folder))
-            digest = store.file_content_hash(self.name, found.path)
+            kept = self._kept(run, key, provenance, base)
+            before = kept.hash_parts if kept is not None else None
+            if kept is not None and before is not None:
+                run.log.info(f"{self.name} {key}: judged from the columns that the table in force keeps")
+                found = judge_again(kept, Path(folder))
+                parts = before.replaced(store.file_hash_parts(self.name, found.path))
+            else:
+                shards = subset_shards(store, subset, recipe.dataset)
+                found = curate(key, subset, recipes, shards, store.read, Path(folder))
+                parts = store.file_hash_parts(self.name, found.path)
             meter.stop()
             rows_in = {"rows_in": found.funnel[0].rows}
             stats = {**figures(found), LEFT_OUT: lacking, **rows_in, **meter.spent(run.settings)}
-            header = store.commit_file(self.name, key, found.path, provenance, digest, stats, base)
+            if kept is not None and before is not None:
+                header = store.commit_columns(kept.header, found.path, provenance, parts, stats)
+            else:
+                header = store.commit_file(self.name, key, found.path, provenance, parts, stats, base)
         return header, Made(schema(self.name).empty(), stats, {**shown(store, found), "left_out": bullets(lacking)})
+
+    def _kept(self, run: Run, key: str, provenance: Provenance, base: Base) -> KeptCandidates | None:
+        from curation_assets.publish.curating.kept_candidates import KeptCandidates
+
+        recipe, subset = subsets(run.recipes)[key]
+        if run.force or not isinstance(base, TableHeader):
+            return None
+        return KeptCandidates.of(run.store, run.recipes, recipe.dataset, subset, base, provenance)

@@ -100,6 +100,52 @@ def test_a_shard_takes_few_requests_and_lists_nothing_but_its_own_media(
     assert not any(r.startswith(("PUT", "POST")) and ".runs/" not in r for n in (1, 2) for r in runs["look", n])
 
 
+def test_the_clusters_are_opened_once_a_run(tmp_path: Path, s3_server: S3Server, requests: list[str]) -> None:
+    """Each shard's rows of a table over all shards are read from a file that is open; where nothing is to be done, it is not opened."""
+    bucket = Bucket(tmp_path, s3_server, 3)
+    keys = tuple(f"d-{n:05d}" for n in range(3))
+    bucket.carry_out(PlanStep("curate", EIGHT[:7], keys), PlanStep("clusters", ("duplicate_clusters",)))
+
+    def asked(*shards: str) -> int:
+        requests.clear()
+        bucket.carry_out(PlanStep("curate", ("dedup",), shards))
+        return sum("duplicate_clusters" in r for r in requests)
+
+    one, two = asked(keys[0]), asked(*keys[1:])
+    assert one == two, "what it costs is of the run, not of the shard"
+    assert asked(*keys) <= 2, "its footer, and the hashes of the slices"
+    assert asked(*keys) == asked(keys[0])
+
+
+def test_a_file_that_is_open_is_that_of_the_slices(tmp_path: Path) -> None:
+    """Rows of a table over all shards, and the hash that says what they were made from, are never of two versions of it."""
+    plain = TableStore(Storage(str(tmp_path)), {"duplicate_clusters": schema("duplicate_clusters")})
+
+    def commit(keep: bool) -> None:
+        row = dict.fromkeys(schema("duplicate_clusters").names)
+        ids = {"shard": "d-00000", "dataset": "d", "video_id": "v", "clip_id": "v_0", "keep": keep, "cluster_id": "c"}
+        ids |= {"survivor": "v_0", "survivor_dataset": "d"}
+        table = pa.Table.from_pylist([{**row, **ids}], schema=schema("duplicate_clusters").arrow)
+        plain.commit("duplicate_clusters", None, table, Provenance(str(keep)))
+
+    def kept() -> list[bool]:
+        return list(tables.rows_with("duplicate_clusters", "shard", "d-00000")["keep"].to_pylist())
+
+    commit(True)
+    tables = RunTables(plain)
+    first = tables.slice_hash("duplicate_clusters", "d-00000")
+    commit(False)
+    with pytest.raises(Superseded):
+        kept()
+    assert tables.slice_hash("duplicate_clusters", "d-00000") != first
+    assert kept() == [False]
+    commit(True)
+    assert kept() == [False], "of the file that is open, which the hash is of"
+    tables.forget("d-00000")
+    assert kept() == [True]
+    assert tables.slice_hash("duplicate_clusters", "d-00000") == first
+
+
 def test_a_table_that_another_run_has_made_meanwhile_is_noticed(tmp_path: Path) -> None:
     """What a run remembers of a table is never put beside the rows of another."""
     plain = TableStore(Storage(str(tmp_path)), {})

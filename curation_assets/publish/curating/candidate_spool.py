@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -14,9 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from curation_assets.publish.curating.criteria import REASONS, CandidateChoice
-from curation_assets.publish.curating.splits import split_of
-from curation_assets.publish.subsets import Subset
+from curation_assets.publish.curating.choice_marks import Marks
 from curation_assets.schemas import schema
 
 BATCH_ROWS = 32_768
@@ -86,31 +84,23 @@ def _fitted(table: pa.Table, arrow: pa.Schema) -> pa.Table:
     return pa.table(columns, schema=arrow)
 
 
-def write_chosen(
-    spool: CandidateSpool, choice: CandidateChoice, subset: Subset, given: Mapping[str, str], path: Path
-) -> Counter[str]:
+def write_chosen(spool: CandidateSpool, marks: Marks, path: Path) -> None:
     """Adds the choice to the spooled rows and writes them in key order.
 
     A bucket sort on disk: rows go to ranges of the key of about `BUCKET_ROWS`, which are sorted one by one.
 
     Args:
         spool: closed.
-        choice: of the candidates that passed, in the order of the spool.
-        subset: the section of the recipe.
-        given: video_id -> split, from the recipe's lists.
+        marks: the choice, in the order of the spool.
         path: the Parquet file that is written.
-
-    Returns:
-        Selected candidates by split, and under `ms` their milliseconds.
     """
     contract = spool.contract
-    tally: Counter[str] = Counter()
     bounds = spool.bounds()
     files = [spool.folder / f"bucket-{n}.arrow" for n in range(len(bounds) + 1)]
     with ExitStack() as stack:
         options = pa.ipc.IpcWriteOptions(compression="lz4")
         writers = [stack.enter_context(pa.ipc.new_file(f, contract.arrow, options=options)) for f in files]
-        for batch in _chosen(spool, choice, subset, given, tally):
+        for batch in _chosen(spool, marks):
             buckets = _buckets(batch, bounds)
             for n in np.unique(buckets):
                 writers[n].write_batch(batch.filter(pa.array(buckets == n)) if len(bounds) else batch)
@@ -124,7 +114,6 @@ def write_chosen(
                 table = _with_cluster_sizes(table, clusters, sizes)
             writer.write_table(table, row_group_size=BATCH_ROWS)
             bucket.unlink()
-    return tally
 
 
 def _key(rows: pa.Table | pa.RecordBatch) -> pa.Array | pa.ChunkedArray:
@@ -146,44 +135,12 @@ def _with_cluster_sizes(table: pa.Table, clusters: pa.Array, sizes: pa.Array) ->
     return table.set_column(table.column_names.index("cluster_size"), table.schema.field("cluster_size"), known)
 
 
-def _chosen(
-    spool: CandidateSpool, choice: CandidateChoice, subset: Subset, given: Mapping[str, str], tally: Counter[str]
-) -> Iterator[pa.RecordBatch]:
-    """The spooled rows with what was chosen of them; counts splits and selected milliseconds (`ms`) on the way."""
-    why = pa.array([f"select: {subset.select.criterion}", *REASONS[1:]], pa.string())
-    at = 0
+def _chosen(spool: CandidateSpool, marks: Marks) -> Iterator[pa.RecordBatch]:
+    """The spooled rows with what was chosen of them."""
     with pq.ParquetFile(spool.path) as file:
         for batch in file.iter_batches(BATCH_ROWS):
-            passed = np.flatnonzero(batch["selected"].to_numpy(zero_copy_only=False))
-            taken = choice.selected[at : at + len(passed)]
-            dropped = passed[~taken]
-            codes = np.full(batch.num_rows, -1, np.int64)
-            codes[dropped] = choice.reasons[at : at + len(passed)][~taken]
-            selected = np.zeros(batch.num_rows, bool)
-            selected[passed[taken]] = True
-            at += len(passed)
-            criterion = why.take(pa.array(codes, mask=codes < 0))
-            videos = {}
-            splits: list[str | None] = [None] * batch.num_rows
-            rows = zip(
-                passed[taken].tolist(),
-                batch["dataset"].take(passed[taken]).to_pylist(),
-                batch["video_id"].take(passed[taken]).to_pylist(),
-                strict=True,
-            )
-            for row, dataset, video in rows:
-                if (dataset, video) not in videos:
-                    videos[dataset, video] = split_of(dataset, video, subset.split, given)
-                splits[row] = videos[dataset, video]
-            tally.update(s for s in splits if s)
-            spans = pc.fill_null(pc.subtract(batch["end_ms"], batch["start_ms"]), 0).to_numpy(zero_copy_only=False)
-            tally["ms"] += int(spans[selected].sum())
-            yield _replaced(
-                batch,
-                selected=pa.array(selected),
-                drop_reason=pc.coalesce(batch["drop_reason"], criterion),
-                split=pa.array(splits, pa.string()),
-            )
+            passed = batch["selected"].to_numpy(zero_copy_only=False)
+            yield _replaced(batch, **marks.of(batch, passed, batch["drop_reason"]))
 
 
 def _replaced(batch: pa.RecordBatch, **columns: pa.Array) -> pa.RecordBatch:

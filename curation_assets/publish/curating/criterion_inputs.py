@@ -72,6 +72,9 @@ class PassedCandidates:
 
     def add(self, dataset: str, rows: pa.Table, embeddings: Callable[[], pa.Table]) -> None:
         """Notes the candidates of a shard of `dataset`; `embeddings` reads its frame embeddings."""
+        if self._select.criterion == "all":  # asks for no place
+            self._order.append(np.zeros(rows.num_rows, np.uint64))
+            return
         ids = rows["clip_id" if self._subset.of == "clips" else "track_id"].to_pylist()
         self._order.append(hash_order((f"{dataset}/{i}" for i in ids), self._select.seed))
         if self._select.criterion == "video_balanced":  # a video lies in one shard

@@ -18,7 +18,8 @@ import pyarrow as pa
 
 from curation_assets.publish.curating.candidate_facts import CandidateFacts, Reader, sampled, shard_facts
 from curation_assets.publish.curating.candidate_spool import CandidateSpool, write_chosen
-from curation_assets.publish.curating.criteria import choose
+from curation_assets.publish.curating.choice_marks import Marks
+from curation_assets.publish.curating.criteria import CandidateChoice, choose
 from curation_assets.publish.curating.criterion_inputs import PassedCandidates
 from curation_assets.publish.curating.judging import FunnelStep, Judge, rules_of
 from curation_assets.publish.curating.rule_percentiles import percentiles_of
@@ -55,6 +56,20 @@ class Curation:
     sample: pa.Table | None = None
     clip_sample: pa.Table | None = None
     splits: dict[str, int] = field(default_factory=dict)
+
+    def count(self, choice: CandidateChoice, marks: Marks, subset: Subset) -> None:
+        """Notes what the criterion chose."""
+        self.report = choice.report
+        self.splits = {name: marks.splits[name] for name in ("train", "val", "test") if marks.splits[name]}
+        chosen = int(choice.selected.sum())
+        self.funnel.append(FunnelStep(f"select: {subset.select.criterion}", chosen, marks.ms / 3_600_000))
+
+    def sampled_from(self, samples: Sequence[CandidateFacts]) -> None:
+        """Keeps up to `SAMPLE_ROWS` of what was drawn."""
+        if samples:
+            tables, of_clips = [s.table for s in samples], [s.of_clip for s in samples]
+            self.sample = pa.concat_tables(tables, promote_options="permissive").slice(0, SAMPLE_ROWS)
+            self.clip_sample = pa.concat_tables(of_clips, promote_options="permissive").slice(0, SAMPLE_ROWS)
 
 
 def curate(
@@ -120,16 +135,9 @@ def _curate(
         samples.append(sampled(facts, math.ceil(SAMPLE_ROWS / len(shards)), number))
     spool.close()
     result.funnel, result.examples = judge.funnel, judge.examples
-    if samples:
-        result.sample = pa.concat_tables([s.table for s in samples], promote_options="permissive").slice(0, SAMPLE_ROWS)
-        result.clip_sample = pa.concat_tables([s.of_clip for s in samples], promote_options="permissive").slice(
-            0, SAMPLE_ROWS
-        )
+    result.sampled_from(samples)
     choice = choose(passed.candidates(), subset.select)
-    tally = write_chosen(spool, choice, subset, given, result.path)
-    result.report = choice.report
-    result.splits = {name: tally[name] for name in ("train", "val", "test") if tally[name]}
-    result.funnel.append(
-        FunnelStep(f"select: {subset.select.criterion}", int(choice.selected.sum()), tally["ms"] / 3_600_000)
-    )
+    marks = Marks(choice, subset, given)
+    write_chosen(spool, marks, result.path)
+    result.count(choice, marks, subset)
     return result

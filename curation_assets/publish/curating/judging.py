@@ -84,6 +84,20 @@ class Judge:
 
     def judge(self, facts: CandidateFacts, shard: str) -> pa.Table:
         """`facts.table` with `drop_reason` (the first rule that dropped a candidate, null if none did), `shard`, and `selected`."""
+        shards = pa.array([shard] * facts.table.num_rows, pa.string())
+        reasons = self.reasons(facts, shards)
+        return (
+            facts.table.append_column("drop_reason", self.named(reasons))
+            .append_column("shard", shards)
+            .append_column("selected", pa.array(reasons == 0))
+        )
+
+    def named(self, reasons: np.ndarray) -> pa.Array:
+        """The reasons in words, null where there is none."""
+        return self._reasons.take(pa.array(reasons))
+
+    def reasons(self, facts: CandidateFacts, shards: pa.Array | pa.ChunkedArray) -> np.ndarray:
+        """int (n,): number of what first dropped each candidate, 0 where nothing did. `shards` has each one's shard."""
         table = facts.table
         ms = pc.fill_null(pc.subtract(table["end_ms"], table["start_ms"]), 0).to_numpy()
         reasons = np.zeros(table.num_rows, np.int64)
@@ -95,15 +109,11 @@ class Judge:
             seen = facts.of_clip if about_clip else table
             columns = {c: seen[c] for c in seen.column_names}
             alive = reasons == 0
-            self._nearest.add(self._thresholds[step - 2], table["clip_id"], seen, shard, alive)
+            self._nearest.add(self._thresholds[step - 2], (table["clip_id"], shards), seen, alive)
             passes = passing(rule, columns, self._percentiles[about_clip])
             reasons[alive & ~passes.to_numpy(zero_copy_only=False)] = step
             self._funnel.count(step, ms, reasons == 0)
-        return (
-            table.append_column("drop_reason", self._reasons.take(pa.array(reasons)))
-            .append_column("shard", pa.array([shard] * len(reasons), pa.string()))
-            .append_column("selected", pa.array(reasons == 0))
-        )
+        return reasons
 
 
 def rules_of(subset: Subset) -> list[tuple[Rule, bool]]:

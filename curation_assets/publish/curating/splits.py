@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+import numpy as np
+
+from curation_assets.publish.curating.criteria import hash_order
 from curation_assets.publish.curating.subset_tables import read_ids
 from curation_assets.publish.subsets import Splits
 
 
-def split_of(dataset: str, video_id: str, splits: Splits, given: Mapping[str, str]) -> str:
-    """train, val or test of a source video: as listed, else by a seeded hash of its id, so that it never changes."""
-    if video_id in given:
-        return given[video_id]
-    key = f"{splits.seed}".encode()
-    digest = hashlib.blake2b(f"{dataset}/{video_id}".encode(), digest_size=8, key=key).digest()
-    place = int.from_bytes(digest, "little") / 2.0**64
-    return "train" if place < splits.train else "val" if place < splits.train + splits.val else "test"
+def splits_of(videos: Sequence[tuple[str, str]], splits: Splits, given: Mapping[str, str]) -> list[str]:
+    """train, val or test of source videos, (dataset, video_id) each: as listed, else by a seeded hash of the id, so that it never changes."""
+    places = hash_order((f"{dataset}/{video}" for dataset, video in videos), splits.seed) / 2.0**64
+    found = np.where(places < splits.train, "train", np.where(places < splits.train + splits.val, "val", "test"))
+    return [given.get(v, s) for (_, v), s in zip(videos, found.tolist(), strict=True)] if given else found.tolist()
 
 
 def given_splits(splits: Splits) -> dict[str, str]:

@@ -93,15 +93,18 @@ class NearestExamples:
         return {threshold: [example for _, example in found] for threshold, found in self._nearest.items()}
 
     def add(
-        self, thresholds: Sequence[Threshold], clip_ids: pa.ChunkedArray, seen: pa.Table, shard: str, alive: np.ndarray
+        self,
+        thresholds: Sequence[Threshold],
+        who: tuple[pa.ChunkedArray, pa.Array | pa.ChunkedArray],
+        seen: pa.Table,
+        alive: np.ndarray,
     ) -> None:
-        """Looks through the candidates of a shard.
+        """Looks through some candidates.
 
         Args:
             thresholds: of one rule.
-            clip_ids: of the candidates.
+            who: the id of each candidate's clip, and its shard.
             seen: the columns that the rule sees, a row per candidate.
-            shard: its key.
             alive: bool (n,), which candidates the rules before let by.
         """
         for threshold in thresholds:
@@ -116,7 +119,10 @@ class NearestExamples:
                 index = np.flatnonzero(alive & (holds == side) & ~np.isnan(values))
                 if len(index) > EXAMPLES:
                     index = index[np.argpartition(distance[index], EXAMPLES)[:EXAMPLES]]
-                kept += [(float(distance[i]), (clip_ids[int(i)].as_py(), shard, float(values[i]), side)) for i in index]
+                kept += [
+                    (float(distance[i]), (who[0][int(i)].as_py(), who[1][int(i)].as_py(), float(values[i]), side))
+                    for i in index
+                ]
             kept.sort()
             self._nearest[threshold] = [
                 found for side in (True, False) for found in [k for k in kept if k[1][3] == side][:EXAMPLES]

@@ -1,34 +1,25 @@
 """What a subset would come to under other rules: its funnel, with nothing published.
 
-The curated table in force has every candidate with its scores, column by column. Where it is made from what there is now and has all columns that the
-rules name, the rules are applied to these columns alone; else all candidates are judged from their tables, into a scratch folder.
+Where the curated table in force says enough (`kept_candidates.py`), the rules are applied to its columns; else all candidates are judged from their tables, into
+a scratch folder.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-import pyarrow as pa
 
 from curation_assets.publish.curating.candidate_facts import CandidateFacts
 from curation_assets.publish.curating.curating import curate
 from curation_assets.publish.curating.judging import FunnelStep, Judge, rules_of
+from curation_assets.publish.curating.kept_candidates import KeptCandidates
 from curation_assets.publish.curating.subset_inputs import curated_provenance, subset_shards
-from curation_assets.publish.curating.versions import CURATE_VERSION
 from curation_assets.publish.subsets import Subset
 from curation_assets.recipes import Recipe, subset_key
-from curation_assets.registry import COMPONENTS
-from curation_assets.rules.columns import derived, table_of
-from curation_assets.rules.language import DERIVED, parse_rule
-from curation_assets.schemas import schema
+from curation_assets.rules.language import parse_rule
 from curation_resources.scratch import scratch_folder
 from curation_resources.tables import TableStore
-
-BATCH_ROWS = 1 << 18
-PLACE = ("video_id", "clip_id", "start_ms", "end_ms", "width", "height")
-"""Columns that are read whatever the rules name: for exclusion lists, for hours, and for what is derived."""
 
 
 @dataclass(frozen=True)
@@ -89,40 +80,12 @@ def _from_kept(
     store: TableStore, recipes: Mapping[str, Recipe], key: str, recipe: Recipe, changed: Subset
 ) -> list[FunnelStep] | None:
     """The funnel from the table in force; None where that does not say enough."""
+    header, now = store.usable_header("curated_clips", key), curated_provenance(store, recipes, key)
+    kept = KeptCandidates.of(store, recipes, recipe.dataset, changed, header, now)
+    if kept is None:
+        return None
     rules = rules_of(changed)
-    named = sorted({c for rule, _ in rules for c in rule.columns})
-    datasets = changed.datasets or [recipe.dataset]
-    if any(rule.percentiles for rule, _ in rules) or not all(_kept(c, recipes[d]) for c in named for d in datasets):
-        return None
-    header = store.usable_header("curated_clips", key)
-    now = curated_provenance(store, recipes, key)
-    if header is None or header.provenance.code_version != CURATE_VERSION:
-        return None
-    if dict(header.provenance.inputs) != dict(now.inputs):
-        return None
-    judge = Judge(changed, rules, {True: {}, False: {}})
-    for facts in _batches(store, key, named):
-        judge.judge(CandidateFacts(facts, facts), "")
+    judge = Judge(changed, rules, kept.percentiles(rules))
+    for rows in kept.groups(kept.columns):
+        judge.reasons(CandidateFacts(rows, rows), rows["shard"])
     return judge.funnel
-
-
-def _kept(column: str, recipe: Recipe) -> bool:
-    """Whether the curated table has a column as the rules see it."""
-    if column in DERIVED:
-        return True
-    if column.split(".")[0] in recipe.categories:
-        return False
-    table = table_of(column, recipe)
-    if table == "clips":
-        return column in schema("curated_clips").names
-    return any(c.asset == table and column in c.curated for c in COMPONENTS)
-
-
-def _batches(store: TableStore, key: str, named: Sequence[str]) -> Iterator[pa.Table]:
-    """The candidates with the columns that rules name."""
-    columns = dict.fromkeys([*PLACE, *(c for c in named if c not in DERIVED)])
-    for batch in store.batches("curated_clips", list(columns), BATCH_ROWS, key):
-        table = pa.Table.from_batches([batch])
-        for column in (c for c in named if c in DERIVED):
-            table = table.append_column(column, derived(column, table))
-        yield table

@@ -1,0 +1,84 @@
+"""Judges a subset again from what the table in force keeps of its candidates, where that says enough.
+
+Only the columns that the rules and the criterion name are read, and only the three that say what was selected are written; all others stay as they are, byte
+for byte. The table says the same as if all candidates were judged from their tables (`curating.py`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from curation_assets.publish.curating.candidate_facts import CandidateFacts, sampled
+from curation_assets.publish.curating.choice_marks import MARKS, Marks
+from curation_assets.publish.curating.criteria import choose
+from curation_assets.publish.curating.criterion_inputs import PassedCandidates
+from curation_assets.publish.curating.curating import SAMPLE_ROWS, Curation
+from curation_assets.publish.curating.judging import Judge, rules_of
+from curation_assets.publish.curating.kept_candidates import VIDEO, KeptCandidates, whole_videos
+from curation_assets.publish.curating.splits import given_splits
+from curation_assets.schemas import schema
+
+SAMPLED_GROUPS = 16
+"""Row groups, spread over the table, from which correlations and keep-rate curves are computed."""
+
+
+def judge_again(kept: KeptCandidates, folder: Path) -> Curation:
+    """As `curating.curate`; the file has the columns `MARKS` alone, in the row groups of the table.
+
+    Args:
+        kept: the candidates, and how they are judged now.
+        folder: local scratch folder; the columns are written here.
+
+    Raises:
+        RuleError: a rule cannot be read.
+        ValueError: a list or a column that the subset names cannot be used; the message names the subset.
+    """
+    try:
+        return _again(kept, folder)
+    except ValueError as error:
+        error.add_note(f"in subset {kept.header.partition}")
+        raise
+
+
+def _again(kept: KeptCandidates, folder: Path) -> Curation:
+    subset = kept.subset
+    rules, given = rules_of(subset), given_splits(subset.split)
+    judge, passed = Judge(subset, rules, kept.percentiles(rules)), PassedCandidates(subset, folder)
+    reasons: list[np.ndarray] = []
+
+    def passing() -> Iterator[pa.Table]:
+        for rows in kept.groups(kept.columns):
+            found = judge.reasons(CandidateFacts(rows, rows), rows["shard"])
+            reasons.append(found.astype(np.int16))
+            yield rows.filter(pa.array(found == 0))
+
+    for dataset, rows in whole_videos(passing()):
+        passed.add(dataset, rows, schema("frame_embeddings").empty)
+    choice = choose(passed.candidates(), subset.select)
+    marks, result = Marks(choice, subset, given), Curation(folder / "marks.parquet")
+    form = pa.schema([schema(kept.header.asset).arrow.field(name) for name in MARKS])
+    with pq.ParquetWriter(result.path, form, compression="zstd", write_page_checksum=True) as writer:
+        for rows, found in zip(kept.groups((), VIDEO), reasons, strict=True):
+            columns = marks.of(rows, found == 0, judge.named(found))
+            writer.write_table(pa.table([columns[n] for n in MARKS], schema=form), row_group_size=max(1, rows.num_rows))
+    result.funnel, result.examples = judge.funnel, judge.examples
+    result.sampled_from(_samples(kept))
+    result.count(choice, marks, subset)
+    return result
+
+
+def _samples(kept: KeptCandidates) -> Sequence[CandidateFacts]:
+    """Candidates with all that the table has of numbers, drawn from some of its row groups."""
+    numbers = [f.name for f in schema(kept.header.asset).arrow if pa.types.is_primitive(f.type) and f.name not in MARKS]
+    columns = list(dict.fromkeys([*kept.columns, *numbers]))
+    chosen = np.unique(np.linspace(0, max(0, kept.row_groups - 1), SAMPLED_GROUPS).round().astype(int)).tolist()
+    found = []
+    for number, rows in zip(chosen, kept.groups(columns, chosen=chosen), strict=False):
+        found.append(sampled(CandidateFacts(rows, rows), math.ceil(SAMPLE_ROWS / len(chosen)), number))
+    return found

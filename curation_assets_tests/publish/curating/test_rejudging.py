@@ -1,0 +1,222 @@
+"""A subset that is judged from what its table keeps has the table, the numbers and the hash that judging all candidates from their tables gives."""
+
+from __future__ import annotations
+
+import io
+import random
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from curation_assets.engine.run import Run
+from curation_assets.publish.curated_maker import CuratedMaker
+from curation_assets.publish.curating import candidate_spool, rejudging
+from curation_assets.publish.curating.choice_marks import MARKS
+from curation_assets.recipes import Recipe
+from curation_assets.schemas import SCHEMAS, schema
+from curation_assets.settings import Settings
+from curation_assets_tests.publish.curating.test_curating import Store, recipe
+from curation_resources import sealed_parquet
+from curation_resources.parquet_columns import with_columns
+from curation_resources.provenance import Provenance
+from curation_resources.storage import Storage
+from curation_resources.table_headers import TableHeader
+from curation_resources.tables import TableStore
+
+SPENT = ("cpu_s", "wall_s", "peak_rss_mb", "cost", "gpu_s")
+
+
+def shards(chance: random.Random) -> Store:
+    """Shards of two datasets with scores, nulls and clusters among them, and two tracks a clip."""
+    made = Store()
+    for number in range(5):
+        dataset = chance.choice(["d", "e"])
+        rows = [
+            {
+                "clip_id": f"{chance.choice('abcxyz')}{number}{video}_{clip}",
+                "start_ms": 100 * clip,
+                "end_ms": 100 * clip + chance.randrange(1, 3000),
+                "width": chance.choice([320, 640]),
+                "height": chance.choice([180, None]),
+                "motion": chance.choice([None, round(chance.random(), 2), 0.5]),
+                "sharpness": 10 * chance.random(),
+                "keep": chance.random() < 0.9,
+                "cluster_id": chance.choice([None, "c1", "c2"]),
+                "text_area": chance.random(),
+                "aesthetic": chance.choice([None, chance.random()]),
+                "caption": 'words, "quoted"',
+                "language": chance.choice([None, "en", "de"]),
+            }
+            for video in range(chance.randrange(1, 9))
+            for clip in range(chance.randrange(1, 6))
+        ]
+        shard = f"{dataset}-{number:05d}"
+        made.clips(shard, rows)
+        made.put("tracks", shard, [track(r, n, chance) for r in rows for n in range(2)])
+    return made
+
+
+def track(clip: dict[str, Any], number: int, chance: random.Random) -> dict[str, Any]:
+    return {
+        "video_id": clip["clip_id"].split("_")[0], "clip_id": clip["clip_id"], "track_id": f"{clip['clip_id']}_{number:04d}",
+        "label": chance.choice(["dog", "cat"]), "score": chance.random(), "start_ms": 100, "end_ms": 100 + chance.randrange(900),
+        "top_labels": ["dog"], "top_scores": [0.5], "top_scores_std": [0.0], "frame_ms": [0], "boxes": [[1.0, 1, 2, 2]], "box_scores": [0.9],
+        "box_labels": ["dog"], "box_label_scores": [0.9], "width": 320, "height": 180,
+    }  # fmt: skip
+
+
+RULES = [
+    "keep", "motion >= 0.3", "motion >= 0.5", "motion < 0.8 or aesthetic > 0.5", "aesthetic >= p30", "motion >= p50", "sharpness between 2 and 9",
+    "duration_s >= 1", "aspect is not null and aspect > 1", "text_area <= 0.7", "language in ['en', 'de']", "width > 400", "cluster_id is null",
+]  # fmt: skip
+TRACK_RULES = ["score >= 0.4", "label = 'dog'", "duration_s >= 0.3", "score >= p50"]
+SELECTS = [
+    {"criterion": "all"}, {"criterion": "random", "count": 7}, {"criterion": "video_balanced", "count": 9, "per_video": 2},
+    {"criterion": "class_balanced", "class_by": "language", "count": 8}, {"criterion": "cluster_balanced", "count": 8},
+    {"criterion": "max_motion", "count": 5, "seed": 3},
+]  # fmt: skip
+
+
+def subset(chance: random.Random, of: str, exclude: Path) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "of": of,
+        "datasets": ["d", "e"],
+        "split": {"train": 0.5, "val": 0.5, "seed": chance.randrange(3)},
+        "exclude": [str(exclude)] if chance.random() < 0.4 else [],
+    }
+    if of == "tracks":
+        select = chance.choice([SELECTS[0], SELECTS[1], {"criterion": "class_balanced", "per_class": 4}])
+        return {**found, "where_tracks": chance.sample(TRACK_RULES, chance.randrange(3)), "select": select}
+    return {**found, "where": chance.sample(RULES, chance.randrange(5)), "select": chance.choice(SELECTS)}
+
+
+SECTIONS: dict[str, Any] = {"text": {}, "captions": {"backend": "source"}, "aesthetic": {"head": "head.pt"}}
+"""With these, the table of a subset has the columns of all tables above, whatever its rules name."""
+
+
+class Installation:
+    def __init__(self, root: Path, tables: Store) -> None:
+        self.store = TableStore(Storage(str(root)), SCHEMAS)
+        for (asset, shard), table in tables.tables.items():
+            self.store.commit(asset, shard, table, Provenance("1"))
+        empty = {s.rpartition("-")[0] for _, s in tables.tables}
+        self.datasets = sorted(empty)
+
+    def publish(self, declared: dict[str, Any], force: bool = False) -> TableHeader:
+        declared = {**declared, "datasets": [d for d in declared["datasets"] if d in self.datasets]}
+        made = recipe(declared, **SECTIONS)
+        other: Recipe = made.model_copy(update={"dataset": "e", "subsets": {}})
+        run = Run(self.store, {"d": made, "e": other}, Settings(storage=self.store.storage.root), force=force)
+        (outcome,) = CuratedMaker(declared["of"]).bring(run, "d-s", [])
+        return outcome.header
+
+
+@pytest.mark.parametrize("of", ["clips", "tracks"])
+@pytest.mark.parametrize("seed", range(6))
+def test_judged_from_what_is_kept_as_from_the_tables(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int, of: str
+) -> None:
+    monkeypatch.setattr("curation_assets.publish.curated_maker.lacks", lambda *_: [])
+    monkeypatch.setattr(candidate_spool, "BATCH_ROWS", 11)
+    chance = random.Random(seed)
+    tables, exclude = shards(chance), tmp_path / "exclude.txt"
+    exclude.write_text("\n".join(t["clip_id"][0].as_py() for (a, _), t in tables.tables.items() if a == "clips"))
+    first, second = Installation(tmp_path / "first", tables), Installation(tmp_path / "second", tables)
+    again = []
+    judge_again = rejudging.judge_again
+    monkeypatch.setattr(rejudging, "judge_again", lambda *a: again.append(a) or judge_again(*a))
+    asset = f"curated_{of}"
+    for number in range(5):
+        declared = subset(chance, of, exclude)
+        header, whole = first.publish(declared), second.publish(declared, force=True)
+        assert header.content_hash == whole.content_hash, declared
+        assert header.fingerprint == whole.fingerprint
+        assert header.rows == whole.rows
+        assert {k: v for k, v in header.stats.items() if k in whole.stats and k not in SPENT} == {
+            k: v for k, v in whole.stats.items() if k not in SPENT
+        }
+        assert first.store.read(asset, "d-s").equals(second.store.read(asset, "d-s"))
+        assert first.store.header(asset, "d-s") == header
+        assert first.store.read_with_hash(asset, "d-s")[1] == header.content_hash
+        first.store.check(asset, "d-s")
+        assert len(again) <= number
+    assert len(again) >= 3, "all but the first, where the same came out twice"
+
+
+def test_only_what_the_table_keeps_as_it_is_now_is_judged_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("curation_assets.publish.curated_maker.lacks", lambda *_: [])
+    again: list[Any] = []
+    judge_again = rejudging.judge_again
+    monkeypatch.setattr(rejudging, "judge_again", lambda *a: again.append(a) or judge_again(*a))
+    tables = shards(random.Random(1))
+    made = Installation(tmp_path, tables)
+    plain = {"of": "clips", "datasets": made.datasets, "where": ["motion >= 0.2"]}
+
+    def judged_again(declared: dict[str, Any], force: bool = False) -> bool:
+        again.clear()
+        made.publish(declared, force)
+        return bool(again)
+
+    assert not judged_again(plain), "there is no table yet"
+    assert judged_again({**plain, "where": ["motion >= 0.3"]})
+    assert not judged_again({**plain, "where": ["motion >= 0.4"]}, force=True)
+    assert not judged_again({**plain, "where": ["text_area_mean > 0.5"]}), "the table has no such column"
+    assert judged_again(plain)
+    shard = next(s for a, s in tables.tables if a == "motion_scores")
+    rows = [{**r, "motion": 0.25} for r in tables.tables["motion_scores", shard].to_pylist()]
+    made.store.commit(
+        "motion_scores", shard, pa.Table.from_pylist(rows, schema=schema("motion_scores").arrow), Provenance("2")
+    )
+    assert not judged_again({**plain, "where": ["motion >= 0.3"]}), "scores are others"
+    made.store.storage.remove(made.store.path("text_scores", shard))
+    assert not judged_again({**plain, "where": ["motion >= 0.5"]})
+    header = made.store.header("curated_clips", "d-s")
+    assert header is not None
+    assert header.stats["missing_shards"] == {}
+    assert not judged_again({**plain, "where": ["text_area < 0.5"]}), "a shard without the table is not judged"
+    header = made.store.header("curated_clips", "d-s")
+    assert header is not None
+    assert list(header.stats["missing_shards"]) == [shard]
+    assert not judged_again({**plain, "where": ["motion >= 0.5"]}), "its clips are not in the table"
+
+
+def test_columns_are_replaced_and_all_other_bytes_stay() -> None:
+    chance = random.Random(0)
+    names = ["id", "why", "kept", "nested"]
+    table = pa.table(
+        {
+            "id": [f"v{n:06d}" for n in range(5000)],
+            "why": [chance.choice([None, "motion"]) for _ in range(5000)],
+            "kept": [chance.random() for _ in range(5000)],
+            "nested": pa.array([{"why": [str(n)] * (n % 3)} for n in range(5000)]),
+        }
+    )
+    other = pa.table({"why": [chance.choice(["x", None, "a longer word"]) for _ in range(5000)]})
+    files = [io.BytesIO() for _ in range(3)]
+    for part, file in zip((table.replace_schema_metadata({"a": "1", "b": "1"}), other), files, strict=False):
+        pq.write_table(part, file, row_group_size=777, **sealed_parquet.WRITING)
+    with_columns(files[0], files[1], files[2], {b"b": b"2"})
+    sealed_parquet.seal(files[2])
+    found = sealed_parquet.read_bytes(files[2].getvalue())
+    assert found.schema.metadata == {b"a": b"1", b"b": b"2"}
+    assert found.replace_schema_metadata(None).equals(table.set_column(names.index("why"), "why", other["why"]))
+    before, after = (pq.read_metadata(f) for f in (files[0], files[2]))
+    for group in range(before.num_row_groups):
+        for column in (0, 2, 3):
+            old, new = (m.row_group(group).column(column) for m in (before, after))
+            bytes_of = [
+                f.getvalue()[c.dictionary_page_offset or c.data_page_offset :][: c.total_compressed_size]
+                for f, c in ((files[0], old), (files[2], new))
+            ]
+            assert bytes_of[0] == bytes_of[1]
+            assert old.statistics == new.statistics
+    short = io.BytesIO()
+    pq.write_table(other, short, row_group_size=700)
+    with pytest.raises(ValueError, match="row groups"):
+        with_columns(files[0], short, io.BytesIO(), {})
+    assert MARKS == ("selected", "drop_reason", "split")

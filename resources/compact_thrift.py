@@ -1,0 +1,133 @@
+"""Thrift's compact protocol, as far as the footers of Parquet files use it: structures read and written without knowing what their fields mean.
+
+A structure is a mapping from the number of a field to its type and value, so that one may change some fields and leave the rest as it is. Source:
+https://github.com/apache/thrift/blob/master/doc/specs/thrift-compact-protocol.md
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+TRUE: Final = 1
+FALSE: Final = 2
+BYTE: Final = 3
+I32: Final = 5
+I64: Final = 6
+DOUBLE: Final = 7
+BINARY: Final = 8
+LIST: Final = 9
+SET: Final = 10
+STRUCT: Final = 12
+INTEGERS: Final = (4, I32, I64)
+
+Struct = dict[int, tuple[int, Any]]
+"""Number of the field -> (type, value). A list's value is (type of its items, items)."""
+
+
+class Reader:
+    """Reads values from bytes, one after the other."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data, self._at = data, 0
+
+    def _varint(self) -> int:
+        data, at = self._data, self._at
+        byte = data[at]
+        at += 1
+        value, shift = byte & 127, 7
+        while byte > 127:
+            byte = data[at]
+            at += 1
+            value |= (byte & 127) << shift
+            shift += 7
+        self._at = at
+        return value
+
+    def _integer(self) -> int:
+        coded = self._varint()
+        return (coded >> 1) ^ -(coded & 1)
+
+    def _value(self, kind: int) -> Any:
+        if kind in INTEGERS:
+            return self._integer()
+        if kind == BINARY:
+            length = self._varint()
+            self._at += length
+            return self._data[self._at - length : self._at]
+        if kind == STRUCT:
+            return self.struct()
+        if kind in (LIST, SET):
+            head = self._data[self._at]
+            self._at += 1
+            size = head >> 4 if head >> 4 < 15 else self._varint()
+            items = head & 15
+            return (items, [self._value(items) for _ in range(size)])
+        if kind in (TRUE, FALSE, BYTE):  # in a list; a field has its truth in its type
+            self._at += 1
+            return self._data[self._at - 1]
+        if kind == DOUBLE:
+            self._at += 8
+            return self._data[self._at - 8 : self._at]
+        raise ValueError(f"type {kind} of the compact protocol is not known here")
+
+    def struct(self) -> Struct:
+        """The structure that comes next."""
+        found: Struct = {}
+        number = 0
+        while True:
+            head = self._data[self._at]
+            self._at += 1
+            if not head:
+                return found
+            kind = head & 15
+            number = number + (head >> 4) if head >> 4 else self._integer()
+            found[number] = (kind, None if kind in (TRUE, FALSE) else self._value(kind))
+
+
+def encoded(struct: Struct) -> bytes:
+    """The bytes of a structure, its fields in order of their numbers."""
+    out = bytearray()
+    _put_struct(out, struct)
+    return bytes(out)
+
+
+def _put_varint(out: bytearray, value: int) -> None:
+    while value > 127:
+        out.append(value & 127 | 128)
+        value >>= 7
+    out.append(value)
+
+
+def _put(out: bytearray, kind: int, value: Any) -> None:
+    if kind in INTEGERS:
+        _put_varint(out, value << 1 if value >= 0 else (-value << 1) - 1)
+    elif kind == BINARY:
+        _put_varint(out, len(value))
+        out += value
+    elif kind == STRUCT:
+        _put_struct(out, value)
+    elif kind in (LIST, SET):
+        items, values = value
+        out.append(min(len(values), 15) << 4 | items)
+        if len(values) >= 15:
+            _put_varint(out, len(values))
+        for item in values:
+            _put(out, items, item)
+    elif kind == DOUBLE:
+        out += value
+    else:
+        out.append(value)
+
+
+def _put_struct(out: bytearray, struct: Struct) -> None:
+    before = 0
+    for number, (kind, value) in sorted(struct.items()):
+        if 0 < number - before < 16:
+            out.append(number - before << 4 | kind)
+        else:
+            out.append(kind)
+            _put_varint(out, number << 1)
+        before = number
+        if kind not in (TRUE, FALSE):
+            _put(out, kind, value)
+    out.append(0)

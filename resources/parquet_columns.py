@@ -1,0 +1,126 @@
+"""Puts other values into some columns of a Parquet file; the pages of all others are copied as they are, neither decoded nor compressed again.
+
+A Parquet file is a row of column chunks, and a footer that says where each begins. Numbers of fields are those of
+https://github.com/apache/parquet-format/blob/master/src/main/thrift/parquet.thrift
+"""
+
+from __future__ import annotations
+
+import base64
+import struct
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, BinaryIO, Final
+
+import pyarrow as pa
+
+from curation_resources.compact_thrift import BINARY, I64, LIST, STRUCT, Reader, Struct, encoded
+from curation_resources.sealed_parquet import MAGIC, Damaged
+
+ROW_GROUPS, KEY_VALUES = 4, 5
+COLUMNS, TOTAL_BYTES, GROUP_ROWS, GROUP_OFFSET, GROUP_COMPRESSED = 1, 2, 3, 5, 6
+FILE_OFFSET, META = 2, 3
+INDEX_FIELDS: Final = (4, 5, 6, 7)
+"""Of a column chunk: where its page indexes lie, which are not copied."""
+PATH, PLAIN_BYTES, COMPRESSED, DATA_PAGE, INDEX_PAGE, DICTIONARY_PAGE = 3, 6, 7, 9, 10, 11
+BLOOM_FIELDS: Final = (14, 15)
+ARROW_SCHEMA: Final = b"ARROW:schema"
+
+
+@dataclass(frozen=True)
+class _Chunk:
+    """A column of a row group: its entry in the footer, and where its pages lie."""
+
+    entry: Struct
+    start: int
+    length: int
+
+    @property
+    def column(self) -> str:
+        return b".".join(self.entry[META][1][PATH][1][1]).decode()
+
+
+def _footer(file: BinaryIO) -> tuple[Struct, int]:
+    """The footer of a file, and where it begins."""
+    end = file.seek(0, 2)
+    file.seek(max(0, end - 8))
+    tail = file.read(8)
+    if len(tail) < 8 or tail[4:] != MAGIC:
+        raise Damaged("it is torn: its end is missing")
+    length = struct.unpack("<I", tail[:4])[0]
+    file.seek(end - 8 - length)
+    return Reader(file.read(length)).struct(), end - 8 - length
+
+
+def _chunks(group: Struct) -> Iterator[_Chunk]:
+    for entry in group[COLUMNS][1][1]:
+        meta = entry[META][1]
+        starts = [meta[f][1] for f in (DATA_PAGE, DICTIONARY_PAGE) if f in meta and meta[f][1]]
+        yield _Chunk(entry, min(starts), meta[COMPRESSED][1])
+
+
+def _moved(chunk: _Chunk, by: int) -> Struct:
+    """The footer's entry of a chunk that lies elsewhere."""
+    meta = {f: v for f, v in chunk.entry[META][1].items() if f not in BLOOM_FIELDS}
+    for place in (DATA_PAGE, INDEX_PAGE, DICTIONARY_PAGE):
+        if place in meta and meta[place][1]:
+            meta[place] = (I64, meta[place][1] + by)
+    entry = {f: v for f, v in chunk.entry.items() if f not in INDEX_FIELDS}
+    if entry.get(FILE_OFFSET, (I64, 0))[1]:
+        entry[FILE_OFFSET] = (I64, entry[FILE_OFFSET][1] + by)
+    return {**entry, META: (STRUCT, meta)}
+
+
+def with_columns(old: BinaryIO, new: BinaryIO, out: BinaryIO, metadata: Mapping[bytes, bytes]) -> None:
+    """Writes a file that has the rows of `old` with the columns of `new` in place of its own of the same names.
+
+    Args:
+        old: a Parquet file, open for reading.
+        new: another with as many rows in each row group, whose columns `old` has, of the same types.
+        out: open for writing, empty.
+        metadata: entries of the footer that are added, or take the place of those with the same key.
+
+    Raises:
+        ValueError: row groups or columns do not fit.
+        Damaged: a file is torn.
+    """
+    footer, _ = _footer(old)
+    changes, _ = _footer(new)
+    groups, changed = footer[ROW_GROUPS][1][1], changes[ROW_GROUPS][1][1]
+    if [g[GROUP_ROWS][1] for g in groups] != [g[GROUP_ROWS][1] for g in changed]:
+        raise ValueError("the row groups of the columns are not those of the file")
+    out.write(MAGIC)
+    at = len(MAGIC)
+    for group, change in zip(groups, changed, strict=True):
+        own = {c.column: c for c in _chunks(change)}
+        begin, entries, plain = at, [], 0
+        for chunk, file in [(own.pop(c.column), new) if c.column in own else (c, old) for c in _chunks(group)]:
+            file.seek(chunk.start)
+            pages = file.read(chunk.length)
+            if len(pages) < chunk.length:
+                raise Damaged("it is torn: pages are missing")
+            out.write(pages)
+            entries.append(_moved(chunk, at - chunk.start))
+            at += chunk.length
+            plain += chunk.entry[META][1][PLAIN_BYTES][1]
+        if own:
+            raise ValueError(f"the file has no column {next(iter(own))}")
+        group[COLUMNS] = (LIST, (STRUCT, entries))
+        group[TOTAL_BYTES] = (I64, plain)
+        group[GROUP_OFFSET], group[GROUP_COMPRESSED] = (I64, begin), (I64, at - begin)
+    footer[KEY_VALUES] = (LIST, (STRUCT, _entries(footer, metadata)))
+    text = encoded(footer)
+    out.write(text + struct.pack("<I", len(text)) + MAGIC)
+
+
+def _entries(footer: Struct, metadata: Mapping[bytes, bytes]) -> list[Any]:
+    old = {e[1][1]: e.get(2, (BINARY, b""))[1] for e in (footer[KEY_VALUES][1][1] if KEY_VALUES in footer else [])}
+    if ARROW_SCHEMA in old:
+        old[ARROW_SCHEMA] = _told(old[ARROW_SCHEMA], metadata)
+    return [{1: (BINARY, k), 2: (BINARY, v)} for k, v in {**old, **metadata}.items()]
+
+
+def _told(schema: bytes, metadata: Mapping[bytes, bytes]) -> bytes:
+    """Arrow's schema as a footer has it, with other entries: those of the footer stand in it too, and are read from there."""
+    found = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(schema)))
+    return base64.b64encode(found.with_metadata({**(found.metadata or {}), **metadata}).serialize())
