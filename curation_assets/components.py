@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from curation_assets.contracts.checks import Check, Finding
 from curation_assets.contracts.component import Component, Made, RecipeKey, Stage, always, if_named
+from curation_assets.contracts.costs import Figure, measured
 from curation_assets.contracts.sections import Rules, Section
 from curation_assets.contracts.tables import (
     BOOL,
@@ -45,6 +46,7 @@ __all__ = [
     "Check",
     "Column",
     "Component",
+    "Figure",
     "Finding",
     "Made",
     "Picture",
@@ -57,6 +59,7 @@ __all__ = [
     "frame_score",
     "identifier",
     "if_named",
+    "measured",
     "media_score",
     "pod",
     "ranked_scores",
