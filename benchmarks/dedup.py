@@ -202,20 +202,23 @@ def main() -> None:
     parser.add_argument("--increment", type=int, default=0, help="then add a shard of so many clips")
     parser.add_argument("--threads", type=int, default=2, help="threads of the search")
     parser.add_argument("--sort-memory", type=float, default=4.0, help="GB for what the search sorts")
-    parser.add_argument("--folder", help="where the generated shards and the index are kept; a temporary folder else")
+    parser.add_argument("--folder", help="where the index is kept while it runs; a temporary folder else")
+    parser.add_argument("--made", help="where generated shards are kept and used again; else beside the index")
     options = parser.parse_args()
     params = Dedup(search=options.search)
     means = Means(options.threads, int(options.sort_memory * 1e9))
 
     with tempfile.TemporaryDirectory(dir=options.folder) as root:
-        storage = Storage(root)
+        storage, kept = Storage(root), Storage(options.made or root)
         shards = []
         for item in inputs(options.clips + options.increment, params.distance):
-            with storage.publish(f"made/{item.shard}.arrow") as file:
-                table = item.read()
-                with pa.ipc.new_file(file, table.schema) as writer:
-                    writer.write_table(table)
-            path = storage.filesystem(f"made/{item.shard}.arrow")[1]
+            name = f"made/{item.shard}-{item.content_hash.replace(' ', '-')}.arrow"
+            if not kept.exists(name):
+                with kept.publish(name) as file:
+                    table = item.read()
+                    with pa.ipc.new_file(file, table.schema) as writer:
+                        writer.write_table(table)
+            path = kept.filesystem(name)[1]
             shards.append(ShardInput(item.shard, item.content_hash, lambda p=path: _stored(p)))  # type: ignore[misc]
         made = cpu()
         print(f"made in {made:.0f} CPU s; peak so far {_peak():.2f} GB", flush=True)

@@ -62,11 +62,11 @@ class Side(NamedTuple):
     every: int
 
 
-class Bucket(NamedTuple):
-    """Hashes and their clips."""
-
-    hashes: U64
-    clips: U32
+def of_common(side: Side) -> Side:
+    """The common hashes of a side, as if each were a clip."""
+    count = len(side.common)
+    once = np.ones(count, np.uint8)
+    return side._replace(hashes=side.common, start=np.arange(count + 1), indexed=once, common=side.common[:0], every=1)
 
 
 @compiled
@@ -78,7 +78,7 @@ def coarse_counts(side: Side, key: Key) -> Ints:
     for clip in range(len(side.indexed)):
         begin = side.start[clip]
         for i in range(begin, begin + side.indexed[clip]):
-            if side.every == 1 or asked(side.hashes[i], side):
+            if side.every == 1 or asked(side.hashes[i], side.common):
                 counts[place(side.hashes[i], key, shift) if coarse else 0] += 1
     for g in range(len(side.common)):
         counts[place(side.common[g], key, shift) if coarse else 0] += 1
@@ -91,10 +91,10 @@ def place(value: np.uint64, key: Key, shift: np.uint64) -> Any:
 
 
 @compiled
-def asked(value: np.uint64, side: Side) -> bool:
+def asked(value: np.uint64, common: U64) -> bool:
     """Whether a hash of a window is looked up: 0 stands for a window that the picture does not have."""
-    g = np.searchsorted(side.common, value)
-    return value != 0 and not (g < len(side.common) and side.common[g] == value)
+    g = np.searchsorted(common, value)
+    return value != 0 and not (g < len(common) and common[g] == value)
 
 
 @compiled
@@ -113,7 +113,7 @@ def spread(side: Side, key: Key, counts: Ints, low: int, high: int) -> tuple[U64
         for i in range(begin, begin + side.indexed[clip]):
             value = side.hashes[i]
             p = (place(value, key, shift) if coarse else 0) - low
-            if 0 <= p < high - low and (side.every == 1 or asked(value, side)):
+            if 0 <= p < high - low and (side.every == 1 or asked(value, side.common)):
                 hashes[at[p]] = value
                 clips[at[p]] = clip
                 at[p] += 1

@@ -193,12 +193,16 @@ class Search:
         return int(edges[part]), int(edges[part + 1])
 
     def _with_few(self, key: Key) -> Iterator[Pairs]:
-        few = join.lookup(self._fresh(self.left), key)
-        yield join.near_few(few, self.left if self.right is None else self.right, key, self.worth.distance)
+        yield from self._few(self.left, self.left if self.right is None else self.right, key)
         if self.right is not None:
-            few = join.lookup(self._fresh(self.right), key)
-            met = join.near_few(few, self.left, key, self.worth.distance)
-            yield met << np.uint64(32) | met >> np.uint64(32)
+            for met in self._few(self.right, self.left, key):
+                yield met << np.uint64(32) | met >> np.uint64(32)
+
+    def _few(self, side: Side, many: Side, key: Key) -> Iterator[Pairs]:
+        """Fresh clips of one side with near ones, and near common hashes, of another."""
+        few = join.lookup(self._fresh(side), key)
+        yield join.near_few(few, many, np.uint32(0), key, self.worth.distance)
+        yield join.near_few(few, buckets.of_common(many), GROUP, key, self.worth.distance)
 
     def _fresh(self, side: Side) -> Side:
         return side._replace(indexed=np.where(self.fresh, side.indexed, 0).astype(np.uint8))

@@ -8,16 +8,19 @@ from __future__ import annotations
 
 from typing import Any, Final, NamedTuple
 
+import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from curation_assets.dedup.bits import U64, grown, popcount
 from curation_assets.dedup.buckets import GROUP, Side
+from curation_assets.dedup.lanes import LANES, near_any
 from curation_resources.compiled import compiled
 
 LATELY_BITS: Final = 20
 _AHEAD: Final = 512
 _FIRST: Final = 1024
+_SCRAMBLE: Final = np.uint64(0x9E3779B97F4A7C15)
 
 
 class Worth(NamedTuple):
@@ -42,69 +45,82 @@ class Worth(NamedTuple):
 
 
 @compiled
-def _agrees(a: U64, b: U64, comparable: int, worth: Worth, share: float) -> bool:
-    """Whether enough of the hashes `a` lie near some of `b`."""
+def _near_one_of_many(value: np.uint64, hashes: U64, begin: int, end: int, distance: np.uint64) -> bool:
+    """Whether a hash lies within a distance of one of some others, however many."""
+    near = False
+    for j in range(begin, end):
+        near |= popcount(value ^ hashes[j]) <= distance
+    return near
+
+
+@compiled
+def _agrees(
+    ours: U64, mine: tuple[int, int], theirs: U64, those: tuple[int, int], comparable: int, worth: Worth, share: float
+) -> bool:
+    """Whether enough of the hashes in one range lie near some of those in another. It is given arrays, since to count references to those of a `Side` takes
+    longer than to compare two clips."""
     near: Any = 0
     agreeing: Any = 0
     needed = share * comparable - 1e-9
-    for i in range(len(a)):
-        if agreeing + len(a) - i < needed:
+    begin, end = those
+    few = end - begin <= LANES and begin + LANES <= len(theirs)
+    held = (np.uint64(1) << np.uint64(min(LANES, end - begin))) - np.uint64(1)
+    for i in range(mine[0], mine[1]):
+        if agreeing + mine[1] - i < needed:
             return False
-        value = a[i]
-        least: Any = np.uint64(64)
-        for j in range(len(b)):
-            least = min(least, popcount(value ^ b[j]))
-        if least <= worth.distance:
-            near += 1
-        if least <= worth.agree:
+        value = ours[i]
+        if few:
+            if near_any(theirs, np.uint64(begin), (value,), worth.agree) & held:
+                agreeing += 1
+                if near_any(theirs, np.uint64(begin), (value,), worth.distance) & held:
+                    near += 1
+        elif _near_one_of_many(value, theirs, begin, end, worth.agree):
             agreeing += 1
+            near += _near_one_of_many(value, theirs, begin, end, worth.distance)
     if comparable < 0:
         return near > 0
     return near >= min(worth.matches, comparable) and agreeing >= needed
 
 
 @compiled
-def _is_worth(left: Side, a: int, right: Side, b: int, worth: Worth, scrambled: np.uint64) -> bool:
-    """Whether two clips are worth an exact comparison."""
-    one = left.hashes[left.start[a] : left.start[a + 1]]
-    other = right.hashes[right.start[b] : right.start[b + 1]]
-    if left.every == 1:
-        share = worth.doubtful if scrambled <= worth.sampled else worth.share
-        return _agrees(one, other, left.comparable[a], worth, share) or _agrees(
-            other, one, right.comparable[b], worth, share
-        )
-    frames = len(one) // left.every
+def _window_matches(left: Side, a: int, right: Side, b: int, worth: Worth) -> bool:
+    """Whether enough hashes of one window of a clip lie near some of another clip."""
+    begin, end = right.start[b], right.start[b + 1]
     for window in range(left.every):
         held = 0
-        near = 0
-        for frame in range(frames):
-            value = one[frame * left.every + window]
-            if value == 0:
-                continue
-            held += 1
-            for j in range(len(other)):
-                if popcount(value ^ other[j]) <= worth.distance:
-                    near += 1
-                    break
+        near: Any = 0
+        for i in range(left.start[a] + window, left.start[a + 1], left.every):
+            value = left.hashes[i]
+            if value != 0:
+                held += 1
+                near += _near_one_of_many(value, right.hashes, begin, end, worth.distance)
         if near > 0 and near >= min(worth.matches, held):
             return True
     return False
 
 
 @compiled
-def _touch(met: U64, left: Side, right: Side) -> np.uint64:
-    """Reads a little of all clips of some pairs: these reads wait for memory together, those of a comparison one after the other."""
+def _touch(met: U64, left: Side, right: Side, fresh: NDArray[np.bool_], lately: U64) -> np.uint64:
+    """Reads a little of what is known of all clips of some pairs: these reads wait for memory together, those of a comparison one after the other."""
     begins = np.zeros((2, len(met)), np.int64)
+    touched = np.uint64(0)
     for k in range(len(met)):
         x, y = np.uint32(met[k] >> np.uint64(32)), np.uint32(met[k] & np.uint64(0xFFFFFFFF))
         if x < GROUP and y < GROUP:
             begins[0, k], begins[1, k] = left.start[x], right.start[y]
-    touched = np.uint64(0)
+            touched ^= np.uint64(left.comparable[x] ^ right.comparable[y])
+            touched ^= np.uint64(fresh[x] ^ fresh[y]) ^ lately[_slot(met[k])]
     for k in range(len(met)):
         for line in range(0, 16, 8):
             touched ^= left.hashes[min(begins[0, k] + line, len(left.hashes) - 1)]
             touched ^= right.hashes[min(begins[1, k] + line, len(right.hashes) - 1)]
     return touched
+
+
+@numba.njit(nogil=True, inline="always")
+def _slot(pair: np.uint64) -> Any:
+    """Where a pair that was looked at is kept."""
+    return np.int64((pair * _SCRAMBLE) >> np.uint64(64 - LATELY_BITS))
 
 
 @compiled
@@ -122,20 +138,23 @@ def worth_comparing(
     pairs = np.empty(_FIRST, np.uint64)
     count = 0
     touched = np.zeros(1, np.uint64)
+    frames = left.every == 1
+    ours, start, able = left.hashes, left.start, left.comparable
+    theirs, other_start, other_able = right.hashes, right.start, right.comparable
     for k in range(len(met)):
         if k % _AHEAD == 0:
-            touched[0] ^= _touch(met[k : k + _AHEAD], left, right)
+            touched[0] ^= _touch(met[k : k + _AHEAD], left, right, fresh, lately)
         x, y = np.uint32(met[k] >> np.uint64(32)), np.uint32(met[k] & np.uint64(0xFFFFFFFF))
-        ours, theirs = 1, 1
+        many, more = 1, 1
         our_first, their_first = np.int64(0), np.int64(0)
         if x >= GROUP:
             our_first = left.group_start[x - GROUP]
-            ours = left.group_start[np.int64(x - GROUP) + 1] - our_first
+            many = left.group_start[np.int64(x - GROUP) + 1] - our_first
         if y >= GROUP:
             their_first = right.group_start[y - GROUP]
-            theirs = right.group_start[np.int64(y - GROUP) + 1] - their_first
-        for i in range(ours):
-            for j in range(theirs if i < worth.most else min(worth.most, theirs)):
+            more = right.group_start[np.int64(y - GROUP) + 1] - their_first
+        for i in range(many):
+            for j in range(more if i < worth.most else min(worth.most, more)):
                 a = np.int64(left.members[our_first + i]) if x >= GROUP else np.int64(x)
                 b = np.int64(right.members[their_first + j]) if y >= GROUP else np.int64(y)
                 if a == b or not (fresh[a] or fresh[b]):
@@ -143,12 +162,19 @@ def worth_comparing(
                 if not ordered and a > b:
                     a, b = b, a
                 pair = (np.uint64(a) << np.uint64(32)) | np.uint64(b)
-                scrambled = pair * np.uint64(0x9E3779B97F4A7C15)
-                slot = np.int64(scrambled >> np.uint64(64 - LATELY_BITS))
+                slot = _slot(pair)
                 if lately[slot] == pair + np.uint64(1):
                     continue
                 lately[slot] = pair + np.uint64(1)
-                if _is_worth(left, a, right, b, worth, scrambled):
+                if frames:
+                    share = worth.doubtful if pair * _SCRAMBLE <= worth.sampled else worth.share
+                    mine, those = (start[a], start[a + 1]), (other_start[b], other_start[b + 1])
+                    wanted = _agrees(ours, mine, theirs, those, able[a], worth, share) or _agrees(
+                        theirs, those, ours, mine, other_able[b], worth, share
+                    )
+                else:
+                    wanted = _window_matches(left, a, right, b, worth)
+                if wanted:
                     if count == len(pairs):
                         pairs = grown(pairs, count, 0)
                     pairs[count] = pair
