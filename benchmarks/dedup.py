@@ -1,12 +1,12 @@
 """Near-duplicate search over generated fingerprints of the real shape, with planted copies.
 
-    python -m benchmarks.dedup --clips 1000000 [--search copies] [--increment 10000] [--rounds-memory 2]
+    python -m benchmarks.dedup --clips 1000000 [--search copies] [--increment 10000] [--threads 1] [--pictures]
 
 A clip has 8 to 16 hashes of whole pictures and as many of their centres. Hashes are those of phash: 33 of 64 bits are set, one of them always, so that
 distances are even; each differs from the one before it in the clip by 4 to 8 bits, as a picture's does once it is kept. One clip in ten is a copy of the one
 before it: *real* ones differ in each frame by 0 to 6 bits, in whole pictures and centres; *hardest* ones (one in five of them) match in two frames, both at
 exactly the largest distance, and agree in the others and in their centres at 14 bits. One hash in two hundred is one of a thousand
-title cards.
+title cards. With `--pictures` clips also have windows, courses and stills, as the product uses them, and one clip in ten is a crop.
 
 Prints CPU seconds by part, the peak of memory, recall of either kind of copy, false merges, and the cost of adding some clips afterwards. The baseline is the
 comparison of all pairs of hashes, timed on a part and extrapolated.
@@ -27,7 +27,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from benchmarks.dedup_pictures import CROP, DURATION_MS, Pictures
 from curation_assets.contracts.tables import RECT
+from curation_assets.decode.measures import windows
 from curation_assets.dedup.clusters import decide
 from curation_assets.dedup.duplicate_clusters import Dedup
 from curation_assets.dedup.index import ShardInput, update_index
@@ -41,6 +43,8 @@ HARDEST_EVERY: Final = 5
 SHARD_CLIPS: Final = 100_000
 CARDS: Final = 1000
 CARD_SHARE: Final = 0.005
+AT_ONCE: Final = 5000
+"""Clips whose pictures are made at a time, a multiple of `COPY_EVERY`."""
 WEIGHT: Final = 33
 CONSTANT: Final = np.uint64(1 << 63)
 
@@ -88,8 +92,46 @@ def copied(
     return swapped(rng, hashes, pairs)
 
 
-def shard_table(shard: int, clips: int, distance: int) -> pa.Table:
-    """Fingerprints of one shard; clip `k` with `k % COPY_EVERY == 1` copies the one before it."""
+def window_hashes(rng: np.random.Generator, clips: int) -> Hashes:
+    """Of each clip `windows.FRAMES` frames, of each frame `windows.COUNT` windows; those of one window are like frames of a clip."""
+    frames = chains(rng, np.full(clips * windows.COUNT, windows.FRAMES))
+    return frames.reshape(clips, windows.COUNT, windows.FRAMES).transpose(0, 2, 1).ravel()
+
+
+def pictured(shard: int, counts: NDArray[np.int64], whole: Hashes) -> dict[str, pa.Array]:
+    """Windows, courses and stills of a shard's clips. Clip `k` with `k % COPY_EVERY == 3` is a crop of the one before it: its hashes in `whole`, which
+    is changed, are near those of a window."""
+    rng = np.random.default_rng([11, shard])
+    clips, start = len(counts), np.append(0, np.cumsum(counts))
+    copies, crops = np.arange(1, clips, COPY_EVERY), np.arange(3, clips, COPY_EVERY)
+    shown = window_hashes(rng, clips).reshape(clips, windows.FRAMES, windows.COUNT)
+    shown[copies] = swapped(rng, shown[copies - 1].ravel(), rng.integers(0, 4, copies.size * 32)).reshape(-1, 4, 8)
+    for k in crops.tolist():
+        of = shown[k - 1, np.arange(counts[k]) * windows.FRAMES // counts[k], CROP]
+        whole[start[k] : start[k + 1]] = swapped(rng, of, rng.integers(0, 4, counts[k]))
+    per_clip = windows.FRAMES * windows.COUNT
+    frames = np.tile(np.arange(windows.FRAMES) * (DURATION_MS // windows.FRAMES), clips)
+    parts = []
+    for begin in range(0, clips, AT_ONCE):
+        count = min(AT_ONCE, clips - begin)
+        mine = (of[(of >= begin) & (of < begin + count)] - begin for of in (copies, crops))
+        parts.append(Pictures.made(rng, count).copied(rng, *mine).columns())
+    return {name: pa.concat_arrays([part[name] for part in parts]) for name in parts[0]} | {
+        "window_hashes": _lists(np.arange(clips + 1) * per_clip, shown.ravel()),
+        "window_ms": _lists(np.arange(clips + 1) * windows.FRAMES, frames),
+    }
+
+
+def _lists(start: NDArray[np.int64], values: NDArray[np.generic]) -> pa.Array:
+    return pa.ListArray.from_arrays(pa.array(start.astype(np.int32)), pa.array(values))
+
+
+def shard_table(shard: int, clips: int, distance: int, pictures: bool = False) -> pa.Table:
+    """Fingerprints of one shard; clip `k` with `k % COPY_EVERY == 1` copies the one before it.
+
+    Args:
+        pictures: with windows, courses, stills and crops (`pictured`).
+    """
     rng = np.random.default_rng([7, shard])
     counts = rng.integers(LEAST, MOST + 1, clips)
     copies = np.arange(1, clips, COPY_EVERY)
@@ -111,22 +153,18 @@ def shard_table(shard: int, clips: int, distance: int) -> pa.Table:
         first = (place[mine] < 2) & (not center)
         hashes[mine] = copied(rng, hashes[mine - counts[owner[mine]]], hard[owner[mine]], first, distance)
         kinds.append(hashes)
+    extra = pictured(shard, counts, kinds[0]) if pictures else {}
     names = [f"v{shard:05d}x{k:06d}" for k in range(clips)]
-    offsets = pa.array(start.astype(np.int32))
-
-    def lists(values: NDArray[np.generic]) -> pa.Array:
-        return pa.ListArray.from_arrays(offsets, pa.array(values))
-
-    nothing = lists(np.zeros(len(owner), np.bool_))
+    nothing = _lists(start, np.zeros(len(owner), np.bool_))
     columns = {
         "dataset": pa.repeat("bench", clips),
         "video_id": pa.array(names),
         "clip_id": pa.array([f"{n}_0_6000" for n in names]),
-        "hashes": lists(kinds[0]),
+        "hashes": _lists(start, kinds[0]),
         "flipped_hashes": pa.nulls(clips, pa.list_(pa.uint64())),
         "blank": nothing,
-        "hash_ms": lists(place * 360),
-        "center_hashes": lists(kinds[1]),
+        "hash_ms": _lists(start, place * 360),
+        "center_hashes": _lists(start, kinds[1]),
         "center_blank": nothing,
         "course": pa.nulls(clips, pa.binary()),
         "still": pa.nulls(clips, pa.binary()),
@@ -136,28 +174,31 @@ def shard_table(shard: int, clips: int, distance: int) -> pa.Table:
         "window_ms": pa.nulls(clips, pa.list_(pa.int64())),
         "method": pa.repeat("phash", clips),
         "height": pa.array(np.full(clips, 720)),
-        "duration_ms": pa.array(np.full(clips, 6000)),
+        "duration_ms": pa.array(np.full(clips, DURATION_MS)),
         "quality": pa.array(rng.random(clips, np.float32)),
         "video_sha256": pa.nulls(clips, pa.string()),
         "start_ms": pa.array(np.zeros(clips, np.int64)),
+        **extra,
     }
     contract = schema("clip_fingerprints").arrow
     return pa.table([columns[f.name].cast(f.type) for f in contract], contract)
 
 
-def inputs(clips: int, distance: int, first: int = 0) -> Iterator[ShardInput]:
+def inputs(clips: int, distance: int, *, pictures: bool = False) -> Iterator[ShardInput]:
     """Shards of `SHARD_CLIPS` clips, made when they are read."""
 
     def reader(shard: int, count: int) -> Callable[[], pa.Table]:
-        return lambda: shard_table(shard, count, distance)
+        return lambda: shard_table(shard, count, distance, pictures)
 
-    for shard, begin in enumerate(range(0, clips, SHARD_CLIPS), first):
+    for shard, begin in enumerate(range(0, clips, SHARD_CLIPS)):
         count = min(SHARD_CLIPS, clips - begin)
-        yield ShardInput(f"bench-{shard:05d}", f"{count} {distance}", reader(shard, count))
+        yield ShardInput(
+            f"bench-{shard:05d}", f"{count} {distance}{' pictures' if pictures else ''}", reader(shard, count)
+        )
 
 
-def judge(clusters: pa.Table, clips: int) -> tuple[float, float, int]:
-    """Recall of real and of hardest copies, and the number of dropped clips that are no planted copy of their survivor."""
+def judge(clusters: pa.Table, clips: int) -> tuple[float, float, float, int]:
+    """Recall of real copies, of hardest copies and of crops, and the number of dropped clips that are no planted copy of their survivor."""
     dropped = clusters.filter(pc.invert(clusters["keep"]))
 
     def number(ids: pa.ChunkedArray) -> NDArray[np.int64]:
@@ -166,15 +207,16 @@ def judge(clusters: pa.Table, clips: int) -> tuple[float, float, int]:
 
     one, other = number(dropped["clip_id"]), number(dropped["duplicate_of"])
     low, high = np.minimum(one, other), np.maximum(one, other)
-    right = (high - low == 1) & (low % 1_000_000 % COPY_EVERY == 0)
+    copies, crops = ((high - low == 1) & (low % 1_000_000 % COPY_EVERY == k) for k in (0, 2))
     hard = low % 1_000_000 // COPY_EVERY % HARDEST_EVERY == 0
     sizes = [min(SHARD_CLIPS, clips - b) for b in range(0, clips, SHARD_CLIPS)]
     planted = sum(len(range(1, n, COPY_EVERY)) for n in sizes)
     hardest = sum(len(range(1, n, COPY_EVERY * HARDEST_EVERY)) for n in sizes)
     return (
-        float((right & ~hard).sum()) / (planted - hardest),
-        float((right & hard).sum()) / hardest,
-        int((~right).sum()),
+        float((copies & ~hard).sum()) / (planted - hardest),
+        float((copies & hard).sum()) / hardest,
+        float(crops.sum()) / planted,
+        int((~copies & ~crops).sum()),
     )
 
 
@@ -202,6 +244,9 @@ def main() -> None:
     parser.add_argument("--increment", type=int, default=0, help="then add a shard of so many clips")
     parser.add_argument("--threads", type=int, default=2, help="threads of the search")
     parser.add_argument("--sort-memory", type=float, default=4.0, help="GB for what the search sorts")
+    parser.add_argument(
+        "--pictures", action="store_true", help="with windows, courses and stills, and one clip in ten a crop"
+    )
     parser.add_argument("--folder", help="where the index is kept while it runs; a temporary folder else")
     parser.add_argument("--made", help="where generated shards are kept and used again; else beside the index")
     options = parser.parse_args()
@@ -211,7 +256,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=options.folder) as root:
         storage, kept = Storage(root), Storage(options.made or root)
         shards = []
-        for item in inputs(options.clips + options.increment, params.distance):
+        for item in inputs(options.clips + options.increment, params.distance, pictures=options.pictures):
             name = f"made/{item.shard}-{item.content_hash.replace(' ', '-')}.arrow"
             if not kept.exists(name):
                 with kept.publish(name) as file:
@@ -237,18 +282,27 @@ def main() -> None:
                 f"{1e6 * (end - begin) / clips:.0f} microseconds a clip, peak {_peak():.2f} GB"
             )
             if label == "whole":
-                real, hardest, wrong = judge(clusters, clips)
+                real, hardest, crops, wrong = judge(clusters, clips)
                 print(
-                    f"  recall of real copies {real:.5f}, of hardest {hardest:.4f} (promised {figures['recall_two_frames']:.4f} "
+                    f"  recall of real copies {real:.5f}, of hardest {hardest:.4f}, of crops {crops:.4f} (promised {figures['recall_two_frames']:.4f} "
                 )
                 print(
                     f"  for two frames at {params.distance} bits, {figures['recall_promised']:.4f} for what is promised), false merges {wrong}"
                 )
                 pairs = all_pairs_seconds(figures["hashes"] // 2) * 2
                 print(f"  all pairs of hashes would take {pairs:.0f} CPU s: {pairs / (end - begin):.1f} times as long")
-            names = ("pairs_compared", "pairs_accepted", "pairs_doubtful", "common_hashes", "common_pairs_left_out")
+            names = (
+                "pairs_compared",
+                "pairs_unlike",
+                "pairs_windows",
+                "pairs_accepted",
+                "pairs_doubtful",
+                "common_hashes",
+            )
             print(
-                "  " + ", ".join(f"{name} {figures[name]}" for name in names) + f", clusters {stats['clusters']}",
+                "  "
+                + ", ".join(f"{name} {figures.get(name, 0)}" for name in names)
+                + f", clusters {stats['clusters']}",
                 flush=True,
             )
 
