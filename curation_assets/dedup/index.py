@@ -205,7 +205,7 @@ def _updated(
     if before is not None:
         same = [i for i, name in enumerate(names) if known.get(name) == shards[name]]
         signatures = [library.signature[library.start[i] : library.start[i + 1]] for i in same]
-        old = np.unique(np.concatenate([*signatures, *replaced, old]))
+        old = np.sort(np.concatenate([*signatures, *replaced, old]))
     matches, stats = _compare_new(library, old, _matches(before), params, means)
 
     file = f"matches-{_digest(wanted, *(f'{n} {shards[n]}' for n in names))}.arrow"
@@ -300,10 +300,10 @@ def _compare_new(
     params: Dedup,
     means: Means,
 ) -> tuple[Matches, dict[str, Any]]:
-    """The earlier matches that still hold, and those of signatures that are not among `old`."""
-    fresh = ~np.isin(library.tie, old)
+    """The earlier matches that still hold, and those of signatures that are not among `old`, which are sorted."""
+    fresh = ~_among(library.tie, old)
     known = np.sort(library.tie[~fresh])
-    found = [before.take(np.isin(before.short, known) & np.isin(before.long, known))]
+    found = [before.take(_among(before.short, known) & _among(before.long, known))]
     counted = (
         "comparable_clips",
         "hashes",
@@ -320,7 +320,7 @@ def _compare_new(
     matches = _best_of_pair(Matches.join(found), apart=True)
     courses = Courses(library)
     if params.course:
-        asked = ~(np.isin(matches.short, known) & np.isin(matches.long, known))
+        asked = ~(_among(matches.short, known) & _among(matches.long, known))
         by_hashes = int(matches.accepted.sum())
         matches = without_unlike(matches, asked, courses)
         stats["pairs_unlike"] = by_hashes - int(matches.accepted.sum())
@@ -329,6 +329,12 @@ def _compare_new(
     stats["pairs_accepted"] = int(matches.accepted.sum())
     stats["pairs_doubtful"] = int((~matches.accepted).sum())
     return matches, stats
+
+
+def _among(values: NDArray[np.uint64], of: NDArray[np.uint64]) -> NDArray[np.bool_]:
+    """Which values are among others, which are sorted."""
+    found = np.searchsorted(of, values, side="right") > np.searchsorted(of, values, side="left")
+    return np.asarray(found, np.bool_)
 
 
 def _worth_keeping(matches: Matches) -> Matches:

@@ -65,6 +65,8 @@ FEW: Final = 0.2
 _ODD: Final = np.uint64(0x9E3779B97F4A7C15)
 _ITEM_BYTES: Final = 12
 _STRETCHES: Final = 64
+_ALONE_BITS: Final = 6
+"""With so many more bits of a key most hashes are alone in their bucket."""
 
 
 def key_bits(hashes: int) -> int:
@@ -294,7 +296,7 @@ def with_common(side: Side, best_first: Callable[[Ints], Ints], most: int) -> Si
         most: what is common among hashes of windows, which are not set apart but left out.
     """
     most = min(SHARED, most) if side.every == 1 else most
-    key = _key((1 << 64) - 1, key_bits(int(side.indexed.sum())))
+    key = _key((1 << 64) - 1, key_bits(int(side.indexed.sum())) + _ALONE_BITS)
     counts = buckets.coarse_counts(side, key)
     found = []
     for low in range(0, len(counts), _STRETCHES):
