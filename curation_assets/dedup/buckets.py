@@ -21,6 +21,9 @@ GROUP: Final = np.uint32(1 << 31)
 """Marks the number of a common hash, where clips have theirs."""
 
 _FIRST: Final = 1024
+_FILTER_BITS: Final = 16
+ODD: Final = np.uint64(0x9E3779B97F4A7C15)
+"""By which hashes are multiplied; the uppermost bits of the product are well mixed."""
 
 
 class Key(NamedTuple):
@@ -183,10 +186,16 @@ def set_apart(hashes: U64, start: Ints, indexed: NDArray[np.uint8], common: U64,
     """
     groups, clips = np.empty(_FIRST, np.int64), np.empty(_FIRST, np.int64)
     count = 0
+    possible = np.zeros(1 << _FILTER_BITS, np.bool_)
+    for value in common:
+        possible[np.int64((value * ODD) >> np.uint64(64 - _FILTER_BITS))] = True
     for clip in range(len(indexed)):
         begin = start[clip]
         i = begin
         while i < begin + indexed[clip]:
+            if not possible[np.int64((hashes[i] * ODD) >> np.uint64(64 - _FILTER_BITS))]:
+                i += 1
+                continue
             g = np.searchsorted(common, hashes[i])
             if g == len(common) or common[g] != hashes[i]:
                 i += 1

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curation_assets.dedup import buckets, join
-from curation_assets.dedup.buckets import GROUP, Key, Side
+from curation_assets.dedup.buckets import GROUP, ODD, Key, Side
 from curation_assets.dedup.duplicate_clusters import Dedup
 from curation_assets.dedup.worth import LATELY_BITS, Worth, worth_comparing
 from curation_resources.progress import told
@@ -62,7 +62,6 @@ CONSTANT: Final = {"phash": 1 << 63}
 FEW: Final = 0.2
 """Where at most this share of the clips is new, the others are gone through once for each table and not sorted."""
 
-_ODD: Final = np.uint64(0x9E3779B97F4A7C15)
 _ITEM_BYTES: Final = 12
 _STRETCHES: Final = 64
 _ALONE_BITS: Final = 6
@@ -77,7 +76,7 @@ def key_bits(hashes: int) -> int:
 def _key(mask: int, bits: int) -> Key:
     """A key by a mask of so many bits: stretches of some 100,000 hashes, and no more than 512 of them, since each is written to at the same time."""
     more = bits + SPARE_BITS if bits else 0
-    return Key(np.uint64(mask), _ODD, more, min(MOST_COARSE_BITS, max(0, bits - 8)))
+    return Key(np.uint64(mask), ODD, more, min(MOST_COARSE_BITS, max(0, bits - 8)))
 
 
 def agreement(distance: int, bits: int, free: int = 64) -> float:
