@@ -2,7 +2,8 @@
 
 Beside `frozen`, FFmpeg's freezedetect at its own threshold of -60 dB and at -45 dB, runs of half a second as here. Beside `edge_blur`, the variance
 of the Laplacian, which is `sharpness`, and scikit-image's blur_effect (Crete et al. 2007). The folder may have `videos/` and `panda/`; videos that
-hardly change by themselves are left out. Without it, a camera pans over textures. The halves are by source video.
+hardly change by themselves are left out. Without it, a camera pans over textures. The halves are by source video; the seed says which five seconds
+of each video (0: the first).
 """
 
 from __future__ import annotations
@@ -148,22 +149,25 @@ def _blur_of(picture: Plane) -> tuple[float | None, float, float]:
 
 
 def _clips(options: Options, half: str) -> Iterator[list[Plane]]:
-    """Grey pictures (360, 640) of the beginning of each video."""
+    """Grey pictures (360, 640) of the seconds of each video that the seed says."""
     most = FEW_VIDEOS if options.small else VIDEOS
     if options.folder is None:
         for k in range(most):
-            world = cv2.cvtColor(written.texture(2 * k + (half == "second"), 1300, 500), cv2.COLOR_RGB2GRAY)
+            number = 2 * (VIDEOS * options.seed + k) + (half == "second")
+            world = cv2.cvtColor(written.texture(number, 1300, 500), cv2.COLOR_RGB2GRAY)
             yield [np.ascontiguousarray(world[100:460, 20 + 4 * t : 660 + 4 * t]) for t in range(FRAMES)]
         return
     videos = [p for name in ("videos", "panda") for p in sorted((options.folder / name).glob("*.*"))]
     wanted = [p for p in videos if half_of(p.name) == half and p.suffix in (".mp4", ".webm", ".mov", ".avi", ".mkv")]
     for path in wanted:
         with av.open(path) as video:
-            decoded = islice(video.decode(video=0), FRAMES)
+            decoded = islice(video.decode(video=0), options.seed * FRAMES, (options.seed + 1) * FRAMES)
             clip = [cover(frame.to_ndarray(format="bgr24"), SIZE) for frame in decoded]
         grey = [cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY) for picture in clip]
+        if len(grey) < FRAMES:
+            continue
         changes = [cv2.norm(a, b, cv2.NORM_L1) / a.size for a, b in pairwise(grey)]
-        if len(grey) == FRAMES and np.quantile(changes, 0.1) >= LEAST_CHANGE:
+        if np.quantile(changes, 0.1) >= LEAST_CHANGE:
             yield grey
             most -= 1
         if not most:
