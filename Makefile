@@ -31,7 +31,7 @@ demo: $(STAMP)  ## Generate sample videos, run the graph on them, say what to lo
 ui: $(STAMP)  ## Open the Dagster UI on http://127.0.0.1:3000 (PORT=3001 for another)
 	@$(PYTHON) -c 'import socket, sys; s = socket.socket(); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1); s.bind(("127.0.0.1", $(PORT)))' 2>/dev/null \
 	  || { echo "port $(PORT) is in use, perhaps by another make ui; say make ui PORT=3001"; exit 1; }
-	$(BIN)/dagster dev -w workspace.yaml -h 127.0.0.1 -p $(PORT)
+	$(BIN)/curation ui --port $(PORT)
 
 test: $(STAMP)  ## Run the tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile

@@ -36,7 +36,7 @@ from curation_assets.settings import Settings
 from curation_resources.content_hash import content_hash
 from curation_resources.provenance import Provenance
 from curation_resources.storage import Storage
-from curation_resources.table_headers import TableHeader
+from curation_resources.table_headers import SHEET_FILE, TableHeader
 from curation_resources.tables import TableStore
 
 
@@ -241,8 +241,8 @@ class _Renaming:
             assert header is not None
             made = self.store.header(asset, new)
             if made is None:
-                tars = [n for n in self.store.storage.list(f"{asset}/{key}") if n.endswith(".tar")]
-                self._link(f"{asset}/{key}", f"{asset}/{new}", tars)
+                beside = [n for n in self.store.storage.list(f"{asset}/{key}") if n.endswith(".tar") or n == SHEET_FILE]
+                self._link(f"{asset}/{key}", f"{asset}/{new}", beside)
                 stats = {k: v for k, v in header.stats.items() if k != FAULTS}
                 needed = inputs_of(SHARDED[asset], self.recipe)
                 if header.stats.get(VIDEOS) and all(a in hashes for a in needed):

@@ -89,6 +89,11 @@ class Settings(BaseModel):
         "130 bytes a clip, come on top.",
     )
 
+    pictures_url: str = Field(
+        "http://127.0.0.1:3030",
+        pattern=r"^https?://[^\s()<>\"]+$",
+        description="Where browsers reach `curation pictures`, which shows the contact sheets beside tables. The events of Dagster link to it.",
+    )
     webhook: str | None = Field(
         None,
         description="Address that the sensor `failure_notices` posts failed runs to, as JSON with `text`; often a secret, so keep it out of files that are shared.",

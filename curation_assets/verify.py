@@ -18,9 +18,10 @@ import pyarrow.compute as pc
 from curation_assets.dedup.duplicate_clusters import CLUSTER_INDEX
 from curation_assets.dedup.index_files import MANIFEST, DamagedIndex, check_file, files_of, read_manifest
 from curation_assets.engine.shard_keys import parse_shard_key
+from curation_assets.engine.sheets import sheet_hash, sheet_path
 from curation_assets.publish.writing.versions import CARD, PIECES
 from curation_assets.recipes import Recipe, subset_key
-from curation_assets.registry import CLUSTERS, EXPORTS, component
+from curation_assets.registry import CLUSTERS, EXPORTS
 from curation_assets.schemas import SCHEMAS, schema
 from curation_assets.selection import SUBSET_ASSETS, UNPARTITIONED
 from curation_resources import presence
@@ -165,8 +166,14 @@ class Verifier:
             yield from self._members(header, lost)
         if asset in EXPORTS:
             yield from self._versions(header)
-        for path in sorted(set(found) - set(named)):
+        sheet = sheet_path(self.store, asset, key)
+        for path in sorted(set(found) - set(named) - {sheet}):
             yield self._left(asset, key, path)
+        if sheet in found and (
+            not header.sheet or (self.deep and sheet_hash(self.storage.read(sheet)) != header.sheet)
+        ):
+            what = "it is not the contact sheet of its table, and is shown to nobody"
+            yield Discrepancy(LEFT_OVER, asset, key, sheet, what, "remove it")
 
     def _members(self, header: TableHeader, lost: Collection[str]) -> Iterator[Discrepancy]:
         """Members of the table's tars whose bytes are not those of their SHA-256; of videos in place, whether they changed."""
@@ -243,7 +250,7 @@ class Verifier:
 
     def _without_table(self, asset: str, keys: Collection[str | None]) -> Iterator[Discrepancy]:
         """Folders of partitions that have no table: what killed first runs left for the next to take over."""
-        if asset in UNPARTITIONED or ("tar" not in schema(asset).names and not component(asset).journal):
+        if asset in UNPARTITIONED:
             return
         for key in self.storage.folders(asset):
             if key in keys or (self.datasets is not None and self._dataset(asset, key) not in self.datasets):

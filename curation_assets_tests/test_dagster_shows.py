@@ -5,6 +5,7 @@ What is made and what not is in test_recompute.py.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -13,8 +14,11 @@ from dagster import AssetCheckKey, AssetKey, AssetRecordsFilter
 from curation_assets.demo.web_server import served
 from curation_assets.engine.staleness import FRESH, shard_states
 from curation_assets.orchestration.definitions import settings_of_run
+from curation_assets.picture_server import PictureServer
 from curation_assets_tests.installation import QUIET, Installation
 from curation_assets_tests.toy_site import RECIPE, SHARDS, SUBSET, over, prepare
+
+PICTURES = re.compile(r"data:image/[^)]*")
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +70,29 @@ def test_every_event_says_the_version_and_what_it_took(toy: Installation) -> Non
         assert shown["cpu_s"].value == header.stats["cpu_s"]
 
 
+def test_pictures_lie_beside_tables_and_events_link_to_them(toy: Installation) -> None:
+    """Every link opens the sheet that lies beside the table, and what an event holds of pictures is small."""
+    linked = set()
+    with PictureServer(toy.store, ("127.0.0.1", 0)) as server:
+        for asset, key in toy.tables():
+            records = toy.instance.fetch_materializations(
+                AssetRecordsFilter(AssetKey(asset), asset_partitions=[key] if key else None), limit=10
+            ).records
+            for event in (r.asset_materialization for r in records):
+                assert event is not None
+                assert sum(len(t) for v in event.metadata.values() for t in PICTURES.findall(str(v.value))) < 6_000
+            latest = records[0].asset_materialization
+            assert latest is not None
+            if "sheet" in latest.metadata:
+                address = str(latest.metadata["sheet"].value).removeprefix(toy.settings.pictures_url)
+                shown = server.sheet(address)
+                assert shown == toy.store.storage.read(address.lstrip("/").split("?")[0])
+                linked.add(asset)
+    assert {"raw_shards", "frames", "motion_scores", "category_scores", "captions", "curated_clips"} <= linked
+    lying = {p.relative_to(toy.root / "data").parts[0] for p in (toy.root / "data").rglob("sheet.jpg")}
+    assert lying == linked
+
+
 def test_each_category_shows_its_lowest_median_and_highest_clip(toy: Installation) -> None:
     event = toy.instance.fetch_materializations(
         AssetRecordsFilter(asset_key=AssetKey("category_scores"), asset_partitions=[SHARDS[0]]), limit=1
@@ -73,13 +100,15 @@ def test_each_category_shows_its_lowest_median_and_highest_clip(toy: Installatio
     assert event.asset_materialization
     shown = event.asset_materialization.metadata
     scores = toy.store.read("category_scores", SHARDS[0]).sort_by("score").to_pylist()
-    rows = [line.split(" | ") for line in shown["lowest_median_highest"].value.splitlines()[2:]]
+    said, picture, link = shown["lowest_median_highest"].value.split("\n\n")
+    assert picture.startswith("![contact sheet](data:image/jpeg;base64,")
+    assert shown["sheet"].value in link
+    rows = [line.split(" | ") for line in said.splitlines()[2:]]
     assert [row[0] for row in rows] == ["| kind.noise", "| kind.cat"]
     for row, category in zip(rows, ("noise", "cat"), strict=True):
         known = [s["score"] for s in scores if s["category"] == category]
-        cells = [cell.removesuffix(" |").split() for cell in row[1:]]
-        assert all(cell[0].startswith("![frame](data:image/jpeg;base64,") for cell in cells)
-        assert [cell[1] for cell in cells] == [f"{known[i]:.3g}" for i in (0, len(known) // 2, -1)]
+        cells = [cell.removesuffix(" |") for cell in row[1:]]
+        assert cells == [f"{known[i]:.3g}" for i in (0, len(known) // 2, -1)]
     bars = shown["distributions"].value
     assert "kind.noise" in bars
     assert "kind.cat" in bars

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import io
 
 import numpy as np
@@ -11,11 +10,12 @@ import pytest
 from dagster import AssetKey, TableColumnDep
 from PIL import Image
 
-from curation_assets.orchestration.metadata import column_lineage, column_schema
+from curation_assets.orchestration.metadata import column_lineage, column_schema, shown_metadata
 from curation_assets.schemas import SCHEMAS
 from curation_assets.showing.columns import type_name
 from curation_assets.showing.figures import distributions, histogram, histograms, markdown_table
-from curation_assets.showing.sheets import CELL_BYTES, SHEET_BYTES, contact_sheet, inline_picture
+from curation_assets.showing.sheets import SHEET_BYTES, THUMBNAIL_BYTES, contact_sheet, thumbnail, together
+from curation_resources.markdown import Markdown
 
 TAKEN = [(t.asset, c) for t in SCHEMAS.values() for c in t.columns if c.taken]
 
@@ -72,16 +72,37 @@ def test_text_in_a_table_cannot_break_it() -> None:
     assert shown.splitlines()[2:] == ["| a | one \\| two three |"]
 
 
-def test_contact_sheets_of_noise_stay_within_their_bytes() -> None:
+def _noise() -> bytes:
     noise = np.random.default_rng(0).integers(0, 255, (288, 512, 3), np.uint8)
     buffer = io.BytesIO()
     Image.fromarray(noise).save(buffer, "JPEG", quality=90)
-    cell = inline_picture(buffer.getvalue())
-    assert cell is not None
-    assert len(base64.b64decode(cell.split("base64,")[1].rstrip(")"))) <= CELL_BYTES
-    assert inline_picture(b"not a picture") is None
-    shown = contact_sheet([(buffer.getvalue(), "noise")] * 24 + [(b"not a picture", "torn")])
-    assert shown is not None
-    sheet = base64.b64decode(shown.split("base64,")[1].rstrip(")"))
-    assert len(sheet) <= SHEET_BYTES
-    assert Image.open(io.BytesIO(sheet)).format == "JPEG"
+    return buffer.getvalue()
+
+
+def test_contact_sheets_and_thumbnails_of_noise_stay_within_their_bytes() -> None:
+    sheet = contact_sheet([(_noise(), "noise")] * 24 + [(b"not a picture", "torn")])
+    assert sheet is not None
+    assert len(sheet.jpeg) <= SHEET_BYTES
+    assert Image.open(io.BytesIO(sheet.jpeg)).format == "JPEG"
+    small = thumbnail(sheet.jpeg)
+    assert len(small) <= THUMBNAIL_BYTES
+    assert Image.open(io.BytesIO(small)).width >= 48
+    assert contact_sheet([(b"not a picture", "torn")]) is None
+
+
+def test_of_several_sheets_one_picture_is_made_and_one_thumbnail_is_shown() -> None:
+    one = contact_sheet([(_noise(), "a")])
+    two = contact_sheet([(_noise(), "b")] * 3)
+    assert one is not None
+    assert two is not None
+    assert together({"one": one}) == one.jpeg
+    whole = Image.open(io.BytesIO(together({"one": one, "two": two})))
+    heights = [Image.open(io.BytesIO(s.jpeg)).height for s in (one, two)]
+    assert whole.height > sum(heights)
+    shown = shown_metadata({"one": one, "two": two.saying(Markdown("**two**")), "none": None, "n": 1}, "http://here/x")
+    assert list(shown) == ["one", "two", "n"]
+    texts = [shown[n].value for n in ("one", "two")]
+    assert [t.count("data:image/jpeg;base64,") for t in texts] == [1, 0]
+    assert all(t.endswith("[open the pictures](http://here/x)") for t in texts)
+    assert texts[1].startswith("**two**")
+    assert sum(map(len, texts)) < 6_000

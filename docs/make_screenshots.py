@@ -1,12 +1,11 @@
 """Takes the screenshots of docs/how-to/ui.md from the web server over what `make demo` made: `make screenshots`.
 
 Uses the instance, storage and recipes of the environment as they are and changes nothing in them. The contact sheet of the README is
-taken out of the event that shows it. Absolute paths of the machine are shown as relative ones.
+the one beside the table. Absolute paths of the machine are shown as relative ones.
 """
 
 from __future__ import annotations
 
-import base64
 import io
 import os
 import sys
@@ -14,10 +13,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from dagster import AssetKey, AssetRecordsFilter, DagsterInstance
 from PIL import Image
 
+from curation_assets.engine.sheets import sheet_path
 from curation_assets.settings import Settings
+from curation_assets.stores import table_store
 from curation_assets_tests.browser import browser_page, web_server
 
 IMAGES = Path(__file__).parent / "images"
@@ -94,19 +94,15 @@ def save(png: bytes, path: Path) -> None:
         raise ValueError(f"{path.name} has {path.stat().st_size} bytes, more than {MOST_BYTES}")
 
 
-def contact_sheet(asset: str, partition: str, label: str) -> Image.Image:
-    """The picture in an event's metadata."""
-    which = AssetRecordsFilter(AssetKey(asset), asset_partitions=[partition])
-    with DagsterInstance.get() as instance:
-        event = instance.fetch_materializations(which, limit=1).records[0].asset_materialization
-    assert event is not None
-    encoded = str(event.metadata[label].value).split("base64,")[1].rstrip(")\n")
-    return Image.open(io.BytesIO(base64.b64decode(encoded)))
+def contact_sheet(asset: str, partition: str) -> Image.Image:
+    """The picture beside a table."""
+    store = table_store(Settings.load())
+    return Image.open(io.BytesIO(store.storage.read(sheet_path(store, asset, partition))))
 
 
 def main(names: list[str]) -> None:
     IMAGES.mkdir(exist_ok=True)
-    contact_sheet("frames", "demo_web-00000", "clips").save(IMAGES / "contact_sheet.jpg", quality=80)
+    contact_sheet("frames", "demo_web-00000").save(IMAGES / "contact_sheet.jpg", quality=80)
     here = Path.cwd()
     root = str(Path(Settings.load().storage).absolute().parent)
     with web_server(here, {"DAGSTER_HOME": os.environ["DAGSTER_HOME"]}) as address, browser_page(address, SIZE) as page:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 PREFIX = "curation."
 HASH_PARTS = b"curation.hash_parts"
+SHEET, SHEET_FILE = "sheet", "sheet.jpg"
+"""Where a table's stats have the hash of its contact sheet, and the sheet's name in the partition's folder."""
 MEDIA_NAMED = 1000
 """Tars that a footer names at most; of a table of more, they are read from its rows."""
 
@@ -44,6 +46,11 @@ class TableHeader:
     tag: str | None = field(default=None, compare=False, repr=False)
     media: Mapping[str, int] | None = field(default=None, compare=False, repr=False)
     size: int | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def sheet(self) -> str | None:
+        """Hash of the contact sheet beside the table; None if it has none."""
+        return self.stats.get(SHEET)
 
 
 Base = TableHeader | Whatever | None

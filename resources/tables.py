@@ -23,6 +23,7 @@ from curation_resources.replace import ANY
 from curation_resources.storage_errors import StorageError
 from curation_resources.table_contracts import conform
 from curation_resources.table_headers import (
+    SHEET_FILE,
     Base,
     TableHeader,
     expected_tag,
@@ -255,7 +256,10 @@ class TableStore(TableReader):
         Returns:
             What was removed.
         """
-        named = self.media(header)
+        named = {
+            *self.media(header),
+            *([f"{self.folder(header.asset, header.partition)}/{SHEET_FILE}"] if header.sheet else []),
+        }
         orphans = sorted(path for path in found if path not in named)
         if not orphans or header.tag is None or presence.others(self.storage, header.partition):
             return []

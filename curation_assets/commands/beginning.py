@@ -16,9 +16,10 @@ import yaml
 
 from curation_assets import starter
 from curation_assets.commands.installation import Commands, home
+from curation_assets.commands.pictures import beside_the_ui
 from curation_assets.contracts.door import COMPONENTS, KINDS, PREFIX, entries, package_of
 from curation_assets.recipes import parse_recipe
-from curation_assets.settings import SettingsError
+from curation_assets.settings import Settings, SettingsError
 from curation_resources import extras
 from curation_resources.urls import redact
 
@@ -174,6 +175,7 @@ def _ui(arguments: argparse.Namespace) -> int:
         except (OSError, OverflowError) as error:
             why = getattr(error, "strerror", None) or "there is no such port"
             raise SettingsError(f"--port {arguments.port}: {why}; name another port") from error
+    beside_the_ui(Settings.load())
     words = ["dev", "-m", "curation_assets.definitions", "-h", "127.0.0.1", "-p", str(arguments.port)]
     sys.stdout.flush()
     os.execv(sys.executable, [sys.executable, "-m", "dagster", *words])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow.compute as pc
 
@@ -20,6 +20,9 @@ from curation_assets.showing.figures import counts
 from curation_resources.table_headers import TableHeader
 from curation_resources.tables import Base
 
+if TYPE_CHECKING:
+    from curation_assets.dedup.clusters import Duplicates
+
 
 class ClusterMaker(Maker):
     """Compares the shards that are new or changed with the stored index, and commits the clusters if they are other than before."""
@@ -31,12 +34,19 @@ class ClusterMaker(Maker):
         provenance, shards = clusters_provenance(store, run.recipes, run.settings)
 
         def make(base: Base) -> tuple[TableHeader, Made]:
-            header, found, stats = compare_shards(store, run.recipes, run.settings, run.log.info, check=run.force)
-            metadata: dict[str, Any] = {"shards": sorted(shards), "relations": counts(found.clusters, "relation")}
-            for kind in ("closest", "doubtful"):
-                sheet = pairs_sheet(store, found.audit.filter(pc.equal(found.audit["kind"], kind)))
-                if sheet is not None:
-                    metadata[f"{kind}_pairs"] = sheet
+            metadata: dict[str, Any] = {}
+
+            def show(found: Duplicates) -> Mapping[str, Any]:
+                metadata.update(shards=sorted(shards), relations=counts(found.clusters, "relation"))
+                for kind in ("closest", "doubtful"):
+                    sheet = pairs_sheet(store, found.audit.filter(pc.equal(found.audit["kind"], kind)))
+                    if sheet is not None:
+                        metadata[f"{kind}_pairs"] = sheet
+                return metadata
+
+            header, found, stats = compare_shards(
+                store, run.recipes, run.settings, run.log.info, check=run.force, show=show
+            )
             return header, Made(found.clusters, stats, metadata)
 
         header, made = settle(

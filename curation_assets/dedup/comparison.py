@@ -13,13 +13,14 @@ from curation_assets.engine.declared import gone
 from curation_assets.engine.meter import Meter
 from curation_assets.engine.progress import Reporter
 from curation_assets.engine.shard_keys import parse_shard_key
+from curation_assets.engine.sheets import drop_old_sheet, put_sheet
 from curation_assets.engine.slices import SliceHashes, drop_old_slices, write_slices
 from curation_assets.recipes import Recipe, RecipeError
 from curation_assets.schemas import schema
 from curation_assets.settings import Settings
 from curation_assets.showing.clips import same_moments
 from curation_assets.showing.figures import markdown_table
-from curation_assets.showing.sheets import contact_sheet
+from curation_assets.showing.sheets import Sheet, contact_sheet
 from curation_resources.content_hash import content_hash
 from curation_resources.markdown import Markdown
 from curation_resources.media import MediaRef
@@ -98,11 +99,13 @@ def compare_shards(
     say: Callable[[str], Any],
     *,
     check: bool = False,
+    show: Callable[[Duplicates], Mapping[str, Any]] | None = None,
 ) -> tuple[TableHeader, Duplicates, Mapping[str, Any]]:
     """Compares the shards that are new or changed with the stored index and commits the clusters: header, what was found, stats.
 
     Args:
         check: read all of the index, and make anew what is damaged.
+        show: what is shown of what was found; its sheets are put beside the table.
     """
     from curation_assets.dedup.clusters import build_clusters
     from curation_assets.dedup.index import ShardInput
@@ -126,7 +129,9 @@ def compare_shards(
     slices = SliceHashes("duplicate_clusters")
     slices.update(found.clusters)
     write_slices(store, "duplicate_clusters", _digest(found.clusters), slices.table())
+    stats |= put_sheet(store, "duplicate_clusters", None, show(found) if show else {})
     header = store.commit("duplicate_clusters", None, found.clusters, provenance, stats, base)
+    drop_old_sheet(store, header, base)
     drop_old_slices(store, header)
     return header, found, stats
 
@@ -173,8 +178,8 @@ def embedding_cosine(store: TableStore) -> Any:
     return cosine
 
 
-def pairs_sheet(store: TableStore, audit: pa.Table) -> Markdown | None:
-    """Pairs side by side, each at up to two moments that both show, and below the pictures what is said of each pair."""
+def pairs_sheet(store: TableStore, audit: pa.Table) -> Sheet | Markdown | None:
+    """Pairs side by side, each at up to two moments that both show, and what is said of each pair; that alone where no picture can be read."""
     tables: dict[str, pa.Table] = {}
 
     def frames(shard: str, clip: str) -> pa.Table:
@@ -203,8 +208,6 @@ def pairs_sheet(store: TableStore, audit: pa.Table) -> Markdown | None:
         if shown:
             pictures += shown + [(b"", "")] * (PAIR_COLUMNS - len(shown))
         rows.append((number, verdict, *measured, apart, row["clip_id_a"], row["clip_id_b"]))
-    parts = (
-        contact_sheet(pictures, columns=PAIR_COLUMNS),
-        markdown_table(("pair", "verdict", "similarity", "frames that agree", "pictures apart", "a", "b"), rows),
-    )
-    return Markdown("\n\n".join(part for part in parts if part is not None)) if rows else None
+    table = markdown_table(("pair", "verdict", "similarity", "frames that agree", "pictures apart", "a", "b"), rows)
+    sheet = contact_sheet(pictures, columns=PAIR_COLUMNS)
+    return table if sheet is None else sheet.saying(table)

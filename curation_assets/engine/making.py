@@ -19,6 +19,7 @@ from curation_assets.contracts.checks import Finding
 from curation_assets.contracts.component import Component, Made, Stage
 from curation_assets.engine.meter import Meter
 from curation_assets.engine.shard import Shard
+from curation_assets.engine.sheets import drop_old_sheet, put_sheet
 from curation_assets.engine.unread import FAULTS, noted, nothing_read, pending, said, settled
 from curation_assets.rules.columns import inputs_of
 from curation_assets.schemas import schema
@@ -221,7 +222,10 @@ def bring_shard(stage: Stage, wanted: Collection[str], shard: Shard) -> Iterator
         spent = meter.spent(shard.settings, len(todo), stage.gpus(shard.recipe))
         counted = {"rows_in": rows_in(stage.part(asset), shard), "rows_out": table.num_rows, **media_bytes(table)}
         stats = {**counted, **result.stats, **spent, **pace(result, table, spent["cpu_s"])}
-        header = _commit(stage.part(asset), shard, table, provenance[asset], stats, standing[asset][1])
+        stats |= put_sheet(shard.store, asset, shard.key, result.metadata)
+        base = standing[asset][1]
+        header = _commit(stage.part(asset), shard, table, provenance[asset], stats, base)
+        drop_old_sheet(shard.store, header, base)
         shard.forget(asset)
         yield Outcome(asset, header, result, found)
 

@@ -31,12 +31,12 @@ from curation_assets.orchestration.compat import (
     get_input_event_pointer_tag,
 )
 from curation_assets.orchestration.io_manager import Committed
-from curation_assets.orchestration.metadata import column_lineage, metadata_value, plain
+from curation_assets.orchestration.metadata import column_lineage, plain, shown_metadata
 from curation_assets.registry import component
-from curation_resources.table_headers import TableHeader
+from curation_resources.table_headers import SHEET, SHEET_FILE, TableHeader
 from curation_resources.tables import TableStore
 
-NOT_SHOWN = {VIDEOS, FAULTS, "rows_out"}
+NOT_SHOWN = {VIDEOS, FAULTS, SHEET, "rows_out"}
 """Stats that events leave out: too long, or said already by Dagster's row count."""
 
 
@@ -70,9 +70,10 @@ def materialization(
     outcome: Outcome,
     partition: str | None,
     parents: Mapping[str, bool],
-    pictures: bool = True,
+    pictures_url: str,
 ) -> AssetMaterialization:
-    """The event that reports a committed table, with its content hash as data version.
+    """The event that reports a committed table, with its content hash as data version. Of a table that was up to date it says that and its rows,
+    and what the event of its making showed is not repeated.
 
     Args:
         instance: where earlier events are looked up.
@@ -80,37 +81,43 @@ def materialization(
         outcome: what was committed, or found up to date.
         partition: None for an unpartitioned asset.
         parents: parent asset -> whether it is partitioned like the child.
-        pictures: whether the event of a table that was up to date repeats what the event of its making showed.
+        pictures_url: where `curation pictures` answers.
     """
     header, made = outcome.header, outcome.made
-    facts = table_facts(header, store)
-    lineage = column_lineage(outcome.asset, list(parents))
-    if lineage.deps_by_column:
-        facts["dagster/column_lineage"] = lineage
-    shown: Mapping[str, Any] = {}
-    if made is not None:
-        shown = {k: metadata_value(v) for k, v in made.metadata.items() if v is not None}
+    sheet = sheet_url(header, pictures_url)
+    metadata: dict[str, Any] = {}
+    if made is None and reported(instance, header):
+        metadata = {"unchanged": True, "dagster/row_count": header.rows}
     else:
-        shown = shown_before(instance, header) if pictures else {}
-        facts = {"unchanged": True, **facts}
+        metadata = shown_metadata(made.metadata, sheet) if made is not None else {"unchanged": True}
+        facts = table_facts(header, store)
+        lineage = column_lineage(outcome.asset, list(parents))
+        if lineage.deps_by_column:
+            facts["dagster/column_lineage"] = lineage
+        metadata = {**{k: v for k, v in metadata.items() if k not in facts}, **facts}
+    if sheet is not None:
+        metadata[SHEET] = MetadataValue.url(sheet)
     return AssetMaterialization(
-        AssetKey(outcome.asset),
-        metadata={**{k: v for k, v in shown.items() if k not in facts}, **facts},
-        partition=partition,
-        tags=version_tags(instance, header, parents),
+        AssetKey(outcome.asset), metadata=metadata, partition=partition, tags=version_tags(instance, header, parents)
     )
 
 
-def shown_before(instance: DagsterInstance, header: TableHeader) -> Mapping[str, Any]:
-    """Metadata of the latest event of a table, if that event is of the same content."""
+def sheet_url(header: TableHeader, pictures_url: str) -> str | None:
+    """Address of the contact sheet of a table; None if it has none. The hash in it keeps the pictures of another version from being shown."""
+    if header.sheet is None:
+        return None
+    place = "/".join(filter(None, (header.asset, header.partition, SHEET_FILE)))
+    return f"{pictures_url.rstrip('/')}/{place}?{SHEET}={header.sheet}"
+
+
+def reported(instance: DagsterInstance, header: TableHeader) -> bool:
+    """Whether the latest event of a table is of the same content."""
     which = AssetRecordsFilter(
         AssetKey(header.asset), asset_partitions=[header.partition] if header.partition else None
     )
     records = instance.fetch_materializations(which, limit=1).records
     event = records[0].asset_materialization if records else None
-    if event is None or (event.tags or {}).get(DATA_VERSION_TAG) != header.content_hash:
-        return {}
-    return event.metadata
+    return event is not None and (event.tags or {}).get(DATA_VERSION_TAG) == header.content_hash
 
 
 def table_facts(header: TableHeader, store: TableStore) -> dict[str, Any]:

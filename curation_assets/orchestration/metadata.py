@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -18,7 +19,34 @@ from dagster import (
 from curation_assets.contracts.tables import ID_COLUMNS
 from curation_assets.schemas import schema
 from curation_assets.showing.columns import description, type_name
+from curation_assets.showing.sheets import Sheet, thumbnail
 from curation_resources.markdown import Markdown
+
+
+def shown_metadata(shown: Mapping[str, Any], sheet: str | None) -> dict[str, Any]:
+    """What the making of a table shows, as metadata of its event. The first contact sheet has a thumbnail; all lead to the one beside the table.
+
+    Args:
+        shown: name -> plain value, `Markdown` or `Sheet`; None is left out.
+        sheet: address of the table's contact sheet, if it has one.
+    """
+    found: dict[str, Any] = {}
+    pictured = False
+    for name, value in shown.items():
+        if isinstance(value, Sheet):
+            small = "" if pictured else inline(thumbnail(value.jpeg))
+            found[name] = MetadataValue.md(
+                "\n\n".join(filter(None, (value.said, small, f"[open the pictures]({sheet})")))
+            )
+            pictured = True
+        elif value is not None:
+            found[name] = metadata_value(value)
+    return found
+
+
+def inline(jpeg: bytes) -> str:
+    """A picture as Markdown with its bytes in it."""
+    return f"![contact sheet](data:image/jpeg;base64,{base64.b64encode(jpeg).decode()})"
 
 
 def metadata_value(value: Any) -> Any:

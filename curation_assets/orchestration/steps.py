@@ -8,7 +8,7 @@ from typing import Any
 
 from dagster import AssetExecutionContext, AssetKey, Failure, MetadataValue, OpExecutionContext
 
-from curation_assets.engine.events import Event, KeyFailed, TableChecked, TableCommitted
+from curation_assets.engine.events import Event, KeyFailed, TableChecked
 from curation_assets.engine.loop import bring_up_to_date
 from curation_assets.engine.maker import Key, Maker, NotMade
 from curation_assets.engine.run import Run
@@ -20,10 +20,6 @@ from curation_resources.presence import at_work
 from curation_resources.unwritable import UNWRITABLE, Unwritable
 
 OWNERS = ["team:video-curation"]
-PICTURED_RUN = 20
-"""Partitions of a run up to which those that were up to date show their pictures again. A longer run is a catching up that
-nobody looks at partition by partition; it would write gigabytes of pictures into the event log anew."""
-
 Context = AssetExecutionContext | OpExecutionContext
 
 
@@ -82,9 +78,8 @@ def carried_out(
             return []
         if isinstance(event, TableChecked):
             return [evaluation(event.asset, event.key, event.finding)]
-        pictures = isinstance(event, TableCommitted) or len(keys) <= PICTURED_RUN
         own = parents[event.outcome.asset]
-        return [materialization(context.instance, run.store, event.outcome, event.key, own, pictures)]
+        return [materialization(context.instance, run.store, event.outcome, event.key, own, run.settings.pictures_url)]
 
     done = dict.fromkeys(keys)
     with at_work(run.store.storage, [key or maker.name for key in keys]):

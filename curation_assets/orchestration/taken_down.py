@@ -36,6 +36,7 @@ from curation_assets.schemas import SCHEMAS
 from curation_assets.selection import SUBSET_ASSETS
 from curation_assets.takedown.plan import Say, TakedownPlan, pattern
 from curation_assets.takedown.tables import Done
+from curation_resources.table_headers import SHEET_FILE
 from curation_resources.tables import TableStore
 
 NOTE = "removed with a video that was taken down"
@@ -111,7 +112,9 @@ class _Scrub:
         return changed
 
     def _is_gone(self, text: str, own: bool) -> bool:
-        return (own and PICTURE in text) or bool((self._own if own else self._everywhere).search(text))
+        return (own and (PICTURE in text or SHEET_FILE in text)) or bool(
+            (self._own if own else self._everywhere).search(text)
+        )
 
 
 def _escaped(text: str) -> bool:
@@ -197,7 +200,9 @@ def _compact(path: Path) -> None:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
-def report_again(instance: DagsterInstance, store: TableStore, recipes: Mapping[str, Recipe], done: Done) -> int:
+def report_again(
+    instance: DagsterInstance, store: TableStore, recipes: Mapping[str, Recipe], done: Done, pictures_url: str
+) -> int:
     """Reports rewritten tables by events of their own, parents before children; how many."""
     order = list(SCHEMAS)
     number = 0
@@ -206,7 +211,7 @@ def report_again(instance: DagsterInstance, store: TableStore, recipes: Mapping[
         parents = _parents(recipes, asset, partition)
         if header is None or parents is None:
             continue
-        event = materialization(instance, store, Outcome(asset, header, None, []), partition, parents, pictures=False)
+        event = materialization(instance, store, Outcome(asset, header, None, []), partition, parents, pictures_url)
         instance.report_runless_asset_event(event)
         number += 1
     return number

@@ -12,6 +12,7 @@ from curation_assets.engine.maker import Incomplete, Key, Maker, settle
 from curation_assets.engine.making import Outcome
 from curation_assets.engine.meter import Meter
 from curation_assets.engine.run import Run
+from curation_assets.engine.sheets import drop_old_sheet, put_sheet
 from curation_assets.publish.curating.funnels import figures, shown
 from curation_assets.publish.curating.subset_inputs import (
     LEFT_OUT,
@@ -126,12 +127,15 @@ class CuratedMaker(Maker):
                 parts = store.file_hash_parts(self.name, found.path)
             meter.stop()
             rows_in = {"rows_in": found.funnel[0].rows}
+            metadata = {**shown(store, found), "left_out": bullets(lacking)}
             stats = {**figures(found), LEFT_OUT: lacking, **rows_in, **meter.spent(run.settings)}
+            stats |= put_sheet(store, self.name, key, metadata)
             if kept is not None and before is not None:
                 header = store.commit_columns(kept.header, found.path, provenance, parts, stats)
             else:
                 header = store.commit_file(self.name, key, found.path, provenance, parts, stats, base)
-        return header, Made(schema(self.name).empty(), stats, {**shown(store, found), "left_out": bullets(lacking)})
+            drop_old_sheet(store, header, base)
+        return header, Made(schema(self.name).empty(), stats, metadata)
 
     def _kept(self, run: Run, key: str, provenance: Provenance, base: Base) -> KeptCandidates | None:
         from curation_assets.publish.curating.kept_candidates import KeptCandidates

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curation_assets.showing.figures import markdown_table
-from curation_assets.showing.sheets import contact_sheet, inline_picture
+from curation_assets.showing.sheets import Sheet, contact_sheet
 from curation_resources.markdown import Markdown
 from curation_resources.media import MediaRef
 from curation_resources.storage import Storage
@@ -62,7 +62,7 @@ def same_moments(
 
 def labelled_sheet(
     storage: Storage, frames: pa.Table, labels: Sequence[tuple[str, str]], columns: int = 6
-) -> Markdown | None:
+) -> Sheet | None:
     """The middle frames of clips with a caption each: (clip_id, caption) in order. Clips without a readable frame are left out."""
     rows = middle_frames(frames, [clip for clip, _ in labels])
     pictures = []
@@ -77,32 +77,24 @@ def labelled_sheet(
     return contact_sheet(pictures, columns)
 
 
-def _inline(storage: Storage, frame: Mapping[str, Any] | None) -> Markdown:
-    """A sampled frame as markdown for a cell; nothing where it cannot be read."""
-    if frame is None:
-        return Markdown()
-    try:
-        return inline_picture(storage.read_media(MediaRef(frame["tar"], frame["offset"], frame["size"]))) or Markdown()
-    except StorageError:
-        return Markdown()
-
-
 def pictured_table(
     storage: Storage, frames: pa.Table, header: Sequence[str], rows: Sequence[Sequence[Any]]
-) -> Markdown | None:
-    """A table whose rows begin with a clip's id, with the clip's middle frame in front, where it can be read; None without rows."""
-    middle = middle_frames(frames, [row[0] for row in rows])
-    return markdown_table(("frame", *header), [(_inline(storage, middle.get(row[0])), *row) for row in rows])
+) -> Sheet | Markdown | None:
+    """The middle frames of clips, numbered as the rows of a table beside them, which begin with a clip's id. The table alone where no frame can
+    be read; None without rows."""
+    table = markdown_table(("picture", *header), [(n, *row) for n, row in enumerate(rows, 1)])
+    sheet = labelled_sheet(storage, frames, [(row[0], f"{n} {row[0]}") for n, row in enumerate(rows, 1)])
+    return table if sheet is None else sheet.saying(table)
 
 
-def clip_sheet(storage: Storage, frames: pa.Table) -> Markdown | None:
+def clip_sheet(storage: Storage, frames: pa.Table) -> Sheet | None:
     """A contact sheet of clips spread evenly over the shard."""
     clips = list(dict.fromkeys(frames["clip_id"].to_pylist()))
     step = max(1, len(clips) // MOST)
     return labelled_sheet(storage, frames, [(c, c) for c in clips[::step][:MOST]])
 
 
-def ranked_sheet(storage: Storage, frames: pa.Table, scores: pa.Table, column: str, each: int = 6) -> Markdown | None:
+def ranked_sheet(storage: Storage, frames: pa.Table, scores: pa.Table, column: str, each: int = 6) -> Sheet | None:
     """Clips with the lowest, the middle and the highest values of a score, a row of each."""
     known = scores.filter(pc.is_valid(scores[column])).select(["clip_id", column]).sort_by(column).to_pylist()
     if len(known) <= 3 * each:
@@ -113,25 +105,26 @@ def ranked_sheet(storage: Storage, frames: pa.Table, scores: pa.Table, column: s
     return labelled_sheet(storage, frames, [(row["clip_id"], f"{column} {row[column]:.3g}") for row in chosen], each)
 
 
-def ranked_table(storage: Storage, frames: pa.Table, scores: Mapping[str, pa.Table], column: str) -> Markdown | None:
-    """Pictures of the clips with the lowest, the median and the highest value of several scores, a row for each score.
+def ranked_table(
+    storage: Storage, frames: pa.Table, scores: Mapping[str, pa.Table], column: str
+) -> Sheet | Markdown | None:
+    """The clips with the lowest, the median and the highest value of several scores, a row for each score, and a picture of each.
 
     Args:
         scores: heading of a row -> the table whose `column` is ranked.
 
     Returns:
-        None if no score has values.
+        The table alone where no picture can be read; None if no score has values.
     """
     chosen: dict[str, list[dict[str, Any]]] = {}
     for name, table in scores.items():
         known = table.filter(pc.is_valid(table[column])).select(["clip_id", column]).sort_by(column)
         if n := known.num_rows:
             chosen[name] = known.take([0, n // 2, n - 1]).to_pylist()
-    middle = middle_frames(frames, [row["clip_id"] for rows in chosen.values() for row in rows])
-    return markdown_table(
+    table = markdown_table(
         (column, "lowest", "median", "highest"),
-        [
-            (name, *(Markdown(f"{_inline(storage, middle.get(row['clip_id']))} {row[column]:.3g}") for row in rows))
-            for name, rows in chosen.items()
-        ],
+        [(name, *(f"{row[column]:.3g}" for row in rows)) for name, rows in chosen.items()],
     )
+    labels = [(row["clip_id"], f"{row[column]:.3g} {name}") for name, rows in chosen.items() for row in rows]
+    sheet = labelled_sheet(storage, frames, labels, columns=3)
+    return table if sheet is None else sheet.saying(table)

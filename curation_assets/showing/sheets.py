@@ -1,21 +1,44 @@
-"""Pictures as markdown with the bytes inline, small enough for an event log."""
+"""Contact sheets: pictures side by side as one JPEG, which lies beside the table that it is of, and a small one of it for an event."""
 
 from __future__ import annotations
 
-import base64
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from curation_resources.markdown import Markdown
 
-SHEET_BYTES = 45_000
-"""Largest contact sheet, encoded: an event with more slows the UI down."""
-CELL_BYTES = SHEET_BYTES // 12
-"""Largest picture in a table, encoded; tables with pictures have a dozen rows."""
+if TYPE_CHECKING:
+    from PIL import Image
+
+SHEET_BYTES = 150_000
+"""Largest contact sheet, encoded."""
+THUMBNAIL_BYTES = 3_000
+"""Largest thumbnail, encoded. Each event is stored twice in SQLite, in base64, for ever."""
+LINE = 12
+"""Height of a line of text, pixels."""
 
 
-def contact_sheet(pictures: Sequence[tuple[bytes, str]], columns: int = 6, width: int = 128) -> Markdown | None:
-    """Pictures side by side with a caption below each, as markdown with one inline JPEG of at most `SHEET_BYTES`.
+@dataclass(frozen=True)
+class Sheet:
+    """A contact sheet.
+
+    Attributes:
+        jpeg: the picture.
+        said: what stands beside it.
+    """
+
+    jpeg: bytes
+    said: Markdown | None = None
+
+    def saying(self, text: Markdown | None) -> Sheet:
+        """The same picture with `text` beside it."""
+        return replace(self, said=text)
+
+
+def contact_sheet(pictures: Sequence[tuple[bytes, str]], columns: int = 6, width: int = 160) -> Sheet | None:
+    """Pictures side by side with a caption below each, at most `SHEET_BYTES` large.
 
     Args:
         pictures: (JPEG bytes, caption); unreadable ones are left out, no bytes leave a place empty.
@@ -42,37 +65,57 @@ def contact_sheet(pictures: Sequence[tuple[bytes, str]], columns: int = 6, width
         cells = [(picture.copy(), caption) for picture, caption in opened]
         for cell, _ in cells:
             cell.thumbnail((width - 2, width * 3 // 4))
-        height, text = max(cell.height for cell, _ in cells) + 2, 12
+        height = max(cell.height for cell, _ in cells) + 2
         rows = -(-len(opened) // columns)
-        sheet = Image.new("RGB", (columns * width, rows * (height + text)), "white")
+        sheet = Image.new("RGB", (columns * width, rows * (height + LINE)), "white")
         draw = ImageDraw.Draw(sheet)
         for i, (small, caption) in enumerate(cells):
-            x, y = i % columns * width, i // columns * (height + text)
+            x, y = i % columns * width, i // columns * (height + LINE)
             sheet.paste(small, (x + (width - small.width) // 2, y + (height - small.height) // 2))
-            shown = caption.encode("ascii", "replace").decode()
-            draw.text((x + 2, y + height), shown[: width // 6], fill="black")
-        buffer = io.BytesIO()
-        sheet.save(buffer, "JPEG", quality=quality, optimize=True)
-        if buffer.tell() <= SHEET_BYTES or (width <= 64 and quality <= 40):
-            break
+            draw.text((x + 2, y + height), _drawable(caption)[: width // 6], fill="black")
+        jpeg = _encoded(sheet, quality)
+        if len(jpeg) <= SHEET_BYTES or (width <= 64 and quality <= 40):
+            return Sheet(jpeg)
         width, quality = max(64, int(width * 0.85)), max(40, quality - 10)
-    encoded = base64.b64encode(buffer.getvalue()).decode()
-    return Markdown(f"![contact sheet](data:image/jpeg;base64,{encoded})")
 
 
-def inline_picture(data: bytes, width: int = 160) -> Markdown | None:
-    """A picture as markdown for a cell of a table, at most `width` wide and `CELL_BYTES` large; None if it cannot be read."""
-    from PIL import Image, UnidentifiedImageError
+def together(sheets: Mapping[str, Sheet]) -> bytes:
+    """The sheets of a table as one picture: a single one as it is, several below each other, each under its name."""
+    from PIL import Image, ImageDraw
 
-    try:
-        picture = Image.open(io.BytesIO(data)).convert("RGB")
-    except (UnidentifiedImageError, OSError):
-        return None
+    if len(sheets) == 1:
+        return next(iter(sheets.values())).jpeg
+    opened = [(name, Image.open(io.BytesIO(s.jpeg))) for name, s in sheets.items()]
+    width = max(p.width for _, p in opened)
+    whole = Image.new("RGB", (width, sum(p.height + 2 * LINE for _, p in opened)), "white")
+    draw, y = ImageDraw.Draw(whole), 0
+    for name, picture in opened:
+        draw.text((2, y + LINE // 2), _drawable(name)[: width // 6], fill="black")
+        whole.paste(picture, (0, y + 2 * LINE))
+        y += picture.height + 2 * LINE
+    return _encoded(whole, 75)
+
+
+def thumbnail(jpeg: bytes, width: int = 360) -> bytes:
+    """A picture as a JPEG of at most `THUMBNAIL_BYTES`, at most `width` pixels wide; none is smaller than 48 pixels."""
+    from PIL import Image
+
+    picture = Image.open(io.BytesIO(jpeg)).convert("RGB")
     while True:
         small = picture.copy()
         small.thumbnail((width, width))
-        buffer = io.BytesIO()
-        small.save(buffer, "JPEG", quality=60, optimize=True)
-        if buffer.tell() <= CELL_BYTES or width <= 48:
-            return Markdown(f"![frame](data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()})")
+        encoded = _encoded(small, 50)
+        if len(encoded) <= THUMBNAIL_BYTES or width <= 48:
+            return encoded
         width = int(width * 0.85)
+
+
+def _encoded(picture: Image.Image, quality: int) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, "JPEG", quality=quality, optimize=True)
+    return buffer.getvalue()
+
+
+def _drawable(text: str) -> str:
+    """The built-in font has no more than this."""
+    return text.encode("ascii", "replace").decode()

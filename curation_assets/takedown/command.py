@@ -94,7 +94,7 @@ def take_down(
     left = []
     if not forget_in_events(instance, plan, recipes, say):
         left.append("Dagster's events: they lie in a storage that cannot be rewritten from here")
-    say(f"Dagster: {report_again(instance, store, recipes, done)} tables reported again")
+    say(f"Dagster: {report_again(instance, store, recipes, done, settings.pictures_url)} tables reported again")
     left += forget_in_home(home, plan, say)
     left += _found_still(store, plan)
     say("out of reach:")

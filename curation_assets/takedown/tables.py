@@ -20,6 +20,7 @@ from curation_assets.dedup.comparison import compare_shards
 from curation_assets.dedup.duplicate_clusters import CLUSTER_INDEX
 from curation_assets.dedup.index_files import is_whole
 from curation_assets.engine.making import VIDEOS
+from curation_assets.engine.sheets import sheet_path
 from curation_assets.engine.slices import slice_hashes
 from curation_assets.engine.staleness import OF_SUBSET
 from curation_assets.ingest.fetch_urls import FORM, publish_secrets, secrets_path
@@ -33,7 +34,7 @@ from curation_assets.takedown.tar_rewriting import key_of, rewrite_tar
 from curation_resources.content_hash import content_hash
 from curation_resources.file_facts import is_uri
 from curation_resources.storage import Storage
-from curation_resources.table_headers import TableHeader
+from curation_resources.table_headers import SHEET, TableHeader
 from curation_resources.tables import TableStore
 from curation_resources.tars import new_token, sample_key
 
@@ -167,7 +168,8 @@ def _now(
 
 
 def _left_over(store: TableStore, plan: TakedownPlan, asset: str, shard: str, table: pa.Table) -> list[str]:
-    """Files of the partition that the table does not name: of runs that were killed, ledgers and journals. Nobody is at work on them."""
+    """Files of the partition that the table does not name: of runs that were killed, ledgers and journals, and its contact sheet, since nothing
+    says whose pictures are on it. Nobody is at work on them."""
     if shard not in plan.shards:
         return []
     named = set()
@@ -223,7 +225,7 @@ def _without(
 
 def _recounted(asset: str, table: pa.Table, stats: Mapping[str, Any], plan: TakedownPlan) -> dict[str, Any]:
     """The numbers of a table that follow from its rows, counted again; seconds and cost stay what was spent."""
-    new = dict(stats)
+    new = {k: v for k, v in stats.items() if k != SHEET}
     if VIDEOS in new:
         gone = {v.video_id for v in plan.videos}
         new[VIDEOS] = {k: v for k, v in new[VIDEOS].items() if k not in gone}
@@ -248,6 +250,7 @@ def _clusters(
     )
     done: Done = []
     if gone or behind or not is_whole(store.storage, CLUSTER_INDEX):
+        store.storage.remove(sheet_path(store, CLUSTERS, None))
         header, _, _ = compare_shards(store, recipes, settings, lambda text: None)
         done.append((CLUSTERS, None))
         say(f"{CLUSTERS} and their index: worked out anew, {header.rows} clips in clusters")
@@ -313,6 +316,7 @@ def _curated(
         return []
     removed = table.filter(gone)
     stats = _funnel_without(header.stats, removed)
+    store.storage.remove(sheet_path(store, asset, key))
     header = store.commit(asset, key, table.filter(pc.invert(gone)), provenance, stats)
     if asset == JUDGED["tracks"] and key in _declared(recipes):
         from curation_assets.publish.writing.track_versions import publish_tracks
@@ -343,7 +347,7 @@ def subset_provenance(
 
 def _funnel_without(stats: Mapping[str, Any], removed: pa.Table) -> dict[str, Any]:
     """A funnel as it would be without some candidates: each is counted up to the rule that dropped it."""
-    new = dict(stats)
+    new = {k: v for k, v in stats.items() if k != SHEET}
     funnel = [list(step) for step in stats.get("funnel", [])]
     for row in removed.to_pylist():
         hours = ((row.get("end_ms") or 0) - (row.get("start_ms") or 0)) / 3_600_000

@@ -98,6 +98,11 @@ def test_nothing_of_a_video_is_left_and_nothing_of_the_others_is_touched(toy: In
     unsynced = set(toy.stale_to_dagster())
     files = {p: p.stat().st_ino for p in (toy.root / "data").rglob("*.parquet") if "toy-00001" in p.name}
     assert behind(toy) == []
+    sheets = {p: p.stat().st_ino for p in (toy.root / "data").rglob("sheet.jpg")}
+    theirs = {p for p in sheets if p.parent.name == "toy-00001"}
+    assert {p.parent.parent.name for p in theirs} == {
+        p.parent.parent.name for p in sheets if p.parent.name == "toy-00000"
+    }
     toy.store.storage.write("captions/toy-00000/left.journal.jsonl", b'{"value": "of a run that was killed"}')
 
     assert forget(toy, GONE, said=said) == []
@@ -108,6 +113,10 @@ def test_nothing_of_a_video_is_left_and_nothing_of_the_others_is_touched(toy: In
     assert all(p.stat().st_ino == inode for p, inode in files.items()), "other shards are not rewritten"
     assert not toy.store.storage.exists(PATH)
     assert not any("journal" in str(p) for p in (toy.root / "data").rglob("*"))
+    left = {p: p.stat().st_ino for p in (toy.root / "data").rglob("sheet.jpg")}
+    assert left == {p: sheets[p] for p in theirs}, (
+        "pictures of the shard, its subsets and the clusters are gone, others stay"
+    )
     assert any("out of reach" in line for line in said)
     # Dagster agrees but for the one edge on which it cannot tell shards apart; an index and a run afterwards change nothing and fetch nothing.
     assert set(toy.stale_to_dagster()) <= unsynced | {("video_metadata", "toy-00001")}

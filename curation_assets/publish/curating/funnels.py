@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from curation_assets.showing.clips import middle_frames
 from curation_assets.showing.figures import distributions, markdown_table
-from curation_assets.showing.sheets import contact_sheet
+from curation_assets.showing.sheets import Sheet, contact_sheet
 from curation_resources.markdown import Markdown, escape
 from curation_resources.media import MediaRef
 from curation_resources.storage_errors import StorageError
@@ -51,8 +51,8 @@ def shown(store: TableStore, found: Curation) -> dict[str, Any]:
         sheet = _threshold_sheet(store, clips)
         if sheet is not None:
             name = f"threshold {threshold.text}" + ("" if threshold.of_clip else " of the track")
-            metadata[name] = Markdown(
-                f"**{escape(threshold.text)}**: those with + passed, those with - did not\n\n{sheet}"
+            metadata[name] = sheet.saying(
+                Markdown(f"**{escape(threshold.text)}**: those with + passed, those with - did not")
             )
     return metadata
 
@@ -96,7 +96,7 @@ def keep_rates(found: Curation) -> Markdown | None:
     return markdown_table(("threshold", "share kept"), rows)
 
 
-def _threshold_sheet(store: TableStore, clips: list[tuple[str, str, float, bool]]) -> Markdown | None:
+def _threshold_sheet(store: TableStore, clips: list[tuple[str, str, float, bool]]) -> Sheet | None:
     pictures = []
     for side in (True, False):
         for clip, shard, value, passed in clips:
