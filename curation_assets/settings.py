@@ -89,6 +89,9 @@ class Settings(BaseModel):
         "130 bytes a clip, come on top.",
     )
 
+    keep_runs_days: float = Field(
+        90.0, gt=0, description="Days after its end from which `curation purge` removes a run and its events."
+    )
     pictures_url: str = Field(
         "http://127.0.0.1:3030",
         pattern=r"^https?://[^\s()<>\"]+$",

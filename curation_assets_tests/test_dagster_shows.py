@@ -11,10 +11,10 @@ from collections.abc import Iterator
 import pytest
 from dagster import AssetCheckKey, AssetKey, AssetRecordsFilter
 
+from curation_assets.commands.picture_server import PictureServer
 from curation_assets.demo.web_server import served
 from curation_assets.engine.staleness import FRESH, shard_states
 from curation_assets.orchestration.definitions import settings_of_run
-from curation_assets.picture_server import PictureServer
 from curation_assets_tests.installation import QUIET, Installation
 from curation_assets_tests.toy_site import RECIPE, SHARDS, SUBSET, over, prepare
 
@@ -88,7 +88,7 @@ def test_pictures_lie_beside_tables_and_events_link_to_them(toy: Installation) -
                 shown = server.sheet(address)
                 assert shown == toy.store.storage.read(address.lstrip("/").split("?")[0])
                 linked.add(asset)
-    assert {"raw_shards", "frames", "motion_scores", "category_scores", "captions", "curated_clips"} <= linked
+    assert {"raw_shards", "frames", "category_scores"} <= linked
     lying = {p.relative_to(toy.root / "data").parts[0] for p in (toy.root / "data").rglob("sheet.jpg")}
     assert lying == linked
 

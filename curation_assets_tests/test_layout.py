@@ -160,7 +160,7 @@ ARROWS = {
     "engine": "contracts settings showing ingest dedup captions publish registry derived",
     "looking": "contracts settings showing ingest decode dedup publish registry derived engine",
     "takedown": "contracts settings showing ingest dedup publish registry derived engine",
-    "orchestration": "contracts settings ingest dedup publish registry derived engine looking takedown",
+    "orchestration": "contracts settings showing ingest dedup publish registry derived engine looking takedown",
     "api": "settings showing decode publish registry derived",
     "addresses": "settings derived orchestration",
     "starter": "settings",

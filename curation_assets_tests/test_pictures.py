@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from curation_assets.commands.picture_server import PictureServer
 from curation_assets.engine.sheets import drop_old_sheet, put_sheet, sheet_hash, sheet_path
-from curation_assets.picture_server import PictureServer
 from curation_assets.schemas import SCHEMAS
 from curation_assets.showing.sheets import Sheet, contact_sheet
 from curation_assets.verify import Verifier

@@ -135,6 +135,10 @@ class TableReader:
             found = pool.map(lambda k: self.header(asset, k), keys)
             return {k: h for k, h in zip(keys, found, strict=True) if h is not None}
 
+    def hashes(self, asset: str, partitions: Sequence[str] | None = None) -> dict[str, str]:
+        """Content hashes of the partitions that exist. Raises as `headers`."""
+        return {k: h.content_hash for k, h in self.headers(asset, partitions).items()}
+
     def read(
         self,
         asset: str,

@@ -256,11 +256,8 @@ class TableStore(TableReader):
         Returns:
             What was removed.
         """
-        named = {
-            *self.media(header),
-            *([f"{self.folder(header.asset, header.partition)}/{SHEET_FILE}"] if header.sheet else []),
-        }
-        orphans = sorted(path for path in found if path not in named)
+        named, sheet = self.media(header), f"{self.folder(header.asset, header.partition)}/{SHEET_FILE}"
+        orphans = sorted(path for path in found if path not in named and not (header.sheet and path == sheet))
         if not orphans or header.tag is None or presence.others(self.storage, header.partition):
             return []
         if self.storage.tag(self.path(header.asset, header.partition)) != header.tag:

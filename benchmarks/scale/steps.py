@@ -10,6 +10,7 @@ from benchmarks.scale.indexing import index, index_acav
 from benchmarks.scale.judging_tracks import tracks
 from benchmarks.scale.requests import requests
 from benchmarks.scale.rows import Step
+from benchmarks.scale.standing import standing
 
 STEPS: Mapping[str, Step] = {
     "index": index,
@@ -17,6 +18,7 @@ STEPS: Mapping[str, Step] = {
     "tracks": tracks,
     "export": export,
     "requests": requests,
+    "stale": standing,
 }
 PARTS: Mapping[str, Step] = {"acav": index_acav}
 """Parts of a step, for those who want one alone."""

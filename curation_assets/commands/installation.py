@@ -82,12 +82,12 @@ def usable_recipes(settings: Settings, given: Sequence[str] = ()) -> dict[str, R
     return found_recipes(settings, given).usable
 
 
-def print_undeclared(settings: Settings, recipes: Mapping[str, Recipe]) -> None:
-    """What lies in storage that no recipe of the installation names, after an empty line."""
+def print_undeclared(settings: Settings, recipes: Mapping[str, Recipe], store: TableStore | None = None) -> None:
+    """What lies in storage that no recipe of the installation names, after an empty line; `store` is one that has listed it already."""
     from curation_assets.engine.declared import undeclared
     from curation_assets.stores import table_store
 
-    left = list(undeclared(table_store(settings), recipes, settings))
+    left = list(undeclared(store or table_store(settings), recipes, settings))
     if left:
         print()
         print("\n".join(map(str, left)))

@@ -29,7 +29,7 @@ def add(commands: Commands) -> None:
 
 
 def _pictures(arguments: argparse.Namespace) -> int:
-    from curation_assets.picture_server import PictureServer
+    from curation_assets.commands.picture_server import PictureServer
 
     settings = Settings.load()
     address, _, port = (arguments.serve or str(PORT)).rpartition(":")

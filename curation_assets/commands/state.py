@@ -5,8 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -15,7 +14,6 @@ from curation_assets.recipes import RecipeError
 from curation_assets.settings import Settings
 
 if TYPE_CHECKING:
-    from curation_assets.engine.staleness import State
     from curation_assets.recipes import Recipe
     from curation_assets.report import Report
     from curation_resources.tables import TableStore
@@ -73,30 +71,32 @@ def add(commands: Commands) -> None:
 
 
 def _stale(arguments: argparse.Namespace) -> int:
-    from curation_assets.engine.staleness import FRESH, STATES, shard_states
+    from curation_assets.engine.staleness import FRESH, STATES, looked_at
     from curation_assets.outcome import text_table
+    from curation_assets.schemas import SCHEMAS
 
     home()
     settings = Settings.load()
     found = found_recipes(settings, arguments.recipe)
     recipes = found.usable
-    states = list(shard_states(store_of(settings), recipes, settings, why=arguments.why or arguments.json))
-    behind = [s for s in states if s.state != FRESH]
+    graph = looked_at(store_of(settings), recipes, settings, why=arguments.why or arguments.json)
+    standing = graph.look()
+    counts = {a: c for a in SCHEMAS if (c := standing.counts(a))}
+    behind = any(c.keys() - {FRESH} for c in counts.values())
     code = 1 if arguments.exit_code and (behind or found.faults) else 0
     if arguments.json:
-        print(states_json(states))
+        for state in standing.all_behind():
+            told = {"asset": state.asset, "partition": state.partition, "state": state.state, "reasons": state.reasons}
+            print(json.dumps(told, ensure_ascii=False))
+        print(json.dumps({"counts": counts}))
         return code
-    rows = []
-    for asset in dict.fromkeys(s.asset for s in states):
-        counts = Counter(s.state for s in states if s.asset == asset)
-        rows.append((asset, *(counts[state] or "" for state in STATES)))
-    print(text_table(("asset", *STATES), rows))
+    print(text_table(("asset", *STATES), [(a, *(c[state] or "" for state in STATES)) for a, c in counts.items()]))
     if arguments.why and behind:
         print()
-        lines = [(s.asset, s.partition or "", s.state, "; ".join(s.reasons)) for s in behind]
+        lines = [(s.asset, s.partition or "", s.state, "; ".join(s.reasons)) for s in standing.all_behind()]
         print(text_table(("asset", "partition", "state", "because"), lines))
     if not arguments.recipe:
-        print_undeclared(settings, recipes)
+        print_undeclared(settings, recipes, graph.known)
     return code
 
 
@@ -172,21 +172,6 @@ def _what_if(
             print(f"subset {found.key} if it were so; before the criterion `{subset.select.criterion}`")
             print(text_table(("step", "rows", "hours"), [(s.rule, s.rows, f"{s.hours:.3f}") for s in found.steps]))
     return 0
-
-
-def states_json(states: Iterable[State]) -> str:
-    """A JSON object per line: asset, partition, state and reasons of everything that is not fresh, and a last one with the counts."""
-    from curation_assets.engine.staleness import FRESH
-
-    counts: dict[str, dict[str, int]] = {}
-    lines = []
-    for state in states:
-        own = counts.setdefault(state.asset, {})
-        own[state.state] = own.get(state.state, 0) + 1
-        if state.state != FRESH:
-            told = {"asset": state.asset, "partition": state.partition, "state": state.state, "reasons": state.reasons}
-            lines.append(json.dumps(told, ensure_ascii=False))
-    return "\n".join([*lines, json.dumps({"counts": counts})])
 
 
 def report_json(report: Report) -> str:

@@ -1,4 +1,4 @@
-"""`curation doctor` and `metrics`: what is wrong with an installation, and numbers about it."""
+"""`curation doctor`, `metrics` and `purge`: what is wrong with an installation, numbers about it, and what it need not keep."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 import threading
+from datetime import UTC, datetime, timedelta
 
 from curation_assets.commands.installation import Commands, instance_home
 from curation_assets.recipes import RecipeError, RecipeFault, Recipes, read_recipes
@@ -19,6 +20,16 @@ def add(commands: Commands) -> None:
     doctor.add_argument("--json", action="store_true", help="a JSON object per line")
     doctor.set_defaults(call=_doctor)
 
+    purge = commands.add_parser(
+        "purge",
+        help="remove Dagster's events of runs that ended long ago",
+        description="Removes the events and logs of runs that ended long ago, but for the latest materialization of each partition and the latest outcome of each "
+        "check, which the UI shows. Tables and published versions are not touched. See docs/how-to/operations.md.",
+    )
+    purge.add_argument("--days", type=float, help="since they ended; default: CURATION_KEEP_RUNS_DAYS")
+    purge.add_argument("--dry-run", action="store_true", help="say how much that is, and remove nothing")
+    purge.set_defaults(call=_purge)
+
     metrics = commands.add_parser("metrics", help="numbers for Prometheus: what is behind, failures, cost, dead runs")
     where = metrics.add_mutually_exclusive_group()
     where.add_argument(
@@ -28,6 +39,27 @@ def add(commands: Commands) -> None:
         "--serve", metavar="[ADDRESS:]PORT", help="answer requests until interrupted; loopback unless told"
     )
     metrics.set_defaults(call=_metrics)
+
+
+def _purge(arguments: argparse.Namespace) -> int:
+    from curation_assets.orchestration.instance import opened
+    from curation_assets.orchestration.retention import Unpurgeable, purge
+
+    instance_home()
+    days = Settings.load().keep_runs_days if arguments.days is None else arguments.days
+    if days <= 0:
+        raise SettingsError("--days: a number above 0 is wanted")
+    try:
+        with opened() as instance:
+            done = purge(instance, datetime.now(UTC) - timedelta(days=days), arguments.dry_run)
+    except Unpurgeable as error:
+        raise SettingsError(str(error)) from error
+    said = "would be removed" if arguments.dry_run else "removed"
+    print(
+        f"{done.runs} runs ended more than {days:g} days ago: {done.events} events {said}, and {done.removed} of the runs with all that was left of them; "
+        "the latest events of partitions and checks stay"
+    )
+    return 0
 
 
 def _all_recipes(settings: Settings) -> Recipes:

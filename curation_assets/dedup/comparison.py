@@ -83,7 +83,7 @@ def clusters_provenance(
     params, away = clusters_params(recipes), gone(store.storage, recipes, settings)
 
     def hashes(asset: str) -> dict[str, str]:
-        return {k: h.content_hash for k, h in store.headers(asset).items() if parse_shard_key(k)[0] not in away}
+        return {k: h for k, h in store.hashes(asset).items() if parse_shard_key(k)[0] not in away}
 
     shards = hashes("clip_fingerprints")
     inputs = {"clip_fingerprints": combined_hash(shards)}

@@ -13,7 +13,8 @@ from typing import Any
 from curation_assets.engine.completeness import Incomplete, allowed, described, gaps
 from curation_assets.engine.plan import Work
 from curation_assets.engine.shard_keys import parse_shard_key
-from curation_assets.engine.staleness import FRESH, MISSING, RETRY, SHARDED, STALE, WAITING, Graph, State
+from curation_assets.engine.staleness import MISSING, RETRY, SHARDED, STALE, WAITING, Graph, State
+from curation_assets.engine.standing import Standing
 from curation_assets.recipes import subsets
 from curation_assets.registry import CLUSTERS, COMPARED
 from curation_assets.rules.columns import inputs_of
@@ -113,21 +114,16 @@ def what_is_behind(graph: Graph, settings: Settings, tries: Tries, busy: Busy) -
     now, a subset when what it uses of its own datasets is complete.
     """
     plan = Behind()
-    unsettled: dict[str, list[State]] = {}
-    states: dict[tuple[str, str | None], State] = {}
-    for state in graph.states():
-        states[state.asset, state.partition] = state
-        if state.state != FRESH and state.asset in SHARDED:
-            unsettled.setdefault(state.partition or "", []).append(state)
+    states = graph.look()
     seen = graph.seen_by_clusters()
     attempt = _Attempts(plan, settings, tries)
-    for shard, behind in unsettled.items():
+    for shard, behind in states.shards_behind():
         _plan_shard(graph, shard, behind, seen, attempt)
     hashing = busy.hashing | {s for s, assets in plan.work.shards.items() if COMPARED in assets}
     working = {parse_shard_key(s)[0] for s in busy.shards | set(plan.work.shards)}
     for shard in set(plan.work.shards) & busy.shards:
         del plan.work.shards[shard]
-    clusters = states.get((CLUSTERS, None))
+    clusters = states.get(CLUSTERS, None)
     if clusters is not None and not busy.clusters and _worth_clustering(graph, clusters, seen, hashing):
         _plan_whole(None, [clusters], attempt)
     for key in sorted(subsets(graph.recipes)):
@@ -150,7 +146,7 @@ def _worth_clustering(graph: Graph, state: State, seen: Mapping[str, str], hashi
 
 def _plan_subset(
     graph: Graph,
-    states: Mapping[tuple[str, str | None], State],
+    states: Standing,
     key: str,
     working: Collection[str],
     attempt: _Attempts,
@@ -161,7 +157,7 @@ def _plan_subset(
     behind = [
         s
         for a in assets_of_subset(subset)
-        if (s := states.get((a, key))) is not None and s.state in (MISSING, STALE, RETRY)
+        if (s := states.get(a, key)) is not None and s.state in (MISSING, STALE, RETRY)
     ]
     chosen: list[State] = []
     for state in behind:

@@ -29,6 +29,7 @@ from curation_assets.engine.staleness import (
     State,
     open_heads,
 )
+from curation_assets.engine.standing import Standing
 from curation_assets.engine.unread import pending
 from curation_assets.ingest.error_classes import OF_THE_NETWORK, TRANSIENT_ERRORS
 from curation_assets.publish.curating.subset_tables import tables_needed
@@ -85,7 +86,7 @@ def uses(subset: Subset, recipe: Recipe, asset: str) -> list[str]:
     return in_order(closed)
 
 
-def gaps(graph: Graph, states: Mapping[tuple[str, str | None], State], key: str, asset: str) -> list[Gap]:
+def gaps(graph: Graph, states: Standing, key: str, asset: str) -> list[Gap]:
     """What is wrong with the tables that `asset` of the subset `key` is made from; empty if it may be made.
 
     A table that merely waits for one that is wrong too is not named besides. Other datasets count only in so far as the duplicate
@@ -93,30 +94,41 @@ def gaps(graph: Graph, states: Mapping[tuple[str, str | None], State], key: str,
 
     Args:
         graph: all tables.
-        states: of all of them, by asset and partition.
+        states: how all of them stand.
     """
     recipe, subset = subsets(graph.recipes)[key]
     found: list[Gap] = []
-    index = states[INDEX, None]
+    index = states.get(INDEX, None)
+    assert index is not None
     for dataset in subset.datasets or [recipe.dataset]:
-        shards = [k for k in graph.shards if parse_shard_key(k)[0] == dataset]
-        if not shards:
+        if dataset not in graph.spans:
             found.append(Gap(INDEX, dataset, MISSING, "; ".join(index.reasons) or "it has no shards"))
         for name in uses(subset, graph.recipes[dataset], asset):
-            for shard in [None] if name == CLUSTERS else shards:
-                found += _gap(graph, states.get((name, shard)), name, shard)
+            if name == CLUSTERS:
+                state = states.get(name, None)
+                found += _unasked(graph, name, [None]) if state is None else _gap(graph, state)
+            elif graph.wanted(dataset, name):
+                for state in states.behind(name, dataset):
+                    found += _gap(graph, state)
+            else:
+                found += _unasked(graph, name, graph.shards[graph.spans.get(dataset, slice(0))])
     if asset in EXPORTS:
-        judged = states.get((JUDGED[subset.of], key))
+        judged = states.get(JUDGED[subset.of], key)
         if judged is not None and judged.state in (MISSING, STALE):
             found.append(Gap(judged.asset, key, judged.state, "; ".join(judged.reasons)))
     return list(dict.fromkeys(found))
 
 
-def _gap(graph: Graph, state: State | None, asset: str, shard: str | None) -> list[Gap]:
-    if state is None:  # the recipe does not ask for it; what is there is used
-        return [] if shard in graph.heads.of(asset) else [Gap(asset, shard, MISSING, "the recipe does not ask for it")]
+def _unasked(graph: Graph, asset: str, keys: Iterable[str | None]) -> list[Gap]:
+    """Of an asset that the recipe does not ask for, and of which what is there is used, what is not there."""
+    there = graph.heads.of(asset)
+    return [Gap(asset, key, MISSING, "the recipe does not ask for it") for key in keys if key not in there]
+
+
+def _gap(graph: Graph, state: State) -> list[Gap]:
     if state.state == FRESH:
         return []
+    asset, shard = state.asset, state.partition
     waits = [r for r in state.reasons if r.startswith("waits for")]
     if state.state == WAITING and (waits or (asset == CLUSTERS and state.fingerprint)):
         return []
@@ -163,7 +175,7 @@ def left_out(
     heads = open_heads(store)
     heads.look(list(SHARDED))
     graph = Graph(store, recipes, settings, heads)
-    states = {(s.asset, s.partition): s for s in graph.states()}
+    states = graph.look()
     return allowed(gaps(graph, states, key, asset), key, asset, subsets(recipes)[key][1], partial)
 
 
@@ -186,7 +198,7 @@ def held_back(store: TableStore, recipes: Mapping[str, Recipe], settings: Settin
     heads = open_heads(store)
     heads.look(list(SHARDED))
     graph = Graph(store, recipes, settings, heads)
-    states = {(s.asset, s.partition): s for s in graph.states()}
+    states = graph.look()
     for key, (_, subset) in subsets(recipes).items():
         try:
             for asset in assets_of_subset(subset):

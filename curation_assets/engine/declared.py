@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import fsspec
 
 from curation_assets.engine.shard_keys import parse_shard_key
+from curation_assets.engine.slices import slice_hashes
 from curation_assets.recipes import Recipe, subsets
 from curation_assets.registry import INDEX
 from curation_assets.schemas import SCHEMAS
@@ -26,7 +27,7 @@ from curation_assets.settings import Settings
 from curation_resources.provenance import canonical_json
 from curation_resources.storage import Storage
 from curation_resources.storage_errors import READ_ERRORS
-from curation_resources.tables import MissingTable, TableStore
+from curation_resources.tables import TableStore
 
 FOLDER = f"{INDEX}/declared"
 HERE, GONE, ELSEWHERE = "here", "gone", "elsewhere"
@@ -149,7 +150,4 @@ def _heir(storage: Storage, dataset: str, recipes: Mapping[str, Recipe], present
 
 def indexed(store: TableStore) -> set[str]:
     """Datasets of which the index has rows."""
-    try:
-        return set(store.read(INDEX, columns=["dataset"])["dataset"].unique().to_pylist())
-    except MissingTable:
-        return set()
+    return {parse_shard_key(shard)[0] for shard in slice_hashes(store, INDEX)}

@@ -2,7 +2,7 @@
 
 A sheet is for people and nothing is made from it: one that is gone makes no table stale. Whoever shows one compares its bytes with the hash in the
 table's footer, so that nobody sees the pictures of another version. What belongs here: keeping it beside the table. What does not: drawing
-(`curation_assets.showing.sheets`) and showing it (`orchestration/metadata.py`, `on_call/pictures.py`).
+(`curation_assets.showing.sheets`) and showing it (`orchestration/metadata.py`, `commands/picture_server.py`).
 """
 
 from __future__ import annotations

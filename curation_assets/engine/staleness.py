@@ -7,23 +7,25 @@ table whose input is itself missing or stale waits: whether it will change is kn
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+import os
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
 
 import pyarrow as pa
 
-from curation_assets.contracts.component import Component, Stage
+from curation_assets.contracts.component import Stage
 from curation_assets.dedup.comparison import clusters_provenance
 from curation_assets.dedup.duplicate_clusters import CLUSTER_INDEX
 from curation_assets.dedup.index_files import is_whole, read_manifest
 from curation_assets.engine.differences import reasons
-from curation_assets.engine.heads import Head, Heads, cache_file
+from curation_assets.engine.head_columns import Head
+from curation_assets.engine.heads import Heads, cache_folder
+from curation_assets.engine.made_of import SHARDED, Known, MadeOf
 from curation_assets.engine.making import LOST
 from curation_assets.engine.shard import Shard
 from curation_assets.engine.shard_keys import parse_shard_key
-from curation_assets.engine.slices import identity, slice_hashes
+from curation_assets.engine.standing import STATES, Standing
 from curation_assets.engine.unread import settled, why_again
 from curation_assets.publish.curating.subset_inputs import (
     LEFT_OUT,
@@ -33,22 +35,17 @@ from curation_assets.publish.curating.subset_inputs import (
 )
 from curation_assets.recipes import Recipe, RecipeError, subsets
 from curation_assets.registry import CLUSTERS, COMPARED, INDEX, JUDGED, STAGES
-from curation_assets.rules.columns import inputs_of
-from curation_assets.schemas import SCHEMAS, schema
+from curation_assets.schemas import SCHEMAS
 from curation_assets.selection import assets_of_recipe, assets_of_subset
 from curation_assets.settings import Settings
-from curation_resources.content_hash import ContentHasher
 from curation_resources.provenance import Provenance
 from curation_resources.storage_errors import READ_ERRORS, StorageError
 from curation_resources.tables import DamagedTable, MissingTable, TableStore
 
-MISSING, STALE, WAITING, RETRY, FRESH = "missing", "stale", "waiting", "retry", "fresh"
-STATES = (FRESH, STALE, MISSING, WAITING, RETRY)
+FRESH, STALE, MISSING, WAITING, RETRY = STATES
 SETTLED = (FRESH, RETRY)
 """States of an input that its dependents need not wait for."""
 
-SHARDED: Mapping[str, Component] = {p.asset: p for s in STAGES for p in s.parts}
-"""The sharded assets."""
 OF_SUBSET: Mapping[str, Callable[[TableStore, Mapping[str, Recipe], str], Provenance]] = {
     "curated_clips": curated_provenance,
     "curated_tracks": curated_provenance,
@@ -56,6 +53,8 @@ OF_SUBSET: Mapping[str, Callable[[TableStore, Mapping[str, Recipe], str], Proven
     "embedding_dataset": embedding_provenance,
 }
 """The assets that are partitioned by subset, and what they would be made from."""
+OF_ITS_SHARD = '"refused_urls"'
+"""What in a table's stats is compared with something of its shard."""
 RETRIED: Mapping[str, Stage] = {
     p.asset: s for s in STAGES for p in s.parts if s.by_video or s.up_to_date is not Stage.up_to_date
 }
@@ -82,84 +81,7 @@ class State:
 
 def open_heads(store: TableStore, remember: bool = True) -> Heads:
     """The heads of a store's tables; with `remember`, those that earlier processes on this machine kept too."""
-    return Heads(store, {*RETRIED, "video_metadata"}, cache_file(store.storage) if remember else None)
-
-
-class _Known(TableStore):
-    """A store that answers questions about sharded tables from their heads, and knows slices of unpartitioned tables by hash."""
-
-    def __init__(self, store: TableStore, heads: Heads) -> None:
-        super().__init__(store.storage, store.contracts)
-        self.heads = heads
-
-    def partitions(self, asset: str) -> list[str]:
-        return sorted(self.heads.of(asset)) if asset in SHARDED else super().partitions(asset)
-
-    def headers(self, asset: str, partitions: Sequence[str] | None = None) -> dict[str, Any]:
-        """From heads: they have the content hash and the few stats that provenance asks for."""
-        known = self.heads.of(asset)
-        keys = sorted(known) if partitions is None else partitions
-        return {k: known[k].header(asset, k) for k in keys if k in known}
-
-    def slices(self, asset: str) -> Mapping[str, str]:
-        header = self.usable_header(asset)
-        if header is None:
-            return {}
-        return self.heads.slices(asset, identity(asset, header.content_hash), lambda: slice_hashes(self, asset).items())
-
-
-@dataclass
-class MadeOf:
-    """What the tables of one asset of one dataset would be made from now; what is common to all shards is worked out once."""
-
-    part: Component
-    recipe: Recipe
-    store: _Known
-
-    def __post_init__(self) -> None:
-        self.needed = inputs_of(self.part, self.recipe)
-        self.heads = {a: self.store.heads.of(a) for a in self.needed}
-        self.slices = {a: self.store.slices(a) for a in self.part.slices}
-        self.empty = {a: ContentHasher(schema(a).arrow, schema(a).volatile).hexdigest() for a in self.part.slices}
-        self.own = self.store.heads.of(self.part.asset)
-
-    @cached_property
-    def weights(self) -> Mapping[str, str] | str:
-        """Identities of the weights, or why they cannot be told."""
-        try:
-            return dict(self.part.weights(self.recipe))
-        except Exception as error:  # noqa: BLE001 - one model that is not there must not hide how everything else stands
-            return str(error)
-
-    @cached_property
-    def way(self) -> Provenance:
-        """How all of them are made; the content of the inputs is left empty."""
-        weights = self.weights if isinstance(self.weights, Mapping) else {}
-        inputs = dict.fromkeys([*self.needed, *self.part.slices], "")
-        return Provenance(self.part.code_version, self.part.params(self.recipe), inputs, weights)
-
-    def hashes(self, shard: str) -> dict[str, str] | None:
-        """Content hash of each input; None if one does not exist."""
-        found = {}
-        for asset, heads in self.heads.items():
-            head = heads.get(shard)
-            if head is None:
-                return None
-            found[asset] = head.content_hash
-        for asset, slices in self.slices.items():
-            found[asset] = slices.get(shard) or self.empty[asset]
-        return found
-
-    @cached_property
-    def fingerprint(self) -> Callable[[Mapping[str, str]], str]:
-        """Content hash of each input -> the fingerprint of a shard's table."""
-        return self.way.fingerprinter()
-
-    def provenance(self, hashes: Mapping[str, str]) -> Provenance:
-        return replace(self.way, inputs=dict(hashes))
-
-
-Standing = dict[tuple[str, str | None], str]
+    return Heads(store, {*RETRIED, "video_metadata"}, cache_folder(store.storage) if remember else None)
 
 
 @dataclass
@@ -183,14 +105,24 @@ class Graph:
     media: bool = False
 
     def __post_init__(self) -> None:
-        self._known = _Known(self.store, self.heads)
+        self.known = Known(self.store, self.heads)
         self._files: dict[str, dict[str, int]] = {}
+        self._again: dict[tuple[str, str], bool] = {}
 
     @cached_property
     def shards(self) -> list[str]:
         """Keys of all shards of the index, in order of datasets and numbers; empty without an index."""
-        slices = self._known.slices(INDEX)
+        slices = self.known.slices(INDEX)
         return [k for k in sorted(slices) if parse_shard_key(k)[0] in self.recipes]
+
+    @cached_property
+    def spans(self) -> dict[str, slice]:
+        """Dataset -> where its shards are among all of them, of datasets that have some."""
+        firsts: dict[str, int] = {}
+        for at, key in enumerate(self.shards):
+            firsts.setdefault(parse_shard_key(key)[0], at)
+        ends = [*list(firsts.values())[1:], len(self.shards)]
+        return {n: slice(first, end) for (n, first), end in zip(firsts.items(), ends, strict=True)}
 
     def wanted(self, dataset: str, asset: str) -> bool:
         """Whether the recipe of a dataset asks for an asset."""
@@ -198,7 +130,7 @@ class Graph:
 
     def made_of(self, dataset: str, asset: str) -> MadeOf:
         """What the tables of a sharded asset would be made from now."""
-        return MadeOf(SHARDED[asset], self.recipes[dataset], self._known)
+        return MadeOf(SHARDED[asset], self.recipes[dataset], self.known)
 
     @cached_property
     def _assets(self) -> dict[str, set[str]]:
@@ -206,24 +138,27 @@ class Graph:
 
     def states(self, assets: Collection[str] | None = None) -> Iterator[State]:
         """How every partition of every asset that the recipes ask for stands, in graph order; only `assets` if given."""
-        standing: Standing = {}
+        standing = self.look()
         for asset in SCHEMAS:
-            for state in self._of(asset, standing):
-                standing[asset, state.partition] = state.state
-                if assets is None or asset in assets:
-                    yield state
+            if assets is None or asset in assets:
+                yield from standing.states(asset)
+
+    def look(self) -> Standing:
+        """How every partition of every asset that the recipes ask for stands."""
+        standing = Standing(self)
+        for asset in SCHEMAS:
+            if asset in SHARDED:
+                standing.look(asset)
+            else:
+                for state in self._of(asset, standing):
+                    standing.whole[asset, state.partition] = state
+        return standing
 
     def _of(self, asset: str, standing: Standing) -> Iterator[State]:
         if asset == INDEX:
             yield self._index()
         elif asset == CLUSTERS:
             yield self._clusters(standing)
-        elif asset in SHARDED:
-            by_dataset = {n: self.made_of(n, asset) for n in self.recipes if self.wanted(n, asset)}
-            for key in self.shards:
-                made_of = by_dataset.get(parse_shard_key(key)[0])
-                if made_of is not None:
-                    yield self._sharded(made_of, key, standing)
         elif asset in OF_SUBSET:
             for key, (_, subset) in subsets(self.recipes).items():
                 others = {table for kind, table in JUDGED.items() if kind != subset.of}
@@ -240,10 +175,11 @@ class Graph:
         new = [n for n in self.recipes if n not in known]
         return State(INDEX, None, STALE if new else FRESH, tuple(f"dataset {n} is not in it" for n in new))
 
-    def _sharded(self, made_of: MadeOf, key: str, standing: Standing) -> State:
+    def sharded(self, made_of: MadeOf, key: str, standing: Standing) -> State:
+        """How one table of a shard stands, and why."""
         asset = made_of.part.asset
-        behind = [a for a in made_of.needed if standing.get((a, key), FRESH) not in SETTLED]
-        behind += [a for a in made_of.part.slices if a != INDEX and standing.get((a, None), FRESH) not in SETTLED]
+        behind = [a for a in made_of.needed if standing.waits_for(a, key)]
+        behind += [a for a in made_of.part.slices if a != INDEX and standing.waits_for(a, None)]
         waits = tuple(f"waits for {a}" for a in behind)
         head: Head | None = made_of.own.get(key)
         hashes = made_of.hashes(key)
@@ -259,22 +195,49 @@ class Graph:
             return State(asset, key, STALE, found, now)
         if behind:
             return State(asset, key, WAITING, waits, now)
-        if asset in RETRIED and head.stats:
-            header = head.header(asset, key)
-            if not settled(RETRIED[asset], header, self._shard(key)):
-                return State(asset, key, RETRY, (why_again(asset, header, self.settings.max_attempts),), now)
-        lost = self._lost(asset, head) if self.media else []
+        if self.again(asset, key, head.stats):
+            why = why_again(asset, head.header(asset, key), self.settings.max_attempts)
+            return State(asset, key, RETRY, (why,), now)
+        lost = self.lost(head.media)
         if lost:
             return State(asset, key, STALE, (f"{lost[0]} {LOST}",), now)
         return State(asset, key, FRESH, (), now)
 
-    def _lost(self, asset: str, head: Head) -> list[str]:
-        """Tars that a table names and that are gone or cut short."""
-        if not head.media:
+    def looks_closer(self, asset: str) -> bool:
+        """Whether a table that was made from what it would be made from now may be behind all the same."""
+        return self.media or asset in RETRIED
+
+    def again(self, asset: str, key: str, stats: str) -> bool:
+        """Whether a table with such stats has failures that may pass, so that it is to be tried again."""
+        if asset not in RETRIED or not stats:
+            return False
+        question = asset, stats
+        if question not in self._again:
+            header = Head("", 0, "", "", stats).header(asset, key)
+            found = not settled(RETRIED[asset], header, self._shard(key))
+            if OF_ITS_SHARD in stats:
+                return found
+            self._again[question] = found
+        return self._again[question]
+
+    def lost(self, media: str) -> list[str]:
+        """Tars among those that a table names that are gone or cut short; none where nobody asks for it."""
+        if not media or not self.media:
             return []
-        if asset not in self._files:
-            self._files[asset] = self.store.storage.find(asset)
-        return [t for t, end in json.loads(head.media).items() if self._files[asset].get(t, -1) < end]
+        named = json.loads(media)
+        if self.store.storage.is_local:
+            return [t for t, end in named.items() if self._size(t) < end]
+        folder = next(iter(named), "").split("/")[0]
+        if folder and folder not in self._files:
+            self._files[folder] = self.store.storage.find(folder)
+        return [t for t, end in named.items() if self._files[folder].get(t, -1) < end]
+
+    def _size(self, path: str) -> int:
+        """Bytes of a file of a local root; -1 if it is not there."""
+        try:
+            return os.stat(f"{self.store.storage.root}/{path}").st_size
+        except (FileNotFoundError, NotADirectoryError):
+            return -1
 
     def _changes(self, made_of: MadeOf, key: str, hashes: Mapping[str, str]) -> tuple[str, ...]:
         try:
@@ -284,19 +247,19 @@ class Graph:
         return reasons(header.provenance, made_of.provenance(hashes)) if header else ()
 
     def _shard(self, key: str) -> Shard:
-        return Shard(key, self.recipes[parse_shard_key(key)[0]], self._known, self.settings, None)
+        return Shard(key, self.recipes[parse_shard_key(key)[0]], self.known, self.settings, None)
 
     def _clusters(self, standing: Standing) -> State:
-        behind = sum(a == COMPARED and s not in SETTLED for (a, _), s in standing.items())
+        behind = sum(n for s, n in standing.counts(COMPARED).items() if s not in SETTLED)
         try:
-            now, _ = clusters_provenance(self._known, self.recipes, self.settings)
+            now, _ = clusters_provenance(self.known, self.recipes, self.settings)
         except RecipeError as error:
             return State(CLUSTERS, None, WAITING, (str(error),))
         return self._whole(CLUSTERS, None, now, (f"waits for {behind} shards",) if behind else ())
 
     def _subset(self, key: str, asset: str, standing: Standing) -> State:
         try:
-            now = OF_SUBSET[asset](self._known, self.recipes, key)
+            now = OF_SUBSET[asset](self.known, self.recipes, key)
         except (*READ_ERRORS, DamagedTable) as error:  # a list of ids that the subset names, or its curated table
             return State(asset, key, WAITING, (str(error),))
         except MissingTable:
@@ -304,12 +267,14 @@ class Graph:
             return State(asset, key, WAITING if made else MISSING, ("waits for its curated table",))
         recipe, subset = subsets(self.recipes)[key]
         datasets = set(subset.datasets or [recipe.dataset])
-        behind = {
-            a
-            for (a, k), state in standing.items()
-            if a in now.inputs and state not in SETTLED and (k == key if a in OF_SUBSET else _dataset(k) in datasets)
-        }
+        behind = {a for a in now.inputs if a in SCHEMAS and self._waits(a, key, datasets, standing)}
         return self._whole(asset, key, now, tuple(f"waits for {a}" for a in SCHEMAS if a in behind))
+
+    def _waits(self, asset: str, key: str, datasets: Collection[str], standing: Standing) -> bool:
+        """Whether a table of a subset waits for an input."""
+        if asset in SHARDED:
+            return any(s not in SETTLED for d in datasets for s in standing.counts(asset, d))
+        return standing.waits_for(asset, key) if asset in OF_SUBSET else False
 
     def _whole(self, asset: str, key: str | None, now: Provenance, waits: tuple[str, ...]) -> State:
         try:
@@ -343,10 +308,6 @@ class Graph:
         return {k: entry["content_hash"] for k, entry in manifest["shards"].items()}
 
 
-def _dataset(shard: str | None) -> str:
-    return parse_shard_key(shard)[0] if shard else ""
-
-
 def shard_states(
     store: TableStore,
     recipes: Mapping[str, Recipe],
@@ -367,9 +328,21 @@ def shard_states(
         remember: whether to keep what was learned of the tables for the next process.
         media: whether to see that the tars that tables name are there.
     """
+    yield from looked_at(store, recipes, settings, why, remember, media).states(assets)
+
+
+def looked_at(
+    store: TableStore,
+    recipes: Mapping[str, Recipe],
+    settings: Settings,
+    why: bool = True,
+    remember: bool = True,
+    media: bool = True,
+) -> Graph:
+    """The tables as they are now. Arguments as for `shard_states`."""
     heads = open_heads(store, remember)
     heads.look(list(SHARDED))
-    yield from Graph(store, recipes, settings, heads, why, media).states(assets)
+    return Graph(store, recipes, settings, heads, why, media)
 
 
 def table(states: Collection[State]) -> pa.Table:

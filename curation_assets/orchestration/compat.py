@@ -52,8 +52,14 @@ if TYPE_CHECKING:
     # The tables of events that a first run makes beforehand, so that several at once do not collide. Pinned by deploy/test_first_runs.py.
     from dagster._core.storage.event_log import EventLogStorage, SqlEventLogStorageMetadata, SqliteEventLogStorage
 
-    # Where events lie: a takedown rewrites them, which Dagster has no way to do. Pinned by takedown/test_takedown.py.
-    from dagster._core.storage.event_log.schema import AssetCheckExecutionsTable, AssetKeyTable, SqlEventLogStorageTable
+    # Where events lie: a takedown rewrites them, and old ones are purged, which Dagster has no way to do. Pinned by takedown/test_takedown.py and
+    # test_retention.py.
+    from dagster._core.storage.event_log.schema import (
+        AssetCheckExecutionsTable,
+        AssetEventTagsTable,
+        AssetKeyTable,
+        SqlEventLogStorageTable,
+    )
     from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
     from dagster._core.storage.event_log.sqlite.sqlite_event_log import INDEX_SHARD_NAME
 
@@ -69,6 +75,7 @@ __all__ = [
     "PARTITION_NAME_TAG",
     "SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION",
     "AssetCheckExecutionsTable",
+    "AssetEventTagsTable",
     "AssetKeyTable",
     "BulkActionStatus",
     "BulkActionsFilter",
@@ -96,6 +103,7 @@ _LATER = {
     "EventLogStorage": "dagster._core.storage.event_log",
     "SqlEventLogStorageMetadata": "dagster._core.storage.event_log",
     "SqliteEventLogStorage": "dagster._core.storage.event_log",
+    "AssetEventTagsTable": "dagster._core.storage.event_log.schema",
     "AssetCheckExecutionsTable": "dagster._core.storage.event_log.schema",
     "AssetKeyTable": "dagster._core.storage.event_log.schema",
     "SqlEventLogStorageTable": "dagster._core.storage.event_log.schema",

@@ -20,6 +20,7 @@ from typing import Any, cast
 import sqlalchemy as db
 from dagster import DagsterInstance
 
+from curation_assets.engine.heads import forget_heads
 from curation_assets.engine.making import Outcome
 from curation_assets.engine.shard_keys import parse_shard_key
 from curation_assets.makers import MAKERS
@@ -51,7 +52,7 @@ ROWS = 500
 
 def forget_in_events(instance: DagsterInstance, plan: TakedownPlan, recipes: Mapping[str, Recipe], say: Say) -> bool:
     """Rewrites events that name the videos or show pictures of their shards. False if the instance's events lie where this cannot reach."""
-    storage = _sql_storage(instance)
+    storage = sql_storage(instance)
     if storage is None:
         return False
     scrub = _Scrub(plan, recipes)
@@ -63,7 +64,7 @@ def forget_in_events(instance: DagsterInstance, plan: TakedownPlan, recipes: Map
     return True
 
 
-def _sql_storage(instance: DagsterInstance) -> SqlEventLogStorage | None:
+def sql_storage(instance: DagsterInstance) -> SqlEventLogStorage | None:
     """The event storage, also where it is one of a composite."""
     storage: Any = instance.event_log_storage
     for _ in range(3):
@@ -161,11 +162,12 @@ def forget_in_home(home: Path, plan: TakedownPlan, say: Say) -> list[str]:
     """Rewrites text files below DAGSTER_HOME (logs of steps, values that were handed on) without lines that name the videos, and compacts SQLite
     files, whose free pages hold what was deleted. Returns files that name them still."""
     found, left = pattern(plan, own=True), []
+    forget_heads(home)
     number = 0
     for path in sorted(_files(home)):
         if _is_sqlite(path):
             try:
-                _compact(path)
+                compact(path)
             except sqlite3.Error as error:
                 left.append(f"{path} (cannot be compacted: {error})")
             continue
@@ -193,7 +195,7 @@ def _is_sqlite(path: Path) -> bool:
         return file.read(16) == b"SQLite format 3\0"
 
 
-def _compact(path: Path) -> None:
+def compact(path: Path) -> None:
     """Rewrites a database into as few pages as it needs, and empties its write-ahead log."""
     with closing(sqlite3.connect(path, timeout=30, isolation_level=None)) as connection:
         connection.execute("VACUUM")

@@ -57,11 +57,12 @@ def curated_provenance(store: TableStore, recipes: Mapping[str, Recipe], key: st
     recipe, subset = subsets(recipes)[key]
     per_dataset = sharded_inputs(subset, recipes, recipe.dataset)
     inputs: dict[str, str] = {}
+    shards = subset_shards(store, subset, recipe.dataset)
     for name in [a for a in SCHEMAS if any(a in tables for tables in per_dataset.values())]:
-        keys = [k for d, k in subset_shards(store, subset, recipe.dataset) if name in per_dataset[d]]
-        inputs[name] = combined_hash({k: h.content_hash for k, h in store.headers(name, keys).items()})
+        keys = [k for d, k in shards if name in per_dataset[d]]
+        inputs[name] = combined_hash(store.hashes(name, keys))
     if any("raw_shards" in tables for tables in per_dataset.values()) and "video_metadata" not in inputs:
-        inputs |= worded_inputs(store, [k for _, k in subset_shards(store, subset, recipe.dataset)])
+        inputs |= worded_inputs(store, [k for _, k in shards])
     lists = [*subset.exclude, *subset.split.lists.values()]
     for path in lists:
         inputs[f"list:{public_settings(path)}"] = combined_hash(dict.fromkeys(read_ids([path]), ""))
@@ -129,7 +130,7 @@ class Selection:
         header = store.header(self.asset, self.key)
         hashes = {self.asset: header.content_hash} if header is not None else {}
         for name in assets:
-            found = {k: h.content_hash for k, h in store.headers(name, list(self.shards)).items()}
+            found = store.hashes(name, list(self.shards))
             if found:
                 hashes[name] = combined_hash(found)
         return hashes
