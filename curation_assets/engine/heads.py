@@ -80,12 +80,12 @@ def _is_table(name: str) -> bool:
     return name.endswith(".parquet") and not name.startswith(".")
 
 
-def cache_folder(storage: Storage) -> Path | None:
-    """Where the heads of a storage root are kept on this machine: below DAGSTER_HOME; None without one."""
+def cache_path(storage: Storage, what: str) -> Path | None:
+    """Where something that is known of a storage root is kept on this machine: below DAGSTER_HOME; None without one."""
     home = os.environ.get("DAGSTER_HOME")
     if not home or storage.scheme == "memory":
         return None
-    return Path(home) / "cache" / f"heads-{hashlib.sha256(storage.root.encode()).hexdigest()[:16]}"
+    return Path(home) / "cache" / f"{what}-{hashlib.sha256(storage.root.encode()).hexdigest()[:16]}"
 
 
 def forget_heads(home: Path) -> None:

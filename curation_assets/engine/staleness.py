@@ -20,7 +20,7 @@ from curation_assets.dedup.duplicate_clusters import CLUSTER_INDEX
 from curation_assets.dedup.index_files import is_whole, read_manifest
 from curation_assets.engine.differences import reasons
 from curation_assets.engine.head_columns import Head
-from curation_assets.engine.heads import Heads, cache_folder
+from curation_assets.engine.heads import Heads, cache_path
 from curation_assets.engine.made_of import SHARDED, Known, MadeOf
 from curation_assets.engine.making import LOST
 from curation_assets.engine.shard import Shard
@@ -81,7 +81,7 @@ class State:
 
 def open_heads(store: TableStore, remember: bool = True) -> Heads:
     """The heads of a store's tables; with `remember`, those that earlier processes on this machine kept too."""
-    return Heads(store, {*RETRIED, "video_metadata"}, cache_folder(store.storage) if remember else None)
+    return Heads(store, {*RETRIED, "video_metadata"}, cache_path(store.storage, "heads") if remember else None)
 
 
 @dataclass

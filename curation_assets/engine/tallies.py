@@ -16,7 +16,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from curation_assets.engine.heads import BATCH, NOT_KEPT, cache_file, listing
+from curation_assets.engine.head_columns import NOT_KEPT
+from curation_assets.engine.heads import BATCH, cache_path, listing
 from curation_resources.provenance import canonical_json
 from curation_resources.table_headers import TableHeader
 from curation_resources.tables import READERS, TableStore
@@ -64,8 +65,8 @@ class Tallies:
 
     def __init__(self, store: TableStore, remember: bool = True) -> None:
         self._store = store
-        heads = cache_file(store.storage) if remember else None
-        self._db = _database(heads and heads.with_name(heads.name.replace("heads-", "tallies-")))
+        kept = cache_path(store.storage, "tallies") if remember else None
+        self._db = _database(kept and kept.with_name(f"{kept.name}.sqlite"))
         self._looked: set[str] = set()
 
     def headers(self, asset: str, dataset: str | None = None) -> Iterator[TableHeader]:
