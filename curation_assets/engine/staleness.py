@@ -121,8 +121,8 @@ class Graph:
         firsts: dict[str, int] = {}
         for at, key in enumerate(self.shards):
             firsts.setdefault(parse_shard_key(key)[0], at)
-        ends = [*list(firsts.values())[1:], len(self.shards)]
-        return {n: slice(first, end) for (n, first), end in zip(firsts.items(), ends, strict=True)}
+        starts = [*firsts.values(), len(self.shards)]
+        return {n: slice(starts[i], starts[i + 1]) for i, n in enumerate(firsts)}
 
     def wanted(self, dataset: str, asset: str) -> bool:
         """Whether the recipe of a dataset asks for an asset."""
