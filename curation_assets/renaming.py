@@ -292,6 +292,15 @@ class _Renaming:
             self.store.commit(CLIP_DATASET.asset, new, table, header.provenance, header.stats)
 
 
+def _unpublished(found: Holdings) -> Holdings:
+    """What there is of a dataset but for its subsets and what they have published."""
+    return replace(
+        found,
+        tables=[(a, k) for a, k in found.tables if a in SHARDED],
+        folders=[f for f in found.folders if f.split("/")[0] in SHARDED],
+    )
+
+
 def rename(
     store: TableStore,
     instance: Instance,
@@ -317,7 +326,11 @@ def rename(
         raise RecipeError(f"no recipe declares {new}; change `dataset: {old}` to `dataset: {new}` in its recipe first")
     tables = [(a, k) for a in SHARDED for k in store.partitions(a) if parse_shard_key(k)[0] == old]
     if not tables and old not in indexed(store):
-        raise RecipeError(f"nothing of {old} is stored here")
+        rest = _unpublished(holdings(store, instance, old))
+        if not rest or new not in indexed(store):
+            raise RecipeError(f"nothing of {old} is stored here")
+        remove(store, instance, rest)  # of a renaming that was killed when it removed the last
+        return
     if new in indexed(store) and old in indexed(store):
         raise RecipeError(
             f"{new} has been indexed already beside {old}; `curation remove {new}` if nothing of it is worth keeping, then rename again"
@@ -331,7 +344,4 @@ def rename(
     work.exports()
     work.finish_index()
     register_shards(instance, [work.key(k) for k in keys])
-    rest = holdings(store, instance, old)
-    rest.tables = [(a, k) for a, k in rest.tables if a in SHARDED]
-    rest.folders = [f for f in rest.folders if f.split("/")[0] in SHARDED]
-    remove(store, instance, rest)
+    remove(store, instance, _unpublished(holdings(store, instance, old)))

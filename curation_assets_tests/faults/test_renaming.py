@@ -7,12 +7,15 @@ from typing import Any
 
 import pytest
 
+from curation_assets import renaming
 from curation_assets.engine.declared import undeclared
 from curation_assets.engine.staleness import SHARDED
+from curation_assets.orchestration.instance import Instance
 from curation_assets.recipes import RecipeError, load_recipes
-from curation_assets.renaming import holdings, remove, rename
+from curation_assets.renaming import Holdings, holdings, remove, rename
 from curation_assets_tests.installation import Installation
 from curation_assets_tests.sample_video import sample_video
+from curation_resources.tables import TableStore
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(1800)]
 
@@ -78,7 +81,20 @@ def test_a_renamed_dataset_keeps_all_that_was_made_also_if_the_command_was_kille
 
     with pytest.raises(Killed):
         renamed(site, dies)
+    with pytest.MonkeyPatch.context() as patch:
+
+        def takes_tables_and_dies(store: TableStore, instance: Instance, found: Holdings) -> None:
+            remove(store, instance, Holdings(found.name, found.tables))
+            raise Killed
+
+        patch.setattr(renaming, "remove", takes_tables_and_dies)
+        with pytest.raises(Killed):
+            renamed(site)
+    assert (Path(site.settings.storage) / "raw_shards" / "sl-00000").is_dir()
     renamed(site)
+    assert not (Path(site.settings.storage) / "raw_shards" / "sl-00000").exists()
+    with pytest.raises(RecipeError, match="nothing of sl is stored here"):
+        renamed(site)
     tables = site.tables()
     assert {(a, k) for a, k in tables if a in SHARDED} == {
         (a, (k or "").replace("sl-", "sl2-")) for a, k in before if a in SHARDED
