@@ -22,8 +22,8 @@ from curation_assets.publish.subsets import Subset
 from curation_assets.recipes import Recipe
 from curation_assets.registry import COMPONENTS
 from curation_assets.rules.columns import derived, table_of
-from curation_assets.rules.evaluation import numbers
-from curation_assets.rules.language import DERIVED, Rule
+from curation_assets.rules.evaluation import measured, numbers
+from curation_assets.rules.language import DERIVED, Rule, names_in
 from curation_assets.schemas import SCHEMAS, schema
 from curation_resources.content_hash import HashParts
 from curation_resources.provenance import Provenance
@@ -102,7 +102,7 @@ class KeptCandidates:
     ) -> Iterator[pa.Table]:
         """The candidates in key order, a table for each row group: some columns, and those of `place`; of some row groups only, if they are `chosen`."""
         known = set(schema(self.header.asset).names)
-        size = [n for n in SIZE if n in known and "aspect" in columns]
+        size = [n for n in SIZE if n in known and {"aspect", "pixels"}.intersection(columns)]
         names = list(dict.fromkeys([*place, *size, *(c for c in columns if c not in DERIVED)]))
         for table in self.store.groups(self.header.asset, names, self.header.partition, chosen):
             yield _with_derived(table, columns)
@@ -110,20 +110,23 @@ class KeptCandidates:
     def percentiles(self, rules: Sequence[tuple[Rule, bool]]) -> dict[bool, Percentiles]:
         """Values of the percentiles that rules name, over all candidates."""
         about_clips = self.subset.of == "clips"
-        wanted = {pair for rule, _ in rules for pair in rule.percentiles}
+        wanted = {pair for rule, _ in rules for pair in rule.ranked}
         found: dict[tuple[str, float], float | None] = {}
-        for column in sorted({c for c, _ in wanted}):
-            parts = [numbers(b[column]).drop_null().cast(pa.float64()) for b in self._values(column)]
+        for measure in sorted({m for m, _ in wanted}, key=lambda m: m.name):
+            named = list(dict.fromkeys(n.name for n in names_in(measure)))
+            batches = ({n: b[n] for n in named} for b in self._values(named))
+            parts = [numbers(measured(measure, columns)).drop_null().cast(pa.float64()) for columns in batches]
             values = pa.chunked_array([c for p in parts for c in p.chunks], pa.float64()).to_numpy()
-            for p in (p for c, p in wanted if c == column):
-                found[column, p] = float(np.percentile(values, p)) if len(values) else None
+            for p in (p for m, p in wanted if m == measure):
+                found[measure.name, p] = float(np.percentile(values, p)) if len(values) else None
         return {about_clips: found, not about_clips: {}}
 
-    def _values(self, column: str) -> Iterator[pa.Table]:
+    def _values(self, columns: Sequence[str]) -> Iterator[pa.Table]:
         known = set(schema(self.header.asset).names)
-        names = [n for n in ("start_ms", "end_ms", *SIZE) if n in known] if column in DERIVED else [column]
+        of_place = [n for n in ("start_ms", "end_ms", *SIZE) if n in known and any(c in DERIVED for c in columns)]
+        names = list(dict.fromkeys([*of_place, *(c for c in columns if c not in DERIVED)]))
         for table in self.store.groups(self.header.asset, names, self.header.partition):
-            yield _with_derived(table, [column])
+            yield _with_derived(table, columns)
 
 
 def _with_derived(table: pa.Table, columns: Sequence[str]) -> pa.Table:

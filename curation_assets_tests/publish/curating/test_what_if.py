@@ -67,6 +67,17 @@ def test_what_if_is_what_would_be_published(tmp_path: Path, monkeypatch: pytest.
     assert not whole.kept
     with_percentile = what_if(site.store, site.recipes, recipe, "all", ["motion >= p0"])
     assert with_percentile.kept
+    for rules in (
+        ["pixels > 100"],
+        ["motion * 2 + sharpness >= p50"],
+        ["width * height > p0", "sharpness / aspect > 0"],
+    ):
+        of_kept = what_if(site.store, site.recipes, recipe, "all", rules)
+        with monkeypatch.context() as all_tables:
+            all_tables.setattr(module.KeptCandidates, "of", lambda *_: None)
+            of_tables = what_if(site.store, site.recipes, recipe, "all", rules)
+        assert (of_kept.kept, of_tables.kept) == (True, False)
+        assert of_kept.steps == of_tables.steps
     site.declare(RECIPE.format(videos=videos, where=f'["duration_s >= 0.1", "{other}", "aspect > 0.5"]'))
     site.run(PlanStep("subsets", ("curated_clips",), ("d-all",)), force=True)
     after = published(site)
