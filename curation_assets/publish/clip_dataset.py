@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import pyarrow as pa
-from pydantic import Field, model_validator
+from pydantic import Field, field_serializer, model_validator
 
 from curation_assets.contracts.checks import Check, Finding, media_check, media_sample
 from curation_assets.contracts.choices import OneOf
@@ -41,11 +41,12 @@ class ClipExport(OpenSection):
         "webdataset",
         description="webdataset: tars; folder: files and a list as CSV; parquet: files and a list as Parquet.",
     )
-    cut: Literal["exact", "copy"] = Field(
-        "exact", description="exact: re-encoded, to the frame; copy: from the previous key frame."
+    cut: Literal["smart", "exact", "copy"] = Field(
+        "exact",
+        description="smart: to the frame, and only pictures are encoded that cannot be copied; exact: to the frame, all encoded; copy: from the previous key frame.",
     )
-    crf: int = Field(18, ge=0, le=51, description="libx264 quality.")
-    preset: str = Field("veryfast", description="libx264 preset.")
+    crf: int = Field(18, ge=0, le=51, description="Quality of what libx264 (libx265 within H.265) encodes.")
+    preset: str = Field("veryfast", description="Preset of libx264 or libx265.")
     short_side: int | None = Field(
         None, ge=16, description="Scale so that the short side is so many pixels; never enlarged."
     )
@@ -69,6 +70,16 @@ class ClipExport(OpenSection):
     tracks: bool = Field(False, description="Export one cropped clip per selected track instead of clips.")
     track_max_s: float = Field(180.0, gt=0, description="Longest clip of a track, seconds.")
     tar_bytes: int = Field(1_000_000_000, ge=1_000_000, description="Size at which a tar is closed and another begun.")
+
+    @property
+    def way(self) -> str:
+        """How clips are cut: where every picture is changed there is nothing that `smart` could copy."""
+        changed = self.fps is not None or self.blur_faces or self.tracks
+        return "exact" if self.cut == "smart" and changed else self.cut
+
+    @field_serializer("cut")
+    def _compared(self, cut: str) -> str:
+        return self.way
 
     @model_validator(mode="after")
     def _copied_as_it_is(self) -> ClipExport:
@@ -100,6 +111,26 @@ TABLE = TableSchema(
         Column("width", INT32, "Width; of `cut: copy` as stored, for players to turn and stretch.", minimum=1),
         Column("height", INT32, "Height, likewise.", minimum=1),
         Column("fps", DOUBLE, "Frame rate."),
+        Column(
+            "cut",
+            STRING,
+            "How it was made: exact, all frames encoded; smart, copied but for `encoded_frames`; copy. Null in tables that were made before it was said.",
+            allowed=("exact", "smart", "copy"),
+            later=("",),
+        ),
+        Column(
+            "encoded_frames",
+            INT64,
+            "Frames that were encoded; the others have the source's bits. Null likewise.",
+            minimum=0,
+            later=("",),
+        ),
+        Column(
+            "encoded_because",
+            STRING,
+            "Why `cut: smart` encoded all frames of the clip; null if it did not.",
+            later=("",),
+        ),
         Column("blurred_faces", INT32, "Face boxes covered, over all frames; null if not asked for.", minimum=0),
         Column("row_fingerprint", STRING, "Hash of source, span and options.", nullable=False),
         Column("version", STRING, "Name of the folder with the version; changes when any sample does."),

@@ -58,6 +58,7 @@ def every_kind(folder: Path) -> dict[str, Expected]:
         one = cut(kind, *span, *frames, track=track)
         clip = make(source, [one], folder / kind, **{"preset": "veryfast", **options})[kind]
         assert clip.error is None, clip.error
+        assert clip.cut == options.get("cut", "exact"), clip.encoded_because
         if options.get("cut") == "copy":
             assert clip.frames is not None
             first = first // 20 * 20
@@ -83,16 +84,28 @@ def every_kind(folder: Path) -> dict[str, Expected]:
     add("other rate", mp4, 25, 75, steady, sound=True, fps=12.5)
     add("searched for faces", mp4, 25, 75, steady, sound=True, blur_faces=True)
     add("copied", mp4, 25, 75, steady, sound=True, cut="copy")
+    add("smart", mp4, 25, 75, steady, sound=True, cut="smart")
     boxes = TrackBoxes([1000, 1960], [[20.0, 20.0, 90.0, 90.0]] * 2)
     add("track", mp4, 25, 50, steady, sound=True, track=boxes)
     for container in ("mkv", "ts"):
         source = write_video(folder / f"ntsc.{container}", [120], rate=NTSC, **options)
         add(f"exact from {container}", source, 25, 75, ntsc)
         add(f"copied from {container}", source, 25, 75, ntsc, cut="copy")
+        add(f"smart from {container}", source, 25, 75, ntsc, cut="smart")
     hevc = write_video(
         folder / "hevc.mp4", [120], codec="libx265", g="20", **{"x265-params": "log-level=0:open-gop=0:keyint=20"}
     )
     add("copied HEVC", hevc, 25, 75, steady, cut="copy")
+    for depth, pix_fmt in ((8, "yuv420p"), (10, "yuv420p10le")):
+        main = write_video(
+            folder / f"main-{depth}.mp4", [120], profile="main" if depth == 8 else "high10", pix_fmt=pix_fmt, **options
+        )
+        add(f"smart of {depth} bits", main, 25, 75, steady, cut="smart")
+        opened = write_video(
+            folder / f"hevc-{depth}.mp4", [120], codec="libx265", pix_fmt=pix_fmt,
+            **{"x265-params": "log-level=0:open-gop=1:keyint=20:min-keyint=20:bframes=3"},
+        )  # fmt: skip
+        add(f"smart HEVC of {depth} bits", opened, 25, 75, steady, cut="smart")
     av1 = write_video(folder / "av1.mp4", [120], codec="libsvtav1", g="20", preset="10")
     add("copied AV1", av1, 25, 75, steady, cut="copy")
     steps = np.random.default_rng(3).integers(20, 90, 120)
@@ -101,4 +114,13 @@ def every_kind(folder: Path) -> dict[str, Expected]:
         folder / "vfr.mkv", [120], times=[int(1000 * t) for t in uneven[:-1]], time_base=Fraction(1, 1000), **options
     )
     add("variable", vfr, 25, 75, uneven, preset="ultrafast")  # whose encoder gives each picture at once
+    in_order = write_video(
+        folder / "in-order.mkv",
+        [120],
+        times=[int(1000 * t) for t in uneven[:-1]],
+        time_base=Fraction(1, 1000),
+        g="20",
+        bf="0",
+    )
+    add("smart, variable", in_order, 25, 75, uneven, cut="smart")
     return made

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 from typing import Any
 
+import numpy as np
 import pytest
 
+from curation_assets_tests.frame_numbers import number_in
+from curation_assets_tests.readers import blocks
 from curation_assets_tests.readers.clips import Expected, every_kind
 from curation_assets_tests.readers.environments import read_in
 from curation_assets_tests.readers.pyav import facts
 
 KINDS = (
     "exact", "of one picture", "scaled", "other rate", "searched for faces", "copied", "track", "exact from mkv", "copied from mkv",
-    "exact from ts", "copied from ts", "copied HEVC", "copied AV1", "variable",
+    "exact from ts", "copied from ts", "copied HEVC", "copied AV1", "variable", "smart", "smart from mkv", "smart from ts", "smart of 8 bits",
+    "smart of 10 bits", "smart HEVC of 8 bits", "smart HEVC of 10 bits", "smart, variable",
 )  # fmt: skip
+
+
+SMART = tuple(k for k in KINDS if k.startswith("smart"))
 
 
 @pytest.fixture(scope="module")
@@ -56,3 +65,42 @@ def test_clips_are_read_by_ffmpeg_6(clips: dict[str, Expected]) -> None:
     found = read_in("ffmpeg6", "pyav", *(c.path for c in clips.values()))
     for kind, expected in clips.items():
         check(expected, found[str(expected.path)], slack_of(kind))
+
+
+@pytest.mark.parametrize("kind", SMART)
+def test_clips_of_copied_and_encoded_pictures_are_read_by_opencv(clips: dict[str, Expected], kind: str) -> None:
+    assert blocks.numbers("opencv", str(clips[kind].path)) == clips[kind].numbers
+
+
+def test_clips_of_copied_and_encoded_pictures_are_read_by_the_machines_ffmpeg(clips: dict[str, Expected]) -> None:
+    program = shutil.which("ffmpeg")
+    if program is None:
+        pytest.skip("there is no ffmpeg on PATH")
+    for kind in SMART:
+        how = [
+            "-v",
+            "error",
+            "-i",
+            str(clips[kind].path),
+            "-vsync",
+            "passthrough",
+            "-f",
+            "rawvideo",
+            "-pix_fmt",
+            "gray",
+            "-",
+        ]
+        done = subprocess.run([program, *how], capture_output=True, timeout=120, check=True)
+        assert not [line for line in done.stderr.decode().splitlines() if line.startswith(("[h264", "[hevc", "[mov"))]
+        shown = np.frombuffer(done.stdout, np.uint8).reshape(-1, 180, 320)
+        assert [number_in(p) for p in shown] == clips[kind].numbers, kind
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize(("name", "which"), [("torchcodec", "torchcodec"), ("decord2", "tables")])
+def test_clips_of_copied_and_encoded_pictures_are_read_by_decoders(
+    clips: dict[str, Expected], name: str, which: str
+) -> None:
+    wanted = {str(clips[k].path): clips[k].numbers for k in SMART}
+    assert read_in(which, "blocks", "pictures", name, *wanted) == wanted

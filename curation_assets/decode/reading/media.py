@@ -178,6 +178,11 @@ class OpenVideo:
         return self._delay > 0
 
     @property
+    def cropped(self) -> bool:
+        """Whether the container shows only part of the stream's pictures."""
+        return self._cropper is not None
+
+    @property
     def listed(self) -> Iterable[int]:
         """Decoding ticks of all packets that the file's index lists, where it is needed to know that some are missing."""
         return () if self._index is None else self._index.listed

@@ -141,7 +141,7 @@ def clip_options(selection: Selection, recipes: Mapping[str, Recipe], dataset: s
     params = selection.subset.export.clips
     assert params is not None
     rate = recipes[dataset].download.audio_rate
-    if params.audio_rate is None and rate is not None and params.cut == "exact":
+    if params.audio_rate is None and rate is not None and params.cut != "copy":
         return params.model_copy(update={"audio_rate": rate})
     return params
 

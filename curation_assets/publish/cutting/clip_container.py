@@ -8,6 +8,7 @@ as well. FFmpeg 5 and 6 take the durations of reordered pictures from the tick o
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import BinaryIO
@@ -16,6 +17,7 @@ import av
 from av.bitstream import BitStreamFilterContext
 from av.video.stream import VideoStream
 
+from curation_assets.publish.cutting.unit_packing import Packing, split_stream
 from curation_resources.mp4_boxes import boxes
 
 MP4 = {"fflags": "+bitexact", "movflags": "+faststart+negative_cts_offsets"}
@@ -67,6 +69,26 @@ def _free_edits(file: BinaryIO, at: int, end: int) -> None:
         file.write(b"free")
 
 
+def _tick(codec: str, rate: Fraction) -> str:
+    """The filter that sets the tick of pictures that come at `rate`."""
+    tick_rate = (rate * TICKS_PER_PICTURE[codec]).limit_denominator(100_000)
+    return f"{codec}_metadata=tick_rate={tick_rate.numerator}/{tick_rate.denominator}"
+
+
+def retimed(stream: VideoStream, packing: Packing, sets: Sequence[bytes], rate: Fraction) -> list[bytes]:
+    """Parameter sets with the tick in them set to the rate of the pictures.
+
+    Args:
+        stream: whose pictures they are of, H.264 or H.265.
+        packing: of that stream.
+        sets: those that others refer to first.
+        rate: pictures per second.
+    """
+    changing = BitStreamFilterContext(_tick(stream.codec_context.name, rate), stream)
+    changed = changing.filter(av.Packet(packing.packed(sets)))
+    return [u for p in changed for u in split_stream(bytes(p))]
+
+
 class Ticks:
     """Passes on the packets of pictures with the tick in their headers set to their rate, which the output's headers get too.
 
@@ -80,9 +102,7 @@ class Ticks:
     def __init__(self, codec: str, out: VideoStream, rate: Fraction) -> None:
         self._filter: BitStreamFilterContext | None = None
         if codec in TICKS_PER_PICTURE:
-            tick_rate = (rate * TICKS_PER_PICTURE[codec]).limit_denominator(100_000)
-            options = f"{codec}_metadata=tick_rate={tick_rate.numerator}/{tick_rate.denominator}"
-            self._filter = BitStreamFilterContext(options, out, out)
+            self._filter = BitStreamFilterContext(_tick(codec, rate), out, out)
 
     def __call__(self, packet: av.Packet) -> list[av.Packet]:
         """The packet, changed; one that is too damaged for its headers to be read as it is."""

@@ -62,8 +62,8 @@ def copy_clip(video: OpenVideo, sound: ClipSound | None, span: tuple[int, int], 
     if video.reordered:
         raise ValueError("the file does not say in which order its pictures are shown")
     base, zero = video.time_base, video.zero_ticks
-    pictures = _pictures(video, zero, *span)
-    kept, until = _shown_until(pictures, zero + _ticks(span[1] - ROUNDING_MS, base))
+    pictures = pictures_of(video, zero, *span)
+    kept, until = shown_until(pictures, zero + _ticks(span[1] - ROUNDING_MS, base))
     start = pictures[0].pts or 0
     if until is None:
         until = max(zero + _ticks(span[1], base), max(p.pts or 0 for p in kept) + 1)
@@ -101,31 +101,45 @@ def _from_key_frame(video: OpenVideo, zero: int, start_ms: int) -> Iterator[av.P
     return (p for p in video.packets() if p.pts is not None)
 
 
-def _pictures(video: OpenVideo, zero: int, start_ms: int, end_ms: int) -> list[av.Packet]:
-    """The packets in the order of decoding from the clip's key frame until all that are shown before `end_ms` have come."""
+def pictures_of(
+    video: OpenVideo, zero: int, start_ms: int, end_ms: int, *, hidden_too: bool = False, most_bytes: int | None = None
+) -> list[av.Packet]:
+    """The packets in the order of decoding from the clip's key frame until all that are shown before `end_ms` have come.
+
+    Args:
+        hidden_too: whether there may be such that an edit list hides.
+        most_bytes: that they may have together.
+
+    Raises:
+        ValueError: there is no such key frame, some are hidden that may not be, or they are too large.
+    """
     base = video.time_base
     from_ticks, end = zero + _ticks(start_ms + ROUNDING_MS, base), zero + _ticks(end_ms - ROUNDING_MS, base)
     pictures: list[av.Packet] = []
-    hidden, past = False, 0
+    hidden, past, size = False, 0, 0
     for packet in _from_key_frame(video, zero, start_ms):
         shown = packet.pts or 0
-        if packet.is_keyframe and not packet.is_discard and (not pictures or shown <= from_ticks):
-            pictures, hidden = [], False
+        may_begin = packet.is_keyframe and (hidden_too or not packet.is_discard)
+        if may_begin and (not pictures or shown <= from_ticks):
+            pictures, hidden, size = [], False, 0
         elif not pictures:
             continue
         hidden = hidden or (packet.is_discard and shown < end)
         pictures.append(packet)
+        size += packet.size
+        if most_bytes is not None and size > most_bytes:
+            raise ValueError(f"it has more than {most_bytes >> 20} MB of pictures")
         past += past > 0 or shown >= end
         if (packet.dts is not None and packet.dts >= end) or past > REORDERED:
             break
     if not pictures or (pictures[0].pts or 0) >= end:
         raise ValueError("there is no key frame that is shown before its end")
-    if hidden:
+    if hidden and not hidden_too:
         raise ValueError("an edit list hides pictures within it")
     return pictures
 
 
-def _shown_until(pictures: Sequence[av.Packet], end: int) -> tuple[list[av.Packet], int | None]:
+def shown_until(pictures: Sequence[av.Packet], end: int) -> tuple[list[av.Packet], int | None]:
     """Those of the packets that are decoded before any that is shown at `end` or later, and that leave no gap among them; and when they end.
 
     The end is that of the first picture that is left out, None if none is.

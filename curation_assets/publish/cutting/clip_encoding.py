@@ -1,33 +1,29 @@
-"""A clip is encoded here: pictures by libx264, sound as AAC, both muxed into an mp4 file with the same bytes every time.
+"""A clip is encoded here: pictures by libx264, muxed with their sound into an mp4 file with the same bytes every time.
 
-What belongs here: encoding and muxing of one clip. What does not: which frames a clip has and where they are read from (`video_cutting.py`), the
-shape of its pictures (`clip_pictures.py`), what makes an mp4 file read alike everywhere (`clip_container.py`).
+What belongs here: encoding and muxing of one clip. What does not: its sound (`sound_track.py`), which frames a clip has and where they are read
+from (`video_cutting.py`), the shape of its pictures (`clip_pictures.py`), what makes an mp4 file read alike everywhere (`clip_container.py`).
 """
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterator, Sequence
-from fractions import Fraction
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import cast
 
 import av
-from av.audio.frame import AudioFrame
-from av.audio.stream import AudioStream
 from av.codec.context import Flags
 from av.video.frame import PictureType, VideoFrame
 from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 from av.video.stream import VideoStream
 
+from curation_assets.decode.reading.clip_sound import ClipSound
 from curation_assets.publish.clip_dataset import ClipExport
 from curation_assets.publish.cutting.clip_container import MP4, without_picture_edits
 from curation_assets.publish.cutting.clip_pictures import Image
 from curation_assets.publish.cutting.clip_timing import Timing, UnevenTimes
+from curation_assets.publish.cutting.sound_track import SoundTrack
 
-AAC_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000)
-AAC_BITS_PER_CHANNEL = 64_000
 BT709 = 1
 """AVColorSpace of ITU-R BT.709."""
 
@@ -39,7 +35,7 @@ class ClipEncoder:
         path: local file that is written.
         params: quality and sound options.
         timing: of the ticks that `picture` is given.
-        sound_rate, channels: of the sound that will come; None for none.
+        sound: that of the video; None for a silent clip.
     """
 
     def __init__(
@@ -47,8 +43,7 @@ class ClipEncoder:
         path: Path,
         params: ClipExport,
         timing: Timing,
-        sound_rate: int | None = None,
-        channels: int = 2,
+        sound: ClipSound | None = None,
     ) -> None:
         self.frames = 0
         self._path, self._timing = path, timing
@@ -56,7 +51,7 @@ class ClipEncoder:
         rate = timing.rate if timing.constant else timing.rate.limit_denominator(100_000)
         self._video = cast(VideoStream, self._out.add_stream("libx264", rate=rate))
         self._video.options = {"crf": str(params.crf), "preset": params.preset, "threads": "1"}
-        self._video.options |= _repeatable()
+        self._video.options |= repeatable()
         if not timing.constant:
             self._video.options |= {"bf": "0"}
         context = self._video.codec_context
@@ -64,28 +59,16 @@ class ClipEncoder:
         context.flags |= Flags.bitexact
         self._base = 1 / timing.rate if timing.constant else timing.time_base
         context.time_base = self._video.time_base = self._base
-        self._audio: AudioStream | None = None
-        self._sound: deque[av.Packet] = deque()
+        self._source, self._sound = sound, SoundTrack.of(self._out, params, sound)
         self._last: int | None = None
         self._held: av.Packet | None = None
         """The picture that is written when the next has come: how long the last one is shown is known at the end."""
         self._to_yuv = VideoReformatter()
-        if sound_rate is not None:
-            wanted = params.audio_rate or sound_rate
-            aac = min(AAC_RATES, key=lambda r: (abs(r - wanted), r))
-            self._audio = cast(
-                AudioStream, self._out.add_stream("aac", rate=aac, layout="mono" if channels == 1 else "stereo")
-            )
-            self._audio.codec_context.flags |= Flags.bitexact
-            self._audio.codec_context.bit_rate = AAC_BITS_PER_CHANNEL * channels
 
-    def sound(self, frames: Iterator[AudioFrame]) -> None:
-        """Encodes the sound; it is written as the pictures come. Call it before the first picture."""
-        if self._audio is None:
-            return
-        for frame in frames:
-            self._sound.extend(self._audio.encode(frame))
-        self._sound.extend(self._audio.encode(None))
+    def sound(self, start_ms: int, end_ms: int) -> None:
+        """Encodes the sound of a span; it is written as the pictures come. Call it before the first picture."""
+        if self._sound is not None and self._source is not None:
+            self._sound.encode(self._source.frames(start_ms, end_ms, self._sound.channels))
 
     def picture(self, frame: VideoFrame, ticks: int) -> None:
         """Encodes a YUV frame shown at `ticks`, counted from the clip's start; ticks that do not grow are moved up by one.
@@ -134,8 +117,8 @@ class ClipEncoder:
             self._held = packet
 
     def _write(self, packet: av.Packet) -> None:
-        while self._sound and packet.dts is not None and _time(self._sound[0]) <= _time(packet):
-            self._out.mux(self._sound.popleft())
+        if self._sound is not None and packet.dts is not None:
+            self._sound.write(packet.dts * packet.time_base)
         self._out.mux(packet)
 
     def close(self, last: int = 0) -> None:
@@ -154,22 +137,20 @@ class ClipEncoder:
             if self._held is not None:
                 self._held.duration = 1 if self._timing.constant else last  # the encoder says the mean
                 self._write(self._held)
-            while self._sound:
-                self._out.mux(self._sound.popleft())
+            if self._sound is not None:
+                self._sound.write()
         finally:
-            self._sound.clear()
             self._out.close()
         without_picture_edits(self._path)
 
     def abandon(self) -> None:
         """Gives the file up."""
-        self._sound.clear()
         if self._last is not None:
             self._out.close()
 
 
 @lru_cache(maxsize=1)
-def _repeatable() -> dict[str, str]:
+def repeatable() -> dict[str, str]:
     """Options with which x264 gives the same bytes every time.
 
     Its macroblock tree in AVX-512 does not (in PyAV 18.1's wheels: up to nine results in twelve runs), so AVX2 is used where the
@@ -180,8 +161,3 @@ def _repeatable() -> dict[str, str]:
     except OSError:
         return {}
     return {"x264-params": "asm=AVX2"} if "avx512f" in flags else {}
-
-
-def _time(packet: av.Packet) -> Fraction:
-    ticks = packet.dts if packet.dts is not None else packet.pts or 0
-    return ticks * (packet.time_base or Fraction(1, 1000))

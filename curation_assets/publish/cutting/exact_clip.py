@@ -87,14 +87,8 @@ class ExactClip:
         self._colorspace = int(frame.frame.colorspace)
         self._make, self._size = self._shape(frame)
         timing = self._timing()
-        stream = None if self._sound is None else self._sound.stream
-        channels = 1 if stream is not None and stream.codec_context.channels == 1 else 2
-        sound_rate = (
-            None if stream is None or not stream.codec_context.sample_rate else stream.codec_context.sample_rate
-        )
-        self._writer = ClipEncoder(self._path, params, timing, sound_rate, channels)
-        if sound_rate is not None and self._sound is not None:
-            self._writer.sound(self._sound.frames(self.cut.start_ms, self._end_ms(), channels))
+        self._writer = ClipEncoder(self._path, params, timing, self._sound)
+        self._writer.sound(self.cut.start_ms, self._end_ms())
         if params.fps is not None:
             self._steady = SteadyRate(self._encode, timing.rate)
         if params.blur_faces:
@@ -174,7 +168,8 @@ class ExactClip:
         end_ms = self._end_ms()
         frames, span = self._writer.frames, max(1, end_ms - cut.start_ms)
         fps = float(self._params.fps) if self._params.fps else round(1000 * frames / span, 6)
-        made = CutClip(cut.key, None, str(self._path), cut.start_ms, end_ms, frames, self._size[0], self._size[1], fps)
+        facts = (cut.start_ms, end_ms, frames, self._size[0], self._size[1], fps)
+        made = CutClip(cut.key, None, str(self._path), *facts, cut="exact", encoded_frames=frames)
         if self._blur is None:
             return made
         return replace(made, blurred_faces=self._blur.faces.num_rows, faces=self._blur.faces)

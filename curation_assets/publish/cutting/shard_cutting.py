@@ -28,6 +28,8 @@ from curation_resources.scratch import scratch_folder
 from curation_resources.storage import Storage
 from curation_resources.tars import TarWriter, new_token
 
+HOW = ("cut", "encoded_frames", "encoded_because")
+"""Columns that say how a clip was made."""
 LIMIT_S, LIMIT_PER_SECOND, LIMIT_BLUR = 120.0, 20.0, 200.0
 """A video's clips may take so long, and so many times their duration, with and without looking for faces."""
 
@@ -99,7 +101,7 @@ def cut_shard(
     if finished is not None:
         return ShardCut(finished, reused=finished.num_rows)
     begun, begun_faces, attempts = pieces.begun(shard, cuts)
-    kept = _reusable(wanted.earlier, cuts, storage) | _reusable(begun, cuts, storage)
+    kept = _reusable(wanted.earlier, cuts, storage, wanted.params) | _reusable(begun, cuts, storage, wanted.params)
     todo = [c for c in cuts if c.key not in kept]
     result = ShardCut(schema("clip_dataset").empty(), reused=len(kept))
     rows = list(kept.values())
@@ -180,7 +182,9 @@ def _tasks(
     return tasks
 
 
-def _reusable(earlier: pa.Table | None, cuts: Sequence[ClipToCut], storage: Storage) -> dict[str, dict[str, Any]]:
+def _reusable(
+    earlier: pa.Table | None, cuts: Sequence[ClipToCut], storage: Storage, params: ClipExport
+) -> dict[str, dict[str, Any]]:
     """Sample key -> row of an earlier export with the same fingerprint whose bytes are still there, under its present split."""
     if earlier is None or not cuts:
         return {}
@@ -188,10 +192,17 @@ def _reusable(earlier: pa.Table | None, cuts: Sequence[ClipToCut], storage: Stor
     rows = {r["sample_key"]: r for r in known.filter(pc.equal(known["status"], "ok")).to_pylist()}
     there = {tar: storage.exists(tar) for tar in {r["tar"] for r in rows.values()}}
     return {
-        c.key: {**rows[c.key], "split": c.split}
+        c.key: {**_said_how(rows[c.key], params), "split": c.split}
         for c in cuts
         if c.key in rows and rows[c.key]["row_fingerprint"] == c.fingerprint and there[rows[c.key]["tar"]]
     }
+
+
+def _said_how(row: dict[str, Any], params: ClipExport) -> dict[str, Any]:
+    """A row that is taken over, with how its clip was made, which tables of before `cut` had a column do not say: the options did."""
+    if row.get("cut") is not None:
+        return row
+    return {**row, "cut": params.way, "encoded_frames": 0 if params.way == "copy" else row["frames"]}
 
 
 def _faces_of(kept: Iterable[str], tables: Iterable[pa.Table | None]) -> list[pa.Table]:
@@ -223,7 +234,7 @@ def _row(cut: ClipToCut, clip: CutClip, writer: TarWriter) -> dict[str, Any]:
     with open(clip.path, "rb") as file:
         member = writer.add(cut.key, {"mp4": file})["mp4"]
     Path(clip.path).unlink()
-    facts = ("start_ms", "end_ms", "frames", "width", "height", "fps", "blurred_faces")
+    facts = ("start_ms", "end_ms", "frames", "width", "height", "fps", "blurred_faces", *HOW)
     where = {"tar": member.tar, "offset": member.offset, "size": member.size, "sha256": member.sha256}
     return {**row, **where, **{name: getattr(clip, name) for name in facts}, "status": "ok"}
 

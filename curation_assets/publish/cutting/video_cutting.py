@@ -2,16 +2,18 @@
 
 A video is read in runs of clips that overlap or lie close together; every decoded frame goes to each clip that it belongs to, so
 overlapping spans cost one decode. What belongs here: which frames go to which clip. What does not: how frames are decoded
-(`decode/reading/clip_frames.py`), what becomes of them in a clip (`exact_clip.py`), copying without decoding (`clip_copy.py`).
+(`decode/reading/clip_frames.py`), what becomes of them in a clip (`exact_clip.py`), copying (`smart_clip.py`, and without decoding at all `clip_copy.py`).
 """
 
 from __future__ import annotations
 
 import hashlib
+import logging
 import shutil
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -20,14 +22,17 @@ from fsspec.implementations.local import LocalFileSystem
 
 from curation_assets.decode.reading.clip_frames import JOIN_MS, ROUNDING_MS, ClipFrame, ClipReader
 from curation_assets.decode.reading.clip_sound import ClipSound
-from curation_assets.decode.reading.media import OpenVideo
+from curation_assets.decode.reading.media import MediaError, OpenVideo
 from curation_assets.decode.reading.media import reason as said
 from curation_assets.publish.cutting.clip_copy import copy_clip
 from curation_assets.publish.cutting.clip_plan import ClipToCut
 from curation_assets.publish.cutting.exact_clip import ExactClip
+from curation_assets.publish.cutting.seams import NotCopied
+from curation_assets.publish.cutting.smart_clip import smart_clip
 from curation_assets.publish.cutting.video_task import CutClip, VideoCuts
 from curation_resources.faults import WatchedStream, fault_of
 
+log = logging.getLogger(__name__)
 ALL_MS = 1 << 52
 """An end that no video reaches."""
 
@@ -43,8 +48,7 @@ def cut_video(task: VideoCuts) -> list[CutClip]:
     try:
         with ExitStack() as stack:
             open_media = _Opener(task, stack)
-            cutter = _copy if task.params.cut == "copy" else _exact
-            done = {c.key: c for c in cutter(open_media, task, stack)}
+            done = {c.key: c for c in CUTTERS[task.params.way](open_media, task, stack)}
             open_media.check()
         lost = CutClip("", "no frame can be decoded in its span; the file may be damaged or shorter")
         return [done.get(c.key, CutClip(c.key, lost.error)) for c in task.cuts]
@@ -97,6 +101,36 @@ def _exact(open_media: Callable[[], BinaryIO], task: VideoCuts, stack: ExitStack
     if again:
         with ClipReader(open_media(), deinterlace=deinterlace) as whole:
             yield from _cut_run(whole, sound, again, task, by_number=True, constant=False).values()
+
+
+def _smart(open_media: Callable[[], BinaryIO], task: VideoCuts, stack: ExitStack) -> Iterator[CutClip]:
+    """Copies the pictures of clips as far as it can; those of which it cannot, or is not sure, are cut exactly."""
+    reasons: dict[str, str] = {}
+    try:
+        video = stack.enter_context(OpenVideo(open_media(), deinterlace=False))
+    except MediaError as error:
+        reasons = dict.fromkeys((c.key for c in task.cuts), f"the video {error}")
+    else:
+        zero_s = video.zero_ticks * video.time_base
+        sound = stack.enter_context(ClipSound(open_media(), zero_s)) if task.params.audio else None
+        for cut in sorted(task.cuts, key=lambda c: (c.start_ms, c.end_ms, c.key)):
+            try:
+                yield smart_clip(video, sound, cut, task.params, _path(task, cut))
+            except NotCopied as reason:
+                reasons[cut.key] = str(reason)
+            except Exception as problem:
+                if fault_of(problem) is not None:
+                    raise
+                log.exception("%s is encoded whole", cut.clip_id)
+                reasons[cut.key] = f"{type(problem).__name__}: {problem}"
+    rest = replace(task, cuts=tuple(c for c in task.cuts if c.key in reasons))
+    for clip in _exact(open_media, rest, stack) if rest.cuts else ():
+        yield replace(clip, encoded_because=reasons[clip.key])
+
+
+def _path(task: VideoCuts, cut: ClipToCut) -> Path:
+    """Where the file of a clip goes."""
+    return Path(task.folder) / f"{hashlib.sha256(cut.key.encode()).hexdigest()[:24]}.mp4"
 
 
 def runs(cuts: Iterable[ClipToCut]) -> list[list[ClipToCut]]:
@@ -167,15 +201,22 @@ def _copy(open_media: Callable[[], BinaryIO], task: VideoCuts, stack: ExitStack)
     """Copies the packets from the last key frame at or before the start, without decoding."""
     sound = stack.enter_context(ClipSound.of(open_media())) if task.params.audio else None
     for cut in sorted(task.cuts, key=lambda c: (c.start_ms, c.end_ms, c.key)):
-        path = Path(task.folder) / f"{hashlib.sha256(cut.key.encode()).hexdigest()[:24]}.mp4"
+        path = _path(task, cut)
         try:
             with open_media() as stream, OpenVideo(stream, deinterlace=False) as video:
                 made = copy_clip(video, sound, (cut.start_ms, cut.end_ms), path)
-            size = made.width, made.height
-            yield CutClip(cut.key, None, str(path), made.start_ms, made.end_ms, made.frames, *size, made.fps)
+            facts = (made.start_ms, made.end_ms, made.frames, made.width, made.height, made.fps)
+            yield CutClip(cut.key, None, str(path), *facts, cut="copy", encoded_frames=0)
         except Exception as problem:  # noqa: BLE001 - recorded in the clip's row; the other clips go on
             path.unlink(missing_ok=True)
             reason = str(problem)
             if isinstance(problem, av.FFmpegError | ValueError):
                 reason = f"cannot be copied into mp4 ({said(problem)}); use cut: exact"
             yield CutClip(cut.key, f"{cut.clip_id}: {reason}", fault=fault_of(problem))
+
+
+CUTTERS: Mapping[str, Callable[[Callable[[], BinaryIO], VideoCuts, ExitStack], Iterator[CutClip]]] = {
+    "smart": _smart,
+    "exact": _exact,
+    "copy": _copy,
+}

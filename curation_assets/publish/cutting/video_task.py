@@ -46,6 +46,9 @@ class CutClip:
         faces: where faces were covered, schema `FACES` of `tracks/face_tables.py`.
         uneven: whether the error is that its pictures do not come at a constant rate.
         fault: set if the error is no property of the clip.
+        cut: how it was made: `exact`, `smart` or `copy`.
+        encoded_frames: pictures that were encoded; the others are those of the source.
+        encoded_because: why `cut: smart` encoded all of them; None if it did not.
     """
 
     key: str
@@ -61,3 +64,6 @@ class CutClip:
     faces: pa.Table | None = None
     uneven: bool = False
     fault: Fault | None = None
+    cut: str | None = None
+    encoded_frames: int | None = None
+    encoded_because: str | None = None

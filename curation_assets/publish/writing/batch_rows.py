@@ -136,9 +136,14 @@ class ExportBatches:
         return shards
 
     def _of_version(self) -> Iterator[pa.RecordBatch]:
-        yield pa.RecordBatch.from_pylist([], schema(EXPORT).arrow)
+        """The rows of the version in force; columns that tables got after it was made are null in them."""
+        form = schema(EXPORT).arrow
+        yield pa.RecordBatch.from_pylist([], form)
         if self._earlier is not None:
-            yield from self._store.batches(EXPORT, None, BATCH_ROWS, self._earlier.partition)
+            for rows in self._store.batches(EXPORT, None, BATCH_ROWS, self._earlier.partition):
+                known = rows.schema.names
+                columns = [rows[f.name] if f.name in known else pa.nulls(rows.num_rows, f.type) for f in form]
+                yield pa.RecordBatch.from_arrays(columns, schema=form)
 
 
 class _Following:

@@ -60,7 +60,7 @@ def cut(
 
 def make(path: Path, cuts: list[ClipToCut], folder: Path, **options: Any) -> dict[str, CutClip]:
     folder.mkdir(exist_ok=True)
-    params = ClipExport(**{"preset": "ultrafast", **options})
+    params = ClipExport(**{"preset": "ultrafast", "cut": "exact", **options})
     task = VideoCuts(Storage(str(folder)), MediaRef(str(path)), tuple(cuts), params, str(folder))
     return {c.key: c for c in cut_video(task)}
 

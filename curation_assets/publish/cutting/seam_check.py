@@ -1,0 +1,114 @@
+"""Looks at a clip that was put together of copied and encoded pictures before anybody else does.
+
+What proves that a copied picture decodes to what it decodes to in the video, without decoding all of them: its bits are those of the video, and so are
+its parameter sets; decoding begins, of the copied pictures, with one before which no decoder looks; and none is left out from there on. So the
+packets of the file are compared bit by bit with the video's, and decoded are only the pictures about the seams, where a decoder passes from one
+part to the next: those of the file must be those that the video gives, and those that the encoder's part gives alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import av
+from av.video.frame import VideoFrame
+
+from curation_assets.decode.reading.media import OpenVideo
+from curation_assets.publish.cutting.unit_packing import Packing
+
+WINDOW = 8
+"""So many copied pictures are decoded at either side of a seam, in the order of decoding."""
+
+
+class SeamFault(ValueError):
+    """A clip that is not what it was to be; the message says where."""
+
+
+@dataclass(frozen=True)
+class Looked:
+    """A stretch of the clip that is decoded.
+
+    Attributes:
+        packets: places of those that are fed to a decoder, in the order of decoding.
+        pictures: time of display in the clip, seconds -> digest of a picture that must come out.
+    """
+
+    packets: Sequence[int]
+    pictures: Mapping[Fraction, bytes]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a clip must be.
+
+    Attributes:
+        units: of each packet, in the order of decoding.
+        times: when each packet's picture is shown in the clip, seconds.
+        sets: parameter sets that must stand outside of the packets.
+        looks: what must come out where it is decoded.
+    """
+
+    units: Sequence[tuple[bytes, ...]]
+    times: Sequence[Fraction]
+    sets: frozenset[bytes]
+    looks: Sequence[Looked]
+
+
+def digest(frame: VideoFrame) -> bytes:
+    """A hash of a picture's samples, size and format."""
+    hashed = hashlib.blake2b(f"{frame.width}x{frame.height} {frame.format.name}".encode(), digest_size=16)
+    hashed.update(frame.to_ndarray().data)
+    return hashed.digest()
+
+
+def check_seams(path: Path, codec: str, wanted: Wanted) -> None:
+    """Reads a clip back.
+
+    Raises:
+        SeamFault: it is not as wanted.
+    """
+    fed = {n for look in wanted.looks for n in look.packets}
+    held: dict[int, av.Packet] = {}
+    with OpenVideo(path, deinterlace=False) as clip:
+        packing = Packing.of(codec, clip.context.extradata)
+        if clip.stream.start_time != 0:
+            raise SeamFault("it does not begin at 0")
+        if not wanted.sets <= set(packing.sets):
+            raise SeamFault("its parameter sets are not those that were given")
+        last: int | None = None
+        count = 0
+        for count, packet in enumerate(clip.packets(), 1):
+            if count > len(wanted.times) or Fraction(packet.pts or 0) * clip.time_base != wanted.times[count - 1]:
+                raise SeamFault("its pictures are not shown at their times")
+            if packet.dts is None or (last is not None and packet.dts <= last):
+                raise SeamFault("its packets are not in the order of decoding")
+            if tuple(packing.units(bytes(packet))) != wanted.units[count - 1]:
+                raise SeamFault("a packet is not the one that was given")
+            last = packet.dts
+            if count - 1 in fed:
+                held[count - 1] = packet
+        if count != len(wanted.times):
+            raise SeamFault("it lacks pictures")
+        for look in wanted.looks:
+            _look(clip, [held[n] for n in look.packets], look.pictures)
+
+
+def _look(clip: OpenVideo, packets: Iterable[av.Packet], pictures: Mapping[Fraction, bytes]) -> None:
+    found: dict[Fraction, bytes] = {}
+    for packet in [*packets, None]:
+        for frame in clip.decode(packet):
+            time_s = Fraction(frame.pts or 0) * clip.time_base
+            if time_s in pictures:
+                if time_s in found or frame.is_corrupt:
+                    raise SeamFault(f"the picture at {float(time_s):.3f} s is damaged")
+                found[time_s] = digest(frame)
+    clip.context.flush_buffers()
+    if clip.errors:
+        raise SeamFault(f"it cannot be decoded: {clip.error}")
+    for time_s, wanted in pictures.items():
+        if found.get(time_s) != wanted:
+            raise SeamFault(f"the picture at {float(time_s):.3f} s is another than the video's")

@@ -1,0 +1,126 @@
+"""The pictures beside a seam, encoded so that they go into one track with copied ones: in the video's codec, with parameter sets of other numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from typing import cast
+
+import av
+from av.codec.context import Flags
+from av.video.codeccontext import VideoCodecContext
+from av.video.frame import PictureType, VideoFrame
+
+from curation_assets.publish.clip_dataset import ClipExport
+from curation_assets.publish.cutting.clip_encoding import repeatable
+from curation_assets.publish.cutting.clip_timing import Timing
+from curation_assets.publish.cutting.coded_units import CODINGS, H265, RENUMBERED, NotUnderstood, SetKey, renumbered
+from curation_assets.publish.cutting.unit_packing import split_stream, stream_of
+
+X265 = "pools=none:frame-threads=1:wpp=0:bframes=0:info=0:log-level=none"
+"""One thread, so that the same pictures give the same bytes; no reordering; no unit that says how it was encoded."""
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Pictures that were encoded, in the order of decoding, which is that of display.
+
+    Attributes:
+        sets: their parameter sets.
+        pictures: units of each.
+        restarts: places of those at which decoding may begin.
+    """
+
+    sets: tuple[bytes, ...]
+    pictures: tuple[tuple[bytes, ...], ...]
+    restarts: frozenset[int]
+
+    def decoded(self, codec: str) -> list[VideoFrame]:
+        """What a decoder makes of them alone.
+
+        Raises:
+            NotUnderstood: not a picture of each.
+        """
+        context = cast(VideoCodecContext, av.CodecContext.create(codec, "r"))
+        context.extradata = stream_of(self.sets)
+        context.thread_count = 1
+        context.flags |= Flags.unaligned
+        frames: list[VideoFrame] = []
+        for number, units in enumerate(self.pictures):
+            packet = av.Packet(stream_of(units))
+            packet.pts = packet.dts = number
+            frames += context.decode(packet)
+        frames += context.decode(None)
+        if len(frames) != len(self.pictures):
+            raise NotUnderstood("what was encoded cannot be decoded")
+        return frames
+
+
+def encode(
+    frames: Iterable[VideoFrame], codec: str, params: ClipExport, timing: Timing, taken: Collection[SetKey]
+) -> Encoded:
+    """Encodes frames, the first one such that decoding may begin with it.
+
+    Args:
+        frames: at least one, as they were decoded.
+        codec: `h264` or `hevc`.
+        params: quality and preset.
+        timing: of the clip; says the rate.
+        taken: parameter sets that there are; those made here have other numbers.
+
+    Raises:
+        NotUnderstood: there are no numbers left.
+        FFmpegError: the encoder refuses the pictures.
+    """
+    number = _free(codec, taken)
+    encoder: VideoCodecContext | None = None
+    packets: list[av.Packet] = []
+    for place, frame in enumerate(frames):
+        if encoder is None:
+            encoder = _encoder(frame, codec, params, timing, number)
+        frame.pts, frame.time_base, frame.pict_type = place, encoder.time_base, PictureType.NONE
+        packets += encoder.encode(frame)
+    assert encoder is not None
+    packets += encoder.encode(None)
+    coding = CODINGS[codec]
+    sets = [u for u in split_stream(encoder.extradata or b"") if coding.kind(u) in coding.sets]
+    pictures = [[u for u in split_stream(bytes(p)) if coding.kind(u) not in coding.sets] for p in packets]
+    if isinstance(coding, H265):
+        sets = [renumbered(u, number, coding) for u in sets]
+        pictures = [[renumbered(u, number, coding) for u in units] for units in pictures]
+    restarts = frozenset(n for n, p in enumerate(packets) if p.is_keyframe)
+    return Encoded(tuple(sets), tuple(tuple(p) for p in pictures), restarts)
+
+
+def _free(codec: str, taken: Collection[SetKey]) -> int:
+    """A number that none of the parameter sets has which the encoder will number so."""
+    kinds = CODINGS[codec].sets
+    if codec == "hevc":
+        if {(k, RENUMBERED[0]) for k in kinds[:2]} & set(taken):
+            raise NotUnderstood("it has the numbers of parameter sets that the encoder would need")
+        kinds, numbers = kinds[2:], RENUMBERED
+    else:
+        numbers = range(32)
+    free = next((n for n in numbers if not {(k, n) for k in kinds} & set(taken)), None)
+    if free is None:
+        raise NotUnderstood("it has the numbers of parameter sets that the encoder would need")
+    return free
+
+
+def _encoder(frame: VideoFrame, codec: str, params: ClipExport, timing: Timing, number: int) -> VideoCodecContext:
+    context = cast(VideoCodecContext, av.CodecContext.create("libx264" if codec == "h264" else "libx265", "w"))
+    context.width, context.height, context.pix_fmt = frame.width, frame.height, frame.format.name
+    context.color_range, context.colorspace = frame.color_range, frame.colorspace
+    context.color_primaries, context.color_trc = frame.color_primaries, frame.color_trc
+    rate = timing.rate if timing.constant else timing.rate.limit_denominator(100_000)
+    context.framerate, context.time_base = rate, 1 / rate
+    context.thread_count = 1
+    context.flags |= Flags.global_header | Flags.bitexact
+    options: Mapping[str, str] = {"crf": str(params.crf), "preset": params.preset}
+    if codec == "h264":
+        own = ":".join([f"sps-id={number}", *repeatable().values()])
+        context.options = {**options, "threads": "1", "bf": "0", "x264-params": own}
+    else:
+        context.options = {**options, "x265-params": X265}
+    context.open()
+    return context
