@@ -161,7 +161,7 @@ def _chained(first: VideoFrame, rest: Iterator[VideoFrame]) -> Iterator[VideoFra
 
 
 @dataclass(frozen=True)
-class _Part:
+class _Joined:
     """A picture of the clip: its units, when it is shown in the video, and whether decoding may begin there."""
 
     units: tuple[bytes, ...]
@@ -169,15 +169,16 @@ class _Part:
     restart: bool
 
 
-def _parts(seams: Seams, head: Encoded | None, tail: Encoded | None) -> list[_Part]:
+def _parts(seams: Seams, head: Encoded | None, tail: Encoded | None) -> list[_Joined]:
     """The pictures of the clip in the order of decoding."""
-    parts = [_Part(c.units, c.shown, c.kind in seams.coding.restarts) for c in seams.copied]
+    parts = [_Joined(c.units, c.shown, c.kind in seams.coding.restarts) for c in seams.copied]
     if head is not None and isinstance(seams.coding, H265):
-        parts[0] = _Part(seams.coding.alone(parts[0].units), parts[0].shown, True)
+        parts[0] = _Joined(seams.coding.alone(parts[0].units), parts[0].shown, True)
     for encoded, times, at in ((head, seams.head, 0), (tail, seams.tail, None)):
         if encoded is not None:
             made = [
-                _Part(u, t, n in encoded.restarts) for n, (u, t) in enumerate(zip(encoded.pictures, times, strict=True))
+                _Joined(u, t, n in encoded.restarts)
+                for n, (u, t) in enumerate(zip(encoded.pictures, times, strict=True))
             ]
             parts = [*made, *parts] if at == 0 else [*parts, *made]
     return parts
@@ -208,7 +209,7 @@ class _Pictures:
         span: length of the clip in the video's ticks.
     """
 
-    parts: Sequence[_Part]
+    parts: Sequence[_Joined]
     timing: Timing
     span: int
 
@@ -268,7 +269,7 @@ def _write(
 
 def _wanted(
     seams: Seams,
-    parts: Sequence[_Part],
+    parts: Sequence[_Joined],
     sets: Sequence[bytes],
     source: _Source,
     encoded: tuple[Encoded | None, Encoded | None],
