@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -35,8 +36,10 @@ def requests(folder: Path, share: float) -> Iterator[Line]:
     write_videos(folder / "videos", few_samples())
     seen: list[str] = []
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    try:
+    with ExitStack() as stack:
+        stack.enter_context(patch.object(WSGIRequestHandler, "log_request", lambda *_: seen.append("")))
+        server.start()
+        stack.callback(server.stop)
         host, port = server.get_host_and_port()
         client: dict[str, Any] = {"endpoint_url": f"http://{host}:{port}", "region_name": "us-east-1"}
         keys = {"aws_access_key_id": "testing", "aws_secret_access_key": "testing"}
@@ -54,15 +57,12 @@ def requests(folder: Path, share: float) -> Iterator[Line]:
                 raise SystemExit(f"{failed[0].assets}: {failed[0].error}")
             return len(seen)
 
-        with patch.object(WSGIRequestHandler, "log_request", lambda *_: seen.append("")):
-            asked(("dataset_index",))
-            one, others = ("d-00000",), ("d-00001", "d-00002", "d-00003")
-            for what in ("eight tables made", "eight tables found up to date"):
-                alone = asked(EIGHT, *one)
-                yield Counted(f"a shard, {what}", 2, SHARDS, asked(EIGHT, *others) - alone, "requests")
-            asked(("duplicate_clusters",))
-            for what in ("dedup made", "dedup found up to date"):
-                alone = asked(("dedup",), *one)
-                yield Counted(f"a shard, {what}", 2, SHARDS, asked(("dedup",), *others) - alone, "requests")
-    finally:
-        server.stop()
+        asked(("dataset_index",))
+        one, others = ("d-00000",), ("d-00001", "d-00002", "d-00003")
+        for what in ("eight tables made", "eight tables found up to date"):
+            alone = asked(EIGHT, *one)
+            yield Counted(f"a shard, {what}", 2, SHARDS, asked(EIGHT, *others) - alone, "requests")
+        asked(("duplicate_clusters",))
+        for what in ("dedup made", "dedup found up to date"):
+            alone = asked(("dedup",), *one)
+            yield Counted(f"a shard, {what}", 2, SHARDS, asked(("dedup",), *others) - alone, "requests")
