@@ -127,6 +127,9 @@ def test_the_seeds_are_estimated_and_what_is_not_known_is_named(name: str, tmp_p
     assert whole.core_hours.low > 1000
     assert "raw_shards" in whole.unknown, "what a download from a site takes was not measured"
     assert (whole.gpu_hours.mean > 0) == (name == "trackverse")
+    assert ("clip_dataset" in whole.unknown) == (name == "trackverse"), (
+        "encoding with the defaults was measured, blurring was not"
+    )
     for line in lines:
         assert line.source
         assert (line.dollars is None) == (line.cpu_s is None or line.gpu_s is None)

@@ -12,6 +12,7 @@ from pydantic import Field, field_serializer, model_validator
 from curation_assets.contracts.checks import Check, Finding, media_check, media_sample
 from curation_assets.contracts.choices import OneOf
 from curation_assets.contracts.component import Component
+from curation_assets.contracts.costs import Figure
 from curation_assets.contracts.open_section import OpenSection
 from curation_assets.contracts.tables import CLIP_KEYS, DOUBLE, ERROR, INT32, INT64, MEDIA, STRING, Column, TableSchema
 from curation_assets.publish.curating.versions import CLIPS_VERSION
@@ -22,6 +23,7 @@ from curation_resources.storage_errors import StorageError
 
 if TYPE_CHECKING:
     from curation_assets.publish.subsets import Subset
+    from curation_assets.recipes import Recipe
 
 
 class ClipExport(OpenSection):
@@ -184,12 +186,30 @@ def _used(subset: Subset) -> tuple[str, ...]:
     return ("quality_scores",) if clips is not None and clips.crop_border else ()
 
 
+COPIED_S, ENCODED_S, ENCODED_BYTES = (10.0, 10.0), (682.0, 682.0), (2.7e8, 2.7e8)
+"""CPU seconds for an hour of clips: streams copied (docs/reference/export.md), and the default encoder on ten real videos with the bytes that it wrote
+(docs/reference/estimates.md)."""
+
+
+def _figure(recipe: Recipe, subset: Subset | None) -> Figure | None:
+    """For an hour of selected clips, copied or encoded at their size as the defaults say; there is none for other settings."""
+    export = subset.export.clips if subset is not None else None
+    if export is None or export.blur_faces or export.tracks or export.short_side or export.fps or export.crop_border:
+        return None
+    if export.cut == "copy":
+        return Figure("selected", COPIED_S, where="reference/export.md")
+    if (export.preset, export.crf) == ("veryfast", 18):
+        return Figure("selected", ENCODED_S, bytes=ENCODED_BYTES, where="reference/estimates.md")
+    return None
+
+
 COMPONENT = Component(
     TABLE,
     "publish",
     partitioned="subset",
     code_version=CLIPS_VERSION,
     in_subset=lambda subset: subset.export.clips is not None,
+    figure=_figure,
     shows=("captions",),
     uses=_used,
     checks=(
