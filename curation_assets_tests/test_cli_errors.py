@@ -6,13 +6,14 @@ import re
 import socket
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from curation_assets.cli import PIPE_CLOSED, main
 from curation_assets.definitions import build_definitions
-from curation_assets.engine import staleness
+from curation_assets.engine.standing import Standing
 from curation_assets.ingest.sources.files import find_files
 from curation_assets.ingest.sources.rows import SourceError
 from curation_assets.settings import Settings
@@ -55,7 +56,7 @@ def test_a_bad_recipe_is_named_and_the_others_are_reported(
 def test_a_recipe_that_is_left_out_is_an_exit_code_where_codes_are_asked_for(
     command: str, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(staleness, "shard_states", lambda *_, **__: iter(()))  # as if all of the others were up to date
+    monkeypatch.setattr(Standing, "counts", lambda *_: Counter())  # as if all of the others were up to date
     assert main([command, "--exit-code"]) == 1
     (place / "recipes/bad.yaml").unlink()
     assert main([command, "--exit-code"]) == 0
