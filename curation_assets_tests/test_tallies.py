@@ -7,7 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from curation_assets.engine.heads import cache_file
+from curation_assets.engine.heads import cache_path
 from curation_assets.engine.tallies import TABLES, Tallies, summed
 from curation_assets.outcome import SHOWN_SHARDS, summary
 from curation_assets.recipes import parse_recipe
@@ -69,9 +69,9 @@ def test_numbers_of_a_dataset_are_added_up_and_each_footer_is_read_once(store: C
 
 def test_a_file_that_is_no_database_costs_a_second_reading(store: Counting) -> None:
     found = total(store)
-    heads = cache_file(store.storage)
-    assert heads is not None
-    (file,) = heads.parent.glob("tallies-*")
+    kept = cache_path(store.storage, "tallies")
+    assert kept is not None
+    (file,) = kept.parent.glob("tallies-*")
     file.write_bytes(b"no database at all" * 100)
     assert total(store) == found
     file.unlink(missing_ok=True)
