@@ -39,7 +39,7 @@ def forget(arguments: argparse.Namespace, settings: Settings, recipes: Mapping[s
     query = _query(arguments)
     begun = plan is not None
     if plan is not None:
-        asked = query.ids or query.channels or query.domains or query.removed
+        asked = query.ids or query.listed or query.channels or query.domains or query.removed
         print(
             f"a takedown of {_count(plan)} was not finished; "
             + ("it is finished first" if asked else "goes on with it")
@@ -106,21 +106,22 @@ def take_down(
 
 
 def _query(arguments: argparse.Namespace) -> Query:
-    ids = list(arguments.id)
+    ids, listed = list(arguments.id), list[str]()
     if arguments.list:
         try:
             text = Path(arguments.list).read_text(encoding="utf-8-sig")
         except (OSError, UnicodeDecodeError) as error:
             raise RecipeError(f"--list: {arguments.list} cannot be read ({error})") from error
-        ids += [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("#")]
+        listed = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("#")]
     if not all(i.strip() for i in ids):
         raise RecipeError("an id is empty; give ids as tables have them, or addresses")
-    if arguments.list and not ids:
+    if arguments.list and not listed:
         raise RecipeError(f"--list: {arguments.list} names no video; an id or address is wanted per line")
     if not all(c.strip() for c in arguments.channel):
         raise RecipeError(f"--channel: a channel's name is wanted, as `channel` of {DOWNLOADS} has it")
     return Query(
         tuple(dict.fromkeys(ids)),
+        tuple(dict.fromkeys(listed)),
         tuple(arguments.channel),
         tuple(map(_domain, arguments.domain)),
         arguments.removed,
@@ -139,7 +140,7 @@ def _domain(given: str) -> str:
 
 
 def _asked(store: TableStore, recipes: Mapping[str, Recipe], query: Query, reason: str) -> TakedownPlan | None:
-    if not (query.ids or query.channels or query.domains or query.removed):
+    if not (query.ids or query.listed or query.channels or query.domains or query.removed):
         print("curation: name videos, --list, --channel, --domain or --removed", file=sys.stderr)
         return None
     try:
@@ -166,8 +167,9 @@ def _confirmed(plan: TakedownPlan) -> bool:
 
 def _stored(store: TableStore, plan: TakedownPlan) -> list[str]:
     """What is stored of the videos, a line per table and per published version, older ones included."""
+    absent = [f"of no video here, and kept out if it comes later: {lines(plan.absent, 20)}"] if plan.absent else []
     if not plan.videos:
-        return ["no video is stored of what was named; what comes of it later is kept out"]
+        return absent or ["no video is stored of what was named; what comes of it later is kept out"]
     found = [f"{_count(plan)}: {lines(v.video_id for v in plan.videos)}"]
     for asset in SHARD_ASSETS:
         rows = sum(_rows(store, plan, asset, s) for s in plan.shards if store.exists(asset, s))
@@ -178,7 +180,7 @@ def _stored(store: TableStore, plan: TakedownPlan) -> list[str]:
             rows = _rows(store, plan, asset, key)
             found += [f"  {asset} of {key}: {rows} rows"] if rows else []
     found += [f"  version {folder}: {count} samples" for folder, count in samples_in_versions(store.storage, plan)]
-    return found + [f"  {line}" for line in _copies(plan)]
+    return found + [f"  {line}" for line in _copies(plan)] + absent
 
 
 def _rows(store: TableStore, plan: TakedownPlan, asset: str, partition: str) -> int:

@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
 from curation_assets.contracts.component import Component
+from curation_assets.engine.declared import indexed
 from curation_assets.engine.shard_keys import parse_shard_key
 from curation_assets.engine.slices import slice_hashes
 from curation_assets.engine.staleness import OF_SUBSET, SHARDED
@@ -80,6 +81,7 @@ class TakedownPlan:
         slices: unpartitioned asset -> shard -> content hash of its rows before.
         fresh: (asset, subset) of the subsets' tables that were up to date before.
         changed: (asset, shard) of tables that lost more than rows of the videos, so that what is made from them is stale.
+        absent: ids and addresses that were asked for and are of no video here; `keys` has their tombstones.
     """
 
     videos: list[Video]
@@ -89,6 +91,7 @@ class TakedownPlan:
     slices: dict[str, dict[str, str]] = field(default_factory=dict)
     fresh: list[tuple[str, str]] = field(default_factory=list)
     changed: list[tuple[str, str]] = field(default_factory=list)
+    absent: list[str] = field(default_factory=list)
 
     @property
     def names(self) -> set[tuple[str, str]]:
@@ -127,15 +130,30 @@ class TakedownPlan:
         videos = [
             Video(r["dataset"], r["video_id"], r["shard"], *(tuple(r[n]) for n in lists)) for r in saved["videos"]
         ]
-        pairs = {name: [(a, b) for a, b in saved[name]] for name in ("fresh", "changed")}
-        return TakedownPlan(videos, saved["keys"], saved["reason"], saved["hashes"], saved["slices"], **pairs)
+        fresh, changed = ([(a, b) for a, b in saved[name]] for name in ("fresh", "changed"))
+        return TakedownPlan(
+            videos,
+            saved["keys"],
+            saved["reason"],
+            saved["hashes"],
+            saved["slices"],
+            fresh,
+            changed,
+            saved.get("absent", []),
+        )
 
 
 @dataclass(frozen=True)
 class Query:
-    """What is asked for; a video that any of it names is meant."""
+    """What is asked for; a video that any of it names is meant.
+
+    Attributes:
+        ids: ids and addresses. An id must be of a video that is stored, since a slip in it would keep out another one.
+        listed: the same from a list, as holders of rights send them: most of it may be of no video here, or be taken down already.
+    """
 
     ids: tuple[str, ...] = ()
+    listed: tuple[str, ...] = ()
     channels: tuple[str, ...] = ()
     domains: tuple[str, ...] = ()
     removed: bool = False
@@ -146,12 +164,14 @@ def make_plan(store: TableStore, recipes: Mapping[str, Recipe], query: Query, re
     """Finds the videos and notes how the tables stand.
 
     Raises:
-        NothingFound: an id that no table knows, or nothing at all.
+        NothingFound: an id that no table knows and no list holds.
     """
-    found = _find(store, query)
+    found, absent = _find(store, query)
     videos = [_described(store, *key) for key in sorted(found)]
     keys = [channel_key(c) for c in query.channels] + [f"domain {d.strip().lower()}" for d in query.domains]
-    plan = TakedownPlan(videos, keys, reason)
+    datasets = [query.dataset] if query.dataset else sorted({*recipes, *indexed(store)})
+    keys += [k for name in absent for k in (url_keys(name) if "://" in name else (id_key(d, name) for d in datasets))]
+    plan = TakedownPlan(videos, keys, reason, absent=absent)
     for asset in SHARD_ASSETS:
         plan.hashes[asset] = {
             k: h.content_hash for k, h in store.headers(asset, _all(store, asset, plan.datasets)).items()
@@ -178,11 +198,11 @@ def _all(store: TableStore, asset: str, datasets: Collection[str]) -> list[str]:
 Key = tuple[str, str, str]
 
 
-def _find(store: TableStore, query: Query) -> set[Key]:
-    """(dataset, video_id, shard) of the videos that are meant."""
+def _find(store: TableStore, query: Query) -> tuple[set[Key], list[str]]:
+    """(dataset, video_id, shard) of the videos that are meant, and what is of none of them."""
     found: set[Key] = set()
     known: set[str] = set()
-    wanted = set(query.ids)
+    wanted = {*query.ids, *query.listed}
     urls = {k: given for given in wanted if "://" in given for k in url_keys(given)}
     try:
         index = store.read(INDEX, columns=["dataset", "video_id", "shard", "status", "record"])
@@ -208,14 +228,15 @@ def _find(store: TableStore, query: Query) -> set[Key]:
     for key, asked in _in_tables(store, query, wanted - known):
         found.add(key)
         known |= {asked} if asked else set()
-    lost = sorted(w for w in wanted - known)
+    absent = sorted(wanted - known)
+    lost = [w for w in absent if "://" not in w and w not in query.listed]
     if lost:
         where = f"dataset {query.dataset}" if query.dataset else "any dataset"
         raise NothingFound(
             f"{', '.join(lost[:10])}{' and others' if len(lost) > 10 else ''}: no video of {where} has this id or address; "
             "ids are case-sensitive, and are given as tables have them (`curation explain ID`)"
         )
-    return found
+    return found, absent
 
 
 def _in_tables(store: TableStore, query: Query, unknown: Collection[str]) -> Iterator[tuple[Key, str | None]]:

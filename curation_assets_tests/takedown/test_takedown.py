@@ -17,7 +17,7 @@ from dagster import AssetKey, AssetRecordsFilter
 
 from curation_assets.cli import main
 from curation_assets.engine.staleness import FRESH, shard_states
-from curation_assets.ingest.forgotten import read_forgotten
+from curation_assets.ingest.forgotten import id_key, read_forgotten, url_keys
 from curation_assets.takedown.command import take_down
 from curation_assets.takedown.plan import PATH, NothingFound, Query, TakedownPlan, make_plan
 from curation_assets_tests.installation import Installation
@@ -237,12 +237,14 @@ def test_a_list_is_taken_down_by_the_command_after_it_said_what_is_stored(
 ) -> None:
     before, wanted = everything(command), {v: traces(command, v) for v in (GONE, "delta")}
     listed = command.root / "list.txt"
-    listed.write_text(f"# request 9\n{GONE}\n\n delta \n", encoding="utf-8-sig")
+    never = "https://videos.invalid/never_seen.mp4"
+    listed.write_text(f"# request 9\n{GONE}\n\n delta \nunknown_9\n{never}\n", encoding="utf-8-sig")
     asked = ["forget", "--list", str(listed), "--reason", "request 9"]
 
     assert main([*asked, "--dry-run"]) == 0
     told = capsys.readouterr().out
     assert f"2 videos: {GONE}, delta" in told
+    assert f"of no video here, and kept out if it comes later: {never}, unknown_9" in told
     assert "  captions: 2 rows in toy-00000, toy-00001" in told
     for folder in cards(command):
         assert f"  version {Path(folder).relative_to(command.root / 'data')}: 2 samples" in told
@@ -253,7 +255,14 @@ def test_a_list_is_taken_down_by_the_command_after_it_said_what_is_stored(
     assert "out of reach:" in capsys.readouterr().out
     for video, found in wanted.items():
         assert search(folders(command), found) == [], video
-    assert main(["forget", "--list", str(listed), "--yes"]) == 2, "there is no such video any more"
+    kept_out = read_forgotten(command.store)
+    assert all(key in kept_out for key in (*url_keys(never), id_key("toy", "unknown_9"), id_key("toy", GONE)))
+    assert main(["forget", "--list", str(listed), "--yes"]) == 0, "a list that was carried out has nothing left to do"
+    assert (
+        f"of no video here, and kept out if it comes later: {GONE}, delta, {never}, unknown_9"
+        in capsys.readouterr().out
+    )
+    assert main(["forget", "unknown_10", "--yes"]) == 2, "an id that is typed may be a slip"
     assert "no video of any dataset has this id" in capsys.readouterr().err
 
 
