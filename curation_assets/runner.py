@@ -24,6 +24,9 @@ from curation_assets.stores import storage_options, table_store
 from curation_resources.presence import at_work
 from curation_resources.tolerant_tables import Tolerant
 
+RUN_SHARDS = 100
+"""Most shards of a run where the settings leave it open: before a run begins Dagster writes an event for every table of it."""
+
 Execute = Callable[[PlanStep], None]
 
 
@@ -102,7 +105,7 @@ def run_recipes(
         work.index = False
         keys = [*chosen, *(subset_key(n, s) for n, r in recipes.items() for s in r.subsets), CLUSTERS]
         with at_work(store.storage, keys):
-            steps = list(plan(work, order, settings[0].run_partitions or None))
+            steps = list(plan(work, order, settings[0].run_partitions or RUN_SHARDS))
             for step in steps:
                 if step.phase != "subsets":
                     words = f"{step.keys[0]} ... {step.keys[-1]}: {', '.join(step.assets)}" if step.keys else CLUSTERS

@@ -35,10 +35,11 @@ class Settings(BaseModel):
         default_factory=lambda: os.cpu_count() or 1, ge=1, le=1024, description="Processes that a shard is spread over."
     )
     run_partitions: int = Field(
-        100,
+        0,
         ge=0,
-        description="Most shards in a run of `curation run` or of a backfill; 0 is one run for all. Before a run begins Dagster writes an event for each "
-        "table that it will make, and keeps what the run says until its end; and of a step in which one shard fails the later steps of the same run wait.",
+        description="Most shards in a run of a backfill or of `curation run`; 0 is one run for all of a backfill, as `dagster asset materialize --partition-range` "
+        "wants it, and 100 for `curation run`. Before a run begins Dagster writes an event for each table that it will make, and keeps what the run "
+        "says until its end; and of a step in which one shard fails the later steps of the same run wait.",
     )
     executor: Literal["in_process", "multiprocess", "k8s"] = Field(
         "in_process",

@@ -326,6 +326,7 @@ def test_trackverse(example: Example) -> None:
             "embeddings.precision": "fp32",
             "aesthetic.head": str(head),
             "tracks.model": str(small_detector(example.root / "owl")),
+            "tracks.match": 0.3,  # the boxes of a detector with random weights jump too far for the example's own
             "subsets.random_tracks.select.count": 2,
             "subsets.video_balanced_tracks.select.count": 2,
             "subsets.class_balanced_tracks.select.per_class": 1,

@@ -307,7 +307,8 @@ def test_a_look_that_takes_too_long_goes_on_at_the_next_tick(
         said.append(site.said["gap_sensor"])
     assert said == [
         "5 tables still to be looked at; goes on at the next tick",
-        "2 tables still to be looked at; goes on at the next tick",
+        "4 tables still to be looked at; goes on at the next tick",
+        "1 tables still to be looked at; goes on at the next tick",
     ]
 
 
