@@ -101,6 +101,39 @@ def test_a_slot_that_was_given_to_a_run_that_died_waiting_is_freed_by_whoever_wa
     assert storage.claim_concurrency_slot("cpu", holder, "duplicate_clusters").is_claimed
 
 
+def test_a_run_that_was_made_and_never_started_is_cleared(
+    instance: DagsterInstance, sleeper: subprocess.Popen[bytes]
+) -> None:
+    """Whoever is killed in between leaves it; one of the UI, which nobody tagged, may still be started."""
+    tags = {dead_runs.PROCESS_TAG: of(sleeper).dumps()}
+    made = create_run_for_test(instance, "some", status=DagsterRunStatus.NOT_STARTED, tags=tags).run_id
+    of_the_ui = create_run_for_test(instance, "some", status=DagsterRunStatus.NOT_STARTED).run_id
+    assert dead_runs.dead(instance) == []
+    sleeper.kill()
+    sleeper.wait()
+    assert [h.run_id for h in dead_runs.clear(instance, dead_runs.dead(instance))] == [made]
+    assert {r.run_id: r.status for r in instance.get_runs()} == {
+        made: DagsterRunStatus.FAILURE,
+        of_the_ui: DagsterRunStatus.NOT_STARTED,
+    }
+
+
+def test_a_run_that_is_executed_again_is_not_judged_by_the_tags_of_the_first(
+    instance: DagsterInstance, sleeper: subprocess.Popen[bytes]
+) -> None:
+    """The UI and the daemon hand a run's tags on to the one that they start in its place."""
+    first = start(instance, of(sleeper))
+    sleeper.kill()
+    sleeper.wait()
+    dead_runs.clear(instance, dead_runs.dead(instance))
+    tags = instance.get_run_by_id(first).tags  # type: ignore[union-attr]
+    again = create_run_for_test(
+        instance, "some", status=DagsterRunStatus.STARTED, tags=tags, parent_run_id=first, root_run_id=first
+    )
+    assert dead_runs.executing_process(instance, again) is None
+    assert dead_runs.dead(instance) == []
+
+
 @pytest.mark.parametrize("elsewhere", [{"host": "another"}, {"space": "another container"}])
 def test_a_holder_that_cannot_be_judged_is_named_and_never_freed(
     instance: DagsterInstance, elsewhere: dict[str, str]

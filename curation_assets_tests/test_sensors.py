@@ -5,23 +5,27 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from dagster import AssetKey, DagsterRun, DagsterRunStatus, DefaultScheduleStatus, DefaultSensorStatus
+from dagster import AssetKey, DagsterRun, DagsterRunStatus, DefaultScheduleStatus, DefaultSensorStatus, RunsFilter
 
 from curation_assets.decode.clips import Clips
 from curation_assets.demo.web_server import free_port, served
 from curation_assets.engine.behind import Busy
 from curation_assets.engine.plan import ranges
 from curation_assets.orchestration import sensors
+from curation_assets.orchestration.dead_runs import PROCESS_TAG
 from curation_assets.orchestration.sensors import at_work
 from curation_assets.recipes import Recipe
 from curation_assets.source_watch import RESTLESS, Page, SourceWatch, look
 from curation_assets_tests.conftest import S3Server
 from curation_assets_tests.installation import Installation
 from curation_assets_tests.sample_video import sample_video
+from curation_resources.processes import started, this_process
 from curation_resources.storage import Storage
 
 CHEAP = "clips: {from: whole, min_s: 0}\nmotion: {fps: 2}\n"
@@ -287,6 +291,23 @@ def test_what_is_in_a_queued_run_is_not_requested_again(folder_site: Installatio
     )
     (other,) = site.tick("gap_sensor").run_requests or []
     assert other.tags["dagster/asset_partition_range_start"] == "d-00002"
+
+
+def test_a_run_whose_process_was_killed_keeps_nothing_waiting(folder_site: Installation) -> None:
+    """Also one that was made and never started, at which run monitoring does not look."""
+    site = folder_site
+    bounds = {"dagster/asset_partition_range_start": "d-00000", "dagster/asset_partition_range_end": "d-00003"}
+    job = site.definitions.resolve_job_def("curate")
+    with subprocess.Popen(["sleep", "600"]) as process:
+        gone = replace(this_process(), pid=process.pid, started=started(process.pid))
+        runs = [
+            site.instance.create_run_for_job(job, status=status, tags={**bounds, PROCESS_TAG: gone.dumps()}).run_id
+            for status in (DagsterRunStatus.NOT_STARTED, DagsterRunStatus.STARTED)
+        ]
+        assert not site.tick("gap_sensor").run_requests
+        process.kill()
+    assert site.tick("gap_sensor").run_requests
+    assert {r.status for r in site.instance.get_runs(RunsFilter(run_ids=runs))} == {DagsterRunStatus.FAILURE}
 
 
 def test_a_look_that_takes_too_long_goes_on_at_the_next_tick(

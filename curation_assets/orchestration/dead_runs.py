@@ -26,8 +26,9 @@ SAY_AFTER_S = 10.0
 SAY_AGAIN_S = 60.0
 LOOK_S = 1.0
 """Between two looks at the pools that steps of this process wait for."""
-UNFINISHED = [*IN_PROGRESS_RUN_STATUSES, DagsterRunStatus.CANCELING]
-"""Runs that a process must be at work on. Those that wait in a queue have none."""
+UNFINISHED = [DagsterRunStatus.NOT_STARTED, *IN_PROGRESS_RUN_STATUSES]
+"""Runs that a process must be at work on, or about to begin: one that is killed between making its run and starting it leaves it `NOT_STARTED`,
+and Dagster's monitoring does not look at those. Runs that wait in a queue have no process."""
 CLOCK_S = 5.0
 """By how much a process may seem to have started after it said something: clocks are set now and then."""
 
@@ -141,9 +142,12 @@ def of_process(instance: DagsterInstance, process: ProcessId) -> list[Holder]:
 
 
 def executing_process(instance: DagsterInstance, run: DagsterRun) -> ProcessId | None:
-    """The process that a run's tag names; of a run without one, on an instance of one machine, what its events say."""
+    """The process that a run's tag names; of a run without one, on an instance of one machine, what its events say.
+
+    A run that was made from another one has that one's tags, which say nothing of it.
+    """
     text = run.tags.get(PROCESS_TAG)
-    if text:
+    if text and run.parent_run_id is None:
         try:
             return ProcessId.loads(text)
         except ValueError:

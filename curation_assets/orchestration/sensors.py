@@ -35,6 +35,7 @@ from curation_assets.engine.plan import PlanStep, plan
 from curation_assets.engine.run_tags import SETTLED_TAG, SOURCES_TAG
 from curation_assets.engine.staleness import SHARDED, Graph, open_heads
 from curation_assets.ingest.error_classes import TRANSIENT_ERRORS
+from curation_assets.orchestration import dead_runs
 from curation_assets.orchestration.compat import (
     ASSET_PARTITION_RANGE_END_TAG,
     ASSET_PARTITION_RANGE_START_TAG,
@@ -263,6 +264,8 @@ def close_gaps(
     instance = context.instance
     if instance.get_backfills(filters=BulkActionsFilter(statuses=[BulkActionStatus.REQUESTED]), limit=1):
         return skip("a backfill is under way; waits for its end")
+    for holder in dead_runs.clear(instance, dead_runs.dead(instance)):
+        context.log.info(f"{holder} is dead: marked as failed, waits for it no longer")
     opened = instance.get_runs(filters=RunsFilter(statuses=list(OPEN)))
     room = settings.open_runs - sum(r.tags.get(REQUESTED_BY) == "gap_sensor" for r in opened)
     if room <= 0:
