@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import fsspec
@@ -70,14 +71,16 @@ def _sections(annotation: Any) -> list[type[Section]]:
     return [section for argument in get_args(annotation) for section in _sections(argument)]
 
 
-def _allowed(location: tuple[Any, ...]) -> str:
-    """The keys of the section in which the unknown key at `location` stands."""
+def _unknown(location: tuple[Any, ...]) -> str:
+    """What is said of an unknown key: the one that was meant, as far as that can be guessed, and those that its section has."""
     section: type[Section] = Recipe
     for part in location[:-1]:
         field = next((f for n, f in section.model_fields.items() if part in (n, f.alias)), None)
         if field is not None:  # otherwise `part` is a key of a mapping or an index, within the same annotation
             section = (_sections(field.annotation) or [section])[0]
-    return ", ".join(section.keys())
+    keys = list(section.keys())
+    near = get_close_matches(str(location[-1]), keys, 1)
+    return f"unknown key; {f'did you mean {near[0]}? ' if near else ''}allowed are {', '.join(keys)}"
 
 
 def parse_recipe(text: str, name: str) -> Recipe:
@@ -106,7 +109,7 @@ def parse_recipe(text: str, name: str) -> Recipe:
             key = _where(e["loc"])
             if e["type"] == "extra_forbidden":
                 left_out = f" ({'; '.join(map(str, BROKEN))})" if BROKEN and len(e["loc"]) == 1 else ""
-                problems.append(f"{name}: {key}: unknown key; allowed are {_allowed(e['loc'])}{left_out}")
+                problems.append(f"{name}: {key}: {_unknown(e['loc'])}{left_out}")
             elif e["type"] == "missing":
                 problems.append(f"{name}: {key}: required key is missing")
             else:

@@ -60,7 +60,8 @@ class Discrepancy:
     repair: str
 
     def line(self) -> str:
-        return f"{self.kind}: {self.partition or self.asset}: {self.file}: {self.what}; {self.repair}"
+        where = ": ".join(p for p in (self.kind, self.partition or self.asset, self.file) if p)
+        return f"{where}: {self.what}; {self.repair}"
 
 
 @dataclass

@@ -132,6 +132,9 @@ def test_a_root_that_cannot_be_used_is_one_sentence(
     monkeypatch.setenv("CURATION_STORAGE", str(place / "file/data"))
     assert main(["run", "recipes/good.yaml"]) == 2
     assert "is a file, not a folder; correct CURATION_STORAGE" in capsys.readouterr().err
+    monkeypatch.setenv("CURATION_STORAGE", "/proc/data")  # not to be made, by root neither
+    assert main(["run", "recipes/good.yaml"]) == 2
+    assert "the storage root /proc/data cannot be made (" in capsys.readouterr().err
     monkeypatch.setenv("DAGSTER_HOME", str(place / "file/home"))
     assert main(["run", "recipes/good.yaml"]) == 2
     assert "DAGSTER_HOME: " in capsys.readouterr().err

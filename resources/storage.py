@@ -27,7 +27,7 @@ from curation_resources.s3_uploads import S3Upload, put_s3
 from curation_resources.scratch import scratch_file
 from curation_resources.storage_check import check_root
 from curation_resources.storage_errors import READ_ERRORS
-from curation_resources.unwritable import gone, writing
+from curation_resources.unwritable import gone, making, writing
 
 TEMPORARY = ".tmp"
 """Folder below a local root in which files lie until they are complete, so that no reader of any folder ever meets one."""
@@ -289,15 +289,18 @@ class Storage:
         its place when it comes back.
 
         Raises:
-            Unwritable: the root was there before and is gone.
+            Unwritable: the root was there before and is gone, or it cannot be made.
         """
         root = Path(self.root)
         if root.is_dir():
             self._seen = True
         elif self._seen:
             raise gone(self.root)
+        else:
+            with making(self.root):
+                root.mkdir(parents=True, exist_ok=True)
+            self._seen = True
         folder.mkdir(parents=True, exist_ok=True)
-        self._seen = True
 
     def sync_folder(self, folder: str) -> None:
         """Makes the names of the files in a folder durable, as far as that is asked of a file system."""

@@ -64,6 +64,19 @@ def writing(root: str, path: str) -> Iterator[None]:
         raise
 
 
+@contextmanager
+def making(root: str) -> Iterator[None]:
+    """Within the block, whatever keeps a storage root from being made becomes `Unwritable`."""
+    with writing(root, "the folder itself"):
+        try:
+            yield
+        except OSError as error:
+            if error.errno in FULL or error.errno == errno.EROFS:
+                raise
+            why = os.strerror(error.errno or 0)
+            raise Unwritable(f"the storage root {root} cannot be made ({why}); make it, or name another one") from error
+
+
 def has_room(folder: Path) -> bool:
     """Whether more than `NO_ROOM` is free where a folder lies."""
     return shutil.disk_usage(folder).free > NO_ROOM
