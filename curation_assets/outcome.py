@@ -6,7 +6,7 @@ What belongs here: counting and wording. What does not: running anything (`runne
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -32,6 +32,7 @@ class Progress:
         failures: what failed and why.
         blocked: dataset -> a blocking check that a shard of it did not pass.
         made, unchanged: asset -> partitions that were made, or found up to date.
+        in_hand: (asset, partition) of these.
         unwritable: whether storage takes nothing more, so that nothing further is tried; what fails after that has the same cause.
     """
 
@@ -39,6 +40,7 @@ class Progress:
     blocked: dict[str, str] = field(default_factory=dict)
     made: Counter[str] = field(default_factory=Counter)
     unchanged: Counter[str] = field(default_factory=Counter)
+    in_hand: set[tuple[str, str | None]] = field(default_factory=set)
     unwritable: bool = False
 
     def say(self, text: str) -> None:
@@ -55,8 +57,9 @@ class Progress:
         self.failures.append(f"{what}: {why}")
         self.say(f"  FAILED {what} (see below)")
 
-    def committed(self, asset: str, unchanged: bool) -> None:
+    def committed(self, asset: str, partition: str | None, unchanged: bool) -> None:
         """Counts a partition of an asset."""
+        self.in_hand.add((asset, partition))
         (self.unchanged if unchanged else self.made)[asset] += 1
 
     def lines(self) -> Iterator[str]:
@@ -111,8 +114,11 @@ def _line(name: str, heads: Mapping[str, Sequence[TableHeader]]) -> tuple[Any, .
     return (name, *cells)
 
 
-def outcome_of_subsets(store: TableStore, recipes: Mapping[str, Recipe]) -> Iterator[str]:
-    """A line per subset of the recipes that has been judged: how many were selected, and where what it publishes lies."""
+def outcome_of_subsets(
+    store: TableStore, recipes: Mapping[str, Recipe], in_hand: Collection[tuple[str, str | None]]
+) -> Iterator[str]:
+    """A line per subset of the recipes that has been judged: how many were selected, and where what it publishes lies; and what of it is in
+    force from before, since it is not among the tables `in_hand`."""
     for recipe in recipes.values():
         for name, subset in recipe.subsets.items():
             key = subset_key(recipe.dataset, name)
@@ -121,11 +127,12 @@ def outcome_of_subsets(store: TableStore, recipes: Mapping[str, Recipe]) -> Iter
             if judged is None:
                 continue
             line = f"{key}: {judged.stats.get('selected')} of {judged.stats.get('candidates')} {subset.of} selected"
+            line += "" if (JUDGED[subset.of], key) in in_hand else ", as before"
             for asset in EXPORTS:
                 head = heads.get(asset)
                 if head is not None and head.stats.get("version"):
                     folder = store.storage.uri(f"{store.folder(asset, key)}/{head.stats['version']}")
-                    line += f"; {asset} in {folder}"
+                    line += f"; {asset}{'' if (asset, key) in in_hand else ', as before,'} in {folder}"
             yield line
 
 

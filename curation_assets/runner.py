@@ -116,8 +116,10 @@ def run_recipes(
     progress.failures += unread(store, recipes, settings[0], chosen)
     tolerant = Tolerant(store)
     print(summary(tolerant, chosen))
-    for line in [*outcome_of_subsets(tolerant, recipes), *(f"DAMAGED {line}" for line in tolerant.damaged)]:
+    for line in outcome_of_subsets(tolerant, recipes, progress.in_hand):
         print(line)
+    for damage in tolerant.damaged:
+        print(f"DAMAGED {damage}")
     print(f"{time.perf_counter() - started:.1f} s")
     print("\n".join([*progress.lines(), *progress.failed_lines()]))
     return 1 if progress.failures else 0

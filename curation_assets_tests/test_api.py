@@ -132,7 +132,8 @@ def test_the_plan_says_what_a_change_touches_and_a_run_does_no_more(toy: curatio
 
 def test_what_is_wrong_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(
-        curation.RecipeError, match=r"the recipe: clips\.detctor: unknown key; did you mean detector\? allowed are from, detector"
+        curation.RecipeError,
+        match=r"the recipe: clips\.detctor: unknown key; did you mean detector\? allowed are from, detector",
     ):
         curation.load_recipe({**RECIPE, "clips": {"detctor": "content"}})
     with pytest.raises(curation.RecipeError, match="unknown key"):

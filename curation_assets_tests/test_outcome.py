@@ -8,7 +8,8 @@ import pytest
 
 from curation_assets.decode.reading.workers import Task, run_tasks
 from curation_assets.engine import progress
-from curation_assets.outcome import SHOWN_FAILURES, SHOWN_SHARDS, Progress, summary
+from curation_assets.outcome import SHOWN_FAILURES, SHOWN_SHARDS, Progress, outcome_of_subsets, summary
+from curation_assets.recipes import parse_recipe
 from curation_assets.schemas import SCHEMAS, schema
 from curation_resources.progress import listening, told
 from curation_resources.provenance import Provenance
@@ -97,3 +98,19 @@ def test_failures_are_counted_where_they_are_too_many() -> None:
     assert lines[:2] == ["made: clips 33,000, frames 1", "up to date: raw_shards 7"]
     assert len(lines) == 2 + SHOWN_FAILURES + 1
     assert lines[-1].startswith("FAILED 5 more")
+
+
+def test_what_is_in_force_from_before_is_not_shown_as_the_outcome(tmp_path: Path) -> None:
+    store = TableStore(Storage(str(tmp_path)), SCHEMAS)
+    text = "dataset: a\nsource: {format: folder, path: /v}\nsubsets: {s: {where: [keep], export: {clips: {format: folder}}}}\n"
+    recipes = {"a": parse_recipe(text, "a.yaml")}
+    for asset, stats in (("curated_clips", {"selected": 2, "candidates": 3}), ("clip_dataset", {"version": "v"})):
+        store.commit(asset, "a-s", schema(asset).empty(), Provenance("1", None), stats)
+    folder = tmp_path / "clip_dataset/a-s/v"
+
+    def said(*in_hand: str) -> list[str]:
+        return list(outcome_of_subsets(store, recipes, {(asset, "a-s") for asset in in_hand}))
+
+    assert said("curated_clips", "clip_dataset") == [f"a-s: 2 of 3 clips selected; clip_dataset in {folder}"]
+    assert said("curated_clips") == [f"a-s: 2 of 3 clips selected; clip_dataset, as before, in {folder}"]
+    assert said() == [f"a-s: 2 of 3 clips selected, as before; clip_dataset, as before, in {folder}"]

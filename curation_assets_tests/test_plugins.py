@@ -123,7 +123,10 @@ def test_the_example_is_small_and_installs_a_score_with_all_that_belongs_to_one(
     (tmp_path / "mine.yaml").write_text(RECIPE.replace("tolerance: 8", "tolerence: 8"))
     wrong = curation(tmp_path, env, "stale")
     assert wrong.returncode == 2
-    assert "mine.yaml: greyscale.tolerence: unknown key; did you mean tolerance? allowed are tolerance, where" in wrong.stderr
+    assert (
+        "mine.yaml: greyscale.tolerence: unknown key; did you mean tolerance? allowed are tolerance, where"
+        in wrong.stderr
+    )
 
 
 def _grey(folder: Path) -> None:

@@ -82,7 +82,10 @@ def test_a_recipe_asks_for_the_assets_it_speaks_of() -> None:
         ),
         (MINIMAL + "clips: {min_s: 9, max_s: 3}\n", ["bad.yaml: clips: min_s (9) must not exceed max_s (3)"]),
         (MINIMAL + "frames: {fps: 0}\n", ["bad.yaml: frames.fps", "greater than 0", "got 0"]),
-        (MINIMAL + "frames: {fsp: 1}\n", ["bad.yaml: frames.fsp: unknown key; did you mean fps? allowed are fps, short_side, quality"]),
+        (
+            MINIMAL + "frames: {fsp: 1}\n",
+            ["bad.yaml: frames.fsp: unknown key; did you mean fps? allowed are fps, short_side, quality"],
+        ),
         (
             MINIMAL + "subsets: {hq: {export: {clips: {formt: x}}}}\n",
             ["bad.yaml: subsets.hq.export.clips.formt: unknown key; did you mean format? allowed are format, cut, crf"],

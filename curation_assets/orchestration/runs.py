@@ -107,7 +107,8 @@ def _why(result: ExecuteInProcessResult) -> str:
 
 def _committed(event: DagsterEvent, progress: Progress) -> None:
     materialization = event.step_materialization_data.materialization
-    progress.committed(materialization.asset_key.to_user_string(), "unchanged" in materialization.metadata)
+    asset = materialization.asset_key.to_user_string()
+    progress.committed(asset, materialization.partition, "unchanged" in materialization.metadata)
 
 
 def _failed(event: DagsterEvent, progress: Progress) -> None:

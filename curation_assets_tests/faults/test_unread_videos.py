@@ -40,4 +40,4 @@ def test_a_video_that_is_away_is_said_and_healed_by_the_next_run(tmp_path: Path)
     (tmp_path / "away.mp4").rename(videos / "v1.mp4")
     again = site.curation("run", str(recipe))
     assert again.returncode == 0, again.stdout
-    assert "of 6 clips selected" in again.stdout
+    assert "of 6 clips selected; clip_dataset in" in again.stdout
