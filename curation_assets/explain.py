@@ -5,7 +5,6 @@ What belongs here: in which order it is told. What does not: what a table says o
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 
 import pyarrow.dataset as ds
@@ -13,58 +12,52 @@ import pyarrow.dataset as ds
 from curation_assets.contracts.telling import Lines, Row, Subject, Told, UnknownId
 from curation_assets.decode.clip_history import in_time
 from curation_assets.decode.clips import TABLE as CLIPS
+from curation_assets.finding import by_id, by_name
+from curation_assets.publish.curating.rule_values import RuleValues, said
 from curation_assets.recipes import Recipe, subsets
-from curation_assets.registry import COMPONENTS, EXPORTS, INDEX, JUDGED
+from curation_assets.registry import COMPONENTS, EXPORTS
 from curation_assets.schemas import SCHEMAS
 from curation_assets.showing.telling import bytes_of, lines_of
 from curation_resources.tables import MissingTable, TableStore
-
-SPAN = re.compile(r"(?P<video>.+)_(?P<start>\d+)_(?P<end>\d+)")
 
 
 def explain(store: TableStore, recipes: Mapping[str, Recipe], given: str) -> Iterator[Told]:
     """Sections of (name, value) lines, in the order in which things happened.
 
     Args:
-        given: a video_id or clip_id of any dataset; ids of several datasets give the sections of each.
+        given: a video_id or clip_id of any dataset; or the key or file of a published sample, the file of a source, or an address.
+            What several datasets have gives the sections of each.
 
     Raises:
-        UnknownId: the index has no such video, or the video no such clip.
+        UnknownId: nothing is called so, or a video has no such clip.
     """
-    match = SPAN.fullmatch(given)
-    videos = _index(store, given)
-    of_clip = _index(store, match["video"]) if match else []
-    with_clip = [v for v in of_clip if _rows(store, CLIPS.asset, v["shard"], "clip_id", given)]
-    if of_clip and not videos and not with_clip:
+    found, of_clip = by_id(store, given)
+    if not found and of_clip:
         shards = ", ".join(v["shard"] for v in of_clip)
         raise UnknownId(
             f"{given}: {shards} has the video, but no such clip; explain {of_clip[0]['video_id']} lists its clips"
         )
-    if not videos and not with_clip:
+    found = found or list(by_name(store, given))
+    if not found:
         raise UnknownId(
-            f"{given} is neither a video nor a clip of the index; ids are case-sensitive, and a clip's is <video_id>_<start_ms>_<end_ms>"
+            f"{given} is neither a video nor a clip of the index, no published sample, and no file or address of a source; "
+            "ids are case-sensitive, and a clip's is <video_id>_<start_ms>_<end_ms>"
         )
-    for video in videos:
-        yield from _history(store, recipes, video, None)
-    for video in with_clip:
-        yield from _history(store, recipes, video, given)
+    for one in found:
+        yield from _history(store, recipes, one.video, one.clip, one.because)
 
 
-def _index(store: TableStore, video: str) -> list[Row]:
-    return _rows(store, INDEX, None, "video_id", video)
-
-
-def _rows(store: TableStore, asset: str, partition: str | None, column: str, value: str) -> list[Row]:
+def _rows(store: TableStore, asset: str, partition: str, column: str, value: str) -> list[Row]:
     """The rows of a table that have a value in a column; none of a table that is not there."""
     try:
-        if partition is None:
-            return list(store.rows_with(asset, column, value).to_pylist())
         return list(store.read(asset, partition, filters=ds.field(column) == value).to_pylist())
     except MissingTable:
         return []
 
 
-def _history(store: TableStore, recipes: Mapping[str, Recipe], video: Row, clip: str | None) -> Iterator[Told]:
+def _history(
+    store: TableStore, recipes: Mapping[str, Recipe], video: Row, clip: str | None, because: str
+) -> Iterator[Told]:
     shard, video_id, dataset = video["shard"], video["video_id"], video["dataset"]
 
     def rows(asset: str) -> list[Row]:
@@ -74,7 +67,8 @@ def _history(store: TableStore, recipes: Mapping[str, Recipe], video: Row, clip:
 
     error = [("error", str(video["error"]))] if video["error"] else []
     found = [("shard", shard), ("source", _place(video, recipes)), ("status", video["status"]), *error]
-    yield f"video {video_id} of {dataset}", found
+    asked = [("asked for", because)] if because else []
+    yield f"video {video_id} of {dataset}", [*asked, *found]
     subject = Subject(store, shard, video_id, clip, rows)
     for component in COMPONENTS:
         if component.partitioned != "shard":
@@ -113,16 +107,26 @@ def _verdicts(subject: Subject, recipes: Mapping[str, Recipe], dataset: str, ord
     for key, (recipe, subset) in subsets(recipes).items():
         if dataset not in (subset.datasets or [recipe.dataset]):
             continue
+        values = RuleValues(store, recipes, key)
         lines: Lines = []
-        for row in _read(store, JUDGED[subset.of], key, mine, place):
-            verdict = f"selected, {row['split']}" if row["selected"] else f"dropped by: {row['drop_reason']}"
-            lines.append((row.get("track_id") or row["clip_id"], verdict))
+        for row in _read(store, values.asset, key, mine, place):
+            lines.append((row.get("track_id") or row["clip_id"], _verdict(values, row)))
         for asset in EXPORTS:
             for row in _read(store, asset, key, mine, place):
                 where = bytes_of(store, row) if row["status"] == "ok" else f"failed: {row['error']}"
                 lines.append((f"{asset} {row['sample_key']}", where))
         if lines:
             yield f"subset {key}", lines
+
+
+def _verdict(values: RuleValues, row: Row) -> str:
+    """Selected, or what dropped it and what it has there."""
+    if row["selected"]:
+        return f"selected, {row['split']}"
+    rule = values.rule(row["drop_reason"])
+    text = f"dropped by: {values.resolved.get(row['drop_reason'], row['drop_reason'])}"
+    measured = said(values.of_row(row, *rule)) if rule else ""
+    return f"{text}; it has {measured}" if measured else text
 
 
 def _read(store: TableStore, asset: str, key: str, mine: ds.Expression, place: Mapping[str, int]) -> list[Row]:

@@ -138,8 +138,8 @@ def test_the_code_location_loads_without_heavy_libraries(tmp_path: Path) -> None
 PARTS = {
     "rules/language rules/tokens rules/measured": "language",
     "registry plugins": "registry",
-    "recipes recipe_yaml schemas selection checks stores rules showing/columns": "derived",
-    "makers installed outcome report explain verify source_watch estimate estimate_text": "looking",
+    "recipes recipe_yaml recipe_schema schemas selection checks stores rules showing/columns": "derived",
+    "makers installed outcome report explain finding listing recipe_diff verify source_watch estimate estimate_text": "looking",
     "api exported_clips": "api",
     "commands cli reference runner renaming takedown/command": "commands",
     "definitions run_launcher": "addresses",
@@ -175,7 +175,7 @@ LATE = {
     "dedup": "scores",
     "api": "engine commands",
     "demo": "commands",
-    "commands": "on_call",
+    "commands": "showing on_call",
     "package": "derived api",
 }
 """What each part imports besides only when it is called, or for its types."""

@@ -18,6 +18,7 @@ from curation_assets.engine.events import TableChecked, TableCommitted
 from curation_assets.engine.plan import PlanStep
 from curation_assets.engine.staleness import SHARDED, WAITING
 from curation_assets.explain import UnknownId, explain
+from curation_assets.recipe_diff import recipe_diff
 from curation_assets.recipes import Recipe
 from curation_assets.registry import component
 from curation_assets.report import dataset_report
@@ -73,6 +74,32 @@ def test_one_row_of_the_source_touches_its_shard_alone(toy: Toy) -> None:
     made = toy.remade(index=True)
     ingest = {("dataset_index", None), *over("video_metadata", "raw_shards", shards=SHARDS[1:])}
     assert made == ingest | over(*DECODE, "captions", shards=SHARDS[1:]) | {SUBSET}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "again", "perhaps"),
+    [
+        ("motion >= 0", "motion >= 0.0001", {"curated_clips"}, set()),
+        ("timeout_s: 60", "timeout_s: 90", set(), set()),
+        ("threshold: 27", "threshold: 29", {*DECODE}, {"duplicate_clusters", "dedup", "captions", "curated_clips"}),
+        ("motion: {{fps: 4}}", "motion: {{fps: 3}}", {"motion_scores"}, {"curated_clips"}),
+    ],
+)
+def test_the_difference_of_two_recipes_is_what_is_made_or_may_be(
+    toy: Toy, old: str, new: str, again: set[str], perhaps: set[str]
+) -> None:
+    before = toy.recipes["toy"]
+    toy.change(old, new)
+    found = recipe_diff(toy.store, toy.settings, (before, toy.recipes["toy"]), {})
+    assert len(found.keys) == 1
+    assert {t.asset for t in found.tables if t.again} == again
+    assert {t.asset for t in found.tables if t.perhaps} == perhaps
+    assert all(t.because for t in found.tables if t.again)
+    assert not any(t.new or t.dropped for t in found.tables)
+    made = {asset for asset, _ in toy.remade()}
+    assert again <= made <= again | perhaps
+    back = recipe_diff(toy.store, toy.settings, (toy.recipes["toy"], before), {})
+    assert {t.asset for t in back.tables if t.again} == again, "the other way round it is the same"
 
 
 @pytest.mark.parametrize(
@@ -222,7 +249,7 @@ def test_the_command_says_what_is_stale_and_why(
     assert main(["explain", "nobody"]) == 2
     assert main(["report", "nothing"]) == 2
     assert main(["report", "toy"]) == 0
-    assert "cost at 0.04 per core-hour and 2 per GPU-hour" in capsys.readouterr().out
+    assert "cost in the currency of the prices: 0.04 per core-hour, 2 per GPU-hour" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("section", [{"dedup": {"step": 6}}, {"dedup": {"center": False}}, {"quality": {"fps": 1.0}}])

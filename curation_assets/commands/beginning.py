@@ -23,7 +23,7 @@ from curation_assets.settings import Settings, SettingsError
 from curation_resources import extras
 from curation_resources.urls import redact
 
-FILES = {"recipe", "list", "what", "source"}
+FILES = {"recipe", "list", "what", "source", "before", "after", "parquet"}
 """Arguments, by their names, for which a shell completes names of files."""
 SHELLS = ("bash", "zsh", "fish", "tcsh")
 

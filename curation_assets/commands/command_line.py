@@ -22,6 +22,11 @@ class Parser(argparse.ArgumentParser):
         if options:
             own = [name for action in self._actions for name in action.option_strings]
             self.error("; ".join(f"there is no option {word}{_meant(word, own)}" for word in options))
+        if left and isinstance(
+            getattr(known, "recipe", None), list
+        ):  # argparse takes them only where no option stands between
+            known.recipe = [*known.recipe, *left]
+            left = []
         if left:
             self.error(f"more was given than it takes: {' '.join(left)}")
         return known, left

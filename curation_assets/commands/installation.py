@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from curation_assets import starter
-from curation_assets.recipes import Recipe, RecipeFault, Recipes, read_recipes
+from curation_assets.recipes import Recipe, RecipeError, RecipeFault, Recipes, read_recipes
 from curation_assets.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
@@ -80,6 +80,19 @@ def found_recipes(settings: Settings, given: Sequence[str] = ()) -> Recipes:
 def usable_recipes(settings: Settings, given: Sequence[str] = ()) -> dict[str, Recipe]:
     """As `found_recipes`, for commands that go on without those that cannot be used."""
     return found_recipes(settings, given).usable
+
+
+def is_recipe_file(given: str) -> bool:
+    """Whether a word names a recipe file or folder, and no dataset."""
+    return given.endswith((".yaml", ".yml")) or Path(given).exists()
+
+
+def beside(settings: Settings) -> dict[str, Recipe]:
+    """The recipes of the settings, if there are any, for commands that are given one: a subset may draw on datasets of the others."""
+    try:
+        return usable_recipes(settings)
+    except RecipeError:
+        return {}
 
 
 def print_undeclared(settings: Settings, recipes: Mapping[str, Recipe], store: TableStore | None = None) -> None:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 
-from curation_assets.commands.installation import Commands, store_of, usable_recipes
+from curation_assets.commands.installation import Commands, beside, is_recipe_file, store_of, usable_recipes
 from curation_assets.settings import Settings
 
 
@@ -19,7 +18,10 @@ def add(commands: Commands) -> None:
     verify.set_defaults(call=_verify)
 
     explain = commands.add_parser("explain", help="the whole history of a video or clip")
-    explain.add_argument("id", help="video_id or clip_id")
+    explain.add_argument(
+        "id", help="video_id or clip_id; or the key or file of a published sample, the file of a source, or an address"
+    )
+    explain.add_argument("recipe", nargs="*", help="recipe files whose subsets are told of; default: CURATION_RECIPES")
     explain.set_defaults(call=_explain)
 
 
@@ -28,7 +30,10 @@ def _explain(arguments: argparse.Namespace) -> int:
 
     settings = Settings.load()
     try:
-        print(render(explain(store_of(settings), usable_recipes(settings, []), arguments.id)))
+        recipes = usable_recipes(settings, arguments.recipe)
+        if arguments.recipe:
+            recipes = {**beside(settings), **recipes}
+        print(render(explain(store_of(settings), recipes, arguments.id)))
     except UnknownId as error:
         print(f"curation: {error}", file=sys.stderr)
         return 2
@@ -40,7 +45,7 @@ def _verify(arguments: argparse.Namespace) -> int:
 
     settings = Settings.load()
     given: str | None = arguments.what
-    is_file = given is not None and (given.endswith((".yaml", ".yml")) or Path(given).exists())
+    is_file = given is not None and is_recipe_file(given)
     recipes = usable_recipes(settings, [given] if is_file and given else [])
     datasets = set(recipes) if is_file else {given} if given else None
     store = store_of(settings)

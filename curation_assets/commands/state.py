@@ -9,7 +9,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from curation_assets.commands.installation import Commands, found_recipes, home, print_undeclared, store_of
+from curation_assets.commands.installation import (
+    Commands,
+    beside,
+    found_recipes,
+    home,
+    is_recipe_file,
+    print_undeclared,
+    store_of,
+)
 from curation_assets.recipes import RecipeError
 from curation_assets.settings import Settings
 
@@ -52,7 +60,7 @@ def add(commands: Commands) -> None:
     plan.set_defaults(call=_plan)
 
     report = commands.add_parser("report", help="funnel, failures, seconds and cost of datasets")
-    report.add_argument("dataset", nargs="?", help="default: all of CURATION_RECIPES")
+    report.add_argument("what", nargs="?", help="a recipe file or a dataset; default: all of CURATION_RECIPES")
     report.add_argument("--json", action="store_true", help="a JSON object per dataset")
     report.add_argument(
         "--exit-code",
@@ -105,18 +113,22 @@ def _report(arguments: argparse.Namespace) -> int:
     from curation_resources.tolerant_tables import Tolerant
 
     settings = Settings.load()
-    found = found_recipes(settings)
-    recipes = found.usable
-    if arguments.dataset and arguments.dataset not in recipes:
-        raise RecipeError(f"no recipe declares the dataset {arguments.dataset!r}; there are {', '.join(recipes)}")
-    chosen = [arguments.dataset] if arguments.dataset else list(recipes)
+    given: str | None = arguments.what
+    if given and is_recipe_file(given):
+        found = found_recipes(settings, [given])
+        chosen = list(found.usable)
+        recipes = {**beside(settings), **found.usable}
+    else:
+        found = found_recipes(settings)
+        recipes = found.usable
+        if given and given not in recipes:
+            raise RecipeError(f"no recipe declares the dataset {given!r}; there are {', '.join(recipes)}")
+        chosen = [given] if given else list(recipes)
     store = Tolerant(store_of(settings))
     if arguments.what_if:
         return _what_if(arguments, store, recipes, chosen)
     told = list(reports(store, [recipes[name] for name in chosen], settings))
-    wrong = any(r.failures or any(s.left_out for s in r.subsets) for r in told) or (
-        found.faults and not arguments.dataset
-    )
+    wrong = any(r.failures or any(s.left_out for s in r.subsets) for r in told) or (found.faults and not given)
     code = 1 if arguments.exit_code and wrong else 0
     if arguments.json:
         print("\n".join(map(report_json, told)))
@@ -124,7 +136,7 @@ def _report(arguments: argparse.Namespace) -> int:
     print("\n\n".join(render(report, settings) for report in told))
     for line in store.damaged:
         print(f"DAMAGED {line}")
-    if not arguments.dataset:
+    if not given:
         print_undeclared(settings, recipes)
     return code
 

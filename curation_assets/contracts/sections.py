@@ -32,6 +32,16 @@ def _check_rule(text: str) -> str:
     return text
 
 
-Rule = Annotated[str, BeforeValidator(lambda v: _check_rule(v) if isinstance(v, str) else v)]
-Rules = Annotated[list[Rule], BeforeValidator(lambda v: [v] if isinstance(v, str) else v)]
-Paths = Annotated[list[str], BeforeValidator(lambda v: [v] if isinstance(v, str) else v), Field(min_length=1)]
+def _one_or_several(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+Rule = Annotated[
+    str, BeforeValidator(lambda v: _check_rule(v) if isinstance(v, str) else v, json_schema_input_type=str)
+]
+Rules = Annotated[list[Rule], BeforeValidator(_one_or_several, json_schema_input_type=str | list[str])]
+Paths = Annotated[
+    list[str],
+    BeforeValidator(_one_or_several, json_schema_input_type=str | Annotated[list[str], Field(min_length=1)]),
+    Field(min_length=1),
+]

@@ -40,7 +40,7 @@ def reasons(old: Provenance, new: Provenance) -> tuple[str, ...]:
     found = []
     if old.code_version != new.code_version:
         found.append(f"code version {old.code_version} -> {new.code_version}")
-    found += [f"parameter {d}" for d in differences(old.params, _plain(new.params))]
+    found += [f"parameter {d}" for d in differences(_plain(old.params), _plain(new.params))]
     found += [f"weights {d}" for d in differences(dict(old.weights), dict(new.weights))]
     for name in sorted({*old.inputs, *new.inputs}):
         if old.inputs.get(name) != new.inputs.get(name):
@@ -52,5 +52,5 @@ def reasons(old: Provenance, new: Provenance) -> tuple[str, ...]:
 
 
 def _plain(value: Any) -> Any:
-    """As it looks after a round trip through JSON, which is how the old value was stored."""
+    """As it looks after a round trip through JSON, which is how values of footers were stored."""
     return json.loads(canonical_json(value))

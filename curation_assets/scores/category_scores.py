@@ -22,12 +22,16 @@ if TYPE_CHECKING:
     from curation_assets.engine.shard import Shard
 
 
+Prompts = list[str] | dict[str, str | list[str]]
+"""How recipes may write prompts: a list of categories that are their own prompts, or category to one or several."""
+
+
 class PromptSet(Section):
     """A set of categories among which the probability is shared."""
 
     prompts: dict[str, list[str]] = Field(min_length=1, description="Category to one or several prompts.")
 
-    @field_validator("prompts", mode="before")
+    @field_validator("prompts", mode="before", json_schema_input_type=Prompts)
     @classmethod
     def _one_or_many(cls, value: Any) -> Any:
         if isinstance(value, list):
@@ -43,7 +47,9 @@ def _bare_prompts(value: Any) -> Any:
     return value
 
 
-PromptSets = Annotated[dict[str, PromptSet], BeforeValidator(_bare_prompts)]
+PromptSets = Annotated[
+    dict[str, PromptSet], BeforeValidator(_bare_prompts, json_schema_input_type=dict[str, PromptSet | Prompts])
+]
 
 
 TABLE = TableSchema(

@@ -1,0 +1,131 @@
+"""Which videos and clips a word means: an id, the key of a published sample, the name of a published or of a source's file, an address.
+
+What belongs here: the lookup. What does not: what is said of what was found (`explain.py`).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
+
+from curation_assets.contracts.telling import Row
+from curation_assets.decode.clips import TABLE as CLIPS
+from curation_assets.registry import EXPORTS, INDEX
+from curation_assets.schemas import SCHEMAS
+from curation_resources.tables import MissingTable, TableStore
+
+SPAN = re.compile(r"(?P<video>.+)_(?P<start>\d+)_(?P<end>\d+)")
+ROWS = 65_536
+"""Rows of the index that are looked through at a time."""
+
+
+@dataclass(frozen=True)
+class Meant:
+    """A video of the index, or one of its clips.
+
+    Attributes:
+        video: its row of the index.
+        clip: the clip's id; None for the whole video.
+        because: how it is what was asked for; empty where it was asked for by its id.
+    """
+
+    video: Row
+    clip: str | None = None
+    because: str = ""
+
+
+def index_rows(store: TableStore, video: str) -> list[Row]:
+    """The rows of the index that have a video's id; one for each dataset that has it."""
+    try:
+        return list(store.rows_with(INDEX, "video_id", video).to_pylist())
+    except MissingTable:
+        return []
+
+
+def by_id(store: TableStore, given: str) -> tuple[list[Meant], list[Row]]:
+    """Videos and clips of that id, and the videos of which it would be a clip if they had it."""
+    match = SPAN.fullmatch(given)
+    of_clip = index_rows(store, match["video"]) if match else []
+    found = [Meant(v) for v in index_rows(store, given)]
+    found += [Meant(v, given) for v in of_clip if _has_clip(store, v["shard"], given)]
+    return found, of_clip
+
+
+def by_name(store: TableStore, given: str) -> Iterator[Meant]:
+    """What a word that is no id means: the key or file of a published sample, the path or name of a source's file, an address.
+
+    The tables of what is published are asked first; then the index is looked through, row by row.
+    """
+    found = list(_samples(store, given))
+    yield from found or _in_index(store, given)
+
+
+def _has_clip(store: TableStore, shard: str, clip: str) -> bool:
+    try:
+        return bool(store.read(CLIPS.asset, shard, ["clip_id"], ds.field("clip_id") == clip).num_rows)
+    except MissingTable:
+        return False
+
+
+def _samples(store: TableStore, given: str) -> Iterator[Meant]:
+    """Members of tars are called `KEY.mp4`, files of folders too, and may be given with the folders before them."""
+    name = PurePosixPath(given).name
+    keys = list(dict.fromkeys([given, name, *(name[: -len(s)] for s in _endings(name))]))
+    told: set[tuple[str, str]] = set()
+    for asset in EXPORTS:
+        if "sample_key" not in SCHEMAS[asset].names:
+            continue
+        for subset in store.partitions(asset):
+            rows = store.read(
+                asset, subset, ["dataset", "video_id", "clip_id", "sample_key"], ds.field("sample_key").isin(keys)
+            )
+            for row in rows.to_pylist():
+                if (row["dataset"], row["clip_id"]) in told:
+                    continue
+                told.add((row["dataset"], row["clip_id"]))
+                for video in index_rows(store, row["video_id"]):
+                    if video["dataset"] == row["dataset"]:
+                        yield Meant(video, row["clip_id"], f"sample {row['sample_key']} of {asset} {subset}")
+
+
+def _endings(name: str) -> list[str]:
+    """`.a.b` and `.b` of `name.a.b`: what follows the key in a tar may have several dots."""
+    suffixes = PurePosixPath(name).suffixes
+    return ["".join(suffixes[i:]) for i in range(len(suffixes))]
+
+
+def _in_index(store: TableStore, given: str) -> Iterator[Meant]:
+    try:
+        batches = store.batches(INDEX, None, ROWS)
+        for batch in batches:
+            # Most rows are left out by a search in bytes; what is left is looked at in full.
+            word = given.rstrip("/").rpartition("/")[2] or given
+            near = pc.or_kleene(pc.match_substring(batch["source"], word), pc.match_substring(batch["record"], word))
+            for video in batch.filter(pc.fill_null(near, False)).to_pylist():
+                because = _named(video, given)
+                if because:
+                    yield Meant(video, None, because)
+    except MissingTable:
+        return
+
+
+def _named(video: Row, given: str) -> str:
+    """How a word names a video: as its file, with or without folders, or as its address."""
+    said = {"file": video["source"]}
+    if video["status"] != "rejected" and video["record"]:
+        record = json.loads(video["record"])
+        extra = record.get("extra")
+        said |= {"address": record.get("url"), "place": extra.get("path") if isinstance(extra, dict) else None}
+    for what, text in said.items():
+        if not isinstance(text, str):
+            continue
+        whole = text.rstrip("/") == given.rstrip("/")
+        if whole or (what != "address" and f"/{text}".endswith(f"/{given.lstrip('/')}")):
+            return f"its {what} is {text}"
+    return ""
