@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 import pyarrow as pa
@@ -30,6 +30,7 @@ from curation_assets.engine.unread import settled, why_again
 from curation_assets.publish.curating.subset_inputs import (
     LEFT_OUT,
     clip_provenance,
+    complete,
     curated_provenance,
     embedding_provenance,
 )
@@ -285,12 +286,10 @@ class Graph:
             return State(asset, key, MISSING, waits, now.fingerprint)
         made = header.provenance
         lacking = made.params.get(LEFT_OUT) if isinstance(made.params, Mapping) else None
-        if lacking and waits:
-            params = {k: v for k, v in made.params.items() if k != LEFT_OUT}
-            if replace(made, params=params).fingerprint == now.fingerprint:
-                return State(
-                    asset, key, WAITING, (*waits, *(f"was made without {line}" for line in lacking)), now.fingerprint
-                )
+        if lacking and waits and complete(made).fingerprint == now.fingerprint:
+            return State(
+                asset, key, WAITING, (*waits, *(f"was made without {line}" for line in lacking)), now.fingerprint
+            )
         if header.fingerprint != now.fingerprint:
             return State(asset, key, STALE, reasons(header.provenance, now), now.fingerprint)
         lost = self.store.lost_media(header) if self.media else []

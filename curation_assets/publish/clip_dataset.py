@@ -79,6 +79,11 @@ class ClipExport(OpenSection):
         changed = self.fps is not None or self.blur_faces or self.tracks
         return "exact" if self.cut == "smart" and changed else self.cut
 
+    @property
+    def as_exact(self) -> ClipExport | None:
+        """The options with which a clip is as good as one by these: a clip that is encoded whole has all that `smart` promises. None if there are none."""
+        return self.model_copy(update={"cut": "exact"}) if self.way == "smart" else None
+
     @field_serializer("cut")
     def _compared(self, cut: str) -> str:
         return self.way

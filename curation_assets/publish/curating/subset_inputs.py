@@ -15,7 +15,7 @@ from curation_assets.ingest.source_words import SPAN_WORDS
 from curation_assets.publish.clip_dataset import ClipExport
 from curation_assets.publish.curating.selected_rows import selected_rows
 from curation_assets.publish.curating.subset_tables import read_ids, tables_shown
-from curation_assets.publish.curating.versions import CLIPS_VERSION, CURATE_VERSION, EXPORT_VERSION
+from curation_assets.publish.curating.versions import CLIPS_VERSION, CURATE_VERSION, EXPORT_VERSION, SMART_VERSION
 from curation_assets.publish.embedding_dataset import COMPONENT as EMBEDDINGS
 from curation_assets.publish.subsets import Subset
 from curation_assets.publish.writing.public_paths import PublicPaths
@@ -76,6 +76,14 @@ def curated_provenance(store: TableStore, recipes: Mapping[str, Recipe], key: st
 def without(provenance: Provenance, lines: Sequence[str]) -> Provenance:
     """The provenance of what is made without something; what is made complete later differs in it."""
     return replace(provenance, params={**provenance.params, LEFT_OUT: list(lines)}) if lines else provenance
+
+
+def complete(provenance: Provenance) -> Provenance:
+    """The provenance with nothing left out."""
+    params = provenance.params
+    if not isinstance(params, Mapping) or LEFT_OUT not in params:
+        return provenance
+    return replace(provenance, params={k: v for k, v in params.items() if k != LEFT_OUT})
 
 
 def worded_inputs(store: TableStore, shards: Sequence[str]) -> dict[str, str]:
@@ -147,7 +155,8 @@ def clip_options(selection: Selection, recipes: Mapping[str, Recipe], dataset: s
 
 
 def clip_provenance(store: TableStore, recipes: Mapping[str, Recipe], key: str) -> Provenance:
-    """What a clip dataset would be made from now.
+    """What a clip dataset would be made from now. Where the version in force was made from the same with `cut: exact`, that it is: its clips are as
+    good as those of `cut: smart`, so nothing is made again for it.
 
     Raises:
         MissingTable: the curated table does not exist.
@@ -156,6 +165,17 @@ def clip_provenance(store: TableStore, recipes: Mapping[str, Recipe], key: str) 
     params = selection.subset.export.clips
     if params is None:
         return Provenance(CLIPS_VERSION, {"clips": None})
+    now = _clip_provenance(store, recipes, selection, params)
+    if params.as_exact is None:
+        return now
+    header = store.usable_header("clip_dataset", key)
+    exact = _clip_provenance(store, recipes, selection, params.as_exact)
+    return exact if header is not None and complete(header.provenance).fingerprint == exact.fingerprint else now
+
+
+def _clip_provenance(
+    store: TableStore, recipes: Mapping[str, Recipe], selection: Selection, params: ClipExport
+) -> Provenance:
     needed = ["raw_shards", "captions"]
     needed += ["quality_scores"] if params.crop_border else []
     if selection.subset.of == "tracks":
@@ -165,6 +185,7 @@ def clip_provenance(store: TableStore, recipes: Mapping[str, Recipe], key: str) 
         CLIPS_VERSION,
         {
             "clips": params.model_dump(),
+            **({"smart": SMART_VERSION} if params.way == "smart" else {}),
             "audio_rate": rates,
             "datasets": selection.subset.datasets,
             **_paths(selection, recipes),

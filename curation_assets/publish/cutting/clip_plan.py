@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pyarrow as pa
@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from curation_assets.decode.reading.clip_frames import ROUNDING_MS
 from curation_assets.publish.clip_dataset import ClipExport
 from curation_assets.publish.curating.subset_inputs import cut_weights
-from curation_assets.publish.curating.versions import CUT_VERSION
+from curation_assets.publish.curating.versions import CUT_VERSION, SMART_VERSION
 from curation_assets.publish.cutting.clip_pictures import Crop
 from curation_assets.publish.cutting.track_pictures import TrackBoxes
 from curation_resources.provenance import canonical_json
@@ -36,6 +36,7 @@ class ClipToCut:
         crop: the part of the picture that is kept.
         track: boxes to follow; None for whole pictures.
         fingerprint: hash of source, span and options.
+        as_good: likewise, of a clip that is taken over as it is; empty for none.
     """
 
     dataset: str
@@ -51,6 +52,7 @@ class ClipToCut:
     crop: Crop | None
     track: TrackBoxes | None
     fingerprint: str = ""
+    as_good: str = ""
 
 
 def clip_fingerprint(cut: ClipToCut, source: Mapping[str, Any], params: ClipExport) -> str:
@@ -67,6 +69,8 @@ def clip_fingerprint(cut: ClipToCut, source: Mapping[str, Any], params: ClipExpo
     decided = [CUT_VERSION, source["sha256"] or source["etag"], span, boxes, options]
     if weights := cut_weights(params):
         decided.append(weights)
+    if params.way == "smart":
+        decided.append({"smart": SMART_VERSION})
     text = canonical_json(decided)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
@@ -131,7 +135,8 @@ def plan_cuts(
             boxes,
         )
         source = raw.get(row["video_id"], {"sha256": None, "etag": None})
-        cuts[key] = ClipToCut(**{**cut.__dict__, "fingerprint": clip_fingerprint(cut, source, params)})
+        as_good = clip_fingerprint(cut, source, params.as_exact) if params.as_exact is not None else ""
+        cuts[key] = replace(cut, fingerprint=clip_fingerprint(cut, source, params), as_good=as_good)
     return [cuts[k] for k in sorted(cuts)]
 
 

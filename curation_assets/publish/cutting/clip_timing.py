@@ -30,6 +30,10 @@ class Timing:
     rate: Fraction
     constant: bool
 
+    def number(self, ticks: int) -> int:
+        """The period that begins at `ticks`, about."""
+        return round(ticks * self.time_base * self.rate)
+
 
 class SteadyRate:
     """Passes pictures on at a constant rate: at each tick of the new rate the picture that is on screen.

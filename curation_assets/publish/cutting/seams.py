@@ -29,6 +29,8 @@ CONTAINERS = frozenset({"mov", "matroska", "mpegts"})
 FORMATS = frozenset({"yuv420p", "yuvj420p", "yuv420p10le"})
 MOST_BYTES = 128 << 20
 """So much of a clip is held in memory, some three times over; a minute has it at 18 Mbit/s."""
+LEAST_FILLED = 0.9
+"""Share of the periods that begin with a picture where pictures come at a constant rate."""
 LEAST_COPIED = 8
 """Fewer pictures are not worth two seams."""
 
@@ -126,7 +128,7 @@ def seams_of(video: OpenVideo, cut: ClipToCut) -> Seams:
         raise NotCopied("its pictures are not in one order")
     timing = _timing(video, sorted(inside))
     if not timing.constant and any(a.shown > b.shown for a, b in pairwise(copied)):
-        # FFmpeg 5 and 6 would show each for the mean duration: `clip_timing.Timing`.
+        # FFmpeg 5 and 6 would show each for one duration that fits none: `clip_timing.Timing`.
         raise NotCopied("its pictures come at a varying rate and are reordered")
     return Seams(coding, tuple(coded), tuple(copied), head, tail, used, timing)
 
@@ -209,10 +211,14 @@ def _used(coding: Coding, held: dict[int, ParameterSets], copied: Sequence[Coded
 
 
 def _timing(video: OpenVideo, shown: Sequence[int]) -> Timing:
-    """As those of an encoded clip (`ClipEncoder`): at exact multiples of the period where the source comes at a constant rate to its rounding."""
-    base, rate = video.time_base, constant_rate(video.stream)
-    if rate is not None:
-        away = [abs((t - shown[0]) * base - n / rate) for n, t in enumerate(shown)]
-        if max(away) <= base and 2 * max(away) * rate < 1:
-            return Timing(base, rate, True)
-    return Timing(base, rate or video.rate, False)
+    """As those of an encoded clip (`ClipEncoder`): at exact multiples of the period where the source comes at a constant rate to its rounding. Unlike
+    there, a few periods may lack a picture: the one before is shown on, and of a copied one FFmpeg 5 and 6 say one period all the same."""
+    base, rate = video.time_base, video.stream.base_rate
+    if rate:
+        timing = Timing(base, rate, True)
+        numbers = [timing.number(t - shown[0]) for t in shown]
+        away = max(abs((t - shown[0]) * base - n / rate) for n, t in zip(numbers, shown, strict=True))
+        filled = len(shown) >= LEAST_FILLED * (numbers[-1] + 1) and all(a < b for a, b in pairwise(numbers))
+        if filled and away <= base and 2 * away * rate < 1:
+            return timing
+    return Timing(base, constant_rate(video.stream) or video.rate, False)

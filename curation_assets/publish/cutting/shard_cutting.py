@@ -185,16 +185,18 @@ def _tasks(
 def _reusable(
     earlier: pa.Table | None, cuts: Sequence[ClipToCut], storage: Storage, params: ClipExport
 ) -> dict[str, dict[str, Any]]:
-    """Sample key -> row of an earlier export with the same fingerprint whose bytes are still there, under its present split."""
+    """Sample key -> row of an earlier export with the same fingerprint, or one as good, whose bytes are still there, under its present split."""
     if earlier is None or not cuts:
         return {}
-    known = earlier.filter(pc.is_in(earlier["row_fingerprint"], value_set=pa.array([c.fingerprint for c in cuts])))
+    good = {c.key: {c.fingerprint, c.as_good} - {""} for c in cuts}
+    wanted = pa.array(sorted(set().union(*good.values())), pa.string())
+    known = earlier.filter(pc.is_in(earlier["row_fingerprint"], value_set=wanted))
     rows = {r["sample_key"]: r for r in known.filter(pc.equal(known["status"], "ok")).to_pylist()}
     there = {tar: storage.exists(tar) for tar in {r["tar"] for r in rows.values()}}
     return {
         c.key: {**_said_how(rows[c.key], params), "split": c.split}
         for c in cuts
-        if c.key in rows and rows[c.key]["row_fingerprint"] == c.fingerprint and there[rows[c.key]["tar"]]
+        if c.key in rows and rows[c.key]["row_fingerprint"] in good[c.key] and there[rows[c.key]["tar"]]
     }
 
 
@@ -202,7 +204,8 @@ def _said_how(row: dict[str, Any], params: ClipExport) -> dict[str, Any]:
     """A row that is taken over, with how its clip was made, which tables of before `cut` had a column do not say: the options did."""
     if row.get("cut") is not None:
         return row
-    return {**row, "cut": params.way, "encoded_frames": 0 if params.way == "copy" else row["frames"]}
+    copied = params.way == "copy"  # there was no `smart` then
+    return {**row, "cut": "copy" if copied else "exact", "encoded_frames": 0 if copied else row["frames"]}
 
 
 def _faces_of(kept: Iterable[str], tables: Iterable[pa.Table | None]) -> list[pa.Table]:

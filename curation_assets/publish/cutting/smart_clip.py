@@ -13,6 +13,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import av
+from av.container import OutputContainer
 from av.video.frame import VideoFrame
 
 from curation_assets.decode.reading.clip_sound import ClipSound
@@ -26,6 +27,7 @@ from curation_assets.publish.cutting.coded_units import H265, NotUnderstood
 from curation_assets.publish.cutting.seam_check import WINDOW, Looked, SeamFault, Wanted, check_seams, digest
 from curation_assets.publish.cutting.seam_encoding import Encoded, encode
 from curation_assets.publish.cutting.seams import Coded, NotCopied, Seams, seams_of
+from curation_assets.publish.cutting.sound_copy import CopiedSound, copied_sound
 from curation_assets.publish.cutting.sound_track import SoundTrack
 from curation_assets.publish.cutting.unit_packing import Packing, stream_of
 from curation_assets.publish.cutting.video_task import CutClip
@@ -51,8 +53,11 @@ def smart_clip(video: OpenVideo, sound: ClipSound | None, cut: ClipToCut, params
         head, tail = source.head(), source.tail()
         parts = _parts(seams, head, tail)
         sets = _sets(video, seams, [e for e in (head, tail) if e is not None])
-        _write(path, video, _Pictures(parts, seams.timing, _span(video, cut)), sets, (sound, cut, params))
+        heard = _Heard.of(sound, cut, params)
+        _write(path, video, _Pictures(parts, seams.timing, _span(video, cut)), sets, heard)
         check_seams(path, video.context.name, _wanted(seams, parts, sets, source, (head, tail)))
+        if heard.copied is not None:
+            heard.copied.check(path)
     except (NotUnderstood, SeamFault, av.FFmpegError, NotCopied) as error:
         path.unlink(missing_ok=True)
         raise NotCopied(str(error)) from error
@@ -220,18 +225,20 @@ class _Pictures:
 
     def places(self) -> list[int]:
         """When each picture is shown in the clip, in ticks."""
-        shown = sorted(p.shown for p in self.parts)
-        if self.timing.constant:
-            number = {t: n for n, t in enumerate(shown)}
-            return [number[p.shown] for p in self.parts]
-        return [p.shown - shown[0] for p in self.parts]
+        first = min(p.shown for p in self.parts)
+        return [self._place(p.shown - first) for p in self.parts]
+
+    def _place(self, ticks: int) -> int:
+        return self.timing.number(ticks) if self.timing.constant else ticks
 
     def packets(self) -> Iterator[av.Packet]:
         """The packets of the pictures, in the order of decoding."""
         places = self.places()
         ordered = sorted(places)
         ahead = max(t - p for t, p in zip(ordered, places, strict=True))
-        end = ordered[-1] + 1 if self.timing.constant else max(self.span, ordered[-1] + 1)
+        end = ordered[-1] + 1
+        if not self.timing.constant or end > len(ordered):  # else the last one lasts a period, as an encoded clip's
+            end = max(self._place(self.span), end)
         lasts = {a: b - a for a, b in pairwise([*ordered, end])}
         for part, place, dts in zip(self.parts, places, ordered, strict=True):
             packet = av.Packet(stream_of(part.units))
@@ -240,23 +247,52 @@ class _Pictures:
             yield packet
 
 
+@dataclass(frozen=True)
+class _Heard:
+    """The sound of a clip: packets that are copied, else what is encoded.
+
+    Attributes:
+        sound: of the video; None for none.
+        cut, params: as `smart_clip` has them.
+        copied: None for none.
+    """
+
+    sound: ClipSound | None
+    cut: ClipToCut
+    params: ClipExport
+    copied: CopiedSound | None
+
+    @staticmethod
+    def of(sound: ClipSound | None, cut: ClipToCut, params: ClipExport) -> _Heard:
+        """Decides what becomes of it."""
+        return _Heard(sound, cut, params, None if sound is None else copied_sound(sound, cut, params))
+
+    def track(self, out: OutputContainer) -> SoundTrack | None:
+        """The track for a file whose header is not written yet, with all of the sound."""
+        if self.sound is None:
+            return None
+        if self.copied is not None:
+            return SoundTrack.copied(out, self.sound, self.copied)
+        track = SoundTrack.of(out, self.params, self.sound)
+        if track is not None:
+            track.encode(self.sound.frames(self.cut.start_ms, self.cut.end_ms, track.channels))
+        return track
+
+
 def _write(
     path: Path,
     video: OpenVideo,
     pictures: _Pictures,
     sets: Sequence[bytes],
-    heard: tuple[ClipSound | None, ClipToCut, ClipExport],
+    heard: _Heard,
 ) -> None:
-    sound, cut, params = heard
     with av.open(str(path), "w", format="mp4", options=MP4) as out:
         stream = out.add_stream_from_template(video.stream, opaque=True)
         stream.codec_context.extradata = stream_of(sets)
         if video.context.name == "hevc":
             stream.codec_context.codec_tag = "hvc1"  # all sets stand outside of the packets; QuickTime plays no others
         stream.time_base = pictures.base
-        track = SoundTrack.of(out, params, sound)
-        if track is not None and sound is not None:
-            track.encode(sound.frames(cut.start_ms, cut.end_ms, track.channels))
+        track = heard.track(out)
         for packet in pictures.packets():
             if track is not None and packet.dts is not None:
                 track.write(packet.dts * pictures.base)

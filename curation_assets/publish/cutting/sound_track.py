@@ -1,4 +1,4 @@
-"""The sound of an exported clip: encoded as AAC, and written between its pictures."""
+"""The sound of an exported clip: encoded as AAC or copied, and written between its pictures."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from fractions import Fraction
 
 import av
 from av.audio.frame import AudioFrame
+from av.audio.stream import AudioStream
 from av.codec.context import Flags
 from av.container import OutputContainer
 
 from curation_assets.decode.reading.clip_sound import ClipSound
 from curation_assets.publish.clip_dataset import ClipExport
+from curation_assets.publish.cutting.sound_copy import CopiedSound
 
 AAC_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000)
 AAC_BITS_PER_CHANNEL = 64_000
@@ -23,29 +25,42 @@ class SoundTrack:
 
     Args:
         out: the file, before its header is written.
-        params: sample rate.
-        rate: samples per second of the sound that will come.
-        channels: one or two.
+        stream: of the file.
     """
 
-    def __init__(self, out: OutputContainer, params: ClipExport, rate: int, channels: int) -> None:
-        wanted = params.audio_rate or rate
-        aac = min(AAC_RATES, key=lambda r: (abs(r - wanted), r))
-        layout = "mono" if channels == 1 else "stereo"
-        self._out, self._stream = out, out.add_stream("aac", rate=aac, layout=layout)
-        self._stream.codec_context.flags |= Flags.bitexact
-        self._stream.codec_context.bit_rate = AAC_BITS_PER_CHANNEL * channels
-        self.channels = channels
+    def __init__(self, out: OutputContainer, stream: AudioStream) -> None:
+        self._out, self._stream = out, stream
         self._waiting: deque[av.Packet] = deque()
 
     @classmethod
     def of(cls, out: OutputContainer, params: ClipExport, sound: ClipSound | None) -> SoundTrack | None:
-        """The track for the sound of a video; None if it has none that can be decoded."""
+        """A track that the sound of a video is encoded for; None if it has none that can be decoded."""
         stream = None if sound is None else sound.stream
         if stream is None or not stream.codec_context.sample_rate:
             return None
-        context = stream.codec_context
-        return cls(out, params, context.sample_rate, 1 if context.channels == 1 else 2)
+        wanted = params.audio_rate or stream.codec_context.sample_rate
+        channels = 1 if stream.codec_context.channels == 1 else 2
+        aac = min(AAC_RATES, key=lambda r: (abs(r - wanted), r))
+        made = out.add_stream("aac", rate=aac, layout="mono" if channels == 1 else "stereo")
+        made.codec_context.flags |= Flags.bitexact
+        made.codec_context.bit_rate = AAC_BITS_PER_CHANNEL * channels
+        return cls(out, made)
+
+    @classmethod
+    def copied(cls, out: OutputContainer, sound: ClipSound, copied: CopiedSound) -> SoundTrack:
+        """A track with packets of the video's own."""
+        assert sound.stream is not None
+        track = cls(out, out.add_stream_from_template(sound.stream, opaque=True))
+        track._stream.time_base = Fraction(1, copied.rate)
+        for packet in copied.written():
+            packet.stream = track._stream
+            track._waiting.append(packet)
+        return track
+
+    @property
+    def channels(self) -> int:
+        """One or two."""
+        return self._stream.codec_context.channels
 
     def encode(self, frames: Iterable[AudioFrame]) -> None:
         """Encodes all of the sound; it is kept until it is written."""
