@@ -382,7 +382,9 @@ def test_encoded_clips_are_as_good_as_those_that_are_put_together_and_not_the_ot
         one = replace(planned, fingerprint=clip_fingerprint(planned, row, params), as_good=as_good)
         return ShardToCut("toy-00000", [one], raw, params, earlier=earlier)
 
-    exact, smart = (cut_shard(wanted(w, None), storage, Pieces(storage, w), workers=0).table for w in ("exact", "smart"))
+    exact, smart = (
+        cut_shard(wanted(w, None), storage, Pieces(storage, w), workers=0).table for w in ("exact", "smart")
+    )
     assert [t["cut"].to_pylist() for t in (exact, smart)] == [["exact"], ["smart"]]
     cases = ((exact, "smart", 1), (smart, "exact", 0), (smart, "smart", 1), (exact, "copy", 0))
     for number, (earlier, way, reused) in enumerate(cases):
