@@ -125,7 +125,8 @@ def _verdict(values: RuleValues, row: Row) -> str:
         return f"selected, {row['split']}"
     rule = values.rule(row["drop_reason"])
     text = f"dropped by: {values.resolved.get(row['drop_reason'], row['drop_reason'])}"
-    measured = said(values.of_row(row, *rule)) if rule else ""
+    found = values.of_row(row, *rule) if rule else {}
+    measured = said({n: v for n, v in found.items() if v is not False})  # that `keep` is false, the rule itself says
     return f"{text}; it has {measured}" if measured else text
 
 
