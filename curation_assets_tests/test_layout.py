@@ -167,6 +167,7 @@ ARROWS = {
     "demo": "settings derived starter",
     "on_call": "settings registry derived engine looking takedown orchestration",
     "components": "contracts scores engine",
+    "look": "language showing decode publish registry derived looking",
     "commands": "contracts language settings ingest publish registry derived engine looking takedown orchestration starter demo",
 }
 """What each part imports when it is loaded, besides the resources. A new arrow is a decision: docs/explanation/architecture.md draws them."""
@@ -175,7 +176,7 @@ LATE = {
     "dedup": "scores",
     "api": "engine commands",
     "demo": "commands",
-    "commands": "showing on_call",
+    "commands": "showing on_call look",
     "package": "derived api",
 }
 """What each part imports besides only when it is called, or for its types."""

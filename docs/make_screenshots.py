@@ -1,4 +1,4 @@
-"""Takes the screenshots of docs/how-to/ui.md from the web server over what `make demo` made: `make screenshots`.
+"""Takes the screenshots of docs/how-to/ui.md and look.md from the web servers over what `make demo` made: `make screenshots`.
 
 Uses the instance, storage and recipes of the environment as they are and changes nothing in them. The contact sheet of the README is
 the one beside the table. Absolute paths of the machine are shown as relative ones.
@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import io
 import os
+import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +84,29 @@ PICTURES: dict[str, Callable[[Any], None]] = {
 }
 
 
+def moved(page: Any) -> None:
+    """The page of `curation look` with a number of a rule moved."""
+    opened("/")(page)
+    page.locator('[data-rule="1"] input[type=range]').evaluate(
+        "(r) => { r.focus(); r.value = 0.03; r.dispatchEvent(new Event('input')); }"
+    )
+    settle(page)
+
+
+def one_clip(page: Any) -> None:
+    """A copy's page."""
+    opened("/")(page)
+    page.locator("#show").select_option("copies")
+    settle(page)
+    page.locator("#grid figcaption").first.click()
+    settle(page)
+    page.locator("#clip .screen video").first.evaluate("(v) => { v.pause(); v.currentTime = 1.5; }")
+    settle(page)
+
+
+LOOK: dict[str, Callable[[Any], None]] = {"look": moved, "look_clip": one_clip}
+
+
 def save(png: bytes, path: Path) -> None:
     """Writes a screenshot with few colours.
 
@@ -105,12 +130,29 @@ def main(names: list[str]) -> None:
     contact_sheet("frames", "demo_web-00000").save(IMAGES / "contact_sheet.jpg", quality=80)
     here = Path.cwd()
     root = str(Path(Settings.load().storage).absolute().parent)
-    with web_server(here, {"DAGSTER_HOME": os.environ["DAGSTER_HOME"]}) as address, browser_page(address, SIZE) as page:
-        for name in names or list(PICTURES):
-            PICTURES[name](page)
-            page.evaluate(RELATIVE, root)
-            save(page.screenshot(), IMAGES / f"{name}.png")
-            print(f"{name}.png")
+    asked = names or [*PICTURES, *LOOK]
+    environment = {"DAGSTER_HOME": os.environ["DAGSTER_HOME"]}
+    for pictures, server in ((PICTURES, lambda: web_server(here, environment)), (LOOK, look_server)):
+        if not pictures.keys() & set(asked):
+            continue
+        with server() as address, browser_page(address, SIZE) as page:
+            for name in (n for n in asked if n in pictures):
+                pictures[name](page)
+                page.evaluate(RELATIVE, root)
+                save(page.screenshot(), IMAGES / f"{name}.png")
+                print(f"{name}.png")
+
+
+@contextmanager
+def look_server() -> Iterator[str]:
+    """`curation look` on a free port, over the storage and recipes of the environment; yields its address."""
+    command = [sys.executable, "-m", "curation_assets.cli", "look", "--serve", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            yield process.stdout.readline().split()[-1].rstrip("/")
+        finally:
+            process.terminate()
 
 
 if __name__ == "__main__":

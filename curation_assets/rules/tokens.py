@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 _TOKEN = re.compile(
     r"""\s*(?:
@@ -23,22 +24,26 @@ Token = tuple[str, str]
 
 def tokens_of(text: str) -> list[Token]:
     """The tokens of a rule, in order."""
-    tokens: list[Token] = []
+    return [(kind, value) for kind, value, _, _ in placed(text)]
+
+
+def placed(text: str) -> Iterator[tuple[str, str, int, int]]:
+    """The tokens of a rule, in order, each with where it begins and ends in the text."""
     at = 0
     while at < len(text.rstrip()):
         match = _TOKEN.match(text, at)
         if match is None:
-            return [*tokens, ("unreadable", text[at:].strip())]
+            yield "unreadable", text[at:].strip(), at, len(text)
+            return
         kind = match.lastgroup or ""
         value = match.group(kind)
+        start, at = match.start(kind), match.end()
         if kind == "quoted":
             first, _, rest = value.partition(".")
             kind, value = "word", f"{first}.{''.join(rest[1:].rsplit(rest[0], 1))}"
         if kind == "word" and value.lower() in _KEYWORDS:
             kind, value = "keyword", value.lower()
-        tokens.append((kind, value))
-        at = match.end()
-    return tokens
+        yield kind, value, start, at
 
 
 def closing(tokens: list[Token]) -> dict[int, int]:

@@ -115,22 +115,33 @@ class RuleValues:
             at = pc.indices_nonzero(pc.equal(rows["shard"], shard))
             own = rows.take(at)
             try:
-                ids, facts = self._of_shard(shard, self._recipes[own["dataset"][0].as_py()], columns, about_clip)
+                of = self._recipes[own["dataset"][0].as_py()], self.subset
+                ids, facts = seen_by_rule(self._store, of, shard, columns, about_clip)
             except (MissingTable, RuleError, KeyError):  # it was made without a table, or the rule is of another recipe
                 continue
-            yield at.to_pylist(), facts.select(columns).take(pc.index_in(own[by], value_set=ids)).to_pylist()
+            yield at.to_pylist(), facts.take(pc.index_in(own[by], value_set=ids)).to_pylist()
 
-    def _of_shard(
-        self, shard: str, recipe: Recipe, columns: Sequence[str], about_clip: bool
-    ) -> tuple[pa.ChunkedArray, pa.Table]:
-        """The ids of a shard's candidates, and what a rule sees of each."""
-        if self.subset.of == "tracks":
-            facts = shard_facts(self.subset, recipe, shard, self._store.read)
-            return facts.table["track_id"], facts.of_clip if about_clip else facts.table
-        found = clip_facts(
-            columns, recipe, lambda asset: self._store.read(asset, shard, columns_of(asset, columns, recipe))
-        )
-        return found["clip_id"], found
+
+def seen_by_rule(
+    store: TableStore, of: tuple[Recipe, Subset], shard: str, columns: Sequence[str], about_clip: bool
+) -> tuple[pa.ChunkedArray, pa.Table]:
+    """The ids of a shard's candidates, clips or tracks, and the columns of each as a rule sees them now.
+
+    Args:
+        of: the recipe of the shard's dataset, and the subset.
+        about_clip: whether the rule is about clips.
+
+    Raises:
+        MissingTable: a table that has one of the columns does not exist for the shard.
+        RuleError: no table has one of them.
+    """
+    recipe, subset = of
+    if subset.of == "tracks":
+        facts = shard_facts(subset, recipe, shard, store.read)
+        seen = facts.of_clip if about_clip else facts.table
+        return facts.table["track_id"], seen.select(columns)
+    found = clip_facts(columns, recipe, lambda asset: store.read(asset, shard, columns_of(asset, columns, recipe)))
+    return found["clip_id"], found.select(columns)
 
 
 def said(values: Values) -> str:

@@ -1,0 +1,218 @@
+"""The addresses of `curation look`, over Starlette, which comes with Dagster's web server.
+
+Media and clips are asked for by shard and id, and found through the tables: no part of an address is a path. All of it is reading.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from importlib.resources import files
+from itertools import islice
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from curation_assets.listing import Listing, listed_rows
+from curation_assets.look.candidates import TableChanged
+from curation_assets.look.clip_page import clip_page
+from curation_assets.look.copies import with_copies
+from curation_assets.look.funnel import Asked
+from curation_assets.look.guard import Guard
+from curation_assets.look.library import Collections, NoCollection
+from curation_assets.look.media import Bytes, NoMedia
+from curation_assets.look.views import GridQuery
+from curation_assets.recipes import Recipe
+from curation_assets.rules.language import RuleError
+from curation_assets.showing.text import as_text
+from curation_resources.storage_errors import READ_ERRORS, StorageError
+from curation_resources.tables import MissingTable, TableStore
+
+PAGE = {"": ("index.html", "text/html; charset=utf-8")} | {
+    f"page/{name}": (name, kind)
+    for name, kind in (
+        ("look.css", "text/css; charset=utf-8"),
+        ("look.js", "text/javascript; charset=utf-8"),
+        ("funnel.js", "text/javascript; charset=utf-8"),
+        ("grid.js", "text/javascript; charset=utf-8"),
+        ("clip.js", "text/javascript; charset=utf-8"),
+    )
+}
+"""Address -> file of the page, and its type."""
+FAILURES = 2000
+"""Failures that are shown."""
+MAX_RULES = 64
+
+
+def look_app(store: TableStore, recipes: Mapping[str, Recipe], token: str | None = None) -> Guard:
+    """The page over a store.
+
+    Args:
+        token: see `Guard`.
+    """
+    asked = _Answers(Collections(store, recipes))
+    routes = [Route(f"/{address}", _file(name, kind)) for address, (name, kind) in PAGE.items()]
+    routes.append(Route("/favicon.ico", lambda request: Response(status_code=204)))
+    routes += [Route(f"/api/{name}", _told(getattr(asked, name))) for name in _Answers.NAMES]
+    routes += [Route(f"/{name}", _told(getattr(asked, name))) for name in ("frame", "video", "sample")]
+    return Guard(Starlette(routes=routes), token)
+
+
+def _file(name: str, kind: str) -> Callable[[Request], Response]:
+    def answer(request: Request) -> Response:
+        data = files("curation_assets.look").joinpath("page", name).read_bytes()
+        return Response(data, media_type=kind, headers={"cache-control": "no-cache"})
+
+    return answer
+
+
+def _told(answer: Callable[[Request], Response]) -> Callable[[Request], Response]:
+    """What goes wrong is one sentence, with the status that fits."""
+
+    def told(request: Request) -> Response:
+        try:
+            return answer(request)
+        except (RuleError, _Unreadable) as error:
+            return JSONResponse({"error": str(error)}, 400)
+        except TableChanged as error:
+            return JSONResponse({"error": str(error), "changed": True}, 409)
+        except (NoMedia, NoCollection, MissingTable) as error:
+            return JSONResponse({"error": str(error)}, 404)
+        except (StorageError, *READ_ERRORS) as error:
+            return JSONResponse({"error": str(error).partition("\n")[0]}, 502)
+
+    return told
+
+
+class _Unreadable(ValueError):
+    """A request that says something else than the page does."""
+
+
+def _whole(request: Request, name: str, default: int | None = None) -> int:
+    text = request.query_params.get(name, "" if default is None else str(default))
+    if not text.isdecimal() or len(text) > 9:
+        raise _Unreadable(f"{name} is a number, not {text[:40]!r}")
+    return int(text)
+
+
+def _rules(request: Request) -> tuple[Asked, ...]:
+    try:
+        given = json.loads(request.query_params.get("rules", "[]"))
+    except ValueError as error:
+        raise _Unreadable("rules are a list as JSON") from error
+    fits = isinstance(given, list) and len(given) <= MAX_RULES
+    if not fits or not all(isinstance(r, list) and [type(v) for v in r] == [str, bool] for r in given):
+        raise _Unreadable(f"rules are up to {MAX_RULES} pairs of a text and whether it is about clips")
+    return tuple((text, about) for text, about in given)
+
+
+def _text(request: Request, name: str) -> str:
+    return request.query_params.get(name, "")
+
+
+class _Answers:
+    """What each address answers; those of `NAMES` with JSON."""
+
+    NAMES = ("collections", "collection", "rule", "judge", "near", "rows", "clip", "failed")
+
+    def __init__(self, library: Collections) -> None:
+        self.library = library
+
+    def _view(self, request: Request) -> Any:
+        return self.library.held(_text(request, "key"), _text(request, "version"))
+
+    def collections(self, request: Request) -> Response:
+        return JSONResponse(self.library.listed())
+
+    def collection(self, request: Request) -> Response:
+        return JSONResponse(self.library.opened(_text(request, "key")).collection())
+
+    def rule(self, request: Request) -> Response:
+        view = self._view(request)
+        asked = _text(request, "text"), view.candidates.collection.of_clips
+        view.funnel.passes(asked)  # that it can be applied
+        return JSONResponse(view.rule(asked))
+
+    def judge(self, request: Request) -> Response:
+        return JSONResponse(self._view(request).judge(_rules(request)))
+
+    def near(self, request: Request) -> Response:
+        rules = _rules(request)
+        rule, number = _whole(request, "rule"), _whole(request, "number")
+        try:
+            return JSONResponse(self._view(request).near(rules, rule, number))
+        except IndexError as error:
+            raise _Unreadable("there is no such number of a rule") from error
+
+    def rows(self, request: Request) -> Response:
+        query = GridQuery(
+            _rules(request),
+            _text(request, "show") or "all",
+            _text(request, "where"),
+            _text(request, "sort"),
+            _text(request, "down") == "1",
+            _whole(request, "offset", 0),
+            _whole(request, "limit", 100),
+        )
+        found = self._view(request).rows(query)
+        if query.show == "copies":
+            with_copies(self.library.store, found["items"])
+        return JSONResponse(found)
+
+    def clip(self, request: Request) -> Response:
+        asked = _text(request, "shard"), _text(request, "id")
+        view = self._view(request)
+        page = clip_page(self.library.store, self.library.recipes, view, asked, _rules(request))
+        for verdict in page["rules"]:
+            verdict["values"] = {n: as_text(v) for n, v in verdict["values"].items()}
+        return JSONResponse(page)
+
+    def failed(self, request: Request) -> Response:
+        dataset = _text(request, "dataset")
+        if dataset not in self.library.recipes:
+            raise NoCollection(f"no recipe declares the dataset {dataset!r}")
+        parts = listed_rows(self.library.store, self.library.recipes, Listing("failed", [dataset]))
+        rows = islice((row for part in parts for row in part.to_pylist()), FAILURES + 1)
+        found = list(rows)
+        return JSONResponse({"rows": found[:FAILURES], "more": len(found) > FAILURES})
+
+    def frame(self, request: Request) -> Response:
+        number = _whole(request, "n") if "n" in request.query_params else None
+        jpeg = self.library.media.picture(_text(request, "shard"), _text(request, "clip"), number)
+        return Response(jpeg, media_type="image/jpeg", headers={"cache-control": "private, max-age=300"})
+
+    def video(self, request: Request) -> Response:
+        return _ranged(request, self.library.media.video(_text(request, "shard"), _text(request, "video")))
+
+    def sample(self, request: Request) -> Response:
+        key, dataset, clip = (_text(request, n) for n in ("key", "dataset", "clip"))
+        if key not in self.library.collections:
+            raise NoCollection(f"no subset is called {key!r}")
+        return _ranged(request, self.library.media.sample(key, dataset, clip))
+
+
+def _ranged(request: Request, found: Bytes) -> Response:
+    """The bytes that a request asks for: all, or one range, as browsers ask of videos."""
+    headers = {"accept-ranges": "bytes", "cache-control": "private, max-age=300"}
+    wanted = request.headers.get("range")
+    if wanted is None:
+        return _streamed(found, 0, found.size, 200, headers)
+    unit, _, span = wanted.partition("=")
+    first, dash, last = span.strip().partition("-")
+    fits = unit.strip() == "bytes" and dash and (first or last) and all(not t or t.isdecimal() for t in (first, last))
+    if not fits:
+        return _streamed(found, 0, found.size, 200, headers)  # as RFC 9110 has it: what is not understood is left out
+    start = int(first) if first else max(0, found.size - int(last))
+    end = min(found.size, int(last) + 1) if first and last else found.size
+    if start >= end:
+        raise HTTPException(416, headers={"content-range": f"bytes */{found.size}"})
+    return _streamed(found, start, end, 206, {**headers, "content-range": f"bytes {start}-{end - 1}/{found.size}"})
+
+
+def _streamed(found: Bytes, start: int, end: int, status: int, headers: Mapping[str, str]) -> Response:
+    parts: Iterable[bytes] = found.read(start, end)
+    return StreamingResponse(parts, status, {**headers, "content-length": str(end - start)}, media_type=found.type)

@@ -1,0 +1,60 @@
+"""One clip's page: its pictures and times, its video, its copies, each rule with what it has there, and everything that `curation explain` knows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from curation_assets.explain import UnknownId, explain
+from curation_assets.look.copies import copies_of
+from curation_assets.look.funnel import Asked
+from curation_assets.look.media import Media, NoMedia
+from curation_assets.look.views import CollectionView, Plain
+from curation_assets.recipes import Recipe
+from curation_resources.tables import TableStore
+
+FILE = ("container", "video_codec", "audio_codec", "width", "height", "fps", "duration_ms", "size", "error")
+
+
+def clip_page(
+    store: TableStore,
+    recipes: Mapping[str, Recipe],
+    view: CollectionView,
+    asked: tuple[str, str],
+    rules: Sequence[Asked],
+) -> Plain:
+    """Everything about a clip.
+
+    Args:
+        asked: its shard, and its id; of a track, the track's id.
+        rules: those in force on the page.
+
+    Raises:
+        NoMedia: the collection has no such candidate.
+    """
+    shard, candidate = asked
+    row = view.row_of(shard, candidate)
+    if row is None:
+        raise NoMedia(f"{view.candidates.collection.key} has no candidate {candidate} in {shard}")
+    names = ["dataset", "video_id", "clip_id", "start_ms", "end_ms"]
+    place = view.candidates.place.select(names).slice(row, 1).to_pylist()[0]
+    media = Media(store)
+    try:
+        file: Plain = {n: v for n, v in media.download(shard, place["video_id"]).items() if n in FILE}
+    except NoMedia as error:
+        file = {"error": str(error)}
+    frames = media.frames(shard, place["clip_id"])
+    try:
+        told = list(explain(store, recipes, place["clip_id"]))
+    except UnknownId as error:
+        told = [("not in the tables any more", [("why", str(error))])]
+    return {
+        **place,
+        "id": candidate,
+        "shard": shard,
+        "row": row,
+        "file": file,
+        "times": [time for time, _ in frames],
+        "rules": view.verdicts(row, rules),
+        "copies": copies_of(store, place["dataset"], shard, place["clip_id"]),
+        "sections": told,
+    }

@@ -1,0 +1,175 @@
+// The grid: cards of clips, playing where they stand, and walking over them with keys.
+
+import { ask, asked, at, el, fault, hours, many, short, state } from "/page/look.js";
+import { openClip } from "/page/clip.js";
+
+const PAGE = 100;
+let loaded = 0;
+let total = 0;
+let loading = false;
+let turn = 0;
+let here = -1;
+
+export const picture = (shard, clip, n = null) => `/frame?${new URLSearchParams({ shard, clip, ...(n === null ? {} : { n }) })}`;
+
+// The source's bytes from the clip's first moment on; where the browser cannot play those, the clip as it was published.
+export function player(item, failed) {
+  const start = item.start_ms / 1000;
+  const end = item.end_ms / 1000;
+  const made = el("video", { playsinline: true, preload: "auto", src: `/video?${new URLSearchParams({ shard: item.shard, video: item.video_id })}#t=${start},${end}` });
+  let published = false;
+  const again = () => { made.currentTime = published ? 0 : start; made.play().catch(() => {}); };
+  made.addEventListener("timeupdate", () => { if (!published && (made.currentTime >= end - 0.03 || made.currentTime < start - 1)) again(); });
+  made.addEventListener("pause", () => { if (!published && made.currentTime >= end - 0.05) again(); });
+  made.addEventListener("ended", again);
+  made.addEventListener("error", () => {
+    if (published) { failed(); return; }
+    published = true;
+    made.src = `/sample?${new URLSearchParams({ key: state.collection.key, dataset: item.dataset, clip: item.clip_id })}`;
+    made.play().catch(() => {});
+  });
+  return made;
+}
+
+const MARKS = { kept: ["✓", "kept"], dropped: ["✕", "dropped"], came: ["+", "would come in"], went: ["−", "would go out"] };
+
+export function standing(item) {
+  if (item.kept === item.was) return item.kept ? "kept" : "dropped";
+  return item.kept ? "came" : "went";
+}
+
+export function shot(item) {
+  const made = el("div", { class: "shot" });
+  made.append(el("img", { src: picture(item.shard, item.clip_id), alt: `a picture of ${item.clip_id}`, loading: "lazy", decoding: "async", onerror: (e) => e.target.replaceWith("no picture") }),
+    el("span", { class: "long" }, hours(item.end_ms - item.start_ms)));
+  return made;
+}
+
+export function card(item) {
+  const kind = standing(item);
+  const [mark, words] = MARKS[kind];
+  const made = el("figure", { class: `card ${kind === "went" ? "went dropped" : kind}${item.copy ? " both" : ""}`, "data-row": item.row, title: `${item.id}: ${words}${item.why ? ` by ${item.why}` : ""}` });
+  const picture_ = item.copy ? el("div", { class: "pair" }, shot(item), shot(item.copy)) : shot(item);
+  const value = item.copy ? `${item.copy.relation} ${short(item.copy.similarity)}` : item.value === null || item.value === undefined ? "" : short(item.value);
+  made.append(picture_, el("figcaption", {},
+    el("div", { class: "name" }, el("span", { class: "mark", "aria-label": words }, mark), el("span", {}, `\u200e${item.id}`)),
+    el("div", { class: "why" }, el("span", {}, item.copy ? `copy of ${item.copy.clip_id}` : item.why ?? "\u00a0"), el("b", {}, value))));
+  made.item = item;
+  made.addEventListener("click", (event) => {
+    if (made.parentElement === at("grid")) go(cards().indexOf(made));
+    if (event.target.closest(".shot")) play(made); else openClip(item);
+  });
+  return made;
+}
+
+export function play(made) {
+  const box = made.querySelector(".shot");
+  const playing = box.querySelector("video");
+  if (playing) { playing.pause(); playing.remove(); return; }
+  for (const other of document.querySelectorAll(".card video")) { other.pause(); other.remove(); }
+  const video = player(made.item, () => { video.replaceWith(el("span", {}, "this browser cannot play it")); });
+  box.append(video);
+  video.play().catch(() => {});
+}
+
+const cards = () => [...at("grid").querySelectorAll(".card")];
+
+export function neighbour(item, step) {
+  const all = cards();
+  const found = all[all.findIndex((c) => c.item.row === item.row) + step];
+  if (found) go(all.indexOf(found));
+  return found ? found.item : null;
+}
+
+function go(index) {
+  const all = cards();
+  if (!all.length) return;
+  all[here]?.classList.remove("at");
+  here = Math.max(0, Math.min(all.length - 1, index));
+  all[here].classList.add("at");
+  all[here].scrollIntoView({ block: "nearest" });
+  if (here > all.length - 20) load();
+}
+
+function columns() {
+  const all = cards();
+  const top = all[0]?.offsetTop;
+  const next = all.findIndex((c) => c.offsetTop !== top);
+  return next < 0 ? all.length : next;
+}
+
+export async function resetGrid() {
+  if (state.tab === "failed") return;
+  turn += 1;
+  loaded = 0;
+  here = -1;
+  loading = false;
+  await load(true);
+}
+
+async function load(fresh = false) {
+  if (state.tab === "failed" || loading || (!fresh && loaded >= total)) return;
+  loading = true;
+  const mine = turn;
+  try {
+    const told = await ask("rows", { ...asked(), show: state.show, where: state.where, sort: state.sort, down: state.down ? 1 : 0, offset: loaded, limit: PAGE });
+    if (mine !== turn) return;
+    fault(null);
+    at("grid").classList.remove("list");
+    if (fresh) { at("grid").replaceChildren(); document.querySelector("main").scrollTop = 0; }
+    at("grid").append(...told.items.map(card));
+    loaded += told.items.length;
+    total = told.total.rows;
+    at("count").textContent = `${many(total)} ${state.collection.of}, ${hours(told.total.ms)}`;
+    at("more").textContent = total ? "" : "nothing is so";
+  } catch (error) { if (mine === turn) fault(error); }
+  if (mine === turn) loading = false;
+}
+
+export async function drawFailed() {
+  turn += 1;
+  try {
+    const told = await ask("failed", { dataset: state.collection.dataset });
+    const names = ["table", "video_id", "clip_id", "why", "error"];
+    at("grid").classList.add("list");
+    at("grid").replaceChildren(told.rows.length
+      ? el("table", {}, el("thead", {}, el("tr", {}, ...names.map((n) => el("th", {}, n)))),
+        el("tbody", {}, ...told.rows.map((r) => el("tr", {}, ...names.map((n) => el("td", {}, r[n] ?? ""))))))
+      : el("p", {}, "nothing has failed"));
+    at("more").textContent = told.more ? "there are more: curation list failed" : "";
+    fault(null);
+  } catch (error) { fault(error); }
+}
+
+export function setUpGrid() {
+  const changed = (name, value) => { state[name] = value; resetGrid(); };
+  at("show").addEventListener("change", (e) => changed("show", e.target.value));
+  at("sort").addEventListener("change", (e) => changed("sort", e.target.value));
+  at("where").addEventListener("change", (e) => changed("where", e.target.value));
+  at("down").addEventListener("click", () => {
+    at("down").setAttribute("aria-pressed", !state.down);
+    at("down").textContent = state.down ? "lowest first" : "highest first";
+    changed("down", !state.down);
+  });
+  at("size").addEventListener("input", (e) => document.documentElement.style.setProperty("--card", `${e.target.value}px`));
+  at("tools").addEventListener("submit", (e) => { e.preventDefault(); changed("where", at("where").value); });
+  new IntersectionObserver((seen) => { if (seen.some((s) => s.isIntersecting) && loaded) load(); }, { rootMargin: "600px" }).observe(at("more"));
+  document.addEventListener("keydown", keyed);
+}
+
+function keyed(event) {
+  if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
+  if (event.target.closest("input, select, textarea")) {
+    if (event.key === "Escape") at("grid").focus();
+    return;
+  }
+  const steps = { ArrowRight: 1, l: 1, ArrowLeft: -1, h: -1, ArrowDown: columns(), j: columns(), ArrowUp: -columns(), k: -columns() };
+  const current = cards()[here];
+  if (event.key in steps) go(here < 0 ? 0 : here + steps[event.key]);
+  else if (event.key === " " && current) play(current);
+  else if (event.key === "Enter" && current && !event.target.closest("button")) openClip(current.item);
+  else if (event.key === "/") at("where").focus();
+  else if (event.key === "?") at("keys").showModal();
+  else return;
+  event.preventDefault();
+}

@@ -1,0 +1,130 @@
+// The state of the page and what asks the server: which collection, which rules, what is shown. funnel.js has the rules, grid.js the clips, clip.js one of them.
+
+import { drawFunnel, drawRules, edgeOf, writeYaml } from "/page/funnel.js";
+import { drawFailed, resetGrid, setUpGrid } from "/page/grid.js";
+import { setUpClip } from "/page/clip.js";
+
+export const state = { collection: null, rules: [], show: "all", where: "", sort: "", down: true, tab: "clips", active: null, judged: null };
+export const at = (id) => document.getElementById(id);
+
+export function el(name, attributes = {}, ...children) {
+  const made = document.createElement(name);
+  for (const [key, value] of Object.entries(attributes)) {
+    if (key.startsWith("on")) made.addEventListener(key.slice(2), value);
+    else if (value !== null && value !== false) made.setAttribute(key, value === true ? "" : value);
+  }
+  made.append(...children.filter((c) => c !== null && c !== undefined));
+  return made;
+}
+
+export const many = (n) => n.toLocaleString("en");
+export const hours = (ms) => (ms >= 3_600_000 ? `${(ms / 3_600_000).toFixed(1)} h` : ms >= 60_000 ? `${(ms / 60_000).toFixed(1)} min` : `${(ms / 1000).toFixed(1)} s`);
+export const short = (n) => (n === null || n === undefined ? "unknown" : String(Number(Number(n).toPrecision(4))));
+
+export async function ask(name, query = {}) {
+  const answer = await fetch(`/api/${name}?${new URLSearchParams(query)}`);
+  const told = await answer.json();
+  if (answer.ok) return told;
+  if (told.changed) await open(state.collection.key);
+  throw new Error(told.error);
+}
+
+export function textOf(rule) {
+  return rule.numbers.some((n) => n.now !== null)
+    ? rule.parts.map((part, i) => part + (i < rule.numbers.length ? (rule.numbers[i].now === null ? rule.numbers[i].written : String(rule.numbers[i].now)) : "")).join("")
+    : rule.text;
+}
+
+export const inForce = () => state.rules.filter((rule) => rule.on);
+export const asked = () => ({
+  key: state.collection.key,
+  version: state.collection.version,
+  rules: JSON.stringify(inForce().map((rule) => [textOf(rule), rule.about_clip])),
+});
+
+export function fault(error) {
+  at("fault").hidden = !error;
+  at("fault").textContent = error ? error.message : "";
+}
+
+const held = (rule) => ({ ...rule, on: true, numbers: rule.numbers.map((n) => ({ ...n, now: null })) });
+
+async function open(key) {
+  fault(null);
+  at("notice").textContent = "reading tables …";
+  const collection = await ask("collection", { key });
+  Object.assign(state, { collection, rules: collection.rules.map(held), show: "all", sort: "", active: null, judged: null });
+  const said = collection.judged ? (collection.stale ? "as it was judged; what it is made from has changed since: curation run" : "as its table in force has it") : "from the tables of the shards: no run has judged it yet";
+  at("notice").textContent = `${collection.dataset}: ${said}${collection.criterion === "all" ? "" : `; before the criterion ${collection.criterion}`}`;
+  at("collection").value = key;
+  history.replaceState(null, "", `#${encodeURIComponent(key)}`);
+  at("sort").replaceChildren(el("option", { value: "" }, "id"), ...collection.numbers.map((n) => el("option", { value: n }, n)));
+  drawRules();
+  await judge();
+  resetGrid();
+}
+
+let judging = false;
+let again = false;
+let later = 0;
+
+// While an answer is awaited, further moves wait, and only the last of them is asked.
+export async function judge() {
+  if (judging) { again = true; return; }
+  judging = true;
+  try {
+    state.judged = await ask("judge", asked());
+    fault(null);
+    drawFunnel();
+    writeYaml();
+    await edgeOf();
+  } catch (error) { fault(error); }
+  judging = false;
+  if (again) { again = false; await judge(); }
+}
+
+export function moved() {
+  judge();
+  clearTimeout(later);
+  later = setTimeout(resetGrid, 350);
+}
+
+export async function addRule(text) {
+  try {
+    const rule = await ask("rule", { ...asked(), text });
+    state.rules.push({ ...held(rule), added: true });
+    fault(null);
+    drawRules();
+    moved();
+    return true;
+  } catch (error) { fault(error); return false; }
+}
+
+function tab(name) {
+  state.tab = name;
+  for (const button of document.querySelectorAll("#tabs button")) button.setAttribute("aria-pressed", button.dataset.tab === name);
+  at("tools").hidden = name === "failed";
+  if (name === "failed") drawFailed();
+  else { state.show = at("show").value = name === "copies" ? "copies" : "all"; resetGrid(); }
+}
+
+async function begin() {
+  const collections = await ask("collections");
+  at("collection").replaceChildren(
+    ...collections.map((c) => el("option", { value: c.key }, c.declared ? `${c.key} (${c.of})` : `all clips of ${c.key}`)));
+  at("collection").addEventListener("change", (event) => { tab("clips"); open(event.target.value).catch(fault); });
+  document.querySelectorAll("#tabs button").forEach((b) => b.addEventListener("click", () => tab(b.dataset.tab)));
+  at("add").addEventListener("submit", async (event) => {
+    event.preventDefault();
+    const text = event.target.rule.value.trim();
+    if (text && (await addRule(text))) event.target.reset();
+  });
+  at("reset").addEventListener("click", () => { state.rules = state.collection.rules.map(held); state.active = null; drawRules(); moved(); });
+  at("help").addEventListener("click", () => at("keys").showModal());
+  setUpGrid();
+  setUpClip();
+  const named = decodeURIComponent(location.hash.slice(1));
+  await open(collections.some((c) => c.key === named) ? named : collections[0].key);
+}
+
+begin().catch(fault);

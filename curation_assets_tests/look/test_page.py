@@ -1,0 +1,120 @@
+"""What a person does on the page, in a real browser: sees clips, plays one, moves a number, takes the line for the recipe, filters, walks with keys."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from curation_assets.settings import Settings
+from curation_assets.stores import table_store
+from curation_assets_tests.browser import NoBrowser, browser_page, chromium
+from curation_assets_tests.look.small_root import fill, served
+
+expect.set_options(timeout=60_000)
+
+
+@pytest.fixture
+def page(tmp_path: Path) -> Iterator[Page]:
+    try:
+        chromium()
+    except NoBrowser as missing:
+        pytest.skip(str(missing))
+    store = table_store(Settings(storage=str(tmp_path)))
+    fill(store)
+    with served(store) as address, browser_page(address, timeout_s=60) as page:
+        faults: list[str] = []
+        elsewhere: list[str] = []
+        page.on("pageerror", lambda error: faults.append(str(error)))
+        page.on("request", lambda r: elsewhere.append(r.url) if not r.url.startswith(address) else None)
+        page.goto("/")
+        yield page
+        assert faults == []
+        assert elsewhere == [], "nothing is asked of anybody else"
+
+
+def test_a_threshold_is_set_by_eye_and_a_clip_is_watched(page: Page) -> None:
+    cards = page.locator("#grid .card")
+    expect(cards).to_have_count(16)
+    expect(page.locator("#summary")).to_contain_text("8 clips kept of 16")
+    expect(page.locator("#summary")).to_contain_text("as in the recipe")
+    page.wait_for_function("[...document.querySelectorAll('#grid img')].slice(0, 4).every(i => i.naturalWidth === 64)")
+
+    # A number is moved: the whole funnel, the sides, the clips beside it and the line follow.
+    page.locator('[data-rule="1"] input[type=range]').evaluate(
+        "(r) => { r.focus(); r.value = 0.5; r.dispatchEvent(new Event('input', { bubbles: true })); }"
+    )
+    expect(page.locator("#summary")).to_contain_text("4 clips kept of 16")
+    expect(page.locator("#summary")).to_contain_text("− 4 go out")
+    expect(page.locator('[data-rule="1"] code')).to_have_text("motion >= 0.5")
+    expect(page.locator("#edge .side").first.locator(".card")).to_have_count(4)
+    expect(page.locator("#yaml ins")).to_have_text('+  - "motion >= 0.5"')
+    expect(page.locator("#yaml del")).to_contain_text('"motion >= 0.3"')
+    page.locator("#show").select_option("went")
+    expect(cards).to_have_count(4)
+    expect(cards.first.locator(".mark")).to_have_text("−")
+    expect(cards.first.locator(".why")).to_contain_text("motion >= 0.5")
+    page.locator("#reset").click()
+    expect(page.locator("#summary")).to_contain_text("as in the recipe")
+    expect(page.locator("#yaml")).to_be_hidden()
+
+    # Filter, walk, play where it stands, look at one.
+    page.locator("#show").select_option("all")
+    page.keyboard.press("Escape")
+    page.locator("#where").fill("motion > 0.5 and keep")
+    page.locator("#where").press("Enter")
+    expect(cards).to_have_count(5)
+    page.locator("#where").press("Escape")
+    for key in ("ArrowRight", "ArrowRight", " "):
+        page.keyboard.press(key)
+    video = page.locator("#grid .card.at video")
+    expect(video).to_have_count(1)
+    start = int(str(page.locator("#grid .card.at").get_attribute("title")).split("_")[1]) / 1000
+    page.wait_for_function(
+        "(start) => { const v = document.querySelector('.card.at video'); return v && !v.error && v.videoWidth === 160 && v.currentTime >= start && v.currentTime < start + 0.6; }",
+        arg=start,
+    )
+    page.keyboard.press("Enter")
+    dialog = page.locator("#clip")
+    expect(dialog.locator("table.rules tbody tr")).to_have_count(4)
+    expect(dialog.locator(".facts h3", has_text="video v")).to_be_visible()
+    title = dialog.locator("header h2")
+    first = title.inner_text()
+    page.keyboard.press("ArrowRight")
+    expect(title).not_to_have_text(first)
+    page.keyboard.press("Escape")
+    expect(dialog).to_be_hidden()
+
+    # What cannot be read is said, and the page goes on.
+    page.locator("#where").fill("motoin > 0")
+    page.locator("#where").press("Enter")
+    expect(page.locator("#fault")).to_contain_text("no table has the column 'motoin'; did you mean motion?")
+    page.locator("#where").fill("")
+    page.locator("#where").press("Enter")
+    expect(page.locator("#fault")).to_be_hidden()
+
+
+def test_a_rule_is_tried_copies_lie_side_by_side_and_failures_have_their_reason(page: Page) -> None:
+    page.locator("#add input").fill("sharpness >= 2")
+    page.locator("#add button").click()
+    expect(page.locator('[data-rule="4"] svg')).to_be_visible()
+    expect(page.locator("#yaml ins")).to_have_text('+  - "sharpness >= 2"')
+    page.locator('[data-rule="0"] input[type=checkbox]').uncheck()
+    expect(page.locator('[data-rule="0"] .left')).to_have_text("not applied")
+    expect(page.locator("#yaml del")).to_contain_text("keep")
+
+    page.get_by_role("button", name="copies").click()
+    pairs = page.locator("#grid .card .pair")
+    expect(pairs).to_have_count(2)
+    page.locator("#grid .card figcaption").first.click()
+    expect(page.locator("#clip .two .screen")).to_have_count(2)
+    expect(page.locator("#clip .two")).to_contain_text("which is kept: copy, 0.97")
+    page.keyboard.press("Escape")
+
+    page.get_by_role("button", name="failed").click()
+    expect(page.locator("#grid td", has_text="the host says 404")).to_be_visible()
+    page.locator("#collection").select_option("toy-new")
+    expect(page.locator("#notice")).to_contain_text("no run has judged it yet")
+    expect(page.locator("#grid .card")).to_have_count(16)
