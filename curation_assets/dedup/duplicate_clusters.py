@@ -84,7 +84,7 @@ TABLE = TableSchema(
 )
 
 
-CLUSTERS_VERSION = "6"
+CLUSTERS_VERSION = "7"
 CLUSTER_INDEX = f"{TABLE.asset}/index"
 """Folder in storage of the index of all fingerprints, by which they are compared."""
 

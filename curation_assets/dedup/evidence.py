@@ -19,7 +19,7 @@ import numpy as np
 
 from curation_assets.decode.measures.course import CELLS
 from curation_assets.dedup.courses import Box, Course, Overlay, Values
-from curation_assets.dedup.levels import NOISE, even, levelled
+from curation_assets.dedup.levels import NOISE, both_lit, even, levelled
 
 SURE: Final = 0.97
 """Likeness from which no better alignment is looked for."""
@@ -194,7 +194,7 @@ def _times(a: Course, b: Course, scale: float, offset: float) -> tuple[float, fl
 
 
 def _in_time(a: Course, b: Course, scale: float, offset: float) -> tuple[Values, Values] | None:
-    """Means over the same spans of time, (n, CELLS, CELLS) each: as many as the coarser course has in what both show."""
+    """Means over the same spans of time, (n, CELLS, CELLS) each: as many as the coarser course has in what both show, less the darkest of fades."""
     begin, end = _both_show(a, b, scale, offset)
     if end - begin < 1 or not len(a.cells) or not len(b.cells):
         return None
@@ -205,7 +205,7 @@ def _in_time(a: Course, b: Course, scale: float, offset: float) -> tuple[Values,
         np.tensordot(_averages(s / c.duration_ms, e / c.duration_ms, count, len(c.cells)), c.cells, 1)
         for c, s, e in sides
     )
-    return x, y
+    return both_lit(x, y)
 
 
 @lru_cache(4096)

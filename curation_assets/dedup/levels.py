@@ -18,6 +18,10 @@ NOISE: Final = 1.0
 DIM: Final = 0.25
 """Spans whose contrast is below this share of what is usual in the clip are those of a fade's darkest part, and not compared."""
 
+ALONE: Final = 0.2
+"""Nor are spans in which one clip's contrast against the other's differs from what is usual by more than this (natural logarithm): that of a fade in
+one of them."""
+
 FADED: Final = 0.06
 """Spans in which one clip's contrast has changed by more than this share against the other's have a gain of their own."""
 
@@ -26,12 +30,18 @@ UNLIKE: Final = 0.5
 
 
 def even(values: Values) -> Values:
-    """Each picture less its mean, all of one contrast; those too dark in a fade are empty."""
+    """Each picture less its mean, all of one contrast."""
     values = values - values.mean(axis=(1, 2), keepdims=True)
     contrast = values.std(axis=(1, 2), keepdims=True)
-    usual = float(np.median(contrast))
-    gain = np.where(contrast >= DIM * usual, usual / np.maximum(contrast, 2 * NOISE), 0.0)
-    return values * gain
+    return np.asarray(values * float(np.median(contrast)) / np.maximum(contrast, 2 * NOISE), np.float64)
+
+
+def both_lit(x: Values, y: Values) -> tuple[Values, Values]:
+    """The pictures (n, rows, columns) of two clips at the same times, without those too dark in a fade of either, or that one clip alone
+    fades in or out: brought back to what is usual, their coding noise is change. All if none is left."""
+    ratio = np.log(np.maximum(NOISE, x.std(axis=(1, 2))) / np.maximum(NOISE, y.std(axis=(1, 2))))
+    lit = _lit(x) & _lit(y) & (np.abs(ratio - np.median(ratio)) <= ALONE)
+    return (x[lit], y[lit]) if lit.any() else (x, y)
 
 
 def _lit(values: Values) -> NDArray[np.bool_]:
@@ -42,13 +52,10 @@ def _lit(values: Values) -> NDArray[np.bool_]:
 
 
 def levelled(x: Values, y: Values) -> tuple[Values, Values]:
-    """The pictures with one gain and offset for each clip, and others where one of them fades; the darkest are left out.
+    """The pictures with one gain and offset for each clip, and others where one of them fades.
 
     Cells in which the two differ (a logo, another face) count little in what gain and offset are.
     """
-    lit = _lit(x) & _lit(y)
-    if lit.any():
-        x, y = x[lit], y[lit]
     (at_x, size_x), (at_y, size_y) = _standards(x, y, (1, 2))
     (mean_x, all_x), (mean_y, all_y) = _standards(x, y, (0, 1, 2))
     faded = np.abs(np.log(size_x / all_x * all_y / size_y)) > FADED

@@ -77,6 +77,14 @@ def test_what_differs_tells_look_alikes_apart(kind: str, tmp_path: Path) -> None
     assert found == {frozenset((name, f"{name}|copy")) for name in group}, "each is a duplicate of its own copy alone"
 
 
+def test_what_stands_still_is_found_where_it_fades_in(tmp_path: Path) -> None:
+    made = (lookalikes.title_cards, lookalikes.small_titles, lookalikes.slides, lookalikes.names)
+    cards = {make.__name__: make(_footage())[0] for make in made}
+    faded = {f"{name}|faded": copies.ALL["fade-in from black, 1 s"](card) for name, card in cards.items()}
+    found = _pairs(tmp_path, _rows(tmp_path, cards | faded, Dedup()), Dedup())
+    assert found == {frozenset((name, f"{name}|faded")) for name in cards}
+
+
 def test_hashes_alone_merge_takes_of_one_scene(tmp_path: Path) -> None:
     takes = {str(k): clip for k, clip in enumerate(lookalikes.takes(_footage()))}
     params = Dedup(course=False, crops=False)
