@@ -74,8 +74,8 @@ class Scale:
         known = values[np.isfinite(values)]
         low, high = np.percentile(known, SPREAD).tolist() if len(known) else (0.0, 1.0)
         low, high = min([low, *also]), max([high, *also])
-        if low == high:
-            low, high = low - 0.5, high + 0.5
+        if low == high:  # most scores have 0 and 1 on their scale
+            low, high = min(low, 0.0), max(high, 1.0)
         room = (high - low) / (BINS - 2)
         self.low, self.high = (0.0 if 0 <= low < room else low - room), high + room
         place = np.nan_to_num((values - self.low) / (self.high - self.low) * BINS)
