@@ -12,6 +12,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
+from itertools import product
 
 import numpy as np
 
@@ -21,7 +22,7 @@ from curation_assets.decode.frames import TABLE as FRAMES
 from curation_assets.engine.meter import price
 from curation_assets.engine.shard_keys import parse_shard_key
 from curation_assets.engine.slices import FORM, read_slices
-from curation_assets.engine.staleness import FRESH, RETRY, SHARDED, shard_states
+from curation_assets.engine.staleness import FRESH, RETRY, SHARDED, looked_at
 from curation_assets.publish.subsets import Subset
 from curation_assets.recipes import Recipe, subsets
 from curation_assets.registry import CLUSTERS, DOWNLOADS, INDEX, JUDGED, STAGES, component
@@ -173,13 +174,12 @@ class _Estimate:
     def todo(self) -> Counter[tuple[str, str]]:
         """(dataset, subset or `all`, table) -> partitions that a run would make."""
         found: Counter[tuple[str, str]] = Counter()
-        for state in shard_states(self.store, self.recipes, self.settings, why=False, media=False):
-            if state.state in (FRESH, RETRY):
-                continue
-            if state.asset in SHARDED and state.partition is not None:
-                found[parse_shard_key(state.partition)[0], state.asset] += 1
-            else:
-                found[state.partition or ALL, state.asset] += 1
+        standing = looked_at(self.store, self.recipes, self.settings, why=False, media=False).look()
+        for asset, dataset in product(SHARDED, self.recipes):
+            counts = standing.counts(asset, dataset)
+            found[dataset, asset] += counts.total() - counts[FRESH] - counts[RETRY]
+        for (asset, key), state in standing.whole.items():
+            found[key or ALL, asset] += state.state not in (FRESH, RETRY)
         for dataset, recipe in self.recipes.items():
             if not self.of_dataset.get(dataset) and self.size.videos is not None:
                 shards = math.ceil(self.size.videos / recipe.shard.videos)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 
-from curation_assets.engine.shard_keys import parse_shard_key
-from curation_assets.engine.staleness import FRESH, shard_states
+from curation_assets.engine.staleness import FRESH, looked_at
 from curation_assets.recipes import Recipe
 from curation_assets.registry import component
 from curation_assets.selection import assets_of_recipe
@@ -36,9 +35,9 @@ def require_packages(
     missing = list(lacking(recipes, select))
     if not missing:
         return
-    states = list(shard_states(store, recipes, settings, {a for _, a, _ in missing}, why=False, media=False))
-    known = {parse_shard_key(s.partition)[0] for s in states if s.partition}
-    behind = {(parse_shard_key(s.partition)[0], s.asset) for s in states if s.partition and s.state != FRESH}
+    graph = looked_at(store, recipes, settings, why=False, media=False)
+    standing = graph.look()
     for dataset, asset, said in missing:
-        if dataset not in known or (dataset, asset) in behind:
+        counts = standing.counts(asset, dataset)
+        if dataset not in graph.spans or counts.keys() - {FRESH}:
             raise MissingExtra(f"{recipes[dataset].declared_in or dataset}: {asset} cannot be made here: {said}")

@@ -6,15 +6,16 @@ import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from curation_assets.engine.completeness import held_back, unread
-from curation_assets.engine.plan import PlanStep, everything, plan
+from curation_assets.engine.plan import PHASES, PlanStep, everything, plan
 from curation_assets.engine.progress import console
 from curation_assets.engine.run_tags import FORCE_TAG, PARTIAL_TAG, SETTLED_TAG
-from curation_assets.engine.shard_keys import named, parse_shard_key
+from curation_assets.engine.shard_keys import dataset_of, named
 from curation_assets.installed import require_packages
 from curation_assets.orchestration.definitions import build_definitions
 from curation_assets.orchestration.instance import opened, pools_of
 from curation_assets.orchestration.partitions import SHARDS
 from curation_assets.orchestration.runs import attended, execute_step
+from curation_assets.orchestration.still_to_do import StillToDo
 from curation_assets.outcome import Progress, outcome_of_subsets, summary
 from curation_assets.recipes import Recipe, RecipeError, read_recipes, subset_key, subsets
 from curation_assets.registry import CLUSTERS, INDEX
@@ -85,7 +86,7 @@ def run_recipes(
             execute_step(definitions, instance, step, tags, progress)
 
         order = instance.get_dynamic_partitions(SHARDS.name or "")
-        own = [k for k in order if parse_shard_key(k)[0] in recipes]
+        own = [k for k in order if dataset_of(k) in recipes]
         if progress.unwritable or (progress.failures and not own):
             print("\n".join(progress.failed_lines()))
             return 1
@@ -106,8 +107,10 @@ def run_recipes(
         keys = [*chosen, *(subset_key(n, s) for n, r in recipes.items() for s in r.subsets), CLUSTERS]
         with at_work(store.storage, keys):
             steps = list(plan(work, order, settings[0].run_partitions or RUN_SHARDS))
-            for step in steps:
-                if step.phase != "subsets":
+            still = StillToDo(store, recipes, settings[0], instance, progress)
+            for phase in PHASES[:-1]:
+                asked = [s for s in steps if s.phase == phase]
+                for step in asked if force or phase == "clusters" else still.left(asked):
                     words = f"{step.keys[0]} ... {step.keys[-1]}: {', '.join(step.assets)}" if step.keys else CLUSTERS
                     progress.say(words)
                     execute(step)

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from benchmarks.scale.standing import generate, recipe
 from curation_assets.engine import heads as heads_module
-from curation_assets.engine.head_columns import Head, HeadColumns, texts
+from curation_assets.engine.head_columns import Head, HeadColumns, Texts, texts
 from curation_assets.engine.heads import Heads
-from curation_assets.engine.staleness import FRESH, SHARDED, Graph, open_heads
+from curation_assets.engine.staleness import FRESH, SHARDED, WAITING, Graph, open_heads
+from curation_assets.engine.standing import Standing
 from curation_assets.schemas import SCHEMAS
 from curation_assets.settings import Settings
 from curation_resources.provenance import Provenance
@@ -69,13 +72,17 @@ def test_what_changed_just_now_is_read_again_though_nothing_tells_it_apart(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Even with a tag that is the same: a clock that stands still."""
+
+    def same(changed: int) -> tuple[list[str], Texts, NDArray[np.int64]]:
+        return [KEY], texts(["same"]), np.array([changed])
+
     store = TableStore(Storage(str(tmp_path / "data")), {})
     store.commit("clips", KEY, pa.table({"n": [1]}), Provenance("1"))
-    monkeypatch.setattr(heads_module, "_on_disk", lambda folder: {KEY: ("same", time.time_ns())})
+    monkeypatch.setattr(heads_module, "_on_disk", lambda folder: same(time.time_ns()))
     known = Heads(store, set(), tmp_path / "cache")
     known.look(["clips"])
     store.commit("clips", KEY, pa.table({"n": [2]}), Provenance("2"))
-    monkeypatch.setattr(heads_module, "_on_disk", lambda folder: {KEY: ("same", 0)})
+    monkeypatch.setattr(heads_module, "_on_disk", lambda folder: same(0))
     for looker in (Heads(store, set(), tmp_path / "cache"), known):
         looker.look(["clips"])
         assert heads_of(looker.of("clips")) == header_of(store)
@@ -114,6 +121,13 @@ def test_columns_of_heads_are_a_mapping(one: dict[str, Head], two: dict[str, Hea
     assert [int(p) >= 0 for p in both.places(listed)] == [n in both for n in listed]
 
 
+def _each(standing: Standing, apart: NDArray[np.int64]) -> Iterator[tuple[str, list[tuple[str, str, bool]]]]:
+    """Each shard that is behind, and how."""
+    for shards, states in standing.shards_behind(apart):
+        for shard in shards:
+            yield shard, [(s.asset, s.state, bool(s.fingerprint)) for s in states]
+
+
 def test_many_tables_at_once_stand_as_each_by_itself(tmp_path: Path) -> None:
     """All states, by codes and one by one, after tables went, changed and broke, in two ways of looking."""
     root = str(tmp_path / "data")
@@ -133,6 +147,14 @@ def test_many_tables_at_once_stand_as_each_by_itself(tmp_path: Path) -> None:
                 assert state.partition is not None
                 alone = graph.sharded(graph.made_of("bench", asset), state.partition, standing)
                 assert (state.state, state.fingerprint) == (alone.state, alone.fingerprint)
+                assert state.fingerprint == standing.fingerprint(asset, state.partition)
+        apart, alike = (dict(_each(standing, numbers)) for numbers in (np.arange(3), np.zeros(3, np.int64)))
+        assert apart == alike
+        for asset in SHARDED:
+            lacking = {graph.shards[at]: s for s, places in standing.lacking(asset, "bench") for at in places}
+            waits = {s.partition for s in standing.behind(asset) if "waits for" in "".join(s.reasons)}
+            alone = {s.partition: s.state for s in standing.behind(asset)}
+            assert lacking == {k: s for k, s in alone.items() if s != WAITING or k not in waits}
         behind = [(s.asset, s.partition) for s in standing.all_behind()]
         states = list(graph.states())
         assert behind == [(s.asset, s.partition) for s in states if s.state != FRESH]
@@ -153,3 +175,7 @@ def test_many_tables_at_once_stand_as_each_by_itself(tmp_path: Path) -> None:
     assert counts["stale"] >= 2
     assert counts["missing"] == 2
     assert counts["waiting"] > 5
+    for asset in ("captions", "tracks"):
+        for table in (folder / asset).glob("*.parquet"):
+            table.unlink()
+    assert agree()["missing"] == 8

@@ -21,6 +21,7 @@ from curation_assets.orchestration.runs import execute
 from curation_assets.outcome import Progress
 from curation_assets.recipes import parse_recipe
 from curation_assets.runner import _run_subsets
+from curation_assets_tests.sample_video import sample_video
 
 
 def test_subsets_of_a_blocked_dataset_are_not_made() -> None:
@@ -75,3 +76,50 @@ def test_a_run_that_fails_outside_its_steps_is_a_failure(tmp_path: Path) -> None
         assert "the database is away" in progress.failures[0]
         assert not execute(definitions, instance, ["clips"], {}, progress, partition="b")
         assert "the run could not be carried out" in progress.failures[1]
+
+
+CHEAP = "clips: {from: fixed, max_s: 0.3, min_s: 0}\nmotion: {fps: 4}\n"
+
+
+def test_a_run_looks_at_what_is_behind_and_at_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Also at what an earlier run has left beside a fresh table, and at what this instance of Dagster knows nothing of."""
+    (tmp_path / "v").mkdir()
+    for i in range(4):
+        (tmp_path / "v" / f"v{i}.mp4").write_bytes(sample_video(seconds=0.3, size=(64, 36), seed=i))
+    text = f"dataset: d\nsource: {{format: folder, path: {tmp_path}/v}}\nshard: {{videos: 1}}\n{CHEAP}"
+    (tmp_path / "d.yaml").write_text(text)
+    data = tmp_path / "data"
+    for name, value in {"CURATION_STORAGE": str(data), "CURATION_WORKERS": "1"}.items():
+        monkeypatch.setenv(name, value)
+
+    def run(home: str, assets: str = "video_metadata,raw_shards,clips,frames") -> tuple[list[str], list[str]]:
+        """What a run says of its steps over shards, and its last lines."""
+        (tmp_path / home).mkdir(exist_ok=True)
+        (tmp_path / home / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
+        monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / home))
+        assert main(["run", str(tmp_path / "d.yaml"), "--select", assets]) == 0
+        said = capfd.readouterr()
+        steps = [line for line in said.err.splitlines() if line.startswith("d-")]
+        return steps, [x for x in said.out.splitlines() if x.startswith(("made:", "up to date:"))]
+
+    every, index = "video_metadata {0}, raw_shards {0}, clips {0}, frames {0}", "dataset_index"
+    run("one", index)
+    assert run("one")[1] == [f"made: {every.format(4)}"]
+    before = {p: p.stat().st_mtime_ns for p in data.glob("*/*.parquet")}
+    assert run("one") == ([], [f"up to date: {every.format(4)}"])
+    (data / "frames/d-00001.parquet").unlink()
+    left = data / "frames/d-00002/0123456789ab-00007.tar"
+    left.write_bytes(b"of a run that was killed")
+    steps, lines = run("one")
+    assert steps == ["d-00001 ... d-00002: frames"]
+    assert lines == ["made: frames 1", "up to date: video_metadata 4, raw_shards 4, clips 4, frames 3"]
+    assert not left.exists()
+    run("two", index)
+    steps, lines = run("two")
+    assert steps == ["d-00000 ... d-00003: video_metadata, raw_shards, clips, frames"], "which knows of none"
+    assert lines == [f"up to date: {every.format(4)}"]
+    assert run("two") == ([], lines)
+    now = {p: p.stat().st_mtime_ns for p in data.glob("*/*.parquet")}
+    assert {p.name for p in now if now[p] != before.get(p)} == {"d-00001.parquet"}

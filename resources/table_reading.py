@@ -5,7 +5,7 @@ What belongs here: whatever leaves a table as it is. What does not: committing o
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
@@ -15,6 +15,7 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from curation_resources import sealed_parquet
+from curation_resources.provenance import combined_hash
 from curation_resources.replace import ANY
 from curation_resources.sealed_parquet import Damaged
 from curation_resources.storage import Storage
@@ -138,6 +139,29 @@ class TableReader:
     def hashes(self, asset: str, partitions: Sequence[str] | None = None) -> dict[str, str]:
         """Content hashes of the partitions that exist. Raises as `headers`."""
         return {k: h.content_hash for k, h in self.headers(asset, partitions).items()}
+
+    def combined_hash(self, asset: str, partitions: Sequence[str], stat: str | None = None) -> str | None:
+        """One content hash for those of some partitions that exist; None if none does.
+
+        Args:
+            stat: only of tables whose stats have this, and not as nothing.
+
+        Raises:
+            DamagedTable: a table cannot be read.
+        """
+        found = self.headers(asset, partitions)
+        hashes = {k: h.content_hash for k, h in found.items() if stat is None or h.stats.get(stat)}
+        return combined_hash(hashes) if hashes else None
+
+    def remembered(self, name: str, content_hash: str, compute: Callable[[], Mapping[str, str]]) -> Mapping[str, str]:
+        """What is worked out from a table. A store that remembers does it once for each content of the table.
+
+        Args:
+            name: of what is remembered.
+            content_hash: of the table.
+            compute: works it out.
+        """
+        return compute()
 
     def read(
         self,

@@ -41,6 +41,8 @@ VIDEOS = 100
 """Videos of a shard."""
 TARS = {"raw_shards": 4, "frames": 1}
 """Tars of a shard."""
+MOST_READ = 5000
+"""Shards whose footers are read, rather than known."""
 BYTES = 1_000_000
 """Length of a tar; nothing of it takes room on the disk."""
 KEY, OWN = "bench-99999", "f" * 32
@@ -124,12 +126,20 @@ def _stats(asset: str, by_video: bool) -> dict[str, Any]:
     return stats
 
 
-def generate(root: str, shards: int) -> None:
-    """Writes the root."""
+def generate(root: str, shards: int, known: bool = False) -> None:
+    """Writes the root.
+
+    Args:
+        root: a folder.
+        shards: how many there are.
+        known: whether this machine knows the heads of all tables, as if it had read them: half a million footers take minutes.
+    """
     from curation_assets.engine.staleness import OF_SUBSET, RETRIED, SHARDED, Graph, open_heads
     from curation_assets.registry import CLUSTERS, INDEX
     from curation_assets.rules.columns import inputs_of
 
+    if known:
+        _environment(root)
     store, plain = TableStore(Storage(root), SCHEMAS), TableStore(Storage(root), {})
     one, settings = recipe(), Settings(storage=root)
     recipes = {one.dataset: one}
@@ -146,23 +156,44 @@ def generate(root: str, shards: int) -> None:
         fingerprint = way.fingerprinter()
         folder = Path(root) / asset
         folder.mkdir(parents=True, exist_ok=True)
+        heads: dict[str, str] = {}
         for key in keys:
             made_of = {n: slices[n][key] if n in slices else content_of(n, key) for n in inputs}
             values = {places[n]: made_of[n] for n in inputs}
-            values |= {KEY: key, OWN: content_of(asset, key), "e" * 32: fingerprint(made_of)}
+            heads[key] = fingerprint(made_of)
+            values |= {KEY: key, OWN: content_of(asset, key), "e" * 32: heads[key]}
             template.write(folder, key, values)
             for number in range(TARS.get(asset, 0)):
                 (folder / key).mkdir(exist_ok=True)
                 with open(folder / key / f"0123456789ab-{number:05d}.tar", "wb") as file:
                     file.truncate(BYTES)
-    heads = open_heads(store, remember=False)
-    heads.look(list(SHARDED))
-    graph = Graph(store, recipes, settings, heads, why=False)
+        if known:
+            _remember(store, asset, heads, _stats(asset, asset in retried))
+    found = open_heads(store, remember=known)
+    found.look(list(SHARDED))
+    graph = Graph(store, recipes, settings, found, why=False)
     for asset in OF_SUBSET:
         for state in graph.states([asset]):
             made_from = OF_SUBSET[asset](graph.known, recipes, str(state.partition))
             rows = pa.table({"shard": keys, "selected": [True] * len(keys)})
             plain.commit(asset, state.partition, rows, made_from)
+
+
+def _remember(store: TableStore, asset: str, fingerprints: Mapping[str, str], stats: Mapping[str, Any]) -> None:
+    """Keeps the heads of an asset's tables on this machine, as a look would that has read them."""
+    from curation_assets.engine.head_columns import Head, HeadColumns, keep
+    from curation_assets.engine.heads import STATS, cache_path, listing
+    from curation_resources.provenance import canonical_json
+
+    folder = cache_path(store.storage, "heads")
+    assert folder is not None, "DAGSTER_HOME is set"
+    tags, said = listing(store.storage, asset), {k: v for k, v in stats.items() if k in STATS}
+    heads = {}
+    for key, fingerprint in fingerprints.items():
+        media = {f"{asset}/{key}/0123456789ab-{n:05d}.tar": BYTES for n in range(TARS.get(asset, 0))}
+        texts = (canonical_json(d) if d else "" for d in (said, media))
+        heads[key] = Head(tags[key], 1, fingerprint, content_of(asset, key), *texts)
+    keep(folder / f"{asset}.arrow", HeadColumns.of(heads).table())
 
 
 def _write_index(store: TableStore, keys: list[str]) -> dict[str, str]:
@@ -232,8 +263,9 @@ def stale(root: str, *more: str) -> None:
     print(out.getvalue(), file=sys.stderr)
 
 
-def tick(root: str, more: int = 0) -> None:
-    """Evaluations of the gap sensor by a new process, on an instance that knows all shards: one, and `more`."""
+def tick(root: str, more: int = 0, behind: bool = False) -> None:
+    """Evaluations of the gap sensor by a new process, on an instance that knows all shards: one, and `more`; with `behind` by a recipe by which
+    all clips, and what is made of them, are to be made again."""
     from dagster import DagsterInstance, build_sensor_context
 
     from curation_assets.engine.staleness import open_heads
@@ -242,13 +274,15 @@ def tick(root: str, more: int = 0) -> None:
 
     _environment(root)
     settings = Settings(storage=root)
-    store = table_store(settings)
+    store, one = table_store(settings), recipe()
+    if behind:
+        one = one.model_copy(update={"clips": one.clips.model_copy(update={"min_s": 0.9})})
     with DagsterInstance.local_temp(f"{root}-home") as instance:
         _register(instance, store)
         heads = open_heads(store)
         for _ in range(1 + more):
             context, before = build_sensor_context(instance=instance), time.process_time()
-            found = close_gaps(context, settings, {"bench": recipe()}, store, heads)
+            found = close_gaps(context, settings, {"bench": one}, store, heads)
             said = found.skip_reason.skip_message if found.skip_reason else f"{len(found.run_requests or [])} requests"
             print(f"{time.process_time() - before:.1f} CPU s: {said[:120]}", file=sys.stderr)
 
@@ -256,6 +290,11 @@ def tick(root: str, more: int = 0) -> None:
 def ticks(root: str) -> None:
     """Two more evaluations by a process that has made one."""
     tick(root, 2)
+
+
+def tick_behind(root: str) -> None:
+    """An evaluation when nearly everything is behind."""
+    tick(root, behind=True)
 
 
 def _environment(root: str) -> None:
@@ -277,13 +316,15 @@ def _register(instance: Any, store: TableStore) -> None:
 
 
 def standing(folder: Path, share: float) -> Iterator[Line]:
-    """The command with nothing known, again in a new process, and ticks of the gap sensor."""
+    """The command with nothing known, again in a new process, and ticks of the gap sensor. Of more than `MOST_READ` shards everything is known, since
+    their footers take too long to read."""
     shards, root = max(10, int(SHARDS * share)), f"{folder}/standing"
-    measured(generate, root, shards)
+    measured(generate, root, shards, shards > MOST_READ)
     for what, step in (
-        ("curation stale, nothing known", stale),
+        *(() if shards > MOST_READ else (("curation stale, nothing known", stale),)),
         ("curation stale", stale),
         ("gap sensor, first tick of a process", tick),
         ("gap sensor, three ticks of a process", ticks),
+        ("gap sensor, nearly everything behind", tick_behind),
     ):
         yield Row(f"{what}, 22 assets", shards, SHARDS, measured(step, root))

@@ -12,7 +12,7 @@ from curation_assets.dedup.duplicate_clusters import CLUSTER_INDEX, CLUSTERS_VER
 from curation_assets.engine.declared import gone
 from curation_assets.engine.meter import Meter
 from curation_assets.engine.progress import Reporter
-from curation_assets.engine.shard_keys import parse_shard_key
+from curation_assets.engine.shard_keys import dataset_of, parse_shard_key
 from curation_assets.engine.sheets import drop_old_sheet, put_sheet
 from curation_assets.engine.slices import SliceHashes, drop_old_slices, write_slices
 from curation_assets.recipes import Recipe, RecipeError
@@ -83,7 +83,7 @@ def clusters_provenance(
     params, away = clusters_params(recipes), gone(store.storage, recipes, settings)
 
     def hashes(asset: str) -> dict[str, str]:
-        return {k: h for k, h in store.hashes(asset).items() if parse_shard_key(k)[0] not in away}
+        return {k: h for k, h in store.hashes(asset).items() if dataset_of(k) not in away}
 
     shards = hashes("clip_fingerprints")
     inputs = {"clip_fingerprints": combined_hash(shards)}

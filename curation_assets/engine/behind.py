@@ -10,9 +10,11 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from curation_assets.engine.completeness import Incomplete, allowed, described, gaps
 from curation_assets.engine.plan import Work
-from curation_assets.engine.shard_keys import parse_shard_key
+from curation_assets.engine.shard_keys import dataset_of
 from curation_assets.engine.staleness import MISSING, RETRY, SHARDED, STALE, WAITING, Graph, State
 from curation_assets.engine.standing import Standing
 from curation_assets.recipes import subsets
@@ -70,24 +72,30 @@ class Behind:
     Attributes:
         work: what can be made now: of shards, assets in graph order all of whose inputs exist or are made by the same run; of what is made
             over many shards, assets that are made from what lies there.
-        first: shard or subset, empty for the clusters -> (asset, fingerprint) of those among them that are made from what lies there; they count
-            as attempts.
+        first: shard or subset, empty for the clusters -> those among the assets that are made from what lies there; they count as attempts.
         given_up: tables that reached the cap of attempts; they are tried again a day later.
         pausing: tables that wait for their next attempt.
         resting: datasets with such tables.
         clusters: shards that wait for the duplicate clusters.
         blocked: reasons why tables cannot be made at all.
         waiting: subset -> why it is not published now.
+        states: how the tables stand.
     """
 
     work: Work = field(default_factory=Work)
-    first: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
+    first: dict[str, tuple[str, ...]] = field(default_factory=dict)
     given_up: list[str] = field(default_factory=list)
     pausing: list[str] = field(default_factory=list)
     resting: set[str] = field(default_factory=set)
     clusters: list[str] = field(default_factory=list)
     blocked: set[str] = field(default_factory=set)
     waiting: dict[str, str] = field(default_factory=dict)
+    states: Standing | None = None
+
+    def attempted(self, key: str) -> list[tuple[str, str]]:
+        """(asset, fingerprint) of what a run over a key attempts, as in `first`."""
+        assert self.states is not None
+        return [(asset, self.states.fingerprint(asset, key or None)) for asset in self.first[key]]
 
 
 @dataclass(frozen=True)
@@ -113,18 +121,27 @@ def what_is_behind(graph: Graph, settings: Settings, tries: Tries, busy: Busy) -
     Whatever one dataset lacks holds back nobody but itself: clusters are made when some dataset has all the fingerprints that it can have
     now, a subset when what it uses of its own datasets is complete.
     """
-    plan = Behind()
     states = graph.look()
-    seen = graph.seen_by_clusters()
+    plan = Behind(states=states)
+    seen, prints = graph.seen_by_clusters(), graph.known.hashes(COMPARED)
     attempt = _Attempts(plan, settings, tries)
-    for shard, behind in states.shards_behind():
-        _plan_shard(graph, shard, behind, seen, attempt)
+    tried = {shard for _, shard in tries.made}
+    apart = np.zeros(len(graph.shards), np.int64)
+    for at, shard in enumerate(graph.shards):
+        if shard in tried:
+            apart[at] = at + 2
+        elif shard in prints and seen.get(shard) == prints[shard]:
+            apart[at] = 1
+    for shards, behind in states.shards_behind(apart):
+        first = shards[0]
+        clustered = first in prints and seen.get(first) == prints[first]
+        _plan_shards(graph, shards, behind, clustered, attempt)
     hashing = busy.hashing | {s for s, assets in plan.work.shards.items() if COMPARED in assets}
-    working = {parse_shard_key(s)[0] for s in busy.shards | set(plan.work.shards)}
+    working = {dataset_of(s) for s in busy.shards | set(plan.work.shards)}
     for shard in set(plan.work.shards) & busy.shards:
         del plan.work.shards[shard]
     clusters = states.get(CLUSTERS, None)
-    if clusters is not None and not busy.clusters and _worth_clustering(graph, clusters, seen, hashing):
+    if clusters is not None and not busy.clusters and _worth_clustering(prints, clusters, seen, hashing):
         _plan_whole(None, [clusters], attempt)
     for key in sorted(subsets(graph.recipes)):
         if key not in busy.subsets:
@@ -132,15 +149,14 @@ def what_is_behind(graph: Graph, settings: Settings, tries: Tries, busy: Busy) -
     return plan
 
 
-def _worth_clustering(graph: Graph, state: State, seen: Mapping[str, str], hashing: Collection[str]) -> bool:
+def _worth_clustering(
+    prints: Mapping[str, str], state: State, seen: Mapping[str, str], hashing: Collection[str]
+) -> bool:
     """Whether a dataset has fingerprints that the clusters do not know as they are, or lost some, and none of its own on the way."""
     if state.state not in (MISSING, STALE) or not state.fingerprint:
         return False
-    prints = graph.heads.of(COMPARED)
-    waits = {parse_shard_key(s)[0] for s in hashing}
-    changed = {
-        parse_shard_key(s)[0] for s in {*prints, *seen} if s not in prints or seen.get(s) != prints[s].content_hash
-    }
+    waits = {dataset_of(s) for s in hashing}
+    changed = {dataset_of(s) for s in {*prints, *seen} if prints.get(s) != seen.get(s)}
     return bool(prints) and (bool(changed - waits) or not (changed or waits))
 
 
@@ -162,7 +178,7 @@ def _plan_subset(
     chosen: list[State] = []
     for state in behind:
         found = gaps(graph, states, key, state.asset)
-        found = [g for g in found if (g.asset, g.partition) not in {(s.asset, s.partition) for s in chosen}]
+        found = [g for g in found if (g.asset, g.shown) not in {(s.asset, (s.partition,)) for s in chosen}]
         try:
             allowed(found, key, state.asset, subset)
         except Incomplete:
@@ -201,26 +217,32 @@ class _Attempts:
         else:
             self.plan.pausing.append(name)
             if state.asset in SHARDED:
-                self.plan.resting.add(parse_shard_key(where)[0])
+                self.plan.resting.add(dataset_of(where))
         return False
 
 
-def _plan_shard(graph: Graph, shard: str, states: Sequence[State], seen: Mapping[str, str], attempt: _Attempts) -> None:
-    """Walks through a shard's tables that are not fresh, in graph order, and takes those that can be made."""
+def _plan_shards(
+    graph: Graph, shards: Sequence[str], states: Sequence[State], clustered: bool, attempt: _Attempts
+) -> None:
+    """Walks through the tables of shards that are not fresh, in graph order, and takes those that can be made.
+
+    Args:
+        shards: whose tables stand alike, and of which nothing was attempted yet; or one.
+        states: of the first of them.
+        clustered: whether the duplicate clusters know their fingerprints as they are.
+    """
     plan = attempt.plan
-    recipe = graph.recipes[parse_shard_key(shard)[0]]
-    known = graph.heads.of(COMPARED).get(shard)
+    recipe = graph.recipes[dataset_of(shards[0])]
     will: list[str] = []
-    first: list[tuple[str, str]] = []
+    first: list[str] = []
     left: set[str] = set()
     held = False
     for state in states:
         asset, part = state.asset, SHARDED[state.asset]
         inputs = set(inputs_of(part, recipe))
-        clustered = known is not None and seen.get(shard) == known.content_hash and COMPARED not in will
         if inputs & left:
             left.add(asset)
-        elif CLUSTERS in part.slices and not clustered:
+        elif CLUSTERS in part.slices and (not clustered or COMPARED in will):
             left.add(asset)
             held = True
         elif inputs.intersection(will):
@@ -231,14 +253,16 @@ def _plan_shard(graph: Graph, shard: str, states: Sequence[State], seen: Mapping
                 plan.blocked |= {f"{asset}: {r}" for r in state.reasons if not r.startswith("waits for")}
         elif attempt(state):
             will.append(asset)
-            first.append((asset, state.fingerprint))
+            first.append(asset)
         else:
             left.add(asset)
     if will:
-        plan.work.shards[shard], plan.first[shard] = tuple(will), first
-        plan.work.why[shard] = ", ".join(f"{s.asset} is {s.state}" for s in states if s.asset in will)
+        plan.work.shards |= dict.fromkeys(shards, tuple(will))
+        plan.first |= dict.fromkeys(shards, tuple(first))
+        why = ", ".join(f"{s.asset} is {s.state}" for s in states if s.asset in will)
+        plan.work.why |= dict.fromkeys(shards, why)
     elif held:
-        plan.clusters.append(shard)
+        plan.clusters += shards
 
 
 def _plan_whole(key: str | None, states: Sequence[State], attempt: _Attempts) -> None:
@@ -247,7 +271,7 @@ def _plan_whole(key: str | None, states: Sequence[State], attempt: _Attempts) ->
     if not chosen:
         return
     plan = attempt.plan
-    plan.first[key or ""] = [(s.asset, s.fingerprint) for s in chosen]
+    plan.first[key or ""] = tuple(s.asset for s in chosen)
     plan.work.why[key or ""] = ", ".join(f"{s.asset} is {s.state}" for s in chosen)
     if key is None:
         plan.work.clusters = True

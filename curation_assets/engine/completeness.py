@@ -7,16 +7,20 @@ also those that its samples show, and what these are made from.
 
 from __future__ import annotations
 
+import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import pyarrow.compute as pc
 
 from curation_assets.captions.captions import TABLE as CAPTIONS
+from curation_assets.engine.head_columns import HeadColumns
 from curation_assets.engine.maker import Incomplete
 from curation_assets.engine.run_tags import PARTIAL_TAG
-from curation_assets.engine.shard_keys import parse_shard_key
+from curation_assets.engine.shard_keys import dataset_of
 from curation_assets.engine.staleness import (
     FRESH,
     MISSING,
@@ -30,7 +34,7 @@ from curation_assets.engine.staleness import (
     open_heads,
 )
 from curation_assets.engine.standing import Standing
-from curation_assets.engine.unread import pending
+from curation_assets.engine.unread import FAULTS, pending
 from curation_assets.ingest.error_classes import OF_THE_NETWORK, TRANSIENT_ERRORS
 from curation_assets.publish.curating.subset_tables import tables_needed
 from curation_assets.publish.subsets import Subset
@@ -49,17 +53,20 @@ LONGEST = 200
 
 @dataclass(frozen=True)
 class Gap:
-    """A table that a subset uses and that is not as it should be.
+    """Tables of one asset that a subset uses and that are not as they should be, all in the same way.
 
     Attributes:
-        asset, partition, state: as in `staleness.State`.
+        asset, state: as in `staleness.State`.
+        shown: partitions of the first of them; empty for an unpartitioned asset.
+        count: how many there are.
         reason: what changed or failed; empty if nothing is known but the state.
         of_downloads: whether videos could not be fetched for reasons that lie with whom was asked, and nothing else is wrong.
     """
 
     asset: str
-    partition: str | None
     state: str
+    shown: tuple[str, ...]
+    count: int
     reason: str = ""
     of_downloads: bool = False
 
@@ -102,46 +109,69 @@ def gaps(graph: Graph, states: Standing, key: str, asset: str) -> list[Gap]:
     assert index is not None
     for dataset in subset.datasets or [recipe.dataset]:
         if dataset not in graph.spans:
-            found.append(Gap(INDEX, dataset, MISSING, "; ".join(index.reasons) or "it has no shards"))
+            found.append(Gap(INDEX, MISSING, (dataset,), 1, "; ".join(index.reasons) or "it has no shards"))
         for name in uses(subset, graph.recipes[dataset], asset):
             if name == CLUSTERS:
-                state = states.get(name, None)
-                found += _unasked(graph, name, [None]) if state is None else _gap(graph, state)
+                found += _of_clusters(states)
             elif graph.wanted(dataset, name):
-                for state in states.behind(name, dataset):
-                    found += _gap(graph, state)
+                found += _of_shards(graph, states, dataset, name)
             else:
                 found += _unasked(graph, name, graph.shards[graph.spans.get(dataset, slice(0))])
     if asset in EXPORTS:
         judged = states.get(JUDGED[subset.of], key)
         if judged is not None and judged.state in (MISSING, STALE):
-            found.append(Gap(judged.asset, key, judged.state, "; ".join(judged.reasons)))
+            found.append(Gap(judged.asset, judged.state, (key,), 1, "; ".join(judged.reasons)))
     return list(dict.fromkeys(found))
 
 
-def _unasked(graph: Graph, asset: str, keys: Iterable[str | None]) -> list[Gap]:
+def _unasked(graph: Graph, asset: str, shards: Sequence[str]) -> Iterator[Gap]:
     """Of an asset that the recipe does not ask for, and of which what is there is used, what is not there."""
-    there = graph.heads.of(asset)
-    return [Gap(asset, key, MISSING, "the recipe does not ask for it") for key in keys if key not in there]
+    absent = np.flatnonzero(graph.heads.columns(asset).places(shards) < 0).tolist()
+    if absent:
+        first = tuple(shards[i] for i in absent[:SHOWN])
+        yield Gap(asset, MISSING, first, len(absent), "the recipe does not ask for it")
 
 
-def _gap(graph: Graph, state: State) -> list[Gap]:
-    if state.state == FRESH:
-        return []
-    asset, shard = state.asset, state.partition
-    waits = [r for r in state.reasons if r.startswith("waits for")]
-    if state.state == WAITING and (waits or (asset == CLUSTERS and state.fingerprint)):
-        return []
-    reasons = [r for r in state.reasons if r not in waits]
-    return [Gap(asset, shard, state.state, "; ".join(reasons), _of_downloads(graph, state))]
+def _of_clusters(states: Standing) -> Iterator[Gap]:
+    state = states.get(CLUSTERS, None)
+    assert state is not None
+    waits = state.state == WAITING and (state.fingerprint or any(map(_waiting, state.reasons)))
+    if state.state != FRESH and not waits:
+        yield Gap(CLUSTERS, state.state, (), 1, _reason(state))
 
 
-def _of_downloads(graph: Graph, state: State) -> bool:
-    if state.asset != DOWNLOADS or state.state != RETRY or state.partition is None:
-        return False
-    header = graph.heads.of(DOWNLOADS)[state.partition].header(DOWNLOADS, state.partition)
-    passing = set(header.stats.get("errors", {})) & TRANSIENT_ERRORS
-    return bool(passing) and passing <= OF_THE_NETWORK
+def _of_shards(graph: Graph, states: Standing, dataset: str, asset: str) -> Iterator[Gap]:
+    """What is wrong with a dataset's tables of a sharded asset, a gap for each state. Why is asked of the first few alone."""
+    for state, places in states.lacking(asset, dataset):
+        first = [states.at(asset, at) for at in places[:SHOWN].tolist()]
+        downloads = asset == DOWNLOADS and state == RETRY
+        yield Gap(
+            asset,
+            state,
+            tuple(graph.shards[at] for at in places[:SHOWN].tolist()),
+            len(places),
+            next(filter(None, map(_reason, first)), ""),
+            downloads and _of_the_network(graph, [graph.shards[at] for at in places.tolist()]),
+        )
+
+
+def _waiting(reason: str) -> bool:
+    return reason.startswith("waits for")
+
+
+def _reason(state: State) -> str:
+    return "; ".join(r for r in state.reasons if not _waiting(r))
+
+
+def _of_the_network(graph: Graph, shards: Sequence[str]) -> bool:
+    """Whether of all of these tables of downloads nothing failed that may pass but what lies with whom was asked."""
+    columns = graph.heads.columns(DOWNLOADS)
+    for number in np.unique(columns.stats.numbers[columns.places(shards)]).tolist():
+        errors = json.loads(columns.stats.each[number] or "{}").get("errors", {})
+        passing = set(errors) & TRANSIENT_ERRORS
+        if not passing or not passing <= OF_THE_NETWORK:
+            return False
+    return True
 
 
 def described(found: Iterable[Gap]) -> list[str]:
@@ -151,8 +181,9 @@ def described(found: Iterable[Gap]) -> list[str]:
         groups.setdefault((gap.asset, gap.state), []).append(gap)
     lines = []
     for (asset, state), own in groups.items():
-        names = [g.partition for g in own if g.partition]
-        where = ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
+        names = [n for g in own for n in g.shown][:SHOWN]
+        total = sum(g.count for g in own)
+        where = ", ".join(names) + (f" and {total - SHOWN} more" if names and total > SHOWN else "")
         reason = next((g.reason for g in own if g.reason), "")
         if state == RETRY:  # without the message of the error, which may be another each time
             reason = reason.split("): ")[0] + (")" if "): " in reason else "")
@@ -222,19 +253,18 @@ def _unread_videos(
 ) -> list[str]:
     heads = open_heads(store)
     heads.look(list(RETRIED))
-    asked = set(shards)
     wanted = {n: set(assets_of_recipe(r)) for n, r in recipes.items()}
-    videos = sum(head.rows for key, head in heads.of(DOWNLOADS).items() if key in asked)
+    downloads = heads.columns(DOWNLOADS)
+    there = downloads.places(shards)
+    videos = int(downloads.rows[there[there >= 0]].sum())
     ids: dict[str, set[str]] = {}
     unnamed: Counter[str] = Counter()
     where: dict[str, set[str]] = {}
     reasons: dict[str, str] = {}
     for asset in RETRIED:
-        for shard in shards:
-            head = heads.of(asset).get(shard)
-            if head is None or not head.stats or asset not in wanted[parse_shard_key(shard)[0]]:
+        for shard, stats in _said(heads.columns(asset), shards):
+            if asset not in wanted[dataset_of(shard)]:
                 continue
-            stats = head.header(asset, shard).stats
             for video, fault in pending(stats, settings.max_attempts).items():
                 ids.setdefault(fault["kind"], set()).add(f"{shard} {video}")
                 where.setdefault(fault["kind"], set()).add(asset)
@@ -251,23 +281,30 @@ def _unread_videos(
     ]
 
 
+def _said(columns: HeadColumns, shards: Sequence[str]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Those of some shards whose table says of faults, errors or failures, and its stats. Most say nothing: texts that are equal are looked at once."""
+    places = columns.places(shards)
+    there = np.flatnonzero(places >= 0)
+    numbers = columns.stats.numbers[places[there]]
+    stats = {n: json.loads(columns.stats.each[n] or "{}") for n in np.unique(numbers).tolist()}
+    worth = {n: s for n, s in stats.items() if any(s.get(key) for key in (FAULTS, "errors", "failed"))}
+    for at in np.flatnonzero(np.isin(numbers, list(worth))).tolist():
+        yield shards[there[at]], worth[int(numbers[at])]
+
+
 def _without_captions(store: TableStore, recipes: Mapping[str, Recipe], shards: Sequence[str]) -> list[str]:
     heads = open_heads(store)
     heads.look([CAPTIONS.asset])
-    asked = set(shards)
     captioned = {n for n, r in recipes.items() if CAPTIONS.asset in assets_of_recipe(r)}
-    tables = {
-        shard: head
-        for shard, head in heads.of(CAPTIONS.asset).items()
-        if shard in asked and parse_shard_key(shard)[0] in captioned
-    }
-    failed = {
-        shard: n for shard, head in tables.items() if (n := head.header(CAPTIONS.asset, shard).stats.get("failed", 0))
-    }
+    asked = [s for s in shards if dataset_of(s) in captioned]
+    columns = heads.columns(CAPTIONS.asset)
+    failed = {shard: stats["failed"] for shard, stats in _said(columns, asked) if stats.get("failed")}
     if not failed:
         return []
+    places = columns.places(asked)
+    captions = int(columns.rows[places[places >= 0]].sum())
     rows = store.read(CAPTIONS.asset, next(iter(failed)), columns=["error"], filters=pc.field("status") == "failed")
     return [
-        f"{sum(failed.values())} of {sum(h.rows for h in tables.values())} captions could not be had: {rows['error'][0].as_py()}. "
+        f"{sum(failed.values())} of {captions} captions could not be had: {rows['error'][0].as_py()}. "
         "They are asked for again, alone, by the next run"
     ]

@@ -11,13 +11,14 @@ from __future__ import annotations
 import json
 import re
 import socket
+from bisect import bisect_left
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import fsspec
 
-from curation_assets.engine.shard_keys import parse_shard_key
+from curation_assets.engine.shard_keys import dataset_of
 from curation_assets.engine.slices import slice_hashes
 from curation_assets.recipes import Recipe, subsets
 from curation_assets.registry import INDEX
@@ -120,11 +121,17 @@ def undeclared(store: TableStore, recipes: Mapping[str, Recipe], settings: Setti
     for asset in SCHEMAS:
         if asset in UNPARTITIONED:
             continue
-        for key in store.partitions(asset):
-            dataset = key.split("-")[0] if asset in SUBSET_ASSETS else parse_shard_key(key)[0]
+        there = store.partitions(asset)
+        if asset not in SUBSET_ASSETS:
+            for dataset, number in _by_dataset(there):
+                if dataset not in recipes:
+                    tables.setdefault(dataset, Counter())[asset] = number
+            continue
+        for key in there:
+            dataset = key.split("-")[0]
             if dataset not in recipes:
                 tables.setdefault(dataset, Counter())[asset] += 1
-            elif asset in SUBSET_ASSETS and key not in keys:
+            elif key not in keys:
                 tables.setdefault(key, Counter())[asset] += 1
     present = indexed(store)
     for dataset in present - set(recipes):
@@ -139,6 +146,16 @@ def undeclared(store: TableStore, recipes: Mapping[str, Recipe], settings: Setti
             yield Undeclared(name, state == GONE, reason, counts, _heir(store.storage, name, recipes, present))
 
 
+def _by_dataset(shards: Sequence[str]) -> Iterator[tuple[str, int]]:
+    """Each dataset of some sorted shards, and how many of them are its own."""
+    at = 0
+    while at < len(shards):
+        dataset = dataset_of(shards[at])
+        after = bisect_left(shards, f"{dataset}.", at)  # a full stop comes next after the hyphen
+        yield dataset, after - at
+        at = after
+
+
 def _heir(storage: Storage, dataset: str, recipes: Mapping[str, Recipe], present: Collection[str]) -> str | None:
     """The dataset that the same file declares now, else the only one of which nothing is stored."""
     new = [n for n in recipes if n not in present]
@@ -150,4 +167,4 @@ def _heir(storage: Storage, dataset: str, recipes: Mapping[str, Recipe], present
 
 def indexed(store: TableStore) -> set[str]:
     """Datasets of which the index has rows."""
-    return {parse_shard_key(shard)[0] for shard in slice_hashes(store, INDEX)}
+    return {dataset_of(shard) for shard in slice_hashes(store, INDEX)}

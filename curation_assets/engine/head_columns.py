@@ -12,8 +12,9 @@ import uuid
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -22,7 +23,7 @@ from numpy.typing import NDArray
 from curation_resources.provenance import Provenance
 from curation_resources.table_headers import TableHeader
 
-FORMAT = b"6"
+FORMAT = b"7"
 """Raised when other facts are kept; what an older format kept is forgotten."""
 NOT_KEPT = Provenance("")
 Texts = NDArray[np.bytes_]
@@ -53,6 +54,51 @@ class Head:
 
 
 @dataclass(frozen=True, eq=False)
+class Words(Sequence[str]):
+    """Texts of which many are equal: each is held once.
+
+    Attributes:
+        each: the texts that there are, each once or more.
+        numbers: of each place, which of them.
+    """
+
+    each: list[str]
+    numbers: NDArray[np.int32]
+
+    @staticmethod
+    def of(values: Sequence[str]) -> Words:
+        place: dict[str, int] = {}
+        numbers = np.array([place.setdefault(v, len(place)) for v in values], np.int32)
+        return Words(list(place), numbers)
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def __getitem__(self, at: Any) -> Any:
+        return [self.each[n] for n in self.numbers[at]] if isinstance(at, slice) else self.each[self.numbers[at]]
+
+    def taken(self, at: NDArray[np.int64]) -> Words:
+        """Those at some places."""
+        return Words(self.each, self.numbers[at])
+
+    def then(self, more: Words) -> Words:
+        """These, and others after them."""
+        return Words(self.each + more.each, np.concatenate((self.numbers, more.numbers + np.int32(len(self.each)))))
+
+    def column(self) -> pa.Array:
+        """As they are kept: those that are used."""
+        used, numbers = np.unique(self.numbers, return_inverse=True)
+        values = pa.array([self.each[n] for n in used.tolist()], pa.string())
+        return pa.DictionaryArray.from_arrays(pa.array(numbers.astype(np.int32)), values)
+
+    @staticmethod
+    def of_column(column: pa.ChunkedArray) -> Words:
+        """What `column` gave."""
+        whole = _whole(column)
+        return Words(whole.dictionary.to_pylist(), whole.indices.to_numpy())
+
+
+@dataclass(frozen=True, eq=False)
 class HeadColumns(Mapping[str, Head]):
     """Partition -> head of one asset, sorted by partition.
 
@@ -68,8 +114,8 @@ class HeadColumns(Mapping[str, Head]):
     fingerprints: Texts
     contents: Texts
     rows: NDArray[np.int64]
-    stats: list[str]
-    media: list[str]
+    stats: Words
+    media: Words
 
     @staticmethod
     def of(items: Mapping[str, Head]) -> HeadColumns:
@@ -82,8 +128,8 @@ class HeadColumns(Mapping[str, Head]):
             texts([h.fingerprint for h in heads]),
             texts([h.content_hash for h in heads]),
             np.array([h.rows for h in heads], np.int64),
-            [h.stats for h in heads],
-            [h.media for h in heads],
+            Words.of([h.stats for h in heads]),
+            Words.of([h.media for h in heads]),
         )
 
     def __len__(self) -> int:
@@ -117,38 +163,37 @@ class HeadColumns(Mapping[str, Head]):
         )
 
     def places(self, names: Sequence[str]) -> NDArray[np.int64]:
-        """Where each of some sorted partitions is; -1 where it is not."""
+        """Where each of some partitions is; -1 where it is not."""
         if names is self.names or names == self.names:
             return np.arange(len(names))
         where = {n: i for i, n in enumerate(self.names)}
         return np.array([where.get(n, -1) for n in names], np.int64)
 
-    def changed(self, names: Sequence[str], tags: Texts) -> HeadColumns:
+    def changed(self, names: list[str], tags: Texts) -> HeadColumns:
         """These, with the heads of some partitions only: those of `names` whose tag is still that of `tags` and says something."""
         places = self.places(names)
         same = places >= 0
         same[same] = (self.tags[places[same]] == tags[same]) & (tags[same] != b"")
         if same.all() and len(names) == len(self.names):
-            return self
-        return self._taken(places[same].tolist())
+            return self if names is self.names else replace(self, names=names)
+        return self._taken(places[same])
 
-    def _taken(self, places: Sequence[int]) -> HeadColumns:
-        at = np.array(places, np.int64)
+    def _taken(self, at: NDArray[np.int64]) -> HeadColumns:
         return HeadColumns(
-            [self.names[i] for i in places],
+            [self.names[i] for i in at.tolist()],
             self.tags[at],
             self.fingerprints[at],
             self.contents[at],
             self.rows[at],
-            [self.stats[i] for i in places],
-            [self.media[i] for i in places],
+            self.stats.taken(at),
+            self.media.taken(at),
         )
 
     def with_heads(self, more: Mapping[str, Head]) -> HeadColumns:
         """These and others, which are new or take the place of those of the same partition."""
         if not more:
             return self
-        own = self._taken([i for i, n in enumerate(self.names) if n not in more])
+        own = self._taken(np.array([i for i, n in enumerate(self.names) if n not in more], np.int64))
         added = HeadColumns.of(more)
         both = HeadColumns(
             own.names + added.names,
@@ -156,10 +201,10 @@ class HeadColumns(Mapping[str, Head]):
             np.concatenate((own.fingerprints, added.fingerprints)),
             np.concatenate((own.contents, added.contents)),
             np.concatenate((own.rows, added.rows)),
-            own.stats + added.stats,
-            own.media + added.media,
+            own.stats.then(added.stats),
+            own.media.then(added.media),
         )
-        return both._taken(sorted(range(len(both.names)), key=both.names.__getitem__))
+        return both._taken(np.array(sorted(range(len(both.names)), key=both.names.__getitem__), np.int64))
 
     def table(self) -> pa.Table:
         """As they are kept."""
@@ -170,17 +215,19 @@ class HeadColumns(Mapping[str, Head]):
                 "rows": self.rows,
                 "fingerprint": _column(self.fingerprints),
                 "content_hash": _column(self.contents),
-                "stats": pa.array(self.stats, pa.string()),
-                "media": pa.array(self.media, pa.string()),
+                "stats": self.stats.column(),
+                "media": self.media.column(),
             }
         )
 
     @staticmethod
     def of_table(table: pa.Table) -> HeadColumns:
         """What `table` gave."""
-        names, stats, media = (table[n].to_pylist() for n in ("partition", "stats", "media"))
-        tags, fingerprints, contents = (texts(table[n].to_pylist()) for n in ("tag", "fingerprint", "content_hash"))
-        return HeadColumns(names, tags, fingerprints, contents, table["rows"].to_numpy(), stats, media)
+        tags, fingerprints, contents = (_texts(table[n]) for n in ("tag", "fingerprint", "content_hash"))
+        stats, media = (Words.of_column(table[n]) for n in ("stats", "media"))
+        return HeadColumns(
+            table["partition"].to_pylist(), tags, fingerprints, contents, table["rows"].to_numpy(), stats, media
+        )
 
 
 def texts(values: Sequence[str]) -> Texts:
@@ -188,8 +235,31 @@ def texts(values: Sequence[str]) -> Texts:
     return np.array(values, "S") if values else np.empty(0, "S1")
 
 
+def strings(values: Texts) -> list[str]:
+    """The texts of an array. Those of one length, as hashes are, are cut out of one text."""
+    width = values.dtype.itemsize
+    whole = np.ascontiguousarray(values).tobytes().decode("ascii")
+    if "\0" in whole:
+        return [str(v) for v in values.astype("U").tolist()]
+    return [whole[at : at + width] for at in range(0, len(whole), width)]
+
+
 def _column(values: Texts) -> pa.Array:
-    return pa.array(values.astype("U").tolist(), pa.string())
+    """Texts of one width, padded with zero bytes, as numpy has them."""
+    kept = np.ascontiguousarray(values)
+    form = pa.binary(kept.dtype.itemsize)
+    return pa.Array.from_buffers(form, len(kept), [None, pa.py_buffer(kept.view(np.uint8))])
+
+
+def _whole(column: pa.ChunkedArray) -> pa.Array:
+    """A column as one array; that of a file is one already, and is not copied."""
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+
+
+def _texts(column: pa.ChunkedArray) -> Texts:
+    whole = _whole(column)
+    width = whole.type.byte_width
+    return np.frombuffer(whole.buffers()[1], f"S{width}")[whole.offset : whole.offset + len(whole)]
 
 
 def keep(file: Path, table: pa.Table) -> bool:

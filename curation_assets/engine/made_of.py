@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
+import numpy as np
+
 from curation_assets.contracts.component import Component
+from curation_assets.engine.head_columns import HeadColumns, strings
 from curation_assets.engine.heads import Heads
 from curation_assets.engine.slices import identity, slice_hashes
 from curation_assets.recipes import Recipe
@@ -15,7 +19,7 @@ from curation_assets.registry import STAGES
 from curation_assets.rules.columns import inputs_of
 from curation_assets.schemas import schema
 from curation_resources.content_hash import ContentHasher
-from curation_resources.provenance import Provenance
+from curation_resources.provenance import Provenance, combined_hash
 from curation_resources.tables import TableStore
 
 SHARDED: Mapping[str, Component] = {p.asset: p for s in STAGES for p in s.parts}
@@ -28,9 +32,10 @@ class Known(TableStore):
     def __init__(self, store: TableStore, heads: Heads) -> None:
         super().__init__(store.storage, store.contracts)
         self.heads = heads
+        self._combined: dict[tuple[str, tuple[str, ...], str | None], str | None] = {}
 
     def partitions(self, asset: str) -> list[str]:
-        return sorted(self.heads.of(asset)) if asset in SHARDED else super().partitions(asset)
+        return list(self.heads.of(asset)) if asset in SHARDED else super().partitions(asset)
 
     def headers(self, asset: str, partitions: Sequence[str] | None = None) -> dict[str, Any]:
         """From heads: they have the content hash and the few stats that provenance asks for."""
@@ -47,7 +52,31 @@ class Known(TableStore):
             places = columns.places(partitions)
             names = [n for n, at in zip(partitions, places.tolist(), strict=True) if at >= 0]
             hashes = hashes[places[places >= 0]]
-        return dict(zip(names, hashes.astype("U").tolist(), strict=True))
+        return dict(zip(names, strings(hashes), strict=True))
+
+    def combined_hash(self, asset: str, partitions: Sequence[str], stat: str | None = None) -> str | None:
+        """Worked out once for each set of partitions: subsets ask for the same ones again and again."""
+        if asset not in SHARDED:
+            return super().combined_hash(asset, partitions, stat)
+        question = asset, tuple(partitions), stat
+        if question not in self._combined:
+            columns = self.heads.columns(asset)
+            said = [stat is None or bool(t and json.loads(t).get(stat)) for t in columns.stats.each]
+            chosen = partitions if all(said) else self._that_say(columns, partitions, said)
+            found = self.hashes(asset, chosen)
+            self._combined[question] = combined_hash(found) if found else None
+        return self._combined[question]
+
+    def _that_say(self, columns: HeadColumns, partitions: Sequence[str], said: Sequence[bool]) -> list[str]:
+        """Those of some partitions whose stats are among what `said` marks."""
+        if not len(columns):
+            return []
+        places = columns.places(partitions)
+        which = (places >= 0) & np.array(said, bool)[columns.stats.numbers[places]]
+        return [partitions[i] for i in np.flatnonzero(which).tolist()]
+
+    def remembered(self, name: str, content_hash: str, compute: Callable[[], Mapping[str, str]]) -> Mapping[str, str]:
+        return self.heads.slices(name, content_hash, lambda: compute().items())
 
     def slices(self, asset: str) -> Mapping[str, str]:
         header = self.usable_header(asset)

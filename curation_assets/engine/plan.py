@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from curation_assets.engine.shard_keys import parse_shard_key
+from curation_assets.engine.shard_keys import dataset_of
 from curation_assets.recipes import Recipe, subset_key
 from curation_assets.registry import CLUSTERS, INDEX
 from curation_assets.schemas import SCHEMAS
@@ -69,7 +69,7 @@ def everything(recipes: Mapping[str, Recipe], shards: Collection[str], select: C
     wanted = {n: in_order(assets_of_recipe(r) if select is None else select) for n, r in recipes.items()}
     sharded = {n: _sharded(assets) for n, assets in wanted.items()}
     work = Work(index=select is None or INDEX in select, waits=True)
-    work.shards = {k: own for k in shards if (own := sharded[parse_shard_key(k)[0]])}
+    work.shards = {k: own for k in shards if (own := sharded[dataset_of(k)])}
     work.clusters = any(CLUSTERS in assets for assets in wanted.values())
     for recipe in recipes.values():
         for name, subset in recipe.subsets.items():

@@ -24,7 +24,7 @@ from curation_assets.engine.heads import Heads, cache_path
 from curation_assets.engine.made_of import SHARDED, Known, MadeOf
 from curation_assets.engine.making import LOST
 from curation_assets.engine.shard import Shard
-from curation_assets.engine.shard_keys import parse_shard_key
+from curation_assets.engine.shard_keys import dataset_of
 from curation_assets.engine.standing import STATES, Standing
 from curation_assets.engine.unread import settled, why_again
 from curation_assets.publish.curating.subset_inputs import (
@@ -114,14 +114,14 @@ class Graph:
     def shards(self) -> list[str]:
         """Keys of all shards of the index, in order of datasets and numbers; empty without an index."""
         slices = self.known.slices(INDEX)
-        return [k for k in sorted(slices) if parse_shard_key(k)[0] in self.recipes]
+        return [k for k in sorted(slices) if dataset_of(k) in self.recipes]
 
     @cached_property
     def spans(self) -> dict[str, slice]:
         """Dataset -> where its shards are among all of them, of datasets that have some."""
         firsts: dict[str, int] = {}
         for at, key in enumerate(self.shards):
-            firsts.setdefault(parse_shard_key(key)[0], at)
+            firsts.setdefault(dataset_of(key), at)
         starts = [*firsts.values(), len(self.shards)]
         return {n: slice(starts[i], starts[i + 1]) for i, n in enumerate(firsts)}
 
@@ -172,8 +172,7 @@ class Graph:
                 return State(INDEX, None, MISSING, ("no index yet",))
         except DamagedTable as error:
             return State(INDEX, None, STALE, (str(error),))
-        known = {parse_shard_key(k)[0] for k in self.shards}
-        new = [n for n in self.recipes if n not in known]
+        new = [n for n in self.recipes if n not in self.spans]
         return State(INDEX, None, STALE if new else FRESH, tuple(f"dataset {n} is not in it" for n in new))
 
     def sharded(self, made_of: MadeOf, key: str, standing: Standing) -> State:
@@ -216,10 +215,14 @@ class Graph:
         if question not in self._again:
             header = Head("", 0, "", "", stats).header(asset, key)
             found = not settled(RETRIED[asset], header, self._shard(key))
-            if OF_ITS_SHARD in stats:
+            if self.of_its_shard(stats):
                 return found
             self._again[question] = found
         return self._again[question]
+
+    def of_its_shard(self, stats: str) -> bool:
+        """Whether tables of different shards that have such stats may stand differently."""
+        return OF_ITS_SHARD in stats
 
     def lost(self, media: str) -> list[str]:
         """Tars among those that a table names that are gone or cut short; none where nobody asks for it."""
@@ -248,7 +251,7 @@ class Graph:
         return reasons(header.provenance, made_of.provenance(hashes)) if header else ()
 
     def _shard(self, key: str) -> Shard:
-        return Shard(key, self.recipes[parse_shard_key(key)[0]], self.known, self.settings, None)
+        return Shard(key, self.recipes[dataset_of(key)], self.known, self.settings, None)
 
     def _clusters(self, standing: Standing) -> State:
         behind = sum(n for s, n in standing.counts(COMPARED).items() if s not in SETTLED)

@@ -7,14 +7,14 @@ tables apart. What does not: what makes a table stale (`staleness.py`), which th
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from curation_assets.engine.head_columns import Texts, texts
-from curation_assets.engine.shard_keys import parse_shard_key
+from curation_assets.engine.head_columns import Texts, Words, texts
+from curation_assets.engine.shard_keys import dataset_of
 from curation_assets.registry import INDEX
 from curation_assets.schemas import SCHEMAS
 
@@ -32,28 +32,32 @@ class Fingerprints:
     """Fingerprints of what tables would be made from now; of those whose inputs are as they were they are not worked out again."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[str, str], tuple[str, Texts, Texts]] = {}
+        self._known: dict[tuple[str, str], tuple[str, list[Texts], Texts]] = {}
 
-    def of(self, made_of: MadeOf, hashes: Mapping[str, Texts]) -> Texts:
+    def of(self, made_of: MadeOf, hashes: Mapping[str, Texts], shards: int) -> Texts:
         """The fingerprints of an asset's tables.
 
         Args:
             made_of: what is common to all of them.
             hashes: input -> content hash for each table, in the order in which the inputs are asked for.
+            shards: how many tables there are.
         """
-        columns = list(hashes.values())
-        rows = np.stack([c.astype("S64") for c in columns], axis=1) if columns else np.empty((0, 0), "S64")
-        key, way = (made_of.recipe.dataset, made_of.part.asset), made_of.way.fingerprint
+        columns, key, way = list(hashes.values()), (made_of.recipe.dataset, made_of.part.asset), made_of.way.fingerprint
         known = self._known.get(key)
-        if known is not None and known[0] == way and known[1].shape == rows.shape:
-            found = known[2].copy()
-            todo = np.flatnonzero((known[1] != rows).any(axis=1))
+        if known is not None and known[0] == way and len(known[1]) == len(columns) and len(known[2]) == shards:
+            found, changed = known[2], np.zeros(shards, bool)
+            for before, now in zip(known[1], columns, strict=True):
+                changed |= before is not now and before != now
+            todo = np.flatnonzero(changed)
         else:
-            found, todo = np.zeros(len(rows), "S32"), np.arange(len(rows))
-        names, fingerprint = list(hashes), made_of.fingerprint
-        for at in todo.tolist():
-            found[at] = fingerprint(dict(zip(names, (v.decode() for v in rows[at]), strict=True)))
-        self._known[key] = way, rows, found
+            found, todo = np.zeros(shards, "S32"), np.arange(shards)
+        if todo.size:
+            found = found.copy()
+            if columns:
+                found[todo] = texts(made_of.way.fingerprints({n: c[todo].tolist() for n, c in hashes.items()}))
+            else:
+                found[todo] = way
+        self._known[key] = way, columns, found
         return found
 
 
@@ -66,6 +70,7 @@ class Standing:
     Attributes:
         whole: (asset, subset or None) -> state of tables that are not by shard.
         codes: sharded asset -> a code for each shard of the graph.
+        made_of: (dataset, sharded asset) -> what its tables would be made from.
     """
 
     def __init__(self, graph: Graph) -> None:
@@ -73,6 +78,7 @@ class Standing:
         self.whole: dict[tuple[str, str | None], State] = {}
         self.codes: dict[str, Codes] = {}
         self.made_of: dict[tuple[str, str], MadeOf] = {}
+        self._waits: dict[str, NDArray[np.bool_]] = {}
         self._now: dict[tuple[str, str], Texts] = {}
         self._places = {k: i for i, k in enumerate(graph.shards)}
 
@@ -84,7 +90,7 @@ class Standing:
         """How the tables of an asset stand, in order of shards or subsets."""
         if asset in self.codes:
             for at in np.flatnonzero(self.codes[asset] != NOT_WANTED).tolist():
-                yield self._state(asset, at)
+                yield self.at(asset, at)
         else:
             yield from (s for (a, _), s in self.whole.items() if a == asset)
 
@@ -110,32 +116,74 @@ class Standing:
         if asset not in self.codes:
             return self.whole.get((asset, key))
         at = self._places.get(key or "")
-        return None if at is None or self.codes[asset][at] == NOT_WANTED else self._state(asset, at)
+        return None if at is None or self.codes[asset][at] == NOT_WANTED else self.at(asset, at)
 
-    def _state(self, asset: str, at: int) -> State:
+    def at(self, asset: str, at: int) -> State:
+        """How the table of a sharded asset stands whose shard is at a place."""
         from curation_assets.engine import staleness
 
         key = self.graph.shards[at]
-        dataset = parse_shard_key(key)[0]
+        dataset = dataset_of(key)
         if self.codes[asset][at] != FRESH:
             return self.graph.sharded(self.made_of[dataset, asset], key, self)
         now = self._now[dataset, asset][at - self.graph.spans[dataset].start]
         return staleness.State(asset, key, staleness.FRESH, (), now.decode())
 
-    def behind(self, asset: str, dataset: str | None = None) -> Iterator[State]:
+    def behind(self, asset: str) -> Iterator[State]:
         """The states of a sharded asset that are not fresh, in order of shards."""
         codes = self.codes[asset]
-        span = slice(None) if dataset is None else self.graph.spans.get(dataset, slice(0))
-        for at in np.flatnonzero((codes[span] != FRESH) & (codes[span] != NOT_WANTED)).tolist():
-            yield self._state(asset, at + (span.start or 0))
+        for at in np.flatnonzero((codes != FRESH) & (codes != NOT_WANTED)).tolist():
+            yield self.at(asset, at)
 
-    def shards_behind(self) -> Iterator[tuple[str, list[State]]]:
-        """Each shard of which a table is not fresh, in order, and the states of those tables, in graph order."""
+    def shards_behind(self, apart: NDArray[np.integer]) -> Iterator[tuple[list[str], list[State]]]:
+        """Shards of which a table is not fresh, those together whose tables stand alike: which shards, in order, and the states of those tables of the
+        first of them, in graph order. In the others no more than the shard's name and the fingerprints differ.
+
+        Args:
+            apart: of each shard of the graph; those with different numbers are not put together.
+        """
         if not self.codes:
             return
+        known = {a: self._now_of(a) != b"" for a in self.codes}
+        numbers = [apart, *(self.codes[a] * 2 + known[a] for a in self.codes)]
+        datasets = np.zeros(len(self.graph.shards), np.int64)
+        for number, span in enumerate(self.graph.spans.values()):
+            datasets[span] = number
         behind = {a: (c != FRESH) & (c != NOT_WANTED) for a, c in self.codes.items()}
-        for at in np.flatnonzero(np.any(list(behind.values()), axis=0)).tolist():
-            yield self.graph.shards[at], [self._state(a, at) for a, which in behind.items() if which[at]]
+        places = np.flatnonzero(np.any(list(behind.values()), axis=0))
+        for group in _alike([n[places] for n in (datasets, *numbers)]):
+            own = places[group]
+            first = int(own[0])
+            states = [self.at(a, first) for a, which in behind.items() if which[first]]
+            yield [self.graph.shards[at] for at in own.tolist()], states
+
+    def fingerprint(self, asset: str, key: str | None) -> str:
+        """Of what a table would be made from now; empty if an input does not exist."""
+        if asset not in self.codes:
+            state = self.whole.get((asset, key))
+            return state.fingerprint if state is not None else ""
+        dataset = dataset_of(key or "")
+        now = self._now.get((dataset, asset))
+        return "" if now is None else str(now[self._places[key or ""] - self.graph.spans[dataset].start].decode())
+
+    def _now_of(self, asset: str) -> Texts:
+        """The fingerprint of each shard's table."""
+        found = np.zeros(len(self.graph.shards), "S32")
+        for dataset, span in self.graph.spans.items():
+            if (dataset, asset) in self._now:
+                found[span] = self._now[dataset, asset]
+        return found
+
+    def lacking(self, asset: str, dataset: str) -> Iterator[tuple[str, NDArray[np.int64]]]:
+        """What stands between a dataset's tables of a sharded asset and what is made of them: states that are not fresh, and where in the order of shards
+        the tables are that have them. A table that waits for another one is not named besides that one."""
+        span = self.graph.spans.get(dataset, slice(0))
+        for code in (STALE, MISSING, WAITING, RETRY):
+            which = self.codes[asset][span] == code
+            if code == WAITING:
+                which &= ~self._waits[asset][span]
+            if which.any():
+                yield STATES[code], np.flatnonzero(which) + (span.start or 0)
 
     def counts(self, asset: str, dataset: str | None = None) -> Counter[str]:
         """State -> how many tables of an asset; of a sharded one, those of a dataset if one is given."""
@@ -148,6 +196,7 @@ class Standing:
     def look(self, asset: str) -> None:
         """Works out the codes of a sharded asset; those of what it is made from are known."""
         codes = np.full(len(self.graph.shards), NOT_WANTED, np.uint8)
+        self._waits[asset] = np.zeros(len(codes), bool)
         for dataset, span in self.graph.spans.items():
             if self.graph.wanted(dataset, asset):
                 made_of = self.made_of[dataset, asset] = self.graph.made_of(dataset, asset)
@@ -168,26 +217,49 @@ class Standing:
         places = own.places(shards)
         made = places >= 0
         if isinstance(made_of.weights, str):
+            self._waits[asset][span] = behind & ~there
             return np.where(there | made, WAITING, MISSING).astype(np.uint8)
-        now = graph.heads.fingerprints.of(made_of, hashes)
+        self._waits[asset][span] = behind
+        now = graph.heads.fingerprints.of(made_of, hashes, len(shards))
+        if not there.all():
+            now = np.where(there, now, b"")
         self._now[made_of.recipe.dataset, asset] = now
         same = made & there
         same[same] = own.fingerprints[places[same]] == now[same]
         codes = np.where(made, np.where(there, STALE, WAITING), MISSING).astype(np.uint8)
         codes[same] = np.where(behind[same], WAITING, FRESH)
-        for at in np.flatnonzero(codes == FRESH).tolist() if graph.looks_closer(asset) else ():
-            place = int(places[at])
-            if own.stats[place] and graph.again(asset, shards[at], own.stats[place]):
-                codes[at] = RETRY
-            elif graph.lost(own.media[place]):
-                codes[at] = STALE
+        if graph.looks_closer(asset):
+            fresh = np.flatnonzero(codes == FRESH)
+            codes[fresh[self._lost(own.media, places[fresh])]] = STALE
+            codes[fresh[self._again(asset, own.stats, places[fresh], [shards[i] for i in fresh.tolist()])]] = RETRY
         return codes
+
+    def _again(self, asset: str, stats: Words, places: NDArray[np.int64], shards: Sequence[str]) -> NDArray[np.bool_]:
+        """Which of some tables have failures that may pass. Most have the same stats, and each that there are is asked for once."""
+        used, which = np.unique(stats.numbers[places], return_inverse=True)
+        one = dict(zip(which.tolist(), shards, strict=True))
+        texts_of = [stats.each[n] for n in used.tolist()]
+        again = np.array([bool(t) and self.graph.again(asset, one[n], t) for n, t in enumerate(texts_of)], bool)
+        found = again[which] if len(used) else np.zeros(0, bool)
+        by_shard = np.array([self.graph.of_its_shard(t) for t in texts_of], bool)
+        for at in np.flatnonzero(by_shard[which]).tolist() if by_shard.any() else ():
+            found[at] = self.graph.again(asset, shards[at], texts_of[which[at]])
+        return found
+
+    def _lost(self, media: Words, places: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Of which of some tables tars are gone or cut short."""
+        if not self.graph.media or not any(media.each):
+            return np.zeros(len(places), bool)
+        return np.array([bool(self.graph.lost(media.each[n])) for n in media.numbers[places].tolist()], bool)
 
     def _hashes(self, made_of: MadeOf, shards: list[str]) -> tuple[dict[str, Texts], NDArray[np.bool_]]:
         """The content hash of each input for each shard, and of which shards all inputs exist."""
         there, found = np.ones(len(shards), bool), dict[str, Texts]()
         for name in made_of.needed:
             columns = self.graph.heads.columns(name)
+            if columns.names == shards:  # as a rule; then nothing is copied
+                found[name] = columns.contents
+                continue
             places = columns.places(shards)
             there &= places >= 0
             found[name] = columns.contents[places] if len(columns) else np.zeros(len(shards), "S1")
@@ -195,3 +267,15 @@ class Standing:
             empty = made_of.empty[name]
             found[name] = texts([known.get(s) or empty for s in shards])
         return found, there
+
+
+def _alike(columns: Sequence[NDArray[np.integer]]) -> list[NDArray[np.int64]]:
+    """The rows that are equal in all columns, together, in order of the first of each group."""
+    rows = np.stack([c.astype(np.int64) for c in columns], axis=1)
+    if not len(rows):
+        return []
+    whole = np.ascontiguousarray(rows).view(np.dtype((np.void, rows.itemsize * rows.shape[1]))).ravel()
+    _, number = np.unique(whole, return_inverse=True)
+    order = np.argsort(number, kind="stable")
+    groups = np.split(order, np.flatnonzero(np.diff(number[order])) + 1)
+    return sorted(groups, key=lambda g: int(g[0]))

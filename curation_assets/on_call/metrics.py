@@ -9,13 +9,14 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import product
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from curation_assets.engine.shard_keys import parse_shard_key
-from curation_assets.engine.staleness import FRESH, State, shard_states
+from curation_assets.engine.staleness import SHARDED, State, looked_at
 from curation_assets.orchestration import dead_runs
 from curation_assets.orchestration.instance import last_ticks, opened
 from curation_assets.recipes import RecipeError, Recipes
@@ -84,10 +85,13 @@ class _Installation(Collector):
 
     def _tables(self, families: Mapping[str, GaugeMetricFamily]) -> None:
         store, recipes = table_store(self._settings), self._read_recipes().usable
-        states = list(shard_states(store, recipes, self._settings))
-        for labels, number in _counted((_dataset(s), s.asset, s.state) for s in states):
+        standing = looked_at(store, recipes, self._settings).look()
+        for asset, dataset in product(SHARDED, recipes):
+            for state, number in standing.counts(asset, dataset).items():
+                families["curation_partitions"].add_metric([dataset, asset, state], number)
+        for labels, number in _counted((_dataset(s), s.asset, s.state) for s in standing.whole.values()):
             families["curation_partitions"].add_metric(labels, number)
-        reasons = ((_dataset(s), s.asset, kind) for s in states if s.state != FRESH for kind in _kinds(s))
+        reasons = ((_dataset(s), s.asset, kind) for s in standing.all_behind() for kind in _kinds(s))
         for labels, number in _counted(reasons):
             families["curation_partitions_behind"].add_metric(labels, number)
         for report in reports(store, recipes.values(), self._settings):

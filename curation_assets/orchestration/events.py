@@ -12,6 +12,7 @@ from dagster import (
     AssetKey,
     AssetMaterialization,
     AssetRecordsFilter,
+    DagsterEventType,
     DagsterInstance,
     MetadataValue,
     Output,
@@ -118,6 +119,14 @@ def reported(instance: DagsterInstance, header: TableHeader) -> bool:
     records = instance.fetch_materializations(which, limit=1).records
     event = records[0].asset_materialization if records else None
     return event is not None and (event.tags or {}).get(DATA_VERSION_TAG) == header.content_hash
+
+
+def reported_versions(instance: DagsterInstance, asset: str) -> Mapping[str, str]:
+    """Partition -> content of the table that its latest event is of, of all partitions of an asset at once."""
+    found = instance.event_log_storage.get_latest_tags_by_partition(
+        AssetKey(asset), DagsterEventType.ASSET_MATERIALIZATION, [DATA_VERSION_TAG]
+    )
+    return {partition: tags.get(DATA_VERSION_TAG, "") for partition, tags in found.items()}
 
 
 def table_facts(header: TableHeader, store: TableStore) -> dict[str, Any]:

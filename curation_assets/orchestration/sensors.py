@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from dagster import (
     AssetKey,
     DagsterRun,
@@ -290,7 +291,7 @@ def close_gaps(
         if len(requests) >= room or (step.phase in ("clusters", "subsets") and not settings.publish_when_idle):
             continue
         for key in step.keys or ("",):
-            for asset, fingerprint in found.first[key]:
+            for asset, fingerprint in found.attempted(key):
                 tries.add(asset, key, fingerprint)
         serial += 1
         requests.append(_request(step, f"gap-{since}-{serial}"))
@@ -369,9 +370,10 @@ def _said(plan: Behind, settings: Settings, busy: Busy, heads: Heads) -> Iterato
 def lost_videos(heads: Heads) -> Counter[str]:
     """Class of error -> videos that failed for a reason that does not pass, or that are `removed` from their source."""
     found: Counter[str] = Counter()
-    for head in heads.of(DOWNLOADS).values():
-        if '"errors":{}' not in head.stats and head.stats:
-            found.update(json.loads(head.stats).get("errors", {}))
+    stats = heads.columns(DOWNLOADS).stats
+    for text, tables in zip(stats.each, np.bincount(stats.numbers, minlength=len(stats.each)).tolist(), strict=True):
+        if tables and text and '"errors":{}' not in text:
+            found.update({name: n * tables for name, n in json.loads(text).get("errors", {}).items()})
     for name in TRANSIENT_ERRORS:
         del found[name]
     return found

@@ -82,5 +82,8 @@ def test_a_secret_in_a_parameter_makes_no_table_stale() -> None:
     way = Provenance("1", params, {"video_metadata": ""}, {"w": "1"})
     one = Provenance("1", params, {"video_metadata": "ab12"}, {"w": "1"})
     assert way.fingerprinter()(one.inputs) == one.fingerprint
+    assert way.fingerprints({"video_metadata": [b"ab12"]}) == [one.fingerprint]
     text = canonical_json([one.code_version, one.params, dict(one.inputs), dict(one.weights)])
     assert one.fingerprint == hashlib.sha256(text.encode()).hexdigest()[:32]
+    two = Provenance("1", {"b": "\u00e9"}, {"b": "", 'a"': "01"}, {"%s": "w"})
+    assert two.fingerprints({"b": [b"", b"2"], 'a"': [b"01", b"3"]})[0] == two.fingerprint

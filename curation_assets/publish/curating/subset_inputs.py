@@ -10,10 +10,10 @@ from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
-from curation_assets.engine.shard_keys import parse_shard_key
+from curation_assets.engine.shard_keys import dataset_of
 from curation_assets.ingest.source_words import SPAN_WORDS
 from curation_assets.publish.clip_dataset import ClipExport
-from curation_assets.publish.curating.selected_rows import selected_rows
+from curation_assets.publish.curating.selected_rows import counted, selected_rows
 from curation_assets.publish.curating.subset_tables import read_ids, tables_shown
 from curation_assets.publish.curating.versions import CLIPS_VERSION, CURATE_VERSION, EXPORT_VERSION, SMART_VERSION
 from curation_assets.publish.embedding_dataset import COMPONENT as EMBEDDINGS
@@ -22,7 +22,7 @@ from curation_assets.publish.writing.public_paths import PublicPaths
 from curation_assets.recipes import Recipe, RecipeError, subsets
 from curation_assets.schemas import SCHEMAS
 from curation_resources.provenance import Provenance, combined_hash
-from curation_resources.tables import TableStore
+from curation_resources.tables import MissingTable, TableStore
 from curation_resources.urls import public_settings
 
 LEFT_OUT = "left_out"
@@ -49,7 +49,7 @@ def sharded_inputs(subset: Subset, recipes: Mapping[str, Recipe], own: str) -> d
 def subset_shards(store: TableStore, subset: Subset, own: str) -> list[tuple[str, str]]:
     """(dataset, shard) of all shards of the subset's datasets that have clips."""
     wanted = set(subset.datasets or [own])
-    return [(d, k) for k in store.partitions("clips") for d in [parse_shard_key(k)[0]] if d in wanted]
+    return [(d, k) for k in store.partitions("clips") for d in [dataset_of(k)] if d in wanted]
 
 
 def curated_provenance(store: TableStore, recipes: Mapping[str, Recipe], key: str) -> Provenance:
@@ -60,7 +60,7 @@ def curated_provenance(store: TableStore, recipes: Mapping[str, Recipe], key: st
     shards = subset_shards(store, subset, recipe.dataset)
     for name in [a for a in SCHEMAS if any(a in tables for tables in per_dataset.values())]:
         keys = [k for d, k in shards if name in per_dataset[d]]
-        inputs[name] = combined_hash(store.hashes(name, keys))
+        inputs[name] = store.combined_hash(name, keys) or combined_hash({})
     if any("raw_shards" in tables for tables in per_dataset.values()) and "video_metadata" not in inputs:
         inputs |= worded_inputs(store, [k for _, k in shards])
     lists = [*subset.exclude, *subset.split.lists.values()]
@@ -91,8 +91,8 @@ def worded_inputs(store: TableStore, shards: Sequence[str]) -> dict[str, str]:
 
     So a root whose lists say nothing of spans, and tables that were made before such words were kept, stay as they are.
     """
-    said = {k: h.content_hash for k, h in store.headers("video_metadata", shards).items() if h.stats.get(SPAN_WORDS)}
-    return {"video_metadata": combined_hash(said)} if said else {}
+    said = store.combined_hash("video_metadata", shards, SPAN_WORDS)
+    return {"video_metadata": said} if said else {}
 
 
 @dataclass(frozen=True)
@@ -120,14 +120,20 @@ class Selection:
             MissingTable: the curated table does not exist.
         """
         asset = Selection.over(recipes, key, ()).asset
-        return Selection.over(recipes, key, selected_rows(store, asset, key).counts)
+        header = store.header(asset, key)
+        if header is None:
+            raise MissingTable(f"{asset} of {key} does not exist")
+        shards = store.remembered(
+            f"selected-{asset}-{key}", header.content_hash, lambda: dict.fromkeys(counted(store, asset, key), "")
+        )
+        return Selection.over(recipes, key, shards)
 
     @staticmethod
     def over(recipes: Mapping[str, Recipe], key: str, shards: Iterable[str]) -> Selection:
         """With shards that are known already."""
         recipe, subset = subsets(recipes)[key]
         asset = "curated_clips" if subset.of == "clips" else "curated_tracks"
-        return Selection(key, recipe, subset, asset, {s: parse_shard_key(s)[0] for s in shards})
+        return Selection(key, recipe, subset, asset, {s: dataset_of(s) for s in shards})
 
     def rows(self, store: TableStore, shard: str) -> pa.Table:
         """The selected rows of a shard, in key order."""
@@ -138,9 +144,9 @@ class Selection:
         header = store.header(self.asset, self.key)
         hashes = {self.asset: header.content_hash} if header is not None else {}
         for name in assets:
-            found = store.hashes(name, list(self.shards))
+            found = store.combined_hash(name, list(self.shards))
             if found:
-                hashes[name] = combined_hash(found)
+                hashes[name] = found
         return hashes
 
 

@@ -1,0 +1,97 @@
+"""What of a plan's steps is left when the tables that are up to date are taken out, so that a run with nothing to do looks at no shard by itself.
+
+A table is taken out if it is fresh, nothing lies beside it that an earlier run has left, and whoever keeps events knows it as it is. What belongs here: which
+steps over shards are left; the others are few, and their makers look after more than a table. What does not: how a table stands (`standing.py`), and what is
+known of events (`orchestration/`).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from curation_assets.engine.head_columns import strings
+from curation_assets.engine.made_of import SHARDED
+from curation_assets.engine.plan import PlanStep
+from curation_assets.engine.staleness import Graph
+from curation_assets.engine.standing import FRESH
+from curation_assets.schemas import schema
+from curation_resources.storage import Storage
+from curation_resources.table_headers import SHEET_FILE
+
+Reported = Callable[[str], Mapping[str, str]]
+"""Sharded asset -> shard -> content hash of its table as the latest event has it."""
+
+
+class Narrowing:
+    """Takes tables by shard that are up to date now out of steps.
+
+    Args:
+        graph: the tables, after a look, with `media`.
+        reported: what is known of events.
+
+    Attributes:
+        unchanged: asset -> tables that were taken out.
+    """
+
+    def __init__(self, graph: Graph, reported: Reported) -> None:
+        self._graph, self._reported = graph, reported
+        self._standing = graph.look()
+        self._places = {k: i for i, k in enumerate(graph.shards)}
+        self._todo: dict[str, NDArray[np.bool_]] = {}
+        self.unchanged: Counter[str] = Counter()
+
+    def left(self, step: PlanStep) -> PlanStep | None:
+        """What is left of a step over shards: assets and shards of which something is to be done, the latter from the first to the last; None if nothing
+        is."""
+        places = np.array([self._places.get(k, -1) for k in step.keys])
+        todo = {a: np.where(places >= 0, self._of(a)[places], True) for a in step.assets}
+        assets = tuple(a for a in step.assets if todo[a].any())
+        which = np.flatnonzero(np.any(list(todo.values()), axis=0))
+        keys = step.keys[int(which[0]) : int(which[-1]) + 1] if which.size else ()
+        out = {a: len(step.keys) - (len(keys) if a in assets else 0) for a in step.assets}
+        self.unchanged.update({a: n for a, n in out.items() if n})
+        return replace(step, assets=assets, keys=keys) if keys else None
+
+    def _of(self, asset: str) -> NDArray[np.bool_]:
+        """Of which shards something is to be done for an asset; one more at the end, so that there always is one."""
+        if asset not in self._todo:
+            graph = self._graph
+            todo = self._standing.codes[asset] != FRESH
+            heads = graph.heads.columns(asset)
+            places = heads.places(graph.shards)
+            reported = self._reported(asset)
+            now = dict(zip(heads.names, strings(heads.contents), strict=True))
+            todo |= np.array([reported.get(k) != now.get(k) for k in graph.shards], bool)
+            if SHARDED[asset].journal or "tar" in schema(asset).names:
+                for key, files in _files(graph.store.storage, asset):
+                    at = self._places.get(key)
+                    if at is not None and not todo[at]:
+                        named = json.loads(heads.media[places[at]] or "{}")
+                        todo[at] = any(f != SHEET_FILE and f"{asset}/{key}/{f}" not in named for f in files)
+            self._todo[asset] = np.append(todo, True)
+        return self._todo[asset]
+
+
+def _files(storage: Storage, asset: str) -> Iterator[tuple[str, Sequence[str]]]:
+    """Each partition of an asset that has a folder, and the names of the files directly in it."""
+    if storage.is_local:
+        with suppress(FileNotFoundError), os.scandir(f"{storage.root}/{asset}") as entries:
+            for entry in entries:
+                if entry.is_dir():
+                    with os.scandir(entry.path) as files:
+                        yield entry.name, [f.name for f in files if f.is_file()]
+        return
+    found: dict[str, list[str]] = {}
+    for path in storage.find(asset):
+        name = path.removeprefix(f"{asset}/").split("/")
+        if len(name) == 2:
+            found.setdefault(name[0], []).append(name[1])
+    yield from found.items()
