@@ -29,7 +29,7 @@ from curation_assets.engine.standing import STATES, Standing
 from curation_assets.engine.unread import settled, why_again
 from curation_assets.publish.curating.subset_inputs import (
     LEFT_OUT,
-    clip_provenance,
+    clip_provenance_or_as_good,
     complete,
     curated_provenance,
     embedding_provenance,
@@ -50,7 +50,7 @@ SETTLED = (FRESH, RETRY)
 OF_SUBSET: Mapping[str, Callable[[TableStore, Mapping[str, Recipe], str], Provenance]] = {
     "curated_clips": curated_provenance,
     "curated_tracks": curated_provenance,
-    "clip_dataset": clip_provenance,
+    "clip_dataset": clip_provenance_or_as_good,
     "embedding_dataset": embedding_provenance,
 }
 """The assets that are partitioned by subset, and what they would be made from."""

@@ -26,7 +26,13 @@ from curation_assets.engine.progress import Reporter, left
 from curation_assets.engine.run import Run
 from curation_assets.engine.sharded import failed_shards
 from curation_assets.publish.curated_maker import lacks
-from curation_assets.publish.curating.subset_inputs import Selection, clip_provenance, embedding_provenance, without
+from curation_assets.publish.curating.subset_inputs import (
+    Selection,
+    clip_provenance,
+    clip_provenance_or_as_good,
+    embedding_provenance,
+    without,
+)
 from curation_assets.publish.embedding_dataset import COMPONENT as EMBEDDINGS
 from curation_assets.recipes import Recipe, subsets
 from curation_assets.schemas import schema
@@ -50,7 +56,11 @@ class ExportMaker(Maker):
 
     @abstractmethod
     def provenance(self, run: Run, key: str) -> Provenance:
-        """What the export would be made from now."""
+        """What the export is to be made from to count as up to date."""
+
+    def made_from(self, run: Run, key: str) -> Provenance:
+        """What it would be made from now."""
+        return self.provenance(run, key)
 
     @abstractmethod
     def publish(self, run: Run, key: str, provenance: Provenance) -> Published:
@@ -111,9 +121,9 @@ class ExportMaker(Maker):
         """
         store, exports = run.store, self.asked(run.recipes, key)
         lacking = lacks(run, key, self.name) if exports else []
-        provenance = without(self.provenance(run, key), lacking)
 
         def make(base: Base) -> tuple[TableHeader, Made]:
+            provenance = without(self.made_from(run, key), lacking)
             if not exports:
                 run.log.info(f"{key} exports no {self.name}: the table is empty")
                 empty = schema(self.name).empty()
@@ -128,7 +138,8 @@ class ExportMaker(Maker):
             made = Made(done.table, stats, {**_shown(done), "left_out": bullets(lacking)})
             return store.commit(self.name, key, done.table, provenance, stats, base), made
 
-        header, made = settle(store, self.name, key, provenance, make, lambda found: self.up_to_date(run, found))
+        wanted = without(self.provenance(run, key), lacking)
+        header, made = settle(store, self.name, key, wanted, make, lambda found: self.up_to_date(run, found))
         return header, made
 
 
@@ -138,6 +149,9 @@ class ClipExportMaker(ExportMaker):
     name, assets = "clip_dataset", ("clip_dataset",)
 
     def provenance(self, run: Run, key: str) -> Provenance:
+        return clip_provenance_or_as_good(run.store, run.recipes, key)
+
+    def made_from(self, run: Run, key: str) -> Provenance:
         return clip_provenance(run.store, run.recipes, key)
 
     def publish(self, run: Run, key: str, provenance: Provenance) -> Published:

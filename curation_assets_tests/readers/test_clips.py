@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from curation_assets_tests.frame_numbers import number_in
-from curation_assets_tests.readers import blocks
+from curation_assets_tests.readers import blocks, chromium
 from curation_assets_tests.readers.clips import Expected, every_kind
 from curation_assets_tests.readers.environments import read_in
 from curation_assets_tests.readers.pyav import facts
@@ -104,3 +104,19 @@ def test_clips_of_copied_and_encoded_pictures_are_read_by_decoders(
 ) -> None:
     wanted = {str(clips[k].path): clips[k].numbers for k in SMART}
     assert read_in(which, "blocks", "pictures", name, *wanted) == wanted
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_clips_of_copied_and_encoded_pictures_are_shown_by_chromium(clips: dict[str, Expected]) -> None:
+    from curation_assets_tests.browser import NoBrowser, browser_page
+
+    try:
+        with browser_page("http://127.0.0.1") as page:
+            for kind in ("smart", "smart from mkv", "smart of 10 bits", "smart, variable"):
+                times = [(t, t + duration / 2) for t, duration in clips[kind].shown]
+                duration, numbers = chromium.shown(page, clips[kind].path.read_bytes(), times)
+                assert numbers == clips[kind].numbers, kind
+                assert duration == pytest.approx(float(clips[kind].end), abs=0.002)
+    except NoBrowser as missing:
+        pytest.skip(str(missing))

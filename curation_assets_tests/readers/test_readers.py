@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from curation_assets_tests.readers import blocks
+from curation_assets_tests.readers import blocks, chromium
 from curation_assets_tests.readers.environments import environment, read_in, variables
 from curation_assets_tests.readers.export import Export, make_export
 
@@ -141,43 +141,17 @@ def test_decoders_read_the_pictures(export: Export, name: str, which: str) -> No
     assert read_in(which, "blocks", "pictures", name, *clips) == clips
 
 
-SHOW = """
-async ([source, times]) => {
-  const video = document.querySelector("video"), canvas = document.createElement("canvas");
-  const loaded = new Promise((yes, no) => { video.onloadeddata = yes; video.onerror = () => no(video.error.message); });
-  video.src = source;
-  await loaded;
-  [canvas.width, canvas.height] = [video.videoWidth, video.videoHeight];
-  const pen = canvas.getContext("2d", {willReadFrequently: true}), rows = [];
-  for (const time of times) {
-    const there = new Promise(yes => { video.onseeked = yes; });
-    video.currentTime = time;
-    await there;
-    pen.drawImage(video, 0, 0);
-    const side = canvas.width / 12, row = [];
-    for (let bit = 0; bit < 12; bit++) row.push(pen.getImageData((bit + 0.5) * side, side / 2, 1, 1).data[1]);
-    rows.push(row);
-  }
-  return [video.duration, rows];
-}
-"""
-
-
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_chromium_shows_each_picture_in_its_time(export: Export, tmp_path: Path) -> None:
-    import base64
-
+def test_chromium_shows_each_picture_in_its_time(export: Export) -> None:
     from curation_assets_tests.browser import NoBrowser, browser_page
 
     try:
         with browser_page("http://127.0.0.1") as page:
-            page.set_content(blocks.lines("page", "chromium"))
             for sample in export.samples[:4]:
-                times = [(n + 0.5) / 25 for n in range(len(sample.numbers))]
-                source = f"data:video/mp4;base64,{base64.b64encode(sample.mp4).decode()}"
-                duration, rows = page.evaluate(SHOW, [source, times])
-                assert [sum((v > 128) << bit for bit, v in enumerate(row)) for row in rows] == sample.numbers
+                times = [(n / 25, (n + 0.5) / 25) for n in range(len(sample.numbers))]
+                duration, numbers = chromium.shown(page, sample.mp4, times)
+                assert numbers == sample.numbers
                 assert duration == pytest.approx(len(times) / 25, abs=0.001)
     except NoBrowser as missing:
         pytest.skip(str(missing))

@@ -142,6 +142,7 @@ def content_box(luma: Luma) -> Box | None:
 
 
 def _union(boxes: Collection[Box]) -> Box:
+    boxes = set(boxes)  # most are the same
     x, y = min(b[0] for b in boxes), min(b[1] for b in boxes)
     return x, y, max(b[0] + b[2] for b in boxes) - x, max(b[1] + b[3] for b in boxes) - y
 

@@ -161,27 +161,37 @@ def clip_options(selection: Selection, recipes: Mapping[str, Recipe], dataset: s
 
 
 def clip_provenance(store: TableStore, recipes: Mapping[str, Recipe], key: str) -> Provenance:
-    """What a clip dataset would be made from now. Where the version in force was made from the same with `cut: exact`, that it is: its clips are as
-    good as those of `cut: smart`, so nothing is made again for it.
+    """What a clip dataset would be made from now.
+
+    Raises:
+        MissingTable: the curated table does not exist.
+    """
+    selection = Selection.of(store, recipes, key)
+    return _clip_provenance(store, recipes, selection, selection.subset.export.clips)
+
+
+def clip_provenance_or_as_good(store: TableStore, recipes: Mapping[str, Recipe], key: str) -> Provenance:
+    """What a clip dataset should be made from to count as fresh. Where the version in force was made from the same with `cut: exact`, that it is: its
+    clips are as good as those of `cut: smart`, so nothing is made again for it.
 
     Raises:
         MissingTable: the curated table does not exist.
     """
     selection = Selection.of(store, recipes, key)
     params = selection.subset.export.clips
-    if params is None:
-        return Provenance(CLIPS_VERSION, {"clips": None})
-    now = _clip_provenance(store, recipes, selection, params)
-    if params.as_exact is None:
-        return now
-    header = store.usable_header("clip_dataset", key)
-    exact = _clip_provenance(store, recipes, selection, params.as_exact)
-    return exact if header is not None and complete(header.provenance).fingerprint == exact.fingerprint else now
+    as_good = params.as_exact if params is not None else None
+    if as_good is not None and (header := store.usable_header("clip_dataset", key)) is not None:
+        exact = _clip_provenance(store, recipes, selection, as_good)
+        if complete(header.provenance).fingerprint == exact.fingerprint:
+            return exact
+    return _clip_provenance(store, recipes, selection, params)
 
 
 def _clip_provenance(
-    store: TableStore, recipes: Mapping[str, Recipe], selection: Selection, params: ClipExport
+    store: TableStore, recipes: Mapping[str, Recipe], selection: Selection, params: ClipExport | None
 ) -> Provenance:
+    if params is None:
+        return Provenance(CLIPS_VERSION, {"clips": None})
     needed = ["raw_shards", "captions"]
     needed += ["quality_scores"] if params.crop_border else []
     if selection.subset.of == "tracks":

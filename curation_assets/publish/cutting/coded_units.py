@@ -20,6 +20,10 @@ BLA_N_LP = 18
 """Type of a picture of H.265 at which streams are joined, and which no leading pictures follow."""
 
 
+USER_DATA = frozenset({4, 5})
+"""Messages beside the pictures in which anybody may say anything: closed captions, places, times, settings (D.1 of H.264, D.2 of H.265)."""
+
+
 class NotUnderstood(ValueError):
     """Bits that this does not know how to cut between; the message says what they are."""
 
@@ -63,6 +67,10 @@ class Coding(Protocol):
     """Types of pictures at which decoding may begin: no picture shown later leans on what came before."""
     refused: frozenset[int]
     """Types of further layers and the like."""
+    beside: frozenset[int]
+    """Types of messages about pictures (SEI)."""
+    header: int
+    """Bytes before what a unit holds."""
 
     def kind(self, unit: bytes) -> int:
         """Type of a unit."""
@@ -88,6 +96,23 @@ def unescaped(unit: bytes, most: int | None = None) -> bytes:
     return unit[:most].replace(b"\x00\x00\x03", b"\x00\x00")
 
 
+def has_user_data(coding: Coding, unit: bytes) -> bool:
+    """Whether a unit has messages that are no business of a decoder (`USER_DATA`)."""
+    if coding.kind(unit) not in coding.beside:
+        return False
+    rest = unescaped(unit)[coding.header :]
+    while len(rest) > 2:
+        numbers = []
+        for _ in range(2):  # type and size of a message, in bytes of 255 and a last one (7.3.2.3.1)
+            full = len(rest) - len(rest.lstrip(b"\xff"))
+            numbers.append(255 * full + (rest[full] if full < len(rest) else 0))
+            rest = rest[full + 1 :]
+        if numbers[0] in USER_DATA:
+            return True
+        rest = rest[numbers[1] :]
+    return False
+
+
 def escaped(raw: bytes) -> bytes:
     """A unit with emulation prevention."""
     return re.sub(rb"\x00\x00(?=[\x00-\x03])", b"\x00\x00\x03", raw)
@@ -100,6 +125,8 @@ class H264:
     restarts: frozenset[int] = frozenset({5})
     refused: frozenset[int] = frozenset({2, 3, 4, 13, 14, 15, 19, 20, 21})
     """Data partitions, auxiliary pictures (alpha), and the layers of annexes F to I."""
+    beside: frozenset[int] = frozenset({6})
+    header = 1
     _HIGH = frozenset({100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135})
     """Profiles whose sets say more of samples (7.3.2.1.1)."""
 
@@ -174,6 +201,8 @@ class H265:
     restarts: frozenset[int] = frozenset(range(16, 22))
     refused: frozenset[int] = frozenset({62, 63})
     """Metadata of Dolby Vision, by which its players change pictures."""
+    beside: frozenset[int] = frozenset({39, 40})
+    header = 2
 
     def kind(self, unit: bytes) -> int:
         if (unit[0] & 1) << 5 | unit[1] >> 3:

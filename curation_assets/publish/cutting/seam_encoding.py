@@ -35,23 +35,24 @@ class Encoded:
     pictures: tuple[tuple[bytes, ...], ...]
     restarts: frozenset[int]
 
-    def decoded(self, codec: str) -> list[VideoFrame]:
-        """What a decoder makes of them alone.
+    def decoded(self, codec: str, most: int) -> list[VideoFrame]:
+        """What a decoder makes of the first ones alone, at most so many.
 
         Raises:
             NotUnderstood: not a picture of each.
         """
+        pictures = self.pictures[:most]
         context = cast(VideoCodecContext, av.CodecContext.create(codec, "r"))
         context.extradata = stream_of(self.sets)
         context.thread_count = 1
         context.flags |= Flags.unaligned
         frames: list[VideoFrame] = []
-        for number, units in enumerate(self.pictures):
+        for number, units in enumerate(pictures):
             packet = av.Packet(stream_of(units))
             packet.pts = packet.dts = number
             frames += context.decode(packet)
         frames += context.decode(None)
-        if len(frames) != len(self.pictures):
+        if len(frames) != len(pictures):
             raise NotUnderstood("what was encoded cannot be decoded")
         return frames
 

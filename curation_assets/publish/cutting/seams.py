@@ -21,7 +21,7 @@ from curation_assets.decode.reading.timeline import milliseconds
 from curation_assets.publish.cutting.clip_copy import pictures_of, shown_until
 from curation_assets.publish.cutting.clip_plan import ClipToCut
 from curation_assets.publish.cutting.clip_timing import Timing
-from curation_assets.publish.cutting.coded_units import CODINGS, Coding, NotUnderstood, SetKey
+from curation_assets.publish.cutting.coded_units import CODINGS, Coding, NotUnderstood, SetKey, has_user_data
 from curation_assets.publish.cutting.unit_packing import Packing, ParameterSets
 
 CONTAINERS = frozenset({"mov", "matroska", "mpegts"})
@@ -46,7 +46,7 @@ class Coded:
     Attributes:
         shown: ticks at which it is shown.
         packet: as the file gives it.
-        units: its units without parameter sets.
+        units: its units without parameter sets and user data.
         kind: type of its first slice.
         needed: whether others may lean on it.
     """
@@ -168,7 +168,7 @@ def _coded(
     for packet in packets:
         if packet.has_sidedata("new_extradata"):
             raise NotCopied("the file has several descriptions of its pictures")
-        units = sets.take(packing.units(bytes(packet)))
+        units = [u for u in sets.take(packing.units(bytes(packet))) if not has_user_data(coding, u)]
         slices = [u for u in units if coding.is_picture(coding.kind(u))]
         if not slices:
             raise NotCopied("a packet has no picture")

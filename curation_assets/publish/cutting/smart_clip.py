@@ -321,12 +321,12 @@ def _wanted(
     opening = range(heads + min(WINDOW, len(seams.copied)))
     first = {t: digests[t] for t in times[heads : len(opening)]}
     if head is not None:
-        first |= dict(zip(times[:heads], map(digest, head.decoded(codec)), strict=True))
+        first |= dict(zip(times, map(digest, head.decoded(codec, WINDOW)), strict=False))
     looks = [Looked(opening, first)]
     if tail is not None:
         about, copied = seams.before_tail(WINDOW), len(seams.copied)
         fed = [heads + n for n in range(seams.last_restart, copied) if seams.copied[n].needed or n in about]
         last = {times[heads + n]: digests[times[heads + n]] for n in about}
-        last |= dict(zip(times[heads + copied :], map(digest, tail.decoded(codec)), strict=True))
+        last |= dict(zip(times[heads + copied :], map(digest, tail.decoded(codec, WINDOW)), strict=False))
         looks.append(Looked([*fed, *range(heads + copied, heads + copied + tails)], last))
     return Wanted([p.units for p in parts], times, frozenset(sets), looks)

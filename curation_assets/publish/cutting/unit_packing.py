@@ -77,8 +77,10 @@ class Packing:
             at += self.length
             if at + size > len(data):
                 raise NotUnderstood("a packet is damaged")
-            if size:
-                units.append(data[at : at + size])
+            # A start code, which some muxers leave within a unit, ends it for decoders.
+            unit = data[at : at + size].partition(START[1:])[0].rstrip(b"\0")
+            if unit:
+                units.append(unit)
             at += size
         return units
 

@@ -215,6 +215,63 @@ def test_pictures_that_are_changed_are_encoded(options: dict[str, Any], tmp_path
     assert (clip.encoded_because is None) == ("fps" in options), "with a rate of its own it is asked for exactly"
 
 
+@pytest.mark.parametrize("kind", ["main profile, pyramid, four references", "HEVC, closed"])
+def test_what_a_camera_says_beside_its_pictures_is_not_published(kind: str, tmp_path: Path) -> None:
+    plain = write_video(tmp_path / "plain.mp4", [60], **SOURCES[kind])
+    secret, path = b"N 48.85 E 2.29" * 30, tmp_path / "v.mp4"
+    with av.open(str(plain)) as media, av.open(str(path), "w") as out:
+        video = media.streams.video[0]
+        coding = CODINGS[video.codec_context.name]
+        stream = out.add_stream_from_template(video, opaque=True)
+        message = bytes([5, 255, 16 + len(secret) - 255]) + bytes(range(16)) + secret
+        head = {6: b"\x06", 39: b"\x4e\x01"}[min(coding.beside)]
+        for packet in media.demux(video):
+            if packet.size:
+                # A message of another kind before the one that says where this is.
+                unit = escaped(head + bytes([200, 1, 0x80]) + message + b"\x80")
+                said = av.Packet(len(unit).to_bytes(4, "big") + unit + bytes(packet))
+                said.pts, said.dts, said.duration, said.time_base = (
+                    packet.pts,
+                    packet.dts,
+                    packet.duration,
+                    packet.time_base,
+                )
+                said.is_keyframe, said.stream = packet.is_keyframe, stream
+                out.mux(said)
+    assert secret[:14] in path.read_bytes()
+    source = pictures(path)
+    clip = make(path, [cut("s", *span(source, 10, 55))], tmp_path / "out", cut="smart")["s"]
+    assert clip.cut == "smart", clip.encoded_because
+    is_right(clip, source, 10, 55)
+    assert secret[:14] not in Path(clip.path or "").read_bytes()
+
+
+@pytest.mark.parametrize("rest", [b"\0\0\0\x01\x0a", b"\0\0\0"])
+def test_what_muxers_leave_behind_a_unit_is_no_part_of_it(rest: bytes, tmp_path: Path) -> None:
+    plain, path = write_video(tmp_path / "plain.mp4", [60], **H264), tmp_path / "v.mp4"
+    with av.open(str(plain)) as media, av.open(str(path), "w") as out:
+        video = media.streams.video[0]
+        packing = Packing.of("h264", video.codec_context.extradata)
+        stream = out.add_stream_from_template(video, opaque=True)
+        for packet in media.demux(video):
+            if packet.size:
+                units = packing.units(bytes(packet))
+                longer = av.Packet(packing.packed([*units[:-1], units[-1] + rest]))
+                longer.pts, longer.dts, longer.duration, longer.time_base = (
+                    packet.pts,
+                    packet.dts,
+                    packet.duration,
+                    packet.time_base,
+                )
+                longer.is_keyframe, longer.stream = packet.is_keyframe, stream
+                out.mux(longer)
+    source = pictures(path)
+    assert len(source) == 60
+    clip = make(path, [cut("r", *span(source, 10, 60))], tmp_path / "out", cut="smart")["r"]
+    assert clip.cut == "smart", clip.encoded_because
+    is_right(clip, source, 10, 60)
+
+
 def joined(path: Path, parts: Sequence[Path], container: str) -> Path:
     """Streams one after the other in one file, without a word of the container about it."""
     with av.open(str(path), "w", format=container) as out:
@@ -409,7 +466,7 @@ def test_sets_are_renumbered_without_moving_a_bit_of_what_follows() -> None:
     assert {coding.set_key(s) for s in plain.sets} == {(32, 15), (33, 15), (34, 15)}
     assert {coding.set_key(s) for s in other.sets} == {(32, 15), (33, 15), (34, 16)}
     assert [coding.parent(u[-1]) for u in other.pictures] == [(34, 16)] * 9
-    for a, b in zip(plain.decoded("hevc"), other.decoded("hevc"), strict=True):
+    for a, b in zip(plain.decoded("hevc", 9), other.decoded("hevc", 9), strict=True):
         assert np.array_equal(a.to_ndarray(), b.to_ndarray())
     raw = bytes([64, 1, 0, 0, 1, 0, 0, 0, 3, 0, 0, 2])
     assert unescaped(escaped(raw)) == raw

@@ -1,0 +1,77 @@
+"""Exports whose way of cutting changes: nothing is made again that is as good as it was, and nothing is taken for what it is not."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+from curation_assets.engine.staleness import STALE, shard_states
+from curation_assets.recipes import parse_recipe
+from curation_assets_tests.assets.test_export import Installation
+
+RECIPE = """
+dataset: toy
+source: {format: folder, path: nowhere}
+captions: {backend: source}
+subsets:
+  cut: {export: {clips: {preset: ultrafast%s}}}
+  objects: {of: tracks, export: {clips: {tracks: true, preset: ultrafast}}}
+"""
+
+
+def say(made: Installation, way: str | None) -> None:
+    """Changes the recipe."""
+    made.recipes = {"toy": parse_recipe(RECIPE % (f", cut: {way}" if way else ""), "toy.yaml")}
+
+
+def is_stale(made: Installation) -> bool:
+    """What `curation stale` says of the export. Its inputs, which are laid by hand, it may wait for."""
+    states = shard_states(made.store, made.recipes, made.settings, remember=False, media=True)
+    return next(s.state for s in states if (s.asset, s.partition) == ("clip_dataset", "toy-cut")) == STALE
+
+
+def ways(made: Installation) -> Counter[str]:
+    return Counter(r["cut"] for r in made.rows("clip_dataset", "cut"))
+
+
+def test_a_version_that_was_cut_exactly_stays_and_no_other_is_taken_for_one(tmp_path: Path) -> None:
+    made = Installation(tmp_path, RECIPE % ", cut: exact")
+    made.run("clip_dataset", "cut")
+    first, before = made.version("clip_dataset", "cut"), made.store.header("clip_dataset", "toy-cut")
+    assert ways(made) == {"exact": 7}
+
+    say(made, None)
+    assert not is_stale(made)
+    made.run("clip_dataset", "cut")
+    assert made.store.header("clip_dataset", "toy-cut") == before, "nothing is made again"
+
+    made.caption("another caption")
+    assert is_stale(made)
+    made.run("clip_dataset", "cut")
+    assert made.version("clip_dataset", "cut") != first
+    assert ways(made) == {"exact": 7}, "clips are taken over"
+    assert not is_stale(made)
+
+    made.run("clip_dataset", "cut", force=True)
+    assert ways(made) == {"smart": 4, "exact": 3}, "no key frame comes in the second clips of the videos"
+    assert not is_stale(made)
+
+    say(made, "exact")
+    assert is_stale(made), "who asks for encoded clips does not get copied ones"
+    made.run("clip_dataset", "cut")
+    assert ways(made) == {"exact": 7}
+    assert not is_stale(made)
+
+
+def test_a_version_that_was_cut_exactly_and_is_damaged_is_made_as_it_is_asked_for_now(tmp_path: Path) -> None:
+    made = Installation(tmp_path, RECIPE % ", cut: exact")
+    made.run("clip_dataset", "cut")
+    lost = next(made.version("clip_dataset", "cut").rglob("*.tar"))
+    lost.unlink()
+    say(made, None)
+    assert is_stale(made)
+    made.run("clip_dataset", "cut")
+    assert ways(made)["smart"] > 0
+    assert not is_stale(made)
+    say(made, "exact")
+    assert is_stale(made)
