@@ -194,7 +194,7 @@ def _used(subset: Subset) -> tuple[str, ...]:
 COPIED_S, ENCODED_S, ENCODED_BYTES = (10.0, 10.0), (682.0, 682.0), (2.7e8, 2.7e8)
 """CPU seconds for an hour of clips: streams copied (docs/reference/export.md), and the default encoder on ten real videos with the bytes that it wrote
 (docs/reference/estimates.md)."""
-SMART_S, SMART_BYTES = (220.0, 682.0), (2.0e8, 2.7e8)
+SMART_S, SMART_BYTES = (215.0, 682.0), (2.7e8, 2.9e8)
 """Of `cut: smart`, on 56 real videos (docs/reference/export.md); at most what all encoded takes, where no key frames come at the cuts."""
 
 
