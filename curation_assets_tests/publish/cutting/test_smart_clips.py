@@ -215,29 +215,34 @@ def test_pictures_that_are_changed_are_encoded(options: dict[str, Any], tmp_path
     assert (clip.encoded_because is None) == ("fps" in options), "with a rate of its own it is asked for exactly"
 
 
-@pytest.mark.parametrize("kind", ["main profile, pyramid, four references", "HEVC, closed"])
-def test_what_a_camera_says_beside_its_pictures_is_not_published(kind: str, tmp_path: Path) -> None:
-    plain = write_video(tmp_path / "plain.mp4", [60], **SOURCES[kind])
-    secret, path = b"N 48.85 E 2.29" * 30, tmp_path / "v.mp4"
+def rewritten(plain: Path, path: Path, change: Callable[[str, list[bytes]], list[bytes]]) -> Path:
+    """A file with the units of each picture changed, given the codec."""
     with av.open(str(plain)) as media, av.open(str(path), "w") as out:
         video = media.streams.video[0]
-        coding = CODINGS[video.codec_context.name]
+        codec = video.codec_context.name
+        packing = Packing.of(codec, video.codec_context.extradata)
         stream = out.add_stream_from_template(video, opaque=True)
-        message = bytes([5, 255, 16 + len(secret) - 255]) + bytes(range(16)) + secret
-        head = {6: b"\x06", 39: b"\x4e\x01"}[min(coding.beside)]
         for packet in media.demux(video):
             if packet.size:
-                # A message of another kind before the one that says where this is.
-                unit = escaped(head + bytes([200, 1, 0x80]) + message + b"\x80")
-                said = av.Packet(len(unit).to_bytes(4, "big") + unit + bytes(packet))
-                said.pts, said.dts, said.duration, said.time_base = (
-                    packet.pts,
-                    packet.dts,
-                    packet.duration,
-                    packet.time_base,
-                )
-                said.is_keyframe, said.stream = packet.is_keyframe, stream
-                out.mux(said)
+                other = av.Packet(packing.packed(change(codec, packing.units(bytes(packet)))))
+                other.pts, other.dts, other.duration = packet.pts, packet.dts, packet.duration
+                other.time_base, other.is_keyframe, other.stream = packet.time_base, packet.is_keyframe, stream
+                out.mux(other)
+    return path
+
+
+@pytest.mark.parametrize("kind", ["main profile, pyramid, four references", "HEVC, closed"])
+def test_what_a_camera_says_beside_its_pictures_is_not_published(kind: str, tmp_path: Path) -> None:
+    secret = b"N 48.85 E 2.29" * 30
+    message = bytes([5, 255, 16 + len(secret) - 255]) + bytes(range(16)) + secret
+
+    def saying(codec: str, units: list[bytes]) -> list[bytes]:
+        head = b"\x06" if codec == "h264" else b"\x4e\x01"
+        # A message of another kind before the one that says where this is.
+        return [escaped(head + bytes([200, 1, 0x80]) + message + b"\x80"), *units]
+
+    plain = write_video(tmp_path / "plain.mp4", [60], **SOURCES[kind])
+    path = rewritten(plain, tmp_path / "v.mp4", saying)
     assert secret[:14] in path.read_bytes()
     source = pictures(path)
     clip = make(path, [cut("s", *span(source, 10, 55))], tmp_path / "out", cut="smart")["s"]
@@ -248,23 +253,8 @@ def test_what_a_camera_says_beside_its_pictures_is_not_published(kind: str, tmp_
 
 @pytest.mark.parametrize("rest", [b"\0\0\0\x01\x0a", b"\0\0\0"])
 def test_what_muxers_leave_behind_a_unit_is_no_part_of_it(rest: bytes, tmp_path: Path) -> None:
-    plain, path = write_video(tmp_path / "plain.mp4", [60], **H264), tmp_path / "v.mp4"
-    with av.open(str(plain)) as media, av.open(str(path), "w") as out:
-        video = media.streams.video[0]
-        packing = Packing.of("h264", video.codec_context.extradata)
-        stream = out.add_stream_from_template(video, opaque=True)
-        for packet in media.demux(video):
-            if packet.size:
-                units = packing.units(bytes(packet))
-                longer = av.Packet(packing.packed([*units[:-1], units[-1] + rest]))
-                longer.pts, longer.dts, longer.duration, longer.time_base = (
-                    packet.pts,
-                    packet.dts,
-                    packet.duration,
-                    packet.time_base,
-                )
-                longer.is_keyframe, longer.stream = packet.is_keyframe, stream
-                out.mux(longer)
+    plain = write_video(tmp_path / "plain.mp4", [60], **H264)
+    path = rewritten(plain, tmp_path / "v.mp4", lambda _, units: [*units[:-1], units[-1] + rest])
     source = pictures(path)
     assert len(source) == 60
     clip = make(path, [cut("r", *span(source, 10, 60))], tmp_path / "out", cut="smart")["r"]
