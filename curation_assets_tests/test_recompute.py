@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow.compute as pc
 import pytest
 
 from curation_assets.engine.differences import differences
@@ -23,6 +24,7 @@ from curation_assets.recipes import Recipe
 from curation_assets.registry import component
 from curation_assets.report import dataset_report
 from curation_assets.report import render as render_report
+from curation_assets.scores.label_file import LabelFile, Said
 from curation_assets_tests.toy_site import (
     CAPTIONS,
     DECODE,
@@ -114,6 +116,39 @@ def test_what_has_no_effect_remakes_nothing(toy: Toy, old: str, new: str) -> Non
     toy.change(old, new)
     assert toy.stale() == {}
     assert toy.remade() == set()
+
+
+def test_labels_are_made_of_their_file_and_rules_follow_them(toy: Toy) -> None:
+    """A label touches the tables of labels and what names it; it is there as long as its clip is."""
+    file = LabelFile(str(toy.root / "labels.jsonl"))
+    clips = toy.store.read("clips", SHARDS[0])
+    first = clips.filter(pc.equal(clips["status"], "ok"))["clip_id"][0].as_py()
+    label = f"labels: {{{{file: '{file.location}'}}}}\nmotion: {{{{fps"
+    toy.change("motion: {{fps", label)
+    assert toy.remade() == over("labels"), "nothing names one yet"
+    file.add([Said(first, "drop", True, "me", "now"), Said("gone_0_1", "drop", True)])
+    assert toy.stale()["labels", SHARDS[0]].reasons[0].startswith("file of labels: ")
+    assert toy.remade() == over("labels")
+    assert toy.store.read("labels", SHARDS[0]).select(["clip_id", "labels", "who"]).to_pylist() == [
+        {"clip_id": first, "labels": ["drop"], "who": ["me"]}
+    ]
+    toy.recipe, whole = toy.recipe.replace("motion: {{fps", label), toy.recipe
+    try:
+        toy.change('"motion >= 0"', '"motion >= 0", "not label.drop"')
+        assert toy.remade() == {SUBSET}
+        judged = toy.store.read(*SUBSET)
+        dropped = judged.filter(pc.equal(judged["drop_reason"], "not label.drop"))["clip_id"].to_pylist()
+        assert dropped == [first], "those that nobody labelled pass"
+        toy.recipe = toy.recipe.replace('"motion >= 0"', '"motion >= 0", "not label.drop"')
+        toy.change("motion: {{fps: 4}}", "motion: {{fps: 3}}")
+        assert {a for a, _ in toy.remade()} == {"motion_scores", "curated_clips"}, (
+            "labels stay when a score is made anew"
+        )
+        file.add([Said(first, "drop", False)])
+        assert toy.remade() == {*over("labels", shards=SHARDS), SUBSET}
+        assert toy.store.read("labels", SHARDS[0]).num_rows == 0
+    finally:
+        toy.recipe = whole
 
 
 def test_a_removed_table_is_made_again_and_nothing_else(toy: Toy) -> None:

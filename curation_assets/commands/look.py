@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import getpass
 import ipaddress
 import secrets
 import socket
@@ -20,11 +21,14 @@ def add(commands: Commands) -> None:
         "look",
         help="see clips, and what rules would keep, in a browser",
         description="Serves a page over what is in storage, until interrupted: clips that play, each rule on the histogram of its score, what moving it would keep, and "
-        "all that is known of a clip. It runs nothing and writes nothing. It answers to this machine alone; listening on another address it wants the token of the address that it prints.",
+        "all that is known of a clip. It runs nothing, and writes nothing but the labels that are given on it. It answers to this machine alone; listening on another address it wants the token of the address that it prints.",
     )
     look.add_argument("recipe", nargs="*", help="recipe files; default: CURATION_RECIPES")
     look.add_argument(
         "--serve", metavar="[ADDRESS:]PORT", default=str(PORT), help=f"default: {PORT}; loopback unless told"
+    )
+    look.add_argument(
+        "--who", help="whose labels those are that are given on the page; default: the user of this process"
     )
     look.set_defaults(call=_look)
 
@@ -42,11 +46,18 @@ def _look(arguments: argparse.Namespace) -> int:
         address, port = listener.getsockname()[:2]
         token = None if ipaddress.ip_address(address).is_loopback else secrets.token_urlsafe(24)
         shown = f"[{address}]" if ":" in address else address
-        app = look_app(store_of(settings), recipes, token)
+        app = look_app(store_of(settings), recipes, token, arguments.who or _user())
         print(f"look at http://{shown}:{port}/{f'?token={token}' if token else ''}", flush=True)
         server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False, lifespan="off"))
         server.run(sockets=[listener])
     return 0
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a user without a name, as in some containers
+        return ""
 
 
 def _listening(given: str) -> socket.socket:

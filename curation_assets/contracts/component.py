@@ -85,7 +85,7 @@ class Component:
         slices: unpartitioned assets of whose rows those of the shard are used.
         prefilter: the key of the recipe whose `where` its clips must pass; empty without one.
         rules: further rules of the recipe whose tables are inputs too.
-        weights: name -> identity of the model weights used; cheap, and without loading a model.
+        weights: name -> identity of the model weights used, or of a file that the recipe names (its name then begins with `file`); cheap, and without loading a model.
         installed: raises MissingExtra where a package that it needs for this recipe is not installed; cheap, and imports none of them.
         complete: input asset each of whose usable rows must be accounted for here.
         journal: whether a run that is killed leaves a journal in the partition's folder.

@@ -41,7 +41,7 @@ def reasons(old: Provenance, new: Provenance) -> tuple[str, ...]:
     if old.code_version != new.code_version:
         found.append(f"code version {old.code_version} -> {new.code_version}")
     found += [f"parameter {d}" for d in differences(_plain(old.params), _plain(new.params))]
-    found += [f"weights {d}" for d in differences(dict(old.weights), dict(new.weights))]
+    found += [d if d.startswith("file ") else f"weights {d}" for d in differences(dict(old.weights), dict(new.weights))]
     for name in sorted({*old.inputs, *new.inputs}):
         if old.inputs.get(name) != new.inputs.get(name):
             both = name in old.inputs and name in new.inputs

@@ -1,6 +1,7 @@
 """The addresses of `curation look`, over Starlette, which comes with Dagster's web server.
 
-Media and clips are asked for by shard and id, and found through the tables: no part of an address is a path. All of it is reading.
+Media and clips are asked for by shard and id, and found through the tables: no part of an address is a path. All of it is reading, but for labels, which go into the files that
+recipes name.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from itertools import islice
 from typing import Any
 
 from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
@@ -28,6 +30,7 @@ from curation_assets.look.media import Bytes, NoMedia
 from curation_assets.look.views import GridQuery
 from curation_assets.recipes import Recipe
 from curation_assets.rules.language import RuleError
+from curation_assets.scores.label_file import LabelError
 from curation_assets.showing.text import as_text
 from curation_resources.storage_errors import READ_ERRORS, StorageError
 from curation_resources.tables import MissingTable, TableStore
@@ -39,6 +42,7 @@ PAGE = {"": ("index.html", "text/html; charset=utf-8")} | {
         ("look.js", "text/javascript; charset=utf-8"),
         ("funnel.js", "text/javascript; charset=utf-8"),
         ("grid.js", "text/javascript; charset=utf-8"),
+        ("labels.js", "text/javascript; charset=utf-8"),
         ("clip.js", "text/javascript; charset=utf-8"),
     )
 }
@@ -46,19 +50,24 @@ PAGE = {"": ("index.html", "text/html; charset=utf-8")} | {
 FAILURES = 2000
 """Failures that are shown."""
 MAX_RULES = 64
+MAX_LABELLED = 5000
+ASKED_BY_PAGE = "x-curation-look"
+"""The header by which the page says that it is the page."""
 
 
-def look_app(store: TableStore, recipes: Mapping[str, Recipe], token: str | None = None) -> Guard:
+def look_app(store: TableStore, recipes: Mapping[str, Recipe], token: str | None = None, who: str = "") -> Guard:
     """The page over a store.
 
     Args:
         token: see `Guard`.
+        who: who labels clips on it.
     """
-    asked = _Answers(Collections(store, recipes))
+    asked = _Answers(Collections(store, recipes, who))
     routes = [Route(f"/{address}", _file(name, kind)) for address, (name, kind) in PAGE.items()]
     routes.append(Route("/favicon.ico", lambda request: Response(status_code=204)))
     routes += [Route(f"/api/{name}", _told(getattr(asked, name))) for name in _Answers.NAMES]
     routes += [Route(f"/{name}", _told(getattr(asked, name))) for name in ("frame", "video", "sample")]
+    routes.append(Route("/api/label", asked.label, methods=["POST"]))
     return Guard(Starlette(routes=routes), token)
 
 
@@ -117,7 +126,7 @@ def _text(request: Request, name: str) -> str:
 class _Answers:
     """What each address answers; those of `NAMES` with JSON."""
 
-    NAMES = ("collections", "collection", "rule", "judge", "near", "rows", "clip", "failed")
+    NAMES = ("collections", "collection", "rule", "judge", "near", "agreement", "rows", "clip", "failed")
 
     def __init__(self, library: Collections) -> None:
         self.library = library
@@ -147,6 +156,29 @@ class _Answers:
             return JSONResponse(self._view(request).near(rules, rule, number))
         except IndexError as error:
             raise _Unreadable("there is no such number of a rule") from error
+
+    def agreement(self, request: Request) -> Response:
+        return JSONResponse(self._view(request).agreement(_rules(request)))
+
+    async def label(self, request: Request) -> Response:
+        """Labels clips. A page of others cannot ask for this: the header would need a leave that is given to nobody."""
+        if request.headers.get(ASKED_BY_PAGE) != "1":
+            return JSONResponse({"error": "this is for the page of curation look alone"}, 403)
+        try:
+            given = await request.json()
+            clips = [(str(dataset), str(clip)) for dataset, clip in given["clips"]]
+            label, holds = str(given["label"]), bool(given["holds"])
+        except (ValueError, TypeError, KeyError):
+            return JSONResponse({"error": "clips, a label and whether it holds are wanted, as JSON"}, 400)
+        if len(clips) > MAX_LABELLED:
+            return JSONResponse({"error": f"up to {MAX_LABELLED} clips are labelled at a time"}, 400)
+        try:
+            await run_in_threadpool(self.library.labels.say, clips, label, holds)
+        except LabelError as error:
+            return JSONResponse({"error": str(error)}, 400)
+        except OSError as error:
+            return JSONResponse({"error": f"the file of labels cannot be written: {error}"}, 502)
+        return JSONResponse({"labelled": len(clips)})
 
     def rows(self, request: Request) -> Response:
         query = GridQuery(

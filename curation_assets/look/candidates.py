@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from curation_assets.decode.clips import TABLE as CLIPS
+from curation_assets.look.labelling import LabelFiles
 from curation_assets.publish.curating.judging import listed
 from curation_assets.publish.curating.rule_values import seen_by_rule
 from curation_assets.publish.curating.subset_inputs import curated_provenance, subset_shards
@@ -26,7 +27,7 @@ from curation_assets.publish.subsets import Subset
 from curation_assets.recipes import Recipe
 from curation_assets.registry import JUDGED
 from curation_assets.rules.columns import derived
-from curation_assets.rules.language import DERIVED
+from curation_assets.rules.language import DERIVED, LABEL
 from curation_assets.schemas import schema
 from curation_resources.provenance import combined_hash
 from curation_resources.storage_errors import READ_ERRORS
@@ -76,6 +77,7 @@ class CandidateColumns:
         store: the tables.
         recipes: dataset -> recipe.
         collection: whose.
+        labels: what people say of clips, seen as it is now.
 
     Attributes:
         judged: whether they are those of a table of the subset.
@@ -87,8 +89,10 @@ class CandidateColumns:
         MissingTable: there are no clips yet.
     """
 
-    def __init__(self, store: TableStore, recipes: Mapping[str, Recipe], collection: Collection) -> None:
-        self._store, self._recipes, self.collection = store, recipes, collection
+    def __init__(
+        self, store: TableStore, recipes: Mapping[str, Recipe], collection: Collection, labels: LabelFiles
+    ) -> None:
+        self._store, self._recipes, self.collection, self.labels = store, recipes, collection, labels
         self._lock = threading.RLock()
         self._columns: dict[tuple[str, bool], Values] = {}
         self._header = store.usable_header(collection.asset, collection.key) if collection.declared else None
@@ -169,10 +173,16 @@ class CandidateColumns:
             TableChanged: the table was made again since.
         """
         about = self.collection.of_clips or about_clip
+        if name.startswith(LABEL):
+            return pa.array(self.labelled(name.removeprefix(LABEL)))
         with self._lock:
             if (name, about) not in self._columns:
                 self._columns[name, about] = self._load(name, about)
             return self._columns[name, about]
+
+    def labelled(self, label: str) -> Mask:
+        """bool (n,): which candidates' clips have a label now."""
+        return self.labels.has(label, self.place["dataset"], self.place["clip_id"])
 
     def _load(self, name: str, about_clip: bool) -> Values:
         if about_clip != self.collection.of_clips:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from curation_assets.look.candidates import CandidateColumns, Mask, Values
 from curation_assets.rules.evaluation import measured, numbers, passing
-from curation_assets.rules.language import Measure, RuleError, names_in, parse_rule
+from curation_assets.rules.language import LABEL, Measure, RuleError, names_in, parse_rule
 from curation_assets.rules.movable import Movable
 
 BINS = 48
@@ -110,7 +110,7 @@ class LiveFunnel:
             RuleError: it cannot be read, or names a column that no table has.
         """
         with self._lock:
-            found = self._masks.get(asked)
+            found = None if changing(asked) else self._masks.get(asked)
             if found is None:
                 rule, about = parse_rule(asked[0]), asked[1]
                 columns = {name: self.candidates.column(name, about) for name in rule.columns}
@@ -175,6 +175,11 @@ class LiveFunnel:
         """bool (n,): all but those on exclusion lists."""
         excluded = self.candidates.excluded
         return np.ones(self.candidates.rows, bool) if excluded is None else ~excluded
+
+
+def changing(asked: Asked) -> bool:
+    """Whether what a rule lets by may be another with the same tables: it names labels."""
+    return LABEL in asked[0]
 
 
 def nearest(values: Floats, at: float, which: Mask, most: int) -> NDArray[np.int64]:

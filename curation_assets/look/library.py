@@ -6,6 +6,7 @@ import threading
 from collections.abc import Mapping
 
 from curation_assets.look.candidates import CandidateColumns, Collection, TableChanged
+from curation_assets.look.labelling import LabelFiles
 from curation_assets.look.media import Media
 from curation_assets.look.views import CollectionView, Plain
 from curation_assets.publish.subsets import Subset
@@ -26,10 +27,12 @@ class Collections:
     Args:
         store: the tables.
         recipes: dataset -> recipe.
+        who: who labels clips on the page.
     """
 
-    def __init__(self, store: TableStore, recipes: Mapping[str, Recipe]) -> None:
+    def __init__(self, store: TableStore, recipes: Mapping[str, Recipe], who: str = "") -> None:
         self.store, self.recipes, self.media = store, recipes, Media(store)
+        self.labels = LabelFiles(recipes, who)
         self._lock = threading.Lock()
         self._views: dict[str, CollectionView] = {}
         self.collections = {k: Collection(k, r, s, True) for k, (r, s) in subsets(recipes).items()}
@@ -54,7 +57,7 @@ class Collections:
         with self._lock:
             held = self._views.pop(key, None)
             if held is None or not self._in_force(held):
-                held = CollectionView(CandidateColumns(self.store, self.recipes, self.collections[key]))
+                held = CollectionView(CandidateColumns(self.store, self.recipes, self.collections[key], self.labels))
             self._views[key] = held
             while len(self._views) > OPEN:
                 self._views.pop(next(iter(self._views)))

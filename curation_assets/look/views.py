@@ -10,7 +10,6 @@ import math
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -18,17 +17,18 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from curation_assets.look.candidates import CandidateColumns, Mask
-from curation_assets.look.funnel import BINS, ORDER_TYPE, Asked, Judged, LiveFunnel, as_floats, nearest
+from curation_assets.look.funnel import BINS, ORDER_TYPE, Asked, Judged, LiveFunnel, as_floats, changing, nearest
+from curation_assets.look.labelling import DROP, KEEP, LabelAgreement, best_fit
 from curation_assets.rules.language import ORDERINGS, RuleError, parse_rule
-from curation_assets.rules.movable import as_was, template
+from curation_assets.rules.movable import Movable, as_was, template
 
 Plain = dict[str, Any]
 NEAR = 8
 """Pictures on each side of a number that is moved."""
 COPIES = "keep"
 """The column by which copies are told."""
-SHOWS = ("all", "kept", "dropped", "came", "went", "copies")
-"""What the grid may show, besides `rule:N`, what the N-th rule drops first."""
+SHOWS = ("all", "kept", "dropped", "came", "went", "copies", "disagree")
+"""What the grid may show, besides `rule:N`, what the N-th rule drops first, and `label:NAME`, what has a label."""
 MOST = 500
 """Rows of one answer."""
 
@@ -60,12 +60,15 @@ class CollectionView:
 
     def __init__(self, candidates: CandidateColumns) -> None:
         self.candidates, self.funnel = candidates, LiveFunnel(candidates)
+        self._before: Judged | None = None
         self._orders: OrderedDict[str, NDArray[ORDER_TYPE]] = OrderedDict()
 
-    @cached_property
+    @property
     def before(self) -> Judged:
         """The candidates under the rules of the recipe."""
-        return self.funnel.judge(self.funnel.declared)
+        if self._before is None or any(changing(asked) for asked in self.funnel.declared):
+            self._before = self.funnel.judge(self.funnel.declared)
+        return self._before
 
     def collection(self) -> Plain:
         """What the page asks for first: rules with what can be moved in them, and columns to sort by."""
@@ -83,6 +86,9 @@ class CollectionView:
             "rows": candidates.rows,
             "rules": [self.rule(asked) for asked in self.funnel.declared],
             "numbers": candidates.numbers(),
+            "labelled": [
+                d for d in collection.subset.datasets or [collection.recipe.dataset] if candidates.labels.given(d)
+            ],
             "bins": BINS,
         }
 
@@ -175,17 +181,55 @@ class CollectionView:
             number = int(show[5:])
             earlier = self.funnel.judge(query.rules[:number]).alive
             return earlier & ~now.masks[number]
+        if show.startswith("label:"):
+            return self.candidates.labelled(show[6:])
         masks = {
             "all": lambda: np.ones(self.candidates.rows, bool),
             "kept": lambda: now.alive,
             "dropped": lambda: ~now.alive,
             "came": lambda: now.alive & ~before.alive,
             "went": lambda: before.alive & ~now.alive,
+            "disagree": lambda: self._wanted(KEEP) & ~now.alive | self._wanted(DROP) & now.alive,
             "copies": lambda: self.funnel.passes((f"not {COPIES}", True)),
         }
         if show not in masks:
             raise RuleError(f"there is nothing to show that is called {show!r}; there are {', '.join(SHOWS)}")
         return masks[show]()
+
+    def _wanted(self, label: str) -> Mask:
+        return self.candidates.labelled(label)
+
+    def agreement(self, rules: Sequence[Asked]) -> Plain:
+        """What rules do with clips that are labelled to be kept or dropped, and for each of their numbers where it would agree with most of them.
+
+        A number is moved alone: it is told for the labelled clips that all other rules, and the rest of its own, let by.
+        """
+        now, keep, drop = self.funnel.judge(rules), self._wanted(KEEP), self._wanted(DROP)
+        candidates = self.candidates
+        names = candidates.labels.names(pc.unique(candidates.place["dataset"]).to_pylist())
+        fits = []
+        for rule, (text, about) in enumerate(rules):
+            numbers = template(parse_rule(text)).numbers
+            holds = [self._holds(n, about) for n in numbers]
+            for number, movable in enumerate(numbers):
+                at = self.funnel.place(movable, about)
+                which = self.funnel.others(now, rule) & (keep | drop)
+                for other, (_, mask) in enumerate(holds):
+                    if other != number:
+                        which &= mask
+                if at is None or not which.any():
+                    continue
+                values = holds[number][0][which]
+                value, agreed = best_fit(values, keep[which], movable.op, at)
+                fits.append({"rule": rule, "number": number, "value": value, "agreed": agreed, "of": len(values)})
+        return {**LabelAgreement.of(keep, drop, now.alive).told(), "names": names, "fits": fits}
+
+    def _holds(self, number: Movable, about_clip: bool) -> tuple[NDArray[np.float64], Mask]:
+        """The values that a number of a rule is compared with, and where that holds."""
+        values = self.funnel.scale(number.left, about_clip).values
+        at = self.funnel.place(number, about_clip)
+        held: Mask = getattr(np, ORDERINGS[number.op])(values, np.nan if at is None else at)
+        return values, held
 
     def _values(self, name: str) -> NDArray[np.float64]:
         return as_floats(self.candidates.column(name, self.candidates.collection.of_clips), name)
@@ -207,6 +251,7 @@ class CollectionView:
         for row, name, one in zip(rows.tolist(), ids, found, strict=True):
             one |= {"row": row, "id": name, "kept": bool(now.alive[row]), "was": bool(self.before.alive[row])}
             one["why"] = None if one["kept"] else self._why(row, now, rules)
+            one["labels"] = self.candidates.labels.of(one["dataset"], one["clip_id"])
             one["value"] = None if values is None or math.isnan(values[row]) else float(values[row])
         return found
 

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from curation_assets.ingest.source_words import extras_of, licence_of
 from curation_assets.registry import COMPONENTS
 from curation_assets.rules.evaluation import passing
-from curation_assets.rules.language import DERIVED, SOURCE, Rule, RuleError, parse_rule
+from curation_assets.rules.language import DERIVED, LABEL, SOURCE, Rule, RuleError, parse_rule
 from curation_assets.rules.measured import MEASURED
 from curation_assets.schemas import SCHEMAS
 from curation_assets.showing.text import listed, nearest
@@ -56,6 +56,12 @@ def table_of(column: str, recipe: Recipe) -> str:
         return MEASURED[column].asset
     if column.startswith(SOURCE) and "source" not in recipe.categories:
         return "video_metadata"
+    if column.startswith(LABEL) and "label" not in recipe.categories:
+        if not recipe.labels.file:
+            raise RuleError(
+                f"{column} is a label, and the recipe has no file of labels; add `labels: {{file: labels.jsonl}}`"
+            )
+        return "labels"
     if column in recipe.categories or ("." in column and category_measure(column, recipe)):
         return "category_scores"
     for asset in CLIP_TABLES:
@@ -126,6 +132,8 @@ def columns_of(asset: str, columns: Iterable[str], recipe: Recipe) -> list[str]:
             own |= {*SPAN_COLUMNS}
     if asset == "video_metadata":
         own |= {"spans", "extra"}
+    if asset == "labels":
+        own = {"labels"}
     own.add("video_id" if asset in ("raw_shards", "video_metadata") else "clip_id")
     return [n for n in SCHEMAS[asset].names if n in own]
 
@@ -150,6 +158,8 @@ def clip_facts(columns: Sequence[str], recipe: Recipe, read: Callable[[str], pa.
             values = derived(column, clips)
         elif asset == "video_metadata":
             values = _of_source(column, clips, read(asset))
+        elif asset == "labels":
+            values = holds_label(column, facts["clip_id"], read(asset))
         elif asset == "category_scores":
             values = _category(column, facts["clip_id"], read(asset), recipe)
         else:
@@ -187,6 +197,13 @@ def _of_source(column: str, clips: pa.Table, metadata: pa.Table) -> pa.Array:
     name = column.removeprefix(SOURCE)
     values = (extras_of(clip, video).get(name) for clip, video in _videos(clips, metadata))
     return pa.array([v if v is None or isinstance(v, str) else canonical_json(v) for v in values], pa.string())
+
+
+def holds_label(column: str, ids: pa.ChunkedArray, labels: pa.Table) -> pa.Array:
+    """bool (n,): whether each clip has the label that a name of the form `label.<name>` stands for; false for clips that nobody labelled."""
+    lists = labels["labels"].combine_chunks()
+    rows = pc.list_parent_indices(lists).filter(pc.equal(lists.flatten(), column.removeprefix(LABEL)))
+    return pc.is_in(ids, value_set=labels["clip_id"].combine_chunks().take(rows))
 
 
 def _span_licences(

@@ -98,6 +98,8 @@ def clip_values(column: str, recipe: Recipe) -> Values:
         return Values(NUMBER, 0, MEASURED[column].maximum, whole=MEASURED[column].whole)
     if asset == "video_metadata":
         return Values(ANY)
+    if asset == "labels":
+        return Values(BOOLEAN)
     if asset == "category_scores":
         if column in recipe.categories:
             return Values(TEXT, allowed=tuple(recipe.categories[column].prompts))

@@ -7,6 +7,7 @@
     keep                                 a boolean column by itself
     style.cartoon < 0.5 and not blank > 0.9     and, or, not, parentheses; dots name a category of a prompt set, here its probability
     option.animal.match >= 20 and option."a city street".probability > 0.5     its match (100 x cosine, largest over frames), its probability
+    label.ok and not label.drop          labels that people gave: true where one holds, else false, never unknown
     source.views > 1000 and source."Aesthetic Score" > 5     a column of the source's list, of the clip's span or else of its video
     width * height >= 500000 and file_size / duration_s < 2e6     + - * / and parentheses, with spaces around; a number over zero is unknown
     aesthetic >= p80                     p0 to p100: percentile of that column over all candidates with a value
@@ -182,6 +183,8 @@ DERIVED = ("duration_s", "aspect", "pixels")
 """Names that are worked out from a clip's row: length in seconds, displayed width over height, width times height."""
 SOURCE = "source."
 """What names of columns of the source's list begin with."""
+LABEL = "label."
+"""What names of labels that people gave begin with."""
 ORDERINGS: Mapping[str, str] = {"<": "less", "<=": "less_equal", ">": "greater", ">=": "greater_equal"}
 """Comparisons with a threshold, and what NumPy and Arrow call them."""
 COMPARISONS: Mapping[str, str] = {"=": "equal", "!=": "not_equal", **ORDERINGS}

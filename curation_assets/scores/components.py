@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
-from curation_assets.scores import aesthetic_scores, audio_scores, category_scores, frame_embeddings, text_scores
+from curation_assets.scores import (
+    aesthetic_scores,
+    audio_scores,
+    category_scores,
+    frame_embeddings,
+    labels,
+    text_scores,
+)
 
 COMPONENTS = (
+    labels.COMPONENT,
     text_scores.COMPONENT,
     audio_scores.COMPONENT,
     frame_embeddings.COMPONENT,
@@ -12,6 +20,7 @@ COMPONENTS = (
     category_scores.COMPONENT,
 )
 STAGES = (
+    labels.STAGE,
     text_scores.STAGE,
     audio_scores.STAGE,
     frame_embeddings.STAGE,

@@ -41,8 +41,8 @@ BEFORE = 700
 """Bytes before a video in its tar."""
 
 
-def recipes() -> dict[str, Recipe]:
-    return {"toy": parse_recipe(RECIPE, "toy.yaml")}
+def recipes(labels: str = "") -> dict[str, Recipe]:
+    return {"toy": parse_recipe(f"{RECIPE}labels: {{file: '{labels}'}}\n", "toy.yaml")}
 
 
 def picture(number: int) -> bytes:
@@ -165,8 +165,8 @@ def judge(store: TableStore, key: str) -> None:
 
 
 @contextmanager
-def served(store: TableStore, token: str | None = None) -> Iterator[str]:
-    """The page over a store on a free loopback port; yields its address."""
+def served(store: TableStore, token: str | None = None, labels: str = "") -> Iterator[str]:
+    """The page over a store on a free loopback port, with a file of labels if one is given; yields its address."""
     started = Event()
 
     class Server(uvicorn.Server):
@@ -174,7 +174,9 @@ def served(store: TableStore, token: str | None = None) -> Iterator[str]:
             await super().startup(sockets)
             started.set()
 
-    server = Server(uvicorn.Config(look_app(store, recipes(), token), port=0, log_level="warning", lifespan="off"))
+    server = Server(
+        uvicorn.Config(look_app(store, recipes(labels), token, "somebody"), port=0, log_level="warning", lifespan="off")
+    )
     thread = Thread(target=server.run)
     thread.start()
     try:

@@ -11,6 +11,7 @@ import pytest
 
 from curation_assets.look.candidates import CandidateColumns, Collection
 from curation_assets.look.funnel import BINS, Asked, Scale
+from curation_assets.look.labelling import LabelFiles
 from curation_assets.look.views import CollectionView, GridQuery
 from curation_assets.publish.curating.curating import curate
 from curation_assets.publish.curating.subset_inputs import subset_shards
@@ -40,7 +41,9 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> TableStore:
 
 def view(store: TableStore, key: str) -> CollectionView:
     recipe, subset = subsets(recipes())[key] if "-" in key else (recipes()[key], Subset())
-    return CollectionView(CandidateColumns(store, recipes(), Collection(key, recipe, subset, "-" in key)))
+    return CollectionView(
+        CandidateColumns(store, recipes(), Collection(key, recipe, subset, "-" in key), LabelFiles(recipes()))
+    )
 
 
 def asked(rules: Sequence[str]) -> list[Asked]:

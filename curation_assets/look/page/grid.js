@@ -2,6 +2,7 @@
 
 import { ask, asked, at, el, fault, hours, many, short, state } from "/page/look.js";
 import { openClip } from "/page/clip.js";
+import { label } from "/page/labels.js";
 
 const PAGE = 100;
 let loaded = 0;
@@ -9,6 +10,7 @@ let total = 0;
 let loading = false;
 let turn = 0;
 let here = -1;
+const marked = new Set();
 
 export const picture = (shard, clip, n = null) => `/frame?${new URLSearchParams({ shard, clip, ...(n === null ? {} : { n }) })}`;
 
@@ -55,11 +57,52 @@ export function card(item) {
     el("div", { class: "name" }, el("span", { class: "mark", "aria-label": words }, mark), el("span", {}, `\u200e${item.id}`)),
     el("div", { class: "why" }, el("span", {}, item.copy ? `copy of ${item.copy.clip_id}` : item.why ?? "\u00a0"), el("b", {}, value))));
   made.item = item;
+  labelsOf(made);
   made.addEventListener("click", (event) => {
-    if (made.parentElement === at("grid")) go(cards().indexOf(made));
+    if (made.parentElement === at("grid")) {
+      const index = cards().indexOf(made);
+      if (event.shiftKey) markTo(index);
+      else if (event.ctrlKey || event.metaKey) mark(made);
+      go(index);
+      if (event.shiftKey || event.ctrlKey || event.metaKey) return;
+    }
     if (event.target.closest(".shot")) play(made); else openClip(item);
   });
   return made;
+}
+
+function labelsOf(made) {
+  const box = made.querySelector(".shot");
+  box.querySelector(".labels")?.remove();
+  if (made.item.labels?.length) box.append(el("div", { class: "labels" }, ...made.item.labels.map((name) => el("span", {}, name))));
+}
+
+export function redrawLabels() {
+  document.querySelectorAll(".card").forEach(labelsOf);
+}
+
+// The clips that are marked; without any, the one at hand.
+export function atHand() {
+  const all = cards();
+  if (marked.size) return all.filter((c) => marked.has(c.item.row)).map((c) => c.item);
+  return all[here] ? [all[here].item] : [];
+}
+
+function mark(made, on = !marked.has(made.item.row)) {
+  if (on) marked.add(made.item.row); else marked.delete(made.item.row);
+  made.classList.toggle("marked", on);
+  at("marked").textContent = marked.size ? `${many(marked.size)} marked` : "";
+}
+
+function markTo(index) {
+  const from = Math.max(0, here);
+  cards().slice(Math.min(from, index), Math.max(from, index) + 1).forEach((c) => mark(c, true));
+}
+
+function unmark() {
+  cards().forEach((c) => mark(c, false));
+  marked.clear();
+  at("marked").textContent = "";
 }
 
 export function play(made) {
@@ -104,6 +147,7 @@ export async function resetGrid() {
   loaded = 0;
   here = -1;
   loading = false;
+  unmark();
   await load(true);
 }
 
@@ -165,7 +209,15 @@ function keyed(event) {
   }
   const steps = { ArrowRight: 1, l: 1, ArrowLeft: -1, h: -1, ArrowDown: columns(), j: columns(), ArrowUp: -columns(), k: -columns() };
   const current = cards()[here];
-  if (event.key in steps) go(here < 0 ? 0 : here + steps[event.key]);
+  if (event.key in steps) {
+    const next = Math.min(cards().length - 1, Math.max(0, here < 0 ? 0 : here + steps[event.key]));
+    if (event.shiftKey) markTo(next);
+    go(next);
+  }
+  else if (event.key === "y") label("keep", null);
+  else if (event.key === "n") label("drop", null);
+  else if (event.key === "x" && current) mark(current);
+  else if (event.key === "a") { if (marked.size) unmark(); else cards().forEach((c) => mark(c, true)); }
   else if (event.key === " " && current) play(current);
   else if (event.key === "Enter" && current && !event.target.closest("button")) openClip(current.item);
   else if (event.key === "/") at("where").focus();

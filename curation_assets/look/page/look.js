@@ -3,6 +3,7 @@
 import { drawFunnel, drawRules, edgeOf, writeYaml } from "/page/funnel.js";
 import { drawFailed, resetGrid, setUpGrid } from "/page/grid.js";
 import { setUpClip } from "/page/clip.js";
+import { drawAgreement, setUpLabels } from "/page/labels.js";
 
 export const state = { collection: null, rules: [], show: "all", where: "", sort: "", down: true, tab: "clips", active: null, judged: null };
 export const at = (id) => document.getElementById(id);
@@ -56,6 +57,7 @@ async function open(key) {
   Object.assign(state, { collection, rules: collection.rules.map(held), show: "all", sort: "", active: null, judged: null });
   const said = collection.judged ? (collection.stale ? "as it was judged; what it is made from has changed since: curation run" : "as its table in force has it") : "from the tables of the shards: no run has judged it yet";
   at("notice").textContent = `${collection.dataset}: ${said}${collection.criterion === "all" ? "" : `; before the criterion ${collection.criterion}`}`;
+  at("labels").title = collection.labelled.length ? "" : "the recipe names no file of labels: add labels: {file: labels.jsonl}";
   at("collection").value = key;
   history.replaceState(null, "", `#${encodeURIComponent(key)}`);
   at("sort").replaceChildren(el("option", { value: "" }, "id"), ...collection.numbers.map((n) => el("option", { value: n }, n)));
@@ -78,6 +80,7 @@ export async function judge() {
     drawFunnel();
     writeYaml();
     await edgeOf();
+    await drawAgreement();
   } catch (error) { fault(error); }
   judging = false;
   if (again) { again = false; await judge(); }
@@ -103,7 +106,7 @@ export async function addRule(text) {
 function tab(name) {
   state.tab = name;
   for (const button of document.querySelectorAll("#tabs button")) button.setAttribute("aria-pressed", button.dataset.tab === name);
-  at("tools").hidden = name === "failed";
+  at("tools").hidden = at("labels").hidden = name === "failed";
   if (name === "failed") drawFailed();
   else { state.show = at("show").value = name === "copies" ? "copies" : "all"; resetGrid(); }
 }
@@ -123,6 +126,7 @@ async function begin() {
   at("help").addEventListener("click", () => at("keys").showModal());
   setUpGrid();
   setUpClip();
+  setUpLabels();
   const named = decodeURIComponent(location.hash.slice(1));
   await open(collections.some((c) => c.key === named) ? named : collections[0].key);
 }

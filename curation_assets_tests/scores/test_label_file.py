@@ -1,0 +1,102 @@
+"""Labels of people: what was said last counts, nothing that was said is lost, and what cannot be read is named by its line."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from curation_assets.recipes import RecipeError, parse_recipe
+from curation_assets.scores.label_file import LabelError, LabelFile, Said
+from curation_assets_tests.conftest import S3Server
+
+
+@pytest.fixture(params=["folder", "bucket"])
+def location(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    if request.param == "folder":
+        return str(tmp_path / "labels/toy.jsonl")
+    server: S3Server = request.getfixturevalue("s3_environment")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", server.endpoint)
+    return f"{server.bucket()}/labels/toy.jsonl"
+
+
+def held(file: LabelFile) -> dict[str, list[str]]:
+    return {clip: sorted(own) for clip, own in file.labels().items() if own}
+
+
+def test_the_last_word_counts_and_all_are_kept(location: str) -> None:
+    file = LabelFile(location)
+    assert (held(file), file.identity()) == ({}, ""), "a file that is not there says nothing"
+    file.add([Said("a", "keep", True, "me", "t1"), Said("b", "drop", True)])
+    first = file.identity()
+    file.add([Said("a", "keep", False, "you", "t2"), Said("a", "sports", True, "you", "t2")])
+    assert held(LabelFile(location)) == {"a": ["sports"], "b": ["drop"]}
+    assert file.labels()["a"]["sports"].who == "you"
+    assert file.identity() != first
+    file.add([Said("a", "sports", False), Said("a", "keep", True, "me", "t3")])
+    assert file.identity() == first, "the same labels are the same, whoever gave them when"
+    for name in ("Drop", "a b", "", "1st", "label.x"):
+        with pytest.raises(LabelError, match="a label is a word"):
+            file.add([Said("a", name, True)])
+
+
+def test_what_somebody_else_put_in_the_same_moment_stays(
+    s3_environment: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", s3_environment.endpoint)
+    location = f"{s3_environment.bucket()}/toy.jsonl"
+    mine, other = LabelFile(location), LabelFile(location)
+    other.add([Said("a", "keep", True)])
+    look, said = mine._storage.read, []
+
+    def read_and_be_overtaken(path: str) -> bytes:
+        found = look(path)
+        if not said:
+            said.append(other.add([Said("b", "keep", True)]))
+        return found
+
+    monkeypatch.setattr(mine._storage, "read", read_and_be_overtaken)
+    mine.add([Said("c", "keep", True)])
+    assert held(mine) == {c: ["keep"] for c in "abc"}
+
+
+def test_many_at_once_lose_nothing(tmp_path: Path) -> None:
+    location = str(tmp_path / "toy.jsonl")
+    with ThreadPoolExecutor(4) as pool:
+        list(
+            pool.map(
+                lambda n: LabelFile(location).add([Said(f"c{n}", "keep", True), Said(f"c{n}", "x", True)]), range(8)
+            )
+        )
+    assert held(LabelFile(location)) == {f"c{n}": ["keep", "x"] for n in range(8)}
+
+
+def test_a_line_that_was_begun_was_never_said_and_any_other_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "l.jsonl"
+    file = LabelFile(str(path))
+    file.add([Said("a", "keep", True)])
+    whole = path.read_bytes()
+    path.write_bytes(whole + whole[:20])
+    assert held(file) == {"a": ["keep"]}
+    file.add([Said("c", "keep", True)])
+    assert path.read_bytes().count(b"\n") == 2, "what was begun makes way"
+    assert held(file) == {"a": ["keep"], "c": ["keep"]}
+    path.write_bytes(whole + b'{"clip": "b", "label": "x"}\n')
+    with pytest.raises(LabelError, match=r"l\.jsonl line 2: not a label; one is"):
+        file.labels()
+    path.write_bytes(whole[:-1])  # as some editors leave it
+    file.add([Said("b", "drop", True)])
+    assert held(file) == {"a": ["keep"], "b": ["drop"]}
+
+
+def test_a_rule_that_names_a_label_needs_a_file() -> None:
+    text = "dataset: toy\nsource: {format: ids, path: ids.txt}\nsubsets: {s: {where: ['not label.drop']}}\n"
+    with pytest.raises(
+        RecipeError,
+        match=r"label\.drop is a label, and the recipe has no file of labels; add `labels: \{file: labels\.jsonl\}`",
+    ):
+        parse_recipe(text, "r")
+    parse_recipe(f"{text}labels: {{file: l.jsonl}}\n", "r")
+    with pytest.raises(RecipeError, match="true or false"):
+        parse_recipe(f"{text}labels: {{file: l.jsonl}}\n".replace("not label.drop", "label.drop > 3"), "r")
