@@ -14,6 +14,7 @@ from dagster import (
     asset,
 )
 
+from curation_assets.engine.pods import pod
 from curation_assets.orchestration import exports
 from curation_assets.orchestration.events import check_specs
 from curation_assets.orchestration.metadata import column_schema
@@ -57,6 +58,7 @@ def _curated(
         code_version=CURATE_VERSION,
         owners=OWNERS,
         kinds={"parquet"},
+        op_tags=pod(cpu=2, memory="8Gi", scratch="50Gi"),
         io_manager_key="io_manager",
         check_specs=check_specs([name]),
         required_resource_keys={"tables", "recipes", "settings"},

@@ -7,6 +7,7 @@ from typing import Any
 
 from dagster import AssetExecutionContext, AssetsDefinition, asset
 
+from curation_assets.engine.pods import pod
 from curation_assets.ingest.dataset_index import INDEX_VERSION
 from curation_assets.ingest.index_maker import IndexMaker
 from curation_assets.orchestration.events import check_specs
@@ -38,6 +39,7 @@ def dataset_index(faults: Sequence[RecipeFault] = ()) -> AssetsDefinition:
         code_version=INDEX_VERSION,
         owners=OWNERS,
         kinds={"duckdb", "parquet"},
+        op_tags=pod(cpu=1, memory="2Gi", scratch="50Gi"),
         io_manager_key="io_manager",
         check_specs=check_specs([INDEX]),
         required_resource_keys={"tables", "recipes", "settings"},

@@ -73,8 +73,8 @@ def materialization(
     parents: Mapping[str, bool],
     pictures_url: str,
 ) -> AssetMaterialization:
-    """The event that reports a committed table, with its content hash as data version. Of a table that was up to date it says that and its rows,
-    and what the event of its making showed is not repeated.
+    """The event that reports a committed table, with its content hash as data version. Of a table that was up to date it says that, and its
+    numbers, of which the UI draws a line; no text or picture of the event of its making is repeated.
 
     Args:
         instance: where earlier events are looked up.
@@ -88,7 +88,8 @@ def materialization(
     sheet = sheet_url(header, pictures_url)
     metadata: dict[str, Any] = {}
     if made is None and reported(instance, header):
-        metadata = {"unchanged": True, "dagster/row_count": header.rows}
+        numbers = {k: v for k, v in header.stats.items() if k not in NOT_SHOWN and isinstance(v, int | float)}
+        metadata = {"unchanged": True, "dagster/row_count": header.rows, **numbers}
     else:
         metadata = shown_metadata(made.metadata, sheet) if made is not None else {"unchanged": True}
         facts = table_facts(header, store)

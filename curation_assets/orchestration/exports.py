@@ -104,6 +104,7 @@ def clip_dataset(recipes: Mapping[str, Recipe], partitions: StaticPartitionsDefi
         ins={"pieces": In(Nothing)},
         out={"result": Out(Committed, io_manager_key="io_manager"), **dict.fromkeys(checks, Out(Nothing))},
         required_resource_keys=needs,
+        tags=pod(cpu=1, memory="8Gi", scratch="50Gi"),
     )(_described(collect_pieces))
     wiring: dict[str, Mapping[str, IDependencyDefinition]] = {
         "cut_clips": {"batch": DependencyDefinition("plan_clip_dataset")},
@@ -168,6 +169,7 @@ def embedding_dataset(recipes: Mapping[str, Recipe], partitions: StaticPartition
         code_version=EXPORT_VERSION,
         owners=OWNERS,
         kinds={"numpy", "parquet"},
+        op_tags=pod(cpu=2, memory="8Gi", scratch="50Gi"),
         io_manager_key="io_manager",
         check_specs=check_specs([EMBEDDING_TABLE.asset]),
         required_resource_keys={"tables", "recipes", "settings"},

@@ -78,6 +78,8 @@ def pod_specs(manifest: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     """The pod specifications inside a manifest."""
     if manifest["kind"] in ("Job", "Deployment", "StatefulSet"):
         yield manifest["spec"]["template"]["spec"]
+    elif manifest["kind"] == "CronJob":
+        yield manifest["spec"]["jobTemplate"]["spec"]["template"]["spec"]
     elif manifest["kind"] == "Pod":
         yield manifest["spec"]
 

@@ -51,7 +51,7 @@ def test_each_reference_leads_to_an_object() -> None:
     wanted = set()
     for spec in (s for o in manifests() for s in pod_specs(o)):
         wanted.add(("ServiceAccount", spec["serviceAccountName"]))
-        wanted |= {("ConfigMap", v["configMap"]["name"]) for v in spec["volumes"]}
+        wanted |= {("ConfigMap", v["configMap"]["name"]) for v in spec.get("volumes", ())}
         for source in spec["containers"][0]["envFrom"]:
             kind = "ConfigMap" if "configMapRef" in source else "Secret"
             wanted.add((kind, next(iter(source.values()))["name"]))
@@ -116,6 +116,8 @@ def test_every_step_gets_a_pod_that_is_admitted() -> None:
     assert {"frame_embeddings", "captions", "tracks"} <= gpus
     assert asking["decode"]["requests"]["cpu"] == "8"
     assert asking["video_metadata"] == LAUNCHER["resources"]
+    publishing = ("curated_clips", "curated_tracks", "publish_clip_dataset", "embedding_dataset")
+    assert {asking[n]["requests"]["memory"] for n in publishing} == {"8Gi"}
 
 
 @pytest.mark.parametrize(
