@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import cast
 
 import av
+from av.audio.codeccontext import AudioCodecContext
 from av.audio.frame import AudioFrame
 from av.audio.stream import AudioStream
 
@@ -91,7 +92,7 @@ class CopiedSound:
 
 def copied_sound(sound: ClipSound, cut: ClipToCut, params: ClipExport) -> CopiedSound | None:
     """The packets of a clip's sound if they can be copied; None if it must be encoded: other codecs, rates and channels than the clip is to have,
-    and sound with gaps, with hidden samples, or that begins after the clip."""
+    and sound with gaps, with hidden samples, that begins after the clip, or that is damaged: a reader would stumble over it."""
     stream = sound.stream
     if stream is None or not _plain(stream, params):
         return None
@@ -119,7 +120,24 @@ def copied_sound(sound: ClipSound, cut: ClipToCut, params: ClipExport) -> Copied
             break
         packets.append(bytes(packet))
         at += SAMPLES
-    return CopiedSound(packets, first, length, rate) if len(packets) > OPENING else None
+    whole = len(packets) > OPENING and _decodes(stream, packets)
+    return CopiedSound(packets, first, length, rate) if whole else None
+
+
+def _decodes(stream: AudioStream, packets: Sequence[bytes]) -> bool:
+    """Whether every packet gives the samples of one, at the rate and of the channels that the file says: also what it says no word of may double them."""
+    own = stream.codec_context
+    context = cast(AudioCodecContext, av.CodecContext.create("aac", "r"))
+    context.extradata = own.extradata
+    for data in packets:
+        try:
+            frames = context.decode(av.Packet(data))
+        except av.FFmpegError:
+            return False
+        shapes = [(f.samples, f.sample_rate, f.layout.nb_channels) for f in frames]
+        if shapes != [(SAMPLES, own.sample_rate, own.channels)]:
+            return False
+    return True
 
 
 def _odd(packet: av.Packet) -> bool:

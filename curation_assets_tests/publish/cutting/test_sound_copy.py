@@ -29,9 +29,15 @@ def with_noise(video: Path, path: Path, *, codec: str = "aac", channels: int = 2
     """`video` with 4.8 s of tones and noise, no packet like another.
 
     Args:
-        how: `begins`: seconds before the sound begins; `gap`: that long a hole in its times after the 60th packet.
+        how: `begins`: seconds before the sound begins; `gap`: that long a hole in its times after the 60th packet; `damaged`: places of
+            packets that are none.
     """
-    random, begins, gap = np.random.default_rng(5), how.get("begins", 0), how.get("gap", 0)
+    random, begins, gap, damaged = (
+        np.random.default_rng(5),
+        how.get("begins", 0),
+        how.get("gap", 0),
+        how.get("damaged", ()),
+    )
     time = np.arange(round(4.8 * rate)) / rate
     wave = [0.3 * np.sin(2 * np.pi * (200 + 90 * c + 300 * time) * time) for c in range(channels)]
     samples = (np.array(wave) + 0.02 * random.standard_normal((channels, len(time)))).astype(np.float32)
@@ -49,8 +55,10 @@ def with_noise(video: Path, path: Path, *, codec: str = "aac", channels: int = 2
         frame.sample_rate, frame.pts, frame.time_base = rate, 0, Fraction(1, rate)
         for number, packet in enumerate([*sound.encode(frame), *sound.encode(None)]):
             more = round((begins + (gap if number > 60 else 0)) / packet.time_base)
-            packet.pts, packet.dts = packet.pts + more, packet.dts + more
-            output.mux(packet)
+            given = av.Packet(random.bytes(packet.size)) if number in damaged else packet
+            given.pts, given.dts, given.duration = packet.pts + more, packet.dts + more, packet.duration
+            given.time_base, given.stream = packet.time_base, sound
+            output.mux(given)
     return path
 
 
@@ -131,6 +139,9 @@ def test_what_is_in_doubt_is_encoded(silent: Path, tmp_path: Path) -> None:
     holed = with_noise(silent, tmp_path / "holed.mkv", gap=0.3)
     assert way(holed) == "encoded"
     assert way(holed, (200, 1200)) == "copied", "before the hole"
+    damaged = with_noise(silent, tmp_path / "damaged.mp4", damaged=range(100, 110))
+    assert way(damaged, (1000, 3920)) == "encoded"
+    assert way(damaged, (200, 2000)) == way(damaged, (2720, 4000)) == "copied"
 
 
 @pytest.mark.parametrize(
