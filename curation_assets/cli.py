@@ -10,7 +10,19 @@ from collections.abc import Sequence
 
 from dotenv import load_dotenv
 
-from curation_assets.commands import beginning, listing, look, lookup, pictures, recipes, removal, run, state, watching
+from curation_assets.commands import (
+    beginning,
+    compare,
+    listing,
+    look,
+    lookup,
+    pictures,
+    recipes,
+    removal,
+    run,
+    state,
+    watching,
+)
 from curation_assets.commands.command_line import Parser
 from curation_assets.commands.installation import instance_home
 from curation_assets.orchestration.errors import DatabaseUnusable
@@ -46,7 +58,7 @@ def parser() -> Parser:
     top.add_argument("--version", action=beginning.Version)
     commands = top.add_subparsers(required=True, metavar="COMMAND")
     beginning.add(commands, top)
-    for group in (run, state, listing, look, lookup, recipes, removal, watching, pictures):
+    for group in (run, state, listing, look, lookup, recipes, compare, removal, watching, pictures):
         group.add(commands)
     return top
 

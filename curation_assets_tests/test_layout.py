@@ -167,6 +167,7 @@ ARROWS = {
     "demo": "settings derived starter",
     "on_call": "settings registry derived engine looking takedown orchestration",
     "components": "contracts scores engine",
+    "comparing": "contracts decode registry",
     "look": "language showing decode scores publish registry derived looking",
     "commands": "contracts language settings ingest publish registry derived engine looking takedown orchestration starter demo",
 }
@@ -176,7 +177,7 @@ LATE = {
     "dedup": "scores",
     "api": "engine commands",
     "demo": "commands",
-    "commands": "showing on_call look",
+    "commands": "showing on_call look comparing",
     "package": "derived api",
 }
 """What each part imports besides only when it is called, or for its types."""

@@ -1,0 +1,4 @@
+"""Two storage roots held against each other, row by row: what appeared, vanished and changed, and by how much (`curation compare`).
+
+`clip_matching.py` says which clip is which where boundaries moved, `row_differences.py` holds two tables against each other, `roots.py` all tables of two roots.
+"""
