@@ -166,5 +166,7 @@ def _column(
     if not differ.any():
         return found, beyond
     most = np.argsort(-sizes, kind="stable")[: min(EXAMPLES, int(differ.sum()))]
-    largest = [ValueChange(ids[i].as_py(), pair[0][i].as_py(), pair[1][i].as_py(), float(sizes[i])) for i in most.tolist()]
+    largest = [
+        ValueChange(ids[i].as_py(), pair[0][i].as_py(), pair[1][i].as_py(), float(sizes[i])) for i in most.tolist()
+    ]
     return replace(found, largest=tuple(largest)), beyond
