@@ -44,11 +44,12 @@ def recipe(criterion: str) -> Recipe:
     )
 
 
-def shard_tables(number: int, clips: int, embedded: bool) -> dict[str, pa.Table]:
-    """Score tables of one shard: uniform scores, one clip in ten in a cluster of near-duplicates, short captions, an embedding if `embedded`."""
+def shard_tables(number: int, clips: int, embedded: bool, per_video: int = 2) -> dict[str, pa.Table]:
+    """Score tables of one shard: uniform scores, one clip in ten in a cluster of near-duplicates, short captions, an embedding if `embedded`;
+    `per_video` clips of each video."""
     chance = np.random.default_rng(number)
-    videos = [f"{number * 7919 % 10007:05d}v{number:05d}{i // 2:05d}" for i in range(clips)]
-    start = (np.arange(clips) % 2) * 5000
+    videos = [f"{number * 7919 % 10007:05d}v{number:05d}{i // per_video:05d}" for i in range(clips)]
+    start = (np.arange(clips) % per_video) * 5000
     ids = [f"{v}_{s}_{s + 5000}" for v, s in zip(videos, start.tolist(), strict=True)]
     clustered = chance.random(clips) < 0.1
     columns: dict[str, Any] = {
@@ -98,13 +99,13 @@ def shard_tables(number: int, clips: int, embedded: bool) -> dict[str, pa.Table]
     return tables
 
 
-def generate(root: str, clips: int, embedded: bool) -> None:
+def generate(root: str, clips: int, embedded: bool, per_video: int = 2) -> None:
     """Writes the tables of `clips` clips."""
     import pyarrow.parquet as pq
 
     store = TableStore(Storage(root), SCHEMAS)
     for number in range(max(1, clips // PER_SHARD)):
-        for asset, table in shard_tables(number, min(clips, PER_SHARD), embedded).items():
+        for asset, table in shard_tables(number, min(clips, PER_SHARD), embedded, per_video).items():
             path = Path(root) / store.path(asset, f"bench-{number:05d}")
             path.parent.mkdir(parents=True, exist_ok=True)
             pq.write_table(table, path, compression="zstd")

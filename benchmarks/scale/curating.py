@@ -17,6 +17,8 @@ from curation_resources.storage import Storage
 from curation_resources.tables import TableStore
 
 CLIPS = 100_000_000
+PER_VIDEO = 31
+"""As HD-VILA has them."""
 OTHER = [*RULES[:3], "motion between 0.05 and 0.98", RULES[4]]
 
 
@@ -65,7 +67,7 @@ def funnel(root: str) -> None:
 def curate(folder: Path, share: float) -> Iterator[Line]:
     """Judging all clips, and again for another threshold."""
     clips, root = int(CLIPS * share) // 10_000 * 10_000, f"{folder}/scores"
-    measured(generate, root, clips, False)
+    measured(generate, root, clips, False, PER_VIDEO)
     steps = {
         "curated_clips": (publish, root, RULES, False),
         "curated_clips again, another threshold": (publish, root, OTHER, True),

@@ -27,12 +27,15 @@ SWAP_ROWS = 2048
 """Candidates whose distances to a subset are computed at once."""
 
 
-def hash_order(ids: Iterable[str], seed: int) -> np.ndarray:
-    """uint64 (n,): a place for each id that depends on the id and the seed alone."""
-    key = f"{seed}".encode()
-    blake2b = hashlib.blake2b
-    digests = b"".join([blake2b(i.encode(), digest_size=8, key=key).digest() for i in ids])
-    return np.frombuffer(digests, "<u8")
+def hash_order(ids: Iterable[str], seed: int, before: str = "") -> np.ndarray:
+    """uint64 (n,): a place for each id that depends on the id, what stands before all of them, and the seed alone."""
+    begun = hashlib.blake2b(before.encode(), digest_size=8, key=f"{seed}".encode())
+    digests = []
+    for one in ids:
+        digest = begun.copy()  # a third cheaper than to begin anew
+        digest.update(one.encode())
+        digests.append(digest.digest())
+    return np.frombuffer(b"".join(digests), "<u8")
 
 
 @dataclass(frozen=True)

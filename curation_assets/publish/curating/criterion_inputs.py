@@ -76,7 +76,7 @@ class PassedCandidates:
             self._order.append(np.zeros(rows.num_rows, np.uint64))
             return
         ids = rows["clip_id" if self._subset.of == "clips" else "track_id"].to_pylist()
-        self._order.append(hash_order((f"{dataset}/{i}" for i in ids), self._select.seed))
+        self._order.append(hash_order(ids, self._select.seed, f"{dataset}/"))
         if self._select.criterion == "video_balanced":  # a video lies in one shard
             codes = rows["video_id"].combine_chunks().dictionary_encode()
             self._videos.append(codes.indices.to_numpy() + self._seen_videos)
