@@ -98,7 +98,7 @@ def one_clip(page: Any) -> None:
     opened("/")(page)
     page.locator("#show").select_option("copies")
     settle(page)
-    page.locator("#grid figcaption").first.click()
+    page.locator("#grid figcaption").nth(1).click()
     settle(page)
     page.locator("#clip .screen video").first.evaluate("(v) => { v.pause(); v.currentTime = 1.5; }")
     settle(page)

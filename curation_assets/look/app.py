@@ -26,6 +26,7 @@ from curation_assets.look.copies import with_copies
 from curation_assets.look.funnel import Asked
 from curation_assets.look.guard import Guard
 from curation_assets.look.library import Collections, NoCollection
+from curation_assets.look.likeness import CLIP, WORDS, NoLikeness
 from curation_assets.look.media import Bytes, NoMedia
 from curation_assets.look.views import GridQuery
 from curation_assets.recipes import Recipe
@@ -51,6 +52,7 @@ FAILURES = 2000
 """Failures that are shown."""
 MAX_RULES = 64
 MAX_LABELLED = 5000
+MAX_WORDS = 1000
 ASKED_BY_PAGE = "x-curation-look"
 """The header by which the page says that it is the page."""
 
@@ -89,7 +91,7 @@ def _told(answer: Callable[[Request], Response]) -> Callable[[Request], Response
             return JSONResponse({"error": str(error)}, 400)
         except TableChanged as error:
             return JSONResponse({"error": str(error), "changed": True}, 409)
-        except (NoMedia, NoCollection, MissingTable) as error:
+        except (NoMedia, NoCollection, NoLikeness, MissingTable) as error:
             return JSONResponse({"error": str(error)}, 404)
         except (StorageError, *READ_ERRORS) as error:
             return JSONResponse({"error": str(error).partition("\n")[0]}, 502)
@@ -117,6 +119,13 @@ def _rules(request: Request) -> tuple[Asked, ...]:
     if not fits or not all(isinstance(r, list) and [type(v) for v in r] == [str, bool] for r in given):
         raise _Unreadable(f"rules are up to {MAX_RULES} pairs of a text and whether it is about clips")
     return tuple((text, about) for text, about in given)
+
+
+def _like(request: Request) -> tuple[str, str] | None:
+    for kind in (CLIP, WORDS):
+        if what := _text(request, f"like_{kind}").strip():
+            return kind, what[:MAX_WORDS]
+    return None
 
 
 def _text(request: Request, name: str) -> str:
@@ -187,6 +196,7 @@ class _Answers:
             _text(request, "where"),
             _text(request, "sort"),
             _text(request, "down") == "1",
+            _like(request),
             _whole(request, "offset", 0),
             _whole(request, "limit", 100),
         )

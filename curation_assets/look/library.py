@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from curation_assets.look.candidates import CandidateColumns, Collection, TableChanged
 from curation_assets.look.labelling import LabelFiles
+from curation_assets.look.likeness import Likeness
 from curation_assets.look.media import Media
 from curation_assets.look.views import CollectionView, Plain
 from curation_assets.publish.subsets import Subset
@@ -57,7 +58,8 @@ class Collections:
         with self._lock:
             held = self._views.pop(key, None)
             if held is None or not self._in_force(held):
-                held = CollectionView(CandidateColumns(self.store, self.recipes, self.collections[key], self.labels))
+                candidates = CandidateColumns(self.store, self.recipes, self.collections[key], self.labels)
+                held = CollectionView(candidates, Likeness(self.store, self.recipes, candidates))
             self._views[key] = held
             while len(self._views) > OPEN:
                 self._views.pop(next(iter(self._views)))

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from curation_assets.look.candidates import CandidateColumns, Mask
 from curation_assets.look.funnel import BINS, ORDER_TYPE, Asked, Judged, LiveFunnel, as_floats, changing, nearest
 from curation_assets.look.labelling import DROP, KEEP, LabelAgreement, best_fit
+from curation_assets.look.likeness import Likeness
 from curation_assets.rules.language import ORDERINGS, RuleError, parse_rule
 from curation_assets.rules.movable import Movable, as_was, template
 
@@ -43,6 +44,7 @@ class GridQuery:
         where: a further rule, which only chooses what is shown; empty is all.
         sort: a number of the candidates; empty is the order of their ids.
         down: whether the highest come first.
+        like: (kind, what) of `Likeness.to`; then the most alike come first, whatever `sort` says. None is nothing.
         offset, limit: which of them.
     """
 
@@ -51,6 +53,7 @@ class GridQuery:
     where: str = ""
     sort: str = ""
     down: bool = False
+    like: tuple[str, str] | None = None
     offset: int = 0
     limit: int = 100
 
@@ -58,8 +61,8 @@ class GridQuery:
 class CollectionView:
     """A collection as the page sees it."""
 
-    def __init__(self, candidates: CandidateColumns) -> None:
-        self.candidates, self.funnel = candidates, LiveFunnel(candidates)
+    def __init__(self, candidates: CandidateColumns, likeness: Likeness) -> None:
+        self.candidates, self.funnel, self._likeness = candidates, LiveFunnel(candidates), likeness
         self._before: Judged | None = None
         self._orders: OrderedDict[str, NDArray[ORDER_TYPE]] = OrderedDict()
 
@@ -163,7 +166,11 @@ class CollectionView:
             which = which & self.funnel.passes((query.where, self.candidates.collection.of_clips))
         values = self._values(query.sort) if query.sort else None
         order: NDArray[Any]
-        if query.sort:
+        if query.like is not None:
+            values = self._likeness.to(*query.like)
+            order = np.flatnonzero(which & np.isfinite(values))
+            order = order[np.argsort(-values[order], kind="stable")]
+        elif query.sort:
             order = self._order(query.sort)
             order = order[which[order]]
             if query.down:

@@ -16,8 +16,13 @@ import uvicorn
 from PIL import Image
 
 from curation_assets.look.app import look_app
+from curation_assets.look.candidates import CandidateColumns, Collection
+from curation_assets.look.labelling import LabelFiles
+from curation_assets.look.likeness import Likeness
+from curation_assets.look.views import CollectionView
 from curation_assets.publish.curating.curating import curate
 from curation_assets.publish.curating.subset_inputs import curated_provenance, subset_shards
+from curation_assets.publish.subsets import Subset
 from curation_assets.recipes import Recipe, parse_recipe, subsets
 from curation_assets.schemas import schema
 from curation_assets_tests.sample_video import sample_video
@@ -39,6 +44,13 @@ FILM = sample_video(SECONDS, container="webm")
 """VP9 and Opus: what every Chromium plays."""
 BEFORE = 700
 """Bytes before a video in its tar."""
+
+
+def opened(store: TableStore, at_hand: Mapping[str, Recipe], key: str) -> CollectionView:
+    """A subset by its key, or all clips of a dataset, as the page has them."""
+    recipe, subset = subsets(at_hand)[key] if "-" in key else (at_hand[key], Subset())
+    candidates = CandidateColumns(store, at_hand, Collection(key, recipe, subset, "-" in key), LabelFiles(at_hand))
+    return CollectionView(candidates, Likeness(store, at_hand, candidates))
 
 
 def recipes(labels: str = "") -> dict[str, Recipe]:

@@ -9,18 +9,15 @@ import numpy as np
 import pyarrow.compute as pc
 import pytest
 
-from curation_assets.look.candidates import CandidateColumns, Collection
 from curation_assets.look.funnel import BINS, Asked, Scale
-from curation_assets.look.labelling import LabelFiles
 from curation_assets.look.views import CollectionView, GridQuery
 from curation_assets.publish.curating.curating import curate
 from curation_assets.publish.curating.subset_inputs import subset_shards
 from curation_assets.publish.subsets import Subset
-from curation_assets.recipes import subsets
 from curation_assets.rules.language import RuleError
 from curation_assets.settings import Settings
 from curation_assets.stores import table_store
-from curation_assets_tests.look.small_root import MOTION, fill, recipes
+from curation_assets_tests.look.small_root import MOTION, fill, opened, recipes
 from curation_resources.tables import TableStore
 
 OTHERS = [
@@ -40,10 +37,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> TableStore:
 
 
 def view(store: TableStore, key: str) -> CollectionView:
-    recipe, subset = subsets(recipes())[key] if "-" in key else (recipes()[key], Subset())
-    return CollectionView(
-        CandidateColumns(store, recipes(), Collection(key, recipe, subset, "-" in key), LabelFiles(recipes()))
-    )
+    return opened(store, recipes(), key)
 
 
 def asked(rules: Sequence[str]) -> list[Asked]:

@@ -14,15 +14,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from playwright.sync_api import expect
 
-from curation_assets.look.candidates import CandidateColumns, Collection
 from curation_assets.look.labelling import LabelFiles, best_fit
-from curation_assets.look.views import CollectionView, GridQuery
-from curation_assets.recipes import subsets
+from curation_assets.look.views import GridQuery
 from curation_assets.scores.label_file import LabelFile, Said
 from curation_assets.settings import Settings
 from curation_assets.stores import table_store
 from curation_assets_tests.browser import NoBrowser, browser_page, chromium
-from curation_assets_tests.look.small_root import fill, recipes, served
+from curation_assets_tests.look.small_root import fill, opened, recipes, served
 from curation_resources.tables import TableStore
 
 OPS = {">=": np.greater_equal, ">": np.greater, "<=": np.less_equal, "<": np.less}
@@ -54,9 +52,7 @@ def test_no_number_agrees_with_more_than_the_best(labelled: list[tuple[float, bo
 def test_rules_are_held_against_labels(store: TableStore, tmp_path: Path) -> None:
     file = LabelFile(str(tmp_path / "l.jsonl"))
     at_hand = recipes(file.location)
-    recipe, subset = subsets(at_hand)["toy-hq"]
-    labels = LabelFiles(at_hand, "me")
-    view = CollectionView(CandidateColumns(store, at_hand, Collection("toy-hq", recipe, subset, True), labels))
+    view, labels = opened(store, at_hand, "toy-hq"), LabelFiles(at_hand, "me")
     rules = tuple(view.funnel.declared)
     assert view.agreement(rules)["precision"] is None
     labels.say([("toy", "v1_0_500"), ("toy", "v2_1000_1500")], "keep", True)  # motion 0.6 and 0.7

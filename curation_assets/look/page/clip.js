@@ -1,7 +1,7 @@
 // One clip's page: its video, its pictures, each rule with what it has there, its copies beside it, and all that is known of it.
 
 import { ask, asked, at, el, fault, hours, short } from "/page/look.js";
-import { neighbour, picture, player } from "/page/grid.js";
+import { likeClip, neighbour, picture, player } from "/page/grid.js";
 
 let shown = null;
 
@@ -36,6 +36,7 @@ function draw(clip) {
     el("header", {}, el("h2", {}, clip.id),
       el("span", {}, `${hours(clip.end_ms - clip.start_ms)} from ${(clip.start_ms / 1000).toFixed(2)} s of ${clip.video_id}`),
       el("button", { onclick: () => walk(-1), title: "arrow left" }, "← before"), el("button", { onclick: () => walk(1), title: "arrow right" }, "after →"),
+      el("button", { onclick: () => { at("clip").close(); likeClip(clip); }, title: "by the stored embeddings" }, "similar clips"),
       el("button", { onclick: () => at("clip").close() }, "close")),
     left, el("div", { class: "right" }, verdicts(clip.rules), facts(clip.sections)));
   main.querySelector("video").play().catch(() => {});

@@ -156,7 +156,7 @@ async function load(fresh = false) {
   loading = true;
   const mine = turn;
   try {
-    const told = await ask("rows", { ...asked(), show: state.show, where: state.where, sort: state.sort, down: state.down ? 1 : 0, offset: loaded, limit: PAGE });
+    const told = await ask("rows", { ...asked(), show: state.show, where: state.where, sort: state.sort, down: state.down ? 1 : 0, ...(state.like ?? {}), offset: loaded, limit: PAGE });
     if (mine !== turn) return;
     fault(null);
     at("grid").classList.remove("list");
@@ -168,6 +168,17 @@ async function load(fresh = false) {
     at("more").textContent = total ? "" : "nothing is so";
   } catch (error) { if (mine === turn) fault(error); }
   if (mine === turn) loading = false;
+}
+
+function likeWords(words) {
+  state.like = words.trim() ? { like_words: words.trim() } : null;
+  resetGrid();
+}
+
+export function likeClip(clip) {
+  at("like").value = `as ${clip.id}`;
+  state.like = { like_clip: clip.row };
+  resetGrid();
 }
 
 export async function drawFailed() {
@@ -195,8 +206,9 @@ export function setUpGrid() {
     at("down").textContent = state.down ? "lowest first" : "highest first";
     changed("down", !state.down);
   });
+  at("like").addEventListener("change", (e) => likeWords(e.target.value));
   at("size").addEventListener("input", (e) => document.documentElement.style.setProperty("--card", `${e.target.value}px`));
-  at("tools").addEventListener("submit", (e) => { e.preventDefault(); changed("where", at("where").value); });
+  at("tools").addEventListener("submit", (e) => { e.preventDefault(); });
   new IntersectionObserver((seen) => { if (seen.some((s) => s.isIntersecting) && loaded) load(); }, { rootMargin: "600px" }).observe(at("more"));
   document.addEventListener("keydown", keyed);
 }

@@ -5,7 +5,7 @@ import { drawFailed, resetGrid, setUpGrid } from "/page/grid.js";
 import { setUpClip } from "/page/clip.js";
 import { drawAgreement, setUpLabels } from "/page/labels.js";
 
-export const state = { collection: null, rules: [], show: "all", where: "", sort: "", down: true, tab: "clips", active: null, judged: null };
+export const state = { collection: null, rules: [], show: "all", where: "", sort: "", down: true, tab: "clips", active: null, judged: null, like: null };
 export const at = (id) => document.getElementById(id);
 
 export function el(name, attributes = {}, ...children) {
@@ -54,7 +54,8 @@ async function open(key) {
   fault(null);
   at("notice").textContent = "reading tables …";
   const collection = await ask("collection", { key });
-  Object.assign(state, { collection, rules: collection.rules.map(held), show: "all", sort: "", active: null, judged: null });
+  Object.assign(state, { collection, rules: collection.rules.map(held), show: "all", sort: "", active: null, judged: null, like: null });
+  at("like").value = "";
   const said = collection.judged ? (collection.stale ? "as it was judged; what it is made from has changed since: curation run" : "as its table in force has it") : "from the tables of the shards: no run has judged it yet";
   at("notice").textContent = `${collection.dataset}: ${said}${collection.criterion === "all" ? "" : `; before the criterion ${collection.criterion}`}`;
   at("labels").title = collection.labelled.length ? "" : "the recipe names no file of labels: add labels: {file: labels.jsonl}";

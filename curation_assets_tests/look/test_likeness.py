@@ -1,0 +1,92 @@
+"""Clips that look like a clip or like words: by the stored vectors, the most alike first, and a sentence where that cannot be told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from curation_assets.look.likeness import CLIP, WORDS, NoLikeness
+from curation_assets.look.views import GridQuery
+from curation_assets.recipes import parse_recipe
+from curation_assets.scores.embedding import load_text_encoder
+from curation_assets.settings import Settings
+from curation_assets.stores import table_store
+from curation_assets_tests.look.small_root import RECIPE, SHARDS, clips_of, commit, fill, opened, recipes
+from curation_assets_tests.tiny_clip import write_tiny_clip
+from curation_resources.tables import TableStore
+
+DIMENSION = 32
+
+
+def embed(store: TableStore, vectors: dict[str, np.ndarray], model: str) -> None:
+    """Two frames of each clip, whose mean is its vector; clips without a vector have a row that says nothing."""
+    for number, shard in enumerate(SHARDS):
+        rows = []
+        for _, video, clip, start in clips_of(number):
+            for side in (-1, 1):
+                vector = vectors.get(clip)
+                off = np.zeros(DIMENSION)
+                off[-1] = side * 0.2
+                row = {"video_id": video, "clip_id": clip, "time_ms": start + 200 + side, "model": model}
+                rows.append(row | {"embedding": None if vector is None else [np.float16(v) for v in vector + off]})
+        commit(store, "frame_embeddings", shard, rows)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> TableStore:
+    made = table_store(Settings(storage=str(tmp_path / "root")))
+    fill(made)
+    return made
+
+
+def test_the_most_alike_come_first(store: TableStore) -> None:
+    rng = np.random.default_rng(0)
+    base, other = rng.normal(size=(2, DIMENSION))
+    base[-1] = other[-1] = 0
+    clips = [c for n in range(2) for _, _, c, _ in clips_of(n)]
+    vectors = {c: (1 - i / 20) * base + i / 20 * other for i, c in enumerate(clips) if c != "v1_0_500"}
+    embed(store, vectors, "m")
+    view = opened(store, recipes(), "toy-hq")
+    row = view.row_of(SHARDS[0], clips[0])
+    assert row is not None
+    items = view.rows(GridQuery((), like=(CLIP, str(row)), sort="motion"))["items"]
+    assert [i["id"] for i in items] == [c for c in clips if c != "v1_0_500"], (
+        "across shards; that without an embedding is left out"
+    )
+    unit = {c: v / np.linalg.norm(v) for c, v in vectors.items()}
+    assert [i["value"] for i in items] == [
+        pytest.approx(float(unit[i["id"]] @ unit[clips[0]]), abs=5e-3) for i in items
+    ]
+    filtered = view.rows(GridQuery((), where="motion > 0.5", like=(CLIP, str(row))))["items"]
+    assert [i["id"] for i in filtered] == [i["id"] for i in items if i["id"] in {f["id"] for f in filtered}]
+    blind = view.row_of(SHARDS[0], "v1_0_500")
+    for what in (str(blind), "-1", "99", "x"):
+        with pytest.raises(NoLikeness, match="this clip has no embedding"):
+            view.rows(GridQuery((), like=(CLIP, what)))
+
+
+def test_words_find_what_they_were_encoded_beside(store: TableStore, tmp_path: Path) -> None:
+    folder = write_tiny_clip(tmp_path / "model", DIMENSION)
+    at_hand = {"toy": parse_recipe(f"{RECIPE}embeddings: {{model: 'local-dir:{folder}', device: cpu}}\n", "toy.yaml")}
+    encoder = load_text_encoder(at_hand["toy"].embeddings)
+    texts = ["a red ball", "a dog that runs"]
+    encoded = encoder.encode_texts(texts).vectors
+    embed(store, {"v0_500_1000": encoded[0], "v3_0_500": encoded[1]}, encoder.identity)
+    view = opened(store, at_hand, "toy-hq")
+    for text, clip in zip(texts, ("v0_500_1000", "v3_0_500"), strict=True):
+        items = view.rows(GridQuery((), like=(WORDS, text)))["items"]
+        assert (len(items), items[0]["id"]) == (2, clip)
+    embed(store, {"v3_0_500": encoded[1]}, "another model")
+    with pytest.raises(NoLikeness, match="were made by another model"):
+        opened(store, at_hand, "toy-hq").rows(GridQuery((), like=(WORDS, "x")))
+
+
+def test_what_is_missing_is_said(store: TableStore, tmp_path: Path) -> None:
+    with pytest.raises(NoLikeness, match="no clip has an embedding; `embeddings: "):
+        opened(store, recipes(), "toy-hq").rows(GridQuery((), like=(WORDS, "x")))
+    embed(store, {"v3_0_500": np.eye(DIMENSION)[0]}, "m")
+    at_hand = {"toy": parse_recipe(f"{RECIPE}embeddings: {{model: 'local-dir:{tmp_path}/none'}}\n", "toy.yaml")}
+    with pytest.raises(NoLikeness, match="words cannot be compared here: "):
+        opened(store, at_hand, "toy-hq").rows(GridQuery((), like=(WORDS, "x")))
