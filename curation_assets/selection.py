@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from curation_assets.publish.subsets import Subset
 from curation_assets.recipes import Recipe
 from curation_assets.registry import COMPONENTS, component, names
-from curation_assets.rules.columns import tables_of_rules
+from curation_assets.rules.columns import tables_of_columns, tables_of_rules
 
 SUBSET_ASSETS = names("subset")
 UNPARTITIONED = names("whole")
@@ -27,7 +27,8 @@ def assets_of_recipe(recipe: Recipe) -> list[str]:
             wanted.update(tables_of_rules(getattr(recipe, c.prefilter).where, recipe))
     for subset in recipe.subsets.values():
         wanted.update(tables_of_rules(subset.where, recipe))
-        wanted.update(a for name in assets_of_subset(subset) for a in component(name).inputs)
+        for part in map(component, assets_of_subset(subset)):
+            wanted.update(part.inputs, tables_of_columns(part.columns(subset), recipe))
     return in_order(_closure(wanted))
 
 

@@ -167,7 +167,7 @@ def test_hdvila(example: Example, capsys: pytest.CaptureFixture[str]) -> None:
         hdvila_list(example, server, pages, "00:00:04.000")
         assert example.run("hdvila", {}) == 0
     samples = check_clips(example, "hdvila-clips")
-    cuts = json.loads(shared("assembled/ep_s01.cuts.json").read_text())["cuts"]
+    cuts = cuts_of_episode()
     edges = {r["start_frame"] for r in example.rows("clips") if r["video_id"] == "-episode"} - {0}
     assert all(min(abs(e - c) for c in cuts) <= 1 for e in edges)
     captions = {r["clip_id"]: r["caption"] for r in example.rows("captions")}
@@ -181,6 +181,36 @@ def test_hdvila(example: Example, capsys: pytest.CaptureFixture[str]) -> None:
     row = next(r for r in example.rows("clip_dataset") if r["sample_key"] == sorted(samples)[0])
     assert f"{row['size']} bytes from {row['offset']}" in told
     assert "selected, train" in told
+
+
+def cuts_of_episode() -> list[int]:
+    """First frames of its shots but the first."""
+    return list(json.loads(shared("assembled/ep_s01.cuts.json").read_text())["cuts"])
+
+
+def test_hdvila_videos(example: Example) -> None:
+    pages = {
+        "talk": example.serve("videos/manifesto.mp4", "talk", "A speech", "videos/manifesto.vtt"),
+        "-episode": example.serve("assembled/ep_s01.mp4", "-episode", "An episode"),
+    }
+    with FaultServer({}, example.web) as server:
+        hdvila_list(example, server, pages, "00:00:04.000")
+        assert example.run("hdvila_videos", {}) == 0
+    samples = samples_of(example.version("clip_dataset", "hdvila_videos-videos"))
+    assert {k.rsplit("_", 2)[0] for k in samples} == {"talk", "-episode"}
+    cuts = cuts_of_episode()
+    for key, sample in samples.items():
+        said = json.loads(sample["json"])
+        frames, sound = decoded(sample["mp4"])
+        assert sound is None
+        assert frames == said["cuts"]["cuts_original_fps"][-1][1] == said["export"]["frames"]
+        assert ("m4a" in sample) == (said["source"].get("audio_codec") is not None)
+        if key.startswith("-episode"):
+            edges = [start for start, _ in said["cuts"]["cuts_original_fps"][1:]]
+            assert len(edges) >= len(cuts) / 2
+            assert all(min(abs(e - c) for c in cuts) <= 1 for e in edges)
+        else:
+            assert said["yt_meta_dict"]["subtitles"]["en"]
 
 
 def test_acav100m(example: Example) -> None:
@@ -223,6 +253,8 @@ def test_video_embeddings(example: Example) -> None:
         array, said = np.load(io.BytesIO(sample["npy"])), json.loads(sample["json"])
         assert array.dtype == np.float16
         assert array.shape == (len(said["frame_ms"]), 512)
+        assert said["fps"] == 1.0 or len(said["frame_ms"]) < 2, "the constant rate alone"
+        assert said["source"]["url"].endswith(f"{said['video_id']}.mp4")
         assert sample["txt"].decode() == f"caption of {said['video_id']}"
         assert said["split"] == rows[key]["split"]
     header, *lines = (folder / "splits.csv").read_text().splitlines()

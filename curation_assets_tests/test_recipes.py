@@ -17,7 +17,7 @@ MINIMAL = "dataset: toy\nsource: {format: ids, path: ids.txt}\n"
 
 def test_the_five_systems_load_with_their_values() -> None:
     r = load_recipes(str(ROOT / "recipes/examples"))
-    assert sorted(r) == ["acav100m", "hdvila", "t2v_hq", "trackverse", "video_embeddings"]
+    assert sorted(r) == ["acav100m", "hdvila", "hdvila_videos", "t2v_hq", "trackverse", "video_embeddings"]
     hdvila = r["hdvila"]
     assert (hdvila.clips.detector, hdvila.clips.threshold, hdvila.clips.min_scene_frames) == ("content", 11.5, 15)
     assert (hdvila.download.height, hdvila.download.audio_rate, hdvila.download.timeout_s) == (360, 44100, 60)
@@ -25,6 +25,9 @@ def test_the_five_systems_load_with_their_values() -> None:
     assert hdvila.download.subtitles.languages == ["en"]
     assert hdvila.download.subtitles.automatic
     assert hdvila.shard.videos == 100
+    whole = r["hdvila_videos"]
+    assert (whole.clips.from_, whole.clips.cuts, whole.clips.threshold) == ("whole", True, 11.5)
+    assert whole.download == hdvila.download
     assert (r["acav100m"].shard.videos, r["acav100m"].clips.from_, r["acav100m"].captions.backend) == (
         2000,
         "given",

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 PREFIX = "curation."
 HASH_PARTS = b"curation.hash_parts"
 SHEET, SHEET_FILE = "sheet", "sheet.jpg"
+KEPT_FILE = "kept_answers.parquet"
+"""In a partition's folder, beside what its table names: answers that may be wanted again."""
 """Where a table's stats have the hash of its contact sheet, and the sheet's name in the partition's folder."""
 MEDIA_NAMED = 1000
 """Tars that a footer names at most; of a table of more, they are read from its rows."""
@@ -120,10 +122,21 @@ def expected_tag(base: Base) -> str | Whatever | None:
 
 
 def own_media(table: pa.Table) -> dict[str, int] | None:
-    """Own tar -> end of the last member that a table names; those referenced in place are not own. None if it has no such column."""
+    """Own tar -> end of the last member that a table names; those referenced in place are not own. None if it has no such column.
+
+    Sound that lies beside its pictures has columns of its own, whose names begin with `audio_`.
+    """
     if "tar" not in table.column_names:
         return None
-    used = table.select(["tar", "offset", "size"]).filter(pc.is_valid(table["tar"]))
-    ends = used.append_column("end", pc.add(pc.fill_null(used["offset"], 0), pc.fill_null(used["size"], 0)))
-    rows = ends.group_by("tar").aggregate([("end", "max")]).to_pylist()
-    return {r["tar"]: r["end_max"] for r in rows if not is_uri(r["tar"])}
+    found: dict[str, int] = {}
+    for of in ("", "audio_"):
+        columns = [f"{of}{name}" for name in ("tar", "offset", "size")]
+        if not set(columns) <= set(table.column_names):
+            continue  # of before there were any
+        used = table.select(columns).rename_columns(["tar", "offset", "size"])
+        used = used.filter(pc.is_valid(used["tar"]))
+        ends = used.append_column("end", pc.add(pc.fill_null(used["offset"], 0), pc.fill_null(used["size"], 0)))
+        for row in ends.group_by("tar").aggregate([("end", "max")]).to_pylist():
+            if not is_uri(row["tar"]):
+                found[row["tar"]] = max(found.get(row["tar"], 0), row["end_max"])
+    return found

@@ -23,6 +23,7 @@ from curation_resources.replace import ANY
 from curation_resources.storage_errors import StorageError
 from curation_resources.table_contracts import conform
 from curation_resources.table_headers import (
+    KEPT_FILE,
     SHEET_FILE,
     Base,
     TableHeader,
@@ -256,8 +257,9 @@ class TableStore(TableReader):
         Returns:
             What was removed.
         """
-        named, sheet = self.media(header), f"{self.folder(header.asset, header.partition)}/{SHEET_FILE}"
-        orphans = sorted(path for path in found if path not in named and not (header.sheet and path == sheet))
+        named, folder = self.media(header), self.folder(header.asset, header.partition)
+        beside = {f"{folder}/{KEPT_FILE}", *([f"{folder}/{SHEET_FILE}"] if header.sheet else [])}
+        orphans = sorted(path for path in found if path not in named and path not in beside)
         if not orphans or header.tag is None or presence.others(self.storage, header.partition):
             return []
         if self.storage.tag(self.path(header.asset, header.partition)) != header.tag:

@@ -108,6 +108,7 @@ class Component:
         candidates: of a table by subset that judges, what: clips or tracks.
         shows: of a table by subset, further tables that it shows something of, where the recipe asks for them.
         uses: the same, of those that it cannot do without.
+        columns: of an export, what its samples say beside: columns as rules name them.
         figure: what it takes by what was measured, for estimates before anything of it was made.
         package: the distribution that it comes from.
     """
@@ -148,6 +149,7 @@ class Component:
     candidates: str = ""
     shows: tuple[str, ...] = ()
     uses: Callable[[Subset], Sequence[str]] = lambda subset: ()
+    columns: Callable[[Subset], Sequence[str]] = lambda subset: ()
     figure: FigureOf = unmeasured
     package: str = OWN_PACKAGE
 

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 
-from pydantic import Field, SerializerFunctionWrapHandler, ValidationError, model_serializer, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from curation_assets.contracts.choices import OneOf
-from curation_assets.contracts.sections import Section
+from curation_assets.contracts.sections import GrownSection
 
 
-class OpenSection(Section):
-    """A section one of whose keys is a `OneOf`. What is chosen may come from a package, and then take `options`.
+class OpenSection(GrownSection):
+    """A section one of whose keys is a `OneOf`. What is chosen may come from a package, and then take `options`."""
 
-    Unused, `options` is left out of what the section is compared by, so that tables of before it was there stay as they are.
-    """
+    later: ClassVar[frozenset[str]] = frozenset({"options"})
 
     options: dict[str, Any] = Field(
         default={}, description="Options of what another installed package brings; that package says which there are."
@@ -47,13 +46,6 @@ class OpenSection(Section):
                     f"{key} of {name} {chosen!r}: {said}; there are {', '.join(model.model_fields)}"
                 ) from error
         return self
-
-    @model_serializer(mode="wrap")
-    def _without_unused_options(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        said: dict[str, Any] = dump(self)
-        if not said.get("options"):
-            said.pop("options", None)
-        return said
 
     def brought_identity(self) -> dict[str, str]:
         """What identifies the code of what a package brings, for fingerprints; empty where the choice is this package's.

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any, ClassVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+)
 from pydantic.fields import FieldInfo
 
 from curation_assets.rules.language import RuleError, parse_rule
@@ -22,6 +29,23 @@ class Section(BaseModel):
         """Each key as recipes write it, and its field; what is for other packages comes last."""
         fields = sorted(cls.model_fields.items(), key=lambda item: item[0] == "options")
         return {field.alias or name: field for name, field in fields}
+
+
+class GrownSection(Section):
+    """A section that got keys after tables were compared by it.
+
+    While such a key has its default, it is left out of what the section is compared by, so that tables of before it was there stay as they are.
+    """
+
+    later: ClassVar[frozenset[str]] = frozenset()
+    """Those keys."""
+
+    @model_serializer(mode="wrap")
+    def _without_unused(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        said: dict[str, Any] = dump(self)
+        fields = type(self).model_fields
+        unused = {n for n in self.later if getattr(self, n) == fields[n].get_default(call_default_factory=True)}
+        return {name: value for name, value in said.items() if name not in unused}
 
 
 def _check_rule(text: str) -> str:

@@ -148,7 +148,8 @@ def _decode(
             for shown in _frames(video, found, consumers, sparse=sparse):
                 if shown.index == 0 and "frames" in wanted:
                     writer = JpegWriter(params.frames, spool)
-                    planned = [] if consumers.detector is not None else _planned(facts, video)
+                    cut = params.clips.from_ in ("detect", "both")
+                    planned = [] if cut else _planned(facts, video)
                     shortest = round(params.clips.min_s * 1000)
                     consumers.sampler = FrameSampler(params.frames, writer, shortest_ms=shortest, planned=planned)
                 consumers.take(shown)

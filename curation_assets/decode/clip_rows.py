@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -57,11 +58,21 @@ def clip_rows(
                 origin=span.origin,
                 **_irregularities(span, found),
             )
+            if span.origin == "whole" and cuts is not None:
+                row["shots"] = _shots(span, cuts)
         rows.append(row)
     rows.sort(key=lambda r: str(r["clip_id"]))
     if rows and cuts is not None:
         rows[0]["cut_list"] = [{name: getattr(cut, name) for name in CUT.names} for cut in cuts]
     return rows
+
+
+def _shots(span: ClipSpan, cuts: CutList) -> list[dict[str, int]]:
+    """The shots that a clip consists of."""
+    within = [c.frame for c in cuts.accepted if span.start_frame < c.frame < span.end_frame]
+    return [
+        {"start_frame": start, "end_frame": end} for start, end in pairwise([span.start_frame, *within, span.end_frame])
+    ]
 
 
 def _irregularities(span: ClipSpan, found: Decoding) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -34,17 +34,34 @@ if TYPE_CHECKING:
     from curation_assets.recipes import Recipe
 
 
+SHOT = pa.struct([("start_frame", INT64), ("end_frame", INT64)])
+
 CUT = pa.struct([("frame", INT64), ("time_ms", INT64), ("score", FLOAT), ("kind", STRING), ("accepted", BOOL)])
+
+
+OF_DETECTORS = frozenset(
+    {
+        "detector", "threshold", "min_scene_frames", "min_content_val", "window", "weights", "kernel_size", "short_scenes", "hash_size",
+        "hash_lowpass", "histogram_bins", "fade_threshold", "fade_method", "fade_bias", "fade_min_frames", "fade_at_end",
+    }
+)  # fmt: skip
+"""Keys that only detectors look at."""
 
 
 class Clips(OpenSection):
     """How videos become clips."""
+
+    later: ClassVar[frozenset[str]] = OpenSection.later | {"cuts"}
 
     from_: Literal["detect", "given", "both", "whole", "fixed", "subtitles"] = Field(
         "detect",
         alias="from",
         description="detect: shots; given: the source's spans; both: given spans cut at detected boundaries; whole: the video, however long; "
         "fixed: a stride; subtitles: one per cue.",
+    )
+    cuts: bool = Field(
+        False,
+        description="For `whole`: whether the detector looks for shots all the same. The video stays one clip, and column `shots` names them.",
     )
     detector: Annotated[
         str,
@@ -127,10 +144,21 @@ class Clips(OpenSection):
         description="fast: the levers of docs/explanation/decode.md, shown not to move a boundary; exact: every frame, as PySceneDetect sees it.",
     )
 
+    @property
+    def detects(self) -> bool:
+        """Whether a detector looks at the videos."""
+        return self.from_ in ("detect", "both") or self.cuts
+
     @model_validator(mode="after")
     def _order(self) -> Clips:
         if self.min_s > self.max_s:
             raise ValueError(f"min_s ({self.min_s:g}) must not exceed max_s ({self.max_s:g})")
+        if self.cuts and self.from_ != "whole":
+            raise ValueError(f"`cuts` is for `from: whole`; of `from: {self.from_}` leave it out")
+        idle = sorted(OF_DETECTORS & self.model_fields_set)
+        if idle and not self.detects:
+            further = "; with `cuts: true` it does, and the video stays one clip" if self.from_ == "whole" else ""
+            raise ValueError(f"`from: {self.from_}` looks for no shots, so leave out {', '.join(idle)}{further}")
         if self.kernel_size is not None and not self.kernel_size % 2:
             raise ValueError(f"kernel_size must be odd, not {self.kernel_size}")
         return self
@@ -180,6 +208,12 @@ TABLE = TableSchema(
             pa.list_(CUT),
             "On the first row of a video: every proposed boundary of the whole video with its score.",
             volatile=True,
+        ),
+        Column(
+            "shots",
+            pa.list_(SHOT),
+            "Of whole videos whose `cuts` were asked for: the shots, each from its first frame to one past its last; null elsewhere.",
+            later=("",),
         ),
         Column("hdr", BOOL, "Whether the transfer function is PQ or HLG."),
         Column(

@@ -28,8 +28,7 @@ class FrameMeters(Meters):
     """Everything that is fed from one decode of a video."""
 
     def __init__(self, params: AnalysisParams, wanted: frozenset[str], rate: float) -> None:
-        detecting = params.clips.from_ in ("detect", "both")
-        self.detector: ShotDetector | None = make_detector(params.clips, rate) if detecting else None
+        self.detector: ShotDetector | None = make_detector(params.clips, rate) if params.clips.detects else None
         # Detectors that read BGR are PySceneDetect's: their hue and edges change with the way to it.
         self.exact = params.clips.mode == "exact" or (self.detector is not None and self.detector.needs == "bgr")
         super().__init__(

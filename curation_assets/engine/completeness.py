@@ -40,7 +40,7 @@ from curation_assets.publish.curating.subset_tables import tables_needed
 from curation_assets.publish.subsets import Subset
 from curation_assets.recipes import Recipe, subsets
 from curation_assets.registry import CLUSTERS, DOWNLOADS, EXPORTS, INDEX, JUDGED, component
-from curation_assets.rules.columns import inputs_of
+from curation_assets.rules.columns import inputs_of, tables_of_columns
 from curation_assets.selection import SUBSET_ASSETS, assets_of_recipe, assets_of_subset, in_order
 from curation_assets.settings import Settings
 from curation_resources.tables import TableStore
@@ -82,7 +82,7 @@ def uses(subset: Subset, recipe: Recipe, asset: str) -> list[str]:
     wanted = {*tables_needed(subset, recipe), DOWNLOADS, *own.uses(subset)}
     wanted |= set(own.shows) & set(assets_of_recipe(recipe))
     if asset in EXPORTS:
-        wanted |= set(own.inputs)
+        wanted |= {*own.inputs, *tables_of_columns(own.columns(subset), recipe)}
     closed: set[str] = set()
     while wanted - closed:
         for name in wanted - closed:

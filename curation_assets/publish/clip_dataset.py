@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import pyarrow as pa
 from pydantic import Field, field_serializer, model_validator
@@ -14,6 +14,7 @@ from curation_assets.contracts.choices import OneOf
 from curation_assets.contracts.component import Component
 from curation_assets.contracts.costs import Figure
 from curation_assets.contracts.open_section import OpenSection
+from curation_assets.contracts.sections import Section
 from curation_assets.contracts.tables import CLIP_KEYS, DOUBLE, ERROR, INT32, INT64, MEDIA, STRING, Column, TableSchema
 from curation_assets.publish.curating.versions import CLIPS_VERSION
 from curation_resources.extras import MissingExtra
@@ -26,18 +27,32 @@ if TYPE_CHECKING:
     from curation_assets.recipes import Recipe
 
 
+LAYOUTS = ("webdataset", "folder", "parquet")
+"""The formats that are this package's own."""
+SOUNDS = ("m4a", "mp3", "wav", "flac", "opus")
+"""Endings of files that hold the sound of a clip by itself."""
+ALL: Literal["all"] = "all"
+
+
+class Members(Section):
+    """Which files a sample has for its pictures and its sound, as video2dataset's `encode_formats` names them."""
+
+    video: Literal["mp4"] = Field("mp4", description="The pictures, without sound.")
+    audio: Literal["m4a", "mp3", "wav", "flac", "opus"] | None = Field(
+        None, description="The sound of the clip, to the sample; a clip without sound has no such file. Null for none."
+    )
+
+
 class ClipExport(OpenSection):
     """How selected clips are cut and written."""
+
+    later: ClassVar[frozenset[str]] = OpenSection.later | {"members", "metadata", "columns"}
 
     format: Annotated[
         str,
         OneOf(
             "export_formats",
-            (
-                "webdataset",
-                "folder",
-                "parquet",
-            ),
+            LAYOUTS,
         ),
     ] = Field(
         "webdataset",
@@ -59,6 +74,20 @@ class ClipExport(OpenSection):
     fps: float | None = Field(None, gt=0, description="Frame rate; null keeps the source's.")
     audio: bool = Field(True, description="Whether the sound is kept.")
     audio_rate: int | None = Field(None, ge=8000, le=192_000, description="Sample rate, Hz; null keeps the source's.")
+    members: Members | None = Field(
+        None,
+        description="Pictures and sound as files of their own: `{video: mp4, audio: m4a}`; null keeps the sound in the mp4.",
+    )
+    metadata: Literal["record", "video2dataset"] = Field(
+        "record",
+        description="JSON of a sample: record: what is known of a clip; video2dataset: that, and under video2dataset's names what the page says, "
+        "timed subtitles, cuts and the requested span.",
+    )
+    columns: list[str] | Literal["all"] | None = Field(
+        None,
+        description="What JSON (under `columns`) and lists say of each clip: names as in rules (`aesthetic`, `option.animal.match`, `source.genre`), or "
+        "`all`: the scores that the subset's table has, and all columns of the source. Null: lists have the scores, JSON has them under `clip`.",
+    )
     blur_faces: bool = Field(False, description="Whether faces are covered.")
     blur: Literal["ellipse", "box", "mosaic"] = Field("ellipse", description="How faces are covered.")
     blur_scale: float = Field(
@@ -84,17 +113,30 @@ class ClipExport(OpenSection):
         """The options with which a clip is as good as one by these: a clip that is encoded whole has all that `smart` promises. None if there are none."""
         return self.model_copy(update={"cut": "exact"}) if self.way == "smart" else None
 
+    @property
+    def sound_within(self) -> bool:
+        """Whether the mp4 file has the sound."""
+        return self.audio and self.members is None
+
+    @property
+    def sound_beside(self) -> str | None:
+        """Ending of the file that has the sound, beside the mp4; None if there is none."""
+        return self.members.audio if self.members is not None else None
+
     @field_serializer("cut")
     def _compared(self, cut: str) -> str:
         return self.way
 
     @model_validator(mode="after")
     def _copied_as_it_is(self) -> ClipExport:
-        changing = [
-            n for n in ("short_side", "crop_border", "fps", "audio_rate", "blur_faces", "tracks") if getattr(self, n)
-        ]
+        of_pictures = ("short_side", "crop_border", "fps", "blur_faces", "tracks")
+        changing = [n for n in (*of_pictures, *(("audio_rate",) if self.sound_within else ())) if getattr(self, n)]
         if self.cut == "copy" and changing:
             raise ValueError(f"cut: copy leaves the stream as it is; {', '.join(changing)} needs cut: exact")
+        if self.members is not None and self.format not in LAYOUTS:
+            raise ValueError(f"`members` is for {', '.join(LAYOUTS)}, not for format {self.format}")
+        if self.sound_beside and not self.audio:
+            raise ValueError("`members.audio` keeps the sound, and `audio: false` keeps none; leave one of them out")
         if self.leak_model is not None and not self.blur_faces:
             raise ValueError("`leak_model` looks for faces that blurring left; it needs `blur_faces: true`")
         return self
@@ -112,6 +154,24 @@ TABLE = TableSchema(
         Column("status", STRING, "Outcome.", nullable=False, allowed=("ok", "failed")),
         ERROR,
         *MEDIA,
+        Column(
+            "audio_format",
+            STRING,
+            "Ending of the file with the sound, where that lies beside.",
+            allowed=SOUNDS,
+            later=("",),
+        ),
+        Column("audio_tar", STRING, "Tar or file with the sound.", volatile=True),
+        Column(
+            "audio_offset",
+            INT64,
+            "First byte of the sound within `audio_tar`.",
+            volatile=True,
+            minimum=0,
+            later=("",),
+        ),
+        Column("audio_size", INT64, "Bytes of the sound.", minimum=0, later=("",)),
+        Column("audio_sha256", STRING, "SHA-256 of the sound, hexadecimal.", later=("",)),
         Column("start_ms", INT64, "Actual start in the source video."),
         Column("end_ms", INT64, "Actual end in the source video."),
         Column("frames", INT64, "Frames in the file.", minimum=0),
@@ -188,7 +248,15 @@ def _no_leaks(table: pa.Table, stats: Mapping[str, Any], storage: Storage) -> Fi
 
 def _used(subset: Subset) -> tuple[str, ...]:
     clips = subset.export.clips
-    return ("quality_scores",) if clips is not None and clips.crop_border else ()
+    if clips is None:
+        return ()
+    used = ("quality_scores",) if clips.crop_border else ()
+    return (*used, "video_metadata") if clips.columns == ALL else used
+
+
+def _columns(subset: Subset) -> tuple[str, ...]:
+    clips = subset.export.clips
+    return tuple(clips.columns) if clips is not None and isinstance(clips.columns, list) else ()
 
 
 COPIED_S, ENCODED_S, ENCODED_BYTES = (10.0, 10.0), (682.0, 682.0), (2.7e8, 2.7e8)
@@ -221,6 +289,7 @@ COMPONENT = Component(
     figure=_figure,
     shows=("captions",),
     uses=_used,
+    columns=_columns,
     checks=(
         media_check("clip_id"),
         Check(

@@ -19,6 +19,11 @@ class EmbeddingExport(Section):
     dtype: Literal["float16", "float32"] = Field("float16", description="Type of the arrays.")
     per_tar: int = Field(10_000, ge=1, description="Triples in a tar.")
     name: str = Field("ds", description="First part of the names of the tars.")
+    frames: Literal["grid", "all"] = Field(
+        "grid",
+        description="grid: those at the constant rate of `frames.fps`, or all of a clip that has none of them; all: also those that short clips have at 10, 50 "
+        "and 90 percent, and near what might have been a boundary.",
+    )
     layout: Literal["tars", "folders"] = Field(
         "tars", description="tars with splits.csv, or train/val/test folders of triples."
     )
@@ -49,6 +54,8 @@ TABLE = TableSchema(
 )
 
 
+SAID_OF = ("video_metadata", "raw_shards", "clips")
+"""What the JSON of a triple says of its clip besides."""
 COMPONENT = Component(
     TABLE,
     "publish",
@@ -57,5 +64,6 @@ COMPONENT = Component(
     in_subset=lambda subset: subset.export.embeddings is not None,
     inputs=("frame_embeddings",),
     shows=("captions",),
+    uses=lambda subset: SAID_OF,
     checks=(media_check("clip_id"),),
 )

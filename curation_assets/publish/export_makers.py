@@ -31,11 +31,14 @@ from curation_assets.publish.curating.subset_inputs import (
     clip_provenance,
     clip_provenance_or_as_good,
     embedding_provenance,
+    read_of_clips,
     without,
 )
 from curation_assets.publish.embedding_dataset import COMPONENT as EMBEDDINGS
+from curation_assets.publish.embedding_dataset import SAID_OF
 from curation_assets.recipes import Recipe, subsets
 from curation_assets.schemas import schema
+from curation_assets.selection import in_order
 from curation_assets.showing.figures import bullets, markdown_table
 from curation_resources.presence import at_work
 from curation_resources.progress import listening
@@ -163,11 +166,12 @@ class ClipExportMaker(ExportMaker):
         return subsets(recipes)[key][1].export.clips is not None
 
     def sharded(self, recipes: Mapping[str, Recipe]) -> list[str]:
-        asked = [s.export.clips for _, s in subsets(recipes).values() if s.export.clips is not None]
         found = ["raw_shards"]
-        found += ["quality_scores"] if any(c.crop_border for c in asked) else []
-        found += ["tracks"] if any(c.tracks for c in asked) else []
-        return found + (["clips"] if any(s.of == "tracks" for _, s in subsets(recipes).values()) else [])
+        for recipe, subset in subsets(recipes).values():
+            if subset.export.clips is not None:
+                own = [recipes[d] for d in subset.datasets or [recipe.dataset] if d in recipes]
+                found += [a for a in read_of_clips(subset, own) if a != "captions"]
+        return in_order(found)
 
     def spent(self, run: Run, key: str) -> Sequence[Mapping[str, float]]:
         from curation_assets.publish.writing.clip_batches import pieces_of
@@ -264,8 +268,7 @@ class EmbeddingExportMaker(ExportMaker):
         return subsets(recipes)[key][1].export.embeddings is not None
 
     def sharded(self, recipes: Mapping[str, Recipe]) -> list[str]:
-        of_tracks = any(s.of == "tracks" for _, s in subsets(recipes).values())
-        return [*EMBEDDINGS.inputs, *(["clips"] if of_tracks else [])]
+        return in_order([*EMBEDDINGS.inputs, *SAID_OF])
 
 
 def _shown(done: Published) -> dict[str, Any]:

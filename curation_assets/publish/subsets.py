@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -15,6 +15,8 @@ from curation_assets.publish.embedding_dataset import EmbeddingExport
 
 class Select(OpenSection):
     """Which of the clips that pass the rules are taken."""
+
+    later: ClassVar[frozenset[str]] = OpenSection.later | {"strict"}
 
     criterion: Annotated[
         str,

@@ -320,6 +320,12 @@ def _subset_faults(subset: Subset, recipe: Recipe) -> Iterator[tuple[str, str]]:
                 check_rule(parse_rule(text), values)
             except RuleError as error:
                 yield f"{key}[{number}]", str(error)
+    for component in (c for c in COMPONENTS if c.in_subset(subset)):
+        for number, column in enumerate(component.columns(subset)):
+            try:
+                of_clip(column)
+            except RuleError as error:
+                yield f"export.clips.columns[{number}]", str(error)
     for key in ("class_by", "order_by"):
         column = getattr(subset.select, key)
         if column is None:

@@ -66,17 +66,21 @@ def clip_model(recipe: Recipe) -> dict[str, str]:
 
 
 def _embed(shard: Shard, wanted: Collection[str]) -> Mapping[str, Made]:
+    from curation_assets.engine.kept_answers import KeptAnswers
     from curation_assets.scores.embedding import decoding_processes, embed_frames, load_model
 
     params = shard.recipe.embeddings
-    clips = passing_clips(shard, params.where)
+    known = KeptAnswers(shard, COMPONENT, passing_clips(shard, params.where))
+    clips = known.to_ask["clip_id"].drop_null().combine_chunks()
     frames = shard.table("frames")
-    frames = frames.filter(pc.is_in(frames["clip_id"], value_set=clips["clip_id"].drop_null().combine_chunks()))
+    frames = frames.filter(pc.is_in(frames["clip_id"], value_set=clips))
     model = shard.model(load_model, params)
     processes = decoding_processes(model, len(frames), shard.workers)
     table, stats = embed_frames(frames, shard.storage, params, model, processes)
+    table = known.joined(table, faulty=stats.faults)
     numbers = {
         "frames": stats.frames,
+        "clips_kept": known.reused,
         "failed_frames": stats.failed,
         "frames_per_s": round(stats.frames / stats.seconds, 1) if stats.seconds else 0.0,
         "model_share": round(stats.model_seconds / stats.seconds, 3) if stats.seconds else 0.0,

@@ -75,14 +75,17 @@ TABLE = TableSchema(
 
 
 def _text(shard: Shard, wanted: Collection[str]) -> Mapping[str, Made]:
+    from curation_assets.engine.kept_answers import KeptAnswers
     from curation_assets.scores.text_detection import estimator, score_text
 
     params = shard.recipe.text
-    chosen = passing_clips(shard, params.where)
-    table, stats = score_text(chosen, shard.table("frames"), shard.storage, params, shard.workers)
+    known = KeptAnswers(shard, COMPONENT, passing_clips(shard, params.where))
+    table, stats = score_text(known.to_ask, shard.table("frames"), shard.storage, params, shard.workers)
+    table = known.joined(table, faulty=stats.faults)
     table = with_skipped(table, shard.table("clips"), {"estimator": estimator(params), "samples": 0})
     numbers = {
         "clips_read": stats.clips,
+        "clips_kept": known.reused,
         "frames_read": stats.frames,
         "cpu_ms_per_frame": round(stats.cpu_ms_per_frame, 1),
     }

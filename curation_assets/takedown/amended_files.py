@@ -13,12 +13,13 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from curation_assets.publish.clip_dataset import SOUNDS
 from curation_assets.publish.writing import spreadsheets
 from curation_assets.takedown.plan import TakedownPlan, token
 from curation_assets.takedown.tar_rewriting import key_of, rewrite_tar
 from curation_assets.takedown.version_samples import AmendedVersion
 
-SAMPLE_ENDINGS = ("mp4", "npy", "txt", "json")
+SAMPLE_ENDINGS = ("mp4", "npy", "txt", "json", *SOUNDS)
 """Endings of the files of samples that lie by themselves."""
 
 

@@ -165,15 +165,23 @@ def _table(
 
 def _placed(storage: Storage, table: pa.Table, asset: str) -> pa.Table:
     """The rows with the offsets that their samples have in the tars as these are now."""
-    extension = "mp4" if asset == CLIP_DATASET.asset else "npy"
-    rows = table.select(["tar", "offset", "sample_key"]).to_pylist()
+    media = pa.repeat("mp4" if asset == CLIP_DATASET.asset else "npy", table.num_rows)
+    endings = {"": media}
+    if "audio_format" in table.column_names:
+        endings["audio_"] = table["audio_format"]
     where: dict[str, dict[str, int]] = {}
-    for row in rows:
-        tar = row["tar"]
-        if tar is None or not tar.endswith(".tar"):
-            continue
-        if tar not in where:
-            where[tar] = {m.name: m.offset_data for m in members(storage, tar)} if storage.exists(tar) else {}
-        row["offset"] = where[tar].get(f"{row['sample_key']}.{extension}", row["offset"])
-    offsets = pa.chunked_array([pa.array([r["offset"] for r in rows], table.schema.field("offset").type)])
-    return table.set_column(table.column_names.index("offset"), table.schema.field("offset"), offsets)
+    for prefix, ending in endings.items():
+        offsets = []
+        for tar, offset, key, kind in zip(
+            *(c.to_pylist() for c in (table[f"{prefix}tar"], table[f"{prefix}offset"], table["sample_key"], ending)),
+            strict=True,
+        ):
+            if tar is not None and tar.endswith(".tar"):
+                if tar not in where:
+                    where[tar] = {m.name: m.offset_data for m in members(storage, tar)} if storage.exists(tar) else {}
+                offset = where[tar].get(f"{key}.{kind}", offset)
+            offsets.append(offset)
+        at = table.schema.get_field_index(f"{prefix}offset")
+        kind = table.schema.field(at)
+        table = table.set_column(at, kind, pa.chunked_array([pa.array(offsets, kind.type)]))
+    return table

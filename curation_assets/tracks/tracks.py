@@ -198,17 +198,19 @@ NO_PARAMS = {"batch", "device", "model", "vocabulary"}
 
 
 def _track(shard: Shard, wanted: Collection[str]) -> Mapping[str, Made]:
+    from curation_assets.engine.kept_answers import KeptAnswers
     from curation_assets.engine.making import expected
     from curation_assets.tracks.following import TrackInputs, track_shard
     from curation_assets.tracks.object_detector import open_detector
 
     params = shard.recipe.tracks
+    known = KeptAnswers(shard, COMPONENT, passing_clips(shard, params.where))
     with Journal(shard.storage, shard.folder("tracks"), expected(COMPONENT, shard).fingerprint) as journal:
         table, stats = track_shard(
             TrackInputs(
                 shard.table("clips"),
                 shard.table("raw_shards"),
-                keep=set(passing_clips(shard, params.where)["clip_id"].drop_null().to_pylist()),
+                keep=set(known.to_ask["clip_id"].drop_null().to_pylist()),
             ),
             params,
             shard.storage,
@@ -216,8 +218,10 @@ def _track(shard: Shard, wanted: Collection[str]) -> Mapping[str, Made]:
             workers=shard.workers,
             journal=journal,
         )
+    table = known.joined(table, faulty=stats.faults, failed=stats.failed)
     numbers = {
         "clips_looked_at": stats.looked_at,
+        "clips_kept": known.reused,
         "clips_skipped": stats.skipped,
         "clips_failed": len(stats.failed),
         "boxes": stats.boxes,

@@ -44,7 +44,7 @@ source: {format: folder, path: nowhere}
 captions: {backend: source}
 embeddings: {model: tiny, pretrained: none}
 subsets:
-  tars: {split: {train: 0.5, val: 0.5}, export: {clips: {preset: ultrafast, short_side: 90}, embeddings: {per_tar: 2}}}
+  tars: {split: {train: 0.5, val: 0.5}, export: {clips: {preset: ultrafast, short_side: 90}, embeddings: {per_tar: 2, frames: all}}}
   files: {export: {clips: {format: folder, preset: ultrafast, short_side: 90}}}
   rows: {export: {clips: {format: parquet, preset: ultrafast, short_side: 90}}}
   objects: {of: tracks, export: {clips: {tracks: true, preset: ultrafast}, embeddings: {layout: folders}}}
@@ -449,7 +449,7 @@ source: {format: folder, path: nowhere}
 captions: {backend: source}
 embeddings: {model: tiny, pretrained: none}
 subsets:
-  exact: {split: {train: 0.5, val: 0.5}, export: {clips: {preset: ultrafast}, embeddings: {per_tar: 2}}}
+  exact: {split: {train: 0.5, val: 0.5}, export: {clips: {preset: ultrafast}, embeddings: {per_tar: 2, frames: all}}}
   copied: {export: {clips: {cut: copy}, embeddings: {layout: folders}}}
   covered: {export: {clips: {preset: ultrafast, blur_faces: true}}}
   files: {export: {clips: {format: folder, preset: ultrafast}}}

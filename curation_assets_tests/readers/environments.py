@@ -25,14 +25,25 @@ ENVIRONMENTS = {
     "energon": ("torch==2.13.0", "megatron-energon==7.4.1"),
     "streaming": ("torch==2.13.0", "mosaicml-streaming==0.13.0", "webdataset==1.0.2"),
     "dali": ("nvidia-dali-cuda120==2.4.0", "numpy"),
-}
+    "video2dataset": (
+        "torch==2.13.0", "numpy==1.26.4", "pyarrow==17.0.0", "webdataset==0.2.86", "decord==0.6.0", "opencv-python-headless==4.10.0.84", "fire==0.5.0",
+        "pandas==2.2.3", "scenedetect==0.6.2", "transformers==4.37.1", "setuptools==80.9.0", "einops", "ffmpeg-python", "langdetect", "omegaconf", "soundfile",
+        "timeout-decorator", "wandb", "webvtt-py", "yt-dlp",
+    ),
+}  # fmt: skip
+WITHOUT_DEPENDENCIES = {"video2dataset": ("video2dataset==1.3.0", "torchdata==0.7.1")}
+"""Packages that pin others which cannot be had for every machine (torch built for CUDA, bitsandbytes), and what reading needs stands above."""
 MAKING_S, READING_S = 1500, 600
 
 
 def environment(name: str) -> Path:
     """The Python of an environment, which is made if it is not there."""
     packages = ENVIRONMENTS[name]
-    folder = ROOT / ".readers" / f"{name}-{hashlib.sha256(' '.join(packages).encode()).hexdigest()[:12]}"
+    folder = (
+        ROOT
+        / ".readers"
+        / f"{name}-{hashlib.sha256(' '.join((*packages, *WITHOUT_DEPENDENCIES.get(name, ()))).encode()).hexdigest()[:12]}"
+    )
     python, made = folder / "bin/python", folder / "made"
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder.with_suffix(".lock"), "w") as lock:
@@ -40,7 +51,8 @@ def environment(name: str) -> Path:
         if not made.exists():
             commands = [
                 [sys.executable, "-m", "venv", "--clear", str(folder)],
-                [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *packages],
+                [*_pip(python), *packages],
+                *([[*_pip(python), "--no-deps", *alone]] if (alone := WITHOUT_DEPENDENCIES.get(name)) else []),
             ]
             for command in commands:
                 try:
@@ -51,6 +63,10 @@ def environment(name: str) -> Path:
                     pytest.skip(f"the environment {name} cannot be made: {done.stderr.strip()[-500:]}")
             made.touch()
     return python
+
+
+def _pip(python: Path) -> list[str]:
+    return [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
 
 
 def variables(name: str) -> dict[str, str]:

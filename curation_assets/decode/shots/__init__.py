@@ -24,7 +24,7 @@ def check_installed(params: Clips) -> None:
     Raises:
         MissingExtra: its network cannot.
     """
-    if params.from_ in ("detect", "both") and params.detector in ("cascade", "transnetv2"):
+    if params.detects and params.detector in ("cascade", "transnetv2"):
         require(
             f"clips.detector {params.detector} (content, adaptive and the others need no network)",
             "torch",

@@ -12,14 +12,16 @@ import pyarrow as pa
 
 from curation_assets.engine.shard_keys import dataset_of
 from curation_assets.ingest.source_words import SPAN_WORDS
-from curation_assets.publish.clip_dataset import ClipExport
+from curation_assets.publish.clip_dataset import ALL, ClipExport
 from curation_assets.publish.curating.selected_rows import counted, selected_rows
 from curation_assets.publish.curating.subset_tables import read_ids, tables_shown
 from curation_assets.publish.curating.versions import CLIPS_VERSION, CURATE_VERSION, EXPORT_VERSION, SMART_VERSION
 from curation_assets.publish.embedding_dataset import COMPONENT as EMBEDDINGS
+from curation_assets.publish.embedding_dataset import SAID_OF
 from curation_assets.publish.subsets import Subset
 from curation_assets.publish.writing.public_paths import PublicPaths
 from curation_assets.recipes import Recipe, RecipeError, subsets
+from curation_assets.rules.columns import tables_of_columns
 from curation_assets.schemas import SCHEMAS
 from curation_resources.provenance import Provenance, combined_hash
 from curation_resources.tables import MissingTable, TableStore
@@ -27,7 +29,7 @@ from curation_resources.urls import public_settings
 
 LEFT_OUT = "left_out"
 """Parameter of what was made over incomplete inputs: what is missing in it."""
-EMBEDDING_INPUTS = (*EMBEDDINGS.inputs, *EMBEDDINGS.shows)
+EMBEDDING_INPUTS = (*EMBEDDINGS.inputs, *EMBEDDINGS.shows, *SAID_OF)
 """What each exported embedding is made from and said with."""
 
 
@@ -66,10 +68,7 @@ def curated_provenance(store: TableStore, recipes: Mapping[str, Recipe], key: st
     lists = [*subset.exclude, *subset.split.lists.values()]
     for path in lists:
         inputs[f"list:{public_settings(path)}"] = combined_hash(dict.fromkeys(read_ids([path]), ""))
-    newer = (
-        {} if subset.select.strict else {"select": {"strict"}}
-    )  # what is newer than the other keys only where it changes something
-    params = subset.model_dump(exclude={"export": True, "partial": True, **newer})
+    params = subset.model_dump(exclude={"export", "partial"})
     return Provenance(CURATE_VERSION, params, inputs, subset.select.brought_identity())
 
 
@@ -155,7 +154,8 @@ def clip_options(selection: Selection, recipes: Mapping[str, Recipe], dataset: s
     params = selection.subset.export.clips
     assert params is not None
     rate = recipes[dataset].download.audio_rate
-    if params.audio_rate is None and rate is not None and params.cut != "copy":
+    encoded = params.cut != "copy" or params.sound_beside is not None
+    if params.audio_rate is None and rate is not None and encoded:
         return params.model_copy(update={"audio_rate": rate})
     return params
 
@@ -192,11 +192,13 @@ def _clip_provenance(
 ) -> Provenance:
     if params is None:
         return Provenance(CLIPS_VERSION, {"clips": None})
-    needed = ["raw_shards", "captions"]
-    needed += ["quality_scores"] if params.crop_border else []
-    if selection.subset.of == "tracks":
-        needed.append("tracks" if params.tracks else "clips")
-    rates = {d: recipes[d].download.audio_rate for d in sorted(set(selection.shards.values()))}
+    own = sorted(set(selection.shards.values()))
+    rates = {d: recipes[d].download.audio_rate for d in own}
+    inputs = selection.inputs(store, read_of_clips(selection.subset, [recipes[d] for d in own]))
+    if params.metadata == "video2dataset":  # whose cuts are no content of that table: parameters and inputs tell them
+        made = store.headers("clips", list(selection.shards))
+        inputs["clips.cut_list"] = combined_hash({k: h.fingerprint for k, h in made.items()})
+    listing = {"listed": "with scores"} if params.format in ("folder", "parquet") else {}
     return Provenance(
         CLIPS_VERSION,
         {
@@ -204,11 +206,29 @@ def _clip_provenance(
             **({"smart": SMART_VERSION} if params.way == "smart" else {}),
             "audio_rate": rates,
             "datasets": selection.subset.datasets,
+            **listing,
             **_paths(selection, recipes),
         },
-        selection.inputs(store, needed) | worded_inputs(store, list(selection.shards)),
+        worded_inputs(store, list(selection.shards)) | inputs,
         cut_weights(params) | params.brought_identity(),
     )
+
+
+def read_of_clips(subset: Subset, recipes: Iterable[Recipe]) -> list[str]:
+    """Sharded assets that exported clips are made from and said with."""
+    params = subset.export.clips
+    assert params is not None
+    needed = ["raw_shards", "captions"]
+    needed += ["quality_scores"] if params.crop_border else []
+    if subset.of == "tracks":
+        needed.append("tracks" if params.tracks else "clips")
+    if params.metadata == "video2dataset":
+        needed.append("clips")
+    if params.columns == ALL:
+        needed += ["clips", "video_metadata"]
+    elif params.columns:
+        needed += ["clips", *(t for r in recipes for t in tables_of_columns(params.columns, r))]
+    return list(dict.fromkeys(needed))
 
 
 def _paths(selection: Selection, recipes: Mapping[str, Recipe]) -> dict[str, str]:
@@ -237,7 +257,6 @@ def embedding_provenance(store: TableStore, recipes: Mapping[str, Recipe], key: 
     if params is None:
         return Provenance(EXPORT_VERSION, {"embeddings": None})
     rates = {d: recipes[d].frames.fps for d in sorted(set(selection.shards.values()))}
-    needed = [*EMBEDDING_INPUTS, *(["clips"] if selection.subset.of == "tracks" else [])]
     return Provenance(
         EXPORT_VERSION,
         {
@@ -246,5 +265,5 @@ def embedding_provenance(store: TableStore, recipes: Mapping[str, Recipe], key: 
             "datasets": selection.subset.datasets,
             **_paths(selection, recipes),
         },
-        selection.inputs(store, needed) | worded_inputs(store, list(selection.shards)),
+        selection.inputs(store, EMBEDDING_INPUTS),
     )

@@ -19,7 +19,7 @@ from curation_assets.publish.cutting.track_pictures import TrackBoxes
 from curation_resources.provenance import canonical_json
 from curation_resources.tars import sample_key
 
-LAYOUT = ("format", "options", "tar_bytes", "leak_model")
+LAYOUT = ("format", "options", "tar_bytes", "leak_model", "metadata", "columns")
 """Options that do not change the bytes of a clip."""
 
 

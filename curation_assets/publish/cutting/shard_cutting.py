@@ -7,6 +7,7 @@ What belongs here: which clips are cut, taken over or tried again, and the rows 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -26,10 +27,12 @@ from curation_resources.faults import DISK, RESOURCE, Fault, ReadFault, stop_if_
 from curation_resources.media import MediaRef
 from curation_resources.scratch import scratch_folder
 from curation_resources.storage import Storage
-from curation_resources.tars import TarWriter, new_token
+from curation_resources.tars import Member, TarWriter, new_token
 
 HOW = ("cut", "encoded_frames", "encoded_because")
 """Columns that say how a clip was made."""
+SOUND = ("audio_format", "audio_tar", "audio_offset", "audio_size", "audio_sha256")
+"""Columns that say where the sound of a clip lies, if that is not in its mp4."""
 LIMIT_S, LIMIT_PER_SECOND, LIMIT_BLUR = 120.0, 20.0, 200.0
 """A video's clips may take so long, and so many times their duration, with and without looking for faces."""
 
@@ -192,11 +195,14 @@ def _reusable(
     wanted = pa.array(sorted(set().union(*good.values())), pa.string())
     known = earlier.filter(pc.is_in(earlier["row_fingerprint"], value_set=wanted))
     rows = {r["sample_key"]: r for r in known.filter(pc.equal(known["status"], "ok")).to_pylist()}
-    there = {tar: storage.exists(tar) for tar in {r["tar"] for r in rows.values()}}
+    there = {None: True} | {t: storage.exists(t) for r in rows.values() for t in (r["tar"], r.get("audio_tar")) if t}
     return {
         c.key: {**_said_how(rows[c.key], params), "split": c.split}
         for c in cuts
-        if c.key in rows and rows[c.key]["row_fingerprint"] in good[c.key] and there[rows[c.key]["tar"]]
+        if c.key in rows
+        and rows[c.key]["row_fingerprint"] in good[c.key]
+        and there[rows[c.key]["tar"]]
+        and there[rows[c.key].get("audio_tar")]
     }
 
 
@@ -234,12 +240,23 @@ def _row(cut: ClipToCut, clip: CutClip, writer: TarWriter) -> dict[str, Any]:
     }
     if clip.path is None:
         return row
-    with open(clip.path, "rb") as file:
-        member = writer.add(cut.key, {"mp4": file})["mp4"]
-    Path(clip.path).unlink()
+    files = {"mp4": clip.path} | ({Path(clip.sound).suffix[1:]: clip.sound} if clip.sound is not None else {})
+    with ExitStack() as stack:
+        members = writer.add(cut.key, {e: stack.enter_context(open(f, "rb")) for e, f in files.items()})
+    for path in files.values():
+        Path(path).unlink()
+    member = members.pop("mp4")
+    for ending, m in members.items():
+        row |= sound_place(ending, m)
     facts = ("start_ms", "end_ms", "frames", "width", "height", "fps", "blurred_faces", *HOW)
     where = {"tar": member.tar, "offset": member.offset, "size": member.size, "sha256": member.sha256}
     return {**row, **where, **{name: getattr(clip, name) for name in facts}, "status": "ok"}
+
+
+def sound_place(ending: str, member: Member) -> dict[str, Any]:
+    """Where the sound of a clip lies, as its row of `clip_dataset` says it."""
+    said = (ending, member.tar, member.offset, member.size, member.sha256)
+    return dict(zip(SOUND, said, strict=True))
 
 
 def _table(rows: Sequence[Mapping[str, Any]]) -> pa.Table:

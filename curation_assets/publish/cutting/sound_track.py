@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from fractions import Fraction
 
 import av
@@ -18,6 +18,11 @@ from curation_assets.publish.cutting.sound_copy import CopiedSound
 
 AAC_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000)
 AAC_BITS_PER_CHANNEL = 64_000
+
+
+def nearest_rate(wanted: int, rates: Sequence[int]) -> int:
+    """Of the sample rates that a codec has the one next to `wanted`, Hz."""
+    return min(rates, key=lambda r: (abs(r - wanted), r))
 
 
 class SoundTrack:
@@ -40,7 +45,7 @@ class SoundTrack:
             return None
         wanted = params.audio_rate or stream.codec_context.sample_rate
         channels = 1 if stream.codec_context.channels == 1 else 2
-        aac = min(AAC_RATES, key=lambda r: (abs(r - wanted), r))
+        aac = nearest_rate(wanted, AAC_RATES)
         made = out.add_stream("aac", rate=aac, layout="mono" if channels == 1 else "stereo")
         made.codec_context.flags |= Flags.bitexact
         made.codec_context.bit_rate = AAC_BITS_PER_CHANNEL * channels

@@ -29,6 +29,7 @@ from curation_assets.publish.cutting.clip_plan import ClipToCut
 from curation_assets.publish.cutting.exact_clip import ExactClip
 from curation_assets.publish.cutting.seams import NotCopied
 from curation_assets.publish.cutting.smart_clip import smart_clip
+from curation_assets.publish.cutting.sound_file import write_sound
 from curation_assets.publish.cutting.video_task import CutClip, VideoCuts
 from curation_resources.faults import WatchedStream, fault_of
 
@@ -48,7 +49,8 @@ def cut_video(task: VideoCuts) -> list[CutClip]:
     try:
         with ExitStack() as stack:
             open_media = _Opener(task, stack)
-            done = {c.key: c for c in CUTTERS[task.params.way](open_media, task, stack)}
+            cut = CUTTERS[task.params.way](open_media, task, stack)
+            done = {c.key: c for c in _with_sound_beside(cut, open_media, task, stack)}
             open_media.check()
         lost = CutClip("", "no frame can be decoded in its span; the file may be damaged or shorter")
         return [done.get(c.key, CutClip(c.key, lost.error)) for c in task.cuts]
@@ -86,7 +88,7 @@ def _exact(open_media: Callable[[], BinaryIO], task: VideoCuts, stack: ExitStack
     deinterlace = task.params.interlaced == "deinterlace"
     reader = stack.enter_context(ClipReader(open_media(), deinterlace=deinterlace))
     base = reader.time_base
-    sound = stack.enter_context(ClipSound(open_media(), reader.zero_ticks * base)) if task.params.audio else None
+    sound = stack.enter_context(ClipSound(open_media(), reader.zero_ticks * base)) if task.params.sound_within else None
     again: list[ClipToCut] = []
     for run in runs(task.cuts):
         found = _cut_run(reader, sound, run, task)
@@ -112,7 +114,7 @@ def _smart(open_media: Callable[[], BinaryIO], task: VideoCuts, stack: ExitStack
         reasons = dict.fromkeys((c.key for c in task.cuts), f"the video {error}")
     else:
         zero_s = video.zero_ticks * video.time_base
-        sound = stack.enter_context(ClipSound(open_media(), zero_s)) if task.params.audio else None
+        sound = stack.enter_context(ClipSound(open_media(), zero_s)) if task.params.sound_within else None
         for cut in sorted(task.cuts, key=lambda c: (c.start_ms, c.end_ms, c.key)):
             try:
                 yield smart_clip(video, sound, cut, task.params, _path(task, cut))
@@ -126,6 +128,27 @@ def _smart(open_media: Callable[[], BinaryIO], task: VideoCuts, stack: ExitStack
     rest = replace(task, cuts=tuple(c for c in task.cuts if c.key in reasons))
     for clip in _exact(open_media, rest, stack) if rest.cuts else ():
         yield replace(clip, encoded_because=reasons[clip.key])
+
+
+def _with_sound_beside(
+    clips: Iterable[CutClip], open_media: Callable[[], BinaryIO], task: VideoCuts, stack: ExitStack
+) -> Iterator[CutClip]:
+    """The clips, with the sound of their actual spans in files of their own where the recipe wants that; one whose sound cannot be written fails."""
+    ending = task.params.sound_beside
+    sound = stack.enter_context(ClipSound.of(open_media())) if ending else None
+    for clip in clips:
+        if sound is None or clip.path is None or clip.start_ms is None or clip.end_ms is None:
+            yield clip
+            continue
+        path = Path(clip.path).with_suffix(f".{ending}")
+        try:
+            heard = write_sound(sound, (clip.start_ms, clip.end_ms), path, task.params.audio_rate)
+            yield replace(clip, sound=str(path) if heard else None)
+        except Exception as problem:  # noqa: BLE001 - recorded in the clip's row; the other clips go on
+            for made in (path, Path(clip.path)):
+                made.unlink(missing_ok=True)
+            reason = f"its sound cannot be written as {ending} ({type(problem).__name__}: {problem})"
+            yield CutClip(clip.key, f"{clip.key}: {reason}", fault=fault_of(problem))
 
 
 def _path(task: VideoCuts, cut: ClipToCut) -> Path:
@@ -199,7 +222,7 @@ def _cut_run(
 
 def _copy(open_media: Callable[[], BinaryIO], task: VideoCuts, stack: ExitStack) -> Iterator[CutClip]:
     """Copies the packets from the last key frame at or before the start, without decoding."""
-    sound = stack.enter_context(ClipSound.of(open_media())) if task.params.audio else None
+    sound = stack.enter_context(ClipSound.of(open_media())) if task.params.sound_within else None
     for cut in sorted(task.cuts, key=lambda c: (c.start_ms, c.end_ms, c.key)):
         path = _path(task, cut)
         try:

@@ -49,6 +49,7 @@ class CutClip:
         cut: how it was made: `exact`, `smart` or `copy`.
         encoded_frames: pictures that were encoded; the others are those of the source.
         encoded_because: why `cut: smart` encoded all of them; None if it did not.
+        sound: the local file with its sound, if that lies beside; None if it does not, or there is none.
     """
 
     key: str
@@ -67,3 +68,4 @@ class CutClip:
     cut: str | None = None
     encoded_frames: int | None = None
     encoded_because: str | None = None
+    sound: str | None = None

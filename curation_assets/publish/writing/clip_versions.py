@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -19,18 +19,18 @@ import pyarrow.parquet as pq
 
 from curation_assets.publish.clip_dataset import ClipExport
 from curation_assets.publish.curating.subset_inputs import Selection
-from curation_assets.publish.cutting.shard_cutting import UNREAD
+from curation_assets.publish.cutting.shard_cutting import SOUND, UNREAD, sound_place
 from curation_assets.publish.writing.clip_batches import FACES_FILE
 from curation_assets.publish.writing.finished_pieces import FinishedPieces
-from curation_assets.publish.writing.samples import PublishedFile, clip_record, clip_samples
+from curation_assets.publish.writing.sample_columns import SampleColumns
+from curation_assets.publish.writing.samples import LISTED, ClipSamples, MemberSamples, PublishedFile, clip_samples
+from curation_assets.publish.writing.shard_records import ShardRecords
 from curation_assets.publish.writing.versions import (
     Published,
     VersionForm,
     card_facts,
     finish_version,
     public_paths_of,
-    rows_if_any,
-    span_words,
 )
 from curation_assets.recipes import Recipe
 from curation_assets.schemas import schema
@@ -65,47 +65,28 @@ def publish_clips(
     params = selection.subset.export.clips
     assert params is not None
     folder = f"{store.folder('clip_dataset', key)}/{version}"
-    form = VersionForm("clip_dataset", version, params.format, ("mp4",))
+    form = VersionForm("clip_dataset", version, params.format, members_of(params))
     facts = card_facts(store, recipes, selection, form, provenance)
-    writer = clip_samples(params, store.storage, folder)
-    if params.format == "webdataset":
-        facts.members = ("mp4", "txt", "json")
+    columns = SampleColumns.of(selection, recipes, LISTED)
+    writer = clip_samples(params, store.storage, folder, columns.types)
     rows: list[dict[str, Any]] = []
     unread = 0
     paths = public_paths_of(selection, recipes)
     for shard, selected, piece in pieces:
         curated = {r.get("track_id") or r["clip_id"]: r for r in selected.to_pylist()}
         by_clip = {r["clip_id"]: r for r in curated.values()}
-        sources = {r["video_id"]: r for r in rows_if_any(store, "raw_shards", shard)}
-        captions = {r["clip_id"]: r for r in rows_if_any(store, "captions", shard)}
-        tracks = {r["track_id"]: r for r in rows_if_any(store, "tracks", shard)} if params.tracks else {}
-        words = span_words(store, shard)
+        records = ShardRecords.read(store, shard, params, columns.read(store, shard, selection.shards[shard]), paths)
         for row in piece.to_pylist():
             if row["status"] != "ok":
                 facts.failed += 1
                 unread += (row["error"] or "").startswith(UNREAD)
                 rows.append(row)
                 continue
-            source = sources.get(row["video_id"], {})
             chosen = curated.get(row["track_id"] or row["clip_id"]) or by_clip[row["clip_id"]]
-            said = words.get(row["clip_id"], {})
-            record = clip_record(
-                row,
-                chosen,
-                paths.source(source),
-                captions.get(row["clip_id"], {}),
-                tracks.get(row["track_id"] or ""),
-                paths.said(said),
-            )
-            data = store.storage.read_media(MediaRef(row["tar"], row["offset"], row["size"]))
-            if hashlib.sha256(data).hexdigest() != row["sha256"]:
-                raise StorageError(
-                    f"{row['tar']} does not hold the bytes of {row['sample_key']} that were cut; "
-                    "run again with --force, or in the UI with the tag curation/force: true"
-                )
-            member = writer.add(row["split"], row["sample_key"], data, record)
-            rows.append({**row, "tar": member.tar, "offset": member.offset, "size": member.size})
-            licence = said.get("licence") or source.get("licence")
+            record = records.of(row, chosen)
+            rows.append({**row, **_published(writer, store.storage, row, record)})
+            source = records.sources.get(row["video_id"], {})
+            licence = records.words.get(row["clip_id"], {}).get("licence") or source.get("licence")
             facts.count(row["split"], row["end_ms"] - row["start_ms"], licence, source.get("channel"))
     writer.close()
     facts.files = writer.files
@@ -120,6 +101,44 @@ def publish_clips(
     done = finish_version(store, folder, facts, table)
     done = replace(done, stats={**done.stats, UNREAD_CLIPS: unread})
     return replace(done, stats={**done.stats, "leaks": _leaks(table, covered, params, store.storage)})
+
+
+def members_of(params: ClipExport) -> tuple[str, ...]:
+    """Endings of the files of a sample, the pictures first; lists stand for caption and JSON in the layouts that have them."""
+    sounds = (params.sound_beside,) if params.sound_beside else ()
+    return ("mp4", *sounds, "txt", "json") if params.format == "webdataset" else ("mp4", *sounds)
+
+
+def _published(
+    writer: ClipSamples | MemberSamples, storage: Storage, row: Mapping[str, Any], record: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Writes a cut clip as a sample; the columns that say where its files lie now."""
+    key = row["sample_key"]
+    mp4 = _cut_bytes(storage, key, (row["tar"], row["offset"], row["size"], row["sha256"]))
+    if row["audio_format"] is None:
+        member = writer.add(row["split"], key, mp4, record)
+        return {"tar": member.tar, "offset": member.offset, "size": member.size}
+    ending, *place = (row[name] for name in SOUND)
+    files = {"mp4": mp4, ending: _cut_bytes(storage, key, tuple(place))}
+    members = cast(MemberSamples, writer).add_files(row["split"], key, files, record)
+    member = members["mp4"]
+    return {"tar": member.tar, "offset": member.offset, "size": member.size, **sound_place(ending, members[ending])}
+
+
+def _cut_bytes(storage: Storage, key: str, place: tuple[Any, ...]) -> bytes:
+    """The bytes at (tar, offset, size, hash).
+
+    Raises:
+        StorageError: they are not those that were cut.
+    """
+    tar, offset, size, sha256 = place
+    data = storage.read_media(MediaRef(tar, offset, size))
+    if hashlib.sha256(data).hexdigest() != sha256:
+        raise StorageError(
+            f"{tar} does not hold the bytes of {key} that were cut; "
+            "run again with --force, or in the UI with the tag curation/force: true"
+        )
+    return data
 
 
 def _write_faces(storage: Storage, folder: str, faces: pa.Table) -> PublishedFile:

@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from curation_assets.publish.clip_dataset import SOUNDS
 from curation_assets.publish.writing.samples import PublishedFile
 from curation_resources.markdown import escape
 
@@ -64,12 +65,18 @@ MEDIA_TYPES = {
     "csv": "text/csv",
     "parquet": "application/x-parquet",
     "tar": "application/x-tar",
+    "m4a": "audio/mp4",
+    "mp3": "audio/mpeg",
+    "wav": "audio/wav",
+    "flac": "audio/flac",
+    "opus": "audio/opus",
 }
 FEATURES: dict[str, Any] = {
     "mp4": "video",
     "txt": "string",
     "json": "json",
     "npy": {"list": {"list": "float32"}},
+    **dict.fromkeys(SOUNDS, "audio"),
 }
 """What `datasets` (from the release with a JSON type on) is told of a sample's members."""
 
@@ -287,9 +294,8 @@ def _member(extension: str) -> dict[str, Any]:
     """The record set of the files with one extension. That those of a sample have one key is said in words: by `references`, `mlcroissant`
     would read every video to give the captions.
     """
-    kind = (
-        "sc:VideoObject" if extension == "mp4" else "sc:Text"
-    )  # that of an npy is its bytes; there is no type for them
+    of_media = {"mp4": "sc:VideoObject", **dict.fromkeys(SOUNDS, "sc:AudioObject")}
+    kind = of_media.get(extension, "sc:Text")  # that of an npy is its bytes; there is no type for them
     files = {"fileSet": {"@id": f"{extension}-files"}}
     name = {"extract": {"fileProperty": "filename"}, "transform": {"regex": rf"^(.+)\.{extension}$"}}
     key = _field(extension, "key", "sc:Text", {**files, **name})

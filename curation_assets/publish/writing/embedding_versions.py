@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from curation_assets.publish.curating.subset_inputs import Selection
 from curation_assets.publish.cutting.clip_plan import SampleKeys
 from curation_assets.publish.writing.embeddings import EmbeddedShard, export_embeddings
+from curation_assets.publish.writing.public_paths import PublicPaths
+from curation_assets.publish.writing.sample_columns import source_columns
 from curation_assets.publish.writing.versions import (
     Published,
     VersionForm,
@@ -20,6 +22,9 @@ from curation_assets.publish.writing.versions import (
 from curation_assets.recipes import Recipe
 from curation_resources.provenance import Provenance
 from curation_resources.tables import TableStore
+
+SOURCE = ("url", "page_url", "title", "channel", "upload_date", "licence", "sha256")
+"""What a triple's JSON says of the video."""
 
 
 def publish_embeddings(store: TableStore, recipes: Mapping[str, Recipe], key: str, provenance: Provenance) -> Published:
@@ -46,13 +51,14 @@ def publish_embeddings(store: TableStore, recipes: Mapping[str, Recipe], key: st
             clips = _clips_of(store, selection, shard)
             spans.update({(dataset, r["clip_id"]): r["end_ms"] - r["start_ms"] for r in clips})
             words = {clip: paths.said(said) for clip, said in span_words(store, shard).items()}
-            videos = {r["video_id"]: (r["licence"], r["channel"]) for r in rows_if_any(store, "raw_shards", shard)}
+            videos = {r["video_id"]: paths.source(r) for r in rows_if_any(store, "raw_shards", shard)}
             for clip in clips:
-                licence, channel = videos.get(clip["video_id"], (None, None))
+                video = videos.get(clip["video_id"], {})
                 own = words.get(clip["clip_id"], {}).get("licence")
-                sources[dataset, clip["clip_id"]] = own or licence, channel
+                sources[dataset, clip["clip_id"]] = own or video.get("licence"), video.get("channel")
             embeddings = store.read("frame_embeddings", shard)
-            yield EmbeddedShard(clips, embeddings, captions, recipes[dataset].frames.fps, words)
+            said = _said(store, shard, clips, videos, paths)
+            yield EmbeddedShard(clips, embeddings, captions, recipes[dataset].frames.fps, words, said)
 
     done = export_embeddings(shards(), params, store.storage, folder, SampleKeys(selection.subset.datasets))
     for row in done.table.to_pylist():
@@ -63,6 +69,24 @@ def publish_embeddings(store: TableStore, recipes: Mapping[str, Recipe], key: st
             facts.failed += 1
     facts.files, facts.tar_splits = done.files, done.splits
     return finish_version(store, folder, facts, done.table)
+
+
+def _said(
+    store: TableStore,
+    shard: str,
+    clips: Sequence[Mapping[str, Any]],
+    videos: Mapping[str, Mapping[str, Any]],
+    paths: PublicPaths,
+) -> dict[str, dict[str, Any]]:
+    """clip_id -> where its video is from (`source`), and the columns of the list that have no meaning of their own here (`columns`)."""
+    of_source = source_columns(store, shard)
+    found: dict[str, dict[str, Any]] = {}
+    for clip in clips:
+        video = videos.get(clip["video_id"], {})
+        found[clip["clip_id"]] = {"source": {n: video[n] for n in SOURCE if video.get(n) is not None}}
+        if columns := of_source.get(clip["clip_id"]):
+            found[clip["clip_id"]]["columns"] = paths.said(columns)
+    return found
 
 
 def _clips_of(store: TableStore, selection: Selection, shard: str) -> list[dict[str, Any]]:

@@ -23,7 +23,7 @@ from curation_assets.publish.writing.samples import SPLITS, PublishedFile, Split
 from curation_assets.schemas import schema
 from curation_resources.provenance import canonical_json
 from curation_resources.storage import Storage
-from curation_resources.tars import Member
+from curation_resources.tars import Member, sample_key
 
 SPLITS_HEADER = "tar_file,split"
 LATE = 0.1
@@ -63,6 +63,7 @@ class EmbeddedShard:
         captions: clip_id -> row of `captions`.
         fps: rate of the grid on which frames were sampled.
         words: clip_id -> what the source says of its given span.
+        said: clip_id -> further fields of its JSON.
     """
 
     clips: Sequence[Mapping[str, Any]]
@@ -70,6 +71,7 @@ class EmbeddedShard:
     captions: Mapping[str, Mapping[str, Any]]
     fps: float
     words: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    said: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 def export_embeddings(
@@ -97,19 +99,29 @@ def export_embeddings(
                 _published(row, members, _files(storage, folder)) for row, members in _triples(shard, params, keys)
             ]
         return EmbeddingSamples(_table(rows))
-    with SplitTars(
+    with _tars(params, storage, folder) as tars:
+        for shard in shards:
+            rows += [_published(row, members, tars.add) for row, members in _triples(shard, params, keys)]
+    _write_splits(tars)
+    return EmbeddingSamples(_table(rows), tars.files, tars.splits)
+
+
+def _tars(params: EmbeddingExport, storage: Storage, folder: str) -> SplitTars:
+    """What writes `<name>_<nnnnn>.tar`, whose numbers run through all splits."""
+    return SplitTars(
         storage,
         folder,
         lambda _, n: f"{params.name}_{n:05d}.tar",
         per_tar=params.per_tar,
         tar_bytes=1 << 62,
         shared=True,
-    ) as tars:
-        for shard in shards:
-            rows += [_published(row, members, tars.add) for row, members in _triples(shard, params, keys)]
+    )
+
+
+def _write_splits(tars: SplitTars) -> None:
+    """splits.csv beside tars that are closed."""
     lines = [SPLITS_HEADER, *(f"{tar},{split}" for tar, split in tars.splits.items())]
-    storage.write(f"{folder}/splits.csv", ("\n".join(lines) + "\n").encode())
-    return EmbeddingSamples(_table(rows), tars.files, tars.splits)
+    tars.storage.write(f"{tars.folder}/splits.csv", ("\n".join(lines) + "\n").encode())
 
 
 def _triples(
@@ -129,6 +141,8 @@ def _triples(
             yield {**row, "status": "failed", "error": f"{clip_id}: no frame has an embedding"}, {}
             continue
         frames = known.slice(first[clip_id], place[clip_id] + 1 - first[clip_id])
+        if params.frames == "grid":
+            frames = at_rate(frames, shard.fps)
         array = np.stack(frames["embedding"].to_pylist()).astype(params.dtype)
         times_ms = frames["time_ms"].to_pylist()
         caption = shard.captions.get(clip_id, {})
@@ -146,6 +160,7 @@ def _triples(
             "caption_backend": caption.get("backend"),
             "caption_model": caption.get("model"),
         }
+        record |= shard.said.get(clip_id, {})
         if clip_id in shard.words:
             record["span"] = dict(shard.words[clip_id])
         row |= {"status": "ok", "frames": array.shape[0], "dim": array.shape[1], "model": record["model"]}
@@ -153,25 +168,47 @@ def _triples(
         yield row, {"npy": npy_bytes(array), "txt": text, "json": canonical_json(record).encode()}
 
 
+def at_rate(frames: pa.Table, fps: float) -> pa.Table:
+    """Of the frames of a clip the one of each slot of 1/`fps` seconds that lies at its start; all of them if there is none such.
+
+    Clips have other frames too: at given places in short ones, and where a short clip might have ended (`decode/reading/sampling.py`).
+
+    Args:
+        frames: `time_ms` and, as far as known, `frame`, in order of time.
+    """
+    slots, late = _slots(frames, fps)
+    first = np.append(True, np.diff(slots) > 0)
+    wanted = first & (late <= _allowed(frames, fps))
+    return frames.filter(pa.array(wanted)) if wanted.any() else frames
+
+
 def on_grid(frames: pa.Table, fps: float) -> bool:
     """Whether frames are at a constant rate: one in each slot of 1/`fps` seconds from the first to the last, near its start.
 
-    Clips have other frames too: at given places in short ones, and where a short clip might have ended (`decode/reading/sampling.py`). Frames without
-    an embedding are missing.
+    Frames without an embedding are missing.
 
     Args:
         frames: `time_ms` and, as far as known, `frame` of the frames of a clip, in order; fewer than two have no rate.
     """
-    times = frames["time_ms"].to_numpy()
-    if len(times) < 2:
+    if frames.num_rows < 2:
         return False
-    slot_ms = 1000 / fps
+    slots, late = _slots(frames, fps)
+    return bool((np.diff(slots) == 1).all() and late.max() <= _allowed(frames, fps))
+
+
+def _slots(frames: pa.Table, fps: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The slot of each frame, and how many milliseconds after its start it is shown."""
+    times, slot_ms = frames["time_ms"].to_numpy(), 1000 / fps
     slots = np.floor((times + 0.5) / slot_ms)
-    numbers = frames["frame"].to_pylist()
+    return slots, times - slots * slot_ms
+
+
+def _allowed(frames: pa.Table, fps: float) -> float:
+    """How late a frame may be, milliseconds: one of the source's, or `LATE` of a slot."""
+    times, numbers = frames["time_ms"].to_numpy(), frames["frame"].to_pylist()
     known = None not in (numbers[0], numbers[-1]) and numbers[-1] > numbers[0]
     source_ms = (times[-1] - times[0]) / (numbers[-1] - numbers[0]) if known else 0.0
-    late = times - slots * slot_ms
-    return bool((np.diff(slots) == 1).all() and late.max() <= max(source_ms, LATE * slot_ms))
+    return max(float(source_ms), LATE * 1000 / fps)
 
 
 def average_rate(times_ms: Sequence[int]) -> float | None:
@@ -230,30 +267,68 @@ def read_processed(folder: str | Path) -> pa.Table:
         BadTriple: an npy that is no two-dimensional array of numbers, or a json that cannot be read.
     """
     rows = []
-    for split in SPLITS:
-        for path in sorted(Path(folder).glob(f"{split}/*.npy")):
-            try:
-                array = np.load(path, allow_pickle=False)
-            except (ValueError, OSError, EOFError) as error:
-                raise BadTriple(f"{path} is no array of numbers ({error}); write it again with numpy.save") from error
-            if array.ndim != 2 or not np.issubdtype(array.dtype, np.floating):
-                raise BadTriple(
-                    f"{path} holds {array.dtype} of shape {array.shape}; a floating (frames, dim) is wanted"
-                )
-            text, record = path.with_suffix(".txt"), path.with_suffix(".json")
-            said = record.read_text(encoding="utf-8") if record.exists() else None
-            if said is not None:
-                try:
-                    json.loads(said)
-                except ValueError as error:
-                    raise BadTriple(f"{record} is not JSON ({error})") from error
-            rows.append(
-                {
-                    "split": split,
-                    "sample_key": path.stem,
-                    "embeddings": array.astype(np.float32).tolist(),
-                    "text": text.read_text(encoding="utf-8") if text.exists() else None,
-                    "record": said,
-                }
-            )
+    for split, path in _npy_files(folder):
+        array, text, said = _triple(path)
+        rows.append(
+            {
+                "split": split,
+                "sample_key": path.stem,
+                "embeddings": array.astype(np.float32).tolist(),
+                "text": text,
+                "record": said,
+            }
+        )
     return pa.Table.from_pylist(rows, schema=PROCESSED)
+
+
+def pack_processed(folder: str | Path, target: str, params: EmbeddingExport | None = None) -> dict[str, str]:
+    """Puts a processed dataset into tars of triples with splits.csv, one triple in memory at a time.
+
+    Args:
+        folder: local, with folders train, val and test.
+        target: folder or URI that gets the tars.
+        params: name of the tars, triples in each, type of the arrays; the recipe's defaults if not given.
+
+    Returns:
+        Tar -> split. Keys are the files' names; what a key may not hold is replaced as for clips. A txt or json that is missing is empty, or `{}`.
+
+    Raises:
+        BadTriple: see `read_processed`; or there is no npy. Tars that are closed by then stay, and splits.csv is not written.
+    """
+    params = params or EmbeddingExport()
+    with _tars(params, Storage(target), ".") as tars:
+        for split, path in _npy_files(folder):
+            array, text, said = _triple(path)
+            members = {
+                "npy": npy_bytes(array.astype(params.dtype)),
+                "txt": (text or "").encode(),
+                "json": (said or "{}").encode(),
+            }
+            tars.add(split, sample_key(path.stem), members)
+    if not tars.splits:
+        raise BadTriple(f"{folder} has no npy in {', '.join(SPLITS)}")
+    _write_splits(tars)
+    return tars.splits
+
+
+def _npy_files(folder: str | Path) -> Iterator[tuple[str, Path]]:
+    """(split, npy) of the folders train, val and test, in order of names."""
+    return ((split, path) for split in SPLITS for path in sorted(Path(folder).glob(f"{split}/*.npy")))
+
+
+def _triple(path: Path) -> tuple[NDArray[Any], str | None, str | None]:
+    """The array of an npy, and the txt and the json beside it, if they are there."""
+    try:
+        array = np.load(path, allow_pickle=False)
+    except (ValueError, OSError, EOFError) as error:
+        raise BadTriple(f"{path} is no array of numbers ({error}); write it again with numpy.save") from error
+    if array.ndim != 2 or not np.issubdtype(array.dtype, np.floating):
+        raise BadTriple(f"{path} holds {array.dtype} of shape {array.shape}; a floating (frames, dim) is wanted")
+    text, record = path.with_suffix(".txt"), path.with_suffix(".json")
+    said = record.read_text(encoding="utf-8") if record.exists() else None
+    if said is not None:
+        try:
+            json.loads(said)
+        except ValueError as error:
+            raise BadTriple(f"{record} is not JSON ({error})") from error
+    return array, text.read_text(encoding="utf-8") if text.exists() else None, said

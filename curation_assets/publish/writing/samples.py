@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Protocol
 
 import pyarrow as pa
@@ -23,6 +24,7 @@ import pyarrow.parquet as pq
 
 from curation_assets.publish.clip_dataset import ClipExport
 from curation_assets.publish.writing import spreadsheets
+from curation_assets.publish.writing.sample_columns import cell, cell_type, flat
 from curation_resources.provenance import canonical_json
 from curation_resources.scratch import scratch_folder, scratch_root
 from curation_resources.storage import Storage
@@ -165,16 +167,30 @@ class ClipSamples(Protocol):
         """Publishes what is open still."""
 
 
+class MemberSamples(ClipSamples, Protocol):
+    """The layouts that are this package's own, whose samples may have several media files."""
+
+    def add_files(
+        self, split: str, key: str, files: Mapping[str, bytes], record: Mapping[str, Any]
+    ) -> dict[str, Member]:
+        """Publishes a clip of several files, ending -> bytes; where they lie, likewise."""
+
+
 class TarSamples:
-    """webdataset: `<split>-<nnnnn>.tar` of (mp4, txt, json)."""
+    """webdataset: `<split>-<nnnnn>.tar` of (mp4, txt, json), with the sound behind the mp4 where that is a file of its own."""
 
     def __init__(self, storage: Storage, folder: str, tar_bytes: int) -> None:
         self._tars = SplitTars(storage, folder, lambda split, n: f"{split}-{n:05d}.tar", tar_bytes=tar_bytes)
         self.files = self._tars.files
 
     def add(self, split: str, key: str, mp4: bytes, record: Mapping[str, Any]) -> Member:
+        return self.add_files(split, key, {"mp4": mp4}, record)["mp4"]
+
+    def add_files(
+        self, split: str, key: str, files: Mapping[str, bytes], record: Mapping[str, Any]
+    ) -> dict[str, Member]:
         text = (record.get("text") or "").encode()
-        return self._tars.add(split, key, {"mp4": mp4, "txt": text, "json": canonical_json(record).encode()})["mp4"]
+        return self._tars.add(split, key, {**files, "txt": text, "json": canonical_json(record).encode()})
 
     def close(self) -> None:
         with self._tars:
@@ -188,21 +204,37 @@ class FolderSamples:
 
     Args:
         listing: csv or parquet.
+        columns: further columns of the lists, name -> type, before the one that holds the JSON; complete when the last sample is added.
     """
 
-    def __init__(self, storage: Storage, folder: str, listing: str) -> None:
+    def __init__(
+        self, storage: Storage, folder: str, listing: str, columns: Mapping[str, pa.DataType] = MappingProxyType({})
+    ) -> None:
         self._storage, self._folder, self._listing = storage, folder, listing
+        self._columns = columns
         self._rows: list[dict[str, Any]] = []
         self.files: list[PublishedFile] = []
 
     def add(self, split: str, key: str, mp4: bytes, record: Mapping[str, Any]) -> Member:
-        name = f"{split}/{key}.mp4"
-        self._storage.write(f"{self._folder}/{name}", mp4)
-        self._rows.append({"path": name, **listed(record)})
-        return Member(f"{self._folder}/{name}", 0, len(mp4), hashlib.sha256(mp4).hexdigest())
+        return self.add_files(split, key, {"mp4": mp4}, record)["mp4"]
+
+    def add_files(
+        self, split: str, key: str, files: Mapping[str, bytes], record: Mapping[str, Any]
+    ) -> dict[str, Member]:
+        places = {}
+        for ending, data in files.items():
+            name = f"{self._folder}/{split}/{key}.{ending}"
+            self._storage.write(name, data)
+            places[ending] = Member(name, 0, len(data), hashlib.sha256(data).hexdigest())
+        said = {**flat(record["clip"]), **record.get("columns", {})}
+        more = {name: cell(said.get(name), kind) for name, kind in self._columns.items() if name not in LISTED}
+        self._rows.append({**more, "path": f"{split}/{key}.mp4", **listed(record)})
+        return places
 
     def close(self) -> None:
-        table = pa.Table.from_pylist(self._rows, schema=LISTING)
+        *columns, record = LISTING
+        more = [pa.field(name, cell_type(kind)) for name, kind in self._columns.items() if name not in LISTED]
+        table = pa.Table.from_pylist(self._rows, schema=pa.schema([*columns, *more, record]))
         self._publish(f"metadata.{self._listing}", table if self._listing == "parquet" else _by_file(table))
         for split in pc.unique(table["split"]).to_pylist():
             mine = table.filter(pc.equal(table["split"], split))
@@ -236,8 +268,10 @@ LISTED_TYPES = {
 LISTING = pa.schema([("path", pa.string()), *((c, LISTED_TYPES.get(c, pa.string())) for c in LISTED)])
 
 
-def clip_samples(params: ClipExport, storage: Storage, folder: str) -> ClipSamples:
-    """The writer of a `ClipExport.format`.
+def clip_samples(
+    params: ClipExport, storage: Storage, folder: str, columns: Mapping[str, pa.DataType] = MappingProxyType({})
+) -> ClipSamples | MemberSamples:
+    """The writer of a `ClipExport.format`; `columns` are what its lists have beside `LISTED`, name -> type.
 
     One that an installed package brings (entry points `curation_assets.export_formats`) is called with the section, its options, storage
     and the folder of the version, and gives a `ClipSamples`.
@@ -249,7 +283,7 @@ def clip_samples(params: ClipExport, storage: Storage, folder: str) -> ClipSampl
         return made
     if params.format == "webdataset":
         return TarSamples(storage, folder, params.tar_bytes)
-    return FolderSamples(storage, folder, "csv" if params.format == "folder" else "parquet")
+    return FolderSamples(storage, folder, "csv" if params.format == "folder" else "parquet", columns)
 
 
 def listed(record: Mapping[str, Any]) -> dict[str, Any]:

@@ -22,9 +22,12 @@ from curation_assets.publish.writing.embeddings import (
     BadTriple,
     EmbeddedShard,
     EmbeddingSamples,
+    at_rate,
     average_rate,
     export_embeddings,
+    npy_bytes,
     on_grid,
+    pack_processed,
     read_processed,
 )
 from curation_assets.schemas import schema
@@ -160,11 +163,65 @@ def test_a_rate_is_claimed_only_of_frames_that_lie_on_its_grid(
     assert average_rate(times_ms) == average
 
 
+@pytest.mark.parametrize(
+    ("times_ms", "numbers", "fps", "kept"),
+    [
+        ([0, 500, 833, 1000, 2000], [0, 15, 25, 30, 60], 1.0, [0, 1000, 2000]),
+        ([6640, 7040, 8041], [199, 211, 241], 1.0, [7040, 8041]),
+        ([0, 120, 200, 320, 400], [0, 3, 5, 8, 10], 10.0, [0, 120, 200, 320, 400]),
+        ([250, 400, 700], [6, 10, 17], 1.0, [250, 400, 700]),
+        ([400], [None], 0.5, [400]),
+        ([0, 0, 1000], [None, None, None], 1.0, [0, 1000]),
+    ],
+)
+def test_frames_beside_the_grid_are_left_out_where_there_are_others(
+    times_ms: list[int], numbers: list[int | None], fps: float, kept: list[int]
+) -> None:
+    frames = pa.table({"time_ms": pa.array(times_ms, pa.int64()), "frame": pa.array(numbers, pa.int64())})
+    assert at_rate(frames, fps)["time_ms"].to_pylist() == kept
+
+
+@pytest.mark.parametrize("fps", [1.0, 2.0, 7.5])
+def test_every_video_has_its_grid_and_nothing_else(fps: float) -> None:
+    rng = np.random.default_rng(5)
+    for _ in range(50):
+        grid = (
+            np.ceil(np.arange(0, 40) * 1000 / fps / 40).astype(int) * 40
+        )  # the first picture of each slot at 25 a second
+        extra = rng.choice(np.arange(40, grid[-1], 40), 3, replace=False)
+        times = np.union1d(grid, extra)
+        frames = pa.table({"time_ms": times, "frame": times // 40})
+        found = at_rate(frames, fps)
+        assert found["time_ms"].to_pylist() == grid.tolist()
+        assert on_grid(found, fps)
+
+
 def test_the_same_clips_give_the_same_bytes(tmp_path: Path) -> None:
     shards = [shard(i, ["train", "test"]) for i in range(2)]
     first, second = export(tmp_path / "a", shards), export(tmp_path / "b", shards)
     assert first.files == second.files
     assert len(first.files) == 2
+
+
+def test_a_processed_dataset_becomes_tars_with_splits(tmp_path: Path) -> None:
+    one = shard(3, ["train", "val", "test", "train", "train"])
+    export(tmp_path, [one], layout="folders", dtype="float32")
+    (tmp_path / "v" / "val" / "alone.npy").write_bytes(npy_bytes(np.ones((1, DIM), np.float32)))
+    options = EmbeddingExport(dtype="float32", per_tar=2, name="mine")
+    splits = pack_processed(tmp_path / "v", str(tmp_path / "packed"), options)
+    lines = (tmp_path / "packed" / "splits.csv").read_text().splitlines()
+    assert dict(csv.reader(lines[1:])) == splits
+    assert sorted(splits.values()) == ["test", "train", "train", "val"]
+    tars = [str(tmp_path / "packed" / name) for name in splits]
+    found = {s["__key__"]: s for s in webdataset.WebDataset(tars, shardshuffle=False)}
+    wanted = {r["sample_key"]: r for r in read_processed(tmp_path / "v").to_pylist()}
+    assert found.keys() == wanted.keys()
+    for key, row in wanted.items():
+        assert np.array_equal(np.load(io.BytesIO(found[key]["npy"])), np.array(row["embeddings"], np.float32))
+        assert found[key]["txt"].decode() == (row["text"] or "")
+        assert json.loads(found[key]["json"]) == json.loads(row["record"] or "{}")
+    with pytest.raises(BadTriple, match="has no npy in train, val, test"):
+        pack_processed(tmp_path / "packed", str(tmp_path / "none"))
 
 
 def test_folders_are_written_and_read_back(tmp_path: Path) -> None:
