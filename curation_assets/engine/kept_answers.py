@@ -55,17 +55,17 @@ class KeptAnswers:
     Args:
         shard: as the stage sees it.
         part: the table, one with a pre-filter whose parameters have `where`.
-        passing: rows of `clips` that pass it, from `passing_clips`.
+        clips: all clips that the stage sees.
+        passing: those of them that pass it, from `passing_clips`.
 
     Attributes:
         to_ask: those of `passing` of which nothing is known.
     """
 
-    def __init__(self, shard: Shard, part: Component, passing: pa.Table) -> None:
+    def __init__(self, shard: Shard, part: Component, clips: pa.Table, passing: pa.Table) -> None:
         self._shard, self._part = shard, part
         self._now = expected(part, shard)
         self._asked = video_hashes(shard, part.inputs, {})
-        clips = shard.table("clips")
         clips = clips.filter(pc.equal(clips["status"], "ok"))
         self._video = dict(zip(clips["clip_id"].to_pylist(), clips["video_id"].to_pylist(), strict=True))
         self._passing = set(passing["clip_id"].drop_null().to_pylist()) & self._video.keys()

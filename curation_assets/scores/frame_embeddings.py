@@ -70,7 +70,7 @@ def _embed(shard: Shard, wanted: Collection[str]) -> Mapping[str, Made]:
     from curation_assets.scores.embedding import decoding_processes, embed_frames, load_model
 
     params = shard.recipe.embeddings
-    known = KeptAnswers(shard, COMPONENT, passing_clips(shard, params.where))
+    known = KeptAnswers(shard, COMPONENT, shard.table("clips"), passing_clips(shard, params.where))
     clips = known.to_ask["clip_id"].drop_null().combine_chunks()
     frames = shard.table("frames")
     frames = frames.filter(pc.is_in(frames["clip_id"], value_set=clips))

@@ -79,7 +79,7 @@ def _text(shard: Shard, wanted: Collection[str]) -> Mapping[str, Made]:
     from curation_assets.scores.text_detection import estimator, score_text
 
     params = shard.recipe.text
-    known = KeptAnswers(shard, COMPONENT, passing_clips(shard, params.where))
+    known = KeptAnswers(shard, COMPONENT, shard.table("clips"), passing_clips(shard, params.where))
     table, stats = score_text(known.to_ask, shard.table("frames"), shard.storage, params, shard.workers)
     table = known.joined(table, faulty=stats.faults)
     table = with_skipped(table, shard.table("clips"), {"estimator": estimator(params), "samples": 0})

@@ -204,7 +204,7 @@ def _track(shard: Shard, wanted: Collection[str]) -> Mapping[str, Made]:
     from curation_assets.tracks.object_detector import open_detector
 
     params = shard.recipe.tracks
-    known = KeptAnswers(shard, COMPONENT, passing_clips(shard, params.where))
+    known = KeptAnswers(shard, COMPONENT, shard.table("clips"), passing_clips(shard, params.where))
     with Journal(shard.storage, shard.folder("tracks"), expected(COMPONENT, shard).fingerprint) as journal:
         table, stats = track_shard(
             TrackInputs(
