@@ -11,9 +11,11 @@ import pyarrow.parquet as pq
 import pytest
 from werkzeug.serving import WSGIRequestHandler
 
+from curation_assets.engine.narrowing import Narrowing
 from curation_assets.engine.plan import PlanStep
 from curation_assets.engine.run import Run
 from curation_assets.engine.run_tables import RunTables
+from curation_assets.engine.staleness import looked_at
 from curation_assets.engine.steps import StepFailed, carry_out
 from curation_assets.makers import MAKERS
 from curation_assets.recipes import parse_recipe
@@ -45,7 +47,7 @@ def requests(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     def count(self: WSGIRequestHandler, *_: object) -> None:
         parts = urlsplit(self.path)
-        query = parse_qs(parts.query)
+        query = parse_qs(parts.query, keep_blank_values=True)
         seen.append(f"LIST {query['prefix'][0]}" if "list-type" in query else f"{self.command} {unquote(parts.path)}")
 
     monkeypatch.setattr(WSGIRequestHandler, "log_request", count)
@@ -78,7 +80,7 @@ def of_one_more(first: list[str], others: list[str]) -> int:
 
 
 def test_a_shard_takes_few_requests_and_lists_nothing_but_its_own_media(
-    tmp_path: Path, s3_server: S3Server, requests: list[str]
+    tmp_path: Path, s3_server: S3Server, requests: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bucket = Bucket(tmp_path, s3_server, 3)
     runs: dict[tuple[str, int], list[str]] = {}
@@ -98,6 +100,23 @@ def test_a_shard_takes_few_requests_and_lists_nothing_but_its_own_media(
     own = {f"LIST {asset}/d-{n:05d}/" for asset in ("raw_shards", "frames") for n in range(3)}
     assert listed == own | {"LIST .runs/"}
     assert not any(r.startswith(("PUT", "POST")) and ".runs/" not in r for n in (1, 2) for r in runs["look", n])
+
+    # What `curation run` asks before it makes a step: the folders are listed, and no shard is asked for by itself.
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
+    asked = EIGHT[:7]  # what the recipe asks for
+    for _ in range(2):
+        requests.clear()
+        graph = looked_at(bucket.store, bucket.recipes, bucket.settings, why=False)
+        narrowing = Narrowing(graph, graph.known.hashes)
+        keys = tuple(f"d-{n:05d}" for n in range(3))
+        assert narrowing.left(PlanStep("shards", asked, keys)) is None
+    assert narrowing.unchanged == dict.fromkeys(asked, 3)
+    assert not [r for r in requests if "d-0" in r]
+    assert len(requests) <= 40, "however many shards there are, up to a thousand"
+    bucket.store.storage.remove("frames/d-00001.parquet")
+    graph = looked_at(bucket.store, bucket.recipes, bucket.settings, why=False)
+    left = Narrowing(graph, graph.known.hashes).left(PlanStep("shards", asked, keys))
+    assert left == PlanStep("shards", ("frames",), keys[1:2])
 
 
 def test_the_clusters_are_opened_once_a_run(tmp_path: Path, s3_server: S3Server, requests: list[str]) -> None:
