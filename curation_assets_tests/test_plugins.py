@@ -341,7 +341,7 @@ def test_a_package_brings_sources_downloaders_detectors_captioners_criteria_and_
 
 
 LOADED = (
-    "from curation_assets.registry import BROKEN, COMPONENTS\nprint(*BROKEN, sep='\\n')\nassert len(COMPONENTS) == 22"
+    "from curation_assets.registry import BROKEN, COMPONENTS\nprint(*BROKEN, sep='\\n')\nassert len(COMPONENTS) == 23"
 )
 STAGE = """
 from curation_assets.components import CLIP_KEYS, Component, Made, RecipeKey, Section, Stage, TableSchema, share
