@@ -84,7 +84,7 @@ TABLE = TableSchema(
 )
 
 
-CLUSTERS_VERSION = "7"
+CLUSTERS_VERSION = "8"
 CLUSTER_INDEX = f"{TABLE.asset}/index"
 """Folder in storage of the index of all fingerprints, by which they are compared."""
 

@@ -37,10 +37,15 @@ def even(values: Values) -> Values:
 
 
 def both_lit(x: Values, y: Values) -> tuple[Values, Values]:
-    """The pictures (n, rows, columns) of two clips at the same times, without those too dark in a fade of either, or that one clip alone
-    fades in or out: brought back to what is usual, their coding noise is change. All if none is left."""
+    """The pictures (n, rows, columns) of two clips at the same times, without those too dark in a fade of either; all if none is left.
+
+    Left out are also those that one clip alone fades in or out, since brought back to what is usual their coding noise is change: unless that were most.
+    """
     ratio = np.log(np.maximum(NOISE, x.std(axis=(1, 2))) / np.maximum(NOISE, y.std(axis=(1, 2))))
-    lit = _lit(x) & _lit(y) & (np.abs(ratio - np.median(ratio)) <= ALONE)
+    lit = _lit(x) & _lit(y)
+    usual = lit & (np.abs(ratio - np.median(ratio)) <= ALONE)
+    if 2 * usual.sum() >= lit.sum():
+        lit = usual
     return (x[lit], y[lit]) if lit.any() else (x, y)
 
 

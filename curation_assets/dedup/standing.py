@@ -19,27 +19,28 @@ from numpy.typing import NDArray
 from curation_assets.decode.measures.still import SIDE
 from curation_assets.dedup.courses import Box, Course, Overlay, Values
 from curation_assets.dedup.evidence import Agreement
+from curation_assets.dedup.small_windows import FLOOR, WINDOW, different_windows, ground, other_letters
 
 FINEST: Final = 96
 """No more cells than this along a side of the frame: borders are found to a 320th, and what is finer differs between copies."""
 
-WINDOW: Final = 5
-"""Side of a window in cells: about a letter of a title."""
+FINER: Final = 144
+"""The same where letters are compared, which copies have alike."""
 
-SMOOTH: Final = 0.7
-"""Blur (cells, deviation) before stills are compared: strokes finer than a cell come out otherwise in every copy."""
-
-INK: Final = 8.0
-"""Levels by which a window must deviate from its mean, in one still at least, to show something."""
-
-FLOOR: Final = 16.0
-"""Squared levels that are added to both: coding noise must not decide."""
-
-APART: Final = 0.42
 LEAST_CELLS: Final = 12
-"""Windows of so little concordance show other things; a difference is so many of them at least. In the first half of the material of
-`benchmarks.truth`, area duplicates, with stills of 64 pixels, the twelfth window of copies of title cards differs by at most 0.32, that of other
-cards by 0.46 at least."""
+"""Windows that differ: so many of them at least are a difference."""
+
+LEAST_LETTERS: Final = 14
+"""The same of windows that have other letters. Chosen on names, titles and cards made of videos of the first half: of their copies none has such a window,
+but where a logo lies on a picture of much detail, which has up to 12; other names and words have 14 and more, most of them 40."""
+
+STILL: Final = 0.1
+LEAST_LETTERS_MOVING: Final = 60
+"""The same where more of the picture changes alike: two medians over moving footage differ by themselves, in up to 31 windows of copies of the second half;
+titles of a ninth of the height in 79 and more."""
+
+LOWER: Final = 0.7
+"""Where so much moves, letters below this share of the frame's height are taken for subtitles."""
 
 SPECK: Final = 6
 """Fewer of them side by side are none."""
@@ -70,21 +71,18 @@ MOST_STEPS: Final = 8
 
 
 def stands_apart(a: Course, b: Course, found: Agreement) -> bool:
-    """Whether what stands in two clips differs, by more than what changes alike in them explains.
+    """Whether what stands in two clips differs: by more than what changes alike in them explains, or by other letters in one place.
 
     Args:
         found: what their courses have in common.
 
     Returns:
-        False also where it cannot be seen: without stills, where one clip drifts over the other, or where most of the picture changes.
+        False also where it cannot be seen: without stills, or where one clip drifts over the other.
     """
-    if a.still is None or b.still is None or found.overlay is None or found.moving > MOST:
+    if a.still is None or b.still is None or found.overlay is None:
         return False
     stills = _Stills(a, b, found)
-    allowed = WEIGHT * found.moving
-    if stills.apart(stills.overlay) <= allowed:
-        return False
-    return stills.apart(stills.fitted()) > allowed
+    return stills.unlike(stills.overlay) and stills.unlike(stills.fitted())
 
 
 class _Stills:
@@ -99,6 +97,7 @@ class _Stills:
         assert b.still is not None
         self._a, self._b = a.still.astype(np.float64), b.still.astype(np.float64)
         self._boxes = a.box, b.box
+        self._moving = found.moving
         frames = Overlay.between(a.box, b.box)
         self._framed = False
         self.overlay = max((found.overlay or frames, frames, Overlay()), key=self._fit)
@@ -108,16 +107,28 @@ class _Stills:
             for course, share in zip((a, b), found.times, strict=True)
         ]
 
-    def apart(self, overlay: Overlay) -> float:
+    def unlike(self, overlay: Overlay) -> bool:
+        """Whether what they show, laid so, is not the same."""
+        allowed = WEIGHT * self._moving
+        letters = LEAST_LETTERS if self._moving <= STILL else LEAST_LETTERS_MOVING
+        return (self._moving <= MOST and self._apart(overlay) > allowed) or self._lettered(overlay) >= letters
+
+    def _lettered(self, overlay: Overlay) -> int:
+        """Windows that have other letters, but for those of subtitles."""
+        region, own = self._regions(overlay)
+        x, y = self._laid(region, own, FINER)
+        left, top, width, height = self._boxes[1]
+        columns = left + width * _middles(region[0], region[2], x.shape[1])
+        rows = top + height * _middles(region[1], region[3], len(x))
+        corner = np.minimum(columns, 1 - columns)[None] < CORNER
+        corner = corner & (np.minimum(rows, 1 - rows)[:, None] < CORNER)
+        different = self._standing(other_letters(x, y, corner), region, own)
+        return int((different if self._moving <= STILL else different[rows < LOWER]).sum())
+
+    def _apart(self, overlay: Overlay) -> float:
         """Share of the frame of the second clip in which the stills show other things, without logos; 0 if that is little."""
         region, own = self._regions(overlay)
-        x, y = self._laid(region, own)
-        different = _different(x, y)
-        rows, columns = different.shape
-        for steady, seen in zip(self._steady, (own, region), strict=True):
-            if steady is not None:
-                still, inside = _sampled(steady.astype(np.float64), seen, (columns, rows))
-                different &= still + 1 - inside > 0.5
+        different = self._standing(different_windows(*self._laid(region, own, FINEST)), region, own)
         cells = self._elsewhere(different, region)
         box = self._boxes[1]
         area = (region[2] - region[0]) * box[2] * (region[3] - region[1]) * box[3]
@@ -134,6 +145,15 @@ class _Stills:
                 fit, overlay = best, moved
         return overlay
 
+    def _standing(self, different: NDArray[np.bool_], region: Box, own: Box) -> NDArray[np.bool_]:
+        """Those of the cells where both clips stand still, if one shows more of the time than the other."""
+        rows, columns = different.shape
+        for steady, seen in zip(self._steady, (own, region), strict=True):
+            if steady is not None:
+                still, inside = _sampled(steady.astype(np.float64), seen, (columns, rows))
+                different = different & (still + 1 - inside > 0.5)
+        return different
+
     def _regions(self, overlay: Overlay) -> tuple[Box, Box]:
         """What is compared, in the second picture and in the first: what either shows where both frames lie alike, since what was
         stripped of the other is flat; else what both show."""
@@ -144,12 +164,12 @@ class _Stills:
             region = (left, top, max(1.0, right), max(1.0, bottom))
         return region, overlay.back(region)
 
-    def _laid(self, region: Box, own: Box) -> tuple[Values, Values]:
-        """Both stills in the same cells, none finer than a pixel of either; nan where one of them shows nothing."""
+    def _laid(self, region: Box, own: Box, finest: int) -> tuple[Values, Values]:
+        """Both stills in the same cells, none finer than a pixel of either or this part of the frame; nan where one of them shows nothing."""
         size = []
         for k in (0, 1):
             sides = zip((own, region), self._boxes, strict=True)
-            most = min(min(SIDE, FINEST * box[2 + k]) * (seen[2 + k] - seen[k]) for seen, box in sides)
+            most = min(min(SIDE, finest * box[2 + k]) * (seen[2 + k] - seen[k]) for seen, box in sides)
             size.append(max(2 * WINDOW, round(most)))
         x, y = (
             _placed(*_sampled(still, part, (size[0], size[1]))) for still, part in ((self._a, own), (self._b, region))
@@ -161,9 +181,9 @@ class _Stills:
         region, own = self._regions(overlay)
         if min(region[2] - region[0], region[3] - region[1]) <= 0:
             return -1.0
-        x, y = self._laid(region, own)
+        x, y = self._laid(region, own, FINEST)
         both = ~(np.isnan(x) | np.isnan(y))
-        x, y = (np.where(both, v - cv2.blur(np.nan_to_num(v, nan=_ground(v)), (9, 9)), 0.0) for v in (x, y))
+        x, y = (np.where(both, v - cv2.blur(np.nan_to_num(v, nan=ground(v)), (9, 9)), 0.0) for v in (x, y))
         return float((x * y).sum() / np.sqrt((x * x).sum() * (y * y).sum() + FLOOR))
 
     def _elsewhere(self, different: NDArray[np.bool_], region: Box) -> int:
@@ -180,6 +200,11 @@ class _Stills:
             long = not self._framed or max(wide / columns, high / rows) > LONG
             cells += 0 if logo or (edge and long) or count < SPECK else count
         return cells
+
+
+def _middles(begin: float, end: float, count: int) -> Values:
+    """The middles of so many equal parts."""
+    return begin + (end - begin) * (np.arange(count) + 0.5) / count
 
 
 def _in_corner(low: float, high: float) -> bool:
@@ -202,10 +227,6 @@ def _moves(overlay: Overlay, size: float) -> Iterator[Overlay]:
         yield Overlay(*wide, *high)
 
 
-def _ground(laid: Values) -> float:
-    return float(np.nanmedian(laid))
-
-
 def _sampled(still: Values, region: Box, size: tuple[int, int]) -> tuple[Values, Values]:
     """Sums over the cells of the region (left, top, right, lower edge), and the share of each cell that lies within the still."""
     left, top, right, bottom = region
@@ -225,48 +246,3 @@ def _weights(begin: float, end: float, count: int, pixels: int) -> Values:
     covered = np.clip(np.minimum(edges[1:, None], low + 1) - np.maximum(edges[:-1, None], low), 0, None)
     weights: Values = covered / np.maximum(np.diff(edges)[:, None], 1e-9)
     return weights
-
-
-def _different(x: Values, y: Values) -> NDArray[np.bool_]:
-    """Which windows show something in one still at least, and not the same in the other, moved by up to a cell.
-
-    Where one of them shows nothing (nan), it was flat, and is taken to have the tone of what the other mostly shows there.
-    """
-    x, y = _of_one_gain(x, y)
-    here, there = ~np.isnan(x), ~np.isnan(y)
-    x, y = (
-        np.where(seen, v, np.median(other[~seen & shown]) if (~seen & shown).any() else 0.0)
-        for v, seen, other, shown in ((x, here, y, there), (y, there, x, here))
-    )
-    x, y = (cv2.GaussianBlur(v, (0, 0), SMOOTH) for v in (x, y))
-    mean_x, of_x, of_y = _mean(x), _spread(x), _spread(y)
-    agree = np.full(x.shape, -1.0)
-    padded = np.pad(y, 1, mode="edge")
-    for down in range(3):
-        for across in range(3):
-            moved = padded[down : down + len(y), across : across + y.shape[1]]
-            mean = _mean(moved)
-            both = _mean(x * moved) - mean_x * mean
-            agree = np.maximum(agree, (2 * both + FLOOR) / (of_x + _spread(moved) + FLOOR))
-    different: NDArray[np.bool_] = (1 - agree > APART) & (np.maximum(of_x, of_y) > INK**2)
-    return different
-
-
-def _of_one_gain(x: Values, y: Values) -> tuple[Values, Values]:
-    """The second still with the contrast and tone of the first, by windows in which both show something."""
-    both = ~(np.isnan(x) | np.isnan(y))
-    if not both.any():
-        return x, y
-    of_x, of_y = (_spread(np.where(both, v, _ground(v))) for v in (x, y))
-    shown = (_mean(both.astype(np.float64)) > 0.99) & (np.minimum(of_x, of_y) > INK**2 / 4)
-    gain = float(np.median(np.sqrt(of_x[shown] / of_y[shown]))) if shown.any() else 1.0
-    return x, y * gain + np.median((x - y * gain)[both])
-
-
-def _spread(values: Values) -> Values:
-    """Variance within each window."""
-    return np.asarray(np.maximum(0.0, _mean(values * values) - _mean(values) ** 2), np.float64)
-
-
-def _mean(values: Values) -> Values:
-    return np.asarray(cv2.blur(values, (WINDOW, WINDOW), borderType=cv2.BORDER_REFLECT_101), np.float64)

@@ -77,6 +77,20 @@ def test_what_differs_tells_look_alikes_apart(kind: str, tmp_path: Path) -> None
     assert found == {frozenset((name, f"{name}|copy")) for name in group}, "each is a duplicate of its own copy alone"
 
 
+@pytest.mark.parametrize("kind", ["small titles", "names on one picture"])
+def test_small_words_tell_most_stills_apart_and_a_logo_none(kind: str, tmp_path: Path) -> None:
+    cards = {str(k): clip for k, clip in enumerate(lookalikes.KINDS[kind](_footage())[:4])}
+    again = {f"{name}|copy": replace(clip, crf=34) for name, clip in cards.items()}
+    logos = {"0|logo": copies.ALL["logo, 1/8 x 1/8"](cards["0"])}
+    found = _pairs(tmp_path, _rows(tmp_path, cards | again | logos, Dedup()), Dedup())
+    wanted = {frozenset((name.split("|")[0], name)) for name in again | logos}
+    assert wanted <= found
+    wrong = {pair for pair in found if len({name.split("|")[0] for name in pair}) == 2}
+    assert len(wrong) <= 0.25 * (len(cards) * (len(cards) - 1) / 2) * 4, (
+        "of each two cards four pairs, without the logo"
+    )
+
+
 def test_what_stands_still_is_found_where_it_fades_in(tmp_path: Path) -> None:
     made = (lookalikes.title_cards, lookalikes.small_titles, lookalikes.slides, lookalikes.names)
     cards = {make.__name__: make(_footage())[0] for make in made}

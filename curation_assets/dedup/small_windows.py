@@ -1,0 +1,120 @@
+"""Two stills that lie on each other, compared in small windows: where they show other things, and where other letters.
+
+What belongs here: which cells of a picture differ. What does not: how stills are laid, and how much may differ (`standing`).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from curation_assets.dedup.courses import Values
+
+WINDOW: Final = 5
+"""Side of a window in cells: about a letter of a title."""
+
+SMOOTH: Final = 0.7
+"""Blur (cells, deviation) before stills are compared: strokes finer than a cell come out otherwise in every copy."""
+
+INK: Final = 8.0
+"""Levels by which a window must deviate from its mean, in one still at least, to show something."""
+
+FLOOR: Final = 16.0
+"""Squared levels that are added to both: coding noise must not decide."""
+
+APART: Final = 0.42
+"""Windows of so little concordance show other things. In the first half of the material of `benchmarks.truth`, area duplicates, with stills of
+64 pixels, the twelfth window of copies of title cards differs by at most 0.32, that of other cards by 0.46 at least."""
+
+WORD: Final = (13, WINDOW)
+"""Cells across and down in which letters are compared: since each window may be moved by a cell, those as small as a letter fit too often."""
+
+STROKES: Final = 28.0
+"""Levels by which such a window must deviate from its mean in both stills."""
+
+OTHERWISE: Final = 0.2
+"""Windows of both that lack so much in concordance have other letters."""
+
+ONE_GROUND: Final = 0.5
+ONE_GROUND_IN_CORNERS: Final = 0.3
+ONE_INK: Final = 3.0
+"""Letters of one template have a ground and an ink: such windows differ in their means by less than this share of their deviation, and their deviations by
+less than this factor. A logo or a caption on a picture has another ground; in corners, where logos are, grounds must be more alike."""
+
+
+def different_windows(x: Values, y: Values) -> NDArray[np.bool_]:
+    """Which windows show something in one still at least, and not the same in the other, moved by up to a cell.
+
+    Where one of them shows nothing (nan), it was flat, and is taken to have the tone of what the other mostly shows there.
+    """
+    x, y = _of_one_gain(x, y)
+    here, there = ~np.isnan(x), ~np.isnan(y)
+    x, y = (
+        np.where(seen, v, np.median(other[~seen & shown]) if (~seen & shown).any() else 0.0)
+        for v, seen, other, shown in ((x, here, y, there), (y, there, x, here))
+    )
+    x, y = (cv2.GaussianBlur(v, (0, 0), SMOOTH) for v in (x, y))
+    different: NDArray[np.bool_] = (1 - _concordance(x, y, (WINDOW, WINDOW)) > APART) & (
+        np.maximum(_spread(x), _spread(y)) > INK**2
+    )
+    return different
+
+
+def other_letters(x: Values, y: Values, corner: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Which windows show strokes of one ink on one ground in both stills, and not the same ones.
+
+    Args:
+        corner: which cells lie in a corner of the frame.
+    """
+    x, y = _of_one_gain(x, y)
+    outside = np.isnan(x) | np.isnan(y)
+    x, y = (cv2.GaussianBlur(np.where(np.isnan(v), ground(v), v), (0, 0), SMOOTH) for v in (x, y))
+    of_x, of_y = _spread(x, WORD), _spread(y, WORD)
+    lesser, larger = np.minimum(of_x, of_y), np.maximum(of_x, of_y)
+    grounds = np.where(corner, ONE_GROUND_IN_CORNERS, ONE_GROUND)
+    template = (lesser > STROKES**2) & (larger < ONE_INK**2 * lesser)
+    template &= np.abs(_mean(x, WORD) - _mean(y, WORD)) < grounds * np.sqrt(lesser)
+    seen = cv2.dilate(outside.astype(np.uint8), np.ones(WORD[::-1], np.uint8)) == 0
+    letters: NDArray[np.bool_] = template & seen & (1 - _concordance(x, y, WORD) > OTHERWISE)
+    return letters
+
+
+def ground(laid: Values) -> float:
+    """The tone of most of what a still shows."""
+    return float(np.nanmedian(laid))
+
+
+def _concordance(x: Values, y: Values, window: tuple[int, int]) -> Values:
+    """Of each window with the other still's, moved by up to a cell, whichever fits best (Lin 1989, without the difference of means)."""
+    mean_x, of_x = _mean(x, window), _spread(x, window)
+    agree = np.full(x.shape, -1.0)
+    padded = np.pad(y, 1, mode="edge")
+    for down in range(3):
+        for across in range(3):
+            moved = padded[down : down + len(y), across : across + y.shape[1]]
+            both = _mean(x * moved, window) - mean_x * _mean(moved, window)
+            agree = np.maximum(agree, (2 * both + FLOOR) / (of_x + _spread(moved, window) + FLOOR))
+    return agree
+
+
+def _of_one_gain(x: Values, y: Values) -> tuple[Values, Values]:
+    """The second still with the contrast and tone of the first, by windows in which both show something."""
+    both = ~(np.isnan(x) | np.isnan(y))
+    if not both.any():
+        return x, y
+    of_x, of_y = (_spread(np.where(both, v, ground(v))) for v in (x, y))
+    shown = (_mean(both.astype(np.float64)) > 0.99) & (np.minimum(of_x, of_y) > INK**2 / 4)
+    gain = float(np.median(np.sqrt(of_x[shown] / of_y[shown]))) if shown.any() else 1.0
+    return x, y * gain + np.median((x - y * gain)[both])
+
+
+def _spread(values: Values, window: tuple[int, int] = (WINDOW, WINDOW)) -> Values:
+    """Variance within each window."""
+    return np.asarray(np.maximum(0.0, _mean(values * values, window) - _mean(values, window) ** 2), np.float64)
+
+
+def _mean(values: Values, window: tuple[int, int] = (WINDOW, WINDOW)) -> Values:
+    return np.asarray(cv2.blur(values, window, borderType=cv2.BORDER_REFLECT_101), np.float64)
