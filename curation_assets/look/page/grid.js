@@ -142,6 +142,7 @@ function columns() {
 }
 
 export async function resetGrid() {
+  clearTimeout(state.later); // what a move has asked for is asked now
   if (state.tab === "failed") return;
   turn += 1;
   loaded = 0;

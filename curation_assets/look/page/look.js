@@ -5,7 +5,7 @@ import { drawFailed, resetGrid, setUpGrid } from "/page/grid.js";
 import { setUpClip } from "/page/clip.js";
 import { drawAgreement, setUpLabels } from "/page/labels.js";
 
-export const state = { collection: null, rules: [], show: "all", where: "", sort: "", down: true, tab: "clips", active: null, judged: null, like: null };
+export const state = { collection: null, rules: [], show: "all", where: "", sort: "", down: true, tab: "clips", active: null, judged: null, like: null, later: 0 };
 export const at = (id) => document.getElementById(id);
 
 export function el(name, attributes = {}, ...children) {
@@ -69,7 +69,6 @@ async function open(key) {
 
 let judging = false;
 let again = false;
-let later = 0;
 
 // While an answer is awaited, further moves wait, and only the last of them is asked.
 export async function judge() {
@@ -89,8 +88,8 @@ export async function judge() {
 
 export function moved() {
   judge();
-  clearTimeout(later);
-  later = setTimeout(resetGrid, 350);
+  clearTimeout(state.later);
+  state.later = setTimeout(resetGrid, 350);
 }
 
 export async function addRule(text) {
