@@ -27,8 +27,8 @@ clips: {{from: given, min_s: 0.4}}
 embeddings: {{model: "local-dir:{root}/model", batch: 8}}
 captions: {{backend: source, where: []}}
 subsets:
-  tars: {{where: [keep, "motion >= 0"], export: {{clips: {{}}, embeddings: {{}}}}}}
-  list: {{where: [keep], export: {{clips: {{format: folder}}, embeddings: {{layout: folders}}}}}}
+  tars: {{where: [keep, "motion >= 0"], export: {{clips: {{}}, embeddings: {{frames: all}}}}}}
+  list: {{where: [keep], export: {{clips: {{format: folder}}, embeddings: {{frames: all, layout: folders}}}}}}
   parq: {{where: [keep], export: {{clips: {{format: parquet, blur_faces: true}}}}}}
 """
 VIDEOS = ("alpha", "-beta!x", "gamma", "delta", "zeta")
