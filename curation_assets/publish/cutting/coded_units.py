@@ -90,6 +90,10 @@ class Coding(Protocol):
     def interlaced(self, sps: bytes) -> bool:
         """Whether a sequence may have fields."""
 
+    def cut_off_left(self, sps: bytes) -> bool:
+        """Whether columns on the left of its pictures are not shown: FFmpeg's decoders show them still, as far as memory is aligned, unless
+        they are told not to, and so do readers built on them."""
+
 
 def unescaped(unit: bytes, most: int | None = None) -> bytes:
     """The first `most` bytes of a unit without emulation prevention (7.3.1)."""
@@ -155,6 +159,17 @@ class H264:
         return self.sets[1], bits.ue()
 
     def interlaced(self, sps: bytes) -> bool:
+        return not self._up_to_fields(sps).u(1)
+
+    def cut_off_left(self, sps: bytes) -> bool:
+        bits = self._up_to_fields(sps)
+        if not bits.u(1):
+            bits.u(1)
+        bits.u(1)
+        return bool(bits.u(1)) and bits.ue() > 0
+
+    def _up_to_fields(self, sps: bytes) -> Bits:
+        """A sequence parameter set from frame_mbs_only_flag on (7.3.2.1.1)."""
         raw = unescaped(sps, 4096)
         bits = Bits(raw[4:])
         bits.ue()
@@ -181,7 +196,7 @@ class H264:
         bits.u(1)
         bits.ue()
         bits.ue()
-        return not bits.u(1)
+        return bits
 
     def _scaling(self, bits: Bits, lists: int) -> None:
         """Passes over scaling lists (7.3.2.1.1.1)."""
@@ -248,6 +263,17 @@ class H265:
     def interlaced(self, sps: bytes) -> bool:
         # general_interlaced_source_flag (7.3.3), after the four, three and one bits before the profile and the profile's 40.
         return bool(Bits(unescaped(sps, 32)[2:]).u(50) & 1)
+
+    def cut_off_left(self, sps: bytes) -> bool:
+        raw = unescaped(sps, 128)[2:]
+        bits = Bits(raw)
+        bits.u(sequence_number_at(raw))
+        bits.ue()
+        if bits.ue() == 3:
+            bits.u(1)
+        bits.ue()
+        bits.ue()
+        return bool(bits.u(1)) and bits.ue() > 0
 
 
 CODINGS: Mapping[str, Coding] = {"h264": H264(), "hevc": H265()}

@@ -207,6 +207,8 @@ def _used(coding: Coding, held: dict[int, ParameterSets], copied: Sequence[Coded
         raise NotCopied("its parameter sets change")
     if coding.interlaced(sequences[0]):
         raise NotCopied("it may be interlaced")
+    if coding.cut_off_left(sequences[0]):
+        raise NotCopied("its pictures are cut off on the left, which many readers show")
     return sets
 
 
