@@ -20,6 +20,7 @@ from typing import Any, Final, TypeVar
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from curation_assets.dedup import index_files as dedup_files
 from curation_assets.dedup.align import Matches
@@ -293,6 +294,8 @@ def _sweep(storage: Storage, folder: str) -> None:
     storage.remove_all([f"{folder}/{name}" for name in there if name not in live])
 
 
+# Products of stills are just large enough for OpenBLAS to share them among threads, which then wait for each other: most of the processor time.
+@threadpool_limits.wrap(limits=1, user_api="blas")
 def _compare_new(
     library: Library,
     old: NDArray[np.uint64],

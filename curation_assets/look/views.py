@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections import OrderedDict
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -99,6 +100,9 @@ class CollectionView:
         """A rule as a template, and where its numbers lie on their scales."""
         text, about = asked
         found = template(parse_rule(text))
+        for number in found.numbers:  # two of one measure share a scale, which has both
+            with suppress(RuleError):
+                self.funnel.scale(number.left, about, self.funnel.place(number, about))
         numbers = []
         for number in found.numbers:
             told: Plain = {"name": number.left.name, "op": number.op, "written": as_was(number), "value": None}

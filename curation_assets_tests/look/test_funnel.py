@@ -120,6 +120,12 @@ def test_histograms_have_every_value_once() -> None:
     assert Scale(np.full(3, np.nan)).counts()[-1] == 3
 
 
+def test_two_numbers_of_a_measure_stand_on_one_scale(store: TableStore) -> None:
+    least, most = view(store, "toy-hq").rule(asked(["duration_s between 0.4 and 500"])[0])["numbers"]
+    assert (least["low"], least["high"]) == (most["low"], most["high"])
+    assert least["low"] < 0.4 < 500 < least["high"]
+
+
 def test_a_table_that_was_made_again_is_loaded_again(store: TableStore) -> None:
     from curation_assets.look.candidates import TableChanged
     from curation_assets.look.library import Collections
