@@ -28,7 +28,7 @@ RECIPE = """
 dataset: numbers
 source: {{format: table, path: list.csv, columns: {{url: path, start: from, end: to, caption: text, licence: terms}}}}
 shard: {{videos: 2}}
-clips: {{from: {clips}, detector: content, min_s: 0.5, max_s: {max_s}}}
+clips: {{from: {clips}, min_s: 0.5, max_s: {max_s}}}
 captions: {{backend: source, where: []}}
 audio: {{}}
 subsets:
@@ -240,5 +240,5 @@ def test_words_stay_with_their_spans_through_retries_edits_and_splitting(tmp_pat
     numbered.run()
     assert len(numbered.check()) == 4 * SPANS - 1
     assert {row["clip_id"] for row in numbered.rows("clips")} == before.keys() - {"-v0_3000_6000"}
-    numbered.run(clips="both", max_s=1)
+    numbered.run(clips="both, detector: content", max_s=1)
     assert len(numbered.check()) >= 2 * (4 * SPANS - 1), "spans are cut at shots, and their pieces keep their words"

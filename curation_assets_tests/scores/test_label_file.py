@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from s3fs import S3FileSystem
 
 from curation_assets.recipes import RecipeError, parse_recipe
 from curation_assets.scores.label_file import LabelError, LabelFile, Said
 from curation_assets_tests.conftest import S3Server
 
 
+@pytest.fixture
+def bucket(s3_environment: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A bucket that the environment alone says how to reach; file systems that others have made of another environment are not used."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", s3_environment.endpoint)
+    S3FileSystem.clear_instance_cache()
+    yield s3_environment.bucket()
+    S3FileSystem.clear_instance_cache()
+
+
 @pytest.fixture(params=["folder", "bucket"])
-def location(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+def location(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "folder":
         return str(tmp_path / "labels/toy.jsonl")
-    server: S3Server = request.getfixturevalue("s3_environment")
-    monkeypatch.setenv("AWS_ENDPOINT_URL", server.endpoint)
-    return f"{server.bucket()}/labels/toy.jsonl"
+    return f"{request.getfixturevalue('bucket')}/labels/toy.jsonl"
 
 
 def held(file: LabelFile) -> dict[str, list[str]]:
@@ -41,11 +50,8 @@ def test_the_last_word_counts_and_all_are_kept(location: str) -> None:
             file.add([Said("a", name, True)])
 
 
-def test_what_somebody_else_put_in_the_same_moment_stays(
-    s3_environment: S3Server, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("AWS_ENDPOINT_URL", s3_environment.endpoint)
-    location = f"{s3_environment.bucket()}/toy.jsonl"
+def test_what_somebody_else_put_in_the_same_moment_stays(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    location = f"{bucket}/toy.jsonl"
     mine, other = LabelFile(location), LabelFile(location)
     other.add([Said("a", "keep", True)])
     look, said = mine._storage.read, []
