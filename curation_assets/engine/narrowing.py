@@ -1,6 +1,6 @@
 """What of a plan's steps is left when the tables that are up to date are taken out, so that a run with nothing to do looks at no shard by itself.
 
-A table is taken out if it is fresh, nothing lies beside it that an earlier run has left, and whoever keeps events knows it as it is. What belongs here: which
+A table is taken out if it is fresh, nothing that it is made from is made again in the same step, nothing lies beside it that an earlier run has left, and whoever keeps events knows it as it is. What belongs here: which
 steps over shards are left; the others are few, and their makers look after more than a table. What does not: how a table stands (`standing.py`), and what is
 known of events (`orchestration/`).
 """
@@ -22,6 +22,7 @@ from curation_assets.engine.made_of import SHARDED
 from curation_assets.engine.plan import PlanStep
 from curation_assets.engine.staleness import Graph
 from curation_assets.engine.standing import FRESH
+from curation_assets.rules.columns import inputs_of
 from curation_assets.schemas import schema
 from curation_resources.storage import Storage
 from curation_resources.table_headers import SHEET_FILE
@@ -52,13 +53,22 @@ class Narrowing:
         """What is left of a step over shards: assets and shards of which something is to be done, the latter from the first to the last; None if nothing
         is."""
         places = np.array([self._places.get(k, -1) for k in step.keys])
-        todo = {a: np.where(places >= 0, self._of(a)[places], True) for a in step.assets}
+        todo: dict[str, NDArray[np.bool_]] = {}
+        for asset in step.assets:  # what others are made from comes before them
+            todo[asset] = np.where(places >= 0, self._of(asset)[places], True)
+            for parent in self._made_from(asset) & todo.keys():  # which is fresh only until that is made again
+                todo[asset] |= todo[parent]
         assets = tuple(a for a in step.assets if todo[a].any())
         which = np.flatnonzero(np.any(list(todo.values()), axis=0))
         keys = step.keys[int(which[0]) : int(which[-1]) + 1] if which.size else ()
         out = {a: len(step.keys) - (len(keys) if a in assets else 0) for a in step.assets}
         self.unchanged.update({a: n for a, n in out.items() if n})
         return replace(step, assets=assets, keys=keys) if keys else None
+
+    def _made_from(self, asset: str) -> set[str]:
+        """The sharded assets that a table of an asset may be made from."""
+        part = SHARDED[asset]
+        return {*part.inputs, *(t for r in self._graph.recipes.values() for t in inputs_of(part, r))} - {asset}
 
     def _of(self, asset: str) -> NDArray[np.bool_]:
         """Of which shards something is to be done for an asset; one more at the end, so that there always is one."""
