@@ -117,6 +117,10 @@ def test_a_shard_takes_few_requests_and_lists_nothing_but_its_own_media(
     graph = looked_at(bucket.store, bucket.recipes, bucket.settings, why=False)
     left = Narrowing(graph, graph.known.hashes).left(PlanStep("shards", asked, keys))
     assert left == PlanStep("shards", ("frames",), keys[1:2])
+    narrowing = Narrowing(graph, lambda asset: {} if asset == "raw_shards" else graph.known.hashes(asset))
+    left = narrowing.left(PlanStep("shards", asked, keys[:1]))
+    assert left is not None
+    assert set(asked) - set(left.assets) == {"video_metadata"}, "what is made from a table that is made is not left out"
 
 
 def test_the_clusters_are_opened_once_a_run(tmp_path: Path, s3_server: S3Server, requests: list[str]) -> None:
