@@ -58,7 +58,7 @@ def get(address: str, path: str, headers: dict[str, str] | None = None, **query:
 def test_media_are_those_of_the_tables(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     if kind == "bucket":
         server = request.getfixturevalue("s3_server")
-        store = TableStore(Storage(f"{server.bucket()}/root", server.options), SCHEMAS)
+        store = TableStore(Storage(f"{server.bucket()}/store", server.options), SCHEMAS)
     else:
         store = TableStore(Storage(str(tmp_path)), SCHEMAS)
     fill(store)
