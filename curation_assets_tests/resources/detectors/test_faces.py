@@ -52,8 +52,10 @@ def test_it_finds_every_labelled_face(detector: CenterFaceDetector) -> None:
         assert iou_matrix(labelled, found.corners).max(axis=1).min() > 0.5, name
 
 
-def test_onnxruntime_is_really_used(detector: CenterFaceDetector) -> None:
+def test_onnxruntime_is_really_used_and_takes_the_weights_for_constants(detector: CenterFaceDetector) -> None:
     assert isinstance(detector.session, onnxruntime.InferenceSession)
+    assert [given.name for given in detector.session.get_inputs()] == ["input.1"]
+    assert not detector.session.get_overridable_initializers()
 
 
 def test_without_onnx_it_fails_and_does_not_fall_back(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -48,6 +48,21 @@ EXPECTED = [[20.0, 10.0, 20.0, 20.0], [55.0, 10.0, 10.0, 20.0]]
 """The two that remain, in pixels of the 80 x 40 frame: scale 80 / 64, rows shifted by 16."""
 
 
+def test_weights_among_the_inputs_are_taken_for_constants(tmp_path: Path) -> None:
+    """As exporters wrote them before version 4 of the format: onnxruntime computes such weights slowly."""
+    path = tmp_path / "old.onnx"
+    model = onnx.load(network(path, np.concatenate([YOLO_BOXES, [[0.9]] * 4], axis=1).T[None]))
+    new = OnnxDetector(str(path), ("a",), OnnxForm(layout="yolov8", size=SIZE)).detect([WIDE])
+    for weight in model.graph.initializer:
+        model.graph.input.append(helper.make_tensor_value_info(weight.name, weight.data_type, list(weight.dims)))
+    model.ir_version = 3
+    onnx.save(model, str(path))
+    old = OnnxDetector(str(path), ("a",), OnnxForm(layout="yolov8", size=SIZE))
+    assert not old.session.get_overridable_initializers()
+    np.testing.assert_array_equal(old.detect([WIDE])[0].boxes, new[0].boxes)
+    assert len(new[0])
+
+
 @pytest.mark.parametrize("layout", ["yolov5", "yolov8"])
 def test_yolo_layouts(tmp_path: Path, layout: str) -> None:
     classes = np.asarray([[0.9, 0.1], [0.8, 0.1], [0.2, 0.7], [0.1, 0.1]], np.float32)
