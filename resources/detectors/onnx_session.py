@@ -52,7 +52,9 @@ def with_constant_weights(model: Path | bytes) -> Path | bytes:
     import onnx
     from onnx.external_data_helper import uses_external_data
 
-    proto = onnx.load_from_string(model) if isinstance(model, bytes) else onnx.load(str(model), load_external_data=False)
+    proto = (
+        onnx.load_from_string(model) if isinstance(model, bytes) else onnx.load(str(model), load_external_data=False)
+    )
     weights = {w.name for w in proto.graph.initializer}
     inputs = [given for given in proto.graph.input if given.name not in weights]
     if len(inputs) == len(proto.graph.input) or any(uses_external_data(w) for w in proto.graph.initializer):
