@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
+from pydantic import Field
+
 from curation_assets.contracts.component import Component
+from curation_assets.contracts.sections import Section
 from curation_assets.contracts.tables import (
     BOOL,
     CLIP_KEYS,
@@ -15,6 +20,17 @@ from curation_assets.contracts.tables import (
     taken_from,
 )
 from curation_assets.publish.curating.versions import CURATE_VERSION
+
+
+class TrackExport(Section):
+    """Which files the selected tracks are written as; they are always in `tracks.jsonl.gz`."""
+
+    layout: Literal["list", "videos"] = Field(
+        "list",
+        description="list: tracks.jsonl.gz alone; videos: beside it, as TrackVerse's pipeline leaves them, `[YID]-meta.jsonl.gzip` and `[YID]-progress.json` "
+        "of each video, in folders by the first two characters of its id.",
+    )
+
 
 TABLE = TableSchema(
     "curated_tracks",

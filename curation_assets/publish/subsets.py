@@ -8,8 +8,9 @@ from pydantic import Field, model_validator
 
 from curation_assets.contracts.choices import OneOf
 from curation_assets.contracts.open_section import OpenSection
-from curation_assets.contracts.sections import Rules, Section
+from curation_assets.contracts.sections import GrownSection, Rules, Section
 from curation_assets.publish.clip_dataset import ClipExport
+from curation_assets.publish.curated_tracks import TrackExport
 from curation_assets.publish.embedding_dataset import EmbeddingExport
 
 
@@ -104,11 +105,14 @@ class Splits(Section):
         return self
 
 
-class Export(Section):
+class Export(GrownSection):
     """What a subset publishes."""
+
+    later: ClassVar[frozenset[str]] = frozenset({"tracks"})
 
     clips: ClipExport | None = None
     embeddings: EmbeddingExport | None = None
+    tracks: TrackExport | None = None
 
 
 class Subset(Section):
@@ -133,6 +137,8 @@ class Subset(Section):
     def _tracks_to_export(self) -> Subset:
         if self.of == "clips" and self.export.clips is not None and self.export.clips.tracks:
             raise ValueError("export.clips.tracks needs a subset `of: tracks`")
+        if self.of == "clips" and self.export.tracks is not None:
+            raise ValueError("export.tracks needs a subset `of: tracks`")
         if self.of == "clips" and self.where_tracks:
             raise ValueError("where_tracks needs a subset `of: tracks`")
         if self.of == "clips" and self.select.criterion == "class_balanced" and not self.select.class_by:

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from curation_assets.publish.clip_dataset import SOUNDS
 from curation_assets.publish.writing import spreadsheets
+from curation_assets.publish.writing.track_folders import META, PROGRESS
 from curation_assets.takedown.plan import TakedownPlan, token
 from curation_assets.takedown.tar_rewriting import key_of, rewrite_tar
 from curation_assets.takedown.version_samples import AmendedVersion
@@ -32,6 +33,8 @@ def amend_file(version: AmendedVersion, name: str) -> None:
             version.changed.add(name)
             if not moved:
                 storage.remove(path)
+    elif name.endswith((META, PROGRESS)):
+        _drop_of_video(version, name, path)
     elif name.rsplit(".", 1)[-1] in SAMPLE_ENDINGS and "/" in name and key_of(name) in version.keys:
         storage.remove(path)
         version.changed.add(name)
@@ -45,6 +48,15 @@ def amend_file(version: AmendedVersion, name: str) -> None:
         mentioned := pattern_of(version.plan).search(storage.read(path).decode("utf-8", "replace"))
     ):
         version.unknown.append(f"{name} (it says {mentioned[0][:20]!r})")
+
+
+def _drop_of_video(version: AmendedVersion, name: str, path: str) -> None:
+    """Removes a file that is of one video alone, if it is of one of the videos."""
+    data = version.storage.read(path)
+    lines = gzip.decompress(data).splitlines() if name.endswith(META) else [data]
+    if any(version.owns(json.loads(line)) for line in lines):
+        version.storage.remove(path)
+        version.changed.add(name)
 
 
 def pattern_of(plan: TakedownPlan) -> re.Pattern[str]:

@@ -12,6 +12,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from curation_assets.publish.writing import spreadsheets
+from curation_assets.publish.writing.track_folders import META, PROGRESS
 from curation_assets.takedown.plan import TakedownPlan
 from curation_assets.takedown.tar_rewriting import key_of, members
 from curation_resources.media import MediaRef
@@ -97,10 +98,10 @@ def keys_in(version: AmendedVersion, names: Iterable[str]) -> Iterator[str]:
             for row in spreadsheets.rows(storage.read(path).decode("utf-8")):
                 if version.owns(row):
                     yield row["key"]
-        elif name.endswith(".json") and "/" in name and suspect.search(name):
+        elif name.endswith(".json") and not name.endswith(PROGRESS) and "/" in name and suspect.search(name):
             if version.owns(json.loads(storage.read(path))):
                 yield key_of(name)
-        elif name.endswith(".jsonl.gz"):
+        elif name.endswith((".jsonl.gz", META)):
             for line in gzip.decompress(storage.read(path)).splitlines():
                 record = json.loads(line)
                 if version.owns(record):

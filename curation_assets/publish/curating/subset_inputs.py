@@ -69,6 +69,8 @@ def curated_provenance(store: TableStore, recipes: Mapping[str, Recipe], key: st
     for path in lists:
         inputs[f"list:{public_settings(path)}"] = combined_hash(dict.fromkeys(read_ids([path]), ""))
     params = subset.model_dump(exclude={"export", "partial"})
+    if subset.export.tracks is not None and subset.export.tracks.layout != "list":
+        params["track_files"] = subset.export.tracks.layout
     return Provenance(CURATE_VERSION, params, inputs, subset.select.brought_identity())
 
 

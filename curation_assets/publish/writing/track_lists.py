@@ -1,4 +1,4 @@
-"""The selected tracks of a subset as one `tracks.jsonl.gz`, in the order of `curated_tracks`, the same bytes for the same rows.
+"""The selected tracks of a subset as one `tracks.jsonl.gz`, in the order of `curated_tracks`, the same bytes for the same rows, and video by video.
 
 Records are spooled to disk and sorted there, because the shards they come from are not in that order.
 """
@@ -6,7 +6,8 @@ Records are spooled to disk and sorted there, because the shards they come from 
 from __future__ import annotations
 
 import gzip
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ def write_tracks(
     shards: Iterable[tuple[pa.Table, pa.Table, Sequence[str]]],
     scratch: Path,
     filename: Callable[[Mapping[str, Any]], str | None] = lambda row: None,
+    of_video: Callable[[str, str, list[bytes]], None] | None = None,
     memory_mb: int = MEMORY_MB,
 ) -> int:
     """Writes the file; returns how many tracks it has.
@@ -35,6 +37,7 @@ def write_tracks(
         shards: (selected rows of `curated_tracks`, `tracks`, vocabulary) of each shard.
         scratch: local folder for the sort.
         filename: name of a selected track's own mp4, from its row of `curated_tracks`; None if none is published.
+        of_video: gets dataset, video and lines of each video, in order.
     """
     names = ("dataset", "video_id", "clip_id", "track_id")
     config = {"memory_limit": f"{memory_mb}MB", "threads": 1, "temp_directory": str(scratch / "spill")}
@@ -51,10 +54,17 @@ def write_tracks(
                 rows = pa.table([*(batch.column(n) for n in names), lines], names=[*names, "line"])
                 db.register("rows", rows)
                 db.execute("INSERT INTO lines SELECT * FROM rows")
-        ordered = db.sql(f"SELECT line FROM lines ORDER BY {', '.join(names)}").to_arrow_reader(BATCH)
+        ordered = db.sql(f"SELECT dataset, video_id, line FROM lines ORDER BY {', '.join(names)}")
         with open(target, "wb") as file, gzip.GzipFile(filename="", mode="wb", fileobj=file, mtime=0) as packed:
-            for batch in ordered:
-                for line in batch.column(0).to_pylist():
-                    packed.write(line)
-                    written += 1
+            for (dataset, video), rows in groupby(_rows(ordered.to_arrow_reader(BATCH)), key=lambda row: row[:2]):
+                found = [line for _, _, line in rows]
+                packed.writelines(found)
+                written += len(found)
+                if of_video is not None:
+                    of_video(dataset, video, found)
     return written
+
+
+def _rows(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[str, str, bytes]]:
+    for batch in batches:
+        yield from zip(*(c.to_pylist() for c in batch.columns), strict=True)

@@ -1,4 +1,4 @@
-"""Publishes the list of the selected tracks beside `curated_tracks`; what a line says is the business of `track_lists.py`."""
+"""Publishes the lists of the selected tracks beside `curated_tracks`; what a line says is the business of `track_lists.py`."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from typing import Any
 from curation_assets.publish.clip_dataset import ClipExport
 from curation_assets.publish.curating.subset_inputs import Selection
 from curation_assets.publish.cutting.clip_plan import SampleKeys
+from curation_assets.publish.subsets import Subset
+from curation_assets.publish.writing.track_folders import TrackFolders, segments_of
 from curation_assets.publish.writing.track_lists import write_tracks
 from curation_assets.recipes import Recipe
 from curation_resources.detectors import load_vocabulary
@@ -20,26 +22,44 @@ from curation_resources.tables import TableStore
 
 
 def publish_tracks(store: TableStore, recipes: Mapping[str, Recipe], key: str, header: TableHeader) -> str:
-    """Writes the selected tracks beside the table, once per content: `curated_tracks/<subset>/<version>/tracks.jsonl.gz`."""
+    """Writes the selected tracks beside the table, once per content: `curated_tracks/<subset>/<version>/tracks.jsonl.gz`, and with `layout: videos`
+    two files a video before that, so that where it is there all are."""
     selection = Selection.of(store, recipes, key)
-    params = selection.subset.export.clips
-    version = header.content_hash[:12]
-    if params is not None and params.tracks:
-        form = "tars" if params.format == "webdataset" else "folder"
-        version = hashlib.sha256(f"{header.content_hash} {form}".encode()).hexdigest()[:12]
-    path = f"{store.folder('curated_tracks', key)}/{version}/tracks.jsonl.gz"
+    subset = selection.subset
+    folder = f"{store.folder('curated_tracks', key)}/{_version(header, subset)}"
+    path = f"{folder}/tracks.jsonl.gz"
     if not store.storage.exists(path):
         shards = (
             (selection.rows(store, s), store.read("tracks", s), load_vocabulary(recipes[d].tracks.vocabulary))
             for s, d in selection.shards.items()
         )
-        with scratch_folder("tracks-") as folder:
-            local = Path(folder) / "tracks.jsonl.gz"
-            write_tracks(
-                local, shards, Path(folder), partial(_track_file, params, SampleKeys(selection.subset.datasets))
-            )
+        keys = SampleKeys(subset.datasets)
+        of_video = None
+        if _by_video(subset):
+            segments = segments_of(store, selection.shards, recipes)
+            of_video = TrackFolders(store.storage, folder, keys, segments).write
+        with scratch_folder("tracks-") as scratch:
+            local = Path(scratch) / "tracks.jsonl.gz"
+            name = partial(_track_file, subset.export.clips, keys)
+            write_tracks(local, shards, Path(scratch), name, of_video)
             store.storage.publish_file(local, path)
     return path
+
+
+def _by_video(subset: Subset) -> bool:
+    return subset.export.tracks is not None and subset.export.tracks.layout == "videos"
+
+
+def _version(header: TableHeader, subset: Subset) -> str:
+    """Name of the version: of the content, and of how it is written where that is not the usual way."""
+    params = subset.export.clips
+    form = []
+    if params is not None and params.tracks:
+        form.append("tars" if params.format == "webdataset" else "folder")
+    if _by_video(subset):
+        form.append("videos")
+    said = " ".join([header.content_hash, *form])
+    return hashlib.sha256(said.encode()).hexdigest()[:12] if form else header.content_hash[:12]
 
 
 def _track_file(params: ClipExport | None, keys: SampleKeys, row: Mapping[str, Any]) -> str | None:
