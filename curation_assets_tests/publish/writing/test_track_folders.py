@@ -119,7 +119,7 @@ def test_the_layout_is_another_version_and_a_reason_to_write(store: TableStore) 
 
 
 def test_of_clips_there_are_no_tracks_to_write() -> None:
-    with pytest.raises(RecipeError, match="export.tracks needs a subset"):
+    with pytest.raises(RecipeError, match=r"export\.tracks needs a subset"):
         parse_recipe(RECIPE.replace("of: tracks, ", "").replace("LAYOUT", "videos"), "toy.yaml")
 
 
