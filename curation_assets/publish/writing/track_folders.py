@@ -14,6 +14,9 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+
+import pyarrow as pa
 
 from curation_assets.publish.cutting.clip_plan import SampleKeys
 from curation_assets.recipes import Recipe
@@ -36,11 +39,15 @@ def segments_of(store: TableStore, shards: Mapping[str, str], recipes: Mapping[s
     found: dict[tuple[str, str], list[tuple[float, float]]] = defaultdict(list)
     for shard, dataset in shards.items():
         recipe = recipes[dataset]
-        looked_at = select_clips(recipe.tracks.where, recipe, lambda asset, shard=shard: store.read(asset, shard))
+        looked_at = select_clips(recipe.tracks.where, recipe, partial(_table, store, shard))
         for clip in store.read("clips", shard, ["video_id", "clip_id", "start_ms", "end_ms"]).to_pylist():
             if clip["clip_id"] in looked_at:
                 found[dataset, clip["video_id"]].append((clip["start_ms"] / 1000, clip["end_ms"] / 1000))
     return {key: sorted(spans) for key, spans in found.items()}
+
+
+def _table(store: TableStore, shard: str, asset: str) -> pa.Table:
+    return store.read(asset, shard)
 
 
 @dataclass(frozen=True)
