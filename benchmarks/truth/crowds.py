@@ -7,8 +7,9 @@ sure of what is half hidden. What belongs here: the scenes. What does not: how t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +39,7 @@ class CrowdParams:
         miss: chance that a person who is in full sight is missed.
         jitter: standard deviation of a box's sides, in parts of the box.
         speed: of people 150 pixels tall, about, pixels per second.
+        pillars: things of the foreground, a tenth to a fifth of the picture wide, that hide who walks behind them.
     """
 
     fps: float = 15.0
@@ -48,12 +50,17 @@ class CrowdParams:
     miss: float = 0.15
     jitter: float = 0.05
     speed: float = 60.0
+    pillars: int = 0
 
     @staticmethod
-    def drawn(seed: int) -> CrowdParams:
-        """Parameters at random, from an empty street to a dense crowd, 7 to 30 frames a second, with a camera at rest or not."""
+    def drawn(seed: int, kind: str = "crowds") -> CrowdParams:
+        """Parameters at random, from an empty street to a dense crowd, 7 to 30 frames a second, with a camera at rest or not.
+
+        Args:
+            kind: one of `KINDS`.
+        """
         rng = np.random.default_rng(1000 + seed)
-        return CrowdParams(
+        plain = CrowdParams(
             fps=float(rng.choice([7, 10, 14, 25, 30])),
             people=int(rng.integers(6, 26)),
             pan=float(rng.choice([0, 0, 30, 90])),
@@ -62,6 +69,16 @@ class CrowdParams:
             jitter=float(rng.uniform(0.03, 0.1)),
             speed=float(rng.uniform(30, 110)),
         )
+        return replace(plain, **KINDS[kind](rng))
+
+
+KINDS: dict[str, Callable[[np.random.Generator], dict[str, Any]]] = {
+    "crowds": lambda rng: {},
+    "dense crowds": lambda rng: {"people": int(rng.integers(30, 46))},
+    "pillars": lambda rng: {"pillars": int(rng.integers(1, 4)), "ghosts": 0},
+    "3 to 5 frames a second": lambda rng: {"fps": float(rng.choice([3, 4, 5])), "seconds": 24.0},
+}
+"""Kinds of scenes, by what is drawn otherwise for them."""
 
 
 @dataclass(frozen=True)
@@ -113,13 +130,20 @@ class _Person:
         return np.concatenate([low, high])
 
 
-def _visible(corners: Floats) -> Floats:
+def _pillars(seed: int, count: int) -> Floats:
+    """x0, y0, x1, y1 of things that stand nearer than everybody, in a picture whose camera has not moved."""
+    rng = np.random.default_rng(2000 + seed)
+    left, width = rng.uniform(0, 0.9 * WIDTH, count), rng.uniform(0.1, 0.2, count) * WIDTH
+    return np.stack([left, np.zeros(count), left + width, np.full(count, HEIGHT + 1)], axis=1)
+
+
+def _visible(corners: Floats, pillars: Floats) -> Floats:
     """Share of each box that no nearer one hides; nearer is whose feet are lower."""
     shares = np.ones(len(corners))
     for own in range(len(corners)):
         columns, rows = (np.linspace(corners[own, a], corners[own, a + 2], 14)[1:-1] for a in (0, 1))
         hidden = np.zeros((len(rows), len(columns)), bool)
-        for x0, y0, x1, y1 in corners[corners[:, 3] > corners[own, 3]]:
+        for x0, y0, x1, y1 in (*corners[corners[:, 3] > corners[own, 3]], *pillars):
             hidden |= np.outer((rows >= y0) & (rows <= y1), (columns >= x0) & (columns <= x1))
         shares[own] = 1 - hidden.mean()
     return shares
@@ -200,12 +224,14 @@ def crowd(seed: int, params: CrowdParams | None = None) -> Crowd:
     frames = int(params.fps * params.seconds)
     people = [_Person(rng, params) for _ in range(params.people)]
     camera, detector = _camera(rng, params, frames), _Detector(rng, params)
+    pillars = _pillars(seed, params.pillars)
     truth, detections = [], []
     for frame in range(frames):
         boxes = {n: p.box(frame / params.fps, camera[frame]) for n, p in enumerate(people)}
         present = {n: box for n, box in boxes.items() if box is not None}
         corners = np.asarray(list(present.values())).reshape(-1, 4)
-        seen = Seen(list(present), corners, _visible(corners))
+        moved = np.asarray([camera[frame], 0, camera[frame], 0])
+        seen = Seen(list(present), corners, _visible(corners, pillars + moved))
         truth.append(seen)
         detections.append(detector.see(seen, camera[frame]))
     return Crowd(params.fps, truth, detections)

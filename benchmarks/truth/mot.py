@@ -14,7 +14,7 @@ import supervision as sv
 from numpy.typing import NDArray
 from trackers.eval import evaluate_mot_sequence
 
-from benchmarks.truth.crowds import crowd
+from benchmarks.truth.crowds import CrowdParams, crowd
 from curation_assets.tracks.tracking import Track, track_clip
 from curation_assets.tracks.tracks import Tracks
 from curation_resources.detectors.base import Detections
@@ -48,14 +48,14 @@ def load(folder: Path, name: str) -> Sequence:
     return Sequence(name, float(about["frameRate"]), detections, (folder / f"{name}_gt.txt").read_text().split())
 
 
-def generated(seed: int) -> Sequence:
-    """A crowd as a sequence."""
-    scene = crowd(seed)
+def generated(seed: int, kind: str = "crowds") -> Sequence:
+    """A scene of one of the kinds of `crowds` as a sequence."""
+    scene = crowd(seed, CrowdParams.drawn(seed, kind))
     rows = []
     for frame, seen in enumerate(scene.truth, 1):
         boxes = np.concatenate([seen.corners[:, :2], seen.corners[:, 2:] - seen.corners[:, :2]], axis=1)
         rows += [",".join(map(str, [frame, n + 1, *box, 1])) for n, box in zip(seen.ids, boxes.tolist(), strict=True)]
-    return Sequence(f"crowd {seed}", scene.fps, scene.detections, rows)
+    return Sequence(f"{kind} {seed}", scene.fps, scene.detections, rows)
 
 
 @dataclass(frozen=True)

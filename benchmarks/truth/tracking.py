@@ -1,7 +1,8 @@
-"""Object tracks: generated crowds and MOT15 sequences, tracked by the stage and by the `trackers` package's own ByteTrack and OC-SORT.
+"""Object tracks: generated scenes and MOT15 sequences, tracked by the stage and by trackers of the `trackers` package as they come.
 
-The folder may have `tracking/` with sequences as `mot.load` reads them. Generated scenes with even seeds are the first half, on which the
-stage's constants were chosen; those with odd ones are the second. Lower is better for switches of identity, higher for MOTA and IDF1.
+The folder may have `tracking/` with sequences as `mot.load` reads them. Generated scenes (`crowds.KINDS`) with even seeds are the first half,
+on which the stage's constants were chosen; those with odd ones are the second. Lower is better for switches of identity, higher for MOTA and
+IDF1. Of each system it is also counted in how many scenes it has fewer and in how many more switches than the package's ByteTrack.
 """
 
 from __future__ import annotations
@@ -10,29 +11,36 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-from trackers import ByteTrackTracker, OCSORTTracker
+from trackers import BoTSORTTracker, ByteTrackTracker, OCSORTTracker
 
 from benchmarks.truth import mot
+from benchmarks.truth.crowds import KINDS
 from benchmarks.truth.options import Options
 from benchmarks.truth.rows import Row
 from curation_assets.tracks.tracks import Tracks
 
 SEEDS, FEW_SEEDS = 20, 4
-"""Scenes of each half."""
+"""Scenes of each kind and half."""
+PEER = "ByteTrack"
 SYSTEMS: dict[str, Callable[[mot.Sequence], list[mot.TrackedBox]]] = {
     "stage": lambda sequence: mot.ours(sequence, Tracks()),
     "stage, gaps of 0.5 s filled": lambda sequence: mot.ours(sequence, Tracks(fill_gaps_s=0.5)),
-    "ByteTrack": lambda sequence: mot.direct(sequence, ByteTrackTracker(frame_rate=sequence.fps)),
+    "stage, tracker bytetrack": lambda sequence: mot.ours(sequence, Tracks(tracker="bytetrack")),
+    "stage, tracker ocsort": lambda sequence: mot.ours(sequence, Tracks(tracker="ocsort")),
+    PEER: lambda sequence: mot.direct(sequence, ByteTrackTracker(frame_rate=sequence.fps)),
     "OC-SORT": lambda sequence: mot.direct(sequence, OCSORTTracker(frame_rate=sequence.fps)),
+    "BoT-SORT": lambda sequence: mot.direct(sequence, BoTSORTTracker(frame_rate=sequence.fps, enable_cmc=False)),
 }
 
 
 def measure(options: Options) -> Iterator[Row]:
-    """A row for the crowds of each half, and one for each MOT15 sequence of the folder."""
+    """A row for each kind of scenes and half, and one for each MOT15 sequence of the folder."""
     seeds = range(2 * (FEW_SEEDS if options.small else SEEDS))
-    for place, half in enumerate(("first", "second")):
-        if half in options.halves and options.kinds in "crowds":
-            yield _row("crowds", half, [mot.generated(2 * options.seed + s) for s in seeds if s % 2 == place])
+    for kind in KINDS:
+        for place, half in enumerate(("first", "second")):
+            if half in options.halves and options.kinds in kind:
+                chosen = [2 * options.seed + s for s in seeds if s % 2 == place]
+                yield _row(kind, half, [mot.generated(seed, kind) for seed in chosen])
     for sequence in _sequences(options.folder):
         if options.kinds in sequence.name:
             yield _row(sequence.name, "all", [sequence])
@@ -44,17 +52,21 @@ def _sequences(folder: Path | None) -> Iterator[mot.Sequence]:
 
 
 def _row(kind: str, half: str, sequences: Sequence[mot.Sequence]) -> Row:
-    figures = {name: _mean([mot.evaluate(s.truth, run(s)) for s in sequences]) for name, run in SYSTEMS.items()}
+    measured = {name: [mot.evaluate(s.truth, run(s)) for s in sequences] for name, run in SYSTEMS.items()}
+    figures = {name: _summary(own, measured[PEER]) for name, own in measured.items()}
     found = {
-        name: f"MOTA {f['mota']:.3f}, IDF1 {f['idf1']:.3f}, {f['switches']:.0f} switches" for name, f in figures.items()
+        name: f"MOTA {f['mota']:.3f}, IDF1 {f['idf1']:.3f}, {f['switches']:.0f} switches ({f['fewer']:.0f} below, {f['more']:.0f} above)"
+        for name, f in figures.items()
     }
     objects = sum(len({row.split(",")[1] for row in s.truth}) for s in sequences)
     return Row("tracking", kind, half, f"{objects} objects", found, figures)
 
 
-def _mean(figures: Sequence[mot.Figures]) -> dict[str, float]:
+def _summary(own: Sequence[mot.Figures], peer: Sequence[mot.Figures]) -> dict[str, float]:
     return {
-        "mota": float(np.mean([f.mota for f in figures])),
-        "idf1": float(np.mean([f.idf1 for f in figures])),
-        "switches": float(sum(f.switches for f in figures)),
+        "mota": float(np.mean([f.mota for f in own])),
+        "idf1": float(np.mean([f.idf1 for f in own])),
+        "switches": float(sum(f.switches for f in own)),
+        "fewer": float(sum(f.switches < g.switches for f, g in zip(own, peer, strict=True))),
+        "more": float(sum(f.switches > g.switches for f, g in zip(own, peer, strict=True))),
     }

@@ -1,8 +1,9 @@
-"""Pieces of one track, joined where one goes on as the other moved.
+"""Pieces of tracks, joined where one goes on as the other moved.
 
-A tracker that works frame by frame loses an object whose next boxes lie beside its prediction, and begins a second track. Seen from the
-end of the clip, the two fit: carried on by its own motion, each meets the other. What belongs here: which pieces are one. What does not:
-how pieces come about (`tracking`).
+A tracker that works frame by frame loses an object whose next boxes lie beside its prediction, and begins a second track; and where two meet
+and hide each other, it may go on with the wrong one. Seen from the end of the clip, both can be told: carried on by its own motion, each
+piece meets the one that it belongs to. So tracks are cut where they were lost for a while (`is_lost`), and their pieces joined anew, all at
+once. What belongs here: which pieces are one. What does not: how pieces come about (`tracking`).
 """
 
 from __future__ import annotations
@@ -13,19 +14,26 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
 
 if TYPE_CHECKING:
     from curation_assets.tracks.tracking import Track
 
-MEETING_DISTANCE = 0.8
+MEETING_DISTANCE = 1.0
 """Largest mean distance, in box sizes, between where a piece would have gone and where the other is. Chosen, as what follows, on the
 first half of the scenes of `benchmarks.truth`."""
 CLEAR_LEAD = 0.6
-"""A pair is joined if its distance is below this share of that of every other pair with one of its pieces."""
+"""Pieces of two tracks are joined if their distance is below this share of that of every other pair with one of them."""
+OWN_LEAD = 0.1
+"""By how much, in box sizes, pieces must meet nearer than those of one track do to take their place."""
 LARGEST_HEIGHT_CHANGE, LARGEST_WIDTH_CHANGE = 0.25, 0.5
 """Largest natural logarithm of the ratio of heights and of widths at the seam."""
-MOTION_BOXES = 6
+MOTION_BOXES = 8
 """Boxes at the end of a piece that its motion is read from."""
+LEAST_MOTION_BOXES = 3
+"""Boxes of the shortest piece that a track is cut into."""
+LOST_MS = 400
+"""Longest time without a box over which a track is taken for one piece."""
 
 
 @dataclass(frozen=True)
@@ -55,8 +63,8 @@ def _ends(pieces: Sequence[Track], last: bool) -> _Ends:
 
 
 def _velocity(times_ms: NDArray[np.float64], centres: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Slope of the straight line through the centres by least squares, (2,) pixels per millisecond; none of fewer than three."""
-    if len(times_ms) < 3:
+    """Slope of the straight line through the centres by least squares, (2,) pixels per millisecond; none of too few."""
+    if len(times_ms) < LEAST_MOTION_BOXES:
         return np.zeros(2)
     since = times_ms - times_ms.mean()
     return np.asarray((since[:, None] * (centres - centres.mean(axis=0))).sum(axis=0) / (since**2).sum())
@@ -82,27 +90,54 @@ def _distances(pieces: Sequence[Track], longest_ms: float, alike: float | None) 
     return np.where(fits, distance, np.inf)
 
 
-def join_pieces(pieces: Sequence[Track], longest_ms: float, alike: float | None = None) -> list[Track]:
-    """Joins each piece with the one that clearly goes on from it.
+def is_lost(piece: Track, time_ms: int, last_look_ms: int) -> bool:
+    """Whether a track whose next box is at `time_ms` begins a new piece with it.
 
     Args:
-        pieces: tracks of one clip, in order of appearance; those that another goes on from are extended in place.
-        longest_ms: longest time between the end of a piece and the begin of the next.
+        last_look_ms: when the frame before was looked at.
+    """
+    gone = time_ms - piece.times_ms[-1] > LOST_MS and piece.times_ms[-1] < last_look_ms
+    return gone and len(piece) >= LEAST_MOTION_BOXES
+
+
+def join_pieces(tracks: Sequence[list[Track]], longest_ms: float, alike: float | None = None) -> list[Track]:
+    """Joins the pieces of a clip's tracks, each with the one that goes on from it.
+
+    What is joined is the assignment of ends to begins in which pieces meet nearest in all. Pieces of one track that meet nobody nearer stay
+    joined however far they lie apart; where neither piece has a place in a track already, one must go on clearly better than any other.
+
+    Args:
+        tracks: the pieces of each track in order of time; they are changed in place.
+        longest_ms: longest time between the end of a piece and the begin of one of another track that goes on from it.
         alike: least cosine of the pieces' appearance; None where it is not looked at.
 
     Returns:
         The tracks, in order of appearance.
     """
+    for track in tracks:
+        if len(track) > 1 and len(track[-1]) < LEAST_MOTION_BOXES:
+            track[-2].append(track.pop())
+    pieces = [piece for track in tracks for piece in track]
     if len(pieces) < 2:
-        return list(pieces)
+        return pieces
+    ends = np.cumsum([len(track) for track in tracks]) - 1
+    own = sorted(set(range(len(pieces))) - set(ends.tolist()))  # each goes on with the next
     distances = _distances(pieces, longest_ms, alike)
+    gain = np.where(np.isfinite(distances), MEETING_DISTANCE - distances, 0)
+    gain[own, np.asarray(own, int) + 1] += OWN_LEAD
+    held, begun = set(own), {before + 1 for before in own}
     following: dict[int, int] = {}
-    for before, after in zip(*np.nonzero(np.isfinite(distances)), strict=True):
-        own = distances[before, after]
-        others = np.concatenate([np.delete(distances[before], after), np.delete(distances[:, after], before)])
-        if own < CLEAR_LEAD * others.min(initial=np.inf):
-            following[int(before)] = int(after)
+    for before, after in zip(*(places.tolist() for places in linear_sum_assignment(gain, maximize=True)), strict=True):
+        unclaimed = before not in held and after not in begun
+        if gain[before, after] > 0 and not (unclaimed and _doubtful(distances, before, after)):
+            following[before] = after
     taken = set(following.values())
-    for before in sorted(following, reverse=True):  # later pieces first, so that each is whole when it is appended
+    for before in sorted(following, key=lambda k: -pieces[k].times_ms[0]):  # later ones first, each whole when appended
         pieces[before].append(pieces[following[before]])
-    return [piece for number, piece in enumerate(pieces) if number not in taken]
+    return sorted((p for k, p in enumerate(pieces) if k not in taken), key=lambda p: (p.times_ms[0], *p.boxes[0]))
+
+
+def _doubtful(distances: NDArray[np.float64], before: int, after: int) -> bool:
+    """Whether another pair with one of the two fits nearly as well."""
+    others = np.concatenate([np.delete(distances[before], after), np.delete(distances[:, after], before)])
+    return bool(distances[before, after] >= CLEAR_LEAD * others.min(initial=np.inf))

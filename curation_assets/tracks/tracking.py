@@ -2,8 +2,8 @@
 
 The trackers are those of the `trackers` package, fed frame by frame with true times, so that a variable frame rate moves the motion model
 by the right amount. Beyond the package: boxes of unlike height are less alike, weak boxes must fit better than strong ones, a track that
-proves itself gets its first box back, which the package reports as unconfirmed, what was seen too seldom is no track, and pieces of one
-track are joined (`track_joining`). Every box stays joined to its own detection; gaps of lost and found tracks can be filled, as ByteTrack's
+proves itself gets its first box back, which the package reports as unconfirmed, what was seen too seldom is no track, and pieces of
+tracks are joined anew (`track_joining`). Every box stays joined to its own detection; gaps of lost and found tracks can be filled, as ByteTrack's
 authors do for their published figures; and there is TrackVerse's optional appearance term.
 
 What belongs here: association, and the running sums of a track. What does not: decoding, detectors, tables.
@@ -23,7 +23,7 @@ from trackers import BoTSORTTracker, ByteTrackTracker, OCSORTTracker
 from trackers.utils.iou import BaseIoU
 from trackers.utils.state_representations import XCYCSRStateEstimator
 
-from curation_assets.tracks.track_joining import join_pieces
+from curation_assets.tracks.track_joining import is_lost, join_pieces
 from curation_assets.tracks.tracks import Tracks
 from curation_resources.detectors.base import Detections, Floats, unit_rows
 
@@ -262,7 +262,8 @@ class ClipTracker:
         self._tracker = _package_tracker(params, fps, self._similarity)
         if self._appearance is not None:
             self._appearance.tracker = self._tracker
-        self._tracks: dict[int, Track] = {}
+        self._tracks: dict[int, list[Track]] = {}
+        """The pieces of each confirmed track."""
         self._times_ms: list[int] = []
         self._begun: dict[Any, _Hit] = {}
         """What each unconfirmed track of the package began with in the last frame; the package does not report it again."""
@@ -271,13 +272,15 @@ class ClipTracker:
 
     def finish(self) -> list[Track]:
         """The tracks of the clip, in order of appearance, their gaps filled if the recipe asks for it."""
+        lengths = {number: sum(map(len, pieces)) for number, pieces in self._tracks.items()}
         for number, hit in self._first.items():
-            if len(self._tracks[number]) + 1 >= min(CONFIRMING_BOXES, len(self._times_ms)):
-                self._tracks[number].add(hit, first=True)
+            if lengths[number] + 1 >= min(CONFIRMING_BOXES, len(self._times_ms)):
+                self._tracks[number][0].add(hit, first=True)
+                lengths[number] += 1
         least = min(LEAST_BOXES, len(self._times_ms))
-        pieces = [track for track in self._tracks.values() if len(track) >= least]
+        proven = [pieces for number, pieces in self._tracks.items() if lengths[number] >= least]
         alike = MATCH_COMBINED if self._appearance is not None else None
-        tracks = join_pieces(sorted(pieces, key=_begin), 1000 * self._params.buffer_s, alike)
+        tracks = join_pieces(proven, 1000 * self._params.join_s, alike)
         if self._params.fill_gaps_s:
             for track in tracks:
                 track.fill(self._times_ms, 1000 * self._params.fill_gaps_s)
@@ -317,11 +320,12 @@ class ClipTracker:
                 self._learn(tracklet, self._begun[tracklet])
 
     def _extend(self, number: int, tracklet: Any, hit: _Hit) -> None:
-        if number not in self._tracks:
-            self._tracks[number] = Track()
-            if tracklet in self._begun:
-                self._first[number] = self._begun[tracklet]
-        self._tracks[number].add(hit)
+        pieces = self._tracks.setdefault(number, [])
+        if not pieces and tracklet in self._begun:
+            self._first[number] = self._begun[tracklet]
+        if not pieces or is_lost(pieces[-1], hit.time_ms, self._times_ms[-2]):
+            pieces.append(Track())
+        pieces[-1].add(hit)
         self._learn(tracklet, hit)
 
     def _strong_features(self, detections: Detections, corners: NDArray[np.float64]) -> dict[bytes, Floats]:
@@ -345,10 +349,6 @@ class ClipTracker:
         self._appearance.of_track[tracklet] = unit_rows(smooth[None])[0]
 
 
-def _begin(track: Track) -> tuple[int, tuple[float, ...]]:
-    return track.times_ms[0], tuple(track.boxes[0].tolist())
-
-
 def track_clip(frames: Iterable[tuple[int, Detections]], params: Tracks, fps: float) -> list[Track]:
     """The object tracks of one clip.
 
@@ -359,7 +359,7 @@ def track_clip(frames: Iterable[tuple[int, Detections]], params: Tracks, fps: fl
 
     Returns:
         Tracks of `LEAST_BOXES` boxes and more, in order of appearance. A track lost for no longer than `params.buffer_s` and found
-        again is one track with a gap in its times.
+        again is one track with a gap in its times, and so are two of which one goes on as the other within `params.join_s`.
     """
     tracker = ClipTracker(params, fps)
     for time_ms, detections in frames:

@@ -99,6 +99,11 @@ class Tracks(OpenSection):
         description="Least similarity of a match: IoU times the overlap of the heights, and for botsort times the score, by default 0.15 for botsort, else 0.1; with `appearance` the weighted mean of IoU and cosine, by default 0.55.",
     )
     buffer_s: float = Field(1.0, ge=0, description="How long a lost track is looked for.")
+    join_s: float = Field(
+        3.0,
+        ge=0,
+        description="Longest time between two tracks of a clip that are joined because each, carried on as it moved, meets the other; 0 joins none.",
+    )
     fill_gaps_s: float = Field(
         0.0,
         ge=0,
@@ -274,7 +279,7 @@ COMPONENT = Component(
     TABLE,
     "tracks",
     "Objects followed through clips, with their boxes.",
-    code_version="2",
+    code_version="3",
     keys=(RecipeKey("tracks", Tracks),),
     asked_by=if_named("tracks"),
     params=lambda r: r.tracks.model_dump(exclude=NO_PARAMS),

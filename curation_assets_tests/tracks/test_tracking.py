@@ -79,7 +79,7 @@ def test_crowds_are_better_than_the_package_alone() -> None:
     print(f"package {alone}\nours {plain}")
     assert np.mean([f.mota for f in plain]) > np.mean([f.mota for f in alone])
     assert np.mean([f.idf1 for f in plain]) > np.mean([f.idf1 for f in alone])
-    assert sum(f.switches for f in plain) < sum(f.switches for f in alone)
+    assert sum(f.switches for f in plain) <= 0.8 * sum(f.switches for f in alone)
 
 
 @pytest.mark.parametrize("tracker", ["botsort", "bytetrack", "ocsort"])
@@ -93,7 +93,7 @@ def test_every_tracker_follows_what_is_clearly_seen(tracker: Any) -> None:
 
 @pytest.mark.parametrize(
     ("name", "things", "switches"),
-    [("crossing", CROSSING, 0), ("occluded", OCCLUDED, 3), ("coming and going", COMING_AND_GOING, 0)],
+    [("crossing", CROSSING, 0), ("occluded", OCCLUDED, 1), ("coming and going", COMING_AND_GOING, 0)],
 )
 def test_noisy_scenes(name: str, things: Sequence[Thing], switches: int) -> None:
     """Over 20 seeds; every twelfth object is missed, and every miss breaks a track unless gaps are filled."""
@@ -129,33 +129,51 @@ def test_a_track_lost_and_found_again_keeps_its_earlier_part() -> None:
         assert iou > 0.9
 
 
+def piece(first: int, last: int, x: float, speed: float) -> Track:
+    """Someone who walks straight on, seen from one step of 125 ms to another."""
+    track = Track()
+    for step in range(first, last):
+        box = np.asarray([[x + speed * (step - first), 50, 20, 60]], np.float32)
+        track.add(_Hit(125 * step, Detections(box, np.asarray([0.9], np.float32), np.asarray([[0.9]], np.float32)), 0))
+    return track
+
+
 def test_pieces_of_one_track_are_joined_where_only_one_goes_on() -> None:
     """Someone who walks on behind a pillar, faster than a tracker looks for; and two who come out of it, either of whom could be the one."""
-
-    def piece(first: int, last: int, x: float, speed: float) -> Track:
-        track = Track()
-        for step in range(first, last):
-            box = np.asarray([[x + speed * (step - first), 50, 20, 60]], np.float32)
-            track.add(
-                _Hit(125 * step, Detections(box, np.asarray([0.9], np.float32), np.asarray([[0.9]], np.float32)), 0)
-            )
-        return track
-
     before, after, aside = piece(0, 8, 0, 10), piece(12, 20, 121, 10), piece(12, 20, 119, 10)
-    joined = join_pieces([before, after], 1000)
+    joined = join_pieces([[before], [after]], 1000)
     assert [t.times_ms for t in joined] == [[125 * k for k in (*range(8), *range(12, 20))]]
     assert joined[0].class_statistics()[0] == pytest.approx([0.9])
     before = piece(0, 8, 0, 10)
-    assert len(join_pieces([before, after, aside], 1000)) == 3
-    assert len(join_pieces([piece(0, 8, 0, 10), piece(12, 20, 120, 10)], 400)) == 2
-    assert len(join_pieces([piece(0, 8, 0, 10), piece(12, 20, 30, -10)], 1000)) == 2
+    assert len(join_pieces([[before], [after], [aside]], 1000)) == 3
+    assert len(join_pieces([[piece(0, 8, 0, 10)], [piece(12, 20, 120, 10)]], 400)) == 2
+    assert len(join_pieces([[piece(0, 8, 0, 10)], [piece(12, 20, 30, -10)]], 1000)) == 2
 
 
-def test_a_track_gone_for_longer_than_the_buffer_ends() -> None:
+def test_tracks_that_were_exchanged_while_they_were_lost_are_joined_anew() -> None:
+    """Two pass each other unseen, and the tracker has either go on as the other; where it is right, and where one alone is seen again, it stays."""
+
+    def ways(x_after: float, back: float) -> list[list[Track]]:
+        return [
+            [piece(0, 8, 0, 10), piece(12, 20, x_after, 10 if x_after > 70 else -10)],
+            [piece(0, 8, 150, -10), piece(12, 20, back, -10 if back < 80 else 10)],
+        ]
+
+    for exchanged in (False, True):
+        on, back = 120.0, 30.0
+        joined = join_pieces(ways(back, on) if exchanged else ways(on, back), 1000)
+        assert [[t.boxes[0][0], t.boxes[-1][0]] for t in joined] == [[0, on + 70], [150, back - 70]]
+    lone = join_pieces([[piece(0, 8, 0, 10), piece(12, 14, 300, 0)]], 1000)
+    assert [len(t) for t in lone] == [10]
+
+
+def test_a_track_gone_for_longer_than_the_buffer_ends_unless_its_motion_goes_on() -> None:
     thing = (Thing((10, 90), (20, 0), absent=(1.5, 3.5)),)
     seen = NoisyDetector(jitter=0, miss=0, ghosts=0)
-    assert len(track_clip(watch(thing, seen), Tracks(buffer_s=1.0), FPS)) == 2
-    assert len(track_clip(watch(thing, seen), Tracks(buffer_s=3.0), FPS)) == 1
+    assert len(track_clip(watch(thing, seen), Tracks(buffer_s=1.0, join_s=0), FPS)) == 2
+    assert len(track_clip(watch(thing, seen), Tracks(buffer_s=3.0, join_s=0), FPS)) == 1
+    assert len(track_clip(watch(thing, seen), Tracks(buffer_s=1.0, join_s=1.9), FPS)) == 2
+    assert len(track_clip(watch(thing, seen), Tracks(buffer_s=1.0, join_s=3.0), FPS)) == 1
 
 
 def test_gaps_are_filled_at_the_frames_that_were_looked_at() -> None:
