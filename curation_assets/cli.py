@@ -24,7 +24,7 @@ from curation_assets.commands import (
     watching,
 )
 from curation_assets.commands.command_line import Parser
-from curation_assets.commands.installation import instance_home
+from curation_assets.commands.installation import add_sample, instance_home, of_sample
 from curation_assets.orchestration.errors import DatabaseUnusable
 from curation_assets.orchestration.supervisor import supervised
 from curation_assets.recipes import RecipeError
@@ -60,6 +60,7 @@ def parser() -> Parser:
     beginning.add(commands, top)
     for group in (run, state, listing, look, lookup, recipes, compare, removal, watching, pictures):
         group.add(commands)
+    add_sample(commands)
     return top
 
 
@@ -88,12 +89,13 @@ def _command(given: list[str], alone: bool) -> int:
     ):  # the code location is built when it is imported: not of other recipes that may lie here
         os.environ["CURATION_RECIPES"] = arguments.recipe[0]
     try:
-        if alone and getattr(arguments, "makes_runs", False):
-            instance_home()
-            code = supervised(lambda: int(arguments.call(arguments)), _stopped, GO_ON)
-        else:
-            code = int(arguments.call(arguments))
-        sys.stdout.flush()
+        with of_sample(getattr(arguments, "sample", None)):
+            if alone and getattr(arguments, "makes_runs", False):
+                instance_home()
+                code = supervised(lambda: int(arguments.call(arguments)), _stopped, GO_ON)
+            else:
+                code = int(arguments.call(arguments))
+            sys.stdout.flush()
         return code
     except (RecipeError, SettingsError, StorageError, Unwritable, DatabaseUnusable, MissingExtra) as error:
         print(f"curation: {error}", file=sys.stderr)

@@ -17,6 +17,8 @@ from curation_assets.orchestration.partitions import SHARDS
 from curation_assets.orchestration.runs import attended, execute_step
 from curation_assets.orchestration.still_to_do import StillToDo
 from curation_assets.outcome import Progress, outcome_of_subsets, summary
+from curation_assets.projection import project
+from curation_assets.projection_text import render
 from curation_assets.recipes import Recipe, RecipeError, read_recipes, subset_key, subsets
 from curation_assets.registry import CLUSTERS, INDEX
 from curation_assets.schemas import SCHEMAS
@@ -125,6 +127,9 @@ def run_recipes(
         print(f"DAMAGED {damage}")
     print(f"{time.perf_counter() - started:.1f} s")
     print("\n".join([*progress.lines(), *progress.failed_lines()]))
+    if settings[0].sample is not None and select is None:
+        for recipe in recipes.values():
+            print(f"\n{render(project(store, recipe, settings[0]))}")
     return 1 if progress.failures else 0
 
 

@@ -13,6 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from curation_resources.machine import memory_mb
 
 PREFIX = "CURATION_"
+SAMPLES = ".samples"
+"""Folder below a storage root in which each sample has a root of its own."""
 
 
 def index_memory_mb() -> int:
@@ -31,6 +33,13 @@ class Settings(BaseModel):
 
     storage: str = Field("./data", description="Root of all tables and media: a folder or any fsspec URI.")
     recipes: str = Field("./recipes", description="A recipe, a folder of recipes, or a URI of either.")
+    sample: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="Share of each source's videos that is worked on instead of all, told by a hash of their ids; its tables lie apart, in `.samples/<share>` below "
+        "`storage`. `--sample` of the commands sets it, and a DAGSTER_HOME of the sample's own with it.",
+    )
     workers: int = Field(
         default_factory=lambda: os.cpu_count() or 1, ge=1, le=1024, description="Processes that a shard is spread over."
     )
@@ -121,6 +130,11 @@ class Settings(BaseModel):
     max_attempts: int = Field(
         3, ge=1, description="Runs that the gap sensor requests for a table that stays missing, stale or incomplete."
     )
+
+    @property
+    def root(self) -> str:
+        """Where the tables lie that are worked on: `storage`, or the sample's root in it."""
+        return self.storage if self.sample is None else f"{self.storage.rstrip('/')}/{SAMPLES}/{self.sample:g}"
 
     @classmethod
     def load(cls, environment: Mapping[str, str] | None = None, **overrides: Any) -> Settings:

@@ -17,7 +17,7 @@ def table_store(settings: Settings) -> TableStore:
     others = (
         {"s3": storage_options(settings, "s3://")} if elsewhere else {}
     )  # for sources in buckets, wherever the tables lie
-    return TableStore(Storage(settings.storage, storage_options(settings, settings.storage), others), SCHEMAS)
+    return TableStore(Storage(settings.root, storage_options(settings, settings.storage), others), SCHEMAS)
 
 
 def storage_options(settings: Settings, uri: str) -> dict[str, Any]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from curation_assets import starter
 from curation_assets.recipes import Recipe, RecipeError, RecipeFault, Recipes, read_recipes
-from curation_assets.settings import Settings, SettingsError
+from curation_assets.settings import PREFIX, SAMPLES, Settings, SettingsError
 
 if TYPE_CHECKING:
     from curation_resources.tables import TableStore
@@ -20,12 +21,16 @@ Commands = Any
 
 
 def home() -> Path:
-    """DAGSTER_HOME as an absolute folder that exists; `.dagster` here if it is not set.
+    """DAGSTER_HOME as an absolute folder that exists; `.dagster` here if it is not set. A sample has a folder of its own in it, so that the shards and
+    events of a sample are in no list of the whole's.
 
     Raises:
         SettingsError: it cannot be made or written.
     """
     path = Path(os.environ.get("DAGSTER_HOME") or ".dagster").expanduser().absolute()
+    sample = Settings.load().sample
+    if sample is not None and path.parts[-2:] != (SAMPLES, f"{sample:g}"):
+        path = path / SAMPLES / f"{sample:g}"
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -47,6 +52,41 @@ def instance_home() -> Path:
         file = starter.seen_from_here(folder / "dagster.yaml")
         print(f"curation: wrote {file}, the settings of Dagster for one machine", file=sys.stderr)
     return folder
+
+
+def add_sample(commands: Commands) -> None:
+    """Gives each command that works on what is stored the option `--sample`."""
+    for name, command in commands.choices.items():
+        if name not in WITHOUT_SAMPLE:
+            command.add_argument(
+                "--sample",
+                type=float,
+                metavar="SHARE",
+                help="work on this share of each source's videos, above 0 and below 1, instead of all: apart from all that is made of the whole",
+            )
+
+
+WITHOUT_SAMPLE = ("init", "completion", "samples", "demo", "validate", "diff", "doctor", "compare")
+"""Commands that know no installation, or only the whole one."""
+
+
+@contextmanager
+def of_sample(share: float | None) -> Iterator[None]:
+    """Within the block the installation is the sample of it, if one is given, also for processes that are started there."""
+    if share is None:
+        yield
+        return
+    before = {name: os.environ.get(name) for name in (f"{PREFIX}SAMPLE", "DAGSTER_HOME")}
+    os.environ[f"{PREFIX}SAMPLE"] = f"{share:g}"
+    try:
+        Settings.load()
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
 
 
 def store_of(settings: Settings) -> TableStore:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from curation_assets.commands.installation import Commands, instance_home, usable_recipes
+from curation_assets.commands.installation import Commands, instance_home, of_sample, store_of, usable_recipes
 from curation_assets.recipes import RecipeError, subsets
 from curation_assets.settings import Settings
 
@@ -97,8 +97,17 @@ def _rename(arguments: argparse.Namespace) -> int:
 
 
 def _forget(arguments: argparse.Namespace) -> int:
+    from curation_assets.engine.samples import samples_of
     from curation_assets.takedown.command import forget
+    from curation_assets.takedown.plan import TakedownPlan
 
-    folder = instance_home()
-    settings = Settings.load()
-    return forget(arguments, settings, usable_recipes(settings), folder)
+    recipes = usable_recipes(Settings.load())
+    codes = [forget(arguments, Settings.load(), recipes, instance_home())]
+    asked = arguments.id or arguments.list or arguments.channel or arguments.domain or arguments.removed
+    storage = store_of(Settings.load()).storage
+    for share in [] if arguments.sample else samples_of(storage):
+        with of_sample(share):
+            if asked or TakedownPlan.load(store_of(Settings.load())) is not None:
+                print(f"sample {share:g}:")
+                codes.append(forget(arguments, Settings.load(), recipes, instance_home()))
+    return 1 if 1 in codes else min(codes)

@@ -127,6 +127,8 @@ def _report(arguments: argparse.Namespace) -> int:
     store = Tolerant(store_of(settings))
     if arguments.what_if:
         return _what_if(arguments, store, recipes, chosen)
+    if settings.sample is not None:
+        return _projected(arguments, store, [recipes[name] for name in chosen], settings)
     told = list(reports(store, [recipes[name] for name in chosen], settings))
     wrong = any(r.failures or any(s.left_out for s in r.subsets) for r in told) or (found.faults and not given)
     code = 1 if arguments.exit_code and wrong else 0
@@ -139,6 +141,20 @@ def _report(arguments: argparse.Namespace) -> int:
     if not given:
         print_undeclared(settings, recipes)
     return code
+
+
+def _projected(arguments: argparse.Namespace, store: TableStore, chosen: Sequence[Recipe], settings: Settings) -> int:
+    """What the whole would give, by a sample of it."""
+    from curation_assets.projection import project
+    from curation_assets.projection_text import render
+
+    for recipe in chosen:
+        try:
+            found = project(store, recipe, settings)
+        except LookupError as error:
+            raise RecipeError(str(error.args[0])) from error
+        print(json.dumps(asdict(found)) if arguments.json else f"{render(found)}\n")
+    return 0
 
 
 def _plan(arguments: argparse.Namespace) -> int:

@@ -34,12 +34,16 @@ class Counted:
         rows: the number in `stats` of a table that is summed up over all shards.
         duration: the number that is their length; empty where nothing is known of it.
         per_hour: how much of `duration` is an hour.
+        row: column, and its value in the rows that count.
+        length: columns of such a row whose milliseconds are its length: one, or its end and its start.
     """
 
     name: str
     rows: str
     duration: str = ""
     per_hour: float = 1.0
+    row: tuple[str, Any] = ("status", "ok")
+    length: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -287,7 +287,7 @@ COMPONENT = Component(
     shown=_shown,
     installed=_installed,
     told=told_clips,
-    counted=Counted("clips", "clips", "hours"),
+    counted=Counted("clips", "clips", "hours", length=("end_ms", "start_ms")),
     summary=(summed("clips", "clips"),),
     recounted=recounted,
     figure=measured(Figure("hour", (111.0, 144.0), where="explanation/decode.md, reference/estimates.md")),

@@ -100,7 +100,7 @@ COMPONENT = Component(
     complete="clips",
     curated=("keep", "cluster_id", Column("cluster_size", INT32, "Clips in that cluster, 1 for unique clips.")),
     told=_told,
-    counted=Counted("clips without a better copy", "kept"),
+    counted=Counted("clips without a better copy", "kept", row=("keep", True)),
     summary=(summed("kept", "kept"),),
     recounted=_recounted,
 )

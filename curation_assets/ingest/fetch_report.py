@@ -14,7 +14,7 @@ from curation_assets.showing.figures import counts
 from curation_assets.showing.telling import bytes_of, lines_of
 from curation_resources.table_headers import TableHeader
 
-COUNTED = Counted("videos fetched", "ok", "video_s", 3600)
+COUNTED = Counted("videos fetched", "ok", "video_s", 3600, length=("duration_ms",))
 
 
 def _failed(heads: Sequence[TableHeader]) -> str:

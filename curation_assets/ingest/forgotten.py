@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 
 import pyarrow as pa
 
+from curation_assets.engine.samples import whole_store
 from curation_assets.ingest.sources import RejectedLine, SourceRow
 from curation_assets.ingest.sources.rows import id_of_url, unsigned, youtube_id
 from curation_resources.provenance import Provenance
@@ -119,7 +120,8 @@ def digest(salt: str, key: str) -> str:
 
 
 def read_forgotten(store: TableStore) -> Forgotten:
-    """The tombstones of a storage root."""
+    """The tombstones of a storage root; those of a sample are the whole's."""
+    store = whole_store(store)
     header = store.header(ASSET)
     if header is None:
         return Forgotten()
@@ -132,7 +134,8 @@ def read_forgotten(store: TableStore) -> Forgotten:
 
 
 def add_tombstones(store: TableStore, keys: Iterable[str], reason: str) -> int:
-    """Adds tombstones; returns how many are new. Written before anything is removed."""
+    """Adds tombstones, from a sample to the whole's; returns how many are new. Written before anything is removed."""
+    store = whole_store(store)
     header = store.header(ASSET)
     old = store.read(ASSET) if header is not None else _FORM.empty_table()
     salt = str(header.provenance.params["salt"]) if header is not None else secrets.token_hex(16)

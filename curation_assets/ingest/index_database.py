@@ -5,13 +5,12 @@ What belongs here: grouping rows by id, comparing them with the previous index, 
 
 from __future__ import annotations
 
-import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
-from typing import Any, BinaryIO, TypeAlias
+from typing import Any
 
 import duckdb
 import numpy as np
@@ -19,7 +18,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from curation_assets.engine.samples import Sample
 from curation_assets.engine.shard_keys import DIGITS, shard_key
+from curation_assets.ingest.earlier_index import Previous, local_file
 from curation_assets.ingest.fetch_urls import FORM as SECRETS
 from curation_assets.ingest.index_file import ROW_GROUP, IndexFile
 from curation_assets.ingest.index_plan import IndexPlan
@@ -45,15 +46,13 @@ STORED = """
         || coalesce('#' || json_extract_string(record, '$.extra.media.offset'), '') END AS uri
 """
 """Columns of a row of the index that say which file, or part of a tar, it is of; the text of a rejected line is no JSON."""
-Previous: TypeAlias = str | Path | BinaryIO | pa.Table | None
-"""An index written earlier: a local path, a path or URI in storage, an open binary stream, or a table."""
 
 
 class IndexDatabase:
     """A database in a temporary folder, in which datasets are planned one after the other.
 
     Relations in it: `previous` (the old index), `old` (its rows of the dataset at hand), `spilled` (the source's rows as read),
-    `names` (ids that are decided only when all rows are known), `listed` (`spilled` with these), `firsts` (each video's first row),
+    `names` (ids that are decided only when all rows are known), `named` (`spilled` with these), `listed` (those of them that count: all, or a sample), `firsts` (each video's first row),
     `merged` (records of videos with several rows), `known` (what is compared with `old`), `placed` (each video's shard). Only `spilled`,
     `listed`, `merged` and `previous` have records; they are files, of which no more than a piece is in memory.
     """
@@ -61,23 +60,12 @@ class IndexDatabase:
     def __init__(self, database: duckdb.DuckDBPyConnection, folder: Path) -> None:
         self._db, self.folder = database, folder
 
-    def load_previous(self, previous: Previous, storage: Storage | None) -> None:
-        """Makes the old index available; `storage` resolves a path or URI that is not local."""
-        path = self.folder / "previous.parquet"
-        if previous is None:
-            pq.write_table(schema("dataset_index").empty(), path)
-        elif isinstance(previous, pa.Table):
-            pq.write_table(previous, path)
-        elif isinstance(previous, str | Path):
-            if "://" not in str(previous) and Path(previous).exists():
-                path = Path(previous)
-            else:
-                with (storage or Storage(".")).open(str(previous)) as stream, open(path, "wb") as file:
-                    shutil.copyfileobj(stream, file, 8 << 20)
-        else:
-            with open(path, "wb") as file:
-                shutil.copyfileobj(previous, file, 8 << 20)
-        self._db.execute(f"CREATE VIEW previous AS SELECT * FROM {_parquet(path)}")
+    def load_previous(self, previous: Previous, storage: Storage | None, whole: Previous = None) -> None:
+        """Makes the old index available, and of a sample the index of the whole, so that videos in storage are called as there; `storage` resolves
+        paths and URIs that are not local."""
+        for name, index in (("previous", previous), ("whole", whole)):
+            file = local_file(index, self.folder / f"{name}.parquet", storage)
+            self._db.execute(f"CREATE VIEW {name} AS SELECT * FROM {_parquet(file)}")
 
     def datasets(self) -> set[str]:
         """Names of the datasets in the previous index."""
@@ -89,11 +77,12 @@ class IndexDatabase:
         self._stream("SELECT *, false AS changed FROM old", out)
         return self._shards("SELECT DISTINCT split_part(shard, '-', 2)::BIGINT FROM old ORDER BY 1", dataset)
 
-    def plan(self, recipe: Recipe, source: Spooled) -> IndexPlan:
-        """Gives every video of a source its shard; writes nothing yet."""
+    def plan(self, recipe: Recipe, source: Spooled, sample: Sample | None = None) -> IndexPlan:
+        """Gives every video of a source its shard, or every one that is in the sample; writes nothing yet."""
         self._old(recipe.dataset)
         self._spill(source)
-        stored = self._name()
+        stored = self._name(recipe.dataset)
+        listed = self._draw(sample)
         contradictions = self._merge()
         self._place(recipe.shard.videos)
         counted = self._one(
@@ -118,6 +107,7 @@ class IndexDatabase:
             every,
             rows_read=source.rows,
             present=present,
+            listed=listed,
             added=added,
             restored=restored,
             rejected=rejected,
@@ -231,7 +221,7 @@ class IndexDatabase:
         self._db.unregister("unsettled")
         return path
 
-    def _name(self) -> bool:
+    def _name(self, dataset: str) -> bool:
         """Decides the ids that depend on the other rows: of videos in storage, and of lines that are rejected more than once.
 
         Returns:
@@ -247,10 +237,10 @@ class IndexDatabase:
         )
         stored = self._one("SELECT count(location) FROM spilled") != (0,)
         if stored:
-            self._name_stored()
+            self._name_stored(dataset)
         renamed = self._one("SELECT count(*) FROM names") != (0,)
         self._db.execute(
-            "CREATE OR REPLACE TEMP VIEW listed AS "
+            "CREATE OR REPLACE TEMP VIEW named AS "
             + (
                 """
                 SELECT seq, coalesce(names.video_id, spilled.video_id) AS video_id, source, line, record, error
@@ -262,7 +252,7 @@ class IndexDatabase:
         )
         return stored
 
-    def _name_stored(self) -> None:
+    def _name_stored(self, dataset: str) -> None:
         self._db.create_function("short_hash", short_hash, ["VARCHAR"], "VARCHAR")
         try:
             self._db.execute(
@@ -270,8 +260,13 @@ class IndexDatabase:
                 INSERT INTO names
                 WITH here AS (
                     SELECT location, any_value(uri) AS uri, any_value(video_id) AS stem FROM spilled WHERE location IS NOT NULL GROUP BY location
-                ), before AS (
+                ), of_whole AS (
+                    SELECT {STORED} FROM whole WHERE status <> 'rejected' AND dataset = {_text(dataset)}
+                ), of_old AS (
                     SELECT {STORED} FROM old WHERE status <> 'rejected'
+                ), before AS (
+                    FROM of_whole UNION ALL
+                    FROM of_old ANTI JOIN of_whole USING (location) ANTI JOIN of_whole AS same_id USING (video_id)
                 ), same_place AS (
                     SELECT here.location, before.video_id FROM here JOIN before USING (location)
                 ), same_file AS (
@@ -295,6 +290,12 @@ class IndexDatabase:
             )
         finally:
             self._db.remove_function("short_hash")
+
+    def _draw(self, sample: Sample | None) -> int | None:
+        """Makes `listed` of `named`: all of it, or what is in the sample; of one, returns how many videos there are with the others."""
+        where = f"WHERE {sample.condition('video_id')}" if sample is not None else ""
+        self._db.execute(f"CREATE OR REPLACE TEMP VIEW listed AS FROM named {where}")
+        return self._one("SELECT count(DISTINCT video_id) FROM named WHERE error IS NULL")[0] if sample else None
 
     def _merge(self) -> Counter[str]:
         """Makes one record of the rows of each video; returns in which columns such rows contradict each other, by videos."""

@@ -19,6 +19,7 @@ from curation_assets.engine.making import Outcome
 from curation_assets.engine.meter import Meter
 from curation_assets.engine.progress import say
 from curation_assets.engine.run import Run
+from curation_assets.engine.samples import Sample, whole_store, write_listed
 from curation_assets.engine.shard_keys import parse_shard_key
 from curation_assets.ingest.dataset_index import INDEX_VERSION
 from curation_assets.recipes import Recipe
@@ -70,6 +71,8 @@ class IndexMaker(Maker):
 
     def bring(self, run: Run, key: Key, wanted: Sequence[str]) -> Iterator[Outcome]:
         header, plans, changed = update_index(run)
+        if run.settings.sample is not None:
+            write_listed(run.store.storage, {p.dataset: p.listed for p in plans if p.listed is not None})
         record(run.store.storage, {p.dataset: run.recipes[p.dataset] for p in plans})
         left = [str(u) for u in undeclared(run.store, run.recipes, run.settings)]
         registered = run.register([shard for plan in plans for shard in plan.shards])
@@ -182,7 +185,7 @@ def _update(
                 old,
                 file,
                 storage=storage,
-                workspace=IndexWorkspace(memory_mb, folder, secrets, kept, known),
+                workspace=IndexWorkspace(memory_mb, folder, secrets, kept, known, *_sampled(run)),
                 forgotten=forgotten,
                 settled_at=time.time() if run.settled else None,
             )
@@ -214,6 +217,15 @@ def _update(
         if kept is not None:
             shutil.rmtree(kept, ignore_errors=True)
     return header, plans, changed
+
+
+def _sampled(run: Run) -> tuple[Sample | None, str | None]:
+    """Which videos the index has, and where the index of all of them is, if there is one."""
+    if run.settings.sample is None:
+        return None, None
+    store = whole_store(run.store)
+    there = store.exists("dataset_index")
+    return Sample(run.settings.sample), store.storage.uri(store.path("dataset_index")) if there else None
 
 
 def _is_same(recipe: Recipe, known: Mapping[str, IndexPlan], storage: Storage, forgotten: Forgotten) -> bool:

@@ -15,7 +15,8 @@ class IndexPlan:
         new_shards: keys of shards that the previous index did not have, in order.
         shards: all keys, in order.
         rows_read: rows and lines of the source, duplicates and rejected ones included.
-        present: videos that the source has.
+        present: videos that the source has, of a sample those that are in it.
+        listed: videos that the source has, in a sample or not; None where no sample is made.
         added: those of them that are new.
         restored: those of them that were removed before.
         changed: those of them, neither added nor restored, whose record is another.
@@ -35,6 +36,7 @@ class IndexPlan:
     shards: tuple[str, ...] = ()
     rows_read: int = 0
     present: int = 0
+    listed: int | None = None
     added: int = 0
     restored: int = 0
     changed: int = 0

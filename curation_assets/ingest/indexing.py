@@ -31,8 +31,10 @@ from typing import Any
 
 import duckdb
 
+from curation_assets.engine.samples import Sample
+from curation_assets.ingest.earlier_index import Previous
 from curation_assets.ingest.forgotten import Forgotten
-from curation_assets.ingest.index_database import IndexDatabase, Previous
+from curation_assets.ingest.index_database import IndexDatabase
 from curation_assets.ingest.index_file import IndexFile
 from curation_assets.ingest.index_plan import IndexPlan
 from curation_assets.ingest.source_spool import spool, spooled
@@ -45,7 +47,7 @@ from curation_resources.storage import Storage
 
 @dataclass(frozen=True)
 class IndexWorkspace:
-    """Where on this machine an index is made, and within what.
+    """Where on this machine an index is made, within what, and of which videos.
 
     Attributes:
         memory_mb: memory that the database may use; Python adds about 300 MB.
@@ -55,6 +57,8 @@ class IndexWorkspace:
         secrets: local folder for `<dataset>.parquet` with the full URLs of rows whose record cannot hold them; not written if there
             are none, or if this is None.
         known: dataset -> what the previous index has of its source: one whose files are the same keeps its rows unread.
+        sample: which of the videos have rows; None is all.
+        whole: the index of all videos where `sample` is given, by which videos in storage are called; None if there is none yet.
     """
 
     memory_mb: int = field(default_factory=index_memory_mb)
@@ -62,6 +66,8 @@ class IndexWorkspace:
     secrets: Path | None = None
     kept: Path | None = None
     known: Mapping[str, IndexPlan] = field(default_factory=dict)
+    sample: Sample | None = None
+    whole: Previous = None
 
 
 HERE = IndexWorkspace()
@@ -89,7 +95,7 @@ def plan_index(
         SourceError: the source cannot be read; `out` is not written.
     """
     with _database(workspace) as work, IndexFile(out) as file:
-        work.load_previous(previous, storage)
+        work.load_previous(previous, storage, workspace.whole)
         return _plan(work, recipe, file, Reading(storage, workspace))
 
 
@@ -119,7 +125,7 @@ def plan_indexes(
     by_name = {recipe.dataset: recipe for recipe in recipes}
     plans = []
     with _database(workspace) as work, out:
-        work.load_previous(previous, storage)
+        work.load_previous(previous, storage, workspace.whole)
         for dataset in sorted(by_name.keys() | work.datasets(), key=lambda name: name + "-"):
             recipe = by_name.get(dataset)
             if recipe is None:
@@ -165,7 +171,7 @@ def _plan(work: IndexDatabase, recipe: Recipe, file: IndexFile, reading: Reading
         with contextlib.suppress(OSError):  # of another file system
             os.link(path, own)  # another run that has finished with it removes its name
             read = replace(read, path=own)
-    plan = replace(work.plan(recipe, read), identity=identity)
+    plan = replace(work.plan(recipe, read, reading.workspace.sample), identity=identity)
     return work.write_secrets(work.write(plan, file), reading.workspace.secrets)
 
 

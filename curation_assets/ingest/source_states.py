@@ -28,7 +28,7 @@ from curation_resources.storage_errors import READ_ERRORS
 
 PATH = "dataset_index/sources.json"
 RACY_S = 2.0
-KEPT = ("rows_read", "present", "removed", "rejected", "secrets", "contradictions", "forgotten", "identity")
+KEPT = ("rows_read", "present", "listed", "removed", "rejected", "secrets", "contradictions", "forgotten", "identity")
 """What a plan still says if its source is left alone."""
 
 
