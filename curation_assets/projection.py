@@ -7,7 +7,7 @@ Student's for a mean without replacement (Cochran, Sampling Techniques, 3rd ed.,
 which alone says something where only a few do.
 
 Near-duplicates between videos are the exception: a pair is in a sample with both its videos, so that a sample of 1 % has 1 % of the clips and 0.01 % of the
-pairs. `Duplicates` has both sides; the lower limit of all that is counted after them takes them for as many as they may be, as likely to pass the other rules
+pairs. `ProjectedCopies` has both sides; the lower limit of all that is counted after them takes them for as many as they may be, as likely to pass the other rules
 as any clip.
 """
 
@@ -50,7 +50,7 @@ class Estimated:
 
 
 @dataclass(frozen=True)
-class Line:
+class ProjectedLine:
     """A line of the projection.
 
     Attributes:
@@ -67,7 +67,7 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Duplicates:
+class ProjectedCopies:
     """Clips with a better copy.
 
     Attributes:
@@ -104,10 +104,10 @@ class Projection:
     dataset: str
     sampled: int
     listed: int
-    lines: tuple[Line, ...]
-    failures: Mapping[str, Line]
-    duplicates: Duplicates | None
-    subsets: Mapping[str, tuple[Line, ...]]
+    lines: tuple[ProjectedLine, ...]
+    failures: Mapping[str, ProjectedLine]
+    duplicates: ProjectedCopies | None
+    subsets: Mapping[str, tuple[ProjectedLine, ...]]
     cost: Mapping[str, Estimated]
 
 
@@ -168,9 +168,9 @@ class _Counting:
             self.hours = self.hours or PerVideo()
             self.hours.add(pc.fill_null(sums["ms_sum"], 0).to_numpy().astype(float) / HOUR_MS)
 
-    def line(self, sampled: int, listed: int) -> Line:
+    def line(self, sampled: int, listed: int) -> ProjectedLine:
         hours = self.hours.whole(sampled, listed) if self.hours is not None and self.rows.total else None
-        return Line(self.name, int(self.rows.total), self.rows.whole(sampled, listed), hours)
+        return ProjectedLine(self.name, int(self.rows.total), self.rows.whole(sampled, listed), hours)
 
 
 def project(store: TableStore, recipe: Recipe, settings: Settings) -> Projection:
@@ -214,7 +214,7 @@ def project(store: TableStore, recipe: Recipe, settings: Settings) -> Projection
     return Projection(dataset, sampled, listed, tuple(lines), failures, duplicates, subsets, cost)
 
 
-def _with_copies(line: Line, duplicates: Duplicates | None) -> Line:
+def _with_copies(line: ProjectedLine, duplicates: ProjectedCopies | None) -> ProjectedLine:
     """A line of clips of which those with better copies were left out, with the lower limits that it has if there are as many of those as there may be."""
     if duplicates is None:
         return line
@@ -232,9 +232,9 @@ def _present(store: TableStore, dataset: str) -> int:
     return int(found)
 
 
-def _alike(name: str, count: int, sampled: int, listed: int) -> Line:
+def _alike(name: str, count: int, sampled: int, listed: int) -> ProjectedLine:
     """A line of videos that all count as one."""
-    return Line(name, count, PerVideo(count, count, count).whole(sampled, listed))
+    return ProjectedLine(name, count, PerVideo(count, count, count).whole(sampled, listed))
 
 
 def _sharded(store: TableStore, dataset: str) -> Iterator[tuple[Component, _Counting]]:
@@ -261,8 +261,8 @@ def _length(table: pa.Table, columns: Sequence[str]) -> pa.ChunkedArray | None:
 
 
 def _subset(
-    store: TableStore, key: str, subset: Subset, recipe: Recipe, duplicates: Duplicates | None
-) -> tuple[Line, ...] | None:
+    store: TableStore, key: str, subset: Subset, recipe: Recipe, duplicates: ProjectedCopies | None
+) -> tuple[ProjectedLine, ...] | None:
     """The funnel of a subset; None where it was not judged."""
     try:
         table = store.read(JUDGED[subset.of], key, ["dataset", "video_id", "drop_reason", "start_ms", "end_ms"])
@@ -296,7 +296,7 @@ def _subset(
         last = found[-1].rows
         parts = (min(float(subset.select.count), v) for v in (last.value, last.low, last.high))
         found.append(
-            Line(
+            ProjectedLine(
                 f"select: {subset.select.criterion}, at most {subset.select.count}",
                 int(pc.sum(pc.is_null(table["drop_reason"])).as_py() or 0),
                 Estimated(*parts),
@@ -305,7 +305,7 @@ def _subset(
     return tuple(found)
 
 
-def _duplicates(store: TableStore, dataset: str, videos: tuple[int, int], clips: int) -> Duplicates | None:
+def _duplicates(store: TableStore, dataset: str, videos: tuple[int, int], clips: int) -> ProjectedCopies | None:
     """Clips of the dataset with a better copy, of `clips` of the sample; `videos` has how many there are in the sample, and in the source.
 
     A clip that was dropped is in the sample as often as its video is (n / N) if a better copy is of the same video, or if so many are that one always is; and
@@ -327,7 +327,7 @@ def _duplicates(store: TableStore, dataset: str, videos: tuple[int, int], clips:
     between = sum(members[r["cluster_id"], f"{r['dataset']} {r['video_id']}"] == 1 for r in dropped)
     share, within = videos[0] / videos[1], len(dropped) - between
     pairs = stats.chi2.ppf((1 + CONFIDENCE) / 2, 2 * (between + 1)) / 2 if share < 1 else between
-    return Duplicates(
+    return ProjectedCopies(
         len(dropped),
         between,
         len(dropped) / share,

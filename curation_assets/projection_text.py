@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 
 from curation_assets.outcome import text_table
-from curation_assets.projection import CONFIDENCE, Estimated, Line, Projection
+from curation_assets.projection import CONFIDENCE, Estimated, ProjectedLine, Projection
 
 
 def render(found: Projection) -> str:
@@ -30,7 +30,7 @@ def render(found: Projection) -> str:
     return "\n\n".join(parts)
 
 
-def _lines(lines: Iterable[Line], head: str = "after") -> str:
+def _lines(lines: Iterable[ProjectedLine], head: str = "after") -> str:
     found = list(lines)
     timed = any(line.hours is not None for line in found)
     rows = []

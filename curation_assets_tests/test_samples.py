@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from curation_assets.cli import main
-from curation_assets.engine.samples import Sample, samples_of, whole, write_listed
+from curation_assets.engine.samples import VideoSample, samples_of, whole, write_listed
 from curation_assets.ingest.forgotten import add_tombstones, id_key, read_forgotten
 from curation_assets.ingest.indexing import IndexWorkspace, plan_index
 from curation_assets.projection import PerVideo, project
@@ -26,7 +26,7 @@ from curation_resources.storage import Storage
 
 def sampled(folder: Path, source: dict[str, Any], share: float | None, whole: Path | None = None) -> tuple[Any, Path]:
     out = folder / f"index-{share}.parquet"
-    sample = None if share is None else Sample(share)
+    sample = None if share is None else VideoSample(share)
     return plan_index(recipe(source, 3), None, out, workspace=IndexWorkspace(sample=sample, whole=whole)), out
 
 
@@ -43,7 +43,7 @@ def test_a_sample_has_the_same_videos_everywhere_and_a_larger_one_has_those_too(
             assert plan.listed == (4000 if name == "a" else 3000)
             assert plan.present == table.num_rows
             assert plan.shards == tuple(dict.fromkeys(table["shard"].to_pylist())), "its shards are filled like any"
-    assert found["a", 0.1] == {i for i in ids if Sample(0.1).has(i)}
+    assert found["a", 0.1] == {i for i in ids if VideoSample(0.1).has(i)}
     assert found["a", 0.02] < found["a", 0.1]
     assert found["b", 0.1] == found["a", 0.1] & set(ids[1000:])
     assert 320 <= len(found["a", 0.1]) <= 480, "four deviations"
@@ -63,10 +63,10 @@ def test_files_are_called_in_a_sample_as_in_the_whole(tmp_path: Path) -> None:
     ids = set(pq.read_table(later)["video_id"].to_pylist())
     assert len(ids) == 24
     plan, out = sampled(tmp_path, source, 0.5, later)
-    assert set(pq.read_table(out)["video_id"].to_pylist()) == {i for i in ids if Sample(0.5).has(i)}
+    assert set(pq.read_table(out)["video_id"].to_pylist()) == {i for i in ids if VideoSample(0.5).has(i)}
     assert plan.listed == 24
     again = tmp_path / "again.parquet"
-    plan = plan_index(recipe(source, 3), out, again, workspace=IndexWorkspace(sample=Sample(0.5), whole=later))
+    plan = plan_index(recipe(source, 3), out, again, workspace=IndexWorkspace(sample=VideoSample(0.5), whole=later))
     assert (plan.added, plan.removed, plan.changed) == (0, 0, 0)
 
 
@@ -175,7 +175,7 @@ def test_a_sample_runs_through_the_graph_beside_the_whole_and_is_taken_down_with
     for n in range(8):
         (tmp_path / "films" / f"f{n}.mp4").write_bytes(sample_video(1.0 + n / 4))
     (tmp_path / "films" / "torn_1.mp4").write_bytes(b"nothing that can be played")
-    assert Sample(0.5).has("torn_1")
+    assert VideoSample(0.5).has("torn_1")
     text = f"dataset: toy\nsource: {{format: folder, path: {tmp_path}/films}}\nclips: {{from: whole, min_s: 0.5}}\nsubsets: {{all: {{where: []}}}}\n"
     (tmp_path / "r.yaml").write_text(text)
     monkeypatch.chdir(tmp_path)
@@ -191,7 +191,7 @@ def test_a_sample_runs_through_the_graph_beside_the_whole_and_is_taken_down_with
     assert not all_of_it.exists("dataset_index")
     assert main(["run", "r.yaml"]) == 0
     mine, ours = (s.read("clips", "toy-00000").to_pylist() for s in (part, all_of_it))
-    assert mine == [r for r in ours if Sample(0.5).has(r["video_id"])]
+    assert mine == [r for r in ours if VideoSample(0.5).has(r["video_id"])]
     assert 0 < len(mine) < len(ours) == 8
     with DagsterInstance.from_config(str(tmp_path / ".dagster")) as instance:
         runs = instance.get_runs_count()

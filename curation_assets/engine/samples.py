@@ -24,7 +24,7 @@ DIGITS = 13
 
 
 @dataclass(frozen=True)
-class Sample:
+class VideoSample:
     """A share of the videos.
 
     Attributes:

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from curation_assets.engine.samples import Sample
+from curation_assets.engine.samples import VideoSample
 from curation_assets.engine.shard_keys import DIGITS, shard_key
 from curation_assets.ingest.earlier_index import Previous, local_file
 from curation_assets.ingest.fetch_urls import FORM as SECRETS
@@ -77,7 +77,7 @@ class IndexDatabase:
         self._stream("SELECT *, false AS changed FROM old", out)
         return self._shards("SELECT DISTINCT split_part(shard, '-', 2)::BIGINT FROM old ORDER BY 1", dataset)
 
-    def plan(self, recipe: Recipe, source: Spooled, sample: Sample | None = None) -> IndexPlan:
+    def plan(self, recipe: Recipe, source: Spooled, sample: VideoSample | None = None) -> IndexPlan:
         """Gives every video of a source its shard, or every one that is in the sample; writes nothing yet."""
         self._old(recipe.dataset)
         self._spill(source)
@@ -291,7 +291,7 @@ class IndexDatabase:
         finally:
             self._db.remove_function("short_hash")
 
-    def _draw(self, sample: Sample | None) -> int | None:
+    def _draw(self, sample: VideoSample | None) -> int | None:
         """Makes `listed` of `named`: all of it, or what is in the sample; of one, returns how many videos there are with the others."""
         where = f"WHERE {sample.condition('video_id')}" if sample is not None else ""
         self._db.execute(f"CREATE OR REPLACE TEMP VIEW listed AS FROM named {where}")

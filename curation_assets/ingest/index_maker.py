@@ -19,7 +19,7 @@ from curation_assets.engine.making import Outcome
 from curation_assets.engine.meter import Meter
 from curation_assets.engine.progress import say
 from curation_assets.engine.run import Run
-from curation_assets.engine.samples import Sample, whole_store, write_listed
+from curation_assets.engine.samples import VideoSample, whole_store, write_listed
 from curation_assets.engine.shard_keys import parse_shard_key
 from curation_assets.ingest.dataset_index import INDEX_VERSION
 from curation_assets.recipes import Recipe
@@ -219,13 +219,13 @@ def _update(
     return header, plans, changed
 
 
-def _sampled(run: Run) -> tuple[Sample | None, str | None]:
+def _sampled(run: Run) -> tuple[VideoSample | None, str | None]:
     """Which videos the index has, and where the index of all of them is, if there is one."""
     if run.settings.sample is None:
         return None, None
     store = whole_store(run.store)
     there = store.exists("dataset_index")
-    return Sample(run.settings.sample), store.storage.uri(store.path("dataset_index")) if there else None
+    return VideoSample(run.settings.sample), store.storage.uri(store.path("dataset_index")) if there else None
 
 
 def _is_same(recipe: Recipe, known: Mapping[str, IndexPlan], storage: Storage, forgotten: Forgotten) -> bool:

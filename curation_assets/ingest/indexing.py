@@ -31,7 +31,7 @@ from typing import Any
 
 import duckdb
 
-from curation_assets.engine.samples import Sample
+from curation_assets.engine.samples import VideoSample
 from curation_assets.ingest.earlier_index import Previous
 from curation_assets.ingest.forgotten import Forgotten
 from curation_assets.ingest.index_database import IndexDatabase
@@ -66,7 +66,7 @@ class IndexWorkspace:
     secrets: Path | None = None
     kept: Path | None = None
     known: Mapping[str, IndexPlan] = field(default_factory=dict)
-    sample: Sample | None = None
+    sample: VideoSample | None = None
     whole: Previous = None
 
 
