@@ -12,9 +12,11 @@ from collections.abc import Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
+from typing import Any
 
 import pyarrow.compute as pc
 
+from curation_assets.contracts.tables import BESIDE, beside
 from curation_assets.dedup.duplicate_clusters import CLUSTER_INDEX
 from curation_assets.dedup.index_files import MANIFEST, DamagedIndex, check_file, files_of, read_manifest
 from curation_assets.engine.shard_keys import parse_shard_key
@@ -178,24 +180,28 @@ class Verifier:
 
     def _members(self, header: TableHeader, lost: Collection[str]) -> Iterator[Discrepancy]:
         """Members of the table's tars whose bytes are not those of their SHA-256; of videos in place, whether they changed."""
-        columns = [c for c in ("tar", "offset", "size", "sha256", "etag") if c in schema(header.asset).names]
+        columns = [c for c in ("tar", "offset", "size", "sha256", "etag", BESIDE) if c in schema(header.asset).names]
         ids = [k for k in schema(header.asset).key if k != "dataset"]
         table = self.store.read(header.asset, header.partition, columns=[*ids, *columns])
         table = table.filter(pc.and_(pc.is_valid(table["tar"]), pc.is_valid(table["sha256"])))
         for row in table.sort_by([("tar", "ascending"), ("offset", "ascending")]).to_pylist():
             if row["tar"] in lost:
                 continue
-            self.counts.members += 1
-            who = " ".join(str(row[k]) for k in ids)
-            try:
-                with self.storage.open_media(MediaRef(row["tar"], row["offset"], row["size"], row.get("etag"))) as file:
-                    whole = hashlib.file_digest(file, "sha256").hexdigest() == row["sha256"]  # type: ignore[arg-type]
-            except (StorageError, *READ_ERRORS) as error:
-                yield self._fault(header.asset, header.partition, row["tar"], f"{who} cannot be read: {error}")
-                continue
-            if not whole:
-                what = f"the bytes of {who} at {row['offset']} are not those that the table names"
-                yield self._fault(header.asset, header.partition, row["tar"], what, UNSEEN)
+            for member in (row, *beside(row)):
+                yield from self._member(header, " ".join(str(row[k]) for k in ids), member)
+
+    def _member(self, header: TableHeader, who: str, member: Mapping[str, Any]) -> Iterator[Discrepancy]:
+        self.counts.members += 1
+        ref = MediaRef(member["tar"], member["offset"], member["size"], member.get("etag"))
+        try:
+            with self.storage.open_media(ref) as file:
+                whole = hashlib.file_digest(file, "sha256").hexdigest() == member["sha256"]  # type: ignore[arg-type]
+        except (StorageError, *READ_ERRORS) as error:
+            yield self._fault(header.asset, header.partition, ref.tar, f"{who} cannot be read: {error}")
+            return
+        if not whole:
+            what = f"the bytes of {who} at {ref.offset} are not those that the table names"
+            yield self._fault(header.asset, header.partition, ref.tar, what, UNSEEN)
 
     def _versions(self, header: TableHeader) -> Iterator[Discrepancy]:
         """The version in force against its manifest, versions that were never finished, and pieces."""

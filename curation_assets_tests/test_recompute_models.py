@@ -5,12 +5,14 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 
+import pyarrow as pa
 import pytest
 
 from curation_assets.explain import explain
 from curation_assets_tests.tiny_clip import write_tiny_clip
 from curation_assets_tests.toy_site import (
     CAPTIONS,
+    DECODE,
     DIMENSION,
     RECIPE,
     SHARDS,
@@ -91,3 +93,25 @@ def test_scores_of_models_are_explained(toy: Toy) -> None:
     told = {title: dict(lines) for title, lines in explain(toy.store, toy.recipes, clip)}
     assert "kind.noise" in told["category_scores"]
     assert "aesthetic" in told["aesthetic_scores"]
+
+
+def test_inputs_beside_the_frames_are_kept_from_now_on_and_make_nothing_stale(toy: Toy) -> None:
+    """Frames of before there were any stay as they are; so do those of a recipe that wants none. Lossless ones are made."""
+    fits = {i["fit"] for row in toy.store.read("frames", SHARDS[0])["inputs"].to_pylist() for i in row}
+    assert fits == {"64x64 bicubic centre of 64"}
+    for shard in SHARDS:
+        header, table = toy.store.header("frames", shard), toy.store.read("frames", shard)
+        assert header is not None
+        column = table.schema.get_field_index("inputs")
+        none = pa.nulls(len(table), table.schema.types[column])
+        old = table.set_column(column, table.schema.field(column), none)
+        toy.store.commit("frames", shard, old, header.provenance, header.stats)
+    made = toy.remade()
+    assert over("frame_embeddings") <= made
+    assert not {a for a, _ in made} & set(DECODE)
+    toy.change("embeddings:", "frames: {{model_input: none}}\nembeddings:")
+    assert toy.stale() == {}
+    toy.change("embeddings:", "frames: {{model_input: webp}}\nembeddings:")
+    assert any("model_input" in r for r in toy.stale()["frames", SHARDS[0]].reasons)
+    assert over("frames", "frame_embeddings") <= toy.remade()
+    assert toy.store.read("frames", SHARDS[0])["inputs"].to_pylist()[0][0]["format"] == "webp"

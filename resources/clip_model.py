@@ -30,6 +30,7 @@ import numpy as np
 
 from curation_resources.devices import choose_device, cpu_has_bf16
 from curation_resources.extras import require
+from curation_resources.model_input import FILTERS, Fit
 from curation_resources.torchvision_ops import ensure_torchvision
 from curation_resources.weights import (
     LOCAL,
@@ -219,14 +220,35 @@ def choose_precision(precision: Precision, device: str) -> Literal["fp32", "bf16
 
 
 def _fit(resize_mode: str, interpolation: str, size: tuple[int, int]) -> Fit | None:
-    from PIL import Image
-
-    filters = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
-    if interpolation not in filters or resize_mode not in ("shortest", "squash"):
+    if interpolation not in FILTERS or resize_mode not in ("shortest", "squash"):
         return None
     if resize_mode == "shortest" and size[0] != size[1]:
         return None
-    return Fit(size[0] if resize_mode == "shortest" else None, size, int(filters[interpolation]))
+    return Fit(size[0] if resize_mode == "shortest" else None, size, FILTERS[interpolation])
+
+
+def clip_fit(model: str, pretrained: str) -> Fit | None:
+    """How pictures are fitted for a model by what its configuration says, without its weights; None if it wants something that `Fit` has not.
+
+    The loaded model has the last word (`ClipModel.fit`): what was kept by another fit is of no use to it, and nothing worse.
+
+    Raises:
+        MissingWeights: the configuration of a hub repository cannot be had.
+        OSError, ValueError: that of a folder cannot be read.
+        MissingExtra: open_clip, which knows those of the architectures, is not installed.
+    """
+    folder = _local_folder(model)
+    if model.startswith(HUB_PREFIX):
+        repository = model.removeprefix(HUB_PREFIX)
+        folder = hub_file(repository, (CONFIG,), f"CLIP model {model}", "embeddings.model").parent
+    if folder is not None:
+        read = json.loads((folder / CONFIG).read_text("utf-8"))
+        network, steps = read.get("model_cfg", {}), read.get("preprocess_cfg", {})
+    else:
+        network, steps = _open_clip().get_model_config(model.replace("/", "-")) or {}, _tag_config(model, pretrained)
+    size = network.get("vision_cfg", {}).get("image_size", 224)
+    height, width = (size, size) if isinstance(size, int) else size
+    return _fit(steps.get("resize_mode") or "shortest", steps.get("interpolation") or "bicubic", (height, width))
 
 
 @dataclass(frozen=True)
@@ -235,35 +257,6 @@ class TextVectors:
 
     vectors: np.ndarray
     truncated: list[bool]
-
-
-@dataclass(frozen=True)
-class Fit:
-    """open_clip's resizing and cropping with Pillow alone, so that a worker process need not import torch.
-
-    Attributes:
-        shorter: length that the shorter side gets before the centre is cut out; None stretches the picture to `size`.
-        size: (height, width) of the result.
-        resample: Pillow's number of the filter.
-    """
-
-    shorter: int | None
-    size: tuple[int, int]
-    resample: int
-
-    def __call__(self, picture: Image.Image) -> np.ndarray:
-        """The RGB picture, fitted: uint8 [height, width, 3], bit for bit what `ClipModel.preprocess` makes of it."""
-        from PIL import Image
-
-        height, width = self.size
-        wide, high = width, height
-        if self.shorter is not None:
-            least = min(picture.size)
-            wide, high = (self.shorter if side == least else int(self.shorter * side / least) for side in picture.size)
-        if picture.size != (wide, high):
-            picture = picture.resize((wide, high), Image.Resampling(self.resample))
-        left, top = round((wide - width) / 2), round((high - height) / 2)
-        return np.array(picture.crop((left, top, left + width, top + height)))
 
 
 class ClipModel:

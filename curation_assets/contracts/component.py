@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from curation_assets.engine.shard import Shard
     from curation_assets.publish.subsets import Subset
     from curation_assets.recipes import Recipe
+    from curation_resources.model_input import Fit
     from curation_resources.table_headers import TableHeader
 
 OWN_PACKAGE = "curation-assets"
@@ -85,6 +86,8 @@ class Component:
         slices: unpartitioned assets of whose rows those of the shard are used.
         prefilter: the key of the recipe whose `where` its clips must pass; empty without one.
         rules: further rules of the recipe whose tables are inputs too.
+        frame_fit: how its model takes a stored frame, if it takes frames of one size; the decode then keeps them so, beside the pictures. Reads
+            configurations, and no weights.
         weights: name -> identity of the model weights used, or of a file that the recipe names (its name then begins with `file`); cheap, and without loading a model.
         installed: raises MissingExtra where a package that it needs for this recipe is not installed; cheap, and imports none of them.
         complete: input asset each of whose usable rows must be accounted for here.
@@ -126,6 +129,7 @@ class Component:
     slices: tuple[str, ...] = ()
     prefilter: str = ""
     rules: Callable[[Recipe], Sequence[str]] = lambda recipe: ()
+    frame_fit: Callable[[Recipe], Fit | None] = lambda recipe: None
     weights: Callable[[Recipe], Mapping[str, str]] = lambda recipe: {}
     installed: Callable[[Recipe], None] = lambda recipe: None
     complete: str | None = None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import pyarrow as pa
 
@@ -117,6 +119,15 @@ MEDIA = (
         "sha256", STRING, "SHA-256 of the bytes, hexadecimal; null for media referenced in place until they are read."
     ),
 )
+BESIDE = "inputs"
+"""The column of further media that lie in the same tar as those of the row: structs with an offset that counts from the row's, size and SHA-256."""
+
+
+def beside(row: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The further media of a row of media, placed as a row of their own would be."""
+    return [{**m, "tar": row["tar"], "offset": row["offset"] + m["offset"]} for m in row.get(BESIDE) or ()]
+
+
 ID_COLUMNS = ("dataset", "video_id", "clip_id", "track_id")
 """Columns that name what a row is of; a table has them from the tables it is made from."""
 ERROR = Column("error", STRING, "One sentence that says what went wrong; null if nothing did.", volatile=True)

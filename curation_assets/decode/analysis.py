@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, BinaryIO
 
 from curation_assets.decode.analysis_results import TABLES, AnalysisParams, VideoAnalysis, VideoFacts, VideoStats
@@ -16,10 +16,11 @@ from curation_assets.decode.lone_clips import look_again
 from curation_assets.decode.reading.media import MediaError, OpenVideo, Source
 from curation_assets.decode.reading.reader import every_frame
 from curation_assets.decode.reading.reference_frames import reference_test
-from curation_assets.decode.reading.sampling import FrameSampler, JpegWriter
+from curation_assets.decode.reading.sampling import EncodedFrame, FrameSampler, JpegWriter
 from curation_assets.decode.reading.shown_frames import Decoding, Irregular, ShownFrame
 from curation_assets.decode.reading.sparse_reader import sparse_frames
 from curation_assets.decode.shots import CutList, ShotDetector
+from curation_resources.model_input import ModelInput
 
 
 def analyse_video(
@@ -100,7 +101,7 @@ def _analyse(
         rows["clips"] = clip_rows(spans, [_keys(facts, s) for s in spans], found, cuts)
     if consumers.sampler is not None:
         stats.fetched = consumers.sampler.fetch(source, found, [(c.start_ms, c.end_ms) for c in clips])
-        rows["frames"] = _frame_rows(keys, consumers.sampler, spool)
+        rows["frames"] = _frame_rows(keys, consumers.sampler, params.inputs, spool)
     lone = {c: meters for c in clips if (meters := consumers.missing(c)).any}
     stats.looked_again = look_again(source, found, lone)
     for c in clips:
@@ -147,7 +148,7 @@ def _decode(
         try:
             for shown in _frames(video, found, consumers, sparse=sparse):
                 if shown.index == 0 and "frames" in wanted:
-                    writer = JpegWriter(params.frames, spool)
+                    writer = JpegWriter(params.frames, spool, params.inputs)
                     cut = params.clips.from_ in ("detect", "both")
                     planned = [] if cut else _planned(facts, video)
                     shortest = round(params.clips.min_s * 1000)
@@ -195,28 +196,35 @@ def _keys(facts: VideoFacts, span: ClipSpan | RejectedSpan) -> dict[str, Any]:
 
 
 def _frame_rows(
-    keys: Mapping[ClipSpan, dict[str, Any]], sampler: FrameSampler, spool: BinaryIO
+    keys: Mapping[ClipSpan, dict[str, Any]], sampler: FrameSampler, inputs: Sequence[ModelInput], spool: BinaryIO
 ) -> list[dict[str, Any]]:
     """Rows of `frames` with offsets in the spool; clips that overlap share their samples."""
-    digests: dict[int, str] = {}
+    known: dict[int, dict[str, Any]] = {}
     rows = []
     for clip, key in keys.items():
         length_ms = max(1, clip.end_ms - clip.start_ms)
         for sample in sampler.choose(clip.start_frame, clip.end_frame):
-            if sample.frame not in digests:
-                spool.seek(sample.offset)
-                digests[sample.frame] = hashlib.sha256(spool.read(sample.size)).hexdigest()
-            rows.append(
-                {
-                    **key,
-                    "time_ms": sample.time_ms,
-                    "frame": sample.frame,
-                    "position": (sample.time_ms - clip.start_ms) / length_ms,
-                    "offset": sample.offset,
-                    "size": sample.size,
-                    "sha256": digests[sample.frame],
-                    "width": sample.width,
-                    "height": sample.height,
-                }
-            )
+            if sample.frame not in known:
+                known[sample.frame] = _pictures(sample, inputs, spool)
+            position = (sample.time_ms - clip.start_ms) / length_ms
+            rows.append({**key, "time_ms": sample.time_ms, "position": position, **known[sample.frame]})
     return rows
+
+
+def _pictures(sample: EncodedFrame, inputs: Sequence[ModelInput], spool: BinaryIO) -> dict[str, Any]:
+    """What a row of `frames` says of a sample's JPEG in the spool, and of the pictures for models behind it."""
+    spool.seek(sample.offset)
+    row: dict[str, Any] = {
+        "frame": sample.frame,
+        "offset": sample.offset,
+        "size": sample.size,
+        "sha256": hashlib.sha256(spool.read(sample.size)).hexdigest(),
+        "width": sample.width,
+        "height": sample.height,
+    }
+    at, made = sample.size, []
+    for one, size in zip(inputs, sample.inputs, strict=True):
+        digest = hashlib.sha256(spool.read(size)).hexdigest()
+        made.append({"fit": one.fit.name, "format": one.format, "offset": at, "size": size, "sha256": digest})
+        at += size
+    return {**row, "inputs": made or None}

@@ -13,6 +13,7 @@ from curation_assets.decode.measures.hashing import Hashing
 from curation_assets.decode.motion_scores import Motion
 from curation_assets.decode.quality_scores import Quality
 from curation_resources.faults import Fault
+from curation_resources.model_input import ModelInput
 
 Table = Literal["clips", "frames", "motion_scores", "quality_scores", "clip_fingerprints"]
 TABLES: tuple[Table, ...] = ("clips", "frames", "motion_scores", "quality_scores", "clip_fingerprints")
@@ -20,13 +21,14 @@ TABLES: tuple[Table, ...] = ("clips", "frames", "motion_scores", "quality_scores
 
 @dataclass(frozen=True)
 class AnalysisParams:
-    """The sections of a recipe that the pass depends on."""
+    """The sections of a recipe that the pass depends on, and the pictures for models that its frames get beside their JPEGs."""
 
     clips: Clips = field(default_factory=Clips)
     frames: Frames = field(default_factory=Frames)
     motion: Motion = field(default_factory=Motion)
     quality: Quality = field(default_factory=Quality)
     hashing: Hashing = field(default_factory=Hashing)
+    inputs: tuple[ModelInput, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,7 @@ class VideoAnalysis:
 
     Attributes:
         rows: for each wanted table its rows, sorted by key. Rows of `frames` have `offset`, `size` and `sha256` of a JPEG in the spool
-            file that the pass was handed, and no `tar` yet.
+            file that the pass was handed, and no `tar` yet; their `inputs` count from that offset.
         stats: what it cost.
         error: why there are no clips, if the video could not be decoded.
         fault: set if that is no property of the video, so that it is to be tried again.

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from pydantic import Field
 
 from curation_assets.contracts.checks import media_check
 from curation_assets.contracts.component import Component, RecipeKey
 from curation_assets.contracts.costs import ZERO, Figure
 from curation_assets.contracts.sections import Section
-from curation_assets.contracts.tables import CLIP_KEYS, FLOAT, INT32, INT64, MEDIA, Column, TableSchema
+from curation_assets.contracts.tables import BESIDE, CLIP_KEYS, FLOAT, INT32, INT64, MEDIA, STRING, Column, TableSchema
 from curation_assets.decode.clip_history import told_frames
 from curation_assets.decode.clips import DECODED
 from curation_assets.showing.clips import clip_sheet
@@ -29,6 +30,17 @@ class Frames(Section):
     short_side: int = Field(384, ge=32, le=4320, description="Short side in pixels; pictures are never enlarged.")
     quality: int = Field(90, ge=1, le=100, description="JPEG quality.")
     min_per_clip: int = Field(3, ge=1, le=100, description="At least so many per clip, spread from 10 to 90 percent.")
+    model_input: Literal["jpeg", "webp", "raw", "none"] = Field(
+        "jpeg",
+        description="How the input of the recipe's CLIP model is kept beside each picture, made from the decoded frame: jpeg (quality 95, 4:4:4), "
+        "webp or raw (both lossless), or none. Frames that have no input are read from their pictures.",
+    )
+
+    def compared(self) -> dict[str, Any]:
+        """What tables of frames are compared by. With and without inputs as JPEG they are taken as the same, since decoding again to get inputs
+        would cost more than reading the pictures; who asks for lossless ones gets them."""
+        said = self.model_dump()
+        return {k: v for k, v in said.items() if k != "model_input" or v in ("webp", "raw")}
 
 
 TABLE = TableSchema(
@@ -43,13 +55,34 @@ TABLE = TableSchema(
         *MEDIA,
         Column("width", INT32, "Width of the JPEG in pixels.", minimum=1),
         Column("height", INT32, "Height of the JPEG in pixels.", minimum=1),
+        Column(
+            BESIDE,
+            pa.list_(
+                pa.struct([("fit", STRING), ("format", STRING), ("offset", INT64), ("size", INT64), ("sha256", STRING)])
+            ),
+            "The frame as models take it, beside the JPEG in `tar`: how it was fitted, its format, first byte counted from `offset`, bytes, SHA-256; "
+            "null where none is kept.",
+            later=("",),
+        ),
     ),
 )
 
 
+def pictures(table: pa.Table) -> pa.Table:
+    """What of `frames` those depend on who look at the pictures themselves, and not at the inputs of models beside them."""
+    return table.drop_columns([BESIDE])
+
+
+def _bytes(table: pa.Table) -> dict[str, int]:
+    """Bytes of the pictures and of the inputs beside them; what two clips share counts for each."""
+    kept = table.filter(pc.is_valid(table["tar"]))
+    inputs = pc.struct_field(pc.list_flatten(kept[BESIDE]), "size")
+    return {"bytes": (pc.sum(kept["size"]).as_py() or 0) + (pc.sum(inputs).as_py() or 0)}
+
+
 def _shown(shard: Shard, table: pa.Table) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
     sheet = clip_sheet(shard.storage, table)
-    return {}, {} if sheet is None else {"clips": sheet}
+    return _bytes(table), {} if sheet is None else {"clips": sheet}
 
 
 PIXEL_BYTES = (0.18, 0.27)
@@ -70,11 +103,12 @@ COMPONENT = Component(
     keys=(RecipeKey("frames", Frames),),
     checks=(media_check("clip_id"),),
     code_version=DECODED,
-    params=lambda r: {"clips": r.clips.model_dump(by_alias=True), "frames": r.frames.model_dump()},
+    params=lambda r: {"clips": r.clips.model_dump(by_alias=True), "frames": r.frames.compared()},
     inputs=("raw_shards", "video_metadata"),
     weights=lambda r: r.clips.brought_identity(),
     complete="clips",
     shown=_shown,
     told=told_frames,
+    recounted=_bytes,
     figure=_figure,
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -15,6 +15,7 @@ from curation_resources.tars import TarWriter, new_token
 
 if TYPE_CHECKING:
     from curation_assets.engine.shard import Shard
+    from curation_resources.model_input import ModelInput
 
 
 SHOWN = 20
@@ -31,6 +32,16 @@ def _asked_for(metadata: pa.Table) -> pa.Table:
     return metadata.select(["video_id", "status"]).append_column("spans", pa.array(spans, kind))
 
 
+def _inputs(shard: Shard) -> Iterator[ModelInput]:
+    """The pictures for models that the recipe's frames get beside their JPEGs."""
+    from curation_assets.engine.frame_fits import frame_fits
+    from curation_resources.model_input import ModelInput
+
+    form = shard.recipe.frames.model_input
+    if form != "none":
+        yield from (ModelInput(fit, form) for fit in frame_fits(shard.recipe, shard.log.info))
+
+
 def _make(shard: Shard, wanted: Collection[str]) -> Mapping[str, Made]:
     from curation_assets.decode.analysis import AnalysisParams
     from curation_assets.decode.shard import analyse_shard
@@ -38,7 +49,8 @@ def _make(shard: Shard, wanted: Collection[str]) -> Mapping[str, Made]:
 
     r = shard.recipe
     check_installed(r.clips)
-    params = AnalysisParams(clips=r.clips, frames=r.frames, motion=r.motion, quality=r.quality, hashing=r.dedup)
+    inputs = tuple(_inputs(shard)) if "frames" in wanted else ()
+    params = AnalysisParams(r.clips, r.frames, r.motion, r.quality, r.dedup, inputs)
     with TarWriter(shard.storage, shard.folder("frames"), new_token()) as writer:
         analysis = analyse_shard(
             shard.table("raw_shards"),

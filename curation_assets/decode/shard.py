@@ -16,6 +16,7 @@ from curation_assets.decode.reading.workers import Task, TaskOutcome, run_tasks
 from curation_assets.schemas import schema
 from curation_resources.faults import RESOURCE, Fault, fault_of, reading
 from curation_resources.media import MediaRef
+from curation_resources.model_input import EXTENSIONS
 from curation_resources.scratch import scratch_folder
 from curation_resources.storage import Storage
 from curation_resources.tars import TarWriter, sample_key
@@ -183,15 +184,35 @@ def _written(frames: list[dict[str, Any]], video_id: str, spool: Any, writer: Ta
     members: dict[int, dict[str, Any]] = {}
     for row in frames:
         if row["frame"] not in members:
-            spool.seek(row["offset"])
-            member = writer.add(sample_key(f"{video_id}_{row['frame']}"), {"jpg": spool.read(row["size"])})["jpg"]
-            members[row["frame"]] = {
-                "tar": member.tar,
-                "offset": member.offset,
-                "size": member.size,
-                "sha256": member.sha256,
-            }
+            members[row["frame"]] = _sample(row, video_id, spool, writer)
         yield {**row, **members[row["frame"]]}
+
+
+def _sample(row: Mapping[str, Any], video_id: str, spool: Any, writer: TarWriter) -> dict[str, Any]:
+    """Writes a frame and the pictures for models behind it, as one sample; where they lie."""
+    content = {}
+    inputs = row["inputs"] or []
+    for name, at, size in [
+        ("jpg", 0, row["size"]),
+        *((input_name(n, i), i["offset"], i["size"]) for n, i in enumerate(inputs)),
+    ]:
+        spool.seek(row["offset"] + at)
+        content[name] = spool.read(size)
+    written = writer.add(sample_key(f"{video_id}_{row['frame']}"), content)
+    frame = written["jpg"]
+    moved = [{**i, "offset": written[input_name(n, i)].offset - frame.offset} for n, i in enumerate(inputs)]
+    return {
+        "tar": frame.tar,
+        "offset": frame.offset,
+        "size": frame.size,
+        "sha256": frame.sha256,
+        "inputs": moved or None,
+    }
+
+
+def input_name(number: int, stored: Mapping[str, Any]) -> str:
+    """The extension in a tar of the `number`th picture for a model that a frame has."""
+    return f"input{number}.{EXTENSIONS[stored['format']]}"
 
 
 def _table(name: str, rows: list[dict[str, Any]]) -> pa.Table:

@@ -5,13 +5,11 @@ What belongs here: encoding the frames of a shard, and reading the stored vector
 
 from __future__ import annotations
 
-import hashlib
-import io
 import multiprocessing
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
@@ -23,16 +21,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curation_assets.schemas import schema
-from curation_resources.faults import STORAGE, Fault, fault_of
-from curation_resources.media import MediaRef
+from curation_assets.scores.frame_reading import COLUMNS, FrameReader, Read
+from curation_resources.faults import Fault
 from curation_resources.processes import end_with_parent
 from curation_resources.progress import told
 from curation_resources.storage import Storage
-from curation_resources.storage_errors import READ_ERRORS, StorageError
 
 if TYPE_CHECKING:
-    from PIL import Image
-
     from curation_assets.scores.frame_embeddings import Embeddings
     from curation_resources.clip_model import ClipModel
 
@@ -126,7 +121,7 @@ def embed_frames(
         OSError: a process that decodes was ended; the shard can be tried again.
     """
     started, model_seconds = time.perf_counter(), 0.0
-    rows = frames.select(["video_id", "tar", "offset", "size", "sha256"]).to_pylist()
+    rows = frames.select(list(COLUMNS)).to_pylist()
     faults: dict[str, Fault] = {}
     vectors = np.zeros((len(rows), model.dimension), np.float16)
     errors: list[str | None] = [None] * len(rows)
@@ -197,28 +192,27 @@ def decoding_processes(model: ClipModel, frames: int, workers: int) -> int:
 
 def _read_ahead(
     rows: Sequence[Mapping[str, Any]], storage: Storage, model: ClipModel, ahead: int, processes: int = 0
-) -> Iterator[np.ndarray | str | Fault]:
+) -> Iterator[Read]:
     """The pictures of `rows` in order, as the model takes them, or why one cannot be had.
 
     At most about `ahead` are in memory, with processes at least two chunks for each.
     """
-    if processes and model.fit is not None:
-        prepare: Callable[[Image.Image], np.ndarray] = model.fit
-        size = CHUNK
+    processes = processes if model.fit is not None else 0
+    reader = FrameReader.of(model, storage, elsewhere=bool(processes))
+    if processes:
         pool: Executor = ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), end_with_parent)
     else:
-        size, prepare = 1, model.preprocess
         pool = ThreadPoolExecutor(min(MAX_READERS, max(2, os.cpu_count() or 1)), "frames")
-    source = (rows[i : i + size] for i in range(0, len(rows), size))
+    source = (rows[i : i + CHUNK] for i in range(0, len(rows), CHUNK))
     with pool:
-        waiting: deque[Future[list[np.ndarray | str | Fault]]] = deque(
-            pool.submit(_read, part, storage, prepare) for part in islice(source, max(ahead // size, 2 * processes))
+        waiting: deque[Future[list[Read]]] = deque(
+            pool.submit(reader.all, part) for part in islice(source, max(1 + ahead // CHUNK, 2 * processes))
         )
         try:
             while waiting:
                 yield from waiting.popleft().result()
                 for part in islice(source, 1):
-                    waiting.append(pool.submit(_read, part, storage, prepare))
+                    waiting.append(pool.submit(reader.all, part))
         except BrokenProcessPool as error:
             raise OSError(
                 "a process that decodes frames was ended from outside, perhaps for lack of memory; lower CURATION_WORKERS or try again"
@@ -226,37 +220,6 @@ def _read_ahead(
         finally:
             for future in waiting:
                 future.cancel()
-
-
-def _read(
-    rows: Sequence[Mapping[str, Any]], storage: Storage, prepare: Callable[[Image.Image], np.ndarray]
-) -> list[np.ndarray | str | Fault]:
-    return [_read_one(row, storage, prepare) for row in rows]
-
-
-def _read_one(
-    row: Mapping[str, Any], storage: Storage, prepare: Callable[[Image.Image], np.ndarray]
-) -> np.ndarray | str | Fault:
-    from PIL import Image, UnidentifiedImageError
-
-    where = f"frame at {row['tar']}[{row['offset']}:+{row['size']}]"
-    try:
-        data = storage.read_media(MediaRef(row["tar"], row["offset"], row["size"]))
-    except (StorageError, *READ_ERRORS) as error:
-        return Fault(STORAGE, f"{where} cannot be read: {error}")
-    if row["sha256"] and hashlib.sha256(data).hexdigest() != row["sha256"]:
-        return Fault(
-            STORAGE, f"{where} is not the picture that was written there (SHA-256 differs); materialize frames again"
-        )
-    try:
-        with Image.open(io.BytesIO(data)) as picture:
-            return prepare(picture.convert("RGB"))
-    except UnidentifiedImageError:  # its text holds an address in memory, which would change the table's content hash
-        return f"{where} cannot be decoded: it is not a picture"
-    except MemoryError as error:
-        return fault_of(error) or str(error)
-    except Exception as error:  # noqa: BLE001 - decoders raise many classes; the row records it
-        return f"{where} cannot be decoded: {type(error).__name__}: {error}"
 
 
 def vector_column(vectors: np.ndarray, missing: Sequence[bool]) -> pa.ListArray:

@@ -23,6 +23,7 @@ from curation_resources.storage import Storage
 if TYPE_CHECKING:
     from curation_assets.engine.shard import Shard
     from curation_assets.recipes import Recipe
+    from curation_resources.model_input import Fit
 
 
 class Embeddings(Section):
@@ -63,6 +64,12 @@ def clip_model(recipe: Recipe) -> dict[str, str]:
     from curation_assets.scores.embedding import model_identity
 
     return {"clip": model_identity(recipe.embeddings)}
+
+
+def _frame_fit(recipe: Recipe) -> Fit | None:
+    from curation_resources.clip_model import clip_fit
+
+    return clip_fit(recipe.embeddings.model, recipe.embeddings.pretrained)
 
 
 def _embed(shard: Shard, wanted: Collection[str]) -> Mapping[str, Made]:
@@ -118,6 +125,7 @@ COMPONENT = Component(
     params=lambda r: r.embeddings.model_dump(include={"precision", "where"}),
     inputs=("clips", "frames"),
     prefilter="embeddings",
+    frame_fit=_frame_fit,
     weights=clip_model,
     installed=lambda r: require("a CLIP model", "torch", "torchvision", "open_clip"),
     silent=True,

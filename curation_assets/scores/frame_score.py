@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from curation_assets.contracts.component import Component, Made, RecipeKey, Stage, if_named
 from curation_assets.contracts.sections import Section
 from curation_assets.contracts.tables import CLIP_KEYS, ERROR, STRING, Column, TableSchema
+from curation_assets.decode.frames import pictures as stored_pictures
 from curation_assets.engine.pods import pod
 from curation_assets.scores.shown import ranked_scores
 from curation_resources.faults import RESOURCE, Fault, fault_of
@@ -91,7 +92,15 @@ def frame_score(
         failed = table.num_rows - table["error"].null_count
         return {asset: Made(table, {"failed": failed}, ranked_scores(shard, table, component.charted), faults)}
 
-    return Stage(asset, (component,), make, pool="cpu", op_tags=pod(cpu=4, memory="4Gi"), by_video=True)
+    return Stage(
+        asset,
+        (component,),
+        make,
+        pool="cpu",
+        op_tags=pod(cpu=4, memory="4Gi"),
+        by_video=True,
+        reads={"frames": stored_pictures},
+    )
 
 
 def score_frames(

@@ -12,6 +12,7 @@ from curation_assets.contracts.component import Component, Made, RecipeKey, Stag
 from curation_assets.contracts.costs import Figure
 from curation_assets.contracts.sections import Rules, Section
 from curation_assets.contracts.tables import CLIP_KEYS, ERROR, FLOAT, INT32, INT64, STRING, Column, TableSchema, share
+from curation_assets.decode.frames import pictures
 from curation_assets.engine.pods import pod
 from curation_assets.scores.prefilter import passing_clips, with_skipped
 from curation_assets.scores.shown import ranked_scores
@@ -144,4 +145,5 @@ STAGE = Stage(
     pool="cpu",
     op_tags=pod(cpu=8, memory="12Gi"),
     by_video=True,
+    reads={"frames": pictures},
 )

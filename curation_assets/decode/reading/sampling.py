@@ -27,6 +27,7 @@ from curation_assets.decode.reading.reader import then_none
 from curation_assets.decode.reading.reference_frames import reference_test
 from curation_assets.decode.reading.shown_frames import Decoding, ShownFrame
 from curation_assets.decode.reading.timeline import milliseconds
+from curation_resources.model_input import ModelInput
 
 FIRST, LAST = 0.1, 0.9
 """Where in a clip the first and last of its `min_per_clip` samples lie."""
@@ -49,6 +50,7 @@ class EncodedFrame:
         time_ms: presentation time.
         offset, size: where its JPEG lies in the spool file.
         width, height: of the JPEG.
+        inputs: sizes of the pictures for models, which lie behind the JPEG in the order in which the writer knows them.
     """
 
     frame: int
@@ -57,6 +59,7 @@ class EncodedFrame:
     size: int
     width: int
     height: int
+    inputs: tuple[int, ...] = ()
 
 
 class JpegWriter:
@@ -65,27 +68,48 @@ class JpegWriter:
     Args:
         params: size and quality.
         file: open for reading and writing.
+        inputs: pictures for models that are made of each frame besides, from the decoded picture and not from the JPEG.
     """
 
-    def __init__(self, params: Frames, file: BinaryIO) -> None:
+    def __init__(self, params: Frames, file: BinaryIO, inputs: Sequence[ModelInput] = ()) -> None:
         self._short_side = params.short_side
         self._options = [cv2.IMWRITE_JPEG_QUALITY, params.quality]
-        self._file = file
+        self._file, self.inputs = file, tuple(inputs)
         # Scaling within the format and converting afterwards takes a fifth of the time of both at once.
-        self._scale, self._convert = VideoReformatter(), VideoReformatter()
+        self._scale, self._convert, self._whole = VideoReformatter(), VideoReformatter(), VideoReformatter()
 
     def add(self, frame: VideoFrame, display: Display, index: int, time_ms: int) -> EncodedFrame:
         """Encodes one frame at the file's end."""
-        width, height = display.fit(short_side=self._short_side)
+        size = display.fit(short_side=self._short_side)
         planar = frame.format.name.startswith(("yuv", "gray"))
-        if planar and (width, height) != (frame.width, frame.height):
-            frame = self._scale.reformat(frame, width, height, frame.format.name, interpolation="AREA", threads=1)
-        image = self._convert.reformat(frame, width, height, "bgr24", interpolation="AREA", threads=1).to_ndarray()
-        image = np.ascontiguousarray(display.orientation.turn(image))
+        scaled = frame
+        if planar and size != (frame.width, frame.height):
+            scaled = self._scale.reformat(frame, *size, frame.format.name, interpolation="AREA", threads=1)
+        image = self._shown(self._convert, scaled, size, display)
         _, data = cv2.imencode(".jpg", image, self._options)
         offset = self._file.seek(0, 2)
         self._file.write(data.data)
-        return EncodedFrame(index, time_ms, offset, len(data), image.shape[1], image.shape[0])
+        made = self._made(frame, display, image if size == display.upright else None)
+        for picture in made:
+            self._file.write(picture)
+        return EncodedFrame(
+            index, time_ms, offset, len(data), image.shape[1], image.shape[0], tuple(len(p) for p in made)
+        )
+
+    def _made(self, frame: VideoFrame, display: Display, whole: np.ndarray | None) -> list[bytes]:
+        """The pictures for models; `whole` is the frame at its full size, in BGR, if that has been made."""
+        if not self.inputs:
+            return []
+        if whole is None:
+            whole = self._shown(self._whole, frame, display.upright, display)
+        pixels = cv2.cvtColor(whole, cv2.COLOR_BGR2RGB)
+        return [i.made(pixels) for i in self.inputs]
+
+    @staticmethod
+    def _shown(convert: VideoReformatter, frame: VideoFrame, size: tuple[int, int], display: Display) -> np.ndarray:
+        """The frame at a size (width, height before it is turned), as it is displayed, in BGR."""
+        image = convert.reformat(frame, *size, "bgr24", interpolation="AREA", threads=1).to_ndarray()
+        return np.ascontiguousarray(display.orientation.turn(image))
 
 
 def places(params: Frames) -> list[float]:
