@@ -10,7 +10,7 @@ about: a run that is killed between the file and its table leaves a list that co
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -57,15 +57,23 @@ class KeptAnswers:
         part: the table, one with a pre-filter whose parameters have `where`.
         clips: all clips that the stage sees.
         passing: those of them that pass it, from `passing_clips`.
+        reads: those of the stage.
 
     Attributes:
         to_ask: those of `passing` of which nothing is known.
     """
 
-    def __init__(self, shard: Shard, part: Component, clips: pa.Table, passing: pa.Table) -> None:
+    def __init__(
+        self,
+        shard: Shard,
+        part: Component,
+        clips: pa.Table,
+        passing: pa.Table,
+        reads: Mapping[str, Callable[[pa.Table], pa.Table]] | None = None,
+    ) -> None:
         self._shard, self._part = shard, part
         self._now = expected(part, shard)
-        self._asked = video_hashes(shard, part.inputs, {})
+        self._asked = video_hashes(shard, part.inputs, reads or {})
         clips = clips.filter(pc.equal(clips["status"], "ok"))
         self._video = dict(zip(clips["clip_id"].to_pylist(), clips["video_id"].to_pylist(), strict=True))
         self._passing = set(passing["clip_id"].drop_null().to_pylist()) & self._video.keys()

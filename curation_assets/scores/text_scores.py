@@ -75,12 +75,16 @@ TABLE = TableSchema(
 )
 
 
+READS = {"frames": pictures}
+"""What of its inputs the stage depends on."""
+
+
 def _text(shard: Shard, wanted: Collection[str]) -> Mapping[str, Made]:
     from curation_assets.engine.kept_answers import KeptAnswers
     from curation_assets.scores.text_detection import estimator, score_text
 
     params = shard.recipe.text
-    known = KeptAnswers(shard, COMPONENT, shard.table("clips"), passing_clips(shard, params.where))
+    known = KeptAnswers(shard, COMPONENT, shard.table("clips"), passing_clips(shard, params.where), READS)
     table, stats = score_text(known.to_ask, shard.table("frames"), shard.storage, params, shard.workers)
     table = known.joined(table, faulty=stats.faults)
     table = with_skipped(table, shard.table("clips"), {"estimator": estimator(params), "samples": 0})
@@ -145,5 +149,5 @@ STAGE = Stage(
     pool="cpu",
     op_tags=pod(cpu=8, memory="12Gi"),
     by_video=True,
-    reads={"frames": pictures},
+    reads=READS,
 )
