@@ -167,7 +167,7 @@ ARROWS = {
     "demo": "settings derived starter",
     "on_call": "settings registry derived engine looking takedown orchestration",
     "components": "contracts scores engine",
-    "comparing": "contracts decode registry",
+    "comparing": "contracts showing decode publish registry derived",
     "look": "language showing decode scores publish registry derived looking",
     "commands": "contracts language settings ingest publish registry derived engine looking takedown orchestration starter demo",
 }

@@ -1,29 +1,37 @@
-"""`curation compare`: what two storage roots say differently, row by row."""
+"""`curation compare`: what two storage roots, recipes or published versions say differently, row by row."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from curation_assets.commands.installation import Commands, store_of
+from curation_assets.commands.installation import Commands, beside, store_of
+from curation_assets.recipes import RecipeError, load_recipes
 from curation_assets.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
     from curation_assets.comparing.row_differences import Differences, Tolerance
+    from curation_resources.tables import TableStore
+
+    Compared = list[tuple[str, Differences, int]]
+    Stores = tuple[TableStore, ...]
 
 
 def add(commands: Commands) -> None:
     """Adds the command."""
     compare = commands.add_parser(
         "compare",
-        help="what two storage roots say differently, row by row",
-        description="Holds the tables of two roots against each other: made by two recipes, two versions of this package or of what it uses. Clips whose boundaries moved are "
+        help="what two storage roots, recipes or published versions say differently, row by row",
+        description="Holds two of a kind against each other. Storage roots: all tables, made by two recipes, two versions of this package or of what it uses. Recipe files of one dataset: "
+        "what the subsets of each select of what is stored. Published versions, by their folders: the samples. Clips whose boundaries moved are "
         "matched by the span that they have in common. Ends with 1 if rows appeared, vanished or changed by more than the tolerance. Nothing is made.",
     )
-    compare.add_argument("a", help="a storage root: a folder or a bucket")
+    compare.add_argument("a", help="a storage root, a recipe file, or the folder of a published version")
     compare.add_argument("b", help="the other one")
     compare.add_argument(
         "--table", action="append", default=[], metavar="NAME", help="only this table; may be given several times"
@@ -36,48 +44,125 @@ def add(commands: Commands) -> None:
         metavar="[COLUMN=]SHARE",
         help="by how much numbers may differ, as a share of the larger one, of all columns or of one; may be given several times; default: not at all",
     )
+    compare.add_argument("--pictures", metavar="FILE", help="a JPEG of the clips that differ most, with both values")
     compare.add_argument("--json", action="store_true", help="a JSON object per table")
     compare.set_defaults(call=_compare)
 
 
 def _compare(arguments: argparse.Namespace) -> int:
-    from curation_assets.comparing.roots import compare_roots
-    from curation_assets.outcome import text_table
+    from curation_assets.comparing.versions import is_version
     from curation_assets.schemas import SCHEMAS
     from curation_assets.showing.text import listed
 
     unknown = [name for name in arguments.table if name not in SCHEMAS]
     if unknown:
         raise SettingsError(f"--table {unknown[0]}: no table is called so; {listed(unknown[0], SCHEMAS)}")
-    settings = Settings.load()
-    a, b = (store_of(settings.model_copy(update={"storage": root})) for root in (arguments.a, arguments.b))
+    settings, tolerance = Settings.load(), _tolerance(arguments.tolerance)
+    pair = (arguments.a, arguments.b)
+    files = [name.endswith((".yaml", ".yml")) for name in pair]
+    folders = [
+        not file and is_version(store_of(settings.model_copy(update={"storage": n})).storage)
+        for n, file in zip(pair, files, strict=True)
+    ]
+    if all(files):
+        found, pictured = _recipes(pair, settings, arguments, tolerance)
+    elif all(folders):
+        found, pictured = _versions(pair, settings, tolerance)
+    elif any(files) or any(folders):
+        raise SettingsError(
+            f"{pair[0]} and {pair[1]} are not of one kind; name two storage roots, two recipe files, or the folders of two published versions"
+        )
+    else:
+        found, pictured = _roots(pair, settings, arguments, tolerance)
+    _print(found, arguments)
+    if arguments.pictures:
+        _write_pictures(arguments.pictures, found, pictured)
+    return 1 if any(one.any for _, one, _ in found) else 0
+
+
+def _roots(
+    pair: Sequence[str], settings: Settings, arguments: argparse.Namespace, tolerance: Tolerance
+) -> tuple[Compared, Stores]:
+    from curation_assets.schemas import SCHEMAS
+
+    a, b = (store_of(settings.model_copy(update={"storage": root})) for root in pair)
     for root in (a, b):
         if not any(root.partitions(asset) for asset in SCHEMAS):
             raise SettingsError(
                 f"{root.storage.root}: there are no tables; name a storage root, as CURATION_STORAGE does"
             )
+    return _stores((a, b), arguments, tolerance), (a, b)
+
+
+def _stores(stores: tuple[TableStore, TableStore], arguments: argparse.Namespace, tolerance: Tolerance) -> Compared:
+    from curation_assets.comparing.roots import compare_roots
+    from curation_assets.schemas import SCHEMAS
+
     only = arguments.only
-    found = list(
-        compare_roots(
-            (a, b),
-            arguments.table or list(SCHEMAS),
-            _tolerance(arguments.tolerance),
-            lambda partition: only is None or partition.partition("-")[0] == only,
-        )
+    chosen = arguments.table or list(SCHEMAS)
+    return list(
+        compare_roots(stores, chosen, tolerance, lambda partition: only is None or partition.partition("-")[0] == only)
     )
-    code = 1 if any(one.any for _, one, _ in found) else 0
+
+
+def _recipes(
+    pair: Sequence[str], settings: Settings, arguments: argparse.Namespace, tolerance: Tolerance
+) -> tuple[Compared, Stores]:
+    from curation_assets.comparing.recipes import judged
+    from curation_assets.stores import storage_options
+
+    recipes = []
+    for file in pair:
+        (recipe,) = load_recipes(file, storage_options(settings, file)).values()
+        recipes.append(recipe)
+    if recipes[0].dataset != recipes[1].dataset:
+        raise SettingsError(
+            f"{pair[0]} and {pair[1]} declare {recipes[0].dataset} and {recipes[1].dataset}; two recipes of one dataset are wanted"
+        )
+    store = store_of(settings)
+    try:
+        with judged(store, (recipes[0], recipes[1]), beside(settings)) as sides:
+            return _stores(sides, arguments, tolerance), (store,)
+    except ValueError as error:
+        raise RecipeError("; ".join([str(error), *getattr(error, "__notes__", [])])) from error
+
+
+def _versions(pair: Sequence[str], settings: Settings, tolerance: Tolerance) -> tuple[Compared, Stores]:
+    from curation_assets.comparing.versions import compare_versions
+
+    a, b = (store_of(settings.model_copy(update={"storage": folder})).storage for folder in pair)
+    one, moved = compare_versions((a, b), tolerance)
+    return [("samples", one, moved)], (store_of(settings),)
+
+
+def _print(found: Compared, arguments: argparse.Namespace) -> None:
+    from curation_assets.outcome import text_table
+
     if arguments.json:
         for asset, one, moved in found:
             print(json.dumps({"table": asset, "moved": moved, **asdict(one)}, ensure_ascii=False, default=str))
-        return code
+        return
     head = ("table", "rows A", "rows B", "only A", "only B", "changed", "moved")
     rows = [(t, d.rows_a, d.rows_b, *(n or "" for n in (d.vanished, d.appeared, d.changed, m))) for t, d, m in found]
     print(text_table(head, rows))
     for asset, one, _ in found:
         print(_said(asset, one), end="")
-    if not code:
+    if not any(one.any for _, one, _ in found):
         print("\nthey say the same" + (" within the tolerance" if arguments.tolerance else ""))
-    return code
+
+
+def _write_pictures(file: str, found: Compared, stores: Stores) -> None:
+    from curation_assets.comparing.pictures import largest, sheet
+
+    made = sheet(stores, largest({asset: one for asset, one, _ in found}))
+    if made is None:
+        print("no picture of what differs is stored", file=sys.stderr)
+        return
+    try:
+        Path(file).write_bytes(made.jpeg)
+    except OSError as error:
+        raise SettingsError(f"--pictures {file} cannot be written ({error.strerror})") from error
+    print(f"pictures of what differs most: {file}", file=sys.stderr)
 
 
 def _tolerance(given: Sequence[str]) -> Tolerance:

@@ -1,4 +1,6 @@
-"""Two storage roots held against each other, row by row: what appeared, vanished and changed, and by how much (`curation compare`).
+"""Two storage roots, recipes or published versions held against each other, row by row: what appeared, vanished and changed, and by how much
+(`curation compare`).
 
-`clip_matching.py` says which clip is which where boundaries moved, `row_differences.py` holds two tables against each other, `roots.py` all tables of two roots.
+`clip_matching.py` says which clip is which where boundaries moved, `row_differences.py` holds two tables against each other, `roots.py` all tables of two roots,
+`recipes.py` what two recipes select, `versions.py` the samples of two versions; `pictures.py` shows what differs most.
 """

@@ -19,12 +19,13 @@ EXAMPLES = 3
 
 @dataclass(frozen=True)
 class ValueChange:
-    """A value that is another: of which row, and both as they are."""
+    """A value that is another: of which row and clip (empty where the table has none), and both as they are."""
 
     row: str
     a: Any
     b: Any
     size: float
+    clip: str = ""
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,7 @@ class Differences:
         vanished, appeared: rows that only the first has, or only the second.
         changed: rows that both have and of which something differs by more than the tolerance.
         examples: some that vanished (-) and appeared (+).
+        clips: the clips of those, empty where the table has none.
         columns: those of which something differs.
     """
 
@@ -72,6 +74,7 @@ class Differences:
     appeared: int = 0
     changed: int = 0
     examples: tuple[str, ...] = ()
+    clips: tuple[str, ...] = ()
     columns: Mapping[str, ColumnChanges] = field(default_factory=dict)
 
     @property
@@ -90,6 +93,7 @@ class Differences:
             self.appeared + other.appeared,
             self.changed + other.changed,
             (*self.examples, *other.examples)[: 2 * EXAMPLES],
+            (*self.clips, *other.clips)[: 2 * EXAMPLES],
             columns,
         )
 
@@ -124,18 +128,29 @@ def differences(
     ids = [_keys(t, key) for t in tables]
     at = pc.index_in(ids[0], value_set=ids[1])
     both = pc.is_valid(at)
-    alone = [ids[0].filter(pc.invert(both)), ids[1].filter(pc.invert(pc.is_in(ids[1], value_set=ids[0])))]
-    left, right, named = a.filter(both), b.take(at.drop_null()), ids[0].filter(both)
+    alone = [pc.invert(both), pc.invert(pc.is_in(ids[1], value_set=ids[0]))]
+    left, right = a.filter(both), b.take(at.drop_null())
+    named = (ids[0].filter(both), _clips(left))
     columns, beyond = {}, np.zeros(left.num_rows, bool)
     for name in names:
         found, rows = _column((left[name], right[name]), named, tolerance.of(name))
         beyond |= rows
         if found.differ:
             columns[name] = found
-    examples = [f"{sign} {i}" for sign, which in zip("-+", alone, strict=True) for i in which[:EXAMPLES].to_pylist()]
-    return Differences(
-        a.num_rows, b.num_rows, len(alone[0]), len(alone[1]), int(beyond.sum()), tuple(examples), columns
-    )
+    examples, clips = [], []
+    for sign, table, own, which in zip("-+", tables, ids, alone, strict=True):
+        examples += [f"{sign} {i}" for i in own.filter(which)[:EXAMPLES].to_pylist()]
+        clips += _clips(table.filter(which).slice(0, EXAMPLES)).to_pylist()
+    gone, new = (int(pc.sum(which).as_py() or 0) for which in alone)
+    rows_of = (a.num_rows, b.num_rows)
+    return Differences(*rows_of, gone, new, int(beyond.sum()), tuple(examples), tuple(clips), columns)
+
+
+def _clips(table: pa.Table) -> pa.Array:
+    """The clip of each row; empty where there is none."""
+    if "clip_id" not in table.column_names:
+        return pa.array([""] * table.num_rows, pa.string())
+    return pc.fill_null(table["clip_id"], "").combine_chunks()
 
 
 def _keys(table: pa.Table, key: Sequence[str]) -> pa.Array:
@@ -146,9 +161,9 @@ def _keys(table: pa.Table, key: Sequence[str]) -> pa.Array:
 
 
 def _column(
-    pair: tuple[pa.ChunkedArray, pa.ChunkedArray], ids: pa.Array, tolerance: float
+    pair: tuple[pa.ChunkedArray, pa.ChunkedArray], named: tuple[pa.Array, pa.Array], tolerance: float
 ) -> tuple[ColumnChanges, np.ndarray]:
-    """A column of rows that both have, and bool (n,): where it differs by more than the tolerance."""
+    """A column of rows that both have, which `named` has the keys and the clips of, and bool (n,): where it differs by more than the tolerance."""
     kind = pair[0].type
     if pa.types.is_floating(kind) or pa.types.is_integer(kind):
         a, b = (pc.fill_null(c.cast(pa.float64()), np.nan).to_numpy() for c in pair)
@@ -167,6 +182,7 @@ def _column(
         return found, beyond
     most = np.argsort(-sizes, kind="stable")[: min(EXAMPLES, int(differ.sum()))]
     largest = [
-        ValueChange(ids[i].as_py(), pair[0][i].as_py(), pair[1][i].as_py(), float(sizes[i])) for i in most.tolist()
+        ValueChange(named[0][i].as_py(), pair[0][i].as_py(), pair[1][i].as_py(), float(sizes[i]), named[1][i].as_py())
+        for i in most.tolist()
     ]
     return replace(found, largest=tuple(largest)), beyond
