@@ -9,7 +9,7 @@ HEADLESS := $(shell sed -n 's/^opencv-python-headless==/&/p' constraints.txt)
 export DAGSTER_HOME ?= $(CURDIR)/.dagster
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo ui test test-faults test-readers test-all lint typecheck bench lock docs graph screenshots clean
+.PHONY: help setup demo ui test test-faults test-golden golden-tables test-readers test-all lint typecheck bench lock docs graph screenshots clean
 
 help:  ## Show the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +38,12 @@ test: $(STAMP)  ## Run the tests
 
 test-faults: $(STAMP)  ## Kill, interrupt, race and damage runs on the shipped instance files
 	$(BIN)/python -m pytest -n 2 -m faults
+
+test-golden: $(STAMP)  ## Hold what the graph says of the golden videos against the tables that are kept
+	$(BIN)/python -m pytest -m golden curation_assets_tests/golden
+
+golden-tables: $(STAMP)  ## Write the golden tables anew, after a score has moved on purpose
+	$(BIN)/python -m curation_assets_tests.golden.making
 
 test-readers: $(STAMP)  ## Read an export with every reader of docs/how-to/reading.md, each in an environment that pip makes
 	$(BIN)/python -m pytest -m '' curation_assets_tests/readers
