@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pyarrow as pa
@@ -10,7 +10,8 @@ import pyarrow.compute as pc
 
 from curation_assets.contracts.checks import Finding, outcomes
 from curation_assets.registry import component
-from curation_resources.storage import Storage
+from curation_resources.table_headers import TableHeader
+from curation_resources.table_reading import TableReader
 
 CONTRACT_CHECK = "contract"
 
@@ -60,14 +61,14 @@ def accounting(source: str | None, asset: str, table: pa.Table, read: Callable[[
         yield Finding(CONTRACT_CHECK, True, f"all {len(wanted)} rows of {source} are accounted for", metadata=metadata)
 
 
-def further(asset: str, stats: Mapping[str, Any], storage: Storage, read: Callable[..., pa.Table]) -> Iterator[Finding]:
-    """The findings of an asset's checks beside its contract, on a committed table.
-
-    Args:
-        read: columns -> the table.
-    """
-    for check in component(asset).checks:
-        yield check.judge(read(columns=check.columns), stats, storage)
+def further(store: TableReader, header: TableHeader) -> Iterator[Finding]:
+    """The findings of an asset's checks beside its contract, on a committed table."""
+    for check in component(header.asset).checks:
+        if check.sampled:
+            table = store.sample(header, check.columns)
+        else:
+            table = store.read(header.asset, header.partition, check.columns)
+        yield check.judge(table, header.stats, store.storage)
 
 
 def check_names(asset: str) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -121,22 +121,25 @@ def expected_tag(base: Base) -> str | Whatever | None:
     return base
 
 
-def own_media(table: pa.Table) -> dict[str, int] | None:
-    """Own tar -> end of the last member that a table names; those referenced in place are not own. None if it has no such column.
+def media_columns(names: Collection[str]) -> list[str]:
+    """Of a table's columns those that say where media lie: of each sample, and of sound beside its pictures where tables have such."""
+    places = ([f"{of}{name}" for name in ("tar", "offset", "size")] for of in ("", "audio_"))
+    return [name for place in places if set(place) <= set(names) for name in place]
 
-    Sound that lies beside its pictures has columns of its own, whose names begin with `audio_`.
-    """
-    if "tar" not in table.column_names:
-        return None
-    found: dict[str, int] = {}
-    for of in ("", "audio_"):
-        columns = [f"{of}{name}" for name in ("tar", "offset", "size")]
-        if not set(columns) <= set(table.column_names):
-            continue  # of before there were any
-        used = table.select(columns).rename_columns(["tar", "offset", "size"])
-        used = used.filter(pc.is_valid(used["tar"]))
-        ends = used.append_column("end", pc.add(pc.fill_null(used["offset"], 0), pc.fill_null(used["size"], 0)))
-        for row in ends.group_by("tar").aggregate([("end", "max")]).to_pylist():
-            if not is_uri(row["tar"]):
-                found[row["tar"]] = max(found.get(row["tar"], 0), row["end_max"])
+
+def own_media(parts: Iterable[pa.Table]) -> dict[str, int] | None:
+    """Own tar -> end of the last member that the parts of a table name; those referenced in place are not own. None if they have no such columns."""
+    found: dict[str, int] | None = None
+    for table in parts:
+        columns = media_columns(table.column_names)
+        if not columns:
+            return None
+        found = found or {}
+        for start in range(0, len(columns), 3):
+            used = table.select(columns[start : start + 3]).rename_columns(["tar", "offset", "size"])
+            used = used.filter(pc.is_valid(used["tar"]))
+            ends = used.append_column("end", pc.add(pc.fill_null(used["offset"], 0), pc.fill_null(used["size"], 0)))
+            for row in ends.group_by("tar").aggregate([("end", "max")]).to_pylist():
+                if not is_uri(row["tar"]):
+                    found[row["tar"]] = max(found.get(row["tar"], 0), row["end_max"])
     return found

@@ -23,6 +23,8 @@ from curation_resources.storage_errors import StorageError
 from curation_resources.table_contracts import TableContract, remedy
 from curation_resources.table_headers import PREFIX, Base, TableHeader, read_header
 
+WHOLE_ROWS, SAMPLED_GROUPS = 1_000_000, 8
+"""A table of more rows is sampled by so many of its row groups, at most."""
 READERS = 16
 """Threads that read table footers side by side."""
 
@@ -188,6 +190,15 @@ class TableReader:
                 .to_table(columns=columns, filter=filters)
                 .replace_schema_metadata(None)
             )
+
+    def sample(self, header: TableHeader, columns: Sequence[str]) -> pa.Table:
+        """Some columns of a table; of one with more than `WHOLE_ROWS` rows, those of some row groups from all over it. Raises as `batches`."""
+        asset, key = header.asset, header.partition
+        if header.rows <= WHOLE_ROWS:
+            return self.read(asset, key, columns)
+        groups = self.row_groups(asset, key)
+        chosen = sorted({groups * n // SAMPLED_GROUPS for n in range(SAMPLED_GROUPS)})
+        return pa.concat_tables(self.groups(asset, columns, key, chosen))
 
     def rows_with(self, asset: str, column: str, value: str) -> pa.Table:
         """The rows of an unpartitioned table in which a column has a value; of one in order of it, from few requests. Raises as `read`."""

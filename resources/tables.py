@@ -29,6 +29,7 @@ from curation_resources.table_headers import (
     TableHeader,
     expected_tag,
     footer_metadata,
+    media_columns,
     own_media,
     parts_metadata,
 )
@@ -82,7 +83,7 @@ class TableStore(TableReader):
         table = self.prepare(asset, table)
         digest = content_hash(table, skip=contract.volatile, later=contract.later) if contract else content_hash(table)
         presence.ensure(self.storage)
-        named = own_media(table)
+        named = own_media([table])
         found = self._check_media(asset, partition, named) if beside or contract is None or named is not None else {}
         header = TableHeader(
             asset, partition, table.num_rows, provenance, provenance.fingerprint, digest, dict(stats or {}), media=named
@@ -111,7 +112,7 @@ class TableStore(TableReader):
         stats: Mapping[str, Any] | None = None,
         base: Base = ANY,
     ) -> TableHeader:
-        """Publishes a table without media that was written to a local Parquet file group by group, in key order.
+        """Publishes a table that was written to a local Parquet file group by group, in key order; then sweeps its folder as `commit` does, if it names media.
 
         The file is copied group by group so that its footer carries the metadata; its contract is checked on the way.
 
@@ -121,14 +122,20 @@ class TableStore(TableReader):
             base: as for `commit`.
 
         Raises:
+            MediaGone: media that it names are gone or cut short; nothing is written.
             Superseded: another run has committed since; nothing is written.
         """
         contract = self.contracts[asset]
         presence.ensure(self.storage)
         with pq.ParquetFile(local) as source:
-            rows = source.metadata.num_rows
+            rows, columns = source.metadata.num_rows, media_columns(source.schema_arrow.names)
+            batches = source.iter_batches(GROUP_ROWS, columns=columns) if columns else ()
+            named = (own_media(pa.Table.from_batches([b]) for b in batches) or {}) if columns else None
+            found = self._check_media(asset, partition, named) if named is not None else {}
             said = digest if isinstance(digest, str) else digest.hexdigest()
-            header = TableHeader(asset, partition, rows, provenance, provenance.fingerprint, said, dict(stats or {}))
+            header = TableHeader(
+                asset, partition, rows, provenance, provenance.fingerprint, said, dict(stats or {}), media=named
+            )
             schema = contract.arrow.with_metadata({**footer_metadata(header), **parts_metadata(digest)})
 
             def write(file: BinaryIO) -> None:
@@ -140,7 +147,10 @@ class TableStore(TableReader):
                 sealed_parquet.seal(file)
 
             tag = self.storage.replace(self.path(asset, partition), write, expected_tag(base))
-        return replace(header, tag=tag)
+        header = replace(header, tag=tag)
+        if named is not None:
+            self.sweep(header, found)
+        return header
 
     def file_content_hash(self, asset: str, local: Path) -> str:
         """The content hash of a table in a local Parquet file that is in key order."""
@@ -204,7 +214,9 @@ class TableStore(TableReader):
         contract = self.contracts.get(header.asset)
         if header.media is not None or contract is None or "tar" not in contract.arrow.names:
             return header.media or {}
-        return own_media(self.read(header.asset, header.partition, columns=["tar", "offset", "size"])) or {}
+        columns = media_columns(self.form(header.asset, header.partition).names)
+        batches = self.batches(header.asset, columns, GROUP_ROWS, header.partition)
+        return own_media(pa.Table.from_batches([b]) for b in batches) or {}
 
     def lost_media(self, header: TableHeader, found: Mapping[str, int] | None = None) -> list[str]:
         """Own tars of a table that are gone or cut short, told from one listing of each folder that it names.

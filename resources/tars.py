@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from curation_resources.storage import Storage
+from curation_resources.used_keys import UsedKeys
 
 TAR_BLOCK = 512
 MAX_KEY = 100
@@ -62,17 +63,24 @@ class TarWriter:
         token: name prefix of this write, from `new_token`.
         tar_bytes: size at which a tar is closed.
         durable: whether a tar is flushed to disk when it is closed; not needed where it is copied from there.
+        keys: of all samples among which keys must differ, where these are more than this writer's; whoever gives them closes them.
     """
 
     def __init__(
-        self, storage: Storage, folder: str, token: str, tar_bytes: int = 1_000_000_000, durable: bool = True
+        self,
+        storage: Storage,
+        folder: str,
+        token: str,
+        tar_bytes: int = 1_000_000_000,
+        durable: bool = True,
+        keys: UsedKeys | None = None,
     ) -> None:
         self.storage, self.folder, self.token, self.tar_bytes = storage, folder.rstrip("/"), token, tar_bytes
         self._durable = durable
         self.tars: list[str] = []
         self._file: BinaryIO | None = None
         self._at = 0
-        self._keys: set[str] = set()
+        self._shared, self._keys = keys is not None, keys or UsedKeys()
 
     def __enter__(self) -> TarWriter:
         return self
@@ -99,8 +107,6 @@ class TarWriter:
             return self._add(key, members)
 
     def _add(self, key: str, members: Mapping[str, bytes | BinaryIO]) -> dict[str, Member]:
-        if key in self._keys:
-            raise ValueError(f"sample {key!r} was written already")
         self._keys.add(key)
         if self._file is None:
             self._open()
@@ -122,6 +128,8 @@ class TarWriter:
 
     def close(self) -> None:
         self.roll()
+        if not self._shared:
+            self._keys.close()
 
     def _open(self) -> None:
         name = f"{self.folder}/{self.token}-{len(self.tars):05d}.tar"

@@ -8,6 +8,7 @@ from benchmarks.scale.curating import curate
 from benchmarks.scale.exporting import export
 from benchmarks.scale.indexing import index, index_acav
 from benchmarks.scale.judging_tracks import tracks
+from benchmarks.scale.publishing import published
 from benchmarks.scale.requests import requests
 from benchmarks.scale.rows import Step
 from benchmarks.scale.standing import standing
@@ -17,6 +18,7 @@ STEPS: Mapping[str, Step] = {
     "curate": curate,
     "tracks": tracks,
     "export": export,
+    "publish": published,
     "requests": requests,
     "stale": standing,
 }

@@ -69,6 +69,5 @@ def _told(run: Run, key: Key, outcome: Outcome) -> Iterator[Event]:
         yield from (TableChecked(outcome.asset, key, finding) for finding in outcome.findings)
         return
     yield TableCommitted(key, outcome)
-    read = partial(run.store.read, outcome.asset, key)
-    for finding in (*outcome.findings, *further(outcome.asset, outcome.header.stats, run.store.storage, read)):
+    for finding in (*outcome.findings, *further(run.store, outcome.header)):
         yield TableChecked(outcome.asset, key, finding)

@@ -10,14 +10,9 @@ from __future__ import annotations
 import time
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.dataset as ds
-
-from curation_assets.checks import CONTRACT_CHECK
-from curation_assets.contracts.checks import Finding
 from curation_assets.contracts.component import Made
 from curation_assets.engine.maker import Incomplete, Key, Maker, settle
 from curation_assets.engine.making import LOST, Outcome
@@ -36,6 +31,7 @@ from curation_assets.publish.curating.subset_inputs import (
 )
 from curation_assets.publish.embedding_dataset import COMPONENT as EMBEDDINGS
 from curation_assets.publish.embedding_dataset import SAID_OF
+from curation_assets.publish.writing.accounted import accounted
 from curation_assets.recipes import Recipe, subsets
 from curation_assets.schemas import schema
 from curation_assets.selection import in_order
@@ -43,8 +39,9 @@ from curation_assets.showing.figures import bullets, markdown_table
 from curation_resources.presence import at_work
 from curation_resources.progress import listening
 from curation_resources.provenance import Provenance
+from curation_resources.scratch import scratch_folder
 from curation_resources.table_headers import TableHeader
-from curation_resources.tables import Base, TableStore
+from curation_resources.tables import Base
 from curation_resources.unwritable import Unwritable
 
 if TYPE_CHECKING:
@@ -66,8 +63,8 @@ class ExportMaker(Maker):
         return self.provenance(run, key)
 
     @abstractmethod
-    def publish(self, run: Run, key: str, provenance: Provenance) -> Published:
-        """Writes a version."""
+    def publish(self, run: Run, key: str, provenance: Provenance, scratch: Path) -> Published:
+        """Writes a version, its table to a local folder."""
 
     @abstractmethod
     def asked(self, recipes: Mapping[str, Recipe], key: str) -> bool:
@@ -87,9 +84,8 @@ class ExportMaker(Maker):
         assert key is not None
         header, made = self._exported(run, key)
         sweep_versions(run.store, header)
-        table = run.store.read(self.name, key)
-        finding = accounted(run.store, Selection.of(run.store, run.recipes, key), self.name, table)
-        yield Outcome(self.name, header, made, [finding])
+        found = [] if made is None else [accounted(run.store, run.recipes, key, self.name)]
+        yield Outcome(self.name, header, made, found)
 
     def parents(self, recipes: Mapping[str, Recipe]) -> dict[str, dict[str, bool]]:
         """The subset's own curated table, all shards of the others. Captions, and what lists say of spans, go into every export whose
@@ -131,15 +127,17 @@ class ExportMaker(Maker):
                 run.log.info(f"{key} exports no {self.name}: the table is empty")
                 empty = schema(self.name).empty()
                 return store.commit(self.name, key, empty, provenance, base=base), Made(empty)
-            with Meter() as meter:
-                done = self.publish(run, key, provenance)
-            for piece in self.spent(run, key):
-                meter.add(**piece)
-            curated = store.header(Selection.of(store, run.recipes, key).asset, key)
-            counted = {"rows_in": curated.stats.get("selected", 0)} if curated else {}
-            stats = {**counted, **done.stats, **meter.spent(run.settings)}
-            made = Made(done.table, stats, {**_shown(done), "left_out": bullets(lacking)})
-            return store.commit(self.name, key, done.table, provenance, stats, base), made
+            with scratch_folder("version-") as scratch:
+                with Meter() as meter:
+                    done = self.publish(run, key, provenance, Path(scratch))
+                for piece in self.spent(run, key):
+                    meter.add(**piece)
+                curated = store.header(Selection.over(run.recipes, key, ()).asset, key)
+                counted = {"rows_in": curated.stats.get("selected", 0)} if curated else {}
+                stats = {**counted, **done.stats, **meter.spent(run.settings)}
+                digest = store.file_content_hash(self.name, done.rows.path)
+                header = store.commit_file(self.name, key, done.rows.path, provenance, digest, stats, base)
+            return header, Made(schema(self.name).empty(), stats, {**_shown(done), "left_out": bullets(lacking)})
 
         wanted = without(self.provenance(run, key), lacking)
         header, made = settle(store, self.name, key, wanted, make, lambda found: self.up_to_date(run, found))
@@ -157,10 +155,10 @@ class ClipExportMaker(ExportMaker):
     def made_from(self, run: Run, key: str) -> Provenance:
         return clip_provenance(run.store, run.recipes, key)
 
-    def publish(self, run: Run, key: str, provenance: Provenance) -> Published:
+    def publish(self, run: Run, key: str, provenance: Provenance, scratch: Path) -> Published:
         from curation_assets.publish.writing.clip_versions import publish_clips
 
-        return publish_clips(run.store, run.recipes, key, provenance, run.force)
+        return publish_clips(run.store, run.recipes, key, provenance, scratch, run.force)
 
     def asked(self, recipes: Mapping[str, Recipe], key: str) -> bool:
         return subsets(recipes)[key][1].export.clips is not None
@@ -259,10 +257,10 @@ class EmbeddingExportMaker(ExportMaker):
     def provenance(self, run: Run, key: str) -> Provenance:
         return embedding_provenance(run.store, run.recipes, key)
 
-    def publish(self, run: Run, key: str, provenance: Provenance) -> Published:
+    def publish(self, run: Run, key: str, provenance: Provenance, scratch: Path) -> Published:
         from curation_assets.publish.writing.embedding_versions import publish_embeddings
 
-        return publish_embeddings(run.store, run.recipes, key, provenance)
+        return publish_embeddings(run.store, run.recipes, key, provenance, scratch)
 
     def asked(self, recipes: Mapping[str, Recipe], key: str) -> bool:
         return subsets(recipes)[key][1].export.embeddings is not None
@@ -275,26 +273,6 @@ def _shown(done: Published) -> dict[str, Any]:
     """Samples and hours by split, and what could not be made."""
     rows = [(split, samples, f"{hours:.3f}") for split, samples, hours in done.by_split]
     metadata: dict[str, Any] = {"by_split": markdown_table(("split", "samples", "hours"), rows)}
-    failed = done.table.filter(pc.equal(done.table["status"], "failed")).slice(0, 20).select(["clip_id", "error"])
-    if failed.num_rows:
-        metadata["not_ok"] = markdown_table(("clip", "error"), [tuple(r.values()) for r in failed.to_pylist()])
+    if done.rows.failed:
+        metadata["not_ok"] = markdown_table(("clip", "error"), done.rows.failed)
     return metadata
-
-
-def accounted(store: TableStore, selection: Selection, name: str, table: pa.Table) -> Finding:
-    """Whether every selected clip, or track, has its row."""
-    export = selection.subset.export
-    if (export.clips if name == "clip_dataset" else export.embeddings) is None:
-        return Finding(CONTRACT_CHECK, table.num_rows == 0, "the subset exports none")
-    by_track = name == "clip_dataset" and export.clips is not None and export.clips.tracks
-    column = "track_id" if by_track else "clip_id"
-    columns = ["dataset", column]
-    chosen = store.read(selection.asset, selection.key, columns=columns, filters=ds.field("selected"))
-    wanted = set(zip(*(chosen[c].to_pylist() for c in columns), strict=True))
-    found = set(zip(*(table[c].to_pylist() for c in columns), strict=True))
-    by = {s: pc.sum(pc.equal(table["status"], s)).as_py() or 0 for s in ("ok", "failed")}
-    metadata = {"rows_in": len(wanted), "rows": table.num_rows, **by}
-    if wanted != found:
-        odd = sorted(wanted ^ found)[0][1]
-        return Finding(CONTRACT_CHECK, False, f"selected and exported differ, first in {odd}", metadata=metadata)
-    return Finding(CONTRACT_CHECK, True, f"all {len(wanted)} selected are accounted for", metadata=metadata)

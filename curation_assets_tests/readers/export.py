@@ -127,10 +127,12 @@ def make_export(root: Path) -> Export:
         commit("curated_clips", key, clips)
         batch = batches_of(store, recipes, key).read(0)
         BatchCutter(store, recipes, Settings(workers=1), key, batch).cut("toy-00000")
-        done = publish_clips(store, recipes, key, clip_provenance(store, recipes, key))
-        assert set(done.table["status"].to_pylist()) == {"ok"}
-        assert set(done.table["cut"].to_pylist()) == {"smart"}
-        assert max(done.table["encoded_frames"].to_pylist()) == 17
+        (scratch := root / f"scratch-{subset}").mkdir()
+        done = publish_clips(store, recipes, key, clip_provenance(store, recipes, key), scratch)
+        table = pa.parquet.read_table(done.rows.path)
+        assert set(table["status"].to_pylist()) == {"ok"}
+        assert set(table["cut"].to_pylist()) == {"smart"}
+        assert max(table["encoded_frames"].to_pylist()) == 17
         folders[subset] = Path(done.stats["folder"])
     files = {p.stem: p for p in folders["files"].glob("*/*.mp4")}
     records = {

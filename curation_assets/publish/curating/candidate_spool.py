@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
-from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -15,16 +13,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from curation_assets.publish.curating.choice_marks import Marks
+from curation_assets.publish.curating.ordered_rows import BUCKET_ROWS, KEY_STRIDE, MAX_BUCKETS, bounds_of, buckets_of
 from curation_assets.schemas import schema
 
 BATCH_ROWS = 32_768
 """Rows that are spooled and written at a time."""
-BUCKET_ROWS = 200_000
-"""Rows that are sorted in memory at a time, about."""
-MAX_BUCKETS = 256
-"""Files that are open at a time; beyond that, ranges grow."""
-KEY_STRIDE = 256
-"""Every so many rows, one key is noted for finding ranges of equal size."""
 
 
 class CandidateSpool:
@@ -69,8 +62,7 @@ class CandidateSpool:
 
     def bounds(self) -> list[str]:
         """Keys that divide the rows into ranges of about `BUCKET_ROWS`."""
-        keys, ranges = sorted(self._keys), min(MAX_BUCKETS, math.ceil(self._total / BUCKET_ROWS))
-        return sorted({keys[len(keys) * n // ranges] for n in range(1, ranges)})
+        return bounds_of(self._keys, self._total, BUCKET_ROWS, MAX_BUCKETS)
 
 
 def _fitted(table: pa.Table, arrow: pa.Schema) -> pa.Table:
@@ -101,7 +93,7 @@ def write_chosen(spool: CandidateSpool, marks: Marks, path: Path) -> None:
         options = pa.ipc.IpcWriteOptions(compression="lz4")
         writers = [stack.enter_context(pa.ipc.new_file(f, contract.arrow, options=options)) for f in files]
         for batch in _chosen(spool, marks):
-            buckets = _buckets(batch, bounds)
+            buckets = buckets_of(_key(batch), bounds)
             for n in np.unique(buckets):
                 writers[n].write_batch(batch.filter(pa.array(buckets == n)) if len(bounds) else batch)
     sizes = pa.array([*spool.clusters.values()], pa.int32())
@@ -119,13 +111,6 @@ def write_chosen(spool: CandidateSpool, marks: Marks, path: Path) -> None:
 def _key(rows: pa.Table | pa.RecordBatch) -> pa.Array | pa.ChunkedArray:
     """What rows are put into ranges by: all rows of a video have the same; in the order of dataset and video."""
     return pc.binary_join_element_wise(rows["dataset"], rows["video_id"], "\0")
-
-
-def _buckets(batch: pa.RecordBatch, bounds: Sequence[str]) -> np.ndarray:
-    """For each row, the range between `bounds` that it lies in."""
-    encoded = _key(batch).dictionary_encode()
-    of_video = np.array([bisect_right(bounds, k) for k in encoded.dictionary.to_pylist()], np.int64)
-    return of_video[encoded.indices.to_numpy()]
 
 
 def _with_cluster_sizes(table: pa.Table, clusters: pa.Array, sizes: pa.Array) -> pa.Table:

@@ -26,6 +26,7 @@ from curation_assets.publish.curating.selected_rows import (
     in_shards,
     selected_batches,
 )
+from curation_assets.publish.curating.side_by_side import Following, videos_of
 from curation_assets.publish.cutting.pieces import Pieces
 from curation_assets.schemas import schema
 from curation_resources import presence
@@ -115,16 +116,16 @@ class ExportBatches:
         asset, key = self._curated.asset, self._curated.partition
         assert key is not None
         shards = grouped(counted(self._store, asset, key), LEAST_ROWS, MAX_BATCHES)
-        number, following = GroupOfShard(shards), _Following(self._of_version())
+        number, following = GroupOfShard(shards), Following(self._of_version())
         with scratch_folder("batches-") as folder:
             selected, earlier = GroupedRows(Path(folder), "selected"), GroupedRows(Path(folder), "earlier")
             for rows in selected_batches(self._store, asset, key):
                 batches = number(rows["shard"])
                 selected.add(rows, batches)
                 if rows.num_rows:
-                    videos = _videos(rows)
+                    videos = videos_of(rows)
                     of_version = following.until(videos[-1].as_py())
-                    at = pc.fill_null(pc.index_in(_videos(of_version), value_set=videos), -1).to_numpy()
+                    at = pc.fill_null(pc.index_in(videos_of(of_version), value_set=videos), -1).to_numpy()
                     earlier.add(of_version, np.where(at >= 0, batches[at], -1))
             selected.close()
             earlier.close()
@@ -144,32 +145,3 @@ class ExportBatches:
                 known = rows.schema.names
                 columns = [rows[f.name] if f.name in known else pa.nulls(rows.num_rows, f.type) for f in form]
                 yield pa.RecordBatch.from_arrays(columns, schema=form)
-
-
-class _Following:
-    """A table in order of videos, given out as far as another in the same order has come.
-
-    Args:
-        batches: of the table, one at least.
-    """
-
-    def __init__(self, batches: Iterator[pa.RecordBatch]) -> None:
-        self._batches = batches
-        self._held = pa.Table.from_batches([next(batches)]).replace_schema_metadata(None)
-
-    def until(self, video: str) -> pa.Table:
-        """The rows not given out yet of all videos up to one, itself among them."""
-        found = [self._held.slice(0, 0)]
-        while True:
-            count = pc.sum(pc.less_equal(_videos(self._held), video)).as_py() or 0
-            found.append(self._held.slice(0, count))
-            self._held = self._held.slice(count)
-            following = next(self._batches, None) if not self._held.num_rows else None
-            if following is None:
-                return pa.concat_tables(found)
-            self._held = pa.Table.from_batches([following]).replace_schema_metadata(None)
-
-
-def _videos(rows: pa.Table) -> pa.Array:
-    """What says which video each row is of, in the order of dataset and video."""
-    return pc.binary_join_element_wise(rows["dataset"], rows["video_id"], "\0").combine_chunks()

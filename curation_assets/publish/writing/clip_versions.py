@@ -8,9 +8,10 @@ from __future__ import annotations
 import hashlib
 import io
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any, cast
 
 import pyarrow as pa
@@ -18,13 +19,16 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from curation_assets.publish.clip_dataset import ClipExport
+from curation_assets.publish.curating.ordered_rows import OrderedRows, regrouped
 from curation_assets.publish.curating.subset_inputs import Selection
 from curation_assets.publish.cutting.shard_cutting import SOUND, UNREAD, sound_place
 from curation_assets.publish.writing.clip_batches import FACES_FILE
 from curation_assets.publish.writing.finished_pieces import FinishedPieces
 from curation_assets.publish.writing.sample_columns import SampleColumns
-from curation_assets.publish.writing.samples import LISTED, ClipSamples, MemberSamples, PublishedFile, clip_samples
+from curation_assets.publish.writing.sample_lists import LISTED
+from curation_assets.publish.writing.samples import ClipSamples, MemberSamples, PublishedFile, clip_samples
 from curation_assets.publish.writing.shard_records import ShardRecords
+from curation_assets.publish.writing.version_rows import VersionRows
 from curation_assets.publish.writing.versions import (
     Published,
     VersionForm,
@@ -33,8 +37,7 @@ from curation_assets.publish.writing.versions import (
     public_paths_of,
 )
 from curation_assets.recipes import Recipe
-from curation_assets.schemas import schema
-from curation_assets.tracks.face_tables import joined
+from curation_assets.tracks.face_tables import CLIP_FACES, ORDER
 from curation_resources.media import MediaRef
 from curation_resources.provenance import Provenance
 from curation_resources.scratch import scratch_folder
@@ -44,16 +47,24 @@ from curation_resources.tables import TableStore
 
 UNREAD_CLIPS = "unread"
 """Where the table's stats hold how many clips failed for a reason that may pass: such a version is made again by the next run."""
+FACES_ROWS = 1 << 20
+"""Rows of a row group of the table of covered faces."""
 LEAK_CLIPS = 32
 """Blurred clips, spread over the version, in which a second detector looks for faces."""
 
 
 def publish_clips(
-    store: TableStore, recipes: Mapping[str, Recipe], key: str, provenance: Provenance, again: bool = False
+    store: TableStore,
+    recipes: Mapping[str, Recipe],
+    key: str,
+    provenance: Provenance,
+    scratch: Path,
+    again: bool = False,
 ) -> Published:
-    """Writes a version from the finished pieces.
+    """Writes a version from the finished pieces, with those of a shard in memory at a time.
 
     Args:
+        scratch: a local folder, which holds the table of what was published.
         again: whether they were cut with nothing taken over from the version in force.
 
     Raises:
@@ -69,38 +80,43 @@ def publish_clips(
     facts = card_facts(store, recipes, selection, form, provenance)
     columns = SampleColumns.of(selection, recipes, LISTED)
     writer = clip_samples(params, store.storage, folder, columns.types)
-    rows: list[dict[str, Any]] = []
+    rows = VersionRows("clip_dataset", version, scratch)
     unread = 0
     paths = public_paths_of(selection, recipes)
     for shard, selected, piece in pieces:
         curated = {r.get("track_id") or r["clip_id"]: r for r in selected.to_pylist()}
         by_clip = {r["clip_id"]: r for r in curated.values()}
         records = ShardRecords.read(store, shard, params, columns.read(store, shard, selection.shards[shard]), paths)
+        of_shard: list[dict[str, Any]] = []
         for row in piece.to_pylist():
             if row["status"] != "ok":
                 facts.failed += 1
                 unread += (row["error"] or "").startswith(UNREAD)
-                rows.append(row)
+                of_shard.append(row)
                 continue
             chosen = curated.get(row["track_id"] or row["clip_id"]) or by_clip[row["clip_id"]]
             record = records.of(row, chosen)
-            rows.append({**row, **_published(writer, store.storage, row, record)})
+            of_shard.append({**row, **_published(writer, store.storage, row, record)})
             source = records.sources.get(row["video_id"], {})
             licence = records.words.get(row["clip_id"], {}).get("licence") or source.get("licence")
             facts.count(row["split"], row["end_ms"] - row["start_ms"], licence, source.get("channel"))
+        rows.add(of_shard)
     writer.close()
     facts.files = writer.files
     if unread:
         facts.left_out = [*facts.left_out, f"{unread} clips that could not be read when it was published"]
-    table = pa.Table.from_pylist(rows, schema=schema("clip_dataset").arrow)
-    if not params.blur_faces:
-        done = finish_version(store, folder, facts, table)
-        return replace(done, stats={**done.stats, UNREAD_CLIPS: unread})
-    covered = joined(list(pieces.faces()))
-    facts.files = [*facts.files, _write_faces(store.storage, folder, covered)]
-    done = finish_version(store, folder, facts, table)
-    done = replace(done, stats={**done.stats, UNREAD_CLIPS: unread})
-    return replace(done, stats={**done.stats, "leaks": _leaks(table, covered, params, store.storage)})
+    rows.write()
+    leaks: dict[str, Any] = {}
+    if params.blur_faces:
+        covered = OrderedRows(Path(mkdtemp(prefix="faces-", dir=scratch)), CLIP_FACES, ORDER, 1)
+        for faces in pieces.faces():
+            covered.add(faces)
+        looked_at = _leak_sample(rows, facts.samples.total(), params)
+        file, faces = _write_faces(store.storage, folder, covered, [row["sample_key"] for row in looked_at])
+        facts.files = [*facts.files, file]
+        leaks["leaks"] = _leaks(looked_at, faces, params, store.storage)
+    done = finish_version(store, folder, facts, rows)
+    return replace(done, stats={**done.stats, UNREAD_CLIPS: unread, **leaks})
 
 
 def members_of(params: ClipExport) -> tuple[str, ...]:
@@ -141,17 +157,31 @@ def _cut_bytes(storage: Storage, key: str, place: tuple[Any, ...]) -> bytes:
     return data
 
 
-def _write_faces(storage: Storage, folder: str, faces: pa.Table) -> PublishedFile:
-    """Writes the table of where faces were covered."""
+def _write_faces(
+    storage: Storage, folder: str, covered: Iterable[pa.Table], keys: Sequence[str]
+) -> tuple[PublishedFile, pa.Table]:
+    """Writes the table of where faces were covered; that file, and the rows of the samples `keys`."""
+    chosen, wanted = [CLIP_FACES.empty_table()], pa.array(keys, pa.string())
     with scratch_folder("faces-") as scratch:
         local = Path(scratch) / FACES_FILE
-        pq.write_table(faces, local, compression="zstd")
-        digest, size = hashlib.sha256(local.read_bytes()).hexdigest(), local.stat().st_size
+        with pq.ParquetWriter(local, CLIP_FACES, compression="zstd") as writer:
+            for faces in regrouped(covered, FACES_ROWS):
+                chosen.append(faces.filter(pc.is_in(faces["sample_key"], value_set=wanted)))
+                writer.write_table(faces.combine_chunks(), row_group_size=FACES_ROWS)
+        with open(local, "rb") as file:
+            digest, size = hashlib.file_digest(file, "sha256").hexdigest(), local.stat().st_size
         storage.publish_file(local, f"{folder}/{FACES_FILE}")
-    return PublishedFile(FACES_FILE, size, digest)
+    return PublishedFile(FACES_FILE, size, digest), pa.concat_tables(chosen)
 
 
-def _leaks(table: pa.Table, faces: pa.Table, params: ClipExport, storage: Storage) -> dict[str, Any]:
+def _leak_sample(rows: VersionRows, made: int, params: ClipExport) -> list[dict[str, Any]]:
+    """Clips from all over the version in which a second detector looks for faces; none if the recipe names no detector."""
+    if params.leak_model is None:
+        return []
+    return rows.made(["sample_key", "tar", "offset", "size", "start_ms"], max(1, -(-made // LEAK_CLIPS)))
+
+
+def _leaks(clips: Sequence[Mapping[str, Any]], faces: pa.Table, params: ClipExport, storage: Storage) -> dict[str, Any]:
     """What a second detector finds in a sample of blurred clips; nothing if the recipe names none.
 
     Raises:
@@ -163,11 +193,9 @@ def _leaks(table: pa.Table, faces: pa.Table, params: ClipExport, storage: Storag
     from curation_resources.detectors.faces import YuNetDetector
 
     detector = YuNetDetector(params.leak_model)
-    clips = table.filter(pc.equal(table["status"], "ok"))
-    step = max(1, -(-clips.num_rows // LEAK_CLIPS))
     found: Counter[str] = Counter()
     where: list[str] = []
-    for row in clips.take(pa.array(range(0, clips.num_rows, step), pa.int64())).to_pylist():
+    for row in clips:
         mp4 = io.BytesIO(storage.read_media(MediaRef(row["tar"], row["offset"], row["size"])))
         own = faces.filter(pc.equal(faces["sample_key"], row["sample_key"]))
         seen = find_leaks_in_clip(mp4, detector, own, start_ms=row["start_ms"], scale=params.blur_scale)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from curation_assets.publish.curating.subset_inputs import Selection
 from curation_assets.publish.cutting.clip_plan import SampleKeys
-from curation_assets.publish.writing.embeddings import EmbeddedShard, export_embeddings
+from curation_assets.publish.writing.embeddings import EmbeddedShard, EmbeddingWriter
 from curation_assets.publish.writing.public_paths import PublicPaths
 from curation_assets.publish.writing.sample_columns import source_columns
+from curation_assets.publish.writing.version_rows import VersionRows
 from curation_assets.publish.writing.versions import (
     Published,
     VersionForm,
@@ -27,8 +29,13 @@ SOURCE = ("url", "page_url", "title", "channel", "upload_date", "licence", "sha2
 """What a triple's JSON says of the video."""
 
 
-def publish_embeddings(store: TableStore, recipes: Mapping[str, Recipe], key: str, provenance: Provenance) -> Published:
-    """Writes a version of the triples. Its name is that of the fingerprint: equal inputs give equal bytes.
+def publish_embeddings(
+    store: TableStore, recipes: Mapping[str, Recipe], key: str, provenance: Provenance, scratch: Path
+) -> Published:
+    """Writes a version of the triples, with those of a shard in memory at a time. Its name is that of the fingerprint: equal inputs give equal bytes.
+
+    Args:
+        scratch: a local folder, which holds the table of what was published.
 
     Raises:
         MissingTable: a shard has no embeddings.
@@ -40,35 +47,28 @@ def publish_embeddings(store: TableStore, recipes: Mapping[str, Recipe], key: st
     folder = f"{store.folder('embedding_dataset', key)}/{version}"
     form = VersionForm("embedding_dataset", version, params.layout, ("npy", "txt", "json"))
     facts = card_facts(store, recipes, selection, form, provenance)
-
-    spans: dict[tuple[str, str], int] = {}
-    sources: dict[tuple[str, str], tuple[str | None, str | None]] = {}
+    rows = VersionRows("embedding_dataset", version, scratch)
     paths = public_paths_of(selection, recipes)
-
-    def shards() -> Iterator[EmbeddedShard]:
+    with EmbeddingWriter(params, store.storage, folder, SampleKeys(selection.subset.datasets)) as writer:
         for shard, dataset in selection.shards.items():
-            captions = {r["clip_id"]: r for r in rows_if_any(store, "captions", shard)}
             clips = _clips_of(store, selection, shard)
-            spans.update({(dataset, r["clip_id"]): r["end_ms"] - r["start_ms"] for r in clips})
             words = {clip: paths.said(said) for clip, said in span_words(store, shard).items()}
             videos = {r["video_id"]: paths.source(r) for r in rows_if_any(store, "raw_shards", shard)}
-            for clip in clips:
-                video = videos.get(clip["video_id"], {})
-                own = words.get(clip["clip_id"], {}).get("licence")
-                sources[dataset, clip["clip_id"]] = own or video.get("licence"), video.get("channel")
-            embeddings = store.read("frame_embeddings", shard)
+            captions = {r["clip_id"]: r for r in rows_if_any(store, "captions", shard)}
             said = _said(store, shard, clips, videos, paths)
-            yield EmbeddedShard(clips, embeddings, captions, recipes[dataset].frames.fps, words, said)
-
-    done = export_embeddings(shards(), params, store.storage, folder, SampleKeys(selection.subset.datasets))
-    for row in done.table.to_pylist():
-        if row["status"] == "ok":
-            source = sources.get((row["dataset"], row["clip_id"]), (None, None))
-            facts.count(row["split"], spans[row["dataset"], row["clip_id"]], *source)
-        else:
-            facts.failed += 1
-    facts.files, facts.tar_splits = done.files, done.splits
-    return finish_version(store, folder, facts, done.table)
+            embeddings, fps = store.read("frame_embeddings", shard), recipes[dataset].frames.fps
+            made = writer.write(EmbeddedShard(clips, embeddings, captions, fps, words, said))
+            rows.add(made)
+            for clip, row in zip(clips, made, strict=True):
+                if row["status"] != "ok":
+                    facts.failed += 1
+                    continue
+                video = videos.get(clip["video_id"], {})
+                licence = words.get(clip["clip_id"], {}).get("licence") or video.get("licence")
+                facts.count(row["split"], clip["end_ms"] - clip["start_ms"], licence, video.get("channel"))
+    facts.files, facts.tar_splits = writer.files, writer.splits
+    rows.write()
+    return finish_version(store, folder, facts, rows)
 
 
 def _said(

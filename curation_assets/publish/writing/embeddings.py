@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 
 from curation_assets.publish.embedding_dataset import EmbeddingExport
 from curation_assets.publish.writing.samples import SPLITS, PublishedFile, SplitTars
-from curation_assets.schemas import schema
 from curation_resources.provenance import canonical_json
 from curation_resources.storage import Storage
 from curation_resources.tars import Member, sample_key
@@ -44,15 +43,6 @@ class BadTriple(ValueError):
     """A file of a processed dataset that cannot be used; the message names it."""
 
 
-@dataclass
-class EmbeddingSamples:
-    """What came of an export: rows of `embedding_dataset`, the published files, and tar -> split."""
-
-    table: pa.Table
-    files: list[PublishedFile] = field(default_factory=list)
-    splits: dict[str, str] = field(default_factory=dict)
-
-
 @dataclass(frozen=True)
 class EmbeddedShard:
     """The selected clips of one shard.
@@ -74,36 +64,39 @@ class EmbeddedShard:
     said: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
-def export_embeddings(
-    shards: Iterable[EmbeddedShard],
-    params: EmbeddingExport,
-    storage: Storage,
-    folder: str,
-    keys: Callable[[str, str], str],
-) -> EmbeddingSamples:
-    """Writes the triples of all selected clips.
+class EmbeddingWriter:
+    """Writes the triples of selected clips, a shard at a time; their order decides that in the tars.
 
     Args:
-        shards: one after the other; order decides the order in the tars.
         params: layout, type and size.
+        storage: where they go.
         folder: of the version.
         keys: (dataset, clip_id) -> sample key.
 
-    Returns:
-        A row per selected clip; one without any embedding is `failed`.
+    Attributes:
+        files, splits: the published files, and tar -> split, once all is written; none where triples lie in folders.
     """
-    rows: list[dict[str, Any]] = []
-    if params.layout == "folders":
-        for shard in shards:
-            rows += [
-                _published(row, members, _files(storage, folder)) for row, members in _triples(shard, params, keys)
-            ]
-        return EmbeddingSamples(_table(rows))
-    with _tars(params, storage, folder) as tars:
-        for shard in shards:
-            rows += [_published(row, members, tars.add) for row, members in _triples(shard, params, keys)]
-    _write_splits(tars)
-    return EmbeddingSamples(_table(rows), tars.files, tars.splits)
+
+    def __init__(self, params: EmbeddingExport, storage: Storage, folder: str, keys: Callable[[str, str], str]) -> None:
+        self._params, self._keys = params, keys
+        self._tars = _tars(params, storage, folder) if params.layout != "folders" else None
+        self._add = self._tars.add if self._tars is not None else _files(storage, folder)
+        self.files: list[PublishedFile] = []
+        self.splits: dict[str, str] = {}
+
+    def __enter__(self) -> EmbeddingWriter:
+        return self
+
+    def write(self, shard: EmbeddedShard) -> list[dict[str, Any]]:
+        """The rows of `embedding_dataset` of a shard's clips; one without any embedding is `failed`."""
+        return [_published(row, members, self._add) for row, members in _triples(shard, self._params, self._keys)]
+
+    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
+        if self._tars is not None:
+            self._tars.__exit__(kind, *rest)
+            if kind is None:
+                _write_splits(self._tars)
+                self.files, self.splits = self._tars.files, self._tars.splits
 
 
 def _tars(params: EmbeddingExport, storage: Storage, folder: str) -> SplitTars:
@@ -246,12 +239,6 @@ def _files(storage: Storage, folder: str) -> Callable[[str, str, Mapping[str, by
         return written
 
     return add
-
-
-def _table(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
-    contract = schema("embedding_dataset")
-    table = pa.Table.from_pylist(list(rows), schema=contract.arrow)
-    return table.sort_by([(k, "ascending") for k in contract.key])
 
 
 def read_processed(folder: str | Path) -> pa.Table:

@@ -8,7 +8,6 @@ writing a version again gives readers the same bytes throughout.
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
@@ -19,43 +18,18 @@ from types import MappingProxyType
 from typing import Any, Protocol
 
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from curation_assets.publish.clip_dataset import ClipExport
-from curation_assets.publish.writing import spreadsheets
-from curation_assets.publish.writing.sample_columns import cell, cell_type, flat
+from curation_assets.publish.writing.sample_columns import flat
+from curation_assets.publish.writing.sample_lists import SampleLists
 from curation_resources.provenance import canonical_json
-from curation_resources.scratch import scratch_folder, scratch_root
+from curation_resources.scratch import scratch_root
 from curation_resources.storage import Storage
 from curation_resources.tars import Member, TarWriter
+from curation_resources.used_keys import UsedKeys
 
 SPLITS = ("train", "val", "test")
 CURATED_MAPS = ("categories", "category_matches")
-LISTED = (
-    "text",
-    "split",
-    "key",
-    "dataset",
-    "video_id",
-    "clip_id",
-    "track_id",
-    "start_ms",
-    "end_ms",
-    "frames",
-    "width",
-    "height",
-    "fps",
-    "title",
-    "url",
-    "page_url",
-    "licence",
-    "channel",
-    "source_sha256",
-    "sha256",
-    "record",
-)
-"""Columns of the lists after the file's name; `record` is all of it as JSON."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +71,7 @@ class SplitTars:
         self._writers: dict[str, TarWriter] = {}
         self._open: dict[str, str] = {}
         self._samples: dict[str, int] = {}
-        self._keys: set[str] = set()
+        self._keys = UsedKeys()
         self._numbers: dict[str, count[int]] = {}
 
     def __enter__(self) -> SplitTars:
@@ -116,11 +90,9 @@ class SplitTars:
         Raises:
             ValueError: the key was used before, in whichever split.
         """
-        if key in self._keys:
-            raise ValueError(f"sample {key!r} was written already")
-        self._keys.add(key)
         if split not in self._writers:
-            self._writers[split] = TarWriter(Storage(self._scratch.name), "tars", split, self._tar_bytes, durable=False)
+            scratch = Storage(self._scratch.name)
+            self._writers[split] = TarWriter(scratch, "tars", split, self._tar_bytes, durable=False, keys=self._keys)
             self._numbers[split] = self._numbers.get("", count()) if self._shared else count()
             self._numbers.setdefault("", self._numbers[split])
         writer = self._writers[split]
@@ -147,7 +119,12 @@ class SplitTars:
         local.unlink()
 
     def close(self) -> None:
-        """Publishes the tars that are open still."""
+        """Publishes the tars that are open still.
+
+        Raises:
+            ValueError: a key was used twice (`UsedKeys`).
+        """
+        self._keys.close()
         for split in list(self._open):
             self._writers[split].roll()
             self._publish(split)
@@ -211,8 +188,7 @@ class FolderSamples:
         self, storage: Storage, folder: str, listing: str, columns: Mapping[str, pa.DataType] = MappingProxyType({})
     ) -> None:
         self._storage, self._folder, self._listing = storage, folder, listing
-        self._columns = columns
-        self._rows: list[dict[str, Any]] = []
+        self._lists = SampleLists(columns)
         self.files: list[PublishedFile] = []
 
     def add(self, split: str, key: str, mp4: bytes, record: Mapping[str, Any]) -> Member:
@@ -226,46 +202,13 @@ class FolderSamples:
             name = f"{self._folder}/{split}/{key}.{ending}"
             self._storage.write(name, data)
             places[ending] = Member(name, 0, len(data), hashlib.sha256(data).hexdigest())
-        said = {**flat(record["clip"]), **record.get("columns", {})}
-        more = {name: cell(said.get(name), kind) for name, kind in self._columns.items() if name not in LISTED}
-        self._rows.append({**more, "path": f"{split}/{key}.mp4", **listed(record)})
+        self._lists.add(f"{split}/{key}.mp4", {**flat(record["clip"]), **record.get("columns", {})}, record)
         return places
 
     def close(self) -> None:
-        *columns, record = LISTING
-        more = [pa.field(name, cell_type(kind)) for name, kind in self._columns.items() if name not in LISTED]
-        table = pa.Table.from_pylist(self._rows, schema=pa.schema([*columns, *more, record]))
-        self._publish(f"metadata.{self._listing}", table if self._listing == "parquet" else _by_file(table))
-        for split in pc.unique(table["split"]).to_pylist():
-            mine = table.filter(pc.equal(table["split"], split))
-            names = pc.replace_substring(mine["path"], f"{split}/", "", max_replacements=1)
-            self._publish(f"{split}/metadata.parquet", _by_file(mine.set_column(0, "path", names)))
-
-    def _publish(self, name: str, table: pa.Table) -> None:
-        with scratch_folder("listing-") as scratch:
-            local = Path(scratch) / Path(name).name
-            if name.endswith(".csv"):
-                with open(local, "w", newline="", encoding="utf-8") as file:
-                    writer = csv.writer(file, lineterminator="\n")
-                    writer.writerow(table.column_names)
-                    writer.writerows([spreadsheets.cell(v) for v in row.values()] for row in table.to_pylist())
-            else:
-                pq.write_table(table, local, compression="zstd")
-            data = local.read_bytes()
+        for name, local, size, digest in self._lists.write(self._listing):
             self._storage.publish_file(local, f"{self._folder}/{name}")
-        self.files.append(PublishedFile(name, len(data), hashlib.sha256(data).hexdigest()))
-
-
-def _by_file(table: pa.Table) -> pa.Table:
-    """`table` with the name that `datasets` has for the column of paths."""
-    return table.rename_columns(["file_name", *table.column_names[1:]])
-
-
-LISTED_TYPES = {
-    **dict.fromkeys(("start_ms", "end_ms", "frames", "width", "height"), pa.int64()),
-    "fps": pa.float64(),
-}
-LISTING = pa.schema([("path", pa.string()), *((c, LISTED_TYPES.get(c, pa.string())) for c in LISTED)])
+            self.files.append(PublishedFile(name, size, digest))
 
 
 def clip_samples(
@@ -284,14 +227,6 @@ def clip_samples(
     if params.format == "webdataset":
         return TarSamples(storage, folder, params.tar_bytes)
     return FolderSamples(storage, folder, "csv" if params.format == "folder" else "parquet", columns)
-
-
-def listed(record: Mapping[str, Any]) -> dict[str, Any]:
-    """The columns `LISTED` of a record."""
-    export, source = record["export"], record["source"]
-    flat = {**source, **export, **{k: v for k, v in record.items() if not isinstance(v, dict)}}
-    flat |= {"source_sha256": source.get("sha256"), "sha256": export.get("sha256"), "record": canonical_json(record)}
-    return {name: flat.get(name) for name in LISTED}
 
 
 def clip_record(

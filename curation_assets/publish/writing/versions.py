@@ -10,14 +10,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import pyarrow as pa
-
 from curation_assets.ingest.source_words import SPAN_WORDS, by_clip
 from curation_assets.publish.curating.subset_inputs import EMBEDDING_INPUTS, LEFT_OUT, Selection, sharded_inputs
 from curation_assets.publish.writing.dataset_card import MS_PER_HOUR, CardFacts, card, croissant
 from curation_assets.publish.writing.public_paths import PublicPaths, without_paths
+from curation_assets.publish.writing.version_rows import VersionRows
 from curation_assets.recipes import Recipe
-from curation_assets.schemas import schema
 from curation_resources import presence
 from curation_resources.provenance import Provenance
 from curation_resources.table_headers import TableHeader
@@ -61,12 +59,12 @@ class Published:
     """A version that was written.
 
     Attributes:
-        table: its rows.
+        rows: of its table, written to the local disk.
         stats: numbers kept with the table.
         by_split: (split, samples, hours) in order.
     """
 
-    table: pa.Table
+    rows: VersionRows
     stats: Mapping[str, Any]
     by_split: Sequence[tuple[str, int, float]]
 
@@ -132,8 +130,8 @@ def _named(name: str) -> str:
     return f"{kind}:{without_paths(path)}" if kind == "list" and mark else name
 
 
-def finish_version(store: TableStore, folder: str, facts: CardFacts, table: pa.Table) -> Published:
-    """Writes the card, README.md last, and names the version in the table."""
+def finish_version(store: TableStore, folder: str, facts: CardFacts, rows: VersionRows) -> Published:
+    """Writes the card, README.md last; `rows` are written already."""
     store.storage.write(f"{folder}/croissant.json", croissant(facts).encode())
     text = card(facts)
     store.storage.write(f"{folder}/{CARD}", text.encode())
@@ -148,6 +146,4 @@ def finish_version(store: TableStore, folder: str, facts: CardFacts, table: pa.T
         "bytes": sum(f.size for f in facts.files),
     }
     by_split = [(s, facts.samples[s], facts.ms[s] / MS_PER_HOUR) for s in sorted(facts.samples)]
-    versions = pa.array([facts.version] * table.num_rows, pa.string())
-    table = table.set_column(table.column_names.index("version"), schema(facts.kind).arrow.field("version"), versions)
-    return Published(table, stats, by_split)
+    return Published(rows, stats, by_split)

@@ -21,10 +21,9 @@ from curation_assets.publish.writing.embeddings import (
     SPLITS_HEADER,
     BadTriple,
     EmbeddedShard,
-    EmbeddingSamples,
+    EmbeddingWriter,
     at_rate,
     average_rate,
-    export_embeddings,
     npy_bytes,
     on_grid,
     pack_processed,
@@ -74,8 +73,13 @@ def shard(number: int, splits: list[str], empty: bool = False) -> EmbeddedShard:
     )
 
 
-def export(root: Path, shards: list[EmbeddedShard], **options: object) -> EmbeddingSamples:
-    return export_embeddings(shards, EmbeddingExport(**options), Storage(str(root)), "v", SampleKeys())
+def export(root: Path, shards: list[EmbeddedShard], **options: object) -> tuple[pa.Table, EmbeddingWriter]:
+    """The rows of the version, in key order, and who wrote it."""
+    with EmbeddingWriter(EmbeddingExport(**options), Storage(str(root)), "v", SampleKeys()) as writer:
+        rows = [row for shard in shards for row in writer.write(shard)]
+    contract = schema("embedding_dataset")
+    table = pa.Table.from_pylist(rows, schema=contract.arrow)
+    return table.sort_by([(k, "ascending") for k in contract.key]), writer
 
 
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -86,7 +90,7 @@ def test_tars_hold_whole_splits_and_every_clip_once(
     tmp_path_factory: pytest.TempPathFactory, splits: list[list[str]], per_tar: int
 ) -> None:
     root = tmp_path_factory.mktemp("tars")
-    done = export(root, [shard(i, s) for i, s in enumerate(splits)], per_tar=per_tar, name="set")
+    done, _ = export(root, [shard(i, s) for i, s in enumerate(splits)], per_tar=per_tar, name="set")
     lines = (root / "v" / "splits.csv").read_text().splitlines()
     assert lines[0] == SPLITS_HEADER == "tar_file,split"
     listed = dict(csv.reader(lines[1:]))
@@ -101,7 +105,7 @@ def test_tars_hold_whole_splits_and_every_clip_once(
         assert len(keys) <= per_tar
         assert not found.keys() & set(keys)
         found |= dict.fromkeys(keys, listed[name])
-    assert found == {r["sample_key"]: r["split"] for r in done.table.to_pylist()}
+    assert found == {r["sample_key"]: r["split"] for r in done.to_pylist()}
     for split in ("train", "val", "test"):
         count = sum(s.count(split) for s in splits)
         assert sum(v == split for v in listed.values()) == -(-count // per_tar)
@@ -110,8 +114,8 @@ def test_tars_hold_whole_splits_and_every_clip_once(
 @pytest.mark.parametrize("dtype", ["float16", "float32"])
 def test_a_triple_says_what_was_embedded(tmp_path: Path, dtype: str) -> None:
     one = shard(1, ["train", "val", "train"], empty=True)
-    done = export(tmp_path, [one], dtype=dtype)
-    rows = done.table.to_pylist()
+    done, _ = export(tmp_path, [one], dtype=dtype)
+    rows = done.to_pylist()
     assert [r["status"] for r in rows] == ["failed", "ok", "ok"]
     assert "no frame has an embedding" in rows[0]["error"]
     row = rows[2]
@@ -198,7 +202,7 @@ def test_every_video_has_its_grid_and_nothing_else(fps: float) -> None:
 
 def test_the_same_clips_give_the_same_bytes(tmp_path: Path) -> None:
     shards = [shard(i, ["train", "test"]) for i in range(2)]
-    first, second = export(tmp_path / "a", shards), export(tmp_path / "b", shards)
+    first, second = (export(tmp_path / root, shards)[1] for root in ("a", "b"))
     assert first.files == second.files
     assert len(first.files) == 2
 
@@ -226,10 +230,10 @@ def test_a_processed_dataset_becomes_tars_with_splits(tmp_path: Path) -> None:
 
 def test_folders_are_written_and_read_back(tmp_path: Path) -> None:
     one = shard(3, ["train", "val", "test", "train"])
-    done = export(tmp_path, [one], layout="folders", dtype="float32")
+    done, _ = export(tmp_path, [one], layout="folders", dtype="float32")
     back = read_processed(tmp_path / "v").to_pylist()
     assert sorted((r["split"], r["sample_key"]) for r in back) == sorted(
-        (r["split"], r["sample_key"]) for r in done.table.to_pylist()
+        (r["split"], r["sample_key"]) for r in done.to_pylist()
     )
     for row in back:
         array = np.load(tmp_path / "v" / row["split"] / f"{row['sample_key']}.npy")
