@@ -12,6 +12,7 @@ from dotenv import load_dotenv
 
 from curation_assets.commands import (
     beginning,
+    captions,
     compare,
     listing,
     look,
@@ -58,7 +59,7 @@ def parser() -> Parser:
     top.add_argument("--version", action=beginning.Version)
     commands = top.add_subparsers(required=True, metavar="COMMAND")
     beginning.add(commands, top)
-    for group in (run, state, listing, look, lookup, recipes, compare, removal, watching, pictures):
+    for group in (run, state, listing, look, lookup, recipes, compare, captions, removal, watching, pictures):
         group.add(commands)
     add_sample(commands)
     return top

@@ -177,7 +177,7 @@ LATE = {
     "dedup": "scores",
     "api": "engine commands",
     "demo": "commands",
-    "commands": "showing on_call look comparing",
+    "commands": "captions showing on_call look comparing",
     "package": "derived api",
 }
 """What each part imports besides only when it is called, or for its types."""
