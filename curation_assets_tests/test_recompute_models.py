@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 
 from curation_assets.explain import explain
+from curation_assets.scores.embedding_line import EmbeddingLine
 from curation_assets_tests.tiny_clip import write_tiny_clip
 from curation_assets_tests.toy_site import (
     CAPTIONS,
@@ -23,6 +24,7 @@ from curation_assets_tests.toy_site import (
     write_head,
     write_list,
 )
+from curation_resources.clip_model import ClipModel
 
 
 @pytest.fixture(scope="module")
@@ -115,3 +117,24 @@ def test_inputs_beside_the_frames_are_kept_from_now_on_and_make_nothing_stale(to
     assert any("model_input" in r for r in toy.stale()["frames", SHARDS[0]].reasons)
     assert over("frames", "frame_embeddings") <= toy.remade()
     assert toy.store.read("frames", SHARDS[0])["inputs"].to_pylist()[0][0]["format"] == "webp"
+
+
+def test_a_gpu_has_the_next_shards_frames_while_tables_are_written(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The CPU in its place, taken for a device of its own: the vectors are those that it gives shard by shard."""
+    begun: list[str] = []
+    ahead = EmbeddingLine.ahead
+
+    def noted(self: EmbeddingLine, frames: pa.Table, key: str) -> None:
+        states = [key, *(s for s in SHARDS if toy.store.header("frame_embeddings", s) is not None)]
+        begun.append(" after ".join(states))
+        ahead(self, frames, key)
+
+    monkeypatch.setattr(ClipModel, "asynchronous", True)
+    monkeypatch.setattr(EmbeddingLine, "ahead", noted)
+    before = {s: toy.store.read("frame_embeddings", s) for s in SHARDS}
+    for shard in SHARDS:
+        toy.store.storage.remove(toy.store.path("frame_embeddings", shard))
+    assert toy.remade() == over("frame_embeddings")
+    assert begun[:2] == list(SHARDS), "the second before the first was written"
+    assert begun[2:] == [f"{SHARDS[1]} after {SHARDS[0]}"]
+    assert {s: toy.store.read("frame_embeddings", s) for s in SHARDS} == before

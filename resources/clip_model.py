@@ -20,7 +20,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -31,6 +31,7 @@ import numpy as np
 from curation_resources.devices import choose_device, cpu_has_bf16
 from curation_resources.extras import require
 from curation_resources.model_input import FILTERS, Fit
+from curation_resources.overlapped import overlapped
 from curation_resources.torchvision_ops import ensure_torchvision
 from curation_resources.weights import (
     LOCAL,
@@ -291,6 +292,11 @@ class ClipModel:
         self._std = torch.tensor(config.std, device=device).view(1, 3, 1, 1)
         self.dimension = int(self.encode_texts(["a"]).vectors.shape[1])
 
+    @property
+    def asynchronous(self) -> bool:
+        """Whether a device of its own computes, which others may keep busy meanwhile."""
+        return self.device.startswith("cuda")
+
     def preprocess(self, picture: Image.Image) -> np.ndarray:
         """The picture as the network sees it before normalisation: uint8 [height, width, 3], by open_clip's own steps."""
         for step in self._geometry:
@@ -299,15 +305,18 @@ class ClipModel:
 
     def encode_images(self, pixels: np.ndarray) -> np.ndarray:
         """Normalised embeddings, float32 [n, dimension], of `preprocess`ed pictures, uint8 [n, height, width, 3]."""
+        return next(self.encode_ahead([pixels]))
+
+    def encode_ahead(self, batches: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        """As `encode_images`, of batch after batch; see `overlapped` for how long a batch must stay as it is."""
+        return overlapped(batches, self.device, self._encoded)
+
+    def _encoded(self, pixels: torch.Tensor) -> torch.Tensor:
         import torch
 
-        with torch.inference_mode():
-            batch = torch.from_numpy(np.ascontiguousarray(pixels))
-            if self.device.startswith("cuda"):
-                batch = batch.pin_memory().to(self.device, non_blocking=True)
-            batch = batch.permute(0, 3, 1, 2).to(torch.float32).div_(255).sub_(self._mean).div_(self._std)
-            vectors = cast(Any, self._network).encode_image(batch.to(self._dtype)).float()
-            return torch.nn.functional.normalize(vectors, dim=-1).cpu().numpy()
+        batch = pixels.permute(0, 3, 1, 2).to(torch.float32).div_(255).sub_(self._mean).div_(self._std)
+        vectors = cast(Any, self._network).encode_image(batch.to(self._dtype)).float()
+        return torch.nn.functional.normalize(vectors, dim=-1)
 
     def encode_texts(self, texts: Sequence[str], batch: int = 256) -> TextVectors:
         """Normalised embeddings of texts; longer ones than the text tower reads are cut by its tokenizer and reported."""

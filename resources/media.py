@@ -8,8 +8,10 @@ import tempfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
+import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
+from curation_resources.file_facts import is_object_store
 from curation_resources.storage_errors import MediaChanged, StorageError
 
 if TYPE_CHECKING:
@@ -111,3 +113,22 @@ def open_media(storage: Storage, ref: MediaRef) -> BinaryIO:
         spool.write(fs.cat_file(name, start=start, end=min(start + SPOOL_BYTES, offset + size)))
     spool.seek(0)
     return spool
+
+
+def read_range(fs: fsspec.AbstractFileSystem, name: str, offset: int, size: int) -> bytes | None:
+    """Bytes of a file in one call; None where the file system has no such call, or the file not so many.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    if isinstance(fs, LocalFileSystem):
+        file = os.open(name, os.O_RDONLY)
+        try:
+            data = os.pread(file, size, offset)
+        finally:
+            os.close(file)
+    elif is_object_store(fs):
+        data = fs.cat_file(name, start=offset, end=offset + size)
+    else:
+        return None
+    return data if len(data) == size else None

@@ -142,7 +142,7 @@ class ModelInput:
         return _ENCODERS[self.format]((self.fit.near if self.format == "jpeg" else self.fit.exact)(pixels))
 
 
-def decoded(data: bytes, form: str, size: tuple[int, int]) -> Pixels:
+def decoded(data: bytes | memoryview, form: str, size: tuple[int, int]) -> Pixels:
     """The picture of `size` (height, width) that was kept in the format `form`.
 
     Raises:
@@ -175,7 +175,7 @@ def _webp(pixels: Pixels) -> bytes:
     return out.getvalue()
 
 
-def _by_opencv(data: bytes, size: tuple[int, int]) -> Pixels | None:
+def _by_opencv(data: bytes | memoryview, size: tuple[int, int]) -> Pixels | None:
     import cv2
 
     if not data:
@@ -184,12 +184,12 @@ def _by_opencv(data: bytes, size: tuple[int, int]) -> Pixels | None:
     return None if pixels is None else np.asarray(pixels, np.uint8)
 
 
-def _by_length(data: bytes, size: tuple[int, int]) -> Pixels | None:
+def _by_length(data: bytes | memoryview, size: tuple[int, int]) -> Pixels | None:
     return np.frombuffer(data, np.uint8).reshape(*size, 3) if len(data) == 3 * size[0] * size[1] else None
 
 
 _ENCODERS: Mapping[str, Callable[[Pixels], bytes]] = {"jpeg": _jpeg, "webp": _webp, "raw": lambda p: p.tobytes()}
-_DECODERS: Mapping[str, Callable[[bytes, tuple[int, int]], Pixels | None]] = {
+_DECODERS: Mapping[str, Callable[[bytes | memoryview, tuple[int, int]], Pixels | None]] = {
     "jpeg": _by_opencv,
     "webp": _by_opencv,
     "raw": _by_length,

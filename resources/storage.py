@@ -19,7 +19,7 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from curation_resources.file_facts import etag_of, is_object_store, is_uri, modified_of
-from curation_resources.media import MediaRef, open_media
+from curation_resources.media import MediaRef, open_media, read_range
 from curation_resources.owners import identity
 from curation_resources.replace import ANY, Expected, check, local_tag, replace_local, stat_tag, sync_folder
 from curation_resources.s3_objects import list_s3, read_s3, s3_tag, tail_s3
@@ -368,16 +368,16 @@ class Storage:
         return open_media(self, ref)
 
     def read_media(self, ref: MediaRef) -> bytes:
-        """The referenced bytes; a range of an object of a store with one request.
+        """The referenced bytes; a range of a local file with one call, of an object of a store with one request.
 
         Raises:
             MediaChanged, StorageError: as `open_media`.
         """
         fs, name = self.filesystem(ref.tar)
-        if ref.etag is None and ref.offset is not None and ref.size and is_object_store(fs):
+        if ref.etag is None and ref.offset is not None and ref.size:
             with contextlib.suppress(*READ_ERRORS):  # what is wrong with it is said below
-                data = cast(bytes, fs.cat_file(name, start=ref.offset, end=ref.offset + ref.size))
-                if len(data) == ref.size:
+                data = read_range(fs, name, ref.offset, ref.size)
+                if data is not None:
                     return data
         with self.open_media(ref) as stream:
             return stream.read()

@@ -42,6 +42,7 @@ def bring_up_to_date(
     """
     assets = list(maker.assets if wanted is None else wanted)
     failures: dict[Key, Exception] = {}
+    run.order[:] = keys
     began = time.monotonic()
     for position, key in enumerate(keys, 1):
         place = f" {key} ({position} of {len(keys)}{left(began, position - 1, len(keys))})" if key else ""

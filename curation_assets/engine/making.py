@@ -100,6 +100,48 @@ def same_way(old: Provenance, new: Provenance) -> bool:
     return way[0] == way[1]
 
 
+def _kept_videos(
+    stage: Stage,
+    todo: Sequence[str],
+    shard: Shard,
+    provenance: Mapping[str, Provenance],
+    headers: Mapping[str, TableHeader | None],
+) -> tuple[dict[str, str], set[str]]:
+    """The hash of each video's inputs now, and the videos whose rows are kept, of a stage by video."""
+    now = video_hashes(shard, {i for a in todo for i in inputs_of(stage.part(a), shard.recipe)}, stage.reads)
+    kept = set(now)
+    for asset in todo:
+        header = headers[asset]
+        if header is None or shard.force or not same_way(header.provenance, provenance[asset]):
+            return now, set()
+        before = header.stats.get(VIDEOS, {})
+        kept = {v for v in kept if before.get(v) == now[v]} - shard.without_media(header)
+    return now, kept
+
+
+def as_made(stage: Stage, wanted: Collection[str], shard: Shard) -> Shard | None:
+    """The shard as its stage, one by video, would see it if it were made now; None if nothing of it would be. Nothing is written or removed.
+
+    Raises:
+        MissingTable: an input does not exist.
+    """
+    provenance = {p.asset: expected(p, shard) for p in stage.parts if p.asset in wanted}
+    headers = {a: shard.store.header(a, shard.key) for a in provenance}
+    todo = [
+        a
+        for a, header in headers.items()
+        if header is None
+        or shard.force
+        or header.fingerprint != provenance[a].fingerprint
+        or not settled(stage, header, shard)
+    ]
+    if not todo:
+        return None
+    now, kept = _kept_videos(stage, todo, shard, provenance, headers)
+    changed = set(now) - kept
+    return None if not changed else shard.only(changed) if kept else shard
+
+
 def _make(
     stage: Stage,
     todo: Sequence[str],
@@ -110,15 +152,7 @@ def _make(
     """Makes the assets in `todo`; of a stage by video, only what changed, with the rows of the other videos kept."""
     if not stage.by_video:
         return dict(stage.make(shard, todo))
-    now = video_hashes(shard, {i for a in todo for i in inputs_of(stage.part(a), shard.recipe)}, stage.reads)
-    kept = set(now)
-    for asset in todo:
-        header = headers[asset]
-        if header is None or shard.force or not same_way(header.provenance, provenance[asset]):
-            kept = set()
-            break
-        before = header.stats.get(VIDEOS, {})
-        kept = {v for v in kept if before.get(v) == now[v]} - shard.without_media(header)
+    now, kept = _kept_videos(stage, todo, shard, provenance, headers)
     changed = set(now) - kept
     if changed or not now:
         made = dict(stage.make(shard.only(changed) if kept else shard, todo))

@@ -32,6 +32,7 @@ class Run:
         settled: whether files of sources that may still be being written are left for a later run.
         register: makes shard keys known to whoever keeps a list of them; gives back those that were new there.
         models: what `Shard.model` has loaded, shared by all shards of the run.
+        order: the keys that the loop brings now, in order.
     """
 
     store: TableStore
@@ -44,6 +45,7 @@ class Run:
     settled: bool = False
     register: Callable[[Sequence[str]], Sequence[str]] = _nobody
     models: dict[Any, Any] = field(default_factory=dict)
+    order: list[str | None] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "store", RunTables(self.store))

@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from curation_assets.engine.coming import Coming
 from curation_assets.engine.run_tables import RunTables
 from curation_assets.recipes import Recipe
 from curation_assets.schemas import schema
@@ -21,7 +22,7 @@ from curation_resources.weights import MissingWeights, WrongWeights
 
 
 class Shard:
-    """One shard as a stage sees it: its recipe, its input tables, where its media go."""
+    """One shard as a stage sees it: its recipe, its input tables, where its media go, and which shards come after it."""
 
     def __init__(
         self,
@@ -45,6 +46,7 @@ class Shard:
         self._videos: pa.Array | None = None
         self._slices: dict[str, pa.Table] = {}
         self._models: dict[Any, Any] = {} if models is None else models
+        self.coming = Coming()
 
     @property
     def storage(self) -> Storage:

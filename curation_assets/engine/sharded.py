@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from curation_assets.contracts.component import Stage
+from curation_assets.engine.coming import Coming
 from curation_assets.engine.loop import PLAIN
 from curation_assets.engine.maker import Key, Maker, NotMade
-from curation_assets.engine.making import Outcome, bring_shard
+from curation_assets.engine.making import Outcome, as_made, bring_shard
 from curation_assets.engine.run import Run
 from curation_assets.engine.shard import Shard
 from curation_assets.engine.shard_keys import parse_shard_key
@@ -30,14 +31,18 @@ class ShardMaker(Maker):
 
     def bring(self, run: Run, key: Key, wanted: Sequence[str]) -> Iterator[Outcome]:
         assert key is not None
+        shard = self._shard(run, key)
+        shard.coming = Coming(run.order, key, lambda later: as_made(self.stage, wanted, self._shard(run, later)))
+        yield from bring_shard(self.stage, wanted, shard)
+
+    def _shard(self, run: Run, key: str) -> Shard:
         dataset, _ = parse_shard_key(key)
         if dataset not in run.recipes:
             known = ", ".join(run.recipes) or "none"
             raise MissingTable(
                 f"shard {key} belongs to dataset {dataset!r}, but no recipe declares it; recipes: {known}"
             )
-        shard = Shard(key, run.recipes[dataset], run.store, run.settings, run.log, run.force, run.models)
-        yield from bring_shard(self.stage, wanted, shard)
+        return Shard(key, run.recipes[dataset], run.store, run.settings, run.log, run.force, run.models)
 
     def parents(self, recipes: Mapping[str, Recipe]) -> dict[str, dict[str, bool]]:
         found = {}

@@ -5,15 +5,8 @@ What belongs here: encoding the frames of a shard, and reading the stored vector
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import time
-from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,21 +14,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curation_assets.schemas import schema
-from curation_assets.scores.frame_reading import COLUMNS, FrameReader, Read
 from curation_resources.faults import Fault
-from curation_resources.processes import end_with_parent
 from curation_resources.progress import told
-from curation_resources.storage import Storage
 
 if TYPE_CHECKING:
+    from curation_assets.scores.embedding_line import EmbeddingLine
     from curation_assets.scores.frame_embeddings import Embeddings
     from curation_resources.clip_model import ClipModel
-
-MAX_READERS = 16
-CHUNK = 16
-"""Frames that a process decodes at a time."""
-PROCESS_FRAMES = 2048
-"""A shard of fewer frames is read by threads: processes would take longer to start than they save."""
 
 
 @dataclass(frozen=True)
@@ -44,8 +29,9 @@ class EmbeddingStats:
 
     Attributes:
         frames, embedded, failed: counts; `frames` is the sum of the other two.
-        seconds: wall time of the pass, the model's loading not included.
-        model_seconds: the part of it in which the model computed; the rest is waiting for pictures.
+        kept: frames that were read from the inputs beside them.
+        seconds: wall time from the first batch to the last, the model's loading not included.
+        waited_s: the part of it for which the model waited for pictures.
         model, device, precision: what computed.
         faults: video id to why frames of it could not be read now.
     """
@@ -53,8 +39,9 @@ class EmbeddingStats:
     frames: int
     embedded: int
     failed: int
+    kept: int
     seconds: float
-    model_seconds: float
+    waited_s: float
     model: str
     device: str
     precision: str
@@ -99,19 +86,14 @@ def asset_table(asset: str, columns: Mapping[str, Any]) -> pa.Table:
     return pa.table(arrays, schema=table.arrow).sort_by([(key, "ascending") for key in table.key])
 
 
-def embed_frames(
-    frames: pa.Table, storage: Storage, params: Embeddings, model: ClipModel, processes: int = 0
-) -> tuple[pa.Table, EmbeddingStats]:
+def embed_frames(frames: pa.Table, line: EmbeddingLine, key: str = "") -> tuple[pa.Table, EmbeddingStats]:
     """Embeds the frames of a shard.
 
-    JPEGs are read and decoded ahead of the model; batches run over clip boundaries, so only the last is short.
+    Frames are read ahead of the model; batches run over the borders of clips, and of shards of which the line knows.
 
     Args:
         frames: rows of `frames`.
-        storage: where their tars lie.
-        params: batch size.
-        model: from `load_model`.
-        processes: how many decode, see `decoding_processes`; 0 leaves it to threads of this one.
+        line: what reads and computes; those of `key` may be on their way already.
 
     Returns:
         The `frame_embeddings` table with a row for each frame, and what the pass did. A frame that is damaged, gone or not what its
@@ -120,106 +102,49 @@ def embed_frames(
     Raises:
         OSError: a process that decodes was ended; the shard can be tried again.
     """
-    started, model_seconds = time.perf_counter(), 0.0
-    rows = frames.select(list(COLUMNS)).to_pylist()
+    model = line.model
+    try:
+        job = line.put(frames, key)
+        for _ in told(job.finished(), len(job.places), "frames"):
+            pass
+    except BaseException:
+        line.stop()
+        raise
+    videos = frames["video_id"].to_pylist()
     faults: dict[str, Fault] = {}
-    vectors = np.zeros((len(rows), model.dimension), np.float16)
-    errors: list[str | None] = [None] * len(rows)
-    pending: list[int] = []
-    pixels: list[np.ndarray] = []
-
-    def flush() -> None:
-        nonlocal model_seconds
-        began = time.perf_counter()
-        encoded = model.encode_images(np.stack(pixels))
-        model_seconds += time.perf_counter() - began
-        vectors[pending] = encoded
-        for i, vector in zip(pending, encoded, strict=True):
-            if not np.isfinite(vector).all():
-                errors[i] = (
-                    f"model {model.identity} gave an embedding that is not finite in {model.precision}; set embeddings.precision: fp32"
-                )
-        pending.clear()
-        pixels.clear()
-
-    pictures = _read_ahead(rows, storage, model, 2 * params.batch, processes)
-    for i, picture in enumerate(told(pictures, len(rows), "frames")):
-        if isinstance(picture, Fault):
-            faults.setdefault(rows[i]["video_id"], picture)
-            picture = picture.reason
-        if isinstance(picture, str):
-            errors[i] = picture
-            continue
-        pending.append(i)
-        pixels.append(picture)
-        if len(pixels) == params.batch:
-            flush()
-    if pixels:
-        flush()
-
+    errors: list[str | None] = []
+    finite = np.asarray(np.isfinite(job.vectors).all(axis=1)).tolist()
+    for video, problem, usable in zip(videos, job.problems, finite, strict=True):
+        if isinstance(problem, Fault):
+            faults.setdefault(video, problem)
+            problem = problem.reason
+        if problem is None and not usable:
+            problem = f"model {model.identity} gave an embedding that is not finite in {model.precision}; set embeddings.precision: fp32"
+        errors.append(problem)
     columns = {name: frames[name] for name in ("dataset", "video_id", "clip_id", "time_ms", "frame")}
     table = asset_table(
         "frame_embeddings",
         {
             **columns,
-            "embedding": vector_column(vectors, [e is not None for e in errors]),
-            "model": [model.identity] * len(rows),
+            "embedding": vector_column(job.vectors, [e is not None for e in errors]),
+            "model": [model.identity] * len(errors),
             "error": errors,
         },
     )
     failed = sum(e is not None for e in errors)
-    seconds = time.perf_counter() - started
+    kept = sum(p.form is not None for p in job.places)
     return table, EmbeddingStats(
-        len(rows),
-        len(rows) - failed,
+        len(errors),
+        len(errors) - failed,
         failed,
-        seconds,
-        model_seconds,
+        kept,
+        job.seconds,
+        job.waited_s,
         model.identity,
         model.device,
         model.precision,
         faults,
     )
-
-
-def decoding_processes(model: ClipModel, frames: int, workers: int) -> int:
-    """How many processes should decode: as many as a stage may have if a GPU waits for `frames` pictures, else none.
-
-    Threads of one process decode about 700 frames/s together, however many they are; ViT-L-14 on a large GPU takes three times that.
-    """
-    return workers if model.device.startswith("cuda") and model.fit is not None and frames >= PROCESS_FRAMES else 0
-
-
-def _read_ahead(
-    rows: Sequence[Mapping[str, Any]], storage: Storage, model: ClipModel, ahead: int, processes: int = 0
-) -> Iterator[Read]:
-    """The pictures of `rows` in order, as the model takes them, or why one cannot be had.
-
-    At most about `ahead` are in memory, with processes at least two chunks for each.
-    """
-    processes = processes if model.fit is not None else 0
-    reader = FrameReader.of(model, storage, elsewhere=bool(processes))
-    if processes:
-        pool: Executor = ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), end_with_parent)
-    else:
-        pool = ThreadPoolExecutor(min(MAX_READERS, max(2, os.cpu_count() or 1)), "frames")
-    source = (rows[i : i + CHUNK] for i in range(0, len(rows), CHUNK))
-    with pool:
-        waiting: deque[Future[list[Read]]] = deque(
-            pool.submit(reader.all, part) for part in islice(source, max(1 + ahead // CHUNK, 2 * processes))
-        )
-        try:
-            while waiting:
-                yield from waiting.popleft().result()
-                for part in islice(source, 1):
-                    waiting.append(pool.submit(reader.all, part))
-        except BrokenProcessPool as error:
-            raise OSError(
-                "a process that decodes frames was ended from outside, perhaps for lack of memory; lower CURATION_WORKERS or try again"
-            ) from error
-        finally:
-            for future in waiting:
-                future.cancel()
 
 
 def vector_column(vectors: np.ndarray, missing: Sequence[bool]) -> pa.ListArray:

@@ -21,6 +21,7 @@ from curation_resources.extras import require
 from curation_resources.storage import Storage
 
 if TYPE_CHECKING:
+    from curation_assets.engine.kept_answers import KeptAnswers
     from curation_assets.engine.shard import Shard
     from curation_assets.recipes import Recipe
     from curation_resources.model_input import Fit
@@ -72,28 +73,47 @@ def _frame_fit(recipe: Recipe) -> Fit | None:
     return clip_fit(recipe.embeddings.model, recipe.embeddings.pretrained)
 
 
-def _embed(shard: Shard, wanted: Collection[str]) -> Mapping[str, Made]:
-    from curation_assets.engine.kept_answers import KeptAnswers
-    from curation_assets.scores.embedding import decoding_processes, embed_frames, load_model
+AHEAD_SHARDS = 4
+"""Shards whose frames may be on their way to a GPU while tables of those before are written."""
 
-    params = shard.recipe.embeddings
-    known = KeptAnswers(shard, COMPONENT, shard.table("clips"), passing_clips(shard, params.where))
-    clips = known.to_ask["clip_id"].drop_null().combine_chunks()
-    frames = shard.table("frames")
-    frames = frames.filter(pc.is_in(frames["clip_id"], value_set=clips))
-    model = shard.model(load_model, params)
-    processes = decoding_processes(model, len(frames), shard.workers)
-    table, stats = embed_frames(frames, shard.storage, params, model, processes)
+
+def _embed(shard: Shard, wanted: Collection[str]) -> Mapping[str, Made]:
+    from curation_assets.scores.embedding import embed_frames, load_model
+    from curation_assets.scores.embedding_line import EmbeddingLine
+
+    def open_line(params: Embeddings) -> EmbeddingLine:
+        return EmbeddingLine(shard.model(load_model, params), shard.storage, params.batch, shard.workers)
+
+    line = shard.model(open_line, shard.recipe.embeddings)
+    known, frames = _to_embed(shard)
+    if line.model.asynchronous:
+        line.ahead(frames, shard.key)
+        for key in shard.coming.keys(AHEAD_SHARDS):
+            if not line.begun(key) and (later := shard.coming.look(key)) is not None:
+                line.ahead(_to_embed(later)[1], key)
+    table, stats = embed_frames(frames, line, shard.key)
     table = known.joined(table, faulty=stats.faults)
     numbers = {
         "frames": stats.frames,
+        "from_inputs": stats.kept,
         "clips_kept": known.reused,
         "failed_frames": stats.failed,
         "frames_per_s": round(stats.frames / stats.seconds, 1) if stats.seconds else 0.0,
-        "model_share": round(stats.model_seconds / stats.seconds, 3) if stats.seconds else 0.0,
+        "model_share": round(1 - stats.waited_s / stats.seconds, 3) if stats.seconds else 0.0,
         "device": f"{stats.device} {stats.precision}",
     }
     return {"frame_embeddings": Made(table, numbers, faults=stats.faults)}
+
+
+def _to_embed(shard: Shard) -> tuple[KeptAnswers, pa.Table]:
+    """What is known of a shard's clips, and the frames of the others."""
+    from curation_assets.engine.kept_answers import KeptAnswers
+
+    where = shard.recipe.embeddings.where
+    known = KeptAnswers(shard, COMPONENT, shard.table("clips"), passing_clips(shard, where))
+    clips = known.to_ask["clip_id"].drop_null().combine_chunks()
+    frames = shard.table("frames")
+    return known, frames.filter(pc.is_in(frames["clip_id"], value_set=clips))
 
 
 def _one_model(table: pa.Table, stats: Mapping[str, Any], storage: Storage) -> Finding:

@@ -30,6 +30,7 @@ from curation_assets.scores.embedding import (
     model_identity,
     vector_column,
 )
+from curation_assets.scores.embedding_line import EmbeddingLine
 from curation_assets.scores.frame_embeddings import Embeddings
 from curation_assets_tests.shared_data import shared
 from curation_assets_tests.tiny_clip import write_tiny_clip
@@ -127,7 +128,7 @@ def test_each_frame_gets_the_vector_of_its_own_picture_and_damaged_ones_a_reason
     rows[0]["sha256"] = hashlib.sha256(b"other").hexdigest()
     rows[1]["tar"] = "frames/d-00000/gone.tar"
     rows[2]["size"] = 10**9
-    table, stats = embed_frames(pa.Table.from_pylist(rows, frames.schema), storage, params, model)
+    table, stats = embed_frames(pa.Table.from_pylist(rows, frames.schema), EmbeddingLine(model, storage, params.batch))
 
     assert table.schema.equals(schema("frame_embeddings").arrow)
     assert (stats.frames, stats.embedded, stats.failed) == (12, 6, 6)
@@ -161,21 +162,26 @@ def test_vectors_do_not_depend_on_how_frames_fall_into_batches(
 ) -> None:
     storage = Storage(str(tmp_path))
     frames = frames_table(storage, [("v", "v_0", t, jpeg(t)) for t in range(7)])
-    one, _ = embed_frames(frames, storage, params.model_copy(update={"batch": 1}), model)
-    all_at_once, _ = embed_frames(frames, storage, params.model_copy(update={"batch": 64}), model)
+    one, _ = embed_frames(frames, EmbeddingLine(model, storage, 1))
+    all_at_once, _ = embed_frames(frames, EmbeddingLine(model, storage, 64))
     a, b = (clip_vectors(t).vectors for t in (one, all_at_once))
     np.testing.assert_allclose(a, b, atol=1e-3)
-    empty, stats = embed_frames(frames.slice(0, 0), storage, params, model)
+    empty, stats = embed_frames(frames.slice(0, 0), EmbeddingLine(model, storage, 64))
     assert empty.num_rows == stats.frames == 0
 
 
-def test_processes_decode_as_threads_do(params: Embeddings, model: ClipModel, tmp_path: Path) -> None:
+def test_processes_decode_as_threads_do(
+    params: Embeddings, model: ClipModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     storage = Storage(str(tmp_path))
     pictures = [("v", "v_0", t, jpeg(t)) for t in range(40)]
     pictures[3] = ("v", "v_0", 3, b"<html>")
     frames = frames_table(storage, pictures)
-    threads, _ = embed_frames(frames, storage, params, model)
-    processes, stats = embed_frames(frames, storage, params, model, processes=2)
+    threads, _ = embed_frames(frames, EmbeddingLine(model, storage, params.batch, workers=2))
+    monkeypatch.setattr(ClipModel, "asynchronous", True)
+    monkeypatch.setattr("curation_assets.scores.embedding_line.PROCESS_FRAMES", 40)
+    line = EmbeddingLine(model, storage, params.batch, workers=2)
+    processes, stats = embed_frames(frames, line)
     assert processes.equals(threads)
     assert stats.failed == 1
 
@@ -209,7 +215,7 @@ def test_storage_that_cannot_be_reached_is_told_from_frames_that_are_bad(
             raise ConnectionError("connection reset by peer")
 
     frames = frames_table(Storage(str(tmp_path)), [("v", "v_0", t, jpeg(t)) for t in range(5)])
-    _, stats = embed_frames(frames, Down(str(tmp_path)), params, model)
+    _, stats = embed_frames(frames, EmbeddingLine(model, Down(str(tmp_path)), params.batch))
     assert stats.failed == 5
     assert stats.faults["v"].kind == "storage", "so that the table is not committed, see test_unread"
     assert "connection reset by peer" in stats.faults["v"].reason
@@ -394,9 +400,8 @@ def test_category_scores_are_cosines_and_a_softmax_within_the_set() -> None:
 
 def test_prompts_go_through_the_real_text_tower(params: Embeddings, model: ClipModel, tmp_path: Path) -> None:
     storage = Storage(str(tmp_path))
-    embeddings, _ = embed_frames(
-        frames_table(storage, [("v", "v_0", t, jpeg(t)) for t in range(3)]), storage, params, model
-    )
+    frames = frames_table(storage, [("v", "v_0", t, jpeg(t)) for t in range(3)])
+    embeddings, _ = embed_frames(frames, EmbeddingLine(model, storage, params.batch))
     encoder = load_text_encoder(params)
     table = category_table(
         clips_table([("v", "v_0")]), embeddings, {"s": PromptSet(prompts=["a cartoon", "a photo"])}, encoder

@@ -20,6 +20,7 @@ from curation_assets.decode.clips import Clips
 from curation_assets.decode.shard import analyse_shard
 from curation_assets.schemas import schema
 from curation_assets.scores.embedding import embed_frames, load_model
+from curation_assets.scores.embedding_line import EmbeddingLine
 from curation_assets.scores.frame_embeddings import Embeddings
 from curation_assets.takedown.tar_rewriting import rewrite_tar
 from curation_assets_tests.decode.coded_video import write_video
@@ -138,7 +139,7 @@ def test_vectors_are_those_of_open_clip_on_the_whole_frame(videos: dict[str, Pat
         return float((vectors * expected).sum(axis=1).min()), 1 - seen
 
     def embedded(table: pa.Table) -> np.ndarray:
-        made, stats = embed_frames(table, storage, params, model)
+        made, stats = embed_frames(table, EmbeddingLine(model, storage, params.batch))
         assert (stats.embedded, stats.failed) == (len(rows), 0)
         return np.array(made["embedding"].to_pylist(), np.float32)
 
@@ -200,7 +201,7 @@ def test_an_input_that_is_not_the_one_that_was_written_is_no_vector(tmp_path: Pa
     with open(tmp_path / first["tar"], "r+b") as file:
         file.seek(first["offset"] + 300)
         file.write(b"\0\1\2\3")
-    made, stats = embed_frames(frames, storage, params, model)
+    made, stats = embed_frames(frames, EmbeddingLine(model, storage, params.batch))
     assert (stats.failed, set(stats.faults)) == (1, {"v"})
     (reason,) = [e for e in made["error"].to_pylist() if e]
     assert "SHA-256 differs" in reason
