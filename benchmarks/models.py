@@ -1,13 +1,14 @@
-"""The model stages on a GPU (or, small, on a CPU): `python -m benchmarks.models [clip] [detectors] [captions] [--small]`.
+"""The model stages on a GPU (or, small, on a CPU): `python -m benchmarks.models [feed] [clip] [detectors] [captions] [--small] [--videos FOLDER]`.
 
 Models of the published sizes with random weights, saved and loaded the way real ones are. A large matrix product, measured first in
 the format that the models compute in, is the baseline: the practical limit of the device. Arithmetic is counted by torch
 (matrix products, convolutions and attention).
 
+feed
+    Reading stored frames for CLIP, from their pictures and from the inputs beside them, and how long a stand-in for a GPU waits: `benchmarks/feed.py`.
 clip
-    `frame_embeddings` over 683 x 384 JPEGs in a tar. Per frame on one thread: reading, JPEG decoding, resizing; then the network on a
-    batch that lies on the device, `encode_images` on pixels in memory (with copies and normalisation), the readers without a model,
-    as threads and as processes, and the whole stage, for several batch sizes.
+    `frame_embeddings` over frames of 683 x 384 in a tar, with the model's input beside each as a JPEG, and without. The network on a batch that lies on
+    the device, `encode_images` on pixels in memory (with copies and normalisation), and eight shards through the stage's line, for several batch sizes.
 detectors
     OWLv2 and Grounding DINO over 640 x 360 frames with the COCO and LVIS vocabularies: frames per second in the stage's precision and in
     float32, with preprocessing, with the boxes that random scores leave and without; the largest difference of class scores between both.
@@ -34,20 +35,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import torch
 from PIL import Image
 from torch.utils.flop_counter import FlopCounterMode
 
-from curation_assets.schemas import schema
+from benchmarks.feed import feed as reading
+from benchmarks.feed import frames_of_pictures, packed, repeated
 from curation_assets.scores import embedding as frame_embeddings
+from curation_assets.scores.embedding_line import EmbeddingLine
 from curation_assets.scores.frame_embeddings import Embeddings
 from curation_resources.captioners.base import CaptionRequest
 from curation_resources.captioners.transformers_model import load_transformers_captioner
 from curation_resources.detectors import DetectorOptions, load_detector, load_vocabulary, text_prompted
-from curation_resources.media import MediaRef
+from curation_resources.model_input import FILTERS, Fit
 from curation_resources.storage import Storage
-from curation_resources.tars import TarWriter
 from curation_resources.torchvision_ops import ensure_torchvision
 
 CUDA = torch.cuda.is_available()
@@ -139,25 +140,6 @@ def light_processes() -> Iterator[None]:
         own.__spec__, own.__file__ = before
 
 
-def make_frames(storage: Storage, rows: int, distinct: int) -> pa.Table:
-    """A `frames` table of `rows` rows whose pictures, `distinct` different ones, lie in a tar."""
-    refs = []
-    with TarWriter(storage, "frames/d-00000", "token") as tar:
-        for k in range(distinct):
-            buffer = io.BytesIO()
-            Image.fromarray(picture(k, 683, 384)).save(buffer, "JPEG", quality=90)
-            refs.append(tar.add(f"v-{k}", {"jpg": buffer.getvalue()})["jpg"])
-    table = schema("frames")
-    ids = {"dataset": "d", "video_id": "v", "clip_id": "v_0_1"}
-    made = []
-    for i in range(rows):
-        r = refs[i % distinct]
-        where = {"tar": r.tar, "offset": r.offset, "size": r.size, "sha256": r.sha256}
-        made.append({**dict.fromkeys(table.names), **ids, "time_ms": 1000 * i, "frame": i, **where})
-    print(f"frames: 683 x 384, {np.mean([r.size for r in refs]) / 1000:.0f} kB each, {rows} rows", flush=True)
-    return pa.Table.from_pylist(made, table.arrow)
-
-
 def clip_checkpoint(architecture: str, folder: Path) -> Path:
     """A checkpoint of random weights."""
     ensure_torchvision()
@@ -170,24 +152,11 @@ def clip_checkpoint(architecture: str, folder: Path) -> Path:
     return path
 
 
-def steps_of_reading(row: dict[str, Any], storage: Storage, model: Any) -> None:
-    """Prints milliseconds per frame of each step of a reader, on one thread."""
-    ref = MediaRef(row["tar"], row["offset"], row["size"])
-    data = storage.read_media(ref)
-    decoded = Image.open(io.BytesIO(data)).convert("RGB")
-    read = seconds(lambda: storage.read_media(ref), 0.2)
-    decode = seconds(lambda: Image.open(io.BytesIO(data)).convert("RGB"), 0.2)
-    resize = seconds(lambda: model.preprocess(decoded), 0.2)
-    whole = seconds(lambda: frame_embeddings._read_one(row, storage, model.preprocess), 0.2)
-    print(
-        f"  one thread, ms a frame: read {1e3 * read:.2f}, JPEG {1e3 * decode:.2f}, resize and crop {1e3 * resize:.2f}, all with SHA-256 {1e3 * whole:.2f}"
-    )
-
-
 def clip(folder: Path, small: bool) -> None:
     storage = Storage(str(folder / "storage"))
-    table = make_frames(storage, 64 if small else 8192, 32 if small else 256)
-    rows = table.select(["tar", "offset", "size", "sha256"]).to_pylist()
+    pictures = (picture(k, 683, 384) for k in range(32 if small else 256))
+    table = frames_of_pictures(storage, pictures, Fit(224, (224, 224), FILTERS["bicubic"]))
+    stored = {form: repeated(packed(table, storage, form), 2 if small else 32) for form in (None, "jpeg")}
     for architecture in ("ViT-B-32",) if small else ("ViT-B-32", "ViT-L-14"):
         params = Embeddings(model=architecture, pretrained=str(clip_checkpoint(architecture, folder)))
         model = frame_embeddings.load_model(params)
@@ -202,7 +171,6 @@ def clip(folder: Path, small: bool) -> None:
             f"{architecture} {model.precision}: {per_frame / 1e9:.1f} GFLOP a frame, so at most {ceiling:.0f} frames/s",
             flush=True,
         )
-        steps_of_reading(rows[0], storage, model)
         full = torch.randn(32 if small else 256, 3, height, width, device=DEVICE).to(model._dtype)
         with torch.inference_mode():
             network.encode_image(full)
@@ -223,33 +191,29 @@ def clip(folder: Path, small: bool) -> None:
                 flush=True,
             )
         most = 2 if small else 16
-        for processes, workers in ((0, 1), (0, most // 2), (0, most), (most // 2, 0), (most, 0)):
-            frame_embeddings.MAX_READERS = workers
-            part = rows if processes else rows[: max(32, len(rows) * workers // 64)]
-            reader = frame_embeddings._read_ahead(part, storage, model, 512, processes)
-            with light_processes():
-                for _ in range(len(part) // 2):  # until all processes have started
-                    next(reader)
-            begun = time.perf_counter()
-            count = sum(1 for _ in reader)
-            who = f"{processes} processes" if processes else f"{workers} threads"
-            print(f"  readers alone, {who}: {count / (time.perf_counter() - begun):.0f} frames/s", flush=True)
-        for batch, processes in [(batches[1], 0), *((b, most) for b in batches)]:
-            frame_embeddings.MAX_READERS = most
-            given_batch = params.model_copy(update={"batch": batch})
-            with light_processes():
-                made, stats = frame_embeddings.embed_frames(table, storage, given_batch, model, processes)
-            if stats.failed:
-                raise SystemExit(f"{stats.failed} frames failed: {next(e for e in made['error'].to_pylist() if e)}")
-            rate = stats.frames_per_second
-            print(
-                f"  stage, batch {batch:5d}, {most} {'processes' if processes else 'threads'}: {rate:6.0f} frames/s with their start,"
-                f" {100 * rate / alone[batch]:3.0f} % of the network alone; model busy {100 * stats.model_seconds / stats.seconds:3.0f} % of the time",
-                flush=True,
-            )
-        columns = np.zeros((len(rows), model.dimension), np.float16)
+        for form, workers in ((None, 0), (None, most), ("jpeg", 0)):
+            for batch in batches:
+                line = EmbeddingLine(model, storage, batch, workers)
+                frames = stored[form]
+                size = len(frames) // 8
+                began, cpu = time.perf_counter(), time.process_time()
+                with light_processes():
+                    for n in range(8):
+                        line.ahead(frames.slice(n * size, size), str(n))
+                    made = [frame_embeddings.embed_frames(frames.slice(n * size, size), line, str(n)) for n in range(8)]
+                spent, cpu = time.perf_counter() - began, time.process_time() - cpu
+                if failed := sum(stats.failed for _, stats in made):
+                    raise SystemExit(f"{failed} frames failed")
+                rate, waited = len(frames) / spent, sum(stats.waited_s for _, stats in made)
+                how = f"{form or 'stored pictures'}, {f'{workers} processes' if workers else 'threads'}"
+                print(
+                    f"  eight shards, {how}, batch {batch:5d}: {rate:6.0f} frames/s, {100 * rate / alone[batch]:3.0f} % of the network alone;"
+                    f" waited {100 * waited / spent:3.0f} % of the time, {1e3 * cpu / len(frames):.2f} CPU ms a frame of this process",
+                    flush=True,
+                )
+        columns = np.zeros((len(stored[None]), model.dimension), np.float16)
         print(
-            f"  making the vector column: {1e6 * seconds(partial(frame_embeddings.vector_column, columns, [False] * len(rows)), 0.2) / len(rows):.1f} us a frame"
+            f"  making the vector column: {1e6 * seconds(partial(frame_embeddings.vector_column, columns, [False] * len(columns)), 0.2) / len(columns):.1f} us a frame"
         )
         del model, network
         release()
@@ -592,23 +556,34 @@ def captions(folder: Path, small: bool) -> None:
         release()
 
 
-PARTS = {"clip": clip, "detectors": detectors, "captions": captions}
+def feed(folder: Path, small: bool, videos: Path | None = None) -> None:
+    reading(folder, small, (picture(k, 683, 384) for k in range(32 if small else 256)), videos)
+
+
+PARTS: dict[str, Callable[[Path, bool], None]] = {
+    "feed": feed,
+    "clip": clip,
+    "detectors": detectors,
+    "captions": captions,
+}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="*", help=f"of {', '.join(PARTS)}; all by default")
     parser.add_argument("--small", action="store_true", help="small models and few frames; without a GPU always")
+    parser.add_argument("--videos", type=Path, help="for feed: a folder of videos whose frames are read")
     options = parser.parse_args()
     unknown = set(options.parts) - set(PARTS)
     if unknown:
         parser.error(f"no part {sorted(unknown)[0]!r}; give some of {', '.join(PARTS)}")
     name = torch.cuda.get_device_name() if CUDA else "CPU"
     print(f"{name}, {os.cpu_count()} cores, torch {torch.__version__}", flush=True)
-    for part in options.parts or PARTS:
+    parts = {**PARTS, "feed": partial(feed, videos=options.videos)}
+    for part in options.parts or parts:
         begun = time.perf_counter()
         with tempfile.TemporaryDirectory() as folder:
-            PARTS[part](Path(folder), options.small or not CUDA)
+            parts[part](Path(folder), options.small or not CUDA)
         print(f"{part}: {time.perf_counter() - begun:.0f} s", flush=True)
 
 

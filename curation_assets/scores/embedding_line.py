@@ -146,7 +146,7 @@ class EmbeddingLine:
             self._named.clear()
 
     def take(self, count: int) -> list[tuple[EmbeddingJob, Sequence[Place]]]:
-        """See `Source`."""
+        """See `FrameSource`."""
         parts: list[tuple[EmbeddingJob, Sequence[Place]]] = []
         with self._lock:
             if not threading.main_thread().is_alive():

@@ -31,7 +31,7 @@ DEPTH = 3
 Owner = TypeVar("Owner")
 
 
-class Source(Protocol[Owner]):
+class FrameSource(Protocol[Owner]):
     """Whoever knows the frames to be read next."""
 
     def take(self, count: int) -> list[tuple[Owner, Sequence[Place]]]:
@@ -92,7 +92,7 @@ class FrameFeed(Generic[Owner]):
         self._buffers = held + self._depth
         self.waited_s = 0.0
 
-    def batches(self, source: Source[Owner]) -> Iterator[FrameBatch[Owner]]:
+    def batches(self, source: FrameSource[Owner]) -> Iterator[FrameBatch[Owner]]:
         """The frames of the source until it has no more, in its order.
 
         Raises:
