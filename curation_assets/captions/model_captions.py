@@ -13,15 +13,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from math import ceil
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pyarrow as pa
 
 from curation_assets.captions.caption_backends import caption_identity
+from curation_assets.scores.stored_frames import picture_of, read_stored
 from curation_resources.captioners.base import CaptionAnswer, Captioner, CaptionRequest
-from curation_resources.media import MediaRef
+from curation_resources.faults import Fault
 from curation_resources.progress import told
 from curation_resources.storage import Storage
+from curation_resources.storage_errors import StorageError
 
 if TYPE_CHECKING:
     from curation_assets.captions.captions import Captions, TextModel
@@ -259,12 +261,8 @@ def spread(items: Sequence[Any], count: int) -> list[Any]:
 
 
 def _read_frames(storage: Storage, frames: Sequence[Mapping[str, Any]]) -> list[bytes]:
-    pictures = []
-    for frame in frames:
-        data = storage.read_media(MediaRef(frame["tar"], frame["offset"], frame["size"]))
-        if frame["sha256"] and hashlib.sha256(data).hexdigest() != frame["sha256"]:
-            raise ValueError(
-                f"{frame['tar']}[{frame['offset']}:+{frame['size']}] is not the picture that was written there"
-            )
-        pictures.append(data)
-    return pictures
+    found = dict(read_stored(storage, [picture_of(frame) for frame in frames]))
+    for data in found.values():
+        if isinstance(data, Fault):
+            raise StorageError(data.reason)
+    return [bytes(cast(memoryview, found[i])) for i in range(len(frames))]

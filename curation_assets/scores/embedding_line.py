@@ -123,7 +123,7 @@ class EmbeddingLine:
             self._jobs.append(job)
             if not self._running:
                 self._running = True
-                threading.Thread(target=self._run, name="embeddings", daemon=True).start()
+                threading.Thread(target=self._run, name="embeddings").start()
         return job
 
     def ahead(self, frames: pa.Table, key: str) -> None:

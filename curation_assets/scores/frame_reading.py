@@ -1,26 +1,24 @@
 """Stored frames as a model takes them: from the input that the decode kept beside each, else from its picture.
 
-What belongs here: which bytes are read, reading, checking and decoding them. What does not: how far ahead (`frame_feed.py`).
+What belongs here: which bytes are read, and decoding them. What does not: reading (`stored_frames.py`), and how far ahead (`frame_feed.py`).
 """
 
 from __future__ import annotations
 
-import hashlib
 import io
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from curation_assets.contracts.tables import BESIDE
-from curation_resources.faults import STORAGE, Fault, fault_of
-from curation_resources.media import MediaRef
+from curation_assets.scores.stored_frames import Place, read_stored
+from curation_resources.faults import Fault, fault_of
 from curation_resources.model_input import Fit, Pixels, decoded
 from curation_resources.storage import Storage
-from curation_resources.storage_errors import READ_ERRORS, StorageError
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -31,23 +29,6 @@ COLUMNS = ("tar", "offset", "size", "sha256", BESIDE)
 """Of `frames`: what reading takes."""
 Problem = str | Fault
 """Why a frame cannot be had: for good, or now."""
-GAP_BYTES, RANGE_BYTES = 128 << 10, 8 << 20
-"""Places that lie no further apart are read in one range, of at most so many bytes: what lies between costs less than another call, or request."""
-
-
-class Place(NamedTuple):
-    """Where a frame is read.
-
-    Attributes:
-        tar, offset, size, sha256: the bytes.
-        form: the format of an input that fits the model; None for the stored picture, which is fitted when it is read.
-    """
-
-    tar: str
-    offset: int
-    size: int
-    sha256: str | None
-    form: str | None
 
 
 def places_of(frames: pa.Table, fit: Fit | None) -> list[Place]:
@@ -55,7 +36,7 @@ def places_of(frames: pa.Table, fit: Fit | None) -> list[Place]:
     frames = frames.select(list(COLUMNS)).combine_chunks()
     tars, offsets, sizes, hashes = (frames[name].to_pylist() for name in COLUMNS[:-1])
     places = [
-        Place(tar or "", offset or 0, size or 0, sha256, None)
+        Place(tar or "", offset or 0, size or 0, sha256)
         for tar, offset, size, sha256 in zip(tars, offsets, sizes, hashes, strict=True)
     ]
     kept = frames[BESIDE].combine_chunks() if len(frames) else None
@@ -100,7 +81,7 @@ class FrameReader:
     def into(self, out: Pixels, places: Sequence[Place]) -> list[Problem | None]:
         """Puts the frames at `places` into an array of as many; says of each why it is not there, None where it is."""
         problems: list[Problem | None] = [None] * len(places)
-        for i, data in self._bytes(places):
+        for i, data in read_stored(self.storage, places):
             found = data if isinstance(data, Fault) else self._decoded(data, places[i])
             if isinstance(found, str | Fault):
                 problems[i] = found
@@ -108,31 +89,9 @@ class FrameReader:
                 out[i] = found
         return problems
 
-    def _bytes(self, places: Sequence[Place]) -> Iterator[tuple[int, memoryview | Fault]]:
-        """The bytes at each of `places`, in any order."""
-        for run, end in _runs(places):
-            first = places[run[0]]
-            try:
-                data = memoryview(self.storage.read_media(MediaRef(first.tar, first.offset, end - first.offset)))
-            except (StorageError, *READ_ERRORS) as error:
-                if len(run) == 1:
-                    yield run[0], Fault(STORAGE, f"{_where(first)} cannot be read: {error}")
-                    continue
-                for i in run:  # one that is gone takes no other with it
-                    yield from ((i, part) for _, part in self._bytes([places[i]]))
-                continue
-            for i in run:
-                at = places[i].offset - first.offset
-                yield i, data[at : at + places[i].size]
-
     def _decoded(self, data: memoryview, place: Place) -> Pixels | Problem:
         from PIL import Image, UnidentifiedImageError
 
-        if place.sha256 and hashlib.sha256(data).hexdigest() != place.sha256:
-            return Fault(
-                STORAGE,
-                f"{_where(place)} is not the picture that was written there (SHA-256 differs); materialize frames again",
-            )
         try:
             if place.form is not None:
                 return decoded(data, place.form, self.size)
@@ -141,30 +100,8 @@ class FrameReader:
         except (
             UnidentifiedImageError
         ):  # its text holds an address in memory, which would change the table's content hash
-            return f"{_where(place)} cannot be decoded: it is not a picture"
+            return f"{place.name} cannot be decoded: it is not a picture"
         except MemoryError as error:
             return fault_of(error) or str(error)
         except Exception as error:  # noqa: BLE001 - decoders raise many classes; the row records it
-            return f"{_where(place)} cannot be decoded: {type(error).__name__}: {error}"
-
-
-def _where(place: Place) -> str:
-    return f"frame at {place.tar}[{place.offset}:+{place.size}]"
-
-
-def _runs(places: Sequence[Place]) -> Iterator[tuple[list[int], int]]:
-    """Indexes of places that are read together, by their offsets, and where the last of them ends."""
-    run: list[int] = []
-    end = 0
-    for i in sorted(range(len(places)), key=lambda i: (places[i].tar, places[i].offset)):
-        place = places[i]
-        whole = max(end, place.offset + place.size)
-        if run:
-            first = places[run[0]]
-            if place.tar != first.tar or place.offset > end + GAP_BYTES or whole - first.offset > RANGE_BYTES:
-                yield run, end
-                run, whole = [], place.offset + place.size
-        run.append(i)
-        end = whole
-    if run:
-        yield run, end
+            return f"{place.name} cannot be decoded: {type(error).__name__}: {error}"

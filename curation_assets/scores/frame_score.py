@@ -22,10 +22,9 @@ from curation_assets.contracts.tables import CLIP_KEYS, ERROR, STRING, Column, T
 from curation_assets.decode.frames import pictures as stored_pictures
 from curation_assets.engine.pods import pod
 from curation_assets.scores.shown import ranked_scores
-from curation_resources.faults import RESOURCE, Fault, fault_of
-from curation_resources.media import MediaRef
+from curation_assets.scores.stored_frames import Place, picture_of, read_stored
+from curation_resources.faults import RESOURCE, Fault
 from curation_resources.storage import Storage
-from curation_resources.storage_errors import StorageError
 
 if TYPE_CHECKING:
     from curation_assets.engine.shard import Shard
@@ -111,12 +110,12 @@ def score_frames(
     from curation_assets.scores.prefilter import passing_clips
 
     passing = set(passing_clips(shard, rules)["clip_id"].to_pylist())
-    pictures: dict[str, list[MediaRef]] = {}
+    pictures: dict[str, list[Place]] = {}
     for row in shard.table("frames").sort_by("time_ms").to_pylist():
         if row["tar"] is not None and row["clip_id"] in passing:
-            pictures.setdefault(row["clip_id"], []).append(MediaRef(row["tar"], row["offset"], row["size"]))
+            pictures.setdefault(row["clip_id"], []).append(picture_of(row))
     clips = {c["clip_id"]: c for c in shard.table("clips").to_pylist() if c["status"] == "ok"}
-    tasks = [Task(key, refs, LIMIT_S + LIMIT_PER_FRAME_S * len(refs)) for key, refs in sorted(pictures.items())]
+    tasks = [Task(key, own, LIMIT_S + LIMIT_PER_FRAME_S * len(own)) for key, own in sorted(pictures.items())]
     _function(score)
     work = partial(_score_clip, shard.storage, score, params, frozenset(contract.names))
     found: dict[str, Mapping[str, Any]] = {}
@@ -140,18 +139,18 @@ def score_frames(
 
 
 def _score_clip(
-    storage: Storage, score: str, params: Section, names: frozenset[str], refs: Sequence[MediaRef]
+    storage: Storage, score: str, params: Section, names: frozenset[str], places: Sequence[Place]
 ) -> Mapping[str, Any] | Fault:
     """Runs in a worker: the columns of one clip, or why it could not be read now."""
     from PIL import Image, UnidentifiedImageError
 
+    data: dict[int, memoryview] = {}
+    for i, found in read_stored(storage, places):
+        if isinstance(found, Fault):
+            return found
+        data[i] = found
     try:
-        data = [storage.read_media(ref) for ref in refs]
-    except StorageError as problem:
-        fault = fault_of(problem)
-        return fault if fault is not None else {"error": str(problem)}
-    try:
-        pictures = [np.asarray(Image.open(io.BytesIO(d)).convert("RGB")) for d in data]
+        pictures = [np.asarray(Image.open(io.BytesIO(data[i])).convert("RGB")) for i in range(len(places))]
     except (UnidentifiedImageError, OSError) as problem:
         return {"error": f"a sampled frame cannot be read: {problem}"}
     try:

@@ -7,9 +7,8 @@ the same picture as the one before is not looked at twice.
 
 from __future__ import annotations
 
-import hashlib
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from typing import Any
@@ -22,12 +21,11 @@ from numpy.typing import NDArray
 
 from curation_assets.decode.reading.workers import Task, run_tasks
 from curation_assets.schemas import schema
+from curation_assets.scores.stored_frames import Place, picture_of, read_stored
 from curation_assets.scores.text_scores import Text
-from curation_resources.faults import RESOURCE, STORAGE, Fault
-from curation_resources.media import MediaRef
+from curation_resources.faults import RESOURCE, Fault
 from curation_resources.ocr import TextLine, TextReader, identity
 from curation_resources.storage import Storage
-from curation_resources.storage_errors import READ_ERRORS, StorageError
 
 Row = Mapping[str, Any]
 
@@ -38,6 +36,8 @@ SAME_PICTURE = 8.0
 or more; a slide that is shown for a minute stays within 7."""
 SECONDS_PER_FRAME = 30.0
 """Wall time after which a worker is taken to hang; a dense page takes about one second."""
+READ_AT_ONCE = 16
+"""Frames of a clip whose bytes are in memory together."""
 NO_FRAMES = "the clip has no sampled frames; materialize frames again"
 SAME_LINE, SAME_EDGE = 0.7, 0.5
 """Two boxes are in one place if their vertical extents overlap by so much and their left edges, centres or right edges lie within so many
@@ -269,8 +269,7 @@ def _read_clip(storage: Storage, params: Text, samples: Sequence[Row]) -> _ClipT
     fault: Fault | None = None
     before: NDArray[np.uint8] | None = None
     repeated = 0
-    for row in samples:
-        picture = _picture(row, storage)
+    for row, picture in zip(samples, _pictures(samples, storage), strict=True):
         if isinstance(picture, str):
             errors.append(picture)
             continue
@@ -299,16 +298,18 @@ def same_picture(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> bool:
     return bool(blocks.max() < SAME_PICTURE)
 
 
-def _picture(row: Row, storage: Storage) -> NDArray[np.uint8] | str | Fault:
-    """The frame as uint8 (h, w, 3) blue, green, red, or why it cannot be had: a fault if that may pass."""
-    where = f"frame at {row['tar']}[{row['offset']}:+{row['size']}]"
-    try:
-        data = storage.read_media(MediaRef(row["tar"], row["offset"], row["size"]))
-    except (StorageError, *READ_ERRORS) as error:
-        return Fault(STORAGE, f"{where} cannot be read: {error}")
-    if row["sha256"] and hashlib.sha256(data).hexdigest() != row["sha256"]:
-        return Fault(
-            STORAGE, f"{where} is not the picture that was written there (SHA-256 differs); materialize frames again"
-        )
-    picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
-    return picture if picture is not None else f"{where} is not a picture that can be decoded; materialize frames again"
+def _pictures(samples: Sequence[Row], storage: Storage) -> Iterator[NDArray[np.uint8] | str | Fault]:
+    """Each frame as uint8 (h, w, 3) blue, green, red, or why it cannot be had: a fault if that may pass."""
+    for start in range(0, len(samples), READ_AT_ONCE):
+        places = [picture_of(row) for row in samples[start : start + READ_AT_ONCE]]
+        found = dict(read_stored(storage, places))
+        yield from (_picture(found[i], place) for i, place in enumerate(places))
+
+
+def _picture(data: memoryview | Fault, place: Place) -> NDArray[np.uint8] | str | Fault:
+    if isinstance(data, Fault):
+        return data
+    picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if len(data) else None
+    if picture is None:
+        return f"{place.name} is not a picture that can be decoded; materialize frames again"
+    return np.asarray(picture, np.uint8)
