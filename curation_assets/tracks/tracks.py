@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 from curation_assets.contracts.choices import OneOf
 from curation_assets.contracts.component import Component, Lines, Made, RecipeKey, Row, Stage, if_named
 from curation_assets.contracts.open_section import OpenSection
-from curation_assets.contracts.sections import Rules, Section
+from curation_assets.contracts.sections import GrownSection, Rules
 from curation_assets.contracts.tables import (
     BOOL,
     CLIP_ID,
@@ -41,14 +41,23 @@ if TYPE_CHECKING:
     from curation_assets.recipes import Recipe
 
 
-class OnnxLayout(Section):
+class OnnxLayout(GrownSection):
     """What the tensors of an ONNX detector mean."""
 
-    layout: Literal["fastestdet", "yolov5", "yolov8"] = Field("yolov8", description="Output layout.")
+    later: ClassVar[frozenset[str]] = frozenset({"mean", "anchor"})
+
+    layout: Literal["fastestdet", "yolov5", "yolov8", "end2end", "retinaface"] = Field(
+        "yolov8",
+        description="Output layout; end2end: rows of batch, x1, y1, x2, y2, class, score; retinaface: offsets and scores of its priors.",
+    )
     size: int = Field(640, ge=32, le=4096, description="Side of the square input, pixels.")
     scale: float = Field(1 / 255, gt=0, description="Factor on pixel values.")
     bgr: bool = Field(False, description="Whether channels are blue, green, red.")
     letterbox: bool = Field(True, description="Whether the aspect ratio is kept by padding.")
+    mean: tuple[float, float, float] = Field(
+        (0.0, 0.0, 0.0), description="What is taken from the three channels before `scale`, in their order."
+    )
+    anchor: float = Field(16.0, gt=0, description="For retinaface: side of the smallest prior, pixels.")
 
 
 class Tracks(OpenSection):

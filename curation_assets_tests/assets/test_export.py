@@ -33,9 +33,11 @@ from curation_assets.settings import Settings
 from curation_assets.tracks.face_tables import CLIP_FACES
 from curation_assets_tests.decode.coded_video import write_video
 from curation_assets_tests.shared_data import shared
+from curation_assets_tests.tracks.plates import SIDE, draw, letters, save_network
 from curation_resources.detectors.faces import centerface_identity
 from curation_resources.provenance import Provenance
 from curation_resources.tables import TableStore
+from curation_resources.weights import file_sha256
 
 RECIPE = """
 dataset: toy
@@ -181,7 +183,7 @@ def shared_installation(tmp_path_factory: pytest.TempPathFactory) -> Installatio
     result = made.run("clip_dataset", "tars")
     assert result.success
     passed = {e.check_name: e.passed for e in result.get_asset_check_evaluations()}
-    assert passed == {"contract": True, "media": True, "single_shots": True, "face_leaks": True}
+    assert passed == {"contract": True, "media": True, "single_shots": True, "face_leaks": True, "plate_leaks": True}
     return made
 
 
@@ -614,3 +616,66 @@ subsets:
     assert not leaking.passed
     assert leaking.severity.value == "WARN"
     assert leaking.metadata["faces"].value > 0
+
+
+def write_plates(path: Path) -> None:
+    """A plate that moves over a photograph, 45 frames long."""
+    photo = cv2.resize(cv2.imread(str(shared("faces/2008_002079.jpg"))), (320, 240), interpolation=cv2.INTER_AREA)
+    with av.open(str(path), "w") as output:
+        stream = output.add_stream("libx264", rate=25, options={"crf": "14"})
+        stream.width, stream.height, stream.pix_fmt = 320, 240, "yuv420p"
+        for k in range(45):
+            frame = np.ascontiguousarray(photo[:, :, ::-1])
+            draw(frame, (20.0 + 4 * k, 150.0, 56.0, 12.2), letters(1))
+            output.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        output.mux(stream.encode(None))
+
+
+@pytest.mark.slow
+def test_plates_are_covered_and_without_weights_nothing_is_published(tmp_path: Path) -> None:
+    network = save_network(tmp_path / "plates.onnx")
+    found = f"model: {network}, threshold: 0.5, onnx: {{size: {SIDE}}}"
+    recipe = f"""
+dataset: toy
+source: {{format: folder, path: nowhere}}
+subsets:
+  covered: {{export: {{clips: {{preset: ultrafast, crf: 14, blur: {{plates: {{{found}, leak: {{model: {network}, onnx: {{size: {SIDE}}}}}}}}}}}}}}}
+  missing: {{export: {{clips: {{preset: ultrafast, blur: {{faces: true, plates: {{model: {tmp_path}/gone.onnx}}}}}}}}}}
+"""
+    made = Installation(tmp_path, recipe)
+    write_plates(tmp_path / "v0.mp4")
+    size = (tmp_path / "v0.mp4").stat().st_size
+    raw = [
+        {**r, "size": size} if r["video_id"] == "v0" else r
+        for r in made.store.read("raw_shards", "toy-00000").to_pylist()
+    ]
+    made.commit("raw_shards", "toy-00000", raw)
+
+    result = made.run("clip_dataset", "covered")
+    check = next(e for e in result.get_asset_check_evaluations() if e.check_name == "plate_leaks")
+    assert check.passed, check.description
+    assert check.metadata["covers"].value > 0
+    rows = {r["sample_key"]: r for r in made.rows("clip_dataset", "covered")}
+    folder = made.version("clip_dataset", "covered")
+    covered = pq.read_table(folder / "plates.parquet")
+    assert covered.schema.equals(CLIP_FACES)
+    assert not (folder / "faces.parquet").exists()
+    assert {r["sample_key"]: r["blurred_plates"] for r in rows.values() if r["video_id"] == "v0"} == dict(
+        Counter(covered["sample_key"].to_pylist())
+    )
+    assert {r["blurred_plates"] for r in rows.values() if r["video_id"] != "v0"} == {0}
+    assert {r["blurred_faces"] for r in rows.values()} == {None}
+    for key, row in rows.items():
+        if row["video_id"] == "v0":
+            times = {r["frame_ms"] for r in covered.to_pylist() if r["sample_key"] == key}
+            assert times == set(range(row["start_ms"], row["end_ms"], 40)), "in every frame"
+    assert f"| clip_dataset | plates | onnx:{file_sha256(network)[:16]} |" in (folder / "README.md").read_text()
+    first = made.store.header("clip_dataset", "toy-covered")
+    made.run("clip_dataset", "covered")
+    assert made.store.header("clip_dataset", "toy-covered") == first, "nothing to do"
+
+    with pytest.raises(Exception, match="weights of the plate detector are missing") as error:
+        made.run("clip_dataset", "missing")
+    assert "blur_plates.model" in str(error.value)
+    assert made.store.header("clip_dataset", "toy-missing") is None
+    assert not list(Path(made.settings.storage, "clip_dataset").glob("toy-missing/**/*.tar"))

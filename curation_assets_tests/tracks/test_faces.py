@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 from curation_assets.publish.clip_dataset import ClipExport
-from curation_assets.publish.cutting.face_blurring import face_blurrer
+from curation_assets.publish.cutting.cover_blurring import blurrer_of
 from curation_assets.tracks.faces import FACES, FaceBlurrer, cover, find_leaks
 from curation_assets_tests.shared_data import shared
 from curation_resources.detectors.base import Detections, Image, RawDetections, finish
@@ -239,7 +239,7 @@ def test_very_short_clips(count: int) -> None:
     assert all(centres(blurrer, k) for k in range(count))
 
 
-@pytest.mark.parametrize("method", ["ellipse", "box", "mosaic"])
+@pytest.mark.parametrize("method", ["ellipse", "box", "mosaic", "plain"])
 @pytest.mark.parametrize(
     "box", [(100, 50, 40, 50), (-15, 20, 40, 50), (220, 140, 40, 50), (60, 60, 3, 4), (500, 500, 10, 10)]
 )
@@ -257,12 +257,12 @@ def test_cover_stays_inside_and_leaves_no_detail(method: str, box: Box) -> None:
 
 def test_the_recipes_parameters_are_used() -> None:
     image = next(numbered(1))[1]
-    wide = ClipExport(blur="box", blur_scale=2.0, blur_threshold=0.9)
-    blurrer = face_blurrer(wide, Scripted())
+    (wide,) = ClipExport(blur_faces=True, blur="box", blur_scale=2.0, blur_threshold=0.9).covers
+    blurrer = blurrer_of(wide, Scripted())
     list(blurrer.process(numbered(5)))
     assert blurrer.covered == 0
-    narrow = face_blurrer(ClipExport(blur="box", blur_scale=1.0), Scripted())
-    (_, after), *_ = narrow.process(numbered(5))
+    (same,) = ClipExport(blur={"faces": {"method": "box", "scale": 1.0}}).covers
+    (_, after), *_ = blurrer_of(same, Scripted()).process(numbered(5))
     changed = np.argwhere((after != image).any(axis=2))
     assert changed.min(axis=0).tolist() >= [39, 19]
     with pytest.raises(ValueError, match="must reach from one look to the next"):

@@ -40,7 +40,7 @@ class DetectorOptions:
         device: auto, cpu, cuda or cuda:N.
         threads: threads within one run of an ONNX model; torch has its own setting.
         batch: frames per forward pass.
-        onnx: attributes of an `onnx.OnnxForm`: layout, size, scale, bgr and letterbox.
+        onnx: attributes of an `onnx.OnnxForm`.
     """
 
     model: str | None = None

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
+from math import ceil
 from typing import Literal
 
 import numpy as np
@@ -13,9 +15,11 @@ from curation_resources.detectors.base import Detections, Floats, Image, RawDete
 from curation_resources.detectors.onnx_session import open_session
 from curation_resources.weights import WrongWeights, fetch_weights, file_sha256
 
-Layout = Literal["fastestdet", "yolov5", "yolov8"]
+Layout = Literal["fastestdet", "yolov5", "yolov8", "end2end", "retinaface"]
 LETTERBOX_GREY = 114
 """Padding value that YOLO detectors are trained with."""
+RETINA_STRIDES, RETINA_VARIANCES = (8, 16, 32), (0.1, 0.2)
+"""Grids of RetinaFace's priors, two priors a cell, each twice as large as the one before; and by what its offsets and sizes were divided."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,9 @@ class OnnxForm:
         scale: factor on pixel values.
         bgr: whether channels go in as blue, green, red.
         letterbox: whether the aspect ratio is kept by padding; else the frame is stretched.
+        mean: what is taken from the three channels, in the order in which they go in, before `scale`.
+        anchor: side of RetinaFace's smallest prior, pixels.
+        setting: the section of recipes that says so, for messages.
     """
 
     layout: Layout = "yolov8"
@@ -35,14 +42,35 @@ class OnnxForm:
     scale: float = 1 / 255
     bgr: bool = False
     letterbox: bool = True
+    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    anchor: float = 16.0
+    setting: str = "tracks"
+
+
+@dataclass(frozen=True)
+class _Given:
+    """What a network answered for one frame.
+
+    Attributes:
+        outputs: its tensors, in its order.
+        size: height and width of its input.
+        classes: of the vocabulary.
+        anchor: see `OnnxForm`.
+    """
+
+    outputs: Sequence[Floats]
+    size: tuple[int, int]
+    classes: int
+    anchor: float
 
 
 def _corners(centre: Floats, extent: Floats) -> Floats:
     return np.concatenate([centre - extent / 2, centre + extent / 2], axis=1)
 
 
-def _fastestdet(output: Floats, size: tuple[int, int]) -> RawDetections:
-    """(5 + classes, rows, columns): objectness, centre offset, size, then class scores (dog-qiuqiu/FastestDet)."""
+def _fastestdet(given: _Given) -> RawDetections:
+    """(1, 5 + classes, rows, columns): objectness, centre offset, size, then class scores (dog-qiuqiu/FastestDet)."""
+    output = given.outputs[0][0]
     channels, rows, columns = output.shape
     cells = output.reshape(channels, -1).T
     row, column = np.divmod(np.arange(rows * columns), columns)
@@ -50,36 +78,92 @@ def _fastestdet(output: Floats, size: tuple[int, int]) -> RawDetections:
     extent = np.asarray(1 / (1 + np.exp(-cells[:, 3:5])), np.float32)
     objectness, classes = cells[:, 0], cells[:, 5:]
     scores = np.clip(objectness, 0, 1) ** 0.6 * np.clip(classes.max(axis=1), 0, 1) ** 0.4
-    return RawDetections(_corners(centre, extent), scores, classes, objectness)
+    return RawDetections(_corners(centre, extent), np.asarray(scores, np.float32), classes, objectness)
 
 
-def _yolov5(output: Floats, size: tuple[int, int]) -> RawDetections:
-    """(boxes, 5 + classes): centre and size in input pixels, objectness, class scores given an object."""
-    height, width = size
+def _yolov5(given: _Given) -> RawDetections:
+    """(1, boxes, 5 + classes): centre and size in input pixels, objectness, class scores given an object."""
+    output, (height, width) = given.outputs[0][0], given.size
     scale = np.asarray([width, height], np.float32)
     objectness, classes = output[:, 4], output[:, 5:]
     scores = objectness * classes.max(axis=1)
     return RawDetections(_corners(output[:, :2] / scale, output[:, 2:4] / scale), scores, classes, objectness)
 
 
-def _yolov8(output: Floats, size: tuple[int, int]) -> RawDetections:
-    """(4 + classes, boxes): centre and size in input pixels, class scores; no objectness."""
-    height, width = size
+def _yolov8(given: _Given) -> RawDetections:
+    """(1, 4 + classes, boxes): centre and size in input pixels, class scores; no objectness."""
+    output, (height, width) = given.outputs[0][0], given.size
     scale = np.asarray([width, height], np.float32)
     boxes, classes = output[:4].T, output[4:].T
     return RawDetections(_corners(boxes[:, :2] / scale, boxes[:, 2:] / scale), classes.max(axis=1), classes, None)
 
 
-_DECODERS: dict[Layout, Callable[[Floats, tuple[int, int]], RawDetections]] = {
+def _end2end(given: _Given) -> RawDetections:
+    """(boxes, 7): number in the batch, x1, y1, x2, y2 in input pixels, class, score; doubled boxes are gone already (YOLOv7's and YOLOv9's export with its own
+    suppression)."""
+    output, (height, width) = given.outputs[0], given.size
+    numbers = output[:, 5].astype(int)
+    classes = np.zeros((len(output), max(given.classes, int(numbers.max(initial=0)) + 1)), np.float32)
+    classes[np.arange(len(output)), numbers] = output[:, 6]
+    corners = np.asarray(output[:, 1:5] / np.asarray([width, height] * 2, np.float32), np.float32)
+    return RawDetections(corners, output[:, 6], classes, None)
+
+
+def _retinaface(given: _Given) -> RawDetections:
+    """(1, priors, 4) offsets and sizes, (1, priors, 1 + classes) scores with the background first; landmarks, if any, are left (Deng et al., 2019, arXiv
+    1905.00641)."""
+    offsets, scores = given.outputs[0][0], given.outputs[1][0][:, 1:]
+    priors = _priors(given.size, given.anchor)
+    if len(priors) != len(offsets):
+        raise WrongWeights(f"the model has {len(offsets)} boxes where the layout retinaface has {len(priors)}")
+    centre = priors[:, :2] + offsets[:, :2] * RETINA_VARIANCES[0] * priors[:, 2:]
+    extent = priors[:, 2:] * np.exp(offsets[:, 2:] * RETINA_VARIANCES[1])
+    return RawDetections(_corners(centre, extent), scores.max(axis=1), scores, None)
+
+
+@cache
+def _priors(size: tuple[int, int], anchor: float) -> Floats:
+    """float32 (n, 4): centre and size of each prior, in parts of the input, grid by grid, row by row."""
+    height, width = size
+    parts = []
+    for level, stride in enumerate(RETINA_STRIDES):
+        row, column, prior = np.meshgrid(
+            np.arange(ceil(height / stride)), np.arange(ceil(width / stride)), np.arange(2), indexing="ij"
+        )
+        side = anchor * 4.0**level * 2.0**prior
+        parts.append(
+            np.stack(
+                [
+                    (column + 0.5) * stride / width,
+                    (row + 0.5) * stride / height,
+                    side / width,
+                    side / height,
+                ],
+                axis=-1,
+            ).reshape(-1, 4)
+        )
+    return np.concatenate(parts).astype(np.float32)
+
+
+_DECODERS: dict[Layout, Callable[[_Given], RawDetections]] = {
     "fastestdet": _fastestdet,
     "yolov5": _yolov5,
     "yolov8": _yolov8,
+    "end2end": _end2end,
+    "retinaface": _retinaface,
 }
-_RANK = {"fastestdet": 4, "yolov5": 3, "yolov8": 3}
+_SHAPES: dict[Layout, tuple[tuple[int | None, ...], ...]] = {
+    "fastestdet": ((1, None, None, None),),
+    "yolov5": ((1, None, None),),
+    "yolov8": ((1, None, None),),
+    "end2end": ((None, 7),),
+    "retinaface": ((1, None, 4), (1, None, None)),
+}
+"""Of the outputs that are read, in order; None for any size."""
 
 
 class OnnxDetector:
-    """A YOLO-like or FastestDet-like detector.
+    """A detector whose output is that of YOLO, FastestDet or RetinaFace.
 
     Args:
         model: path or URI of the ONNX file.
@@ -107,7 +191,7 @@ class OnnxDetector:
         device: str = "auto",
         threads: int = 1,
     ) -> None:
-        path = fetch_weights(model, "the ONNX detector", "tracks.model")
+        path = fetch_weights(model, "the ONNX detector", f"{form.setting}.model")
         self.names = tuple(names)
         self.form = form
         self.confidence, self.nms = confidence, nms
@@ -123,7 +207,7 @@ class OnnxDetector:
         fixed = [d for d in shape[2:] if isinstance(d, int) and d > 0]
         if len(shape) != 4 or any(d != size for d in fixed):
             raise WrongWeights(
-                f"{path}: the input has the shape {shape}; set tracks.onnx.size to the side it wants, not {size}"
+                f"{path}: the input has the shape {shape}; set {self.form.setting}.onnx.size to the side it wants, not {size}"
             )
         return size, size
 
@@ -132,16 +216,17 @@ class OnnxDetector:
 
     def _detect_one(self, frame: Image) -> Detections:
         blob, placed = self._prepare(frame)
-        output = np.asarray(self.session.run(None, {self._input: blob})[0], np.float32)
-        if output.ndim != _RANK[self.form.layout] or len(output) != 1:
+        outputs = [np.asarray(o, np.float32) for o in self.session.run(None, {self._input: blob})]
+        if not _fits([o.shape for o in outputs], _SHAPES[self.form.layout]):
+            shapes = " and ".join(str(o.shape) for o in outputs)
             raise WrongWeights(
-                f"{self._path}: the output has the shape {output.shape}, which is not the layout {self.form.layout}"
+                f"{self._path}: the output has the shape {shapes}, which is not the layout {self.form.layout}"
             )
-        raw = _DECODERS[self.form.layout](output[0], self.size)
+        raw = _DECODERS[self.form.layout](_Given(outputs, self.size, len(self.names), self.form.anchor))
         if raw.class_scores.shape[1] != len(self.names):
             raise WrongWeights(
                 f"{self._path}: the model has {raw.class_scores.shape[1]} classes in the layout {self.form.layout},"
-                f" the vocabulary {len(self.names)}; set tracks.vocabulary to the model's classes"
+                f" the vocabulary {len(self.names)}; set {self.form.setting}.vocabulary to the model's classes"
             )
         height, width = frame.shape[:2]
         x, y, w, h = placed
@@ -164,5 +249,16 @@ class OnnxDetector:
         left, top = (columns - inner_w) // 2, (rows - inner_h) // 2
         canvas = np.full((rows, columns, 3), LETTERBOX_GREY, np.uint8)
         canvas[top : top + inner_h, left : left + inner_w] = resized[:, :, ::-1] if self.form.bgr else resized
-        blob = canvas.transpose(2, 0, 1)[None].astype(np.float32) * np.float32(self.form.scale)
+        mean = np.asarray(self.form.mean, np.float32)
+        blob = np.ascontiguousarray((canvas.astype(np.float32) - mean).transpose(2, 0, 1)[None]) * np.float32(
+            self.form.scale
+        )
         return blob, np.asarray([left / columns, top / rows, inner_w / columns, inner_h / rows], np.float32)
+
+
+def _fits(shapes: Sequence[tuple[int, ...]], wanted: Sequence[tuple[int | None, ...]]) -> bool:
+    """Whether the first outputs have the shapes that a layout has."""
+    return len(shapes) >= len(wanted) and all(
+        len(shape) == len(want) and all(w is None or s == w for s, w in zip(shape, want, strict=True))
+        for shape, want in zip(shapes, wanted, strict=False)
+    )

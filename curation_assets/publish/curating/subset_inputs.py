@@ -204,7 +204,7 @@ def _clip_provenance(
     return Provenance(
         CLIPS_VERSION,
         {
-            "clips": params.model_dump(),
+            "clips": params.decided(),
             **({"smart": SMART_VERSION} if params.way == "smart" else {}),
             "audio_rate": rates,
             "datasets": selection.subset.datasets,
@@ -240,12 +240,12 @@ def _paths(selection: Selection, recipes: Mapping[str, Recipe]) -> dict[str, str
 
 
 def cut_weights(params: ClipExport) -> dict[str, str]:
-    """Name of each set of weights that decides the bytes of exported clips -> its identity."""
-    if not params.blur_faces:
-        return {}
-    from curation_resources.detectors.faces import centerface_identity
+    """Name of each set of weights that decides the bytes of exported clips -> its identity.
 
-    return {"faces": centerface_identity()}
+    Raises:
+        MissingWeights, WrongWeights: they cannot be had; nothing is cut then.
+    """
+    return {f"{cover.thing}s": cover.identity() for cover in params.covers}
 
 
 def embedding_provenance(store: TableStore, recipes: Mapping[str, Recipe], key: str) -> Provenance:

@@ -63,7 +63,9 @@ def clip_fingerprint(cut: ClipToCut, source: Mapping[str, Any], params: ClipExpo
         source: the video's row of `raw_shards`.
         params: options; those of `LAYOUT` do not count.
     """
-    options = params.model_dump(exclude=set(LAYOUT))
+    options = params.decided(*LAYOUT)
+    if params.blur_plates is not None:
+        options["blur_plates"].pop("leak", None)
     span = [cut.start_ms, cut.end_ms, cut.start_frame, cut.end_frame, cut.crop]
     boxes = None if cut.track is None else [list(cut.track.times_ms), [list(b) for b in cut.track.boxes]]
     decided = [CUT_VERSION, source["sha256"] or source["etag"], span, boxes, options]

@@ -17,7 +17,7 @@ from curation_assets.publish.cutting.clip_encoding import ClipEncoder
 from curation_assets.publish.cutting.clip_pictures import ClipPictures, Image
 from curation_assets.publish.cutting.clip_plan import ClipToCut
 from curation_assets.publish.cutting.clip_timing import SteadyRate, Timing, UnevenTimes
-from curation_assets.publish.cutting.face_blurring import PushedBlurring
+from curation_assets.publish.cutting.cover_blurring import PushedBlurring
 from curation_assets.publish.cutting.track_pictures import TrackPictures
 from curation_assets.publish.cutting.video_task import CutClip, VideoCuts
 from curation_resources.faults import Fault, fault_of
@@ -91,8 +91,8 @@ class ExactClip:
         self._writer.sound(self.cut.start_ms, self._end_ms())
         if params.fps is not None:
             self._steady = SteadyRate(self._encode, timing.rate)
-        if params.blur_faces:
-            self._blur = PushedBlurring(params, self._give)
+        if params.covers:
+            self._blur = PushedBlurring(params.covers, self._give)
 
     def _timing(self) -> Timing:
         if self._params.fps is not None:
@@ -106,8 +106,8 @@ class ExactClip:
         if self.cut.track is not None:
             follow = TrackPictures(frame.frame, display_of, params, self.cut.track)
             return lambda f: follow(f.frame, f.time_ms), follow.size
-        pictures = ClipPictures(frame.frame, display_of, params, self.cut.crop, params.blur_faces)
-        if params.blur_faces:
+        pictures = ClipPictures(frame.frame, display_of, params, self.cut.crop, bool(params.covers))
+        if params.covers:
             return lambda f: cast(Image, pictures(f.frame).to_ndarray()), pictures.size
         return lambda f: pictures(f.frame), pictures.size
 
@@ -172,4 +172,5 @@ class ExactClip:
         made = CutClip(cut.key, None, str(self._path), *facts, cut="exact", encoded_frames=frames)
         if self._blur is None:
             return made
-        return replace(made, blurred_faces=self._blur.faces.num_rows, faces=self._blur.faces)
+        covered = self._blur.covered
+        return replace(made, covered=covered, **{f"blurred_{t}s": table.num_rows for t, table in covered.items()})

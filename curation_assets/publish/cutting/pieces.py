@@ -18,7 +18,7 @@ from curation_resources.tars import new_token
 
 log = logging.getLogger(__name__)
 SPENT = ".spent.json"
-FACES_SUFFIX = ".faces.parquet"
+COVERS_SUFFIX = ".faces.parquet"
 BEGUN = ".begun"
 ATTEMPTS_KEY = b"curation.attempts"
 """Metadata of the table of a piece that was begun: attempts by key at the clips that it lacks."""
@@ -28,8 +28,8 @@ ATTEMPTS_KEY = b"curation.attempts"
 class Pieces:
     """Cut clips of a subset, shard by shard, kept in storage until the export is committed, so that a killed run is resumed.
 
-    A piece is `<folder>/<shard>-<fingerprint>.parquet` with its tars beside it; the fingerprint is that of its clips. Where its faces were
-    covered stands in `<folder>/<shard>-<fingerprint>.faces.parquet`.
+    A piece is `<folder>/<shard>-<fingerprint>.parquet` with its tars beside it; the fingerprint is that of its clips. Where its faces and
+    plates were covered stands in `<folder>/<shard>-<fingerprint>.faces.parquet`.
     """
 
     storage: Storage
@@ -42,11 +42,11 @@ class Pieces:
 
     def get(self, shard: str, cuts: Sequence[ClipToCut]) -> pa.Table | None:
         """The finished piece of these cuts; None if there is none."""
-        return self.read(f"{self.name(shard, cuts)}.parquet") if self.faces(shard, cuts) is not None else None
+        return self.read(f"{self.name(shard, cuts)}.parquet") if self.covers(shard, cuts) is not None else None
 
-    def faces(self, shard: str, cuts: Sequence[ClipToCut]) -> pa.Table | None:
-        """Where the faces of a finished piece were covered; schema `CLIP_FACES`; None if there is none."""
-        return self.read(f"{self.name(shard, cuts)}{FACES_SUFFIX}")
+    def covers(self, shard: str, cuts: Sequence[ClipToCut]) -> pa.Table | None:
+        """Where faces and plates of a finished piece were covered; schema `COVERS`; None if there is none."""
+        return self.read(f"{self.name(shard, cuts)}{COVERS_SUFFIX}")
 
     def read(self, path: str) -> pa.Table | None:
         """A table of the folder; None if there is none, or its bytes are not those that were written: then what it holds is made again."""
@@ -58,9 +58,9 @@ class Pieces:
             log.warning("%s is damaged (%s); what it holds is made again", path, error)
             return None
 
-    def put(self, shard: str, cuts: Sequence[ClipToCut], table: pa.Table, faces: pa.Table) -> None:
-        """Keeps a finished piece: rows of `clip_dataset`, and where the faces of its clips were covered (schema `CLIP_FACES`)."""
-        self.write(f"{self.name(shard, cuts)}{FACES_SUFFIX}", faces)
+    def put(self, shard: str, cuts: Sequence[ClipToCut], table: pa.Table, covers: pa.Table) -> None:
+        """Keeps a finished piece: rows of `clip_dataset`, and where faces and plates of its clips were covered (schema `COVERS`)."""
+        self.write(f"{self.name(shard, cuts)}{COVERS_SUFFIX}", covers)
         self.write(f"{self.name(shard, cuts)}.parquet", table)
 
     def write(self, path: str, table: pa.Table) -> None:
@@ -69,19 +69,19 @@ class Pieces:
             sealed_parquet.write_table(table, file)
 
     def begun(self, shard: str, cuts: Sequence[ClipToCut]) -> tuple[pa.Table | None, pa.Table | None, dict[str, int]]:
-        """Of a piece that could not be finished: the clips that were cut, where their faces were covered, attempts at the others by key."""
+        """Of a piece that could not be finished: the clips that were cut, where was covered in them, attempts at the others by key."""
         name = f"{self.name(shard, cuts)}{BEGUN}"
-        table, faces = self.read(f"{name}.parquet"), self.read(f"{name}{FACES_SUFFIX}")
-        if table is None or faces is None:
+        table, covers = self.read(f"{name}.parquet"), self.read(f"{name}{COVERS_SUFFIX}")
+        if table is None or covers is None:
             return None, None, {}
-        return table, faces, json.loads((table.schema.metadata or {}).get(ATTEMPTS_KEY, b"{}"))
+        return table, covers, json.loads((table.schema.metadata or {}).get(ATTEMPTS_KEY, b"{}"))
 
     def put_begun(
-        self, shard: str, cuts: Sequence[ClipToCut], table: pa.Table, faces: pa.Table, attempts: Mapping[str, int]
+        self, shard: str, cuts: Sequence[ClipToCut], table: pa.Table, covers: pa.Table, attempts: Mapping[str, int]
     ) -> None:
         """Keeps the clips of a piece that could not be finished; `attempts` are those at the clips that it lacks, by sample key."""
         name = f"{self.name(shard, cuts)}{BEGUN}"
-        self.write(f"{name}{FACES_SUFFIX}", faces)
+        self.write(f"{name}{COVERS_SUFFIX}", covers)
         self.write(f"{name}.parquet", table.replace_schema_metadata({ATTEMPTS_KEY: json.dumps(dict(attempts))}))
 
     def note_spent(self, shard: str, numbers: Mapping[str, float]) -> None:
@@ -99,6 +99,6 @@ class Pieces:
     def clear(self) -> None:
         """Removes all pieces; the tables first, so that none is left that names what is gone."""
         for name in sorted(
-            self.storage.list(self.folder), key=lambda n: (not n.endswith(".parquet"), n.endswith(FACES_SUFFIX), n)
+            self.storage.list(self.folder), key=lambda n: (not n.endswith(".parquet"), n.endswith(COVERS_SUFFIX), n)
         ):
             self.storage.remove(f"{self.folder}/{name}")

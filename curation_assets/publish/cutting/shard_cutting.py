@@ -22,7 +22,7 @@ from curation_assets.publish.cutting.pieces import Pieces
 from curation_assets.publish.cutting.video_cutting import cut_video
 from curation_assets.publish.cutting.video_task import CutClip, VideoCuts
 from curation_assets.schemas import schema
-from curation_assets.tracks.face_tables import clip_faces, joined
+from curation_assets.tracks.face_tables import clip_covers, joined
 from curation_resources.faults import DISK, RESOURCE, Fault, ReadFault, stop_if_full
 from curation_resources.media import MediaRef
 from curation_resources.scratch import scratch_folder
@@ -34,7 +34,7 @@ HOW = ("cut", "encoded_frames", "encoded_because")
 SOUND = ("audio_format", "audio_tar", "audio_offset", "audio_size", "audio_sha256")
 """Columns that say where the sound of a clip lies, if that is not in its mp4."""
 LIMIT_S, LIMIT_PER_SECOND, LIMIT_BLUR = 120.0, 20.0, 200.0
-"""A video's clips may take so long, and so many times their duration, with and without looking for faces."""
+"""A video's clips may take so long, and so many times their duration, with and without looking for what is covered."""
 
 
 @dataclass
@@ -66,7 +66,7 @@ class ShardToCut:
         raw: `raw_shards` of the shard.
         params: options.
         earlier: rows of an earlier export; those with the same fingerprint are taken over as they are.
-        earlier_faces: where its faces were covered.
+        earlier_covers: where its faces and plates were covered.
     """
 
     shard: str
@@ -74,7 +74,7 @@ class ShardToCut:
     raw: pa.Table
     params: ClipExport
     earlier: pa.Table | None = None
-    earlier_faces: pa.Table | None = None
+    earlier_covers: pa.Table | None = None
 
 
 def cut_shard(
@@ -103,12 +103,12 @@ def cut_shard(
     finished = pieces.get(shard, cuts)
     if finished is not None:
         return ShardCut(finished, reused=finished.num_rows)
-    begun, begun_faces, attempts = pieces.begun(shard, cuts)
+    begun, begun_covers, attempts = pieces.begun(shard, cuts)
     kept = _reusable(wanted.earlier, cuts, storage, wanted.params) | _reusable(begun, cuts, storage, wanted.params)
     todo = [c for c in cuts if c.key not in kept]
     result = ShardCut(schema("clip_dataset").empty(), reused=len(kept))
     rows = list(kept.values())
-    faces = _faces_of(kept, (wanted.earlier_faces, begun_faces))
+    covers = _covers_of(kept, (wanted.earlier_covers, begun_covers))
     faults: dict[str, Fault] = {}
     media = {r["video_id"]: r for r in wanted.raw.to_pylist()}
     with (
@@ -133,8 +133,8 @@ def cut_shard(
                         faults[cut.key] = found.fault
                         found = replace(found, error=f"{UNREAD}: {found.error}")
                     rows.append(_row(cut, found, writer))
-                    if found.faces is not None:
-                        faces.append(clip_faces(cut.key, cut.video_id, cut.clip_id, found.faces))
+                    names = cut.key, cut.video_id, cut.clip_id
+                    covers += [clip_covers(*names, thing, table) for thing, table in found.covered.items()]
         rows += [
             _row(c, CutClip(c.key, f"{c.clip_id}: its video is not in raw_shards or has no file"), writer)
             for c in todo
@@ -146,14 +146,14 @@ def cut_shard(
     full = [f for f in faults.values() if f.kind == DISK]
     if full or (faults and not partial):
         good = result.table.filter(pc.equal(result.table["status"], "ok"))
-        pieces.put_begun(shard, cuts, good, joined(faces), {k: attempts[k] for k in faults})
+        pieces.put_begun(shard, cuts, good, joined(covers), {k: attempts[k] for k in faults})
         stop_if_full(full)
         first = next(iter(faults.values()))
         raise ReadFault(
             f"{len(faults)} of {len(cuts)} clips of {shard} could not be cut ({first.kind}): {first.reason}; the version in force stays, "
             "and what was cut is kept for the next run"
         )
-    pieces.put(shard, cuts, result.table, joined(faces))
+    pieces.put(shard, cuts, result.table, joined(covers))
     return result
 
 
@@ -180,7 +180,7 @@ def _tasks(
         ref = MediaRef(row["tar"], row["offset"], row["size"], row["etag"])
         seconds = sum(c.end_ms - c.start_ms for c in group) / 1000
         last = max(c.end_ms for c in group) / 1000  # a clip may have to be looked for from the start
-        limit = LIMIT_S + last + seconds * (LIMIT_BLUR if params.blur_faces else LIMIT_PER_SECOND)
+        limit = LIMIT_S + last + seconds * (LIMIT_BLUR if params.covers else LIMIT_PER_SECOND)
         tasks[video] = Task(video, VideoCuts(storage, ref, tuple(group), params, str(own)), limit)
     return tasks
 
@@ -214,16 +214,16 @@ def _said_how(row: dict[str, Any], params: ClipExport) -> dict[str, Any]:
     return {**row, "cut": "copy" if copied else "exact", "encoded_frames": 0 if copied else row["frames"]}
 
 
-def _faces_of(kept: Iterable[str], tables: Iterable[pa.Table | None]) -> list[pa.Table]:
-    """Where the faces of clips that are taken over were covered; each clip's from the first table that has it."""
+def _covers_of(kept: Iterable[str], tables: Iterable[pa.Table | None]) -> list[pa.Table]:
+    """Where faces and plates of clips that are taken over were covered; each clip's from the first table that has it."""
     keys = pa.array(list(kept), pa.string())
-    faces: list[pa.Table] = []
+    covers: list[pa.Table] = []
     for known in tables:
         if known is not None:
-            seen = pa.array(sorted({k for part in faces for k in part["sample_key"].to_pylist()}), pa.string())
+            seen = pa.array(sorted({k for part in covers for k in part["sample_key"].to_pylist()}), pa.string())
             own = known.filter(pc.is_in(known["sample_key"], value_set=keys))
-            faces.append(own.filter(pc.invert(pc.is_in(own["sample_key"], value_set=seen))))
-    return faces
+            covers.append(own.filter(pc.invert(pc.is_in(own["sample_key"], value_set=seen))))
+    return covers
 
 
 def _row(cut: ClipToCut, clip: CutClip, writer: TarWriter) -> dict[str, Any]:
@@ -248,7 +248,7 @@ def _row(cut: ClipToCut, clip: CutClip, writer: TarWriter) -> dict[str, Any]:
     member = members.pop("mp4")
     for ending, m in members.items():
         row |= sound_place(ending, m)
-    facts = ("start_ms", "end_ms", "frames", "width", "height", "fps", "blurred_faces", *HOW)
+    facts = ("start_ms", "end_ms", "frames", "width", "height", "fps", "blurred_faces", "blurred_plates", *HOW)
     where = {"tar": member.tar, "offset": member.offset, "size": member.size, "sha256": member.sha256}
     return {**row, **where, **{name: getattr(clip, name) for name in facts}, "status": "ok"}
 

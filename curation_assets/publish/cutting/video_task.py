@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import pyarrow as pa
 
@@ -42,8 +43,8 @@ class CutClip:
         start_ms, end_ms: its actual span in the source.
         frames, fps: its pictures, and how many a second.
         width, height: of a picture, in pixels.
-        blurred_faces: faces that were covered, one a frame that it is seen in; None if none were looked for.
-        faces: where faces were covered, schema `FACES` of `tracks/face_tables.py`.
+        blurred_faces, blurred_plates: what was covered, one a frame that it is seen in; None if none were looked for.
+        covered: face or plate -> where it was covered, schema `FACES` of `tracks/face_tables.py`.
         uneven: whether the error is that its pictures do not come at a constant rate.
         fault: set if the error is no property of the clip.
         cut: how it was made: `exact`, `smart` or `copy`.
@@ -62,7 +63,8 @@ class CutClip:
     height: int | None = None
     fps: float | None = None
     blurred_faces: int | None = None
-    faces: pa.Table | None = None
+    blurred_plates: int | None = None
+    covered: Mapping[str, pa.Table] = field(default_factory=dict)
     uneven: bool = False
     fault: Fault | None = None
     cut: str | None = None

@@ -12,6 +12,7 @@ from functools import cached_property, partial
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from curation_assets.publish.covering import Cover
 from curation_assets.publish.curating.subset_inputs import Selection, clip_options
 from curation_assets.publish.cutting.clip_plan import ClipToCut, SampleKeys, plan_cuts
 from curation_assets.publish.cutting.pieces import Pieces
@@ -20,11 +21,9 @@ from curation_assets.publish.writing.batch_rows import EXPORT, BatchRows, Export
 from curation_assets.publish.writing.versions import PIECES
 from curation_assets.recipes import Recipe
 from curation_assets.settings import Settings
+from curation_assets.tracks.face_tables import joined, with_thing
 from curation_resources import presence, sealed_parquet
 from curation_resources.tables import MissingTable, TableStore
-
-FACES_FILE = "faces.parquet"
-"""Where the faces of a version were covered, beside its samples."""
 
 
 def pieces_of(store: TableStore, key: str) -> Pieces:
@@ -89,16 +88,34 @@ class BatchCutter:
         return Selection.over(self.recipes, self.key, self.rows.selected)
 
     @cached_property
-    def _faces(self) -> pa.Table | None:
-        """Where the version in force covers the faces of the batch's clips; None if it does not say."""
+    def _to_cover(self) -> tuple[Cover, ...]:
+        params = self._selection.subset.export.clips
+        return params.covers if params is not None else ()
+
+    def fetch_weights(self) -> None:
+        """Fetches the weights of what finds faces and plates.
+
+        Raises:
+            MissingWeights, WrongWeights: they cannot be had.
+        """
+        for cover in self._to_cover:
+            cover.fetch()
+
+    @cached_property
+    def _covers(self) -> dict[str, pa.Table]:
+        """File of each thing that the version in force covers in the batch's clips -> where, schema `COVERS`."""
         header = self.store.header(EXPORT, self.key)
-        name = f"{self.store.folder(EXPORT, self.key)}/{header.stats.get('version')}/{FACES_FILE}" if header else ""
-        if not name or not self.store.storage.exists(name):
-            return None
+        folder = f"{self.store.folder(EXPORT, self.key)}/{header.stats.get('version')}" if header else ""
         keys = self.rows.earlier["sample_key"].combine_chunks()
-        with self.store.storage.open(name) as file, sealed_parquet.open_file(file) as faces:
-            parts = [b.filter(pc.is_in(b["sample_key"], value_set=keys)) for b in faces.iter_batches()]
-            return pa.Table.from_batches(parts, faces.schema_arrow)
+        found = {}
+        for cover in self._to_cover:
+            name = f"{folder}/{cover.file}"
+            if folder and self.store.storage.exists(name):
+                with self.store.storage.open(name) as file, sealed_parquet.open_file(file) as covers:
+                    parts = [b.filter(pc.is_in(b["sample_key"], value_set=keys)) for b in covers.iter_batches()]
+                    table = pa.Table.from_batches(parts, covers.schema_arrow)
+                found[cover.file] = with_thing(table, cover.thing)
+        return found
 
     def __iter__(self) -> Iterator[str]:
         """The shards of the batch."""
@@ -114,11 +131,13 @@ class BatchCutter:
         params = clip_options(selection, self.recipes, selection.shards[shard])
         cuts = cuts_of(store, selection, self.recipes, shard, self.rows.selected[shard])
         earlier = self.rows.earlier if self.rows.earlier.num_rows else None
-        faces = self._faces if params.blur_faces and earlier is not None else None
-        if params.blur_faces and faces is None:
-            earlier = None
+        covers = None
+        if params.covers and earlier is not None:
+            known = self._covers
+            covers = joined(known.values()) if all(c.file in known for c in params.covers) else None
+            earlier = earlier if covers is not None else None
         return cut_shard(
-            ShardToCut(shard, cuts, store.read("raw_shards", shard), params, earlier, faces),
+            ShardToCut(shard, cuts, store.read("raw_shards", shard), params, earlier, covers),
             store.storage,
             pieces_of(store, self.key),
             workers=self.settings.workers,

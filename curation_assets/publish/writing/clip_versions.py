@@ -18,11 +18,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from curation_assets.publish.clip_dataset import ClipExport
+from curation_assets.publish.clip_dataset import LEAKS, ClipExport
+from curation_assets.publish.covering import Cover
 from curation_assets.publish.curating.ordered_rows import OrderedRows, regrouped
 from curation_assets.publish.curating.subset_inputs import Selection
 from curation_assets.publish.cutting.shard_cutting import SOUND, UNREAD, sound_place
-from curation_assets.publish.writing.clip_batches import FACES_FILE
 from curation_assets.publish.writing.finished_pieces import FinishedPieces
 from curation_assets.publish.writing.sample_columns import SampleColumns
 from curation_assets.publish.writing.sample_lists import LISTED
@@ -37,7 +37,7 @@ from curation_assets.publish.writing.versions import (
     public_paths_of,
 )
 from curation_assets.recipes import Recipe
-from curation_assets.tracks.face_tables import CLIP_FACES, ORDER
+from curation_assets.tracks.face_tables import CLIP_FACES, ORDER, joined, of_thing
 from curation_resources.media import MediaRef
 from curation_resources.provenance import Provenance
 from curation_resources.scratch import scratch_folder
@@ -47,10 +47,10 @@ from curation_resources.tables import TableStore
 
 UNREAD_CLIPS = "unread"
 """Where the table's stats hold how many clips failed for a reason that may pass: such a version is made again by the next run."""
-FACES_ROWS = 1 << 20
-"""Rows of a row group of the table of covered faces."""
+COVERS_ROWS = 1 << 20
+"""Rows of a row group of a table of what was covered."""
 LEAK_CLIPS = 32
-"""Blurred clips, spread over the version, in which a second detector looks for faces."""
+"""Blurred clips, spread over the version, in which a second detector looks for what was left."""
 
 
 def publish_clips(
@@ -107,14 +107,14 @@ def publish_clips(
         facts.left_out = [*facts.left_out, f"{unread} clips that could not be read when it was published"]
     rows.write()
     leaks: dict[str, Any] = {}
-    if params.blur_faces:
-        covered = OrderedRows(Path(mkdtemp(prefix="faces-", dir=scratch)), CLIP_FACES, ORDER, 1)
-        for faces in pieces.faces():
-            covered.add(faces)
-        looked_at = _leak_sample(rows, facts.samples.total(), params)
-        file, faces = _write_faces(store.storage, folder, covered, [row["sample_key"] for row in looked_at])
+    for cover in params.covers:
+        covered = OrderedRows(Path(mkdtemp(prefix="covers-", dir=scratch)), CLIP_FACES, ORDER, 1)
+        for piece in pieces.covers():
+            covered.add(of_thing(joined([piece]), cover.thing))
+        looked_at = _leak_sample(rows, facts.samples.total(), cover)
+        file, own = _write_covers(store.storage, f"{folder}/{cover.file}", covered, [r["sample_key"] for r in looked_at])
         facts.files = [*facts.files, file]
-        leaks["leaks"] = _leaks(looked_at, faces, params, store.storage)
+        leaks[LEAKS[cover.thing]] = _leaks(cover, looked_at, own, store.storage)
     done = finish_version(store, folder, facts, rows)
     return replace(done, stats={**done.stats, UNREAD_CLIPS: unread, **leaks})
 
@@ -157,54 +157,56 @@ def _cut_bytes(storage: Storage, key: str, place: tuple[Any, ...]) -> bytes:
     return data
 
 
-def _write_faces(
-    storage: Storage, folder: str, covered: Iterable[pa.Table], keys: Sequence[str]
+def _write_covers(
+    storage: Storage, path: str, covered: Iterable[pa.Table], keys: Sequence[str]
 ) -> tuple[PublishedFile, pa.Table]:
-    """Writes the table of where faces were covered; that file, and the rows of the samples `keys`."""
+    """Writes the table of where something was covered; that file, and the rows of the samples `keys`."""
     chosen, wanted = [CLIP_FACES.empty_table()], pa.array(keys, pa.string())
-    with scratch_folder("faces-") as scratch:
-        local = Path(scratch) / FACES_FILE
+    name = path.rsplit("/", 1)[-1]
+    with scratch_folder("covers-") as scratch:
+        local = Path(scratch) / name
         with pq.ParquetWriter(local, CLIP_FACES, compression="zstd") as writer:
-            for faces in regrouped(covered, FACES_ROWS):
-                chosen.append(faces.filter(pc.is_in(faces["sample_key"], value_set=wanted)))
-                writer.write_table(faces.combine_chunks(), row_group_size=FACES_ROWS)
+            for covers in regrouped(covered, COVERS_ROWS):
+                chosen.append(covers.filter(pc.is_in(covers["sample_key"], value_set=wanted)))
+                writer.write_table(covers.combine_chunks(), row_group_size=COVERS_ROWS)
         with open(local, "rb") as file:
             digest, size = hashlib.file_digest(file, "sha256").hexdigest(), local.stat().st_size
-        storage.publish_file(local, f"{folder}/{FACES_FILE}")
-    return PublishedFile(FACES_FILE, size, digest), pa.concat_tables(chosen)
+        storage.publish_file(local, path)
+    return PublishedFile(name, size, digest), pa.concat_tables(chosen)
 
 
-def _leak_sample(rows: VersionRows, made: int, params: ClipExport) -> list[dict[str, Any]]:
-    """Clips from all over the version in which a second detector looks for faces; none if the recipe names no detector."""
-    if params.leak_model is None:
+def _leak_sample(rows: VersionRows, made: int, cover: Cover) -> list[dict[str, Any]]:
+    """Clips from all over the version in which a second detector looks for what was left; none if the recipe names no detector."""
+    if not cover.looked_at_again:
         return []
     return rows.made(["sample_key", "tar", "offset", "size", "start_ms"], max(1, -(-made // LEAK_CLIPS)))
 
 
-def _leaks(clips: Sequence[Mapping[str, Any]], faces: pa.Table, params: ClipExport, storage: Storage) -> dict[str, Any]:
+def _leaks(cover: Cover, clips: Sequence[Mapping[str, Any]], covers: pa.Table, storage: Storage) -> dict[str, Any]:
     """What a second detector finds in a sample of blurred clips; nothing if the recipe names none.
 
     Raises:
         MissingWeights: the model cannot be had.
     """
-    if params.leak_model is None:
+    detector = cover.second_detector()
+    if detector is None:
         return {}
     from curation_assets.tracks.faces import find_leaks_in_clip
-    from curation_resources.detectors.faces import YuNetDetector
 
-    detector = YuNetDetector(params.leak_model)
     found: Counter[str] = Counter()
     where: list[str] = []
     for row in clips:
         mp4 = io.BytesIO(storage.read_media(MediaRef(row["tar"], row["offset"], row["size"])))
-        own = faces.filter(pc.equal(faces["sample_key"], row["sample_key"]))
-        seen = find_leaks_in_clip(mp4, detector, own, start_ms=row["start_ms"], scale=params.blur_scale)
+        own = covers.filter(pc.equal(covers["sample_key"], row["sample_key"]))
+        seen = find_leaks_in_clip(mp4, detector, own, start_ms=row["start_ms"], scale=cover.scale)
         found.update(
-            clips=1,
-            frames=seen.frames,
-            covers=seen.covers,
-            over_covers=len(seen.over_covers),
-            faces=len(seen.elsewhere),
+            {
+                "clips": 1,
+                "frames": seen.frames,
+                "covers": seen.covers,
+                "over_covers": len(seen.over_covers),
+                f"{cover.thing}s": len(seen.elsewhere),
+            }
         )
         where += [f"{row['sample_key']} at {leak.time_ms} ms, score {leak.score:.2f}" for leak in seen.elsewhere]
     return {"detector": detector.description, **found, "where": where[:20]}

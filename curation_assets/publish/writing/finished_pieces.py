@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 import pyarrow as pa
 
 from curation_assets.publish.curating.subset_inputs import Selection
-from curation_assets.publish.cutting.pieces import FACES_SUFFIX
+from curation_assets.publish.cutting.pieces import COVERS_SUFFIX
 from curation_assets.publish.writing.batch_rows import EXPORT
 from curation_assets.publish.writing.clip_batches import batches_of, cuts_of, pieces_of
 from curation_assets.recipes import Recipe
@@ -55,9 +55,9 @@ class FinishedPieces:
             for shard in shards:
                 yield shard, rows.selected[shard], self._read(shard, ".parquet")
 
-    def faces(self) -> Iterator[pa.Table]:
-        """Where the faces of each shard's clips were covered."""
-        return (self._read(shard, FACES_SUFFIX) for shard in self.names)
+    def covers(self) -> Iterator[pa.Table]:
+        """Where faces and plates of each shard's clips were covered."""
+        return (self._read(shard, COVERS_SUFFIX) for shard in self.names)
 
     def _read(self, shard: str, suffix: str) -> pa.Table:
         found = self._pieces.read(f"{self.names[shard]}{suffix}")

@@ -247,7 +247,18 @@ def clip_record(
         track: of `tracks`, for clips that follow one.
         words: what the source says of the clip's given span, from `source_words.said_of`; its licence goes before that of the video.
     """
-    export = ("start_ms", "end_ms", "frames", "width", "height", "fps", "blurred_faces", "size", "sha256")
+    export = (
+        "start_ms",
+        "end_ms",
+        "frames",
+        "width",
+        "height",
+        "fps",
+        "blurred_faces",
+        "blurred_plates",
+        "size",
+        "sha256",
+    )
     video = ("url", "page_url", "title", "channel", "upload_date", "licence", "sha256", "etag", "section_start_ms")
     file = ("container", "video_codec", "audio_codec", "width", "height", "rotation", "fps", "duration_ms")
     ids = ("dataset", "video_id", "clip_id", "split", "shard", "selected", "drop_reason", "track_id")

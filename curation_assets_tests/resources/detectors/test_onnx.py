@@ -21,21 +21,20 @@ WIDE = np.zeros((40, 80, 3), np.uint8)
 """Twice as wide as high: letterboxed into 64 x 64 it covers rows 16 to 48."""
 
 
-def network(path: Path, output: Floats, size: int | str = "side") -> str:
-    """An ONNX model that takes an image and answers with `output` whatever it is shown."""
+def network(path: Path, output: Floats | tuple[Floats, ...], size: int | str = "side") -> str:
+    """An ONNX model that takes an image and answers with `output`, one tensor or several, whatever it is shown."""
     image = helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, 3, size, size])
-    answer = helper.make_tensor_value_info("answer", TensorProto.FLOAT, list(output.shape))
     nodes = [
         helper.make_node("ReduceMean", ["image"], ["mean"], keepdims=0),
         helper.make_node("Mul", ["mean", "zero"], ["nothing"]),
-        helper.make_node("Add", ["nothing", "known"], ["answer"]),
     ]
-    constants = [
-        numpy_helper.from_array(output.astype(np.float32), "known"),
-        numpy_helper.from_array(np.float32(0), "zero"),
-    ]
+    constants, answers = [numpy_helper.from_array(np.float32(0), "zero")], []
+    for number, tensor in enumerate(output if isinstance(output, tuple) else (output,)):
+        constants.append(numpy_helper.from_array(tensor.astype(np.float32), f"known{number}"))
+        nodes.append(helper.make_node("Add", ["nothing", f"known{number}"], [f"answer{number}"]))
+        answers.append(helper.make_tensor_value_info(f"answer{number}", TensorProto.FLOAT, list(tensor.shape)))
     model = helper.make_model(
-        helper.make_graph(nodes, "known", [image], [answer], constants), opset_imports=[helper.make_opsetid("", 17)]
+        helper.make_graph(nodes, "known", [image], answers, constants), opset_imports=[helper.make_opsetid("", 17)]
     )
     model.ir_version = 9
     onnx.save(model, str(path))
@@ -84,6 +83,52 @@ def test_yolo_layouts(tmp_path: Path, layout: str) -> None:
     else:
         np.testing.assert_allclose(found.scores, [0.9, 0.7], atol=1e-6)
         assert found.objectness is None
+
+
+def test_a_network_that_suppresses_by_itself(tmp_path: Path) -> None:
+    corners = np.concatenate(
+        [YOLO_BOXES[:, :2] - YOLO_BOXES[:, 2:] / 2, YOLO_BOXES[:, :2] + YOLO_BOXES[:, 2:] / 2], axis=1
+    )
+    rest = np.asarray([[0, 0.9], [0, 0.8], [1, 0.7], [0, 0.1]], np.float32)
+    output = np.concatenate([np.zeros((4, 1)), corners, rest], axis=1)
+    form = OnnxForm(layout="end2end", size=SIZE)
+    found = OnnxDetector(network(tmp_path / "m.onnx", output), ("a", "b"), form, nms=0.5).detect([WIDE])[0]
+    np.testing.assert_allclose(found.boxes, EXPECTED, atol=1e-4)
+    np.testing.assert_allclose(found.scores, [0.9, 0.7], atol=1e-6)
+    assert found.class_scores.argmax(axis=1).tolist() == [0, 1]
+    nothing = OnnxDetector(network(tmp_path / "none.onnx", output[:0]), ("a", "b"), form)
+    assert len(nothing.detect([WIDE])[0]) == 0
+    with pytest.raises(WrongWeights, match="has 2 classes"):
+        OnnxDetector(network(tmp_path / "m.onnx", output), ("a",), form).detect([WIDE])
+
+
+def test_retinaface_priors(tmp_path: Path) -> None:
+    """The boxes are priors moved and stretched: as the paper's code has it, written out for two of them."""
+    priors = 2 * (8 * 8 + 4 * 4 + 2 * 2)
+    offsets, scores = np.zeros((1, priors, 4)), np.zeros((1, priors, 2))
+    scores[..., 0] = 1
+    # Row 4, column 3 of the finest grid, its smaller prior of 16: centre 28, 36. Moved by a quarter of its side, 1.25 times as wide.
+    first = 2 * (4 * 8 + 3)
+    offsets[0, first] = [0.25 / 0.1, 0, np.log(1.25) / 0.2, 0]
+    # Row 1, column 1 of the second grid, its larger prior of 4 x 16 x 2 = 128: centre 24, 24, a tenth as large.
+    second = 2 * 64 + 2 * (4 + 1) + 1
+    offsets[0, second] = [0, 0, np.log(0.1) / 0.2, np.log(0.1) / 0.2]
+    scores[0, first], scores[0, second] = [0.1, 0.9], [0.4, 0.6]
+    form = OnnxForm(layout="retinaface", size=SIZE, scale=1.0, bgr=True, mean=(104, 117, 123), letterbox=False)
+    square = np.zeros((SIZE, SIZE, 3), np.uint8)
+    path = network(tmp_path / "m.onnx", (offsets, scores, np.zeros((1, priors, 10))))
+    found = OnnxDetector(path, ("face",), form, nms=1.0).detect([square])[0]
+    np.testing.assert_allclose(found.boxes, [[32 - 10, 36 - 8, 20, 16], [24 - 6.4, 24 - 6.4, 12.8, 12.8]], atol=1e-3)
+    np.testing.assert_allclose(found.scores, [0.9, 0.6], atol=1e-6)
+    with pytest.raises(WrongWeights, match="168 boxes where the layout retinaface has 42"):
+        OnnxDetector(path, ("face",), OnnxForm(layout="retinaface", size=32)).detect([square])
+
+
+def test_channels_lose_their_mean_before_they_are_scaled(tmp_path: Path) -> None:
+    path = network(tmp_path / "m.onnx", np.zeros((1, 5, 1), np.float32), SIZE)
+    form = OnnxForm(size=SIZE, scale=0.5, bgr=True, mean=(1, 2, 3), letterbox=False)
+    blob, _ = OnnxDetector(path, ("a",), form)._prepare(np.full((8, 8, 3), (10, 20, 30), np.uint8))
+    assert blob[0, :, 0, 0].tolist() == [14.5, 9.0, 3.5], "blue, green, red"
 
 
 def test_stretching_instead_of_letterboxing(tmp_path: Path) -> None:

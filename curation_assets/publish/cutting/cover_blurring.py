@@ -1,17 +1,17 @@
-"""Covers faces in the pictures of a clip that is being cut, between the decoder that pushes them and the encoder that takes them."""
+"""Covers faces and licence plates in the pictures of a clip that is being cut, between the decoder that pushes them and the encoder that takes them."""
 
 from __future__ import annotations
 
 import queue
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from curation_assets.publish.clip_dataset import ClipExport
+from curation_assets.publish.covering import Cover
 from curation_assets.publish.cutting.clip_pictures import Image
 
 if TYPE_CHECKING:
@@ -19,27 +19,24 @@ if TYPE_CHECKING:
     from curation_resources.detectors.base import Detector
 
 
-@lru_cache(maxsize=2)
-def face_detector(threshold: float) -> Any:
+@lru_cache(maxsize=4)
+def detector_of(cover: Cover) -> Detector:
     """One detector for all clips of a process; loading it costs more than a short clip."""
-    from curation_assets.tracks.faces import MAX_SIDE, WEAK
-    from curation_resources.detectors.faces import CenterFaceDetector
-
-    return CenterFaceDetector(confidence=threshold * WEAK, max_side=MAX_SIDE)
+    return cover.detector()
 
 
-def face_blurrer(params: ClipExport, detector: Detector) -> FaceBlurrer:
+def blurrer_of(cover: Cover, detector: Detector) -> FaceBlurrer:
     """A blurrer with the export's method, threshold and scale."""
     from curation_assets.tracks.faces import FaceBlurrer
 
-    return FaceBlurrer(detector, method=params.blur, scale=params.blur_scale, threshold=params.blur_threshold)
+    return FaceBlurrer(detector, method=cover.method, scale=cover.scale, threshold=cover.threshold, every=cover.every)
 
 
 class PushedBlurring:
-    """Runs a `FaceBlurrer`, which pulls frames, where frames are pushed: in a thread that hands finished ones to `give`."""
+    """Runs blurrers, which pull frames, where frames are pushed: in a thread that hands finished ones to `give`. Each looks at what the one before it left."""
 
-    def __init__(self, params: ClipExport, give: Callable[[Image, int], None]) -> None:
-        self._blurrer = face_blurrer(params, face_detector(params.blur_threshold))
+    def __init__(self, covers: Sequence[Cover], give: Callable[[Image, int], None]) -> None:
+        self._blurrers = {cover.thing: blurrer_of(cover, detector_of(cover)) for cover in covers}
         self._give = give
         self._queue: queue.Queue[tuple[int, Image, int] | None] = queue.Queue(maxsize=2)
         self._places: deque[int] = deque()
@@ -48,9 +45,9 @@ class PushedBlurring:
         self._thread.start()
 
     @property
-    def faces(self) -> pa.Table:
-        """Where faces were covered in the frames so far; schema `FACES` of `tracks/face_tables.py`."""
-        return self._blurrer.faces()
+    def covered(self) -> dict[str, pa.Table]:
+        """Where each thing was covered in the frames so far; schema `FACES` of `tracks/face_tables.py`."""
+        return {thing: blurrer.faces() for thing, blurrer in self._blurrers.items()}
 
     def push(self, time_ms: int, image: Image, place: int) -> None:
         """Takes a frame at `time_ms` of the video, uint8 (h, w, 3) RGB; `place` is handed on with it.
@@ -66,7 +63,7 @@ class PushedBlurring:
         """Waits until the last frame is given on.
 
         Raises:
-            Exception: what went wrong in looking for faces or encoding.
+            Exception: what went wrong in looking or encoding.
         """
         self._queue.put(None)
         self._thread.join()
@@ -79,10 +76,15 @@ class PushedBlurring:
             self._places.append(place)
             yield time_ms, image
 
+    def _covered(self, frames: Iterator[tuple[int, Image]]) -> Iterator[tuple[int, Image]]:
+        for blurrer in self._blurrers.values():
+            frames = blurrer.process(frames)
+        return frames
+
     def _run(self) -> None:
         frames = self._frames()
         try:
-            for _, image in self._blurrer.process(frames):
+            for _, image in self._covered(frames):
                 self._give(image, self._places.popleft())
         except Exception as problem:  # noqa: BLE001 - raised in the pushing thread
             self._error = problem
