@@ -17,6 +17,7 @@ from curation_assets.commands import (
     listing,
     look,
     lookup,
+    packing,
     pictures,
     recipes,
     removal,
@@ -59,7 +60,7 @@ def parser() -> Parser:
     top.add_argument("--version", action=beginning.Version)
     commands = top.add_subparsers(required=True, metavar="COMMAND")
     beginning.add(commands, top)
-    for group in (run, state, listing, look, lookup, recipes, compare, captions, removal, watching, pictures):
+    for group in (run, state, listing, look, lookup, recipes, compare, captions, packing, removal, watching, pictures):
         group.add(commands)
     add_sample(commands)
     return top

@@ -14,6 +14,7 @@ from curation_assets.installed import require_packages
 from curation_assets.orchestration.definitions import build_definitions
 from curation_assets.orchestration.instance import opened, pools_of
 from curation_assets.orchestration.partitions import SHARDS
+from curation_assets.orchestration.reporters import reporting
 from curation_assets.orchestration.runs import attended, execute_step
 from curation_assets.orchestration.still_to_do import StillToDo
 from curation_assets.outcome import Progress, outcome_of_subsets, summary
@@ -73,6 +74,7 @@ def run_recipes(
     definitions = build_definitions(settings[0], recipes)
     store = table_store(settings[0])
     store.storage.check()
+    reporting(settings[0])
     require_packages(store, recipes, settings[0], select)
     tags = {FORCE_TAG: "true"} if force else {}
     tags |= {PARTIAL_TAG: "true"} if partial else {}

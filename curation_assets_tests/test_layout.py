@@ -164,7 +164,7 @@ ARROWS = {
     "api": "settings showing decode publish registry derived",
     "addresses": "settings derived orchestration",
     "starter": "settings",
-    "demo": "settings derived starter",
+    "demo": "settings registry derived starter",
     "on_call": "settings registry derived engine looking takedown orchestration",
     "components": "contracts scores engine",
     "comparing": "contracts showing decode publish registry derived",

@@ -303,7 +303,7 @@ def test_version_names_the_package_and_its_extras() -> None:
         check=True,
     )
     assert re.fullmatch(
-        r"curation-assets \d+\.\d+\S* \[onnx, captions, models, cluster\]; dagster \d\S+\n", said.stdout
+        r"curation-assets \d+\.\d+\S* \[onnx, captions, models, cluster, wandb, mlflow\]; dagster \d\S+\n", said.stdout
     )
 
 

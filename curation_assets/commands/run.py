@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from curation_assets.commands.installation import Commands, instance_home
-from curation_assets.demo import FOLDER
+from curation_assets.demo import EXAMPLE_NAMES, FOLDER
 from curation_assets.settings import Settings
 
 
@@ -35,6 +35,18 @@ def add(commands: Commands) -> None:
 
     samples = commands.add_parser("samples", help="write a few small videos to try things on")
     samples.add_argument("folder", help="where they go; what is there already stays")
+    samples.add_argument(
+        "--example",
+        choices=EXAMPLE_NAMES,
+        metavar="NAME",
+        help=f"ten rows for an example recipe ({', '.join(EXAMPLE_NAMES)}) in the format of its list, over nine videos and one that is not there",
+    )
+    samples.add_argument(
+        "--port",
+        type=int,
+        default=8017,
+        help="of this machine, on which the folder is served for lists of addresses; 8017",
+    )
     samples.set_defaults(call=_samples)
 
 
@@ -60,6 +72,8 @@ def _demo(arguments: argparse.Namespace) -> int:
 
 
 def _samples(arguments: argparse.Namespace) -> int:
-    from curation_assets.demo.running import run_samples
+    from curation_assets.demo.running import run_example_rows, run_samples
 
+    if arguments.example:
+        return run_example_rows(Path(arguments.folder), arguments.example, arguments.port)
     return run_samples(Path(arguments.folder))

@@ -23,6 +23,7 @@ KINDS = {
     "aesthetic_heads": "aesthetic heads",
     "criteria": "selection criteria",
     "export_formats": "export formats",
+    "reporters": "reporters",
 }
 """Entry point groups besides components, without their prefix, and what their entries are."""
 

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from curation_assets import starter
 from curation_assets.demo import FOLDER
+from curation_assets.demo.example_lists import write_example
 from curation_assets.demo.videos import few_samples, samples, write_torn, write_videos
 from curation_assets.demo.web_server import HOST, free_port, is_free, served
 from curation_assets.recipes import parse_recipe
@@ -117,4 +118,17 @@ def run_samples(folder: Path) -> int:
     write_videos(folder, few_samples())
     write_torn(folder)
     print(f"{folder}: {', '.join(sorted(p.name for p in folder.glob('*.mp4')))}")
+    return 0
+
+
+def run_example_rows(folder: Path, name: str, port: int) -> int:
+    """Writes ten rows for an example recipe into a folder of its name, and says how it is run on them and what to expect. Returns the exit code."""
+    own = folder / name
+    example = write_example(name, own, f"http://{HOST}:{port}")
+    print(f"{own}: ten rows for recipes/examples/{name}.yaml, nine videos and one that is not there")
+    if example.of_addresses:
+        print(f"In another terminal:\n\n    python -m http.server --bind {HOST} --directory {own} {port}\n")
+    print(f"In the repository's folder:\n\n    {example.command(name, own.resolve())}\n")
+    selected = f", {example.selected} selected" if example.selected is not None else ""
+    print(f"Expected: {example.rows} rows, {example.videos} videos, {example.clips} clips{selected}.")
     return 0

@@ -8,7 +8,7 @@ from typing import Any
 
 from dagster import AssetExecutionContext, AssetKey, Failure, MetadataValue, OpExecutionContext
 
-from curation_assets.engine.events import Event, KeyFailed, TableChecked
+from curation_assets.engine.events import Event, KeyFailed, TableChecked, TableCommitted
 from curation_assets.engine.loop import bring_up_to_date
 from curation_assets.engine.maker import Key, Maker, NotMade
 from curation_assets.engine.run import Run
@@ -16,6 +16,7 @@ from curation_assets.engine.run_tags import FORCE_TAG, PARTIAL_TAG, SETTLED_TAG,
 from curation_assets.orchestration.events import check_outputs, evaluation, materialization, silent_output
 from curation_assets.orchestration.io_manager import Committed
 from curation_assets.orchestration.partitions import register_shards
+from curation_assets.orchestration.reporters import reporting
 from curation_resources.presence import at_work
 from curation_resources.unwritable import UNWRITABLE, Unwritable
 
@@ -78,6 +79,8 @@ def carried_out(
             return []
         if isinstance(event, TableChecked):
             return [evaluation(event.asset, event.key, event.finding)]
+        if isinstance(event, TableCommitted):
+            reporting(run.settings).committed(event.outcome)
         own = parents[event.outcome.asset]
         return [materialization(context.instance, run.store, event.outcome, event.key, own, run.settings.pictures_url)]
 

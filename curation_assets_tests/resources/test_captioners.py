@@ -12,6 +12,7 @@ import pytest
 from curation_assets_tests.caption_server import CUT, DROP, JUNK, CaptionServer, caption_of
 from curation_assets_tests.shared_data import shared
 from curation_assets_tests.tiny_vlm import write_tiny_idefics3, write_tiny_qwen2_vl
+from curation_assets_tests.tiny_vlm_families import FAMILIES, VICUNA, write_tiny_llava
 from curation_resources.captioners import server as server_module
 from curation_resources.captioners.base import CaptionRequest, LazyCaptioner
 from curation_resources.captioners.server import OpenAICaptioner, ServerUnusable, _asked_pause
@@ -208,6 +209,30 @@ def test_batched_answers_are_those_of_single_requests_and_stay_with_their_keys(f
     assert {k: a.text for k, a in answers.items()} == expected
     assert all(a.prompt_tokens and a.completion_tokens and a.completion_tokens <= 8 for a in answers.values())
     assert captioner.identity == transformers_identity(str(folder))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_families_that_the_docs_name_are_asked_in_batches(family: str, tmp_path: Path) -> None:
+    folder = Path(FAMILIES[family](tmp_path / "vlm"))
+    requests = picture_requests()[:3]
+    answers = {a.key: a for a in load(folder, batch=3).answer(requests)}
+    assert {k: a.text for k, a in answers.items()} == {r.key: direct(folder, r) for r in requests}
+    assert all(a.prompt_tokens for a in answers.values())
+
+
+def test_a_model_without_a_template_says_how_it_gets_one(tmp_path: Path) -> None:
+    folder = write_tiny_llava(tmp_path / "vlm")
+    with pytest.raises(WrongWeights, match=r"no chat template.*chat_template\.jinja"):
+        load(folder)
+    before = transformers_identity(str(folder))
+    (folder / "chat_template.jinja").write_text(VICUNA)
+    assert transformers_identity(str(folder)) != before, "other questions are asked with it"
+    assert next(load(folder).answer(picture_requests()[:1])).text is not None
+
+
+def test_the_template_of_the_docs_is_the_one_that_was_tried() -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs" / "explanation" / "captions.md").read_text()
+    assert VICUNA.strip() in page
 
 
 def test_sampling_is_repeatable_by_its_seed(folder: Path) -> None:

@@ -89,7 +89,8 @@ def load_transformers_captioner(
         raise WrongWeights(f"caption model {model} cannot be loaded: {type(error).__name__}: {reason}") from error
     if not getattr(processor, "chat_template", None):
         raise WrongWeights(
-            f"caption model {model} has no chat template, so it cannot be asked; set captions.model to an instruction-tuned model"
+            f"caption model {model} has no chat template, so it cannot be asked; set captions.model to an instruction-tuned model, or to a folder "
+            "with its files and a chat_template.jinja (docs/explanation/captions.md has one)"
         )
     processor.tokenizer.padding_side = "left"
     if processor.tokenizer.pad_token_id is None:

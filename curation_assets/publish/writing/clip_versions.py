@@ -109,10 +109,12 @@ def publish_clips(
     leaks: dict[str, Any] = {}
     for cover in params.covers:
         covered = OrderedRows(Path(mkdtemp(prefix="covers-", dir=scratch)), CLIP_FACES, ORDER, 1)
-        for piece in pieces.covers():
-            covered.add(of_thing(joined([piece]), cover.thing))
+        for table in pieces.covers():
+            covered.add(of_thing(joined([table]), cover.thing))
         looked_at = _leak_sample(rows, facts.samples.total(), cover)
-        file, own = _write_covers(store.storage, f"{folder}/{cover.file}", covered, [r["sample_key"] for r in looked_at])
+        file, own = _write_covers(
+            store.storage, f"{folder}/{cover.file}", covered, [r["sample_key"] for r in looked_at]
+        )
         facts.files = [*facts.files, file]
         leaks[LEAKS[cover.thing]] = _leaks(cover, looked_at, own, store.storage)
     done = finish_version(store, folder, facts, rows)

@@ -7,10 +7,8 @@ dataset" is the same in folders train, val and test.
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,28 +17,15 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from curation_assets.publish.embedding_dataset import EmbeddingExport
-from curation_assets.publish.writing.samples import SPLITS, PublishedFile, SplitTars
+from curation_assets.publish.writing.samples import PublishedFile, SplitTars
 from curation_resources.provenance import canonical_json
 from curation_resources.storage import Storage
-from curation_resources.tars import Member, sample_key
+from curation_resources.tars import Member
 
-SPLITS_HEADER = "tar_file,split"
+SPLITS_FILE, SPLITS_HEADER = "splits.csv", "tar_file,split"
 LATE = 0.1
 """How far behind the start of its slot a frame may lie, as a share of the slot, and still be that of the sampling rate. A source frame is
 allowed in any case; more than that are the frames that a decoder passes over."""
-PROCESSED = pa.schema(
-    [
-        pa.field("split", pa.string(), False, {"description": "train, val or test: the folder."}),
-        pa.field("sample_key", pa.string(), False, {"description": "Name of the triple."}),
-        pa.field("embeddings", pa.list_(pa.list_(pa.float32())), False, {"description": "(frames, dim)."}),
-        pa.field("text", pa.string(), True, {"description": "The caption; null without a txt."}),
-        pa.field("record", pa.string(), True, {"description": "The JSON; null without one."}),
-    ]
-)
-
-
-class BadTriple(ValueError):
-    """A file of a processed dataset that cannot be used; the message names it."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +64,7 @@ class EmbeddingWriter:
 
     def __init__(self, params: EmbeddingExport, storage: Storage, folder: str, keys: Callable[[str, str], str]) -> None:
         self._params, self._keys = params, keys
-        self._tars = _tars(params, storage, folder) if params.layout != "folders" else None
+        self._tars = embedding_tars(params, storage, folder) if params.layout != "folders" else None
         self._add = self._tars.add if self._tars is not None else _files(storage, folder)
         self.files: list[PublishedFile] = []
         self.splits: dict[str, str] = {}
@@ -95,11 +80,11 @@ class EmbeddingWriter:
         if self._tars is not None:
             self._tars.__exit__(kind, *rest)
             if kind is None:
-                _write_splits(self._tars)
+                write_splits(self._tars)
                 self.files, self.splits = self._tars.files, self._tars.splits
 
 
-def _tars(params: EmbeddingExport, storage: Storage, folder: str) -> SplitTars:
+def embedding_tars(params: EmbeddingExport, storage: Storage, folder: str) -> SplitTars:
     """What writes `<name>_<nnnnn>.tar`, whose numbers run through all splits."""
     return SplitTars(
         storage,
@@ -111,10 +96,10 @@ def _tars(params: EmbeddingExport, storage: Storage, folder: str) -> SplitTars:
     )
 
 
-def _write_splits(tars: SplitTars) -> None:
+def write_splits(tars: SplitTars) -> None:
     """splits.csv beside tars that are closed."""
     lines = [SPLITS_HEADER, *(f"{tar},{split}" for tar, split in tars.splits.items())]
-    tars.storage.write(f"{tars.folder}/splits.csv", ("\n".join(lines) + "\n").encode())
+    tars.storage.write(f"{tars.folder}/{SPLITS_FILE}", ("\n".join(lines) + "\n").encode())
 
 
 def _triples(
@@ -239,83 +224,3 @@ def _files(storage: Storage, folder: str) -> Callable[[str, str, Mapping[str, by
         return written
 
     return add
-
-
-def read_processed(folder: str | Path) -> pa.Table:
-    """Reads a processed dataset: the triples of folders train, val and test.
-
-    Args:
-        folder: local; split folders that are not there are empty.
-
-    Returns:
-        A row per npy, sorted by split and key, schema `PROCESSED`. txt and json may be missing.
-
-    Raises:
-        BadTriple: an npy that is no two-dimensional array of numbers, or a json that cannot be read.
-    """
-    rows = []
-    for split, path in _npy_files(folder):
-        array, text, said = _triple(path)
-        rows.append(
-            {
-                "split": split,
-                "sample_key": path.stem,
-                "embeddings": array.astype(np.float32).tolist(),
-                "text": text,
-                "record": said,
-            }
-        )
-    return pa.Table.from_pylist(rows, schema=PROCESSED)
-
-
-def pack_processed(folder: str | Path, target: str, params: EmbeddingExport | None = None) -> dict[str, str]:
-    """Puts a processed dataset into tars of triples with splits.csv, one triple in memory at a time.
-
-    Args:
-        folder: local, with folders train, val and test.
-        target: folder or URI that gets the tars.
-        params: name of the tars, triples in each, type of the arrays; the recipe's defaults if not given.
-
-    Returns:
-        Tar -> split. Keys are the files' names; what a key may not hold is replaced as for clips. A txt or json that is missing is empty, or `{}`.
-
-    Raises:
-        BadTriple: see `read_processed`; or there is no npy. Tars that are closed by then stay, and splits.csv is not written.
-    """
-    params = params or EmbeddingExport()
-    with _tars(params, Storage(target), ".") as tars:
-        for split, path in _npy_files(folder):
-            array, text, said = _triple(path)
-            members = {
-                "npy": npy_bytes(array.astype(params.dtype)),
-                "txt": (text or "").encode(),
-                "json": (said or "{}").encode(),
-            }
-            tars.add(split, sample_key(path.stem), members)
-    if not tars.splits:
-        raise BadTriple(f"{folder} has no npy in {', '.join(SPLITS)}")
-    _write_splits(tars)
-    return tars.splits
-
-
-def _npy_files(folder: str | Path) -> Iterator[tuple[str, Path]]:
-    """(split, npy) of the folders train, val and test, in order of names."""
-    return ((split, path) for split in SPLITS for path in sorted(Path(folder).glob(f"{split}/*.npy")))
-
-
-def _triple(path: Path) -> tuple[NDArray[Any], str | None, str | None]:
-    """The array of an npy, and the txt and the json beside it, if they are there."""
-    try:
-        array = np.load(path, allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
-        raise BadTriple(f"{path} is no array of numbers ({error}); write it again with numpy.save") from error
-    if array.ndim != 2 or not np.issubdtype(array.dtype, np.floating):
-        raise BadTriple(f"{path} holds {array.dtype} of shape {array.shape}; a floating (frames, dim) is wanted")
-    text, record = path.with_suffix(".txt"), path.with_suffix(".json")
-    said = record.read_text(encoding="utf-8") if record.exists() else None
-    if said is not None:
-        try:
-            json.loads(said)
-        except ValueError as error:
-            raise BadTriple(f"{record} is not JSON ({error})") from error
-    return array, text.read_text(encoding="utf-8") if text.exists() else None, said

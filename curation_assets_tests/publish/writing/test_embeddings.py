@@ -15,20 +15,19 @@ import webdataset
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from curation_assets.cli import main
 from curation_assets.publish.cutting.clip_plan import SampleKeys
 from curation_assets.publish.embedding_dataset import EmbeddingExport
 from curation_assets.publish.writing.embeddings import (
     SPLITS_HEADER,
-    BadTriple,
     EmbeddedShard,
     EmbeddingWriter,
     at_rate,
     average_rate,
     npy_bytes,
     on_grid,
-    pack_processed,
-    read_processed,
 )
+from curation_assets.publish.writing.processed_folders import BadTriple, pack_processed, read_processed
 from curation_assets.schemas import schema
 from curation_resources.media import MediaRef
 from curation_resources.storage import Storage
@@ -212,7 +211,7 @@ def test_a_processed_dataset_becomes_tars_with_splits(tmp_path: Path) -> None:
     export(tmp_path, [one], layout="folders", dtype="float32")
     (tmp_path / "v" / "val" / "alone.npy").write_bytes(npy_bytes(np.ones((1, DIM), np.float32)))
     options = EmbeddingExport(dtype="float32", per_tar=2, name="mine")
-    splits = pack_processed(tmp_path / "v", str(tmp_path / "packed"), options)
+    splits = pack_processed(tmp_path / "v", str(tmp_path / "packed"), options).splits
     lines = (tmp_path / "packed" / "splits.csv").read_text().splitlines()
     assert dict(csv.reader(lines[1:])) == splits
     assert sorted(splits.values()) == ["test", "train", "train", "val"]
@@ -226,6 +225,36 @@ def test_a_processed_dataset_becomes_tars_with_splits(tmp_path: Path) -> None:
         assert json.loads(found[key]["json"]) == json.loads(row["record"] or "{}")
     with pytest.raises(BadTriple, match="has no npy in train, val, test"):
         pack_processed(tmp_path / "packed", str(tmp_path / "none"))
+
+
+def test_a_processed_dataset_is_packed_by_a_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Folders as others leave them: float32, txt and json missing for some."""
+    for split, number in (("train", 3), ("test", 1)):
+        (tmp_path / "processed" / split).mkdir(parents=True)
+        for n in range(number):
+            array = np.full((n + 1, DIM), n, np.float32)
+            np.save(tmp_path / "processed" / split / f"{split}.{n}.npy", array)
+    (tmp_path / "processed" / "train" / "train.0.txt").write_text("a dog")
+    command = ["pack", str(tmp_path / "processed"), str(tmp_path / "tars"), "--per-tar", "2", "--name", "mine"]
+    assert main(command) == 0
+    assert capsys.readouterr().out.splitlines()[:2] == ["train: 3 triples in 2 tars", "test: 1 triples in 1 tars"]
+    lines = (tmp_path / "tars" / "splits.csv").read_text().splitlines()
+    assert lines == ["tar_file,split", "mine_00000.tar,train", "mine_00001.tar,train", "mine_00002.tar,test"]
+    tars = [str(tmp_path / "tars" / f"mine_{n:05d}.tar") for n in range(3)]
+    found = list(webdataset.WebDataset(tars, shardshuffle=False))
+    assert [np.load(io.BytesIO(s["npy"])).dtype for s in found] == [np.float16] * 4
+    assert sorted(s["txt"].decode() for s in found) == ["", "", "", "a dog"]
+    assert main(command) == 2
+    assert "has a splits.csv already" in capsys.readouterr().err
+    np.save(tmp_path / "processed" / "train" / "vid.9.npy", np.ones((1, DIM + 1), np.float32))
+    assert main([*command[:2], str(tmp_path / "other")]) == 2
+    assert f"vid.9.npy has {DIM + 1} numbers a frame" in capsys.readouterr().err
+    assert not (tmp_path / "other" / "splits.csv").exists()
+    (tmp_path / "processed" / "train" / "vid.9.npy").rename(tmp_path / "processed" / "test" / "train.0.npy")
+    np.save(tmp_path / "processed" / "test" / "train.0.npy", np.ones((1, DIM), np.float32))
+    assert main([*command[:2], str(tmp_path / "other")]) == 2
+    assert "test/train.0.npy has the name of a triple of another split" in capsys.readouterr().err
+    assert main(["pack", str(tmp_path / "nowhere"), str(tmp_path / "other")]) == 2
 
 
 def test_folders_are_written_and_read_back(tmp_path: Path) -> None:
