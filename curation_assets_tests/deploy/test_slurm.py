@@ -113,8 +113,11 @@ def install(tmp_path: Path, videos: int) -> tuple[Path, dict[str, str], TableSto
 
 
 def test_the_body_of_an_array_task_runs_its_share(tmp_path: Path) -> None:
-    """The batch script as Slurm would start it, for the second of two tasks over three shards."""
+    """The batch script as Slurm would start it, for the second of two tasks over three shards, each with an instance of its own."""
     recipe, environment, store = install(tmp_path, videos=3)
+    (tmp_path / "node").mkdir()
+    environment |= {"TMPDIR": str(tmp_path / "node")}
+    del environment["DAGSTER_HOME"]
     script = ["bash", str(DEPLOY / "slurm" / "curation.sbatch"), str(recipe)]
     subprocess.run([*script, "index"], env=environment, check=True, capture_output=True, timeout=200, cwd=tmp_path)
     own = {
@@ -129,6 +132,8 @@ def test_the_body_of_an_array_task_runs_its_share(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr[-3000:]
     assert sorted(store.partitions("clips")) == ["videos-00001", "videos-00002"]
     assert store.read("clips", "videos-00001")["status"].to_pylist() == ["ok"]
+    assert list((tmp_path / "node").glob("curation-home-*")) == [], "the instance ends with its task"
+    assert not list((tmp_path / "home").glob("storage*")), "nor was another one used"
 
 
 def verdict(folder: Path, tasks: int) -> subprocess.CompletedProcess[str]:
