@@ -25,7 +25,7 @@ from curation_assets.engine.slices import FORM, read_slices
 from curation_assets.engine.staleness import FRESH, RETRY, SHARDED, looked_at
 from curation_assets.publish.subsets import Subset
 from curation_assets.recipes import Recipe, subsets
-from curation_assets.registry import CLUSTERS, DOWNLOADS, INDEX, JUDGED, STAGES, component
+from curation_assets.registry import DOWNLOADS, GATHERED, INDEX, JUDGED, STAGES, component
 from curation_assets.selection import SUBSET_ASSETS, assets_of_recipe, assets_of_subset
 from curation_assets.settings import Settings
 from curation_resources.table_headers import TableHeader
@@ -196,8 +196,9 @@ class _Estimate:
             for asset in (a for a in assets_of_recipe(recipe) if a in SHARDED):
                 if todo[dataset, asset]:
                     yield self._of_shards(recipe, asset, todo[dataset, asset])
-        if sized and todo[ALL, CLUSTERS]:
-            yield self._whole(CLUSTERS, sorted(sized))
+        for asset in GATHERED:
+            if sized and todo[ALL, asset]:
+                yield self._whole(asset, sorted(sized))
         for key, (recipe, subset) in subsets(self.recipes).items():
             for asset in SUBSET_ASSETS:
                 if asset in assets_of_subset(subset) and todo[key, asset] and recipe.dataset in sized:

@@ -9,12 +9,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from curation_assets.dedup.comparison import clusters_provenance
 from curation_assets.engine.differences import differences, reasons
 from curation_assets.engine.made_of import SHARDED
 from curation_assets.engine.staleness import FRESH, MISSING, OF_SUBSET, STALE, WAITING, Graph, State, open_heads
 from curation_assets.recipes import Recipe, RecipeError, subset_key
-from curation_assets.registry import CLUSTERS
+from curation_assets.registry import component
 from curation_assets.schemas import SCHEMAS
 from curation_assets.settings import Settings
 from curation_resources.provenance import Provenance
@@ -130,8 +129,9 @@ def _ways(graphs: list[Graph], asset: str, dataset: str) -> Iterator[tuple[Prove
             old, new = (graph.made_of(dataset, asset).way for graph in graphs)
             yield old, new
         return
-    if asset == CLUSTERS:
-        old, new = (clusters_provenance(g.known, g.recipes, g.settings)[0] for g in graphs)
+    gathering = component(asset).gathering
+    if gathering is not None:
+        old, new = (gathering.made_of(g.known, g.recipes, g.settings) for g in graphs)
         yield old, new
     if asset not in OF_SUBSET:
         return

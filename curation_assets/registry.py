@@ -83,8 +83,10 @@ def _the_one(which: Callable[[Component], bool]) -> str:
 
 INDEX = _the_one(lambda c: c.partitioned == "whole" and not c.inputs)
 """The table that says which videos there are, and of which shard each is. Everything begins with it."""
-CLUSTERS = _the_one(lambda c: c.partitioned == "whole" and bool(c.inputs))
-"""The table that is made of all shards together, and of whose rows each shard then takes its own."""
+GATHERED = tuple(c.asset for c in COMPONENTS if c.gathering is not None)
+"""The tables that are made of all shards together and from which each shard then takes its own, in graph order."""
+CLUSTERS = _the_one(lambda c: c.gathering is not None and c.group == "dedup")
+"""The first of them: which clips are copies of each other."""
 COMPARED = component(CLUSTERS).inputs[0]
 """What that one is made from: a table of each shard."""
 DOWNLOADS = _the_one(lambda c: c.downloads)

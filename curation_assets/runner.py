@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from curation_assets.engine.completeness import held_back, unread
-from curation_assets.engine.plan import PHASES, PlanStep, everything, plan
+from curation_assets.engine.plan import BY_SHARD, PHASES, PlanStep, everything, plan
 from curation_assets.engine.progress import console
 from curation_assets.engine.run_tags import FORCE_TAG, PARTIAL_TAG, SETTLED_TAG
 from curation_assets.engine.shard_keys import dataset_of, named
@@ -21,7 +21,7 @@ from curation_assets.outcome import Progress, outcome_of_subsets, summary
 from curation_assets.projection import project
 from curation_assets.projection_text import render
 from curation_assets.recipes import Recipe, RecipeError, read_recipes, subset_key, subsets
-from curation_assets.registry import CLUSTERS, INDEX
+from curation_assets.registry import INDEX
 from curation_assets.schemas import SCHEMAS
 from curation_assets.settings import Settings
 from curation_assets.stores import storage_options, table_store
@@ -108,14 +108,15 @@ def run_recipes(
             ) from error
         work = everything(recipes, chosen, select)
         work.index = False
-        keys = [*chosen, *(subset_key(n, s) for n, r in recipes.items() for s in r.subsets), CLUSTERS]
+        keys = [*chosen, *(subset_key(n, s) for n, r in recipes.items() for s in r.subsets), *work.gathered]
         with at_work(store.storage, keys):
             steps = list(plan(work, order, settings[0].run_partitions or RUN_SHARDS))
             still = StillToDo(store, recipes, settings[0], instance, progress)
             for phase in PHASES[:-1]:
                 asked = [s for s in steps if s.phase == phase]
-                for step in asked if force or phase == "clusters" else still.left(asked):
-                    words = f"{step.keys[0]} ... {step.keys[-1]}: {', '.join(step.assets)}" if step.keys else CLUSTERS
+                for step in asked if force or phase not in BY_SHARD else still.left(asked):
+                    named_keys = f"{step.keys[0]} ... {step.keys[-1]}: " if step.keys else ""
+                    words = f"{named_keys}{', '.join(step.assets)}"
                     progress.say(words)
                     execute(step)
             held = held_back(store, recipes, settings[0], partial) if shards else {}

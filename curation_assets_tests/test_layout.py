@@ -157,10 +157,10 @@ ARROWS = {
     "publish": "contracts language settings showing ingest decode scores tracks registry derived engine",
     "registry": "contracts language publish",
     "derived": "contracts language settings showing ingest publish registry",
-    "engine": "contracts settings showing ingest dedup captions publish registry derived",
+    "engine": "contracts settings showing ingest captions publish registry derived",
     "looking": "contracts settings showing ingest decode dedup publish registry derived engine",
     "takedown": "contracts settings showing ingest dedup publish registry derived engine",
-    "orchestration": "contracts settings showing ingest dedup publish registry derived engine looking takedown",
+    "orchestration": "contracts settings showing ingest publish registry derived engine looking takedown",
     "api": "settings showing decode publish registry derived",
     "addresses": "settings derived orchestration",
     "starter": "settings",
@@ -173,7 +173,7 @@ ARROWS = {
 }
 """What each part imports when it is loaded, besides the resources. A new arrow is a decision: docs/explanation/architecture.md draws them."""
 LATE = {
-    "contracts": "publish derived engine",
+    "contracts": "settings publish derived engine",
     "dedup": "scores",
     "api": "engine commands",
     "demo": "commands",

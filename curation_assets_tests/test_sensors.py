@@ -21,6 +21,7 @@ from curation_assets.orchestration import sensors
 from curation_assets.orchestration.dead_runs import PROCESS_TAG
 from curation_assets.orchestration.sensors import at_work
 from curation_assets.recipes import Recipe
+from curation_assets.registry import CLUSTERS, GATHERED
 from curation_assets.source_watch import RESTLESS, Page, SourceWatch, look
 from curation_assets_tests.conftest import S3Server
 from curation_assets_tests.installation import Installation
@@ -208,12 +209,12 @@ def test_shards_of_open_runs_are_busy() -> None:
         DagsterRun("publish", tags={"dagster/partition": order[0]}, asset_selection={AssetKey("curated_clips")}),
     ]
     shards = frozenset({order[1], order[2], order[4]})
-    assert at_work(runs, order) == Busy(shards, shards - {order[4]})
+    assert at_work(runs, order) == Busy(shards, dict.fromkeys(GATHERED, shards - {order[4]}))
     whole = [
         DagsterRun("deduplicate"),
         DagsterRun("publish", tags={"dagster/partition": "d-all"}, asset_selection={AssetKey("curated_clips")}),
     ]
-    assert at_work(whole, order) == Busy(subsets=frozenset({"d-all"}), clusters=True)
+    assert at_work(whole, order) == Busy(subsets=frozenset({"d-all"}), gathered=frozenset({CLUSTERS}))
 
 
 @pytest.fixture

@@ -23,8 +23,11 @@ if TYPE_CHECKING:
     from curation_assets.engine.shard import Shard
     from curation_assets.publish.subsets import Subset
     from curation_assets.recipes import Recipe
+    from curation_assets.settings import Settings
     from curation_resources.model_input import Fit
+    from curation_resources.provenance import Provenance
     from curation_resources.table_headers import TableHeader
+    from curation_resources.tables import TableStore
 
 OWN_PACKAGE = "curation-assets"
 
@@ -69,6 +72,22 @@ def if_named(*sections: str) -> Callable[[Recipe], bool]:
 
 
 @dataclass(frozen=True)
+class Gathering:
+    """How a table stands that is made from a table of each shard, over all of them.
+
+    Attributes:
+        made_of: what it would be made from now. Raises RecipeError where the recipes at hand contradict each other.
+        known: shard -> content hash of its input, of the shards that the table in force has seen: what is made from it for a shard waits until
+            that is the input's own.
+        fitted: whether it stays as it is when shards come or change, so that it waits for none.
+    """
+
+    made_of: Callable[[TableStore, Mapping[str, Recipe], Settings], Provenance]
+    known: Callable[[TableStore, Mapping[str, Recipe], Settings], Mapping[str, str]]
+    fitted: bool = False
+
+
+@dataclass(frozen=True)
 class Component:
     """One table: its contract, its section of recipes, what it is made from, and what is shown and checked of it.
 
@@ -82,8 +101,10 @@ class Component:
         asked_by: whether a recipe asks for it by what it says, rules and exports apart.
         in_subset: of a table by subset, whether a subset asks for it.
         params: the recipe's parameters that the table depends on, and no others; not those that only say where weights lie.
-        inputs: assets of the same shard that it is made from; of a table by subset, those without which it cannot be.
-        slices: unpartitioned assets of whose rows those of the shard are used.
+        inputs: assets of the same shard that it is made from; of a table by subset, those without which it cannot be; of an unpartitioned one, the
+            asset that it gathers from all shards.
+        slices: unpartitioned assets of whose rows those of the shard are used; all rows of one that has no column `shard`.
+        gathering: of an unpartitioned table with inputs, how it stands.
         prefilter: the key of the recipe whose `where` its clips must pass; empty without one.
         rules: further rules of the recipe whose tables are inputs too.
         frame_fit: how its model takes a stored frame, if it takes frames of one size; the decode then keeps them so, beside the pictures. Reads
@@ -127,6 +148,7 @@ class Component:
     params: Callable[[Recipe], Any] = lambda recipe: None
     inputs: tuple[str, ...] = ()
     slices: tuple[str, ...] = ()
+    gathering: Gathering | None = None
     prefilter: str = ""
     rules: Callable[[Recipe], Sequence[str]] = lambda recipe: ()
     frame_fit: Callable[[Recipe], Fit | None] = lambda recipe: None

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from curation_assets.contracts.component import Component, RecipeKey
+from curation_assets.contracts.component import Component, Gathering, RecipeKey
 from curation_assets.contracts.costs import Figure, measured
 from curation_assets.contracts.tables import (
     BOOL,
@@ -20,6 +21,12 @@ from curation_assets.contracts.tables import (
     share,
 )
 from curation_assets.decode.measures.hashing import Hashing
+
+if TYPE_CHECKING:
+    from curation_assets.recipes import Recipe
+    from curation_assets.settings import Settings
+    from curation_resources.provenance import Provenance
+    from curation_resources.tables import TableStore
 
 
 class Dedup(Hashing):
@@ -89,6 +96,22 @@ CLUSTER_INDEX = f"{TABLE.asset}/index"
 """Folder in storage of the index of all fingerprints, by which they are compared."""
 
 
+def _made_of(store: TableStore, recipes: Mapping[str, Recipe], settings: Settings) -> Provenance:
+    from curation_assets.dedup.comparison import clusters_provenance
+
+    return clusters_provenance(store, recipes, settings)[0]
+
+
+def _known(store: TableStore, recipes: Mapping[str, Recipe], settings: Settings) -> Mapping[str, str]:
+    """The fingerprints that the index has, by which those of other shards are compared."""
+    from curation_assets.dedup.index_files import is_whole, read_manifest
+
+    if not store.exists(TABLE.asset) or not is_whole(store.storage, CLUSTER_INDEX):
+        return {}
+    manifest = read_manifest(store.storage, CLUSTER_INDEX) or {"shards": {}}
+    return {k: entry["content_hash"] for k, entry in manifest["shards"].items()}
+
+
 COMPONENT = Component(
     TABLE,
     "dedup",
@@ -97,6 +120,7 @@ COMPONENT = Component(
     code_version=CLUSTERS_VERSION,
     keys=(RecipeKey("dedup", Dedup),),
     inputs=("clip_fingerprints",),
+    gathering=Gathering(_made_of, _known),
     figure=measured(
         Figure(
             "clip", (1.5e-4, 1.5e-4), where="explanation/dedup.md, extrapolated beyond 3 M", at=1e6, power=(1.35, 1.81)

@@ -1,4 +1,4 @@
-"""What is behind and can be made now, from how all tables stand: tables by shard, the duplicate clusters, subsets; and why something waits.
+"""What is behind and can be made now, from how all tables stand: tables by shard, those gathered of all shards, subsets; and why something waits.
 
 What belongs here: the decision. What does not: in which order and ranges it is made (`plan.py`), cursors and requests (`sensors.py`), how a
 table stands (`staleness.py`).
@@ -18,7 +18,7 @@ from curation_assets.engine.shard_keys import dataset_of
 from curation_assets.engine.staleness import MISSING, RETRY, SHARDED, STALE, WAITING, Graph, State
 from curation_assets.engine.standing import Standing
 from curation_assets.recipes import subsets
-from curation_assets.registry import CLUSTERS, COMPARED
+from curation_assets.registry import GATHERED, component
 from curation_assets.rules.columns import inputs_of
 from curation_assets.selection import assets_of_subset
 from curation_assets.settings import Settings
@@ -72,11 +72,11 @@ class Behind:
     Attributes:
         work: what can be made now: of shards, assets in graph order all of whose inputs exist or are made by the same run; of what is made
             over many shards, assets that are made from what lies there.
-        first: shard or subset, empty for the clusters -> those among the assets that are made from what lies there; they count as attempts.
+        first: shard, subset or gathered table -> those among the assets that are made from what lies there; they count as attempts.
         given_up: tables that reached the cap of attempts; they are tried again a day later.
         pausing: tables that wait for their next attempt.
         resting: datasets with such tables.
-        clusters: shards that wait for the duplicate clusters.
+        held: gathered table -> shards that wait for it.
         blocked: reasons why tables cannot be made at all.
         waiting: subset -> why it is not published now.
         states: how the tables stand.
@@ -87,7 +87,7 @@ class Behind:
     given_up: list[str] = field(default_factory=list)
     pausing: list[str] = field(default_factory=list)
     resting: set[str] = field(default_factory=set)
-    clusters: list[str] = field(default_factory=list)
+    held: dict[str, list[str]] = field(default_factory=dict)
     blocked: set[str] = field(default_factory=set)
     waiting: dict[str, str] = field(default_factory=dict)
     states: Standing | None = None
@@ -95,7 +95,8 @@ class Behind:
     def attempted(self, key: str) -> list[tuple[str, str]]:
         """(asset, fingerprint) of what a run over a key attempts, as in `first`."""
         assert self.states is not None
-        return [(asset, self.states.fingerprint(asset, key or None)) for asset in self.first[key]]
+        own = None if key in GATHERED else key
+        return [(asset, self.states.fingerprint(asset, own)) for asset in self.first[key]]
 
 
 @dataclass(frozen=True)
@@ -104,60 +105,95 @@ class Busy:
 
     Attributes:
         shards: shards of their ranges.
-        hashing: those of them whose fingerprints may come out new.
+        inputs: gathered table -> those of them whose part of it may come out new.
         subsets: keys of the subsets that they publish.
-        clusters: whether one makes the duplicate clusters.
+        gathered: gathered tables that they make.
     """
 
     shards: frozenset[str] = frozenset()
-    hashing: frozenset[str] = frozenset()
+    inputs: Mapping[str, frozenset[str]] = field(default_factory=dict)
     subsets: frozenset[str] = frozenset()
-    clusters: bool = False
+    gathered: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class _Gathered:
+    """What a table over all shards gathers, and what of it it has seen: shard -> content hash of each."""
+
+    asset: str
+    inputs: Mapping[str, str]
+    seen: Mapping[str, str]
+    fitted: bool
+
+    @property
+    def source(self) -> str:
+        """The table of a shard that it gathers."""
+        return component(self.asset).inputs[0]
+
+    def knows(self, shard: str) -> bool:
+        """Whether it has seen a shard as it is."""
+        return shard in self.inputs and self.seen.get(shard) == self.inputs[shard]
 
 
 def what_is_behind(graph: Graph, settings: Settings, tries: Tries, busy: Busy) -> Behind:
     """What is to be done next, from how the tables stand.
 
     Whatever one dataset lacks holds back nobody but itself: clusters are made when some dataset has all the fingerprints that it can have
-    now, a subset when what it uses of its own datasets is complete.
+    now, and so with the other tables over all shards; a subset when what it uses of its own datasets is complete.
     """
     states = graph.look()
     plan = Behind(states=states)
-    seen, prints = graph.seen_by_clusters(), graph.known.hashes(COMPARED)
+    gathered = [_gathered(graph, a) for a in GATHERED if states.get(a, None) is not None]
     attempt = _Attempts(plan, settings, tries)
     tried = {shard for _, shard in tries.made}
     apart = np.zeros(len(graph.shards), np.int64)
     for at, shard in enumerate(graph.shards):
         if shard in tried:
             apart[at] = at + 2
-        elif shard in prints and seen.get(shard) == prints[shard]:
-            apart[at] = 1
+        else:
+            apart[at] = -sum(g.knows(shard) << bit for bit, g in enumerate(gathered))
     for shards, behind in states.shards_behind(apart):
-        first = shards[0]
-        clustered = first in prints and seen.get(first) == prints[first]
-        _plan_shards(graph, shards, behind, clustered, attempt)
-    hashing = busy.hashing | {s for s, assets in plan.work.shards.items() if COMPARED in assets}
+        _plan_shards(graph, shards, behind, [g for g in gathered if not g.knows(shards[0])], attempt)
+    changing = {g.asset: _changing(g, plan, busy) for g in gathered}
     working = {dataset_of(s) for s in busy.shards | set(plan.work.shards)}
     for shard in set(plan.work.shards) & busy.shards:
         del plan.work.shards[shard]
-    clusters = states.get(CLUSTERS, None)
-    if clusters is not None and not busy.clusters and _worth_clustering(prints, clusters, seen, hashing):
-        _plan_whole(None, [clusters], attempt)
+    for one in gathered:
+        state = states.get(one.asset, None)
+        if state is not None and one.asset not in busy.gathered and _worth_gathering(one, state, changing[one.asset]):
+            _plan_whole(one.asset, [state], attempt)
     for key in sorted(subsets(graph.recipes)):
         if key not in busy.subsets:
             _plan_subset(graph, states, key, working, attempt)
     return plan
 
 
-def _worth_clustering(
-    prints: Mapping[str, str], state: State, seen: Mapping[str, str], hashing: Collection[str]
-) -> bool:
-    """Whether a dataset has fingerprints that the clusters do not know as they are, or lost some, and none of its own on the way."""
+def _gathered(graph: Graph, asset: str) -> _Gathered:
+    part = component(asset)
+    assert part.gathering is not None
+    return _Gathered(asset, graph.known.hashes(part.inputs[0]), graph.seen_by(asset), part.gathering.fitted)
+
+
+def _changing(gathered: _Gathered, plan: Behind, busy: Busy) -> set[str]:
+    """Datasets of which something that a table gathers is on the way. What is fitted once waits for all that can come of a dataset."""
+    shards = busy.inputs.get(gathered.asset, frozenset()) | {
+        s for s, assets in plan.work.shards.items() if gathered.source in assets
+    }
+    found = {dataset_of(s) for s in shards}
+    if gathered.fitted:
+        before = GATHERED[: GATHERED.index(gathered.asset)]
+        held = [s for a in before for s in plan.held.get(a, ())]
+        found |= {dataset_of(s) for s in (*busy.shards, *plan.work.shards, *held)} | plan.resting
+    return found
+
+
+def _worth_gathering(gathered: _Gathered, state: State, waits: Collection[str]) -> bool:
+    """Whether a dataset that does not wait has what the table has not seen as it is, or lost some of it."""
     if state.state not in (MISSING, STALE) or not state.fingerprint:
         return False
-    waits = {dataset_of(s) for s in hashing}
-    changed = {dataset_of(s) for s in {*prints, *seen} if prints.get(s) != seen.get(s)}
-    return bool(prints) and (bool(changed - waits) or not (changed or waits))
+    inputs, seen = gathered.inputs, gathered.seen
+    changed = {dataset_of(s) for s in {*inputs, *seen} if inputs.get(s) != seen.get(s)}
+    return bool(inputs) and (bool(changed - set(waits)) or not (changed or waits))
 
 
 def _plan_subset(
@@ -222,29 +258,31 @@ class _Attempts:
 
 
 def _plan_shards(
-    graph: Graph, shards: Sequence[str], states: Sequence[State], clustered: bool, attempt: _Attempts
+    graph: Graph, shards: Sequence[str], states: Sequence[State], unseen: Sequence[_Gathered], attempt: _Attempts
 ) -> None:
     """Walks through the tables of shards that are not fresh, in graph order, and takes those that can be made.
 
     Args:
         shards: whose tables stand alike, and of which nothing was attempted yet; or one.
         states: of the first of them.
-        clustered: whether the duplicate clusters know their fingerprints as they are.
+        unseen: tables over all shards that have not seen them as they are.
     """
     plan = attempt.plan
     recipe = graph.recipes[dataset_of(shards[0])]
+    unmet = {g.asset for g in unseen}
+    sources = {a: component(a).inputs[0] for a in GATHERED}
     will: list[str] = []
     first: list[str] = []
     left: set[str] = set()
-    held = False
+    held: set[str] = set()
     for state in states:
         asset, part = state.asset, SHARDED[state.asset]
         inputs = set(inputs_of(part, recipe))
         if inputs & left:
             left.add(asset)
-        elif CLUSTERS in part.slices and (not clustered or COMPARED in will):
+        elif waits := {s for s in part.slices if s in unmet or (s in sources and sources[s] in will)}:
             left.add(asset)
-            held = True
+            held |= waits
         elif inputs.intersection(will):
             will.append(asset)
         elif state.state == WAITING:
@@ -261,19 +299,20 @@ def _plan_shards(
         plan.first |= dict.fromkeys(shards, tuple(first))
         why = ", ".join(f"{s.asset} is {s.state}" for s in states if s.asset in will)
         plan.work.why |= dict.fromkeys(shards, why)
-    elif held:
-        plan.clusters += shards
+    else:
+        for gathered in held:
+            plan.held.setdefault(gathered, []).extend(shards)
 
 
-def _plan_whole(key: str | None, states: Sequence[State], attempt: _Attempts) -> None:
-    """The clusters, or the tables of one subset that are ready."""
+def _plan_whole(key: str, states: Sequence[State], attempt: _Attempts) -> None:
+    """A gathered table, or the tables of one subset that are ready."""
     chosen = [s for s in states if attempt(s)]
     if not chosen:
         return
     plan = attempt.plan
-    plan.first[key or ""] = tuple(s.asset for s in chosen)
-    plan.work.why[key or ""] = ", ".join(f"{s.asset} is {s.state}" for s in chosen)
-    if key is None:
-        plan.work.clusters = True
+    plan.first[key] = tuple(s.asset for s in chosen)
+    plan.work.why[key] = ", ".join(f"{s.asset} is {s.state}" for s in chosen)
+    if key in GATHERED:
+        plan.work.gathered.add(key)
     else:
         plan.work.subsets[key] = tuple(s.asset for s in chosen)

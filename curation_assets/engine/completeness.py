@@ -39,7 +39,7 @@ from curation_assets.ingest.error_classes import OF_THE_NETWORK, TRANSIENT_ERROR
 from curation_assets.publish.curating.subset_tables import tables_needed
 from curation_assets.publish.subsets import Subset
 from curation_assets.recipes import Recipe, subsets
-from curation_assets.registry import CLUSTERS, DOWNLOADS, EXPORTS, INDEX, JUDGED, component
+from curation_assets.registry import DOWNLOADS, EXPORTS, GATHERED, INDEX, JUDGED, component
 from curation_assets.rules.columns import inputs_of, tables_of_columns
 from curation_assets.selection import SUBSET_ASSETS, assets_of_recipe, assets_of_subset, in_order
 from curation_assets.settings import Settings
@@ -97,7 +97,7 @@ def gaps(graph: Graph, states: Standing, key: str, asset: str) -> list[Gap]:
     """What is wrong with the tables that `asset` of the subset `key` is made from; empty if it may be made.
 
     A table that merely waits for one that is wrong too is not named besides. Other datasets count only in so far as the duplicate
-    clusters must have been made from all fingerprints that exist: what a dataset still lacks holds back nobody but itself.
+    clusters, and what else is gathered of all shards, must have been made from all fingerprints that exist: what a dataset still lacks holds back nobody but itself.
 
     Args:
         graph: all tables.
@@ -111,8 +111,8 @@ def gaps(graph: Graph, states: Standing, key: str, asset: str) -> list[Gap]:
         if dataset not in graph.spans:
             found.append(Gap(INDEX, MISSING, (dataset,), 1, "; ".join(index.reasons) or "it has no shards"))
         for name in uses(subset, graph.recipes[dataset], asset):
-            if name == CLUSTERS:
-                found += _of_clusters(states)
+            if name in GATHERED:
+                found += _of_gathered(states, name)
             elif graph.wanted(dataset, name):
                 found += _of_shards(graph, states, dataset, name)
             else:
@@ -132,12 +132,13 @@ def _unasked(graph: Graph, asset: str, shards: Sequence[str]) -> Iterator[Gap]:
         yield Gap(asset, MISSING, first, len(absent), "the recipe does not ask for it")
 
 
-def _of_clusters(states: Standing) -> Iterator[Gap]:
-    state = states.get(CLUSTERS, None)
-    assert state is not None
+def _of_gathered(states: Standing, asset: str) -> Iterator[Gap]:
+    state = states.get(asset, None)
+    if state is None:
+        return
     waits = state.state == WAITING and (state.fingerprint or any(map(_waiting, state.reasons)))
     if state.state != FRESH and not waits:
-        yield Gap(CLUSTERS, state.state, (), 1, _reason(state))
+        yield Gap(asset, state.state, (), 1, _reason(state))
 
 
 def _of_shards(graph: Graph, states: Standing, dataset: str, asset: str) -> Iterator[Gap]:

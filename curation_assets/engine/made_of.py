@@ -13,7 +13,7 @@ import numpy as np
 from curation_assets.contracts.component import Component
 from curation_assets.engine.head_columns import HeadColumns, strings
 from curation_assets.engine.heads import Heads
-from curation_assets.engine.slices import identity, slice_hashes
+from curation_assets.engine.slices import identity, is_sliced, slice_hashes
 from curation_assets.recipes import Recipe
 from curation_assets.registry import STAGES
 from curation_assets.rules.columns import inputs_of
@@ -82,6 +82,8 @@ class Known(TableStore):
         header = self.usable_header(asset)
         if header is None:
             return {}
+        if not is_sliced(asset):
+            return slice_hashes(self, asset)
         return self.heads.slices(asset, identity(asset, header.content_hash), lambda: slice_hashes(self, asset).items())
 
 

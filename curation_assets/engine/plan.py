@@ -1,7 +1,8 @@
 """What is to be done, in which order and in which ranges, and why. The command, the gap sensor and the phases of a cluster all ask it.
 
-The graph has three places where all shards must be there before anything goes on: the index, the duplicate clusters and the subsets. Between
-them work goes shard by shard, and shards that follow each other and need the same make one ranged run.
+There are places in the graph where all shards must be there before anything goes on: the index, the tables that are gathered of all shards
+(the duplicate clusters first), and the subsets. Between them work goes shard by shard, and shards that follow each other and need the same make
+one ranged run.
 """
 
 from __future__ import annotations
@@ -11,11 +12,15 @@ from dataclasses import dataclass, field
 
 from curation_assets.engine.shard_keys import dataset_of
 from curation_assets.recipes import Recipe, subset_key
-from curation_assets.registry import CLUSTERS, INDEX
+from curation_assets.registry import CLUSTERS, GATHERED, INDEX
 from curation_assets.schemas import SCHEMAS
 from curation_assets.selection import SUBSET_ASSETS, assets_of_recipe, assets_of_subset, in_order
 
-PHASES = ("index", "shards", "clusters", "scores", "subsets")
+FURTHER = {asset: (asset, f"after_{asset}") for asset in GATHERED if asset != CLUSTERS}
+"""Gathered tables that not every recipe asks for -> the phase that makes them, and that of the tables by shard that follow."""
+PHASES = ("index", "shards", "clusters", "scores", *(phase for own in FURTHER.values() for phase in own), "subsets")
+BY_SHARD = ("shards", "scores", *(after for _, after in FURTHER.values()))
+"""Those of them whose steps have shards."""
 ASKED = "a recipe asks for it"
 
 
@@ -43,16 +48,16 @@ class Work:
     Attributes:
         index: whether the sources are read.
         shards: shard -> assets.
-        clusters: whether the duplicate clusters are made.
+        gathered: tables over all shards.
         subsets: subset -> assets.
-        why: key -> why; empty is that of the clusters.
-        waits: whether assets that come after the duplicate clusters in the graph wait until those of all shards that come before are made.
-            A shard whose clusters are known waits for nobody.
+        why: key -> why; of what is gathered by its asset.
+        waits: whether assets that come after a gathered one in the graph wait until those of all shards that come before are made.
+            A shard that is known to the gathered tables waits for nobody.
     """
 
     index: bool = False
     shards: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    clusters: bool = False
+    gathered: set[str] = field(default_factory=set)
     subsets: dict[str, tuple[str, ...]] = field(default_factory=dict)
     why: dict[str, str] = field(default_factory=dict)
     waits: bool = False
@@ -70,7 +75,7 @@ def everything(recipes: Mapping[str, Recipe], shards: Collection[str], select: C
     sharded = {n: _sharded(assets) for n, assets in wanted.items()}
     work = Work(index=select is None or INDEX in select, waits=True)
     work.shards = {k: own for k in shards if (own := sharded[dataset_of(k)])}
-    work.clusters = any(CLUSTERS in assets for assets in wanted.values())
+    work.gathered = {a for assets in wanted.values() for a in assets if a in GATHERED}
     for recipe in recipes.values():
         for name, subset in recipe.subsets.items():
             assets = tuple(a for a in assets_of_subset(subset) if select is None or a in select)
@@ -89,16 +94,18 @@ def plan(work: Work, order: Sequence[str], most: int | None = None) -> Iterator[
     """
     if work.index:
         yield PlanStep("index", (INDEX,))
-    if work.waits:
-        before, after = ({k: _side(a, later) for k, a in work.shards.items()} for later in (False, True))
-    else:
-        before, after = work.shards, {}
-    for assets, keys in ranges(before, order, most):
-        yield PlanStep("shards", assets, tuple(keys), work.why.get(keys[0], ASKED))
-    if work.clusters:
-        yield PlanStep("clusters", (CLUSTERS,), (), work.why.get("", ASKED))
-    for assets, keys in ranges(after, order, most):
-        yield PlanStep("scores", assets, tuple(keys), work.why.get(keys[0], ASKED))
+    stops = [a for a in GATHERED if a == CLUSTERS or a in work.gathered]
+    for number, stop in enumerate((None, *stops)):
+        if stop in work.gathered:
+            yield PlanStep(_phase(stop), (stop,), (), work.why.get(stop, ASKED))
+        if work.waits:
+            own = {
+                k: tuple(a for a in assets if _stops_before(a, stops) == number) for k, assets in work.shards.items()
+            }
+        else:
+            own = work.shards if stop is None else {}
+        for assets, keys in ranges(own, order, most):
+            yield PlanStep(_phase(stop, after=True), assets, tuple(keys), work.why.get(keys[0], ASKED))
     for key, assets in work.subsets.items():
         yield PlanStep("subsets", assets, (key,), work.why.get(key, ASKED))
 
@@ -123,10 +130,17 @@ def ranges(
 
 
 def _sharded(assets: Sequence[str]) -> tuple[str, ...]:
-    return tuple(a for a in assets if a not in (*SUBSET_ASSETS, INDEX, CLUSTERS))
+    return tuple(a for a in assets if a not in (*SUBSET_ASSETS, INDEX, *GATHERED))
 
 
-def _side(assets: Sequence[str], later: bool) -> tuple[str, ...]:
-    """Those of the assets that come before the duplicate clusters in the graph, or after."""
+def _stops_before(asset: str, stops: Sequence[str]) -> int:
+    """How many of the gathered tables come before an asset in the graph."""
     order = list(SCHEMAS)
-    return tuple(a for a in assets if (order.index(a) > order.index(CLUSTERS)) == later)
+    return sum(order.index(stop) < order.index(asset) for stop in stops)
+
+
+def _phase(gathered: str | None, after: bool = False) -> str:
+    """The phase of a gathered table, or that of the tables by shard after it; None is the beginning."""
+    if gathered is None:
+        return "shards"
+    return FURTHER.get(gathered, ("clusters", "scores"))[after]

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 from curation_assets.engine.coming import Coming
 from curation_assets.engine.run_tables import RunTables
+from curation_assets.engine.slices import is_sliced
 from curation_assets.recipes import Recipe
 from curation_assets.schemas import schema
 from curation_assets.settings import Settings
@@ -76,9 +77,10 @@ class Shard:
         return view
 
     def slice(self, asset: str) -> pa.Table:
-        """The rows of an unpartitioned asset that belong to this shard."""
+        """The rows of an unpartitioned asset that belong to this shard; all of one that is not sliced."""
         if asset not in self._slices:
-            self._slices[asset] = self.store.rows_with(asset, "shard", self.key)
+            sliced = is_sliced(asset)
+            self._slices[asset] = self.store.rows_with(asset, "shard", self.key) if sliced else self.store.read(asset)
         return self._slices[asset]
 
     def slice_hash(self, asset: str) -> str:

@@ -8,7 +8,7 @@ another contract, has none, and they are worked out in batches by whoever asks. 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import pyarrow as pa
@@ -102,13 +102,37 @@ def read_slices(store: TableStore, header: TableHeader) -> pa.Table:
     return found.sort_by("shard")
 
 
-def slice_hashes(store: TableStore, asset: str) -> dict[str, str]:
-    """Shard -> content hash of its rows in a table over all shards; empty if there is no such table, or it is damaged."""
+def is_sliced(asset: str) -> bool:
+    """Whether each shard has rows of its own in a table over all shards; else all of them use all of it."""
+    return "shard" in schema(asset).names
+
+
+class ForEach(Mapping[str, str]):
+    """What is the same for every shard, however many there are; none is counted."""
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def __getitem__(self, shard: str) -> str:
+        return self._value
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(())
+
+    def __len__(self) -> int:
+        return 0
+
+
+def slice_hashes(store: TableStore, asset: str) -> Mapping[str, str]:
+    """Shard -> content hash of its rows in a table over all shards, or of all rows where it is not sliced; empty if there is no such table, or it is
+    damaged."""
     return hashes_in(store, store.usable_header(asset))
 
 
-def hashes_in(store: TableStore, header: TableHeader | None) -> dict[str, str]:
+def hashes_in(store: TableStore, header: TableHeader | None) -> Mapping[str, str]:
     """`slice_hashes` of the table in force, whose header is known."""
+    if header is not None and not is_sliced(header.asset):
+        return ForEach(header.content_hash)
     try:
         found = read_slices(store, header) if header is not None else FORM.empty_table()
     except (MissingTable, DamagedTable):

@@ -15,9 +15,6 @@ from functools import cached_property
 import pyarrow as pa
 
 from curation_assets.contracts.component import Stage
-from curation_assets.dedup.comparison import clusters_provenance
-from curation_assets.dedup.duplicate_clusters import CLUSTER_INDEX
-from curation_assets.dedup.index_files import is_whole, read_manifest
 from curation_assets.engine.differences import reasons
 from curation_assets.engine.head_columns import Head
 from curation_assets.engine.heads import Heads, cache_path
@@ -35,7 +32,7 @@ from curation_assets.publish.curating.subset_inputs import (
     embedding_provenance,
 )
 from curation_assets.recipes import Recipe, RecipeError, subsets
-from curation_assets.registry import CLUSTERS, COMPARED, INDEX, JUDGED, STAGES
+from curation_assets.registry import GATHERED, INDEX, JUDGED, STAGES, component
 from curation_assets.schemas import SCHEMAS
 from curation_assets.selection import assets_of_recipe, assets_of_subset
 from curation_assets.settings import Settings
@@ -158,8 +155,9 @@ class Graph:
     def _of(self, asset: str, standing: Standing) -> Iterator[State]:
         if asset == INDEX:
             yield self._index()
-        elif asset == CLUSTERS:
-            yield self._clusters(standing)
+        elif asset in GATHERED:
+            if any(self.wanted(dataset, asset) for dataset in self.recipes):
+                yield self._gathered(asset, standing)
         elif asset in OF_SUBSET:
             for key, (_, subset) in subsets(self.recipes).items():
                 others = {table for kind, table in JUDGED.items() if kind != subset.of}
@@ -253,13 +251,16 @@ class Graph:
     def _shard(self, key: str) -> Shard:
         return Shard(key, self.recipes[dataset_of(key)], self.known, self.settings, None)
 
-    def _clusters(self, standing: Standing) -> State:
-        behind = sum(n for s, n in standing.counts(COMPARED).items() if s not in SETTLED)
+    def _gathered(self, asset: str, standing: Standing) -> State:
+        part = component(asset)
+        assert part.gathering is not None
+        behind = sum(n for s, n in standing.counts(part.inputs[0]).items() if s not in SETTLED)
         try:
-            now, _ = clusters_provenance(self.known, self.recipes, self.settings)
+            now = part.gathering.made_of(self.known, self.recipes, self.settings)
         except RecipeError as error:
-            return State(CLUSTERS, None, WAITING, (str(error),))
-        return self._whole(CLUSTERS, None, now, (f"waits for {behind} shards",) if behind else ())
+            return State(asset, None, WAITING, (str(error),))
+        waits = behind and not (part.gathering.fitted and self.store.exists(asset))
+        return self._whole(asset, None, now, (f"waits for {behind} shards",) if waits else ())
 
     def _subset(self, key: str, asset: str, standing: Standing) -> State:
         try:
@@ -302,12 +303,14 @@ class Graph:
             return State(asset, key, RETRY, (f"{header.stats['unread']} clips could not be read",), now.fingerprint)
         return State(asset, key, WAITING if waits else FRESH, waits, now.fingerprint)
 
-    def seen_by_clusters(self) -> Mapping[str, str]:
-        """Shard -> content hash of the fingerprints with which the duplicate clusters in force know it."""
-        if not self.store.exists(CLUSTERS) or not is_whole(self.store.storage, CLUSTER_INDEX):
+    def seen_by(self, asset: str) -> Mapping[str, str]:
+        """Shard -> content hash of its input with which a table over all shards, as it is in force, knows it."""
+        gathering = component(asset).gathering
+        assert gathering is not None
+        try:
+            return gathering.known(self.known, self.recipes, self.settings)
+        except RecipeError:
             return {}
-        manifest = read_manifest(self.store.storage, CLUSTER_INDEX) or {"shards": {}}
-        return {k: entry["content_hash"] for k, entry in manifest["shards"].items()}
 
 
 def shard_states(

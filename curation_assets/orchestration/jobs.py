@@ -9,9 +9,11 @@ from dagster import AssetKey, AssetsDefinition, AssetSelection, define_asset_job
 
 from curation_assets.orchestration.compat import UnresolvedAssetJobDefinition
 from curation_assets.orchestration.partitions import SHARDS
-from curation_assets.registry import CLUSTERS, DOWNLOADS, INDEX, JUDGED, component
+from curation_assets.registry import CLUSTERS, DOWNLOADS, GATHERED, INDEX, JUDGED, component
 
 INDEX_JOB, INGEST_JOB, CURATE_JOB, DEDUPLICATE_JOB, PUBLISH_JOB = "index", "ingest", "curate", "deduplicate", "publish"
+GATHERING_JOB = {asset: DEDUPLICATE_JOB if asset == CLUSTERS else asset for asset in GATHERED}
+"""The job that makes each table that is gathered of all shards."""
 
 
 def all_jobs(assets: Iterable[AssetsDefinition]) -> list[UnresolvedAssetJobDefinition]:
@@ -49,6 +51,11 @@ def all_jobs(assets: Iterable[AssetsDefinition]) -> list[UnresolvedAssetJobDefin
             DEDUPLICATE_JOB,
             AssetSelection.assets(CLUSTERS),
             "Finds near-duplicates over all shards that exist. Each shard's `dedup` then takes its part of it.",
+        ),
+        *(
+            job(name, AssetSelection.assets(asset), component(asset).about)
+            for asset, name in GATHERING_JOB.items()
+            if asset != CLUSTERS
         ),
         job(
             PUBLISH_JOB,

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 from dagster import AssetKey, DagsterEvent, DagsterInstance, Definitions, ExecuteInProcessResult
 
-from curation_assets.engine.plan import PlanStep
+from curation_assets.engine.plan import BY_SHARD, PlanStep
 from curation_assets.engine.shard_keys import parse_shard_key
 from curation_assets.orchestration import dead_runs
 from curation_assets.orchestration.compat import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
@@ -31,7 +31,7 @@ def execute_step(
     definitions: Definitions, instance: DagsterInstance, step: PlanStep, tags: Mapping[str, str], progress: Progress
 ) -> bool:
     """One step of a plan as one run; whether it succeeded."""
-    if step.phase in ("shards", "scores"):
+    if step.phase in BY_SHARD:
         bounds = {ASSET_PARTITION_RANGE_START_TAG: step.keys[0], ASSET_PARTITION_RANGE_END_TAG: step.keys[-1]}
         return execute(definitions, instance, step.assets, {**tags, **bounds}, progress)
     return execute(definitions, instance, step.assets, tags, progress, step.keys[0] if step.keys else None)

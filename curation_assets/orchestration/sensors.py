@@ -32,7 +32,7 @@ from dagster import (
 
 from curation_assets.engine.behind import Behind, Busy, Tries, what_is_behind
 from curation_assets.engine.heads import Heads
-from curation_assets.engine.plan import PlanStep, plan
+from curation_assets.engine.plan import BY_SHARD, PlanStep, plan
 from curation_assets.engine.run_tags import SETTLED_TAG, SOURCES_TAG
 from curation_assets.engine.staleness import SHARDED, Graph, open_heads
 from curation_assets.ingest.error_classes import TRANSIENT_ERRORS
@@ -45,11 +45,11 @@ from curation_assets.orchestration.compat import (
     BulkActionStatus,
     UnresolvedAssetJobDefinition,
 )
-from curation_assets.orchestration.jobs import CURATE_JOB, DEDUPLICATE_JOB, INDEX_JOB, PUBLISH_JOB
+from curation_assets.orchestration.jobs import CURATE_JOB, DEDUPLICATE_JOB, GATHERING_JOB, INDEX_JOB, PUBLISH_JOB
 from curation_assets.orchestration.notices import failure_notices
 from curation_assets.orchestration.partitions import SHARDS
 from curation_assets.recipes import Recipe, RecipeFault, subsets
-from curation_assets.registry import CLUSTERS, COMPARED, DOWNLOADS
+from curation_assets.registry import DOWNLOADS, GATHERED, component
 from curation_assets.settings import Settings
 from curation_assets.source_watch import Page, SourceWatch, look
 from curation_resources.provenance import canonical_json
@@ -288,11 +288,11 @@ def close_gaps(
     serial = cursor.get("serial", 0)
     requests: list[RunRequest] = []
     for step in plan(found.work, order, settings.range_shards):
-        if len(requests) >= room or (step.phase in ("clusters", "subsets") and not settings.publish_when_idle):
+        if len(requests) >= room or (step.phase not in BY_SHARD and not settings.publish_when_idle):
             continue
-        for key in step.keys or ("",):
+        for key in step.keys or step.assets:
             for asset, fingerprint in found.attempted(key):
-                tries.add(asset, key, fingerprint)
+                tries.add(asset, key if step.keys else "", fingerprint)
         serial += 1
         requests.append(_request(step, f"gap-{since}-{serial}"))
         context.log.info(
@@ -310,8 +310,8 @@ def _request(step: PlanStep, key: str) -> RunRequest:
     """The run that does a step."""
     tags = {REQUESTED_BY: "gap_sensor"}
     assets = [AssetKey(a) for a in step.assets]
-    if step.phase in ("clusters", "subsets"):
-        job, partition = (PUBLISH_JOB, step.keys[0]) if step.keys else (DEDUPLICATE_JOB, None)
+    if step.phase not in BY_SHARD:
+        job, partition = (PUBLISH_JOB, step.keys[0]) if step.keys else (GATHERING_JOB[step.assets[0]], None)
         return RunRequest(f"{key}-{job}", tags=tags, job_name=job, partition_key=partition, asset_selection=assets)
     content = hashlib.sha256(canonical_json([step.assets, step.keys]).encode()).hexdigest()[:12]
     bounds = {ASSET_PARTITION_RANGE_START_TAG: step.keys[0], ASSET_PARTITION_RANGE_END_TAG: step.keys[-1]}
@@ -322,30 +322,32 @@ def at_work(runs: Iterable[DagsterRun], order: Sequence[str]) -> Busy:
     """What the runs are at work on, or will be."""
     place = {k: i for i, k in enumerate(order)}
     shards: set[str] = set()
-    hashing: set[str] = set()
+    inputs: dict[str, set[str]] = {}
     keys: set[str] = set()
-    clusters = False
+    gathering: set[str] = set()
     for run in runs:
         assets = {k.to_user_string() for k in run.asset_selection} if run.asset_selection is not None else None
         first = run.tags.get(ASSET_PARTITION_RANGE_START_TAG) or run.tags.get(PARTITION_NAME_TAG)
         last = run.tags.get(ASSET_PARTITION_RANGE_END_TAG) or first
-        clusters = clusters or (run.job_name == DEDUPLICATE_JOB if assets is None else CLUSTERS in assets)
+        gathering |= {a for a, job in GATHERING_JOB.items() if (run.job_name == job if assets is None else a in assets)}
         if first and first not in place:
             keys.add(first)
         if first in place and last in place and (assets is None or assets & set(SHARDED)):
             own = order[place[first] : place[last] + 1]
             shards.update(own)
-            if assets is None or assets & {DOWNLOADS, COMPARED}:
-                hashing.update(own)
-    return Busy(frozenset(shards), frozenset(hashing), frozenset(keys), clusters)
+            for asset in GATHERED:
+                if assets is None or assets & {DOWNLOADS, component(asset).inputs[0]}:
+                    inputs.setdefault(asset, set()).update(own)
+    made_new = {asset: frozenset(own) for asset, own in inputs.items()}
+    return Busy(frozenset(shards), made_new, frozenset(keys), frozenset(gathering))
 
 
 def _said(plan: Behind, settings: Settings, busy: Busy, heads: Heads) -> Iterator[str]:
     """What a tick says besides its requests."""
     if busy.shards:
         yield f"runs are at work on {len(busy.shards)} shards"
-    if plan.clusters:
-        yield f"{len(plan.clusters)} shards wait until {CLUSTERS} has seen them"
+    for gathered, shards in plan.held.items():
+        yield f"{len(shards)} shards wait until {gathered} has seen them"
     if plan.pausing:
         yield f"{len(plan.pausing)} tables wait for their next attempt: {_names(plan.pausing)}"
     if plan.given_up:

@@ -32,7 +32,7 @@ from curation_assets.orchestration.compat import (
 )
 from curation_assets.orchestration.events import materialization
 from curation_assets.recipes import Recipe, subsets
-from curation_assets.registry import CLUSTERS
+from curation_assets.registry import GATHERED
 from curation_assets.schemas import SCHEMAS
 from curation_assets.selection import SUBSET_ASSETS
 from curation_assets.takedown.plan import Say, TakedownPlan, pattern
@@ -85,7 +85,7 @@ class _Scrub:
 
     def __call__(self, text: str, asset: str | None = None, partition: str | None = None) -> str | None:
         """The event without what it says and shows of the videos; None if it says nothing of them."""
-        own = partition in self._partitions or (asset is not None and CLUSTERS in asset)
+        own = partition in self._partitions or (asset is not None and any(g in asset for g in GATHERED))
         if not own and PICTURE not in text and not self._everywhere.search(text) and not _escaped(text):
             return None
         event = json.loads(text)

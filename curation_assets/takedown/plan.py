@@ -19,7 +19,7 @@ import pyarrow.dataset as ds
 from curation_assets.contracts.component import Component
 from curation_assets.engine.declared import indexed
 from curation_assets.engine.shard_keys import parse_shard_key
-from curation_assets.engine.slices import slice_hashes
+from curation_assets.engine.slices import is_sliced, slice_hashes
 from curation_assets.engine.staleness import OF_SUBSET, SHARDED
 from curation_assets.ingest.forgotten import (
     channel_key,
@@ -176,8 +176,8 @@ def make_plan(store: TableStore, recipes: Mapping[str, Recipe], query: Query, re
         plan.hashes[asset] = {
             k: h.content_hash for k, h in store.headers(asset, _all(store, asset, plan.datasets)).items()
         }
-    for asset in UNPARTITIONED:
-        plan.slices[asset] = slice_hashes(store, asset)
+    for asset in filter(is_sliced, UNPARTITIONED):
+        plan.slices[asset] = dict(slice_hashes(store, asset))
     for asset, expected in OF_SUBSET.items():
         for key in store.partitions(asset):
             header = store.header(asset, key)

@@ -25,7 +25,7 @@ from curation_assets.engine.slices import slice_hashes
 from curation_assets.engine.staleness import OF_SUBSET
 from curation_assets.ingest.fetch_urls import FORM, publish_secrets, secrets_path
 from curation_assets.recipes import Recipe
-from curation_assets.registry import CLUSTERS, COMPARED, COMPONENTS, DOWNLOADS, INDEX, JUDGED, component
+from curation_assets.registry import CLUSTERS, COMPARED, COMPONENTS, DOWNLOADS, GATHERED, INDEX, JUDGED, component
 from curation_assets.schemas import schema
 from curation_assets.settings import Settings
 from curation_assets.showing.figures import counts
@@ -56,6 +56,8 @@ def forget_in_tables(
     for shard in plan.shards:
         done += _shard_tables(store, plan, shard, BEFORE_CLUSTERS, slices, say)
     done += _clusters(store, recipes, settings, plan, say)
+    for asset in set(GATHERED) - {CLUSTERS}:  # nothing says whose pictures are on it
+        store.storage.remove(sheet_path(store, asset, None))
     for shard in plan.shards:
         done += _shard_tables(store, plan, shard, AFTER_CLUSTERS, slices, say)
     for asset in JUDGED.values():

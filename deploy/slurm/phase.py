@@ -12,7 +12,7 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from curation_assets.commands.installation import instance_home
-from curation_assets.engine.plan import PHASES, everything, plan
+from curation_assets.engine.plan import BY_SHARD, PHASES, everything, plan
 from curation_assets.engine.shard_keys import parse_shard_key, ranged
 from curation_assets.orchestration.errors import DatabaseUnusable
 from curation_assets.recipes import RecipeError, load_recipes
@@ -41,12 +41,24 @@ def arguments(recipe_file: str, phase: str, environment: Mapping[str, str], know
     return f"{chosen} --shards {','.join(ranged(shards, known))}" if shards else chosen
 
 
+def phases(recipe_file: str) -> list[str]:
+    """The phases that a recipe has, and of each whether it is one task or an array of them."""
+    (recipe,) = load_recipes(recipe_file).values()
+    shard = f"{recipe.dataset}-00000"
+    steps = plan(everything({recipe.dataset: recipe}, [shard]), [shard])
+    found = {"index", "shards", "clusters", "scores", "subsets", *(s.phase for s in steps)}
+    return [f"{p} {'array' if p in BY_SHARD else 'one'}" for p in PHASES if p in found]
+
+
 def main() -> None:
-    if len(sys.argv) != 3 or sys.argv[2] not in PHASES:
-        sys.exit(f"usage: phase.py RECIPE {{{'|'.join(PHASES)}}}")
+    if len(sys.argv) not in (2, 3) or (len(sys.argv) == 3 and sys.argv[2] not in PHASES):
+        sys.exit(f"usage: phase.py RECIPE [{'|'.join(PHASES)}]; without a phase, those that the recipe has")
     from curation_assets.orchestration.instance import known_shards
 
     try:
+        if len(sys.argv) == 2:
+            print("\n".join(phases(sys.argv[1])))
+            return
         instance_home()
         print(arguments(sys.argv[1], sys.argv[2], os.environ, known_shards()))
     except (RecipeError, SettingsError) as error:  # no try can mend it

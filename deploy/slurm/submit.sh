@@ -33,12 +33,22 @@ phase() {
   done
 }
 
-phase index "" --time=1:00:00
-index=$last
-phase shards "afterok:$index" --array="0-$((tasks - 1))"
-phase clusters "afterok:$index,afterany:$last"
-clusters=$last
-phase scores "afterok:$clusters" --array="0-$((tasks - 1))" "$@"
-phase subsets "afterok:$clusters,afterany:$last"
+# Which phases a recipe has: index, shards, clusters, scores and subsets, and between the last two those of what it gathers besides (concepts).
+(cd "${CURATION_HOME:-$PWD}" && PATH="$PWD/.venv/bin:$PATH" PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONPATH}" python deploy/slurm/phase.py "$recipe") \
+  > "$CURATION_STATES/phases"
+whole="" options=()
+while read -r name kind; do
+  case $kind in
+    array) # what failed of some shards holds up no others
+      phase "$name" "afterok:$whole" --array="0-$((tasks - 1))" "${options[@]}"
+      options=("$@")
+      ;;
+    *)
+      needs=${whole:+afterok:$whole,afterany:$last}
+      if [ "$name" = index ]; then phase index "" --time=1:00:00; else phase "$name" "$needs"; fi
+      whole=$last
+      ;;
+  esac
+done < "$CURATION_STATES/phases"
 echo "logs and states: $CURATION_STATES"
 submit verdict --dependency="afterany:$last" --time=10 ${CURATION_WAIT:+--wait} "$here/verdict.sh" "$CURATION_STATES" "$tasks"

@@ -17,16 +17,20 @@ look() {
     [ "$said" != running ] || said="killed, or still running"
   fi
   [ "$said" = done ] || bad=$((bad + 1))
-  printf '%-8s %4s  %-26s %s\n' "$1" "$2" "$said" "$where"
+  printf '%-20s %4s  %-26s %s\n' "$1" "$2" "$said" "$where"
 }
-for phase in index shards clusters scores subsets; do
-  case $phase in
-    shards | scores) for task in $(seq 0 $((tasks - 1))); do look "$phase" "$task"; done ;;
-    *) look "$phase" 0 ;;
-  esac
-done
+phases="index one|shards array|clusters one|scores array|subsets one"
+if [ -e "$folder/phases" ]; then phases=$(tr '\n' '|' < "$folder/phases"); fi
+all=0
+while read -r phase kind; do
+  [ -n "$phase" ] || continue
+  last=0
+  if [ "$kind" = array ]; then last=$((tasks - 1)); fi
+  for task in $(seq 0 "$last"); do look "$phase" "$task"; done
+  all=$((all + last + 1))
+done < <(tr '|' '\n' <<< "$phases")
 if [ "$bad" -gt 0 ]; then
-  echo "$bad of $((2 * tasks + 3)) tasks are not done; their logs lie in $folder. The same submit.sh with CURATION_STATES=$folder goes on with those"
+  echo "$bad of $all tasks are not done; their logs lie in $folder. The same submit.sh with CURATION_STATES=$folder goes on with those"
   exit 1
 fi
-echo "all $((2 * tasks + 3)) tasks are done"
+echo "all $all tasks are done"
