@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from curation_assets.concepts.concept_maker import ConceptMaker
 from curation_assets.dedup.cluster_maker import ClusterMaker
 from curation_assets.engine.maker import Maker
 from curation_assets.engine.sharded import ShardMaker
@@ -17,6 +18,7 @@ MAKERS: Mapping[str, Maker] = {
     for maker in (
         IndexMaker(),
         ClusterMaker(),
+        ConceptMaker(),
         *map(ShardMaker, STAGES),
         *map(CuratedMaker, JUDGED),
         ClipExportMaker(),

@@ -14,10 +14,10 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import fsspec
-from pydantic import Field, PrivateAttr, ValidationError, create_model
+from pydantic import Field, PrivateAttr, ValidationError, create_model, model_validator
 
 from curation_assets.contracts.sections import NAME, Section
-from curation_assets.publish.subsets import Subset
+from curation_assets.publish.subsets import Subset, balanced_by_concept
 from curation_assets.recipe_yaml import YamlError, read_yaml
 from curation_assets.registry import BROKEN, COMPONENTS
 from curation_assets.rules.faults import circle, rule_faults
@@ -34,6 +34,13 @@ class _Whole(Section):
     dataset: str = Field(pattern=NAME, description="Name of the dataset: a-z, 0-9 and _.")
     description: str = Field("", description="For people; goes into the cards of what is published.")
     _declared_in: str = PrivateAttr("")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _classes(cls, said: Any) -> Any:
+        if not isinstance(said, Mapping) or "concepts" not in said or not isinstance(said.get("subsets"), Mapping):
+            return said
+        return {**said, "subsets": {name: balanced_by_concept(s) for name, s in said["subsets"].items()}}
 
     if TYPE_CHECKING:
         subsets: dict[str, Subset]

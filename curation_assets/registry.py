@@ -14,7 +14,7 @@ from curation_assets.contracts.door import Broken
 from curation_assets.plugins import brought_stages
 from curation_assets.publish.curated_clips import declare as curated_clips
 
-ROOMS = ("ingest", "decode", "dedup", "scores", "captions", "tracks")
+ROOMS = ("ingest", "decode", "dedup", "scores", "concepts", "captions", "tracks")
 """The rooms whose tables are sharded or whole, in graph order."""
 
 

@@ -40,7 +40,7 @@ def _closure(wanted: Iterable[str]) -> set[str]:
         asset = left.pop()
         if asset not in closed:
             closed.add(asset)
-            left += component(asset).inputs
+            left += (*component(asset).inputs, *component(asset).slices)
     return closed
 
 

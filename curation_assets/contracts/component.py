@@ -130,7 +130,7 @@ class Component:
         words: its columns that speak of a video in words, which records of runs may repeat.
         downloads: whether its rows are downloads, and its tars hold samples by the id of a video.
         candidates: of a table by subset that judges, what: clips or tracks.
-        shows: of a table by subset, further tables that it shows something of, where the recipe asks for them.
+        shows: of a table by subset or of all shards, further tables that it shows something of, where they are asked for.
         uses: the same, of those that it cannot do without.
         columns: of an export, what its samples say beside: columns as rules name them.
         figure: what it takes by what was measured, for estimates before anything of it was made.

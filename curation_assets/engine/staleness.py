@@ -39,6 +39,7 @@ from curation_assets.settings import Settings
 from curation_resources.provenance import Provenance
 from curation_resources.storage_errors import READ_ERRORS, StorageError
 from curation_resources.tables import DamagedTable, MissingTable, TableStore
+from curation_resources.weights import MissingWeights, WrongWeights
 
 FRESH, STALE, MISSING, WAITING, RETRY = STATES
 SETTLED = (FRESH, RETRY)
@@ -257,7 +258,7 @@ class Graph:
         behind = sum(n for s, n in standing.counts(part.inputs[0]).items() if s not in SETTLED)
         try:
             now = part.gathering.made_of(self.known, self.recipes, self.settings)
-        except RecipeError as error:
+        except (RecipeError, MissingWeights, WrongWeights, *READ_ERRORS) as error:  # or its model cannot be told
             return State(asset, None, WAITING, (str(error),))
         waits = behind and not (part.gathering.fitted and self.store.exists(asset))
         return self._whole(asset, None, now, (f"waits for {behind} shards",) if waits else ())
@@ -309,7 +310,7 @@ class Graph:
         assert gathering is not None
         try:
             return gathering.known(self.known, self.recipes, self.settings)
-        except RecipeError:
+        except (RecipeError, MissingWeights, WrongWeights, *READ_ERRORS):
             return {}
 
 

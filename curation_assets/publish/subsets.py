@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -47,8 +48,8 @@ class Select(OpenSection):
     )
     class_by: str | None = Field(
         None,
-        description="Column or category set that gives the class; tracks default to label, clips to their near-duplicate cluster for"
-        " cluster_balanced and to one class for min_redundancy.",
+        description="Column or category set that gives the class; tracks default to label, clips for cluster_balanced to their concept where the"
+        " recipe has `concepts`, else to their near-duplicate cluster, and for min_redundancy to one class.",
     )
     order_by: str | None = Field(
         None, description="For class_balanced: score to take the best by; default seeded random."
@@ -85,6 +86,16 @@ class Select(OpenSection):
         if self.strict and self.criterion != "video_balanced":
             raise ValueError(f"`strict` is for criterion video_balanced, not for {self.criterion}")
         return self
+
+
+def balanced_by_concept(subset: Any) -> Any:
+    """A subset of a recipe that has `concepts`, as it was written, with the class that `cluster_balanced` draws by where it names none."""
+    if not isinstance(subset, Mapping) or not isinstance(subset.get("select"), Mapping):
+        return subset
+    select = subset["select"]
+    if select.get("criterion") != "cluster_balanced" or "class_by" in select or subset.get("of", "clips") != "clips":
+        return subset
+    return {**subset, "select": {**select, "class_by": "concept"}}
 
 
 class Splits(Section):

@@ -64,6 +64,21 @@ def labelled_sheet(
     storage: Storage, frames: pa.Table, labels: Sequence[tuple[str, str]], columns: int = 6
 ) -> Sheet | None:
     """The middle frames of clips with a caption each: (clip_id, caption) in order. Clips without a readable frame are left out."""
+    return contact_sheet(_labelled(storage, frames, labels), columns)
+
+
+def sheet_of_rows(
+    storage: Storage, frames: pa.Table, rows: Sequence[Sequence[tuple[str, str]]], columns: int
+) -> Sheet | None:
+    """As `labelled_sheet`, several groups of up to `columns` clips below each other."""
+    pictures: list[tuple[bytes, str]] = []
+    for labels in rows:
+        own = _labelled(storage, frames, labels)
+        pictures += [*own, *[(b"", "")] * (columns - len(own))] if own else []
+    return contact_sheet(pictures, columns)
+
+
+def _labelled(storage: Storage, frames: pa.Table, labels: Sequence[tuple[str, str]]) -> list[tuple[bytes, str]]:
     rows = middle_frames(frames, [clip for clip, _ in labels])
     pictures = []
     for clip, label in labels:
@@ -74,7 +89,7 @@ def labelled_sheet(
             pictures.append((storage.read_media(MediaRef(row["tar"], row["offset"], row["size"])), label))
         except StorageError:
             continue
-    return contact_sheet(pictures, columns)
+    return pictures
 
 
 def pictured_table(

@@ -67,6 +67,25 @@ def test_the_phases_make_all_that_a_recipe_wants(file: Path) -> None:
     assert set(made) == {"dataset_index", *assets_of_recipe(recipe)} - set(SUBSET_ASSETS) | of_subsets
 
 
+def test_a_recipe_that_gathers_more_has_more_phases(tmp_path: Path) -> None:
+    recipe = tmp_path / "r.yaml"
+    recipe.write_text("dataset: r\nsource: {format: folder, path: x}\ncaptions: {backend: source}\n")
+    assert phase.phases(str(recipe)) == ["index one", "shards array", "clusters one", "scores array", "subsets one"]
+    recipe.write_text(recipe.read_text() + "concepts: {}\n")
+    more = ["concepts one", "after_concepts array"]
+    assert phase.phases(str(recipe)) == [
+        "index one",
+        "shards array",
+        "clusters one",
+        "scores array",
+        *more,
+        "subsets one",
+    ]
+    said = phase.arguments(str(recipe), "after_concepts", {}, ["r-00000"]).split()
+    assert said == ["--select", "clip_concepts,captions", "--shards", "r-00000"]
+    assert phase.arguments(str(recipe), "concepts", {}, ["r-00000"]) == "--select concepts"
+
+
 def test_a_phase_needs_no_folder_of_records_and_says_in_one_sentence_what_it_cannot_use(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,7 +1,7 @@
 """What a job of curation.sbatch runs: prints the arguments of `curation run` for one phase of a recipe and one array task, or nothing.
 Exit codes are those of `curation run`: 1 for what may pass, 2 for input that cannot be used.
 
-The graph has three places where all shards must be there before anything goes on: the index, the duplicate clusters and the subsets.
+All shards must be there before anything goes on at the index, the duplicate clusters and the subsets, and at what else a recipe gathers of them.
 Between them, array tasks take contiguous shares of the shards, so that each is one ranged run.
 """
 
