@@ -16,6 +16,7 @@ from curation_assets.contracts.sections import Section
 from curation_assets.tracks.tracks import OnnxLayout
 
 if TYPE_CHECKING:
+    from curation_assets.tracks.face_search import Beat
     from curation_resources.detectors.base import Detector
 
 FaceMethod = Literal["ellipse", "box", "mosaic"]
@@ -151,9 +152,13 @@ class Cover:
     plates: PlateCover | None = None
 
     @property
-    def every(self) -> int:
-        """Frames from one look to the next. A car that passes moves by more than the length of its plate from frame to frame, a face hardly does."""
-        return 1 if self.thing == "plate" else 2
+    def beat(self) -> Beat:
+        """When it is looked for. A car that passes moves by more than the length of its plate from frame to frame, a face hardly does; and a detector with
+        an input of one size costs as much for a part of a picture."""
+        from curation_assets.tracks.face_search import Beat
+        from curation_assets.tracks.faces import BEAT
+
+        return Beat(1, 1) if self.thing == "plate" else BEAT
 
     @property
     def file(self) -> str:
@@ -184,14 +189,14 @@ class Cover:
                 self.plates.leak.path(f"{PLATES}.leak")
 
     def detector(self) -> Detector:
-        """Finds it, down to the score that counts where it is expected."""
-        from curation_assets.tracks.faces import MAX_SIDE, WEAK
+        """Finds it, down to the score that counts where it is expected, or that says where to look."""
+        from curation_assets.tracks.faces import HINT, MAX_SIDE, WEAK
 
         if self.plates is not None:
             return self.plates.open(self.threshold * WEAK)
         from curation_resources.detectors.faces import CenterFaceDetector
 
-        return CenterFaceDetector(confidence=self.threshold * WEAK, max_side=MAX_SIDE)
+        return CenterFaceDetector(confidence=self.threshold * HINT, max_side=MAX_SIDE)
 
     @property
     def looked_at_again(self) -> bool:

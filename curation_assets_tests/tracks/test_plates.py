@@ -12,8 +12,8 @@ from curation_assets.publish.curating.subset_inputs import cut_weights
 from curation_assets.publish.cutting.clip_plan import ClipToCut, clip_fingerprint
 from curation_assets.publish.cutting.cover_blurring import PushedBlurring
 from curation_assets.recipes import RecipeError, parse_recipe
+from curation_assets.tracks.face_leaks import find_leaks
 from curation_assets.tracks.face_tables import COVERS, clip_covers, joined, of_thing
-from curation_assets.tracks.faces import find_leaks
 from curation_assets_tests.shared_data import shared
 from curation_assets_tests.tracks.plates import SIDE, Box, drive, footage, save_network, with_plates
 from curation_resources.detectors.base import Detections, Image

@@ -29,7 +29,7 @@ def blurrer_of(cover: Cover, detector: Detector) -> FaceBlurrer:
     """A blurrer with the export's method, threshold and scale."""
     from curation_assets.tracks.faces import FaceBlurrer
 
-    return FaceBlurrer(detector, method=cover.method, scale=cover.scale, threshold=cover.threshold, every=cover.every)
+    return FaceBlurrer(detector, method=cover.method, scale=cover.scale, threshold=cover.threshold, beat=cover.beat)
 
 
 class PushedBlurring:

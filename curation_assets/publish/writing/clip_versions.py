@@ -193,7 +193,7 @@ def _leaks(cover: Cover, clips: Sequence[Mapping[str, Any]], covers: pa.Table, s
     detector = cover.second_detector()
     if detector is None:
         return {}
-    from curation_assets.tracks.faces import find_leaks_in_clip
+    from curation_assets.tracks.face_leaks import find_leaks_in_clip
 
     found: Counter[str] = Counter()
     where: list[str] = []
