@@ -98,9 +98,9 @@ def test_footage_without_plates_is_left_as_it_is_and_a_second_look_finds_what_wa
 
 
 def test_faces_and_plates_are_covered_in_one_pass(network: str) -> None:
-    from curation_assets_tests.tracks.test_faces import panned
+    from curation_assets_tests.tracks.test_faces import sweep
 
-    video = panned("2008_002079.jpg", 2.0, 1.0)
+    video = sweep("2008_002079.jpg", 2.0, 1.0)
     frames = [f for _, f in video.frames][:4]
     shown = with_plates(frames, [[(10.0, 10.0, 84.0, 18.0)]] * 4)
     params = ClipExport.model_validate(
