@@ -24,7 +24,7 @@ from scipy.optimize import linear_sum_assignment
 
 from curation_assets.tracks.picture_drift import DriftMeter
 from curation_resources.detectors.base import Detections, Detector, Image, iou_matrix
-from curation_resources.detectors.regions import NMS, Box, Place, detect_in, pixels, regions_for
+from curation_resources.detectors.regions import NMS, Box, ExpectedPlace, detect_in, pixels, regions_for
 
 REACH = 1.5
 """A face may be found this far from where it is expected, in face sizes."""
@@ -255,10 +255,10 @@ class FaceSearch:
                 sure.append((i, j))
         return sure
 
-    def _places(self, between: _Between, sure: Sequence[tuple[int, int]]) -> tuple[list[Place], bool]:
+    def _places(self, between: _Between, sure: Sequence[tuple[int, int]]) -> tuple[list[ExpectedPlace], bool]:
         """Where faces may be besides those that are sure, and whether both looks have a face that the other lacks: it may be one that moves fast."""
         places = [
-            Place(between.box(i, j), min(NEAR, 0.2 + between.off(i, j) / 2))
+            ExpectedPlace(between.box(i, j), min(NEAR, 0.2 + between.off(i, j) / 2))
             for i, j in between.pairs
             if (i, j) not in sure
         ]
@@ -268,7 +268,7 @@ class FaceSearch:
         for side, (look, shift) in enumerate(between.ends):
             alone = np.setdiff1d(np.arange(len(look.found)), [pair[side] for pair in between.pairs])
             scores = look.found.scores[alone]
-            places += [Place(box, FAR) for box in _moved(look.boxes[alone[scores >= least]], shift)]
+            places += [ExpectedPlace(box, FAR) for box in _moved(look.boxes[alone[scores >= least]], shift)]
             strong.append(bool((scores >= self._threshold).any()))
         return places, all(strong)
 

@@ -31,7 +31,7 @@ NMS = 0.3
 
 
 @dataclass(frozen=True)
-class Place:
+class ExpectedPlace:
     """Where an object is expected.
 
     Attributes:
@@ -70,7 +70,7 @@ class Region:
     scale: float
 
     @classmethod
-    def around(cls, place: Place, size: tuple[int, int]) -> Region:
+    def around(cls, place: ExpectedPlace, size: tuple[int, int]) -> Region:
         """The region in which an object can be seen whole, with what is around it.
 
         Args:
@@ -86,7 +86,7 @@ class Region:
         )
         return cls(left, top, min(size[1], left + wide), min(size[0], top + wide), side, scale)
 
-    def shows(self, place: Place, size: tuple[int, int]) -> bool:
+    def shows(self, place: ExpectedPlace, size: tuple[int, int]) -> bool:
         """Whether an object at that place can be seen well in this region too, in a picture of that height and width."""
         if self.scale > 1.3 * max(1.0, place.size / SHOWN_SIDE):
             return False
@@ -100,7 +100,7 @@ class Region:
         )
 
 
-def regions_for(places: Sequence[Place], size: tuple[int, int]) -> list[Region]:
+def regions_for(places: Sequence[ExpectedPlace], size: tuple[int, int]) -> list[Region]:
     """Regions in which all of the places are shown, largest object first; one that another region shows needs none of its own.
 
     Args:

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from curation_resources.detectors.base import Detections, Image, RawDetections, finish
-from curation_resources.detectors.regions import LEAST_SIDE, STEP, Place, Region, detect_in, pixels, regions_for
+from curation_resources.detectors.regions import LEAST_SIDE, STEP, ExpectedPlace, Region, detect_in, pixels, regions_for
 
 SIZE = (360, 640)
 
 
-def place(x: float, y: float, side: float, reach: float = 0.5) -> Place:
-    return Place(np.asarray([x, y, side, side * 1.2]), reach)
+def place(x: float, y: float, side: float, reach: float = 0.5) -> ExpectedPlace:
+    return ExpectedPlace(np.asarray([x, y, side, side * 1.2]), reach)
 
 
 class Bright:
@@ -53,7 +53,7 @@ def picture(*boxes: tuple[int, int, int, int]) -> Image:
 @pytest.mark.parametrize("off", [(0.0, 0.0), (0.4, -0.4)])
 def test_what_is_near_a_place_is_found_where_it_is(box: tuple[int, int, int, int], off: tuple[float, float]) -> None:
     x, y, w, h = box
-    expected = Place(np.asarray([x + off[0] * w, y + off[1] * h, w, h], float), 0.5)
+    expected = ExpectedPlace(np.asarray([x + off[0] * w, y + off[1] * h, w, h], float), 0.5)
     detector = Bright()
     (region,) = regions_for([expected], SIZE)
     found = detect_in(detector, picture(box), [region])
