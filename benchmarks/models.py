@@ -13,7 +13,8 @@ detectors
     OWLv2 and Grounding DINO over 640 x 360 frames with the COCO and LVIS vocabularies: frames per second in the stage's precision and in
     float32, with preprocessing, with the boxes that random scores leave and without; the largest difference of class scores between both.
 captions
-    A Qwen2-VL of 2 B parameters: clips per second, 8 frames a clip, 64 tokens an answer.
+    A Qwen2-VL of 2 B parameters: clips and tokens per second, 8 frames a clip, at most 64 tokens an answer, 1, 16 and 64 clips at once, by transformers, and by
+    vLLM where it is installed.
 """
 
 from __future__ import annotations
@@ -44,9 +45,11 @@ from benchmarks.feed import frames_of_pictures, packed, repeated
 from curation_assets.scores import embedding as frame_embeddings
 from curation_assets.scores.embedding_line import EmbeddingLine
 from curation_assets.scores.frame_embeddings import Embeddings
-from curation_resources.captioners.base import CaptionRequest
+from curation_resources.captioners.base import Captioner, CaptionRequest
 from curation_resources.captioners.transformers_model import load_transformers_captioner
+from curation_resources.captioners.vllm_model import VllmOptions, load_vllm_captioner
 from curation_resources.detectors import DetectorOptions, load_detector, load_vocabulary, text_prompted
+from curation_resources.extras import installed
 from curation_resources.model_input import FILTERS, Fit
 from curation_resources.storage import Storage
 from curation_resources.torchvision_ops import ensure_torchvision
@@ -532,28 +535,31 @@ def captions(folder: Path, small: bool) -> None:
         buffer = io.BytesIO()
         Image.fromarray(picture(k, 683, 384)).save(buffer, "JPEG", quality=90)
         jpegs.append(buffer.getvalue())
-    for batch in (2,) if small else (4, 16):
-        captioner = load_transformers_captioner(
-            str(path), max_tokens=tokens, temperature=0.0, seed=0, batch=batch, device=DEVICE
-        )
-        clips = 2 * batch
-        requests = [CaptionRequest(str(i), "describe this video", lambda: jpegs) for i in range(clips)]
-        list(captioner.answer(requests[:1]))
-        for part, wanted in (("1 token", 1), (f"{tokens} tokens", tokens)):
-            captioner._max_tokens = wanted
-            begun = time.perf_counter()
-            answers = list(captioner.answer(requests))
-            spent = time.perf_counter() - begun
-            wrong = [a.error for a in answers if a.error]
-            if wrong:
-                raise SystemExit(f"{len(wrong)} captions failed: {wrong[0]}")
-            print(
-                f"Qwen2-VL{'' if small else ' 2B'} {captioner.dtype}, batch {batch}, {len(jpegs)} frames, {answers[0].prompt_tokens} prompt tokens, at most {part}:"
-                f" {clips / spent:.2f} clips/s, {sum(a.completion_tokens or 0 for a in answers) / spent:.0f} tokens/s",
-                flush=True,
-            )
-        del captioner
-        release()
+    for at_once in (2,) if small else (1, 16, 64):
+        for backend in ("transformers", "vllm") if installed("vllm") else ("transformers",):
+            requests = [CaptionRequest(str(i), "describe this video", lambda: jpegs) for i in range(2 * at_once)]
+            for wanted in (1, tokens):
+                captioner = _captioner(backend, str(path), wanted, at_once, len(jpegs))
+                list(captioner.answer(requests[:1]))
+                begun = time.perf_counter()
+                answers = list(captioner.answer(requests))
+                spent = time.perf_counter() - begun
+                wrong = [a.error for a in answers if a.error]
+                if wrong:
+                    raise SystemExit(f"{len(wrong)} captions failed: {wrong[0]}")
+                print(
+                    f"Qwen2-VL{'' if small else ' 2B'}, {backend}, {at_once} clips at once, {len(jpegs)} frames, {answers[0].prompt_tokens} prompt tokens, at most {wanted} tokens:"
+                    f" {len(requests) / spent:.2f} clips/s, {sum(a.completion_tokens or 0 for a in answers) / spent:.0f} tokens/s",
+                    flush=True,
+                )
+                del captioner
+                release()
+
+
+def _captioner(backend: str, path: str, tokens: int, at_once: int, frames: int) -> Captioner:
+    if backend == "vllm":
+        return load_vllm_captioner(path, VllmOptions(tokens, frames=frames, concurrency=at_once))
+    return load_transformers_captioner(path, max_tokens=tokens, batch=at_once, device=DEVICE)
 
 
 def feed(folder: Path, small: bool, videos: Path | None = None) -> None:

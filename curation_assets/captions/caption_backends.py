@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from curation_resources.captioners.base import Captioner, LazyCaptioner
 from curation_resources.captioners.server import OpenAICaptioner
 from curation_resources.captioners.transformers_model import load_transformers_captioner, transformers_identity
+from curation_resources.captioners.vllm_model import VllmOptions, load_vllm_captioner
 
 if TYPE_CHECKING:
     from curation_assets.captions.captions import Captions
@@ -20,15 +21,15 @@ def caption_identity(params: Captions) -> str:
     brought = params.brought_identity()
     if brought:
         return " ".join(*brought.items())
-    if params.backend == "transformers":
-        return f"transformers {transformers_identity(str(params.model))}"
+    if params.backend in ("transformers", "vllm"):
+        return f"{params.backend} {transformers_identity(str(params.model))}"
     return f"openai {params.model}" if params.backend == "openai" else params.backend
 
 
 def load_captioner(params: Captions) -> Captioner | None:
     """The backend of the recipe; None for `source` and `subtitles`, which need none.
 
-    A model of `transformers` is loaded by the first question, so a shard without one needs no weights.
+    A model in this process is loaded by the first question, so a shard without one needs no weights.
     """
     brought = params.chosen()
     if brought is not None:
@@ -37,6 +38,17 @@ def load_captioner(params: Captions) -> Captioner | None:
         return made
     if params.backend == "openai":
         return _server(params, str(params.url), str(params.model), params.max_tokens)
+    if params.backend == "vllm":
+        options = VllmOptions(
+            params.max_tokens,
+            params.temperature,
+            params.seed,
+            params.frames,
+            params.concurrency,
+            params.dtype,
+            dict(params.engine),
+        )
+        return LazyCaptioner(partial(load_vllm_captioner, str(params.model), options))
     if params.backend == "transformers":
         return LazyCaptioner(
             partial(

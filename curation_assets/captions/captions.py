@@ -19,6 +19,7 @@ from curation_assets.engine.pods import GPU
 from curation_assets.scores.prefilter import passing_clips
 from curation_assets.showing.clips import pictured_table
 from curation_assets.showing.figures import counts, histograms
+from curation_resources.captioners.vllm_model import require_vllm
 from curation_resources.devices import computes_on_gpu
 from curation_resources.extras import require
 from curation_resources.faults import ReadFault
@@ -77,12 +78,14 @@ class Captions(OpenSection):
                 "source",
                 "subtitles",
                 "transformers",
+                "vllm",
                 "openai",
             ),
         ),
     ] = Field("source", description="Backend.")
     model: str | None = Field(
-        None, description="Hub id, `@revision` to hold on to one, or local path (transformers), or model name (openai)."
+        None,
+        description="Hub id, `@revision` to hold on to one, or local path (transformers, vllm), or model name (openai).",
     )
     prompt: str = Field("Describe this video clip in one or two sentences.", description="Prompt.")
     frames: int = Field(8, ge=1, le=64, description="Frames per request, evenly spread.")
@@ -92,11 +95,14 @@ class Captions(OpenSection):
     batch: int = Field(4, ge=1, le=256, description="Clips per batch (transformers).")
     device: str = Field("auto", description="auto, cpu, cuda or cuda:N (transformers).")
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
-        "auto", description="Precision of the weights (transformers)."
+        "auto", description="Precision of the weights (transformers, vllm)."
+    )
+    engine: dict[str, bool | int | float | str] = Field(
+        default={}, description="Further arguments of `vllm.LLM`, such as max_model_len (vllm)."
     )
     url: str | None = Field(None, description="Base URL of the server, ending in /v1 (openai).")
     key_env: str = Field("OPENAI_API_KEY", description="Environment variable with the key (openai).")
-    concurrency: int = Field(16, ge=1, le=1024, description="Requests at the same time (openai).")
+    concurrency: int = Field(16, ge=1, le=1024, description="Requests at the same time (openai, vllm).")
     timeout_s: float = Field(120, gt=0, description="Longest wait for an answer.")
     attempts: int = Field(5, ge=1, le=20, description="Attempts at one request (openai).")
     price_per_mtok: tuple[float, float] | None = Field(
@@ -121,7 +127,7 @@ class Captions(OpenSection):
 
     @model_validator(mode="after")
     def _backend_needs(self) -> Captions:
-        if self.backend in ("transformers", "openai") and not self.model:
+        if self.backend in ("transformers", "vllm", "openai") and not self.model:
             raise ValueError(f"backend {self.backend} needs `model`")
         if self.backend == "openai" and not self.url:
             raise ValueError("backend openai needs `url`")
@@ -245,6 +251,7 @@ def _params(recipe: Recipe) -> dict[str, Any]:
     """What captions depend on; what is newer than the other keys only where it changes something."""
     unsaid: dict[str, Any] = {"several": True} if recipe.captions.several == "first" else {}
     unsaid |= {} if recipe.captions.clean.remove else {"clean": {"remove"}}
+    unsaid |= {} if recipe.captions.engine else {"engine": True}
     repeats = {"repeats": "kept"} if recipe.captions.backend == "subtitles" else {}
     return recipe.captions.model_dump(exclude=dict.fromkeys((*HOW, "model"), True) | unsaid) | repeats
 
@@ -252,6 +259,8 @@ def _params(recipe: Recipe) -> dict[str, Any]:
 def _installed(recipe: Recipe) -> None:
     if recipe.captions.backend == "transformers":
         require(f"the caption model {recipe.captions.model}", "torch", "torchvision", "transformers", "huggingface_hub")
+    if recipe.captions.backend == "vllm":
+        require_vllm(str(recipe.captions.model))
 
 
 def _caption_model(recipe: Recipe) -> dict[str, str]:
@@ -302,7 +311,7 @@ STAGE = Stage(
     "captions",
     (COMPONENT,),
     _caption,
-    gpus=lambda r: r.captions.backend == "transformers" and computes_on_gpu(r.captions.device),
+    gpus=lambda r: r.captions.backend in ("transformers", "vllm") and computes_on_gpu(r.captions.device),
     pool="gpu",
     op_tags=GPU,
     up_to_date=lambda header, shard: header.stats.get("failed", 0) == 0,

@@ -156,7 +156,8 @@ class ModelCaptions:
     def _key(self, clip_id: str, window: int, frames: Sequence[Mapping[str, Any]], identity: str) -> str:
         p = self.params
         pictures = [frame["sha256"] or f"{frame['tar']}:{frame['offset']}" for frame in frames]
-        return digest_of([clip_id, window, pictures, p.prompt, identity, p.max_tokens, p.temperature, p.seed, p.dtype])
+        asked = [clip_id, window, pictures, p.prompt, identity, p.max_tokens, p.temperature, p.seed, p.dtype]
+        return digest_of([*asked, p.engine] if p.engine else asked)
 
     def refine(self, rows: Iterable[CaptionDraft], refine: TextModel, refiner: Captioner) -> None:
         """Fills in `refined` of each row, or its error."""

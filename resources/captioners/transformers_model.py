@@ -38,6 +38,23 @@ def _folder_sha256(folder: Path) -> str:
     return hashlib.sha256("\n".join(f"{p.name} {file_sha256(p)}" for p in files).encode()).hexdigest()[:16]
 
 
+def model_folder(model: str) -> tuple[Path, str]:
+    """The folder of a model, and what identifies it.
+
+    Raises:
+        MissingWeights: it cannot be had.
+    """
+    folder = local_path(model)
+    if folder.is_dir():
+        return folder, transformers_identity(model)
+    if Path(model).is_absolute() or model.startswith((".", "~", "$", "file:")):
+        raise MissingWeights(
+            f"weights of caption model {model} are missing: no such folder; set captions.model to a folder or a hub id"
+        )
+    folder = hub_folder(model, f"caption model {model}", "captions.model")
+    return folder, f"{model.partition('@')[0]}@{folder.name[:12]}"
+
+
 def load_transformers_captioner(
     model: str,
     *,
@@ -68,16 +85,7 @@ def load_transformers_captioner(
     import torch
     import transformers
 
-    folder = local_path(model)
-    if folder.is_dir():
-        identity = transformers_identity(model)
-    elif Path(model).is_absolute() or model.startswith((".", "~", "$", "file:")):
-        raise MissingWeights(
-            f"weights of caption model {model} are missing: no such folder; set captions.model to a folder or a hub id"
-        )
-    else:
-        folder = hub_folder(model, f"caption model {model}", "captions.model")
-        identity = f"{model.partition('@')[0]}@{folder.name[:12]}"
+    folder, identity = model_folder(model)
     device = choose_device(device)
     try:
         processor = transformers.AutoProcessor.from_pretrained(folder, trust_remote_code=False)
@@ -145,7 +153,7 @@ class TransformersCaptioner:
     def _load(
         self, source: Iterator[CaptionRequest], readers: ThreadPoolExecutor
     ) -> list[tuple[CaptionRequest, Future[list[Image.Image]]]]:
-        return [(request, readers.submit(_pictures, request)) for request in islice(source, self._batch)]
+        return [(request, readers.submit(pictures_of, request)) for request in islice(source, self._batch)]
 
     def _answer_batch(self, batch: list[tuple[CaptionRequest, list[Image.Image]]]) -> Iterator[CaptionAnswer]:
         """A batch that fails is halved, so that one request which the model cannot take costs no other its answer."""
@@ -214,7 +222,8 @@ class TransformersCaptioner:
         return len(row)
 
 
-def _pictures(request: CaptionRequest) -> list[Image.Image]:
+def pictures_of(request: CaptionRequest) -> list[Image.Image]:
+    """The pictures of a request; raises OSError, ValueError, RuntimeError or SyntaxError where they cannot be had."""
     from PIL import Image
 
     return [Image.open(io.BytesIO(data)).convert("RGB") for data in request.load()]
