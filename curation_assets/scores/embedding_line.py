@@ -111,6 +111,7 @@ class EmbeddingLine:
         self._named: dict[str, EmbeddingJob] = {}
         self._lock = threading.Lock()
         self._running = False
+        self._stops = 0
 
     def put(self, frames: pa.Table, key: str = "") -> EmbeddingJob:
         """Begins with rows of `frames` behind all that was begun before; what was begun under the same `key` of the same places is gone on with."""
@@ -140,8 +141,9 @@ class EmbeddingLine:
             return key in self._named
 
     def stop(self) -> None:
-        """Forgets all that is not finished; the thread ends with the batches that it has begun."""
+        """Forgets all that is not finished; the thread ends after the batch that it computes."""
         with self._lock:
+            self._stops += 1
             self._jobs.clear()
             self._named.clear()
 
@@ -149,8 +151,6 @@ class EmbeddingLine:
         """See `FrameSource`."""
         parts: list[tuple[EmbeddingJob, Sequence[Place]]] = []
         with self._lock:
-            if not threading.main_thread().is_alive():
-                self._jobs.clear()
             while count and self._jobs:
                 job = self._jobs[0]
                 part = job.take(count)
@@ -186,9 +186,12 @@ class EmbeddingLine:
             reader, self._batch, processes, IN_FLIGHT + 1, pinned(self.model.device)
         )
         sent: deque[tuple[FrameBatch[EmbeddingJob], float]] = deque()
+        stops = self._stops
 
         def pixels() -> Iterator[np.ndarray]:
             for batch in feed.batches(self):
+                if self._stops != stops or not threading.main_thread().is_alive():
+                    return
                 current.extend(job for job, _ in batch.parts)
                 sent.append((batch, feed.waited_s))
                 feed.waited_s = 0.0

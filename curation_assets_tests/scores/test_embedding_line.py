@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -111,6 +112,23 @@ def test_a_line_that_broke_tells_whoever_waits_and_goes_on_with_the_next(
             embed_frames(shards[3], line, "d-3")
     table, stats = embed_frames(shards[3], line, "d-3")
     assert stats.embedded == len(table) == SIZES[3]
+
+
+def test_a_line_that_is_stopped_ends_after_the_batch_that_it_computes(
+    model: ClipModel, storage: Storage, shards: list[pa.Table], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = Waiting(model, storage)
+    encoded = ClipModel._encoded
+
+    def stopping(self: ClipModel, pixels: Any) -> Any:
+        line.stop()
+        return encoded(self, pixels)
+
+    monkeypatch.setattr(ClipModel, "_encoded", stopping)
+    line.ahead(shards[3], "d-3")
+    line.go()
+    assert line.sizes == [BATCH]
+    assert not line.begun("d-3")
 
 
 def test_a_frame_that_is_gone_costs_none_of_those_that_are_read_with_it(storage: Storage, model: ClipModel) -> None:
