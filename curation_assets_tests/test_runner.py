@@ -7,17 +7,19 @@ from typing import Any, cast
 
 import pytest
 from dagster import (
+    AssetSelection,
     DagsterInstance,
     Definitions,
     InitResourceContext,
     ResourceDefinition,
     StaticPartitionsDefinition,
     asset,
+    define_asset_job,
 )
 
 from curation_assets.cli import main
-from curation_assets.engine.plan import everything, plan
-from curation_assets.orchestration.runs import execute
+from curation_assets.engine.plan import PlanStep, everything, plan
+from curation_assets.orchestration.runs import execute_step
 from curation_assets.outcome import Progress
 from curation_assets.recipes import parse_recipe
 from curation_assets.runner import _run_subsets
@@ -67,14 +69,15 @@ def test_a_run_that_fails_outside_its_steps_is_a_failure(tmp_path: Path) -> None
     def clips() -> None:
         raise AssertionError("nothing runs")
 
-    definitions = Definitions([clips], resources={"tables": ResourceDefinition(refuse)})
+    job = define_asset_job("publish", AssetSelection.assets("clips"))
+    definitions = Definitions([clips], jobs=[job], resources={"tables": ResourceDefinition(refuse)})
     with DagsterInstance.local_temp(str(tmp_path)) as instance:
         progress = Progress()
-        assert not execute(definitions, instance, ["clips"], {}, progress, partition="a")
+        assert not execute_step(definitions, instance, PlanStep("subsets", ("clips",), ("a",)), {}, progress)
         assert len(progress.failures) == 1
         assert progress.failures[0].startswith("clips: ")
         assert "the database is away" in progress.failures[0]
-        assert not execute(definitions, instance, ["clips"], {}, progress, partition="b")
+        assert not execute_step(definitions, instance, PlanStep("subsets", ("clips",), ("b",)), {}, progress)
         assert "the run could not be carried out" in progress.failures[1]
 
 
@@ -106,6 +109,17 @@ def test_a_run_looks_at_what_is_behind_and_at_nothing_else(
 
     every, index = "video_metadata {0}, raw_shards {0}, clips {0}, frames {0}", "dataset_index"
     run("one", index)
+    with DagsterInstance.from_config(str(tmp_path / "one")) as instance:
+        (listed,) = instance.get_runs()
+        assert listed.job_name == "index"
+        origin = listed.remote_job_origin
+        assert origin is not None, "or the UI's first page leaves it out"
+        repository = origin.repository_origin
+        assert (repository.code_location_origin.location_name, repository.repository_name, origin.job_name) == (
+            "curation_assets.definitions",
+            "__repository__",
+            "index",
+        )
     assert run("one")[1] == [f"made: {every.format(4)}"]
     before = {p: p.stat().st_mtime_ns for p in data.glob("*/*.parquet")}
     assert run("one") == ([], [f"up to date: {every.format(4)}"])

@@ -23,6 +23,9 @@ from dagster._core.definitions.data_version import (
 # A graph asset whose steps are known only when it runs: the public decorators do not take a list of checks besides. Pinned by assets/test_export.py.
 from dagster._core.definitions.dependency import DynamicCollectDependencyDefinition, IDependencyDefinition
 
+# Which code location a run belongs to: those that this process executes belong to none, and the UI's first page leaves such runs out. Pinned by test_runner.py.
+from dagster._core.definitions.repository_definition.valid_definitions import SINGLETON_REPOSITORY_NAME
+
 # Marks outputs whose events were logged already, so that Dagster does not log them again. Pinned by test_materialize.py.
 from dagster._core.definitions.source_asset import SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION
 
@@ -31,6 +34,9 @@ from dagster._core.definitions.unresolved_asset_job_definition import Unresolved
 
 # Whether somebody's backfill is under way, for which the gap sensor waits. Pinned by test_sensors.py.
 from dagster._core.execution.backfill import BulkActionsFilter, BulkActionStatus
+
+# Likewise. Pinned by test_runner.py.
+from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
 
 # The states in which a run has a process. Pinned by test_dead_runs.py.
 from dagster._core.storage.dagster_run import IN_PROGRESS_RUN_STATUSES
@@ -73,6 +79,7 @@ __all__ = [
     "IN_PROGRESS_RUN_STATUSES",
     "NULL_EVENT_POINTER",
     "PARTITION_NAME_TAG",
+    "SINGLETON_REPOSITORY_NAME",
     "SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION",
     "AssetCheckExecutionsTable",
     "AssetEventTagsTable",
@@ -85,6 +92,9 @@ __all__ = [
     "EventLogStorage",
     "IDependencyDefinition",
     "InstanceConcurrencyContext",
+    "RegisteredCodeLocationOrigin",
+    "RemoteJobOrigin",
+    "RemoteRepositoryOrigin",
     "SqlEventLogStorage",
     "SqlEventLogStorageMetadata",
     "SqlEventLogStorageTable",

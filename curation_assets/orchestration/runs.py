@@ -7,15 +7,24 @@ the end (`outcome.py`).
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 
 from dagster import AssetKey, DagsterEvent, DagsterInstance, Definitions, ExecuteInProcessResult
 
 from curation_assets.engine.plan import BY_SHARD, PlanStep
 from curation_assets.engine.shard_keys import parse_shard_key
 from curation_assets.orchestration import dead_runs
-from curation_assets.orchestration.compat import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
+from curation_assets.orchestration.compat import (
+    ASSET_PARTITION_RANGE_END_TAG,
+    ASSET_PARTITION_RANGE_START_TAG,
+    SINGLETON_REPOSITORY_NAME,
+    RegisteredCodeLocationOrigin,
+    RemoteJobOrigin,
+    RemoteRepositoryOrigin,
+)
+from curation_assets.orchestration.jobs import CURATE_JOB, GATHERING_JOB, INDEX_JOB, PUBLISH_JOB
 from curation_assets.outcome import Progress
 from curation_assets.schemas import schema
 from curation_resources.presence import check_root
@@ -23,46 +32,47 @@ from curation_resources.table_contracts import remedy
 from curation_resources.unwritable import UNWRITABLE, Unwritable, full_folder
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+CODE_LOCATION = "curation_assets.definitions"
+"""What Dagster calls the code location that workspaces load by the module's name."""
 ALONE = {"dagster/max_retries": "0"}
 """Dagster's daemon does not start such a run again: whoever started the command does."""
+
+
+def job_of(step: PlanStep) -> str:
+    """The job that has the assets of a step."""
+    if step.phase in BY_SHARD:
+        return CURATE_JOB
+    known = {"index": INDEX_JOB, "subsets": PUBLISH_JOB}
+    return known[step.phase] if step.phase in known else GATHERING_JOB[step.assets[0]]
 
 
 def execute_step(
     definitions: Definitions, instance: DagsterInstance, step: PlanStep, tags: Mapping[str, str], progress: Progress
 ) -> bool:
-    """One step of a plan as one run; whether it succeeded."""
-    if step.phase in BY_SHARD:
-        bounds = {ASSET_PARTITION_RANGE_START_TAG: step.keys[0], ASSET_PARTITION_RANGE_END_TAG: step.keys[-1]}
-        return execute(definitions, instance, step.assets, {**tags, **bounds}, progress)
-    return execute(definitions, instance, step.assets, tags, progress, step.keys[0] if step.keys else None)
-
-
-def execute(
-    definitions: Definitions,
-    instance: DagsterInstance,
-    assets: Iterable[str],
-    tags: Mapping[str, str],
-    progress: Progress,
-    partition: str | None = None,
-) -> bool:
-    """One run. Whatever keeps it from succeeding is a failure, also what happens outside its steps.
+    """One step of a plan as one run of the job that has its assets. Whatever keeps it from succeeding is a failure, also what happens outside its steps.
 
     Returns:
         whether it succeeded; false, without trying, if storage takes nothing more.
     """
     if progress.unwritable:
         return False
-    job = definitions.resolve_implicit_global_asset_job_def()
-    names = list(assets)
+    partition = None
+    if step.phase in BY_SHARD:
+        tags = {**tags, ASSET_PARTITION_RANGE_START_TAG: step.keys[0], ASSET_PARTITION_RANGE_END_TAG: step.keys[-1]}
+    elif step.keys:
+        partition = step.keys[0]
+    job = definitions.resolve_job_def(job_of(step))
+    names = list(step.assets)
     try:
-        result = job.execute_in_process(
-            run_config=QUIET,
-            instance=instance,
-            asset_selection=[AssetKey(a) for a in names],
-            partition_key=partition,
-            tags={**tags, **dead_runs.run_tags(), **ALONE},
-            raise_on_error=False,
-        )
+        with of_code_location(instance, job.name):
+            result = job.execute_in_process(
+                run_config=QUIET,
+                instance=instance,
+                asset_selection=[AssetKey(a) for a in names],
+                partition_key=partition,
+                tags={**tags, **dead_runs.run_tags(), **ALONE},
+                raise_on_error=False,
+            )
     except Exception as error:  # noqa: BLE001 - the database, the plan, whatever Dagster stumbles over: the other runs go on
         full = full_folder(str(error), os.environ.get("DAGSTER_HOME"))
         if full is not None:
@@ -92,6 +102,19 @@ def execute(
                 f"{asset}: {check.check_name} ({check.description}; {remedy(asset, check.partition, schema(asset))})",
             )
     return bool(result.success)
+
+
+@contextmanager
+def of_code_location(instance: DagsterInstance, job: str) -> Iterator[None]:
+    """Within the block, runs that are created belong to the code location, as those do that the UI launches: its first page lists no others, and a run
+    without one leads to no job."""
+    repository = RemoteRepositoryOrigin(RegisteredCodeLocationOrigin(CODE_LOCATION), SINGLETON_REPOSITORY_NAME)
+    create = instance.create_run_for_job
+    instance.create_run_for_job = partial(create, remote_job_origin=RemoteJobOrigin(repository, job))  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        del instance.create_run_for_job
 
 
 def _why(result: ExecuteInProcessResult) -> str:
