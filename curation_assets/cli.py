@@ -23,6 +23,7 @@ from curation_assets.commands import (
     removal,
     run,
     state,
+    viewing,
     watching,
 )
 from curation_assets.commands.command_line import Parser
@@ -60,7 +61,22 @@ def parser() -> Parser:
     top.add_argument("--version", action=beginning.Version)
     commands = top.add_subparsers(required=True, metavar="COMMAND")
     beginning.add(commands, top)
-    for group in (run, state, listing, look, lookup, recipes, compare, captions, packing, removal, watching, pictures):
+    groups = (
+        run,
+        state,
+        listing,
+        look,
+        lookup,
+        recipes,
+        compare,
+        captions,
+        viewing,
+        packing,
+        removal,
+        watching,
+        pictures,
+    )
+    for group in groups:
         group.add(commands)
     add_sample(commands)
     return top

@@ -112,6 +112,11 @@ class Settings(BaseModel):
         pattern=r"^https?://[^\s()<>\"]+$",
         description="Where browsers reach `curation pictures`, which shows the contact sheets beside tables. The events of Dagster link to it.",
     )
+    look_url: str = Field(
+        "http://127.0.0.1:3031",
+        pattern=r"^https?://[^\s()<>\"]+$",
+        description="Where browsers reach `curation look`, to which the events of Dagster link with their shard or subset.",
+    )
     webhook: str | None = Field(
         None,
         description="Address that the sensor `failure_notices` posts failed runs to, as JSON with `text`; often a secret, so keep it out of files that are shared.",

@@ -15,6 +15,9 @@ from curation_assets.commands.picture_server import PictureServer
 from curation_assets.demo.web_server import served
 from curation_assets.engine.staleness import FRESH, shard_states
 from curation_assets.orchestration.definitions import settings_of_run
+from curation_assets.orchestration.descriptions import asked
+from curation_assets.recipes import parse_recipe
+from curation_assets.schemas import SCHEMAS
 from curation_assets_tests.installation import QUIET, Installation
 from curation_assets_tests.toy_site import RECIPE, SHARDS, SUBSET, over, prepare
 
@@ -83,6 +86,11 @@ def test_pictures_lie_beside_tables_and_events_link_to_them(toy: Installation) -
                 assert sum(len(t) for v in event.metadata.values() for t in PICTURES.findall(str(v.value))) < 6_000
             latest = records[0].asset_materialization
             assert latest is not None
+            if key is not None and "clip_id" in SCHEMAS[asset].names:
+                place = f"toy/shard:{key}" if key in SHARDS else key
+                assert latest.metadata["look"].value == f"{toy.settings.look_url}/#{place}"
+            else:
+                assert "look" not in latest.metadata
             if "sheet" in latest.metadata:
                 address = str(latest.metadata["sheet"].value).removeprefix(toy.settings.pictures_url)
                 shown = server.sheet(address)
@@ -129,3 +137,17 @@ def test_the_launchpad_describes_its_fields_and_one_run_obeys_them(toy: Installa
         )
         assert result.success
         assert toy.made_since(before) == made
+
+
+def test_what_nobody_asks_for_says_so() -> None:
+    texts = {"a": "text: {}\nsubsets: {s: {}}", "b": "subsets: {t: {of: tracks}}"}
+    recipes = {
+        n: parse_recipe(f"dataset: {n}\nsource: {{format: folder, path: x}}\n{text}\n", n) for n, text in texts.items()
+    }
+    assert asked("clips", recipes) == ""
+    assert "Asked for by `a`; not by `b`." in asked("text_scores", recipes)
+    assert "**No recipe asks for it**" in asked("audio_scores", recipes)
+    assert "`audio:` in a recipe asks for it" in asked("audio_scores", recipes)
+    assert "Asked for by `a-s`; not by `b-t`." in asked("curated_clips", recipes)
+    assert "**No subset asks for it**" in asked("clip_dataset", recipes)
+    assert "**No recipe asks for it**" in asked("clips", {})

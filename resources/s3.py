@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 ATTEMPTS = 5
@@ -23,3 +24,11 @@ def s3_options(endpoint: str | None = None, region: str | None = None, profile: 
         "config_kwargs": {"retries": {"max_attempts": ATTEMPTS, "mode": "standard"}},
     }
     return {**options, "profile": profile} if profile else options
+
+
+def options_of_environment(uri: str) -> dict[str, Any]:
+    """`s3_options` as the settings CURATION_S3_ENDPOINT, _REGION and _PROFILE stand in the environment, for files that recipes name and that are read where no settings
+    are at hand; none for a URI that is in no bucket."""
+    if not uri.startswith("s3://"):
+        return {}
+    return s3_options(*(os.environ.get(f"CURATION_S3_{name}") or None for name in ("ENDPOINT", "REGION", "PROFILE")))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -66,7 +67,7 @@ def add_sample(commands: Commands) -> None:
             )
 
 
-WITHOUT_SAMPLE = ("init", "completion", "samples", "demo", "validate", "diff", "doctor", "compare")
+WITHOUT_SAMPLE = ("init", "completion", "samples", "demo", "validate", "diff", "doctor", "compare", "pack")
 """Commands that know no installation, or only the whole one."""
 
 
@@ -87,6 +88,17 @@ def of_sample(share: float | None) -> Iterator[None]:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
+
+
+def end_with(parent: int, end: Callable[[], object]) -> None:
+    """Calls `end` when the process that started this one has ended."""
+
+    def wait() -> None:
+        while os.getppid() == parent:
+            threading.Event().wait(1.0)
+        end()
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def store_of(settings: Settings) -> TableStore:

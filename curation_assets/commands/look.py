@@ -9,7 +9,7 @@ import secrets
 import socket
 from contextlib import closing
 
-from curation_assets.commands.installation import Commands, beside, found_recipes, store_of
+from curation_assets.commands.installation import Commands, beside, end_with, found_recipes, store_of
 from curation_assets.settings import Settings, SettingsError
 
 PORT = 3031
@@ -30,6 +30,7 @@ def add(commands: Commands) -> None:
     look.add_argument(
         "--who", help="whose labels those are that are given on the page; default: the user of this process"
     )
+    look.add_argument("--of", type=int, help=argparse.SUPPRESS)
     look.set_defaults(call=_look)
 
 
@@ -49,6 +50,8 @@ def _look(arguments: argparse.Namespace) -> int:
         app = look_app(store_of(settings), recipes, token, arguments.who or _user())
         print(f"look at http://{shown}:{port}/{f'?token={token}' if token else ''}", flush=True)
         server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False, lifespan="off"))
+        if arguments.of is not None:
+            end_with(arguments.of, lambda: setattr(server, "should_exit", True))
         server.run(sockets=[listener])
     return 0
 

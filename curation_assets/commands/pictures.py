@@ -6,10 +6,9 @@ import argparse
 import os
 import subprocess
 import sys
-import threading
 from urllib.parse import urlsplit
 
-from curation_assets.commands.installation import Commands, store_of
+from curation_assets.commands.installation import Commands, end_with, store_of
 from curation_assets.settings import Settings, SettingsError
 
 PORT = 3030
@@ -41,7 +40,7 @@ def _pictures(arguments: argparse.Namespace) -> int:
         raise SettingsError(f"--serve {address}:{port}: {why}; name another port") from error
     print(f"contact sheets on http://{address}:{server.server_port}", flush=True)
     if arguments.of is not None:
-        threading.Thread(target=_end_with, args=(server, arguments.of), daemon=True).start()
+        end_with(arguments.of, server.shutdown)
     try:
         server.serve_forever()
     except KeyboardInterrupt:
@@ -51,17 +50,11 @@ def _pictures(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _end_with(server: object, parent: int) -> None:
-    """Ends the server when the process that started it has ended."""
-    while os.getppid() == parent:
-        threading.Event().wait(1.0)
-    server.shutdown()  # type: ignore[attr-defined]
-
-
 def beside_the_ui(settings: Settings) -> None:
-    """Starts the server in a process that ends with this one, where links lead to this machine; that it cannot begin is said and no more."""
-    where = urlsplit(settings.pictures_url)
-    if where.hostname not in ("127.0.0.1", "localhost"):
-        return
-    words = ["pictures", "--serve", f"127.0.0.1:{where.port or 80}", "--of", str(os.getpid())]
-    subprocess.Popen([sys.executable, "-m", "curation_assets.cli", *words], stdin=subprocess.DEVNULL)
+    """Starts this server, and that of `curation look`, in processes that end with this one, where links lead to this machine; that one cannot begin is
+    said and no more."""
+    for command, url in (("pictures", settings.pictures_url), ("look", settings.look_url)):
+        where = urlsplit(url)
+        if where.hostname in ("127.0.0.1", "localhost"):
+            words = [command, "--serve", f"127.0.0.1:{where.port or 80}", "--of", str(os.getpid())]
+            subprocess.Popen([sys.executable, "-m", "curation_assets.cli", *words], stdin=subprocess.DEVNULL)

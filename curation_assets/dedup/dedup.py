@@ -57,11 +57,16 @@ TABLE = TableSchema(
 
 def _view(shard: Shard, wanted: Collection[str]) -> Mapping[str, Made]:
     from curation_assets.dedup.clusters import dedup_view
+    from curation_assets.dedup.shard_pairs import shard_pairs
 
     clips = shard.table("clips")
     real = clips.filter(pc.equal(clips["status"], "ok"))
     table = dedup_view(shard.slice("duplicate_clusters"), real)
-    return {"dedup": Made(table, _recounted(table), {"relations": counts(table, "relation")})}
+    return {
+        "dedup": Made(
+            table, _recounted(table), {"pairs": shard_pairs(shard, table), "relations": counts(table, "relation")}
+        )
+    }
 
 
 def _recounted(table: pa.Table) -> Mapping[str, int]:

@@ -30,7 +30,7 @@ NEAR = 8
 COPIES = "keep"
 """The column by which copies are told."""
 SHOWS = ("all", "kept", "dropped", "came", "went", "copies", "disagree")
-"""What the grid may show, besides `rule:N`, what the N-th rule drops first, and `label:NAME`, what has a label."""
+"""What the grid may show, besides `rule:N`, what the N-th rule drops first, `label:NAME`, what has a label, and `shard:KEY`, what is of a shard."""
 MOST = 500
 """Rows of one answer."""
 
@@ -192,6 +192,9 @@ class CollectionView:
             number = int(show[5:])
             earlier = self.funnel.judge(query.rules[:number]).alive
             return earlier & ~now.masks[number]
+        if show.startswith("shard:"):
+            same = pc.equal(self.candidates.place["shard"], show[6:])
+            return np.asarray(same.to_numpy(), bool)
         if show.startswith("label:"):
             return self.candidates.labelled(show[6:])
         masks = {

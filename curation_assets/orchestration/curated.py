@@ -16,6 +16,7 @@ from dagster import (
 
 from curation_assets.engine.pods import pod
 from curation_assets.orchestration import exports
+from curation_assets.orchestration.descriptions import asked
 from curation_assets.orchestration.events import check_specs
 from curation_assets.orchestration.metadata import column_schema
 from curation_assets.orchestration.partitions import subset_partitions
@@ -51,7 +52,7 @@ def _curated(
     return asset(
         name=name,
         group_name="publish",
-        description=f"One row is {contract.row}. Thresholds live in the recipe's subset: changing one recomputes this table alone.",
+        description=f"One row is {contract.row}. Thresholds live in the recipe's subset: changing one recomputes this table alone.{asked(name, recipes)}",
         metadata={"dagster/column_schema": column_schema(name)},
         deps=[AssetDep(a, partition_mapping=AllPartitionMapping()) for a in maker.parents(recipes)[name]],
         partitions_def=partitions,

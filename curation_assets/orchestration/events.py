@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from dagster import (
@@ -21,6 +22,7 @@ from dagster import (
 from curation_assets.checks import CONTRACT_CHECK, check_names
 from curation_assets.contracts.checks import Finding
 from curation_assets.engine.making import VIDEOS, Outcome
+from curation_assets.engine.shard_keys import dataset_of
 from curation_assets.engine.unread import FAULTS
 from curation_assets.orchestration.compat import (
     CODE_VERSION_TAG,
@@ -34,11 +36,25 @@ from curation_assets.orchestration.compat import (
 from curation_assets.orchestration.io_manager import Committed
 from curation_assets.orchestration.metadata import column_lineage, plain, shown_metadata
 from curation_assets.registry import component
+from curation_assets.schemas import schema
+from curation_assets.settings import Settings
 from curation_resources.table_headers import SHEET, SHEET_FILE, TableHeader
 from curation_resources.tables import TableStore
 
 NOT_SHOWN = {VIDEOS, FAULTS, SHEET, "rows_out"}
 """Stats that events leave out: too long, or said already by Dagster's row count."""
+
+
+@dataclass(frozen=True)
+class Pages:
+    """Where browsers reach what events link to: `curation pictures` and `curation look`."""
+
+    pictures: str
+    look: str
+
+    @staticmethod
+    def of(settings: Settings) -> Pages:
+        return Pages(settings.pictures_url, settings.look_url)
 
 
 def version_tags(instance: DagsterInstance, header: TableHeader, parents: Mapping[str, bool]) -> dict[str, str]:
@@ -71,7 +87,7 @@ def materialization(
     outcome: Outcome,
     partition: str | None,
     parents: Mapping[str, bool],
-    pictures_url: str,
+    pages: Pages,
 ) -> AssetMaterialization:
     """The event that reports a committed table, with its content hash as data version. Of a table that was up to date it says that, and its
     numbers, of which the UI draws a line; no text or picture of the event of its making is repeated.
@@ -82,10 +98,10 @@ def materialization(
         outcome: what was committed, or found up to date.
         partition: None for an unpartitioned asset.
         parents: parent asset -> whether it is partitioned like the child.
-        pictures_url: where `curation pictures` answers.
+        pages: where links lead.
     """
     header, made = outcome.header, outcome.made
-    sheet = sheet_url(header, pictures_url)
+    sheet = sheet_url(header, pages.pictures)
     metadata: dict[str, Any] = {}
     if made is None and reported(instance, header):
         numbers = {k: v for k, v in header.stats.items() if k not in NOT_SHOWN and isinstance(v, int | float)}
@@ -97,11 +113,22 @@ def materialization(
         if lineage.deps_by_column:
             facts["dagster/column_lineage"] = lineage
         metadata = {**{k: v for k, v in metadata.items() if k not in facts}, **facts}
+    links: dict[str, Any] = {}
+    if partition is not None and "clip_id" in schema(outcome.asset).names:
+        links["look"] = MetadataValue.url(look_address(pages.look, outcome.asset, partition))
     if sheet is not None:
-        metadata[SHEET] = MetadataValue.url(sheet)
+        links[SHEET] = MetadataValue.url(sheet)
+    metadata = links | metadata
     return AssetMaterialization(
         AssetKey(outcome.asset), metadata=metadata, partition=partition, tags=version_tags(instance, header, parents)
     )
+
+
+def look_address(look_url: str, asset: str, partition: str) -> str:
+    """Where `curation look` shows the clips of a partition: a subset, or those of a shard among all of its dataset."""
+    if component(asset).partitioned == "shard":
+        return f"{look_url.rstrip('/')}/#{dataset_of(partition)}/shard:{partition}"
+    return f"{look_url.rstrip('/')}/#{partition}"
 
 
 def sheet_url(header: TableHeader, pictures_url: str) -> str | None:

@@ -9,6 +9,7 @@ from dagster import AssetExecutionContext, AssetOut, AssetsDefinition, Backoff, 
 
 from curation_assets.contracts.component import Component, Stage
 from curation_assets.engine.sharded import ShardMaker
+from curation_assets.orchestration.descriptions import asked
 from curation_assets.orchestration.events import check_specs
 from curation_assets.orchestration.io_manager import Committed
 from curation_assets.orchestration.metadata import column_schema
@@ -33,7 +34,7 @@ def shard_assets(stage: Stage, settings: Settings, recipes: Mapping[str, Recipe]
     body.__annotations__["context"] = AssetExecutionContext  # Dagster reads the class, not its name
     return multi_asset(
         name=stage.name,
-        outs={p.asset: _out(stage, p) for p in stage.parts},
+        outs={p.asset: _out(stage, p, asked(p.asset, recipes)) for p in stage.parts},
         deps=sorted({d for deps in parents.values() for d in deps}),
         partitions_def=SHARDS,
         backfill_policy=backfill_policy(settings.run_partitions),
@@ -53,11 +54,11 @@ def retry_policy(settings: Settings) -> RetryPolicy | None:
     return RetryPolicy(settings.step_retries, RETRY_DELAY_S, Backoff.EXPONENTIAL, Jitter.PLUS_MINUS)
 
 
-def _out(stage: Stage, part: Component) -> AssetOut:
+def _out(stage: Stage, part: Component, who: str) -> AssetOut:
     contract = SCHEMAS[part.asset]
     return AssetOut(
         dagster_type=Committed,
-        description=f"{part.about} One row is {contract.row}. Sorted by {', '.join(contract.key)}.",
+        description=f"{part.about} One row is {contract.row}. Sorted by {', '.join(contract.key)}.{who}",
         metadata={"dagster/column_schema": column_schema(part.asset)},
         group_name=stage.group,
         code_version=part.code_version,

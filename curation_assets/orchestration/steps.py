@@ -13,7 +13,7 @@ from curation_assets.engine.loop import bring_up_to_date
 from curation_assets.engine.maker import Key, Maker, NotMade
 from curation_assets.engine.run import Run
 from curation_assets.engine.run_tags import FORCE_TAG, PARTIAL_TAG, SETTLED_TAG, SOURCES_TAG
-from curation_assets.orchestration.events import check_outputs, evaluation, materialization, silent_output
+from curation_assets.orchestration.events import Pages, check_outputs, evaluation, materialization, silent_output
 from curation_assets.orchestration.io_manager import Committed
 from curation_assets.orchestration.partitions import register_shards
 from curation_assets.orchestration.reporters import reporting
@@ -82,7 +82,7 @@ def carried_out(
         if isinstance(event, TableCommitted):
             reporting(run.settings).committed(event.outcome)
         own = parents[event.outcome.asset]
-        return [materialization(context.instance, run.store, event.outcome, event.key, own, run.settings.pictures_url)]
+        return [materialization(context.instance, run.store, event.outcome, event.key, own, Pages.of(run.settings))]
 
     done = dict.fromkeys(keys)
     with at_work(run.store.storage, [key or maker.name for key in keys]):

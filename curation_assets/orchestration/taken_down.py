@@ -30,7 +30,7 @@ from curation_assets.orchestration.compat import (
     SqlEventLogStorage,
     SqlEventLogStorageTable,
 )
-from curation_assets.orchestration.events import materialization
+from curation_assets.orchestration.events import Pages, materialization
 from curation_assets.recipes import Recipe, subsets
 from curation_assets.registry import GATHERED
 from curation_assets.schemas import SCHEMAS
@@ -203,7 +203,7 @@ def compact(path: Path) -> None:
 
 
 def report_again(
-    instance: DagsterInstance, store: TableStore, recipes: Mapping[str, Recipe], done: Done, pictures_url: str
+    instance: DagsterInstance, store: TableStore, recipes: Mapping[str, Recipe], done: Done, pages: Pages
 ) -> int:
     """Reports rewritten tables by events of their own, parents before children; how many."""
     order = list(SCHEMAS)
@@ -213,7 +213,7 @@ def report_again(
         parents = _parents(recipes, asset, partition)
         if header is None or parents is None:
             continue
-        event = materialization(instance, store, Outcome(asset, header, None, []), partition, parents, pictures_url)
+        event = materialization(instance, store, Outcome(asset, header, None, []), partition, parents, pages)
         instance.report_runless_asset_event(event)
         number += 1
     return number

@@ -18,6 +18,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from curation_resources.replace import Superseded
+from curation_resources.s3 import options_of_environment
 from curation_resources.storage import Storage
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
@@ -61,8 +62,7 @@ class LabelFile:
 
     def __init__(self, location: str) -> None:
         self.location = location
-        folder, _, self._name = location.rpartition("/")
-        self._storage = Storage(folder or ".")
+        self._storage, self._name = _place(location)
 
     def identity(self) -> str:
         """Hash of what it says: that of nothing where it is not there."""
@@ -123,6 +123,12 @@ class LabelFile:
         return self._storage.tag(self._name)
 
 
+def _place(location: str) -> tuple[Storage, str]:
+    """The folder or bucket of a file, reached as the settings of the environment say, and its name there."""
+    folder, _, name = location.rpartition("/")
+    return Storage(folder or ".", options_of_environment(location)), name
+
+
 def _is_whole(line: bytes) -> bool:
     """Whether a last line without its end is one that an editor left so; else it was begun by somebody who was interrupted."""
     try:
@@ -137,8 +143,8 @@ def _read(location: str, tag: str | None) -> tuple[Labels, str]:
     if tag is None:
         data = b""
     else:
-        folder, _, name = location.rpartition("/")
-        data = Storage(folder or ".").read(name)
+        storage, name = _place(location)
+        data = storage.read(name)
     found: dict[str, dict[str, Said]] = {}
     lines = data.split(b"\n")
     for number, line in enumerate(lines, 1):

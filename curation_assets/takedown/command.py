@@ -10,6 +10,7 @@ from typing import Any
 
 from curation_assets.ingest.forgotten import add_tombstones, domain_keys
 from curation_assets.orchestration.alone import alone
+from curation_assets.orchestration.events import Pages
 from curation_assets.orchestration.instance import Instance
 from curation_assets.orchestration.taken_down import forget_in_events, forget_in_home, report_again
 from curation_assets.recipes import Recipe, RecipeError
@@ -94,7 +95,7 @@ def take_down(
     left = []
     if not forget_in_events(instance, plan, recipes, say):
         left.append("Dagster's events: they lie in a storage that cannot be rewritten from here")
-    say(f"Dagster: {report_again(instance, store, recipes, done, settings.pictures_url)} tables reported again")
+    say(f"Dagster: {report_again(instance, store, recipes, done, Pages.of(settings))} tables reported again")
     left += forget_in_home(home, plan, say)
     left += _found_still(store, plan)
     say("out of reach:")

@@ -58,6 +58,13 @@ def test_a_funnel_is_that_of_a_run_with_these_rules(
     assert [(s.rows, s.ms / 3_600_000) for s in steps] == [(s.rows, pytest.approx(s.hours)) for s in run.funnel[:-1]]
 
 
+def test_a_link_to_a_shard_shows_its_clips(store: TableStore) -> None:
+    seen = view(store, "toy")
+    items = seen.rows(GridQuery((), "shard:toy-00001", limit=500))["items"]
+    assert {i["id"].split("_")[0] for i in items} == {"v2", "v3"}
+    assert seen.rows(GridQuery((), "shard:toy-00009"))["total"]["rows"] == 0
+
+
 def test_what_changes_sides_and_what_lies_beside_a_number(store: TableStore) -> None:
     seen = view(store, "toy-hq")
     rules = asked(["keep", "motion >= 0.4", "sharpness <= p90", "duration_s between 0.4 and 2"])

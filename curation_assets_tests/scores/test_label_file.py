@@ -16,8 +16,8 @@ from curation_assets_tests.conftest import S3Server
 
 @pytest.fixture
 def bucket(s3_environment: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """A bucket that the environment alone says how to reach; file systems that others have made of another environment are not used."""
-    monkeypatch.setenv("AWS_ENDPOINT_URL", s3_environment.endpoint)
+    """A bucket that CURATION_S3_ENDPOINT alone says how to reach; file systems that others have made of another environment are not used."""
+    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
     S3FileSystem.clear_instance_cache()
     yield s3_environment.bucket()
     S3FileSystem.clear_instance_cache()

@@ -115,7 +115,8 @@ export function drawShows() {
   at("names").replaceChildren(...names.map((name) => el("option", { value: name })));
   const shows = [["all", "all candidates"], ["kept", "kept"], ["dropped", "dropped"], ["came", "come in"], ["went", "go out"], ["copies", "copies"],
     ...inForce().map((rule, i) => [`rule:${i}`, `dropped by ${textOf(rule)}`]), ...names.map((name) => [`label:${name}`, `labelled ${name}`]),
-    ...(names.includes("keep") || names.includes("drop") ? [["disagree", "labels and rules disagree"]] : [])];
+    ...(names.includes("keep") || names.includes("drop") ? [["disagree", "labels and rules disagree"]] : []),
+    ...(state.shard ? [[state.shard, `of shard ${state.shard.slice(6)}`]] : [])];
   if (!shows.some(([value]) => value === state.show)) state.show = "all";
   at("show").replaceChildren(...shows.map(([value, name]) => el("option", { value }, name)));
   at("show").value = state.show;

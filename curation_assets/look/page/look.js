@@ -5,7 +5,7 @@ import { drawFailed, resetGrid, setUpGrid } from "/page/grid.js";
 import { setUpClip } from "/page/clip.js";
 import { drawAgreement, setUpLabels } from "/page/labels.js";
 
-export const state = { collection: null, rules: [], show: "all", where: "", sort: "", down: true, tab: "clips", active: null, judged: null, like: null, later: 0 };
+export const state = { collection: null, rules: [], show: "all", where: "", sort: "", down: true, shard: null, tab: "clips", active: null, judged: null, like: null, later: 0 };
 export const at = (id) => document.getElementById(id);
 
 export function el(name, attributes = {}, ...children) {
@@ -54,13 +54,13 @@ async function open(key) {
   fault(null);
   at("notice").textContent = "reading tables …";
   const collection = await ask("collection", { key });
-  Object.assign(state, { collection, rules: collection.rules.map(held), show: "all", sort: "", active: null, judged: null, like: null });
+  Object.assign(state, { collection, rules: collection.rules.map(held), show: state.shard ?? "all", sort: "", active: null, judged: null, like: null });
   at("like").value = "";
   const said = collection.judged ? (collection.stale ? "as it was judged; what it is made from has changed since: curation run" : "as its table in force has it") : "from the tables of the shards: no run has judged it yet";
   at("notice").textContent = `${collection.dataset}: ${said}${collection.criterion === "all" ? "" : `; before the criterion ${collection.criterion}`}`;
   at("labels").title = collection.labelled.length ? "" : "the recipe names no file of labels: add labels: {file: labels.jsonl}";
   at("collection").value = key;
-  history.replaceState(null, "", `#${encodeURIComponent(key)}`);
+  history.replaceState(null, "", `#${encodeURIComponent(key)}${state.shard ? `/${state.shard}` : ""}`);
   at("sort").replaceChildren(el("option", { value: "" }, "id"), ...collection.numbers.map((n) => el("option", { value: n }, n)));
   drawRules();
   await judge();
@@ -115,7 +115,7 @@ async function begin() {
   const collections = await ask("collections");
   at("collection").replaceChildren(
     ...collections.map((c) => el("option", { value: c.key }, c.declared ? `${c.key} (${c.of})` : `all clips of ${c.key}`)));
-  at("collection").addEventListener("change", (event) => { tab("clips"); open(event.target.value).catch(fault); });
+  at("collection").addEventListener("change", (event) => { state.shard = null; tab("clips"); open(event.target.value).catch(fault); });
   document.querySelectorAll("#tabs button").forEach((b) => b.addEventListener("click", () => tab(b.dataset.tab)));
   at("add").addEventListener("submit", async (event) => {
     event.preventDefault();
@@ -127,8 +127,10 @@ async function begin() {
   setUpGrid();
   setUpClip();
   setUpLabels();
-  const named = decodeURIComponent(location.hash.slice(1));
-  await open(collections.some((c) => c.key === named) ? named : collections[0].key);
+  const [named, shown] = decodeURIComponent(location.hash.slice(1)).split("/");
+  const known = collections.some((c) => c.key === named);
+  if (known && shown?.startsWith("shard:")) state.shard = shown; // where a link of Dagster's events leads
+  await open(known ? named : collections[0].key);
 }
 
 begin().catch(fault);

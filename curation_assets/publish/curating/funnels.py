@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
-from curation_assets.showing.clips import middle_frames
+from curation_assets.showing.clips import MOST, middle_frames
 from curation_assets.showing.figures import distributions, markdown_table
 from curation_assets.showing.sheets import Sheet, contact_sheet
 from curation_resources.markdown import Markdown, escape
@@ -47,6 +48,8 @@ def shown(store: TableStore, found: Curation) -> dict[str, Any]:
         metadata["distributions"] = distributions(_known(found.sample), "score")
         metadata["correlations"] = _correlations(found.sample)
         metadata["keep_rates"] = keep_rates(found)
+    if (chosen := _selected_sheet(store, found)) is not None:
+        metadata["selected"] = chosen
     for threshold, clips in found.examples.items():
         sheet = _threshold_sheet(store, clips)
         if sheet is not None:
@@ -96,6 +99,30 @@ def keep_rates(found: Curation) -> Markdown | None:
     return markdown_table(("threshold", "share kept"), rows)
 
 
+def _selected_sheet(store: TableStore, found: Curation) -> Sheet | None:
+    """The first of what was selected, with ids and splits; of tracks, the clips that they are in."""
+    clips: dict[str, tuple[str, str]] = {}
+    with pq.ParquetFile(found.path) as file:
+        for batch in file.iter_batches(columns=["clip_id", "shard", "selected", "split"]):
+            for row in batch.filter(batch["selected"]).to_pylist():
+                clips.setdefault(row["clip_id"], (row["shard"], row["split"] or ""))
+            if len(clips) >= MOST:
+                break
+    pictures: list[tuple[bytes, str]] = []
+    tables: dict[str, pa.Table] = {}
+    for clip, (shard, split) in list(clips.items())[:MOST]:
+        try:
+            if shard not in tables:
+                tables[shard] = store.read("frames", shard)
+            row = middle_frames(tables[shard], [clip])[clip]
+            data = store.storage.read_media(MediaRef(row["tar"], row["offset"], row["size"]))
+        except (MissingTable, StorageError, KeyError):
+            continue
+        pictures.append((data, f"{split} {clip}"))
+    sheet = contact_sheet(pictures)
+    return sheet.saying(Markdown("the first that are selected")) if sheet is not None else None
+
+
 def _threshold_sheet(store: TableStore, clips: list[tuple[str, str, float, bool]]) -> Sheet | None:
     pictures = []
     for side in (True, False):
@@ -107,5 +134,5 @@ def _threshold_sheet(store: TableStore, clips: list[tuple[str, str, float, bool]
                 data = store.storage.read_media(MediaRef(row["tar"], row["offset"], row["size"]))
             except (MissingTable, StorageError, KeyError):
                 continue
-            pictures.append((data, f"{'+' if passed else '-'} {value:.4g}"))
+            pictures.append((data, f"{'+' if passed else '-'} {value:.4g} {clip}"))
     return contact_sheet(pictures)

@@ -1,0 +1,106 @@
+"""Opens this folder in FiftyOne, and writes down what was tagged there. Run it in an environment in which `pip install fiftyone` was said.
+
+python open_fiftyone.py            loads the folder as the dataset `curation-<subset>` and opens the app
+python open_fiftyone.py --load     loads it, and ends
+python open_fiftyone.py --tags     writes tags.jsonl: the tags of videos and of spans, for
+                                   curation export-view fiftyone SUBSET FOLDER --read
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+
+
+def lines(name: str) -> Iterator[dict[str, Any]]:
+    """The lines of a file of this folder."""
+    with open(HERE / name, encoding="utf-8") as file:
+        yield from map(json.loads, file)
+
+
+def samples() -> Iterator[Any]:
+    """A sample for each video: its clips as temporal detections with scores and embeddings, its tracks as detections of frames."""
+    import fiftyone as fo
+    import numpy as np
+
+    vectors = np.load(HERE / "embeddings.npy") if (HERE / "embeddings.npy").exists() else None
+    videos: dict[str, list[tuple[int, dict[str, Any]]]] = {}
+    for number, clip in enumerate(lines("clips.jsonl")):
+        videos.setdefault(clip["video"], []).append((number, clip))
+    tracks: dict[str, list[dict[str, Any]]] = {}
+    for track in lines("tracks.jsonl"):
+        tracks.setdefault(track["clip"], []).append(track)
+    for stem, clips in videos.items():
+        sample = fo.Sample(filepath=str(HERE / clips[0][1]["file"]), video=stem)
+        spans: list[Any] = []
+        frames: dict[int, list[Any]] = {}
+        for number, clip in clips:
+            more = {name.replace(".", "_").replace(" ", "_"): value for name, value in clip["scores"].items()}
+            if vectors is not None and np.isfinite(vectors[number]).all():
+                more["embedding"] = vectors[number]
+            support = [clip["first_frame"] + 1, clip["end_frame"]]  # from 1, both ends in it
+            spans.append(
+                fo.TemporalDetection(
+                    label=clip["verdict"], support=support, clip=clip["clip"], dataset=clip["dataset"], **more
+                )
+            )
+            for index, track in enumerate(tracks.get(clip["clip"], ())):
+                for time_ms, (x, y, w, h) in zip(track["frame_ms"], track["boxes"], strict=True):
+                    box = [x / clip["width"], y / clip["height"], w / clip["width"], h / clip["height"]]
+                    at = clip["first_frame"] + round((time_ms / 1000 - clip["start_s"]) * clip["fps"]) + 1
+                    frames.setdefault(at, []).append(
+                        fo.Detection(
+                            label=track["label"] or "object", bounding_box=box, index=index, track=track["track"]
+                        )
+                    )
+        sample["clips"] = fo.TemporalDetections(detections=spans)
+        for at, boxes in frames.items():
+            sample.frames[at] = fo.Frame(tracks=fo.Detections(detections=boxes))
+        yield sample
+
+
+def opened() -> Any:
+    """The dataset, loaded if it is not there yet."""
+    import fiftyone as fo
+
+    name = f"curation-{json.loads((HERE / 'view.json').read_text('utf-8'))['subset']}"
+    if fo.dataset_exists(name):
+        return fo.load_dataset(name)
+    dataset = fo.Dataset(name, persistent=True)
+    dataset.add_samples(samples())
+    return dataset
+
+
+def tags_of(dataset: Any) -> set[tuple[str, str, str]]:
+    """(dataset, clip, tag) of the tags of spans, and of those of videos for all of their clips."""
+    return {
+        (span["dataset"], span["clip"], tag)
+        for sample in dataset
+        for span in sample["clips"].detections
+        for tag in (*sample.tags, *span.tags)
+    }
+
+
+def main(words: list[str]) -> None:
+    dataset = opened()
+    if "--tags" in words:
+        said = sorted(tags_of(dataset))
+        with open(HERE / "tags.jsonl", "w", encoding="utf-8") as file:
+            for dataset_name, clip_id, tag in said:
+                file.write(
+                    json.dumps({"dataset": dataset_name, "clip": clip_id, "tag": tag}, ensure_ascii=False) + "\n"
+                )
+        print(f"{len(said)} tags of clips in {HERE / 'tags.jsonl'}")
+    elif "--load" not in words:
+        import fiftyone as fo
+
+        fo.launch_app(dataset).wait()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
