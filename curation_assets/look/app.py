@@ -26,7 +26,7 @@ from curation_assets.look.copies import with_copies
 from curation_assets.look.funnel import Asked
 from curation_assets.look.guard import Guard
 from curation_assets.look.library import Collections, NoCollection
-from curation_assets.look.likeness import CLIP, WORDS, NoLikeness
+from curation_assets.look.likeness import CLIP, PICTURE, WORDS, NoLikeness
 from curation_assets.look.media import Bytes, NoMedia
 from curation_assets.look.views import GridQuery
 from curation_assets.recipes import Recipe
@@ -53,6 +53,7 @@ FAILURES = 2000
 MAX_RULES = 64
 MAX_LABELLED = 5000
 MAX_WORDS = 1000
+MAX_PICTURE = 32 << 20
 ASKED_BY_PAGE = "x-curation-look"
 """The header by which the page says that it is the page."""
 
@@ -70,6 +71,7 @@ def look_app(store: TableStore, recipes: Mapping[str, Recipe], token: str | None
     routes += [Route(f"/api/{name}", _told(getattr(asked, name))) for name in _Answers.NAMES]
     routes += [Route(f"/{name}", _told(getattr(asked, name))) for name in ("frame", "video", "sample")]
     routes.append(Route("/api/label", asked.label, methods=["POST"]))
+    routes.append(Route("/api/picture", asked.picture, methods=["POST"]))
     return Guard(Starlette(routes=routes), token)
 
 
@@ -122,7 +124,7 @@ def _rules(request: Request) -> tuple[Asked, ...]:
 
 
 def _like(request: Request) -> tuple[str, str] | None:
-    for kind in (CLIP, WORDS):
+    for kind in (CLIP, WORDS, PICTURE):
         if what := _text(request, f"like_{kind}").strip():
             return kind, what[:MAX_WORDS]
     return None
@@ -188,6 +190,19 @@ class _Answers:
         except OSError as error:
             return JSONResponse({"error": f"the file of labels cannot be written: {error}"}, 502)
         return JSONResponse({"labelled": len(clips)})
+
+    async def picture(self, request: Request) -> Response:
+        """Takes a picture to compare clips with, which is held in memory and written nowhere."""
+        if request.headers.get(ASKED_BY_PAGE) != "1":
+            return JSONResponse({"error": "this is for the page of curation look alone"}, 403)
+        data = b""
+        async for part in request.stream():
+            data += part
+            if len(data) > MAX_PICTURE:
+                return JSONResponse({"error": f"a picture may have {MAX_PICTURE >> 20} MB"}, 413)
+        return await run_in_threadpool(
+            _told(lambda r: JSONResponse({"id": self._view(r).likeness.remember(data)})), request
+        )
 
     def rows(self, request: Request) -> Response:
         query = GridQuery(

@@ -1,13 +1,16 @@
-"""How much clips look like another clip, or like words: cosines over the stored embeddings.
+"""How much clips look like another clip, like words, or like a picture: cosines over the stored embeddings.
 
 The mean of a clip's vectors stands for it, read from all shards when it is first asked for and held in half precision: 1 kB a clip of 512 dimensions.
 """
 
 from __future__ import annotations
 
+import hashlib
+import io
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -20,11 +23,14 @@ from curation_assets.scores.frame_embeddings import TABLE as EMBEDDINGS
 from curation_resources.tables import MissingTable, TableStore
 from curation_resources.weights import MissingWeights, WrongWeights
 
+if TYPE_CHECKING:
+    from PIL import Image
+
 ROWS = 65_536
 """Clips that are compared at a time."""
 KEPT = 8
 """Answers that are remembered."""
-CLIP, WORDS = "clip", "words"
+CLIP, WORDS, PICTURE = "clip", "words", "picture"
 
 
 class NoLikeness(LookupError):
@@ -46,12 +52,13 @@ class Likeness:
         self._vectors: NDArray[np.float16] | None = None
         self._model = ""
         self._answers: OrderedDict[tuple[str, str], NDArray[np.float64]] = OrderedDict()
+        self._pictures: OrderedDict[str, Image.Image] = OrderedDict()
 
     def to(self, kind: str, what: str) -> NDArray[np.float64]:
         """float64 (n,): cosine of each candidate's clip with something, -1 to 1; nan without an embedding.
 
         Args:
-            kind: `CLIP`, then `what` is the row of a candidate; or `WORDS`.
+            kind: `CLIP`, then `what` is the row of a candidate; `WORDS`; or `PICTURE`, then `what` is what `remember` gave.
 
         Raises:
             NoLikeness: there is nothing to compare.
@@ -59,7 +66,7 @@ class Likeness:
         with self._lock:
             if (kind, what) not in self._answers:
                 vectors = self._loaded()
-                one = self._of_row(vectors, what) if kind == CLIP else self._of_words(what)
+                one = self._of_row(vectors, what) if kind == CLIP else self._of_model(kind, what)
                 self._answers[kind, what] = _cosines(vectors, one)
                 while len(self._answers) > KEPT:
                     self._answers.popitem(last=False)
@@ -115,19 +122,47 @@ class Likeness:
             raise NoLikeness("this clip has no embedding")
         return vectors[row].astype(np.float32)
 
-    def _of_words(self, what: str) -> NDArray[np.float32]:
-        from curation_assets.scores.embedding import load_text_encoder
+    def remember(self, data: bytes) -> str:
+        """Keeps the bytes of a picture to compare clips with, beside the last few others; what it is called.
+
+        Raises:
+            NoLikeness: it is no picture.
+        """
+        from PIL import Image
+
+        try:
+            with Image.open(io.BytesIO(data)) as opened:
+                picture = opened.convert("RGB")
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+            raise NoLikeness("that is no picture that can be read: JPEG, PNG, WebP and the like can") from error
+        name = hashlib.sha256(data).hexdigest()[:16]
+        with self._lock:
+            self._pictures[name] = picture
+            while len(self._pictures) > KEPT:
+                self._pictures.popitem(last=False)
+        return name
+
+    def _of_model(self, kind: str, what: str) -> NDArray[np.float32]:
+        """The vector of words, or of a picture that is remembered, by the model that the embeddings are of."""
+        from curation_assets.scores.embedding import load_model, load_text_encoder
 
         params = self._candidates.collection.recipe.embeddings
+        said = "words" if kind == WORDS else "pictures"
+        if kind == PICTURE and what not in self._pictures:
+            raise NoLikeness("that picture is not held any more: choose it again")
         try:
-            encoder = load_text_encoder(params)
+            encoder = load_text_encoder(params) if kind == WORDS else load_model(params)
         except (MissingWeights, WrongWeights) as error:
-            raise NoLikeness(f"words cannot be compared here: {error}") from error
+            raise NoLikeness(f"{said} cannot be compared here: {error}") from error
         if encoder.identity != self._model:
             raise NoLikeness(
-                f"the embeddings were made by {self._model}, the words would be encoded by {encoder.identity}"
+                f"the embeddings were made by {self._model}, the {said} would be encoded by {encoder.identity}"
             )
-        found: NDArray[np.float32] = encoder.encode_texts([what]).vectors[0]
+        found: NDArray[np.float32]
+        if kind == WORDS:
+            found = encoder.encode_texts([what]).vectors[0]
+        else:
+            found = encoder.encode_images(encoder.preprocess(self._pictures[what])[None])[0]
         return found
 
 

@@ -63,7 +63,7 @@ class CollectionView:
     """A collection as the page sees it."""
 
     def __init__(self, candidates: CandidateColumns, likeness: Likeness) -> None:
-        self.candidates, self.funnel, self._likeness = candidates, LiveFunnel(candidates), likeness
+        self.candidates, self.funnel, self.likeness = candidates, LiveFunnel(candidates), likeness
         self._before: Judged | None = None
         self._orders: OrderedDict[str, NDArray[ORDER_TYPE]] = OrderedDict()
 
@@ -171,7 +171,7 @@ class CollectionView:
         values = self._values(query.sort) if query.sort else None
         order: NDArray[Any]
         if query.like is not None:
-            values = self._likeness.to(*query.like)
+            values = self.likeness.to(*query.like)
             order = np.flatnonzero(which & np.isfinite(values))
             order = order[np.argsort(-values[order], kind="stable")]
         elif query.sort:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from curation_assets.look.likeness import CLIP, WORDS, NoLikeness
+from curation_assets.look.likeness import CLIP, PICTURE, WORDS, NoLikeness
 from curation_assets.look.views import GridQuery
 from curation_assets.recipes import parse_recipe
-from curation_assets.scores.embedding import load_text_encoder
+from curation_assets.scores.embedding import load_model, load_text_encoder
 from curation_assets.settings import Settings
 from curation_assets.stores import table_store
 from curation_assets_tests.look.small_root import RECIPE, SHARDS, clips_of, commit, fill, opened, recipes
@@ -90,3 +92,24 @@ def test_what_is_missing_is_said(store: TableStore, tmp_path: Path) -> None:
     at_hand = {"toy": parse_recipe(f"{RECIPE}embeddings: {{model: 'local-dir:{tmp_path}/none'}}\n", "toy.yaml")}
     with pytest.raises(NoLikeness, match="words cannot be compared here: "):
         opened(store, at_hand, "toy-hq").rows(GridQuery((), like=(WORDS, "x")))
+
+
+def test_a_picture_finds_the_clip_that_shows_it(store: TableStore, tmp_path: Path) -> None:
+    folder = write_tiny_clip(tmp_path / "model", DIMENSION)
+    at_hand = {"toy": parse_recipe(f"{RECIPE}embeddings: {{model: 'local-dir:{folder}', device: cpu}}\n", "toy.yaml")}
+    encoder = load_model(at_hand["toy"].embeddings)
+    rng = np.random.default_rng(3)
+    shown = [Image.fromarray(rng.integers(0, 255, (40, 60, 3), dtype=np.uint8)) for _ in range(3)]
+    vectors = encoder.encode_images(np.stack([encoder.preprocess(p) for p in shown]))
+    clips = ["v0_500_1000", "v1_0_500", "v3_0_500"]
+    embed(store, dict(zip(clips, vectors, strict=True)), encoder.identity)
+    view = opened(store, at_hand, "toy-hq")
+    for picture, clip in zip(shown, clips, strict=True):
+        buffer = io.BytesIO()
+        picture.save(buffer, "PNG")
+        items = view.rows(GridQuery((), like=(PICTURE, view.likeness.remember(buffer.getvalue()))))["items"]
+        assert (len(items), items[0]["id"]) == (3, clip)
+    with pytest.raises(NoLikeness, match="no picture that can be read"):
+        view.likeness.remember(b"GIF89a and then nothing")
+    with pytest.raises(NoLikeness, match="choose it again"):
+        view.rows(GridQuery((), like=(PICTURE, "0" * 16)))

@@ -182,6 +182,19 @@ export function likeClip(clip) {
   resetGrid();
 }
 
+// The picture goes to this machine's server alone, which holds it in memory.
+async function likePicture(file) {
+  if (!file) return;
+  try {
+    const answer = await fetch(`/api/picture?${new URLSearchParams(asked())}`, { method: "POST", headers: { "x-curation-look": "1" }, body: file });
+    const told = await answer.json();
+    if (!answer.ok) throw new Error(told.error);
+    at("like").value = `as ${file.name}`;
+    state.like = { like_picture: told.id };
+    resetGrid();
+  } catch (error) { fault(error); }
+}
+
 export async function drawFailed() {
   turn += 1;
   try {
@@ -208,6 +221,7 @@ export function setUpGrid() {
     changed("down", !state.down);
   });
   at("like").addEventListener("change", (e) => likeWords(e.target.value));
+  at("picture").addEventListener("change", (e) => { likePicture(e.target.files[0]); e.target.value = ""; });
   at("size").addEventListener("input", (e) => document.documentElement.style.setProperty("--card", `${e.target.value}px`));
   at("tools").addEventListener("submit", (e) => { e.preventDefault(); });
   new IntersectionObserver((seen) => { if (seen.some((s) => s.isIntersecting) && loaded) load(); }, { rootMargin: "600px" }).observe(at("more"));
