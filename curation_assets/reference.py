@@ -83,13 +83,11 @@ def _sections(model: type[Section], name: str) -> list[tuple[str, type[Section]]
     return found
 
 
-def _see(annotation: Any, section: str, key: str) -> str:
-    """Where a key that is a section of its own is described."""
-    child = f"{section}.{key}" if section else key
-    if "dict" in str(annotation):
-        child += ".<name>"
+def _see(annotation: Any, places: dict[type[Section], str]) -> str:
+    """Where a key that is a section of its own is described; one that stands in several places is described at the first."""
+    child = next((places[model] for model in _models(annotation)), "")
     anchor = re.sub(r"[^a-z0-9_ -]", "", child.lower())
-    return f"See [`{child}`](#{anchor})." if _models(annotation) else ""
+    return f"See [`{child}`](#{anchor})." if child else ""
 
 
 def _models(annotation: Any) -> list[type[Section]]:
@@ -127,7 +125,9 @@ def recipes_page() -> str:
         "made from themselves, also by way of another recipe. The same holds for `class_by` and `order_by`.",
         "",
     ]
-    for name, model in _sections(Recipe, ""):
+    sections = _sections(Recipe, "")
+    places = {model: name for name, model in sections}
+    for name, model in sections:
         lines += [
             f"## `{name}`" if name else "## top level",
             "",
@@ -143,7 +143,7 @@ def recipes_page() -> str:
                 or _type(field.annotation),
                 _default(field),
                 _limits(field),
-                field.description or _see(field.annotation, name, field.alias or key),
+                field.description or _see(field.annotation, places),
             )
             lines.append("| " + " | ".join(map(_text, row)) + " |")
         lines.append("")
