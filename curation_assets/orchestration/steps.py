@@ -72,7 +72,7 @@ def carried_out(
         output: name of the step's output; None where each table has one of its own name.
     """
     run, assets = run_of(context), maker.assets if wanted is None else wanted
-    parents = maker.parents(run.recipes)
+    parents, reporters = maker.parents(run.recipes), reporting(run.settings)
 
     def told(event: Event) -> list[Any]:
         if isinstance(event, KeyFailed):
@@ -80,7 +80,7 @@ def carried_out(
         if isinstance(event, TableChecked):
             return [evaluation(event.asset, event.key, event.finding)]
         if isinstance(event, TableCommitted):
-            reporting(run.settings).committed(event.outcome)
+            reporters.committed(event.outcome)
         own = parents[event.outcome.asset]
         return [materialization(context.instance, run.store, event.outcome, event.key, own, Pages.of(run.settings))]
 
