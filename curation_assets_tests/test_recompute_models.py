@@ -8,8 +8,10 @@ from collections.abc import Iterator
 import pyarrow as pa
 import pytest
 
+from curation_assets.contracts.tables import beside
 from curation_assets.explain import explain
 from curation_assets.scores.embedding_line import EmbeddingLine
+from curation_assets.verify import DAMAGE, Verifier
 from curation_assets_tests.tiny_clip import write_tiny_clip
 from curation_assets_tests.toy_site import (
     CAPTIONS,
@@ -138,3 +140,16 @@ def test_a_gpu_has_the_next_shards_frames_while_tables_are_written(toy: Toy, mon
     assert begun[:2] == list(SHARDS), "the second before the first was written"
     assert begun[2:] == [f"{SHARDS[1]} after {SHARDS[0]}"]
     assert {s: toy.store.read("frame_embeddings", s) for s in SHARDS} == before
+
+
+def test_verifying_every_byte_reads_the_inputs_beside_the_frames_too(toy: Toy) -> None:
+    (one, *_) = [m for row in toy.store.read("frames", SHARDS[1]).to_pylist() for m in beside(row)]
+    path = toy.root / "data" / one["tar"]
+    whole = path.read_bytes()
+    try:
+        path.write_bytes(whole[: one["offset"] + 40] + b"\0\0" + whole[one["offset"] + 42 :])
+        found = [f for f in Verifier(toy.store, toy.recipes, deep=True).faults() if f.kind == DAMAGE]
+        assert [(f.asset, f.partition, f.file) for f in found] == [("frames", SHARDS[1], one["tar"])]
+        assert f"at {one['offset']}" in found[0].what
+    finally:
+        path.write_bytes(whole)
