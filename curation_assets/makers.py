@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from curation_assets.concepts.concept_maker import ConceptMaker
+from curation_assets.concepts.semantic_maker import SemanticMaker
 from curation_assets.dedup.cluster_maker import ClusterMaker
 from curation_assets.engine.maker import Maker
 from curation_assets.engine.sharded import ShardMaker
@@ -19,6 +20,7 @@ MAKERS: Mapping[str, Maker] = {
         IndexMaker(),
         ClusterMaker(),
         ConceptMaker(),
+        SemanticMaker(),
         *map(ShardMaker, STAGES),
         *map(CuratedMaker, JUDGED),
         ClipExportMaker(),

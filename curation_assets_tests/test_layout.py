@@ -161,7 +161,7 @@ ARROWS = {
     "derived": "contracts language settings showing ingest publish registry",
     "engine": "contracts settings showing ingest captions publish registry derived",
     "looking": "contracts settings showing ingest decode dedup concepts publish registry derived engine",
-    "takedown": "contracts settings showing ingest dedup publish registry derived engine",
+    "takedown": "contracts settings showing ingest dedup concepts publish registry derived engine",
     "orchestration": "contracts settings showing ingest publish registry derived engine looking takedown",
     "api": "settings showing decode publish registry derived",
     "addresses": "settings derived orchestration",

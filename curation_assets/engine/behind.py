@@ -162,6 +162,8 @@ def what_is_behind(graph: Graph, settings: Settings, tries: Tries, busy: Busy) -
         state = states.get(one.asset, None)
         if state is not None and one.asset not in busy.gathered and _worth_gathering(one, state, changing[one.asset]):
             _plan_whole(one.asset, [state], attempt)
+    coming = plan.work.gathered | busy.gathered  # what they hold comes next, and subsets show it
+    working |= {dataset_of(s) for asset in coming for s in plan.held.get(asset, ())}
     for key in sorted(subsets(graph.recipes)):
         if key not in busy.subsets:
             _plan_subset(graph, states, key, working, attempt)

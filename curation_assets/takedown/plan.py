@@ -30,7 +30,7 @@ from curation_assets.ingest.forgotten import (
 )
 from curation_assets.ingest.sources.rows import youtube_id
 from curation_assets.recipes import Recipe
-from curation_assets.registry import CLUSTERS, COMPONENTS, DOWNLOADS, INDEX, component
+from curation_assets.registry import CLUSTERS, COMPONENTS, DOWNLOADS, GATHERED, INDEX, component
 from curation_assets.schemas import SCHEMAS
 from curation_assets.selection import SUBSET_ASSETS, UNPARTITIONED
 from curation_resources.file_facts import is_uri
@@ -190,9 +190,11 @@ def make_plan(store: TableStore, recipes: Mapping[str, Recipe], query: Query, re
 
 
 def _all(store: TableStore, asset: str, datasets: Collection[str]) -> list[str]:
-    """Shards of an asset; of one that is made of the clusters those of all datasets, since clusters span them."""
+    """Shards of an asset; of one that is made of a table over all shards those of all datasets, since that spans them."""
     keys = store.partitions(asset)
-    return keys if CLUSTERS in component(asset).slices else [k for k in keys if parse_shard_key(k)[0] in datasets]
+    return (
+        keys if set(GATHERED) & set(component(asset).slices) else [k for k in keys if parse_shard_key(k)[0] in datasets]
+    )
 
 
 Key = tuple[str, str, str]

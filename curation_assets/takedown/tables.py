@@ -21,7 +21,7 @@ from curation_assets.dedup.duplicate_clusters import CLUSTER_INDEX
 from curation_assets.dedup.index_files import is_whole
 from curation_assets.engine.making import VIDEOS
 from curation_assets.engine.sheets import sheet_path
-from curation_assets.engine.slices import slice_hashes
+from curation_assets.engine.slices import is_sliced, slice_hashes
 from curation_assets.engine.staleness import OF_SUBSET
 from curation_assets.ingest.fetch_urls import FORM, publish_secrets, secrets_path
 from curation_assets.recipes import Recipe
@@ -30,6 +30,7 @@ from curation_assets.schemas import schema
 from curation_assets.settings import Settings
 from curation_assets.showing.figures import counts
 from curation_assets.takedown.plan import SHARD_ASSETS, Say, TakedownPlan
+from curation_assets.takedown.semantic_duplicates import forget_in_semantic_duplicates
 from curation_assets.takedown.tar_rewriting import key_of, rewrite_tar
 from curation_resources.content_hash import content_hash
 from curation_resources.file_facts import is_uri
@@ -56,10 +57,12 @@ def forget_in_tables(
     for shard in plan.shards:
         done += _shard_tables(store, plan, shard, BEFORE_CLUSTERS, slices, say)
     done += _clusters(store, recipes, settings, plan, say)
-    for asset in set(GATHERED) - {CLUSTERS}:  # nothing says whose pictures are on it
-        store.storage.remove(sheet_path(store, asset, None))
+    for asset in GATHERED:
+        if not is_sliced(asset):  # nothing says whose pictures are on it
+            store.storage.remove(sheet_path(store, asset, None))
     for shard in plan.shards:
         done += _shard_tables(store, plan, shard, AFTER_CLUSTERS, slices, say)
+    done += forget_in_semantic_duplicates(store, recipes, settings, plan, say)
     for asset in JUDGED.values():
         for key in store.partitions(asset):
             done += _curated(store, recipes, plan, asset, key, say)
@@ -343,7 +346,7 @@ def subset_provenance(
     if (asset, key) not in plan.fresh:
         return header.provenance
     now = OF_SUBSET[asset](store, recipes, key)
-    more = plan.changed and VERDICTS in now.inputs and not asset.endswith("_dataset")
+    more = any(changed in now.inputs for changed, _ in plan.changed) and not asset.endswith("_dataset")
     return header.provenance if more else now
 
 

@@ -25,6 +25,8 @@ shard: {{videos: 3}}
 download: {{timeout_s: 60, info: false}}
 clips: {{from: given, min_s: 0.4}}
 embeddings: {{model: "local-dir:{root}/model", batch: 8}}
+concepts: {{clusters: 2, sample: 4}}
+semantic_dedup: {{threshold: 0.99999}}
 captions: {{backend: source, where: []}}
 subsets:
   tars: {{where: [keep, "motion >= 0"], export: {{clips: {{}}, embeddings: {{frames: all}}}}}}

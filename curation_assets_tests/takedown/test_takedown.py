@@ -118,8 +118,9 @@ def test_nothing_of_a_video_is_left_and_nothing_of_the_others_is_touched(toy: In
         "pictures of the shard, its subsets and the clusters are gone, others stay"
     )
     assert any("out of reach" in line for line in said)
-    # Dagster agrees but for the one edge on which it cannot tell shards apart; an index and a run afterwards change nothing and fetch nothing.
-    assert set(toy.stale_to_dagster()) <= unsynced | {("video_metadata", "toy-00001")}
+    # Dagster agrees but for the one edge on which it cannot tell shards apart, and for concepts, which stay when embeddings change; an index and a run
+    # afterwards change nothing and fetch nothing.
+    assert set(toy.stale_to_dagster()) <= unsynced | {("video_metadata", "toy-00001"), ("concepts", None)}
     tables = toy.tables()
     assert toy.run("index")
     assert toy.settle() == 0
@@ -174,6 +175,8 @@ def test_a_copy_that_is_left_is_named_and_what_depends_on_it_is_stale(toy: Insta
     assert any(f"near-duplicates of its clips are stored under other ids, which stay: toy {COPY}" in s for s in said)
     (row,) = [r for r in toy.store.read("dedup", "toy-00001").to_pylist() if r["video_id"] == COPY]
     assert (row["keep"], row["duplicate_of"]) == (True, None)
+    (row,) = [r for r in toy.store.read("semantic_dedup", "toy-00001").to_pylist() if r["video_id"] == COPY]
+    assert (row["semantic_keep"], row["semantic_duplicate_of"]) == (True, None)
     stale = {b.split(":")[0] for b in behind(toy)}
     assert {"curated_clips toy-tars", "curated_clips toy-list", "curated_clips toy-parq"} <= stale
     assert not any(s.startswith(("raw_shards", "clips", "frames", "dedup")) for s in stale)
