@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from curation_assets.engine.completeness import held_back, unread
-from curation_assets.engine.plan import BY_SHARD, PHASES, PlanStep, everything, plan
+from curation_assets.engine.plan import PHASES, PlanStep, everything, plan
 from curation_assets.engine.progress import console
 from curation_assets.engine.run_tags import FORCE_TAG, PARTIAL_TAG, SETTLED_TAG
 from curation_assets.engine.shard_keys import dataset_of, named
@@ -114,13 +114,14 @@ def run_recipes(
             still = StillToDo(store, recipes, settings[0], instance, progress)
             for phase in PHASES[:-1]:
                 asked = [s for s in steps if s.phase == phase]
-                for step in asked if force or phase not in BY_SHARD else still.left(asked):
+                for step in asked if force else still.left(asked):
                     named_keys = f"{step.keys[0]} ... {step.keys[-1]}: " if step.keys else ""
                     words = f"{named_keys}{', '.join(step.assets)}"
                     progress.say(words)
                     execute(step)
             held = held_back(store, recipes, settings[0], partial) if shards else {}
-            _run_subsets(execute, (s for s in steps if s.phase == "subsets"), recipes, progress, held)
+            left = still.left_of if not force else lambda step: step
+            _run_subsets(execute, left, (s for s in steps if s.phase == "subsets"), recipes, progress, held)
     progress.failures += unread(store, recipes, settings[0], chosen)
     tolerant = Tolerant(store)
     print(summary(tolerant, chosen))
@@ -138,12 +139,14 @@ def run_recipes(
 
 def _run_subsets(
     execute: Execute,
+    left: Callable[[PlanStep], PlanStep | None],
     steps: Iterable[PlanStep],
     recipes: Mapping[str, Recipe],
     progress: Progress,
     held: Collection[str] = (),
 ) -> None:
-    """Publishes the subsets, but for those `held` back because only some shards were asked for, and those whose shards do not pass a check."""
+    """Publishes the subsets, as far as something is `left` to do, but for those `held` back because only some shards were asked for, and those whose shards
+    do not pass a check."""
     for step in steps:
         (key,) = step.keys
         recipe, subset = subsets(recipes)[key]
@@ -155,6 +158,6 @@ def _run_subsets(
             progress.say(f"  FAILED {key} (see below)")
         elif key in held:
             progress.say(f"{key}: left as it is, since shards that were not asked for are not complete")
-        else:
-            progress.say(f"{key}: {', '.join(step.assets)}")
-            execute(step)
+        elif (todo := left(step)) is not None:
+            progress.say(f"{key}: {', '.join(todo.assets)}")
+            execute(todo)

@@ -137,3 +137,53 @@ def test_a_run_looks_at_what_is_behind_and_at_nothing_else(
     assert run("two") == ([], lines)
     now = {p: p.stat().st_mtime_ns for p in data.glob("*/*.parquet")}
     assert {p.name for p in now if now[p] != before.get(p)} == {"d-00001.parquet"}
+
+
+def test_clusters_and_subsets_that_are_up_to_date_are_not_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A run with nothing to do reads the sources and starts nothing else; what lies beside a table, and what it uses, is looked at all the same."""
+    (tmp_path / "v").mkdir()
+    (tmp_path / "v" / "v.mp4").write_bytes(sample_video(seconds=0.3, size=(64, 36)))
+    data, home = tmp_path / "data", tmp_path / "home"
+    home.mkdir()
+    (home / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
+    for name, value in {"CURATION_STORAGE": str(data), "CURATION_WORKERS": "1", "DAGSTER_HOME": str(home)}.items():
+        monkeypatch.setenv(name, value)
+
+    def run(rule: str = "keep", *more: str) -> list[str]:
+        """What a run says of its steps, and what it says of the subset last."""
+        subset = f"subsets: {{s: {{where: [{rule}], export: {{clips: {{format: folder, audio: false, cut: copy}}}}}}}}"
+        source = f"dataset: d\nsource: {{format: folder, path: {tmp_path}/v}}\n"
+        (tmp_path / "d.yaml").write_text(f"{source}{CHEAP}{subset}\n")
+        assert main(["run", str(tmp_path / "d.yaml"), *more]) == 0
+        said = capfd.readouterr()
+        last.append(next(x for x in said.out.splitlines() if x.startswith("d-s: ")))
+        return [x for x in said.err.splitlines() if x.startswith(("d-", "duplicate_clusters"))]
+
+    def runs() -> int:
+        with DagsterInstance.get() as instance:
+            return instance.get_runs_count()
+
+    last: list[str] = []
+    both = "d-s: curated_clips, clip_dataset"
+    assert [x for x in run() if "00000" not in x] == ["duplicate_clusters", both]
+    before, files = runs(), {p: p.stat().st_mtime_ns for p in data.rglob("*") if p.is_file()}
+    assert run() == []
+    assert runs() == before + 1, "that of the index"
+    assert last[1] == last[0], "which is in hand"
+    now = {p: p.stat().st_mtime_ns for p in data.rglob("*") if p.is_file()}
+    assert now.keys() == files.keys()
+    unfinished = data / "clip_dataset/d-s/0123456789ab"
+    unfinished.mkdir()
+    (unfinished / "metadata.csv").write_text("of a run that was killed")
+    assert run() == ["d-s: clip_dataset"]
+    assert not unfinished.exists()
+    assert run("motion >= 0") == [both], "under another rule"
+    (manifest,) = data.glob("duplicate_clusters/**/manifest*")
+    manifest.unlink()
+    assert run("motion >= 0") == ["duplicate_clusters"]
+    (data / "curated_clips/d-s.parquet").unlink()
+    assert run("motion >= 0") == [both]
+    assert run("motion >= 0") == []
+    assert [x for x in run("motion >= 0", "--force") if "00000" not in x] == ["duplicate_clusters", both]

@@ -28,6 +28,7 @@ from benchmarks.scale.rows import Line, Row
 from curation_assets.engine.shard_keys import shard_key
 from curation_assets.engine.slices import write_slices
 from curation_assets.recipes import Recipe
+from curation_assets.registry import COMPONENTS
 from curation_assets.schemas import SCHEMAS, schema
 from curation_assets.settings import Settings
 from curation_resources import sealed_parquet
@@ -327,4 +328,4 @@ def standing(folder: Path, share: float) -> Iterator[Line]:
         ("gap sensor, three ticks of a process", ticks),
         ("gap sensor, nearly everything behind", tick_behind),
     ):
-        yield Row(f"{what}, 22 assets", shards, SHARDS, measured(step, root))
+        yield Row(f"{what}, {len(COMPONENTS)} assets", shards, SHARDS, measured(step, root))

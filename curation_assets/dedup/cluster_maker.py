@@ -18,7 +18,7 @@ from curation_assets.engine.run import Run
 from curation_assets.recipes import Recipe
 from curation_assets.showing.figures import counts
 from curation_resources.table_headers import TableHeader
-from curation_resources.tables import Base
+from curation_resources.tables import Base, TableStore
 
 if TYPE_CHECKING:
     from curation_assets.dedup.clusters import Duplicates
@@ -52,8 +52,11 @@ class ClusterMaker(Maker):
         header, made = settle(
             store, self.name, None, provenance, make, lambda _: is_whole(store.storage, CLUSTER_INDEX) and not run.force
         )
-        findings = list(accounting(None, self.name, store.read(self.name), store.read))
+        findings = list(accounting(None, self.name, made.table, store.read)) if made is not None else []
         yield Outcome(self.name, header, made, findings)
+
+    def rests(self, store: TableStore, recipes: Mapping[str, Recipe], key: Key) -> bool:
+        return is_whole(store.storage, CLUSTER_INDEX)
 
     def parents(self, recipes: Mapping[str, Recipe]) -> dict[str, dict[str, bool]]:
         return {self.name: {"clip_fingerprints": False}}

@@ -86,6 +86,10 @@ class Maker(ABC):
         """
         raise NotImplementedError(f"{self.name} is made in one piece")
 
+    def rests(self, store: TableStore, recipes: Mapping[str, Recipe], key: Key) -> bool:
+        """Whether `bring` would leave all that lies beside a fresh table as it is. Of a table by shard it is told from its files (`narrowing.py`)."""
+        return True
+
     def clear(self, run: Run, key: str) -> None:  # noqa: B027 - most tables have none
         """Removes what the batches of a key left, once all keys of the run are up to date."""
 

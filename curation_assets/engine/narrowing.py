@@ -1,8 +1,8 @@
-"""What of a plan's steps is left when the tables that are up to date are taken out, so that a run with nothing to do looks at no shard by itself.
+"""What of a plan's steps is left when the tables that are up to date are taken out, so that a run with nothing to do makes nothing and opens no table.
 
-A table is taken out if it is fresh, nothing that it is made from is made again in the same step, nothing lies beside it that an earlier run has left, and whoever keeps events knows it as it is. What belongs here: which
-steps over shards are left; the others are few, and their makers look after more than a table. What does not: how a table stands (`standing.py`), and what is
-known of events (`orchestration/`).
+A table is taken out if it is fresh, nothing that it is made from is made again in the same step, nothing lies beside it that an earlier run has left, and
+whoever keeps events knows it as it is; that of a subset, if all that it uses is complete too. What belongs here: what is left of steps. What does not: how a
+table stands (`standing.py`), what a maker looks after beside a table over all shards (`Maker.rests`), and what is known of events (`orchestration/`).
 """
 
 from __future__ import annotations
@@ -17,22 +17,24 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from curation_assets.engine.completeness import gaps
 from curation_assets.engine.head_columns import strings
 from curation_assets.engine.made_of import SHARDED
-from curation_assets.engine.plan import PlanStep
+from curation_assets.engine.maker import Key, Maker
+from curation_assets.engine.plan import BY_SHARD, PlanStep
 from curation_assets.engine.staleness import Graph
-from curation_assets.engine.standing import FRESH
+from curation_assets.engine.standing import FRESH, STATES
 from curation_assets.rules.columns import inputs_of
 from curation_assets.schemas import schema
 from curation_resources.storage import Storage
 from curation_resources.table_headers import SHEET_FILE
 
 Reported = Callable[[str], Mapping[str, str]]
-"""Sharded asset -> shard -> content hash of its table as the latest event has it."""
+"""Asset -> partition -> content hash of its table as the latest event has it; the partition is empty where there is but one table."""
 
 
 class Narrowing:
-    """Takes tables by shard that are up to date now out of steps.
+    """Takes tables that are up to date now out of steps.
 
     Args:
         graph: the tables, after a look, with `media`.
@@ -49,7 +51,31 @@ class Narrowing:
         self._todo: dict[str, NDArray[np.bool_]] = {}
         self.unchanged: Counter[str] = Counter()
 
-    def left(self, step: PlanStep) -> PlanStep | None:
+    def left(self, step: PlanStep, makers: Mapping[str, Maker]) -> PlanStep | None:
+        """What is left of a step; None if nothing is."""
+        return self._of_shards(step) if step.phase in BY_SHARD else self._over_shards(step, makers)
+
+    def _over_shards(self, step: PlanStep, makers: Mapping[str, Maker]) -> PlanStep | None:
+        """What is left of a step over all shards, or of a subset: its assets from the first of which something is to be done."""
+        (key,) = step.keys or (None,)
+        rest = [asset for asset in step.assets if self._rests(asset, key, makers[asset])]
+        first = next((n for n, asset in enumerate(step.assets) if asset not in rest), len(step.assets))
+        self.unchanged.update(step.assets[:first])
+        return replace(step, assets=step.assets[first:]) if first < len(step.assets) else None
+
+    def _rests(self, asset: str, key: Key, maker: Maker) -> bool:
+        """Whether nothing is to be done for a table that is not by shard."""
+        state, graph = self._standing.get(asset, key), self._graph
+        if state is None or state.state != STATES[FRESH]:
+            return False
+        header = graph.store.header(asset, key)
+        if header is None or self._reported(asset).get(key or "") != header.content_hash:
+            return False
+        if key is not None and gaps(graph, self._standing, key, asset):
+            return False
+        return maker.rests(graph.store, graph.recipes, key)
+
+    def _of_shards(self, step: PlanStep) -> PlanStep | None:
         """What is left of a step over shards: assets and shards of which something is to be done, the latter from the first to the last; None if nothing
         is."""
         places = np.array([self._places.get(k, -1) for k in step.keys])

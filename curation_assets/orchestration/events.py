@@ -150,7 +150,11 @@ def reported(instance: DagsterInstance, header: TableHeader) -> bool:
 
 
 def reported_versions(instance: DagsterInstance, asset: str) -> Mapping[str, str]:
-    """Partition -> content of the table that its latest event is of, of all partitions of an asset at once."""
+    """Partition -> content of the table that its latest event is of, of all partitions of an asset at once; an unpartitioned one has the partition ""."""
+    if component(asset).partitioned == "whole":
+        event = instance.get_latest_materialization_event(AssetKey(asset))
+        made = event.asset_materialization if event is not None else None
+        return {"": (made.tags or {}).get(DATA_VERSION_TAG, "")} if made is not None else {}
     found = instance.event_log_storage.get_latest_tags_by_partition(
         AssetKey(asset), DagsterEventType.ASSET_MATERIALIZATION, [DATA_VERSION_TAG]
     )

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from curation_assets.checks import accounting
+from curation_assets.contracts.checks import Finding
 from curation_assets.contracts.component import Made
 from curation_assets.engine.maker import Incomplete, Key, Maker, settle
 from curation_assets.engine.making import Outcome
@@ -28,7 +29,7 @@ from curation_assets.showing.figures import bullets
 from curation_resources.provenance import Provenance
 from curation_resources.scratch import scratch_folder
 from curation_resources.table_headers import TableHeader
-from curation_resources.tables import Base
+from curation_resources.tables import Base, TableStore
 
 if TYPE_CHECKING:
     from curation_assets.publish.curating.kept_candidates import KeptCandidates
@@ -58,8 +59,19 @@ class CuratedMaker(Maker):
     def bring(self, run: Run, key: Key, wanted: Sequence[str]) -> Iterator[Outcome]:
         assert key is not None
         header, made = self._judged(run, key)
-        table = run.store.read(self.name, key, columns=["selected"])
-        yield Outcome(self.name, header, made, list(accounting(None, self.name, table, lambda a: schema(a).empty())))
+        findings: list[Finding] = []
+        if made is not None:
+            table = run.store.read(self.name, key, columns=["selected"])
+            findings = list(accounting(None, self.name, table, lambda a: schema(a).empty()))
+        yield Outcome(self.name, header, made, findings)
+
+    def rests(self, store: TableStore, recipes: Mapping[str, Recipe], key: Key) -> bool:
+        from curation_assets.publish.writing.track_versions import tracks_path
+
+        header = store.header(self.name, key)
+        if self.of != "tracks" or key is None or header is None:
+            return True
+        return store.storage.exists(tracks_path(store, recipes, key, header))
 
     def parents(self, recipes: Mapping[str, Recipe]) -> dict[str, dict[str, bool]]:
         """What the curated table of clips or tracks is made from, over all subsets."""

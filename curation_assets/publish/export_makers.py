@@ -41,7 +41,7 @@ from curation_resources.progress import listening
 from curation_resources.provenance import Provenance
 from curation_resources.scratch import scratch_folder
 from curation_resources.table_headers import TableHeader
-from curation_resources.tables import Base
+from curation_resources.tables import Base, TableStore
 from curation_resources.unwritable import Unwritable
 
 if TYPE_CHECKING:
@@ -86,6 +86,13 @@ class ExportMaker(Maker):
         sweep_versions(run.store, header)
         found = [] if made is None else [accounted(run.store, run.recipes, key, self.name)]
         yield Outcome(self.name, header, made, found)
+
+    def rests(self, store: TableStore, recipes: Mapping[str, Recipe], key: Key) -> bool:
+        from curation_assets.publish.writing.versions import PIECES, unfinished_versions
+
+        header = store.header(self.name, key)
+        pieces = store.storage.list(f"{store.folder(self.name, key)}/{PIECES}")
+        return not pieces and (header is None or not unfinished_versions(store, header))
 
     def parents(self, recipes: Mapping[str, Recipe]) -> dict[str, dict[str, bool]]:
         """The subset's own curated table, all shards of the others. Captions, and what lists say of spans, go into every export whose

@@ -109,16 +109,16 @@ def test_a_shard_takes_few_requests_and_lists_nothing_but_its_own_media(
         graph = looked_at(bucket.store, bucket.recipes, bucket.settings, why=False)
         narrowing = Narrowing(graph, graph.known.hashes)
         keys = tuple(f"d-{n:05d}" for n in range(3))
-        assert narrowing.left(PlanStep("shards", asked, keys)) is None
+        assert narrowing.left(PlanStep("shards", asked, keys), MAKERS) is None
     assert narrowing.unchanged == dict.fromkeys(asked, 3)
     assert not [r for r in requests if "d-0" in r]
     assert len(requests) <= 40, "however many shards there are, up to a thousand"
     bucket.store.storage.remove("frames/d-00001.parquet")
     graph = looked_at(bucket.store, bucket.recipes, bucket.settings, why=False)
-    left = Narrowing(graph, graph.known.hashes).left(PlanStep("shards", asked, keys))
+    left = Narrowing(graph, graph.known.hashes).left(PlanStep("shards", asked, keys), MAKERS)
     assert left == PlanStep("shards", ("frames",), keys[1:2])
     narrowing = Narrowing(graph, lambda asset: {} if asset == "raw_shards" else graph.known.hashes(asset))
-    left = narrowing.left(PlanStep("shards", asked, keys[:1]))
+    left = narrowing.left(PlanStep("shards", asked, keys[:1]), MAKERS)
     assert left is not None
     assert set(asked) - set(left.assets) == {"video_metadata"}, "what is made from a table that is made is not left out"
 

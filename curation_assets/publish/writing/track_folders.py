@@ -11,39 +11,69 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from itertools import groupby
+from pathlib import Path
+from tempfile import mkdtemp
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from curation_assets.publish.curating.ordered_rows import OrderedRows
 from curation_assets.publish.cutting.clip_plan import SampleKeys
 from curation_assets.recipes import Recipe
 from curation_assets.rules.columns import select_clips
+from curation_assets.schemas import schema
 from curation_resources.storage import Storage
 from curation_resources.tables import TableStore
 
 FOLDER = "tracks_meta"
 META, PROGRESS = "-meta.jsonl.gzip", "-progress.json"
-Segments = Mapping[tuple[str, str], Sequence[tuple[float, float]]]
-"""(dataset, video) -> seconds of the clips in which tracks were looked for."""
+SPAN = ("dataset", "video_id", "start_ms", "end_ms")
 
 
-def segments_of(store: TableStore, shards: Mapping[str, str], recipes: Mapping[str, Recipe]) -> Segments:
-    """The clips of the shards that pass their recipe's `tracks.where`, in order of time.
+class Segments:
+    """The clips in which tracks were looked for, video after video.
+
+    Args:
+        spans: rows of `SPAN`, in that order.
+    """
+
+    def __init__(self, spans: Iterable[pa.Table]) -> None:
+        rows = (tuple(row.values()) for part in spans for row in part.select(SPAN).to_pylist())
+        self._videos = groupby(rows, key=lambda row: row[:2])
+        self._next = next(self._videos, None)
+
+    def of(self, dataset: str, video: str) -> list[list[float]]:
+        """Seconds of the clips of a video, in order of time; videos are asked for in order."""
+        while self._next is not None and self._next[0] < (dataset, video):
+            self._next = next(self._videos, None)
+        if self._next is None or self._next[0] != (dataset, video):
+            return []
+        return [[start / 1000, end / 1000] for *_, start, end in self._next[1]]
+
+
+def segments_of(store: TableStore, shards: Mapping[str, str], recipes: Mapping[str, Recipe], scratch: Path) -> Segments:
+    """The clips of the shards that pass their recipe's `tracks.where`.
 
     Args:
         shards: shard -> dataset.
+        scratch: a local folder, in which they are put in order.
     """
-    found: dict[tuple[str, str], list[tuple[float, float]]] = defaultdict(list)
+    form = pa.schema([schema("clips").arrow.field(name) for name in SPAN])
+    spans = OrderedRows(Path(mkdtemp(prefix="segments-", dir=scratch)), form, SPAN, 2)
     for shard, dataset in shards.items():
         recipe = recipes[dataset]
-        looked_at = select_clips(recipe.tracks.where, recipe, partial(_table, store, shard))
-        for clip in store.read("clips", shard, ["video_id", "clip_id", "start_ms", "end_ms"]).to_pylist():
-            if clip["clip_id"] in looked_at:
-                found[dataset, clip["video_id"]].append((clip["start_ms"] / 1000, clip["end_ms"] / 1000))
-    return {key: sorted(spans) for key, spans in found.items()}
+        looked_at = pa.array(
+            sorted(select_clips(recipe.tracks.where, recipe, partial(_table, store, shard))), pa.string()
+        )
+        clips = store.read("clips", shard, ["clip_id", *SPAN])
+        spans.add(
+            pa.table(clips.filter(pc.is_in(clips["clip_id"], value_set=looked_at)).select(SPAN).columns, schema=form)
+        )
+    return Segments(spans)
 
 
 def _table(store: TableStore, shard: str, asset: str) -> pa.Table:
@@ -65,12 +95,12 @@ class TrackFolders:
     segments: Segments
 
     def write(self, dataset: str, video: str, lines: Iterable[bytes]) -> None:
-        """Writes the files of a video with its records, a line each."""
+        """Writes the files of a video with its records, a line each; videos come in order."""
         records = list(lines)
         name = self.keys(dataset, video)
         path = f"{self.folder}/{FOLDER}/{SampleKeys()(dataset, video)[:2]}/{name}"
         said = {
-            "segments_complete": [list(s) for s in self.segments.get((dataset, video), ())],
+            "segments_complete": self.segments.of(dataset, video),
             "num_tracks": len(records),
             "yid": video,
             "dataset": dataset,

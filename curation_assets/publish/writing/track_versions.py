@@ -21,24 +21,29 @@ from curation_resources.table_headers import TableHeader
 from curation_resources.tables import TableStore
 
 
+def tracks_path(store: TableStore, recipes: Mapping[str, Recipe], key: str, header: TableHeader) -> str:
+    """Where the list of the selected tracks lies that is published last."""
+    subset = Selection.over(recipes, key, ()).subset
+    return f"{store.folder('curated_tracks', key)}/{_version(header, subset)}/tracks.jsonl.gz"
+
+
 def publish_tracks(store: TableStore, recipes: Mapping[str, Recipe], key: str, header: TableHeader) -> str:
     """Writes the selected tracks beside the table, once per content: `curated_tracks/<subset>/<version>/tracks.jsonl.gz`, and with `layout: videos`
     two files a video before that, so that where it is there all are."""
-    selection = Selection.of(store, recipes, key)
-    subset = selection.subset
-    folder = f"{store.folder('curated_tracks', key)}/{_version(header, subset)}"
-    path = f"{folder}/tracks.jsonl.gz"
+    path = tracks_path(store, recipes, key, header)
     if not store.storage.exists(path):
+        selection = Selection.of(store, recipes, key)
+        subset, folder = selection.subset, path.rpartition("/")[0]
         shards = (
             (selection.rows(store, s), store.read("tracks", s), load_vocabulary(recipes[d].tracks.vocabulary))
             for s, d in selection.shards.items()
         )
         keys = SampleKeys(subset.datasets)
-        of_video = None
-        if _by_video(subset):
-            segments = segments_of(store, selection.shards, recipes)
-            of_video = TrackFolders(store.storage, folder, keys, segments).write
         with scratch_folder("tracks-") as scratch:
+            of_video = None
+            if _by_video(subset):
+                segments = segments_of(store, selection.shards, recipes, Path(scratch))
+                of_video = TrackFolders(store.storage, folder, keys, segments).write
             local = Path(scratch) / "tracks.jsonl.gz"
             name = partial(_track_file, subset.export.clips, keys)
             write_tracks(local, shards, Path(scratch), name, of_video)

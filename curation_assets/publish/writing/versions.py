@@ -44,14 +44,19 @@ def span_words(store: TableStore, shard: str) -> dict[str, dict[str, Any]]:
     return by_clip(store.read("clips", shard).to_pylist(), store.read("video_metadata", shard, ["video_id", "spans"]))
 
 
-def sweep_versions(store: TableStore, header: TableHeader) -> None:
-    """Removes versions of an export that were never finished, so that they have no card, unless another run at work may be writing one."""
+def unfinished_versions(store: TableStore, header: TableHeader) -> list[str]:
+    """Folders of versions of an export that were never finished, so that they have no card."""
     folder, storage = store.folder(header.asset, header.partition), store.storage
     versions = [v for v in storage.folders(folder) if v not in (PIECES, header.stats.get("version"))]
-    unfinished = [v for v in versions if not storage.exists(f"{folder}/{v}/{CARD}")]
-    if unfinished and not presence.others(storage, header.partition):
-        for version in unfinished:
-            storage.remove_tree(f"{folder}/{version}")
+    return [f"{folder}/{v}" for v in versions if not storage.exists(f"{folder}/{v}/{CARD}")]
+
+
+def sweep_versions(store: TableStore, header: TableHeader) -> None:
+    """Removes versions of an export that were never finished, unless another run at work may be writing one."""
+    unfinished = unfinished_versions(store, header)
+    if unfinished and not presence.others(store.storage, header.partition):
+        for folder in unfinished:
+            store.storage.remove_tree(folder)
 
 
 @dataclass(frozen=True)
