@@ -45,6 +45,8 @@ PAGE = {"": ("index.html", "text/html; charset=utf-8")} | {
         ("grid.js", "text/javascript; charset=utf-8"),
         ("labels.js", "text/javascript; charset=utf-8"),
         ("clip.js", "text/javascript; charset=utf-8"),
+        ("concepts.js", "text/javascript; charset=utf-8"),
+        ("lasso.js", "text/javascript; charset=utf-8"),
     )
 }
 """Address -> file of the page, and its type."""
@@ -137,7 +139,7 @@ def _text(request: Request, name: str) -> str:
 class _Answers:
     """What each address answers; those of `NAMES` with JSON."""
 
-    NAMES = ("collections", "collection", "rule", "judge", "near", "agreement", "rows", "clip", "failed")
+    NAMES = ("collections", "collection", "rule", "judge", "near", "agreement", "rows", "concepts", "clip", "failed")
 
     def __init__(self, library: Collections) -> None:
         self.library = library
@@ -219,6 +221,10 @@ class _Answers:
         if query.show == "copies":
             with_copies(self.library.store, found["items"])
         return JSONResponse(found)
+
+    def concepts(self, request: Request) -> Response:
+        query = GridQuery(_rules(request), _text(request, "show") or "all", _text(request, "where"))
+        return JSONResponse(self._view(request).concepts(query))
 
     def clip(self, request: Request) -> Response:
         asked = _text(request, "shard"), _text(request, "id")

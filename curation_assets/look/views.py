@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from curation_assets.look.candidates import CandidateColumns, Mask
+from curation_assets.look.concept_groups import CONCEPT, DISTANCE, by_concept
 from curation_assets.look.funnel import BINS, ORDER_TYPE, Asked, Judged, LiveFunnel, as_floats, changing, nearest
 from curation_assets.look.labelling import DROP, KEEP, LabelAgreement, best_fit
 from curation_assets.look.likeness import Likeness
@@ -90,6 +91,7 @@ class CollectionView:
             "rows": candidates.rows,
             "rules": [self.rule(asked) for asked in self.funnel.declared],
             "numbers": candidates.numbers(),
+            "concepts": self._has_concepts(),
             "labelled": [
                 d for d in collection.subset.datasets or [collection.recipe.dataset] if candidates.labels.given(d)
             ],
@@ -185,6 +187,30 @@ class CollectionView:
         chosen = order[query.offset : query.offset + min(query.limit, MOST)]
         total = {"rows": len(order), "ms": int(self.candidates.ms[order].sum())}
         return {"total": total, "items": self._items(chosen, now, query.rules, values)}
+
+    def concepts(self, query: GridQuery) -> Plain:
+        """What the grid shows, by concept.
+
+        Raises:
+            RuleError: as `rows`; or the clips have no concepts.
+        """
+        if not self._has_concepts():
+            raise RuleError(
+                "the clips have no concepts; `concepts: {}` in the recipe asks for them, and a run makes them"
+            )
+        now = self.funnel.judge(query.rules)
+        which = self._shown(query, now)
+        if query.where.strip():
+            which = which & self.funnel.passes((query.where, self.candidates.collection.of_clips))
+        values = self._values(CONCEPT)
+        groups = by_concept(values, self._values(DISTANCE), now.alive, which)
+        for group in groups:
+            group["nearest"] = self._items(group["nearest"], now, query.rules, None)
+        return {"concepts": groups, "without": int((which & ~np.isfinite(values)).sum())}
+
+    def _has_concepts(self) -> bool:
+        """Whether any candidate has one, as far as that can be told without looking at the shards."""
+        return CONCEPT in self.candidates.numbers() and bool(np.isfinite(self._values(CONCEPT)).any())
 
     def _shown(self, query: GridQuery, now: Judged) -> Mask:
         show, before = query.show, self.before

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow.compute as pc
 import pytest
 
+from curation_assets.look.concept_groups import by_concept
 from curation_assets.look.funnel import BINS, Asked, Scale
 from curation_assets.look.views import CollectionView, GridQuery
 from curation_assets.publish.curating.curating import curate
@@ -144,3 +145,21 @@ def test_a_table_that_was_made_again_is_loaded_again(store: TableStore) -> None:
     with pytest.raises(TableChanged):
         library.held("toy-hq", "another")
     assert pc.sum(first.candidates.place["selected"]).as_py() == first.before.steps[-1].rows
+
+
+def test_concepts_have_their_clips_nearest_to_the_centre_first() -> None:
+    nan = float("nan")
+    concepts = np.array([1, 0, 1, nan, 1, 0, 2, 1], float)
+    far = np.array([0.3, 0.2, nan, 0.1, 0.1, 0.1, 0.5, 0.2])
+    kept = np.array([1, 1, 0, 1, 0, 1, 0, 1], bool)
+    shown = np.array([1, 1, 1, 1, 1, 1, 0, 1], bool)
+    found = by_concept(concepts, far, kept, shown)
+    assert [(g["concept"], g["rows"], g["kept"], g["nearest"].tolist()) for g in found] == [
+        (1, 4, 2, [4, 7, 0, 2]),
+        (0, 2, 2, [5, 1]),
+    ]
+
+
+def test_a_collection_without_concepts_says_how_to_get_them(store: TableStore) -> None:
+    with pytest.raises(RuleError, match="the clips have no concepts"):
+        view(store, "toy-hq").concepts(GridQuery(()))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from playwright.sync_api import Page, expect
 
@@ -12,8 +13,18 @@ from curation_assets.settings import Settings
 from curation_assets.stores import table_store
 from curation_assets_tests.browser import NoBrowser, browser_page, chromium
 from curation_assets_tests.look.small_root import fill, served
+from curation_resources.tables import TableStore
 
 expect.set_options(timeout=60_000)
+
+
+def with_concepts(store: TableStore) -> None:
+    """The subset as it is judged where a recipe asks for concepts: every third clip is of the same one."""
+    header, table = store.header("curated_clips", "toy-hq"), store.read("curated_clips", "toy-hq")
+    assert header is not None
+    rows = [row | {"concept": n % 3, "concept_distance": n / 100} for n, row in enumerate(table.to_pylist())]
+    made = pa.Table.from_pylist(rows, schema=table.schema)
+    store.commit("curated_clips", "toy-hq", made, header.provenance, header.stats)
 
 
 @pytest.fixture
@@ -24,6 +35,7 @@ def page(tmp_path: Path) -> Iterator[Page]:
         pytest.skip(str(missing))
     store = table_store(Settings(storage=str(tmp_path)))
     fill(store)
+    with_concepts(store)
     with served(store) as address, browser_page(address, timeout_s=60) as page:
         faults: list[str] = []
         elsewhere: list[str] = []
@@ -118,3 +130,32 @@ def test_a_rule_is_tried_copies_lie_side_by_side_and_failures_have_their_reason(
     page.locator("#collection").select_option("toy-new")
     expect(page.locator("#notice")).to_contain_text("no run has judged it yet")
     expect(page.locator("#grid .card")).to_have_count(16)
+
+
+def test_a_lasso_marks_what_it_meets_and_a_concept_shows_its_clips(page: Page) -> None:
+    cards = page.locator("#grid .card")
+    expect(cards).to_have_count(16)
+    first, fifth = cards.nth(0).bounding_box(), cards.nth(1).bounding_box()
+    assert first is not None
+    assert fifth is not None
+    page.mouse.move(first["x"] + 10, first["y"] + 10)
+    page.mouse.down()
+    page.mouse.move(fifth["x"] + 20, fifth["y"] + 30, steps=4)
+    expect(page.locator("#lasso")).to_be_visible()
+    page.mouse.up()
+    expect(page.locator("#lasso")).to_have_count(0)
+    expect(page.locator("#grid .card.marked")).to_have_count(2)
+    expect(page.locator("#marked")).to_have_text("2 marked")
+    expect(page.locator("#clip")).to_be_hidden()
+    cards.nth(3).click(modifiers=["Control"])
+    expect(page.locator("#marked")).to_have_text("3 marked")
+
+    page.get_by_role("button", name="concepts").click()
+    groups = page.locator("#grid .concept")
+    expect(groups).to_have_count(3)
+    expect(groups.first).to_contain_text("concept 0")
+    expect(groups.first).to_contain_text("6 clips")
+    expect(groups.first.locator("img")).to_have_count(4)
+    groups.first.click()
+    expect(cards).to_have_count(6)
+    expect(page.locator("#where")).to_have_value("concept = 0")

@@ -2,7 +2,9 @@
 
 import { ask, asked, at, el, fault, hours, many, short, state } from "/page/look.js";
 import { openClip } from "/page/clip.js";
+import { drawConcepts } from "/page/concepts.js";
 import { label } from "/page/labels.js";
+import { setUpLasso } from "/page/lasso.js";
 
 const PAGE = 100;
 let loaded = 0;
@@ -49,12 +51,12 @@ export function shot(item) {
 
 export function card(item) {
   const kind = standing(item);
-  const [mark, words] = MARKS[kind];
+  const [sign, words] = MARKS[kind];
   const made = el("figure", { class: `card ${kind === "went" ? "went dropped" : kind}${item.copy ? " both" : ""}`, "data-row": item.row, title: `${item.id}: ${words}${item.why ? ` by ${item.why}` : ""}` });
   const picture_ = item.copy ? el("div", { class: "pair" }, shot(item), shot(item.copy)) : shot(item);
   const value = item.copy ? `${item.copy.relation} ${short(item.copy.similarity)}` : item.value === null || item.value === undefined ? "" : short(item.value);
   made.append(picture_, el("figcaption", {},
-    el("div", { class: "name" }, el("span", { class: "mark", "aria-label": words }, mark), el("span", {}, `\u200e${item.id}`)),
+    el("div", { class: "name" }, el("span", { class: "mark", "aria-label": words }, sign), el("span", {}, `\u200e${item.id}`)),
     el("div", { class: "why" }, el("span", {}, item.copy ? `copy of ${item.copy.clip_id}` : item.why ?? "\u00a0"), el("b", {}, value))));
   made.item = item;
   labelsOf(made);
@@ -144,6 +146,7 @@ function columns() {
 export async function resetGrid() {
   clearTimeout(state.later); // what a move has asked for is asked now
   if (state.tab === "failed") return;
+  if (state.tab === "concepts") { drawConcepts(); return; }
   turn += 1;
   loaded = 0;
   here = -1;
@@ -153,7 +156,7 @@ export async function resetGrid() {
 }
 
 async function load(fresh = false) {
-  if (state.tab === "failed" || loading || (!fresh && loaded >= total)) return;
+  if (["failed", "concepts"].includes(state.tab) || loading || (!fresh && loaded >= total)) return;
   loading = true;
   const mine = turn;
   try {
@@ -195,8 +198,11 @@ async function likePicture(file) {
   } catch (error) { fault(error); }
 }
 
+// What the grid has asked for is not drawn any more.
+export function stopGrid() { turn += 1; }
+
 export async function drawFailed() {
-  turn += 1;
+  stopGrid();
   try {
     const told = await ask("failed", { dataset: state.collection.dataset });
     const names = ["table", "video_id", "clip_id", "why", "error"];
@@ -226,6 +232,7 @@ export function setUpGrid() {
   at("tools").addEventListener("submit", (e) => { e.preventDefault(); });
   new IntersectionObserver((seen) => { if (seen.some((s) => s.isIntersecting) && loaded) load(); }, { rootMargin: "600px" }).observe(at("more"));
   document.addEventListener("keydown", keyed);
+  setUpLasso(cards, mark, unmark);
 }
 
 function keyed(event) {

@@ -3,6 +3,7 @@
 import { drawFunnel, drawRules, edgeOf, writeYaml } from "/page/funnel.js";
 import { drawFailed, resetGrid, setUpGrid } from "/page/grid.js";
 import { setUpClip } from "/page/clip.js";
+import { drawConcepts } from "/page/concepts.js";
 import { drawAgreement, setUpLabels } from "/page/labels.js";
 
 export const state = { collection: null, rules: [], show: "all", where: "", sort: "", down: true, shard: null, tab: "clips", active: null, judged: null, like: null, later: 0 };
@@ -60,6 +61,7 @@ async function open(key) {
   at("notice").textContent = `${collection.dataset}: ${said}${collection.criterion === "all" ? "" : `; before the criterion ${collection.criterion}`}`;
   at("labels").title = collection.labelled.length ? "" : "the recipe names no file of labels: add labels: {file: labels.jsonl}";
   at("collection").value = key;
+  document.querySelector('[data-tab="concepts"]').hidden = !collection.concepts;
   history.replaceState(null, "", `#${encodeURIComponent(key)}${state.shard ? `/${state.shard}` : ""}`);
   at("sort").replaceChildren(el("option", { value: "" }, "id"), ...collection.numbers.map((n) => el("option", { value: n }, n)));
   drawRules();
@@ -103,11 +105,12 @@ export async function addRule(text) {
   } catch (error) { fault(error); return false; }
 }
 
-function tab(name) {
+export function tab(name) {
   state.tab = name;
   for (const button of document.querySelectorAll("#tabs button")) button.setAttribute("aria-pressed", button.dataset.tab === name);
-  at("tools").hidden = at("labels").hidden = name === "failed";
+  at("tools").hidden = at("labels").hidden = name === "failed" || name === "concepts";
   if (name === "failed") drawFailed();
+  else if (name === "concepts") drawConcepts();
   else { state.show = at("show").value = name === "copies" ? "copies" : "all"; resetGrid(); }
 }
 
