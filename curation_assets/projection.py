@@ -201,7 +201,7 @@ def project(store: TableStore, recipe: Recipe, settings: Settings) -> Projection
     for name, spent in (
         ("CPU hours", sum(c.cpu_s for c in report.costs) / 3600),
         ("GPU hours", sum(c.gpu_s for c in report.costs) / 3600),
-        ("cost", report.cost),
+        ("dollars", report.cost),
     ):
         if hours is not None and hours.value and spent:
             each = spent * listed / sampled / hours.value

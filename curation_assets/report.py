@@ -216,7 +216,7 @@ def render(report: Report, settings: Settings) -> str:
         price = (
             "nothing selected"
             if subset.per_thousand is None
-            else f"cost {subset.per_thousand:.4f} per thousand selected"
+            else f"{subset.per_thousand:.4f} dollars per thousand selected"
         )
         parts += [f"subset {subset.key}: {price}", _steps(subset.steps)]
         if subset.left_out:
@@ -229,9 +229,9 @@ def render(report: Report, settings: Settings) -> str:
     ]
     whole = [sum(getattr(c, n) for c in report.costs) for n in ("wall_s", "cpu_s", "gpu_s")]
     rows.append(("all", sum(c.tables for c in report.costs), "", *(f"{w:.1f}" for w in whole), f"{report.cost:.6f}"))
-    parts.append(text_table(("asset", "tables", "rows", "wall s", "CPU s", "GPU s", "cost"), rows))
+    parts.append(text_table(("asset", "tables", "rows", "wall s", "CPU s", "GPU s", "dollars"), rows))
     prices = f"{settings.price_core_hour:g} per core-hour, {settings.price_gpu_hour:g} per GPU-hour"
-    parts.append(f"cost in the currency of the prices: {prices}; each table as of its last materialization")
+    parts.append(f"dollars at {prices}; each table as of its last materialization")
     return "\n\n".join(parts)
 
 

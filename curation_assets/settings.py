@@ -71,8 +71,8 @@ class Settings(BaseModel):
         description="Who else is told of the numbers of each table that is made, separated by commas: wandb, mlflow (extras of the same names), or reporters "
         "of installed packages. Docs: docs/how-to/operations.md.",
     )
-    price_core_hour: float = Field(0.04, ge=0, description="Price of a core-hour, for reports and estimates.")
-    price_gpu_hour: float = Field(2.0, ge=0, description="Price of a GPU-hour, for reports and estimates.")
+    price_core_hour: float = Field(0.04, ge=0, description="Price of a core-hour, dollars, for reports and estimates.")
+    price_gpu_hour: float = Field(2.0, ge=0, description="Price of a GPU-hour, dollars, for reports and estimates.")
     price_1000_writes: float = Field(
         0.005,
         ge=0,

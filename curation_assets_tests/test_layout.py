@@ -170,7 +170,7 @@ ARROWS = {
     "on_call": "settings registry derived engine looking takedown orchestration",
     "components": "contracts scores engine",
     "comparing": "contracts showing decode publish registry derived",
-    "look": "language showing decode scores publish registry derived looking",
+    "look": "language showing decode scores tracks publish registry derived looking",
     "commands": "contracts language settings ingest publish registry derived engine looking takedown orchestration starter demo",
 }
 """What each part imports when it is loaded, besides the resources. A new arrow is a decision: docs/explanation/architecture.md draws them."""

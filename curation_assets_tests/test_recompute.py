@@ -284,7 +284,7 @@ def test_the_command_says_what_is_stale_and_why(
     assert main(["explain", "nobody"]) == 2
     assert main(["report", "nothing"]) == 2
     assert main(["report", "toy"]) == 0
-    assert "cost in the currency of the prices: 0.04 per core-hour, 2 per GPU-hour" in capsys.readouterr().out
+    assert "dollars at 0.04 per core-hour, 2 per GPU-hour" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("section", [{"dedup": {"step": 6}}, {"dedup": {"center": False}}, {"quality": {"fps": 1.0}}])

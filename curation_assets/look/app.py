@@ -47,6 +47,7 @@ PAGE = {"": ("index.html", "text/html; charset=utf-8")} | {
         ("clip.js", "text/javascript; charset=utf-8"),
         ("concepts.js", "text/javascript; charset=utf-8"),
         ("lasso.js", "text/javascript; charset=utf-8"),
+        ("boxes.js", "text/javascript; charset=utf-8"),
     )
 }
 """Address -> file of the page, and its type."""

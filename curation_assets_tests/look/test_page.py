@@ -12,10 +12,25 @@ from playwright.sync_api import Page, expect
 from curation_assets.settings import Settings
 from curation_assets.stores import table_store
 from curation_assets_tests.browser import NoBrowser, browser_page, chromium
-from curation_assets_tests.look.small_root import fill, served
+from curation_assets_tests.look.small_root import SHARDS, commit, fill, served
 from curation_resources.tables import TableStore
 
 expect.set_options(timeout=60_000)
+
+
+TRACK = {
+    "video_id": "v0",
+    "clip_id": "v0_500_1000",
+    "track_id": "v0_500_1000_0000",
+    "label": "dog",
+    "start_ms": 500,
+    "end_ms": 900,
+    "frame_ms": [500, 700, 900],
+    "boxes": [[10.0, 20.0, 30.0, 40.0], [50.0, 20.0, 30.0, 40.0], [90.0, 20.0, 30.0, 40.0]],
+    "detector": "d",
+    "area": 0.1,
+}
+"""An object that moves to the right."""
 
 
 def with_concepts(store: TableStore) -> None:
@@ -36,6 +51,7 @@ def page(tmp_path: Path) -> Iterator[Page]:
     store = table_store(Settings(storage=str(tmp_path)))
     fill(store)
     with_concepts(store)
+    commit(store, "tracks", SHARDS[0], [TRACK])
     with served(store) as address, browser_page(address, timeout_s=60) as page:
         faults: list[str] = []
         elsewhere: list[str] = []
@@ -132,7 +148,7 @@ def test_a_rule_is_tried_copies_lie_side_by_side_and_failures_have_their_reason(
     expect(page.locator("#grid .card")).to_have_count(16)
 
 
-def test_a_lasso_marks_what_it_meets_and_a_concept_shows_its_clips(page: Page) -> None:
+def test_a_lasso_marks_a_concept_shows_its_clips_and_boxes_follow_the_video(page: Page) -> None:
     cards = page.locator("#grid .card")
     expect(cards).to_have_count(16)
     first, fifth = cards.nth(0).bounding_box(), cards.nth(1).bounding_box()
@@ -159,3 +175,19 @@ def test_a_lasso_marks_what_it_meets_and_a_concept_shows_its_clips(page: Page) -
     groups.first.click()
     expect(cards).to_have_count(6)
     expect(page.locator("#where")).to_have_value("concept = 0")
+
+    # The boxes of its tracks are drawn over a clip's video.
+    page.locator("#where").fill("")
+    page.locator("#where").press("Enter")
+    page.locator("#grid .card", has_text="v0_500_1000").locator("figcaption").click()
+    group = page.locator('#clip .boxes [data-track="v0_500_1000_0000"]')
+    page.wait_for_function("() => document.querySelector('#clip video')?.readyState >= 2")
+    for moment, x in ((0.55, "10"), (0.75, "50"), (0.95, "90")):
+        page.evaluate(
+            "(t) => { const v = document.querySelector('#clip video'); v.pause(); v.currentTime = t; }", moment
+        )
+        expect(group.locator("rect")).to_have_attribute("x", x)
+        expect(group.locator("rect")).to_have_attribute("width", "30")
+        expect(group.locator("text")).to_have_text("dog")
+    page.evaluate("() => { document.querySelector('#clip video').currentTime = 1.4; }")
+    expect(group).to_be_hidden()

@@ -1,6 +1,7 @@
 // One clip's page: its video, its pictures, each rule with what it has there, its copies beside it, and all that is known of it.
 
 import { ask, asked, at, el, fault, hours, short } from "/page/look.js";
+import { drawBoxes } from "/page/boxes.js";
 import { likeClip, neighbour, picture, player } from "/page/grid.js";
 
 let shown = null;
@@ -39,6 +40,7 @@ function draw(clip) {
       el("button", { onclick: () => { at("clip").close(); likeClip(clip); }, title: "by the stored embeddings" }, "similar clips"),
       el("button", { onclick: () => at("clip").close() }, "close")),
     left, el("div", { class: "right" }, verdicts(clip.rules), facts(clip.sections)));
+  drawBoxes(main, clip);
   main.querySelector("video").play().catch(() => {});
 }
 
