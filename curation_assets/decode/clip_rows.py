@@ -60,6 +60,8 @@ def clip_rows(
             )
             if span.origin == "whole" and cuts is not None:
                 row["shots"] = _shots(span, cuts)
+            elif span.shots is not None:
+                row["shots"] = [{"start_frame": start, "end_frame": end} for start, end in span.shots]
         rows.append(row)
     rows.sort(key=lambda r: str(r["clip_id"]))
     if rows and cuts is not None:

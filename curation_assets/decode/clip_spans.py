@@ -25,7 +25,7 @@ from curation_assets.decode.clips import Clips
 from curation_assets.decode.reading.timeline import Timeline
 from curation_assets.decode.shots.cuts import CutList
 
-Origin = Literal["detected", "given", "whole", "split", "fixed", "subtitles"]
+Origin = Literal["detected", "given", "whole", "split", "fixed", "subtitles", "joined"]
 
 
 class GivenSpan(TypedDict):
@@ -53,10 +53,11 @@ class ClipSpan:
         start_ms, end_ms: when its first frame is shown, and when its last one ends.
         requested_start_ms, requested_end_ms: the scene, given span, cue or stride that it comes from, before trimming, clamping,
             splitting and snapping.
-        origin: how the span was found; `split` for a piece of a longer one.
+        origin: how the span was found; `split` for a piece of a longer one, `joined` for several neighbouring shots.
         request: position in the given spans or cues; None for other origins.
         source_clip_id: the given span's own id.
         text: the cue's text.
+        shots: the shots that it consists of, first frame of each and one past its last; None where that was not asked for.
     """
 
     start_frame: int
@@ -69,6 +70,7 @@ class ClipSpan:
     request: int | None = None
     source_clip_id: str | None = None
     text: str | None = None
+    shots: tuple[tuple[int, int], ...] | None = None
 
     def clip_id(self, video_id: str) -> str:
         """`<video_id>_<start_ms>_<end_ms>`, which changes exactly when the bounds do."""
@@ -186,12 +188,39 @@ def _unasked(cuts: CutList | None, params: Clips, timeline: Timeline) -> Iterato
         yield _clip(timeline, 0, len(timeline), timeline.start_ms, timeline.end_ms, "whole")
     elif params.from_ == "fixed":
         yield from _strides(params, timeline)
+    elif params.shots > 1:
+        yield from _runs(_scenes(cuts, params, timeline), params, timeline)
     else:
         for scene in _scenes(cuts, params, timeline):
             found = timeline.time_of(scene.found_start), timeline.time_of(scene.found_end)
             for start, end in _pieces((scene.start, scene.end), params, timeline):
                 origin: Origin = "detected" if (start, end) == (scene.start, scene.end) else "split"
                 yield _clip(timeline, start, end, *found, origin)
+
+
+def _runs(scenes: Sequence[_Scene], params: Clips, timeline: Timeline) -> Iterator[ClipSpan]:
+    """Runs of neighbouring shots: from the first on, as many as `shots` and `max_s` allow. A shot that is longer by itself is divided as ever."""
+    run: list[_Scene] = []
+    for scene in (*scenes, None):
+        if scene is not None and len(run) < params.shots:
+            first = run[0] if run else scene
+            if not run or timeline.time_of(scene.end) - timeline.time_of(first.start) <= 1000 * params.max_s:
+                run.append(scene)
+                continue
+        yield from _run(run, params, timeline)
+        run = [] if scene is None else [scene]
+
+
+def _run(run: Sequence[_Scene], params: Clips, timeline: Timeline) -> Iterator[ClipSpan]:
+    """The clip of a run of shots, or those of one shot that is too long; none if it is too short."""
+    if not run:
+        return
+    start, end = run[0].start, run[-1].end
+    found = timeline.time_of(run[0].found_start), timeline.time_of(run[-1].found_end)
+    for a, b in _pieces((start, end), params, timeline):
+        origin: Origin = "split" if (a, b) != (start, end) else "joined" if len(run) > 1 else "detected"
+        shots = tuple((s.start, s.end) for s in run) if (a, b) == (start, end) else ((a, b),)
+        yield replace(_clip(timeline, a, b, *found, origin), shots=shots)
 
 
 def _strides(params: Clips, timeline: Timeline) -> Iterator[ClipSpan]:

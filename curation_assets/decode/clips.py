@@ -51,7 +51,7 @@ OF_DETECTORS = frozenset(
 class Clips(OpenSection):
     """How videos become clips."""
 
-    later: ClassVar[frozenset[str]] = OpenSection.later | {"cuts"}
+    later: ClassVar[frozenset[str]] = OpenSection.later | {"cuts", "shots"}
 
     from_: Literal["detect", "given", "both", "whole", "fixed", "subtitles"] = Field(
         "detect",
@@ -62,6 +62,12 @@ class Clips(OpenSection):
     cuts: bool = Field(
         False,
         description="For `whole`: whether the detector looks for shots all the same. The video stays one clip, and column `shots` names them.",
+    )
+    shots: int = Field(
+        1,
+        ge=1,
+        description="For `detect`: how many neighbouring shots may be one clip, from the video's start on as far as `max_s` reaches. Above 1, column `shots` names the"
+        " shots of every clip.",
     )
     detector: Annotated[
         str,
@@ -149,12 +155,19 @@ class Clips(OpenSection):
         """Whether a detector looks at the videos."""
         return self.from_ in ("detect", "both") or self.cuts
 
+    @property
+    def has_several_shots(self) -> bool:
+        """Whether a clip may be of several shots because the recipe wants it so."""
+        return self.shots > 1 or self.cuts
+
     @model_validator(mode="after")
     def _order(self) -> Clips:
         if self.min_s > self.max_s:
             raise ValueError(f"min_s ({self.min_s:g}) must not exceed max_s ({self.max_s:g})")
         if self.cuts and self.from_ != "whole":
             raise ValueError(f"`cuts` is for `from: whole`; of `from: {self.from_}` leave it out")
+        if self.shots > 1 and self.from_ != "detect":
+            raise ValueError(f"`shots` is for `from: detect`; of `from: {self.from_}` leave it out")
         idle = sorted(OF_DETECTORS & self.model_fields_set)
         if idle and not self.detects:
             further = "; with `cuts: true` it does, and the video stays one clip" if self.from_ == "whole" else ""
@@ -191,7 +204,7 @@ TABLE = TableSchema(
             "origin",
             STRING,
             "How the span was found.",
-            allowed=("detected", "given", "whole", "split", "fixed", "subtitles"),
+            allowed=("detected", "given", "whole", "split", "fixed", "subtitles", "joined"),
         ),
         Column("detector", STRING, "Shot detector and its parameters; null if none ran.", volatile=True),
         Column("source_clip_id", STRING, "Clip id given by the source, if the span was."),
@@ -212,7 +225,8 @@ TABLE = TableSchema(
         Column(
             "shots",
             pa.list_(SHOT),
-            "Of whole videos whose `cuts` were asked for: the shots, each from its first frame to one past its last; null elsewhere.",
+            "Of whole videos whose `cuts` were asked for, and of clips where `clips.shots` is above 1: the shots, each from its first frame to one past its"
+            " last, as frames of the video; null elsewhere.",
             later=("",),
         ),
         Column("hdr", BOOL, "Whether the transfer function is PQ or HLG."),

@@ -254,6 +254,8 @@ heads around them, and nearly all faces that are not covered."""
 def _single_shots(table: pa.Table, stats: Mapping[str, Any], storage: Storage) -> Finding:
     from curation_assets.publish.cutting.shot_check import boundaries_ms
 
+    if stats.get("several_shots"):
+        return Finding("single_shots", True, "clips of several shots were asked for", False)
     rows = media_sample(table)
     cut: list[str] = []
     for row in rows:

@@ -24,6 +24,7 @@ from curation_assets.contracts.tables import (
     identifier,
     taken_from,
 )
+from curation_assets.decode.clips import SHOT
 from curation_assets.publish.curating.versions import CURATE_VERSION
 from curation_resources.storage import Storage
 
@@ -80,6 +81,9 @@ def declare(components: Sequence[Component]) -> Component:
             Column("height", INT32, "Displayed height.", taken="clips.height"),
             Column("fps", DOUBLE, "Frame rate.", taken="clips.fps"),
             Column("origin", STRING, "How the span was found.", taken="clips.origin"),
+            Column(
+                "shots", pa.list_(SHOT), "Shots of the clip, as frames of the video.", taken="clips.shots", later=("",)
+            ),
             *curated_columns([c for c in components if c.built_in]),
             *(taken_from(STRING, f"raw_shards.{name}") for name in VIDEO_COLUMNS),
             *(replace(c, later=("",)) for c in curated_columns([c for c in components if not c.built_in])),

@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -165,7 +166,10 @@ class ClipExportMaker(ExportMaker):
     def publish(self, run: Run, key: str, provenance: Provenance, scratch: Path) -> Published:
         from curation_assets.publish.writing.clip_versions import publish_clips
 
-        return publish_clips(run.store, run.recipes, key, provenance, scratch, run.force)
+        done = publish_clips(run.store, run.recipes, key, provenance, scratch, run.force)
+        recipe, subset = subsets(run.recipes)[key]
+        several = any(run.recipes[d].clips.has_several_shots for d in subset.datasets or [recipe.dataset])
+        return replace(done, stats={**done.stats, "several_shots": True}) if several else done
 
     def asked(self, recipes: Mapping[str, Recipe], key: str) -> bool:
         return subsets(recipes)[key][1].export.clips is not None

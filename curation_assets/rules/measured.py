@@ -75,6 +75,13 @@ MEASURED: Mapping[str, Measured] = {
         "frames of the clip",
         whole=True,
     ),
+    "shot_count": Measured(
+        "clips",
+        ("shots",),
+        lambda t: pc.list_value_length(t["shots"]).cast(pa.int64()),
+        "shots of the clip, where column `shots` names them",
+        whole=True,
+    ),
     "text_box_count": Measured(
         "text_scores",
         ("text_boxes",),

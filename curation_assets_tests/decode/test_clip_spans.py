@@ -140,6 +140,53 @@ def test_trims_and_transitions() -> None:
     assert [(c.start_frame, c.end_frame) for c in clean] == [(0, 45), (56, 100)]
 
 
+def test_neighbouring_shots_make_one_clip_that_names_them() -> None:
+    cuts = cut_list(10, 25, 50, 60, 70, 95)
+    run = clips_of(clip_spans(cuts, params(shots=3), [], [], timeline(100)))
+    assert [(c.start_frame, c.end_frame, c.origin) for c in run] == [
+        (0, 50, "joined"),
+        (50, 95, "joined"),
+        (95, 100, "detected"),
+    ]
+    assert [c.shots for c in run] == [((0, 10), (10, 25), (25, 50)), ((50, 60), (60, 70), (70, 95)), ((95, 100),)]
+    short = clips_of(clip_spans(cuts, params(shots=9, max_s=1.0, min_s=0.3), [], [], timeline(100)))
+    assert [(c.start_frame, c.end_frame, len(c.shots or ())) for c in short] == [
+        (0, 25, 2),
+        (25, 50, 1),
+        (50, 70, 2),
+        (70, 95, 1),
+    ]
+    assert (short[0].requested_start_ms, short[0].requested_end_ms) == (0, 1000)
+    split = clips_of(clip_spans(cut_list(10), params(shots=2, max_s=2.0), [], [], timeline(100)))
+    assert [(c.start_frame, c.end_frame, c.origin, c.shots) for c in split] == [
+        (0, 10, "detected", ((0, 10),)),
+        (10, 55, "split", ((10, 55),)),
+        (55, 100, "split", ((55, 100),)),
+    ]
+    assert all(c.shots is None for c in clips_of(clip_spans(cuts, params(), [], [], timeline(100))))
+    with pytest.raises(ValueError, match="`shots` is for `from: detect`"):
+        params(shots=2, **{"from": "whole"})
+
+
+@given(timelines(), st.lists(st.integers(0, 70)), SECONDS, SECONDS, st.integers(2, 5))
+@settings(max_examples=60, deadline=None)
+def test_runs_of_shots_are_in_order_within_bounds_and_lose_no_shot_that_is_long_enough(
+    line: Timeline, cuts: list[int], shortest: float, longest: float, most: int
+) -> None:
+    shortest, longest = min(shortest, longest), max(shortest, longest, 0.1)
+    found = clips_of(clip_spans(cut_list(*set(cuts)), params(shots=most, min_s=shortest, max_s=longest), [], [], line))
+    for a, b in itertools.pairwise(found):
+        assert a.end_frame <= b.start_frame
+    for clip in found:
+        assert clip.shots is not None
+        assert 1 <= len(clip.shots) <= most
+        assert (clip.shots[0][0], clip.shots[-1][1]) == (clip.start_frame, clip.end_frame)
+        assert all(a[1] == b[0] for a, b in itertools.pairwise(clip.shots))
+        assert len(clip.shots) == 1 or clip.end_ms - clip.start_ms <= 1000 * longest
+    if shortest == 0 and longest > 1:  # no frame is shown for longer
+        assert sum(c.end_frame - c.start_frame for c in found) == len(line)
+
+
 def test_awkward_given_spans_are_clamped_or_rejected_with_a_reason() -> None:
     wanted = [
         span(3000, 9000, "late end"),

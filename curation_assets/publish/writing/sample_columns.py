@@ -25,7 +25,7 @@ from curation_resources.tables import TableStore
 
 MAPS = {"categories": "", "category_matches": ".match"}
 """Columns of curated tables that hold a number for each of several names -> what rules have behind those names."""
-NO_SCORES = frozenset({"shard", "selected", "drop_reason", "caption", "embedding"})
+NO_SCORES = frozenset({"shard", "selected", "drop_reason", "caption", "embedding", "shots"})
 
 
 @dataclass

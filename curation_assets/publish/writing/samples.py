@@ -274,6 +274,9 @@ def clip_record(
         "clip": scores,
         "source": _known(source, (*video, *file)),
     }
+    if curated.get("shots"):
+        first = curated["start_frame"]
+        record["shots"] = [[s["start_frame"] - first, s["end_frame"] - first] for s in curated["shots"]]
     if words:
         record["span"] = dict(words)
         record["source"] |= {"licence": words["licence"]} if words.get("licence") else {}

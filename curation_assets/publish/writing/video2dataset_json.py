@@ -55,7 +55,7 @@ def shots_of(clips: pa.Table, videos: Mapping[str, Mapping[str, Any]]) -> dict[s
             ends[row["video_id"]] = max(ends.get(row["video_id"], 0), row["end_frame"])
     for row in rows:
         video = videos.get(row["video_id"], {})
-        if row["shots"] is not None:
+        if row["shots"] is not None and row["origin"] == "whole":
             found[row["video_id"]] = ShotsOfVideo(
                 row["fps"], [(s["start_frame"], s["end_frame"]) for s in row["shots"]]
             )
