@@ -8,7 +8,6 @@ dropping it would lose what only it shows. Crops come after all others, so that 
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Final
@@ -18,11 +17,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from curation_assets.dedup.align import SAME_LENGTH, Altered, Matches
+from curation_assets.dedup.align import Altered, Matches
 from curation_assets.dedup.bits import Ints
+from curation_assets.dedup.cluster_table import cluster_table
 from curation_assets.dedup.duplicate_clusters import Dedup
 from curation_assets.dedup.index import MEANS, Index, ShardInput, update_index
 from curation_assets.dedup.search import Means
+from curation_assets.dedup.survivors import NONE, survivors
 from curation_assets.schemas import schema
 from curation_resources.storage import Storage
 
@@ -41,8 +42,6 @@ FACTS: Final = (
     "signature",
 )
 """What is read of the clips that are involved."""
-
-RELATIONS: Final = {Altered.MIRRORED: "flipped", Altered.REVERSED: "reversed", Altered.NEGATIVE: "negative"}
 
 Cosine = Callable[[pa.Table, pa.Table], NDArray[np.float64]]
 """Cosine of mean embeddings for two tables (dataset, clip_id) of equal length; NaN where a clip has none."""
@@ -191,7 +190,7 @@ def decide(index: Index, params: Dedup, cosine: Cosine | None = None) -> tuple[p
     if params.survivor == "best":
         order = order + len(rank) * np.isin(np.arange(len(nodes)), short[confirmed & matches.cropped])
     chosen = _choose(edges, order, matches)
-    table = _table(index, clips, matches, cosines, leader, node, chosen)
+    table = cluster_table(index.shards, clips, matches, cosines, leader[chosen[0][node]], chosen[1][node])
     dropped = table.filter(pc.invert(table["keep"]))
     stats = {
         "clusters": len(table) - len(dropped),
@@ -226,95 +225,20 @@ def _edges(
     return _Edges(dropped[order], kept[order], match[order])
 
 
-def _choose(edges: _Edges, place: Ints, matches: Matches) -> dict[int, tuple[int, int]]:
-    """For each node that is dropped, the kept node that it is most similar to and the match (-1: an exact copy).
+def _choose(edges: _Edges, place: Ints, matches: Matches) -> tuple[Ints, Ints]:
+    """For each node the kept node that it is most similar to, itself if it is kept, and the match (-1: none, or an exact copy).
 
     Args:
         place: of each node in the order in which survivors are chosen.
     """
-    similarity = np.append(matches.similarity, 1.0)
     start = np.searchsorted(edges.dropped, np.arange(len(place) + 1))
-    chosen: dict[int, tuple[int, int]] = {}
     connected = np.flatnonzero(np.diff(start))
-    for n in connected[np.argsort(place[connected])].tolist():
-        best: tuple[float, int, int, int] | None = None
-        for e in range(start[n], start[n + 1]):
-            other, match = int(edges.kept[e]), int(edges.match[e])
-            if place[other] < place[n] and other not in chosen:
-                key = (-float(similarity[match]), int(place[other]), other, match)
-                best = key if best is None or key < best else best
-        if best is not None:
-            chosen[n] = best[2:]
-    return chosen
-
-
-def _table(
-    index: Index,
-    clips: pa.Table,
-    matches: Matches,
-    cosines: NDArray[np.float64],
-    leader: Ints,
-    node: Ints,
-    chosen: dict[int, tuple[int, int]],
-) -> pa.Table:
-    to_node, by_match = np.arange(len(leader)), np.full(len(leader), -1)
-    for dropped, (kept, row) in chosen.items():
-        to_node[dropped], by_match[dropped] = kept, row
-    survivor = leader[to_node[node]]
-    keep = survivor == np.arange(len(clips))
-    clustered = ~keep | np.isin(np.arange(len(clips)), survivor[~keep])
-
-    match = np.where(keep, -1, by_match[node])
-    exact, signature = clips["exact"].to_numpy(), clips["signature"].to_numpy()
-    same_source = (exact != 0) & (exact == exact[survivor])
-    is_short = np.append(matches.short, 0)[match] == signature
-    relation = np.where(is_short, "contained", "contains").astype(object)
-    relation[np.append(matches.overlap, 1.0)[match] >= SAME_LENGTH] = "copy"
-    for altered, name in RELATIONS.items():
-        relation[np.append(matches.altered, Altered.NOT)[match] == altered] = name
-    relation[np.append(matches.cropped, False)[match]] = np.where(
-        is_short[np.append(matches.cropped, False)[match]], "cropped", "contains"
-    )
-    relation[same_source] = "exact"
-    relation[keep] = None
-    similarity = np.where(match >= 0, np.append(matches.similarity, 1.0)[match], 1.0)
-    similarity[same_source] = 1.0
-    between = np.append(cosines, np.nan)[match]
-    seen = np.where(np.append(matches.center, False)[match], "center hashes", "hashes").astype(object)
-    seen[np.append(matches.cropped, False)[match]] = "window hashes and course"
-    verified = np.where(np.isnan(between), seen, seen + " and embeddings")
-    verified[same_source] = "sha256"
-    verified[keep] = None
-
-    rows = np.flatnonzero(clustered)
-    ids = clips["clip_id"].to_numpy(zero_copy_only=False)
-    datasets = clips["dataset"].to_numpy(zero_copy_only=False)
-    of = survivor[rows]
-    named = {
-        s: hashlib.blake2b(f"{datasets[s]}/{ids[s]}".encode(), digest_size=8).hexdigest() for s in set(of.tolist())
-    }
-    nothing = keep[rows]
-    columns = {
-        "dataset": datasets[rows],
-        "video_id": clips["video_id"].to_numpy(zero_copy_only=False)[rows],
-        "clip_id": ids[rows],
-        "cluster_id": [named[s] for s in of.tolist()],
-        "shard": np.array(index.shards, object)[clips["shard"].to_numpy()[rows]],
-        "survivor": ids[of],
-        "survivor_dataset": datasets[of],
-        "keep": nothing,
-        "duplicate_of": np.where(nothing, None, ids[of]),
-        "similarity": pa.array(similarity[rows].astype(np.float32), mask=nothing),
-        "relation": relation[rows],
-        "confirmed_by": verified[rows],
-        "embedding_similarity": pa.array(np.clip(between[rows], 0, 1), mask=nothing | np.isnan(between[rows])),
-    }
-    contract = schema("duplicate_clusters")
-    table = pa.table(
-        [pa.array(columns[f.name]).cast(f.type) for f in contract.arrow],
-        schema=contract.arrow,
-    )
-    return table.sort_by([(name, "ascending") for name in contract.key])
+    similarity = np.append(matches.similarity, 1.0)[edges.match].astype(np.float64)
+    chosen = survivors(start, edges.kept, edges.match, similarity, place, connected[np.argsort(place[connected])])
+    to_node, by_match = np.arange(len(place)), np.full(len(place), NONE)
+    dropped = chosen != NONE
+    to_node[dropped], by_match[dropped] = edges.kept[chosen[dropped]], edges.match[chosen[dropped]]
+    return to_node, by_match
 
 
 def dedup_view(clusters: pa.Table, clips: pa.Table) -> pa.Table:

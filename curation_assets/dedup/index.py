@@ -336,8 +336,9 @@ def _compare_new(
 
 def _among(values: NDArray[np.uint64], of: NDArray[np.uint64]) -> NDArray[np.bool_]:
     """Which values are among others, which are sorted."""
-    found = np.searchsorted(of, values, side="right") > np.searchsorted(of, values, side="left")
-    return np.asarray(found, np.bool_)
+    if not len(of):
+        return np.zeros(len(values), np.bool_)
+    return np.asarray(of[np.minimum(np.searchsorted(of, values), len(of) - 1)] == values, np.bool_)
 
 
 def _worth_keeping(matches: Matches) -> Matches:

@@ -120,6 +120,10 @@ class Blocks:
             named.setdefault(entry["name"], []).append(entry)
         return named
 
+    @cached_property
+    def _place(self) -> str:
+        return _place(self.storage, self.path)
+
     def rows(self, name: str) -> list[int]:
         """Numbers of rows of the blocks of a name."""
         return [int(entry["rows"]) for entry in self._named.get(name, ())]
@@ -131,7 +135,7 @@ class Blocks:
             DamagedIndex: its bytes are not those that were written.
         """
         entry = self._named[name][number]
-        data = _part(self.storage, self.path, int(entry["offset"]), int(entry["size"]))
+        data = _part(self.storage, self._place, int(entry["offset"]), int(entry["size"]))
         if int(entry["offset"]) not in self.sound:
             if _hash(data) != entry["hash"]:
                 raise DamagedIndex(f"{self.path}: its bytes are not those that were written", self.path)
@@ -150,12 +154,18 @@ class Blocks:
                 self.read(name, number)
 
 
-def _part(storage: Storage, path: str, offset: int, size: int) -> pa.Buffer:
+def _place(storage: Storage, path: str) -> str:
+    """Of a local file its path on this machine, which takes longer to work out than a block to read."""
+    return storage.filesystem(path)[1] if storage.is_local else path
+
+
+def _part(storage: Storage, place: str, offset: int, size: int) -> pa.Buffer:
+    """Some bytes of a file, which lies at `_place`."""
     if storage.is_local:
-        with pa.memory_map(storage.filesystem(path)[1]) as mapped:
+        with pa.memory_map(place) as mapped:
             mapped.seek(offset)
             return mapped.read_buffer(size)
-    with storage.open(path) as file:
+    with storage.open(place) as file:
         file.seek(offset)
         return pa.py_buffer(file.read(size))
 
@@ -170,11 +180,11 @@ def open_blocks(storage: Storage, path: str, digest: str | None) -> Blocks:
         DamagedIndex: it is gone, or its directory is not what was written.
     """
     try:
-        size = storage.size(path)
-        length = int.from_bytes(_part(storage, path, max(0, size - _TAIL), _TAIL).to_pybytes(), "little")
+        size, place = storage.size(path), _place(storage, path)
+        length = int.from_bytes(_part(storage, place, max(0, size - _TAIL), _TAIL).to_pybytes(), "little")
         if not 0 <= length <= size - _TAIL:
             raise DamagedIndex(f"{path}: its bytes are not those that were written", path)
-        end = _part(storage, path, size - _TAIL - length, length).to_pybytes()
+        end = _part(storage, place, size - _TAIL - length, length).to_pybytes()
         if digest is not None and _hash(end) != digest:
             raise DamagedIndex(f"{path}: its bytes are not those that were written", path)
         return Blocks(storage, path, json.loads(end))
