@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from curation_assets.publish.curating.candidate_facts import CandidateFacts, Reader, sampled, shard_facts
 from curation_assets.publish.curating.candidate_spool import CandidateSpool, write_chosen
@@ -27,9 +28,12 @@ from curation_assets.publish.curating.splits import given_splits
 from curation_assets.publish.curating.thresholds import Example, Threshold
 from curation_assets.publish.subsets import Subset
 from curation_assets.recipes import Recipe
+from curation_assets.showing.clips import MOST
 
 SAMPLE_ROWS = 50_000
 """Rows that correlations and keep-rate curves are computed from, drawn evenly from all shards."""
+FIRST = ("clip_id", "shard", "selected", "split")
+"""Columns by which the first that were selected are told."""
 
 
 @dataclass
@@ -45,6 +49,7 @@ class Curation:
         sample: up to `SAMPLE_ROWS` candidates with their numeric columns, for curves and correlations.
         clip_sample: the same candidates with those of their clips; for subsets of clips, the same table.
         splits: split -> selected candidates.
+        first: clip_id -> (shard, split) of the first that were selected, in key order; of tracks, the clips that they are in.
     """
 
     path: Path
@@ -56,6 +61,15 @@ class Curation:
     sample: pa.Table | None = None
     clip_sample: pa.Table | None = None
     splits: dict[str, int] = field(default_factory=dict)
+    first: dict[str, tuple[str, str]] = field(default_factory=dict)
+
+    def selected_first(self, rows: pa.RecordBatch | pa.Table) -> bool:
+        """Notes those of the next candidates, with the columns `FIRST`, that are among the first that were selected. Returns whether more are wanted."""
+        for row in rows.filter(rows["selected"]).to_pylist():
+            if len(self.first) == MOST:
+                break
+            self.first.setdefault(row["clip_id"], (row["shard"], row["split"] or ""))
+        return len(self.first) < MOST
 
     def count(self, choice: CandidateChoice, marks: Marks, subset: Subset) -> None:
         """Notes what the criterion chose."""
@@ -140,4 +154,8 @@ def _curate(
     marks = Marks(choice, subset, given)
     write_chosen(spool, marks, result.path)
     result.count(choice, marks, subset)
+    with pq.ParquetFile(result.path) as file:
+        for rows in file.iter_batches(columns=list(FIRST)):
+            if not result.selected_first(rows):
+                break
     return result

@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from curation_assets.showing.clips import MOST, middle_frames
+from curation_assets.showing.clips import middle_frames
 from curation_assets.showing.figures import distributions, markdown_table
 from curation_assets.showing.sheets import Sheet, contact_sheet
 from curation_resources.markdown import Markdown, escape
@@ -100,17 +99,10 @@ def keep_rates(found: Curation) -> Markdown | None:
 
 
 def _selected_sheet(store: TableStore, found: Curation) -> Sheet | None:
-    """The first of what was selected, with ids and splits; of tracks, the clips that they are in."""
-    clips: dict[str, tuple[str, str]] = {}
-    with pq.ParquetFile(found.path) as file:
-        for batch in file.iter_batches(columns=["clip_id", "shard", "selected", "split"]):
-            for row in batch.filter(batch["selected"]).to_pylist():
-                clips.setdefault(row["clip_id"], (row["shard"], row["split"] or ""))
-            if len(clips) >= MOST:
-                break
+    """The first that were selected, with ids and splits."""
     pictures: list[tuple[bytes, str]] = []
     tables: dict[str, pa.Table] = {}
-    for clip, (shard, split) in list(clips.items())[:MOST]:
+    for clip, (shard, split) in found.first.items():
         try:
             if shard not in tables:
                 tables[shard] = store.read("frames", shard)

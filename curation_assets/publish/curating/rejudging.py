@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from curation_assets.publish.curating.candidate_facts import CandidateFacts, sampled
@@ -70,7 +71,22 @@ def _again(kept: KeptCandidates, folder: Path) -> Curation:
     result.funnel, result.examples = judge.funnel, judge.examples
     result.sampled_from(_samples(kept))
     result.count(choice, marks, subset)
+    _note_first(kept, result)
     return result
+
+
+def _note_first(kept: KeptCandidates, result: Curation) -> None:
+    """Notes the first that were selected: of row groups with any, until there are enough, by the marks and the names that the table has."""
+    with pq.ParquetFile(result.path) as file:
+        for number in range(file.num_row_groups):
+            marks = file.read_row_group(number, columns=["selected", "split"])
+            if not pc.any(marks["selected"]).as_py():
+                continue
+            [names] = kept.groups(("clip_id", "shard"), (), chosen=[number])
+            if not result.selected_first(
+                marks.append_column("clip_id", names["clip_id"]).append_column("shard", names["shard"])
+            ):
+                break
 
 
 def _samples(kept: KeptCandidates) -> Sequence[CandidateFacts]:

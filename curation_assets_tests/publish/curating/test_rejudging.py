@@ -8,16 +8,20 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
 from curation_assets.engine.run import Run
+from curation_assets.publish import curated_maker
 from curation_assets.publish.curated_maker import CuratedMaker
 from curation_assets.publish.curating import candidate_spool, rejudging
 from curation_assets.publish.curating.choice_marks import MARKS
+from curation_assets.publish.curating.funnels import shown
 from curation_assets.recipes import Recipe
 from curation_assets.schemas import SCHEMAS, schema
 from curation_assets.settings import Settings
+from curation_assets.showing.clips import MOST
 from curation_assets_tests.publish.curating.test_curating import Store, recipe
 from curation_resources import sealed_parquet
 from curation_resources.parquet_columns import with_columns
@@ -128,10 +132,18 @@ def test_judged_from_what_is_kept_as_from_the_tables(
     again = []
     judge_again = rejudging.judge_again
     monkeypatch.setattr(rejudging, "judge_again", lambda *a: again.append(a) or judge_again(*a))
+    shown_first: list[dict[str, tuple[str, str]]] = []
+    monkeypatch.setattr(
+        curated_maker, "shown", lambda store, found: shown_first.append(found.first) or shown(store, found)
+    )
     asset = f"curated_{of}"
     for number in range(5):
         declared = subset(chance, of, exclude)
+        shown_first.clear()
         header, whole = first.publish(declared), second.publish(declared, force=True)
+        selected = second.store.read(asset, "d-s").filter(pc.field("selected")).to_pylist()
+        clips = {r["clip_id"]: (r["shard"], r["split"]) for r in selected}
+        assert all(list(f.items()) == list(clips.items())[:MOST] for f in shown_first)
         assert header.content_hash == whole.content_hash, declared
         assert header.fingerprint == whole.fingerprint
         assert header.rows == whole.rows
