@@ -9,15 +9,16 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from dagster import AssetCheckKey, AssetKey, AssetRecordsFilter
+from dagster import AssetCheckKey, AssetKey, AssetRecordsFilter, Definitions
 
 from curation_assets.commands.picture_server import PictureServer
 from curation_assets.demo.web_server import served
 from curation_assets.engine.staleness import FRESH, shard_states
-from curation_assets.orchestration.definitions import settings_of_run
+from curation_assets.orchestration.definitions import build_definitions, settings_of_run
 from curation_assets.orchestration.descriptions import asked
 from curation_assets.recipes import parse_recipe
 from curation_assets.schemas import SCHEMAS
+from curation_assets.settings import Settings
 from curation_assets_tests.installation import QUIET, Installation
 from curation_assets_tests.toy_site import RECIPE, SHARDS, SUBSET, over, prepare
 
@@ -151,3 +152,9 @@ def test_what_nobody_asks_for_says_so() -> None:
     assert "Asked for by `a-s`; not by `b-t`." in asked("curated_clips", recipes)
     assert "**No subset asks for it**" in asked("clip_dataset", recipes)
     assert "**No recipe asks for it**" in asked("clips", {})
+
+
+def test_the_code_location_loads_as_the_ui_loads_it() -> None:
+    """All jobs are resolved at once there: two things of one name show in no run of the command line."""
+    recipe = parse_recipe("dataset: a\nsource: {format: folder, path: x}\nsubsets: {s: {}}\n", "a.yaml")
+    Definitions.validate_loadable(build_definitions(Settings(storage="memory://none"), {"a": recipe}))

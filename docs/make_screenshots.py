@@ -70,6 +70,7 @@ def dialog(page: Any) -> None:
 
 
 PICTURES: dict[str, Callable[[Any], None]] = {
+    "overview": opened("/overview/activity/timeline"),
     "groups": opened("/asset-groups"),
     "ingest": opened("/locations/curation_assets.definitions/asset-groups/ingest"),
     "index": opened("/assets/dataset_index"),

@@ -12,8 +12,9 @@ from curation_assets.orchestration.partitions import SHARDS
 from curation_assets.registry import CLUSTERS, DOWNLOADS, GATHERED, INDEX, JUDGED, component
 
 INDEX_JOB, INGEST_JOB, CURATE_JOB, DEDUPLICATE_JOB, PUBLISH_JOB = "index", "ingest", "curate", "deduplicate", "publish"
-GATHERING_JOB = {asset: DEDUPLICATE_JOB if asset == CLUSTERS else asset for asset in GATHERED}
-"""The job that makes each table that is gathered of all shards."""
+GATHERING_JOB = {asset: DEDUPLICATE_JOB if asset == CLUSTERS else f"gather_{asset}" for asset in GATHERED}
+"""The job that makes each table that is gathered of all shards. It is not called as the table is: Dagster takes no code location in which a job and an op
+have one name."""
 
 
 def all_jobs(assets: Iterable[AssetsDefinition]) -> list[UnresolvedAssetJobDefinition]:
