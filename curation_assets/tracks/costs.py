@@ -13,8 +13,8 @@ DECODE_S = 89.0
 """CPU seconds to decode an hour for it: 1.2 times a plain decode of the 56 real videos, which took 74."""
 JOINING_S: Span = (0.00024, 0.00052)
 """CPU seconds to join the boxes of a frame, one and fourteen of them."""
-FACES_S: Span = (0.085, 0.097)
-"""CPU seconds to find faces in a frame of 596 x 336 to 640 x 360, on one thread."""
+FACES_S: Span = (0.009, 0.015)
+"""CPU seconds to find faces in one of 8 frames a second of 596 x 336 to 640 x 360, on one thread; more where many come and go, or the camera sweeps."""
 FRAMES_PER_S = {
     ("owlv2-base", "coco"): (186.0, 212.0),
     ("owlv2-base", "lvis"): (160.0, 204.0),

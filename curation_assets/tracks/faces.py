@@ -32,7 +32,7 @@ Method = Literal["ellipse", "box", "mosaic", "plain"]
 CELLS, CONTRAST = 2, 0.25
 """Colour cells that are left of a face along its shorter side, and of their contrast. With more of either, YuNet takes many blurred
 ellipses for faces; with no contrast at all it still takes some, by the hair around them. Recognition would need many times as many."""
-HINT, WEAK, AGAIN = 0.3, 0.5, 0.8
+HINT, WEAK, AGAIN = 0.4, 0.5, 0.8
 """Shares of the threshold: a detection of the first says where to look in other frames, one of the second counts where a face is expected, one of
 the third is a face where another frame has such a hint."""
 PART, LARGER = 0.6, 1.1
