@@ -64,7 +64,21 @@ def without_unlike(matches: Matches, fresh: NDArray[np.bool_], courses: Courses)
         for k, short, long in zip(batch.tolist(), *sides, strict=True):
             if short is None or long is None:
                 continue
-            first = short.altered_back(Altered(matches.altered[k]))
-            found = agreement(first, long, float(matches.scale[k]), int(matches.offset_ms[k]))
-            accepted[k] = found is None or not (unlike(found) or stands_apart(first, long, found))
+            at = float(matches.scale[k]), int(matches.offset_ms[k])
+            accepted[k] = _same(short, long, Altered(matches.altered[k]), *at)
     return replace(matches, accepted=accepted)
+
+
+def _same(short: Course, long: Course, altered: Altered, scale: float, offset_ms: int) -> bool:
+    """Whether two clips show the same once the shorter one is altered back, or nothing speaks against it.
+
+    Where nothing moves a clip run backwards is the clip itself: two that are alike backwards must be so forwards, too.
+    """
+    backwards = altered is Altered.REVERSED
+    first = short.altered_back(altered)
+    found = agreement(first, long, scale, offset_ms)
+    if found is None:
+        return True
+    if unlike(found, backwards) or stands_apart(first, long, found):
+        return False
+    return not (backwards and found.moving == 0) or _same(short, long, Altered.NOT, scale, offset_ms)

@@ -5,6 +5,7 @@ What belongs here: which cells of a picture differ. What does not: how stills ar
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
 
 import cv2
@@ -80,6 +81,31 @@ def other_letters(x: Values, y: Values, corner: NDArray[np.bool_]) -> NDArray[np
     seen = cv2.dilate(outside.astype(np.uint8), np.ones(WORD[::-1], np.uint8)) == 0
     letters: NDArray[np.bool_] = template & seen & (1 - _concordance(x, y, WORD) > OTHERWISE)
     return letters
+
+
+@dataclass(frozen=True)
+class Line:
+    """Windows side by side.
+
+    Attributes:
+        windows: how many.
+        across, down: the first and the last column and row.
+    """
+
+    windows: int
+    across: tuple[int, int]
+    down: tuple[int, int]
+
+
+def lines_of(windows: NDArray[np.bool_]) -> list[Line]:
+    """The marked windows in lines of letters: those that overlap are of one."""
+    joined = cv2.dilate(windows.astype(np.uint8), np.ones(WORD[::-1], np.uint8))
+    count, labels = cv2.connectedComponents(joined, connectivity=8)
+    lines = []
+    for label in range(1, count):
+        rows, columns = np.nonzero(windows & (labels == label))
+        lines.append(Line(len(rows), (int(columns.min()), int(columns.max())), (int(rows.min()), int(rows.max()))))
+    return lines
 
 
 def ground(laid: Values) -> float:

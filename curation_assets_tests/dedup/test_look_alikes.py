@@ -24,6 +24,7 @@ from curation_assets.dedup.courses import Course, Overlay
 from curation_assets.dedup.duplicate_clusters import Dedup
 from curation_assets.dedup.evidence import agreement, unlike
 from curation_assets.dedup.index import ShardInput, update_index
+from curation_assets.dedup.standing import stands_apart
 from curation_assets.demo.drawing import pan, photographs
 from curation_assets.schemas import schema
 from curation_resources.storage import Storage
@@ -172,6 +173,39 @@ def test_agreement_does_not_depend_on_which_is_first(a: int, b: int) -> None:
     assert there is not None
     assert back is not None
     assert unlike(there) == unlike(back) == (a != b)
+
+
+def test_reversed_copies_must_agree_more() -> None:
+    """Run backwards, every pair has a second chance."""
+    one, noise = _moving(3), _moving(4)
+    mixed = np.asarray(0.45 * one.cells + 0.55 * noise.cells, np.uint8)
+    found = agreement(one, replace(one, cells=mixed), 1.0, 0)
+    assert found is not None
+    assert unlike(found, backwards=True)
+    assert not unlike(found)
+    itself = agreement(one, one, 1.0, 0)
+    assert itself is not None
+    assert not unlike(itself, backwards=True)
+
+
+def _wheels(turn: float, word: str) -> Course:
+    """A moving clip whose still has two wheels with spokes, and a word between them."""
+    picture = np.full((180, 320), 90, np.uint8)
+    for x in (60, 260):
+        for spoke in range(4):
+            angle = turn + 90 * spoke
+            cv2.ellipse(picture, (x, 60), (44, 44), 0, angle, angle + 45, (235 if spoke % 2 else 20,), -1)
+    cv2.putText(picture, word, (70, 115), cv2.FONT_HERSHEY_DUPLEX, 1.2, (230,), 2, cv2.LINE_AA)
+    return replace(_moving(3), still=np.asarray(cv2.resize(picture, (96, 96), interpolation=cv2.INTER_AREA), np.uint8))
+
+
+def test_in_moving_footage_one_line_of_other_letters_tells_apart_and_what_differs_in_places_does_not() -> None:
+    """A median over time shows of what turns another moment in each copy; a title is one line, and all else is alike."""
+    found = agreement(_moving(3), _moving(3), 1.0, 0)
+    assert found is not None
+    assert stands_apart(_wheels(0, "Chapter One"), _wheels(0, "Chapter Two"), found)
+    assert not stands_apart(_wheels(0, "Chapter One"), _wheels(30, "Chapter One"), found)
+    assert not stands_apart(_wheels(0, "Chapter One"), _wheels(0, "Chapter One"), found)
 
 
 @pytest.mark.parametrize("change", [lambda c: c // 2 + 60, lambda c: c, lambda c: 255 - c])
