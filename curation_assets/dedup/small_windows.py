@@ -84,7 +84,7 @@ def other_letters(x: Values, y: Values, corner: NDArray[np.bool_]) -> NDArray[np
 
 
 @dataclass(frozen=True)
-class Line:
+class LetterLine:
     """Windows side by side.
 
     Attributes:
@@ -97,14 +97,16 @@ class Line:
     down: tuple[int, int]
 
 
-def lines_of(windows: NDArray[np.bool_]) -> list[Line]:
+def lines_of(windows: NDArray[np.bool_]) -> list[LetterLine]:
     """The marked windows in lines of letters: those that overlap are of one."""
     joined = cv2.dilate(windows.astype(np.uint8), np.ones(WORD[::-1], np.uint8))
     count, labels = cv2.connectedComponents(joined, connectivity=8)
     lines = []
     for label in range(1, count):
         rows, columns = np.nonzero(windows & (labels == label))
-        lines.append(Line(len(rows), (int(columns.min()), int(columns.max())), (int(rows.min()), int(rows.max()))))
+        lines.append(
+            LetterLine(len(rows), (int(columns.min()), int(columns.max())), (int(rows.min()), int(rows.max())))
+        )
     return lines
 
 
