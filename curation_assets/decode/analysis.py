@@ -20,6 +20,7 @@ from curation_assets.decode.reading.sampling import EncodedFrame, FrameSampler, 
 from curation_assets.decode.reading.shown_frames import Decoding, Irregular, ShownFrame
 from curation_assets.decode.reading.sparse_reader import sparse_frames
 from curation_assets.decode.shots import CutList, ShotDetector
+from curation_assets.decode.stitching import joins_of
 from curation_resources.model_input import ModelInput
 
 
@@ -92,7 +93,10 @@ def _analyse(
     stats.decoded += found.decoded
     stats.decoded_again, stats.blended = found.decoded_again, found.blended
     cuts = _cuts(consumers.detector, stats)
-    spans = clip_spans(cuts, params.clips, list(facts.spans), list(facts.cues), timeline)
+    joins = None
+    if params.clips.stitch is not None and params.stitching is not None:
+        joins = joins_of(source, found, params.clips.stitch, params.stitching)
+    spans = clip_spans(cuts, params.clips, list(facts.spans), list(facts.cues), timeline, joins)
     clips = [s for s in spans if isinstance(s, ClipSpan)]
     stats.clips = len(clips)
     rows: dict[str, list[dict[str, Any]]] = {table: [] for table in wanted}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from curation_assets.decode.clip_spans import GivenSpan, SubtitleCue
 from curation_assets.decode.clips import Clips
@@ -15,13 +15,16 @@ from curation_assets.decode.quality_scores import Quality
 from curation_resources.faults import Fault
 from curation_resources.model_input import ModelInput
 
+if TYPE_CHECKING:
+    from curation_assets.decode.stitching import StitchModel
+
 Table = Literal["clips", "frames", "motion_scores", "quality_scores", "clip_fingerprints"]
 TABLES: tuple[Table, ...] = ("clips", "frames", "motion_scores", "quality_scores", "clip_fingerprints")
 
 
 @dataclass(frozen=True)
 class AnalysisParams:
-    """The sections of a recipe that the pass depends on, and the pictures for models that its frames get beside their JPEGs."""
+    """The sections of a recipe that the pass depends on, the pictures for models that its frames get beside their JPEGs, and the model that stitches shots."""
 
     clips: Clips = field(default_factory=Clips)
     frames: Frames = field(default_factory=Frames)
@@ -29,6 +32,7 @@ class AnalysisParams:
     quality: Quality = field(default_factory=Quality)
     hashing: Hashing = field(default_factory=Hashing)
     inputs: tuple[ModelInput, ...] = ()
+    stitching: StitchModel | None = None
 
 
 @dataclass(frozen=True)

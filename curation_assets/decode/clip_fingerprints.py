@@ -10,6 +10,7 @@ import pyarrow as pa
 from curation_assets.contracts.component import Component
 from curation_assets.contracts.costs import ZERO, Figure, measured
 from curation_assets.contracts.tables import BOOL, CLIP_KEYS, FLOAT, INT32, INT64, RECT, STRING, Column, TableSchema
+from curation_assets.decode.clips import clip_weights
 from curation_assets.decode.measures.hashing import Hashing
 from curation_assets.showing.figures import counts
 
@@ -85,7 +86,7 @@ COMPONENT = Component(
         },
     },
     inputs=("raw_shards", "video_metadata"),
-    weights=lambda r: r.clips.brought_identity(),
+    weights=clip_weights,
     complete="clips",
     shown=_shown,
     silent=True,

@@ -16,7 +16,7 @@ How the lengths of the recipe apply:
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Literal, TypedDict
@@ -24,6 +24,9 @@ from typing import Literal, TypedDict
 from curation_assets.decode.clips import Clips
 from curation_assets.decode.reading.timeline import Timeline
 from curation_assets.decode.shots.cuts import CutList
+
+Joins = Callable[[Sequence[tuple[int, int]]], Sequence[bool]]
+"""Shots in order, as frames -> for each but the first whether it continues the one before."""
 
 Origin = Literal["detected", "given", "whole", "split", "fixed", "subtitles", "joined"]
 
@@ -122,6 +125,7 @@ def clip_spans(
     given: Sequence[GivenSpan],
     cues: Sequence[SubtitleCue],
     timeline: Timeline,
+    joins: Joins | None = None,
 ) -> list[ClipSpan | RejectedSpan]:
     """The clips of a video, and what was asked for in vain.
 
@@ -131,6 +135,7 @@ def clip_spans(
         given: spans in any order, overlapping or beyond the end.
         cues: subtitle cues.
         timeline: presentation times of all frames.
+        joins: says which shots continue the one before, for `stitch`.
 
     Returns:
         Clips in order of time, then rejected spans. Every given span, or cue, appears in at least one of them. No two clips have the
@@ -164,7 +169,7 @@ def clip_spans(
         if not requests:
             reject("there are no subtitles" if params.from_ == "subtitles" else "the source gives no spans")
     else:
-        for clip in _unasked(cuts, params, timeline):
+        for clip in _unasked(cuts, params, timeline, joins):
             clips.setdefault((clip.start_ms, clip.end_ms), clip)
         if not clips:
             reject(_why_none(cuts, params, timeline))
@@ -182,14 +187,16 @@ def _name(clip: ClipSpan) -> str:
     return f"{kind} {clip.source_clip_id or clip.request}"
 
 
-def _unasked(cuts: CutList | None, params: Clips, timeline: Timeline) -> Iterator[ClipSpan]:
+def _unasked(cuts: CutList | None, params: Clips, timeline: Timeline, joins: Joins | None) -> Iterator[ClipSpan]:
     """Clips that nobody asked for: scenes, the whole video, or a stride."""
     if params.from_ == "whole":
         yield _clip(timeline, 0, len(timeline), timeline.start_ms, timeline.end_ms, "whole")
     elif params.from_ == "fixed":
         yield from _strides(params, timeline)
-    elif params.shots > 1:
-        yield from _runs(_scenes(cuts, params, timeline), params, timeline)
+    elif params.shots > 1 or joins is not None:
+        scenes = _scenes(cuts, params, timeline)
+        continues = joins([(s.start, s.end) for s in scenes]) if joins is not None else [True] * (len(scenes) - 1)
+        yield from _runs(scenes, [False, *continues], params, timeline)
     else:
         for scene in _scenes(cuts, params, timeline):
             found = timeline.time_of(scene.found_start), timeline.time_of(scene.found_end)
@@ -198,11 +205,13 @@ def _unasked(cuts: CutList | None, params: Clips, timeline: Timeline) -> Iterato
                 yield _clip(timeline, start, end, *found, origin)
 
 
-def _runs(scenes: Sequence[_Scene], params: Clips, timeline: Timeline) -> Iterator[ClipSpan]:
-    """Runs of neighbouring shots: from the first on, as many as `shots` and `max_s` allow. A shot that is longer by itself is divided as ever."""
+def _runs(scenes: Sequence[_Scene], continues: Sequence[bool], params: Clips, timeline: Timeline) -> Iterator[ClipSpan]:
+    """Runs of neighbouring shots: from the first on, as many as continue each other and `shots` and `max_s` allow. A shot that is longer by itself is divided
+    as ever."""
+    most = len(scenes) if params.shots == 1 else params.shots
     run: list[_Scene] = []
-    for scene in (*scenes, None):
-        if scene is not None and len(run) < params.shots:
+    for scene, joined in (*zip(scenes, continues, strict=False), (None, False)):
+        if scene is not None and len(run) < most and (joined or not run):
             first = run[0] if run else scene
             if not run or timeline.time_of(scene.end) - timeline.time_of(first.start) <= 1000 * params.max_s:
                 run.append(scene)

@@ -13,6 +13,7 @@ from curation_assets.contracts.choices import OneOf
 from curation_assets.contracts.component import Component, RecipeKey
 from curation_assets.contracts.costs import Figure, measured
 from curation_assets.contracts.open_section import OpenSection
+from curation_assets.contracts.sections import Section
 from curation_assets.contracts.tables import (
     BOOL,
     CLIP_KEYS,
@@ -28,6 +29,7 @@ from curation_assets.contracts.tables import (
 from curation_assets.contracts.telling import Counted, summed
 from curation_assets.decode.clip_history import told_clips
 from curation_assets.showing.figures import histograms, markdown_table
+from curation_resources.extras import require
 
 if TYPE_CHECKING:
     from curation_assets.engine.shard import Shard
@@ -48,10 +50,28 @@ OF_DETECTORS = frozenset(
 """Keys that only detectors look at."""
 
 
+class Stitch(Section):
+    """When shots are one event that was cut too often, by the CLIP model of `embeddings`. The defaults are Panda-70M's, which it has with ImageBind: with
+    another model they mean something else."""
+
+    distance: float = Field(
+        0.6,
+        ge=0,
+        le=2,
+        description="Largest Euclidean distance of the embeddings, of length 1, of a shot's last picture and the next one's first at which they are one event.",
+    )
+    transition: float = Field(
+        1.0,
+        ge=0,
+        le=2,
+        description="Largest distance of a shot's own first and last picture; one beyond has a transition in it and joins nothing.",
+    )
+
+
 class Clips(OpenSection):
     """How videos become clips."""
 
-    later: ClassVar[frozenset[str]] = OpenSection.later | {"cuts", "shots"}
+    later: ClassVar[frozenset[str]] = OpenSection.later | {"cuts", "shots", "stitch"}
 
     from_: Literal["detect", "given", "both", "whole", "fixed", "subtitles"] = Field(
         "detect",
@@ -68,6 +88,10 @@ class Clips(OpenSection):
         ge=1,
         description="For `detect`: how many neighbouring shots may be one clip, from the video's start on as far as `max_s` reaches. Above 1, column `shots` names the"
         " shots of every clip.",
+    )
+    stitch: Stitch | None = Field(
+        None,
+        description="For `detect`: joins shots of one event that the detector cut apart; column `shots` names the parts. `shots`, where it is above 1, is how many at most.",
     )
     detector: Annotated[
         str,
@@ -158,7 +182,7 @@ class Clips(OpenSection):
     @property
     def has_several_shots(self) -> bool:
         """Whether a clip may be of several shots because the recipe wants it so."""
-        return self.shots > 1 or self.cuts
+        return self.shots > 1 or self.cuts or self.stitch is not None
 
     @model_validator(mode="after")
     def _order(self) -> Clips:
@@ -166,6 +190,8 @@ class Clips(OpenSection):
             raise ValueError(f"min_s ({self.min_s:g}) must not exceed max_s ({self.max_s:g})")
         if self.cuts and self.from_ != "whole":
             raise ValueError(f"`cuts` is for `from: whole`; of `from: {self.from_}` leave it out")
+        if self.stitch is not None and self.from_ != "detect":
+            raise ValueError(f"`stitch` is for `from: detect`; of `from: {self.from_}` leave it out")
         if self.shots > 1 and self.from_ != "detect":
             raise ValueError(f"`shots` is for `from: detect`; of `from: {self.from_}` leave it out")
         idle = sorted(OF_DETECTORS & self.model_fields_set)
@@ -225,7 +251,7 @@ TABLE = TableSchema(
         Column(
             "shots",
             pa.list_(SHOT),
-            "Of whole videos whose `cuts` were asked for, and of clips where `clips.shots` is above 1: the shots, each from its first frame to one past its"
+            "Of whole videos whose `cuts` were asked for, and of clips where `clips.shots` or `clips.stitch` asks for it: the shots, each from its first frame to one past its"
             " last, as frames of the video; null elsewhere.",
             later=("",),
         ),
@@ -286,6 +312,18 @@ def _installed(recipe: Recipe) -> None:
     from curation_assets.decode.shots import check_installed
 
     check_installed(recipe.clips)
+    if recipe.clips.stitch is not None:
+        require("stitching", "torch", "torchvision", "open_clip")
+
+
+def clip_weights(recipe: Recipe) -> dict[str, str]:
+    """Identities of what decides which clips there are besides parameters, of all that the one decode makes."""
+    found = dict(recipe.clips.brought_identity())
+    if recipe.clips.stitch is not None:
+        from curation_resources.clip_model import clip_identity
+
+        found["stitching"] = clip_identity(recipe.embeddings.model, recipe.embeddings.pretrained)
+    return found
 
 
 COMPONENT = Component(
@@ -296,7 +334,7 @@ COMPONENT = Component(
     code_version=DECODED,
     params=lambda r: {"clips": r.clips.model_dump(by_alias=True)},
     inputs=("raw_shards", "video_metadata"),
-    weights=lambda r: r.clips.brought_identity(),
+    weights=clip_weights,
     complete="raw_shards",
     shown=_shown,
     installed=_installed,

@@ -11,6 +11,7 @@ from pydantic import Field
 from curation_assets.contracts.component import Component, RecipeKey
 from curation_assets.contracts.sections import Section
 from curation_assets.contracts.tables import CLIP_KEYS, FLOAT, STRING, Column, TableSchema, share
+from curation_assets.decode.clips import clip_weights
 from curation_assets.showing.figures import histograms
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ COMPONENT = Component(
     code_version="3",
     params=lambda r: {"clips": r.clips.model_dump(by_alias=True), "motion_scores": r.motion.model_dump()},
     inputs=("raw_shards", "video_metadata"),
-    weights=lambda r: r.clips.brought_identity(),
+    weights=clip_weights,
     complete="clips",
     shown=_shown,
 )

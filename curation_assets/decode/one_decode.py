@@ -14,7 +14,9 @@ from curation_assets.showing.figures import markdown_table
 from curation_resources.tars import TarWriter, new_token
 
 if TYPE_CHECKING:
+    from curation_assets.decode.stitching import StitchModel
     from curation_assets.engine.shard import Shard
+    from curation_assets.recipes import Recipe
     from curation_resources.model_input import ModelInput
 
 
@@ -42,6 +44,15 @@ def _inputs(shard: Shard) -> Iterator[ModelInput]:
         yield from (ModelInput(fit, form) for fit in frame_fits(shard.recipe, shard.log.info))
 
 
+def _stitching(recipe: Recipe) -> StitchModel | None:
+    """The model that stitches shots, where the recipe has that done."""
+    from curation_assets.decode.stitching import StitchModel
+
+    if recipe.clips.stitch is None:
+        return None
+    return StitchModel(recipe.embeddings.model, recipe.embeddings.pretrained, recipe.embeddings.device)
+
+
 def _make(shard: Shard, wanted: Collection[str]) -> Mapping[str, Made]:
     from curation_assets.decode.analysis import AnalysisParams
     from curation_assets.decode.shard import analyse_shard
@@ -50,7 +61,7 @@ def _make(shard: Shard, wanted: Collection[str]) -> Mapping[str, Made]:
     r = shard.recipe
     check_installed(r.clips)
     inputs = tuple(_inputs(shard)) if "frames" in wanted else ()
-    params = AnalysisParams(r.clips, r.frames, r.motion, r.quality, r.dedup, inputs)
+    params = AnalysisParams(r.clips, r.frames, r.motion, r.quality, r.dedup, inputs, _stitching(r))
     with TarWriter(shard.storage, shard.folder("frames"), new_token()) as writer:
         analysis = analyse_shard(
             shard.table("raw_shards"),
