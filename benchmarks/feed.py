@@ -33,10 +33,11 @@ from curation_resources.media import MediaRef
 from curation_resources.model_input import Fit, ModelInput, Pixels
 from curation_resources.storage import Storage
 from curation_resources.tars import TarWriter
+from curation_resources.torchvision_ops import ensure_torchvision
 
 RATES = (25_000, 2_100)
 """Frames a second that the stand-in takes: what ViT-B-32 and ViT-L-14 alone take on an H100."""
-ROUNDS = 3
+ROUNDS, COMPARED = 3, 64
 FORMATS = ("jpeg", "webp", "raw")
 
 
@@ -164,6 +165,7 @@ def feed(folder: Path, small: bool, pictures: Iterable[np.ndarray], videos: Path
             f"  {name:27}: {size:5.0f} kB, {1e3 * cpu:.3f} CPU ms a frame from storage to the batch ({before / cpu:.1f} times less), {1 / wall:.0f} frames/s here",
             flush=True,
         )
+    _distances(reader, {name: places_of(stored[form], fit)[: len(frames)] for name, form in ways_of_reading})
     ways = (
         ("stored pictures, shard by shard", None, False),
         ("kept inputs, shard by shard", "jpeg", False),
@@ -172,6 +174,36 @@ def feed(folder: Path, small: bool, pictures: Iterable[np.ndarray], videos: Path
     for rate in RATES:
         for name, form, beyond in ways:
             _wait(stored[form], StandIn(fit, rate), storage, name, beyond)
+
+
+def _distances(reader: FrameReader, places: dict[str, list[Place]]) -> None:
+    """How far vectors are from those of the lossless inputs, which are what open_clip's transform makes of the decoded frame (tests hold that).
+
+    Of ViT-B-32 with random weights, which put all pictures into one corner: told apart from their mean they are further away than trained ones would be.
+    """
+    ensure_torchvision()
+    import open_clip
+    import torch
+
+    torch.manual_seed(0)
+    network = open_clip.create_model("ViT-B-32").eval()
+    mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (network.visual.image_mean, network.visual.image_std))
+    vectors: dict[str, np.ndarray] = {}
+    for name, own in places.items():
+        pixels, _ = reader.read(own[:: max(1, len(own) // COMPARED)][:COMPARED])
+        with torch.inference_mode():
+            batch = (torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255 - mean) / std
+            vectors[name] = torch.nn.functional.normalize(network.encode_image(batch), dim=-1).numpy()
+    exact = vectors["the kept input, raw"]
+    centre = exact.mean(axis=0)
+    for name, found in vectors.items():
+        a, b = found - centre, exact - centre
+        seen = 1 - (a * b).sum(axis=1) / np.maximum(np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1), 1e-12)
+        print(
+            f"  {name:27}: least cosine with open_clip on the decoded frame {(found * exact).sum(axis=1).min():.6f};"
+            f" seen from the mean, one minus the cosine is {np.median(seen):.1e} (median), {seen.max():.1e} (largest) of {len(exact)} frames",
+            flush=True,
+        )
 
 
 def _read(reader: FrameReader, places: Sequence[Place]) -> tuple[float, float]:
