@@ -202,6 +202,7 @@ def test_a_sample_is_drawn_by_the_seed_and_the_fit_is_the_same_each_time(site: S
     assert content_hash(site.store.read("concepts")) == before
 
 
+@pytest.mark.slow
 def test_a_clip_without_embedding_has_no_concept(settled: Site, site: Site) -> None:
     text = RECIPE.format(root=settled.root)
     site.declare(text.replace('/model"', '/model", where: ["duration_s > 100"]'))

@@ -96,10 +96,6 @@ def test_shots_of_one_event_are_joined_and_name_their_parts(tmp_path: Path) -> N
     site.declare(RECIPE.format(root=tmp_path, stitch=f", shots: 2, stitch: {{distance: {threshold}}}"))
     site.settle()
     assert [b[:2] for b in bounds(site)] == [(0, 20), (20, 30), (30, 50), (50, 60)]
-    before = site.tables()
-    site.declare(RECIPE.format(root=tmp_path, stitch=""))
-    site.settle()
-    assert bounds(site) == [(a, b, "detected", None) for a, b in shots]
 
 
 def test_a_shot_with_a_transition_in_it_joins_nothing() -> None:
