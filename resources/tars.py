@@ -51,6 +51,28 @@ def new_token() -> str:
     return uuid.uuid4().hex[:12]
 
 
+def _header(name: str, size: int) -> bytes:
+    info = tarfile.TarInfo(name)
+    info.size, info.mode, info.mtime = size, 0o644, 0
+    return info.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
+
+
+_PLAIN = bytearray(_header("", 0))
+_PLAIN[148:156] = b" " * 8
+_PLAIN_SUM = sum(_PLAIN) - 11 * ord("0")
+"""The header of a nameless, empty member, and its sum without the digits of its size: the checksum's own place counts as blanks (POSIX ustar)."""
+
+
+def member_header(name: str, size: int) -> bytes:
+    """The header of a member as `tarfile` makes it, at a tenth of the cost for a short plain name and a size below 8 GiB."""
+    if len(name) > 100 or not name.isascii() or "\0" in name or not 0 <= size < 1 << 33:
+        return _header(name, size)
+    header, text, digits = bytearray(_PLAIN), name.encode(), b"%011o" % size
+    header[: len(text)], header[124:135] = text, digits
+    header[148:156] = b"%06o\0 " % (_PLAIN_SUM + sum(text) + sum(digits))
+    return bytes(header)
+
+
 class TarWriter:
     """Writes samples into `<folder>/<token>-<nnnnn>.tar`.
 
@@ -141,9 +163,7 @@ class TarWriter:
         stream = io.BytesIO(content) if isinstance(content, bytes) else content
         size = stream.seek(0, io.SEEK_END)
         stream.seek(0)
-        info = tarfile.TarInfo(name)
-        info.size, info.mode, info.mtime = size, 0o644, 0
-        header = info.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
+        header = member_header(name, size)
         self._file.write(header)
         offset, digest, left = self._at + len(header), hashlib.sha256(), size
         while left and (block := stream.read(min(left, 8 << 20))):

@@ -8,6 +8,7 @@ import pickle
 import tarfile
 from pathlib import Path
 
+import fsspec
 import pytest
 import webdataset
 from hypothesis import given
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 from curation_resources.media import MediaRef
 from curation_resources.storage import Storage
 from curation_resources.storage_errors import MediaChanged, StorageError
-from curation_resources.tars import MAX_KEY, TarWriter, new_token, sample_key
+from curation_resources.tars import MAX_KEY, TarWriter, member_header, new_token, sample_key
 
 
 def samples(n: int) -> list[tuple[str, dict[str, bytes]]]:
@@ -53,6 +54,25 @@ def test_samples_are_found_by_range_by_tarfile_and_by_webdataset(storage: Storag
         for sample in webdataset.WebDataset(str(local), shardshuffle=False, empty_check=False):
             seen[sample["__key__"]] = {k: v for k, v in sample.items() if not k.startswith("__")}
     assert seen == {k: m for k, (_, m) in written.items()}
+
+
+@given(
+    st.text(st.characters(exclude_categories=["Cs"]), max_size=120) | st.text("ab/._-\0", max_size=120),
+    st.integers(0, 1 << 34),
+)
+def test_headers_are_those_of_tarfile(name: str, size: int) -> None:
+    info = tarfile.TarInfo(name)
+    info.size, info.mode, info.mtime = size, 0o644, 0
+    assert member_header(name, size) == info.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
+
+
+@pytest.mark.parametrize("root", ["/data", "/", "~/data", "./data", "memory://x", "file:///data"])
+@pytest.mark.parametrize("path", ["", "a/b.tar", "/other/b", "file:///c/d", "memory://y/z", "/a//b/"])
+def test_paths_are_those_of_fsspec(root: str, path: str) -> None:
+    storage = Storage(root)
+    wanted, name = fsspec.core.url_to_fs(storage.uri(path) if path else storage.root)
+    found = storage.filesystem(path)
+    assert (type(found[0]), found[1]) == (type(wanted), name)
 
 
 def test_the_same_sample_twice_is_an_error(tmp_path: Path) -> None:
