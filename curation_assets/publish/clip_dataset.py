@@ -99,7 +99,9 @@ class ClipExport(OpenSection):
     blur_scale: float = Field(
         1.3, ge=1, le=3, description="Covered area as deface has it: 1.3 adds 30 % of the face's size on every side."
     )
-    blur_threshold: float = Field(0.2, ge=0, le=1, description="Least score of a face.")
+    blur_threshold: float = Field(
+        0.2, ge=0, le=1, description="Least score of a face; 0.8 of it where another look had a hint of one."
+    )
     leak_model: str | None = Field(
         None,
         description="Path or URI of a YuNet ONNX file, a second detector that looks for faces in a sample of the blurred clips; null looks for none.",

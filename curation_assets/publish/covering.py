@@ -29,7 +29,9 @@ class FaceCover(Section):
 
     method: FaceMethod = Field("ellipse", description="How faces are covered.")
     scale: float = Field(1.3, ge=1, le=3, description="Covered area; see `blur_scale`.")
-    threshold: float = Field(0.2, ge=0, le=1, description="Least score of a face.")
+    threshold: float = Field(
+        0.2, ge=0, le=1, description="Least score of a face; 0.8 of it where another look had a hint of one."
+    )
     leak_model: str | None = Field(None, description="YuNet file of a second detector; see `leak_model`.")
 
 

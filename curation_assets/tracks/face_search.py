@@ -171,8 +171,6 @@ class FaceSearch:
         self._last: Look | None = None
         self._newest = -1
         self._due = 0
-        self.pixels = 0
-        """What the detector was shown so far."""
 
     def see(self, index: int, image: Image) -> list[Look]:
         """Takes the next frame; gives the looks that it completes, in order. No later look comes before them."""
@@ -180,13 +178,19 @@ class FaceSearch:
         if index < self._due:
             self._images[index] = image
             return []
-        fast = self._measure(index, image)
-        first = self._last is None  # how fast the picture moves is not known before the second
-        self._due = index + (1 if fast or first else self._beat.step)
+        shift = self._measure(index, image)
+        fast = shift is None or float(np.linalg.norm(self._drift)) > FAST * float(np.hypot(*image.shape[:2]))
+        self._due = index + (1 if fast else self._beat.step)
         self._images[index] = image
-        if fast or self._last is None or index - self._last.index >= self._beat.whole:
+        if self._last is None:
             return self._whole_look(index)
-        return []
+        looks = []
+        if shift is None and self._measured[-2] > self._last.index:
+            # Another scene, perhaps: what came last in the one before is not seen from here.
+            looks = self._whole_look(self._measured[-2])
+        if fast or index - self._last.index >= self._beat.whole:
+            looks += self._whole_look(index)
+        return looks
 
     def close(self) -> list[Look]:
         """The looks that remain after the last frame, which is looked at too."""
@@ -196,21 +200,19 @@ class FaceSearch:
             self._measure(self._newest, self._images[self._newest])
         return self._whole_look(self._newest)
 
-    def _measure(self, index: int, image: Image) -> bool:
-        """Notes how far the picture has moved; says whether it moves fast."""
+    def _measure(self, index: int, image: Image) -> Box | None:
+        """Notes how far the picture has moved; (2,) pixels, or None where that cannot be told, as for the first."""
         shift = self._meter.shift(image)
+        self._drift = np.zeros(2) if shift is None else shift / (index - self._measured[-1])
+        so_far = self._moved[-1] if self._moved else np.zeros(2)
         self._measured.append(index)
-        if len(self._measured) == 1:
-            self._moved.append(np.zeros(2))
-            return False
-        self._drift = np.zeros(2) if shift is None else shift / (index - self._measured[-2])
-        self._moved.append(self._moved[-1] if shift is None else self._moved[-1] + shift)
-        return shift is None or float(np.linalg.norm(self._drift)) > FAST * float(np.hypot(*image.shape[:2]))
+        self._moved.append(so_far if shift is None else so_far + shift)
+        return shift
 
     def _whole_look(self, index: int) -> list[Look]:
         look = self._whole(index)
         looks = [*(self._between(self._last, look) if self._last is not None else []), look]
-        self._images = {}
+        self._images = {later: image for later, image in self._images.items() if later > index}
         keep = bisect_left(self._measured, index)
         self._measured, self._moved = self._measured[keep:], self._moved[keep:]
         self._last = look
@@ -218,7 +220,6 @@ class FaceSearch:
 
     def _whole(self, index: int) -> Look:
         image = self._images[index]
-        self.pixels += image.shape[0] * image.shape[1]
         return Look(index, self._detector.detect([image])[0], self._drift_at(index), True)
 
     def _between(self, a: Look, b: Look) -> list[Look]:
@@ -237,7 +238,6 @@ class FaceSearch:
         if apart or pixels(regions) > WORTH * image.shape[0] * image.shape[1]:
             look = self._whole(middle)
         else:
-            self.pixels += pixels(regions)
             found = detect_in(self._detector, image, regions)
             look = Look(middle, found, self._drift_at(middle), False).taken_for_granted(
                 np.asarray([between.box(i, j) for i, j in sure], np.float32),

@@ -190,6 +190,15 @@ def test_between_looks_at_the_whole_picture_only_places_with_something_like_a_fa
     assert all(centres(blurrer, k) for k in range(40))
 
 
+def test_a_face_that_comes_just_before_another_scene_is_covered() -> None:
+    other = np.random.default_rng(1).integers(0, 255, (159, 240, 3), dtype=np.uint8)
+    frames = ((t, f if k < 20 else np.concatenate([f[:1], other])) for k, (t, f) in enumerate(placed(40)))
+    blurrer = FaceBlurrer(Scripted(miss=range(18), until=20))
+    list(blurrer.process(frames))
+    assert centres(blurrer, 18)
+    assert centres(blurrer, 19)
+
+
 class Beside(Scripted):
     """Finds a face at rest, and in parts of frames only what it is told to."""
 
