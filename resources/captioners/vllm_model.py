@@ -146,11 +146,18 @@ class VllmCaptioner:
                 raise
             reason = str(error).strip().split("\n")[0][:300]
             return CaptionAnswer(request.key, error=f"model failed: {type(error).__name__}: {reason}")
-        asked[number] = (request, time.perf_counter())
+        # What comes back here has random digits behind the number by which outputs and `abort_request` go (vLLM 0.32).
+        asked[number.partition("-")[0]] = (request, time.perf_counter())
         return None
 
     def _answered(self, asked: dict[str, tuple[CaptionRequest, float]]) -> Iterator[CaptionAnswer]:
-        """One step of the engine; the answers that it finished."""
+        """One step of the engine; the answers that it finished.
+
+        Raises:
+            RuntimeError: it has nothing more to do, and not all have been answered.
+        """
+        if not self._engine.llm_engine.has_unfinished_requests():
+            raise RuntimeError(f"vLLM answered no more, and {len(asked)} questions are open")
         for output in self._engine.llm_engine.step():
             if output.finished and output.request_id in asked:
                 request, began = asked.pop(output.request_id)
