@@ -38,7 +38,7 @@ from curation_resources.storage import Storage
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
-FORMAT: Final = 12
+FORMAT: Final = 13
 """Changes when the code finds other pairs or stores them otherwise: an index of another format is made anew."""
 
 COMPARING: Final = frozenset(

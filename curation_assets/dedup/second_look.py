@@ -72,7 +72,8 @@ def without_unlike(matches: Matches, fresh: NDArray[np.bool_], courses: Courses)
 def _same(short: Course, long: Course, altered: Altered, scale: float, offset_ms: int) -> bool:
     """Whether two clips show the same once the shorter one is altered back, or nothing speaks against it.
 
-    Where nothing moves a clip run backwards is the clip itself: two that are alike backwards must be so forwards, too.
+    Where nothing moves a clip run backwards is the clip itself: two that are alike backwards must be so forwards, too. And where they are, what
+    stands in them must be the same, which is seen best where they lie on each other in time.
     """
     backwards = altered is Altered.REVERSED
     first = short.altered_back(altered)
@@ -81,4 +82,7 @@ def _same(short: Course, long: Course, altered: Altered, scale: float, offset_ms
         return True
     if unlike(found, backwards) or stands_apart(first, long, found):
         return False
-    return not (backwards and found.moving == 0) or _same(short, long, Altered.NOT, scale, offset_ms)
+    forwards = agreement(short, long, scale, offset_ms) if backwards else None
+    if forwards is None:
+        return True
+    return found.moving > 0 if unlike(forwards) else not stands_apart(short, long, forwards)
