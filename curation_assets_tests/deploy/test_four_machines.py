@@ -58,7 +58,11 @@ def done(*processes: subprocess.Popen[str]) -> list[str]:
     return said
 
 
-def test_four_machines_over_one_bucket_make_what_one_makes(tmp_path: Path, s3_server: S3Server) -> None:
+def test_four_machines_over_one_bucket_make_what_one_makes(
+    tmp_path: Path, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, key in KEYS.items():
+        monkeypatch.setenv(name, key)
     s3_server.client().create_bucket(Bucket="four")
     (tmp_path / "videos").mkdir()
     for number in range(5):
