@@ -92,15 +92,12 @@ class CuratedMaker(Maker):
         if subset.of != self.of:
             run.log.info(f"{key} is a subset of {subset.of}: {self.name} is empty")
             nothing = Provenance(CURATE_VERSION, {"of": subset.of})
-            header, _ = settle(
-                store,
-                self.name,
-                key,
-                nothing,
-                lambda base: (store.commit(self.name, key, schema(self.name).empty(), nothing, base=base), None),
-                lambda _: True,
-            )
-            return header, None
+
+            def empty(base: Base) -> tuple[TableHeader, Made]:
+                none = schema(self.name).empty()
+                return store.commit(self.name, key, none, nothing, base=base), Made(none)
+
+            return settle(store, self.name, key, nothing, empty, lambda _: True)
         lacking = lacks(run, key, self.name)
         provenance = without(curated_provenance(store, recipes, key), lacking)
         header, made = settle(
