@@ -104,18 +104,8 @@ def write_tiny_idefics3(folder: Path) -> Path:
     return _save(folder, Idefics3ForConditionalGeneration(config), processor)
 
 
-def write_tiny_qwen2_vl(folder: Path) -> Path:
-    """Qwen2-VL."""
-    ensure_torchvision()
-    import torch
-    from transformers import (
-        Qwen2VLConfig,
-        Qwen2VLForConditionalGeneration,
-        Qwen2VLImageProcessor,
-        Qwen2VLProcessor,
-        Qwen2VLVideoProcessor,
-    )
-
+def qwen_words() -> tuple[Any, str, dict[str, int]]:
+    """Tokenizer, chat template and the ids of special tokens of a Qwen-VL."""
     special = [
         "<|endoftext|>",
         "<|im_start|>",
@@ -131,10 +121,6 @@ def write_tiny_qwen2_vl(folder: Path) -> Path:
         "<|vision_end|>{% else %}{{ c['text'] }}{% endif %}{% endfor %}<|im_end|>{% endfor %}"
         "{% if add_generation_prompt %}<|im_start|>{% endif %}"
     )
-    pixels = {"min_pixels": 28 * 28, "max_pixels": 56 * 56}
-    processor = Qwen2VLProcessor(
-        Qwen2VLImageProcessor(**pixels), tokenizer, Qwen2VLVideoProcessor(**pixels), chat_template=template
-    )
     ids = {
         name: tokenizer.convert_tokens_to_ids(token)
         for name, token in (
@@ -144,6 +130,26 @@ def write_tiny_qwen2_vl(folder: Path) -> Path:
             ("vision_end_token_id", "<|vision_end|>"),
         )
     }
+    return tokenizer, template, ids
+
+
+def write_tiny_qwen2_vl(folder: Path) -> Path:
+    """Qwen2-VL."""
+    ensure_torchvision()
+    import torch
+    from transformers import (
+        Qwen2VLConfig,
+        Qwen2VLForConditionalGeneration,
+        Qwen2VLImageProcessor,
+        Qwen2VLProcessor,
+        Qwen2VLVideoProcessor,
+    )
+
+    tokenizer, template, ids = qwen_words()
+    pixels = {"min_pixels": 28 * 28, "max_pixels": 56 * 56}
+    processor = Qwen2VLProcessor(
+        Qwen2VLImageProcessor(**pixels), tokenizer, Qwen2VLVideoProcessor(**pixels), chat_template=template
+    )
     config = Qwen2VLConfig(
         **ids,
         vision_config={

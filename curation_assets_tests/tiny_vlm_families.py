@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from curation_assets_tests.tiny_vlm import _save, _text_config, _tokenizer
+from curation_assets_tests.tiny_vlm import _save, _text_config, _tokenizer, qwen_words
 from curation_resources.torchvision_ops import ensure_torchvision
 
 VICUNA = """{% for m in messages %}{% if m['role'] == 'user' %}USER: {% else %}ASSISTANT: {% endif %}\
@@ -88,36 +88,13 @@ def _qwen(folder: Path, names: tuple[str, str, str], vision: dict[str, Any], tex
     import torch
     import transformers
 
-    special = [
-        "<|endoftext|>",
-        "<|im_start|>",
-        "<|im_end|>",
-        "<|vision_start|>",
-        "<|vision_end|>",
-        "<|image_pad|>",
-        "<|video_pad|>",
-    ]
-    tokenizer = _tokenizer(special, pad_token="<|endoftext|>", eos_token="<|im_end|>")
-    template = (
-        "{% for m in messages %}<|im_start|>{% for c in m['content'] %}{% if c['type'] == 'image' %}<|vision_start|><|image_pad|>"
-        "<|vision_end|>{% else %}{{ c['text'] }}{% endif %}{% endfor %}<|im_end|>{% endfor %}"
-        "{% if add_generation_prompt %}<|im_start|>{% endif %}"
-    )
+    tokenizer, template, ids = qwen_words()
     pixels = {"min_pixels": 4 * patch**2, "max_pixels": 16 * patch**2, "patch_size": patch}
     config_class, model_class, processor_class = (getattr(transformers, n) for n in names)
     videos = transformers.Qwen3VLVideoProcessor if "Qwen3" in names[0] else transformers.Qwen2VLVideoProcessor
     processor = processor_class(
         transformers.Qwen2VLImageProcessor(**pixels), tokenizer, videos(**pixels), chat_template=template
     )
-    ids = {
-        name: tokenizer.convert_tokens_to_ids(token)
-        for name, token in (
-            ("image_token_id", "<|image_pad|>"),
-            ("video_token_id", "<|video_pad|>"),
-            ("vision_start_token_id", "<|vision_start|>"),
-            ("vision_end_token_id", "<|vision_end|>"),
-        )
-    }
     rope = {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [1, 1, 2]}
     config = config_class(
         **ids,

@@ -10,10 +10,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curation_assets.checks import accounting
+from curation_assets.concepts.across_datasets import asking
 from curation_assets.concepts.assignment import nearest_centers
 from curation_assets.concepts.concept_sample import (
     ConceptSample,
-    asking,
     concepts_params,
     concepts_provenance,
     draw_sample,
@@ -43,7 +43,7 @@ class ConceptMaker(Maker):
 
     def bring(self, run: Run, key: Key, wanted: Sequence[str]) -> Iterator[Outcome]:
         store = run.store
-        if not asking(run.recipes):
+        if not asking(run.recipes, "concepts"):
             raise Refused(
                 "no recipe asks for concepts; write `concepts: {}` in the recipes of the datasets that they are for"
             )

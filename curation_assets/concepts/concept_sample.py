@@ -12,13 +12,13 @@ from itertools import islice
 
 import numpy as np
 
+from curation_assets.concepts.across_datasets import agreed, asking
 from curation_assets.concepts.concepts import CONCEPTS_VERSION, Concepts
 from curation_assets.engine.declared import gone
 from curation_assets.engine.shard_keys import dataset_of
-from curation_assets.recipes import Recipe, RecipeError
+from curation_assets.recipes import Recipe
 from curation_assets.scores.embedding import mean_embeddings
 from curation_assets.scores.frame_embeddings import clip_model
-from curation_assets.selection import assets_of_recipe
 from curation_assets.settings import Settings
 from curation_resources.progress import told
 from curation_resources.provenance import Provenance
@@ -28,26 +28,17 @@ MOST_SHARDS = 1024
 """Shards that are read for a sample; of more, so many are drawn."""
 
 
-def asking(recipes: Mapping[str, Recipe]) -> dict[str, Recipe]:
-    """The recipes that ask for concepts."""
-    return {n: r for n, r in recipes.items() if "concepts" in assets_of_recipe(r)}
-
-
 def concepts_params(recipes: Mapping[str, Recipe]) -> Concepts:
     """How concepts are fitted, which spans datasets.
 
     Raises:
         RecipeError: recipes that ask for concepts say different things.
     """
-    sections = {n: r.concepts for n, r in asking(recipes).items()}
-    names = sorted(sections)
-    for name in names[1:]:
-        if sections[name] != sections[names[0]]:
-            raise RecipeError(
-                f"datasets {names[0]} and {name} ask for different concepts, but concepts span datasets: write the same section `concepts` in both"
-            )
-    found: Concepts = sections[names[0]] if names else Concepts()
-    return found
+    return agreed(
+        {n: r.concepts for n, r in asking(recipes, "concepts").items()},
+        Concepts(),
+        "ask for different concepts, but concepts span datasets: write the same section `concepts` in both",
+    )
 
 
 def _model(recipes: Mapping[str, Recipe]) -> dict[str, str]:
@@ -56,14 +47,11 @@ def _model(recipes: Mapping[str, Recipe]) -> dict[str, str]:
     Raises:
         RecipeError: recipes that ask for concepts have different models.
     """
-    found = {n: clip_model(r) for n, r in asking(recipes).items()}
-    names = sorted(found)
-    for name in names[1:]:
-        if found[name] != found[names[0]]:
-            raise RecipeError(
-                f"datasets {names[0]} and {name} ask for concepts of different models, but concepts span datasets: use one `embeddings.model`"
-            )
-    return found[names[0]] if names else {}
+    return agreed(
+        {n: clip_model(r) for n, r in asking(recipes, "concepts").items()},
+        {},
+        "ask for concepts of different models, but concepts span datasets: use one `embeddings.model`",
+    )
 
 
 def concepts_provenance(store: TableStore, recipes: Mapping[str, Recipe], settings: Settings) -> Provenance:
@@ -79,7 +67,7 @@ def concepts_provenance(store: TableStore, recipes: Mapping[str, Recipe], settin
 
 def _shards(store: TableStore, recipes: Mapping[str, Recipe], settings: Settings) -> Iterator[str]:
     """Shards with embeddings that take part: of recipes that ask, and of datasets that other recipes declare."""
-    away = gone(store.storage, recipes, settings) | (recipes.keys() - asking(recipes).keys())
+    away = gone(store.storage, recipes, settings) | (recipes.keys() - asking(recipes, "concepts").keys())
     return (k for k in store.partitions("frame_embeddings") if dataset_of(k) not in away)
 
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from curation_assets.concepts.across_datasets import agreed, asking
 from curation_assets.concepts.semantic_duplicates import SEMANTIC_VERSION, SemanticDedup
 from curation_assets.engine.declared import gone
 from curation_assets.engine.shard_keys import dataset_of
-from curation_assets.recipes import Recipe, RecipeError
-from curation_assets.selection import assets_of_recipe
+from curation_assets.recipes import Recipe
 from curation_assets.settings import Settings
 from curation_resources import sealed_parquet
 from curation_resources.provenance import Provenance, combined_hash
@@ -37,33 +37,24 @@ class Compared:
     seen: int
 
 
-def asking(recipes: Mapping[str, Recipe]) -> dict[str, Recipe]:
-    """The recipes that ask for semantic duplicates."""
-    return {n: r for n, r in recipes.items() if "semantic_duplicates" in assets_of_recipe(r)}
-
-
 def semantic_params(recipes: Mapping[str, Recipe]) -> SemanticDedup:
     """How clips are compared, which spans datasets.
 
     Raises:
         RecipeError: recipes that ask for it say different things.
     """
-    sections = {n: r.semantic_dedup for n, r in asking(recipes).items()}
-    names = sorted(sections)
-    for name in names[1:]:
-        if sections[name] != sections[names[0]]:
-            raise RecipeError(
-                f"datasets {names[0]} and {name} compare clips differently, but semantic duplicates span datasets: write the same section `semantic_dedup` in both"
-            )
-    found: SemanticDedup = sections[names[0]] if names else SemanticDedup()
-    return found
+    return agreed(
+        {n: r.semantic_dedup for n, r in asking(recipes, "semantic_duplicates").items()},
+        SemanticDedup(),
+        "compare clips differently, but semantic duplicates span datasets: write the same section `semantic_dedup` in both",
+    )
 
 
 def semantic_provenance(
     store: TableStore, recipes: Mapping[str, Recipe], settings: Settings
 ) -> tuple[Provenance, dict[str, str]]:
     """What the table would be made from now, and the content hash of each shard's `clip_concepts` that takes part."""
-    away = gone(store.storage, recipes, settings) | (recipes.keys() - asking(recipes).keys())
+    away = gone(store.storage, recipes, settings) | (recipes.keys() - asking(recipes, "semantic_duplicates").keys())
     shards = {k: h for k, h in store.hashes("clip_concepts").items() if dataset_of(k) not in away}
     inputs = {"clip_concepts": combined_hash(shards)}
     return Provenance(SEMANTIC_VERSION, semantic_params(recipes).model_dump(), inputs), shards

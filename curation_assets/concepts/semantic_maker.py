@@ -10,9 +10,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curation_assets.checks import accounting
+from curation_assets.concepts.across_datasets import asking
 from curation_assets.concepts.semantic_inputs import (
     Compared,
-    asking,
     compared,
     drop_old_compared,
     put_compared,
@@ -49,7 +49,7 @@ class SemanticMaker(Maker):
 
     def bring(self, run: Run, key: Key, wanted: Sequence[str]) -> Iterator[Outcome]:
         store = run.store
-        if not asking(run.recipes):
+        if not asking(run.recipes, "semantic_duplicates"):
             raise Refused(
                 "no recipe asks for semantic duplicates; write `semantic_dedup: {}` in the recipes of the datasets that they are for"
             )

@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
+from curation_assets.concepts.across_datasets import asking
 from curation_assets.concepts.semantic_dedup import semantic_view
-from curation_assets.concepts.semantic_inputs import asking
 from curation_assets.concepts.semantic_maker import compare_concepts
 from curation_assets.engine.sheets import sheet_path
 from curation_assets.engine.slices import is_sliced, slice_hashes
@@ -46,7 +46,7 @@ def forget_in_semantic_duplicates(
     done: list[tuple[str, str | None]] = []
     if len(groups) or behind:
         store.storage.remove(sheet_path(store, DUPLICATES, None))
-        if asking(recipes):
+        if asking(recipes, "semantic_duplicates"):
             compare_concepts(store, recipes, settings, base, shown=False)
         else:
             left = known.filter(pc.invert(pc.is_in(known["semantic_cluster_id"], value_set=groups.combine_chunks())))
