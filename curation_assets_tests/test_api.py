@@ -133,7 +133,7 @@ def test_the_plan_says_what_a_change_touches_and_a_run_does_no_more(toy: curatio
 def test_what_is_wrong_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(
         curation.RecipeError,
-        match=r"the recipe: clips\.detctor: unknown key; did you mean detector\? allowed are from, cuts, detector",
+        match=r"the recipe: clips\.detctor: unknown key; did you mean detector\? allowed are from, cuts, shots, stitch, detector",
     ):
         curation.load_recipe({**RECIPE, "clips": {"detctor": "content"}})
     with pytest.raises(curation.RecipeError, match="unknown key"):

@@ -35,7 +35,7 @@ def test_subsets_of_a_blocked_dataset_are_not_made() -> None:
     }
     progress = Progress(blocked={"one": "caption_scores: alignment"})
     steps = [s for s in plan(everything(recipes, []), []) if s.phase == "subsets"]
-    _run_subsets(cast(Any, None), steps, recipes, progress)  # would fail if anything were run
+    _run_subsets(cast(Any, None), lambda step: step, steps, recipes, progress)  # would fail if anything were run
     assert [f.split(":")[0] for f in progress.failures] == ["one-s", "two-s"]
     assert all("blocking check caption_scores: alignment" in f for f in progress.failures)
 
