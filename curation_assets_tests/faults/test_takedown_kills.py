@@ -49,7 +49,7 @@ def _left(place: Shipped) -> dict[str, Any]:
         name = path.relative_to(place.data)
         if name.parts[0] in ("clip_dataset", "embedding_dataset") and len(name.parts) > 2:
             found[str(name)] = hashlib.sha256(path.read_bytes()).hexdigest()
-        elif len(name.parts) > 1 and name.parts[1] == "slices":
+        elif len(name.parts) > 2:  # what lies beside a table: slices, what was compared
             found[str(name)] = pq.read_table(path).to_pylist()
         elif name.parts[0] != "forgotten.parquet":
             asset = name.parts[0].removesuffix(".parquet")
