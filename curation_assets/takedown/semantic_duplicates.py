@@ -46,7 +46,7 @@ def forget_in_semantic_duplicates(
     done: list[tuple[str, str | None]] = []
     if len(groups) or behind:
         store.storage.remove(sheet_path(store, DUPLICATES, None))
-        if asking(recipes, "semantic_duplicates"):
+        if asking(recipes, DUPLICATES):
             compare_concepts(store, recipes, settings, base, shown=False)
         else:
             left = known.filter(pc.invert(pc.is_in(known["semantic_cluster_id"], value_set=groups.combine_chunks())))
