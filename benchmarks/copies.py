@@ -35,6 +35,7 @@ from curation_assets.demo.drawing import film, pan, photographs
 from curation_assets.demo.videos import encode
 from curation_assets.schemas import schema
 from curation_resources.storage import Storage
+from curation_resources.x264 import repeatable
 
 LONG_SIDE: Final = 640
 BLACK, WHITE = 16, 235
@@ -80,12 +81,12 @@ def read_footage(path: Path, seconds: float) -> Footage:
 
 
 def write_footage(footage: Footage, path: Path) -> None:
-    """Encodes with libx264; odd sizes lose a row or column."""
+    """Encodes with libx264, the same bytes every time; odd sizes lose a row or column."""
     height, width = (side // 2 * 2 for side in footage.pictures[0].shape)
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=30)
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-        stream.options = {"crf": str(footage.crf), "preset": "veryfast"}
+        stream.options = {"crf": str(footage.crf), "preset": "veryfast"} | repeatable()
         stream.thread_count = 1
         stream.codec_context.time_base = Fraction(1, 1000)
         for picture, time_ms in zip(footage.pictures, footage.times, strict=True):

@@ -17,6 +17,7 @@ import numpy as np
 
 from benchmarks.shots import Labels
 from benchmarks.truth.single_shots import SIZE, Image, Shot, cover
+from curation_resources.x264 import repeatable
 
 Rng = np.random.Generator
 
@@ -49,7 +50,7 @@ class Episode:
     def write(self, path: Path) -> None:
         """Encodes the frames with H.264."""
         with av.open(path, "w") as output:
-            options = {"crf": str(self.crf), "preset": "veryfast", "g": "120"}
+            options = {"crf": str(self.crf), "preset": "veryfast", "g": "120", "threads": "1"} | repeatable()
             stream = output.add_stream("libx264", rate=self.fps, options=options)
             stream.width, stream.height, stream.pix_fmt = SIZE[0], SIZE[1], "yuv420p"
             for image in self.frames:

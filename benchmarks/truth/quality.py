@@ -31,6 +31,7 @@ from curation_assets.decode.measures.quality import QualityMeter
 from curation_assets.decode.quality_scores import Quality
 from curation_assets.decode.reading.media import Display
 from curation_assets.decode.reading.picture import AnalysisPicture, PictureMaker
+from curation_resources.x264 import repeatable
 
 Plane = NDArray[np.uint8]
 SIZE, RATE, FRAMES = (640, 360), 25, 125
@@ -176,7 +177,8 @@ def _clips(options: Options, half: str) -> Iterator[list[Plane]]:
 
 def _write(path: Path, pictures: Sequence[Plane], crf: int) -> None:
     with av.open(path, "w") as video:
-        stream = video.add_stream("libx264", rate=RATE, options={"crf": str(crf), "preset": "superfast", "g": "50"})
+        options = {"crf": str(crf), "preset": "superfast", "g": "50", "threads": "1"} | repeatable()
+        stream = video.add_stream("libx264", rate=RATE, options=options)
         stream.width, stream.height, stream.pix_fmt = *SIZE, "yuv420p"
         for picture in pictures:
             video.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="gray").reformat(format="yuv420p")))

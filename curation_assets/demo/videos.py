@@ -10,14 +10,16 @@ from pathlib import Path
 import numpy as np
 
 from curation_assets.demo.drawing import FPS, SIZE, Picture, Shot, balls, boxed, film, pan, photographs, titled
+from curation_resources.x264 import repeatable
 
 
 def encode(path: Path, pictures: Iterator[Picture], crf: int = 23, tone: float | None = 440.0) -> None:
     """Writes H.264 (and an AAC tone of that pitch, Hz) into an MP4 at `path`."""
     import av
 
+    options = {"crf": str(crf), "preset": "veryfast", "threads": "1"} | repeatable()
     with av.open(str(path), "w", options={"movflags": "+faststart"}) as container:
-        video = container.add_stream("libx264", rate=FPS, options={"crf": str(crf), "preset": "veryfast"})
+        video = container.add_stream("libx264", rate=FPS, options=options)
         video.pix_fmt = "yuv420p"
         audio = container.add_stream("aac", rate=44100, layout="mono") if tone else None
         frames = 0

@@ -7,7 +7,6 @@ from (`video_cutting.py`), the shape of its pictures (`clip_pictures.py`), what 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import cast
 
@@ -23,6 +22,7 @@ from curation_assets.publish.cutting.clip_container import MP4, without_picture_
 from curation_assets.publish.cutting.clip_pictures import Image
 from curation_assets.publish.cutting.clip_timing import Timing, UnevenTimes
 from curation_assets.publish.cutting.sound_track import SoundTrack
+from curation_resources.x264 import repeatable
 
 BT709 = 1
 """AVColorSpace of ITU-R BT.709."""
@@ -147,17 +147,3 @@ class ClipEncoder:
         """Gives the file up."""
         if self._last is not None:
             self._out.close()
-
-
-@lru_cache(maxsize=1)
-def repeatable() -> dict[str, str]:
-    """Options with which x264 gives the same bytes every time.
-
-    Its macroblock tree in AVX-512 does not (in PyAV 18.1's wheels: up to nine results in twelve runs), so AVX2 is used where the
-    processor has both, as it is elsewhere.
-    """
-    try:
-        flags = Path("/proc/cpuinfo").read_text()
-    except OSError:
-        return {}
-    return {"x264-params": "asm=AVX2"} if "avx512f" in flags else {}

@@ -12,10 +12,10 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.frame import PictureType, VideoFrame
 
 from curation_assets.publish.clip_dataset import ClipExport
-from curation_assets.publish.cutting.clip_encoding import repeatable
 from curation_assets.publish.cutting.clip_timing import Timing
 from curation_assets.publish.cutting.coded_units import CODINGS, H265, RENUMBERED, NotUnderstood, SetKey, renumbered
 from curation_assets.publish.cutting.unit_packing import split_stream, stream_of
+from curation_resources.x264 import repeatable
 
 X265 = "pools=none:frame-threads=1:wpp=0:bframes=0:info=0:log-level=none"
 """One thread, so that the same pictures give the same bytes; no reordering; no unit that says how it was encoded."""
