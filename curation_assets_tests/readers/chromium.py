@@ -42,3 +42,20 @@ def shown(page: Any, mp4: bytes, times: Sequence[tuple[float, float]]) -> tuple[
     source = f"data:video/mp4;base64,{base64.b64encode(mp4).decode()}"
     duration, rows = page.evaluate(SHOW, [source, [list(t) for t in times]])
     return duration, [sum((v > 128) << bit for bit, v in enumerate(row)) for row in rows]
+
+
+HEAR = """
+async ([source, rate]) => {
+  const bytes = await (await fetch(source)).arrayBuffer();
+  const heard = await new OfflineAudioContext(1, rate, rate).decodeAudioData(bytes);
+  return [heard.length, Array.from(heard.getChannelData(0).slice(0, rate))];
+}
+"""
+"""What a page hears of a clip: how many samples, and those of the first second."""
+
+
+def heard(page: Any, mp4: bytes, rate: int) -> tuple[int, list[float]]:
+    """The samples of a clip's first channel: how many there are, and the first second of them."""
+    source = f"data:video/mp4;base64,{base64.b64encode(mp4).decode()}"
+    length, samples = page.evaluate(HEAR, [source, rate])
+    return int(length), samples

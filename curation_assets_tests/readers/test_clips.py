@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from curation_assets_tests.decode.coded_video import write_video
 from curation_assets_tests.frame_numbers import number_in
+from curation_assets_tests.publish.cutting.test_clip_cutting import cut, make
+from curation_assets_tests.publish.cutting.test_sound_copy import RATE, with_noise
+from curation_assets_tests.publish.cutting.test_sound_copy import heard as sound_of
 from curation_assets_tests.readers import blocks, chromium
 from curation_assets_tests.readers.clips import Expected, every_kind
 from curation_assets_tests.readers.environments import read_in
@@ -118,5 +123,27 @@ def test_clips_of_copied_and_encoded_pictures_are_shown_by_chromium(clips: dict[
                 duration, numbers = chromium.shown(page, clips[kind].path.read_bytes(), times)
                 assert numbers == clips[kind].numbers, kind
                 assert duration == pytest.approx(float(clips[kind].end), abs=0.002)
+    except NoBrowser as missing:
+        pytest.skip(str(missing))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_copied_sound_begins_to_the_sample_in_chromium(tmp_path: Path) -> None:
+    from curation_assets_tests.browser import NoBrowser, browser_page
+
+    silent = write_video(tmp_path / "silent.mp4", [120], g="20", bf="2")
+    try:
+        with browser_page("http://127.0.0.1") as page:
+            for codec, channels, bits in (("aac", 2, 128_000), ("libmp3lame", 2, 128_000), ("libmp3lame", 1, 64_000)):
+                path = with_noise(silent, tmp_path / f"{codec}{bits}.mp4", codec=codec, channels=channels, bits=bits)
+                begins, source = sound_of(path)
+                for start, end in ((0, 1160), (400, 2440), (1000, 3920)):
+                    one = cut("s", start, end, start // 40, end // 40)
+                    clip = make(path, [one], tmp_path / "out", cut="smart")["s"]
+                    assert clip.cut == "smart", clip.encoded_because
+                    _, samples = chromium.heard(page, Path(clip.path or "").read_bytes(), RATE)
+                    first = start * RATE // 1000 - begins
+                    assert samples == pytest.approx(source[0, first : first + len(samples)], abs=1e-5)
     except NoBrowser as missing:
         pytest.skip(str(missing))

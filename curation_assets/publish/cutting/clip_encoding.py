@@ -21,6 +21,7 @@ from curation_assets.publish.clip_dataset import ClipExport
 from curation_assets.publish.cutting.clip_container import MP4, without_picture_edits
 from curation_assets.publish.cutting.clip_pictures import Image
 from curation_assets.publish.cutting.clip_timing import Timing, UnevenTimes
+from curation_assets.publish.cutting.sound_copy import CopiedSound
 from curation_assets.publish.cutting.sound_track import SoundTrack
 from curation_resources.x264 import repeatable
 
@@ -36,6 +37,7 @@ class ClipEncoder:
         params: quality and sound options.
         timing: of the ticks that `picture` is given.
         sound: that of the video; None for a silent clip.
+        copied: packets of it that are copied; None where it is encoded.
     """
 
     def __init__(
@@ -44,6 +46,7 @@ class ClipEncoder:
         params: ClipExport,
         timing: Timing,
         sound: ClipSound | None = None,
+        copied: CopiedSound | None = None,
     ) -> None:
         self.frames = 0
         self._path, self._timing = path, timing
@@ -59,14 +62,18 @@ class ClipEncoder:
         context.flags |= Flags.bitexact
         self._base = 1 / timing.rate if timing.constant else timing.time_base
         context.time_base = self._video.time_base = self._base
-        self._source, self._sound = sound, SoundTrack.of(self._out, params, sound)
+        self._source = sound if copied is None else None
+        if sound is not None and copied is not None:
+            self._sound: SoundTrack | None = SoundTrack.copied(self._out, sound, copied)
+        else:
+            self._sound = SoundTrack.of(self._out, params, sound)
         self._last: int | None = None
         self._held: av.Packet | None = None
         """The picture that is written when the next has come: how long the last one is shown is known at the end."""
         self._to_yuv = VideoReformatter()
 
     def sound(self, start_ms: int, end_ms: int) -> None:
-        """Encodes the sound of a span; it is written as the pictures come. Call it before the first picture."""
+        """Encodes the sound of a span if it is not copied; it is written as the pictures come. Call it before the first picture."""
         if self._sound is not None and self._source is not None:
             self._sound.encode(self._source.frames(start_ms, end_ms, self._sound.channels))
 

@@ -18,6 +18,8 @@ from curation_assets.publish.cutting.clip_pictures import ClipPictures, Image
 from curation_assets.publish.cutting.clip_plan import ClipToCut
 from curation_assets.publish.cutting.clip_timing import SteadyRate, Timing, UnevenTimes
 from curation_assets.publish.cutting.cover_blurring import PushedBlurring
+from curation_assets.publish.cutting.seam_check import SeamFault
+from curation_assets.publish.cutting.sound_copy import CopiedSound, copied_sound
 from curation_assets.publish.cutting.track_pictures import TrackPictures
 from curation_assets.publish.cutting.video_task import CutClip, VideoCuts
 from curation_resources.faults import Fault, fault_of
@@ -31,7 +33,7 @@ class ExactClip:
         reader: of the video's pictures; says how they are shown and how fast they come.
         sound: of the same video; None for a silent clip.
         task: of the video; has the options and the folder for the file.
-        constant: whether pictures are taken to come at a constant rate if the file looks like that.
+        constant: whether pictures are taken to come at a constant rate if the file looks like that, and with `cut: smart` sound is copied where it can be.
     """
 
     def __init__(
@@ -47,6 +49,7 @@ class ExactClip:
         self._last: tuple[int, int] = (0, 0)
         """Place and duration of the last frame, as the source has them."""
         self._writer: ClipEncoder | None = None
+        self._copied: CopiedSound | None = None
         self._make: Callable[[ClipFrame], VideoFrame | Image] | None = None
         self._size = (0, 0)
         self._steady: SteadyRate | None = None
@@ -74,7 +77,7 @@ class ExactClip:
             self._failed(problem)
 
     def _failed(self, problem: Exception) -> None:
-        self._uneven = self._uneven or isinstance(problem, UnevenTimes)
+        self._uneven = self._uneven or isinstance(problem, UnevenTimes | SeamFault)
         self.fail(f"{type(problem).__name__}: {problem}", problem)
 
     def fail(self, error: str, problem: Exception | None = None) -> None:
@@ -87,7 +90,9 @@ class ExactClip:
         self._colorspace = int(frame.frame.colorspace)
         self._make, self._size = self._shape(frame)
         timing = self._timing()
-        self._writer = ClipEncoder(self._path, params, timing, self._sound)
+        if self._sound is not None and self._constant and params.way == "smart":
+            self._copied = copied_sound(self._sound, self.cut, params)
+        self._writer = ClipEncoder(self._path, params, timing, self._sound, self._copied)
         self._writer.sound(self.cut.start_ms, self._end_ms())
         if params.fps is not None:
             self._steady = SteadyRate(self._encode, timing.rate)
@@ -155,6 +160,8 @@ class ExactClip:
                 if self._steady is not None:
                     self._steady.finish(Fraction(self._end_ms() - cut.start_ms, 1000))
                 self._writer.close(self._last_shown())
+                if self._copied is not None:
+                    self._copied.check(self._path)
         except Exception as problem:  # noqa: BLE001 - recorded in the clip's row; the other clips go on
             self._failed(problem)
         if self._error is not None:

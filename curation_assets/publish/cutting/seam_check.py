@@ -37,10 +37,12 @@ class Looked:
     Attributes:
         packets: places of those that are fed to a decoder, in the order of decoding.
         pictures: time of display in the clip, seconds -> digest of a picture that must come out.
+        whole: whether each of the packets must give its picture.
     """
 
     packets: Sequence[int]
     pictures: Mapping[Fraction, bytes]
+    whole: bool = False
 
 
 @dataclass(frozen=True)
@@ -99,16 +101,21 @@ def check_seams(path: Path, codec: str, wanted: Wanted) -> None:
         if count != len(wanted.times):
             raise SeamFault("it lacks pictures")
         for look in wanted.looks:
-            _look(clip, [held[n] for n in look.packets], look.pictures)
+            seen = _look(clip, [held[n] for n in look.packets], look.pictures)
+            if look.whole and seen != {wanted.times[n] for n in look.packets}:
+                raise SeamFault("a decoder leaves out pictures at a seam")
 
 
-def _look(clip: OpenVideo, packets: Iterable[av.Packet], pictures: Mapping[Fraction, bytes]) -> None:
+def _look(clip: OpenVideo, packets: Iterable[av.Packet], pictures: Mapping[Fraction, bytes]) -> set[Fraction]:
+    """When the pictures are shown that a decoder makes of the packets, which must be as wanted."""
     found: dict[Fraction, bytes] = {}
+    seen: set[Fraction] = set()
     for packet in [*packets, None]:
         for frame in clip.decode(packet):
             time_s = Fraction(frame.pts or 0) * clip.time_base
-            if time_s in found or frame.is_corrupt:
+            if time_s in seen or frame.is_corrupt:
                 raise SeamFault(f"the picture at {float(time_s):.3f} s is damaged")
+            seen.add(time_s)
             if time_s in pictures:
                 found[time_s] = digest(frame)
     clip.context.flush_buffers()
@@ -117,3 +124,4 @@ def _look(clip: OpenVideo, packets: Iterable[av.Packet], pictures: Mapping[Fract
     for time_s, wanted in pictures.items():
         if found.get(time_s) != wanted:
             raise SeamFault(f"the picture at {float(time_s):.3f} s is another than the video's")
+    return seen

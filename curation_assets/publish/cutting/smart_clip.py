@@ -318,11 +318,13 @@ def _wanted(
     digests = {at[shown]: found for shown, found in source.digests.items()}
     codec, heads, tails = source.video.context.name, len(seams.head), len(seams.tail)
     head, tail = encoded
-    opening = range(heads + min(WINDOW, len(seams.copied)))
-    first = {t: digests[t] for t in times[heads : len(opening)]}
+    # The first encoded pictures and then the first copied ones: these begin anew, so that those between are not decoded for them.
+    begun = range(heads, heads + min(WINDOW, len(seams.copied)))
+    opening = [*range(min(heads, WINDOW)), *begun]
+    first = {times[n]: digests[times[n]] for n in begun}
     if head is not None:
         first |= dict(zip(times, map(digest, head.decoded(codec, WINDOW)), strict=False))
-    looks = [Looked(opening, first)]
+    looks = [Looked(opening, first, whole=True)]
     if tail is not None:
         about, copied = seams.before_tail(WINDOW), len(seams.copied)
         fed = [heads + n for n in range(seams.last_restart, copied) if seams.copied[n].needed or n in about]

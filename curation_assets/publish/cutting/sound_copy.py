@@ -1,19 +1,23 @@
-"""Sound that is copied into a clip: packets of AAC with the one before them, and proof that they arrived.
+"""Sound that is copied into a clip: packets of AAC or MP3 with those before that they lean on, and proof that they arrived.
 
-A packet of AAC-LC gives 1024 samples and leans on the one before it and on no other (ISO/IEC 14496-3 4.6.11: windows overlap by half). So a clip gets the packets
-that have samples of its span, and the one before them; what lies before the span is hidden by the edit list that hides an encoder's first samples
+A packet of AAC-LC gives 1024 samples and leans on the one before it and on no other (ISO/IEC 14496-3 4.6.11: windows overlap by half). One of MP3 gives
+1152 or 576, leans on the one before it in the same way, and its data may begin in earlier ones (`mp3_packets.py`). So a clip gets the packets
+that have samples of its span, and those before them; what lies before the span is hidden by the edit list that hides an encoder's first samples
 elsewhere. What belongs here: which packets, and what rules copying out. What does not: writing them (`sound_track.py`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import struct
+from collections import deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import cast
 
 import av
+import numpy as np
 from av.audio.codeccontext import AudioCodecContext
 from av.audio.frame import AudioFrame
 from av.audio.stream import AudioStream
@@ -22,18 +26,42 @@ from curation_assets.decode.reading.clip_sound import JITTER_S, ClipSound
 from curation_assets.publish.clip_dataset import ClipExport
 from curation_assets.publish.cutting.clip_plan import ClipToCut
 from curation_assets.publish.cutting.coded_units import Bits
+from curation_assets.publish.cutting.mp3_packets import begun, opening, samples_of
 from curation_assets.publish.cutting.seam_check import SeamFault
 
-SAMPLES = 1024
-"""Of a packet."""
 OPENING = 3
-"""Packets that are decoded to see how the sound begins: one that is hidden, one of which a part is, and one that is not."""
+"""Packets that are decoded to see how the sound begins, beside those that are wholly hidden: one of which a part is, and two that are not."""
+COMPARED = 4
+"""Packets of the span whose samples are compared with the source's."""
+MP3 = frozenset({"mp3float", "mp3"})
+"""As FFmpeg names its decoders."""
+LEAST_MP3_RATE = 16000
+"""Lower ones are none that mp4 has by its standard (ISO/IEC 14496-3 of MPEG-2 has no others)."""
+MOST_BEFORE = 6
+"""Packets of MP3 before a span, 0.16 s at 44.1 kHz: one, and those that hold its data."""
 LC = 2
 """Audio object type of AAC-LC (ISO/IEC 14496-3 1.5.1.1)."""
 RATES = (96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000, 7350)
 """Samples per second by index (ISO/IEC 14496-3 1.6.3.4)."""
 SPECTRAL_EXTENSION = 0x2B7
 """Announces that the sound has twice the rate for those who understand it (ISO/IEC 14496-3 1.6.5.1)."""
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """A codec whose packets can be copied.
+
+    Attributes:
+        samples: of a packet.
+        most_before: packets before the span that may be needed.
+        opening: those of the packets before the span that are, as they are written; None if there is no telling.
+        begun: what goes before the file's first packet; None if that leans on what the file lacks.
+    """
+
+    samples: int
+    most_before: int
+    opening: Callable[[Sequence[bytes]], list[bytes] | None]
+    begun: Callable[[bytes], list[bytes] | None]
 
 
 @dataclass(frozen=True)
@@ -45,21 +73,23 @@ class CopiedSound:
         first: place of the first one's first sample, counted from the clip's start; 0 or less.
         length: samples of the clip.
         rate: samples per second.
+        samples: of a packet.
     """
 
     packets: Sequence[bytes]
     first: int
     length: int
     rate: int
+    samples: int
 
     def written(self) -> list[av.Packet]:
         """The packets for a muxer, in samples from the clip's start. The last one ends with the clip."""
         made = []
         for number, data in enumerate(self.packets):
             packet = av.Packet(data)
-            place = self.first + SAMPLES * number
+            place = self.first + self.samples * number
             packet.pts = packet.dts = place
-            packet.duration, packet.time_base = min(SAMPLES, self.length - place), Fraction(1, self.rate)
+            packet.duration, packet.time_base = min(self.samples, self.length - place), Fraction(1, self.rate)
             packet.is_keyframe = True
             made.append(packet)
         return made
@@ -73,16 +103,17 @@ class CopiedSound:
         with av.open(str(path)) as media:
             stream = media.streams.audio[0]
             found = [p for p in media.demux(stream) if p.size]
-            places = [self.first + SAMPLES * n for n in range(len(self.packets))]
+            places = [self.first + self.samples * n for n in range(len(self.packets))]
             if stream.time_base != Fraction(1, self.rate) or [p.pts for p in found] != places:
                 raise SeamFault("its sound is not heard at its times")
             if any(bytes(p) != given for p, given in zip(found, self.packets, strict=True)):
                 raise SeamFault("a packet of its sound is not the one that was given")
+            hidden = -self.first if self.first < 0 else 0
             heard: list[AudioFrame] = []
-            for packet in found[:OPENING]:
+            looked = found[: hidden // self.samples + OPENING]
+            for packet in looked:
                 heard += cast("list[AudioFrame]", packet.decode())
-        hidden = -self.first if self.first < 0 else 0
-        samples = min(OPENING, len(found)) * SAMPLES - hidden
+        samples = len(looked) * self.samples - hidden
         shapes = {(f.sample_rate, f.layout.nb_channels) for f in heard}
         if sum(f.samples for f in heard) != samples or (heard and heard[0].pts != 0):
             raise SeamFault("its sound does not begin at 0")
@@ -92,65 +123,115 @@ class CopiedSound:
 
 def copied_sound(sound: ClipSound, cut: ClipToCut, params: ClipExport) -> CopiedSound | None:
     """The packets of a clip's sound if they can be copied; None if it must be encoded: other codecs, rates and channels than the clip is to have,
-    and sound with gaps, with hidden samples, that begins after the clip, or that is damaged: a reader would stumble over it."""
+    and sound with gaps, with samples hidden within the clip, that begins after the clip, or that is damaged: a reader would stumble over it."""
     stream = sound.stream
-    if stream is None or not _plain(stream, params):
+    kind = None if stream is None else _kind(stream, params)
+    if stream is None or kind is None:
         return None
     rate = stream.codec_context.sample_rate
     start, length = Fraction(cut.start_ms, 1000), round(Fraction(cut.end_ms - cut.start_ms, 1000) * rate)
-    earlier: tuple[int, av.Packet] | None = None
+    earlier: deque[tuple[int, av.Packet]] = deque(maxlen=kind.most_before)
+    before: list[bytes] = []
     packets: list[bytes] = []
     first = at = 0
-    for time_s, packet in sound.packets(start - Fraction(4 * SAMPLES, rate), Fraction(cut.end_ms, 1000)):
+    reach = (kind.most_before + 3) * kind.samples
+    for time_s, packet in sound.packets(start - Fraction(reach, rate), Fraction(cut.end_ms, 1000)):
         place = round((time_s - start) * rate)
-        if not packets and place + SAMPLES <= 0:
-            earlier = place, packet
+        if not packets and place + kind.samples <= 0:
+            if earlier and abs(earlier[-1][0] + kind.samples - place) > JITTER_S * rate:
+                earlier.clear()
+            earlier.append((place, packet))
             continue
         if not packets:
-            first = at = place
-            if earlier is not None:
-                if abs(earlier[0] + SAMPLES - place) > JITTER_S * rate or earlier[1].is_corrupt:
-                    return None
-                first, packets = place - SAMPLES, [bytes(earlier[1])]
             if place > 0:
                 return None
-        if abs(place - at) > JITTER_S * rate or _odd(packet):
+            first = at = place
+            if earlier:
+                if abs(earlier[-1][0] + kind.samples - place) > JITTER_S * rate or any(
+                    p.is_corrupt for _, p in earlier
+                ):
+                    return None
+                before = [bytes(p) for _, p in earlier]
+                opened = kind.opening(before)
+            else:
+                opened = kind.begun(bytes(packet))  # the decoder begins there in the source too
+            if opened is None:
+                return None
+            first, packets = place - kind.samples * len(opened), [*opened]
+        if abs(place - at) > JITTER_S * rate or _odd(packet, place):
             return None
         if at >= length:
             break
         packets.append(bytes(packet))
-        at += SAMPLES
-    whole = len(packets) > OPENING and _decodes(stream, packets)
-    return CopiedSound(packets, first, length, rate) if whole else None
+        at += kind.samples
+    copied = CopiedSound(packets, first, length, rate, kind.samples)
+    return copied if len(packets) > OPENING and _decodes(stream, copied, before) else None
 
 
-def _decodes(stream: AudioStream, packets: Sequence[bytes]) -> bool:
-    """Whether every packet gives the samples of one, at the rate and of the channels that the file says: also what it says no word of may double them."""
+def _decodes(stream: AudioStream, copied: CopiedSound, before: Sequence[bytes]) -> bool:
+    """Whether every packet gives the samples of one, at the rate and of the channels that the file says: also what it says no word of may double them. And
+    whether the first samples of MP3 are those that the source gives. (Noise of AAC is made up by the decoder, and is another wherever it begins.)"""
     own = stream.codec_context
-    context = cast(AudioCodecContext, av.CodecContext.create("aac", "r"))
-    context.extradata = own.extradata
-    for data in packets:
+    hidden = -copied.first // copied.samples
+    given: list[AudioFrame] = []
+    context = _decoder(stream)
+    for number, data in enumerate(copied.packets):
         try:
             frames = context.decode(av.Packet(data))
         except av.FFmpegError:
             return False
         shapes = [(f.samples, f.sample_rate, f.layout.nb_channels) for f in frames]
-        if shapes != [(SAMPLES, own.sample_rate, own.channels)]:
+        if shapes != [(copied.samples, own.sample_rate, own.channels)]:
             return False
-    return True
-
-
-def _odd(packet: av.Packet) -> bool:
-    return packet.is_discard or packet.is_corrupt or any(map(packet.has_sidedata, ("skip_samples", "new_extradata")))
-
-
-def _plain(stream: AudioStream, params: ClipExport) -> bool:
-    """Whether the track is AAC-LC of one or two channels at the rate that the clip is to have, and nothing more."""
-    context = stream.codec_context
-    if context.name != "aac" or context.profile != "LC" or context.channels not in (1, 2):
+        if number < hidden + COMPARED:
+            given += frames
+    if own.name == "aac":
+        return True
+    source: list[AudioFrame] = []
+    context = _decoder(stream)
+    try:
+        for data in [*before, *copied.packets[hidden : hidden + COMPARED]]:
+            source += context.decode(av.Packet(data))
+    except av.FFmpegError:
         return False
+    pairs = zip(given[hidden:], source[len(before) :], strict=True)
+    return all(np.array_equal(a.to_ndarray(), b.to_ndarray()) for a, b in pairs)
+
+
+def _decoder(stream: AudioStream) -> AudioCodecContext:
+    context = cast(AudioCodecContext, av.CodecContext.create(stream.codec_context.name, "r"))
+    context.extradata = stream.codec_context.extradata
+    return context
+
+
+def _odd(packet: av.Packet, place: int) -> bool:
+    """Whether something is wrong with a packet at `place`, or samples of it are hidden that lie within the clip."""
+    if packet.is_discard or packet.is_corrupt or packet.has_sidedata("new_extradata"):
+        return True
+    if not packet.has_sidedata("skip_samples"):
+        return False
+    # Samples to skip at the start and at the end, 32 bits each.
+    first, last = struct.unpack_from("<II", bytes(packet.get_sidedata("skip_samples")))
+    return bool(last) or first > max(0, -place)
+
+
+def _kind(stream: AudioStream, params: ClipExport) -> _Kind | None:
+    """How the packets of the track are copied; None if it is not AAC-LC or MP3 of one or two channels at the rate that the clip is to have."""
+    context = stream.codec_context
+    if context.channels not in (1, 2) or (params.audio_rate or context.sample_rate) != context.sample_rate:
+        return None
+    if context.name == "aac":
+        return _Kind(1024, 1, lambda earlier: [earlier[-1]], lambda _: []) if _plain(stream) else None
+    if context.name not in MP3 or context.sample_rate < LEAST_MP3_RATE:
+        return None
+    return _Kind(samples_of(context.sample_rate), MOST_BEFORE, opening, begun)
+
+
+def _plain(stream: AudioStream) -> bool:
+    """Whether the track is AAC-LC and nothing more."""
+    context = stream.codec_context
     data = context.extradata or b""
-    if len(data) < 2 or (params.audio_rate or context.sample_rate) != context.sample_rate:
+    if context.profile != "LC" or len(data) < 2:
         return False
     bits = Bits(data)
     kind, index = bits.u(5), bits.u(4)

@@ -45,7 +45,7 @@ class CutClip:
         width, height: of a picture, in pixels.
         blurred_faces, blurred_plates: what was covered, one a frame that it is seen in; None if none were looked for.
         covered: face or plate -> where it was covered, schema `FACES` of `tracks/face_tables.py`.
-        uneven: whether the error is that its pictures do not come at a constant rate.
+        uneven: whether the error is that its pictures do not come at a constant rate, or that its copied sound did not arrive.
         fault: set if the error is no property of the clip.
         cut: how it was made: `exact`, `smart` or `copy`.
         encoded_frames: pictures that were encoded; the others are those of the source.

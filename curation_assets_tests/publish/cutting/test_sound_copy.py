@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from curation_assets.decode.reading.clip_sound import ClipSound
 from curation_assets.publish.clip_dataset import ClipExport
+from curation_assets.publish.cutting.mp3_packets import Mp3Packet, begun, opening, samples_of
 from curation_assets.publish.cutting.seam_check import SeamFault
 from curation_assets.publish.cutting.smart_clip import _Heard
-from curation_assets.publish.cutting.sound_copy import copied_sound
+from curation_assets.publish.cutting.sound_copy import MOST_BEFORE, CopiedSound, copied_sound
 from curation_assets_tests.decode.coded_video import write_video
 from curation_assets_tests.publish.cutting.test_clip_cutting import cut, make
 
@@ -29,8 +30,8 @@ def with_noise(video: Path, path: Path, *, codec: str = "aac", channels: int = 2
     """`video` with 4.8 s of tones and noise, no packet like another.
 
     Args:
-        how: `begins`: seconds before the sound begins; `gap`: that long a hole in its times after the 60th packet; `damaged`: places of
-            packets that are none.
+        how: `jump`: whether a second of silence stands within, so that an encoder saves bits for what follows; `begins`: seconds before the sound begins; `gap`: that long a hole in its times after the 60th packet; `damaged`: places of
+            packets that are none; `bits`: of the sound, a second.
     """
     random, begins, gap, damaged = (
         np.random.default_rng(5),
@@ -41,10 +42,14 @@ def with_noise(video: Path, path: Path, *, codec: str = "aac", channels: int = 2
     time = np.arange(round(4.8 * rate)) / rate
     wave = [0.3 * np.sin(2 * np.pi * (200 + 90 * c + 300 * time) * time) for c in range(channels)]
     samples = (np.array(wave) + 0.02 * random.standard_normal((channels, len(time)))).astype(np.float32)
+    if how.get("jump"):
+        samples[:, round(0.2 * rate) : round(0.9 * rate)] = 0
     layout = {1: "mono", 2: "stereo", 6: "5.1"}[channels]
     with av.open(str(video)) as source, av.open(str(path), "w") as output:
         picture = output.add_stream_from_template(source.streams.video[0])
         sound = output.add_stream(codec, rate=rate, layout=layout)
+        if bits := how.get("bits"):
+            sound.codec_context.bit_rate = bits
         if codec == "aac":
             sound.options = {"aac_pns": "0"}  # noise that every decoder makes up for itself could not be compared
         for packet in source.demux(video=0):
@@ -119,6 +124,53 @@ def test_samples_are_the_sources(ending: str, channels: int, rate: int, silent: 
         assert written[0][0] > -2048
 
 
+@pytest.mark.parametrize(
+    ("ending", "channels", "rate", "bits"),
+    [("mp4", 2, RATE, 128_000), ("mov", 2, 48000, 320_000), ("mp4", 1, 22050, 32_000), ("mkv", 2, RATE, 128_000)],
+)
+def test_samples_of_mp3_are_the_sources(
+    ending: str, channels: int, rate: int, bits: int, silent: Path, tmp_path: Path
+) -> None:
+    path = with_noise(
+        silent, tmp_path / f"v.{ending}", codec="libmp3lame", channels=channels, rate=rate, bits=bits, jump=True
+    )
+    read = [Mp3Packet.of(data) for _, _, data in packets(path)]
+    assert max(p.back for p in read if p is not None) > 100, "packets lean on the data of others"
+    begins, source = heard(path)
+    own = {data for _, _, data in packets(path)}
+    for a, b in [s for s in SPANS if ending != "mkv" or 0 < s[0] < 3000]:
+        one = make(path, [cut("c", a, b, a // 40, b // 40)], tmp_path / "out", cut="smart")["c"]
+        first, samples = heard(one.path or "")
+        length, from_sample = round(Fraction(b - a, 1000) * rate), round(Fraction(a, 1000) * rate) - begins
+        away = range(-45, 46) if ending == "mkv" else (0,)
+        assert first == 0
+        assert any(same(samples[:, :length], source[:, from_sample + n :][:, :length]) for n in away)
+        written = packets(one.path or "")
+        shown = [data for at, _, data in written if at + samples_of(rate) > 0]
+        assert {*shown} <= own
+        with av.open(
+            one.path or ""
+        ) as media:  # FFmpeg says of the last packet what its header says, and not what the file does
+            assert media.streams.audio[0].duration == length
+        assert -(MOST_BEFORE + 1) * samples_of(rate) < written[0][0] <= -samples_of(rate)
+
+
+def test_mp3_that_leans_on_what_is_not_there_is_encoded(silent: Path, tmp_path: Path) -> None:
+    whole = with_noise(silent, tmp_path / "v.mp4", codec="libmp3lame", bits=128_000, jump=True)
+    assert way(whole) == way(whole, (0, 1160)) == "copied"
+    assert way(whole, audio_rate=22050) == "encoded"
+    low = with_noise(silent, tmp_path / "low.mp4", codec="libmp3lame", rate=RATE, channels=1, bits=32_000, jump=True)
+    _, _, data = packets(low)[60]
+    read = Mp3Packet.of(data)
+    assert read is not None
+    assert opening([read.silent(0)] * 7) is not None, "silent ones lean on none"
+    assert (opening([data]) is None) == (read.back > 0)
+    for packet in packets(whole)[1:]:
+        checked = bytes([packet[2][0], packet[2][1] & 0xFE]) + packet[2][2:]
+        assert Mp3Packet.of(checked) is None, "with a checksum nothing can be changed"
+    assert begun(b"\xff\xfb") is None
+
+
 def way(path: Path, span: tuple[int, int] = SPANS[0], **options: Any) -> str:
     """Whether the sound of a span is copied."""
     with ClipSound(str(path), Fraction(0)) as sound:
@@ -131,7 +183,7 @@ def test_what_is_in_doubt_is_encoded(silent: Path, tmp_path: Path) -> None:
     assert way(plain) == way(plain, audio_rate=RATE) == "copied"
     assert way(plain, audio_rate=22050) == "encoded"
     assert way(with_noise(silent, tmp_path / "v.ts")) == "encoded", "ADTS says nothing outside of its packets"
-    assert way(with_noise(silent, tmp_path / "mp3.mp4", codec="libmp3lame")) == "encoded"
+    assert way(with_noise(silent, tmp_path / "ac3.mp4", codec="ac3")) == "encoded"
     assert way(with_noise(silent, tmp_path / "surround.mp4", channels=6)) == "encoded"
     late = with_noise(silent, tmp_path / "late.mp4", begins=0.5)
     assert way(late, (0, 2000)) == "encoded", "it begins after the clip"
@@ -195,3 +247,27 @@ def test_sound_that_arrives_otherwise_is_a_fault(
     assert clip.cut == "exact"
     assert "its sound" in (clip.encoded_because or ""), SeamFault
     assert clip.encoded_frames == 73
+
+
+def test_sound_is_copied_where_pictures_are_encoded_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    long = write_video(tmp_path / "long.mp4", [120], g="500", bf="2")
+    path = with_noise(long, tmp_path / "v.mp4", codec="libmp3lame")
+    one = cut("w", *SPANS[0], 25, 98)
+    smart, exact = (make(path, [one], tmp_path / way, cut=way)["w"] for way in ("smart", "exact"))
+    assert (smart.cut, smart.encoded_frames) == (exact.cut, exact.encoded_frames) == ("exact", 73)
+    begins, source = heard(path)
+    first, samples = heard(smart.path or "")
+    assert first == 0
+    assert same(samples[:, : round(2.92 * RATE)], source[:, RATE - begins :])
+    assert {data for _, _, data in packets(smart.path or "")}.isdisjoint(
+        data for _, _, data in packets(exact.path or "")
+    )
+
+    def other(*_: Any) -> None:
+        raise SeamFault("its sound is not heard at its times")
+
+    monkeypatch.setattr(CopiedSound, "check", other)
+    again = make(path, [one], tmp_path / "again", cut="smart")["w"]
+    assert again.error is None
+    assert packets(again.path or "") == packets(exact.path or ""), "sound that did not arrive is encoded"
+    assert again.frames == 73
