@@ -1,7 +1,8 @@
 """Stored frames on their way to a CLIP model: what reading them costs, and how long a model waits. Part `feed` of `python -m benchmarks.models`.
 
 The frames are those that the one decode makes of videos (`--videos FOLDER`), else of generated pictures, with the model's input beside each in every
-format. Before: the stored picture is decoded, resized and cut by Pillow, as it was until inputs were kept, and as frames without one are read.
+format. Before: the stored picture is decoded, resized by Pillow and cut, as it was until inputs were kept. Frames without an input are now read with only
+the part resized that is cut out.
 
 Then a stand-in for a model on a GPU takes batches at 25,000 and at 2,100 frames/s, from shard after shard whose tables are written in between, and reports
 how long it waited: at 25,000 on few cores mostly for them, which the CPU time a frame tells apart (25,000 frames/s need 25 cores a millisecond).
@@ -13,6 +14,7 @@ import io
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +29,7 @@ from curation_assets.decode.shard import analyse_shard, input_name
 from curation_assets.schemas import schema
 from curation_assets.scores.embedding import embed_frames
 from curation_assets.scores.embedding_line import EmbeddingLine
-from curation_assets.scores.frame_feed import FrameFeed
+from curation_assets.scores.frame_feed import CHUNK, FrameFeed
 from curation_assets.scores.frame_reading import FrameReader, Place, places_of
 from curation_resources.media import MediaRef
 from curation_resources.model_input import Fit, ModelInput, Pixels
@@ -38,7 +40,7 @@ from curation_resources.torchvision_ops import ensure_torchvision
 RATES = (25_000, 2_100)
 """Frames a second that the stand-in takes: what ViT-B-32 and ViT-L-14 alone take on an H100."""
 ROUNDS, COMPARED = 3, 64
-FORMATS = ("jpeg", "webp", "raw")
+FORMATS = ("zstd", "jpeg", "webp", "raw")
 
 
 @dataclass
@@ -151,29 +153,45 @@ def feed(folder: Path, small: bool, pictures: Iterable[np.ndarray], videos: Path
     times = max(1, (600 if small else 8192) // len(frames))
     stored = {form: repeated(packed(frames, storage, form), times) for form in (None, *FORMATS)}
     of_model: Any = StandIn(fit, RATES[0])
-    reader = FrameReader.of(of_model, storage)
-    ways_of_reading = (("before: the stored picture", None), *((f"the kept input, {f}", f) for f in FORMATS))
-    spent: dict[str | None, list[tuple[float, float]]] = {form: [] for _, form in ways_of_reading}
+    reader, whole = FrameReader.of(of_model, storage), FrameReader(storage, fit.size, partial(_resized_whole, fit))
+    ways_of_reading = (
+        ("before: the stored picture", None, whole),
+        ("the stored picture", None, reader),
+        *((f"the kept input, {f}", f, reader) for f in FORMATS),
+    )
+    spent: dict[str, list[tuple[float, float]]] = {name: [] for name, *_ in ways_of_reading}
+    _read(reader, places_of(stored["zstd"], fit)[:CHUNK])  # compiled, where it was not yet
     for _ in range(ROUNDS):  # one after the other, so that what else the machine does falls on all
-        for _, form in ways_of_reading:
-            spent[form].append(_read(reader, places_of(stored[form], fit)))
-    before = float(np.median([cpu for cpu, _ in spent[None]]))
-    for name, form in ways_of_reading:
-        cpu, wall = np.median(spent[form], axis=0)
+        for name, form, how in ways_of_reading:
+            spent[name].append(_read(how, places_of(stored[form], fit)))
+    before = float(np.median([cpu for cpu, _ in spent["before: the stored picture"]]))
+    for name, form, _ in ways_of_reading:
+        cpu, wall = np.median(spent[name], axis=0)
         size = np.mean([p.size for p in places_of(stored[form], fit)]) / 1000
         print(
-            f"  {name:27}: {size:5.0f} kB, {1e3 * cpu:.3f} CPU ms a frame from storage to the batch ({before / cpu:.1f} times less), {1 / wall:.0f} frames/s here",
+            f"  {name:27}: {size:5.0f} kB, {1e3 * cpu:.3f} CPU ms a frame from storage to the batch ({before / cpu:.1f} times less), {1 / wall:.0f} frames/s here;"
+            f" {RATES[0]} frames/s would need {cpu * RATES[0]:.1f} cores (extrapolated) and {size * RATES[0] / 1e6:.2f} GB/s",
             flush=True,
         )
-    _distances(reader, {name: places_of(stored[form], fit)[: len(frames)] for name, form in ways_of_reading})
+    _distances(reader, {name: places_of(stored[form], fit)[: len(frames)] for name, form, _ in ways_of_reading[1:]})
     ways = (
         ("stored pictures, shard by shard", None, False),
-        ("kept inputs, shard by shard", "jpeg", False),
-        ("kept inputs, the next shards begun meanwhile", "jpeg", True),
+        ("kept inputs, shard by shard", "zstd", False),
+        ("kept inputs, the next shards begun meanwhile", "zstd", True),
     )
     for rate in RATES:
         for name, form, beyond in ways:
             _wait(stored[form], StandIn(fit, rate), storage, name, beyond)
+
+
+def _resized_whole(fit: Fit, picture: Image.Image) -> Pixels:
+    """As torchvision has it: the whole picture is resized before the centre is cut out."""
+    assert fit.shorter is not None
+    least = min(picture.size)
+    wide, high = (fit.shorter if s == least else int(fit.shorter * s / least) for s in picture.size)
+    (height, width), resized = fit.size, picture.resize((wide, high), Image.Resampling(fit.resample))
+    left, top = round((wide - width) / 2), round((high - height) / 2)
+    return np.array(resized.crop((left, top, left + width, top + height)))
 
 
 def _distances(reader: FrameReader, places: dict[str, list[Place]]) -> None:

@@ -3,8 +3,7 @@
 What belongs here: how a picture is fitted (`Fit`), and the formats in which a fitted one is kept. What does not: which model takes what
 (`clip_model.py`), and where fitted pictures lie.
 
-The centre is cut out of a picture *before* it is resized, which saves a third to a half of the work and moves a value by at most 2 levels of 255;
-before a reduction by 4.8 and more, whole blocks of pixels are averaged first, as Pillow does with `reducing_gap`. `exact` does neither.
+Only what is kept of a picture is resized (`part_resizing.py`), and the result is the same, bit for bit.
 """
 
 from __future__ import annotations
@@ -16,23 +15,21 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from curation_resources.packed_pixels import packed, unpacked
+from curation_resources.part_resizing import resized_part
+
 if TYPE_CHECKING:
     from PIL import Image
 
 Pixels = NDArray[np.uint8]
 """(height, width, 3), red, green and blue."""
-InputFormat = Literal["jpeg", "webp", "raw"]
-EXTENSIONS = {"jpeg": "jpg", "webp": "webp", "raw": "rgb"}
+InputFormat = Literal["zstd", "jpeg", "webp", "raw"]
+EXTENSIONS = {"zstd": "rgb.zst", "jpeg": "jpg", "webp": "webp", "raw": "rgb"}
 """Formats -> endings of files."""
 FILTERS = {"bicubic": 3, "bilinear": 2}
 """Names of filters -> Pillow's numbers."""
 JPEG_QUALITY = 95
-"""With colour at full resolution: 0.3 to 1.1 levels of mean difference on real videos, where the way over a stored frame makes as many."""
-GAP = 2.4
-"""How many times larger than wanted a picture stays at least when blocks of its pixels are averaged first: so 1080 lines are halved for 224, and values
-move by less than a 30th of what a pixel aside would make (at 2.0 by two to three times as much)."""
-SUPPORT = 2
-"""Pixels of the result to each side of one that the filters look at."""
+"""With colour at full resolution. A JPEG's luminance and colours have 8 bits each, so that a whole area may be half a level off at any quality."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +46,10 @@ class Fit:
     size: tuple[int, int]
     resample: int
 
+    def __post_init__(self) -> None:
+        if self.shorter is not None and self.shorter < max(self.size):
+            raise ValueError(f"a side of {self.shorter} pixels has no centre of {self.size[1]}x{self.size[0]}")
+
     @property
     def name(self) -> str:
         """What it does, such as `224x224 bicubic centre of 224`: one name for one result."""
@@ -58,50 +59,17 @@ class Fit:
 
     def __call__(self, picture: Image.Image) -> Pixels:
         """The RGB picture, fitted: bit for bit what open_clip's own transform makes of it."""
-        from PIL import Image
+        return self.of(np.asarray(picture))
 
-        height, width = self.size
-        wide, high = self._resized(*picture.size)
-        if picture.size != (wide, high):
-            picture = picture.resize((wide, high), Image.Resampling(self.resample))
-        left, top = self._corner(wide, high)
-        return np.array(picture.crop((left, top, left + width, top + height)))
-
-    def exact(self, pixels: Pixels) -> Pixels:
-        """As a call with the picture."""
-        from PIL import Image
-
-        return self(Image.fromarray(pixels))
-
-    def near(self, pixels: Pixels) -> Pixels:
-        """The same to a few levels for less: see the module's text."""
-        import cv2
-        from PIL import Image
-
+    def of(self, pixels: Pixels) -> Pixels:
+        """The same of pixels."""
         high, wide = pixels.shape[:2]
-        to_wide, to_high = self._resized(wide, high)
         height, width = self.size
-        left, top = self._corner(to_wide, to_high)
-        if min(left, top) < 0 or (to_wide, to_high) == (wide, high):
-            return self.exact(pixels)
-        x, y = wide / to_wide, high / to_high
-        block = max(1, int(min(x, y) / GAP))
-        columns = _span(left * x, (left + width) * x, x, block, wide)
-        rows = _span(top * y, (top + height) * y, y, block, high)
-        part = pixels[rows[0] : rows[1], columns[0] : columns[1]]
-        if block > 1:
-            more = -part.shape[0] % block, -part.shape[1] % block
-            whole = cv2.copyMakeBorder(part, 0, more[0], 0, more[1], cv2.BORDER_REPLICATE) if any(more) else part
-            few = (whole.shape[1] // block, whole.shape[0] // block)
-            part = np.asarray(cv2.resize(whole, few, interpolation=cv2.INTER_AREA), np.uint8)
-        picture = Image.fromarray(np.ascontiguousarray(part))
-        box = (
-            (left * x - columns[0]) / block,
-            (top * y - rows[0]) / block,
-            min(((left + width) * x - columns[0]) / block, picture.size[0]),
-            min(((top + height) * y - rows[0]) / block, picture.size[1]),
-        )
-        return np.array(picture.resize((width, height), Image.Resampling(self.resample), box=box))
+        resized = self._resized(wide, high)
+        left, top = self._corner(*resized)
+        if resized == (wide, high):
+            return np.ascontiguousarray(pixels[top : top + height, left : left + width])
+        return resized_part(pixels, resized, (left, top), self.size, self.resample)
 
     def _resized(self, wide: int, high: int) -> tuple[int, int]:
         """Width and height that a picture gets before the centre is cut out."""
@@ -119,32 +87,32 @@ class Fit:
         return round((wide - width) / 2), round((high - height) / 2)
 
 
-def _span(first: float, last: float, scale: float, block: int, end: int) -> tuple[int, int]:
-    """Pixels from which those from `first` to `last` are made, with what the filter looks at beside them, in whole blocks."""
-    margin = SUPPORT * max(scale, 1.0) + block
-    begin = max(0, int(first - margin)) // block * block
-    return begin, min(end, -(-int(last + margin + 1) // block) * block)
-
-
 @dataclass(frozen=True)
 class ModelInput:
     """A picture that is kept for a model.
 
     Attributes:
         fit: how pictures are fitted for it.
-        format: jpeg (quality 95, colour at full resolution), or bit for bit: webp (lossless) or raw (3 bytes a pixel).
+        format: bit for bit: zstd (`packed_pixels.py`), webp (lossless) or raw (3 bytes a pixel); or jpeg (quality 95, colour at full resolution).
     """
 
     fit: Fit
-    format: InputFormat = "jpeg"
+    format: InputFormat = "zstd"
 
     def made(self, pixels: Pixels) -> bytes:
         """The bytes that are kept of a whole picture."""
-        return _ENCODERS[self.format]((self.fit.near if self.format == "jpeg" else self.fit.exact)(pixels))
+        return _ENCODERS[self.format](self.fit.of(pixels))
 
 
 def decoded(data: bytes | memoryview, form: str, size: tuple[int, int]) -> Pixels:
-    """The picture of `size` (height, width) that was kept in the format `form`.
+    """The picture of `size` (height, width) that was kept in the format `form`; raises as `decode_into`."""
+    out = np.empty((*size, 3), np.uint8)
+    decode_into(out, data, form)
+    return out
+
+
+def decode_into(out: Pixels, data: bytes | memoryview, form: str) -> None:
+    """Puts a picture that was kept in the format `form` into `out`, [height, width, 3] in one piece, which has its size.
 
     Raises:
         ValueError: the bytes are not such a picture.
@@ -152,10 +120,8 @@ def decoded(data: bytes | memoryview, form: str, size: tuple[int, int]) -> Pixel
     decode = _DECODERS.get(form)
     if decode is None:
         raise ValueError(f"is kept as {form!r}, which this version does not read")
-    pixels = decode(data, size)
-    if pixels is None or pixels.shape != (*size, 3):
-        raise ValueError(f"is no {form} of {size[1]}x{size[0]}")
-    return pixels
+    if not decode(data, out):
+        raise ValueError(f"is no {form} of {out.shape[1]}x{out.shape[0]}")
 
 
 def _jpeg(pixels: Pixels) -> bytes:
@@ -176,21 +142,40 @@ def _webp(pixels: Pixels) -> bytes:
     return out.getvalue()
 
 
-def _by_opencv(data: bytes | memoryview, size: tuple[int, int]) -> Pixels | None:
+def _unpacked(data: bytes | memoryview, out: Pixels) -> bool:
+    try:
+        unpacked(data, out)
+    except OSError:
+        return False
+    return True
+
+
+def _by_opencv(data: bytes | memoryview, out: Pixels) -> bool:
     import cv2
 
-    if not data:
-        return None
-    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
-    return None if pixels is None else np.asarray(pixels, np.uint8)
+    flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
+    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None
+    if pixels is None or pixels.shape != out.shape:
+        return False
+    out[...] = pixels
+    return True
 
 
-def _by_length(data: bytes | memoryview, size: tuple[int, int]) -> Pixels | None:
-    return np.frombuffer(data, np.uint8).reshape(*size, 3) if len(data) == 3 * size[0] * size[1] else None
+def _by_length(data: bytes | memoryview, out: Pixels) -> bool:
+    if len(data) != out.size:
+        return False
+    out[...] = np.frombuffer(data, np.uint8).reshape(out.shape)
+    return True
 
 
-_ENCODERS: Mapping[str, Callable[[Pixels], bytes]] = {"jpeg": _jpeg, "webp": _webp, "raw": lambda p: p.tobytes()}
-_DECODERS: Mapping[str, Callable[[bytes | memoryview, tuple[int, int]], Pixels | None]] = {
+_ENCODERS: Mapping[str, Callable[[Pixels], bytes]] = {
+    "zstd": packed,
+    "jpeg": _jpeg,
+    "webp": _webp,
+    "raw": lambda p: p.tobytes(),
+}
+_DECODERS: Mapping[str, Callable[[bytes | memoryview, Pixels], bool]] = {
+    "zstd": _unpacked,
     "jpeg": _by_opencv,
     "webp": _by_opencv,
     "raw": _by_length,

@@ -30,15 +30,15 @@ class Frames(Section):
     short_side: int = Field(384, ge=32, le=4320, description="Short side in pixels; pictures are never enlarged.")
     quality: int = Field(90, ge=1, le=100, description="JPEG quality.")
     min_per_clip: int = Field(3, ge=1, le=100, description="At least so many per clip, spread from 10 to 90 percent.")
-    model_input: Literal["jpeg", "webp", "raw", "none"] = Field(
-        "jpeg",
-        description="How the input of the recipe's CLIP model is kept beside each picture, made from the decoded frame: jpeg (quality 95, 4:4:4), "
-        "webp or raw (both lossless), or none. Frames that have no input are read from their pictures.",
+    model_input: Literal["zstd", "jpeg", "webp", "raw", "none"] = Field(
+        "zstd",
+        description="How the input of the recipe's CLIP model is kept beside each picture, made from the decoded frame: without loss as zstd, webp "
+        "or raw, as jpeg (quality 95, 4:4:4), or none. Frames that have no input are read from their pictures.",
     )
 
     def compared(self) -> dict[str, Any]:
-        """What tables of frames are compared by. With and without inputs as JPEG they are taken as the same, since decoding again to get inputs
-        would cost more than reading the pictures; who asks for lossless ones gets them."""
+        """What tables of frames are compared by. Without inputs, with those of the default and with JPEGs, the default of before, they are taken as the
+        same, since decoding again to get inputs would cost more than reading the pictures; who asks for others gets them."""
         said = self.model_dump()
         return {k: v for k, v in said.items() if k != "model_input" or v in ("webp", "raw")}
 

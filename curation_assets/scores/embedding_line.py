@@ -181,7 +181,7 @@ class EmbeddingLine:
     def _compute(self, current: list[EmbeddingJob]) -> None:
         """Encodes until there are no more frames. `current` has the jobs of which batches are under way."""
         processes = self._processes()
-        reader = FrameReader.of(self.model, self._storage, elsewhere=bool(processes))
+        reader = FrameReader.of(self.model, self._storage)
         feed: FrameFeed[EmbeddingJob] = FrameFeed(
             reader, self._batch, processes, IN_FLIGHT + 1, pinned(self.model.device)
         )
