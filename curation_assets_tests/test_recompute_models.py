@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from typing import Any
 
 import pyarrow as pa
 import pytest
+from torch import Tensor
 
 from curation_assets.contracts.tables import beside
 from curation_assets.explain import explain
 from curation_assets.scores.embedding_line import EmbeddingLine
 from curation_assets.verify import DAMAGE, Verifier
 from curation_assets_tests.tiny_clip import write_tiny_clip
+from curation_assets_tests.tiny_vlm import write_tiny_idefics3
 from curation_assets_tests.toy_site import (
     CAPTIONS,
     DECODE,
@@ -26,6 +29,7 @@ from curation_assets_tests.toy_site import (
     write_head,
     write_list,
 )
+from curation_resources.captioners.transformers_model import TransformersCaptioner
 from curation_resources.clip_model import ClipModel
 
 
@@ -140,6 +144,36 @@ def test_a_gpu_has_the_next_shards_frames_while_tables_are_written(toy: Toy, mon
     assert begun[:2] == list(SHARDS), "the second before the first was written"
     assert begun[2:] == [f"{SHARDS[1]} after {SHARDS[0]}"]
     assert {s: toy.store.read("frame_embeddings", s) for s in SHARDS} == before
+
+
+def test_a_gpu_has_the_next_shards_questions_while_captions_are_written(
+    toy: Toy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The CPU in its place, taken for a device of its own, and questions one by one: the captions are those that it gives shard by shard."""
+    write_tiny_idefics3(toy.root / "vlm")
+    model = "backend: transformers, model: {root}/vlm, batch: 1, frames: 2, max_tokens: 4, device: cpu, dtype: float32"
+    toy.change("backend: source", model)
+    toy.remade()
+    before = {s: toy.store.read("captions", s) for s in SHARDS}
+    for shard in SHARDS:
+        toy.store.storage.remove(toy.store.path("captions", shard))
+    asked: dict[str, int] = {}
+    generate = TransformersCaptioner._generate
+
+    def noted(self: TransformersCaptioner, batch: Any, inputs: Any) -> Any:
+        for request, _ in batch:
+            asked[request.key] = sum(toy.store.header("captions", s) is not None for s in SHARDS)
+        return generate(self, batch, inputs)
+
+    monkeypatch.setattr(TransformersCaptioner, "_generate", noted)
+    monkeypatch.setattr(TransformersCaptioner, "asynchronous", True)
+    monkeypatch.setattr("curation_assets.captions.captions.in_line", lambda params: True)
+    monkeypatch.setattr(Tensor, "pin_memory", lambda self: self)
+    assert over("captions") <= toy.remade()
+    assert {s: toy.store.read("captions", s) for s in SHARDS} == before
+    questions = sum(len(table) for table in before.values())
+    assert len(asked) == questions, "nothing is asked twice"
+    assert list(asked.values()).count(0) > len(before[SHARDS[0]]), "of the second shard before the first was written"
 
 
 def test_verifying_every_byte_reads_the_inputs_beside_the_frames_too(toy: Toy) -> None:

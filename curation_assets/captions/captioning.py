@@ -21,7 +21,7 @@ from curation_assets.captions.given_texts import SourceTexts, best_cues, clip_su
 from curation_assets.captions.model_captions import CaptionDraft, CaptionStats, ModelCaptions, digest_of
 from curation_assets.schemas import schema
 from curation_assets.scores.embedding import asset_table
-from curation_resources.captioners.base import Captioner
+from curation_resources.captioners.base import Captioner, CaptionRequest
 from curation_resources.provenance import canonical_json
 from curation_resources.storage import Storage
 
@@ -76,12 +76,9 @@ def caption_shard(
         ServerUnusable, MissingWeights, WrongWeights: no question can be answered; what was answered before is in the journal.
     """
     started = time.perf_counter()
-    wanted, raw = inputs.wanted, inputs.raw
+    raw = inputs.raw
     run = ModelCaptions(params, storage, journal, _previous_rows(inputs.previous))
-    rows = [
-        CaptionDraft(clip, skipped=wanted is not None and clip["clip_id"] not in wanted)
-        for clip in inputs.clips.filter(pc.equal(inputs.clips["status"], "ok")).to_pylist()
-    ]
+    rows = _drafts(inputs)
     active = [row for row in rows if not row.skipped]
     if params.backend not in WITHOUT_MODEL:
         if captioner is None:
@@ -109,6 +106,20 @@ def caption_shard(
     ]
     table = asset_table("captions", {name: [row[name] for row in finished] for name in schema("captions").names})
     return table, run.stats(finished, time.perf_counter() - started)
+
+
+def questions_of(inputs: CaptionInputs, params: Captions, storage: Storage) -> list[CaptionRequest]:
+    """What `caption_shard` would ask about frames, but for what its journal has been answered."""
+    run = ModelCaptions(params, storage, None, _previous_rows(inputs.previous))
+    return run.questions([row for row in _drafts(inputs) if not row.skipped], inputs.frames)[0]
+
+
+def _drafts(inputs: CaptionInputs) -> list[CaptionDraft]:
+    """A draft for each clip."""
+    return [
+        CaptionDraft(clip, skipped=inputs.wanted is not None and clip["clip_id"] not in inputs.wanted)
+        for clip in inputs.clips.filter(pc.equal(inputs.clips["status"], "ok")).to_pylist()
+    ]
 
 
 ANSWERED = (

@@ -26,8 +26,10 @@ from curation_resources.faults import ReadFault
 from curation_resources.journal import Journal
 
 if TYPE_CHECKING:
+    from curation_assets.captions.captioning import CaptionInputs
     from curation_assets.engine.shard import Shard
     from curation_assets.recipes import Recipe
+    from curation_resources.captioners.base import Captioner, CaptionRequest
 
 
 class TextModel(Section):
@@ -174,9 +176,52 @@ HOW = {"batch", "device", "concurrency", "timeout_s", "attempts", "price_per_mto
 """Parameters that change how fast or dear captioning is, or how it is judged, not what it says."""
 
 
-def _caption(shard: Shard, wanted: Collection[str]) -> Mapping[str, Made]:
-    from curation_assets.captions.caption_backends import load_captioner, load_refiner
-    from curation_assets.captions.captioning import CaptionInputs, caption_shard
+AHEAD_SHARDS = 2
+"""Shards whose questions may be on their way to a GPU while tables of those before are written."""
+JOURNAL = "captions 1"
+"""Answers are kept by a hash of all that was asked, so they hold whatever else changes in the recipe."""
+
+
+def in_line(params: Captions) -> bool:
+    """Whether a device of this machine answers, which waits between shards unless it has questions of the next.
+
+    Servers are not asked ahead: they answer others meanwhile, and what they answered a run that is killed would have to be paid again.
+    """
+    from curation_resources.devices import choose_device
+
+    if params.backend == "transformers":
+        return choose_device(params.device).startswith("cuda")
+    return params.backend == "vllm"
+
+
+def _captioner(shard: Shard, params: Captions) -> Captioner | None:
+    """The backend, for all shards of a run; where a GPU of this machine answers, the questions of the next shards are on their way to it."""
+    from curation_assets.captions.caption_backends import load_captioner
+    from curation_assets.captions.captioning import questions_of
+    from curation_resources.captioners.line import CaptionLine
+
+    captioner: Captioner | None = shard.model(load_captioner, params)
+    if captioner is None or not in_line(params):
+        return captioner
+
+    def open_line(params: Captions) -> CaptionLine:
+        under_way = params.concurrency if params.backend == "vllm" else params.batch
+        return CaptionLine(captioner, 2 * under_way)
+
+    def questions(later: Shard) -> list[CaptionRequest]:
+        answered = Journal(later.storage, later.folder("captions"), JOURNAL).items
+        return [q for q in questions_of(_inputs(later), params, later.storage) if q.key not in answered]
+
+    line: CaptionLine = shard.model(open_line, params)
+    for key in shard.coming.keys(AHEAD_SHARDS):
+        later = shard.coming.look(key, questions)
+        if later is not None and line.ask_ahead(later) < len(later):
+            break
+    return line
+
+
+def _inputs(shard: Shard) -> CaptionInputs:
+    from curation_assets.captions.captioning import CaptionInputs
     from curation_assets.rules.columns import clip_facts
 
     params = shard.recipe.captions
@@ -184,23 +229,30 @@ def _caption(shard: Shard, wanted: Collection[str]) -> Mapping[str, Made]:
     if params.clean.suffixes:
         facts = clip_facts(params.clean.suffixes, shard.recipe, shard.table)
         scores = {row["clip_id"]: {s: row[s] for s in params.clean.suffixes} for row in facts.to_pylist()}
-    # Answers are kept by a hash of all that was asked, so they hold whatever else changes in the recipe.
-    journal = Journal(shard.storage, shard.folder("captions"), "captions 1")
+    return CaptionInputs(
+        shard.table("clips"),
+        shard.table("frames"),
+        shard.table("video_metadata"),
+        shard.table("raw_shards"),
+        wanted=set(passing_clips(shard, params.where)["clip_id"].drop_null().to_pylist()),
+        scores=scores,
+        previous=shard.previous("captions"),
+    )
+
+
+def _caption(shard: Shard, wanted: Collection[str]) -> Mapping[str, Made]:
+    from curation_assets.captions.caption_backends import load_refiner
+    from curation_assets.captions.captioning import caption_shard
+
+    params = shard.recipe.captions
+    journal = Journal(shard.storage, shard.folder("captions"), JOURNAL)
     with journal:
         table, stats = caption_shard(
-            CaptionInputs(
-                shard.table("clips"),
-                shard.table("frames"),
-                shard.table("video_metadata"),
-                shard.table("raw_shards"),
-                wanted=set(passing_clips(shard, params.where)["clip_id"].drop_null().to_pylist()),
-                scores=scores,
-                previous=shard.previous("captions"),
-            ),
+            _inputs(shard),
             params,
             shard.storage,
             journal=journal,
-            captioner=shard.model(load_captioner, params),
+            captioner=_captioner(shard, params),
             refiner=shard.model(load_refiner, params),
         )
     _nothing_seen(table, shard.key)

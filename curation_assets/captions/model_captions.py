@@ -118,8 +118,10 @@ class ModelCaptions:
         self.params, self.storage, self.journal, self.previous = params, storage, journal, previous
         self.requests = self.reused = self.resumed = self.prompt_tokens = self.completion_tokens = 0
 
-    def ask_about_frames(self, rows: Iterable[CaptionDraft], frames: pa.Table, captioner: Captioner) -> None:
-        """Fills in `raw` or `error` of each row."""
+    def questions(
+        self, rows: Iterable[CaptionDraft], frames: pa.Table
+    ) -> tuple[list[CaptionRequest], list[CaptionDraft]]:
+        """What is to be asked about the frames of the rows, and of which rows; the others get what is known, or why nothing can be."""
         by_clip: dict[str, list[dict[str, Any]]] = defaultdict(list)
         columns = ["clip_id", "time_ms", "tar", "offset", "size", "sha256"]
         for frame in frames.select(columns).sort_by([("clip_id", "ascending"), ("time_ms", "ascending")]).to_pylist():
@@ -143,6 +145,11 @@ class ModelCaptions:
             waiting.append(row)
             for key, window in zip(row.keys, windows, strict=True):
                 questions.append(CaptionRequest(key, self.params.prompt, partial(_read_frames, self.storage, window)))
+        return questions, waiting
+
+    def ask_about_frames(self, rows: Iterable[CaptionDraft], frames: pa.Table, captioner: Captioner) -> None:
+        """Fills in `raw` or `error` of each row."""
+        questions, waiting = self.questions(rows, frames)
         answers = self._ask(questions, captioner)
         for row in waiting:
             own = [answers[key] for key in row.keys]

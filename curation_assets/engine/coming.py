@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from curation_resources.storage_errors import READ_ERRORS, StorageError
 from curation_resources.tables import DamagedTable, MissingTable
 
 if TYPE_CHECKING:
     from curation_assets.engine.shard import Shard
+
+T = TypeVar("T")
 
 
 def _nothing(key: str) -> Shard | None:
@@ -40,9 +42,10 @@ class Coming:
         place = self.after.index(self.here) + 1
         return [k for k in self.after[place : place + count] if k is not None]
 
-    def look(self, key: str) -> Shard | None:
-        """The shard of a key as its stage would see it now; None too if it cannot be looked at."""
+    def look(self, key: str, read: Callable[[Shard], T]) -> T | None:
+        """What is read of the shard of a key as its stage would see it now; None if it would not be made, or cannot be looked at."""
         try:
-            return self.seen(key)
+            later = self.seen(key)
+            return None if later is None else read(later)
         except (MissingTable, DamagedTable, StorageError, *READ_ERRORS):
             return None

@@ -89,8 +89,8 @@ def _embed(shard: Shard, wanted: Collection[str]) -> Mapping[str, Made]:
     if line.model.asynchronous:
         line.ahead(frames, shard.key)
         for key in shard.coming.keys(AHEAD_SHARDS):
-            if not line.begun(key) and (later := shard.coming.look(key)) is not None:
-                line.ahead(_to_embed(later)[1], key)
+            if not line.begun(key) and (later := shard.coming.look(key, lambda s: _to_embed(s)[1])) is not None:
+                line.ahead(later, key)
     table, stats = embed_frames(frames, line, shard.key)
     table = known.joined(table, faulty=stats.faults)
     numbers = {

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import logging
+import threading
 import time
 from email.utils import formatdate
 from pathlib import Path
@@ -14,7 +15,8 @@ from curation_assets_tests.shared_data import shared
 from curation_assets_tests.tiny_vlm import write_tiny_idefics3, write_tiny_qwen2_vl
 from curation_assets_tests.tiny_vlm_families import FAMILIES, VICUNA, write_tiny_llava
 from curation_resources.captioners import server as server_module
-from curation_resources.captioners.base import CaptionRequest, LazyCaptioner
+from curation_resources.captioners.base import CaptionAnswer, CaptionRequest, LazyCaptioner
+from curation_resources.captioners.line import CaptionLine
 from curation_resources.captioners.server import OpenAICaptioner, ServerUnusable, _asked_pause
 from curation_resources.captioners.transformers_model import (
     TransformersCaptioner,
@@ -297,3 +299,98 @@ def test_a_lazy_captioner_loads_once_and_only_when_it_is_asked() -> None:
     assert loads == []
     assert lazy.identity == lazy.identity == "m"
     assert loads == [1]
+
+
+# ---- one stream of questions for several shards
+
+
+class Noted:
+    """A real captioner whose batches are noted."""
+
+    asynchronous = True
+
+    def __init__(self, captioner: TransformersCaptioner, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.batches: list[list[str]] = []
+        generate = captioner._generate
+
+        def noted(batch: Any, inputs: Any) -> Any:
+            self.batches.append([request.key for request, _ in batch])
+            return generate(batch, inputs)
+
+        monkeypatch.setattr(captioner, "_generate", noted)
+        self.line = CaptionLine(captioner, 4)
+
+
+def test_questions_of_the_next_shard_fill_the_batches_of_this_one(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    requests = picture_requests()
+    expected = {a.key: a.text for a in load(folder, batch=4).answer(requests)}
+    noted = Noted(load(folder, batch=4), monkeypatch)
+    first, second = requests[:2], requests[2:]
+    assert noted.line.ask_ahead(second) == 3
+    answers = {a.key: a.text for a in noted.line.answer(first)}
+    assert set(answers) == {"k0", "k1"}
+    answers |= {a.key: a.text for a in noted.line.answer(second)}
+    assert answers == expected
+    assert noted.batches == [["k0", "k1", "k2", "k3"], ["k4"]], "nothing is asked twice, and batches are full"
+
+
+def test_a_line_that_nobody_waits_for_asks_no_more_than_it_may(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    noted = Noted(load(folder, batch=1), monkeypatch)
+    noted.line.most_ahead = 2
+    assert noted.line.ask_ahead(picture_requests()) == 2
+    assert noted.batches == [], "nobody has come yet"
+    (answer,) = noted.line.answer([CaptionRequest("alone", "a dog")])
+    assert answer.text is not None
+    for thread in threading.enumerate():
+        if thread.name == "caption-line":
+            thread.join()
+    assert noted.batches == [["alone"], ["k0"], ["k1"]]
+
+
+def test_what_ends_a_line_is_told_to_all_who_wait_and_it_begins_anew(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    captioner = load(folder, batch=1)
+    line = CaptionLine(captioner, 4)
+    answer = captioner.answer
+
+    def broken(requests: Any) -> Any:
+        yield from answer(iter([next(requests)]))
+        raise OSError("the device is gone")
+
+    monkeypatch.setattr(captioner, "answer", broken)
+    line.ask_ahead(picture_requests()[3:])
+    asking = line.answer(picture_requests()[:2])
+    assert next(asking).key == "k0"
+    with pytest.raises(OSError, match="the device is gone"):
+        next(asking)
+    monkeypatch.setattr(captioner, "answer", answer)
+    assert {a.key for a in line.answer(picture_requests()[1:])} == {"k1", "k2", "k3", "k4"}
+
+
+def test_a_captioner_that_leaves_a_question_open_leaves_nobody_waiting(folder: Path) -> None:
+    class Forgetful:
+        identity = "forgetful"
+
+        def answer(self, requests: Any) -> Any:
+            for request in requests:
+                if request.key != "k1":
+                    yield CaptionAnswer(request.key, "a text")
+
+    line = CaptionLine(Forgetful(), 4)
+    assert [a.key for a in line.answer(picture_requests()[:3])] == ["k0", "k2"]
+
+
+def test_who_goes_before_all_was_answered_leaves_nothing_asked(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    noted = Noted(load(folder, batch=1), monkeypatch)
+    noted.line.ask_ahead(picture_requests()[4:])
+    asking = noted.line.answer(picture_requests()[:4])
+    next(asking)
+    asking.close()
+    for thread in threading.enumerate():
+        if thread.name == "caption-line":
+            thread.join()
+    assert len(noted.batches) <= 3
+    assert ["k4"] not in noted.batches

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import io
+import threading
 import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -116,6 +119,15 @@ def _dtype(dtype: str, device: str) -> str:
     return "bfloat16" if cpu_has_bf16() else "float32"
 
 
+@dataclass
+class _Ready:
+    """A batch whose pictures are read: what is asked, which questions have none and why, and the model's tensors, if they could be made."""
+
+    asked: list[tuple[CaptionRequest, list[Image.Image]]] = field(default_factory=list)
+    failed: list[tuple[str, str]] = field(default_factory=list)
+    inputs: Any = None
+
+
 class TransformersCaptioner:
     """A model of `transformers` in this process; made by `load_transformers_captioner`."""
 
@@ -124,6 +136,8 @@ class TransformersCaptioner:
     ) -> None:
         self._processor, self._network, self._identity = processor, network, identity
         self._max_tokens, self._temperature, self._seed, self._batch = max_tokens, temperature, seed, batch
+        self._tokenizing = threading.Lock()
+        """A tokenizer of `tokenizers` refuses a thread that sets its padding while another reads with it."""
 
     @property
     def identity(self) -> str:
@@ -133,49 +147,52 @@ class TransformersCaptioner:
     def dtype(self) -> str:
         return str(self._network.dtype).removeprefix("torch.")
 
+    @property
+    def asynchronous(self) -> bool:
+        """Whether a device of its own computes, which questions of the next shard may keep busy."""
+        return bool(self._network.device.type == "cuda")
+
     def answer(self, requests: Iterable[CaptionRequest]) -> Iterator[CaptionAnswer]:
-        """One answer per request; the pictures of the next batch are decoded while one is computed."""
+        """One answer per request; pictures of the next batch are decoded and made into the model's tensors while one is computed.
+
+        A source that came to an end is asked for more once what it gave is answered.
+        """
         source = iter(requests)
-        with ThreadPoolExecutor(min(8, self._batch), "caption-frames") as readers:
-            loading = self._load(source, readers)
-            while loading:
-                following = self._load(source, readers)
-                ready: list[tuple[CaptionRequest, list[Image.Image]]] = []
-                for request, pictures in loading:
-                    try:
-                        ready.append((request, pictures.result()))
-                    except (OSError, ValueError, RuntimeError, SyntaxError) as error:
-                        yield CaptionAnswer(request.key, error=f"{UNREADABLE}: {error}", attempts=0)
-                if ready:
-                    yield from self._answer_batch(ready)
-                loading = following
+        with (
+            ThreadPoolExecutor(min(8, self._batch), "caption-frames") as readers,
+            ThreadPoolExecutor(1, "caption-inputs") as preparing,
+        ):
+            coming = self._begun(source, readers, preparing)
+            while coming is not None:
+                following = self._begun(source, readers, preparing)
+                ready = coming.result()
+                for key, problem in ready.failed:
+                    yield CaptionAnswer(key, error=f"{UNREADABLE}: {problem}", attempts=0)
+                if ready.asked:
+                    yield from self._answer_batch(ready.asked, ready.inputs)
+                coming = following or self._begun(source, readers, preparing)
 
-    def _load(
-        self, source: Iterator[CaptionRequest], readers: ThreadPoolExecutor
-    ) -> list[tuple[CaptionRequest, Future[list[Image.Image]]]]:
-        return [(request, readers.submit(pictures_of, request)) for request in islice(source, self._batch)]
+    def _begun(
+        self, source: Iterator[CaptionRequest], readers: ThreadPoolExecutor, preparing: ThreadPoolExecutor
+    ) -> Future[_Ready] | None:
+        """The next batch on its way; None if the source has no more now."""
+        loading = [(r, readers.submit(pictures_of, r)) for r in islice(source, self._batch)]
+        return preparing.submit(self._ready, loading) if loading else None
 
-    def _answer_batch(self, batch: list[tuple[CaptionRequest, list[Image.Image]]]) -> Iterator[CaptionAnswer]:
-        """A batch that fails is halved, so that one request which the model cannot take costs no other its answer."""
-        import torch
+    def _ready(self, loading: list[tuple[CaptionRequest, Future[list[Image.Image]]]]) -> _Ready:
+        ready = _Ready()
+        for request, pictures in loading:
+            try:
+                ready.asked.append((request, pictures.result()))
+            except (OSError, ValueError, RuntimeError, SyntaxError) as error:
+                ready.failed.append((request.key, str(error)))
+        if ready.asked:
+            with suppress(Exception):  # raised again where the batch is computed, and halved to find whose fault it is
+                ready.inputs = self._inputs(ready.asked)
+        return ready
 
-        try:
-            yield from self._generate(batch)
-        except Exception as error:  # noqa: BLE001 - whatever the model makes of a request is recorded in its row
-            if isinstance(error, torch.OutOfMemoryError):
-                torch.cuda.empty_cache()
-            if len(batch) == 1:
-                reason = str(error).strip().split("\n")[0][:300]
-                yield CaptionAnswer(batch[0][0].key, error=f"model failed: {type(error).__name__}: {reason}")
-                return
-            middle = len(batch) // 2
-            yield from self._answer_batch(batch[:middle])
-            yield from self._answer_batch(batch[middle:])
-
-    def _generate(self, batch: list[tuple[CaptionRequest, list[Image.Image]]]) -> list[CaptionAnswer]:
-        import torch
-
-        started = time.perf_counter()
+    def _inputs(self, batch: list[tuple[CaptionRequest, list[Image.Image]]]) -> Any:
+        """What the model takes, in memory from which a GPU copies while it computes."""
         conversations = [
             [
                 {
@@ -188,15 +205,46 @@ class TransformersCaptioner:
             ]
             for request, pictures in batch
         ]
-        inputs = self._processor.apply_chat_template(
-            conversations,
-            tokenize=True,
-            add_generation_prompt=True,
-            return_dict=True,
-            return_tensors="pt",
-            processor_kwargs={"padding": True},
-        )
-        inputs = inputs.to(self._network.device, dtype=self._network.dtype)
+        with self._tokenizing:
+            inputs = self._processor.apply_chat_template(
+                conversations,
+                tokenize=True,
+                add_generation_prompt=True,
+                return_dict=True,
+                return_tensors="pt",
+                processor_kwargs={"padding": True},
+            )
+        if self.asynchronous:
+            for name, value in inputs.items():
+                if hasattr(value, "pin_memory"):
+                    inputs[name] = value.pin_memory()
+        return inputs
+
+    def _answer_batch(
+        self, batch: list[tuple[CaptionRequest, list[Image.Image]]], inputs: Any = None
+    ) -> Iterator[CaptionAnswer]:
+        """A batch that fails is halved, so that one request which the model cannot take costs no other its answer."""
+        import torch
+
+        try:
+            yield from self._generate(batch, inputs)
+        except Exception as error:  # noqa: BLE001 - whatever the model makes of a request is recorded in its row
+            if isinstance(error, torch.OutOfMemoryError):
+                torch.cuda.empty_cache()
+            if len(batch) == 1:
+                reason = str(error).strip().split("\n")[0][:300]
+                yield CaptionAnswer(batch[0][0].key, error=f"model failed: {type(error).__name__}: {reason}")
+                return
+            middle = len(batch) // 2
+            yield from self._answer_batch(batch[:middle])
+            yield from self._answer_batch(batch[middle:])
+
+    def _generate(self, batch: list[tuple[CaptionRequest, list[Image.Image]]], inputs: Any) -> list[CaptionAnswer]:
+        import torch
+
+        started = time.perf_counter()
+        inputs = self._inputs(batch) if inputs is None else inputs
+        inputs = inputs.to(self._network.device, dtype=self._network.dtype, non_blocking=self.asynchronous)
         sampling: dict[str, Any] = {"do_sample": False}
         if self._temperature > 0:
             sampling = {"do_sample": True, "temperature": self._temperature}
@@ -204,7 +252,8 @@ class TransformersCaptioner:
         with torch.inference_mode():
             output = self._network.generate(**inputs, max_new_tokens=self._max_tokens, **sampling)
         fresh = cast("torch.Tensor", output)[:, inputs["input_ids"].shape[1] :]
-        texts = self._processor.batch_decode(fresh, skip_special_tokens=True)
+        with self._tokenizing:
+            texts = self._processor.batch_decode(fresh, skip_special_tokens=True)
         prompt_tokens = inputs["attention_mask"].sum(dim=1).tolist()
         seconds = (time.perf_counter() - started) / len(batch)
         return [

@@ -109,6 +109,7 @@ class VllmCaptioner:
             loading = self._load(source, readers, self._concurrency)
             try:
                 while loading or asked:
+                    loading = loading or self._load(source, readers, self._concurrency - len(asked))
                     while loading and len(asked) < self._concurrency:
                         request, pictures = loading.pop(0)
                         loading += self._load(source, readers, 1)
