@@ -110,7 +110,9 @@ def fill(store: TableStore) -> None:
             rows.append({"video_id": "lost", "status": "failed", "error_class": "gone", "error": "the host says 404"})
         commit(store, "raw_shards", shard, rows)
         ids = [{"video_id": v, "clip_id": c} for _, v, c, _ in own]
-        spans = [{"start_ms": s, "end_ms": s + CLIP_MS, "width": 160, "height": 96} for *_, s in own]
+        spans = [{"start_ms": s, "end_ms": s + CLIP_MS, "width": 160, "height": 96, "fps": 10.0} for *_, s in own]
+        for span in spans:
+            span |= {"start_frame": span["start_ms"] // 100, "end_frame": span["end_ms"] // 100}
         commit(store, "clips", shard, [a | b for a, b in zip(ids, spans, strict=True)])
         pictures = [picture(n) for n, *_ in own]
         store.storage.write(f"frames/{shard}/t-00000.tar", b"".join(pictures))

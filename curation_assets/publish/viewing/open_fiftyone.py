@@ -1,6 +1,6 @@
 """Opens this folder in FiftyOne, and writes down what was tagged there. Run it in an environment in which `pip install fiftyone` was said.
 
-python open_fiftyone.py            loads the folder as the dataset `curation-<subset>` and opens the app
+python open_fiftyone.py            loads the folder as a dataset, `curation-<subset>-...`, and opens the app
 python open_fiftyone.py --load     loads it, and ends
 python open_fiftyone.py --tags     writes tags.jsonl: the tags of videos and of spans, for
                                    curation export-view fiftyone SUBSET FOLDER --read
@@ -8,6 +8,7 @@ python open_fiftyone.py --tags     writes tags.jsonl: the tags of videos and of 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sys
 from collections.abc import Iterator
@@ -39,7 +40,7 @@ def samples() -> Iterator[Any]:
         sample = fo.Sample(filepath=str(HERE / clips[0][1]["file"]), video=stem)
         spans: list[Any] = []
         frames: dict[int, list[Any]] = {}
-        for number, clip in clips:
+        for number, clip in sorted(clips, key=lambda one: one[1]["first_frame"]):
             more = {name.replace(".", "_").replace(" ", "_"): value for name, value in clip["scores"].items()}
             if vectors is not None and np.isfinite(vectors[number]).all():
                 more["embedding"] = vectors[number]
@@ -64,15 +65,23 @@ def samples() -> Iterator[Any]:
         yield sample
 
 
+def name_of() -> str:
+    """What the dataset is called: by the subset and this very view, since one of another folder has other files, and one of another day other clips."""
+    subset = json.loads((HERE / "view.json").read_text("utf-8"))["subset"]
+    view = hashlib.sha256(str(HERE).encode() + (HERE / "clips.jsonl").read_bytes()).hexdigest()[:8]
+    return f"curation-{subset}-{view}"
+
+
 def opened() -> Any:
     """The dataset, loaded if it is not there yet."""
     import fiftyone as fo
 
-    name = f"curation-{json.loads((HERE / 'view.json').read_text('utf-8'))['subset']}"
-    if fo.dataset_exists(name):
+    name = name_of()
+    if fo.dataset_exists(name) and fo.load_dataset(name).persistent:
         return fo.load_dataset(name)
-    dataset = fo.Dataset(name, persistent=True)
+    dataset = fo.Dataset(name, overwrite=True)
     dataset.add_samples(samples())
+    dataset.persistent = True  # only once it is whole: one whose loading was interrupted is loaded anew
     return dataset
 
 
