@@ -21,6 +21,7 @@ from curation_assets.publish.subsets import Subset, balanced_by_concept
 from curation_assets.recipe_yaml import YamlError, read_yaml
 from curation_assets.registry import BROKEN, COMPONENTS
 from curation_assets.rules.faults import circle, rule_faults
+from curation_resources.s3 import options_of_named_file
 from curation_resources.urls import redact_text
 
 
@@ -190,7 +191,7 @@ def read_recipes(uri: str, options: Mapping[str, Any] | None = None) -> Recipes:
 
 
 def _files(uri: str, options: Mapping[str, Any] | None) -> tuple[fsspec.AbstractFileSystem, str, list[str]]:
-    fs, path = fsspec.core.url_to_fs(uri, **(options or {}))
+    fs, path = fsspec.core.url_to_fs(uri, **(options or options_of_named_file(uri)))
     if not fs.exists(path):
         raise RecipeError(
             f"{uri}: no such file or folder; name a recipe file or a folder of recipes, here or in CURATION_RECIPES; `curation init` writes one"

@@ -6,13 +6,14 @@ from typing import Any
 
 from curation_assets.schemas import SCHEMAS
 from curation_assets.settings import Settings
-from curation_resources.s3 import s3_options
+from curation_resources.s3 import reach_named_files, s3_options
 from curation_resources.storage import Storage
 from curation_resources.tables import TableStore
 
 
 def table_store(settings: Settings) -> TableStore:
-    """The tables of an installation."""
+    """The tables of an installation, whose settings also say from now on how files that recipes name are reached in buckets."""
+    reach_named_files(settings.s3_endpoint, settings.s3_region, settings.s3_profile)
     elsewhere = settings.s3_endpoint or settings.s3_region or settings.s3_profile
     others = (
         {"s3": storage_options(settings, "s3://")} if elsewhere else {}

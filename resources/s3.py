@@ -7,6 +7,7 @@ from typing import Any
 
 ATTEMPTS = 5
 """Of a request, as `dagster_aws.s3.S3Resource` has it."""
+_SAID: dict[str, str | None] = {}
 
 
 def s3_options(endpoint: str | None = None, region: str | None = None, profile: str | None = None) -> dict[str, Any]:
@@ -26,9 +27,17 @@ def s3_options(endpoint: str | None = None, region: str | None = None, profile: 
     return {**options, "profile": profile} if profile else options
 
 
-def options_of_environment(uri: str) -> dict[str, Any]:
-    """`s3_options` as the settings CURATION_S3_ENDPOINT, _REGION and _PROFILE stand in the environment, for files that recipes name and that are read where no settings
-    are at hand; none for a URI that is in no bucket."""
+def reach_named_files(endpoint: str | None, region: str | None, profile: str | None) -> None:
+    """Says how this process reaches files that recipes name and that lie in buckets: labels, lists of ids, weights. They are read where no settings are at hand. Of two
+    installations in one process the one opened last says it."""
+    _SAID.clear()
+    _SAID.update({"ENDPOINT": endpoint, "REGION": region, "PROFILE": profile})
+
+
+def options_of_named_file(uri: str) -> dict[str, Any]:
+    """`s3_options` as `reach_named_files` has it, and what that leaves open as the settings CURATION_S3_ENDPOINT, _REGION and _PROFILE stand in the environment; none for a URI
+    that is in no bucket."""
     if not uri.startswith("s3://"):
         return {}
-    return s3_options(*(os.environ.get(f"CURATION_S3_{name}") or None for name in ("ENDPOINT", "REGION", "PROFILE")))
+    names = ("ENDPOINT", "REGION", "PROFILE")
+    return s3_options(*(_SAID.get(name) or os.environ.get(f"CURATION_S3_{name}") or None for name in names))

@@ -18,6 +18,8 @@ from pathlib import Path
 
 import fsspec
 
+from curation_resources.s3 import options_of_named_file
+
 PROBE_SECONDS = 5.0
 PROBE_KEPT_SECONDS = 60.0
 PACKAGE = "package:"
@@ -117,7 +119,7 @@ def _reason(error: BaseException) -> str:
 
 def _download(uri: str, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
-    options = {"client_kwargs": {"trust_env": True}} if uri.startswith("http") else {}
+    options = {"client_kwargs": {"trust_env": True}} if uri.startswith("http") else options_of_named_file(uri)
     with tempfile.NamedTemporaryFile(dir=target.parent, prefix=".part-", delete=False) as part:
         try:
             with fsspec.open(uri, "rb", **options) as source:

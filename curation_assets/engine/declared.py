@@ -16,8 +16,6 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-import fsspec
-
 from curation_assets.engine.shard_keys import dataset_of
 from curation_assets.engine.slices import slice_hashes
 from curation_assets.recipes import Recipe, subsets
@@ -96,7 +94,7 @@ def standing(
     if said["host"] != socket.gethostname() and not shared:
         return ELSEWHERE, f"{file} on {said['host']} declares it"
     try:
-        fs, name = fsspec.core.url_to_fs(file, **dict(storage.options if file.startswith(storage.scheme) else {}))
+        fs, name = storage.filesystem(file)
         if not fs.exists(name):
             return GONE, f"its recipe {file} is no longer there"
         text = fs.cat_file(name).decode("utf-8", "replace")

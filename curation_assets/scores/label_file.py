@@ -18,7 +18,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from curation_resources.replace import Superseded
-from curation_resources.s3 import options_of_environment
+from curation_resources.s3 import options_of_named_file
 from curation_resources.storage import Storage
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
@@ -124,9 +124,9 @@ class LabelFile:
 
 
 def _place(location: str) -> tuple[Storage, str]:
-    """The folder or bucket of a file, reached as the settings of the environment say, and its name there."""
+    """The folder or bucket of a file, reached as the settings say, and its name there."""
     folder, _, name = location.rpartition("/")
-    return Storage(folder or ".", options_of_environment(location)), name
+    return Storage(folder or ".", options_of_named_file(location)), name
 
 
 def _is_whole(line: bytes) -> bool:

@@ -29,7 +29,7 @@ class Labelling(Section):
 
     file: str = Field(
         "",
-        description="File of labels, JSON lines, which `curation look` adds to and which need not be there yet: a path or URI, best beside the recipe. A bucket is reached as CURATION_S3_ENDPOINT and its neighbours in the environment say, else as the AWS variables do. Empty is none.",
+        description="File of labels, JSON lines, which `curation look` adds to and which need not be there yet: a path or URI, best beside the recipe. A bucket is reached as the settings `s3_endpoint` and its neighbours say, else as the AWS variables do. Empty is none.",
     )
 
 

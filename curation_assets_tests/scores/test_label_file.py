@@ -9,9 +9,14 @@ from pathlib import Path
 import pytest
 from s3fs import S3FileSystem
 
-from curation_assets.recipes import RecipeError, parse_recipe
+from curation_assets.publish.curating.subset_tables import read_ids
+from curation_assets.recipes import RecipeError, load_recipes, parse_recipe
 from curation_assets.scores.label_file import LabelError, LabelFile, Said
+from curation_assets.settings import Settings
+from curation_assets.stores import table_store
 from curation_assets_tests.conftest import S3Server
+from curation_resources.s3 import options_of_named_file, reach_named_files
+from curation_resources.storage import Storage
 
 
 @pytest.fixture
@@ -21,6 +26,25 @@ def bucket(s3_environment: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterato
     S3FileSystem.clear_instance_cache()
     yield s3_environment.bucket()
     S3FileSystem.clear_instance_cache()
+    reach_named_files(None, None, None)
+
+
+def test_settings_said_in_python_reach_what_recipes_name(
+    bucket: str, s3_environment: S3Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Labels, lists of ids and recipes in a bucket whose endpoint is in no environment."""
+    said = [Said("a", "keep", True)]
+    LabelFile(f"{bucket}/toy.jsonl").add(said)
+    Storage(bucket, s3_environment.options).write("ids.txt", b"x\n")
+    Storage(bucket, s3_environment.options).write("r.yaml", b"dataset: toy\nsource: {format: folder, path: v}\n")
+    monkeypatch.delenv("CURATION_S3_ENDPOINT")
+    S3FileSystem.clear_instance_cache()
+    table_store(Settings(storage=str(tmp_path), s3_endpoint=s3_environment.endpoint))
+    assert held(LabelFile(f"{bucket}/toy.jsonl")) == {"a": ["keep"]}
+    assert read_ids([f"{bucket}/ids.txt"]) == {"x"}
+    assert list(load_recipes(f"{bucket}/r.yaml")) == ["toy"]
+    table_store(Settings(storage=str(tmp_path)))
+    assert "endpoint_url" not in options_of_named_file(bucket)["client_kwargs"], "of the installation opened last"
 
 
 @pytest.fixture(params=["folder", "bucket"])

@@ -15,6 +15,7 @@ from curation_assets.rules.columns import CLIP_TABLES, tables_of_columns
 from curation_assets.rules.language import parse_rule
 from curation_assets.schemas import SCHEMAS
 from curation_assets.selection import assets_of_recipe, in_order
+from curation_resources.s3 import options_of_named_file
 from curation_resources.urls import public_url
 
 
@@ -27,7 +28,7 @@ def read_ids(paths: Iterable[str]) -> set[str]:
     ids: set[str] = set()
     for path in paths:
         try:
-            with fsspec.open(path, "rt", encoding="utf-8-sig") as file:
+            with fsspec.open(path, "rt", encoding="utf-8-sig", **options_of_named_file(path)) as file:
                 ids.update(line.strip() for line in file if line.strip() and not line.startswith("#"))
         except FileNotFoundError as error:
             raise FileNotFoundError(
