@@ -13,6 +13,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from curation_assets.comparing.value_distances import distances
+
 EXAMPLES = 3
 """Rows kept of what appeared, vanished, and of the largest changes of each column."""
 
@@ -36,28 +38,36 @@ class ColumnChanges:
         rows: compared.
         beyond: of them, those that differ by more than the tolerance.
         differ: those that differ at all.
-        mean: of the absolute differences of numbers that both know; None for other columns.
+        measured: of those, the ones of which it is known by how much: numbers, and lists of numbers, that both know.
+        mean: of their absolute differences; None for columns without numbers.
         largest: the changes that are largest against the size of the values; a value that only one knows is larger than any.
     """
 
     rows: int
     beyond: int
     differ: int
+    measured: int
     mean: float | None
     largest: tuple[ValueChange, ...]
 
     def __add__(self, other: ColumnChanges) -> ColumnChanges:
-        rows = self.rows + other.rows
-        mean = None
+        measured, mean = self.measured + other.measured, None
         if self.mean is not None and other.mean is not None:
-            mean = (self.mean * self.rows + other.mean * other.rows) / rows if rows else 0.0
+            mean = (self.mean * self.measured + other.mean * other.measured) / measured if measured else 0.0
         largest = sorted((*self.largest, *other.largest), key=lambda c: -c.size)[:EXAMPLES]
-        return ColumnChanges(rows, self.beyond + other.beyond, self.differ + other.differ, mean, tuple(largest))
+        return ColumnChanges(
+            self.rows + other.rows,
+            self.beyond + other.beyond,
+            self.differ + other.differ,
+            measured,
+            mean,
+            tuple(largest),
+        )
 
 
 @dataclass(frozen=True)
 class Differences:
-    """Two tables of one asset, or of several of its partitions.
+    """Two tables of one asset, or of several of its partitions; those of parts add up to those of the whole.
 
     Attributes:
         rows_a, rows_b: of each.
@@ -82,18 +92,33 @@ class Differences:
         """Whether they say something else, within the tolerance."""
         return bool(self.vanished or self.appeared or self.changed)
 
+    @property
+    def shared(self) -> int:
+        """Rows that both have."""
+        return self.rows_a - self.vanished
+
     def __add__(self, other: Differences) -> Differences:
-        columns = dict(self.columns)
-        for name, more in other.columns.items():
-            columns[name] = columns[name] + more if name in columns else more
+        columns: dict[str, ColumnChanges] = {}
+        for name in {**self.columns, **other.columns}:
+            parts = [
+                one.columns.get(name) or ColumnChanges(one.shared, 0, 0, 0, 0.0, ()) for one in (self, other)
+            ]  # of a column that is the same in a part only its rows count
+            kinds = [one.columns[name].mean for one in (self, other) if name in one.columns]
+            both = parts[0] + parts[1]
+            columns[name] = replace(both, mean=None) if None in kinds else both
+        kept = [
+            [pair for one in (self, other) for pair in zip(one.examples, one.clips, strict=True) if pair[0][0] == sign]
+            for sign in "-+"
+        ]
+        shown = [pair for pairs in kept for pair in pairs[:EXAMPLES]]
         return Differences(
             self.rows_a + other.rows_a,
             self.rows_b + other.rows_b,
             self.vanished + other.vanished,
             self.appeared + other.appeared,
             self.changed + other.changed,
-            (*self.examples, *other.examples)[: 2 * EXAMPLES],
-            (*self.clips, *other.clips)[: 2 * EXAMPLES],
+            tuple(example for example, _ in shown),
+            tuple(clip for _, clip in shown),
             columns,
         )
 
@@ -119,13 +144,13 @@ def differences(
     """Two tables, row by row.
 
     Args:
-        tables: both; columns that only one has are left out.
+        tables: both, in memory; columns that only one has are left out.
         key: the columns by which rows are the same.
         skip: columns that are not compared.
     """
     a, b = tables
     names = [n for n in a.column_names if n in b.column_names and n not in key and n not in skip]
-    ids = [_keys(t, key) for t in tables]
+    ids = [row_keys(t, key) for t in tables]
     at = pc.index_in(ids[0], value_set=ids[1])
     both = pc.is_valid(at)
     alone = [pc.invert(both), pc.invert(pc.is_in(ids[1], value_set=ids[0]))]
@@ -153,7 +178,7 @@ def _clips(table: pa.Table) -> pa.Array:
     return pc.fill_null(table["clip_id"], "").combine_chunks()
 
 
-def _keys(table: pa.Table, key: Sequence[str]) -> pa.Array:
+def row_keys(table: pa.Table, key: Sequence[str]) -> pa.Array:
     """One text for each row."""
     parts = [pc.fill_null(table[n].cast(pa.string()), "") for n in key]
     joined = parts[0] if len(parts) == 1 else pc.binary_join_element_wise(*parts, " ")
@@ -164,20 +189,13 @@ def _column(
     pair: tuple[pa.ChunkedArray, pa.ChunkedArray], named: tuple[pa.Array, pa.Array], tolerance: float
 ) -> tuple[ColumnChanges, np.ndarray]:
     """A column of rows that both have, which `named` has the keys and the clips of, and bool (n,): where it differs by more than the tolerance."""
-    kind = pair[0].type
-    if pa.types.is_floating(kind) or pa.types.is_integer(kind):
-        a, b = (pc.fill_null(c.cast(pa.float64()), np.nan).to_numpy() for c in pair)
-        away, one = np.abs(a - b), np.isnan(a) != np.isnan(b)
-        scale = np.maximum(np.abs(a), np.abs(b))
-        sizes = np.where(one, np.inf, np.nan_to_num(np.divide(away, scale, out=np.zeros_like(away), where=scale > 0)))
-        known = away[np.isfinite(away)]
-        mean = float(known.mean()) if len(known) else 0.0
-    else:
-        values = zip(*(c.to_pylist() for c in pair), strict=True)
-        sizes = np.array([0.0 if x == y else np.inf for x, y in values])
-        mean = None
+    away, sizes = distances(*pair)
     differ, beyond = sizes > 0, sizes > tolerance
-    found = ColumnChanges(len(sizes), int(beyond.sum()), int(differ.sum()), mean, ())
+    measured, mean = 0, None
+    if away is not None:
+        known = away[differ & np.isfinite(away)]
+        measured, mean = len(known), float(known.mean()) if len(known) else 0.0
+    found = ColumnChanges(len(sizes), int(beyond.sum()), int(differ.sum()), measured, mean, ())
     if not differ.any():
         return found, beyond
     most = np.argsort(-sizes, kind="stable")[: min(EXAMPLES, int(differ.sum()))]

@@ -1,14 +1,16 @@
 """Two published versions held against each other, by what lies in their folders: sample by sample.
 
 Each layout keeps the whole record of a sample: as JSON beside it in tars, as `record` in the lists of folders. Versions may lie anywhere, also where no
-tables are any more. What belongs here: reading a version's records, and comparing them. Both versions are held in memory, some kilobytes a sample.
+tables are any more. What belongs here: reading a version's records, and comparing them. The records are put into parts on this machine's disk by their video, and compared a part at a time.
 """
 
 from __future__ import annotations
 
+import io
 import json
 import tarfile
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 import pyarrow as pa
@@ -16,6 +18,7 @@ import pyarrow.parquet as pq
 
 from curation_assets.comparing.clip_matching import moved_clips
 from curation_assets.comparing.row_differences import Differences, Tolerance, differences
+from curation_assets.comparing.spilling import in_parts
 from curation_assets.publish.writing import spreadsheets
 from curation_assets.publish.writing.sample_columns import flat
 from curation_resources.storage import Storage
@@ -28,6 +31,9 @@ SKIPPED = frozenset({"key"})
 SCORES = "clip"
 PARTS = ("export", SCORES, "source", "span", "caption", "track", "columns")
 """Of a record: what is known of the sample's file, of its clip, of its video and so on."""
+AT_A_TIME, SPREAD = 1000, 128
+"""Samples that are put into parts at a time, and parts: how many samples there are is not known before they are read."""
+PACKED = pa.schema([("dataset", pa.string()), ("video_id", pa.string()), ("record", pa.string())])
 Record = dict[str, Any]
 
 
@@ -46,7 +52,28 @@ def compare_versions(pair: tuple[Storage, Storage], tolerance: Tolerance) -> tup
     Raises:
         ValueError: a folder has no records.
     """
-    sides = [list(records(one)) for one in pair]
+    found, renamed = Differences(), 0
+    with in_parts([_packed(side) for side in pair], ["dataset", "video_id"], SPREAD) as parts:
+        for part in parts:
+            more, moved = _compare([_unpacked(one) for one in part], tolerance)
+            found, renamed = found + more, renamed + moved
+    return found, renamed
+
+
+def _packed(version: Storage) -> Iterator[pa.Table]:
+    """The records, some at a time, as JSON beside what they are put into parts by."""
+    left = records(version)
+    while some := list(islice(left, AT_A_TIME)):
+        rows = [{"dataset": r.get("dataset"), "video_id": r["video_id"], "record": json.dumps(r)} for r in some]
+        yield pa.Table.from_pylist(rows, schema=PACKED)
+
+
+def _unpacked(part: pa.Table | None) -> list[Record]:
+    return [] if part is None else [json.loads(text) for text in part["record"].to_pylist()]
+
+
+def _compare(sides: list[list[Record]], tolerance: Tolerance) -> tuple[Differences, int]:
+    """All samples of some videos, of both versions."""
     renamed = 0
     for dataset in {r.get("dataset") for r in sides[1]}:
         spans = [_spans([r for r in side if r.get("dataset") == dataset]) for side in sides]
@@ -57,7 +84,7 @@ def compare_versions(pair: tuple[Storage, Storage], tolerance: Tolerance) -> tup
                 renamed += 1
     tables = _tables(sides)
     key = [n for n in ("dataset", "video_id", "clip_id", "track_id") if n in tables[0].column_names]
-    return differences(tables, key, SKIPPED, tolerance), renamed
+    return differences(tables, key, SKIPPED, tolerance) if key else Differences(), renamed
 
 
 def records(version: Storage) -> Iterator[Record]:
@@ -81,12 +108,13 @@ def records(version: Storage) -> Iterator[Record]:
 def _said(version: Storage, names: list[str]) -> Iterator[Record]:
     if LISTS[0] in names:
         with version.open(LISTS[0]) as file, pq.ParquetFile(file) as table:
-            for batch in table.iter_batches(columns=["record"]):
+            for batch in table.iter_batches(AT_A_TIME, columns=["record"]):
                 yield from map(json.loads, batch["record"].to_pylist())
         return
     if LISTS[1] in names:
-        for row in spreadsheets.rows(version.read(LISTS[1]).decode("utf-8")):
-            yield json.loads(row["record"])
+        with version.open(LISTS[1]) as file, io.TextIOWrapper(file, "utf-8", newline="") as text:
+            for row in spreadsheets.rows(text):
+                yield json.loads(row["record"])
         return
     for name in names:
         if name.endswith(".tar"):
@@ -96,6 +124,7 @@ def _said(version: Storage, names: list[str]) -> Iterator[Record]:
                         opened = tar.extractfile(member)
                         assert opened is not None
                         yield json.loads(opened.read())
+                    tar.members = []  # type: ignore[attr-defined]  # which it would keep all of
 
 
 def _spans(side: list[Record]) -> pa.Table:

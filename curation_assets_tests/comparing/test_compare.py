@@ -17,6 +17,7 @@ from curation_assets.cli import main
 from curation_assets.comparing.clip_matching import moved_clips
 from curation_assets.comparing.roots import compare_roots
 from curation_assets.comparing.row_differences import Differences, Tolerance, differences
+from curation_assets.comparing.value_distances import distances
 from curation_assets.schemas import SCHEMAS
 from curation_assets.settings import Settings
 from curation_assets.stores import table_store
@@ -27,8 +28,13 @@ from curation_resources.tables import TableStore
 FLOATS = st.one_of(st.none(), st.floats(-1e6, 1e6, allow_nan=False, width=32))
 
 
-@pytest.fixture
-def roots(tmp_path: Path) -> tuple[TableStore, TableStore]:
+@pytest.fixture(params=["whole", "parts"])
+def roots(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> tuple[TableStore, TableStore]:
+    """Two roots that say the same; compared in one part, as small ones are, and in many, as large ones are."""
+    if request.param == "parts":
+        monkeypatch.setattr("curation_assets.comparing.spilling.PART_ROWS", 2)
     made = tuple(table_store(Settings(storage=str(tmp_path / name))) for name in "ab")
     for root in made:
         fill(root)
@@ -68,7 +74,10 @@ def test_roots_that_say_the_same_do_not_differ_and_what_changed_is_named(roots: 
     motion = told["motion_scores"][0]
     assert (motion.rows_a, motion.rows_b, motion.changed, motion.vanished, motion.appeared) == (16, 16, 8, 0, 0)
     column = motion.columns["motion"]
-    assert (column.rows, column.differ) == (8, 2), "of the shard whose tables are not byte for byte the same"
+    assert (column.rows, column.differ) == (16, 2), (
+        "of all rows that both have, also of shards whose tables are the same"
+    )
+    assert (column.measured, column.mean) == (1, pytest.approx(0.01)), "of those that differ and that both know"
     assert [(c.row.split()[-1], c.a and round(c.a, 2), c.b and round(c.b, 2)) for c in column.largest] == [
         ("v0_0_500", 0.02, None), ("v1_0_500", 0.6, 0.61)
     ]  # fmt: skip
@@ -101,6 +110,44 @@ def test_clips_whose_boundaries_moved_are_compared_with_what_they_were(roots: tu
     assert all(one.appeared == one.vanished == 0 for one, _ in told.values())
     changed = {asset: {n: c.differ for n, c in one.columns.items()} for asset, (one, _) in told.items() if one.any}
     assert changed == {"clips": {"start_ms": 1}, "motion_scores": {"motion": 1}, "curated_clips": {"start_ms": 1}}
+
+
+def test_a_video_may_lie_in_another_shard(roots: tuple[TableStore, TableStore]) -> None:
+    """The second root has the videos of both shards the other way round."""
+    for asset in ("clips", "motion_scores"):
+        tables = {shard: roots[1].read(asset, shard) for shard in SHARDS}
+        for shard, other in zip(SHARDS, reversed(SHARDS), strict=True):
+            roots[1].commit(asset, shard, tables[other], Provenance("2"))
+    assert found(roots) == {}
+    change(roots[1], "motion_scores", SHARDS[0], lambda r: r | {"motion": 2.0} if r["clip_id"] == "v3_0_500" else r)
+    one, _ = found(roots)["motion_scores"]
+    assert (one.rows_a, one.rows_b, one.changed) == (16, 16, 1)
+    assert [(c.row, c.clip, c.b) for c in one.columns["motion"].largest] == [("v3 v3_0_500", "v3_0_500", 2.0)]
+
+
+VALUES = st.one_of(st.none(), st.lists(st.one_of(st.none(), st.integers(-3, 3)), max_size=3))
+
+
+@given(st.lists(st.tuples(VALUES, VALUES), max_size=8), st.integers(1, 3))
+def test_lists_of_numbers_are_as_far_apart_as_their_numbers(
+    pairs: list[tuple[list[int | None] | None, list[int | None] | None]], depth: int
+) -> None:
+    kind: pa.DataType = pa.float32()
+    columns: list[list[Any]] = [[p[0] for p in pairs], [p[1] for p in pairs]]
+    for level in range(depth):
+        kind = pa.list_(kind)
+        if level:
+            columns = [[[v] for v in column] for column in columns]
+    away, sizes = distances(*(pa.chunked_array([pa.array(c, kind)]) for c in columns))
+    assert away is not None
+    for (a, b), one, size in zip(pairs, away, sizes, strict=True):
+        if a is None or b is None or len(a) != len(b) or [x is None for x in a] != [x is None for x in b]:
+            assert size == (0.0 if a is b is None else np.inf)
+            continue
+        known = [(x, y) for x, y in zip(a, b, strict=True) if x is not None and y is not None]
+        most = max((abs(x - y) for x, y in known), default=0)
+        largest = max((max(abs(x), abs(y)) for x, y in known), default=0)
+        assert (one, size) == (most, pytest.approx(most / largest if largest else 0.0))
 
 
 def clips(*spans: tuple[str, int, int]) -> pa.Table:
@@ -157,7 +204,7 @@ def test_the_command_says_it_and_ends_as_the_tolerance_has_it(
     assert "they say the same" in capsys.readouterr().out
     change(roots[1], "motion_scores", SHARDS[0], lambda r: r | {"motion": r["motion"] and r["motion"] * 1.01})
     assert main(["compare", a, b, "--table", "motion_scores"]) == 1
-    assert "motion: 7 of 8" in capsys.readouterr().out
+    assert "motion: 7 of 16" in capsys.readouterr().out
     assert main(["compare", a, b, "--tolerance", "motion=0.02"]) == 0
     assert main(["compare", a, b, "--only", "other"]) == 0
     capsys.readouterr()

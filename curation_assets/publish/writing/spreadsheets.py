@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 _FORMULA = re.compile(r"'*[=+\-@\t\r\n＝＋－＠]")
@@ -29,7 +29,11 @@ def original(text: str) -> str:
     return text[1:] if text.startswith("'") and _FORMULA.match(text) else text
 
 
-def rows(text: str) -> Iterator[dict[str, str]]:
-    """The rows of such a CSV, with cells as they were given."""
-    for row in csv.DictReader(io.StringIO(text, newline="")):
+def rows(text: str | Iterable[str]) -> Iterator[dict[str, str]]:
+    """The rows of such a CSV, with cells as they were given.
+
+    Args:
+        text: the whole, or a file opened with newline="", of which a row at a time is held.
+    """
+    for row in csv.DictReader(io.StringIO(text, newline="") if isinstance(text, str) else text):
         yield {name: original(value or "") for name, value in row.items()}
