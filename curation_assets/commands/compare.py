@@ -1,4 +1,4 @@
-"""`curation compare`: what two storage roots, recipes or published versions say differently, row by row."""
+"""`curation compare`: what two storage roots, recipes, published versions or commits say differently, row by row."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,12 +27,16 @@ def add(commands: Commands) -> None:
     """Adds the command."""
     compare = commands.add_parser(
         "compare",
-        help="what two storage roots, recipes or published versions say differently, row by row",
+        help="what two storage roots, recipes, published versions or commits say differently, row by row",
         description="Holds two of a kind against each other. Storage roots: all tables, made by two recipes, two versions of this package or of what it uses. Recipe files of one dataset: "
-        "what the subsets of each select of what is stored. Published versions, by their folders: the samples. Clips whose boundaries moved are "
-        "matched by the span that they have in common. Ends with 1 if rows appeared, vanished or changed by more than the tolerance. Nothing is made.",
+        "what the subsets of each select of what is stored. Published versions, by their folders: the samples. Commits of the git repository of the working directory, with --commits: all "
+        "tables, made of each commit's recipes in a root of its own, and by its code if the repository is that of this package. Clips whose boundaries moved are "
+        "matched by the span that they have in common. Ends with 1 if rows appeared, vanished or changed by more than the tolerance. But for commits nothing is made.",
     )
-    compare.add_argument("a", help="a storage root, a recipe file, or the folder of a published version")
+    compare.add_argument(
+        "a",
+        help="a storage root, a recipe file, the folder of a published version, or with --commits a commit as git names it",
+    )
     compare.add_argument("b", help="the other one")
     compare.add_argument(
         "--table", action="append", default=[], metavar="NAME", help="only this table; may be given several times"
@@ -43,6 +48,27 @@ def add(commands: Commands) -> None:
         default=[],
         metavar="[COLUMN=]SHARE",
         help="by how much numbers may differ, as a share of the larger one, of all columns or of one; may be given several times; default: not at all",
+    )
+    compare.add_argument(
+        "--commits", action="store_true", help="A and B are commits; the tables of each are made first"
+    )
+    compare.add_argument(
+        "--recipe",
+        action="append",
+        default=[],
+        dest="recipes_of",
+        metavar="FILE",
+        help="with --commits: this recipe, or folder of them, as each commit has it, or as it lies here if it is not in the repository; may be given several times; default: CURATION_RECIPES",
+    )
+    compare.add_argument(
+        "--videos",
+        metavar="FOLDER",
+        help="with --commits: work on the videos of this folder instead of the recipes' sources",
+    )
+    compare.add_argument(
+        "--keep",
+        metavar="FOLDER",
+        help="with --commits: keep both roots here; given again, only what is not there yet is made. Default: they are removed",
     )
     compare.add_argument("--pictures", metavar="FILE", help="a JPEG of the clips that differ most, with both values")
     compare.add_argument("--json", action="store_true", help="a JSON object per table")
@@ -58,6 +84,11 @@ def _compare(arguments: argparse.Namespace) -> int:
     if unknown:
         raise SettingsError(f"--table {unknown[0]}: no table is called so; {listed(unknown[0], SCHEMAS)}")
     settings, tolerance = Settings.load(), _tolerance(arguments.tolerance)
+    if arguments.commits:
+        return _commits(settings, arguments, tolerance)
+    for option in ("recipes_of", "videos", "keep"):
+        if getattr(arguments, option):
+            raise SettingsError(f"--{option.removesuffix('s_of')} is for two commits: add --commits")
     pair = (arguments.a, arguments.b)
     files = [name.endswith((".yaml", ".yml")) for name in pair]
     folders = [
@@ -74,10 +105,35 @@ def _compare(arguments: argparse.Namespace) -> int:
         )
     else:
         found, pictured = _roots(pair, settings, arguments, tolerance)
+    return _told(found, pictured, arguments)
+
+
+def _told(found: Compared, pictured: Stores, arguments: argparse.Namespace) -> int:
     _print(found, arguments)
     if arguments.pictures:
         _write_pictures(arguments.pictures, found, pictured)
     return 1 if any(one.any for _, one, _ in found) else 0
+
+
+def _commits(settings: Settings, arguments: argparse.Namespace, tolerance: Tolerance) -> int:
+    from curation_assets.comparing.commits import CommitError, Commits, ToMake, environment_of_runs, wants_exports
+    from curation_resources.scratch import scratch_folder
+
+    if arguments.keep:
+        Path(arguments.keep).mkdir(parents=True, exist_ok=True)
+    with nullcontext(arguments.keep) if arguments.keep else scratch_folder("compare-") as folder:
+        try:
+            both = Commits(
+                (arguments.a, arguments.b),
+                Path(folder).absolute(),
+                lambda text: print(text, file=sys.stderr, flush=True),
+            )
+            asked = ToMake(arguments.recipes_of or [settings.recipes], arguments.videos, wants_exports(arguments.table))
+            roots = [str(root) for root in both.roots(asked, environment_of_runs())]
+        except CommitError as error:
+            raise RecipeError(str(error)) from error
+        found, pictured = _roots(roots, settings, arguments, tolerance)
+        return _told(found, pictured, arguments)
 
 
 def _roots(
@@ -85,7 +141,7 @@ def _roots(
 ) -> tuple[Compared, Stores]:
     from curation_assets.schemas import SCHEMAS
 
-    a, b = (store_of(settings.model_copy(update={"storage": root})) for root in pair)
+    a, b = (store_of(settings.model_copy(update={"storage": root, "sample": None})) for root in pair)
     for root in (a, b):
         if not any(root.partitions(asset) for asset in SCHEMAS):
             raise SettingsError(
