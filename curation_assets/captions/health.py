@@ -1,13 +1,12 @@
 """How healthy a set of captions is: what is missing, refused, said thousands of times or said with doubt, how long it is, in which languages, and how well it
 fits the pictures; and two sets of captions of the same clips against each other.
 
-Refusals and words of doubt are told by English words, as models say them; in other languages they are not seen. What belongs here: counting. What does not: taking
+What belongs here: counting. What does not: which phrases are told by (`model_phrases.py`), taking
 such things out of captions (`removals.py`, `cleaning.py`), which rules may drop (`match`).
 """
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,27 +16,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from curation_assets.captions.model_phrases import END, WORD, doubts, refuses
 from curation_resources.tables import MissingTable, TableStore
 
-REFUSAL = re.compile(
-    r"\b(?:i\s?(?:am|['’]m)\s(?:so\s)?(?:sorry|unable|not\sable)|sorry,?\s(?:but\s)?i\b|i\s(?:can\s?not|can['’]t|could\snot|couldn['’]t|won['’]t|do\snot|don['’]t)\s"
-    r"(?:see|view|watch|describe|provide|assist|help|access|identify|determine|have)|as\san?\s(?:ai|artificial|large\slanguage|language)\b"
-    r"|(?:no|the)\s(?:video|image|frames?|pictures?)\s(?:was|were|is|are|has\sbeen|have\sbeen)\s(?:not\s)?(?:provided|attached|uploaded|given|shared)"
-    r"|please\s(?:provide|upload|share|attach)\b)",
-    re.I,
-)
-"""What a model says instead of a caption."""
-DOUBT = re.compile(
-    r"\b(?:possibly|perhaps|maybe|probably|presumably|apparently|likely|might\sbe|may\sbe|could\sbe|appears?\sto|seems?\sto|looks?\slike\sit|unclear|uncertain"
-    r"|hard\sto\s(?:say|tell)|not\s(?:clear|certain|visible))\b",
-    re.I,
-)
-"""Words by which a model says that it does not know."""
-END = re.compile(r"[.!?。！？…\"'”’)\]]\s*\Z")
-"""How a sentence ends that was not cut off."""
 SHOWN = 5
 """Examples and repeated texts that are kept."""
-WORD = re.compile(r"\w+(?:['’]\w+)*")
 
 
 @dataclass
@@ -48,7 +31,7 @@ class CaptionHealth:
         status: outcome -> clips: ok, empty, failed, skipped (not asked, since they do not pass `where`).
         refusals, doubtful, unfinished: captions that refuse, that doubt, that end without the end of a sentence.
         languages: code -> captions.
-        words: number of words -> captions.
+        words: number of words -> captions; of Chinese and Japanese, letters.
         repeated: captions whose very text another clip has too; `texts` are the most frequent, with how many have each.
         match: mean of the match between caption and pictures, over `matched` clips; None where nothing was scored.
         examples: `refusal`, `doubt` or `unfinished` -> some (clip, caption).
@@ -87,8 +70,8 @@ class CaptionHealth:
             self.languages[row["language"] or "unknown"] += 1
             self.words[len(WORD.findall(text))] += 1
             for name, holds in (
-                ("refusal", REFUSAL.search(text)),
-                ("doubt", DOUBT.search(text)),
+                ("refusal", refuses(text, row["language"])),
+                ("doubt", doubts(text, row["language"])),
                 ("unfinished", not END.search(text)),
             ):
                 if holds:
