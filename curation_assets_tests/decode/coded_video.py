@@ -47,6 +47,7 @@ def write_video(
     rotation: int = 0,
     container: str | None = None,
     first: int = 0,
+    each: int = 1,
     **options: str,
 ) -> Path:
     """Writes shots of the given `lengths` in frames.
@@ -55,6 +56,7 @@ def write_video(
         times: presentation time of every frame in ticks of `time_base`; default one frame after the other at `rate`.
         rotation: degrees counterclockwise that the file asks players to turn it by.
         first: number of the first frame.
+        each: frames for which a picture and its number stand.
         options: of the encoder.
     """
     base = time_base or 1 / rate
@@ -69,9 +71,9 @@ def write_video(
         number = 0
         for shot, length in enumerate(lengths):
             for _ in range(length):
-                frame = av.VideoFrame.from_ndarray(picture(first + number, shot, size), format="rgb24").reformat(
-                    format=pix_fmt
-                )
+                frame = av.VideoFrame.from_ndarray(
+                    picture(first + number // each, shot, size), format="rgb24"
+                ).reformat(format=pix_fmt)
                 frame.pts, frame.time_base = times[number] if times is not None else number, base
                 output.mux(stream.encode(frame))
                 number += 1

@@ -51,7 +51,7 @@ def every_kind(folder: Path) -> dict[str, Expected]:
         kind: str, source: Path, first: int, end: int, times: Sequence[Fraction], sound: bool = False, **options: Any
     ) -> None:
         span = [round(1000 * times[n]) for n in (first, end)]
-        track = options.pop("track", None)
+        track, numbers = options.pop("track", None), options.pop("numbers", None)
         if track:  # a track's span ends with its last box, whose picture is part of the clip
             span[1] = track.times_ms[-1] + 1 + ROUNDING_MS
         frames = (None, None) if track else (first, end)
@@ -71,7 +71,8 @@ def every_kind(folder: Path) -> dict[str, Expected]:
             made[kind] = Expected(Path(clip.path or ""), shown, at, len(at) / rate, sound)
             return
         at = [times[n] - times[first] for n in shown]
-        made[kind] = Expected(Path(clip.path or ""), None if track else shown, at, times[end] - times[first], sound)
+        seen = None if track else [n if numbers is None else numbers[n] for n in shown]
+        made[kind] = Expected(Path(clip.path or ""), seen, at, times[end] - times[first], sound)
 
     steady = [Fraction(n, 25) for n in range(121)]
     ntsc = [n / NTSC for n in range(121)]
@@ -106,6 +107,9 @@ def every_kind(folder: Path) -> dict[str, Expected]:
             **{"x265-params": "log-level=0:open-gop=1:keyint=20:min-keyint=20:bframes=3"},
         )  # fmt: skip
         add(f"smart HEVC of {depth} bits", opened, 25, 75, steady, cut="smart")
+    standing = [n // 4 for n in range(120)]
+    still = write_video(folder / "slides.mp4", [120], each=4, g="40", bf="0", qp="12")
+    add("smart of slides", still, 25, 75, steady, cut="smart", numbers=standing)
     av1 = write_video(folder / "av1.mp4", [120], codec="libsvtav1", g="20", preset="10")
     add("copied AV1", av1, 25, 75, steady, cut="copy")
     steps = np.random.default_rng(3).integers(20, 90, 120)

@@ -23,7 +23,7 @@ from curation_assets_tests.readers.pyav import facts
 KINDS = (
     "exact", "of one picture", "scaled", "other rate", "searched for faces", "copied", "track", "exact from mkv", "copied from mkv",
     "exact from ts", "copied from ts", "copied HEVC", "copied AV1", "variable", "smart", "smart from mkv", "smart from ts", "smart of 8 bits",
-    "smart of 10 bits", "smart HEVC of 8 bits", "smart HEVC of 10 bits", "smart, variable",
+    "smart of 10 bits", "smart HEVC of 8 bits", "smart HEVC of 10 bits", "smart, variable", "smart of slides",
 )  # fmt: skip
 
 
@@ -118,7 +118,7 @@ def test_clips_of_copied_and_encoded_pictures_are_shown_by_chromium(clips: dict[
 
     try:
         with browser_page("http://127.0.0.1") as page:
-            for kind in ("smart", "smart from mkv", "smart of 10 bits", "smart, variable"):
+            for kind in ("smart", "smart from mkv", "smart of 10 bits", "smart, variable", "smart of slides"):
                 times = [(t, t + duration / 2) for t, duration in clips[kind].shown]
                 duration, numbers = chromium.shown(page, clips[kind].path.read_bytes(), times)
                 assert numbers == clips[kind].numbers, kind

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Protocol
 
 SetKey = tuple[int, int]
@@ -33,6 +34,12 @@ class Bits:
 
     def __init__(self, data: bytes) -> None:
         self._value, self._left = int.from_bytes(data, "big"), 8 * len(data)
+        self._count = self._left
+
+    @property
+    def read(self) -> int:
+        """How many bits were read."""
+        return self._count - self._left
 
     def u(self, count: int) -> int:
         """An unsigned number of `count` bits."""
@@ -122,6 +129,27 @@ def escaped(raw: bytes) -> bytes:
     return re.sub(rb"\x00\x00(?=[\x00-\x03])", b"\x00\x00\x03", raw)
 
 
+@dataclass(frozen=True)
+class Sequence264:
+    """What a sequence parameter set of H.264 says (7.4.2.1.1).
+
+    Attributes:
+        frame_number_bits: of a picture's number.
+        order: type of picture order.
+        references: how many pictures are kept for others to lean on.
+        macroblocks: of a picture, or of a field where there may be fields.
+        whole_frames: whether there are no fields.
+        cut_left: columns that are not shown on the left, in units of the chroma's columns.
+    """
+
+    frame_number_bits: int
+    order: int
+    references: int
+    macroblocks: int
+    whole_frames: bool
+    cut_left: int
+
+
 class H264:
     """ITU-T H.264."""
 
@@ -159,17 +187,13 @@ class H264:
         return self.sets[1], bits.ue()
 
     def interlaced(self, sps: bytes) -> bool:
-        return not self._up_to_fields(sps).u(1)
+        return not self.sequence(sps).whole_frames
 
     def cut_off_left(self, sps: bytes) -> bool:
-        bits = self._up_to_fields(sps)
-        if not bits.u(1):
-            bits.u(1)
-        bits.u(1)
-        return bool(bits.u(1)) and bits.ue() > 0
+        return self.sequence(sps).cut_left > 0
 
-    def _up_to_fields(self, sps: bytes) -> Bits:
-        """A sequence parameter set from frame_mbs_only_flag on (7.3.2.1.1)."""
+    def sequence(self, sps: bytes) -> Sequence264:
+        """Reads a sequence parameter set (7.3.2.1.1)."""
         raw = unescaped(sps, 4096)
         bits = Bits(raw[4:])
         bits.ue()
@@ -182,7 +206,7 @@ class H264:
             bits.u(1)
             if bits.u(1):
                 self._scaling(bits, 12 if chroma == 3 else 8)
-        bits.ue()
+        frame_number_bits = bits.ue() + 4
         order = bits.ue()
         if order == 0:
             bits.ue()
@@ -192,11 +216,15 @@ class H264:
             bits.se()
             for _ in range(min(bits.ue(), 255)):
                 bits.se()
-        bits.ue()
+        references = bits.ue()
         bits.u(1)
-        bits.ue()
-        bits.ue()
-        return bits
+        macroblocks = (bits.ue() + 1) * (bits.ue() + 1)
+        whole_frames = bool(bits.u(1))
+        if not whole_frames:
+            bits.u(1)
+        bits.u(1)
+        cut_left = bits.ue() if bits.u(1) else 0
+        return Sequence264(frame_number_bits, order, references, macroblocks, whole_frames, cut_left)
 
     def _scaling(self, bits: Bits, lists: int) -> None:
         """Passes over scaling lists (7.3.2.1.1.1)."""

@@ -14,6 +14,7 @@ from av.video.frame import PictureType, VideoFrame
 from curation_assets.publish.clip_dataset import ClipExport
 from curation_assets.publish.cutting.clip_timing import Timing
 from curation_assets.publish.cutting.coded_units import CODINGS, H265, RENUMBERED, NotUnderstood, SetKey, renumbered
+from curation_assets.publish.cutting.repeated_pictures import Repeating, repeats
 from curation_assets.publish.cutting.unit_packing import split_stream, stream_of
 from curation_resources.x264 import repeatable
 
@@ -35,19 +36,27 @@ class Encoded:
         sets: their parameter sets.
         pictures: units of each.
         restarts: places of those at which decoding may begin.
+        alone: units of each as the encoder gave them; None for a picture that repeats the one before and that it was not given.
     """
 
     sets: tuple[bytes, ...]
     pictures: tuple[tuple[bytes, ...], ...]
     restarts: frozenset[int]
+    alone: tuple[tuple[bytes, ...] | None, ...]
+
+    @property
+    def first_repeated(self) -> int | None:
+        """The place of the first picture that repeats the one before."""
+        return next((n for n, units in enumerate(self.alone) if units is None), None)
 
     def decoded(self, codec: str, most: int) -> list[VideoFrame]:
-        """What a decoder makes of the first ones alone, at most so many.
+        """What a decoder makes of the first ones, at most so many, as the encoder gave them; with its last again where one repeats it.
 
         Raises:
             NotUnderstood: not a picture of each.
         """
-        pictures = self.pictures[:most]
+        shown = self.alone[:most]
+        pictures = [units for units in shown if units is not None]
         context = cast(VideoCodecContext, av.CodecContext.create(codec, "r"))
         context.extradata = stream_of(self.sets)
         context.thread_count = 1
@@ -60,7 +69,11 @@ class Encoded:
         frames += context.decode(None)
         if len(frames) != len(pictures):
             raise NotUnderstood("what was encoded cannot be decoded")
-        return frames
+        given = iter(frames)
+        made: list[VideoFrame] = []
+        for own in shown:
+            made.append(made[-1] if own is None else next(given))
+        return made
 
 
 def encode(
@@ -80,23 +93,42 @@ def encode(
         FFmpegError: the encoder refuses the pictures.
     """
     number = _free(codec, taken)
+    coding = CODINGS[codec]
     encoder: VideoCodecContext | None = None
     packets: list[av.Packet] = []
-    for place, frame in enumerate(frames):
+    sets: list[bytes] = []
+    repeating: Repeating | None = None
+    repeated: list[bool] = []
+    before: VideoFrame | None = None
+    for frame in frames:
         if encoder is None:
             encoder = _encoder(frame, codec, params, timing, number)
-        frame.pts, frame.time_base, frame.pict_type = place, encoder.time_base, PictureType.NONE
-        packets += encoder.encode(frame)
+            sets = [u for u in split_stream(encoder.extradata or b"") if coding.kind(u) in coding.sets]
+            if codec == "h264":
+                repeating = Repeating.of(sets, [n for kind, n in taken if kind == coding.sets[1]])
+        repeated.append(repeating is not None and before is not None and repeats(frame, before))
+        before = frame
+        if not repeated[-1]:
+            frame.pts, frame.time_base = repeated.count(False) - 1, encoder.time_base
+            frame.pict_type = PictureType.NONE
+            packets += encoder.encode(frame)
     assert encoder is not None
     packets += encoder.encode(None)
-    coding = CODINGS[codec]
-    sets = [u for u in split_stream(encoder.extradata or b"") if coding.kind(u) in coding.sets]
-    pictures = [[u for u in split_stream(bytes(p)) if coding.kind(u) not in coding.sets] for p in packets]
+    given = [tuple(u for u in split_stream(bytes(p)) if coding.kind(u) not in coding.sets) for p in packets]
     if isinstance(coding, H265):
         sets = [renumbered(u, number, coding) for u in sets]
-        pictures = [[renumbered(u, number, coding) for u in units] for units in pictures]
-    restarts = frozenset(n for n, p in enumerate(packets) if p.is_keyframe)
-    return Encoded(tuple(sets), tuple(tuple(p) for p in pictures), restarts)
+        given = [tuple(renumbered(u, number, coding) for u in units) for units in given]
+    if len(given) != repeated.count(False):
+        raise NotUnderstood("the encoder gave another number of pictures")
+    own = iter(given)
+    alone = tuple(None if again else next(own) for again in repeated)
+    pictures = given
+    if repeating is not None and any(repeated):
+        sets.append(repeating.picture_set)
+        pictures = repeating.among(given, [p.is_keyframe for p in packets], repeated)
+    places = [n for n, again in enumerate(repeated) if not again]
+    restarts = frozenset(n for n, p in zip(places, packets, strict=True) if p.is_keyframe)
+    return Encoded(tuple(sets), tuple(pictures), restarts, alone)
 
 
 def _free(codec: str, taken: Collection[SetKey]) -> int:

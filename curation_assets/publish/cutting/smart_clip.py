@@ -320,10 +320,11 @@ def _wanted(
     head, tail = encoded
     # The first encoded pictures and then the first copied ones: these begin anew, so that those between are not decoded for them.
     begun = range(heads, heads + min(WINDOW, len(seams.copied)))
-    opening = [*range(min(heads, WINDOW)), *begun]
+    looked = 0 if head is None else max(WINDOW, (head.first_repeated or 0) + 3)
+    opening = [*range(min(heads, looked)), *begun]
     first = {times[n]: digests[times[n]] for n in begun}
     if head is not None:
-        first |= dict(zip(times, map(digest, head.decoded(codec, WINDOW)), strict=False))
+        first |= dict(zip(times, map(digest, head.decoded(codec, looked)), strict=False))
     looks = [Looked(opening, first, whole=True)]
     if tail is not None:
         about, copied = seams.before_tail(WINDOW), len(seams.copied)
