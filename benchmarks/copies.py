@@ -259,7 +259,7 @@ def compare_copies(videos: Iterable[Path], params: Dedup, seconds: float, kinds:
 def accepted_pairs(index: Index) -> Iterable[tuple[str, str]]:
     """Video ids of every accepted pair, and of every two clips with one signature."""
     holders: dict[int, list[str]] = defaultdict(list)
-    facts = index.library.take("facts", np.arange(len(index.library.signature)), ("signature", "video_id"))
+    facts = index.library.take("facts", np.arange(index.library.clips), ("signature", "video_id"))
     for signature, video in zip(facts["signature"].to_pylist(), facts["video_id"].to_pylist(), strict=True):
         holders[signature].append(video)
     matches = index.matches.take(index.matches.accepted)

@@ -30,11 +30,12 @@ from numpy.typing import NDArray
 from benchmarks.dedup_pictures import CROP, DURATION_MS, Pictures
 from curation_assets.contracts.tables import RECT
 from curation_assets.decode.measures import windows
-from curation_assets.dedup.clusters import decide
+from curation_assets.dedup.clusters import build_clusters
 from curation_assets.dedup.duplicate_clusters import Dedup
-from curation_assets.dedup.index import ShardInput, update_index
+from curation_assets.dedup.index import ShardInput
 from curation_assets.dedup.search import Means
 from curation_assets.schemas import schema
+from curation_resources.content_hash import content_hash
 from curation_resources.storage import Storage
 
 LEAST, MOST = 8, 16
@@ -243,7 +244,9 @@ def main() -> None:
     parser.add_argument("--search", choices=("every_pair", "copies"), default="every_pair", help="what is promised")
     parser.add_argument("--increment", type=int, default=0, help="then add a shard of so many clips")
     parser.add_argument("--threads", type=int, default=2, help="threads of the search")
-    parser.add_argument("--sort-memory", type=float, default=4.0, help="GB for what the search sorts")
+    parser.add_argument(
+        "--memory", type=float, default=4.0, help="GB for the hashes that are searched and what is sorted"
+    )
     parser.add_argument(
         "--pictures", action="store_true", help="with windows, courses and stills, and one clip in ten a crop"
     )
@@ -251,7 +254,7 @@ def main() -> None:
     parser.add_argument("--made", help="where generated shards are kept and used again; else beside the index")
     options = parser.parse_args()
     params = Dedup(search=options.search)
-    means = Means(options.threads, int(options.sort_memory * 1e9))
+    means = Means(options.threads, int(options.memory * 1e9))
 
     with tempfile.TemporaryDirectory(dir=options.folder) as root:
         storage, kept = Storage(root), Storage(options.made or root)
@@ -272,13 +275,12 @@ def main() -> None:
             if label == "increment" and not options.increment:
                 continue
             begin = cpu()
-            index = update_index(storage, "index", given, params, means)
-            searched = cpu()
-            clusters, stats = decide(index, params)
+            found = build_clusters(storage, "index", given, params, means=means)
             end = cpu()
-            clips, figures = index.stats["clips"], index.stats
+            clusters, figures = found.clusters, found.stats
+            clips = figures["clips"]
             print(
-                f"{label}: {clips} clips, {figures['hashes']} hashes: {end - begin:.1f} CPU s (index {searched - begin:.1f}), "
+                f"{label}: {clips} clips, {figures['hashes']} hashes: {end - begin:.2f} CPU s, "
                 f"{1e6 * (end - begin) / clips:.0f} microseconds a clip, peak {_peak():.2f} GB"
             )
             if label == "whole":
@@ -302,7 +304,7 @@ def main() -> None:
             print(
                 "  "
                 + ", ".join(f"{name} {figures.get(name, 0)}" for name in names)
-                + f", clusters {stats['clusters']}",
+                + f", clusters {figures['clusters']}, rows {content_hash(clusters)[:16]}",
                 flush=True,
             )
 

@@ -17,6 +17,11 @@ SAMPLES = ".samples"
 """Folder below a storage root in which each sample has a root of its own."""
 
 
+def search_memory_mb() -> int:
+    """What the search for near hashes may hold in memory on this machine."""
+    return max(256, min(memory_mb() // 4, 4096))
+
+
 def index_memory_mb() -> int:
     """What the database of the index may hold in memory on this machine."""
     return max(256, min(memory_mb() // 32, 448))
@@ -98,10 +103,11 @@ class Settings(BaseModel):
         "RAY_ADDRESS names a cluster).",
     )
     search_memory_mb: int = Field(
-        4096,
+        default_factory=search_memory_mb,
         ge=64,
-        description="Megabytes that the search for near hashes sorts at a time, in all its threads; larger ones take several rounds. The hashes themselves, "
-        "130 bytes a clip, come on top.",
+        description="Megabytes that the search for near hashes holds, in all its threads: the hashes of one kind and what is sorted of them. Where there are more, blocks "
+        "of clips are searched against each other, with the same result. Default: a quarter of what the machine, or its container, has, from 256 up to 4096; some 30 bytes "
+        "a clip come on top.",
     )
 
     keep_runs_days: float = Field(

@@ -52,6 +52,9 @@ class Side(NamedTuple):
         comparable: int32 (clips,), how many frames of the clip can be compared; -1 if not all of them are in `hashes`.
         common: uint64 (groups,), hashes that very many clips show.
         group_start, members: the clips that show each of them, best first, as `members[group_start[g] : group_start[g + 1]]`.
+        ranks: uint32, the place of each member among all clips that show the hash, of which a side may have some only.
+        tie: uint64 (clips,), their signatures.
+        base: the number of the first clip: clips are numbered over all sides. Members are such numbers.
         every: hashes of a clip are those of so many windows, frame after frame; 1 if they are of frames.
     """
 
@@ -62,6 +65,9 @@ class Side(NamedTuple):
     common: U64
     group_start: Ints
     members: U32
+    ranks: U32
+    tie: U64
+    base: int
     every: int
 
 
@@ -69,7 +75,9 @@ def of_common(side: Side) -> Side:
     """The common hashes of a side, as if each were a clip."""
     count = len(side.common)
     once = np.ones(count, np.uint8)
-    return side._replace(hashes=side.common, start=np.arange(count + 1), indexed=once, common=side.common[:0], every=1)
+    return side._replace(
+        hashes=side.common, start=np.arange(count + 1), indexed=once, common=side.common[:0], base=0, every=1
+    )
 
 
 @compiled
@@ -118,7 +126,7 @@ def spread(side: Side, key: Key, counts: Ints, low: int, high: int) -> tuple[U64
             p = (place(value, key, shift) if coarse else 0) - low
             if 0 <= p < high - low and (side.every == 1 or asked(value, side.common)):
                 hashes[at[p]] = value
-                clips[at[p]] = clip
+                clips[at[p]] = side.base + clip
                 at[p] += 1
     for g in range(len(side.common)):
         value = side.common[g]
@@ -155,9 +163,9 @@ def sort_stretch(hashes: U64, clips: U32, key: Key, into: U64, into_clips: U32, 
 
 
 @compiled
-def common_hashes(hashes: U64, clips: U32, key: Key, most: int) -> U64:
-    """Hashes of a stretch of equal first bits that more than `most` clips show (one that shows a hash twice counts twice)."""
-    out, count = np.empty(_FIRST, np.uint64), 0
+def common_hashes(hashes: U64, clips: U32, key: Key, most: int) -> tuple[U64, U64]:
+    """Hashes of a stretch of equal first bits that more than `most` clips show, and how many do (one that shows a hash twice counts twice)."""
+    out, counts, count = np.empty(_FIRST, np.uint64), np.empty(_FIRST, np.uint64), 0
     bucket, bucket_clips = np.empty(len(hashes), np.uint64), np.empty(len(hashes), np.uint32)
     at = np.zeros((1 << (key.bits - key.coarse)) + 1, np.int64)
     sort_stretch(hashes, clips, key, bucket, bucket_clips, at)
@@ -170,16 +178,16 @@ def common_hashes(hashes: U64, clips: U32, key: Key, most: int) -> U64:
             if i + 1 == len(values) or values[i + 1] != values[i]:
                 if i + 1 - run > most:
                     if count == len(out):
-                        out = grown(out, count, 0)
-                    out[count] = values[i]
+                        out, counts = grown(out, count, 0), grown(counts, count, 0)
+                    out[count], counts[count] = values[i], i + 1 - run
                     count += 1
                 run = i + 1
-    return out[:count].copy()
+    return out[:count].copy(), counts[:count].copy()
 
 
 @compiled
 def set_apart(hashes: U64, start: Ints, indexed: NDArray[np.uint8], common: U64, move: bool) -> tuple[Ints, Ints]:
-    """Number of the hash and clip of each hash that is common.
+    """Number of the hash and clip, counted from the first, of each hash that is common.
 
     Args:
         move: whether those are moved behind the hashes that are looked up, in place.

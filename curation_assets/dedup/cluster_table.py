@@ -63,8 +63,8 @@ def cluster_table(
     cosines: NDArray[np.float64],
     survivor: Ints,
     by_match: Ints,
-) -> pa.Table:
-    """The rows of all clips that are dropped, and of those for which they are.
+) -> tuple[pa.Table, Ints]:
+    """The rows of all clips that are dropped, and of those for which they are, and the place in `clips` of each.
 
     Args:
         shards: keys of the shards, of which `clips` has numbers.
@@ -113,4 +113,5 @@ def cluster_table(
     }
     contract = schema("duplicate_clusters")
     table = pa.table([columns[f.name].cast(f.type) for f in contract.arrow], schema=contract.arrow)
-    return table.sort_by([(name, "ascending") for name in contract.key])
+    order = pc.sort_indices(table, [(name, "ascending") for name in contract.key])
+    return table.take(order), rows[order.to_numpy()]

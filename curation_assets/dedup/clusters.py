@@ -19,10 +19,13 @@ from numpy.typing import NDArray
 
 from curation_assets.dedup.align import Altered, Matches
 from curation_assets.dedup.bits import Ints
+from curation_assets.dedup.chosen import concerned, with_chosen
 from curation_assets.dedup.cluster_table import cluster_table
 from curation_assets.dedup.duplicate_clusters import Dedup
-from curation_assets.dedup.index import MEANS, Index, ShardInput, update_index
+from curation_assets.dedup.index import MEANS, Index, ShardInput, keep_chosen, update_index
+from curation_assets.dedup.library import Library
 from curation_assets.dedup.search import Means
+from curation_assets.dedup.segments import among
 from curation_assets.dedup.survivors import NONE, survivors
 from curation_assets.schemas import schema
 from curation_resources.storage import Storage
@@ -107,7 +110,8 @@ def build_clusters(
         ValueError: a shard that was given twice, or fingerprints that are not whole; the message names it.
     """
     index = update_index(storage, folder, shards, params, means, check=check)
-    clusters, stats = decide(index, params, cosine)
+    clusters, signature, stats = _decided(index, params, cosine)
+    keep_chosen(storage, folder, index, params, clusters, signature)
     return Duplicates(clusters, audit(index, AUDIT_PAIRS), {**index.stats, **stats, "shards": index.shards})
 
 
@@ -157,18 +161,55 @@ def _repeated(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
 def _involved(index: Index) -> tuple[pa.Table, Matches]:
     """The clips that match another one or share a signature or a source span with one; and the accepted matches."""
     matches, library = index.matches.take(index.matches.accepted), index.library
-    chosen = np.isin(library.signature, np.unique(np.concatenate([matches.short, matches.long])))
-    for key in (library.signature, library.exact):
-        chosen |= np.isin(key, _repeated(key))
-    rows = np.flatnonzero(chosen)
-    return library.take("facts", rows, FACTS).append_column("shard", pa.array(library.shard_of(rows))), matches
+    ends = np.unique(np.concatenate([matches.short, matches.long]))
+    chosen = np.zeros(library.clips, np.bool_)
+    for name in ("signature", "exact"):
+        values = library.column(name)
+        chosen |= among(values, _repeated(values))
+        if name == "signature":
+            chosen |= among(values, ends)
+    return _facts(library, np.flatnonzero(chosen)), matches
+
+
+def _facts(library: Library, rows: Ints) -> pa.Table:
+    return library.take("facts", rows, FACTS).append_column("shard", pa.array(library.shard_of(rows)))
 
 
 def decide(index: Index, params: Dedup, cosine: Cosine | None = None) -> tuple[pa.Table, dict[str, Any]]:
     """The `duplicate_clusters` table and figures about it."""
-    clips, matches = _involved(index)
+    table, _, stats = _decided(index, params, cosine)
+    return table, stats
+
+
+def _decided(index: Index, params: Dedup, cosine: Cosine | None) -> tuple[pa.Table, NDArray[np.uint64], dict[str, Any]]:
+    """The table, the signature of the clip of each row, and figures."""
+    accepted = index.matches.take(index.matches.accepted)
+    earlier = index.earlier if cosine is None else None
+    again = concerned(index.library, accepted, earlier.new) if earlier is not None else None
+    unconfirmed = 0
+    if earlier is not None and again is not None:
+        clips = _facts(index.library, index.library.rows_with("signature", again))
+        mine = accepted.take(among(accepted.short, again))
+        table, signature, _ = _chosen_among(index, clips, mine, params, None)
+        table, signature = with_chosen(earlier, again, table, signature, index.shards)
+    else:
+        table, signature, unconfirmed = _chosen_among(index, *_involved(index), params, cosine)
+    dropped = table.filter(pc.invert(table["keep"]))
+    stats = {
+        "clusters": len(table) - len(dropped),
+        "dropped": len(dropped),
+        "unconfirmed": unconfirmed,
+        **{f"dropped_{v['values']}": v["counts"] for v in pc.value_counts(dropped["relation"]).to_pylist()},
+    }
+    return table, signature, stats
+
+
+def _chosen_among(
+    index: Index, clips: pa.Table, matches: Matches, params: Dedup, cosine: Cosine | None
+) -> tuple[pa.Table, NDArray[np.uint64], int]:
+    """The rows of some clips that match each other alone, their signatures, and how many matches embeddings contradict."""
     if not len(clips):
-        return schema("duplicate_clusters").empty(), {"clusters": 0, "dropped": 0, "unconfirmed": 0}
+        return schema("duplicate_clusters").empty(), np.empty(0, np.uint64), 0
     rank = _rank(clips, params.survivor)
     by_rank = np.argsort(rank)
     signature, exact = clips["signature"].to_numpy(), clips["exact"].to_numpy()
@@ -190,15 +231,8 @@ def decide(index: Index, params: Dedup, cosine: Cosine | None = None) -> tuple[p
     if params.survivor == "best":
         order = order + len(rank) * np.isin(np.arange(len(nodes)), short[confirmed & matches.cropped])
     chosen = _choose(edges, order, matches)
-    table = cluster_table(index.shards, clips, matches, cosines, leader[chosen[0][node]], chosen[1][node])
-    dropped = table.filter(pc.invert(table["keep"]))
-    stats = {
-        "clusters": len(table) - len(dropped),
-        "dropped": len(dropped),
-        "unconfirmed": int((~confirmed).sum()),
-        **{f"dropped_{v['values']}": v["counts"] for v in pc.value_counts(dropped["relation"]).to_pylist()},
-    }
-    return table, stats
+    table, rows = cluster_table(index.shards, clips, matches, cosines, leader[chosen[0][node]], chosen[1][node])
+    return table, signature[rows], int((~confirmed).sum())
 
 
 def _exact_copies(exact: NDArray[np.uint64], node: Ints, rank: Ints) -> tuple[Ints, Ints]:
@@ -286,7 +320,7 @@ def audit(index: Index, pairs: int = 8) -> pa.Table:
     shown = matches.take(chosen)
     library = index.library
     wanted = np.unique(np.concatenate([shown.short, shown.long]))
-    rows = library.rows[library.numbers(wanted)]
+    rows = library.rows(library.numbers(wanted))
     facts = library.take("facts", rows, ("dataset", "video_id", "clip_id", "start_ms", "duration_ms"))
     facts = facts.append_column("shard", pa.array([library.shards[k] for k in library.shard_of(rows)], pa.string()))
     by_signature = dict(zip(wanted.tolist(), facts.to_pylist(), strict=True))

@@ -70,13 +70,13 @@ def cropped(comparison: Comparison, method: int, courses: Courses, known: Matche
         known: matches of whole pictures; pairs that are accepted there are not looked at.
     """
     library = comparison.library
-    seen = comparison.side("window_hashes", method)
-    if not len(seen.hashes):
+    seen = comparison.hashes("window_hashes", method)
+    if not seen.shown:
         return Matches.of([])
-    originals, crops = halves(comparison.candidates(seen, comparison.side("frames", method), method, FEWER))
+    originals, crops = halves(comparison.candidates(seen, comparison.hashes("frames", method), method, FEWER))
     del seen
     done = {frozenset(p) for p in zip(*(s[known.accepted].tolist() for s in (known.short, known.long)), strict=True)}
-    sides = library.tie[originals].tolist(), library.tie[crops].tolist()
+    sides = library.tie(originals).tolist(), library.tie(crops).tolist()
     left = np.array([frozenset(pair) not in done for pair in zip(*sides, strict=True)], np.bool_)
     originals, crops = originals[left], crops[left]
     found = []
@@ -93,7 +93,7 @@ def _looked_at(originals: Ints, crops: Ints, comparison: Comparison, courses: Co
     read = library.samples(numbers)
     whole, stored = read.of(), read.stored
     originals, crops = np.searchsorted(numbers, originals), np.searchsorted(numbers, crops)
-    seen = _windows_of(library.take("windows", library.rows[numbers], ["window_hashes"]), stored["window_ms"])
+    seen = _windows_of(library.take("windows", library.rows(numbers), ["window_hashes"]), stored["window_ms"])
     anchors = np.flatnonzero(whole.anchors())
     plain = _Entries(whole.hashes[anchors], whole.owner[anchors], np.full(len(anchors), -1), whole.time_ms[anchors])
     (first, count), (other, others) = seen.of(originals), plain.of(crops)

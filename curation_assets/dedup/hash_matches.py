@@ -6,18 +6,21 @@ What belongs here: which kinds of hashes are searched for candidates, and their 
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from curation_assets.dedup import altered, search
+from curation_assets.dedup import altered, common, search
 from curation_assets.dedup.align import Altered, Comparer, Matches, Samples
 from curation_assets.dedup.buckets import Side
+from curation_assets.dedup.common import Hashes, Known, hashes_of, stretches
 from curation_assets.dedup.duplicate_clusters import Dedup
-from curation_assets.dedup.library import Kind, Library
+from curation_assets.dedup.library import Library
 from curation_assets.dedup.search import Means, Pairs, Plan, Search, halves
+from curation_assets.dedup.segments import Kind
 from curation_resources.progress import told
 
 SURE: Final = 0.9
@@ -26,6 +29,27 @@ hash of the picture inside them little; pictures that only a logo makes alike we
 
 BATCH: Final = 500_000
 """Pairs whose hashes are in memory at a time, about 0.7 kB of each clip. The blocks of all shards are read for each batch, since pairs lie anywhere."""
+
+_CLIP_BYTES: Final = 21
+_WHOLE: Final = 0.5
+_BLOCK: Final = 0.3
+LEAST_CLIPS: Final = 256
+"""Of what a search may hold, the share of all hashes that are held at once, and of each of two blocks where they would be more; a block has so many clips at least."""
+
+
+def side_bytes(side: Side) -> int:
+    """Memory that the hashes of a side take."""
+    return side.hashes.nbytes + _CLIP_BYTES * len(side.indexed)
+
+
+def blocks(library: Library, kinds: Sequence[Kind], means: Means) -> list[tuple[int, int]]:
+    """Stretches of distinct clips of which two (of one kind), or one of each of two kinds, fit into memory."""
+    needed = sum(8 * library.hashes(kind) + _CLIP_BYTES * library.distinct for kind in kinds)
+    room = means.memory_bytes * _WHOLE
+    if needed > room:
+        room = means.memory_bytes * _BLOCK * len(kinds)
+    most = max(1, library.distinct // LEAST_CLIPS)
+    return stretches(library.distinct, min(most, max(1, int(-(-needed // max(1, room))))))
 
 
 @dataclass(frozen=True)
@@ -37,6 +61,7 @@ class Comparison:
         params: when two are the same.
         fresh: bool (distinct clips,); pairs of others are known.
         means: what a search may use.
+        known: hashes that many clips show, by method and kind.
         stats: figures, which are added to.
     """
 
@@ -44,46 +69,66 @@ class Comparison:
     params: Dedup
     fresh: NDArray[np.bool_]
     means: Means
+    known: Mapping[tuple[str, Kind], Known]
     stats: dict[str, Any]
 
-    def side(self, kind: Kind, method: int, change: int = 0) -> Side:
-        side = self.library.side(kind, method, change)
-        return search.with_common(side, self.library.best_first, search.COMMON)
+    def hashes(self, kind: Kind, method: int, change: int = 0) -> Hashes:
+        known = self.known.get((self.library.methods[method], kind), common.NOTHING)
+        return hashes_of(self.library, kind, method, change, known, blocks(self.library, [kind], self.means))
 
-    def candidates(self, left: Side, right: Side | None, method: int, fewer: int = 1) -> Pairs:
-        """Pairs of distinct clips worth a comparison, of which at least one is fresh."""
-        hashes = int(left.indexed.sum()) + (0 if right is None else int(right.indexed.sum()))
+    def candidates(self, left: Hashes, right: Hashes | None, method: int, fewer: int = 1) -> Pairs:
+        """Pairs of distinct clips worth a comparison, of which at least one is fresh.
+
+        Where the hashes do not fit into memory, blocks of clips are searched against each other: a pair is found or not by its own hashes, whatever the blocks.
+        """
         plan = Plan.of(self.library.key_bits, self.library.methods[method], self.params, fewer)
-        rounds = search.rounds(hashes, self.means)
-        return search.candidates(
-            Search(left, right, self.fresh, plan, search.worth(self.params, self.library.key_bits), rounds), self.means
-        )
+        worth = search.worth(self.params, self.library.key_bits, common.COMMON)
+        kinds = [left.kind] if right is None else [left.kind, right.kind]
+        divided = blocks(self.library, kinds, self.means)
+        new = [bool(self.fresh[low:high].any()) for low, high in divided]
+        found = []
+        for j, theirs in enumerate(divided):
+            other: Side | None = None
+            for i, ours in enumerate(divided):
+                if (i > j and right is None) or not (new[i] or new[j]):
+                    continue
+                if other is None:
+                    other = (right or left).side(*theirs)
+                one, two = (other, None) if right is None and i == j else (left.side(*ours), other)
+                held = [one] if two is None else [one, two]
+                sorted_ = sum(int(side.indexed.sum()) for side in held)
+                room = self.means.memory_bytes - sum(side_bytes(side) for side in held)
+                rounds = search.rounds(sorted_, self.means.threads, max(room, self.means.memory_bytes // 4))
+                piece = Search(one, two, self.fresh, plan, worth, rounds)
+                found.append(search.candidates(piece, self.means))
+                del one, two, held, piece
+        return search.unique(found)
 
     def matches(self, method: int) -> list[Matches]:
         """Matches among the clips hashed by one method of which at least one is fresh, with signatures for clips."""
-        whole = self.side("frames", method)
-        self.stats["hashes"] += int(whole.indexed.sum()) + len(whole.common)
-        self.stats["comparable_clips"] = max(self.stats["comparable_clips"], int((np.diff(whole.start) > 0).sum()))
-        self.stats["common_hashes"] += search.crowded(whole, search.COMMON)
-        self.stats["common_pairs_left_out"] += search.left_out(whole, search.COMMON)
+        whole = self.hashes("frames", method)
+        self.stats["hashes"] += whole.looked_up
+        self.stats["comparable_clips"] = max(self.stats["comparable_clips"], whole.shown)
+        self.stats["common_hashes"] += whole.crowded
+        self.stats["common_pairs_left_out"] += whole.left_out
         pairs = self.candidates(whole, None, method)
         out = [self._compared(pairs, method)]
         if self.params.reversed:
             out.append(self._compared(pairs, method, Altered.REVERSED))
         if self.params.flipped:
-            out.append(self._of_variant(self.side("flipped_frames", method), whole, method, Altered.MIRRORED))
+            out.append(self._of_variant(self.hashes("flipped_frames", method), whole, method, Altered.MIRRORED))
         if self.params.negative:
             inverted = altered.INVERTED[self.library.methods[method]]
-            out.append(self._of_variant(self.side("frames", method, inverted), whole, method, Altered.NEGATIVE))
+            out.append(self._of_variant(self.hashes("frames", method, inverted), whole, method, Altered.NEGATIVE))
         del whole
         if self.params.center:
-            middle = self.side("center_frames", method)
-            self.stats["hashes"] += int(middle.indexed.sum()) + len(middle.common)
-            self.stats["common_hashes"] += search.crowded(middle, search.COMMON)
+            middle = self.hashes("center_frames", method)
+            self.stats["hashes"] += middle.looked_up
+            self.stats["common_hashes"] += middle.crowded
             out.append(self._compared(self.candidates(middle, None, method), method, center=True))
         return out
 
-    def _of_variant(self, shown: Side, whole: Side, method: int, kind: Altered) -> Matches:
+    def _of_variant(self, shown: Hashes, whole: Hashes, method: int, kind: Altered) -> Matches:
         a, b = halves(self.candidates(shown, whole, method))
         low, high = np.minimum(a, b).astype(np.uint64), np.maximum(a, b).astype(np.uint64)
         return self._compared(np.unique(low << np.uint64(32) | high), method, kind)

@@ -4,8 +4,9 @@ Comparisons are stored by *signature*, a hash of a clip's fingerprint alone. Cli
 shard that is new or has changed is compared with the rest without reading the others' tables or repeating their comparisons. What
 is stored is a function of the set of shards, not of the order in which they came.
 
-Layout of the folder: `manifest.json` (written last), `parts/<shard>-<digest>.blocks`, `matches-<digest>.arrow`. A file that is damaged
-is made again: of a shard from its fingerprints, whose clips then count as seen when the shard first was.
+Layout of the folder: `manifest.json` (written last), `parts/<shard>-<digest>.blocks`, `segments/<digest>.arrays` (columns of the parts of many shards),
+`common-<digest>.arrays` (hashes that many clips show), `matches-<digest>.arrow`, `chosen-<digest>.blocks` (which clips survive). A file that is damaged is made again: of a shard from its fingerprints, whose clips
+then count as seen when the shard first was.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import hashlib
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, Final, TypeVar
 
 import numpy as np
@@ -24,14 +25,18 @@ from threadpoolctl import threadpool_limits
 
 from curation_assets.dedup import index_files as dedup_files
 from curation_assets.dedup.align import Matches
+from curation_assets.dedup.chosen import Earlier, read_chosen, write_chosen
+from curation_assets.dedup.common import Known
 from curation_assets.dedup.crops import cropped
 from curation_assets.dedup.duplicate_clusters import Dedup
 from curation_assets.dedup.hash_matches import Comparison
 from curation_assets.dedup.index_files import Blocks, DamagedIndex
+from curation_assets.dedup.index_segments import updated_common, updated_segments
 from curation_assets.dedup.library import Library
 from curation_assets.dedup.parts import blocks_of, make_part
 from curation_assets.dedup.search import Means, Plan, promised
 from curation_assets.dedup.second_look import Courses, without_unlike
+from curation_assets.dedup.segments import KINDS, Kind, among
 from curation_resources import presence
 from curation_resources.progress import told
 from curation_resources.storage import Storage
@@ -57,6 +62,12 @@ COMPARING: Final = frozenset(
     }
 )
 """Parameters on which it depends what is compared, and how."""
+
+MORE_DAMAGE: Final = 3
+"""Files of the index beyond those of shards that are made again before an update gives up: segments, hashes that many clips show, and the table that was chosen."""
+
+OPEN: Final = 256
+"""Parts whose directories are kept in memory."""
 
 MOST_DOUBTFUL: Final = 4096
 """Pairs that are nearly accepted and kept for the audit."""
@@ -104,11 +115,15 @@ class Index:
         library: the clips.
         matches: pairs that match or nearly do; `short` and `long` are signatures.
         stats: figures of the update.
+        file: that of the matches.
+        earlier: what was chosen before; None if that does not help.
     """
 
     library: Library
     matches: Matches
     stats: dict[str, Any]
+    file: str
+    earlier: Earlier | None
 
     @property
     def shards(self) -> Sequence[str]:
@@ -159,11 +174,12 @@ def update_index(
     given = list(inputs)
     if check:
         _remove_damaged(storage, folder)
-    for attempt in range(len(given) + 1):
+    most = len(given) + MORE_DAMAGE
+    for attempt in range(most + 1):
         try:
             return _updated(storage, folder, given, params, means)
         except DamagedIndex as error:
-            if attempt == len(given) or not error.path.startswith(f"{folder}/"):
+            if attempt == most or not error.path.startswith(f"{folder}/"):
                 raise
             log.warning("%s; it is made again", error)
             storage.remove_all([error.path])
@@ -194,20 +210,30 @@ def _updated(
     known: dict[str, dict[str, Any]] = manifest["shards"]
     replaced, shards, update = _parts(storage, folder, given, known, manifest["update"])
     names = sorted(shards)
-    files = [_opened(storage, folder, shards[name]) for name in names]
-    library = Library.load(names, files, lambda items: told(items, len(items), "shards of the index"))
+
+    @lru_cache(OPEN)
+    def opened(shard: str, _: str) -> Blocks:
+        return _opened(storage, folder, shards[shard])
+
+    segments, files, rows = updated_segments(storage, folder, manifest.get("segments", ()), shards, opened)
+    library = Library(segments, opened)
+    kept = None if rows is None else library.distinct_before(rows)
+    kinds = [kind for kind in KINDS if library.hashes(kind)]
+    common, common_file = updated_common(storage, folder, manifest.get("common"), library, kinds, kept, means)
 
     wanted = _digest(str(FORMAT), str(library.key_bits), params.model_dump_json(include=set(COMPARING)))
     before = None
     if manifest.get("params") == wanted:
         path = f"{folder}/{manifest['matches']}"
         before = _sound(lambda: dedup_files.read_table(storage, path, manifest.get("matches_hash")))
-    old = np.empty(0, np.uint64)
-    if before is not None:
-        same = [i for i, name in enumerate(names) if known.get(name) == shards[name]]
-        signatures = [library.signature[library.start[i] : library.start[i + 1]] for i in same]
-        old = np.sort(np.concatenate([*signatures, *replaced, old]))
-    matches, stats = _compare_new(library, old, _matches(before), params, means)
+    fresh = np.ones(library.distinct, np.bool_)
+    held = _matches(before)
+    if before is not None and kept is not None:
+        fresh[:kept] = False
+    elif before is not None:
+        same = [name for name in names if known.get(name) == shards[name]]
+        fresh, held = _still_known(library, held, [opened(n, shards[n]["file"]) for n in same], replaced)
+    matches, stats = _compare_new(library, fresh, held, common, params, means)
 
     file = f"matches-{_digest(wanted, *(f'{n} {shards[n]}' for n in names))}.arrow"
     written = dedup_files.write_table(storage, f"{folder}/{file}", _matches_table(matches))
@@ -216,23 +242,65 @@ def _updated(
         "params": wanted,
         "update": update,
         "shards": shards,
+        "segments": files,
+        "common": common_file,
         "matches": file,
         "matches_hash": written,
     }
+    earlier, entry = None, manifest.get("chosen")
+    only_more = kept is not None and before is not None and params.confirm_cosine is None
+    if only_more and entry and entry["of"] == manifest["matches"] and entry["survivor"] == params.survivor:
+        new = _new_signatures(library, rows or 0, fresh, matches)
+        earlier = _sound(lambda: read_chosen(storage, folder, entry, new))
     dedup_files.write_manifest(storage, folder, document)
     _sweep(storage, folder)
-    fresh = sum(known.get(n) != shards[n] for n in names)
+    made = sum(known.get(n) != shards[n] for n in names)
     plan = Plan.of(library.key_bits, library.methods[0] if library.methods else params.method, params)
     stats |= {
-        "clips": len(library.signature),
-        "new_shards": fresh,
-        "kept_shards": len(names) - fresh,
+        "clips": library.clips,
+        "new_shards": made,
+        "kept_shards": len(names) - made,
         "removed_shards": len(set(known) - set(names)),
         "recall_one_frame": plan.recall(params.distance, 1),
         "recall_two_frames": plan.recall(params.distance, 2),
         "recall_promised": plan.recall(*promised(params)),
     }
-    return Index(library, matches, stats)
+    return Index(library, matches, stats, file, earlier)
+
+
+def _new_signatures(library: Library, rows: int, fresh: NDArray[np.bool_], matches: Matches) -> NDArray[np.uint64]:
+    """Signatures, sorted, of rows from one on, and of clips that match a fresh one."""
+    first = library.of_rows("signature", np.arange(rows, library.clips))
+    new = np.sort(library.tie(np.flatnonzero(fresh)))
+    touched = matches.accepted & (among(matches.short, new) | among(matches.long, new))
+    return np.unique(np.concatenate([first, matches.short[touched], matches.long[touched]]))
+
+
+def keep_chosen(
+    storage: Storage, folder: str, index: Index, params: Dedup, chosen: pa.Table, signature: NDArray[np.uint64]
+) -> None:
+    """Keeps what was chosen from an index, beside it.
+
+    Args:
+        chosen: the `duplicate_clusters` table.
+        signature: of the clip of each row.
+    """
+    manifest = dedup_files.read_manifest(storage, folder)
+    if manifest is not None and manifest["matches"] == index.file and params.confirm_cosine is None:
+        entry = write_chosen(storage, folder, index.file, params.survivor, chosen, signature)
+        dedup_files.write_manifest(storage, folder, manifest | {"chosen": entry})
+
+
+def _still_known(
+    library: Library, held: Matches, same: Sequence[Blocks], replaced: Sequence[NDArray[np.uint64]]
+) -> tuple[NDArray[np.bool_], Matches]:
+    """Which distinct clips were not compared before, and the matches of the others."""
+    signatures = [part.read("facts")["signature"].to_numpy() for part in same]
+    old = np.sort(np.concatenate([*signatures, *replaced, np.empty(0, np.uint64)]))
+    tie = library.ties(0, library.distinct)
+    fresh = ~among(tie, old)
+    known = np.sort(tie[~fresh])
+    return fresh, held.take(among(held.short, known) & among(held.long, known))
 
 
 def _parts(
@@ -249,14 +317,16 @@ def _parts(
     """
     replaced: list[NDArray[np.uint64]] = []
     shards: dict[str, dict[str, Any]] = {}
+    there = set(storage.list(f"{folder}/parts"))
     for item in told(given, len(given), "shards"):
         if item.shard in shards:
             raise ValueError(f"shard {item.shard} was given twice")
         entry = known.get(item.shard)
-        part = None if entry is None else _sound(partial(_opened, storage, folder, entry))
-        if entry is not None and part is not None and entry["content_hash"] == item.content_hash:
+        stands = entry is not None and entry["file"].rsplit("/", 1)[-1] in there
+        if entry is not None and stands and entry["content_hash"] == item.content_hash:
             shards[item.shard] = dict(entry)
             continue
+        part = _sound(partial(_opened, storage, folder, entry)) if entry is not None and stands else None
         earlier = None if part is None else _sound(partial(part.read, "facts"))
         if earlier is not None:
             replaced.append(earlier["signature"].to_numpy().copy())
@@ -284,7 +354,8 @@ def _sound(read: Callable[[], T | None]) -> T | None:
 
 def _sweep(storage: Storage, folder: str) -> None:
     """Removes what the index in force does not name, unless another run is at work on it: what this one replaced, and what killed ones left."""
-    there = [*storage.list(folder), *(f"parts/{name}" for name in storage.list(f"{folder}/parts"))]
+    inner = (f"{part}/{name}" for part in ("parts", "segments") for name in storage.list(f"{folder}/{part}"))
+    there = [*storage.list(folder), *inner]
     if presence.others(storage, folder.split("/")[0]):
         return
     stored = dedup_files.read_manifest(storage, folder)
@@ -298,15 +369,13 @@ def _sweep(storage: Storage, folder: str) -> None:
 @threadpool_limits.wrap(limits=1, user_api="blas")
 def _compare_new(
     library: Library,
-    old: NDArray[np.uint64],
-    before: Matches,
+    fresh: NDArray[np.bool_],
+    held: Matches,
+    common: Mapping[tuple[str, Kind], Known],
     params: Dedup,
     means: Means,
 ) -> tuple[Matches, dict[str, Any]]:
-    """The earlier matches that still hold, and those of signatures that are not among `old`, which are sorted."""
-    fresh = ~_among(library.tie, old)
-    known = np.sort(library.tie[~fresh])
-    found = [before.take(_among(before.short, known) & _among(before.long, known))]
+    """The earlier matches, which hold, and those of clips that are fresh."""
     counted = (
         "comparable_clips",
         "hashes",
@@ -315,30 +384,27 @@ def _compare_new(
         "common_hashes",
         "common_pairs_left_out",
     )
-    stats: dict[str, Any] = dict.fromkeys(counted, 0) | {"distinct_clips": len(library.rows)}
-    comparison = Comparison(library, params, fresh, means, stats)
+    stats: dict[str, Any] = dict.fromkeys(counted, 0) | {"distinct_clips": library.distinct}
+    comparison = Comparison(library, params, fresh, means, common, stats)
     methods = range(len(library.methods))
-    for method in methods:
-        found += comparison.matches(method)
-    matches = _best_of_pair(Matches.join(found), apart=True)
+    found = [matches for method in methods for matches in comparison.matches(method)]
+    new = _best_of_pair(Matches.join([Matches.of([]), *found]), apart=True)
     courses = Courses(library)
     if params.course:
-        asked = ~(_among(matches.short, known) & _among(matches.long, known))
-        by_hashes = int(matches.accepted.sum())
-        matches = without_unlike(matches, asked, courses)
-        stats["pairs_unlike"] = by_hashes - int(matches.accepted.sum())
-    crops = [cropped(comparison, method, courses, matches) for method in methods] if params.crops else []
-    matches = _worth_keeping(_best_of_pair(Matches.join([matches, *crops])))
+        by_hashes = int(new.accepted.sum())
+        new = without_unlike(new, courses)
+        stats["pairs_unlike"] = by_hashes - int(new.accepted.sum())
+    crops = [cropped(comparison, method, courses, new) for method in methods] if params.crops else []
+    matches = _worth_keeping(_sorted(Matches.join([held, _best_of_pair(Matches.join([new, *crops]))])))
     stats["pairs_accepted"] = int(matches.accepted.sum())
     stats["pairs_doubtful"] = int((~matches.accepted).sum())
     return matches, stats
 
 
-def _among(values: NDArray[np.uint64], of: NDArray[np.uint64]) -> NDArray[np.bool_]:
-    """Which values are among others, which are sorted."""
-    if not len(of):
-        return np.zeros(len(values), np.bool_)
-    return np.asarray(of[np.minimum(np.searchsorted(of, values), len(of) - 1)] == values, np.bool_)
+def _sorted(matches: Matches) -> Matches:
+    """By their pairs, of which each comes once."""
+    low, high = np.minimum(matches.short, matches.long), np.maximum(matches.short, matches.long)
+    return matches.take(np.lexsort((high, low)))
 
 
 def _worth_keeping(matches: Matches) -> Matches:

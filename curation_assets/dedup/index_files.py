@@ -1,7 +1,7 @@
 """Files of the index of duplicates: written with their hashes, and read only if their bytes are those that were written.
 
 A shard has one file of *blocks*, each an Arrow stream that can be read by itself, and at its end a directory that says where each block lies and
-what its bytes hash to. The manifest holds the hash of each directory (of other files, that of all bytes) and ends with one of itself.
+what its bytes sum to. The manifest holds the hash of each directory (of other files, that of all bytes) and ends with one of itself.
 What belongs here: bytes. What does not: what the index says (`index`, `parts`).
 """
 
@@ -16,6 +16,7 @@ from typing import Any, Final
 
 import pyarrow as pa
 
+from curation_assets.dedup.sums import sum_of
 from curation_resources.provenance import canonical_json
 from curation_resources.storage import Storage
 
@@ -89,7 +90,7 @@ def write_blocks(storage: Storage, path: str, blocks: Sequence[tuple[str, pa.Tab
             data = sink.getvalue()
             file.write(data)
             directory.append(
-                {"name": name, "offset": offset, "size": data.size, "rows": len(table), "hash": _hash(data)}
+                {"name": name, "offset": offset, "size": data.size, "rows": len(table), "sum": sum_of(data)}
             )
             offset += data.size
         end = canonical_json(directory).encode()
@@ -104,8 +105,8 @@ class Blocks:
 
     Attributes:
         storage, path: where it is.
-        directory: of each block name, offset, size, rows and hash.
-        sound: offsets of local blocks that were read and found sound, which are not hashed again.
+        directory: of each block name, offset, size, rows and sum (that of an earlier release has a hash instead).
+        sound: offsets of local blocks that were read and found sound, which are not summed again.
     """
 
     storage: Storage
@@ -137,7 +138,7 @@ class Blocks:
         entry = self._named[name][number]
         data = _part(self.storage, self._place, int(entry["offset"]), int(entry["size"]))
         if int(entry["offset"]) not in self.sound:
-            if _hash(data) != entry["hash"]:
+            if sum_of(data) != entry["sum"] if "sum" in entry else _hash(data) != entry["hash"]:
                 raise DamagedIndex(f"{self.path}: its bytes are not those that were written", self.path)
             if self.storage.is_local:
                 self.sound.add(int(entry["offset"]))
@@ -204,6 +205,10 @@ def check_file(storage: Storage, path: str, digest: str | None) -> None:
     """
     if path.endswith(".blocks"):
         open_blocks(storage, path, digest).check()
+    elif path.endswith(".arrays"):
+        from curation_assets.dedup.arrays import open_arrays
+
+        open_arrays(storage, path, str(digest)).check()
     else:
         read_table(storage, path, digest)
 
@@ -245,3 +250,5 @@ def files_of(manifest: Mapping[str, Any]) -> Iterator[tuple[str, str | None]]:
     for entry in manifest["shards"].values():
         yield entry["file"], entry.get("hash")
     yield manifest["matches"], manifest.get("matches_hash")
+    for entry in (*manifest.get("segments", ()), *filter(None, (manifest.get("common"), manifest.get("chosen")))):
+        yield entry["file"], entry["hash"]

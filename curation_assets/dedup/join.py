@@ -1,6 +1,7 @@
 """Near hashes within buckets: the innermost loops of the search, compiled.
 
-What belongs here: comparing hashes. What does not: buckets (`buckets`), what is done with clips that have near hashes (`worth`).
+What belongs here: comparing hashes, all with all. What does not: buckets (`buckets`), few with many (`probe`), what is done with clips that have near
+hashes (`worth`).
 """
 
 from __future__ import annotations
@@ -10,12 +11,11 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from curation_assets.dedup.bits import U32, U64, Ints, both, grown, popcount
-from curation_assets.dedup.buckets import Key, Side, asked, coarse_counts, sort_stretch, spread
+from curation_assets.dedup.buckets import Key, sort_stretch
 from curation_assets.dedup.lanes import LANES, near_any
 from curation_resources.compiled import compiled
 
 _FIRST: Final = 1024
-_CLIPS: Final = 4096
 
 
 class Found(NamedTuple):
@@ -30,7 +30,7 @@ class Stretch(NamedTuple):
 
     hashes: U64
     clips: U32
-    at: Ints | U32
+    at: Ints
 
 
 @compiled
@@ -134,75 +134,5 @@ def near_between(ours: U64, our_clips: U32, theirs: U64, their_clips: U32, key: 
         if after > len(met):
             met = grown(met, count, after)
             _near_in_buckets(one, other, bucket, key, distance, Found(met, count))
-        count = after
-    return met[:count].copy()
-
-
-@compiled
-def lookup(side: Side, key: Key) -> Stretch:
-    """Of the few hashes of a side that are looked up, all buckets."""
-    counts = coarse_counts(side, key)
-    hashes, clips, begins = spread(side, key, counts, 0, len(counts))
-    fine = key.bits - key.coarse
-    at = np.zeros((1 << key.bits) + 1, np.uint32)
-    part = np.zeros((1 << fine) + 1, np.int64)
-    bucket, bucket_clips = np.zeros(len(hashes) + LANES, np.uint64), np.empty(len(hashes), np.uint32)
-    for p in range(len(counts)):
-        b, e = begins[p], begins[p + 1]
-        sort_stretch(hashes[b:e], clips[b:e], key, bucket[b:e], bucket_clips[b:e], part)
-        for k in range(1 << fine):
-            at[(p << fine) + k + 1] = b + part[k + 1]
-    return Stretch(bucket, bucket_clips, at)
-
-
-@compiled
-def _near_clips(
-    few: Stretch, many: Side, clips: tuple[int, int], mark: np.uint32, key: Key, distance: np.uint64, found: Found
-) -> int:
-    """Writes the pairs of a few hashes and those of the clips in a range of numbers after the first `found.known`, and returns how many there are then."""
-    met, count = found
-    shift = np.uint64(64 - key.bits if key.bits else 0)
-    mask, odd, frames = key.mask, key.odd, many.every == 1
-    hashes, start, indexed, common = many.hashes, many.start, many.indexed, many.common
-    sought, sought_clips, at = few.hashes, few.clips, few.at
-    for clip in range(clips[0], clips[1]):
-        first, number = start[clip], mark | np.uint32(clip)
-        for i in range(first, first + indexed[clip]):
-            value = hashes[i]
-            if not frames and not asked(value, common):
-                continue
-            bucket: Any = np.uint64((value & mask) * odd) >> shift
-            begin, end = np.uint64(at[bucket]), np.uint64(at[bucket + np.uint64(1)])
-            near: Any = near_any(sought, begin, (value,), distance)
-            while near or end > begin + np.uint64(LANES):
-                while near:
-                    lowest = near & (~near + np.uint64(1))
-                    near ^= lowest
-                    m = begin + popcount(lowest - np.uint64(1))
-                    if m < end and sought_clips[m] != number and not (value ^ sought[m]) & mask:
-                        if count < len(met):
-                            met[count] = both(sought_clips[m], number)
-                        count += 1
-                begin += np.uint64(LANES)
-                if begin >= end:
-                    break
-                near = near_any(sought, begin, (value,), distance)
-    return count
-
-
-@compiled
-def near_few(few: Stretch, many: Side, mark: np.uint32, key: Key, distance: np.uint64) -> U64:
-    """Pairs of a clip with one of few hashes, in the upper half, and a clip of the side `many`, which is gone through once.
-
-    Args:
-        mark: is set in the numbers of the latter: `GROUP` if they are those of common hashes, which are not looked at otherwise.
-    """
-    met, count = np.empty(_FIRST, np.uint64), 0
-    for begin in range(0, len(many.indexed), _CLIPS):
-        clips = (begin, min(begin + _CLIPS, len(many.indexed)))
-        after = _near_clips(few, many, clips, mark, key, distance, Found(met, count))
-        if after > len(met):
-            met = grown(met, count, after)
-            _near_clips(few, many, clips, mark, key, distance, Found(met, count))
         count = after
     return met[:count].copy()

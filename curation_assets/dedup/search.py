@@ -18,7 +18,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from curation_assets.dedup import buckets, join
+from curation_assets.dedup import buckets, join, probe
 from curation_assets.dedup.buckets import GROUP, ODD, Key, Side
 from curation_assets.dedup.duplicate_clusters import Dedup
 from curation_assets.dedup.worth import LATELY_BITS, Worth, worth_comparing
@@ -39,13 +39,6 @@ MOST_COARSE_BITS: Final = 9
 SPARE_BITS: Final = 2
 MAX_TABLES: Final = 1024
 
-COMMON: Final = 256
-"""A hash that more distinct clips share (a title card, a logo on black) proposes only pairs with the best so many of them; how often that
-happened is reported."""
-
-SHARED: Final = 8
-"""A hash that more clips show is looked up once for all of them, since equal hashes meet in every table."""
-
 LIKELY_DISTANCE: Final = 6
 LIKELY_FRAMES: Final = 4
 """What `search: copies` promises: pairs of which so many indexed frames lie within that distance."""
@@ -63,9 +56,6 @@ FEW: Final = 0.2
 """Where at most this share of the clips is new, the others are gone through once for each table and not sorted."""
 
 _ITEM_BYTES: Final = 12
-_STRETCHES: Final = 64
-_ALONE_BITS: Final = 6
-"""With so many more bits of a key most hashes are alone in their bucket."""
 
 
 def key_bits(hashes: int) -> int:
@@ -73,7 +63,7 @@ def key_bits(hashes: int) -> int:
     return min(MOST_BITS, max(0, round(math.log2(max(1, hashes))) - BUCKET_BITS))
 
 
-def _key(mask: int, bits: int) -> Key:
+def masked(mask: int, bits: int) -> Key:
     """A key by a mask of so many bits: stretches of some 100,000 hashes, and no more than 512 of them, since each is written to at the same time."""
     more = bits + SPARE_BITS if bits else 0
     return Key(np.uint64(mask), ODD, more, min(MOST_COARSE_BITS, max(0, bits - 8)))
@@ -132,7 +122,7 @@ class Plan:
     def key(self, table: int) -> Key:
         places = [k for k in range(64) if self.free >> k & 1]
         mask = sum(1 << k for k in random.Random(table).sample(places, self.bits))
-        return _key(mask, self.bits)
+        return masked(mask, self.bits)
 
     def recall(self, distance: int, frames: int) -> float:
         return expected_recall(distance, frames, self.bits, self.count, self.free.bit_count())
@@ -145,8 +135,8 @@ class Search:
 
     Attributes:
         left: hashes of clips.
-        right: hashes of the same clips of another kind; None searches within `left`.
-        fresh: bool (clips,); only pairs with at least one clip marked here are wanted.
+        right: hashes of other clips, or of another kind; None searches within `left`.
+        fresh: bool (all clips,); only pairs with at least one clip marked here are wanted.
         plan: which tables.
         worth: which pairs are kept.
         rounds: stretches of keys into which each table is divided, where it would not fit into memory.
@@ -169,7 +159,8 @@ class Search:
         table, part = piece
         key = self.plan.key(table)
         lately = np.zeros(1 << LATELY_BITS, np.uint64)
-        if self.fresh.mean() > FEW:
+        sides = [self.left] if self.right is None else [self.left, self.right]
+        if sum(int(self._new(side).sum()) for side in sides) > FEW * sum(len(side.indexed) for side in sides):
             return unique(self._kept(met, lately) for met in self._stretches(key, part))
         return unique(self._kept(met, lately) for met in self._with_few(key)) if part == 0 else unique([])
 
@@ -194,19 +185,21 @@ class Search:
         return int(edges[part]), int(edges[part + 1])
 
     def _with_few(self, key: Key) -> Iterator[Pairs]:
-        yield from self._few(self.left, self.left if self.right is None else self.right, key)
-        if self.right is not None:
+        if self._new(self.left).any():
+            yield from self._few(self.left, self.left if self.right is None else self.right, key)
+        if self.right is not None and self._new(self.right).any():
             for met in self._few(self.right, self.left, key):
                 yield met << np.uint64(32) | met >> np.uint64(32)
 
     def _few(self, side: Side, many: Side, key: Key) -> Iterator[Pairs]:
         """Fresh clips of one side with near ones, and near common hashes, of another."""
-        few = join.lookup(self._fresh(side), key)
-        yield join.near_few(few, many, np.uint32(0), key, self.worth.distance)
-        yield join.near_few(few, buckets.of_common(many), GROUP, key, self.worth.distance)
+        few = probe.lines(side, self._new(side), key)
+        yield probe.near_few(few, many, np.uint32(0), key, self.worth.distance)
+        yield probe.near_few(few, buckets.of_common(many), GROUP, key, self.worth.distance)
 
-    def _fresh(self, side: Side) -> Side:
-        return side._replace(indexed=np.where(self.fresh, side.indexed, 0).astype(np.uint8))
+    def _new(self, side: Side) -> NDArray[np.bool_]:
+        """Which clips of a side are fresh."""
+        return self.fresh[side.base : side.base + len(side.indexed)]
 
     def of_common(self) -> Pairs:
         """The pairs of clips that show the same common hash."""
@@ -227,7 +220,8 @@ class Means:
 
     Attributes:
         threads: pieces that run at a time.
-        memory_bytes: for what they sort; larger tables are searched in several rounds.
+        memory_bytes: for the hashes that are searched and what is sorted of them. Where they need more, blocks of clips are searched against each
+            other, and tables in several rounds.
         runner: runs the pieces elsewhere; None in threads of this process.
     """
 
@@ -252,8 +246,6 @@ def threaded(threads: int) -> Runner:
 
 def candidates(search: Search, means: Means) -> Pairs:
     """All pairs that a search finds."""
-    if not len(search.fresh) or not search.fresh.any():
-        return np.empty(0, np.uint64)
     out = [search.of_common()]
     for found in told(means.run(search), len(search.pieces), "tables of hashes"):
         out.append(found)
@@ -266,10 +258,11 @@ def unique(found: Iterable[Pairs]) -> Pairs:
     return np.unique(np.concatenate([*found, np.empty(0, np.uint64)]))
 
 
-def worth(params: Dedup, bits: int = 0) -> Worth:
+def worth(params: Dedup, bits: int = 0, most: int = 1 << 30) -> Worth:
     """
     Args:
         bits: of a key: unrelated clips that agree a little are four times as many for each, and so fewer of them are looked at.
+        most: clips of a common hash that are paired with all others.
     """
     return Worth(
         np.uint64(params.distance),
@@ -278,51 +271,13 @@ def worth(params: Dedup, bits: int = 0) -> Worth:
         params.coverage,
         DOUBTFUL * params.coverage,
         np.uint64(((1 << 64) - 1) >> 2 * max(0, bits - SAMPLED_BITS)),
-        COMMON,
+        most,
     )
 
 
-def rounds(hashes: int, means: Means) -> int:
+def rounds(hashes: int, threads: int, memory_bytes: int) -> int:
     """Into how many stretches of keys tables of so many hashes are divided."""
-    return max(1, math.ceil(hashes * _ITEM_BYTES * 1.1 * means.threads / max(1, means.memory_bytes)))
-
-
-def with_common(side: Side, best_first: Callable[[Ints], Ints], most: int) -> Side:
-    """The side, whose arrays are changed, with its common hashes apart: those that more than `SHARED` clips show.
-
-    Args:
-        best_first: puts clips in the order in which they are taken.
-        most: what is common among hashes of windows, which are not set apart but left out.
-    """
-    most = min(SHARED, most) if side.every == 1 else most
-    key = _key((1 << 64) - 1, key_bits(int(side.indexed.sum())) + _ALONE_BITS)
-    counts = buckets.coarse_counts(side, key)
-    found = []
-    for low in range(0, len(counts), _STRETCHES):
-        hashes, clips, begins = buckets.spread(side, key, counts, low, min(len(counts), low + _STRETCHES))
-        edges = zip(begins[:-1].tolist(), begins[1:].tolist(), strict=True)
-        found += [buckets.common_hashes(hashes[b:e], clips[b:e], key, most) for b, e in edges]
-    common = unique(found)
-    if not len(common):
-        return side
-    groups, clips = buckets.set_apart(side.hashes, side.start, side.indexed, common, side.every == 1)
-    distinct = np.unique(np.stack([groups, clips], axis=1), axis=0)
-    place = np.empty(len(distinct), np.int64)
-    place[best_first(distinct[:, 1])] = np.arange(len(distinct))
-    distinct = distinct[np.lexsort((place, distinct[:, 0]))]
-    begins = np.searchsorted(distinct[:, 0], np.arange(len(common) + 1))
-    members = distinct[:, 1].astype(np.uint32)
-    return side._replace(common=common, group_start=begins, members=members)
-
-
-def crowded(side: Side, most: int) -> int:
-    """Common hashes that more than `most` clips show."""
-    return int((np.diff(side.group_start) > most).sum())
-
-
-def left_out(side: Side, most: int) -> int:
-    """Pairs of clips that show one common hash and that are not proposed by it."""
-    return int((np.maximum(0, np.diff(side.group_start) - most) ** 2).sum())
+    return max(1, math.ceil(hashes * _ITEM_BYTES * 1.1 * threads / max(1, memory_bytes)))
 
 
 def halves(pairs: Pairs) -> tuple[Ints, Ints]:

@@ -31,15 +31,15 @@ class Courses:
 
     def in_order(self, asked: Ints, matches: Matches) -> Ints:
         """Some of the matches in the order in which pictures lie, so that those of one block are read once."""
-        rows = self._library.rows[self._library.numbers(matches.short[asked])]
+        rows = self._library.rows(self._library.numbers(matches.short[asked]))
         return asked[np.argsort(rows, kind="stable")]
 
     def of(self, signatures: NDArray[np.uint64]) -> list[Course | None]:
         """One for each signature; None for clips without a course."""
         wanted, where = np.unique(signatures, return_inverse=True)
-        of = self._library.rows[self._library.numbers(wanted)]
+        of = self._library.rows(self._library.numbers(wanted))
         table = self._library.take("pictures", of, BLOCKS["pictures"].names)
-        table = table.append_column("duration_ms", pa.array(self._library.duration_ms[of]))
+        table = table.append_column("duration_ms", pa.array(self._library.of_rows("duration_ms", of)))
         rows = table.to_pylist()
         known = [
             Course.of(r["course"], r["duration_ms"], tuple(r["content_box"][name] for name in "xywh"), r["still"])
@@ -50,13 +50,9 @@ class Courses:
         return [known[i] for i in where]
 
 
-def without_unlike(matches: Matches, fresh: NDArray[np.bool_], courses: Courses) -> Matches:
-    """The matches, not accepted where what changes in the two clips differs, or what stands if little changes.
-
-    Args:
-        fresh: which of them have not been looked at yet.
-    """
-    asked = courses.in_order(np.flatnonzero(matches.accepted & fresh), matches)
+def without_unlike(matches: Matches, courses: Courses) -> Matches:
+    """The matches, not accepted where what changes in the two clips differs, or what stands if little changes."""
+    asked = courses.in_order(np.flatnonzero(matches.accepted), matches)
     accepted = matches.accepted.copy()
     for start in told(range(0, len(asked), _BATCH), -(-len(asked) // _BATCH), "batches of pairs looked at again"):
         batch = asked[start : start + _BATCH]

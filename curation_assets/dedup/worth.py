@@ -31,7 +31,7 @@ class Worth(NamedTuple):
         matches: frames that must match; fewer if a clip has fewer.
         share: of a clip's comparable frames must agree.
         doubtful: share from which a pair is worth it to be shown as a doubtful one.
-        sampled: of those pairs that are only doubtful, the ones whose scrambled numbers are at most this.
+        sampled: of those pairs that are only doubtful, the ones whose scrambled signatures are at most this.
         most: of the clips with a common hash so many, the best, are paired with all others that show it or one near it.
     """
 
@@ -107,8 +107,9 @@ def _touch(met: U64, left: Side, right: Side, fresh: NDArray[np.bool_], lately: 
     for k in range(len(met)):
         x, y = np.uint32(met[k] >> np.uint64(32)), np.uint32(met[k] & np.uint64(0xFFFFFFFF))
         if x < GROUP and y < GROUP:
-            begins[0, k], begins[1, k] = left.start[x], right.start[y]
-            touched ^= np.uint64(left.comparable[x] ^ right.comparable[y])
+            a, b = x - left.base, y - right.base
+            begins[0, k], begins[1, k] = left.start[a], right.start[b]
+            touched ^= np.uint64(left.comparable[a] ^ right.comparable[b])
             touched ^= np.uint64(fresh[x] ^ fresh[y]) ^ lately[_slot(met[k])]
     for k in range(len(met)):
         for line in range(0, 16, 8):
@@ -132,7 +133,7 @@ def worth_comparing(
     Args:
         met: pairs of clips, or of common hashes (`GROUP`), with near hashes. Of common ones the best clips are paired with all others.
         ordered: whether the clip of the left side comes first; else the one with the smaller number.
-        fresh: bool (clips,); only pairs with at least one clip marked here are wanted.
+        fresh: bool (all clips,); only pairs with at least one clip marked here are wanted.
         lately: uint64 (2 ** LATELY_BITS,), which keeps what was looked at.
     """
     pairs = np.empty(_FIRST, np.uint64)
@@ -154,7 +155,10 @@ def worth_comparing(
             their_first = right.group_start[y - GROUP]
             more = right.group_start[np.int64(y - GROUP) + 1] - their_first
         for i in range(many):
-            for j in range(more if i < worth.most else min(worth.most, more)):
+            rank = left.ranks[our_first + i] if x >= GROUP else 0
+            for j in range(more):
+                if rank >= worth.most and y >= GROUP and right.ranks[their_first + j] >= worth.most:
+                    break
                 a = np.int64(left.members[our_first + i]) if x >= GROUP else np.int64(x)
                 b = np.int64(right.members[their_first + j]) if y >= GROUP else np.int64(y)
                 if a == b or not (fresh[a] or fresh[b]):
@@ -166,8 +170,9 @@ def worth_comparing(
                 if lately[slot] == pair + np.uint64(1):
                     continue
                 lately[slot] = pair + np.uint64(1)
+                a, b = a - left.base, b - right.base
                 if frames:
-                    share = worth.doubtful if pair * _SCRAMBLE <= worth.sampled else worth.share
+                    share = worth.doubtful if (left.tie[a] ^ right.tie[b]) * _SCRAMBLE <= worth.sampled else worth.share
                     mine, those = (start[a], start[a + 1]), (other_start[b], other_start[b + 1])
                     wanted = _agrees(ours, mine, theirs, those, able[a], worth, share) or _agrees(
                         theirs, those, ours, mine, other_able[b], worth, share

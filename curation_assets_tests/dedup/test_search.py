@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from curation_assets.dedup import search
-from curation_assets.dedup.buckets import Side
+from curation_assets.dedup.buckets import Side, set_apart
 from curation_assets.dedup.duplicate_clusters import Dedup
 from curation_assets.dedup.search import Means, Plan, Search, agreement, candidates, expected_recall, halves, tables
 from curation_assets.dedup.worth import Worth
@@ -24,19 +24,27 @@ ANY = Worth(np.uint64(10), np.uint64(14), 1, 0.0, 0.0, np.uint64(0), 256)
 """Every pair of clips of which one frame matches."""
 
 
-def _side(clips: Sequence[Sequence[int]], most: int = 256) -> Side:
+def _side(clips: Sequence[Sequence[int]], common: Sequence[int] = (), base: int = 0) -> Side:
+    """The hashes of clips, of which some are common."""
     counts = [len(c) for c in clips]
     side = Side(
         np.array([h for c in clips for h in c], np.uint64),
         np.append(0, np.cumsum(counts)).astype(np.int64),
         np.array(counts, np.uint8),
         np.array(counts, np.int32),
-        np.empty(0, np.uint64),
+        np.array(sorted(common), np.uint64),
         np.zeros(1, np.int64),
         np.empty(0, np.uint32),
+        np.empty(0, np.uint32),
+        np.arange(len(clips), dtype=np.uint64),
+        base,
         1,
     )
-    return search.with_common(side, lambda clips: np.arange(len(clips)), most)
+    group, member = set_apart(side.hashes, side.start, side.indexed, side.common, True)
+    begins = np.searchsorted(group[np.argsort(group, kind="stable")], np.arange(len(common) + 1))
+    member = member[np.argsort(group, kind="stable")].astype(np.uint32)
+    ranks = (np.arange(len(group)) - np.repeat(begins[:-1], np.diff(begins))).astype(np.uint32)
+    return side._replace(group_start=begins, members=member + np.uint32(base), ranks=ranks)
 
 
 def _single(hashes: Hashes) -> Side:
@@ -113,6 +121,27 @@ def test_a_pair_is_found_whatever_else_is_there(seed: int, near_bits: int, bits:
     assert _found(hashes, 10, bits, rounds=5) == everything
 
 
+@settings(deadline=None, max_examples=6)
+@given(st.integers(0, 1000), st.sampled_from([0, 6, 11]), st.integers(1, 150), st.booleans())
+def test_blocks_find_what_all_find_together(seed: int, bits: int, cut: int, few: bool) -> None:
+    """Blocks searched in themselves and against each other; a common hash is shown in both, and the best of its clips lie in either."""
+    rng = np.random.default_rng(seed)
+    hashes, card = _crowd(seed, 30, 3).tolist(), random_hashes(rng, 1)
+    clips = [[h, *card] if k % 5 == 0 else [h] for k, h in enumerate(rng.permutation(hashes).tolist())]
+    fresh = np.arange(len(clips)) % 7 == 0 if few else np.ones(len(clips), np.bool_)
+    worth = ANY._replace(most=4)
+
+    def found(left: Side, right: Side | None) -> list[int]:
+        return candidates(Search(left, right, fresh, _plan(bits), worth), Means(1)).tolist()  # type: ignore[no-any-return]
+
+    whole = _side(clips, card)
+    one, two = _side(clips[:cut], card), _side(clips[cut:], card, cut)
+    two = two._replace(ranks=two.ranks + np.uint32(len(one.members)), tie=two.tie + np.uint64(cut))
+    parts = found(one, None) + found(two, None) + found(one, two)
+    assert sorted(parts) == found(whole, None)
+    assert len(parts) > 10
+
+
 def test_bits_that_never_differ_are_not_in_keys() -> None:
     free = (1 << 64) - 1 - (1 << 63)
     assert all(not int(_plan(18, free=free).key(table).mask) >> 63 for table in range(50))
@@ -147,9 +176,7 @@ def test_a_common_hash_proposes_the_best_with_all_others() -> None:
     rng = np.random.default_rng(6)
     card, like = random_hashes(rng, 1), random_hashes(rng, 1)
     clips = [[*card, h] for h in random_hashes(rng, 30)] + [[*near(rng, card, 2), *like], [*card]]
-    side = _side(clips, most=4)
-    assert side.common.tolist() == card
-    assert search.left_out(side, 4) == 27 * 27
+    side = _side(clips, common=card)
     for fresh in (np.ones(32, np.bool_), np.arange(32) == 31):
         pairs = candidates(Search(side, None, fresh, _plan(0), ANY._replace(most=4)), Means(1))
         a, b = halves(pairs)
