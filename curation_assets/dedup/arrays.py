@@ -1,7 +1,7 @@
 """Files of arrays of which stretches are read, each checked as it is read: the columns of the index that grow with all clips.
 
-An array lies as it is in memory, in pieces of a mebibyte with a sum each, so that a stretch is read and checked without the rest. What is read is memory
-of its own, which goes when the array does: nothing stays mapped.
+An array lies as it is in memory, in pieces of a mebibyte with a sum each, so that a stretch is read and checked without the rest. A local file stays mapped no longer than
+the array that was read is used.
 
 What belongs here: bytes and their sums. What does not: what the arrays are (`segments`, `common`).
 """
@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import mmap
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -94,7 +96,7 @@ class Arrays:
         return data.view(np.uint64)
 
     def read(self, name: str, low: int = 0, high: int | None = None) -> NDArray[Any]:
-        """The stretch [low, high) of an array.
+        """The stretch [low, high) of an array, which may not be written to.
 
         Raises:
             DamagedIndex: the file is gone, or its bytes are not those that were written.
@@ -131,25 +133,26 @@ def _damaged(path: str) -> DamagedIndex:
 
 
 def _bytes(storage: Storage, path: str, offset: int, size: int) -> NDArray[np.uint8]:
-    """Bytes of a file, in memory of their own that begins at a word."""
-    data = np.empty(size, np.uint8)
-    into, done = data.data, 0
+    """Bytes of a file; locally they lie in the file as long as they are used."""
     try:
-        local = open(storage.filesystem(path)[1], "rb", buffering=0) if storage.is_local else None
-        with local or storage.open(path) as file:
-            file.seek(offset)
-            while done < size:
-                if local is not None:
-                    count = local.readinto(into[done:])
-                else:
-                    piece = file.read(min(size - done, 64 * PIECE))
-                    count = len(piece)
-                    into[done : done + count] = piece
-                if not count:
+        if not storage.is_local:
+            with storage.open(path) as stream:
+                stream.seek(offset)
+                data = np.frombuffer(stream.read(size), np.uint8)
+        elif size:
+            before = offset % mmap.ALLOCATIONGRANULARITY
+            with open(storage.filesystem(path)[1], "rb") as file:
+                if os.fstat(file.fileno()).st_size < offset + size:
                     raise _damaged(path)
-                done += count
+                begin, flags = offset - before, mmap.MAP_SHARED | getattr(mmap, "MAP_POPULATE", 0)
+                mapped = mmap.mmap(file.fileno(), before + size, flags, mmap.PROT_READ, offset=begin)
+            data = np.frombuffer(mapped, np.uint8, size, before)
+        else:
+            data = np.empty(0, np.uint8)
     except FileNotFoundError as error:
         raise DamagedIndex(f"{path} is gone", path) from error
+    if len(data) != size:
+        raise _damaged(path)
     return data
 
 

@@ -22,6 +22,7 @@ GROUP: Final = np.uint32(1 << 31)
 
 _FIRST: Final = 1024
 _FILTER_BITS: Final = 16
+_MOST_FILTER_BITS: Final = 26
 ODD: Final = np.uint64(0x9E3779B97F4A7C15)
 """By which hashes are multiplied; the uppermost bits of the product are well mixed."""
 
@@ -194,14 +195,24 @@ def set_apart(hashes: U64, start: Ints, indexed: NDArray[np.uint8], common: U64,
     """
     groups, clips = np.empty(_FIRST, np.int64), np.empty(_FIRST, np.int64)
     count = 0
-    possible = np.zeros(1 << _FILTER_BITS, np.bool_)
+    bits: Any = _FILTER_BITS
+    while bits < _MOST_FILTER_BITS and len(common) << 8 > 1 << bits:
+        bits += 1
+    shift = np.uint64(64 - bits)
+    possible = np.zeros(1 << (bits - 6), np.uint64)
     for value in common:
-        possible[np.int64((value * ODD) >> np.uint64(64 - _FILTER_BITS))] = True
+        bit: Any = (value * ODD) >> shift
+        possible[bit >> np.uint64(6)] |= np.uint64(1) << (bit & np.uint64(63))
     for clip in range(len(indexed)):
         begin = start[clip]
+        met = np.uint64(0)
+        for i in range(begin, begin + indexed[clip]):
+            bit = (hashes[i] * ODD) >> shift
+            met |= possible[bit >> np.uint64(6)] >> (bit & np.uint64(63))
         i = begin
-        while i < begin + indexed[clip]:
-            if not possible[np.int64((hashes[i] * ODD) >> np.uint64(64 - _FILTER_BITS))]:
+        while met & np.uint64(1) and i < begin + indexed[clip]:
+            bit = (hashes[i] * ODD) >> shift
+            if not possible[bit >> np.uint64(6)] >> (bit & np.uint64(63)) & np.uint64(1):
                 i += 1
                 continue
             g = np.searchsorted(common, hashes[i])

@@ -102,13 +102,13 @@ def lines(side: Side, wanted: NDArray[np.bool_], key: Key) -> Lines:
     rest, rest_clips = np.zeros(at[count] + LANES, np.uint64), np.zeros(at[count], np.uint32)
     total[:] = 0
     for i in range(len(hashes)):
-        line = np.int64(_line(hashes[i], key))
-        place = np.int64(total[line])
+        mine: Any = np.int64(_line(hashes[i], key))
+        place = np.int64(total[mine])
         if place < LINE:
-            held_hashes[line * LINE + place], held_clips[line * LINE + place] = hashes[i], clips[i]
+            held_hashes[mine * LINE + place], held_clips[mine * LINE + place] = hashes[i], clips[i]
         else:
-            rest[at[line] + place - LINE], rest_clips[at[line] + place - LINE] = hashes[i], clips[i]
-        total[line] += 1
+            rest[at[mine] + place - LINE], rest_clips[at[mine] + place - LINE] = hashes[i], clips[i]
+        total[mine] += 1
     return Lines(held_hashes, held_clips, taken, full, rest, rest_clips, at)
 
 

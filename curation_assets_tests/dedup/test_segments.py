@@ -24,8 +24,6 @@ from curation_assets_tests.dedup.fingerprint_rows import clip, near, random_hash
 from curation_assets_tests.dedup.test_clusters import INDEX, _library
 from curation_resources.storage import Storage
 
-EVERYTHING = Dedup(flipped=True, negative=True, reversed=True, survivor="first_seen")
-
 
 def _shards(seed: int, families: int, count: int) -> list[ShardInput]:
     """Clips with central hashes, windows and hashes that many show, in shards."""
@@ -43,28 +41,27 @@ def _shards(seed: int, families: int, count: int) -> list[ShardInput]:
     return [shard(f"d-{k:05d}", part) for k, part in enumerate(rows)]
 
 
-@settings(deadline=None, max_examples=5)
-@given(st.integers(0, 10_000), st.integers(2, 5), st.randoms(use_true_random=False))
-def test_added_shard_by_shard_and_divided_is_all_at_once(seed: int, count: int, random: Any) -> None:
-    """Whatever the order of arrival, segments that are closed early, a memory of next to nothing, and a hash that five clips have in common; the same rows to the
+@pytest.mark.parametrize(("seed", "rows", "memory"), [(1, 1, 1 << 30), (2, 20, 1 << 30), (3, 10_000, 3000)])
+def test_added_shard_by_shard_and_divided_is_all_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int, rows: int, memory: int
+) -> None:
+    """Whatever the order of arrival: segments that are closed early, a memory of next to nothing, and a hash that five clips have in common; the same rows to the
     last value."""
-    shards = _shards(seed, 14, count)
-    with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as folder:
-        patch.setattr(common, "COMMON", 5)
-        patch.setattr(hash_matches, "LEAST_CLIPS", 3)
-        params = EVERYTHING.model_copy(update={"survivor": "best"})
-        whole = build_clusters(Storage(f"{folder}/whole"), INDEX, shards, params, means=Means(1))
-        for rows, memory in ((1, 1 << 30), (20, 1 << 30), (10_000, 3000)):
-            patch.setattr(index_segments, "ROWS", rows)
-            storage = Storage(f"{folder}/{rows}")
-            arrival = random.sample(shards, len(shards))
-            for k in range(1, len(arrival) + 1):
-                found = build_clusters(storage, INDEX, arrival[:k], params, means=Means(1, memory))
-            assert found.clusters.equals(whole.clusters)
-            at_once = build_clusters(Storage(f"{folder}/once {rows}"), INDEX, shards, params, means=Means(1, memory))
-            assert at_once.clusters.equals(whole.clusters)
-            for name in ("hashes", "distinct_clips", "comparable_clips", "pairs_accepted"):
-                assert at_once.stats[name] == whole.stats[name], name
+    monkeypatch.setattr(common, "COMMON", 5)
+    monkeypatch.setattr(hash_matches, "LEAST_CLIPS", 3)
+    shards = _shards(seed, 20, 3)
+    params = Dedup(flipped=True, negative=True, reversed=True)
+    whole = build_clusters(Storage(f"{tmp_path}/whole"), INDEX, shards, params, means=Means(1))
+    assert whole.clusters.num_rows > 5
+    monkeypatch.setattr(index_segments, "ROWS", rows)
+    arrival = [shards[k] for k in np.random.default_rng(seed).permutation(3)]
+    for k in range(1, len(arrival) + 1):
+        added = build_clusters(Storage(f"{tmp_path}/added"), INDEX, arrival[:k], params, means=Means(1, memory))
+    assert added.clusters.equals(whole.clusters)
+    at_once = build_clusters(Storage(f"{tmp_path}/divided"), INDEX, shards, params, means=Means(1, memory))
+    assert at_once.clusters.equals(whole.clusters)
+    for name in ("hashes", "distinct_clips", "comparable_clips", "pairs_accepted"):
+        assert at_once.stats[name] == whole.stats[name], name
 
 
 def test_small_segments_are_made_again_with_the_next_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
