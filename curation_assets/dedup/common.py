@@ -37,7 +37,7 @@ _ITEM_BYTES: Final = 14
 
 
 @dataclass(frozen=True)
-class Known:
+class SharedHashes:
     """The hashes of one kind that many clips show.
 
     Attributes:
@@ -50,7 +50,7 @@ class Known:
     counts: NDArray[np.uint64]
     unknown: int
 
-    def with_more(self, values: NDArray[np.uint64], *, exactly: bool) -> Known | None:
+    def with_more(self, values: NDArray[np.uint64], *, exactly: bool) -> SharedHashes | None:
         """With the hashes of new clips; None where all must be counted again.
 
         Args:
@@ -69,10 +69,10 @@ class Known:
             return None
         hashes = np.concatenate([self.hashes, others[more]])
         order = np.argsort(hashes)
-        return Known(hashes[order], np.concatenate([ours, often[more]])[order], unknown)
+        return SharedHashes(hashes[order], np.concatenate([ours, often[more]])[order], unknown)
 
 
-NOTHING: Final = Known(np.empty(0, np.uint64), np.empty(0, np.uint64), 0)
+NOTHING: Final = SharedHashes(np.empty(0, np.uint64), np.empty(0, np.uint64), 0)
 """Of a kind of which there are no hashes."""
 
 
@@ -142,7 +142,7 @@ def _plain(library: Library, kind: Kind, method: int, change: int, low: int, hig
 
 
 def hashes_of(
-    library: Library, kind: Kind, method: int, change: int, known: Known, blocks: list[tuple[int, int]]
+    library: Library, kind: Kind, method: int, change: int, known: SharedHashes, blocks: list[tuple[int, int]]
 ) -> Hashes:
     """
     Args:
@@ -174,7 +174,9 @@ def hashes_of(
     return Hashes(library, kind, method, change, common, group, best, ranks, looked_up, shown, last)
 
 
-def count_all(library: Library, kind: Kind, method: int, blocks: list[tuple[int, int]], memory_bytes: int) -> Known:
+def count_all(
+    library: Library, kind: Kind, method: int, blocks: list[tuple[int, int]], memory_bytes: int
+) -> SharedHashes:
     """The hashes of one kind that more than `SHARED` clips show; all of them are sorted, some first bits at a time."""
     hashes = library.hashes(kind)
     key = masked((1 << 64) - 1, key_bits(hashes) + _ALONE_BITS)
@@ -195,7 +197,7 @@ def count_all(library: Library, kind: Kind, method: int, blocks: list[tuple[int,
             counts.append(often)
     hashes_, often = np.concatenate(found), np.concatenate(counts)
     order = np.argsort(hashes_)
-    return Known(hashes_[order], often[order], _shared())
+    return SharedHashes(hashes_[order], often[order], _shared())
 
 
 def looked_up(library: Library, kind: Kind, method: int, low: int, high: int) -> NDArray[np.uint64]:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from curation_assets.dedup import altered, common, search
 from curation_assets.dedup.align import Altered, Comparer, Matches, Samples
 from curation_assets.dedup.buckets import Side
-from curation_assets.dedup.common import Hashes, Known, hashes_of, stretches
+from curation_assets.dedup.common import Hashes, SharedHashes, hashes_of, stretches
 from curation_assets.dedup.duplicate_clusters import Dedup
 from curation_assets.dedup.library import Library
 from curation_assets.dedup.search import Means, Pairs, Plan, Search, halves
@@ -69,7 +69,7 @@ class Comparison:
     params: Dedup
     fresh: NDArray[np.bool_]
     means: Means
-    known: Mapping[tuple[str, Kind], Known]
+    known: Mapping[tuple[str, Kind], SharedHashes]
     stats: dict[str, Any]
 
     def hashes(self, kind: Kind, method: int, change: int = 0) -> Hashes:

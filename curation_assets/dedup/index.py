@@ -26,13 +26,14 @@ from threadpoolctl import threadpool_limits
 from curation_assets.dedup import index_files as dedup_files
 from curation_assets.dedup.align import Matches
 from curation_assets.dedup.chosen import Earlier, read_chosen, write_chosen
-from curation_assets.dedup.common import Known
+from curation_assets.dedup.common import SharedHashes
 from curation_assets.dedup.crops import cropped
 from curation_assets.dedup.duplicate_clusters import Dedup
 from curation_assets.dedup.hash_matches import Comparison
 from curation_assets.dedup.index_files import Blocks, DamagedIndex
 from curation_assets.dedup.index_segments import updated_common, updated_segments
 from curation_assets.dedup.library import Library
+from curation_assets.dedup.match_lists import best_of_pair, in_order, worth_keeping
 from curation_assets.dedup.parts import blocks_of, make_part
 from curation_assets.dedup.search import Means, Plan, promised
 from curation_assets.dedup.second_look import Courses, without_unlike
@@ -68,10 +69,6 @@ MORE_DAMAGE: Final = 3
 
 OPEN: Final = 256
 """Parts whose directories are kept in memory."""
-
-MOST_DOUBTFUL: Final = 4096
-"""Pairs that are nearly accepted and kept for the audit."""
-
 
 _MATCH_TYPES: Final = {
     "short": pa.uint64(),
@@ -371,7 +368,7 @@ def _compare_new(
     library: Library,
     fresh: NDArray[np.bool_],
     held: Matches,
-    common: Mapping[tuple[str, Kind], Known],
+    common: Mapping[tuple[str, Kind], SharedHashes],
     params: Dedup,
     means: Means,
 ) -> tuple[Matches, dict[str, Any]]:
@@ -388,48 +385,14 @@ def _compare_new(
     comparison = Comparison(library, params, fresh, means, common, stats)
     methods = range(len(library.methods))
     found = [matches for method in methods for matches in comparison.matches(method)]
-    new = _best_of_pair(Matches.join([Matches.of([]), *found]), apart=True)
+    new = best_of_pair(Matches.join([Matches.of([]), *found]), apart=True)
     courses = Courses(library)
     if params.course:
         by_hashes = int(new.accepted.sum())
         new = without_unlike(new, courses)
         stats["pairs_unlike"] = by_hashes - int(new.accepted.sum())
     crops = [cropped(comparison, method, courses, new) for method in methods] if params.crops else []
-    matches = _worth_keeping(_sorted(Matches.join([held, _best_of_pair(Matches.join([new, *crops]))])))
+    matches = worth_keeping(in_order(Matches.join([held, best_of_pair(Matches.join([new, *crops]))])))
     stats["pairs_accepted"] = int(matches.accepted.sum())
     stats["pairs_doubtful"] = int((~matches.accepted).sum())
     return matches, stats
-
-
-def _sorted(matches: Matches) -> Matches:
-    """By their pairs, of which each comes once."""
-    low, high = np.minimum(matches.short, matches.long), np.maximum(matches.short, matches.long)
-    return matches.take(np.lexsort((high, low)))
-
-
-def _worth_keeping(matches: Matches) -> Matches:
-    """Without all but the least doubtful of those that are not accepted, which only the audit shows."""
-    refused = np.flatnonzero(~matches.accepted)
-    if len(refused) <= MOST_DOUBTFUL:
-        return matches
-    certainty = matches.coverage[refused].astype(np.float64) * matches.similarity[refused]
-    order = np.lexsort((matches.long[refused], matches.short[refused], -certainty))
-    keep = matches.accepted.copy()
-    keep[refused[order[:MOST_DOUBTFUL]]] = True
-    return matches.take(keep)
-
-
-def _best_of_pair(matches: Matches, *, apart: bool = False) -> Matches:
-    """Of the matches of a pair the one that says most, sorted by pair; accepted ones of clips that are not altered come first.
-
-    Args:
-        apart: one for each way in which a clip is altered, since which of them holds is still to be seen.
-    """
-    m = matches
-    low, high = np.minimum(m.short, m.long), np.maximum(m.short, m.long)
-    kind = m.altered if apart else np.zeros(len(low), np.uint8)
-    says_most = (m.cropped, m.center, m.short, -m.similarity, -m.coverage, m.altered, ~m.accepted)
-    order = np.lexsort((*says_most, kind, high, low))
-    first = np.ones(len(order), np.bool_)
-    first[1:] = (np.diff(low[order]) != 0) | (np.diff(high[order]) != 0) | (np.diff(kind[order]) != 0)
-    return m.take(order[first])

@@ -16,7 +16,6 @@ from typing import Any, Final
 
 import pyarrow as pa
 
-from curation_assets.dedup.sums import sum_of
 from curation_resources.provenance import canonical_json
 from curation_resources.storage import Storage
 
@@ -34,6 +33,12 @@ class DamagedIndex(ValueError):
     def __init__(self, message: str, path: str = "") -> None:
         super().__init__(message)
         self.path = path
+
+
+def _sum(data: Any) -> str:
+    from curation_assets.dedup.sums import sum_of
+
+    return sum_of(data)
 
 
 def _hash(data: Any) -> str:
@@ -89,9 +94,7 @@ def write_blocks(storage: Storage, path: str, blocks: Sequence[tuple[str, pa.Tab
                 writer.write_table(table)
             data = sink.getvalue()
             file.write(data)
-            directory.append(
-                {"name": name, "offset": offset, "size": data.size, "rows": len(table), "sum": sum_of(data)}
-            )
+            directory.append({"name": name, "offset": offset, "size": data.size, "rows": len(table), "sum": _sum(data)})
             offset += data.size
         end = canonical_json(directory).encode()
         file.write(end)
@@ -138,7 +141,7 @@ class Blocks:
         entry = self._named[name][number]
         data = _part(self.storage, self._place, int(entry["offset"]), int(entry["size"]))
         if int(entry["offset"]) not in self.sound:
-            if sum_of(data) != entry["sum"] if "sum" in entry else _hash(data) != entry["hash"]:
+            if _sum(data) != entry["sum"] if "sum" in entry else _hash(data) != entry["hash"]:
                 raise DamagedIndex(f"{self.path}: its bytes are not those that were written", self.path)
             if self.storage.is_local:
                 self.sound.add(int(entry["offset"]))

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from curation_assets.dedup import common
 from curation_assets.dedup.arrays import open_arrays, write_arrays
-from curation_assets.dedup.common import Known
+from curation_assets.dedup.common import SharedHashes
 from curation_assets.dedup.hash_matches import blocks
 from curation_assets.dedup.index_files import Blocks, DamagedIndex
 from curation_assets.dedup.library import Library
@@ -130,14 +130,14 @@ def updated_common(
     kinds: Sequence[Kind],
     before: int | None,
     means: Means,
-) -> tuple[dict[tuple[str, Kind], Known], dict[str, Any] | None]:
+) -> tuple[dict[tuple[str, Kind], SharedHashes], dict[str, Any] | None]:
     """The hashes that many clips show, by method and kind, and the manifest's entry of their file.
 
     Args:
         stored: that entry before.
         before: how many distinct clips, from the first on, were counted then; None if they are others now.
     """
-    known: dict[tuple[str, Kind], Known] = {}
+    known: dict[tuple[str, Kind], SharedHashes] = {}
     if stored is not None and before is not None:
         try:
             known = _read(storage, f"{folder}/{stored['file']}", stored["hash"])
@@ -170,10 +170,10 @@ def updated_common(
     return known, {"file": file, "hash": write_arrays(storage, f"{folder}/{file}", arrays, about)}
 
 
-def _read(storage: Storage, path: str, digest: str) -> dict[tuple[str, Kind], Known]:
+def _read(storage: Storage, path: str, digest: str) -> dict[tuple[str, Kind], SharedHashes]:
     arrays = open_arrays(storage, path, digest)
-    out: dict[tuple[str, Kind], Known] = {}
+    out: dict[tuple[str, Kind], SharedHashes] = {}
     for name, unknown in arrays.about.items():
         method, kind = name.rsplit("/", 1)
-        out[method, kind] = Known(arrays.read(f"{name}.hashes"), arrays.read(f"{name}.counts"), unknown)
+        out[method, kind] = SharedHashes(arrays.read(f"{name}.hashes"), arrays.read(f"{name}.counts"), unknown)
     return out

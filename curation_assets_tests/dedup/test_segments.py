@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from curation_assets.dedup import common, hash_matches, index_segments
 from curation_assets.dedup.arrays import PIECE, open_arrays, write_arrays
 from curation_assets.dedup.clusters import build_clusters
-from curation_assets.dedup.common import Known, count_all, looked_up
+from curation_assets.dedup.common import SharedHashes, count_all, looked_up
 from curation_assets.dedup.duplicate_clusters import Dedup
 from curation_assets.dedup.index import ShardInput, update_index
 from curation_assets.dedup.index_files import DamagedIndex, read_manifest
@@ -93,7 +93,7 @@ def test_a_hash_of_many_clips_is_known_however_they_come(seed: int, steps: int, 
     ]
     with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as folder:
         patch.setattr(common, "COMMON", most)
-        known = Known(np.empty(0, np.uint64), np.empty(0, np.uint64), 0)
+        known = SharedHashes(np.empty(0, np.uint64), np.empty(0, np.uint64), 0)
         before = 0
         for k in range(1, steps + 1):
             library = update_index(Storage(folder), INDEX, shards[:k], Dedup()).library
