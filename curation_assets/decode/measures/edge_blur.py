@@ -14,6 +14,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from curation_assets.decode.measures.cells import edge_cells, squared_gradient
+
 FINE, COARSE = 1.0, 3.0
 """Deviations of the two smoothings, pixels."""
 EDGE_LEVELS = 3.0
@@ -31,17 +33,18 @@ real videos, a quarter .93."""
 NOISE_QUANTILE = 0.05
 """Of the cells' gradient energies at the fine scale: the flattest show little but noise, which is taken off all."""
 STATISTICS = ("fine_on_edges", "coarse_on_edges", "edge_share", "fine_everywhere")
-"""Planes whose means in cells `estimate` reads."""
+"""What `estimate` reads of each cell, means over its pixels."""
+_AROUND = np.ones((CREST_SIDE, CREST_SIDE), np.uint8)
 
 
-def planes(luma: NDArray[np.uint8]) -> tuple[NDArray[np.float32], ...]:
-    """`STATISTICS` of each pixel of a picture, float32 (h, w): squared gradients at both scales on edges, edges, and everywhere."""
+def cells(luma: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """`STATISTICS` of each cell of a picture, float32 (4, 16, 16): squared gradients at both scales on edges, edges, and everywhere."""
     fine = cv2.GaussianBlur(luma.astype(np.float32), (0, 0), FINE)
     coarse = cv2.GaussianBlur(fine, (0, 0), (COARSE**2 - FINE**2) ** 0.5)
-    of_fine, of_coarse = _squared_gradient(fine), _squared_gradient(coarse)
-    crest = cv2.dilate(of_coarse, np.ones((CREST_SIDE, CREST_SIDE), np.uint8))
-    edges = ((of_coarse > EDGE_LEVELS**2) & (of_coarse >= CREST * crest)).astype(np.float32)
-    return of_fine * edges, of_coarse * edges, edges, of_fine
+    of_coarse = squared_gradient(coarse)
+    crest = cv2.dilate(of_coarse, _AROUND)
+    result: NDArray[np.float32] = edge_cells(squared_gradient(fine), of_coarse, crest, EDGE_LEVELS**2, CREST)
+    return result
 
 
 def estimate(
@@ -64,9 +67,3 @@ def estimate(
     # From the widest blur that the coarse scale can tell from none of its own, to none.
     ratio = min(max(ratio, 1.05), (COARSE / FINE) ** 2)
     return float(np.sqrt((COARSE**2 - ratio * FINE**2) / (ratio - 1)))
-
-
-def _squared_gradient(plane: NDArray[np.float32]) -> NDArray[np.float32]:
-    x = cv2.Sobel(plane, cv2.CV_32F, 1, 0, ksize=3, scale=1 / 8)
-    y = cv2.Sobel(plane, cv2.CV_32F, 0, 1, ksize=3, scale=1 / 8)
-    return np.asarray(x * x + y * y, np.float32)

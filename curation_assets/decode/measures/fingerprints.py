@@ -12,7 +12,7 @@ What belongs here: looking at pictures. What does not: comparing clips (`dedup`)
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Collection
 from typing import Any, Final
 
@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from curation_assets.decode.measures import still, windows
 from curation_assets.decode.measures.course import course
 from curation_assets.decode.measures.hashing import Hashing
+from curation_resources.compiled import compiled
 
 Luma = NDArray[np.uint8]
 Hashes = NDArray[np.uint64]
@@ -78,8 +79,18 @@ def _pack(bits: NDArray[np.bool_]) -> Hashes:
 
 def _block_means(pictures: Luma) -> NDArray[np.float64]:
     """Means of 4x4 blocks, (n, 32, 32) to (n, 8, 8)."""
-    means: NDArray[np.float64] = pictures.reshape(-1, 8, 4, 8, 4).mean(axis=(2, 4))
+    means: NDArray[np.float64] = _sums_of_blocks(np.ascontiguousarray(pictures.reshape(-1, SIDE, SIDE))) / 16
     return means
+
+
+@compiled
+def _sums_of_blocks(pictures: Luma) -> NDArray[np.int64]:
+    sums = np.zeros((len(pictures), 8, 8), np.int64)
+    for k in range(len(pictures)):
+        for row in range(SIDE):
+            for column in range(SIDE):
+                sums[k, row // 4, column // 4] += pictures[k, row, column]
+    return sums
 
 
 def phash(pictures: Luma) -> Hashes:
@@ -88,9 +99,34 @@ def phash(pictures: Luma) -> Hashes:
     Coefficients are rounded to a thousandth (pictures have 256 levels), so that the zeros of symmetric pictures are zeros
     and not rounding noise.
     """
-    coefficients = np.round(_DCT @ pictures.astype(np.float64) @ _DCT.T, 3).reshape(-1, 64)
-    median = np.sort(coefficients[:, 1:], axis=1)[:, 31:32]
-    return _pack(coefficients >= median)
+    hashes: Hashes = _phashes(np.ascontiguousarray(pictures), _DCT)
+    return hashes
+
+
+@compiled
+def _phashes(pictures: Luma, basis: NDArray[np.float64]) -> Hashes:
+    """`phash`, with the `basis` (8, 32) of the transform."""
+    hashes = np.empty(len(pictures), np.uint64)
+    across, coefficients = np.empty((8, SIDE)), np.empty(64)
+    for k in range(len(pictures)):
+        across[:] = 0
+        for i in range(8):
+            for row in range(SIDE):
+                weight = basis[i, row]
+                for column in range(SIDE):
+                    across[i, column] += weight * pictures[k, row, column]
+        for i in range(8):
+            for j in range(8):
+                total = 0.0
+                for column in range(SIDE):
+                    total += across[i, column] * basis[j, column]
+                coefficients[8 * i + j] = np.rint(1000 * total) / 1000
+        median = np.sort(coefficients[1:])[31]
+        value = np.uint64(0)
+        for i in range(64):
+            value = (value << np.uint64(1)) | np.uint64(coefficients[i] >= median)
+        hashes[k] = value
+    return hashes
 
 
 def dhash(pictures: Luma) -> Hashes:
@@ -120,29 +156,73 @@ def content_box(luma: Luma) -> Box | None:
     Args:
         luma: uint8 (h, w).
     """
-    if all(int(line.max()) - int(line.min()) > FLAT_RANGE for line in (luma[0], luma[-1], luma[:, 0], luma[:, -1])):
-        return _WHOLE
     h, w = luma.shape
-    top, bottom, left, right = 0, h, 0, w
+    found, top, bottom, left, right = _content(np.ascontiguousarray(luma))
+    if not found:
+        return None
+    return (
+        (left / w, top / h, (right - left) / w, (bottom - top) / h)
+        if (bottom - top, right - left) != (h, w)
+        else _WHOLE
+    )
+
+
+@compiled
+def _content(luma: Luma) -> tuple[bool, int, int, int, int]:
+    """Whether any row or column is not flat, and the rows [top, bottom) and columns [left, right) of the box that holds those which are not."""
+    top, bottom, left, right = 0, luma.shape[0], 0, luma.shape[1]
     while (
         True
     ):  # until nothing changes: rows of a flat ground are seen to be flat only once the bars beside it are gone
-        part = luma[top:bottom, left:right]
-        rows = np.flatnonzero(part.max(axis=1) - part.min(axis=1) > FLAT_RANGE)
-        if not len(rows):
-            return None
-        part = part[rows[0] : rows[-1] + 1]
-        columns = np.flatnonzero(part.max(axis=0) - part.min(axis=0) > FLAT_RANGE)
-        if not len(columns):
-            return None
-        found = top + int(rows[0]), top + int(rows[-1]) + 1, left + int(columns[0]), left + int(columns[-1]) + 1
-        if found == (top, bottom, left, right):
-            return left / w, top / h, (right - left) / w, (bottom - top) / h
-        top, bottom, left, right = found
+        before = top, bottom, left, right
+        while top < bottom and _is_flat(luma[top, left:right]):
+            top += 1
+        if top == bottom:
+            return False, 0, 0, 0, 0
+        while _is_flat(luma[bottom - 1, left:right]):
+            bottom -= 1
+        while left < right and _is_flat(luma[top:bottom, left]):
+            left += 1
+        if left == right:
+            return False, 0, 0, 0, 0
+        while _is_flat(luma[top:bottom, right - 1]):
+            right -= 1
+        if before == (top, bottom, left, right):
+            return True, top, bottom, left, right
+
+
+@compiled
+def _is_flat(line: Luma) -> bool:
+    low = high = line[0]
+    for value in line:
+        low, high = min(low, value), max(high, value)
+    return int(high) - int(low) <= FLAT_RANGE
+
+
+class _Recent:
+    """The union of the boxes of so many recent pictures, most of which are the same."""
+
+    def __init__(self, memory: int) -> None:
+        self._boxes: deque[Box] = deque()
+        self._counts: Counter[Box] = Counter()
+        self._memory = memory
+        self.union = _WHOLE
+
+    def add(self, box: Box) -> None:
+        self._boxes.append(box)
+        self._counts[box] += 1
+        changed = self._counts[box] == 1
+        if len(self._boxes) > self._memory:
+            oldest = self._boxes.popleft()
+            self._counts[oldest] -= 1
+            if not self._counts[oldest]:
+                del self._counts[oldest]
+                changed = True
+        if changed:
+            self.union = _union(self._counts)
 
 
 def _union(boxes: Collection[Box]) -> Box:
-    boxes = set(boxes)  # most are the same
     x, y = min(b[0] for b in boxes), min(b[1] for b in boxes)
     return x, y, max(b[0] + b[2] for b in boxes) - x, max(b[1] + b[3] for b in boxes) - y
 
@@ -211,7 +291,7 @@ class Fingerprinter:
         self._pictures: list[Luma] = []
         self._boxes: list[Box | None] = []
         self._held: list[Box] = []
-        self._recent: deque[Box] = deque(maxlen=BOX_MEMORY)
+        self._recent = _Recent(BOX_MEMORY)
         self._tones: list[int] = []
         self._fine: list[tuple[int, Luma, Box, int]] = []
         self._fine_ms = still.SPACING_MS
@@ -235,8 +315,8 @@ class Fingerprinter:
         self._next_ms = self._first_ms + steps * self._step_ms
         box = content_box(luma)
         if box is not None:
-            self._recent.append(box)
-        held = _union(self._recent) if self._recent else _WHOLE
+            self._recent.add(box)
+        held = self._recent.union
         self._look_closer(time_ms, luma, held)
         picture = _cut(luma, held)
         value = self._hash(picture[None])

@@ -9,6 +9,7 @@ What belongs here: which stretches are still. What does not: how much moves else
 
 from __future__ import annotations
 
+import functools
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curation_assets.decode.measures.slots import Slots
+from curation_resources.compiled import compiled
 
 Plane = NDArray[np.uint8]
 
@@ -100,8 +102,8 @@ class FreezeMeter:
 
     def __init__(self) -> None:
         self._slots = Slots(PER_SECOND)
-        self._anchor: NDArray[np.float32] | None = None
-        self._before: NDArray[np.float32] | None = None
+        self._anchor: Plane | None = None
+        self._before: Plane | None = None
         self._noise = 0.0
         self._compared: list[_Compared] = []
         self._times: list[float] = []
@@ -153,29 +155,73 @@ class FreezeMeter:
         return float(min(1.0, still / (end_ms - start_ms)))
 
 
-def change(before: NDArray[np.float32], after: NDArray[np.float32], most_noise: float = MOST_NOISE) -> Change:
-    """How two pictures of one size, float32 (h, w), differ beyond noise of at most an energy, squared levels.
+def change(before: Plane, after: Plane, most_noise: float = MOST_NOISE) -> Change:
+    """How two pictures of one size, uint8 (h, w), differ beyond noise of at most an energy, squared levels.
 
     The strength of the noise is read off the finest diagonal detail of their difference (Haar's HH band), where what moves leaves least
     (Donoho and Johnstone, "Ideal spatial adaptation by wavelet shrinkage", Biometrika 1994): its median over the blocks that are not
     repeated exactly, if those are a tenth of the picture.
     """
-    difference = after - before
-    h, w = difference.shape
-    blocks = (max(1, round(w / NOISE_BLOCK)), max(1, round(h / NOISE_BLOCK)))
-    energy = cv2.resize(difference * difference, blocks, interpolation=cv2.INTER_AREA)
+    h, w = before.shape
+    rows, columns = _blocks(h, w)
+    energy, fine = _energies(before, after, rows, columns)
     if float(energy.max()) <= 0.0:
         return Change(0.0, 0.0, 0.0)
     noise = 0.0
-    if min(h, w) >= 2 * NOISE_BLOCK:
-        even = difference[: h // 2 * 2, : w // 2 * 2]
-        detail = (even[::2, ::2] - even[1::2, ::2] - even[::2, 1::2] + even[1::2, 1::2]) / 2
-        fine = cv2.resize(detail * detail, blocks, interpolation=cv2.INTER_AREA).ravel()
-        noisy = fine[fine > 0.01]
-        if noisy.size >= 0.1 * fine.size:
-            noise = min(most_noise, _median(noisy))
+    noisy = fine[fine > 0.01]
+    if noisy.size >= 0.1 * fine.size and min(h, w) >= 2 * NOISE_BLOCK:
+        noise = min(most_noise, _median(noisy))
     beyond = energy - NOISE_FACTOR * noise
     return Change(float(beyond.max()), np.count_nonzero(beyond > CHANGE) / beyond.size, noise)
+
+
+@functools.cache
+def _blocks(height: int, width: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Where the rows and the columns of blocks begin, and where the last ones end: at even lines, as alike as they can be."""
+    edges = []
+    for length in (height, width):
+        count = max(1, round(length / NOISE_BLOCK))
+        inner = 2 * (np.arange(1, count) * length // (2 * count))
+        edges.append(np.concatenate(([0], inner, [length])).astype(np.int64))
+    return edges[0], edges[1]
+
+
+@compiled
+def _energies(
+    before: Plane, after: Plane, rows: NDArray[np.int64], columns: NDArray[np.int64]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Of each block the mean square of the difference, and of the difference's finest diagonal detail: float32 (blocks,)."""
+    width = before.shape[1]
+    count = (len(rows) - 1) * (len(columns) - 1)
+    energy, fine = np.empty(count, np.float32), np.empty(count, np.float32)
+    whole, detail = np.empty(width, np.int32), np.empty(width, np.int32)
+    upper, lower = np.empty(width, np.int32), np.empty(width, np.int32)
+    block = 0
+    for i in range(len(rows) - 1):
+        whole[:], detail[:] = 0, 0
+        pairs = (rows[i + 1] - rows[i]) // 2
+        for y in range(rows[i], rows[i + 1]):
+            line = upper if (y - rows[i]) % 2 == 0 else lower
+            a, b = before[y], after[y]
+            for x in range(width):
+                line[x] = np.int32(b[x]) - np.int32(a[x])
+            for x in range(width):
+                whole[x] += line[x] * line[x]
+            if (y - rows[i]) % 2:
+                for x in range(width - 1):  # of every second place, and those between are left out below
+                    diagonal = upper[x] - lower[x] - upper[x + 1] + lower[x + 1]
+                    detail[x] += diagonal * diagonal
+        for j in range(len(columns) - 1):
+            begin, end = columns[j], columns[j + 1]
+            total, diagonals = np.int64(0), np.int64(0)
+            for x in range(begin, end):
+                total += whole[x]
+            for x in range(begin, end - 1, 2):
+                diagonals += detail[x]
+            energy[block] = total / ((rows[i + 1] - rows[i]) * (end - begin))
+            fine[block] = diagonals / (4 * max(1, pairs * ((end - begin) // 2)))
+            block += 1
+    return energy, fine
 
 
 def _median(values: NDArray[np.float32]) -> float:
@@ -187,11 +233,11 @@ def _median(values: NDArray[np.float32]) -> float:
     return float((below + above) / np.float32(2))
 
 
-def _small(luma: Plane) -> NDArray[np.float32]:
+def _small(luma: Plane) -> Plane:
     h, w = luma.shape
     if max(h, w) > SIDE and min(h, w) >= 2:
         luma = cv2.resize(luma[: h // 2 * 2, : w // 2 * 2], (w // 2, h // 2), interpolation=cv2.INTER_AREA)
-    return luma.astype(np.float32)
+    return np.ascontiguousarray(luma)
 
 
 def _runs(

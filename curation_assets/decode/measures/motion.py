@@ -5,8 +5,8 @@ directions add up, and its unit is frame diagonals per second, so that neither r
 frames about `PAIR_MS` apart (not `1 / fps`): at one diagonal per second the picture then moves by a few pixels of the flow picture, which
 can still be matched. One robust fit of a shift, zoom and roll to the blocks of a step tells the camera from the objects.
 
-Estimators: `blocks` is dense inverse search (Kroeger et al., "Fast Optical Flow using Dense Inverse Search", ECCV 2016; in OpenCV) on a
-picture of 96 pixels, averaged over blocks; `codec` reads the stream's own motion vectors.
+Estimators: `blocks` is dense inverse search on a picture of 96 pixels, averaged over blocks (`block_flow`); `codec` reads the stream's own
+motion vectors.
 """
 
 from __future__ import annotations
@@ -20,36 +20,25 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from curation_assets.decode.measures.block_flow import BlockFlow, Field, Pair
 from curation_assets.decode.measures.slots import Slots
 from curation_assets.decode.motion_scores import Motion
+from curation_resources.compiled import compiled
 
 PAIR_MS = 60
 """Least time between the two frames of a step: 2 frames at 25 and 30 fps, 4 at 60."""
 SLOW_MS = 180
 """Least time if little has changed after `PAIR_MS`, so that slow motion stands out of the noise."""
-_SLOW = 0.4
-"""Displacement of every block, pixels of the flow picture, below which little has changed."""
 STILL = 0.002
 """Diagonals per second below which a step has no motion; a twentieth of an analysis pixel per step, where the estimate drowns in noise."""
 FLOW_SIDE = 96
 """Long side of the picture on which flow is computed, pixels."""
-FLOW_BLOCK = 6
-"""Side of a block of the flow picture, pixels."""
 _LEAST_SIDE = 32
 """Dense inverse search needs a few patches along either side."""
-_NOISE_FACTOR, _NOISE_FLOOR = 1.5, 0.3
-"""A pixel has changed if the difference around it exceeds so many times what compensation leaves at the quietest fifth, plus so many levels."""
-_MATCHED = 0.85
-"""Textured surroundings have moved if compensation leaves less than this share of its difference; interpolating noise alone leaves about 0.9."""
-_TEXTURE = 1.5
-"""Mean absolute gradient, levels per pixel, from which a block's displacement can be seen."""
 _FLAT_WEIGHT = 0.35
 """Weight of a block without texture in the fit of the camera: it speaks only where hardly anything else does."""
 _CAMERA_TEXTURED, _CAMERA_INLIERS = 0.25, 0.7
 """Flat blocks take the camera's motion if so many blocks have texture and so many of these follow the camera."""
-
-Field = NDArray[np.complexfloating]
-"""Vectors x + iy, one per block."""
 
 
 class MotionScores(TypedDict):
@@ -93,7 +82,7 @@ class MotionMeter:
         self._pairs = params.estimator == "blocks"
         self._gap_ms = PAIR_MS
         self._anchor: tuple[float, NDArray[np.uint8]] | None = None
-        self._flow: _BlockFlow | None = None
+        self._flow: BlockFlow | None = None
         self._steps: list[Step] = []
         self._starts: list[float] = []
 
@@ -109,12 +98,13 @@ class MotionMeter:
         if self._anchor is not None:
             start_ms, before = self._anchor
             if self._flow is None or self._flow.shape != small.shape:
-                self._flow = _BlockFlow(small.shape)
+                self._flow = BlockFlow(small.shape)
             if before.shape == small.shape and time_ms > start_ms:
-                if time_ms - start_ms < SLOW_MS and self._flow.is_slow(before, small):
+                pair = Pair.of(before, small)
+                if time_ms - start_ms < SLOW_MS and pair.slow:
                     self._gap_ms = SLOW_MS
                     return
-                vectors, textured = self._flow(before, small)
+                vectors, textured = self._flow(pair)
                 self._add(start_ms, time_ms, vectors, textured, self._flow.positions, math.hypot(*small.shape))
             self._anchor, self._gap_ms = None, PAIR_MS
         if self._slots.due(time_ms):
@@ -225,13 +215,31 @@ def fit_camera(vectors: Field, weights: NDArray[np.floating], positions: Field, 
     Least absolute deviation by iteratively reweighted least squares, so that objects on less than half of the weight do not bend it. As
     complex numbers a shift, zoom and roll is v = t + c p, and with p centred c = sum(w conj(p) v) / sum(w |p|^2).
     """
-    w = weights
+    fit: Field = _fitted(vectors, weights.astype(np.float64), positions, rounds)
+    return fit
+
+
+@compiled
+def _fitted(
+    vectors: NDArray[np.complex128], weights: NDArray[np.float64], positions: NDArray[np.complex128], rounds: int
+) -> NDArray[np.complex128]:
+    w, fit = weights.copy(), np.empty_like(vectors)
     for _ in range(rounds):
-        w = w / w.sum()
-        p = positions - w @ positions
-        turn = (w * p.conj()) @ vectors / max(float(w @ (p.real**2 + p.imag**2)), 1e-9)
-        fit = w @ vectors + turn * p
-        w = weights / (np.abs(vectors - fit) + 0.02)
+        total, centre, shift = 0.0, 0j, 0j
+        for k in range(len(w)):
+            total += w[k]
+            centre += w[k] * positions[k]
+            shift += w[k] * vectors[k]
+        centre, shift = centre / total, shift / total
+        along, spread = 0j, 0.0
+        for k in range(len(w)):
+            p = positions[k] - centre
+            along += w[k] * p.conjugate() * vectors[k]
+            spread += w[k] * (p.real * p.real + p.imag * p.imag)
+        turn = along / max(spread, 1e-9 * total)
+        for k in range(len(w)):
+            fit[k] = shift + turn * (positions[k] - centre)
+            w[k] = weights[k] / (abs(vectors[k] - fit[k]) + 0.02)
     return fit
 
 
@@ -270,52 +278,6 @@ def codec_blocks(
     return velocity / np.maximum(total, 1), total > 0, (xs * 16 + 8) + 1j * (ys * 16 + 8)
 
 
-class _BlockFlow:
-    """Block displacements between two pictures of one size, with the buffers that can be kept."""
-
-    def __init__(self, shape: tuple[int, ...]) -> None:
-        h, w = shape
-        self.shape = shape
-        self._grid = (max(1, round(w / FLOW_BLOCK)), max(1, round(h / FLOW_BLOCK)))
-        columns, rows = self._grid
-        ys, xs = np.mgrid[0:h, 0:w].astype(np.float32)
-        self._identity = np.dstack([xs, ys])
-        ys, xs = np.mgrid[0:rows, 0:columns] + 0.5
-        self.positions: Field = (xs * w / columns + 1j * ys * h / rows).ravel()
-        self._dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
-        self._dis.setFinestScale(0)
-        self._dis.setPatchStride(6)
-
-    def __call__(self, before: NDArray[np.uint8], after: NDArray[np.uint8]) -> tuple[Field, NDArray[np.bool_]]:
-        """Displacement of each block, complex (n,), pixels of the flow picture, and whether it can be seen, bool (n,)."""
-        texture, changed = _around(_gradient(before)), _around(cv2.absdiff(before, after))
-        if changed.max() < _NOISE_FLOOR:
-            return np.zeros_like(self.positions), self._blocks(texture) >= _TEXTURE
-        flow = self._dis.calc(before, after, None)
-        target = cv2.add(self._identity, flow)
-        left = _around(
-            cv2.absdiff(before, cv2.remap(after, target, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))
-        )
-        h, w = self.shape
-        inside = cv2.inRange(target, (0, 0), (w - 1, h - 1))
-        sample = left[::4, ::4].ravel()
-        noise = float(np.partition(sample, sample.size // 5)[sample.size // 5])
-        clearly = changed > _NOISE_FACTOR * noise + _NOISE_FLOOR
-        moved = clearly & ((left < changed) | (inside == 0)) | (texture >= _TEXTURE) & (left < _MATCHED * changed)
-        # What leaves the frame cannot be matched; it is treated like a part without texture.
-        blocks = self._blocks(cv2.copyTo(flow, moved.view(np.uint8))).astype(np.float64)
-        return blocks.view(np.complex128).ravel(), self._blocks(cv2.copyTo(texture, inside)) >= _TEXTURE
-
-    def is_slow(self, before: NDArray[np.uint8], after: NDArray[np.uint8]) -> bool:
-        """Whether nothing has moved far: by first order, the frame difference is gradient times displacement."""
-        gradient = np.maximum(_around(_gradient(before)), _TEXTURE)
-        return bool((_around(cv2.absdiff(before, after)) < _SLOW * gradient).all())
-
-    def _blocks(self, picture: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Block means of float32 (h, w) or (h, w, 2): (n,) or (n, 2)."""
-        return cv2.resize(picture, self._grid, interpolation=cv2.INTER_AREA).reshape(-1, *picture.shape[2:])
-
-
 def _flow_picture(luma: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """`luma` scaled so that the long side is `FLOW_SIDE`; very slim pictures are padded by their mirror image."""
     h, w = luma.shape
@@ -331,19 +293,6 @@ def _flow_picture(luma: NDArray[np.uint8]) -> NDArray[np.uint8]:
     if right or below:
         small = cv2.copyMakeBorder(small, 0, below, 0, right, cv2.BORDER_REFLECT)
     return small
-
-
-def _around(picture: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Mean over the 5 x 5 pixels around each pixel, float32."""
-    return cv2.boxFilter(picture, cv2.CV_32F, (5, 5))
-
-
-def _gradient(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Mean of the absolute horizontal and vertical differences to the next pixel, uint8 of the same shape."""
-    right, below = np.zeros_like(picture), np.zeros_like(picture)
-    cv2.absdiff(picture[:, 1:], picture[:, :-1], right[:, 1:])
-    cv2.absdiff(picture[1:], picture[:-1], below[1:])
-    return cv2.addWeighted(right, 0.5, below, 0.5, 0)
 
 
 def _weighted_quantile(values: NDArray[np.float64], weights: NDArray[np.float64], q: float) -> float:

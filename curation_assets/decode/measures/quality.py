@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curation_assets.decode.measures import edge_blur
+from curation_assets.decode.measures.cells import GRID, luma_cells, mixed_cells, side
 from curation_assets.decode.measures.freezes import FreezeMeter
 from curation_assets.decode.measures.slots import Slots
 from curation_assets.decode.quality_scores import Quality
@@ -28,8 +29,6 @@ Plane = NDArray[np.uint8]
 
 WORKING_SIDE = 320
 """Long side at which sharpness is measured, pixels; other sizes are scaled to it."""
-GRID = 16
-"""Cells along either side."""
 BLACK, WHITE = 16.0, 235.0
 """Luma in the studio range (ITU-R BT.601)."""
 OVER, UNDER = 230, 20
@@ -40,6 +39,9 @@ BAR_TOLERANCE = 6
 """Levels around a bar's tone that still belong to it: ringing at its edge, dither."""
 BAR_DARK = 48
 """Tone up to which a bar may be on one side alone; lighter ones must be on two opposite sides, lest a flat sky or a panel be one."""
+
+_OPPONENTS = np.array([[0.213, 2.326], [-2.218, 0.630]])
+"""Weights of blue and red difference (ITU-R BT.709) in red minus green and in yellow minus blue."""
 
 
 class Picture(Protocol):
@@ -159,9 +161,9 @@ class QualityMeter:
             self._freezes.push(time_ms, picture.luma)
         if not self._slots.due(time_ms):
             return
-        luma = _working(picture.luma)
-        blur = np.stack([_cells(plane) for plane in edge_blur.planes(luma)])
-        cells = np.concatenate([_luma_cells(luma), _colour_cells(picture.chroma_u, picture.chroma_v), blur])
+        luma = np.ascontiguousarray(_working(picture.luma))
+        colours = _colour_cells(picture.chroma_u, picture.chroma_v)
+        cells = np.concatenate([luma_cells(luma, OVER, UNDER), colours, edge_blur.cells(luma)])
         self._samples.append(_Sample(time_ms, cells.astype(np.float16), _sides(luma)))
         self._times.append(time_ms)
         self._slots.take(time_ms)
@@ -290,57 +292,17 @@ def _working(luma: Plane) -> Plane:
     return cv2.resize(luma, size, interpolation=cv2.INTER_AREA if long > WORKING_SIDE else cv2.INTER_LINEAR)
 
 
-def _cells(plane: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Means of a grid of cells: float32 (GRID, GRID)."""
-    while (
-        min(plane.shape) >= 4 * GRID
-    ):  # Exact halving is vectorized; a general area mean of the whole plane takes four times as long.
-        plane = cv2.resize(plane, (plane.shape[1] // 2, plane.shape[0] // 2), interpolation=cv2.INTER_AREA)
-    return cv2.resize(plane, (GRID, GRID), interpolation=cv2.INTER_AREA)
-
-
-def _moments(plane: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Mean and standard deviation of each cell."""
-    mean = _cells(plane)
-    return mean, np.sqrt(np.maximum(_cells(plane * plane) - mean * mean, 0))
-
-
-def _luma_cells(luma: Plane) -> NDArray[np.float32]:
-    plane = luma.astype(np.float32)
-    edges = cv2.Laplacian(luma, cv2.CV_32F)
-    over = cv2.threshold(plane, OVER - 0.5, 1.0, cv2.THRESH_BINARY)[1]
-    under = cv2.threshold(plane, UNDER + 0.5, 1.0, cv2.THRESH_BINARY_INV)[1]
-    return np.stack([*_moments(plane), np.sqrt(_cells(edges * edges)), _cells(over), _cells(under)])
-
-
 def _colour_cells(chroma_u: Plane | None, chroma_v: Plane | None) -> NDArray[np.float32]:
     """Mean and deviation of red minus green and of yellow minus blue; zeros for grey pictures."""
     if chroma_u is None or chroma_v is None:
         return np.zeros((4, GRID, GRID), np.float32)
-    u, v = chroma_u.astype(np.float32) - 128, chroma_v.astype(np.float32) - 128
-    return np.stack([*_moments(2.326 * v + 0.213 * u), *_moments(0.630 * v - 2.218 * u)])
+    cells: NDArray[np.float32] = mixed_cells(chroma_u, chroma_v, _OPPONENTS)
+    return cells
 
 
 def _sides(luma: Plane) -> tuple[_Side, ...]:
-    h, w = luma.shape
-    rows, columns = max(1, h // 2), max(1, w // 2)
-    return (
-        _side(luma[:rows], 1),
-        _side(luma[-rows:], 1, last=True),
-        _side(luma[:, :columns], 0),
-        _side(luma[:, -columns:], 0, last=True),
-    )
-
-
-def _side(half: Plane, axis: int, *, last: bool = False) -> _Side:
-    """One half of the picture; its edge is the `last` line or the first."""
-    edge = slice(-2, None) if last else slice(2)
-    outermost = half[edge] if axis == 1 else half[:, edge]
-    ordered = np.sort(outermost, axis=None)
-    tone = (int(ordered[(ordered.size - 1) // 2]) + int(ordered[ordered.size // 2])) // 2
-    flat = cv2.inRange(half, max(0, tone - BAR_TOLERANCE), min(255, tone + BAR_TOLERANCE))
-    shares, means = (cv2.reduce(plane, axis, cv2.REDUCE_AVG).ravel() for plane in (flat, half))
-    return _Side(tone, shares[::-1], means[::-1]) if last else _Side(tone, shares, means)
+    """Top, bottom, left, right."""
+    return tuple(_Side(*side(luma, across, last, BAR_TOLERANCE)) for across in (True, False) for last in (False, True))
 
 
 def _inside(crop: Rect) -> tuple[slice, slice]:
