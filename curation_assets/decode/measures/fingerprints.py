@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from curation_assets.decode.measures import still, windows
 from curation_assets.decode.measures.course import course
 from curation_assets.decode.measures.hashing import Hashing
+from curation_assets.decode.measures.records import Records
 from curation_resources.compiled import compiled
 
 Luma = NDArray[np.uint8]
@@ -52,7 +53,7 @@ CELL_CHANGE: Final = 5.0
 counts. The whole picture's hash does not see them, and the course of the clip must know when they change."""
 
 MAX_PICTURES: Final = 40_000
-"""Stored pictures per video (about 45 MB); beyond, every second one is dropped and the spacing doubles."""
+"""Stored pictures per video (about 41 MB); beyond, every second one is dropped and the spacing doubles."""
 
 MAX_FINE: Final = 5_000
 """Larger pictures per video, for stills (46 MB); beyond, likewise."""
@@ -274,7 +275,7 @@ def _recut(picture: Luma, held: Box, wanted: Box, tone: int) -> Luma:
 class Fingerprinter:
     """Collects small pictures of one video's frames and hashes those of a clip when its bounds are known.
 
-    Memory: a 32x32 picture per change of the scene, at most `MAX_PICTURES`, and a 96x96 one each half second, at most `MAX_FINE`.
+    It keeps a 32x32 picture per change of the scene, at most `MAX_PICTURES`, and a 96x96 one each half second, at most `MAX_FINE`; of long videos in temporary files.
     """
 
     def __init__(self, params: Hashing) -> None:
@@ -288,12 +289,13 @@ class Fingerprinter:
         self._last_cells: NDArray[np.float64] | None = None
         self._aspect = 1.0
         self._times: list[int] = []
-        self._pictures: list[Luma] = []
+        self._pictures = Records()
         self._boxes: list[Box | None] = []
         self._held: list[Box] = []
         self._recent = _Recent(BOX_MEMORY)
         self._tones: list[int] = []
-        self._fine: list[tuple[int, Luma, Box, int]] = []
+        self._fine = Records()
+        self._fine_at: list[tuple[int, Box, int]] = []
         self._fine_ms = still.SPACING_MS
 
     def wants(self, time_ms: int) -> bool:
@@ -334,22 +336,25 @@ class Fingerprinter:
             return
         self._last_hash, self._last_cells = value, cells
         self._times.append(time_ms)
-        self._pictures.append(picture)
+        self._pictures.append(picture.ravel())
         self._boxes.append(box)
         self._held.append(held)
         self._tones.append(int(luma[0, 0]))
         if len(self._times) > MAX_PICTURES:
-            for kept in (self._times, self._pictures, self._boxes, self._held, self._tones):
+            self._pictures.thin()
+            for kept in (self._times, self._boxes, self._held, self._tones):
                 del kept[1::2]
             self._spacing_ms = max(HEARTBEAT_MS, 2 * self._spacing_ms)
 
     def _look_closer(self, time_ms: int, luma: Luma, held: Box) -> None:
         """Keeps a larger picture for stills, now and then."""
-        if self._fine and time_ms - self._fine[-1][0] < self._fine_ms - _GRID_SLACK_MS:
+        if self._fine_at and time_ms - self._fine_at[-1][0] < self._fine_ms - _GRID_SLACK_MS:
             return
-        self._fine.append((time_ms, _cut(luma, held, still.SIDE), held, int(luma[0, 0])))
+        self._fine.append(_cut(luma, held, still.SIDE).ravel())
+        self._fine_at.append((time_ms, held, int(luma[0, 0])))
         if len(self._fine) > MAX_FINE:
-            del self._fine[1::2]
+            self._fine.thin()
+            del self._fine_at[1::2]
             self._fine_ms *= 2
 
     def knows(self, start_ms: int, end_ms: int) -> bool:
@@ -421,13 +426,16 @@ class Fingerprinter:
 
     def _fine_of(self, start_ms: int, end_ms: int, box: Box) -> Luma:
         """The larger pictures of [start_ms, end_ms) of what lies inside `box`, (n, still.SIDE, still.SIDE)."""
-        first, last = (bisect_left(self._fine, at, key=lambda kept: kept[0]) for at in (start_ms, end_ms))
-        stored = [_recut(picture, held, box, tone) for _, picture, held, tone in self._fine[first:last]]
+        first, last = (bisect_left(self._fine_at, at, key=lambda kept: kept[0]) for at in (start_ms, end_ms))
+        pictures = self._fine.between(first, last).reshape(-1, still.SIDE, still.SIDE)
+        kept = zip(pictures, self._fine_at[first:last], strict=True)
+        stored = [_recut(picture, held, box, tone) for picture, (_, held, tone) in kept]
         return np.array(stored, np.uint8).reshape(-1, still.SIDE, still.SIDE)
 
     def _pictures_of(self, first: int, last: int, box: Box) -> Luma:
         """The stored pictures first to last of what lies inside `box`, (n, 32, 32)."""
-        stored = zip(self._pictures[first:last], self._held[first:last], self._tones[first:last], strict=True)
+        pictures = self._pictures.between(first, last).reshape(-1, SIDE, SIDE)
+        stored = zip(pictures, self._held[first:last], self._tones[first:last], strict=True)
         return np.array([_recut(*one[:2], box, one[2]) for one in stored], np.uint8).reshape(-1, SIDE, SIDE)
 
 

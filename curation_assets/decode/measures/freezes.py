@@ -10,6 +10,7 @@ What belongs here: which stretches are still. What does not: how much moves else
 from __future__ import annotations
 
 import functools
+from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -46,6 +47,8 @@ SHORTEST_MS = 500
 """Shorter runs are slow motion, repeats of a rate conversion or a drawn animation's doubled pictures."""
 TICK_MS, TICK_AREA, TICK_ENERGY = 2000, 0.1, 200.0
 """Between changes of so much energy in at most such a share of the blocks, stillness up to so long belongs to a thing that ticks."""
+NUMBERS = 6
+"""What is kept of each compared picture: numbers of 8 bytes, since a video of hours has many."""
 TICK_PICTURES = 2
 """Pictures that the tick itself may take."""
 
@@ -105,8 +108,8 @@ class FreezeMeter:
         self._anchor: Plane | None = None
         self._before: Plane | None = None
         self._noise = 0.0
-        self._compared: list[_Compared] = []
-        self._times: list[float] = []
+        self._compared = array("d")
+        self._times = array("d")
 
     def wants(self, time_ms: float) -> bool:
         """Whether the picture shown at `time_ms` is to be compared."""
@@ -126,14 +129,14 @@ class FreezeMeter:
             if compared.first:
                 self._anchor, self._noise = small, 0.0
         self._before = small
-        self._compared.append(compared)
+        self._compared.extend((time_ms, compared.first, compared.since_first, *compared.step))
         self._times.append(time_ms)
         self._slots.take(time_ms)
 
     def forget(self, before_ms: float) -> None:
         """Drops what was compared before `before_ms`."""
         first = bisect_left(self._times, before_ms)
-        del self._compared[:first], self._times[:first]
+        del self._compared[: NUMBERS * first], self._times[:first]
 
     def share(self, start_ms: float, end_ms: float, shown_ms: Sequence[float] | NDArray[np.int64] = ()) -> float | None:
         """Share of the time [start_ms, end_ms) in which the picture does not change; None without a picture in it.
@@ -146,7 +149,8 @@ class FreezeMeter:
         a, b = bisect_left(self._times, start_ms), bisect_left(self._times, end_ms)
         if a == b or end_ms <= start_ms:
             return None
-        compared = self._compared[a:b]
+        numbers = zip(*[iter(self._compared[NUMBERS * a : NUMBERS * b])] * NUMBERS, strict=True)
+        compared = [_Compared(time_ms, bool(new), since, Change(*step)) for time_ms, new, since, *step in numbers]
         runs = _runs(compared, start_ms, end_ms, shown_ms)
         least = min(SHORTEST_MS, end_ms - start_ms)
         still = sum(

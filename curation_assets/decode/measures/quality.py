@@ -1,7 +1,7 @@
 """Picture quality of a clip, from sampled analysis pictures.
 
-Each sample is reduced to statistics of a 16 x 16 grid and to profiles of its edges, about 7 kB, so that a clip can be measured inside its
-bars although where the bars end is known only when the clip is complete.
+Each sample is reduced to statistics of a 16 x 16 grid and to profiles of its edges, about 8 kB, so that a clip can be measured inside its
+bars although where the bars end is known only when the clip is complete; of long videos they lie in a temporary file.
 
 Sources: variance of the Laplacian (Pertuz et al., "Analysis of focus measure operators for shape-from-focus", Pattern Recognition 2013);
 colourfulness (Hasler and Suesstrunk, "Measuring colourfulness in natural images", SPIE 2003). Colour differences are taken from chroma with
@@ -10,6 +10,7 @@ the matrix of ITU-R BT.709.
 
 from __future__ import annotations
 
+import itertools
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from numpy.typing import NDArray
 from curation_assets.decode.measures import edge_blur
 from curation_assets.decode.measures.cells import GRID, luma_cells, mixed_cells, side
 from curation_assets.decode.measures.freezes import FreezeMeter
+from curation_assets.decode.measures.records import Records
 from curation_assets.decode.measures.slots import Slots
 from curation_assets.decode.quality_scores import Quality
 
@@ -33,6 +35,8 @@ BLACK, WHITE = 16.0, 235.0
 """Luma in the studio range (ITU-R BT.601)."""
 OVER, UNDER = 230, 20
 """Luma from which, and up to which, a pixel counts as over- or under-exposed: 2 percent of the range from either end."""
+TOGETHER = 256
+"""Samples of a clip that are pooled at a time."""
 BLANK_DEVIATION = 0.02
 """Standard deviation of luma, share of the range, below which a picture is one flat tone."""
 BAR_TOLERANCE = 6
@@ -104,20 +108,6 @@ _STATISTICS = (
 
 
 @dataclass(frozen=True, slots=True)
-class _Sample:
-    """One measured picture.
-
-    Attributes:
-        cells: float16 (13, GRID, GRID), `_STATISTICS` of each cell.
-        sides: top, bottom, left, right.
-    """
-
-    time_ms: float
-    cells: NDArray[np.float16]
-    sides: tuple[_Side, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class _Side:
     """The lines (rows or columns) from one edge to the middle.
 
@@ -143,7 +133,7 @@ class QualityMeter:
         self._params = params
         self._slots = Slots(params.fps)
         self._freezes = FreezeMeter()
-        self._samples: list[_Sample] = []
+        self._samples = _Samples()
         self._times: list[float] = []
 
     @property
@@ -164,26 +154,27 @@ class QualityMeter:
         luma = np.ascontiguousarray(_working(picture.luma))
         colours = _colour_cells(picture.chroma_u, picture.chroma_v)
         cells = np.concatenate([luma_cells(luma, OVER, UNDER), colours, edge_blur.cells(luma)])
-        self._samples.append(_Sample(time_ms, cells.astype(np.float16), _sides(luma)))
+        self._samples.append(cells.astype(np.float16), _sides(luma))
         self._times.append(time_ms)
         self._slots.take(time_ms)
 
     def forget(self, before_ms: float) -> None:
         """Drops the samples before `before_ms`, of clips that have been scored."""
         first = bisect_left(self._times, before_ms)
-        del self._samples[:first], self._times[:first]
+        self._samples.forget(first)
+        del self._times[:first]
         self._freezes.forget(before_ms)
 
     def border(self, start_ms: float, end_ms: float) -> Rect:
         """The picture inside the bars of the clip [start_ms, end_ms); the whole frame if there are none, or nothing is known."""
-        return find_border([s.sides for s in self._between(start_ms, end_ms)])
+        return find_border(self._samples.sides(*self._between(start_ms, end_ms)))
 
     def scores(
         self, start_ms: float, end_ms: float, shown_ms: Sequence[float] | NDArray[np.int64] = ()
     ) -> QualityScores:
         """Quality of the clip [start_ms, end_ms), inside its bars; `shown_ms` as in `FreezeMeter.share`."""
-        samples = self._between(start_ms, end_ms)
-        if not samples:
+        first, last = self._between(start_ms, end_ms)
+        if first == last:
             return QualityScores(
                 sharpness=None,
                 edge_blur=None,
@@ -199,37 +190,89 @@ class QualityMeter:
                 samples=0,
                 estimator=self.estimator,
             )
-        crop = find_border([s.sides for s in samples])
-        cells = np.stack([s.cells for s in samples])[:, :, *_inside(crop)].astype(np.float32)
-        values = dict(zip(_STATISTICS, np.moveaxis(cells.reshape(*cells.shape[:2], -1), 1, 0), strict=True))
-        mean, deviation = _pooled(values["mean"], values["deviation"])
-        rg, rg_deviation = _pooled(values["rg"], values["rg_deviation"])
-        yb, yb_deviation = _pooled(values["yb"], values["yb_deviation"])
-        colourfulness = np.hypot(rg_deviation, yb_deviation) + 0.3 * np.hypot(rg, yb)
-        blurs = [b for b in map(edge_blur.estimate, *(values[name] for name in edge_blur.STATISTICS)) if b is not None]
+        crop = find_border(self._samples.sides(first, last))
+        parts = [
+            _measured(self._samples.cells(at, min(at + TOGETHER, last))[:, :, *_inside(crop)])
+            for at in range(first, last, TOGETHER)
+        ]
+        of_each = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        blurs = of_each["edge_blur"][~np.isnan(of_each["edge_blur"])]
         span = WHITE - BLACK
         return QualityScores(
-            sharpness=float(np.median((values["edges"] ** 2).mean(axis=1))),
-            edge_blur=float(np.median(blurs)) if blurs else None,
-            brightness=float(np.clip((np.median(mean) - BLACK) / span, 0, 1)),
-            contrast=float(np.clip(np.median(deviation) / (span / 2), 0, 1)),
-            colorfulness=float(np.median(colourfulness)),
-            over_exposed=float(np.clip(values["over"].mean(), 0, 1)),
-            under_exposed=float(np.clip(values["under"].mean(), 0, 1)),
+            sharpness=float(np.median(of_each["edges"])),
+            edge_blur=float(np.median(blurs)) if len(blurs) else None,
+            brightness=float(np.clip((np.median(of_each["mean"]) - BLACK) / span, 0, 1)),
+            contrast=float(np.clip(np.median(of_each["deviation"]) / (span / 2), 0, 1)),
+            colorfulness=float(np.median(of_each["colourfulness"])),
+            over_exposed=float(np.clip(of_each["over"].mean(), 0, 1)),
+            under_exposed=float(np.clip(of_each["under"].mean(), 0, 1)),
             border=1 - crop.area,
             crop=crop._asdict(),
-            blank=float((deviation < BLANK_DEVIATION * span).mean()),
+            blank=float((of_each["deviation"] < BLANK_DEVIATION * span).mean()),
             frozen=self._freezes.share(start_ms, end_ms, shown_ms),
-            samples=len(samples),
+            samples=last - first,
             estimator=self.estimator,
         )
 
     def knows(self, start_ms: float, end_ms: float) -> bool:
         """Whether the clip [start_ms, end_ms) holds a sample."""
-        return bool(self._between(start_ms, end_ms))
+        first, last = self._between(start_ms, end_ms)
+        return last > first
 
-    def _between(self, start_ms: float, end_ms: float) -> list[_Sample]:
-        return self._samples[bisect_left(self._times, start_ms) : bisect_left(self._times, end_ms)]
+    def _between(self, start_ms: float, end_ms: float) -> tuple[int, int]:
+        """Indexes of the samples of [start_ms, end_ms)."""
+        first = bisect_left(self._times, start_ms)
+        return first, max(first, bisect_left(self._times, end_ms))
+
+
+class _Samples:
+    """What is kept of the measured pictures: float16 (13, GRID, GRID), `_STATISTICS` of each cell, and top, bottom, left and right."""
+
+    def __init__(self) -> None:
+        self._cells, self._sides = Records(), Records()
+        self._lines: list[int] = []
+
+    def append(self, cells: NDArray[np.float16], sides: tuple[_Side, ...]) -> None:
+        self._cells.append(cells.reshape(-1).view(np.uint8))
+        self._lines = [len(side.flat) for side in sides]
+        tones = np.array([side.tone for side in sides], np.uint8)
+        self._sides.append(np.concatenate([tones, *(part for side in sides for part in (side.flat, side.mean))]))
+
+    def forget(self, count: int) -> None:
+        self._cells.forget(count)
+        self._sides.forget(count)
+
+    def cells(self, first: int, end: int) -> NDArray[np.float16]:
+        """(end - first, 13, GRID, GRID)."""
+        return self._cells.between(first, end).view(np.float16).reshape(end - first, -1, GRID, GRID)
+
+    def sides(self, first: int, end: int) -> list[tuple[_Side, ...]]:
+        at = np.cumsum([4, *(n for lines in self._lines for n in (lines, lines))]).tolist()
+        parts = list(itertools.pairwise(at))
+        return [
+            tuple(
+                _Side(int(record[k]), record[slice(*parts[2 * k])], record[slice(*parts[2 * k + 1])]) for k in range(4)
+            )
+            for record in self._sides.between(first, end)
+        ]
+
+
+def _measured(cells: NDArray[np.float16]) -> dict[str, NDArray[np.float32]]:
+    """Of each sample what the scores are made of (n,), from the cells (n, 13, rows, columns) inside its bars; blur is nan without edges."""
+    values = dict(zip(_STATISTICS, np.moveaxis(cells.astype(np.float32).reshape(*cells.shape[:2], -1), 1, 0), strict=True))
+    mean, deviation = _pooled(values["mean"], values["deviation"])
+    rg, rg_deviation = _pooled(values["rg"], values["rg_deviation"])
+    yb, yb_deviation = _pooled(values["yb"], values["yb_deviation"])
+    blurs = map(edge_blur.estimate, *(values[name] for name in edge_blur.STATISTICS))
+    return {
+        "mean": mean,
+        "deviation": deviation,
+        "edges": (values["edges"] ** 2).mean(axis=1),
+        "colourfulness": np.hypot(rg_deviation, yb_deviation) + 0.3 * np.hypot(rg, yb),
+        "over": values["over"].mean(axis=1),
+        "under": values["under"].mean(axis=1),
+        "edge_blur": np.array([np.nan if blur is None else blur for blur in blurs], np.float32),
+    }
 
 
 def find_border(samples: list[tuple[_Side, ...]]) -> Rect:

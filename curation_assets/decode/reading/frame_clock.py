@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -18,7 +19,7 @@ class FrameClock:
     """Presentation times in milliseconds from ticks, filling in missing ones and never going back."""
 
     video: OpenVideo
-    times: list[int] = field(default_factory=list)
+    times: array[int] = field(default_factory=lambda: array("q"))
     zero: int = 0
     last_ticks: int = 0
     last_duration: int = 0
