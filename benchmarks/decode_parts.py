@@ -95,7 +95,6 @@ def instrument(clock: Clock) -> None:
     from curation_assets.decode.reading.media import OpenVideo
     from curation_assets.decode.reading.picture import BlendedPicture, DecodedPicture
     from curation_assets.decode.reading.sampling import FrameSampler, JpegWriter
-    from curation_assets.decode.reading.second_decoder import SecondDecoder
     from curation_assets.decode.shots.cascade import CascadeDetector
     from curation_assets.decode.shots.transnet import TransNet
 
@@ -111,8 +110,11 @@ def instrument(clock: Clock) -> None:
 
     time_methods("opening the file", OpenVideo, "__init__")
     OpenVideo.packets = clock.timed_steps("packets", OpenVideo.packets)  # type: ignore[method-assign]
-    time_methods("first decoder", OpenVideo, "decode")
-    SecondDecoder.decode = clock.timed_steps("second decoder", SecondDecoder.decode)  # type: ignore[method-assign]
+    decode = OpenVideo.decode
+    first, second = (clock.timed(f"{which} decoder", decode) for which in ("first", "second"))
+    OpenVideo.decode = (  # type: ignore[method-assign]
+        lambda video, packet, context=None: (first if context is None else second)(video, packet, context)
+    )
     time_methods("tiny pictures", DecodedPicture, "tiny_rgb")
     time_methods("luma", DecodedPicture, "luma")
     time_methods("chroma", DecodedPicture, "chroma_u", "chroma_v")
@@ -131,6 +133,18 @@ def instrument(clock: Clock) -> None:
     analysis.look_again = clock.timed("looked again", analysis.look_again)
     analysis.clip_rows = clock.timed("scores of clips", analysis.clip_rows)
     analysis._frame_rows = clock.timed("scores of clips", analysis._frame_rows)
+
+
+def measured(path: Path, clock: Clock) -> tuple[int, dict[str, float]]:
+    """Frames of a video, and CPU seconds of each part of its pass and of the decodes beside it."""
+    frames: list[int] = []
+    decodes = {
+        "* plain decode": spent(lambda: frames.append(plain(path))),
+        "* decode of what is referenced": spent(lambda: references_only(path)),
+    }
+    clock.take()
+    whole_pass(path)
+    return frames[0], {**clock.take(), **decodes}
 
 
 def height_of(path: Path) -> int:
@@ -182,12 +196,7 @@ def main() -> None:
     clock.take()
     everything, some = [], []
     for path in paths:
-        frames: list[int] = []
-        decodes = {"* plain decode": spent(lambda: frames.append(plain(path)))}
-        decodes["* decode of what is referenced"] = spent(lambda: references_only(path))
-        clock.take()
-        whole_pass(path)
-        row = frames[0], {**clock.take(), **decodes}
+        row = measured(path, clock)
         everything.append(row)
         if least <= height_of(path) <= greatest:
             some.append(row)

@@ -77,7 +77,7 @@ COMPONENT = Component(
     "decode",
     "Perceptual hashes, by which near-duplicates are found. From the one decode of each video.",
     in_rules=False,
-    code_version="5",
+    code_version="6",
     params=lambda r: {
         "clips": r.clips.model_dump(by_alias=True),
         "clip_fingerprints": {

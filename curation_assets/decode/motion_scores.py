@@ -62,7 +62,7 @@ COMPONENT = Component(
     keys=(RecipeKey("motion", Motion),),
     curated=MOTION_COLUMNS,
     charted=("motion",),
-    code_version="3",
+    code_version="4",
     params=lambda r: {"clips": r.clips.model_dump(by_alias=True), "motion_scores": r.motion.model_dump()},
     inputs=("raw_shards", "video_metadata"),
     weights=clip_weights,

@@ -82,7 +82,7 @@ COMPONENT = Component(
         Column("edge_blur", FLOAT, "quality_scores.edge_blur", taken="quality_scores.edge_blur", later=("",)),
     ),
     charted=("sharpness", "brightness", "border"),
-    code_version="5",
+    code_version="6",
     params=lambda r: {"clips": r.clips.model_dump(by_alias=True), "quality_scores": r.quality.model_dump()},
     inputs=("raw_shards", "video_metadata"),
     weights=clip_weights,

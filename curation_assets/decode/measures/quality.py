@@ -259,7 +259,9 @@ class _Samples:
 
 def _measured(cells: NDArray[np.float16]) -> dict[str, NDArray[np.float32]]:
     """Of each sample what the scores are made of (n,), from the cells (n, 13, rows, columns) inside its bars; blur is nan without edges."""
-    values = dict(zip(_STATISTICS, np.moveaxis(cells.astype(np.float32).reshape(*cells.shape[:2], -1), 1, 0), strict=True))
+    values = dict(
+        zip(_STATISTICS, np.moveaxis(cells.astype(np.float32).reshape(*cells.shape[:2], -1), 1, 0), strict=True)
+    )
     mean, deviation = _pooled(values["mean"], values["deviation"])
     rg, rg_deviation = _pooled(values["rg"], values["rg_deviation"])
     yb, yb_deviation = _pooled(values["yb"], values["yb_deviation"])

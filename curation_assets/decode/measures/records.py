@@ -64,7 +64,7 @@ class Records:
 
     def _spill(self) -> None:
         if self._file is None:
-            self._file = tempfile.TemporaryFile(prefix="measured-")  # noqa: SIM115 - closed with the video's meters
+            self._file = tempfile.TemporaryFile(prefix="measured-")
         self._file.seek(0, 2)
         self._file.write(np.concatenate(self._latest))
         self._filed += len(self._latest)

@@ -44,6 +44,8 @@ LIKELY = 0.65
 """Probability by the trees from which it matters how far over the picture the change reaches."""
 SHORT, STANDS_OUT = 3, 0.3
 """A change is a cut if the trees give at most so many frames in a row more than that; in longer ones a gradual transition is looked for."""
+UNSEEN = 8
+"""One in so many of its pictures is what the trees see nothing of at either end of a gradual transition, as known ones have it."""
 JOIN = 12
 """Parts of a gradual transition that the trees are less sure of in between lie at most so many pictures apart."""
 CUT_SEEN, CUT_WEIGHT = (0.02, 0.05, 0.15, 0.35, 0.8, 0.92), (-0.47, -0.3, -0.17, -0.1, -0.1, 0.1)
@@ -52,7 +54,9 @@ GRADUAL_SEEN, GRADUAL_WEIGHT = (0.04, 0.15, 0.25, 0.35, 0.7), (-0.44, -0.27, -0.
 alone are less sure: hands, focus and titles come and go as slowly."""
 CUT_CONTEXT, DISSOLVE_CONTEXT = 8, 16
 """Pictures on either side of a judged interval. A cut needs few of them; with fewer than this, dissolves between moving shots score low."""
-DOUBT = 0.15
+LEAST_DIPS = 8
+"""Pictures at which detail dips, where the trees see nothing to ask about: of 24 shorter dips the network called none a dissolve."""
+DOUBT = 0.1
 """Score on either side of the threshold within which a gradual transition is looked at again, every picture and not every second."""
 MERGE, LONG_INTERVAL, LONGEST_INTERVAL = 6, 40, 60
 """Proposals so many pictures apart are judged in one window; a long interval is looked at in steps of two, the longest is cut."""
@@ -189,24 +193,30 @@ class CascadeDetector:
                 chances[k] = SURE
 
     def _close_run(self) -> None:
-        """Accept the sure cuts of a run of proposals, list what no answer of the network could make one, and hand it the rest."""
+        """Accept a run of proposals of which the trees are sure, list what no answer of the network could make one, and hand it the rest."""
         if self._run is None:
             return
         run, self._run = self._run, None
         chances = np.array(run.chances)
         parts = standing_out(chances) if chances.max() >= PROPOSE else []
         peaks = [a + int(np.argmax(chances[a:b])) for a, b in parts]
-        if parts and not run.dips and all(b - a <= SHORT and chances[a:b].max() >= SURE for a, b in parts):
-            for peak in peaks:
-                self._add_cut(run.first + peak, float(chances[peak]))
+        if parts and self._is_certain(run, parts):
+            for one in self._found(run, None):
+                self._add(one)
             return
         at_most = [score(float(chances[p]), 1.0, gradual=b - a > SHORT) for p, (a, b) in zip(peaks, parts, strict=True)]
-        asked = [part for part, most in zip(parts, at_most, strict=True) if most >= self._threshold]
+        asked = [
+            (a, b)
+            for p, (a, b), most in zip(peaks, parts, at_most, strict=True)
+            if (most if b - a > SHORT else float(chances[p])) >= self._threshold
+        ]
+        if not asked and len(run.dips) < LEAST_DIPS:
+            run.dips = []
         worth = [*(run.first + p for a, b in asked for p in (a, b - 1)), *run.dips]
         judged = range(min(worth), max(worth) + 1) if worth else range(0)
         for peak, most in zip(peaks, at_most, strict=True):
             if run.first + peak not in judged:
-                self._add_cut(run.first + peak, most)
+                self._add_cut(run.first + peak, min(most, float(chances[peak])))
         if not worth:
             return
         run = _Interval(
@@ -220,6 +230,18 @@ class CascadeDetector:
             for position, chance in enumerate(run.chances, run.first):
                 self._open.add(position, chance)
             self._open.dips += run.dips
+
+    def _is_certain(self, run: _Interval, parts: list[tuple[int, int]]) -> bool:
+        """Whether no answer of the network could undo any part of a run, nor find a dissolve where none of them is."""
+        chances = np.array(run.chances)
+        least = (score(float(chances[a:b].max()), 0.0, gradual=b - a > SHORT) for a, b in parts)
+        if any(s < self._threshold for s in least):
+            return False
+        gradual = [(run.first + a, run.first + b) for a, b in parts if b - a > SHORT]
+        if any(end - first > LONG_INTERVAL for first, end in gradual):  # perhaps two, one after the other
+            return False
+        beside = max((b - a for a, b in gradual), default=0) // 2
+        return all(any(first - beside <= dip < end + beside for first, end in gradual) for dip in run.dips)
 
     def _judge(self) -> None:
         """Let the network look at the open interval, and decide on each run of proposals in it."""
@@ -236,10 +258,7 @@ class CascadeDetector:
             view = self._look(interval, gradual, 1)
             found = self._found(interval, view)
         for one in found:
-            if one.extent is None:
-                self._add_cut(one.position, one.score)
-            else:
-                self._add_gradual(*one.extent, one.score)
+            self._add(one)
         if interval.dips:
             self._add_dissolves(interval.dips, view)
 
@@ -266,8 +285,8 @@ class CascadeDetector:
             near.append(abs(float(view.single[view.near(dips[0], dips[-1] + 1)].max()) - self._threshold))
         return min(near, default=1.0) < DOUBT
 
-    def _found(self, interval: _Interval, view: View) -> list[_Found]:
-        """What the trees propose in an interval, given what the network says of it."""
+    def _found(self, interval: _Interval, view: View | None) -> list[_Found]:
+        """What the trees propose in an interval, given what the network says of it, if it was asked."""
         chances = np.array(interval.chances)
         parts = {
             (interval.first + a + first, interval.first + a + end): float(chances[a:b][first:end].max())
@@ -280,18 +299,22 @@ class CascadeDetector:
         ]
 
     def _found_in(
-        self, part: tuple[int, int], chances: NDArray[np.float64], parts: Mapping[tuple[int, int], float], view: View
+        self,
+        part: tuple[int, int],
+        chances: NDArray[np.float64],
+        parts: Mapping[tuple[int, int], float],
+        view: View | None,
     ) -> _Found:
         first, end = part
         gradual = end - first > SHORT
-        seen, network = view.seen(first, end, [p for p, chance in parts.items() if chance > parts[part]])
-        joint = score(parts[part], network, gradual=gradual)
-        extent = view.extent(seen) if network >= self._threshold else None
+        extent, at, joint = None, first, parts[part]
+        if view is not None:
+            seen, network = view.seen(first, end, [p for p, chance in parts.items() if chance > parts[part]])
+            joint = score(parts[part], network, gradual=gradual)
+            extent, at = view.extent(seen) if network >= self._threshold else None, int(view.positions[seen])
         sharpest = first + int(np.argmax(chances))
         if gradual:
-            marked = (end - first) // 2  # the trees mark the middle half
-            extent = extent or (first - marked, end + marked)
-            at = int(view.positions[seen])
+            extent = extent or marked(first, end)
             within = range(max(1, min(first, at - 1)), max(end, at + 3))
             sharpest = max(within, key=self._thinned.step)
         cut = extent is None or self._stands_out(sharpest, *extent)
@@ -314,6 +337,12 @@ class CascadeDetector:
             if not any(c.accepted and first - NEAR <= c.frame <= end + NEAR for c in self._cuts[-RECENT:]):
                 self._add_gradual(*extent, float(view.single[seen]))
 
+    def _add(self, found: _Found) -> None:
+        if found.extent is None:
+            self._add_cut(found.position, found.score)
+        else:
+            self._add_gradual(*found.extent, found.score)
+
     def _add_gradual(self, first: int, end: int, score: float, kind: Kind = "dissolve") -> None:
         """Record a transition over positions [first, end)."""
         frame, time_ms = self._thinned.shown((first + end) // 2)
@@ -330,6 +359,12 @@ def score(trees: float, network: float, *, gradual: bool) -> float:
     """The probability of a boundary by both, 0 to 1."""
     seen, weight = (GRADUAL_SEEN, GRADUAL_WEIGHT) if gradual else (CUT_SEEN, CUT_WEIGHT)
     return min(max(trees + float(np.interp(network, seen, weight)), 0.0), 1.0)
+
+
+def marked(first: int, end: int) -> tuple[int, int]:
+    """The extent of a gradual transition that the trees see at positions [first, end): beyond either end there is some that they see nothing of."""
+    beside = (end - first) // UNSEEN
+    return first - beside, end + beside
 
 
 def standing_out(chances: NDArray[np.float64]) -> list[tuple[int, int]]:
