@@ -66,6 +66,6 @@ class Records:
         if self._file is None:
             self._file = tempfile.TemporaryFile(prefix="measured-")
         self._file.seek(0, 2)
-        self._file.write(np.concatenate(self._latest))
+        self._file.write(np.concatenate(self._latest).data)
         self._filed += len(self._latest)
         self._latest = self._latest[:0]

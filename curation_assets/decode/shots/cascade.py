@@ -55,7 +55,7 @@ alone are less sure: hands, focus and titles come and go as slowly."""
 CUT_CONTEXT, DISSOLVE_CONTEXT = 8, 16
 """Pictures on either side of a judged interval. A cut needs few of them; with fewer than this, dissolves between moving shots score low."""
 LEAST_DIPS = 8
-"""Pictures at which detail dips, where the trees see nothing to ask about: of 24 shorter dips the network called none a dissolve."""
+"""Pictures at which detail dips, where the trees see nothing to ask about: of 26 shorter dips the network called none a dissolve."""
 DOUBT = 0.1
 """Score on either side of the threshold within which a gradual transition is looked at again, every picture and not every second."""
 MERGE, LONG_INTERVAL, LONGEST_INTERVAL = 6, 40, 60

@@ -12,7 +12,7 @@ import pytest
 
 from benchmarks.shots import Score, judge, read_labels, run
 from curation_assets.decode.clips import Clips
-from curation_assets.decode.shots import Cut, CutList, make_detector
+from curation_assets.decode.shots import Cut, CutList, cascade, make_detector
 from curation_assets.decode.shots.cascade import CascadeDetector, one_per_transition
 from curation_assets_tests.decode.shots.videos import Image, Picture, detect, dissolve, fade_through_black, shot
 from curation_assets_tests.shared_data import shared
@@ -63,6 +63,16 @@ def test_a_dissolve_between_moving_shots_is_one_boundary_in_its_middle(length: i
     assert abs(cut.transition_start - first) <= 3
     assert abs(cut.transition_end - end) <= 3
     assert cuts.stats["network_frames"] < len(images)
+
+
+@pytest.mark.parametrize("seed", [14, 16, 18])
+def test_a_clear_dissolve_is_found_to_its_ends_without_the_network(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cascade, "look", lambda *_, **__: pytest.fail("the network was asked"))
+    (cut,) = detect(CascadeDetector(), dissolve(shot(seed, 70), shot(seed + 1, 70), 8)).accepted
+    assert cut.kind == "dissolve"
+    assert cut.score >= 0.94
+    assert abs(cut.transition_start - 62) <= 1
+    assert abs(cut.transition_end - 70) <= 1
 
 
 @pytest.mark.parametrize("black", [1, 6, 300])
