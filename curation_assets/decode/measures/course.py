@@ -14,6 +14,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from curation_resources.compiled import compiled
+
 CELLS: Final = 16
 """Cells along each side of the picture."""
 
@@ -46,16 +48,30 @@ def course(pictures: Luma, times: Ints, start_ms: int, end_ms: int) -> Luma:
     """
     if not len(pictures):
         return np.empty((0, CELLS, CELLS), np.uint8)
-    side = pictures.shape[1] // CELLS
     edges = np.linspace(start_ms, max(end_ms, start_ms + 1), spans(end_ms - start_ms) + 1)
     out = np.empty((len(edges) - 1, CELLS, CELLS), np.uint8)
     for k, (begin, end) in enumerate(itertools.pairwise(edges)):
         first = max(0, int(np.searchsorted(times, begin, side="right")) - 1)
         last = min(len(times), int(np.searchsorted(times, end + _RISE_MS)) + 1)
         share = _shares(times[first:last], float(begin), float(end))
-        cells = pictures[first:last].reshape(-1, CELLS, side, CELLS, side).mean(axis=(2, 4))
-        out[k] = np.round(np.tensordot(share, cells, 1))
+        out[k] = _weighed(pictures[first:last], share)
     return out
+
+
+@compiled
+def _weighed(pictures: Luma, share: NDArray[np.float64]) -> Luma:
+    """Mean of pictures (n, s, s) with a weight each (n,), of each cell: (CELLS, CELLS)."""
+    side = pictures.shape[1] // CELLS
+    sums = np.zeros((CELLS, CELLS))
+    for k in range(len(pictures)):
+        for row in range(CELLS):
+            for column in range(CELLS):
+                cell = np.int64(0)
+                for i in range(side):
+                    for j in range(side):
+                        cell += pictures[k, row * side + i, column * side + j]
+                sums[row, column] += share[k] * cell
+    return np.rint(sums / (side * side)).astype(np.uint8)
 
 
 def _shares(times: Ints, begin: float, end: float) -> NDArray[np.float64]:

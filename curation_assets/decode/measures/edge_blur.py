@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curation_assets.decode.measures.cells import edge_cells, squared_gradient
+from curation_resources.compiled import compiled
 
 FINE, COARSE = 1.0, 3.0
 """Deviations of the two smoothings, pixels."""
@@ -33,7 +34,7 @@ real videos, a quarter .93."""
 NOISE_QUANTILE = 0.05
 """Of the cells' gradient energies at the fine scale: the flattest show little but noise, which is taken off all."""
 STATISTICS = ("fine_on_edges", "coarse_on_edges", "edge_share", "fine_everywhere")
-"""What `estimate` reads of each cell, means over its pixels."""
+"""What `estimates` reads of each cell, means over its pixels."""
 _AROUND = np.ones((CREST_SIDE, CREST_SIDE), np.uint8)
 
 
@@ -47,23 +48,40 @@ def cells(luma: NDArray[np.uint8]) -> NDArray[np.float32]:
     return result
 
 
-def estimate(
-    fine: NDArray[np.float32],
-    coarse: NDArray[np.float32],
-    edges: NDArray[np.float32],
-    fine_everywhere: NDArray[np.float32],
-) -> float | None:
-    """Standard deviation of the blur of a picture's sharpest edges, pixels; None if it has too few edges.
+def estimates(cells: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Standard deviation of the blur of each picture's sharpest edges, pixels, (n,); nan if it has too few edges.
 
     Args:
-        fine, coarse, edges, fine_everywhere: means of the planes in each of its cells, float32 (cells,).
+        cells: float32 (n, 4, cells), `STATISTICS` of each cell.
     """
-    telling = edges > EDGE_SHARE
-    if telling.sum() < min(FEWEST_CELLS, edges.size):
-        return None
-    noise = np.quantile(fine_everywhere, NOISE_QUANTILE)
-    of_edges = np.maximum(fine[telling] - noise * edges[telling], 0)
-    ratio = float(np.quantile(of_edges / coarse[telling], SHARPEST))
-    # From the widest blur that the coarse scale can tell from none of its own, to none.
-    ratio = min(max(ratio, 1.05), (COARSE / FINE) ** 2)
-    return float(np.sqrt((COARSE**2 - ratio * FINE**2) / (ratio - 1)))
+    blurs: NDArray[np.float32] = _estimates(np.ascontiguousarray(cells))
+    return blurs
+
+
+@compiled
+def _estimates(cells: NDArray[np.float32]) -> NDArray[np.float32]:
+    blurs = np.full(len(cells), np.nan, np.float32)
+    for k in range(len(cells)):
+        fine, coarse, edges, everywhere = cells[k, 0], cells[k, 1], cells[k, 2], cells[k, 3]
+        telling = np.flatnonzero(edges > EDGE_SHARE)
+        if len(telling) < min(FEWEST_CELLS, len(edges)):
+            continue
+        noise = _quantile(everywhere, NOISE_QUANTILE)
+        ratios = np.empty(len(telling))
+        for j in range(len(telling)):
+            at = telling[j]
+            ratios[j] = max(fine[at] - noise * edges[at], 0.0) / coarse[at]
+        # From the widest blur that the coarse scale can tell from none of its own, to none.
+        ratio = min(max(_quantile(ratios, SHARPEST), 1.05), (COARSE / FINE) ** 2)
+        blurs[k] = np.sqrt((COARSE**2 - ratio * FINE**2) / (ratio - 1))
+    return blurs
+
+
+@compiled
+def _quantile(values: NDArray[np.floating], share: float) -> float:
+    """Between the two values that it lies between."""
+    ordered = np.sort(values)
+    at = share * (len(ordered) - 1)
+    below = int(at)
+    above = min(below + 1, len(ordered) - 1)
+    return ordered[below] + (at - below) * (ordered[above] - ordered[below])

@@ -12,8 +12,6 @@ What belongs here: looking at pictures. What does not: comparing clips (`dedup`)
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections import Counter, deque
-from collections.abc import Collection
 from typing import Any, Final
 
 import cv2
@@ -21,20 +19,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curation_assets.decode.measures import still, windows
+from curation_assets.decode.measures.content import WHOLE, Box, RecentBoxes, content_box, union_of
 from curation_assets.decode.measures.course import course
 from curation_assets.decode.measures.hashing import Hashing
+from curation_assets.decode.measures.picture_hashes import METHODS, SIDE, Hashes, block_means
 from curation_assets.decode.measures.records import Records
 from curation_resources.compiled import compiled
 
 Luma = NDArray[np.uint8]
-Hashes = NDArray[np.uint64]
-Box = tuple[float, float, float, float]
-
-SIDE: Final = 32
-"""Side of the stored pictures in pixels: imagededup's input size for phash."""
-
-FLAT_RANGE: Final = 12
-"""A row or column whose luma spans at most so many of 256 levels counts as part of a bar: coded bars are never quite flat."""
 
 BOX_MEMORY: Final = 64
 """Pictures are cut to the union of the content of so many recent frames, so that a dark frame does not lose its dim edges."""
@@ -59,173 +51,6 @@ MAX_FINE: Final = 5_000
 """Larger pictures per video, for stills (46 MB); beyond, likewise."""
 
 _GRID_SLACK_MS: Final = 2
-_WHOLE: Final[Box] = (0.0, 0.0, 1.0, 1.0)
-
-
-def _dct_basis() -> NDArray[np.float64]:
-    """The first eight rows of the unnormalised DCT-II of length 32, shape (8, 32)."""
-    k, n = np.arange(8)[:, None], np.arange(SIDE)[None, :]
-    basis: NDArray[np.float64] = 2.0 * np.cos(np.pi * k * (2 * n + 1) / (2 * SIDE))
-    return basis
-
-
-_DCT: Final = _dct_basis()
-
-
-def _pack(bits: NDArray[np.bool_]) -> Hashes:
-    """Bits (n, 8, 8), row by row and the first one highest, as integers (n,): imagededup's hexadecimal order."""
-    packed: Hashes = np.packbits(bits.reshape(len(bits), 64), axis=1).view(">u8").astype(np.uint64).reshape(-1)
-    return packed
-
-
-def _block_means(pictures: Luma) -> NDArray[np.float64]:
-    """Means of 4x4 blocks, (n, 32, 32) to (n, 8, 8)."""
-    means: NDArray[np.float64] = _sums_of_blocks(np.ascontiguousarray(pictures.reshape(-1, SIDE, SIDE))) / 16
-    return means
-
-
-@compiled
-def _sums_of_blocks(pictures: Luma) -> NDArray[np.int64]:
-    sums = np.zeros((len(pictures), 8, 8), np.int64)
-    for k in range(len(pictures)):
-        for row in range(SIDE):
-            for column in range(SIDE):
-                sums[k, row // 4, column // 4] += pictures[k, row, column]
-    return sums
-
-
-def phash(pictures: Luma) -> Hashes:
-    """imagededup's perceptual hash of 32x32 pictures (n, 32, 32): the 8x8 lowest DCT coefficients against their median.
-
-    Coefficients are rounded to a thousandth (pictures have 256 levels), so that the zeros of symmetric pictures are zeros
-    and not rounding noise.
-    """
-    hashes: Hashes = _phashes(np.ascontiguousarray(pictures), _DCT)
-    return hashes
-
-
-@compiled
-def _phashes(pictures: Luma, basis: NDArray[np.float64]) -> Hashes:
-    """`phash`, with the `basis` (8, 32) of the transform."""
-    hashes = np.empty(len(pictures), np.uint64)
-    across, coefficients = np.empty((8, SIDE)), np.empty(64)
-    for k in range(len(pictures)):
-        across[:] = 0
-        for i in range(8):
-            for row in range(SIDE):
-                weight = basis[i, row]
-                for column in range(SIDE):
-                    across[i, column] += weight * pictures[k, row, column]
-        for i in range(8):
-            for j in range(8):
-                total = 0.0
-                for column in range(SIDE):
-                    total += across[i, column] * basis[j, column]
-                coefficients[8 * i + j] = np.rint(1000 * total) / 1000
-        median = np.sort(coefficients[1:])[31]
-        value = np.uint64(0)
-        for i in range(64):
-            value = (value << np.uint64(1)) | np.uint64(coefficients[i] >= median)
-        hashes[k] = value
-    return hashes
-
-
-def dhash(pictures: Luma) -> Hashes:
-    """imagededup's difference hash of the pictures (n, 32, 32) scaled to 9x8: whether each pixel is brighter than its left one."""
-    small = np.array([cv2.resize(p, (9, 8), interpolation=cv2.INTER_AREA) for p in pictures]).reshape(-1, 8, 9)
-    return _pack(small[:, :, 1:] > small[:, :, :-1])
-
-
-def ahash(pictures: Luma) -> Hashes:
-    """imagededup's average hash of the pictures (n, 32, 32) scaled to 8x8 by block means: each pixel against the mean."""
-    small = np.round(_block_means(pictures))
-    return _pack(small >= small.mean(axis=(1, 2), keepdims=True))
-
-
-def whash(pictures: Luma) -> Hashes:
-    """imagededup's wavelet hash: the 8x8 Haar approximation, which is that of block means, against its median."""
-    approximation = _block_means(pictures)
-    return _pack(approximation >= np.median(approximation, axis=(1, 2), keepdims=True))
-
-
-METHODS: Final = {"phash": phash, "dhash": dhash, "ahash": ahash, "whash": whash}
-
-
-def content_box(luma: Luma) -> Box | None:
-    """The smallest box that holds all rows and columns which are not flat, as (x, y, w, h) fractions; None if all are flat.
-
-    Args:
-        luma: uint8 (h, w).
-    """
-    h, w = luma.shape
-    found, top, bottom, left, right = _content(np.ascontiguousarray(luma))
-    if not found:
-        return None
-    return (
-        (left / w, top / h, (right - left) / w, (bottom - top) / h)
-        if (bottom - top, right - left) != (h, w)
-        else _WHOLE
-    )
-
-
-@compiled
-def _content(luma: Luma) -> tuple[bool, int, int, int, int]:
-    """Whether any row or column is not flat, and the rows [top, bottom) and columns [left, right) of the box that holds those which are not."""
-    top, bottom, left, right = 0, luma.shape[0], 0, luma.shape[1]
-    while (
-        True
-    ):  # until nothing changes: rows of a flat ground are seen to be flat only once the bars beside it are gone
-        before = top, bottom, left, right
-        while top < bottom and _is_flat(luma[top, left:right]):
-            top += 1
-        if top == bottom:
-            return False, 0, 0, 0, 0
-        while _is_flat(luma[bottom - 1, left:right]):
-            bottom -= 1
-        while left < right and _is_flat(luma[top:bottom, left]):
-            left += 1
-        if left == right:
-            return False, 0, 0, 0, 0
-        while _is_flat(luma[top:bottom, right - 1]):
-            right -= 1
-        if before == (top, bottom, left, right):
-            return True, top, bottom, left, right
-
-
-@compiled
-def _is_flat(line: Luma) -> bool:
-    low = high = line[0]
-    for value in line:
-        low, high = min(low, value), max(high, value)
-    return int(high) - int(low) <= FLAT_RANGE
-
-
-class _Recent:
-    """The union of the boxes of so many recent pictures, most of which are the same."""
-
-    def __init__(self, memory: int) -> None:
-        self._boxes: deque[Box] = deque()
-        self._counts: Counter[Box] = Counter()
-        self._memory = memory
-        self.union = _WHOLE
-
-    def add(self, box: Box) -> None:
-        self._boxes.append(box)
-        self._counts[box] += 1
-        changed = self._counts[box] == 1
-        if len(self._boxes) > self._memory:
-            oldest = self._boxes.popleft()
-            self._counts[oldest] -= 1
-            if not self._counts[oldest]:
-                del self._counts[oldest]
-                changed = True
-        if changed:
-            self.union = _union(self._counts)
-
-
-def _union(boxes: Collection[Box]) -> Box:
-    x, y = min(b[0] for b in boxes), min(b[1] for b in boxes)
-    return x, y, max(b[0] + b[2] for b in boxes) - x, max(b[1] + b[3] for b in boxes) - y
 
 
 def _intersection(a: Box, b: Box) -> Box:
@@ -236,8 +61,24 @@ def _intersection(a: Box, b: Box) -> Box:
 
 
 def _blank(pictures: Luma) -> NDArray[np.bool_]:
-    blank: NDArray[np.bool_] = pictures.std(axis=(1, 2)) < BLANK_DEVIATION
+    blank: NDArray[np.bool_] = _deviations(pictures) < BLANK_DEVIATION
     return blank
+
+
+@compiled
+def _deviations(pictures: Luma) -> NDArray[np.float64]:
+    """Standard deviation of each picture (n, h, w): (n,)."""
+    deviations = np.empty(len(pictures))
+    for k in range(len(pictures)):
+        total, squares = np.int64(0), np.int64(0)
+        for row in range(pictures.shape[1]):
+            for column in range(pictures.shape[2]):
+                value = np.int64(pictures[k, row, column])
+                total += value
+                squares += value * value
+        count = pictures.shape[1] * pictures.shape[2]
+        deviations[k] = np.sqrt(max(squares * count - total * total, 0)) / count
+    return deviations
 
 
 def _cut(luma: Luma, box: Box, side: int = SIDE) -> Luma:
@@ -255,7 +96,7 @@ def _cut(luma: Luma, box: Box, side: int = SIDE) -> Luma:
 def _recut(picture: Luma, held: Box, wanted: Box, tone: int) -> Luma:
     """The picture of `wanted` from that of `held`; what lies outside `held` was flat and gets the tone."""
     side = picture.shape[0]
-    if max(abs(a - b) for a, b in zip(held, wanted, strict=True)) < 0.5 / side:
+    if held == wanted or max(abs(a - b) for a, b in zip(held, wanted, strict=True)) < 0.5 / side:
         return picture
     scale_x, scale_y = wanted[2] / held[2], wanted[3] / held[3]
     offset_x, offset_y = (wanted[0] - held[0]) / held[2] * side, (wanted[1] - held[1]) / held[3] * side
@@ -292,7 +133,7 @@ class Fingerprinter:
         self._pictures = Records()
         self._boxes: list[Box | None] = []
         self._held: list[Box] = []
-        self._recent = _Recent(BOX_MEMORY)
+        self._recent = RecentBoxes(BOX_MEMORY)
         self._tones: list[int] = []
         self._fine = Records()
         self._fine_at: list[tuple[int, Box, int]] = []
@@ -325,7 +166,7 @@ class Fingerprinter:
         since = time_ms - self._times[-1] if self._times else HEARTBEAT_MS + self._spacing_ms
         if since < self._spacing_ms:
             return
-        cells = _block_means(picture)
+        cells = block_means(picture)
         moved = (
             self._last_hash is None
             or self._last_cells is None
@@ -388,7 +229,7 @@ class Fingerprinter:
         first, last = self._within(start_ms, end_ms)
         times = np.array(self._times[first:last], np.int64)
         boxes = [b for b in self._boxes[first:last] if b is not None]
-        box = _intersection(border or _WHOLE, _union(boxes)) if boxes else _WHOLE
+        box = _intersection(border or WHOLE, union_of(boxes)) if boxes else WHOLE
         pictures = self._pictures_of(first, last, box)
         hashes, blank = self._hash(pictures), _blank(pictures)
         kept = changes(hashes, blank, self._params.step, self._params.frames)

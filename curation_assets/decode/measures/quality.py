@@ -265,7 +265,6 @@ def _measured(cells: NDArray[np.float16]) -> dict[str, NDArray[np.float32]]:
     mean, deviation = _pooled(values["mean"], values["deviation"])
     rg, rg_deviation = _pooled(values["rg"], values["rg_deviation"])
     yb, yb_deviation = _pooled(values["yb"], values["yb_deviation"])
-    blurs = map(edge_blur.estimate, *(values[name] for name in edge_blur.STATISTICS))
     return {
         "mean": mean,
         "deviation": deviation,
@@ -273,7 +272,7 @@ def _measured(cells: NDArray[np.float16]) -> dict[str, NDArray[np.float32]]:
         "colourfulness": np.hypot(rg_deviation, yb_deviation) + 0.3 * np.hypot(rg, yb),
         "over": values["over"].mean(axis=1),
         "under": values["under"].mean(axis=1),
-        "edge_blur": np.array([np.nan if blur is None else blur for blur in blurs], np.float32),
+        "edge_blur": edge_blur.estimates(np.stack([values[name] for name in edge_blur.STATISTICS], axis=1)),
     }
 
 

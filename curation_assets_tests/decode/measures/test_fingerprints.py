@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from curation_assets.decode.measures import fingerprints
-from curation_assets.decode.measures.fingerprints import METHODS, SIDE, Fingerprinter, changes, content_box
+from curation_assets.decode.measures.content import content_box
+from curation_assets.decode.measures.fingerprints import Fingerprinter, changes
+from curation_assets.decode.measures.picture_hashes import METHODS, SIDE
 from curation_assets.dedup.duplicate_clusters import Dedup
 from curation_assets_tests.shared_data import shared
 from curation_resources.torchvision_ops import ensure_torchvision
