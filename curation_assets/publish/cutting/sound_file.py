@@ -69,7 +69,7 @@ def write_sound(sound: ClipSound, span: tuple[int, int], path: Path, rate: int |
             out.mux(stream.encode(frame))
         out.mux(stream.encode(None))
     if not heard.samples:
-        path.unlink()
+        path.unlink(missing_ok=True)  # most containers write nothing before their first packet
     return heard.samples > 0
 
 

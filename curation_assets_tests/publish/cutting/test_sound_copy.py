@@ -18,6 +18,7 @@ from curation_assets.publish.cutting.mp3_packets import Mp3Packet, begun, openin
 from curation_assets.publish.cutting.seam_check import SeamFault
 from curation_assets.publish.cutting.smart_clip import _Heard
 from curation_assets.publish.cutting.sound_copy import MOST_BEFORE, CopiedSound, copied_sound
+from curation_assets.publish.cutting.sound_file import FORMATS, write_sound
 from curation_assets_tests.decode.coded_video import write_video
 from curation_assets_tests.publish.cutting.test_clip_cutting import cut, make
 
@@ -271,3 +272,15 @@ def test_sound_is_copied_where_pictures_are_encoded_whole(tmp_path: Path, monkey
     assert again.error is None
     assert packets(again.path or "") == packets(exact.path or ""), "sound that did not arrive is encoded"
     assert again.frames == 73
+
+
+@pytest.mark.parametrize("ending", FORMATS)
+def test_a_clip_without_sound_in_its_span_has_no_file_of_it(ending: str, silent: Path, tmp_path: Path) -> None:
+    """Sound often begins after the pictures, or ends before them: such a clip goes without, whatever a container writes before its first packet."""
+    video = with_noise(silent, tmp_path / "video.mp4", begins=2.0)
+    lacking, having = (tmp_path / f"{name}.{ending}" for name in ("lacking", "having"))
+    with open(video, "rb") as media, ClipSound.of(media) as sound:
+        assert not write_sound(sound, (0, 1000), lacking)
+        assert write_sound(sound, (3000, 4000), having)
+    assert not lacking.exists()
+    assert having.stat().st_size
