@@ -7,7 +7,8 @@ clips of that length, one after the other from the start, whose cuts know nothin
 other at once, with the recipe's defaults (libx264 veryfast, CRF 18, AAC).
 
 All frames of all smart clips are decoded, and those of the source, and compared sample by sample; that is not counted. What the clips' own
-proof takes is measured by its calls: reading the file back, decoding about the seams, and hashing.
+proof takes is measured by its calls: reading the file back, decoding about the seams, and hashing. What clips cost that are encoded whole is told by
+the reason: what a video costs beside putting clips together, shared among those by their frames.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from curation_assets.decode.analysis_results import AnalysisParams, VideoFacts
 from curation_assets.decode.reading.clip_frames import ClipReader
 from curation_assets.decode.reading.media import OpenVideo
 from curation_assets.publish.clip_dataset import ClipExport
-from curation_assets.publish.cutting import smart_clip
+from curation_assets.publish.cutting import smart_clip, video_cutting
 from curation_assets.publish.cutting.clip_plan import ClipToCut
 from curation_assets.publish.cutting.seams import seams_of
 from curation_assets.publish.cutting.video_cutting import cut_video
@@ -41,6 +42,8 @@ WAYS = ("exact", "smart", "copy")
 ENDINGS = frozenset({".mp4", ".mov", ".mkv", ".ts", ".webm"})
 PROOF = ("_wanted", "check_seams", "digest")
 """Functions of `smart_clip` that prove a clip."""
+TOGETHER = "smart_clip"
+"""That of `video_cutting` which puts a clip together, or finds that it cannot be."""
 
 
 def detected(path: Path) -> list[ClipToCut]:
@@ -59,7 +62,8 @@ def detected(path: Path) -> list[ClipToCut]:
 @contextmanager
 def timed(spent: Counter[str]) -> Iterator[None]:
     """Adds the CPU seconds of the proof to `spent` while the block runs."""
-    kept = {name: getattr(smart_clip, name) for name in PROOF}
+    kept = {(smart_clip, name): getattr(smart_clip, name) for name in PROOF}
+    kept[video_cutting, TOGETHER] = getattr(video_cutting, TOGETHER)
 
     def watch(name: str, call: Callable[..., Any]) -> Callable[..., Any]:
         def watched(*arguments: Any) -> Any:
@@ -71,13 +75,13 @@ def timed(spent: Counter[str]) -> Iterator[None]:
 
         return watched
 
-    for name, call in kept.items():
-        setattr(smart_clip, name, watch(name, call))
+    for (module, name), call in kept.items():
+        setattr(module, name, watch(name, call))
     try:
         yield
     finally:
-        for name, call in kept.items():
-            setattr(smart_clip, name, call)
+        for (module, name), call in kept.items():
+            setattr(module, name, call)
 
 
 def compared(path: Path, cut: ClipToCut, clip: CutClip) -> tuple[int, int, int]:
@@ -102,6 +106,7 @@ def compare(folders: Sequence[Path], seconds: float | None) -> None:
     spent: Counter[str] = Counter()
     told: Counter[str] = Counter()
     reasons: Counter[str] = Counter()
+    cost: dict[str, float] = {}
     videos = sorted(p for folder in folders for p in folder.iterdir() if p.suffix in ENDINGS)
     for path in videos:
         cuts = cuts_of(path, seconds) if seconds else detected(path)
@@ -118,6 +123,8 @@ def compare(folders: Sequence[Path], seconds: float | None) -> None:
                     spent[way] += cpu() - begun
                 told[f"{way} failed"] += sum(c.error is not None for c in made[way])
                 told[f"{way} bytes"] += sum(Path(c.path).stat().st_size for c in made[way] if c.path)
+            whole = {c.key: c.frames or 0 for c in made["smart"] if c.cut != "smart"}
+            beside = spent["smart"] - before.get("smart", 0) - (spent[TOGETHER] - before.get(TOGETHER, 0))
             for cut, clip in zip(cuts, made["smart"], strict=True):
                 told["clips"] += 1
                 told["frames"] += clip.frames or 0
@@ -128,7 +135,10 @@ def compare(folders: Sequence[Path], seconds: float | None) -> None:
                     for name, count in (("copied", copied), ("same", same), ("wrong", wrong)):
                         told[name] += count
                 else:
-                    reasons[clip.encoded_because or clip.error or ""] += 1
+                    reason = clip.encoded_because or clip.error or ""
+                    reasons[reason] += 1
+                    share = whole[clip.key] / max(1, sum(whole.values()))
+                    cost[reason] = cost.get(reason, 0.0) + share * beside
         took = " / ".join(f"{spent[way] - before.get(way, 0):.2f}" for way in WAYS)
         print(f"{path.name}: {len(cuts)} clips, {took} CPU s", flush=True)
     proof = sum(spent[name] for name in PROOF)
@@ -144,8 +154,9 @@ def compare(folders: Sequence[Path], seconds: float | None) -> None:
     print(
         f"{told['same']} of {told['copied']} copied frames are the source's, {told['same'] / max(1, told['frames']):.3f} of all; {told['wrong']} wrong times or counts"
     )
+    print(f"{spent[TOGETHER] / spent['exact']:.3f} of exact for putting clips together")
     for reason, count in reasons.most_common():
-        print(f"  {count} encoded: {reason}")
+        print(f"  {count} encoded, {cost[reason] / spent['exact']:.3f} of exact: {reason}")
 
 
 def main() -> None:
