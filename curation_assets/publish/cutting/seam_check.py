@@ -86,10 +86,12 @@ def check_seams(path: Path, codec: str, wanted: Wanted) -> None:
             raise SeamFault("it does not begin at 0")
         if not wanted.sets <= set(packing.sets):
             raise SeamFault("its parameter sets are not those that were given")
+        base = clip.time_base
+        ticks = [time / base for time in wanted.times]
         last: int | None = None
         count = 0
         for count, packet in enumerate(clip.packets(), 1):
-            if count > len(wanted.times) or Fraction(packet.pts or 0) * clip.time_base != wanted.times[count - 1]:
+            if count > len(ticks) or packet.pts != ticks[count - 1]:
                 raise SeamFault("its pictures are not shown at their times")
             if packet.dts is None or (last is not None and packet.dts <= last):
                 raise SeamFault("its packets are not in the order of decoding")

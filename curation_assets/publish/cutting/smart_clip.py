@@ -240,10 +240,11 @@ class _Pictures:
         if not self.timing.constant or end > len(ordered):  # else the last one lasts a period, as an encoded clip's
             end = max(self._place(self.span), end)
         lasts = {a: b - a for a, b in pairwise([*ordered, end])}
+        base = self.base
         for part, place, dts in zip(self.parts, places, ordered, strict=True):
             packet = av.Packet(stream_of(part.units))
             packet.pts, packet.dts, packet.duration = place, dts - ahead, lasts[place]
-            packet.is_keyframe, packet.time_base = part.restart, self.base
+            packet.is_keyframe, packet.time_base = part.restart, base
             yield packet
 
 
@@ -291,11 +292,11 @@ def _write(
         stream.codec_context.extradata = stream_of(sets)
         if video.context.name == "hevc":
             stream.codec_context.codec_tag = "hvc1"  # all sets stand outside of the packets; QuickTime plays no others
-        stream.time_base = pictures.base
+        base = stream.time_base = pictures.base
         track = heard.track(out)
         for packet in pictures.packets():
             if track is not None and packet.dts is not None:
-                track.write(packet.dts * pictures.base)
+                track.write(packet.dts * base)
             packet.stream = stream
             out.mux(packet)
         if track is not None:
@@ -313,7 +314,8 @@ def _wanted(
     """What the file must be."""
     pictures = _Pictures(parts, seams.timing, 0)
     places = pictures.places()
-    times = [p * pictures.base for p in places]
+    base = pictures.base
+    times = [p * base for p in places]
     at = {part.shown: time for part, time in zip(parts, times, strict=True)}
     digests = {at[shown]: found for shown, found in source.digests.items()}
     codec, heads, tails = source.video.context.name, len(seams.head), len(seams.tail)

@@ -36,6 +36,8 @@ class SoundTrack:
     def __init__(self, out: OutputContainer, stream: AudioStream) -> None:
         self._out, self._stream = out, stream
         self._waiting: deque[av.Packet] = deque()
+        self._next_s: Fraction | None = None
+        """When the first of them is decoded, once somebody has asked."""
 
     @classmethod
     def of(cls, out: OutputContainer, params: ClipExport, sound: ClipSound | None) -> SoundTrack | None:
@@ -75,7 +77,13 @@ class SoundTrack:
 
     def write(self, until_s: Fraction | None = None) -> None:
         """Writes what is decoded at `until_s` seconds or before; all that is left if it is None."""
-        while self._waiting and (until_s is None or _time(self._waiting[0]) <= until_s):
+        while self._waiting:
+            if until_s is not None:
+                if self._next_s is None:
+                    self._next_s = _time(self._waiting[0])
+                if self._next_s > until_s:
+                    return
+            self._next_s = None
             self._out.mux(self._waiting.popleft())
 
 
