@@ -360,9 +360,9 @@ def best_scores(detector: Any, frame: np.ndarray) -> np.ndarray:
     seen: list[torch.Tensor] = []
     strongest = text_prompted._strongest
 
-    def watch(scores: torch.Tensor, confidence: float) -> torch.Tensor:
-        seen.append(scores)
-        return strongest(scores, confidence)
+    def watch(scores: torch.Tensor) -> torch.Tensor:
+        seen.append(scores.flatten())
+        return strongest(scores)
 
     text_prompted._strongest = watch
     try:

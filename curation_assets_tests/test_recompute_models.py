@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from torch import Tensor
@@ -13,7 +14,9 @@ from torch import Tensor
 from curation_assets.contracts.tables import beside
 from curation_assets.explain import explain
 from curation_assets.scores.embedding_line import EmbeddingLine
+from curation_assets.tracks.shard_search import TrackingLine
 from curation_assets.verify import DAMAGE, Verifier
+from curation_assets_tests.resources.detectors.tiny_models import save_owlv2
 from curation_assets_tests.tiny_clip import write_tiny_clip
 from curation_assets_tests.tiny_vlm import write_tiny_idefics3
 from curation_assets_tests.toy_site import (
@@ -31,6 +34,7 @@ from curation_assets_tests.toy_site import (
 )
 from curation_resources.captioners.transformers_model import TransformersCaptioner
 from curation_resources.clip_model import ClipModel
+from curation_resources.detectors.text_prompted import Owlv2Detector
 
 
 @pytest.fixture(scope="module")
@@ -174,6 +178,36 @@ def test_a_gpu_has_the_next_shards_questions_while_captions_are_written(
     questions = sum(len(table) for table in before.values())
     assert len(asked) == questions, "nothing is asked twice"
     assert list(asked.values()).count(0) > len(before[SHARDS[0]]), "of the second shard before the first was written"
+
+
+def test_a_gpu_has_the_next_shards_videos_while_tracks_are_written(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The CPU in its place, taken for a device of its own: the tracks are those that it gives shard by shard."""
+    model = save_owlv2(toy.root)
+    section = (
+        f"detector: owlv2, model: {model}, vocabulary: coco, confidence: 0.1, fps: 4, batch: 3, where: [], device: cpu"
+    )
+    toy.change("captions: ", f"tracks: {{{{{section}}}}}\ncaptions: ")
+    toy.remade()
+    before = {s: toy.store.read("tracks", s) for s in SHARDS}
+    assert all(len(table) for table in before.values())
+    for shard in SHARDS:
+        toy.store.storage.remove(toy.store.path("tracks", shard))
+    begun: list[tuple[str, int]] = []
+    ahead = TrackingLine.ahead
+
+    def noted(self: TrackingLine, key: str, *given: Any) -> None:
+        begun.append((key, sum(toy.store.header("tracks", s) is not None for s in SHARDS)))
+        ahead(self, key, *given)
+
+    monkeypatch.setattr(Owlv2Detector, "asynchronous", True)
+    monkeypatch.setattr(TrackingLine, "ahead", noted)
+    assert over("tracks") <= toy.remade()
+    assert begun == [(SHARDS[0], 0), (SHARDS[1], 0)], "the second before the first was written, and once"
+    for shard, table in before.items():
+        now = toy.store.read("tracks", shard)
+        assert now.select(["track_id", "frame_ms"]) == table.select(["track_id", "frame_ms"])
+        for a, b in zip(now["boxes"].to_pylist(), table["boxes"].to_pylist(), strict=True):
+            np.testing.assert_allclose(a, b, atol=0.05)
 
 
 def test_verifying_every_byte_reads_the_inputs_beside_the_frames_too(toy: Toy) -> None:

@@ -309,7 +309,8 @@ class ClipModel:
 
     def encode_ahead(self, batches: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         """As `encode_images`, of batch after batch; see `overlapped` for how long a batch must stay as it is."""
-        return overlapped(batches, self.device, self._encoded)
+        for (vectors,) in overlapped(batches, self.device, lambda pixels: (self._encoded(pixels),)):
+            yield vectors
 
     def _encoded(self, pixels: torch.Tensor) -> torch.Tensor:
         import torch

@@ -7,7 +7,7 @@ gets it when the next ones are on their way: the device waits for nobody who kee
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,15 +29,15 @@ def pinned(device: str) -> Callable[[tuple[int, ...]], np.ndarray]:
 
 
 def overlapped(
-    batches: Iterable[np.ndarray], device: str, compute: Callable[[torch.Tensor], torch.Tensor]
-) -> Iterator[np.ndarray]:
+    batches: Iterable[np.ndarray], device: str, compute: Callable[[torch.Tensor], Sequence[torch.Tensor]]
+) -> Iterator[list[np.ndarray]]:
     """What `compute` makes of each batch on the device, in order.
 
     Args:
         batches: arrays; on CUDA they must stay as they are until their result is given, `IN_FLIGHT` batches later. Of `pinned` memory they are copied
             while others are computed.
         device: cpu, cuda or cuda:N.
-        compute: one batch on the device -> its result there.
+        compute: one batch on the device -> its results there, any number of any sizes.
     """
     if not device.startswith("cuda"):
         for batch in batches:
@@ -46,7 +46,7 @@ def overlapped(
     import torch
 
     copies = torch.cuda.Stream(device)
-    flying: deque[tuple[torch.Tensor, Any]] = deque()
+    flying: deque[tuple[list[torch.Tensor], Any]] = deque()
     for batch in batches:
         flying.append(_on_cuda(batch, device, copies, compute))
         if len(flying) > IN_FLIGHT:
@@ -55,17 +55,20 @@ def overlapped(
         yield _landed(*flying.popleft())
 
 
-def _on_cpu(batch: np.ndarray, compute: Callable[[torch.Tensor], torch.Tensor]) -> np.ndarray:
+def _on_cpu(batch: np.ndarray, compute: Callable[[torch.Tensor], Sequence[torch.Tensor]]) -> list[np.ndarray]:
     import torch
 
     with torch.inference_mode():
-        return np.asarray(compute(torch.from_numpy(np.ascontiguousarray(batch))).numpy())
+        return [np.asarray(made.numpy()) for made in compute(torch.from_numpy(np.ascontiguousarray(batch)))]
 
 
 def _on_cuda(
-    batch: np.ndarray, device: str, copies: torch.cuda.Stream, compute: Callable[[torch.Tensor], torch.Tensor]
-) -> tuple[torch.Tensor, Any]:
-    """A result on its way back to the host, and what happens when it is there."""
+    batch: np.ndarray,
+    device: str,
+    copies: torch.cuda.Stream,
+    compute: Callable[[torch.Tensor], Sequence[torch.Tensor]],
+) -> tuple[list[torch.Tensor], Any]:
+    """Results on their way back to the host, and what happens when they are there."""
     import torch
 
     with torch.inference_mode(), torch.cuda.device(torch.device(device)):
@@ -75,14 +78,16 @@ def _on_cuda(
         now = torch.cuda.current_stream()
         now.wait_stream(copies)
         there.record_stream(now)
-        result = compute(there)
-        back = torch.empty(result.shape, dtype=result.dtype, pin_memory=True)
-        back.copy_(result, non_blocking=True)
+        back = []
+        for made in compute(there):
+            landing = torch.empty(made.shape, dtype=made.dtype, pin_memory=True)
+            landing.copy_(made, non_blocking=True)
+            back.append(landing)
         done = torch.cuda.Event()
         done.record(now)
     return back, done
 
 
-def _landed(back: torch.Tensor, done: Any) -> np.ndarray:
+def _landed(back: list[torch.Tensor], done: Any) -> list[np.ndarray]:
     done.synchronize()
-    return np.array(back.numpy())
+    return [np.array(made.numpy()) for made in back]

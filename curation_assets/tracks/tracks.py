@@ -37,8 +37,10 @@ from curation_resources.extras import require
 from curation_resources.journal import Journal
 
 if TYPE_CHECKING:
+    from curation_assets.engine.kept_answers import KeptAnswers
     from curation_assets.engine.shard import Shard
     from curation_assets.recipes import Recipe
+    from curation_assets.tracks.following import TrackInputs
 
 
 class OnnxLayout(GrownSection):
@@ -211,26 +213,44 @@ NO_PARAMS = {"batch", "device", "model", "vocabulary"}
 """Keys of the section that are no parameters of the table: they change how fast tracking is, or name files that count by content."""
 
 
+AHEAD_SHARDS = 2
+"""Shards whose frames may be on their way to a GPU while tables of those before are written."""
+
+
 def _track(shard: Shard, wanted: Collection[str]) -> Mapping[str, Made]:
-    from curation_assets.engine.kept_answers import KeptAnswers
-    from curation_assets.engine.making import expected
-    from curation_assets.tracks.following import TrackInputs, track_shard
+    from curation_assets.tracks.following import track_shard
     from curation_assets.tracks.object_detector import open_detector
+    from curation_assets.tracks.shard_search import TrackingLine
 
     params = shard.recipe.tracks
-    known = KeptAnswers(shard, COMPONENT, shard.table("clips"), passing_clips(shard, params.where))
-    with Journal(shard.storage, shard.folder("tracks"), expected(COMPONENT, shard).fingerprint) as journal:
+    detector = shard.model(open_detector, params)
+
+    def open_line(params: Tracks) -> TrackingLine:
+        return TrackingLine(params, shard.storage, detector, shard.workers)
+
+    def to_look_at(inputs: TrackInputs, journal: Journal) -> tuple[list[dict[str, Any]], dict[str, dict[str, Any]]]:
+        return [c for c in inputs.wanted() if c["clip_id"] not in journal.items], inputs.videos()
+
+    known, inputs = _to_track(shard)
+    line: TrackingLine = shard.model(open_line, params)
+    with _journal(shard) as journal:
+        if line.asynchronous:
+            if not line.begun(shard.key):
+                line.ahead(shard.key, *to_look_at(inputs, journal))
+            for key in shard.coming.keys(AHEAD_SHARDS):
+                if not line.begun(key):
+                    later = shard.coming.look(key, lambda s: to_look_at(_to_track(s)[1], _journal(s)))
+                    if later is not None:
+                        line.ahead(key, *later)
         table, stats = track_shard(
-            TrackInputs(
-                shard.table("clips"),
-                shard.table("raw_shards"),
-                keep=set(known.to_ask["clip_id"].drop_null().to_pylist()),
-            ),
+            inputs,
             params,
             shard.storage,
-            shard.model(open_detector, params),
+            detector,
             workers=shard.workers,
             journal=journal,
+            line=line,
+            key=shard.key,
         )
     table = known.joined(table, faulty=stats.faults, failed=stats.failed)
     numbers = {
@@ -244,6 +264,23 @@ def _track(shard: Shard, wanted: Collection[str]) -> Mapping[str, Made]:
     }
     metadata = {"failed": markdown_table(("clip", "reason"), list(stats.failed.items())[:20])} if stats.failed else {}
     return {"tracks": Made(table, numbers, metadata, stats.faults)}
+
+
+def _journal(shard: Shard) -> Journal:
+    from curation_assets.engine.making import expected
+
+    return Journal(shard.storage, shard.folder("tracks"), expected(COMPONENT, shard).fingerprint)
+
+
+def _to_track(shard: Shard) -> tuple[KeptAnswers, TrackInputs]:
+    """What is known of a shard's clips, and what the tracks of the others are made from."""
+    from curation_assets.engine.kept_answers import KeptAnswers
+    from curation_assets.tracks.following import TrackInputs
+
+    where = shard.recipe.tracks.where
+    known = KeptAnswers(shard, COMPONENT, shard.table("clips"), passing_clips(shard, where))
+    keep = set(known.to_ask["clip_id"].drop_null().to_pylist())
+    return known, TrackInputs(shard.table("clips"), shard.table("raw_shards"), keep=keep)
 
 
 def _shown(shard: Shard, table: pa.Table) -> tuple[Mapping[str, Any], Mapping[str, Any]]:

@@ -5,10 +5,10 @@ What belongs here: the interface, its value type, and geometry that every detect
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Protocol
+from typing import Protocol, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -81,6 +81,33 @@ class Detector(Protocol):
             frames: uint8 (h, w, 3) each, red, green, blue, as displayed. Sizes may differ.
         """
         ...
+
+
+class AheadDetector(Detector, Protocol):
+    """A detector that goes on with the next batch while results of the last come back.
+
+    Attributes:
+        asynchronous: whether a device of its own computes, which others may keep busy meanwhile.
+        device: torch's name of that device.
+    """
+
+    @property
+    def asynchronous(self) -> bool: ...
+    @property
+    def device(self) -> object: ...
+
+    def detect_ahead(self, batches: Iterable[NDArray[np.uint8]]) -> Iterator[list[Detections]]:
+        """Detections per frame of batch after batch, in order.
+
+        Args:
+            batches: uint8 (n, h, w, 3) each; see `overlapped` for how long one must stay as it is.
+        """
+        ...
+
+
+def keeps_busy(detector: Detector) -> TypeGuard[AheadDetector]:
+    """Whether a detector computes on a device that waits for whoever does not bring it frames ahead."""
+    return bool(getattr(detector, "asynchronous", False))
 
 
 def same_size_batches(frames: Sequence[Image], batch: int) -> Iterator[list[Image]]:

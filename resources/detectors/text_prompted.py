@@ -6,15 +6,18 @@ Importing this module imports torch; `curation_resources.detectors.load_detector
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, cast
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from curation_resources.detectors.base import Detections, Floats, Image, RawDetections, finish, same_size_batches
 from curation_resources.detectors.vocabulary import spoken
+from curation_resources.overlapped import overlapped
 from curation_resources.torchvision_ops import ensure_torchvision
 from curation_resources.weights import LOCAL, MissingWeights, WrongWeights, file_sha256, hub_folder, local_path
 
@@ -57,11 +60,46 @@ def _corners(boxes: Tensor) -> Tensor:
     return torch.cat([boxes[:, :2] - boxes[:, 2:] / 2, boxes[:, :2] + boxes[:, 2:] / 2], dim=1)
 
 
-def _array(tensor: Tensor) -> Floats:
-    return cast(Floats, tensor.float().cpu().numpy())
+class _Ahead:
+    """How batches go through a network on a device (`overlapped`); what its results mean is for those who have one."""
+
+    device: torch.device
+    batch: int
+
+    def _found(self, images: Tensor) -> Sequence[Tensor]:
+        """What comes back to the host of a batch on the device, uint8 (n, 3, h, w)."""
+        raise NotImplementedError
+
+    def _read(self, found: list[Floats], count: int, size: tuple[int, int]) -> list[Detections]:
+        """The detections in that, of `count` frames of a size (height, width)."""
+        raise NotImplementedError
+
+    @property
+    def asynchronous(self) -> bool:
+        return self.device.type == "cuda"
+
+    def detect(self, frames: Sequence[Image]) -> list[Detections]:
+        batches = map(np.stack, same_size_batches(frames, self.batch))
+        return [found for batch in self.detect_ahead(batches) for found in batch]
+
+    def detect_ahead(self, batches: Iterable[NDArray[np.uint8]]) -> Iterator[list[Detections]]:
+        """See `AheadDetector`."""
+        shapes: deque[tuple[int, ...]] = deque()
+
+        def noted() -> Iterator[NDArray[np.uint8]]:
+            for batch in batches:
+                shapes.append(batch.shape)
+                yield batch
+
+        def compute(pixels: Tensor) -> Sequence[Tensor]:
+            return self._found(pixels.permute(0, 3, 1, 2).contiguous())
+
+        for found in overlapped(noted(), str(self.device), compute):
+            count, height, width, _ = shapes.popleft()
+            yield self._read(found, count, (height, width))
 
 
-class Owlv2Detector:
+class Owlv2Detector(_Ahead):
     """OWLv2 (Minderer et al., 2023, arXiv 2306.09683).
 
     Class scores are the sigmoid of the box's similarity to each prompt, objectness is the model's own head, and the feature of a
@@ -118,45 +156,40 @@ class Owlv2Detector:
             parts.append(out.pooler_output)
         return torch.cat(parts)
 
-    def detect(self, frames: Sequence[Image]) -> list[Detections]:
-        return [found for batch in same_size_batches(frames, self.batch) for found in self._detect_batch(batch)]
-
-    @torch.inference_mode()
-    def _detect_batch(self, frames: list[Image]) -> list[Detections]:
-        pixels = self.processor.image_processor(frames, return_tensors="pt", device=self.device)["pixel_values"]
+    def _found(self, images: Tensor) -> Sequence[Tensor]:
+        """Boxes, scores, scores of classes, objectness and features of the `MAX_BOXES` best boxes of each frame."""
+        pixels = self.processor.image_processor(
+            list(images), input_data_format="channels_first", return_tensors="pt", device=self.device
+        )["pixel_values"]
         with self.precision(self.device):
             grid, _ = self.model.image_embedder(pixel_values=pixels)
             patches = grid.flatten(1, 2)
-            logits, features = self.model.class_predictor(patches, self.queries.expand(len(frames), -1, -1))
+            logits, features = self.model.class_predictor(patches, self.queries.expand(len(images), -1, -1))
             boxes = self.model.box_predictor(patches, grid)
             objectness = self.model.objectness_predictor(patches)
-        logits, boxes, objectness = logits.float(), boxes.float(), objectness.float().sigmoid()
+        classes, boxes, objectness = logits.float().sigmoid(), boxes.float(), objectness.float().sigmoid()
+        scores = classes.amax(dim=2)
+        best = _strongest(scores)
+        # Frames are padded to a square at the right and the bottom, so one side length scales both axes.
+        side = max(images.shape[2:])
+        chosen = [_at(part, best) for part in (boxes, scores, classes, objectness, features.float())]
+        return [torch.stack([_corners(of_frame) * side for of_frame in chosen[0]]), *chosen[1:]]
+
+    def _read(self, found: list[Floats], count: int, size: tuple[int, int]) -> list[Detections]:
         return [
-            self._one(logits[i].sigmoid(), boxes[i], objectness[i], features[i], frame.shape[:2])
-            for i, frame in enumerate(frames)
+            finish(RawDetections(*(part[i] for part in found)), size, confidence=self.confidence, nms=self.nms)
+            for i in range(count)
         ]
 
-    def _one(
-        self, classes: Tensor, boxes: Tensor, objectness: Tensor, features: Tensor, size: tuple[int, ...]
-    ) -> Detections:
-        height, width = size
-        scores = classes.amax(dim=1)
-        keep = _strongest(scores, self.confidence)
-        raw = RawDetections(
-            # Frames are padded to a square at the right and the bottom, so one side length scales both axes.
-            _array(_corners(boxes[keep]) * max(height, width)),
-            _array(scores[keep]),
-            _array(classes[keep]),
-            _array(objectness[keep]),
-            _array(features[keep]),
-        )
-        return finish(raw, (height, width), confidence=self.confidence, nms=self.nms)
+
+def _strongest(scores: Tensor) -> Tensor:
+    """Positions of the at most `MAX_BOXES` best scores in the last dimension, best first."""
+    return torch.topk(scores, min(MAX_BOXES, scores.shape[-1])).indices
 
 
-def _strongest(scores: Tensor, confidence: float) -> Tensor:
-    """Positions of the at most `MAX_BOXES` best scores that reach `confidence`."""
-    best = torch.topk(scores, min(MAX_BOXES, len(scores)))
-    return best.indices[best.values >= confidence]
+def _at(values: Tensor, positions: Tensor) -> Tensor:
+    """The rows (n, k, ...) of `values` (n, m, ...) at `positions` (n, k)."""
+    return values[torch.arange(len(values), device=values.device)[:, None], positions]
 
 
 class _TextMemory(nn.Module):
@@ -196,7 +229,7 @@ class _VisionMemory(nn.Module):
         return list(self.kept[0]), list(self.kept[1])
 
 
-class GroundingDinoDetector:
+class GroundingDinoDetector(_Ahead):
     """Grounding DINO (Liu et al., 2023, arXiv 2303.05499).
 
     The model reads at most `max_text_len` tokens at once, so a long vocabulary is split into captions ("cat. dog. bird.") and every
@@ -263,40 +296,48 @@ class GroundingDinoDetector:
             weights[row, inside] = 1 / max(1, len(inside))
         return {k: v.to(self.device) for k, v in tokens.items()}, weights.to(self.device)
 
-    def detect(self, frames: Sequence[Image]) -> list[Detections]:
-        return [found for batch in same_size_batches(frames, self.batch) for found in self._detect_batch(batch)]
-
-    @torch.inference_mode()
-    def _detect_batch(self, frames: list[Image]) -> list[Detections]:
-        images = self.processor.image_processor(frames, return_tensors="pt", device=self.device).to(self.device)
+    def _found(self, images: Tensor) -> Sequence[Tensor]:
+        """Of each frame boxes, scores of classes and features of the boxes that reach the confidence, which is asked on the device:
+        those of all captions would be megabytes a frame."""
+        count, (height, width) = len(images), images.shape[2:]
+        prepared = self.processor.image_processor(
+            list(images), input_data_format="channels_first", return_tensors="pt", device=self.device
+        ).to(self.device)
         self.vision.kept = None
-        per_frame: list[list[tuple[Tensor, Tensor, Tensor]]] = [[] for _ in frames]
+        per_frame: list[list[tuple[Tensor, Tensor, Tensor]]] = [[] for _ in images]
         for number, (tokens, weights) in enumerate(self.captions):
             self.text.caption = number
             with self.precision(self.device):
                 out = self.model(
-                    pixel_values=images["pixel_values"],
-                    pixel_mask=images["pixel_mask"],
-                    **{k: v.expand(len(frames), -1) for k, v in tokens.items()},
+                    pixel_values=prepared["pixel_values"],
+                    pixel_mask=prepared["pixel_mask"],
+                    **{k: v.expand(count, -1) for k, v in tokens.items()},
                 )
             probabilities = out.logits[..., : weights.shape[1]].float().sigmoid() @ weights.T
             for i, parts in enumerate(per_frame):
-                keep = _strongest(probabilities[i].amax(dim=1), self.confidence)
+                scores = probabilities[i].amax(dim=1)
+                keep = _strongest(scores)
+                keep = keep[scores[keep] >= self.confidence]
                 parts.append((out.pred_boxes[i][keep].float(), probabilities[i][keep], out.last_hidden_state[i][keep]))
         self.vision.kept = None
-        return [self._one(parts, frame.shape[:2]) for parts, frame in zip(per_frame, frames, strict=True)]
+        scale = torch.tensor([width, height, width, height], device=images.device)
+        found: list[Tensor] = []
+        for parts in per_frame:
+            boxes, classes, features = (torch.cat(column) for column in zip(*parts, strict=True))
+            found += [_corners(boxes) * scale, classes, features.float()]
+        return found
 
-    def _one(self, parts: list[tuple[Tensor, Tensor, Tensor]], size: tuple[int, ...]) -> Detections:
-        height, width = size
-        boxes, classes, features = (torch.cat(column) for column in zip(*parts, strict=True))
-        scale = torch.tensor([width, height, width, height], device=boxes.device)
-        raw = RawDetections(
-            _array(_corners(boxes) * scale),
-            _array(classes.amax(dim=1)) if len(classes) else np.zeros(0, np.float32),
-            _array(classes),
-            features=_array(features),
-        )
-        return finish(raw, (height, width), confidence=self.confidence, nms=self.nms)
+    def _read(self, found: list[Floats], count: int, size: tuple[int, int]) -> list[Detections]:
+        frames = zip(found[::3], found[1::3], found[2::3], strict=True)
+        return [
+            finish(
+                RawDetections(corners, classes.max(axis=1, initial=0).astype(np.float32), classes, features=features),
+                size,
+                confidence=self.confidence,
+                nms=self.nms,
+            )
+            for corners, classes, features in frames
+        ]
 
 
 def _phrase(prompt: str, name: str) -> tuple[str, int, int]:

@@ -1,0 +1,235 @@
+"""Frames of several clips, videos and shards in batches through one detector: whose detections are whose, and what becomes of faults."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from curation_assets.tracks.detection_line import PATIENCE, DetectionLine
+from curation_assets.tracks.following import TrackInputs, track_shard
+from curation_assets.tracks.shard_search import TrackingLine
+from curation_assets_tests.moving_objects import CROSSING, HEIGHT, WIDTH, ColourDetector, encode, picture
+from curation_assets_tests.resources.detectors.tiny_models import save_owlv2
+from curation_assets_tests.tracks.test_following import AFTER_CUT, PARAMS, clip_row, raw_row, tables
+from curation_resources.detectors.base import Detections, Image
+from curation_resources.detectors.text_prompted import Owlv2Detector
+from curation_resources.journal import Journal
+from curation_resources.storage import Storage
+
+
+class AheadColours(ColourDetector):
+    """The detector of colours as one that has a device of its own: results come two batches later."""
+
+    asynchronous = True
+    device = "cpu"
+
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        self.batches: list[tuple[int, ...]] = []
+
+    def detect_ahead(self, batches: Iterable[np.ndarray]) -> Iterator[list[Detections]]:
+        flying: list[list[Detections]] = []
+        for batch in batches:
+            self.batches.append(batch.shape)
+            flying.append(self.detect(list(batch)))
+            if len(flying) > 2:
+                yield flying.pop(0)
+        yield from flying
+
+
+def frames_of(thing: int, count: int, size: tuple[int, int] = (HEIGHT, WIDTH)) -> list[tuple[int, Image]]:
+    return [
+        (40 * k, np.ascontiguousarray(picture(CROSSING, thing + k / 25)[: size[0], : size[1]])) for k in range(count)
+    ]
+
+
+def same(a: Detections, b: Detections) -> None:
+    np.testing.assert_array_equal(a.boxes, b.boxes)
+    np.testing.assert_array_equal(a.class_scores, b.class_scores)
+
+
+def finished() -> None:
+    """Waits until no line has a thread any more."""
+    for thread in threading.enumerate():
+        if thread.name == "detections":
+            thread.join()
+
+
+def test_frames_of_all_who_bring_some_go_together_and_each_gets_its_own() -> None:
+    clips = [frames_of(n, 5 + 3 * n, (HEIGHT, WIDTH - 20 * (n % 2))) for n in range(6)]
+    alone = ColourDetector(CROSSING)
+    detector = AheadColours(CROSSING)
+    line = DetectionLine(detector, 4, 3)
+    with ThreadPoolExecutor(3) as threads:
+        found = list(threads.map(lambda clip: list(line.searched(iter(clip))), clips))
+    for clip, own in zip(clips, found, strict=True):
+        assert [t for t, _ in own] == [t for t, _ in clip]
+        for (_, image), (_, detections) in zip(clip, own, strict=True):
+            same(detections, alone.detect([image])[0])
+    assert sum(shape[0] for shape in detector.batches) == sum(map(len, clips)) == detector.looked
+    finished()
+
+
+def test_batches_run_over_the_borders_of_clips() -> None:
+    clips = [frames_of(n, 3) for n in range(20)]
+    detector = AheadColours(CROSSING)
+    line = DetectionLine(detector, 4, 4)
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(lambda clip: list(line.searched(iter(clip))), clips))
+    assert detector.looked == 60
+    assert len(detector.batches) < 20
+    assert max(shape[0] for shape in detector.batches) == 4
+    finished()
+
+
+def test_a_network_finds_in_any_company_what_it_finds_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Owlv2Detector, "asynchronous", True)
+    detector = Owlv2Detector(str(save_owlv2(tmp_path)), ["dog", "red car"], confidence=0.0, device="cpu", batch=4)
+    clips = [frames_of(0, 3), frames_of(2, 6), frames_of(1, 2, (HEIGHT, HEIGHT))]
+    line = DetectionLine(detector, 4, 3)
+    with ThreadPoolExecutor(3) as threads:
+        found = list(threads.map(lambda clip: list(line.searched(iter(clip))), clips))
+    for clip, own in zip(clips, found, strict=True):
+        for (_, image), (_, detections) in zip(clip, own, strict=True):
+            (expected,) = detector.detect([image])
+            np.testing.assert_allclose(detections.scores, expected.scores, atol=1e-5)
+            np.testing.assert_allclose(np.sort(detections.boxes, 0), np.sort(expected.boxes, 0), atol=0.05)
+    finished()
+
+
+def test_a_frame_of_a_rare_size_does_not_wait_for_ever() -> None:
+    detector = AheadColours(CROSSING)
+    line = DetectionLine(detector, 2, 2)
+    rare, common = threading.Event(), 0
+
+    def endless() -> Iterator[tuple[int, Image]]:
+        nonlocal common
+        (_, image), *_ = frames_of(0, 1)
+        while not rare.is_set():
+            assert common < 100 * PATIENCE
+            common += 1
+            yield common, image
+
+    with ThreadPoolExecutor(2) as threads:
+        going = threads.submit(lambda: sum(1 for _ in line.searched(endless())))
+        ((_, found),) = line.searched(iter(frames_of(0, 1, (HEIGHT, 100))))
+        rare.set()
+        assert going.result() == common
+    assert found is not None
+    finished()
+
+
+def test_what_the_detector_raises_is_raised_to_all_and_the_next_are_served() -> None:
+    class Breaks(AheadColours):
+        broken = True
+
+        def detect(self, frames: Sequence[Image]) -> list[Detections]:
+            if self.broken and self.looked >= 8:
+                raise RuntimeError("the device is gone")
+            return super().detect(frames)
+
+    detector = Breaks(CROSSING)
+    line = DetectionLine(detector, 4, 2)
+
+    def tried(clip: list[tuple[int, Image]]) -> str:
+        try:
+            return str(len(list(line.searched(iter(clip)))))
+        except RuntimeError as error:
+            return str(error)
+
+    with ThreadPoolExecutor(2) as threads:
+        assert list(threads.map(tried, [frames_of(0, 20), frames_of(1, 20)])) == ["the device is gone"] * 2
+    detector.broken = False
+    assert tried(frames_of(0, 9)) == "9"
+    finished()
+
+
+def test_who_goes_away_takes_its_frames_along() -> None:
+    line = DetectionLine(AheadColours(CROSSING), 4, 1)
+    searching = line.searched(iter(frames_of(0, 30)))
+    next(searching)
+    searching.close()
+    assert len(list(line.searched(iter(frames_of(1, 5))))) == 5
+    finished()
+
+
+@pytest.fixture
+def shards(tmp_path: Path) -> tuple[list[tuple[pa.Table, pa.Table]], Storage]:
+    """Two shards of two videos of two clips, of which the last is of another size."""
+    storage = Storage(str(tmp_path))
+    data = encode((k / 25, picture(CROSSING if k < 25 else AFTER_CUT, k / 25)) for k in range(50))
+    storage.write("v.mp4", data)
+    found = []
+    for n in range(2):
+        videos = [f"{n}{v}" for v in "ab"]
+        clips = [clip_row(v, s, s + 1000, width=WIDTH - 40 * n * (s > 0)) for v in videos for s in (0, 1000)]
+        found.append(tables(clips, [raw_row(v, data, "v.mp4") for v in videos]))
+    return found, storage
+
+
+def test_shards_that_were_begun_ahead_are_those_that_are_made_alone(
+    shards: tuple[list[tuple[pa.Table, pa.Table]], Storage],
+) -> None:
+    (first, second), storage = shards
+    expected = [track_shard(TrackInputs(*s), PARAMS, storage, ColourDetector(CROSSING))[0] for s in (first, second)]
+    detector = AheadColours(CROSSING)
+    line = TrackingLine(PARAMS, storage, detector, 2)
+    for key, shard in (("0", first), ("1", second)):
+        inputs = TrackInputs(*shard)
+        line.ahead(key, inputs.wanted(), inputs.videos())
+    made = []
+    for key, shard in (("0", first), ("1", second)):
+        with Journal(storage, f"tracks/d-{key}", "f") as journal:
+            table, stats = track_shard(
+                TrackInputs(*shard), PARAMS, storage, detector, journal=journal, line=line, key=key
+            )
+            kept = Journal(storage, f"tracks/d-{key}", "f").items
+            assert set(kept) == set(shard[0]["clip_id"].to_pylist()), "what was finished ahead is kept too"
+        made.append(table)
+        assert (stats.looked_at, stats.frames, stats.failed) == (4, 4 * 8, {})
+    assert made == expected
+    assert detector.looked == 8 * 8, "no frame is looked at twice"
+    line.close()
+    finished()
+
+
+def test_a_shard_that_turns_out_to_be_another_is_looked_at_anew(
+    shards: tuple[list[tuple[pa.Table, pa.Table]], Storage],
+) -> None:
+    (first, second), storage = shards
+    expected = track_shard(TrackInputs(*second), PARAMS, storage, ColourDetector(CROSSING))[0]
+    line = TrackingLine(PARAMS, storage, AheadColours(CROSSING), 2)
+    guessed = TrackInputs(*first)
+    line.ahead("1", guessed.wanted(), guessed.videos())
+    table, _ = track_shard(TrackInputs(*second), PARAMS, storage, AheadColours(CROSSING), line=line, key="1")
+    assert table == expected
+    line.close()
+    finished()
+
+
+def test_a_run_that_is_stopped_leaves_no_thread_at_work(
+    shards: tuple[list[tuple[pa.Table, pa.Table]], Storage],
+) -> None:
+    class Stops(AheadColours):
+        def detect(self, frames: Sequence[Image]) -> list[Detections]:
+            if self.looked > 20:
+                raise KeyboardInterrupt
+            return super().detect(frames)
+
+    (first, second), storage = shards
+    detector = Stops(CROSSING)
+    line = TrackingLine(PARAMS, storage, detector, 2)
+    later = TrackInputs(*second)
+    line.ahead("1", later.wanted(), later.videos())
+    with pytest.raises(KeyboardInterrupt):
+        track_shard(TrackInputs(*first), PARAMS, storage, detector, line=line, key="0")
+    line.close()
+    finished()
+    assert not line.begun("1")
