@@ -38,11 +38,13 @@ class TrackInputs:
         clips: rows of `clips`; those that are not `ok` are no clips.
         raw: rows of `raw_shards` of the same videos.
         keep: ids of the clips that passed the recipe's rules; None is all of them.
+        key: of the shard, under which a line may have begun with it.
     """
 
     clips: pa.Table
     raw: pa.Table
     keep: Collection[str] | None = None
+    key: str = ""
 
     def wanted(self) -> list[Row]:
         """Rows of the clips to be looked at."""
@@ -63,7 +65,6 @@ def track_shard(
     workers: int = 1,
     journal: Journal | None = None,
     line: TrackingLine | None = None,
-    key: str = "",
 ) -> tuple[pa.Table, TrackStats]:
     """The object tracks of a shard.
 
@@ -74,7 +75,7 @@ def track_shard(
         detector: from `open_detector`.
         workers: videos that are worked on at the same time.
         journal: finished clips are recorded there, and those found there are not looked at again.
-        line: has the same detector for other shards too, and may have begun with this one under its `key`.
+        line: has the same detector for other shards too, and may have begun with this one.
 
     Returns:
         The table `tracks`, and the account of every clip. A clip without tracks has no row.
@@ -93,7 +94,7 @@ def track_shard(
     rows: list[Row] = [row for finished in done.values() for row in finished["rows"]]
     videos = inputs.videos()
     own = line or TrackingLine(params, storage, detector, workers)
-    search = own.search(key, [c for c in wanted if c["clip_id"] not in done], videos, journal)
+    search = own.search(inputs.key, [c for c in wanted if c["clip_id"] not in done], videos, journal)
     try:
         for future in told(as_completed(search.futures), len(search.futures), "videos"):
             rows += future.result()

@@ -250,7 +250,6 @@ def _track(shard: Shard, wanted: Collection[str]) -> Mapping[str, Made]:
             workers=shard.workers,
             journal=journal,
             line=line,
-            key=shard.key,
         )
     table = known.joined(table, faulty=stats.faults, failed=stats.failed)
     numbers = {
@@ -280,7 +279,7 @@ def _to_track(shard: Shard) -> tuple[KeptAnswers, TrackInputs]:
     where = shard.recipe.tracks.where
     known = KeptAnswers(shard, COMPONENT, shard.table("clips"), passing_clips(shard, where))
     keep = set(known.to_ask["clip_id"].drop_null().to_pylist())
-    return known, TrackInputs(shard.table("clips"), shard.table("raw_shards"), keep=keep)
+    return known, TrackInputs(shard.table("clips"), shard.table("raw_shards"), keep, shard.key)
 
 
 def _shown(shard: Shard, table: pa.Table) -> tuple[Mapping[str, Any], Mapping[str, Any]]:

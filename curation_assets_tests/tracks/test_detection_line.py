@@ -188,7 +188,7 @@ def test_shards_that_were_begun_ahead_are_those_that_are_made_alone(
     for key, shard in (("0", first), ("1", second)):
         with Journal(storage, f"tracks/d-{key}", "f") as journal:
             table, stats = track_shard(
-                TrackInputs(*shard), PARAMS, storage, detector, journal=journal, line=line, key=key
+                TrackInputs(*shard, key=key), PARAMS, storage, detector, journal=journal, line=line
             )
             kept = Journal(storage, f"tracks/d-{key}", "f").items
             assert set(kept) == set(shard[0]["clip_id"].to_pylist()), "what was finished ahead is kept too"
@@ -208,7 +208,7 @@ def test_a_shard_that_turns_out_to_be_another_is_looked_at_anew(
     line = TrackingLine(PARAMS, storage, AheadColours(CROSSING), 2)
     guessed = TrackInputs(*first)
     line.ahead("1", guessed.wanted(), guessed.videos())
-    table, _ = track_shard(TrackInputs(*second), PARAMS, storage, AheadColours(CROSSING), line=line, key="1")
+    table, _ = track_shard(TrackInputs(*second, key="1"), PARAMS, storage, AheadColours(CROSSING), line=line)
     assert table == expected
     line.close()
     finished()
@@ -229,7 +229,7 @@ def test_a_run_that_is_stopped_leaves_no_thread_at_work(
     later = TrackInputs(*second)
     line.ahead("1", later.wanted(), later.videos())
     with pytest.raises(KeyboardInterrupt):
-        track_shard(TrackInputs(*first), PARAMS, storage, detector, line=line, key="0")
+        track_shard(TrackInputs(*first, key="0"), PARAMS, storage, detector, line=line)
     line.close()
     finished()
     assert not line.begun("1")
