@@ -26,7 +26,7 @@ PATIENCE = 8
 
 
 @dataclass
-class _Frame:
+class _FrameUnderWay:
     """A frame on its way, and what was found in it."""
 
     image: Image | None
@@ -54,8 +54,8 @@ class DetectionLine:
         self._held = batch + -(-BATCHES * batch // max(1, threads))
         self._memory = _Buffers(str(detector.device))
         self._news = threading.Condition()
-        self._waiting: defaultdict[tuple[int, ...], deque[_Frame]] = defaultdict(deque)
-        self._sent: deque[tuple[list[_Frame], np.ndarray]] = deque()
+        self._waiting: defaultdict[tuple[int, ...], deque[_FrameUnderWay]] = defaultdict(deque)
+        self._sent: deque[tuple[list[_FrameUnderWay], np.ndarray]] = deque()
         self._bringing = self._blocked = self._brought = 0
         self._running = False
 
@@ -65,7 +65,7 @@ class DetectionLine:
         Raises:
             Exception: what the detector raises, to all whose frames are under way.
         """
-        own: deque[tuple[int, _Frame]] = deque()
+        own: deque[tuple[int, _FrameUnderWay]] = deque()
         with self._news:
             self._bringing += 1
             if not self._running:
@@ -86,9 +86,9 @@ class DetectionLine:
                     self._waiting[size] = deque(f for f in waiting if id(f) not in left)
                 self._news.notify_all()
 
-    def _put(self, image: Image) -> _Frame:
+    def _put(self, image: Image) -> _FrameUnderWay:
         with self._news:
-            frame = _Frame(image, self._brought)
+            frame = _FrameUnderWay(image, self._brought)
             self._brought += 1
             waiting = self._waiting[image.shape]
             waiting.append(frame)
@@ -96,7 +96,7 @@ class DetectionLine:
                 self._news.notify_all()
         return frame
 
-    def _result(self, frame: _Frame) -> Detections:
+    def _result(self, frame: _FrameUnderWay) -> Detections:
         with self._news:
             if not frame.done:
                 frame.awaited = True
@@ -108,7 +108,7 @@ class DetectionLine:
         assert frame.found is not None
         return frame.found
 
-    def _finish(self, frame: _Frame) -> None:
+    def _finish(self, frame: _FrameUnderWay) -> None:
         """Who waits for a frame that is done goes on. Under the lock."""
         frame.image = None
         if frame.awaited:
@@ -158,7 +158,7 @@ class DetectionLine:
             self._sent.append((frames, memory))
             yield pixels
 
-    def _gathered(self) -> list[_Frame]:
+    def _gathered(self) -> list[_FrameUnderWay]:
         """The next batch; none if everybody waits for what is on the device."""
         with self._news:
             while True:
