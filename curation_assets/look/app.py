@@ -7,6 +7,7 @@ recipes name.
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Iterable, Mapping
 from importlib.resources import files
 from itertools import islice
@@ -36,6 +37,7 @@ from curation_assets.showing.text import as_text
 from curation_resources.storage_errors import READ_ERRORS, StorageError
 from curation_resources.tables import MissingTable, TableStore
 
+LOG = logging.getLogger(__name__)
 PAGE = {"": ("index.html", "text/html; charset=utf-8")} | {
     f"page/{name}": (name, kind)
     for name, kind in (
@@ -100,6 +102,12 @@ def _told(answer: Callable[[Request], Response]) -> Callable[[Request], Response
             return JSONResponse({"error": str(error)}, 404)
         except (StorageError, *READ_ERRORS) as error:
             return JSONResponse({"error": str(error).partition("\n")[0]}, 502)
+        except HTTPException:
+            raise
+        except Exception as error:
+            LOG.exception("%s", request.url.path)
+            said = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+            return JSONResponse({"error": f"this is a fault of the page's server, whose log says more ({said})"}, 500)
 
     return told
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import pyarrow as pa
 import pyarrow.dataset as ds
 
 from curation_assets.decode.clips import TABLE as CLIPS
@@ -32,9 +33,8 @@ def copies_of(store: TableStore, dataset: str, shard: str, clip: str) -> list[Pl
 
 def with_copies(store: TableStore, items: Sequence[Plain]) -> None:
     """Gives each of some clips the one that it is a copy of, as `copy`; those that are of none have none."""
-    ids = [item["clip_id"] for item in items]
-    mine = {(r["dataset"], r["clip_id"]): r for r in _rows(store, ds.field("clip_id").isin(ids))}
-    clusters = _rows(store, ds.field("cluster_id").isin([r["cluster_id"] for r in mine.values()]))
+    mine = {(r["dataset"], r["clip_id"]): r for r in _rows(store, _one_of("clip_id", [i["clip_id"] for i in items]))}
+    clusters = _rows(store, _one_of("cluster_id", [r["cluster_id"] for r in mine.values()]))
     named = {(r["cluster_id"], r["clip_id"]): r for r in clusters}
     for item in items:
         row = mine.get((item["dataset"], item["clip_id"]))
@@ -46,6 +46,10 @@ def with_copies(store: TableStore, items: Sequence[Plain]) -> None:
                 "similarity": row["similarity"],
             }
             item["copy"] |= _span(store, other)
+
+
+def _one_of(column: str, values: Sequence[str]) -> ds.Expression:
+    return ds.field(column).isin(pa.array(values, pa.string()))  # a list without any has no type
 
 
 def _rows(store: TableStore, where: ds.Expression) -> list[Plain]:

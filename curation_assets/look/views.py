@@ -290,17 +290,18 @@ class CollectionView:
         ids = self.candidates.ids.take(rows).to_pylist()
         for row, name, one in zip(rows.tolist(), ids, found, strict=True):
             one |= {"row": row, "id": name, "kept": bool(now.alive[row]), "was": bool(self.before.alive[row])}
-            one["why"] = None if one["kept"] else self._why(row, now, rules)
+            one["why"], one["has"] = (None, {}) if one["kept"] else self._why(row, now, rules)
             one["labels"] = self.candidates.labels.of(one["dataset"], one["clip_id"])
             one["value"] = None if values is None or math.isnan(values[row]) else float(values[row])
         return found
 
-    def _why(self, row: int, now: Judged, rules: Sequence[Asked]) -> str:
-        """What drops a candidate first."""
-        for mask, (text, _) in zip(now.masks, rules, strict=True):
+    def _why(self, row: int, now: Judged, rules: Sequence[Asked]) -> tuple[str, Plain]:
+        """What drops a candidate first, and what it has in the columns of that rule."""
+        for mask, (text, about) in zip(now.masks, rules, strict=True):
             if not mask[row]:
-                return text
-        return "excluded by list"
+                columns = sorted(parse_rule(text).columns)
+                return text, {c: self.candidates.column(c, about)[row].as_py() for c in columns}
+        return "excluded by list", {}
 
     def row_of(self, shard: str, candidate: str) -> int | None:
         """The row of a clip or track by its id; None if it is none of the candidates."""

@@ -149,6 +149,8 @@ def test_a_clip_has_all_that_is_known(address: str) -> None:
     (copy,) = clip["copies"]  # type: ignore[misc]
     assert (copy["clip_id"], copy["keep"], copy["relation"], copy["end_ms"]) == ("v0_0_500", True, "copy", 500)
     assert ["dropped by: keep"] in [[v for n, v in lines if n == "v0_1500_2000"] for _, lines in clip["sections"]]  # type: ignore[attr-defined]
+    none = {"key": "toy-hq", "version": opened["version"], "rules": RULES, "show": "copies", "where": "duration_s > 9"}
+    assert get(address, "/api/rows", **none).told["items"] == []
     rows = get(address, "/api/rows", key="toy-hq", version=opened["version"], rules=RULES, show="copies").told["items"]
     assert [(r["id"], r["copy"]["clip_id"]) for r in rows] == [
         ("v0_1500_2000", "v0_0_500"),
@@ -188,3 +190,15 @@ def test_a_port_that_is_taken_is_one_sentence(
     said = capsys.readouterr().err.splitlines()
     assert said[0].startswith(f"curation: --serve {port}: Address already in use")
     assert said[1].startswith("curation: --serve somewhere: that is no [ADDRESS:]PORT")
+
+
+def test_a_fault_of_the_server_is_said_as_one(
+    store: TableStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("curation_assets.look.app.with_copies", lambda *_: {}["gone"])
+    with served(store) as address:
+        version = get(address, "/api/collection", key="toy-hq").told["version"]
+        answer = get(address, "/api/rows", key="toy-hq", version=version, rules="[]", show="copies")
+    assert answer.status == 500
+    assert "a fault of the page's server, whose log says more (KeyError: 'gone')" in str(answer.told["error"])
+    assert "Traceback" in caplog.text

@@ -121,7 +121,7 @@ def test_clips_are_labelled_with_keys_and_the_recipe_follows(store: TableStore, 
         cards = page.locator("#grid .card")
         expect(cards).to_have_count(16)
         page.locator("#sort").select_option("motion")
-        expect(cards.first).to_have_attribute("title", "v1_1000_1500: dropped by sharpness <= p90")
+        expect(cards.first).to_have_attribute("title", "v1_1000_1500: dropped by sharpness <= p90 (6)")
         for key in ("ArrowRight", "ArrowRight", "y"):  # the second: motion 0.8
             page.keyboard.press(key)
         expect(cards.nth(1).locator(".labels")).to_have_text("keep")

@@ -148,6 +148,27 @@ def test_a_rule_is_tried_copies_lie_side_by_side_and_failures_have_their_reason(
     expect(page.locator("#grid .card")).to_have_count(16)
 
 
+def test_a_lasso_at_the_end_of_what_is_seen_scrolls_on(page: Page) -> None:
+    page.set_viewport_size({"width": 1280, "height": 500})
+    cards = page.locator("#grid .card")
+    expect(cards).to_have_count(16)
+    expect(cards.last).not_to_be_in_viewport()
+    first = cards.nth(0).bounding_box()
+    assert first is not None
+    page.mouse.move(first["x"] + 10, first["y"] + 10)
+    page.mouse.down()
+    page.mouse.move(1260, 495, steps=4)
+    expect(cards.last).to_be_in_viewport()
+    box = page.locator("#lasso").bounding_box()
+    assert box is not None
+    assert box["y"] >= 40, "what has scrolled away is not drawn over the head of the page"
+    page.wait_for_function(
+        "() => { const m = document.querySelector('main'); return m.scrollTop + m.clientHeight >= m.scrollHeight - 1; }"
+    )
+    page.mouse.up()
+    expect(page.locator("#marked")).to_have_text("16 marked")
+
+
 def test_a_lasso_marks_a_concept_shows_its_clips_and_boxes_follow_the_video(page: Page) -> None:
     cards = page.locator("#grid .card")
     expect(cards).to_have_count(16)

@@ -49,15 +49,25 @@ export function shot(item) {
   return made;
 }
 
+// Which rule drops a clip, as something that it is not, and what the clip has there.
+function reason(item) {
+  if (!item.why) return ["", ""];
+  const values = Object.values(item.has ?? {});
+  const said = values.map((v) => (v === null ? "unknown" : typeof v === "number" ? short(v) : typeof v === "boolean" ? "" : String(v))).filter(Boolean).join(", ");
+  if (item.why === "keep") return ["not keep", "a copy"];
+  return [/^[\w.]+$/.test(item.why) ? `not ${item.why}` : item.why.replace(/^not (?=[\w.]+$)/, ""), said];
+}
+
 export function card(item) {
   const kind = standing(item);
   const [sign, words] = MARKS[kind];
-  const made = el("figure", { class: `card ${kind === "went" ? "went dropped" : kind}${item.copy ? " both" : ""}`, "data-row": item.row, title: `${item.id}: ${words}${item.why ? ` by ${item.why}` : ""}` });
+  const has = reason(item);
+  const made = el("figure", { class: `card ${kind === "went" ? "went dropped" : kind}${item.copy ? " both" : ""}`, "data-row": item.row, title: `${item.id}: ${words}${item.why ? ` by ${item.why}` : ""}${item.why && has[1] ? ` (${has[1]})` : ""}` });
   const picture_ = item.copy ? el("div", { class: "pair" }, shot(item), shot(item.copy)) : shot(item);
-  const value = item.copy ? `${item.copy.relation} ${short(item.copy.similarity)}` : item.value === null || item.value === undefined ? "" : short(item.value);
+  const value = item.copy ? `${item.copy.relation} ${short(item.copy.similarity)}` : item.value === null || item.value === undefined ? has[1] : short(item.value);
   made.append(picture_, el("figcaption", {},
     el("div", { class: "name" }, el("span", { class: "mark", "aria-label": words }, sign), el("span", {}, `\u200e${item.id}`)),
-    el("div", { class: "why" }, el("span", {}, item.copy ? `copy of ${item.copy.clip_id}` : item.why ?? "\u00a0"), el("b", {}, value))));
+    el("div", { class: "why" }, el("span", {}, item.copy ? `copy of ${item.copy.clip_id}` : has[0] || "\u00a0"), el("b", {}, value))));
   made.item = item;
   labelsOf(made);
   made.addEventListener("click", (event) => {
@@ -93,7 +103,11 @@ export function atHand() {
 function mark(made, on = !marked.has(made.item.row)) {
   if (on) marked.add(made.item.row); else marked.delete(made.item.row);
   made.classList.toggle("marked", on);
-  at("marked").textContent = marked.size ? `${many(marked.size)} marked` : "";
+  sayMarked();
+}
+
+function sayMarked() {
+  at("marked").textContent = marked.size ? `${many(marked.size)} marked` : "the clip at hand";
 }
 
 function markTo(index) {
@@ -104,7 +118,7 @@ function markTo(index) {
 function unmark() {
   cards().forEach((c) => mark(c, false));
   marked.clear();
-  at("marked").textContent = "";
+  sayMarked();
 }
 
 export function play(made) {
@@ -219,7 +233,7 @@ export async function drawFailed() {
 export function setUpGrid() {
   const changed = (name, value) => { state[name] = value; resetGrid(); };
   at("show").addEventListener("change", (e) => changed("show", e.target.value));
-  at("sort").addEventListener("change", (e) => changed("sort", e.target.value));
+  at("sort").addEventListener("change", (e) => { at("down").hidden = !e.target.value; changed("sort", e.target.value); });
   at("where").addEventListener("change", (e) => changed("where", e.target.value));
   at("down").addEventListener("click", () => {
     at("down").setAttribute("aria-pressed", !state.down);
@@ -251,7 +265,7 @@ function keyed(event) {
   else if (event.key === "y") label("keep", null);
   else if (event.key === "n") label("drop", null);
   else if (event.key === "x" && current) mark(current);
-  else if (event.key === "a") { if (marked.size) unmark(); else cards().forEach((c) => mark(c, true)); }
+  else if (event.key === "a") { if (cards().every((c) => marked.has(c.item.row))) unmark(); else cards().forEach((c) => mark(c, true)); }
   else if (event.key === " " && current) play(current);
   else if (event.key === "Enter" && current && !event.target.closest("button")) openClip(current.item);
   else if (event.key === "/") at("where").focus();

@@ -63,6 +63,7 @@ async function open(key) {
   at("collection").value = key;
   document.querySelector('[data-tab="concepts"]').hidden = !collection.concepts;
   history.replaceState(null, "", `#${encodeURIComponent(key)}${state.shard ? `/${state.shard}` : ""}`);
+  at("down").hidden = true; // ids have one order
   at("sort").replaceChildren(el("option", { value: "" }, "id"), ...collection.numbers.map((n) => el("option", { value: n }, n)));
   drawRules();
   await judge();
