@@ -16,11 +16,14 @@ from curation_assets.recipes import RecipeError, load_recipes
 from curation_assets.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
-    from curation_assets.comparing.row_differences import Differences, Tolerance
+    from curation_assets.comparing.row_differences import ColumnChanges, Differences, Tolerance
     from curation_resources.tables import TableStore
 
     Compared = list[tuple[str, Differences, int]]
     Stores = tuple[TableStore, ...]
+
+SHOWN = 3
+"""Rows that are printed of those that only one has, and of each column; --json and --pictures have more."""
 
 
 def add(commands: Commands) -> None:
@@ -240,16 +243,24 @@ def _tolerance(given: Sequence[str]) -> Tolerance:
     return Tolerance(every, of_column)
 
 
+def _ways(column: ColumnChanges) -> str:
+    """In which direction values changed, where they have one."""
+    truths = any(isinstance(v, bool) for c in column.largest for v in (c.a, c.b))
+    words = ("came to be true", "are true no more") if truths else ("up", "down")
+    said = [f"{count:,} {word}" for count, word in zip((column.up, column.down), words, strict=True) if count]
+    return f" ({', '.join(said)})" if said else ""
+
+
 def _said(asset: str, one: Differences) -> str:
     """Rows that only one has, and the columns that changed, each with its largest changes."""
     from curation_assets.showing.text import as_text
 
-    lines = list(one.examples)
+    lines = [e for sign in "-+" for e in [e for e in one.examples if e[0] == sign][:SHOWN]]
     for name, column in one.columns.items():
         if not column.beyond:
             continue
         mean = "" if column.mean is None else f", {as_text(column.mean)} on average"
-        lines.append(f"{name}: {column.beyond:,} of {column.rows:,}{mean}")
+        lines.append(f"{name}: {column.beyond:,} of {column.rows:,}{_ways(column)}{mean}")
         said = [c for c in column.largest if not isinstance(c.a if c.b is None else c.b, list | dict | bytes)]
-        lines += [f"  {c.row}: {as_text(c.a)} -> {as_text(c.b)}" for c in said]
+        lines += [f"  {c.row}: {as_text(c.a)} -> {as_text(c.b)}" for c in said[:SHOWN]]
     return "".join([f"\n{asset}\n", *(f"  {line}\n" for line in lines)]) if lines else ""

@@ -35,7 +35,7 @@ def largest(found: Mapping[str, Differences]) -> list[tuple[str, str]]:
                         v if isinstance(v, int | float | bool | str | None) else "..." for v in (change.a, change.b)
                     ]
                     said.setdefault(change.clip, []).append(f"{name} {as_text(values[0])} > {as_text(values[1])}")
-    return [(clip, f"{clip}: {what[0]}") for clip, what in said.items() if clip][:MOST]
+    return [(clip, f"{what[0]}: {clip}") for clip, what in said.items() if clip][:MOST]
 
 
 def sheet(stores: Sequence[TableStore], said: Iterable[tuple[str, str]]) -> Sheet | None:

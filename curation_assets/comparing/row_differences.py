@@ -13,9 +13,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curation_assets.comparing.value_distances import distances
+from curation_assets.comparing.value_distances import directions, distances
 
-EXAMPLES = 3
+EXAMPLES = 12
 """Rows kept of what appeared, vanished, and of the largest changes of each column."""
 
 
@@ -38,7 +38,8 @@ class ColumnChanges:
         rows: compared.
         beyond: of them, those that differ by more than the tolerance.
         differ: those that differ at all.
-        measured: of those, the ones of which it is known by how much: numbers, and lists of numbers, that both know.
+        up, down: numbers that are greater in the second, or less; truths that came to hold, or hold no more.
+        measured: of those that differ, the ones of which it is known by how much: numbers, and lists of numbers, that both know.
         mean: of their absolute differences; None for columns without numbers.
         largest: the changes that are largest against the size of the values; a value that only one knows is larger than any.
     """
@@ -49,6 +50,8 @@ class ColumnChanges:
     measured: int
     mean: float | None
     largest: tuple[ValueChange, ...]
+    up: int = 0
+    down: int = 0
 
     def __add__(self, other: ColumnChanges) -> ColumnChanges:
         measured, mean = self.measured + other.measured, None
@@ -62,6 +65,8 @@ class ColumnChanges:
             measured,
             mean,
             tuple(largest),
+            self.up + other.up,
+            self.down + other.down,
         )
 
 
@@ -195,7 +200,8 @@ def _column(
     if away is not None:
         known = away[differ & np.isfinite(away)]
         measured, mean = len(known), float(known.mean()) if len(known) else 0.0
-    found = ColumnChanges(len(sizes), int(beyond.sum()), int(differ.sum()), measured, mean, ())
+    up, down = directions(*pair)
+    found = ColumnChanges(len(sizes), int(beyond.sum()), int(differ.sum()), measured, mean, (), up, down)
     if not differ.any():
         return found, beyond
     most = np.argsort(-sizes, kind="stable")[: min(EXAMPLES, int(differ.sum()))]

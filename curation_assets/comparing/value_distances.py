@@ -32,6 +32,15 @@ def distances(a: pa.ChunkedArray, b: pa.ChunkedArray) -> tuple[Floats | None, Fl
     return None, np.where(_same(left, right), 0.0, np.inf)
 
 
+def directions(a: pa.ChunkedArray, b: pa.ChunkedArray) -> tuple[int, int]:
+    """How many numbers are greater in the second, and how many less; of truths, how many came to hold and how many hold no more. None of other kinds."""
+    kinds = [pa.types.is_boolean(c.type) or _is_number(c.type) for c in (a, b)]
+    if not all(kinds):
+        return 0, 0
+    left, right = (_floats(_one(c)) for c in (a, b))
+    return int((right > left).sum()), int((right < left).sum())
+
+
 def _one(column: pa.ChunkedArray | pa.Array) -> pa.Array:
     return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
 

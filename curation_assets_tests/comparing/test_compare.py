@@ -81,6 +81,7 @@ def test_roots_that_say_the_same_do_not_differ_and_what_changed_is_named(roots: 
     assert [(c.row.split()[-1], c.a and round(c.a, 2), c.b and round(c.b, 2)) for c in column.largest] == [
         ("v0_0_500", 0.02, None), ("v1_0_500", 0.6, 0.61)
     ]  # fmt: skip
+    assert (column.up, column.down) == (1, 0), "what is not known any more went nowhere"
     assert told["quality_scores"][0].examples == ("- v2 v2_0_500",)
     loose = found(roots, Tolerance(0.02, {"estimator": float("inf")}))
     assert loose["motion_scores"][0].columns["motion"].beyond == 1, "what is not known any more is beyond any tolerance"
@@ -204,7 +205,7 @@ def test_the_command_says_it_and_ends_as_the_tolerance_has_it(
     assert "they say the same" in capsys.readouterr().out
     change(roots[1], "motion_scores", SHARDS[0], lambda r: r | {"motion": r["motion"] and r["motion"] * 1.01})
     assert main(["compare", a, b, "--table", "motion_scores"]) == 1
-    assert "motion: 7 of 16" in capsys.readouterr().out
+    assert "motion: 7 of 16 (7 up), 0.00" in capsys.readouterr().out
     assert main(["compare", a, b, "--tolerance", "motion=0.02"]) == 0
     assert main(["compare", a, b, "--only", "other"]) == 0
     capsys.readouterr()

@@ -43,7 +43,8 @@ def test_two_recipes_differ_by_what_their_subsets_select(installed: Path, capsys
     before = table_store(Settings.load()).read("curated_clips", "toy-hq").to_pylist()
     between = {r["clip_id"] for r in before if r["selected"] and r["motion"] < 0.4}
     assert between
-    assert found["columns"]["selected"]["differ"] == len(between)
+    selected = found["columns"]["selected"]
+    assert (selected["differ"], selected["up"], selected["down"]) == (len(between), 0, len(between))
     assert {c["clip"] for c in found["columns"]["selected"]["largest"]} <= between
     assert (found["vanished"], found["appeared"]) == (16, 16), "a subset that only one of them has"
     pictures = Image.open("p.jpg")

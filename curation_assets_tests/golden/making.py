@@ -98,7 +98,12 @@ def rounded(asset: str, table: pa.Table) -> pa.Table:
 
 def kept(name: str, asset: str) -> pa.Table:
     """A golden table."""
-    lines = (HERE / "tables" / name / f"{asset}.jsonl").read_text("utf-8").splitlines()
+    return read(HERE / "tables" / name / f"{asset}.jsonl", asset)
+
+
+def read(path: Path, asset: str) -> pa.Table:
+    """A table of JSON lines as `write` has it."""
+    lines = path.read_text("utf-8").splitlines()
     contract = SCHEMAS[asset]
     rows = [dict.fromkeys(contract.names) | json.loads(line) for line in lines]
     table = pa.Table.from_pylist(rows, schema=contract.arrow)
@@ -140,9 +145,9 @@ def versions() -> dict[str, str]:
     return found
 
 
-def write(name: str, made: Mapping[str, pa.Table]) -> None:
-    """Keeps the tables of a set as golden ones."""
-    folder = HERE / "tables" / name
+def write(name: str, made: Mapping[str, pa.Table], folder: Path | None = None) -> None:
+    """Keeps the tables of a set as golden ones, or in another folder."""
+    folder = folder or HERE / "tables" / name
     folder.mkdir(parents=True, exist_ok=True)
     for asset, table in made.items():
         rows: list[dict[str, Any]] = [{n: v for n, v in r.items() if v is not None} for r in table.to_pylist()]
