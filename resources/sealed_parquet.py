@@ -165,6 +165,15 @@ def read_footer(last: Callable[[int], bytes], size: int) -> pq.FileMetaData:
         return pq.read_metadata(pa.BufferReader(tail))
 
 
+def row_batches(
+    file: pq.ParquetFile, rows: int = 65_536, columns: Sequence[str] | None = None
+) -> Iterator[pa.RecordBatch]:
+    """The rows of a file in order, so many at a time; one row group is held. Asked for all of them at once, pyarrow keeps the bytes of the whole file."""
+    names = None if columns is None else list(columns)
+    for number in range(file.num_row_groups):
+        yield from file.iter_batches(rows, row_groups=[number], columns=names)
+
+
 def open_file(file: Any) -> pq.ParquetFile:
     """A Parquet file whose footer and pages are verified; it closes `file`.
 

@@ -16,6 +16,7 @@ from curation_assets.publish.writing.track_folders import META, PROGRESS
 from curation_assets.takedown.plan import TakedownPlan
 from curation_assets.takedown.tar_rewriting import key_of, members
 from curation_resources.media import MediaRef
+from curation_resources.sealed_parquet import row_batches
 from curation_resources.storage import Storage
 
 REMOVED = "removed.json"
@@ -111,5 +112,5 @@ def keys_in(version: AmendedVersion, names: Iterable[str]) -> Iterator[str]:
 def _rows(storage: Storage, path: str) -> Iterator[dict[str, Any]]:
     with storage.open(path) as file, pq.ParquetFile(file) as table:
         wanted = [n for n in ("dataset", "video_id", "key", "sample_key") if n in table.schema_arrow.names]
-        for batch in table.iter_batches(columns=wanted):
+        for batch in row_batches(table, columns=wanted):
             yield from batch.to_pylist()

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from curation_assets.publish.curating.choice_marks import Marks
 from curation_assets.publish.curating.ordered_rows import BUCKET_ROWS, KEY_STRIDE, MAX_BUCKETS, bounds_of, buckets_of
 from curation_assets.schemas import schema
+from curation_resources.sealed_parquet import row_batches
 
 BATCH_ROWS = 32_768
 """Rows that are spooled and written at a time."""
@@ -123,7 +124,7 @@ def _with_cluster_sizes(table: pa.Table, clusters: pa.Array, sizes: pa.Array) ->
 def _chosen(spool: CandidateSpool, marks: Marks) -> Iterator[pa.RecordBatch]:
     """The spooled rows with what was chosen of them."""
     with pq.ParquetFile(spool.path) as file:
-        for batch in file.iter_batches(BATCH_ROWS):
+        for batch in row_batches(file, BATCH_ROWS):
             passed = batch["selected"].to_numpy(zero_copy_only=False)
             yield _replaced(batch, **marks.of(batch, passed, batch["drop_reason"]))
 

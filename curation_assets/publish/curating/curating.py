@@ -29,6 +29,7 @@ from curation_assets.publish.curating.thresholds import Example, Threshold
 from curation_assets.publish.subsets import Subset
 from curation_assets.recipes import Recipe
 from curation_assets.showing.clips import MOST
+from curation_resources.sealed_parquet import row_batches
 
 SAMPLE_ROWS = 50_000
 """Rows that correlations and keep-rate curves are computed from, drawn evenly from all shards."""
@@ -155,7 +156,7 @@ def _curate(
     write_chosen(spool, marks, result.path)
     result.count(choice, marks, subset)
     with pq.ParquetFile(result.path) as file:
-        for rows in file.iter_batches(columns=list(FIRST)):
+        for rows in row_batches(file, columns=list(FIRST)):
             if not result.selected_first(rows):
                 break
     return result
