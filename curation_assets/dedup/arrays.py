@@ -116,6 +116,21 @@ class Arrays:
             raise _damaged(self.path)
         return data[low * kind.itemsize - begin : high * kind.itemsize - begin].view(kind)
 
+    def pick(self, name: str, places: NDArray[np.int64]) -> NDArray[Any]:
+        """Some values of an array, of which only the pieces are read that have them.
+
+        Raises:
+            DamagedIndex: see `read`.
+        """
+        kind = np.dtype(self.document["arrays"][name]["type"])
+        out = np.empty(len(places), kind)
+        piece = places * kind.itemsize // PIECE
+        for k in np.unique(piece).tolist():
+            mine = np.flatnonzero(piece == k)
+            low, high = int(places[mine].min()), int(places[mine].max()) + 1
+            out[mine] = self.read(name, low, high)[places[mine] - low]
+        return out
+
     def check(self) -> None:
         """Reads all of it, a stretch at a time.
 

@@ -91,9 +91,9 @@ def _looked_at(originals: Ints, crops: Ints, comparison: Comparison, courses: Co
     library, params = comparison.library, comparison.params
     numbers = np.unique(np.concatenate([originals, crops]))
     read = library.samples(numbers)
-    whole, stored = read.of(), read.stored
+    whole, stored, rows = read.of(), read.stored, library.rows(numbers)
     originals, crops = np.searchsorted(numbers, originals), np.searchsorted(numbers, crops)
-    seen = _windows_of(library.take("windows", library.rows(numbers), ["window_hashes"]), stored["window_ms"])
+    seen = _windows_of(library.take("windows", rows, ["window_hashes"]), stored["window_ms"])
     anchors = np.flatnonzero(whole.anchors())
     plain = _Entries(whole.hashes[anchors], whole.owner[anchors], np.full(len(anchors), -1), whole.time_ms[anchors])
     (first, count), (other, others) = seen.of(originals), plain.of(crops)
@@ -105,7 +105,8 @@ def _looked_at(originals: Ints, crops: Ints, comparison: Comparison, courses: Co
     for original, crop, window, offset, matched, apart in _proposals(
         seen, plain, one[cell[near]], right[near], params.matches
     ):
-        sides = courses.of(whole.tie[[original, crop]])
+        both = np.array([original, crop])
+        sides = courses.of_rows(rows[both], whole.duration_ms[both])
         if sides[0] is None or sides[1] is None or not aspects[original]:
             continue
         result = _look(sides[0], sides[1], window, aspects[original], offset)

@@ -111,9 +111,7 @@ class Library:
         number = np.searchsorted(self._row_start, rows, side="right") - 1
         for k in np.unique(number).tolist():
             mine = np.flatnonzero(number == k)
-            local = rows[mine] - self._row_start[k]
-            low, high = int(local.min()), int(local.max()) + 1
-            out[mine] = self.segments[k].arrays.read(name, low, high)[local - low]
+            out[mine] = self.segments[k].arrays.pick(name, rows[mine] - self._row_start[k])
         return out
 
     def rows(self, numbers: Ints) -> Ints:
@@ -122,9 +120,7 @@ class Library:
         of = np.searchsorted(self._start, numbers, side="right") - 1
         for k in np.unique(of).tolist():
             mine = np.flatnonzero(of == k)
-            local = numbers[mine] - self._start[k]
-            low, high = int(local.min()), int(local.max()) + 1
-            out[mine] = self.segments[k].arrays.read("row", low, high)[local - low] + self._row_start[k]
+            out[mine] = self.segments[k].arrays.pick("row", numbers[mine] - self._start[k]) + self._row_start[k]
         return out
 
     def tie(self, numbers: Ints) -> NDArray[np.uint64]:

@@ -37,17 +37,19 @@ class Courses:
     def of(self, signatures: NDArray[np.uint64]) -> list[Course | None]:
         """One for each signature; None for clips without a course."""
         wanted, where = np.unique(signatures, return_inverse=True)
-        of = self._library.rows(self._library.numbers(wanted))
-        table = self._library.take("pictures", of, BLOCKS["pictures"].names)
-        table = table.append_column("duration_ms", pa.array(self._library.of_rows("duration_ms", of)))
-        rows = table.to_pylist()
-        known = [
+        rows = self._library.rows(self._library.numbers(wanted))
+        known = self.of_rows(rows, self._library.of_rows("duration_ms", rows))
+        return [known[i] for i in where]
+
+    def of_rows(self, rows: Ints, duration_ms: Ints) -> list[Course | None]:
+        """One for each row of the library, with what is known of its duration."""
+        table = self._library.take("pictures", rows, BLOCKS["pictures"].names)
+        return [
             Course.of(r["course"], r["duration_ms"], tuple(r["content_box"][name] for name in "xywh"), r["still"])
             if r["course"] and r["content_box"]
             else None
-            for r in rows
+            for r in table.append_column("duration_ms", pa.array(duration_ms)).to_pylist()
         ]
-        return [known[i] for i in where]
 
 
 def without_unlike(matches: Matches, courses: Courses) -> Matches:

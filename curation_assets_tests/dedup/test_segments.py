@@ -128,6 +128,8 @@ def test_any_stretch_of_an_array_is_read(tmp_path: Path) -> None:
         for low, high in ((0, len(values)), (0, 1), (per - 1, per + 1), (len(values) - 3, len(values)), (2, 2)):
             if 0 <= low <= high <= len(values):
                 assert np.array_equal(file.read(name, low, high), values[low:high])
+        places = np.random.default_rng(2).integers(0, max(1, len(values)), min(20, len(values)))
+        assert np.array_equal(file.pick(name, places), values[places])
 
 
 def test_any_flipped_bit_of_an_array_is_noticed(tmp_path: Path) -> None:
