@@ -18,8 +18,9 @@ length: that is what makes other detectors miss short shots.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -160,8 +161,10 @@ class CascadeDetector:
     def _propose(self, last: bool = False) -> None:
         for first, chances in self._proposals.measure(last):
             dips = np.repeat(dips_among(self._thinned, np.arange(first, first + len(chances), 2)), 2)[: len(chances)]
-            for k in np.flatnonzero(chances < SURE):
-                if whole_change_at(self._thinned, first + int(k)):
+            for k in range(len(chances)):
+                if self._thinned.repeats(first + k):
+                    chances[k] = 0.0
+                elif chances[k] < SURE and whole_change_at(self._thinned, first + k):
                     chances[k] = SURE
             self._consider_reach(first, chances)
             for sweep in self._sweeps.follow(first, chances, last):
@@ -198,7 +201,7 @@ class CascadeDetector:
             return
         run, self._run = self._run, None
         chances = np.array(run.chances)
-        parts = standing_out(chances) if chances.max() >= PROPOSE else []
+        parts = standing_out(chances, self._at_rest(run)) if chances.max() >= PROPOSE else []
         peaks = [a + int(np.argmax(chances[a:b])) for a, b in parts]
         if parts and self._is_certain(run, parts):
             for one in self._found(run, None):
@@ -249,7 +252,8 @@ class CascadeDetector:
             return
         interval, self._open = self._open, None
         chances = np.array(interval.chances)
-        gradual = bool(interval.dips) or any(b - a > SHORT for a, b in runs(chances >= STANDS_OUT))
+        changing = split_at(runs(chances >= STANDS_OUT), self._at_rest(interval))
+        gradual = bool(interval.dips) or any(b - a > SHORT for a, b in changing)
         if gradual and self._is_fade(interval):
             return
         view = self._look(interval, gradual, 2 if gradual or interval.last - interval.first > LONG_INTERVAL else 1)
@@ -261,6 +265,15 @@ class CascadeDetector:
             self._add(one)
         if interval.dips:
             self._add_dissolves(interval.dips, view)
+
+    def _at_rest(self, interval: _Interval) -> list[int]:
+        """Which pictures of an interval stand still for longer than others do: no transition goes on over them.
+
+        Where pictures are shown for a quarter of a second each, every other one that is kept repeats the one before.
+        """
+        repeats = [self._thinned.repeats(p) for p in range(interval.first - 2, interval.last + 3)]
+        around = zip(repeats, repeats[1:], repeats[2:], repeats[4:], strict=False)
+        return [k for k, (two, one, own, later) in enumerate(around) if own and (one or not (two or later))]
 
     def _is_fade(self, interval: _Interval) -> bool:
         """Whether it is a part of a fade through black that is known by now, and so no boundary of its own."""
@@ -290,7 +303,7 @@ class CascadeDetector:
         chances = np.array(interval.chances)
         parts = {
             (interval.first + a + first, interval.first + a + end): float(chances[a:b][first:end].max())
-            for a, b in runs(chances >= PROPOSE)
+            for a, b in split_at(runs(chances >= PROPOSE), self._at_rest(interval))
             for first, end in standing_out(chances[a:b])
         }
         return [
@@ -367,23 +380,47 @@ def marked(first: int, end: int) -> tuple[int, int]:
     return first - beside, end + beside
 
 
-def standing_out(chances: NDArray[np.float64]) -> list[tuple[int, int]]:
-    """The parts [first, end) of a run of proposals in which boundaries lie: of at most `SHORT` pictures where cuts do."""
+def standing_out(chances: NDArray[np.float64], breaks: Collection[int] = ()) -> list[tuple[int, int]]:
+    """The parts [first, end) of a run of proposals in which boundaries lie: of at most `SHORT` pictures where cuts do.
+
+    Args:
+        breaks: pictures before which no part goes on.
+    """
     highest = int(np.argmax(chances))
     parts: list[tuple[int, int]] = []
-    for first, end in runs(chances >= STANDS_OUT) or [(highest, highest + 1)]:
-        if parts and first - parts[-1][1] <= JOIN and max(end - first, parts[-1][1] - parts[-1][0]) > SHORT:
+    for first, end in split_at(runs(chances >= STANDS_OUT), breaks) or [(highest, highest + 1)]:
+        apart = any(parts[-1][1] <= k <= first for k in breaks) if parts else True
+        if not apart and first - parts[-1][1] <= JOIN and max(end - first, parts[-1][1] - parts[-1][0]) > SHORT:
             first = parts.pop()[0]
         parts.append((first, end))
     return parts
 
 
+def split_at(parts: Sequence[tuple[int, int]], breaks: Collection[int]) -> list[tuple[int, int]]:
+    """The intervals [first, end), cut before each of `breaks` that lies in one."""
+    return [pair for a, b in parts for pair in pairwise([a, *sorted(k for k in breaks if a < k < b), b])]
+
+
 def one_per_transition(cuts: list[Cut]) -> tuple[Cut, ...]:
-    """By frame; of cuts whose transitions overlap the first of: accepted, a hard cut or a fade, the highest score."""
+    """By frame; of cuts of which one lies in the other's transition the first of: accepted, a hard cut or a fade, the highest score.
+
+    Where a transition ends is an estimate: of two that overlap at their ends each keeps its own half.
+    """
     order = sorted(cuts, key=lambda c: (not c.accepted, c.kind in ("dissolve", "wipe"), -c.score, c.frame))
     kept: list[Cut] = []
     for cut in order:
-        first, end = min(cut.transition_start, cut.frame), max(cut.transition_end, cut.frame + 1)
-        if not any(first < max(k.transition_end, k.frame + 1) and min(k.transition_start, k.frame) < end for k in kept):
+        if not any(_within(cut, k) or _within(k, cut) for k in kept):
             kept.append(cut)
-    return tuple(sorted(kept, key=lambda c: c.frame))
+    kept.sort(key=lambda c: c.frame)
+    for place, (before, after) in enumerate(pairwise(kept)):
+        if after.transition_start < before.transition_end:
+            middle = (after.transition_start + before.transition_end) // 2
+            kept[place] = replace(kept[place], transition_end=middle)
+            kept[place + 1] = replace(after, transition_start=middle)
+    return tuple(kept)
+
+
+def _within(cut: Cut, other: Cut) -> bool:
+    """Whether a boundary lies in the transition of another."""
+    first, end = min(other.transition_start, other.frame), max(other.transition_end, other.frame + 1)
+    return first <= cut.frame < end

@@ -41,6 +41,7 @@ class Thinned:
         self._index, self._time = np.zeros(CAPACITY, np.int64), np.zeros(CAPACITY, np.int64)
         self._detail, self._step = np.zeros(CAPACITY), np.zeros(CAPACITY)
         self._cut_index, self._cut_time = np.zeros(CAPACITY, np.int64), np.zeros(CAPACITY, np.int64)
+        self._repeats = np.zeros(CAPACITY, bool)
         self._waiting: deque[tuple[int, int, Tiny, float]] = deque()
         self._steps: deque[float] = deque()
         self._sorted: list[float] = []
@@ -80,7 +81,7 @@ class Thinned:
             return
         slot = self.count % CAPACITY
         self._step[slot] = distance(self._frames[slot - 1], frame) if self.count else 0.0
-        self._frames[slot] = frame
+        self._frames[slot], self._repeats[slot] = frame, repeat
         self._detail[slot] = cv2.norm(frame, cv2.blur(frame, (5, 5)), cv2.NORM_L2SQR) / frame.size
         self._index[slot], self._time[slot] = index, time_ms
         self._cut_index[slot], self._cut_time[slot] = index, time_ms
@@ -122,6 +123,10 @@ class Thinned:
     def step(self, position: int) -> float:
         """How far the picture is from the one before it, levels; 0 for the first and beyond either end."""
         return float(self._step[position % CAPACITY]) if 0 < position < self.count else 0.0
+
+    def repeats(self, position: int) -> bool:
+        """Whether the picture repeats the one before it, and is kept because so many before it did."""
+        return bool(self._repeats[self._slot(position)])
 
     def shown(self, position: int) -> tuple[int, int]:
         """Frame and milliseconds at which the picture is first shown."""

@@ -123,6 +123,37 @@ def test_overlapping_transitions_are_reported_once() -> None:
     assert one_per_transition([soft, faint, hard]) == (faint, hard)
 
 
+def test_transitions_that_touch_at_their_ends_are_two() -> None:
+    """Where they end is an estimate: each keeps its own side, and none reaches into the other."""
+    first, second = (Cut(f, 40 * f, 0.9, "dissolve", True, f - 20, f + 20) for f in (50, 84))
+    assert [(c.frame, c.transition_start, c.transition_end) for c in one_per_transition([second, first])] == [
+        (50, 30, 67),
+        (84, 67, 104),
+    ]
+    again = Cut(65, 2600, 0.8, "dissolve", True, 45, 85)
+    assert one_per_transition([first, again]) == (first,)
+
+
+@pytest.mark.parametrize("length", [10, 14, 25])
+def test_two_cuts_with_mixed_frames_around_a_still_page_are_no_dissolve(length: int) -> None:
+    """Repeats are left out of what is measured, so that a page of half a second is two pictures there."""
+    page = np.full((180, 320, 3), 250, np.uint8)
+    cv2.rectangle(page, (0, 0), (319, 22), (0, 0, 0), -1)
+    for row in range(50, 160, 20):
+        cv2.putText(page, "Million pairs of images", (40, row), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (20, 20, 20), 1)
+    before, after = shot(3, 40), shot(4, 40)
+    images = [
+        *before,
+        cv2.addWeighted(before[-1], 0.5, page, 0.5, 0),
+        *[page] * length,
+        cv2.addWeighted(page, 0.5, after[0], 0.5, 0),
+        *after[1:],
+    ]
+    cuts = detect(CascadeDetector(), images)
+    assert len(cuts.accepted) == 2
+    assert all(abs(c.frame - f) <= 1 for c, f in zip(cuts.accepted, (40, 41 + length), strict=True))
+
+
 def test_labelled_videos() -> None:
     """The figures of docs/explanation/shots.md, on a few of the videos that it lists; the whole table is `python -m benchmarks.shots`."""
     names = ("bikes.mp4", "demo.mp4", "fades.mp4", "ep_s01.mp4", "ep_s03.mp4", "8glWcEuxw3U.1.mp4", "a3B-hWLnsTM.7.mp4")
