@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from trackers.eval import evaluate_mot_sequence
 
 from benchmarks.truth.crowds import CrowdParams, crowd
-from curation_assets.tracks.tracking import Track, track_clip
+from curation_assets.tracks.track import Track
+from curation_assets.tracks.tracking import track_clip
 from curation_assets.tracks.tracks import Tracks
 from curation_resources.detectors.base import Detections
 

@@ -2,22 +2,21 @@
 
 A tracker that works frame by frame loses an object whose next boxes lie beside its prediction, and begins a second track; and where two meet
 and hide each other, it may go on with the wrong one. Seen from the end of the clip, both can be told: carried on by its own motion, each
-piece meets the one that it belongs to. So tracks are cut where they were lost for a while (`is_lost`), and their pieces joined anew, all at
-once. What belongs here: which pieces are one. What does not: how pieces come about (`tracking`).
+piece meets the one that it belongs to. So tracks are cut where they may have gone on as another (`track_pieces`), and their pieces joined anew,
+all at once. What belongs here: which pieces are one. What does not: where tracks are cut.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
-if TYPE_CHECKING:
-    from curation_assets.tracks.tracking import Track
+from curation_assets.tracks.track import Track
+from curation_assets.tracks.track_pieces import LEAST_PIECE
 
 MEETING_DISTANCE = 1.0
 """Largest mean distance, in box sizes, between where a piece would have gone and where the other is. Chosen, as what follows, on the
@@ -30,10 +29,6 @@ LARGEST_HEIGHT_CHANGE, LARGEST_WIDTH_CHANGE = 0.25, 0.5
 """Largest natural logarithm of the ratio of heights and of widths at the seam."""
 MOTION_BOXES = 8
 """Boxes at the end of a piece that its motion is read from."""
-LEAST_MOTION_BOXES = 3
-"""Boxes of the shortest piece that a track is cut into."""
-LOST_MS = 400
-"""Longest time without a box over which a track is taken for one piece."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +59,7 @@ def _ends(pieces: Sequence[Track], last: bool) -> _Ends:
 
 def _velocity(times_ms: NDArray[np.float64], centres: NDArray[np.float64]) -> NDArray[np.float64]:
     """Slope of the straight line through the centres by least squares, (2,) pixels per millisecond; none of too few."""
-    if len(times_ms) < LEAST_MOTION_BOXES:
+    if len(times_ms) < LEAST_PIECE:
         return np.zeros(2)
     since = times_ms - times_ms.mean()
     return np.asarray((since[:, None] * (centres - centres.mean(axis=0))).sum(axis=0) / (since**2).sum())
@@ -90,21 +85,11 @@ def _distances(pieces: Sequence[Track], longest_ms: float, alike: float | None) 
     return np.where(fits, distance, np.inf)
 
 
-def is_lost(piece: Track, time_ms: int, last_look_ms: int) -> bool:
-    """Whether a track whose next box is at `time_ms` begins a new piece with it.
-
-    Args:
-        last_look_ms: when the frame before was looked at.
-    """
-    gone = time_ms - piece.times_ms[-1] > LOST_MS and piece.times_ms[-1] < last_look_ms
-    return gone and len(piece) >= LEAST_MOTION_BOXES
-
-
 def join_pieces(tracks: Sequence[list[Track]], longest_ms: float, alike: float | None = None) -> list[Track]:
     """Joins the pieces of a clip's tracks, each with the one that goes on from it.
 
     What is joined is the assignment of ends to begins in which pieces meet nearest in all. Pieces of one track that meet nobody nearer stay
-    joined however far they lie apart; where neither piece has a place in a track already, one must go on clearly better than any other.
+    joined however far they lie apart, and a few last boxes are one, which may be left over; where neither piece has a place in a track already, one must go on clearly better than any other.
 
     Args:
         tracks: the pieces of each track in order of time; they are changed in place.
@@ -114,9 +99,6 @@ def join_pieces(tracks: Sequence[list[Track]], longest_ms: float, alike: float |
     Returns:
         The tracks, in order of appearance.
     """
-    for track in tracks:
-        if len(track) > 1 and len(track[-1]) < LEAST_MOTION_BOXES:
-            track[-2].append(track.pop())
     pieces = [piece for track in tracks for piece in track]
     if len(pieces) < 2:
         return pieces

@@ -12,7 +12,7 @@ from curation_assets.tracks.tracks import Tracks
 from curation_resources.detectors import Detector
 
 if TYPE_CHECKING:
-    from curation_assets.tracks.tracking import Track
+    from curation_assets.tracks.track import Track
 
 Row = dict[str, Any]
 TOP_CLASSES = 10

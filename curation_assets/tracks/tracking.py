@@ -11,8 +11,7 @@ What belongs here: association, and the running sums of a track. What does not: 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -23,7 +22,9 @@ from trackers import BoTSORTTracker, ByteTrackTracker, OCSORTTracker
 from trackers.utils.iou import BaseIoU
 from trackers.utils.state_representations import XCYCSRStateEstimator
 
-from curation_assets.tracks.track_joining import is_lost, join_pieces
+from curation_assets.tracks.track import Hit, Track
+from curation_assets.tracks.track_joining import join_pieces
+from curation_assets.tracks.track_pieces import LEAST_PIECE, SIZE_MS, Pieces
 from curation_assets.tracks.tracks import Tracks
 from curation_resources.detectors.base import Detections, Floats, unit_rows
 
@@ -46,96 +47,6 @@ NO_MATCH = -1.0
 """A similarity below every threshold."""
 LEAST_BOXES = 3
 """Boxes of the shortest track, or as many as there are frames in a clip of fewer."""
-
-
-@dataclass
-class Track:
-    """One object, followed through one clip.
-
-    Scores of classes are kept as sums over boxes, so that a long track with a large vocabulary stays small.
-
-    Attributes:
-        times_ms: presentation time of each box.
-        boxes: float32 (4,) each: x, y, w, h in displayed pixels.
-        scores: detection score of each box; None for a box that was filled in.
-        objectness: likewise; None everywhere if the detector has none.
-        classes: number of the best class of each box; None for a box that was filled in.
-        best_scores: score of that class.
-    """
-
-    times_ms: list[int] = field(default_factory=list)
-    boxes: list[Floats] = field(default_factory=list)
-    scores: list[float | None] = field(default_factory=list)
-    objectness: list[float | None] = field(default_factory=list)
-    classes: list[int | None] = field(default_factory=list)
-    best_scores: list[float | None] = field(default_factory=list)
-    _detected: int = 0
-    _sums: NDArray[np.float64] | None = None
-    _feature_sum: NDArray[np.float64] | None = None
-
-    def __len__(self) -> int:
-        return len(self.times_ms)
-
-    def add(self, hit: _Hit, first: bool = False) -> None:
-        """Puts a detection at the end of the track, or before its first."""
-        detections, index = hit.detections, hit.index
-        place = 0 if first else len(self)
-        classes = detections.class_scores[index].astype(np.float64)
-        objectness = None if detections.objectness is None else float(detections.objectness[index])
-        self.times_ms.insert(place, hit.time_ms)
-        self.boxes.insert(place, detections.boxes[index])
-        self.scores.insert(place, float(detections.scores[index]))
-        self.objectness.insert(place, objectness)
-        self.classes.insert(place, int(classes.argmax()))
-        self.best_scores.insert(place, float(classes.max()))
-        self._detected += 1
-        weighted = classes if objectness is None else classes * objectness
-        sums = np.stack([classes, classes**2, weighted, weighted**2])
-        self._sums = sums if self._sums is None else self._sums + sums
-        if detections.features is not None:
-            feature = detections.features[index].astype(np.float64)
-            self._feature_sum = feature if self._feature_sum is None else self._feature_sum + feature
-
-    def append(self, later: Track) -> None:
-        """Goes on with a track that begins after this one has ended."""
-        for name in ("times_ms", "boxes", "scores", "objectness", "classes", "best_scores"):
-            getattr(self, name).extend(getattr(later, name))
-        self._detected += later._detected
-        if self._sums is not None and later._sums is not None:
-            self._sums = self._sums + later._sums
-        if self._feature_sum is not None and later._feature_sum is not None:
-            self._feature_sum = self._feature_sum + later._feature_sum
-
-    def fill(self, times_ms: Sequence[int], longest_ms: float) -> None:
-        """Puts boxes on a straight line between the ends of each gap of at most `longest_ms`, at those of `times_ms` that lie in it."""
-        for place in range(len(self) - 1, 0, -1):
-            before, after = self.times_ms[place - 1], self.times_ms[place]
-            if after - before > longest_ms:
-                continue
-            inside = [t for t in times_ms if before < t < after]
-            step = self.boxes[place] - self.boxes[place - 1]
-            line = [self.boxes[place - 1] + step * np.float32((t - before) / (after - before)) for t in inside]
-            self.times_ms[place:place] = inside
-            self.boxes[place:place] = line
-            for values in (self.scores, self.objectness, self.classes, self.best_scores):
-                values[place:place] = [None] * len(inside)
-
-    def class_statistics(self) -> tuple[Floats, Floats, Floats, Floats]:
-        """Mean and standard deviation over boxes of the class scores, plain and weighted by objectness; float32 (classes,) each.
-
-        Without objectness the weighted ones equal the plain ones.
-        """
-        if self._sums is None:
-            raise ValueError("a track without boxes has no class scores")
-        mean, square, weighted, weighted_square = self._sums / self._detected
-        deviation = np.sqrt(np.maximum(square - mean**2, 0))
-        weighted_deviation = np.sqrt(np.maximum(weighted_square - weighted**2, 0))
-        kept = [np.asarray(a, np.float32) for a in (mean, deviation, weighted, weighted_deviation)]
-        return kept[0], kept[1], kept[2], kept[3]
-
-    def embedding(self) -> Floats | None:
-        """float32 (d,): the mean appearance feature, of length one; None if the detector has none."""
-        return None if self._feature_sum is None else unit_rows(self._feature_sum[None])[0]
 
 
 class _Similarity(BaseIoU):
@@ -206,15 +117,6 @@ def _known(boxes: NDArray[Any], features: Mapping[bytes, Floats]) -> tuple[list[
     return rows, np.asarray([features[_key(boxes[i])] for i in rows], np.float32)
 
 
-@dataclass(frozen=True)
-class _Hit:
-    """A detection that a track takes."""
-
-    time_ms: int
-    detections: Detections
-    index: int
-
-
 def _package_tracker(params: Tracks, fps: float, similarity: _Similarity) -> Any:
     """The tracker of the package that the recipe asks for."""
     name = params.tracker or ("bytetrack" if params.appearance else "botsort")
@@ -262,25 +164,26 @@ class ClipTracker:
         self._tracker = _package_tracker(params, fps, self._similarity)
         if self._appearance is not None:
             self._appearance.tracker = self._tracker
-        self._tracks: dict[int, list[Track]] = {}
-        """The pieces of each confirmed track."""
+        self._settling = max(LEAST_PIECE, round(fps * SIZE_MS / 1000))
+        self._tracks: dict[int, Pieces] = {}
+        """Of each confirmed track."""
         self._times_ms: list[int] = []
-        self._begun: dict[Any, _Hit] = {}
+        self._begun: dict[Any, Hit] = {}
         """What each unconfirmed track of the package began with in the last frame; the package does not report it again."""
-        self._first: dict[int, _Hit] = {}
+        self._first: dict[int, Hit] = {}
         """What each confirmed track began with."""
 
     def finish(self) -> list[Track]:
         """The tracks of the clip, in order of appearance, their gaps filled if the recipe asks for it."""
-        lengths = {number: sum(map(len, pieces)) for number, pieces in self._tracks.items()}
-        for number, hit in self._first.items():
-            if lengths[number] + 1 >= min(CONFIRMING_BOXES, len(self._times_ms)):
-                self._tracks[number][0].add(hit, first=True)
-                lengths[number] += 1
-        least = min(LEAST_BOXES, len(self._times_ms))
-        proven = [pieces for number, pieces in self._tracks.items() if lengths[number] >= least]
+        least, confirming = (min(count, len(self._times_ms)) for count in (LEAST_BOXES, CONFIRMING_BOXES))
+        proven = []
+        for number, track in self._tracks.items():
+            first = self._first.get(number) if len(track) + 1 >= confirming else None
+            if len(track) + (first is not None) >= least:
+                proven.append(track.finish(first))
         alike = MATCH_COMBINED if self._appearance is not None else None
-        tracks = join_pieces(proven, 1000 * self._params.join_s, alike)
+        joined = join_pieces(proven, 1000 * self._params.join_s, alike)
+        tracks = [track for track in joined if len(track) >= least]
         if self._params.fill_gaps_s:
             for track in tracks:
                 track.fill(self._times_ms, 1000 * self._params.fill_gaps_s)
@@ -311,21 +214,20 @@ class ClipTracker:
         confirmed = {t.tracker_id: t for t in self._tracker.tracks if t.tracker_id != -1}
         for number, index in zip(matched.tracker_id.tolist(), matched.data.get("index", []), strict=True):
             if number != -1:
-                self._extend(number, confirmed[number], _Hit(time_ms, usable, int(index)))
+                self._extend(number, confirmed[number], Hit(time_ms, usable, int(index)))
         self._begun = {}
         for tracklet in self._tracker.tracks:
             if tracklet not in before:
                 index = int(np.abs(corners - tracklet.get_state_bbox()).sum(axis=1).argmin())
-                self._begun[tracklet] = _Hit(time_ms, usable, index)
+                self._begun[tracklet] = Hit(time_ms, usable, index)
                 self._learn(tracklet, self._begun[tracklet])
 
-    def _extend(self, number: int, tracklet: Any, hit: _Hit) -> None:
-        pieces = self._tracks.setdefault(number, [])
-        if not pieces and tracklet in self._begun:
-            self._first[number] = self._begun[tracklet]
-        if not pieces or is_lost(pieces[-1], hit.time_ms, self._times_ms[-2]):
-            pieces.append(Track())
-        pieces[-1].add(hit)
+    def _extend(self, number: int, tracklet: Any, hit: Hit) -> None:
+        if number not in self._tracks:
+            self._tracks[number] = Pieces(self._settling)
+            if tracklet in self._begun:
+                self._first[number] = self._begun[tracklet]
+        self._tracks[number].add(hit, self._times_ms[-2] if len(self._times_ms) > 1 else hit.time_ms)
         self._learn(tracklet, hit)
 
     def _strong_features(self, detections: Detections, corners: NDArray[np.float64]) -> dict[bytes, Floats]:
@@ -338,7 +240,7 @@ class ClipTracker:
         strong = np.flatnonzero(detections.scores >= self._params.high)
         return {_key(corners[i]): detections.features[i] for i in strong}
 
-    def _learn(self, tracklet: Any, hit: _Hit) -> None:
+    def _learn(self, tracklet: Any, hit: Hit) -> None:
         """Moves the track's smoothed appearance towards what a strong detection looks like."""
         features = hit.detections.features
         if self._appearance is None or features is None or hit.detections.scores[hit.index] < self._params.high:

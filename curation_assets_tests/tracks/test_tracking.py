@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 from trackers import ByteTrackTracker
 
 from benchmarks.truth import mot
+from curation_assets.tracks.track import Hit, Track
 from curation_assets.tracks.track_joining import join_pieces
-from curation_assets.tracks.tracking import Track, _Hit, track_clip
+from curation_assets.tracks.track_pieces import Pieces
+from curation_assets.tracks.tracking import track_clip
 from curation_assets.tracks.tracks import Tracks
 from curation_assets_tests.moving_objects import COMING_AND_GOING, CROSSING, OCCLUDED, NoisyDetector, Thing, truth
 from curation_assets_tests.shared_data import shared
@@ -129,13 +131,31 @@ def test_a_track_lost_and_found_again_keeps_its_earlier_part() -> None:
         assert iou > 0.9
 
 
-def piece(first: int, last: int, x: float, speed: float) -> Track:
+def walk(first: int, last: int, x: float, speed: float, height: float = 60, growth: float = 1) -> list[Hit]:
     """Someone who walks straight on, seen from one step of 125 ms to another."""
+    hits = []
+    for step in range(last - first):
+        box = np.asarray([[x + speed * step, 50, 20, height * growth**step]], np.float32)
+        sure = np.asarray([0.9], np.float32)
+        hits.append(Hit(125 * (first + step), Detections(box, sure, sure[:, None]), 0))
+    return hits
+
+
+def piece(first: int, last: int, x: float, speed: float) -> Track:
+    """The same as a track."""
     track = Track()
-    for step in range(first, last):
-        box = np.asarray([[x + speed * (step - first), 50, 20, 60]], np.float32)
-        track.add(_Hit(125 * step, Detections(box, np.asarray([0.9], np.float32), np.asarray([[0.9]], np.float32)), 0))
+    for hit in walk(first, last, x, speed):
+        track.add(hit)
     return track
+
+
+def in_pieces(hits: Sequence[Hit]) -> list[Track]:
+    """One track of these boxes, cut as the stage cuts it."""
+    pieces = Pieces(4)
+    for hit in hits:
+        pieces.add(hit, hit.time_ms - 125)
+    assert len(pieces) == len(hits)
+    return pieces.finish()
 
 
 def test_pieces_of_one_track_are_joined_where_only_one_goes_on() -> None:
@@ -165,6 +185,25 @@ def test_tracks_that_were_exchanged_while_they_were_lost_are_joined_anew() -> No
         assert [[t.boxes[0][0], t.boxes[-1][0]] for t in joined] == [[0, on + 70], [150, back - 70]]
     lone = join_pieces([[piece(0, 8, 0, 10), piece(12, 14, 300, 0)]], 1000)
     assert [len(t) for t in lone] == [10]
+
+
+@pytest.mark.parametrize("height", [40, 90])
+def test_a_track_is_cut_where_another_object_takes_it_along(height: float) -> None:
+    """Somebody nearer or farther passes; the one of before goes on beside, and each is one track in the end."""
+    taken = in_pieces([*walk(0, 8, 0, 10), *walk(8, 16, 90, 12, height)])
+    assert [t.times_ms for t in taken] == [[125 * k for k in range(8)], [125 * k for k in range(8, 16)]]
+    alone = join_pieces([in_pieces([*walk(0, 8, 0, 10), *walk(8, 16, 90, 12, height)])], 1000)
+    assert [len(t) for t in alone] == [16], "where nobody else is there, it stays one"
+    joined = join_pieces([taken, in_pieces(walk(12, 20, 120, 10))], 1000)
+    assert [{float(b[3]) for b in t.boxes} for t in joined] == [{60}, {height}]
+    assert [len(t) for t in joined] == [16, 8]
+
+
+def test_a_track_is_not_cut_by_boxes_that_are_of_another_size_for_a_moment_or_by_one_who_comes_nearer() -> None:
+    for moment in (1, 2):
+        hits = [*walk(0, 8, 0, 10), *walk(8, 8 + moment, 80, 10, 90), *walk(8 + moment, 16, 90, 10)]
+        assert [len(t) for t in in_pieces(hits)] == [16]
+    assert [len(t) for t in in_pieces(walk(0, 24, 0, 10, 60, 1.03))] == [24]
 
 
 def test_a_track_gone_for_longer_than_the_buffer_ends_unless_its_motion_goes_on() -> None:
