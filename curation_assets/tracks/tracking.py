@@ -177,10 +177,10 @@ class ClipTracker:
         """The tracks of the clip, in order of appearance, their gaps filled if the recipe asks for it."""
         least, confirming = (min(count, len(self._times_ms)) for count in (LEAST_BOXES, CONFIRMING_BOXES))
         proven = []
-        for number, track in self._tracks.items():
-            first = self._first.get(number) if len(track) + 1 >= confirming else None
-            if len(track) + (first is not None) >= least:
-                proven.append(track.finish(first))
+        for number, pieces in self._tracks.items():
+            first = self._first.get(number) if len(pieces) + 1 >= confirming else None
+            if len(pieces) + (first is not None) >= least:
+                proven.append(pieces.finish(first))
         alike = MATCH_COMBINED if self._appearance is not None else None
         joined = join_pieces(proven, 1000 * self._params.join_s, alike)
         tracks = [track for track in joined if len(track) >= least]

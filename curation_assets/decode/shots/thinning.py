@@ -81,7 +81,8 @@ class Thinned:
             return
         slot = self.count % CAPACITY
         self._step[slot] = distance(self._frames[slot - 1], frame) if self.count else 0.0
-        self._frames[slot], self._repeats[slot] = frame, repeat
+        steps = [step, *(s for s, _, _ in self._dropped)]
+        self._frames[slot], self._repeats[slot] = frame, max(steps) < REPEAT_SHARE * usual
         self._detail[slot] = cv2.norm(frame, cv2.blur(frame, (5, 5)), cv2.NORM_L2SQR) / frame.size
         self._index[slot], self._time[slot] = index, time_ms
         self._cut_index[slot], self._cut_time[slot] = index, time_ms
@@ -125,7 +126,7 @@ class Thinned:
         return float(self._step[position % CAPACITY]) if 0 < position < self.count else 0.0
 
     def repeats(self, position: int) -> bool:
-        """Whether the picture repeats the one before it, and is kept because so many before it did."""
+        """Whether the picture repeats the one before it, and is kept because so many before it did, too."""
         return bool(self._repeats[self._slot(position)])
 
     def shown(self, position: int) -> tuple[int, int]:

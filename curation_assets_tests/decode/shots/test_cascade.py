@@ -154,6 +154,17 @@ def test_two_cuts_with_mixed_frames_around_a_still_page_are_no_dissolve(length: 
     assert all(abs(c.frame - f) <= 1 for c, f in zip(cuts.accepted, (40, 41 + length), strict=True))
 
 
+@pytest.mark.parametrize("at", [60, 61])
+def test_a_cut_to_a_still_page_at_60_frames_a_second(at: int) -> None:
+    """Every second frame is left out there, perhaps the page's first, and all that follow repeat it."""
+    page = np.full((180, 320, 3), 250, np.uint8)
+    cv2.putText(page, "Million pairs of images", (40, 90), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (20, 20, 20), 1)
+    images = [*shot(3, at), *[page] * 40, *shot(4, 60)]
+    cuts = detect(CascadeDetector(fps=60.0), images, [round(1000 * k / 60) for k in range(len(images))])
+    assert len(cuts.accepted) == 2
+    assert all(abs(c.frame - f) <= 1 for c, f in zip(cuts.accepted, (at, at + 40), strict=True))
+
+
 def test_labelled_videos() -> None:
     """The figures of docs/explanation/shots.md, on a few of the videos that it lists; the whole table is `python -m benchmarks.shots`."""
     names = ("bikes.mp4", "demo.mp4", "fades.mp4", "ep_s01.mp4", "ep_s03.mp4", "8glWcEuxw3U.1.mp4", "a3B-hWLnsTM.7.mp4")
