@@ -25,6 +25,7 @@ from curation_assets.registry import component
 from curation_assets.report import dataset_report
 from curation_assets.report import render as render_report
 from curation_assets.scores.label_file import LabelFile, Said
+from curation_assets_tests.sample_video import sample_video
 from curation_assets_tests.toy_site import (
     CAPTIONS,
     DECODE,
@@ -76,6 +77,25 @@ def test_one_row_of_the_source_touches_its_shard_alone(toy: Toy) -> None:
     made = toy.remade(index=True)
     ingest = {("dataset_index", None), *over("video_metadata", "raw_shards", shards=SHARDS[1:])}
     assert made == ingest | over(*DECODE, "captions", shards=SHARDS[1:]) | {SUBSET}
+
+
+def test_videos_that_moved_are_not_decoded_again(toy: Toy) -> None:
+    """The same bytes under another address: they are fetched, and every row that was made of them stays."""
+    (toy.root / "web" / "moved").symlink_to(".")
+    before = {a: toy.store.read(a, SHARDS[0]) for a in DECODE}
+    write_list(toy.root, CAPTIONS, "moved/")
+    assert over("raw_shards") <= toy.remade(index=True)
+    for asset, rows in before.items():
+        stats = toy.store.header(asset, SHARDS[0]).stats
+        assert (stats["videos_made"], stats["videos_kept"]) == (0, 2)
+        assert toy.store.read(asset, SHARDS[0]).equals(rows)
+    (toy.root / "web" / "v0.mp4").write_bytes(sample_video(seed=7))
+    try:
+        write_list(toy.root, CAPTIONS)
+        toy.remade(index=True)
+        assert {toy.store.header(a, SHARDS[0]).stats["videos_made"] for a in DECODE} == {1}, "other bytes are decoded"
+    finally:
+        (toy.root / "web" / "v0.mp4").write_bytes(sample_video(seed=0))
 
 
 @pytest.mark.parametrize(

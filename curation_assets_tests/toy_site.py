@@ -48,9 +48,10 @@ def write_head(path: Path, seed: int) -> None:
     torch.save({"weight": torch.randn(1, DIMENSION), "bias": torch.zeros(1)}, path)
 
 
-def write_list(root: Path, captions: list[str]) -> None:
+def write_list(root: Path, captions: list[str], folder: str = "") -> None:
     lines = ["id,url,caption"]
-    lines += [f"v{i},http://127.0.0.1:{(root / 'port').read_text()}/v{i}.mp4,{c}" for i, c in enumerate(captions)]
+    site = f"http://127.0.0.1:{(root / 'port').read_text()}/{folder}"
+    lines += [f"v{i},{site}v{i}.mp4,{c}" for i, c in enumerate(captions)]
     (root / "list.csv").write_text("\n".join(lines) + "\n")
 
 

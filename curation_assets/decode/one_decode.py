@@ -10,6 +10,7 @@ import pyarrow as pa
 from curation_assets.contracts.component import Made, Stage
 from curation_assets.decode import clip_fingerprints, clips, frames, motion_scores, quality_scores
 from curation_assets.engine.pods import pod
+from curation_assets.ingest.raw_shards import the_bytes
 from curation_assets.showing.figures import markdown_table
 from curation_resources.tars import TarWriter, new_token
 
@@ -93,5 +94,5 @@ STAGE = Stage(
     pool="cpu",
     op_tags=pod(cpu=8, memory="12Gi", scratch="20Gi"),
     by_video=True,
-    reads={"video_metadata": _asked_for},
+    reads={"video_metadata": _asked_for, "raw_shards": the_bytes},
 )

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from curation_assets.contracts.component import Component, Made, Stage
 from curation_assets.engine.pods import pod
+from curation_assets.ingest.raw_shards import the_bytes
 from curation_assets.showing.figures import histograms
 
 if TYPE_CHECKING:
@@ -42,4 +43,4 @@ def media_score(component: Component, module: str) -> Stage:
         return {asset: Made(table, faults=faults)}
 
     resources, kinds = pod(cpu=4, memory="4Gi"), frozenset({"ffmpeg"})
-    return Stage(asset, (component,), make, kinds, "cpu", resources, by_video=True)
+    return Stage(asset, (component,), make, kinds, "cpu", resources, by_video=True, reads={"raw_shards": the_bytes})

@@ -27,6 +27,7 @@ from curation_assets.contracts.tables import (
     identifier,
 )
 from curation_assets.engine.pods import GPU
+from curation_assets.ingest.raw_shards import the_bytes
 from curation_assets.scores.prefilter import passing_clips
 from curation_assets.showing.figures import counts, histograms, markdown_table
 from curation_assets.showing.sheets import contact_sheet
@@ -216,6 +217,9 @@ NO_PARAMS = {"batch", "device", "model", "vocabulary"}
 AHEAD_SHARDS = 2
 """Shards whose frames may be on their way to a GPU while tables of those before are written."""
 
+READS = {"raw_shards": the_bytes}
+"""What of its inputs tracking reads."""
+
 
 def _track(shard: Shard, wanted: Collection[str]) -> Mapping[str, Made]:
     from curation_assets.tracks.following import track_shard
@@ -277,7 +281,7 @@ def _to_track(shard: Shard) -> tuple[KeptAnswers, TrackInputs]:
     from curation_assets.tracks.following import TrackInputs
 
     where = shard.recipe.tracks.where
-    known = KeptAnswers(shard, COMPONENT, shard.table("clips"), passing_clips(shard, where))
+    known = KeptAnswers(shard, COMPONENT, shard.table("clips"), passing_clips(shard, where), READS)
     keep = set(known.to_ask["clip_id"].drop_null().to_pylist())
     return known, TrackInputs(shard.table("clips"), shard.table("raw_shards"), keep, shard.key)
 
@@ -347,4 +351,5 @@ STAGE = Stage(
     pool="gpu",
     op_tags=GPU,
     by_video=True,
+    reads=READS,
 )
