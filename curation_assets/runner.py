@@ -115,7 +115,7 @@ def run_recipes(
             for phase in PHASES[:-1]:
                 asked = [s for s in steps if s.phase == phase]
                 for step in asked if force else still.left(asked):
-                    named_keys = f"{step.keys[0]} ... {step.keys[-1]}: " if step.keys else ""
+                    named_keys = f"{' ... '.join(dict.fromkeys((step.keys[0], step.keys[-1])))}: " if step.keys else ""
                     words = f"{named_keys}{', '.join(step.assets)}"
                     progress.say(words)
                     execute(step)

@@ -124,6 +124,8 @@ def test_a_run_looks_at_what_is_behind_and_at_nothing_else(
     before = {p: p.stat().st_mtime_ns for p in data.glob("*/*.parquet")}
     assert run("one") == ([], [f"up to date: {every.format(4)}"])
     (data / "frames/d-00001.parquet").unlink()
+    assert run("one")[0] == ["d-00001: frames"]
+    (data / "frames/d-00001.parquet").unlink()
     left = data / "frames/d-00002/0123456789ab-00007.tar"
     left.write_bytes(b"of a run that was killed")
     steps, lines = run("one")

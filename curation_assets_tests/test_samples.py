@@ -160,8 +160,9 @@ def test_what_the_whole_would_give_is_told_by_the_tables_of_a_sample(
     assert json.loads(capsys.readouterr().out)["listed"] == 40
     assert main(["report", "toy", "--sample", "0.2"]) == 2, "another sample"
     assert "run the recipe with --sample first" in capsys.readouterr().err
-    assert main(["report", "toy", "--sample", "1.5"]) == 2
-    assert "CURATION_SAMPLE" in capsys.readouterr().err
+    for no_share in ("1.5", "1", "0", "nan"):
+        assert main(["report", "toy", "--sample", no_share]) == 2
+        assert f"--sample {no_share}: say a share" in capsys.readouterr().err
     assert "CURATION_SAMPLE" not in os.environ
 
 

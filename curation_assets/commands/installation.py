@@ -73,10 +73,18 @@ WITHOUT_SAMPLE = ("init", "completion", "samples", "demo", "validate", "diff", "
 
 @contextmanager
 def of_sample(share: float | None) -> Iterator[None]:
-    """Within the block the installation is the sample of it, if one is given, also for processes that are started there."""
+    """Within the block the installation is the sample of it, if one is given, also for processes that are started there.
+
+    Raises:
+        SettingsError: it is no share, or the settings cannot be used.
+    """
     if share is None:
         yield
         return
+    if not 0 < share < 1:
+        raise SettingsError(
+            f"--sample {share:g}: say a share of the videos, above 0 and below 1; without the option it is all of them"
+        )
     before = {name: os.environ.get(name) for name in (f"{PREFIX}SAMPLE", "DAGSTER_HOME")}
     os.environ[f"{PREFIX}SAMPLE"] = f"{share:g}"
     try:
