@@ -9,8 +9,8 @@ import pyarrow as pa
 
 from curation_assets.contracts.component import Made, Stage
 from curation_assets.decode import clip_fingerprints, clips, frames, motion_scores, quality_scores
+from curation_assets.decode.video_bytes import the_bytes
 from curation_assets.engine.pods import pod
-from curation_assets.ingest.raw_shards import the_bytes
 from curation_assets.showing.figures import markdown_table
 from curation_resources.tars import TarWriter, new_token
 

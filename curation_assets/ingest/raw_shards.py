@@ -168,11 +168,6 @@ MIN_YIELD = 0.5
 """Share of usable videos below which a warning is given."""
 
 
-def the_bytes(table: pa.Table) -> pa.Table:
-    """What of `raw_shards` those depend on who read the videos themselves: the bytes and the timed words, not where they lie or what a page says of them."""
-    return table.select(["dataset", "video_id", "status", "size", "sha256", "etag", "subtitles"])
-
-
 def _download_params(recipe: Recipe) -> dict[str, Any]:
     """What raw_shards depends on. A proxy without a scheme becomes a URL, so that the table's metadata hide its password as any URL's."""
     params = recipe.download.model_dump(exclude=OPERATIONAL)

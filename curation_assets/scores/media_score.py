@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from curation_assets.contracts.component import Component, Made, Stage
+from curation_assets.decode.video_bytes import the_bytes
 from curation_assets.engine.pods import pod
-from curation_assets.ingest.raw_shards import the_bytes
 from curation_assets.showing.figures import histograms
 
 if TYPE_CHECKING:

@@ -26,8 +26,8 @@ from curation_assets.contracts.tables import (
     TableSchema,
     identifier,
 )
+from curation_assets.decode.video_bytes import the_bytes
 from curation_assets.engine.pods import GPU
-from curation_assets.ingest.raw_shards import the_bytes
 from curation_assets.scores.prefilter import passing_clips
 from curation_assets.showing.figures import counts, histograms, markdown_table
 from curation_assets.showing.sheets import contact_sheet
