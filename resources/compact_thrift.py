@@ -6,6 +6,7 @@ https://github.com/apache/thrift/blob/master/doc/specs/thrift-compact-protocol.m
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, Final
 
 TRUE: Final = 1
@@ -57,11 +58,8 @@ class Reader:
         if kind == STRUCT:
             return self.struct()
         if kind in (LIST, SET):
-            head = self._data[self._at]
-            self._at += 1
-            size = head >> 4 if head >> 4 < 15 else self._varint()
-            items = head & 15
-            return (items, [self._value(items) for _ in range(size)])
+            items, _, values = self.items()
+            return (items, list(values))
         if kind in (TRUE, FALSE, BYTE):  # in a list; a field has its truth in its type
             self._at += 1
             return self._data[self._at - 1]
@@ -70,10 +68,17 @@ class Reader:
             return self._data[self._at - 8 : self._at]
         raise ValueError(f"type {kind} of the compact protocol is not known here")
 
-    def struct(self) -> Struct:
-        """The structure that comes next."""
+    def items(self) -> tuple[int, int, Iterator[Any]]:
+        """Of the list that comes next: type and number of its items, and they themselves, each read when it is asked for."""
+        head = self._data[self._at]
+        self._at += 1
+        size = head >> 4 if head >> 4 < 15 else self._varint()
+        return head & 15, size, (self._value(head & 15) for _ in range(size))
+
+    def struct(self, after: int = 0, until: int | None = None) -> Struct:
+        """The structure that comes next; of one that was begun, the fields after one whose value was read, or up to one whose value comes next then."""
         found: Struct = {}
-        number = 0
+        number = after
         while True:
             head = self._data[self._at]
             self._at += 1
@@ -81,6 +86,8 @@ class Reader:
                 return found
             kind = head & 15
             number = number + (head >> 4) if head >> 4 else self._integer()
+            if number == until:
+                return found
             found[number] = (kind, None if kind in (TRUE, FALSE) else self._value(kind))
 
 
@@ -88,6 +95,25 @@ def encoded(struct: Struct) -> bytes:
     """The bytes of a structure, its fields in order of their numbers."""
     out = bytearray()
     _put_struct(out, struct)
+    return bytes(out)
+
+
+def with_list(struct: Struct, number: int, items: tuple[int, int, bytes]) -> bytes:
+    """As `encoded`, with one more field: a list whose items have been encoded already, one after the other.
+
+    Args:
+        struct: the other fields.
+        number: of the field.
+        items: type and number of the items, and their bytes.
+    """
+    out = bytearray()
+    kind, size, data = items
+    _put_fields(out, {n: v for n, v in struct.items() if n < number}, 0)
+    _put_head(out, LIST, number, max((n for n in struct if n < number), default=0))
+    _put_size(out, kind, size)
+    out += data
+    _put_fields(out, {n: v for n, v in struct.items() if n > number}, number)
+    out.append(0)
     return bytes(out)
 
 
@@ -108,9 +134,7 @@ def _put(out: bytearray, kind: int, value: Any) -> None:
         _put_struct(out, value)
     elif kind in (LIST, SET):
         items, values = value
-        out.append(min(len(values), 15) << 4 | items)
-        if len(values) >= 15:
-            _put_varint(out, len(values))
+        _put_size(out, items, len(values))
         for item in values:
             _put(out, items, item)
     elif kind == DOUBLE:
@@ -119,15 +143,28 @@ def _put(out: bytearray, kind: int, value: Any) -> None:
         out.append(value)
 
 
-def _put_struct(out: bytearray, struct: Struct) -> None:
-    before = 0
+def _put_size(out: bytearray, items: int, size: int) -> None:
+    out.append(min(size, 15) << 4 | items)
+    if size >= 15:
+        _put_varint(out, size)
+
+
+def _put_head(out: bytearray, kind: int, number: int, before: int) -> None:
+    if 0 < number - before < 16:
+        out.append(number - before << 4 | kind)
+    else:
+        out.append(kind)
+        _put_varint(out, number << 1)
+
+
+def _put_fields(out: bytearray, struct: Struct, before: int) -> None:
     for number, (kind, value) in sorted(struct.items()):
-        if 0 < number - before < 16:
-            out.append(number - before << 4 | kind)
-        else:
-            out.append(kind)
-            _put_varint(out, number << 1)
+        _put_head(out, kind, number, before)
         before = number
         if kind not in (TRUE, FALSE):
             _put(out, kind, value)
+
+
+def _put_struct(out: bytearray, struct: Struct) -> None:
+    _put_fields(out, struct, 0)
     out.append(0)

@@ -10,11 +10,12 @@ import base64
 import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any, BinaryIO, Final
 
 import pyarrow as pa
 
-from curation_resources.compact_thrift import BINARY, I64, LIST, STRUCT, Reader, Struct, encoded
+from curation_resources.compact_thrift import BINARY, I64, LIST, STRUCT, Reader, Struct, encoded, with_list
 from curation_resources.sealed_parquet import MAGIC, Damaged
 
 ROW_GROUPS, KEY_VALUES = 4, 5
@@ -40,16 +41,29 @@ class _Chunk:
         return b".".join(self.entry[META][1][PATH][1][1]).decode()
 
 
-def _footer(file: BinaryIO) -> tuple[Struct, int]:
-    """The footer of a file, and where it begins."""
-    end = file.seek(0, 2)
-    file.seek(max(0, end - 8))
-    tail = file.read(8)
-    if len(tail) < 8 or tail[4:] != MAGIC:
-        raise Damaged("it is torn: its end is missing")
-    length = struct.unpack("<I", tail[:4])[0]
-    file.seek(end - 8 - length)
-    return Reader(file.read(length)).struct(), end - 8 - length
+class _Footer:
+    """The footer of a file, whose row groups are read one after the other: of a large table they are many.
+
+    Attributes:
+        size: number of row groups.
+        groups: they themselves, once.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        end = file.seek(0, 2)
+        file.seek(max(0, end - 8))
+        tail = file.read(8)
+        if len(tail) < 8 or tail[4:] != MAGIC:
+            raise Damaged("it is torn: its end is missing")
+        length = struct.unpack("<I", tail[:4])[0]
+        file.seek(end - 8 - length)
+        self._reader = Reader(file.read(length))
+        self._before = self._reader.struct(until=ROW_GROUPS)
+        _, self.size, self.groups = self._reader.items()
+
+    def others(self) -> Struct:
+        """All but the row groups, which have been read."""
+        return self._before | self._reader.struct(after=ROW_GROUPS)
 
 
 def _chunks(group: Struct) -> Iterator[_Chunk]:
@@ -84,14 +98,12 @@ def with_columns(old: BinaryIO, new: BinaryIO, out: BinaryIO, metadata: Mapping[
         ValueError: row groups or columns do not fit.
         Damaged: a file is torn.
     """
-    footer, _ = _footer(old)
-    changes, _ = _footer(new)
-    groups, changed = footer[ROW_GROUPS][1][1], changes[ROW_GROUPS][1][1]
-    if [g[GROUP_ROWS][1] for g in groups] != [g[GROUP_ROWS][1] for g in changed]:
-        raise ValueError("the row groups of the columns are not those of the file")
+    footer, changes = _Footer(old), _Footer(new)
     out.write(MAGIC)
-    at = len(MAGIC)
-    for group, change in zip(groups, changed, strict=True):
+    at, kept = len(MAGIC), bytearray()
+    for group, change in zip_longest(footer.groups, changes.groups, fillvalue=Struct()):
+        if group.get(GROUP_ROWS) != change.get(GROUP_ROWS):
+            raise ValueError("the row groups of the columns are not those of the file")
         own = {c.column: c for c in _chunks(change)}
         begin, entries, plain = at, [], 0
         for chunk, file in [(own.pop(c.column), new) if c.column in own else (c, old) for c in _chunks(group)]:
@@ -108,8 +120,10 @@ def with_columns(old: BinaryIO, new: BinaryIO, out: BinaryIO, metadata: Mapping[
         group[COLUMNS] = (LIST, (STRUCT, entries))
         group[TOTAL_BYTES] = (I64, plain)
         group[GROUP_OFFSET], group[GROUP_COMPRESSED] = (I64, begin), (I64, at - begin)
-    footer[KEY_VALUES] = (LIST, (STRUCT, _entries(footer, metadata)))
-    text = encoded(footer)
+        kept += encoded(group)
+    others = footer.others()
+    others[KEY_VALUES] = (LIST, (STRUCT, _entries(others, metadata)))
+    text = with_list(others, ROW_GROUPS, (STRUCT, footer.size, bytes(kept)))
     out.write(text + struct.pack("<I", len(text)) + MAGIC)
 
 

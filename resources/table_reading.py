@@ -67,12 +67,12 @@ class TableReader:
     def exists(self, asset: str, partition: str | None = None) -> bool:
         return self.storage.tag(self.path(asset, partition)) is not None
 
-    def _open(self, asset: str, partition: str | None) -> pq.ParquetFile:
-        """A table's file, its footer verified."""
+    def _open(self, asset: str, partition: str | None, coded: Sequence[str] = ()) -> pq.ParquetFile:
+        """A table's file, its footer verified; the columns `coded` are read as codes and a dictionary."""
         with self._named(asset, partition):
             fs, name = self.storage.filesystem(self.path(asset, partition))
             fs.invalidate_cache(fs._parent(name))
-            return sealed_parquet.open_file(fs.open(name, "rb", block_size=1 << 20))
+            return sealed_parquet.open_file(fs.open(name, "rb", block_size=1 << 20), coded)
 
     @contextmanager
     def _named(self, asset: str, partition: str | None) -> Iterator[None]:
@@ -222,7 +222,7 @@ class TableReader:
             DamagedTable: its bytes are not those that were committed.
         """
         with self._open(asset, partition) as file, self._named(asset, partition), sealed_parquet.plainly():
-            yield from sealed_parquet.row_batches(file, rows, columns)
+            yield from sealed_parquet.batches(file, rows, columns)
 
     def row_groups(self, asset: str, partition: str | None = None) -> int:
         """How many row groups the file of a table has. Raises as `batches`."""
@@ -230,10 +230,19 @@ class TableReader:
             return int(file.num_row_groups)
 
     def groups(
-        self, asset: str, columns: Sequence[str], partition: str | None = None, chosen: Sequence[int] | None = None
+        self,
+        asset: str,
+        columns: Sequence[str],
+        partition: str | None = None,
+        chosen: Sequence[int] | None = None,
+        coded: Sequence[str] = (),
     ) -> Iterator[pa.Table]:
-        """The rows of a table in order, a table for each row group of its file, or for each of those that are `chosen`. Raises as `batches`."""
-        with self._open(asset, partition) as file, self._named(asset, partition), sealed_parquet.plainly():
+        """The rows of a table in order, a table for each row group of its file, or for each of those that are `chosen`. Raises as `batches`.
+
+        Args:
+            coded: columns of text that are read as codes and a dictionary, which is cheaper where values repeat.
+        """
+        with self._open(asset, partition, coded) as file, self._named(asset, partition), sealed_parquet.plainly():
             for number in range(file.num_row_groups) if chosen is None else chosen:
                 yield file.read_row_group(number, columns=list(columns)).replace_schema_metadata(None)
 

@@ -29,7 +29,8 @@ def distributions(
     """A markdown table with bars, minimum, median, maximum and the number of nulls per column; None if no column has values."""
     rows = []
     for name, given in columns.items():
-        known = np.array([v for v in given if v is not None and not np.isnan(v)], dtype=float)
+        known = np.asarray(given, dtype=float)  # null becomes nan
+        known = known[~np.isnan(known)]
         if len(known):
             numbers = (f"{n:.4g}" for n in (known.min(), np.median(known), known.max()))
             rows.append((name, Markdown(f"`{histogram(known)}`"), *numbers, len(given) - len(known) or ""))

@@ -21,6 +21,7 @@ from curation_assets.ingest.sources.file_reading import csv_records, lines, reje
 from curation_assets.ingest.sources.files import SourceFile, base_name
 from curation_assets.ingest.sources.rows import RejectedLine, RowError, SourceError, parse_object
 from curation_assets.ingest.sources.times import is_missing
+from curation_resources import sealed_parquet
 
 DELIMITERS = {".csv": ",", ".tsv": "\t", ".tab": "\t"}
 OTHER_DELIMITERS = (",", ";", "\t", "|")
@@ -235,7 +236,7 @@ def _parquet(file: SourceFile, asked: Asked) -> Iterator[Record | RejectedLine]:
             columns = [c for c in parquet.schema_arrow.names if not _PANDAS_INDEX.fullmatch(c)]
             asked.require(columns, file.name)
             number = 0
-            for batch in parquet.iter_batches(BATCH_ROWS, columns=columns, use_threads=False):
+            for batch in sealed_parquet.batches(parquet, BATCH_ROWS, columns, use_threads=False):
                 for record in batch.to_pylist():
                     number += 1
                     cells = cast("dict[str, Any]", _plain(record))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import math
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -13,12 +13,14 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from curation_assets.publish.curating.choice_marks import Marks
+from curation_assets.publish.curating.cluster_sizes import ClusterSizes
 from curation_assets.publish.curating.ordered_rows import BUCKET_ROWS, KEY_STRIDE, MAX_BUCKETS, bounds_of, buckets_of
 from curation_assets.schemas import schema
-from curation_resources.sealed_parquet import row_batches
+from curation_resources import sealed_parquet
+from curation_resources.tables import GROUP_ROWS
 
 BATCH_ROWS = 32_768
-"""Rows that are spooled and written at a time."""
+"""Rows that are spooled and divided at a time."""
 
 
 class CandidateSpool:
@@ -31,7 +33,7 @@ class CandidateSpool:
 
     def __init__(self, folder: Path, asset: str) -> None:
         self.path, self.folder, self.contract = folder / "candidates.parquet", folder, schema(asset)
-        self.clusters: Counter[str] = Counter()
+        self.clusters = ClusterSizes()
         self._writer = pq.ParquetWriter(self.path, self.contract.arrow, compression="lz4")
         self._held: list[pa.Table] = []
         self._keys: list[str] = []
@@ -48,8 +50,7 @@ class CandidateSpool:
         if self._rows >= BATCH_ROWS:
             self._flush()
         if "cluster_id" in table.column_names:
-            for entry in table["cluster_id"].drop_null().value_counts():
-                self.clusters[entry["values"].as_py()] += entry["counts"].as_py()
+            self.clusters.add(table["cluster_id"])
 
     def _flush(self) -> None:
         if self._held:
@@ -97,15 +98,14 @@ def write_chosen(spool: CandidateSpool, marks: Marks, path: Path) -> None:
             buckets = buckets_of(_key(batch), bounds)
             for n in np.unique(buckets):
                 writers[n].write_batch(batch.filter(pa.array(buckets == n)) if len(bounds) else batch)
-    sizes = pa.array([*spool.clusters.values()], pa.int32())
-    clusters = pa.array([*spool.clusters], pa.string())
     with pq.ParquetWriter(path, contract.arrow, compression="lz4") as writer:  # the commit compresses what it copies
         for bucket in files:
             with pa.memory_map(str(bucket)) as source:
                 table = pa.ipc.open_file(source).read_all().sort_by([(k, "ascending") for k in contract.key])
             if "cluster_size" in contract.names:
-                table = _with_cluster_sizes(table, clusters, sizes)
-            writer.write_table(table, row_group_size=BATCH_ROWS)
+                table = _with_cluster_sizes(table, spool.clusters)
+            groups = math.ceil(table.num_rows / GROUP_ROWS)
+            writer.write_table(table, row_group_size=math.ceil(table.num_rows / groups) if groups else None)
             bucket.unlink()
 
 
@@ -114,17 +114,18 @@ def _key(rows: pa.Table | pa.RecordBatch) -> pa.Array | pa.ChunkedArray:
     return pc.binary_join_element_wise(rows["dataset"], rows["video_id"], "\0")
 
 
-def _with_cluster_sizes(table: pa.Table, clusters: pa.Array, sizes: pa.Array) -> pa.Table:
+def _with_cluster_sizes(table: pa.Table, clusters: ClusterSizes) -> pa.Table:
     """Fills `cluster_size`: candidates of the clip's cluster, 1 for unique clips, null where near-duplicates were not looked for."""
-    found = pc.fill_null(sizes.take(pc.index_in(table["cluster_id"].combine_chunks(), value_set=clusters)), 1)
-    known = pc.if_else(pc.is_valid(table["keep"]).combine_chunks(), found, pa.scalar(None, pa.int32()))
+    known = pc.if_else(
+        pc.is_valid(table["keep"]).combine_chunks(), clusters.of(table["cluster_id"]), pa.scalar(None, pa.int32())
+    )
     return table.set_column(table.column_names.index("cluster_size"), table.schema.field("cluster_size"), known)
 
 
 def _chosen(spool: CandidateSpool, marks: Marks) -> Iterator[pa.RecordBatch]:
     """The spooled rows with what was chosen of them."""
     with pq.ParquetFile(spool.path) as file:
-        for batch in row_batches(file, BATCH_ROWS):
+        for batch in sealed_parquet.batches(file, BATCH_ROWS):
             passed = batch["selected"].to_numpy(zero_copy_only=False)
             yield _replaced(batch, **marks.of(batch, passed, batch["drop_reason"]))
 

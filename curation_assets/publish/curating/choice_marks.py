@@ -9,11 +9,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from curation_assets.publish.curating.coded_texts import coded
 from curation_assets.publish.curating.criteria import REASONS, CandidateChoice
-from curation_assets.publish.curating.splits import splits_of
+from curation_assets.publish.curating.splits import SPLITS, SplitOfVideos
 from curation_assets.publish.subsets import Subset
 
 MARKS = ("selected", "drop_reason", "split")
+_SPLITS = pa.array(SPLITS, pa.string())
 
 
 class Marks:
@@ -30,7 +32,7 @@ class Marks:
     """
 
     def __init__(self, choice: CandidateChoice, subset: Subset, given: Mapping[str, str]) -> None:
-        self._choice, self._subset, self._given = choice, subset, given
+        self._choice, self._split = choice, SplitOfVideos(subset.split, given)
         self._why = pa.array([f"select: {subset.select.criterion}", *REASONS[1:]], pa.string())
         self._at = 0
         self.splits: Counter[str] = Counter()
@@ -52,23 +54,31 @@ class Marks:
         selected[which[taken]] = True
         self._at += len(which)
         splits = self._splits(rows, selected)
-        for entry in splits.drop_null().value_counts():
-            self.splits[entry["values"].as_py()] += entry["counts"].as_py()
+        for name, count in zip(SPLITS, np.bincount(splits[selected], minlength=len(SPLITS)).tolist(), strict=True):
+            self.splits[name] += count
         spans = pc.fill_null(pc.subtract(rows["end_ms"], rows["start_ms"]), 0).to_numpy(zero_copy_only=False)
         self.ms += int(spans[selected].sum())
         why = pc.coalesce(reasons, self._why.take(pa.array(codes, mask=codes < 0)))
-        return {"selected": pa.array(selected), "drop_reason": why, "split": splits}
+        return {
+            "selected": pa.array(selected),
+            "drop_reason": why,
+            "split": _SPLITS.take(pa.array(splits, mask=splits < 0)),
+        }
 
-    def _splits(self, rows: pa.RecordBatch | pa.Table, selected: np.ndarray) -> pa.Array:
-        """The split of each selected candidate's video."""
+    def _splits(self, rows: pa.RecordBatch | pa.Table, selected: np.ndarray) -> np.ndarray:
+        """int8 (n,): for each candidate, where in `SPLITS` the split of its video stands, -1 where it is not selected."""
         chosen = pa.array(np.flatnonzero(selected))
-        videos = pc.binary_join_element_wise(
-            rows["dataset"].take(chosen), rows["video_id"].take(chosen), "\0"
-        ).dictionary_encode()
-        if isinstance(videos, pa.ChunkedArray):
-            videos = videos.unify_dictionaries().combine_chunks()
-        pairs = [(d, v) for d, _, v in (name.partition("\0") for name in videos.dictionary.to_pylist())]
-        each = splits_of(pairs, self._subset.split, self._given)
-        found = np.full(rows.num_rows, -1, np.int64)
-        found[selected] = videos.indices.to_numpy()
-        return pa.array(each, pa.string()).take(pa.array(found, mask=found < 0))
+        datasets, videos = (coded(rows[name].take(chosen)) for name in ("dataset", "video_id"))
+        pairs = (
+            datasets.indices.to_numpy().astype(np.int64) * max(1, len(videos.dictionary)) + videos.indices.to_numpy()
+        )
+        each, which = np.unique(pairs, return_inverse=True)
+        of_pair = np.empty(len(each), np.int8)
+        dataset, video = np.divmod(each, max(1, len(videos.dictionary)))
+        for number, name in enumerate(datasets.dictionary.to_pylist()):
+            of_pair[dataset == number] = self._split.of(
+                name, videos.dictionary.take(pa.array(video[dataset == number]))
+            )
+        found = np.full(rows.num_rows, -1, np.int8)
+        found[selected] = of_pair[which]
+        return found

@@ -11,7 +11,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curation_assets.publish.curating.candidate_facts import concatenated
-from curation_assets.publish.curating.criteria import Candidates, hash_order
+from curation_assets.publish.curating.coded_texts import coded
+from curation_assets.publish.curating.criteria import Candidates
+from curation_assets.publish.curating.places_of_ids import PlacesOfIds
 from curation_assets.publish.curating.subset_tables import class_column, score_column
 from curation_assets.publish.subsets import Subset
 from curation_assets.rules.evaluation import numbers
@@ -61,6 +63,7 @@ class PassedCandidates:
 
     def __init__(self, subset: Subset, folder: Path) -> None:
         self._subset, self._select = subset, subset.select
+        self._places = PlacesOfIds(subset.select.seed)
         self._class_by, self._score_by = class_column(subset), score_column(subset)
         self._order: list[np.ndarray] = []
         self._videos: list[np.ndarray] = []
@@ -75,11 +78,11 @@ class PassedCandidates:
         if self._select.criterion == "all":  # asks for no place
             self._order.append(np.zeros(rows.num_rows, np.uint64))
             return
-        ids = rows["clip_id" if self._subset.of == "clips" else "track_id"].to_pylist()
-        self._order.append(hash_order(ids, self._select.seed, f"{dataset}/"))
+        ids = rows["clip_id" if self._subset.of == "clips" else "track_id"]
+        self._order.append(self._places.of(ids, f"{dataset}/"))
         if self._select.criterion == "video_balanced":  # a video lies in one shard
-            codes = rows["video_id"].combine_chunks().dictionary_encode()
-            self._videos.append(codes.indices.to_numpy() + self._seen_videos)
+            codes = coded(rows["video_id"])
+            self._videos.append(codes.indices.to_numpy().astype(np.int64) + self._seen_videos)
             self._seen_videos += len(codes.dictionary)
         if self._class_by is not None:
             self._classes.append(self._coded(rows[self._class_by]))

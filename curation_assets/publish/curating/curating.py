@@ -29,7 +29,7 @@ from curation_assets.publish.curating.thresholds import Example, Threshold
 from curation_assets.publish.subsets import Subset
 from curation_assets.recipes import Recipe
 from curation_assets.showing.clips import MOST
-from curation_resources.sealed_parquet import row_batches
+from curation_resources import sealed_parquet
 
 SAMPLE_ROWS = 50_000
 """Rows that correlations and keep-rate curves are computed from, drawn evenly from all shards."""
@@ -156,7 +156,7 @@ def _curate(
     write_chosen(spool, marks, result.path)
     result.count(choice, marks, subset)
     with pq.ParquetFile(result.path) as file:
-        for rows in row_batches(file, columns=list(FIRST)):
+        for rows in sealed_parquet.batches(file, columns=FIRST):
             if not result.selected_first(rows):
                 break
     return result

@@ -130,5 +130,5 @@ def listed(table: pa.Table, ids: pa.Array) -> np.ndarray:
     names = [n for n in ("video_id", "clip_id", "track_id") if n in table.column_names]
     found = np.zeros(table.num_rows, bool)
     for name in names:
-        found |= pc.is_in(table[name], value_set=ids).to_numpy(zero_copy_only=False)
+        found |= pc.is_in(table[name].cast(pa.string()), value_set=ids).to_numpy(zero_copy_only=False)
     return found

@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from curation_assets.publish.curating.coded_texts import coded
 from curation_assets.publish.curating.judging import rules_of
 from curation_assets.publish.curating.rule_percentiles import Percentiles
 from curation_assets.publish.curating.subset_inputs import LEFT_OUT, subset_shards
@@ -34,6 +35,8 @@ PLACE = ("dataset", "video_id", "clip_id", "shard", "start_ms", "end_ms")
 """Columns that are read whatever the rules name: for lists, examples and hours."""
 VIDEO = ("dataset", "video_id", "start_ms", "end_ms")
 """Those that splits and selected hours are told from."""
+CODED = ("dataset", "video_id", "shard")
+"""Those that many rows in a row say the same of."""
 SIZE = ("width", "height")
 
 
@@ -104,7 +107,8 @@ class KeptCandidates:
         known = set(schema(self.header.asset).names)
         size = [n for n in SIZE if n in known and {"aspect", "pixels"}.intersection(columns)]
         names = list(dict.fromkeys([*place, *size, *(c for c in columns if c not in DERIVED)]))
-        for table in self.store.groups(self.header.asset, names, self.header.partition, chosen):
+        codes = [n for n in CODED if n in names and n not in columns]  # rules see texts
+        for table in self.store.groups(self.header.asset, names, self.header.partition, chosen, codes):
             yield _with_derived(table, columns)
 
     def percentiles(self, rules: Sequence[tuple[Rule, bool]]) -> dict[bool, Percentiles]:
@@ -189,8 +193,8 @@ def whole_videos(parts: Iterator[pa.Table]) -> Iterator[tuple[str, pa.Table]]:
         rows = part if held is None else pa.concat_tables([held, part])
         if not rows.num_rows:
             continue
-        last = pc.and_(*(pc.equal(rows[c], rows[c][-1]) for c in ("dataset", "video_id")))
-        end = rows.num_rows - pc.sum(last).as_py()
+        codes = [coded(rows[c]).indices.to_numpy() for c in ("dataset", "video_id")]
+        end = rows.num_rows - int(np.logical_and(*(c == c[-1] for c in codes)).sum())
         yield from _by_dataset(rows.slice(0, end))
         held = rows.slice(end)
     if held is not None:
@@ -198,8 +202,9 @@ def whole_videos(parts: Iterator[pa.Table]) -> Iterator[tuple[str, pa.Table]]:
 
 
 def _by_dataset(rows: pa.Table) -> Iterator[tuple[str, pa.Table]]:
-    runs = pc.run_end_encode(rows["dataset"].combine_chunks())
+    datasets = coded(rows["dataset"])
+    runs = pc.run_end_encode(datasets.indices)
     start = 0
-    for dataset, end in zip(runs.values.to_pylist(), runs.run_ends.to_pylist(), strict=True):
-        yield dataset, rows.slice(start, end - start)
+    for code, end in zip(runs.values.to_pylist(), runs.run_ends.to_pylist(), strict=True):
+        yield datasets.dictionary[code].as_py(), rows.slice(start, end - start)
         start = end

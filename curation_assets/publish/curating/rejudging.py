@@ -25,7 +25,7 @@ from curation_assets.publish.curating.kept_candidates import VIDEO, KeptCandidat
 from curation_assets.publish.curating.splits import given_splits
 from curation_assets.schemas import schema
 
-SAMPLED_GROUPS = 16
+SAMPLED_GROUPS = 5
 """Row groups, spread over the table, from which correlations and keep-rate curves are computed."""
 
 

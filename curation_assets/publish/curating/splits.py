@@ -2,20 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from typing import Final
 
 import numpy as np
+import pyarrow as pa
 
-from curation_assets.publish.curating.criteria import hash_order
+from curation_assets.publish.curating.places_of_ids import PlacesOfIds
 from curation_assets.publish.curating.subset_tables import read_ids
 from curation_assets.publish.subsets import Splits
 
+SPLITS: Final = ("train", "val", "test")
 
-def splits_of(videos: Sequence[tuple[str, str]], splits: Splits, given: Mapping[str, str]) -> list[str]:
-    """train, val or test of source videos, (dataset, video_id) each: as listed, else by a seeded hash of the id, so that it never changes."""
-    places = hash_order((f"{dataset}/{video}" for dataset, video in videos), splits.seed) / 2.0**64
-    found = np.where(places < splits.train, "train", np.where(places < splits.train + splits.val, "val", "test"))
-    return [given.get(v, s) for (_, v), s in zip(videos, found.tolist(), strict=True)] if given else found.tolist()
+
+class SplitOfVideos:
+    """The split of source videos: as listed, else by a seeded hash of the id, so that it never changes.
+
+    Args:
+        splits: the section of the recipe.
+        given: video_id -> split, from the recipe's lists.
+    """
+
+    def __init__(self, splits: Splits, given: Mapping[str, str]) -> None:
+        self._splits, self._given, self._places = splits, given, PlacesOfIds(splits.seed)
+
+    def of(self, dataset: str, videos: pa.Array) -> np.ndarray:
+        """int8 (n,): for each video of a dataset, where in `SPLITS` its split stands."""
+        places = self._places.of(videos, f"{dataset}/") / 2.0**64
+        bounds = np.cumsum([self._splits.train, self._splits.val])
+        found = np.searchsorted(bounds, places, side="right").astype(np.int8)
+        if self._given:
+            listed = [self._given.get(v) for v in videos.to_pylist()]
+            for at in (i for i, split in enumerate(listed) if split is not None):
+                found[at] = SPLITS.index(str(listed[at]))
+        return found
 
 
 def given_splits(splits: Splits) -> dict[str, str]:

@@ -113,7 +113,9 @@ class BatchCutter:
             name = f"{folder}/{cover.file}"
             if folder and self.store.storage.exists(name):
                 with self.store.storage.open(name) as file, sealed_parquet.open_file(file) as covers:
-                    parts = [b.filter(pc.is_in(b["sample_key"], value_set=keys)) for b in row_batches(covers)]
+                    parts = [
+                        b.filter(pc.is_in(b["sample_key"], value_set=keys)) for b in sealed_parquet.batches(covers)
+                    ]
                     table = pa.Table.from_batches(parts, covers.schema_arrow)
                 found[cover.file] = with_thing(table, cover.thing)
         return found

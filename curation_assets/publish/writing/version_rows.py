@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from curation_assets.publish.curating.ordered_rows import OrderedRows, regrouped
 from curation_assets.schemas import schema
-from curation_resources.sealed_parquet import row_batches
+from curation_resources import sealed_parquet
 from curation_resources.table_contracts import conform
 from curation_resources.tables import GROUP_ROWS
 
@@ -65,7 +65,7 @@ class VersionRows:
     def read(self, columns: list[str]) -> Iterator[pa.RecordBatch]:
         """Some columns of the table that was written, in order."""
         with pq.ParquetFile(self.path) as file:
-            yield from row_batches(file, READ_ROWS, columns)
+            yield from sealed_parquet.batches(file, READ_ROWS, columns)
 
     def made(self, columns: list[str], every: int) -> list[dict[str, Any]]:
         """Every so many of the rows that could be made, the first among them."""

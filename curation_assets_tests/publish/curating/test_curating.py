@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from curation_assets.publish.curating.criteria import hash_order
 from curation_assets.publish.curating.curating import Curation, curate
-from curation_assets.publish.curating.splits import given_splits, splits_of
+from curation_assets.publish.curating.splits import SPLITS, SplitOfVideos, given_splits
 from curation_assets.publish.curating.subset_tables import tables_needed
 from curation_assets.publish.curating.thresholds import Example
 from curation_assets.publish.subsets import Splits
@@ -247,7 +247,7 @@ def test_splits_never_divide_a_video_follow_lists_and_their_shares(tmp_path: Pat
 def test_a_split_depends_on_the_seed_the_dataset_and_the_video_alone() -> None:
     def splits(dataset: str, seed: int) -> list[str]:
         made = Splits(train=0.5, val=0.25, test=0.25, seed=seed)
-        return splits_of([(dataset, f"v{i}") for i in range(64)], made, {})
+        return [SPLITS[n] for n in SplitOfVideos(made, {}).of(dataset, pa.array([f"v{i}" for i in range(64)]))]
 
     assert splits("d", 0) == splits("d", 0)
     assert len({tuple(splits(d, s)) for d in ("d", "other") for s in (0, 1)}) == 4

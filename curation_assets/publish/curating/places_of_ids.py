@@ -1,0 +1,31 @@
+"""The places of ids that come part after part: as `criteria.hash_order` gives them, compiled from where there are many."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+
+from curation_assets.publish.curating.criteria import hash_order
+
+COMPILED_FROM = 1_000_000
+"""Ids from which loading the compiled function costs less than doing without."""
+
+
+class PlacesOfIds:
+    """Gives each id its place; the same with and without the compiled function.
+
+    Args:
+        seed: of the order.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self._seed, self._seen = seed, 0
+
+    def of(self, ids: pa.Array | pa.ChunkedArray, before: str = "") -> np.ndarray:
+        """uint64 (n,): as `hash_order`."""
+        self._seen += len(ids)
+        if self._seen < COMPILED_FROM:
+            return hash_order(ids.to_pylist(), self._seed, before)
+        from curation_assets.publish.curating.hash_places import places
+
+        return places(ids.combine_chunks() if isinstance(ids, pa.ChunkedArray) else ids, self._seed, before)
