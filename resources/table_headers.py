@@ -24,6 +24,8 @@ SHEET, SHEET_FILE = "sheet", "sheet.jpg"
 KEPT_FILE = "kept_answers.parquet"
 """In a partition's folder, beside what its table names: answers that may be wanted again."""
 """Where a table's stats have the hash of its contact sheet, and the sheet's name in the partition's folder."""
+FILES = "files"
+"""Where a table's stats have the files that no row names."""
 MEDIA_NAMED = 1000
 """Tars that a footer names at most; of a table of more, they are read from its rows."""
 
@@ -53,6 +55,11 @@ class TableHeader:
     def sheet(self) -> str | None:
         """Hash of the contact sheet beside the table; None if it has none."""
         return self.stats.get(SHEET)
+
+    @property
+    def files(self) -> Mapping[str, int]:
+        """Further files that belong to the table and that no row names, path -> bytes that each must have at least: card and lists of a version."""
+        return self.stats.get(FILES, {})
 
 
 Base = TableHeader | Whatever | None

@@ -129,7 +129,7 @@ class TableStore(TableReader):
         presence.ensure(self.storage)
         with pq.ParquetFile(local) as source:
             rows, columns = source.metadata.num_rows, media_columns(source.schema_arrow.names)
-            batches = sealed_parquet.row_batches(source, GROUP_ROWS, columns) if columns else ()
+            batches = sealed_parquet.batches(source, GROUP_ROWS, columns) if columns else ()
             named = (own_media(pa.Table.from_batches([b]) for b in batches) or {}) if columns else None
             found = self._check_media(asset, partition, named) if named is not None else {}
             said = digest if isinstance(digest, str) else digest.hexdigest()
@@ -164,7 +164,7 @@ class TableStore(TableReader):
             hasher = ContentHasher(
                 pa.schema([f for f in contract.arrow if f.name in names]), contract.volatile, contract.later
             )
-            for batch in sealed_parquet.row_batches(file):
+            for batch in sealed_parquet.batches(file):
                 hasher.update(batch)
         return hasher.parts()
 
@@ -210,13 +210,13 @@ class TableStore(TableReader):
         return replace(header, tag=self.storage.replace(path, write, expected_tag(base)))
 
     def media(self, header: TableHeader) -> Mapping[str, int]:
-        """Own tar -> bytes that it must have at least, of a table in storage; from its rows where its footer does not say."""
+        """Own tar, or other file that belongs to a table in storage -> bytes that it must have at least; from its rows where its footer does not say."""
         contract = self.contracts.get(header.asset)
         if header.media is not None or contract is None or "tar" not in contract.arrow.names:
-            return header.media or {}
+            return {**(header.media or {}), **header.files}
         columns = media_columns(self.form(header.asset, header.partition).names)
         batches = self.batches(header.asset, columns, GROUP_ROWS, header.partition)
-        return own_media(pa.Table.from_batches([b]) for b in batches) or {}
+        return {**(own_media(pa.Table.from_batches([b]) for b in batches) or {}), **header.files}
 
     def lost_media(self, header: TableHeader, found: Mapping[str, int] | None = None) -> list[str]:
         """Own tars of a table that are gone or cut short, told from one listing of each folder that it names.

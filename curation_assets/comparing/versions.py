@@ -21,7 +21,7 @@ from curation_assets.comparing.row_differences import Differences, Tolerance, di
 from curation_assets.comparing.spilling import in_parts
 from curation_assets.publish.writing import spreadsheets
 from curation_assets.publish.writing.sample_columns import flat
-from curation_resources.sealed_parquet import row_batches
+from curation_resources import sealed_parquet
 from curation_resources.storage import Storage
 
 CARD = "croissant.json"
@@ -109,7 +109,7 @@ def records(version: Storage) -> Iterator[Record]:
 def _said(version: Storage, names: list[str]) -> Iterator[Record]:
     if LISTS[0] in names:
         with version.open(LISTS[0]) as file, pq.ParquetFile(file) as table:
-            for batch in row_batches(table, AT_A_TIME, ["record"]):
+            for batch in sealed_parquet.batches(table, AT_A_TIME, ["record"]):
                 yield from map(json.loads, batch["record"].to_pylist())
         return
     if LISTS[1] in names:

@@ -38,10 +38,10 @@ from curation_assets.orchestration.metadata import column_lineage, plain, shown_
 from curation_assets.registry import component
 from curation_assets.schemas import schema
 from curation_assets.settings import Settings
-from curation_resources.table_headers import SHEET, SHEET_FILE, TableHeader
+from curation_resources.table_headers import FILES, SHEET, SHEET_FILE, TableHeader
 from curation_resources.tables import TableStore
 
-NOT_SHOWN = {VIDEOS, FAULTS, SHEET, "rows_out"}
+NOT_SHOWN = {VIDEOS, FAULTS, FILES, SHEET, "rows_out"}
 """Stats that events leave out: too long, or said already by Dagster's row count."""
 
 

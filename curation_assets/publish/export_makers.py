@@ -41,7 +41,7 @@ from curation_resources.presence import at_work
 from curation_resources.progress import listening
 from curation_resources.provenance import Provenance
 from curation_resources.scratch import scratch_folder
-from curation_resources.table_headers import TableHeader
+from curation_resources.table_headers import FILES, TableHeader
 from curation_resources.tables import Base, TableStore
 from curation_resources.unwritable import Unwritable
 
@@ -142,7 +142,7 @@ class ExportMaker(Maker):
                     meter.add(**piece)
                 curated = store.header(Selection.over(run.recipes, key, ()).asset, key)
                 counted = {"rows_in": curated.stats.get("selected", 0)} if curated else {}
-                stats = {**counted, **done.stats, **meter.spent(run.settings)}
+                stats = {**counted, **done.stats, FILES: dict(done.files), **meter.spent(run.settings)}
                 digest = store.file_content_hash(self.name, done.rows.path)
                 header = store.commit_file(self.name, key, done.rows.path, provenance, digest, stats, base)
             return header, Made(schema(self.name).empty(), stats, {**_shown(done), "left_out": bullets(lacking)})

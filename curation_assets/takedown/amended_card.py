@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, BinaryIO
 
 import pyarrow.parquet as pq
 import yaml
@@ -15,6 +16,7 @@ from curation_assets.publish.writing import spreadsheets
 from curation_assets.publish.writing.dataset_card import CardFacts, hours_table, shares_table
 from curation_assets.takedown.tar_rewriting import members
 from curation_assets.takedown.version_samples import REMOVED, AmendedVersion, files_below
+from curation_resources import sealed_parquet
 from curation_resources.media import MediaRef
 
 
@@ -39,14 +41,13 @@ def _samples(version: AmendedVersion, names: Iterable[str]) -> Iterator[dict[str
         (n for n in names if n == "metadata.csv"), None
     )
     if listed is not None:
-        path = f"{folder}/{listed}"
-        if listed.endswith(".csv"):
-            rows: Iterable[dict[str, Any]] = spreadsheets.rows(storage.read(path).decode("utf-8"))
-        else:
-            with storage.open(path) as file:
-                rows = pq.read_table(file).to_pylist()
-        for row in rows:
-            yield {**row, "ms": int(row["end_ms"]) - int(row["start_ms"])}
+        with storage.open(f"{folder}/{listed}") as file:
+            for row in (
+                spreadsheets.rows(io.TextIOWrapper(file, "utf-8", newline=""))
+                if listed.endswith(".csv")
+                else _rows(file)
+            ):
+                yield {**row, "ms": int(row["end_ms"]) - int(row["start_ms"])}
         return
     for name in names:
         path = f"{folder}/{name}"
@@ -73,6 +74,13 @@ def _samples(version: AmendedVersion, names: Iterable[str]) -> Iterator[dict[str
                 "licence": source.get("licence"),
                 "channel": source.get("channel"),
             }
+
+
+def _rows(file: BinaryIO) -> Iterator[dict[str, Any]]:
+    with pq.ParquetFile(file) as table:
+        wanted = [c for c in ("split", "start_ms", "end_ms", "licence", "channel") if c in table.schema_arrow.names]
+        for batch in sealed_parquet.batches(table, columns=wanted):
+            yield from batch.to_pylist()
 
 
 def _count(version: AmendedVersion, names: Iterable[str]) -> CardFacts:

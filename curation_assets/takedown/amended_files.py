@@ -7,7 +7,6 @@ import gzip
 import io
 import json
 import re
-import tempfile
 from pathlib import Path
 
 import pyarrow as pa
@@ -19,6 +18,7 @@ from curation_assets.publish.writing.track_folders import META, PROGRESS
 from curation_assets.takedown.plan import TakedownPlan, token
 from curation_assets.takedown.tar_rewriting import key_of, rewrite_tar
 from curation_assets.takedown.version_samples import AmendedVersion
+from curation_resources.scratch import scratch_folder
 
 SAMPLE_ENDINGS = ("mp4", "npy", "txt", "json", *SOUNDS)
 """Endings of the files of samples that lie by themselves."""
@@ -65,40 +65,52 @@ def pattern_of(plan: TakedownPlan) -> re.Pattern[str]:
 
 
 def _amend_parquet(version: AmendedVersion, name: str, path: str) -> None:
-    with version.storage.open(path) as file:
-        table = pq.read_table(file)
-    wanted = [n for n in ("dataset", "video_id", "key", "sample_key") if n in table.column_names]
-    gone = [version.owns(r) for r in table.select(wanted).to_pylist()]
-    if not any(gone):
-        return
-    with tempfile.TemporaryDirectory(prefix="takedown-") as scratch:
+    storage, some = version.storage, False
+    with storage.open(path) as file, pq.ParquetFile(file) as table, scratch_folder("takedown-") as scratch:
         local = Path(scratch) / "list.parquet"
-        pq.write_table(table.filter(pa.array([not g for g in gone], pa.bool_())), local, compression="zstd")
-        version.storage.publish_file(local, path)
-    version.changed.add(name)
+        names = [n for n in ("dataset", "video_id", "key", "sample_key") if n in table.schema_arrow.names]
+        with pq.ParquetWriter(local, table.schema_arrow, compression="zstd") as writer:
+            for group in range(table.num_row_groups):
+                rows = table.read_row_group(group)
+                kept = pa.array([not version.owns(r) for r in rows.select(names).to_pylist()], pa.bool_())
+                some = some or kept.false_count > 0
+                writer.write_table(rows.filter(kept))
+        if some:
+            storage.publish_file(local, path)
+            version.changed.add(name)
 
 
 def _amend_csv(version: AmendedVersion, name: str, path: str) -> None:
-    text = version.storage.read(path).decode("utf-8")
-    reader = csv.DictReader(io.StringIO(text, newline=""))
-    if not {"key", "sample_key", "video_id"} & set(reader.fieldnames or ()):
-        return  # splits.csv names tars
-    rows = list(reader)
-    kept = [r for r, read in zip(rows, spreadsheets.rows(text), strict=True) if not version.owns(read)]
-    if len(kept) == len(rows):
-        return
-    out = io.StringIO(newline="")
-    writer = csv.DictWriter(out, reader.fieldnames or (), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(kept)
-    version.storage.write(path, out.getvalue().encode())
-    version.changed.add(name)
+    storage, some = version.storage, False
+    with storage.open(path) as file, storage.open(path) as twin, scratch_folder("takedown-") as scratch:
+        reader = csv.DictReader(io.TextIOWrapper(file, "utf-8", newline=""))
+        columns = reader.fieldnames or ()
+        if not {"key", "sample_key", "video_id"} & set(columns):
+            return  # splits.csv names tars
+        local = Path(scratch) / "list.csv"
+        with open(local, "w", newline="", encoding="utf-8") as out:
+            writer = csv.DictWriter(out, columns, lineterminator="\n")
+            writer.writeheader()
+            for row, read in zip(reader, spreadsheets.rows(io.TextIOWrapper(twin, "utf-8", newline="")), strict=True):
+                if version.owns(read):
+                    some = True
+                else:
+                    writer.writerow(row)
+        if some:
+            storage.publish_file(local, path)
+            version.changed.add(name)
 
 
 def _amend_lines(version: AmendedVersion, name: str, path: str) -> None:
-    lines = gzip.decompress(version.storage.read(path)).splitlines(keepends=True)
-    kept = [line for line in lines if not version.owns(json.loads(line))]
-    if len(kept) == len(lines):
-        return
-    version.storage.write(path, gzip.compress(b"".join(kept), mtime=0))
-    version.changed.add(name)
+    storage, some = version.storage, False
+    with storage.open(path) as file, gzip.open(file) as lines, scratch_folder("takedown-") as scratch:
+        local = Path(scratch) / "list.jsonl.gz"
+        with open(local, "wb") as raw, gzip.GzipFile("", "wb", fileobj=raw, mtime=0) as out:
+            for line in lines:
+                if version.owns(json.loads(line)):
+                    some = True
+                else:
+                    out.write(line)
+        if some:
+            storage.publish_file(local, path)
+            version.changed.add(name)

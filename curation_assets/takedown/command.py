@@ -19,6 +19,7 @@ from curation_assets.selection import SUBSET_ASSETS
 from curation_assets.settings import Settings
 from curation_assets.stores import table_store
 from curation_assets.takedown.exports import forget_in_exports, samples_in_versions
+from curation_assets.takedown.large_tables import rows_of
 from curation_assets.takedown.plan import PATH, SHARD_ASSETS, NothingFound, Query, TakedownPlan, lines, make_plan
 from curation_assets.takedown.same_bytes import add_bytes
 from curation_assets.takedown.tables import Done, forget_in_tables
@@ -185,9 +186,7 @@ def _stored(store: TableStore, plan: TakedownPlan) -> list[str]:
 
 
 def _rows(store: TableStore, plan: TakedownPlan, asset: str, partition: str) -> int:
-    import pyarrow.compute as pc
-
-    return int(pc.sum(plan.of(store.read(asset, partition, columns=["dataset", "video_id"]))).as_py() or 0)
+    return int(rows_of(store, plan.of, asset, partition).num_rows)
 
 
 def _found_still(store: TableStore, plan: TakedownPlan) -> list[str]:

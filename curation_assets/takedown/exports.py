@@ -9,25 +9,24 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
-from curation_assets.publish.clip_dataset import TABLE as CLIP_DATASET
 from curation_assets.recipes import Recipe
 from curation_assets.registry import DOWNLOADS, EXPORTS, JUDGED
 from curation_assets.takedown.amended_card import describe
 from curation_assets.takedown.amended_files import amend_file
+from curation_assets.takedown.large_tables import rows_of, write_without
+from curation_assets.takedown.placed_samples import Counted, Placed
 from curation_assets.takedown.plan import Say, TakedownPlan, pattern
 from curation_assets.takedown.tables import Done, subset_provenance
-from curation_assets.takedown.tar_rewriting import members
 from curation_assets.takedown.version_samples import REMOVED, AmendedVersion, Licences, files_below, keys_in, subfolders
+from curation_resources.scratch import scratch_folder
 from curation_resources.storage import Storage
+from curation_resources.table_headers import FILES
 from curation_resources.tables import TableStore
 
 WITH_VERSIONS = (*EXPORTS, *JUDGED.values())
@@ -133,55 +132,27 @@ def _table(
     """The table of an export without the rows of the videos, its samples where they lie in the amended tars now."""
     header = store.header(asset, key)
     assert header is not None
-    table = store.read(asset, key)
-    gone = plan.of(table)
-    number = pc.sum(gone).as_py() or 0
-    kept = _placed(store.storage, table.filter(pc.invert(gone)), asset)
+    places = [f"{of}tar" for of in ("", "audio_")]
+    theirs = rows_of(store, plan.of, asset, key, places)
+    number = theirs.num_rows
     provenance = subset_provenance(store, recipes, plan, asset, key, header)
-    if not number and provenance.fingerprint == header.fingerprint and kept.equals(table):
+    if not number and provenance.fingerprint == header.fingerprint:
         return []
-    stats = dict(header.stats)
-    ok = kept.filter(pc.equal(kept["status"], "ok"))
-    by_split: Counter[str] = Counter(ok["split"].to_pylist())
-    fresh = {
-        "samples": ok.num_rows,
-        "failed": kept.num_rows - ok.num_rows,
-        "splits": dict(by_split),
-        "rows_out": kept.num_rows,
-    }
-    if "start_ms" in ok.column_names:
-        fresh["hours"] = round((pc.sum(pc.subtract(ok["end_ms"], ok["start_ms"])).as_py() or 0) / 3_600_000, 4)
-    stats |= {k: v for k, v in fresh.items() if k in stats}
-    if isinstance(stats.get("rows_in"), int):
-        stats["rows_in"] -= number
-    leaks = stats.get("leaks")
-    if isinstance(leaks, dict) and "where" in leaks:
-        stats["leaks"] = {**leaks, "where": [w for w in leaks["where"] if not pattern(plan, True).search(w)]}
-    store.commit(asset, key, kept, provenance, stats)
+    tars = {t for n in places if n in theirs.column_names for t in theirs[n].drop_null().unique().to_pylist()}
+    placed, counted = Placed(store.storage, asset, tars), Counted()
+    with scratch_folder("takedown-") as scratch:
+        local = Path(scratch) / "version.parquet"
+        write_without(store, plan.of, asset, key, local, lambda rows: counted.of(placed.rows(rows)))
+        stats, fresh = dict(header.stats), counted.stats(header.rows - number)
+        stats |= {k: v for k, v in fresh.items() if k in stats}
+        if isinstance(stats.get("rows_in"), int):
+            stats["rows_in"] -= number
+        leaks = stats.get("leaks")
+        if isinstance(leaks, dict) and "where" in leaks:
+            stats["leaks"] = {**leaks, "where": [w for w in leaks["where"] if not pattern(plan, True).search(w)]}
+        stats[FILES] = {path: store.storage.size(path) for path in header.files if store.storage.exists(path)}
+        digest = store.file_content_hash(asset, local)
+        store.commit_file(asset, key, local, provenance, digest, stats)
     if number:
         say(f"{asset} of {key}: {number} rows")
     return [(asset, key)]
-
-
-def _placed(storage: Storage, table: pa.Table, asset: str) -> pa.Table:
-    """The rows with the offsets that their samples have in the tars as these are now."""
-    media = pa.repeat("mp4" if asset == CLIP_DATASET.asset else "npy", table.num_rows)
-    endings = {"": media}
-    if "audio_format" in table.column_names:
-        endings["audio_"] = table["audio_format"]
-    where: dict[str, dict[str, int]] = {}
-    for prefix, ending in endings.items():
-        offsets = []
-        for tar, offset, key, kind in zip(
-            *(c.to_pylist() for c in (table[f"{prefix}tar"], table[f"{prefix}offset"], table["sample_key"], ending)),
-            strict=True,
-        ):
-            if tar is not None and tar.endswith(".tar"):
-                if tar not in where:
-                    where[tar] = {m.name: m.offset_data for m in members(storage, tar)} if storage.exists(tar) else {}
-                offset = where[tar].get(f"{key}.{kind}", offset)
-            offsets.append(offset)
-        at = table.schema.get_field_index(f"{prefix}offset")
-        kind = table.schema.field(at)
-        table = table.set_column(at, kind, pa.chunked_array([pa.array(offsets, kind.type)]))
-    return table

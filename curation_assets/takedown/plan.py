@@ -206,12 +206,9 @@ def _find(store: TableStore, query: Query) -> tuple[set[Key], list[str]]:
     known: set[str] = set()
     wanted = {*query.ids, *query.listed}
     urls = {k: given for given in wanted if "://" in given for k in url_keys(given)}
-    try:
-        index = store.read(INDEX, columns=["dataset", "video_id", "shard", "status", "record"])
-    except MissingTable:
-        index = SCHEMAS[INDEX].empty()
     domains = {f"domain {d.strip().lower()}" for d in query.domains}
-    for batch in index.to_batches():
+    columns = ["dataset", "video_id", "shard", "status", *(["record"] if urls or domains else [])]
+    for batch in store.batches(INDEX, columns) if store.exists(INDEX) else ():
         for row in batch.to_pylist():
             if query.dataset is not None and row["dataset"] != query.dataset:
                 continue

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -29,11 +30,13 @@ from curation_assets.registry import CLUSTERS, COMPARED, COMPONENTS, DOWNLOADS, 
 from curation_assets.schemas import schema
 from curation_assets.settings import Settings
 from curation_assets.showing.figures import counts
+from curation_assets.takedown.large_tables import rows_of, write_without
 from curation_assets.takedown.plan import SHARD_ASSETS, Say, TakedownPlan
 from curation_assets.takedown.semantic_duplicates import forget_in_semantic_duplicates
 from curation_assets.takedown.tar_rewriting import key_of, rewrite_tar
 from curation_resources.content_hash import content_hash
 from curation_resources.file_facts import is_uri
+from curation_resources.scratch import scratch_folder
 from curation_resources.storage import Storage
 from curation_resources.table_headers import SHEET, TableHeader
 from curation_resources.tables import TableStore
@@ -77,13 +80,18 @@ def _index(store: TableStore, plan: TakedownPlan, say: Say) -> Done:
     header = store.header(INDEX)
     if header is None:
         return []
-    table = store.read(INDEX)
-    gone = plan.of(table)
-    gone = pc.or_(gone, _quoting(table, plan))
-    if not pc.any(gone).as_py():
+
+    def gone(rows: pa.Table) -> pa.ChunkedArray:
+        return pc.or_(plan.of(rows), _quoting(rows, plan))
+
+    if not rows_of(store, gone, INDEX, None, ("status", "record"), most=1).num_rows:
         return []
-    store.commit(INDEX, None, table.filter(pc.invert(gone)), header.provenance, header.stats)
-    say(f"{INDEX}: {pc.sum(gone).as_py()} rows")
+    with scratch_folder("takedown-") as scratch:
+        local = Path(scratch) / "index.parquet"
+        removed = write_without(store, gone, INDEX, None, local)
+        digest = store.file_content_hash(INDEX, local)
+        store.commit_file(INDEX, None, local, header.provenance, digest, header.stats)
+    say(f"{INDEX}: {removed.num_rows} rows")
     return [(INDEX, None)]
 
 
@@ -247,8 +255,7 @@ def _clusters(
     """The clusters worked out anew, and `dedup` of every shard whose part of them is another or names what is gone."""
     if store.header(CLUSTERS) is None:
         return []
-    known = store.read(CLUSTERS)
-    gone = pc.any(plan.of(known)).as_py()
+    gone = rows_of(store, plan.of, CLUSTERS, None, most=1).num_rows > 0
     behind = any(
         (h := store.header(COMPARED, s)) is not None and h.content_hash != plan.hashes[COMPARED].get(s)
         for s in plan.shards
@@ -313,16 +320,15 @@ def _curated(
 ) -> Done:
     header = store.header(asset, key)
     assert header is not None
-    table = store.read(asset, key)
-    gone = plan.of(table)
-    number = pc.sum(gone).as_py() or 0
+    number = rows_of(store, plan.of, asset, key).num_rows
     provenance = subset_provenance(store, recipes, plan, asset, key, header)
     if not number and provenance.fingerprint == header.fingerprint:
         return []
-    removed = table.filter(gone)
-    stats = _funnel_without(header.stats, removed)
-    store.storage.remove(sheet_path(store, asset, key))
-    header = store.commit(asset, key, table.filter(pc.invert(gone)), provenance, stats)
+    with scratch_folder("takedown-") as scratch:
+        local = Path(scratch) / "subset.parquet"
+        stats = _funnel_without(header.stats, write_without(store, plan.of, asset, key, local))
+        store.storage.remove(sheet_path(store, asset, key))
+        header = store.commit_file(asset, key, local, provenance, store.file_hash_parts(asset, local), stats)
     if asset == JUDGED["tracks"] and key in _declared(recipes):
         from curation_assets.publish.writing.track_versions import publish_tracks
 

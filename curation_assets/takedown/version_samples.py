@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -15,6 +16,7 @@ from curation_assets.publish.writing import spreadsheets
 from curation_assets.publish.writing.track_folders import META, PROGRESS
 from curation_assets.takedown.plan import TakedownPlan
 from curation_assets.takedown.tar_rewriting import key_of, members
+from curation_resources import sealed_parquet
 from curation_resources.media import MediaRef
 from curation_resources.sealed_parquet import row_batches
 from curation_resources.storage import Storage
@@ -96,21 +98,25 @@ def keys_in(version: AmendedVersion, names: Iterable[str]) -> Iterator[str]:
                 if version.owns(row):
                     yield from filter(None, [row.get("key") or row.get("sample_key")])
         elif name.endswith("metadata.csv"):
-            for row in spreadsheets.rows(storage.read(path).decode("utf-8")):
-                if version.owns(row):
-                    yield row["key"]
+            with storage.open(path) as file:
+                yield from (
+                    row["key"]
+                    for row in spreadsheets.rows(io.TextIOWrapper(file, "utf-8", newline=""))
+                    if version.owns(row)
+                )
         elif name.endswith(".json") and not name.endswith(PROGRESS) and "/" in name and suspect.search(name):
             if version.owns(json.loads(storage.read(path))):
                 yield key_of(name)
         elif name.endswith((".jsonl.gz", META)):
-            for line in gzip.decompress(storage.read(path)).splitlines():
-                record = json.loads(line)
-                if version.owns(record):
-                    yield str(record.get("track_id") or record.get("mp4_filename") or record.get("yid"))
+            with storage.open(path) as file, gzip.open(file) as lines:
+                for line in lines:
+                    record = json.loads(line)
+                    if version.owns(record):
+                        yield str(record.get("track_id") or record.get("mp4_filename") or record.get("yid"))
 
 
 def _rows(storage: Storage, path: str) -> Iterator[dict[str, Any]]:
     with storage.open(path) as file, pq.ParquetFile(file) as table:
         wanted = [n for n in ("dataset", "video_id", "key", "sample_key") if n in table.schema_arrow.names]
-        for batch in row_batches(table, columns=wanted):
+        for batch in sealed_parquet.batches(table, columns=wanted):
             yield from batch.to_pylist()

@@ -67,11 +67,13 @@ class Published:
         rows: of its table, written to the local disk.
         stats: numbers kept with the table.
         by_split: (split, samples, hours) in order.
+        files: card and lists, which no row of the table names: path -> size.
     """
 
     rows: VersionRows
     stats: Mapping[str, Any]
     by_split: Sequence[tuple[str, int, float]]
+    files: Mapping[str, int]
 
 
 def public_paths_of(selection: Selection, recipes: Mapping[str, Recipe]) -> PublicPaths:
@@ -137,9 +139,11 @@ def _named(name: str) -> str:
 
 def finish_version(store: TableStore, folder: str, facts: CardFacts, rows: VersionRows) -> Published:
     """Writes the card, README.md last; `rows` are written already."""
-    store.storage.write(f"{folder}/croissant.json", croissant(facts).encode())
-    text = card(facts)
-    store.storage.write(f"{folder}/{CARD}", text.encode())
+    files = {f.name: f.size for f in facts.files if not f.name.endswith(".tar")}
+    for name, text in (("croissant.json", croissant(facts)), (CARD, card(facts))):
+        data = text.encode()
+        store.storage.write(f"{folder}/{name}", data)
+        files[name] = len(data)
     stats = {
         "version": facts.version,
         "folder": store.storage.uri(folder),
@@ -151,4 +155,4 @@ def finish_version(store: TableStore, folder: str, facts: CardFacts, rows: Versi
         "bytes": sum(f.size for f in facts.files),
     }
     by_split = [(s, facts.samples[s], facts.ms[s] / MS_PER_HOUR) for s in sorted(facts.samples)]
-    return Published(rows, stats, by_split)
+    return Published(rows, stats, by_split, {f"{folder}/{name}": size for name, size in files.items()})

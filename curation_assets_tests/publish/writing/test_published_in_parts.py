@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.scale.publishing import KEY, generate, publish, recipe
+from curation_assets.engine.run import Run
 from curation_assets.publish.curating import grouped_rows, ordered_rows
 from curation_assets.publish.curating.ordered_rows import OrderedRows, regrouped
 from curation_assets.publish.curating.side_by_side import side_by_side, whole_videos
+from curation_assets.publish.export_makers import ClipExportMaker
 from curation_assets.publish.writing import accounted, sample_lists
 from curation_assets.schemas import SCHEMAS, schema
+from curation_assets.settings import Settings
+from curation_assets.verify import DAMAGE, Verifier
 from curation_resources import used_keys
 from curation_resources.provenance import Provenance
 from curation_resources.storage import Storage
@@ -64,6 +69,36 @@ def test_a_version_is_the_same_whatever_is_in_memory(
         listed = pq.read_table(roots[0] / version / "train/metadata.parquet")
         assert listed.num_rows == tables[0].filter(pa.compute.equal(tables[0]["split"], "train")).num_rows
         assert set(listed.column_names) >= {"file_name", "motion", "record", "text"}
+
+
+@pytest.mark.parametrize("form", ["webdataset", "folder"])
+def test_a_version_without_its_card_or_a_list_is_written_again(tmp_path: Path, form: str) -> None:
+    generate(str(tmp_path), 1, form, videos=2)
+    publish(str(tmp_path), form)
+    store, maker = TableStore(Storage(str(tmp_path)), SCHEMAS), ClipExportMaker()
+    run = Run(store, recipe(form), Settings(storage=str(tmp_path)), logging.getLogger())
+    header = store.header("clip_dataset", KEY)
+    assert header is not None
+    assert maker.up_to_date(run, header)
+    version = tmp_path / f"clip_dataset/{KEY}/{header.stats['version']}"
+    lists = {"README.md", "croissant.json"} | (
+        {"metadata.csv", "train/metadata.parquet"} if form == "folder" else set()
+    )
+    mine = {p for p in header.files if p.startswith(f"clip_dataset/{KEY}/{version.name}/")}
+    assert lists <= {p.removeprefix(f"clip_dataset/{KEY}/{version.name}/") for p in mine}
+    for name in sorted(lists):
+        whole = (version / name).read_bytes()
+        for left in (None, whole[:-1]):
+            (version / name).unlink()
+            if left is not None:
+                (version / name).write_bytes(left)
+            assert store.lost_media(header) == [f"clip_dataset/{KEY}/{version.name}/{name}"]
+            assert not maker.up_to_date(run, header)
+            (fault,) = (f for f in Verifier(store, {"bench": recipe(form)}).faults() if f.kind == DAMAGE)
+            assert fault.file.endswith(name)
+            assert ("is gone" if left is None else "bytes where") in fault.what
+            (version / name).write_bytes(whole)
+    assert maker.up_to_date(run, header)
 
 
 def test_lists_have_columns_that_came_late(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
