@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import chain
 from typing import Any
 
 import pyarrow as pa
@@ -10,6 +11,7 @@ import pyarrow.compute as pc
 
 from curation_assets.contracts.checks import Finding, outcomes
 from curation_assets.registry import component
+from curation_assets.schemas import schema
 from curation_resources.table_headers import TableHeader
 from curation_resources.table_reading import TableReader
 
@@ -66,6 +68,10 @@ def further(store: TableReader, header: TableHeader) -> Iterator[Finding]:
     for check in component(header.asset).checks:
         if check.sampled:
             table = store.sample(header, check.columns)
+        elif check.counted is not None:
+            parts = store.groups(header.asset, check.columns, header.partition)
+            none = schema(header.asset).empty().select(check.columns)
+            table = pa.concat_tables([check.counted(part) for part in chain([none], parts)])
         else:
             table = store.read(header.asset, header.partition, check.columns)
         yield check.judge(table, header.stats, store.storage)

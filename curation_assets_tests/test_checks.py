@@ -7,22 +7,34 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
+from curation_assets.checks import further
 from curation_assets.contracts.checks import Finding
 from curation_assets.registry import COMPONENTS, component
-from curation_assets.schemas import schema
+from curation_assets.schemas import SCHEMAS, schema
 from curation_assets_tests.decode.coded_video import write_video
 from curation_resources.storage import Storage
+from curation_resources.tables import TableStore
 
 
 def judge(asset: str, name: str, rows: list[dict[str, Any]], root: Path) -> Finding:
     contract = schema(asset)
+    table = pa.Table.from_pylist(
+        [{**dict.fromkeys(contract.names), "dataset": "d", "video_id": "v", "shard": "d-00000", **r} for r in rows],
+        schema=contract.arrow,
+    )
     check = next(c for c in component(asset).checks if c.name == name)
-    table = pa.Table.from_pylist([{n: r.get(n) for n in contract.names} for r in rows], schema=contract.arrow)
-    if check.columns is not None:
-        table = table.select(check.columns)
-    return check.judge(table, {}, Storage(str(root)))
+    store = TableStore(Storage(str(root)), SCHEMAS)
+    with (root / "table.parquet").open("wb") as file:
+        pq.write_table(table, file, row_group_size=2)
+    (root / asset).mkdir(exist_ok=True)
+    (root / "table.parquet").rename(root / store.path(asset, "d-s"))
+    header = store.header(asset, "d-s")
+    assert header is not None
+    (found,) = (f for f in further(store, header) if f.check == check.name)
+    return found
 
 
 def exported(root: Path, name: str, shots: list[int]) -> dict[str, Any]:

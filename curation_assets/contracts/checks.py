@@ -42,6 +42,8 @@ class Check:
         judge: (table, its stats, storage) -> the finding.
         columns: those of the table that it reads, which alone it is given.
         sampled: whether rows from all over a large table are enough for it.
+        counted: some rows -> what the check needs to know of them, a few rows; `judge` is given these of all parts of the table, which is never in
+            memory as a whole then.
     """
 
     name: str
@@ -50,6 +52,7 @@ class Check:
     judge: Callable[[pa.Table, Mapping[str, Any], Storage], Finding]
     columns: tuple[str, ...]
     sampled: bool = False
+    counted: Callable[[pa.Table], pa.Table] | None = None
 
 
 def outcomes(table: pa.Table) -> dict[str, int]:

@@ -42,23 +42,29 @@ def curated_columns(components: Sequence[Component]) -> list[Column]:
     return found
 
 
-def _no_duplicates(table: pa.Table, stats: Mapping[str, Any], storage: Storage) -> Finding:
-    selected = table.filter(table["selected"])
+_COUNTED = pa.schema(
+    [("selected", pa.int64()), ("duplicates", pa.int64()), ("not_compared", pa.int64()), ("first", pa.string())]
+)
+
+
+def _copies(rows: pa.Table) -> pa.Table:
+    """Of some candidates: how many are selected, how many of these have a better copy or were compared with none, and the first that has one."""
+    selected = rows.filter(rows["selected"])
     copies = selected.filter(pc.equal(selected["keep"], False))
-    numbers = {
-        "selected": selected.num_rows,
-        "duplicates": copies.num_rows,
-        "not_compared": selected["keep"].null_count,
-    }
-    said = f"no duplicate among {selected.num_rows} selected clips"
-    if selected["keep"].null_count:
-        said += f"; {selected['keep'].null_count} were compared with none"
-    if copies.num_rows:
-        first = copies["clip_id"][0].as_py()
-        said = (
-            f"{copies.num_rows} selected clips have a better copy, the first is {first}; the rule keep leaves them out"
-        )
-    return Finding("no_duplicates", not copies.num_rows, said, False, numbers)
+    first = copies["clip_id"][0].as_py() if copies.num_rows else None
+    numbers = (selected.num_rows, copies.num_rows, selected["keep"].null_count, first)
+    return pa.table([[n] for n in numbers], schema=_COUNTED)
+
+
+def _no_duplicates(counted: pa.Table, stats: Mapping[str, Any], storage: Storage) -> Finding:
+    numbers = {n: pc.sum(counted[n]).as_py() or 0 for n in ("selected", "duplicates", "not_compared")}
+    said = f"no duplicate among {numbers['selected']} selected clips"
+    if numbers["not_compared"]:
+        said += f"; {numbers['not_compared']} were compared with none"
+    if numbers["duplicates"]:
+        first = counted["first"].drop_null()[0].as_py()
+        said = f"{numbers['duplicates']} selected clips have a better copy, the first is {first}; the rule keep leaves them out"
+    return Finding("no_duplicates", not numbers["duplicates"], said, False, numbers)
 
 
 def declare(components: Sequence[Component]) -> Component:
@@ -103,6 +109,7 @@ def declare(components: Sequence[Component]) -> Component:
                 False,
                 _no_duplicates,
                 ("clip_id", "selected", "keep"),
+                counted=_copies,
             ),
         ),
         charted=tuple(name for c in components for name in c.charted),
