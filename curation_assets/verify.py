@@ -14,11 +14,13 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from curation_assets.contracts.tables import BESIDE, beside
 from curation_assets.dedup.duplicate_clusters import CLUSTER_INDEX
 from curation_assets.dedup.index_files import MANIFEST, DamagedIndex, check_file, files_of, read_manifest
+from curation_assets.engine.redrawing import can_be_redrawn
 from curation_assets.engine.shard_keys import parse_shard_key
 from curation_assets.engine.sheets import sheet_hash, sheet_path
 from curation_assets.publish.writing.versions import CARD, PIECES
@@ -27,7 +29,7 @@ from curation_assets.registry import CLUSTERS, EXPORTS
 from curation_assets.schemas import SCHEMAS, schema
 from curation_assets.selection import SUBSET_ASSETS, UNPARTITIONED
 from curation_resources import presence
-from curation_resources.content_hash import content_hash
+from curation_resources.content_hash import ContentHasher
 from curation_resources.media import MediaRef
 from curation_resources.storage import Storage
 from curation_resources.storage_errors import READ_ERRORS, StorageError
@@ -36,7 +38,10 @@ from curation_resources.table_contracts import remedy
 from curation_resources.table_headers import TableHeader
 from curation_resources.tables import READERS, DamagedTable, TableStore
 
-DAMAGE, LEFT_OVER = "damage", "left over"
+BATCH_ROWS = 65_536
+"""Rows of a table that are looked at at a time."""
+DAMAGE, LEFT_OVER, UNSHOWN = "damage", "left over", "not shown"
+REDRAWN = "draw it again with: curation pictures --redraw"
 SWEPT = "the next run of it removes it, once no other run is at work on it"
 UNSEEN = "remove the file, then {again}"
 """The remedy where a run looks no further than at the file's length."""
@@ -47,7 +52,7 @@ class Discrepancy:
     """Something that is not as it should be.
 
     Attributes:
-        kind: damage, or left over: a file that nobody names and that costs nothing but space.
+        kind: damage; or left over: a file that nobody names and that costs nothing but space; or not shown: a contact sheet is gone, and nothing else with it.
         asset, partition: of which table; None for an unpartitioned one.
         file: path below the root.
         what: what is wrong with it.
@@ -145,16 +150,16 @@ class Verifier:
             return [self._fault(asset, key, path, f"cannot be read: {error}")]
 
     def _content(self, header: TableHeader) -> Iterator[Discrepancy]:
-        contract = schema(header.asset)
-        table = self.store.read(header.asset, header.partition)
-        if set(contract.names) - set(table.column_names):
+        contract, asset, key = schema(header.asset), header.asset, header.partition
+        self.store.check(asset, key)  # every byte, against the seal
+        if set(contract.names) - set(self.store.form(asset, key).names):
             return  # of an earlier version of the schema; its bytes fit its seal
-        rows = table.select(contract.names).cast(
-            contract.arrow
-        )  # the hash counts types, and Parquet names the items of lists anew
-        if content_hash(rows, skip=contract.volatile, later=contract.later) != header.content_hash:
-            path = self.store.path(header.asset, header.partition)
-            yield self._fault(header.asset, header.partition, path, "its rows are not those of its content hash")
+        hasher = ContentHasher(contract.arrow, contract.volatile, contract.later)
+        for batch in self.store.batches(asset, contract.names, BATCH_ROWS, key):
+            hasher.update(pa.Table.from_batches([batch]).select(contract.names).cast(contract.arrow))
+        # cast: the hash counts types, and Parquet names the items of lists anew
+        if hasher.hexdigest() != header.content_hash:
+            yield self._fault(asset, key, self.store.path(asset, key), "its rows are not those of its content hash")
 
     def _media(self, header: TableHeader) -> Iterator[Discrepancy]:
         asset, key = header.asset, header.partition
@@ -163,32 +168,38 @@ class Verifier:
         self.counts.media += len(named)
         lost = set(self.store.lost_media(header, found))
         for tar in sorted(lost):
-            said = f"has {found[tar]} bytes where {named[tar]} are named" if tar in found else "is gone"
+            size = found[tar] if tar in found else self.storage.size(tar) if self.storage.exists(tar) else None
+            said = "is gone" if size is None else f"has {size} bytes where {named[tar]} are named"
             yield self._fault(asset, key, tar, said)
         if self.deep and "sha256" in schema(asset).names and "tar" in schema(asset).names:
             yield from self._members(header, lost)
         if asset in EXPORTS:
-            yield from self._versions(header)
+            yield from self._versions(header, lost)
         sheet = sheet_path(self.store, asset, key)
         for path in sorted(set(found) - set(named) - {sheet}):
             yield self._left(asset, key, path)
-        if sheet in found and (
-            not header.sheet or (self.deep and sheet_hash(self.storage.read(sheet)) != header.sheet)
-        ):
-            what = "it is not the contact sheet of its table, and is shown to nobody"
-            yield Discrepancy(LEFT_OVER, asset, key, sheet, what, "remove it")
+        there = sheet in found or (key is None and self.storage.exists(sheet))
+        if header.sheet and not there:
+            again = REDRAWN if can_be_redrawn(asset) else "the next making of its table draws another"
+            yield Discrepancy(UNSHOWN, asset, key, sheet, "the contact sheet is gone; the table is whole", again)
+        elif there and not header.sheet:
+            yield Discrepancy(LEFT_OVER, asset, key, sheet, "its table names no contact sheet", "remove it")
+        elif there and self.deep and sheet_hash(self.storage.read(sheet)) != header.sheet:
+            what = "it is not the contact sheet that its table names, and is shown to nobody"
+            yield Discrepancy(UNSHOWN, asset, key, sheet, what, f"remove it, then {REDRAWN}")
 
     def _members(self, header: TableHeader, lost: Collection[str]) -> Iterator[Discrepancy]:
         """Members of the table's tars whose bytes are not those of their SHA-256; of videos in place, whether they changed."""
         columns = [c for c in ("tar", "offset", "size", "sha256", "etag", BESIDE) if c in schema(header.asset).names]
         ids = [k for k in schema(header.asset).key if k != "dataset"]
-        table = self.store.read(header.asset, header.partition, columns=[*ids, *columns])
-        table = table.filter(pc.and_(pc.is_valid(table["tar"]), pc.is_valid(table["sha256"])))
-        for row in table.sort_by([("tar", "ascending"), ("offset", "ascending")]).to_pylist():
-            if row["tar"] in lost:
-                continue
-            for member in (row, *beside(row)):
-                yield from self._member(header, " ".join(str(row[k]) for k in ids), member)
+        for batch in self.store.batches(header.asset, [*ids, *columns], BATCH_ROWS, header.partition):
+            table = pa.Table.from_batches([batch])
+            table = table.filter(pc.and_(pc.is_valid(table["tar"]), pc.is_valid(table["sha256"])))
+            for row in table.sort_by([("tar", "ascending"), ("offset", "ascending")]).to_pylist():
+                if row["tar"] in lost:
+                    continue
+                for member in (row, *beside(row)):
+                    yield from self._member(header, " ".join(str(row[k]) for k in ids), member)
 
     def _member(self, header: TableHeader, who: str, member: Mapping[str, Any]) -> Iterator[Discrepancy]:
         self.counts.members += 1
@@ -203,8 +214,8 @@ class Verifier:
             what = f"the bytes of {who} at {ref.offset} are not those that the table names"
             yield self._fault(header.asset, header.partition, ref.tar, what, UNSEEN)
 
-    def _versions(self, header: TableHeader) -> Iterator[Discrepancy]:
-        """The version in force against its manifest, versions that were never finished, and pieces."""
+    def _versions(self, header: TableHeader, lost: Collection[str]) -> Iterator[Discrepancy]:
+        """The version in force against its manifest, but for files that are `lost`; versions that were never finished, and pieces."""
         folder = self.store.folder(header.asset, header.partition)
         mine = header.stats.get("version")
         for version in self.storage.folders(folder):
@@ -215,6 +226,8 @@ class Verifier:
                         header.asset, header.partition, path, "a piece of an export that was not published"
                     )
             elif f"{folder}/{version}/{CARD}" not in there:
+                if f"{folder}/{version}/{CARD}" in lost:
+                    continue
                 if version == mine:
                     yield self._fault(header.asset, header.partition, f"{folder}/{version}/{CARD}", "is gone")
                 else:
@@ -223,14 +236,16 @@ class Verifier:
                     )
             else:
                 self.counts.versions += 1
-                yield from self._manifest(header, f"{folder}/{version}", there, version == mine)
+                yield from self._manifest(header, f"{folder}/{version}", there, lost, version == mine)
         if mine and mine not in self.storage.folders(folder):
             yield self._fault(header.asset, header.partition, f"{folder}/{mine}", "the version in force is gone")
 
     def _manifest(
-        self, header: TableHeader, folder: str, there: Mapping[str, int], in_force: bool
+        self, header: TableHeader, folder: str, there: Mapping[str, int], lost: Collection[str], in_force: bool
     ) -> Iterator[Discrepancy]:
         path = f"{folder}/croissant.json"
+        if path in lost:
+            return
         try:
             listed = json.loads(self.storage.read(path)).get("distribution", [])
         except (ValueError, *READ_ERRORS) as error:
@@ -240,6 +255,8 @@ class Verifier:
             if "sha256" not in entry or "contentUrl" not in entry:
                 continue
             file = f"{folder}/{entry['contentUrl']}"
+            if file in lost:
+                continue
             size = int(str(entry.get("contentSize", "0")).split()[0])
             said = None
             if file not in there:
@@ -337,7 +354,9 @@ def report(verifier: Verifier, as_json: bool) -> tuple[str, int]:
     looked = f"{c.tables} tables, {c.media} files of media, {c.versions} published versions"
     looked += f", {c.members} members read" if verifier.deep else "; --deep reads every byte"
     lines = [f.line() for f in faults]
-    lines.append(f"{len(damaged)} damaged, {len(faults) - len(damaged)} left over; looked at {looked}")
+    unshown = sum(f.kind == UNSHOWN for f in faults)
+    said = f", {unshown} tables without their contact sheet" if unshown else ""
+    lines.append(f"{len(damaged)} damaged, {len(faults) - len(damaged) - unshown} left over{said}; looked at {looked}")
     if living:
         lines.append(f"{len(living)} runs are at work: what they write now may be listed as left over")
     return "\n".join(lines), int(bool(damaged))

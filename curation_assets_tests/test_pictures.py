@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import http.client
 import io
 import os
@@ -12,14 +13,21 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from PIL import Image
 
 from curation_assets.commands.picture_server import PictureServer
+from curation_assets.engine.redrawing import redraw, tables_with_sheets
+from curation_assets.engine.shard import Shard
 from curation_assets.engine.sheets import drop_old_sheet, put_sheet, sheet_hash, sheet_path
+from curation_assets.on_call.doctor import _sheets
+from curation_assets.recipes import Recipe
+from curation_assets.registry import component
 from curation_assets.schemas import SCHEMAS
+from curation_assets.settings import Settings
 from curation_assets.showing.sheets import Sheet, contact_sheet
-from curation_assets.verify import Verifier
+from curation_assets.verify import UNSHOWN, Verifier
 from curation_assets_tests.conftest import S3Server
 from curation_resources.provenance import Provenance
 from curation_resources.storage import Storage
@@ -134,6 +142,59 @@ def test_nothing_but_contact_sheets_can_be_asked_for(store: TableStore, tmp_path
         assert ask(server, link, host="pictures.example")[0] == 200, "whoever lets others in says by which name"
 
 
+def frames_with_sheet(store: TableStore) -> TableHeader:
+    """A table of frames of two clips with the sheet that its component shows, as the engine commits it."""
+    buffer = io.BytesIO()
+    Image.new("RGB", (64, 48), (200, 10, 10)).save(buffer, "JPEG")
+    jpeg, folder = buffer.getvalue(), f"frames/{KEY}"
+    store.storage.write(f"{folder}/a-00000.tar", 2 * jpeg)
+    ids = {"dataset": "d", "video_id": "v", "time_ms": 0, "frame": 0, "position": 0.5, "size": len(jpeg)}
+    place = {"tar": f"{folder}/a-00000.tar", "sha256": hashlib.sha256(jpeg).hexdigest()}
+    rows = [{**ids, **place, "clip_id": f"v_{n}_{n + 1}", "offset": n * len(jpeg)} for n in range(2)]
+    table = pa.Table.from_pylist(rows, schema=SCHEMAS["frames"].arrow)
+    _, shown = component("frames").shown(shard_of(store), table)
+    return store.commit("frames", KEY, table, Provenance("1"), {**put_sheet(store, "frames", KEY, shown), "n": 1})
+
+
+def shard_of(store: TableStore) -> Shard:
+    recipe = Recipe.model_validate({"dataset": "d", "source": {"format": "ids", "path": "x"}})
+    return Shard(KEY, recipe, store, Settings(storage=store.storage.root), None)
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_a_sheet_that_is_gone_is_told_and_drawn_again(store: TableStore, same: bool) -> None:
+    header = frames_with_sheet(store)
+    if not same:  # as another version of what draws and encodes had it
+        table = store.read("frames", KEY)
+        store.storage.write(sheet_path(store, "frames", KEY), b"another picture")
+        stats = {**header.stats, "sheet": sheet_hash(b"another picture")}
+        header = store.commit("frames", KEY, table, header.provenance, stats)
+    assert list(Verifier(store, {}, deep=True).faults()) == []
+    assert list(tables_with_sheets(store)) == [(header, True)]
+    assert list(_sheets(store)) == []
+    store.storage.remove(sheet_path(store, "frames", KEY))
+    (fault,) = Verifier(store, {}).faults()
+    assert (fault.kind, fault.file) == (UNSHOWN, f"frames/{KEY}/sheet.jpg")
+    assert "curation pictures --redraw" in fault.repair
+    (ailment,) = _sheets(store)
+    assert ailment.text.startswith(f"1 of 1 contact sheets that were looked for are gone, the first of frames {KEY}")
+    assert redraw(shard_of(store), header)
+    now = store.header("frames", KEY)
+    assert now is not None
+    assert (now.tag == header.tag) is same, "a table whose picture came out the same is not written"
+    assert (now.content_hash, now.fingerprint, now.stats["n"]) == (header.content_hash, header.fingerprint, 1)
+    assert list(Verifier(store, {}, deep=True).faults()) == []
+
+
+def test_a_sheet_that_does_not_follow_from_its_table_is_left_to_the_next_making(store: TableStore) -> None:
+    header = commit(store, sheet(10), "raw_shards")
+    store.storage.remove(sheet_path(store, "raw_shards", KEY))
+    before = store.header("raw_shards", KEY)
+    assert not redraw(shard_of(store), header)
+    assert store.header("raw_shards", KEY) == before
+    assert not store.storage.exists(sheet_path(store, "raw_shards", KEY))
+
+
 def test_a_sheet_is_swept_verified_and_taken_for_no_table(store: TableStore) -> None:
     """Beside media, where the folder is swept at every commit, and beside none."""
     for asset in ("frames", "motion_scores"):
@@ -145,9 +206,11 @@ def test_a_sheet_is_swept_verified_and_taken_for_no_table(store: TableStore) -> 
     path = sheet_path(store, "motion_scores", KEY)
     store.storage.write(path, sheet(50).jpeg)
     (fault,) = Verifier(store, {}, deep=True).faults()
-    assert (fault.kind, fault.file) == ("left over", path)
+    assert (fault.kind, fault.file) == (UNSHOWN, path)
     store.storage.remove(path)
-    assert list(Verifier(store, {}, deep=True).faults()) == [], "nothing is made from a sheet"
+    (fault,) = Verifier(store, {}, deep=True).faults()
+    assert (fault.kind, fault.what) == (UNSHOWN, "the contact sheet is gone; the table is whole")
+    store.storage.write(path, sheet(90).jpeg)
     store.storage.write(f"tracks/{KEY}/sheet.jpg", sheet(50).jpeg)
     (fault,) = Verifier(store, {}).faults()
     assert fault.file == f"tracks/{KEY}/sheet.jpg"

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
 from curation_assets.engine.declared import undeclared
+from curation_assets.engine.redrawing import tables_with_sheets
 from curation_assets.engine.staleness import SHARDED
 from curation_assets.orchestration import dead_runs
 from curation_assets.orchestration.definitions import build_definitions
@@ -29,6 +30,8 @@ from curation_resources.tables import TableStore
 
 FREE_BYTES = 5 << 30
 """Less than this on a disk that is written to is worth a word: raw shards roll their tars at one gigabyte, and workers keep several open."""
+SHEETS = 32
+"""Tables of each asset whose contact sheets are looked for."""
 PROBE = "curation-doctor.probe"
 FAMILIES = (("dagster", "dagster-webserver", "dagster-graphql"), ("dagster-aws", "dagster-k8s", "dagster-postgres"))
 """Packages of Dagster that are released together, under one version each."""
@@ -67,6 +70,7 @@ def examine(settings: Settings, found: Recipes) -> Iterator[Ailment]:
     if not unreachable:
         yield from _leftovers(store)
         yield from _takedown(store)
+        yield from _sheets(store)
         for left in undeclared(store, recipes, settings) if recipes else ():
             yield Ailment("datasets", left.text, left.remedy)
         yield from _foreign_code(store)
@@ -128,6 +132,16 @@ def _takedown(store: TableStore) -> Iterator[Ailment]:
     if plan is not None:
         text = f"a takedown of {len(plan.videos)} videos was begun and is not finished"
         yield Ailment("leftovers", text, "`curation forget` without arguments finishes it")
+
+
+def _sheets(store: TableStore) -> Iterator[Ailment]:
+    """Whether contact sheets are gone, told from some tables of each asset: what removes pictures, such as a rule of the store, removes many."""
+    looked = list(tables_with_sheets(store, SHEETS))
+    gone = [header for header, there in looked if not there]
+    if gone:
+        first = " ".join(filter(None, (gone[0].asset, gone[0].partition)))
+        text = f"{len(gone)} of {len(looked)} contact sheets that were looked for are gone, the first of {first}; the tables are whole"
+        yield Ailment("storage", text, "`curation verify` names all, `curation pictures --redraw` draws them again")
 
 
 def _uploads(store: TableStore) -> int:
