@@ -20,7 +20,7 @@ from curation_assets.registry import DOWNLOADS, EXPORTS, JUDGED
 from curation_assets.takedown.amended_card import describe
 from curation_assets.takedown.amended_files import amend_file
 from curation_assets.takedown.large_tables import rows_of, write_without
-from curation_assets.takedown.placed_samples import Counted, Placed
+from curation_assets.takedown.placed_samples import Placed, SamplesLeft
 from curation_assets.takedown.plan import Say, TakedownPlan, pattern
 from curation_assets.takedown.tables import Done, subset_provenance
 from curation_assets.takedown.version_samples import REMOVED, AmendedVersion, Licences, files_below, keys_in, subfolders
@@ -139,7 +139,7 @@ def _table(
     if not number and provenance.fingerprint == header.fingerprint:
         return []
     tars = {t for n in places if n in theirs.column_names for t in theirs[n].drop_null().unique().to_pylist()}
-    placed, counted = Placed(store.storage, asset, tars), Counted()
+    placed, counted = Placed(store.storage, asset, tars), SamplesLeft()
     with scratch_folder("takedown-") as scratch:
         local = Path(scratch) / "version.parquet"
         write_without(store, plan.of, asset, key, local, lambda rows: counted.of(placed.rows(rows)))

@@ -53,7 +53,7 @@ class Placed:
         return self._where[tar]
 
 
-class Counted:
+class SamplesLeft:
     """Counts what the rows of a version come to."""
 
     def __init__(self) -> None:
