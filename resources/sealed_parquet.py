@@ -165,6 +165,15 @@ def read_footer(last: Callable[[int], bytes], size: int) -> pq.FileMetaData:
         return pq.read_metadata(pa.BufferReader(tail))
 
 
+def row_batches(
+    file: pq.ParquetFile, rows: int = 65_536, columns: Sequence[str] | None = None, use_threads: bool = True
+) -> Iterator[pa.RecordBatch]:
+    """The rows of a file in order, so many at a time; one row group is held. Asked for all of them at once, pyarrow keeps the bytes of the whole file."""
+    names = None if columns is None else list(columns)
+    for number in range(file.num_row_groups):
+        yield from file.iter_batches(rows, row_groups=[number], columns=names, use_threads=use_threads)
+
+
 def open_file(file: Any, coded: Sequence[str] = ()) -> pq.ParquetFile:
     """A Parquet file whose footer and pages are verified; it closes `file`. The columns `coded` are read as codes and a dictionary.
 
@@ -174,16 +183,6 @@ def open_file(file: Any, coded: Sequence[str] = ()) -> pq.ParquetFile:
     verify_footer(file)
     with plainly():
         return pq.ParquetFile(file, page_checksum_verification=True, read_dictionary=list(coded))
-
-
-def batches(
-    file: pq.ParquetFile, rows: int = 65_536, columns: Sequence[str] | None = None, use_threads: bool = True
-) -> Iterator[pa.RecordBatch]:
-    """The rows of an open file in order, so many at a time, or fewer at the end of a row group. Memory is that of a row group, where pyarrow's own `iter_batches` over a
-    whole file keeps something of every row group that it has been through (`findings/parquet_batches_grow.sh`)."""
-    named = None if columns is None else list(columns)
-    for group in range(file.num_row_groups):
-        yield from file.iter_batches(rows, row_groups=[group], columns=named, use_threads=use_threads)
 
 
 def rows_with(file: pq.ParquetFile, column: str, value: str) -> pa.Table:

@@ -222,7 +222,7 @@ class TableReader:
             DamagedTable: its bytes are not those that were committed.
         """
         with self._open(asset, partition) as file, self._named(asset, partition), sealed_parquet.plainly():
-            yield from sealed_parquet.batches(file, rows, columns)
+            yield from sealed_parquet.row_batches(file, rows, columns)
 
     def row_groups(self, asset: str, partition: str | None = None) -> int:
         """How many row groups the file of a table has. Raises as `batches`."""

@@ -129,7 +129,7 @@ class TableStore(TableReader):
         presence.ensure(self.storage)
         with pq.ParquetFile(local) as source:
             rows, columns = source.metadata.num_rows, media_columns(source.schema_arrow.names)
-            batches = sealed_parquet.batches(source, GROUP_ROWS, columns) if columns else ()
+            batches = sealed_parquet.row_batches(source, GROUP_ROWS, columns) if columns else ()
             named = (own_media(pa.Table.from_batches([b]) for b in batches) or {}) if columns else None
             found = self._check_media(asset, partition, named) if named is not None else {}
             said = digest if isinstance(digest, str) else digest.hexdigest()
@@ -164,7 +164,7 @@ class TableStore(TableReader):
             hasher = ContentHasher(
                 pa.schema([f for f in contract.arrow if f.name in names]), contract.volatile, contract.later
             )
-            for batch in sealed_parquet.batches(file):
+            for batch in sealed_parquet.row_batches(file):
                 hasher.update(batch)
         return hasher.parts()
 

@@ -109,7 +109,7 @@ def records(version: Storage) -> Iterator[Record]:
 def _said(version: Storage, names: list[str]) -> Iterator[Record]:
     if LISTS[0] in names:
         with version.open(LISTS[0]) as file, pq.ParquetFile(file) as table:
-            for batch in sealed_parquet.batches(table, AT_A_TIME, ["record"]):
+            for batch in sealed_parquet.row_batches(table, AT_A_TIME, ["record"]):
                 yield from map(json.loads, batch["record"].to_pylist())
         return
     if LISTS[1] in names:

@@ -79,7 +79,7 @@ def _samples(version: AmendedVersion, names: Iterable[str]) -> Iterator[dict[str
 def _rows(file: BinaryIO) -> Iterator[dict[str, Any]]:
     with pq.ParquetFile(file) as table:
         wanted = [c for c in ("split", "start_ms", "end_ms", "licence", "channel") if c in table.schema_arrow.names]
-        for batch in sealed_parquet.batches(table, columns=wanted):
+        for batch in sealed_parquet.row_batches(table, columns=wanted):
             yield from batch.to_pylist()
 
 

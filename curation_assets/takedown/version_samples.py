@@ -18,7 +18,6 @@ from curation_assets.takedown.plan import TakedownPlan
 from curation_assets.takedown.tar_rewriting import key_of, members
 from curation_resources import sealed_parquet
 from curation_resources.media import MediaRef
-from curation_resources.sealed_parquet import row_batches
 from curation_resources.storage import Storage
 
 REMOVED = "removed.json"
@@ -118,5 +117,5 @@ def keys_in(version: AmendedVersion, names: Iterable[str]) -> Iterator[str]:
 def _rows(storage: Storage, path: str) -> Iterator[dict[str, Any]]:
     with storage.open(path) as file, pq.ParquetFile(file) as table:
         wanted = [n for n in ("dataset", "video_id", "key", "sample_key") if n in table.schema_arrow.names]
-        for batch in sealed_parquet.batches(table, columns=wanted):
+        for batch in sealed_parquet.row_batches(table, columns=wanted):
             yield from batch.to_pylist()

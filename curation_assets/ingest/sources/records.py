@@ -236,7 +236,7 @@ def _parquet(file: SourceFile, asked: Asked) -> Iterator[Record | RejectedLine]:
             columns = [c for c in parquet.schema_arrow.names if not _PANDAS_INDEX.fullmatch(c)]
             asked.require(columns, file.name)
             number = 0
-            for batch in sealed_parquet.batches(parquet, BATCH_ROWS, columns, use_threads=False):
+            for batch in sealed_parquet.row_batches(parquet, BATCH_ROWS, columns, use_threads=False):
                 for record in batch.to_pylist():
                     number += 1
                     cells = cast("dict[str, Any]", _plain(record))

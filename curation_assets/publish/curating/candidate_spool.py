@@ -125,7 +125,7 @@ def _with_cluster_sizes(table: pa.Table, clusters: ClusterSizes) -> pa.Table:
 def _chosen(spool: CandidateSpool, marks: Marks) -> Iterator[pa.RecordBatch]:
     """The spooled rows with what was chosen of them."""
     with pq.ParquetFile(spool.path) as file:
-        for batch in sealed_parquet.batches(file, BATCH_ROWS):
+        for batch in sealed_parquet.row_batches(file, BATCH_ROWS):
             passed = batch["selected"].to_numpy(zero_copy_only=False)
             yield _replaced(batch, **marks.of(batch, passed, batch["drop_reason"]))
 

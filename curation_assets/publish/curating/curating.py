@@ -156,7 +156,7 @@ def _curate(
     write_chosen(spool, marks, result.path)
     result.count(choice, marks, subset)
     with pq.ParquetFile(result.path) as file:
-        for rows in sealed_parquet.batches(file, columns=FIRST):
+        for rows in sealed_parquet.row_batches(file, columns=FIRST):
             if not result.selected_first(rows):
                 break
     return result

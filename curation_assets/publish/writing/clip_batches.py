@@ -23,7 +23,6 @@ from curation_assets.recipes import Recipe
 from curation_assets.settings import Settings
 from curation_assets.tracks.face_tables import joined, with_thing
 from curation_resources import presence, sealed_parquet
-from curation_resources.sealed_parquet import row_batches
 from curation_resources.tables import MissingTable, TableStore
 
 
@@ -114,7 +113,7 @@ class BatchCutter:
             if folder and self.store.storage.exists(name):
                 with self.store.storage.open(name) as file, sealed_parquet.open_file(file) as covers:
                     parts = [
-                        b.filter(pc.is_in(b["sample_key"], value_set=keys)) for b in sealed_parquet.batches(covers)
+                        b.filter(pc.is_in(b["sample_key"], value_set=keys)) for b in sealed_parquet.row_batches(covers)
                     ]
                     table = pa.Table.from_batches(parts, covers.schema_arrow)
                 found[cover.file] = with_thing(table, cover.thing)

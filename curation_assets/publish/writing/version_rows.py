@@ -65,7 +65,7 @@ class VersionRows:
     def read(self, columns: list[str]) -> Iterator[pa.RecordBatch]:
         """Some columns of the table that was written, in order."""
         with pq.ParquetFile(self.path) as file:
-            yield from sealed_parquet.batches(file, READ_ROWS, columns)
+            yield from sealed_parquet.row_batches(file, READ_ROWS, columns)
 
     def made(self, columns: list[str], every: int) -> list[dict[str, Any]]:
         """Every so many of the rows that could be made, the first among them."""
