@@ -25,7 +25,7 @@ SIZE_CHANGE = 0.25
 """By how much the natural logarithm of the height must have changed, in the median."""
 
 
-class Pieces:
+class TrackPieces:
     """One track, box by box.
 
     Args:

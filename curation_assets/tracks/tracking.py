@@ -24,7 +24,7 @@ from trackers.utils.state_representations import XCYCSRStateEstimator
 
 from curation_assets.tracks.track import Hit, Track
 from curation_assets.tracks.track_joining import join_pieces
-from curation_assets.tracks.track_pieces import LEAST_PIECE, SIZE_MS, Pieces
+from curation_assets.tracks.track_pieces import LEAST_PIECE, SIZE_MS, TrackPieces
 from curation_assets.tracks.tracks import Tracks
 from curation_resources.detectors.base import Detections, Floats, unit_rows
 
@@ -165,7 +165,7 @@ class ClipTracker:
         if self._appearance is not None:
             self._appearance.tracker = self._tracker
         self._settling = max(LEAST_PIECE, round(fps * SIZE_MS / 1000))
-        self._tracks: dict[int, Pieces] = {}
+        self._tracks: dict[int, TrackPieces] = {}
         """Of each confirmed track."""
         self._times_ms: list[int] = []
         self._begun: dict[Any, Hit] = {}
@@ -224,7 +224,7 @@ class ClipTracker:
 
     def _extend(self, number: int, tracklet: Any, hit: Hit) -> None:
         if number not in self._tracks:
-            self._tracks[number] = Pieces(self._settling)
+            self._tracks[number] = TrackPieces(self._settling)
             if tracklet in self._begun:
                 self._first[number] = self._begun[tracklet]
         self._tracks[number].add(hit, self._times_ms[-2] if len(self._times_ms) > 1 else hit.time_ms)

@@ -15,7 +15,7 @@ from trackers import ByteTrackTracker
 from benchmarks.truth import mot
 from curation_assets.tracks.track import Hit, Track
 from curation_assets.tracks.track_joining import join_pieces
-from curation_assets.tracks.track_pieces import Pieces
+from curation_assets.tracks.track_pieces import TrackPieces
 from curation_assets.tracks.tracking import track_clip
 from curation_assets.tracks.tracks import Tracks
 from curation_assets_tests.moving_objects import COMING_AND_GOING, CROSSING, OCCLUDED, NoisyDetector, Thing, truth
@@ -151,7 +151,7 @@ def piece(first: int, last: int, x: float, speed: float) -> Track:
 
 def in_pieces(hits: Sequence[Hit]) -> list[Track]:
     """One track of these boxes, cut as the stage cuts it."""
-    pieces = Pieces(4)
+    pieces = TrackPieces(4)
     for hit in hits:
         pieces.add(hit, hit.time_ms - 125)
     assert len(pieces) == len(hits)

@@ -18,20 +18,20 @@ length: that is what makes other detectors miss short shots.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from itertools import pairwise
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from curation_assets.decode.reading.picture import AnalysisPicture
 from curation_assets.decode.shots.black import LONGEST_RAMP, BlackRuns
-from curation_assets.decode.shots.cuts import Cut, CutList, Kind, Needs, runs
+from curation_assets.decode.shots.cuts import Cut, CutList, Kind, Needs, one_per_transition, runs
 from curation_assets.decode.shots.dips import dips_among
 from curation_assets.decode.shots.history import History, Tiny
 from curation_assets.decode.shots.network_view import NEAR, View, look
 from curation_assets.decode.shots.proposals import Proposals
+from curation_assets.decode.shots.proposed_parts import SHORT, STANDS_OUT, marked, split_at, standing_out
 from curation_assets.decode.shots.reach import Reach
 from curation_assets.decode.shots.sweeps import Sweeps
 from curation_assets.decode.shots.thinning import Thinned
@@ -43,12 +43,6 @@ SURE = 0.97
 """Probability by the trees from which a cut needs no network."""
 LIKELY = 0.65
 """Probability by the trees from which it matters how far over the picture the change reaches."""
-SHORT, STANDS_OUT = 3, 0.3
-"""A change is a cut if the trees give at most so many frames in a row more than that; in longer ones a gradual transition is looked for."""
-UNSEEN = 8
-"""One in so many of its pictures is what the trees see nothing of at either end of a gradual transition, as known ones have it."""
-JOIN = 12
-"""Parts of a gradual transition that the trees are less sure of in between lie at most so many pictures apart."""
 CUT_SEEN, CUT_WEIGHT = (0.02, 0.05, 0.15, 0.35, 0.8, 0.92), (-0.47, -0.3, -0.17, -0.1, -0.1, 0.1)
 GRADUAL_SEEN, GRADUAL_WEIGHT = (0.04, 0.15, 0.25, 0.35, 0.7), (-0.44, -0.27, -0.27, 0.0, 0.1)
 """What the network's probability (linear in between) adds to the trees': it speaks against what it sees nothing of. Of slow changes the trees
@@ -372,55 +366,3 @@ def score(trees: float, network: float, *, gradual: bool) -> float:
     """The probability of a boundary by both, 0 to 1."""
     seen, weight = (GRADUAL_SEEN, GRADUAL_WEIGHT) if gradual else (CUT_SEEN, CUT_WEIGHT)
     return min(max(trees + float(np.interp(network, seen, weight)), 0.0), 1.0)
-
-
-def marked(first: int, end: int) -> tuple[int, int]:
-    """The extent of a gradual transition that the trees see at positions [first, end): beyond either end there is some that they see nothing of."""
-    beside = (end - first) // UNSEEN
-    return first - beside, end + beside
-
-
-def standing_out(chances: NDArray[np.float64], breaks: Collection[int] = ()) -> list[tuple[int, int]]:
-    """The parts [first, end) of a run of proposals in which boundaries lie: of at most `SHORT` pictures where cuts do.
-
-    Args:
-        breaks: pictures before which no part goes on.
-    """
-    highest = int(np.argmax(chances))
-    parts: list[tuple[int, int]] = []
-    for first, end in split_at(runs(chances >= STANDS_OUT), breaks) or [(highest, highest + 1)]:
-        apart = any(parts[-1][1] <= k <= first for k in breaks) if parts else True
-        if not apart and first - parts[-1][1] <= JOIN and max(end - first, parts[-1][1] - parts[-1][0]) > SHORT:
-            first = parts.pop()[0]
-        parts.append((first, end))
-    return parts
-
-
-def split_at(parts: Sequence[tuple[int, int]], breaks: Collection[int]) -> list[tuple[int, int]]:
-    """The intervals [first, end), cut before each of `breaks` that lies in one."""
-    return [pair for a, b in parts for pair in pairwise([a, *sorted(k for k in breaks if a < k < b), b])]
-
-
-def one_per_transition(cuts: list[Cut]) -> tuple[Cut, ...]:
-    """By frame; of cuts of which one lies in the other's transition the first of: accepted, a hard cut or a fade, the highest score.
-
-    Where a transition ends is an estimate: of two that overlap at their ends each keeps its own half.
-    """
-    order = sorted(cuts, key=lambda c: (not c.accepted, c.kind in ("dissolve", "wipe"), -c.score, c.frame))
-    kept: list[Cut] = []
-    for cut in order:
-        if not any(_within(cut, k) or _within(k, cut) for k in kept):
-            kept.append(cut)
-    kept.sort(key=lambda c: c.frame)
-    for place, (before, after) in enumerate(pairwise(kept)):
-        if after.transition_start < before.transition_end:
-            middle = (after.transition_start + before.transition_end) // 2
-            kept[place] = replace(kept[place], transition_end=middle)
-            kept[place + 1] = replace(after, transition_start=middle)
-    return tuple(kept)
-
-
-def _within(cut: Cut, other: Cut) -> bool:
-    """Whether a boundary lies in the transition of another."""
-    first, end = min(other.transition_start, other.frame), max(other.transition_end, other.frame + 1)
-    return first <= cut.frame < end

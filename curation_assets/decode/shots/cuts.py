@@ -1,9 +1,10 @@
-"""What a shot detector is handed and what it answers."""
+"""What a shot detector is handed and what it answers: each transition once."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Literal, Protocol
 
 import numpy as np
@@ -85,3 +86,28 @@ def runs(mask: NDArray[np.bool_]) -> list[tuple[int, int]]:
     """Half-open intervals in which `mask` (n,) is true."""
     edges = np.flatnonzero(np.diff(np.concatenate([[0], mask.astype(np.int8), [0]])))
     return [(int(a), int(b)) for a, b in zip(edges[::2], edges[1::2], strict=True)]
+
+
+def one_per_transition(cuts: list[Cut]) -> tuple[Cut, ...]:
+    """By frame; of cuts of which one lies in the other's transition the first of: accepted, a hard cut or a fade, the highest score.
+
+    Where a transition ends is an estimate: of two that overlap at their ends each keeps its own half.
+    """
+    order = sorted(cuts, key=lambda c: (not c.accepted, c.kind in ("dissolve", "wipe"), -c.score, c.frame))
+    kept: list[Cut] = []
+    for cut in order:
+        if not any(_within(cut, k) or _within(k, cut) for k in kept):
+            kept.append(cut)
+    kept.sort(key=lambda c: c.frame)
+    for place, (before, after) in enumerate(pairwise(kept)):
+        if after.transition_start < before.transition_end:
+            middle = (after.transition_start + before.transition_end) // 2
+            kept[place] = replace(kept[place], transition_end=middle)
+            kept[place + 1] = replace(after, transition_start=middle)
+    return tuple(kept)
+
+
+def _within(cut: Cut, other: Cut) -> bool:
+    """Whether a boundary lies in the transition of another."""
+    first, end = min(other.transition_start, other.frame), max(other.transition_end, other.frame + 1)
+    return first <= cut.frame < end

@@ -24,7 +24,7 @@ X265 = "pools=none:frame-threads=1:wpp=0:bframes=0:info=0:log-level=none"
 
 FASTEST_ALIKE = "superfast"
 """x264's preset for few pictures: at the same `crf` it gives no worse pictures than slower ones (without their look-ahead it gives more bits to what follows a
-picture), at 0.6 to 0.8 of the time of `veryfast` and up to twice the bits (`benchmarks.cuts`)."""
+picture), at 0.6 to 0.8 of the time of `veryfast` and 1.2 to 4 times the bits (`benchmarks.cuts`)."""
 FASTER = frozenset({"ultrafast", "superfast"})
 
 

@@ -13,7 +13,8 @@ import pytest
 from benchmarks.shots import Score, judge, read_labels, run
 from curation_assets.decode.clips import Clips
 from curation_assets.decode.shots import Cut, CutList, cascade, make_detector
-from curation_assets.decode.shots.cascade import CascadeDetector, one_per_transition
+from curation_assets.decode.shots.cascade import CascadeDetector
+from curation_assets.decode.shots.cuts import one_per_transition
 from curation_assets_tests.decode.shots.videos import Image, Picture, detect, dissolve, fade_through_black, shot
 from curation_assets_tests.shared_data import shared
 

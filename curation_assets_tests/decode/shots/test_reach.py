@@ -6,8 +6,9 @@ import cv2
 import numpy as np
 import pytest
 
-from curation_assets.decode.shots.cascade import CascadeDetector, standing_out
+from curation_assets.decode.shots.cascade import CascadeDetector
 from curation_assets.decode.shots.network_view import View
+from curation_assets.decode.shots.proposed_parts import standing_out
 from curation_assets_tests.decode.shots.videos import Image, detect, shot
 
 
