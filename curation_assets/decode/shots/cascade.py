@@ -202,18 +202,14 @@ class CascadeDetector:
                 self._add(one)
             return
         at_most = [score(float(chances[p]), 1.0, gradual=b - a > SHORT) for p, (a, b) in zip(peaks, parts, strict=True)]
-        asked = [
-            (a, b)
-            for p, (a, b), most in zip(peaks, parts, at_most, strict=True)
-            if (most if b - a > SHORT else float(chances[p])) >= self._threshold
-        ]
+        asked = [part for part, most in zip(parts, at_most, strict=True) if most >= self._threshold]
         if not asked and len(run.dips) < LEAST_DIPS:
             run.dips = []
         worth = [*(run.first + p for a, b in asked for p in (a, b - 1)), *run.dips]
         judged = range(min(worth), max(worth) + 1) if worth else range(0)
         for peak, most in zip(peaks, at_most, strict=True):
             if run.first + peak not in judged:
-                self._add_cut(run.first + peak, min(most, float(chances[peak])))
+                self._add_cut(run.first + peak, most)
         if not worth:
             return
         run = _Interval(
