@@ -165,7 +165,7 @@ class Verifier:
         asset, key = header.asset, header.partition
         found = self.store.files(asset, key)
         named = self.store.media(header)
-        self.counts.media += len(named)
+        self.counts.media += len(named.keys() - header.files.keys())
         lost = set(self.store.lost_media(header, found))
         for tar in sorted(lost):
             size = found[tar] if tar in found else self.storage.size(tar) if self.storage.exists(tar) else None

@@ -25,6 +25,7 @@ NEED_AN_EXTRA = {
     "curation_assets.decode.shots.transnet",
     "curation_assets.scores.text_detection",
     "curation_assets.tracks.following",
+    "curation_assets.tracks.shard_search",
     "curation_assets.tracks.tracking",
     "curation_resources.detectors.text_prompted",
 }
