@@ -6,6 +6,7 @@ Importing this module imports torch; `curation_resources.detectors.load_detector
 from __future__ import annotations
 
 import hashlib
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, cast
@@ -60,19 +61,19 @@ def _corners(boxes: Tensor) -> Tensor:
     return torch.cat([boxes[:, :2] - boxes[:, 2:] / 2, boxes[:, :2] + boxes[:, 2:] / 2], dim=1)
 
 
-class _Ahead:
+class _Ahead(ABC):
     """How batches go through a network on a device (`overlapped`); what its results mean is for those who have one."""
 
     device: torch.device
     batch: int
 
+    @abstractmethod
     def _found(self, images: Tensor) -> Sequence[Tensor]:
         """What comes back to the host of a batch on the device, uint8 (n, 3, h, w)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _read(self, found: list[Floats], count: int, size: tuple[int, int]) -> list[Detections]:
         """The detections in that, of `count` frames of a size (height, width)."""
-        raise NotImplementedError
 
     @property
     def asynchronous(self) -> bool:
