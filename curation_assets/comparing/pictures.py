@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import pyarrow.dataset as ds
 
@@ -19,23 +20,42 @@ from curation_resources.tables import MissingTable, TableStore
 
 MOST = 60
 """Pictures on a sheet."""
+SAID = 3
+"""Changes that are said of a clip."""
+SHEET_BYTES = 3_000_000
+"""Largest sheet: it is a file of its own, beside no table and in no event."""
 CLIP_ID = re.compile(r"(?P<video>.*)_\d+_\d+", re.DOTALL)
 
 
 def largest(found: Mapping[str, Differences]) -> list[tuple[str, str]]:
-    """(clip, what is said of it) of what vanished, appeared and changed most, in order of tables; each clip once, with what is said of it first."""
-    said: dict[str, list[str]] = {}
+    """(clip, what is said of it, a line each) of what vanished, appeared and changed most; each clip once.
+
+    The first of each column, and of the rows that only one has, go before the second ones, so that each has its place; columns without numbers, and what tables say of
+    themselves, come last.
+    """
+    measured: list[list[tuple[str, str, str]]] = []
+    others: list[list[tuple[str, str, str]]] = []
     for asset, one in found.items():
-        for clip, example in zip(one.clips, one.examples, strict=True):
-            said.setdefault(clip, []).append(f"{'only A' if example[0] == '-' else 'only B'}: {asset}")
+        for sign, words in (("-", "only A"), ("+", "only B")):
+            rows = zip(one.clips, one.examples, strict=True)
+            measured.append([(clip, f"{words}: ", asset) for clip, example in rows if example.startswith(sign)])
         for name, column in one.columns.items():
             if column.beyond:
-                for change in column.largest:
-                    values = [
-                        v if isinstance(v, int | float | bool | str | None) else "..." for v in (change.a, change.b)
-                    ]
-                    said.setdefault(change.clip, []).append(f"{name} {as_text(values[0])} > {as_text(values[1])}")
-    return [(clip, f"{what[0]}: {clip}") for clip, what in said.items() if clip][:MOST]
+                own = [(c.clip, f"{name} ", f"{_shown(c.a)} > {_shown(c.b)}") for c in column.largest]
+                (measured if column.measured else others).append(own)
+    said: dict[str, dict[str, list[str]]] = {}
+    for kinds in (measured, others):
+        for place in range(max(map(len, kinds), default=0)):
+            for clip, of, what in (kind[place] for kind in kinds if place < len(kind)):
+                known = said.setdefault(clip, {}).setdefault(of, []) if clip else []
+                if what not in known:
+                    known.append(what)
+    lines = {clip: [f"{of}{', '.join(what)}" for of, what in own.items()] for clip, own in said.items()}
+    return [(clip, "\n".join([clip, *own[:SAID]])) for clip, own in lines.items()][:MOST]
+
+
+def _shown(value: Any) -> str:
+    return as_text(value if isinstance(value, int | float | bool | str | None) else "...")
 
 
 def sheet(stores: Sequence[TableStore], said: Iterable[tuple[str, str]]) -> Sheet | None:
@@ -49,7 +69,7 @@ def sheet(stores: Sequence[TableStore], said: Iterable[tuple[str, str]]) -> Shee
         jpeg = next((p for store in stores if (p := _picture(store, clip)) is not None), None)
         if jpeg is not None:
             pictures.append((jpeg, caption))
-    return contact_sheet(pictures, columns=4, width=320)
+    return contact_sheet(pictures, columns=4, width=320, lines=2 * SAID, text=13, most_bytes=SHEET_BYTES)
 
 
 def _picture(store: TableStore, clip: str) -> bytes | None:

@@ -143,7 +143,9 @@ def best_fit(values: NDArray[np.float64], keep: Mask, op: str, now: float) -> tu
     known = np.unique(values[np.isfinite(values)])
     between = [_short_between(a, b) for a, b in pairwise(known)]
     room = (known[-1] - known[0]) * 0.01 or 1.0 if len(known) else 1.0
-    ends = [float(known[0] - room), float(known[-1] + room)] if len(known) else []
+    ends = (
+        [_short_between(known[0] - room, known[0]), _short_between(known[-1], known[-1] + room)] if len(known) else []
+    )
     tried = [now, *between, *ends]
     agreed = [int(np.count_nonzero(getattr(np, ORDERINGS[op])(values, at) == keep)) for at in tried]
     best = max(range(len(tried)), key=lambda i: (agreed[i], -abs(tried[i] - now)))

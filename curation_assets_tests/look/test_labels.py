@@ -49,6 +49,14 @@ def test_no_number_agrees_with_more_than_the_best(labelled: list[tuple[float, bo
         assert number == now, "it stays where it is, if that is as good"
 
 
+def test_the_best_number_is_short_where_it_can_be() -> None:
+    """It is written into a recipe: one beyond all values had all the digits of a measurement."""
+    values = np.array([0.0141303270975, 0.31, 0.52])
+    assert best_fit(values, np.array([True, True, True]), ">=", 0.6) == (0.01, 3)
+    number, agreed = best_fit(values, np.array([False, False, False]), ">=", 0.1)
+    assert (len(str(number)) <= 6, agreed) == (True, 3)
+
+
 def test_rules_are_held_against_labels(store: TableStore, tmp_path: Path) -> None:
     file = LabelFile(str(tmp_path / "l.jsonl"))
     at_hand = recipes(file.location)

@@ -52,7 +52,8 @@ def page(tmp_path: Path) -> Iterator[Page]:
     fill(store)
     with_concepts(store)
     commit(store, "tracks", SHARDS[0], [TRACK])
-    with served(store) as address, browser_page(address, timeout_s=60) as page:
+    labels = str(tmp_path / "labels.jsonl")
+    with served(store, labels=labels) as address, browser_page(address, timeout_s=60) as page:
         faults: list[str] = []
         elsewhere: list[str] = []
         page.on("pageerror", lambda error: faults.append(str(error)))
@@ -146,6 +147,58 @@ def test_a_rule_is_tried_copies_lie_side_by_side_and_failures_have_their_reason(
     page.locator("#collection").select_option("toy-new")
     expect(page.locator("#notice")).to_contain_text("no run has judged it yet")
     expect(page.locator("#grid .card")).to_have_count(16)
+
+
+def test_a_clip_is_labelled_on_its_page_and_a_label_is_made_a_word(page: Page, tmp_path: Path) -> None:
+    page.locator("#add input").fill("not label.drop")
+    page.locator("#add button").click()
+    page.locator("#grid .card figcaption").first.click()
+    dialog = page.locator("#clip")
+    keep, drop = dialog.locator('[data-label="keep"]'), dialog.locator('[data-label="drop"]')
+    rule = dialog.locator("table.rules tr", has_text="not label.drop").locator(".mark")
+    expect(rule).to_have_text("✓")
+    page.keyboard.press("n")
+    expect(drop).to_have_attribute("aria-pressed", "true")
+    expect(rule).to_have_text("✕")
+    page.keyboard.press("y")
+    expect(keep).to_have_attribute("aria-pressed", "true")
+    expect(drop).to_have_attribute("aria-pressed", "false")
+    expect(rule).to_have_text("✓")
+    page.keyboard.press(" ")
+    expect(keep).to_have_attribute("aria-pressed", "true")  # space plays, whatever button comes first
+    page.keyboard.press("Escape")
+    expect(page.locator("#grid .card").first.locator(".labels")).to_have_text("keep")
+
+    page.locator("#grid .card .shot").first.click()  # at hand again: a rule that is added draws the grid anew
+    page.locator("#labels input").fill(" Bad cut! ")
+    page.locator("#labels input").press("Enter")
+    expect(page.locator("#grid .card").first.locator(".labels")).to_have_text("bad_cutkeep")
+    expect(page.locator("#fault")).to_be_hidden()
+    assert '"bad_cut"' in (tmp_path / "labels.jsonl").read_text(encoding="utf-8")
+
+
+def test_nothing_is_cut_off_and_what_labels_stays_in_sight(page: Page) -> None:
+    page.set_viewport_size({"width": 1280, "height": 600})
+    page.locator('[data-rule="1"] input[type=range]').evaluate(
+        "(r) => { r.focus(); r.value = 0.5; r.dispatchEvent(new Event('input', { bubbles: true })); }"
+    )
+    expect(page.locator("#summary")).to_contain_text("go out")
+    sticking = "(of) => { const e = document.querySelector(of); return e.scrollWidth - e.clientWidth; }"
+    for box in ("#summary", "#side", "main"):
+        assert page.evaluate(sticking, box) <= 0, box
+    page.locator("#grid").focus()
+    for _ in range(12):
+        page.keyboard.press("ArrowRight")
+    expect(page.locator("#labels")).to_be_in_viewport()
+    for _ in range(12):
+        page.keyboard.press("ArrowLeft")
+    hidden = page.evaluate(
+        "() => document.querySelector('#head').getBoundingClientRect().bottom - document.querySelector('.card.at').getBoundingClientRect().top"
+    )
+    assert hidden <= 0, "the clip at hand is not under the head of the grid"
+    page.get_by_role("button", name="failed").click()
+    expect(page.locator("#grid table")).to_be_visible()
+    expect(page.locator("#edge")).to_be_hidden()
 
 
 def test_a_lasso_at_the_end_of_what_is_seen_scrolls_on(page: Page) -> None:

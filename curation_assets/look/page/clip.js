@@ -3,6 +3,7 @@
 import { ask, asked, at, el, fault, hours, short } from "/page/look.js";
 import { drawBoxes } from "/page/boxes.js";
 import { likeClip, neighbour, picture, player } from "/page/grid.js";
+import { label } from "/page/labels.js";
 
 let shown = null;
 
@@ -27,21 +28,36 @@ function screen(item, words) {
 function draw(clip) {
   const cannot = clip.file.error ?? `this browser cannot play ${clip.file.video_codec ?? "it"} in ${clip.file.container ?? "this file"}`;
   const main = screen(clip, cannot);
-  const seek = (ms) => { const video = main.querySelector("video"); if (video) video.currentTime = ms / 1000; };
+  const seek = (ms) => { const video = main.querySelector("video"); if (video) video.currentTime = (ms + 1) / 1000; };
   const strip = el("div", { class: "strip" }, ...clip.times.map((time, n) =>
     el("button", { type: "button", title: `at ${time} ms`, onclick: () => seek(time) },
       el("img", { src: picture(clip.shard, clip.clip_id, n), alt: `at ${time} ms` }), el("span", {}, `${(time / 1000).toFixed(2)} s`))));
   const left = el("div", { class: "left" }, main, strip);
   if (clip.copies.length) left.append(copies(clip));
   at("clip").replaceChildren(
-    el("header", {}, el("h2", {}, clip.id),
+    el("header", {}, el("h2", { tabindex: -1, autofocus: true }, clip.id),
       el("span", {}, `${hours(clip.end_ms - clip.start_ms)} from ${(clip.start_ms / 1000).toFixed(2)} s of ${clip.video_id}`),
+      el("span", { class: "held" }, ...["keep", "drop"].map((name) => el("button", { type: "button", "data-label": name, title: name === "keep" ? "y" : "n", onclick: () => give(name) }, name))),
       el("button", { onclick: () => walk(-1), title: "arrow left" }, "← before"), el("button", { onclick: () => walk(1), title: "arrow right" }, "after →"),
       el("button", { onclick: () => { at("clip").close(); likeClip(clip); }, title: "by the stored embeddings" }, "similar clips"),
       el("button", { onclick: () => at("clip").close() }, "close")),
     left, el("div", { class: "right" }, verdicts(clip.rules), facts(clip.sections)));
   drawBoxes(main, clip);
   main.querySelector("video").play().catch(() => {});
+  drawHeld();
+}
+
+async function give(name) {
+  const item = shown;
+  await label(name, null, [item]);
+  const clip = await ask("clip", { ...asked(), shard: item.shard, id: item.id }).catch(fault);
+  if (!clip || shown !== item) return; // walked on meanwhile
+  at("clip").querySelector(".right").firstElementChild.replaceWith(verdicts(clip.rules)); // rules may name the label
+  drawHeld();
+}
+
+function drawHeld() {
+  for (const button of at("clip").querySelectorAll(".held button")) button.setAttribute("aria-pressed", (shown.labels ?? []).includes(button.dataset.label));
 }
 
 function verdicts(rules) {
@@ -63,7 +79,7 @@ function copies(clip) {
     const pair = [screen(clip, "cannot be played"), screen(copy, "cannot be played")];
     const both = () => pair.forEach((side, i) => {
       const video = side.querySelector("video");
-      if (video) { video.currentTime = [clip, copy][i].start_ms / 1000; video.muted = i === 1; video.play().catch(() => {}); }
+      if (video) { video.currentTime = ([clip, copy][i].start_ms + 1) / 1000; video.muted = i === 1; video.play().catch(() => {}); }
     });
     made.append(el("div", { class: "two" },
       el("div", {}, el("p", {}, clip.clip_id), pair[0]),
@@ -85,6 +101,8 @@ export function setUpClip() {
     const video = at("clip").querySelector(".screen video");
     if (event.key === "ArrowRight" || event.key === "l") walk(1);
     else if (event.key === "ArrowLeft" || event.key === "h") walk(-1);
+    else if (event.key === "y") give("keep");
+    else if (event.key === "n") give("drop");
     else if (event.key === " " && video && !event.target.closest("button")) { if (video.paused) video.play(); else video.pause(); }
     else return;
     event.preventDefault();

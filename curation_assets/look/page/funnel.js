@@ -89,7 +89,7 @@ export function drawFunnel() {
   at("summary").replaceChildren(
     el("b", {}, many(last.rows)), ` ${what} kept of ${many(all.rows)}`,
     el("p", {}, `${hours(last.ms)} of ${hours(all.ms)}`),
-    changed ? el("p", {}, el("span", {}, `recipe: ${many(judged.before.rows)}, ${hours(judged.before.ms)}. `), el("span", {}, `+ ${many(judged.came.rows)} come in (${hours(judged.came.ms)}), `), el("span", {}, `− ${many(judged.went.rows)} go out (${hours(judged.went.ms)})`))
+    changed ? el("p", {}, el("span", {}, `recipe: ${many(judged.before.rows)}, ${hours(judged.before.ms)}.`), " ", el("span", {}, `+ ${many(judged.came.rows)} come in (${hours(judged.came.ms)}),`), " ", el("span", {}, `− ${many(judged.went.rows)} go out (${hours(judged.went.ms)})`))
       : el("p", {}, "as in the recipe"));
   const steps = judged.steps.slice(judged.steps.length - inForce().length);
   const histograms = [...judged.histograms];
@@ -124,7 +124,7 @@ export function drawShows() {
 
 export async function edgeOf() {
   const place = state.active ? inForce().indexOf(state.active.rule) : -1;
-  at("edge").hidden = place < 0;
+  at("edge").hidden = place < 0 || state.tab === "failed";
   if (place < 0) return;
   const { rule, number } = state.active;
   const near = await ask("near", { ...asked(), rule: place, number });

@@ -18,7 +18,7 @@ export const picture = (shard, clip, n = null) => `/frame?${new URLSearchParams(
 
 // The source's bytes from the clip's first moment on; where the browser cannot play those, the clip as it was published.
 export function player(item, failed) {
-  const start = item.start_ms / 1000;
+  const start = (item.start_ms + 1) / 1000; // whole milliseconds may lie before the picture that begins the clip, and show the last one of the shot before
   const end = item.end_ms / 1000;
   const made = el("video", { playsinline: true, preload: "auto", src: `/video?${new URLSearchParams({ shard: item.shard, video: item.video_id })}#t=${start},${end}` });
   let published = false;

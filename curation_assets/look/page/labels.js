@@ -8,6 +8,9 @@ const KEEP = "keep";
 const DROP = "drop";
 const share = (n) => (n === null ? "–" : `${(100 * n).toFixed(0)} %`);
 
+// A label is one word, as rules name it; reading_back.py makes tags of other tools one in the same way.
+const word = (text) => text.toLowerCase().replace(/[^a-z0-9]+/g, "_").replace(/^_+|_+$/g, "");
+
 export async function label(name, holds, items = atHand()) {
   if (!items.length) return;
   const all = holds === null ? !items.every((item) => item.labels.includes(name)) : holds;
@@ -19,7 +22,9 @@ export async function label(name, holds, items = atHand()) {
     });
     const told = await answer.json();
     if (!answer.ok) throw new Error(told.error);
-    for (const item of items) {
+    const rows = new Set(items.map((item) => item.row));
+    const shown = [...document.querySelectorAll(".card")].map((card) => card.item).filter((item) => rows.has(item.row)); // the same clip in the grid and beside a number
+    for (const item of new Set([...items, ...shown])) {
       const others = item.labels.filter((l) => l !== name && !(all && [KEEP, DROP].includes(name) && [KEEP, DROP].includes(l)));
       item.labels = (all ? [...others, name] : others).sort();
     }
@@ -63,7 +68,8 @@ function take(rule, number, value) {
 export function setUpLabels() {
   at("labels").addEventListener("submit", (event) => {
     event.preventDefault();
-    const name = event.target.name_.value.trim();
+    const name = word(event.target.name_.value);
+    event.target.name_.value = name;
     if (name) label(name, null);
   });
   at("labels").querySelectorAll("button[data-label]").forEach((b) => b.addEventListener("click", () => label(b.dataset.label, null)));

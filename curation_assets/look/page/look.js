@@ -110,6 +110,8 @@ export function tab(name) {
   state.tab = name;
   for (const button of document.querySelectorAll("#tabs button")) button.setAttribute("aria-pressed", button.dataset.tab === name);
   at("tools").hidden = at("labels").hidden = name === "failed" || name === "concepts";
+  at("head").hidden = at("tools").hidden;
+  at("edge").hidden = name === "failed" || !state.active;
   if (name === "failed") drawFailed();
   else if (name === "concepts") drawConcepts();
   else { state.show = at("show").value = name === "copies" ? "copies" : "all"; resetGrid(); }
