@@ -21,6 +21,7 @@ from curation_assets.contracts.tables import BESIDE, beside
 from curation_assets.dedup.duplicate_clusters import CLUSTER_INDEX
 from curation_assets.dedup.index_files import MANIFEST, DamagedIndex, check_file, files_of, read_manifest
 from curation_assets.engine.redrawing import can_be_redrawn
+from curation_assets.engine.references import RAW, References
 from curation_assets.engine.shard_keys import parse_shard_key
 from curation_assets.engine.sheets import sheet_hash, sheet_path
 from curation_assets.publish.writing.versions import CARD, PIECES
@@ -35,7 +36,7 @@ from curation_resources.storage import Storage
 from curation_resources.storage_errors import READ_ERRORS, StorageError
 from curation_resources.sweep import unfinished_files, unfinished_uploads
 from curation_resources.table_contracts import remedy
-from curation_resources.table_headers import TableHeader
+from curation_resources.table_headers import KEPT_FILE, TableHeader
 from curation_resources.tables import READERS, DamagedTable, TableStore
 
 BATCH_ROWS = 65_536
@@ -45,6 +46,7 @@ REDRAWN = "draw it again with: curation pictures --redraw"
 SWEPT = "the next run of it removes it, once no other run is at work on it"
 UNSEEN = "remove the file, then {again}"
 """The remedy where a run looks no further than at the file's length."""
+PUT_BACK = "put it back, or let the source be read again: curation run {file}"
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,7 @@ class Counts:
     media: int = 0
     members: int = 0
     versions: int = 0
+    referenced: int = 0
 
 
 class Verifier:
@@ -90,7 +93,8 @@ class Verifier:
         file: of the recipe, for the commands.
         datasets: only tables of these; None is all.
         deep: whether every byte is read: tables against their seals and content hashes, members of tars and published files against
-            their SHA-256. Otherwise footers and sizes are.
+            their SHA-256. Otherwise footers and sizes are. Videos that are referenced where they lie are asked for, whether they are there and what they were: those of
+            this machine always, others only if `deep`.
     """
 
     def __init__(
@@ -102,7 +106,7 @@ class Verifier:
         file: str = "RECIPE",
     ) -> None:
         self.store, self.storage, self.datasets, self.deep, self.file = store, store.storage, datasets, deep, file
-        self.counts = Counts()
+        self.counts, self._references = Counts(), References(store, remote=deep)
         self._subsets = {subset_key(n, s): n for n, r in recipes.items() for s in r.subsets}
 
     def faults(self) -> Iterator[Discrepancy]:
@@ -116,6 +120,11 @@ class Verifier:
         yield from self._index()
         if self.datasets is None:
             yield from self._unfinished()
+
+    @property
+    def passed_over(self) -> int:
+        """Files of other machines that were not asked for."""
+        return self._references.passed_over
 
     def _partitions(self, asset: str) -> Iterator[str]:
         for key in self.store.partitions(asset):
@@ -143,7 +152,7 @@ class Verifier:
                 return []
             self.counts.tables += 1
             found = list(self._content(header)) if self.deep else []
-            return [*found, *self._media(header)]
+            return [*found, *self._media(header), *(self._referenced(key) if asset == RAW and key else ())]
         except DamagedTable as error:
             return [self._fault(asset, key, path, _reason(error))]
         except (StorageError, *READ_ERRORS) as error:
@@ -176,7 +185,7 @@ class Verifier:
         if asset in EXPORTS:
             yield from self._versions(header, lost)
         sheet = sheet_path(self.store, asset, key)
-        for path in sorted(set(found) - set(named) - {sheet}):
+        for path in sorted(set(found) - set(named) - {sheet, f"{self.store.folder(asset, key)}/{KEPT_FILE}"}):
             yield self._left(asset, key, path)
         there = sheet in found or (key is None and self.storage.exists(sheet))
         if header.sheet and not there:
@@ -187,6 +196,12 @@ class Verifier:
         elif there and self.deep and sheet_hash(self.storage.read(sheet)) != header.sheet:
             what = "it is not the contact sheet that its table names, and is shown to nobody"
             yield Discrepancy(UNSHOWN, asset, key, sheet, what, f"remove it, then {REDRAWN}")
+
+    def _referenced(self, shard: str) -> Iterator[Discrepancy]:
+        """Videos that lie elsewhere and are gone or others now."""
+        for lost in self._references.lost(shard):
+            yield self._fault(RAW, shard, lost.file, lost.what, PUT_BACK.format(file=self.file))
+        self.counts.referenced = self._references.asked
 
     def _members(self, header: TableHeader, lost: Collection[str]) -> Iterator[Discrepancy]:
         """Members of the table's tars whose bytes are not those of their SHA-256; of videos in place, whether they changed."""
@@ -351,8 +366,10 @@ def report(verifier: Verifier, as_json: bool) -> tuple[str, int]:
         }
         return json.dumps(found, indent=1, ensure_ascii=False), int(bool(damaged))
     c = verifier.counts
-    looked = f"{c.tables} tables, {c.media} files of media, {c.versions} published versions"
+    looked = f"{c.tables} tables, {c.media} files of media, {c.referenced} videos where they lie, {c.versions} published versions"
     looked += f", {c.members} members read" if verifier.deep else "; --deep reads every byte"
+    if verifier.passed_over:
+        looked += f", and asks after {verifier.passed_over} videos in buckets and on other machines"
     lines = [f.line() for f in faults]
     unshown = sum(f.kind == UNSHOWN for f in faults)
     said = f", {unshown} tables without their contact sheet" if unshown else ""

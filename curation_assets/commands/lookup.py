@@ -13,7 +13,11 @@ def add(commands: Commands) -> None:
     """Adds the commands."""
     verify = commands.add_parser("verify", help="whether what lies in storage is what was committed")
     verify.add_argument("what", nargs="?", help="a recipe file or a dataset; default: the whole root")
-    verify.add_argument("--deep", action="store_true", help="read every byte: tables, members of tars, published files")
+    verify.add_argument(
+        "--deep",
+        action="store_true",
+        help="read every byte: tables, members of tars, published files; and ask after referenced videos of other machines, not only of this one",
+    )
     verify.add_argument("--json", action="store_true", help="print the faults as JSON")
     verify.set_defaults(call=_verify)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -22,9 +22,14 @@ from curation_assets.recipes import RecipeError
 from curation_assets.settings import Settings
 
 if TYPE_CHECKING:
+    from curation_assets.engine.references import LostReference
+    from curation_assets.engine.staleness import Graph
     from curation_assets.recipes import Recipe
     from curation_assets.report import Report
     from curation_resources.tables import TableStore
+
+SHOWN = 5
+"""Videos that are named without --why."""
 
 
 def add(commands: Commands) -> None:
@@ -32,6 +37,11 @@ def add(commands: Commands) -> None:
     stale = commands.add_parser("stale", help="what is missing or out of date, and because of what")
     stale.add_argument("recipe", nargs="*", help="recipe files; default: CURATION_RECIPES")
     stale.add_argument("--why", action="store_true", help="list the partitions and what has changed")
+    stale.add_argument(
+        "--videos",
+        action="store_true",
+        help="ask as well after the videos that are referenced where they lie: those that are gone, or are other files now, count as behind",
+    )
     stale.add_argument(
         "--json", action="store_true", help="a JSON object per partition that is behind, then the counts"
     )
@@ -90,12 +100,15 @@ def _stale(arguments: argparse.Namespace) -> int:
     graph = looked_at(store_of(settings), recipes, settings, why=arguments.why or arguments.json)
     standing = graph.look()
     counts = {a: c for a in SCHEMAS if (c := standing.counts(a))}
-    behind = any(c.keys() - {FRESH} for c in counts.values())
+    lost = list(_lost_videos(graph)) if arguments.videos else []
+    behind = bool(lost) or any(c.keys() - {FRESH} for c in counts.values())
     code = 1 if arguments.exit_code and (behind or found.faults) else 0
     if arguments.json:
         for state in standing.all_behind():
             told = {"asset": state.asset, "partition": state.partition, "state": state.state, "reasons": state.reasons}
             print(json.dumps(told, ensure_ascii=False))
+        for shard, one in lost:
+            print(json.dumps({"shard": shard, "video_id": one.video_id, "file": one.file, "what": one.what}))
         print(json.dumps({"counts": counts}))
         return code
     print(text_table(("asset", *STATES), [(a, *(c[state] or "" for state in STATES)) for a, c in counts.items()]))
@@ -103,9 +116,25 @@ def _stale(arguments: argparse.Namespace) -> int:
         print()
         lines = [(s.asset, s.partition or "", s.state, "; ".join(s.reasons)) for s in standing.all_behind()]
         print(text_table(("asset", "partition", "state", "because"), lines))
+    if lost:
+        shown = lost if arguments.why else lost[:SHOWN]
+        more = f"; {len(lost) - len(shown)} more with --why" if len(shown) < len(lost) else ""
+        print(f"\nvideos that are not as they were when the source was read, which the next run does again{more}")
+        print(text_table(("shard", "file", "what"), [(shard, one.file, one.what) for shard, one in shown]))
     if not arguments.recipe:
         print_undeclared(settings, recipes, graph.known)
     return code
+
+
+def _lost_videos(graph: Graph) -> Iterator[tuple[str, LostReference]]:
+    """(shard, file) of what is referenced where it lies and is not there as it was."""
+    from curation_assets.engine.references import RAW, References
+
+    references = References(graph.store, remote=True)
+    made = set(graph.store.partitions(RAW))
+    for shard in graph.shards:
+        if shard in made:
+            yield from ((shard, one) for one in references.lost(shard))
 
 
 def _report(arguments: argparse.Namespace) -> int:
