@@ -21,9 +21,10 @@ from curation_assets.contracts.tables import BESIDE, beside
 from curation_assets.dedup.duplicate_clusters import CLUSTER_INDEX
 from curation_assets.dedup.index_files import MANIFEST, DamagedIndex, check_file, files_of, read_manifest
 from curation_assets.engine.redrawing import can_be_redrawn
-from curation_assets.engine.references import RAW, References
 from curation_assets.engine.shard_keys import parse_shard_key
 from curation_assets.engine.sheets import sheet_hash, sheet_path
+from curation_assets.ingest.raw_shards import TABLE as RAW_SHARDS
+from curation_assets.ingest.referenced_videos import References
 from curation_assets.publish.writing.versions import CARD, PIECES
 from curation_assets.recipes import Recipe, subset_key
 from curation_assets.registry import CLUSTERS, EXPORTS
@@ -152,7 +153,7 @@ class Verifier:
                 return []
             self.counts.tables += 1
             found = list(self._content(header)) if self.deep else []
-            return [*found, *self._media(header), *(self._referenced(key) if asset == RAW and key else ())]
+            return [*found, *self._media(header), *(self._referenced(key) if asset == RAW_SHARDS.asset and key else ())]
         except DamagedTable as error:
             return [self._fault(asset, key, path, _reason(error))]
         except (StorageError, *READ_ERRORS) as error:
@@ -200,7 +201,7 @@ class Verifier:
     def _referenced(self, shard: str) -> Iterator[Discrepancy]:
         """Videos that lie elsewhere and are gone or others now."""
         for lost in self._references.lost(shard):
-            yield self._fault(RAW, shard, lost.file, lost.what, PUT_BACK.format(file=self.file))
+            yield self._fault(RAW_SHARDS.asset, shard, lost.file, lost.what, PUT_BACK.format(file=self.file))
         self.counts.referenced = self._references.asked
 
     def _members(self, header: TableHeader, lost: Collection[str]) -> Iterator[Discrepancy]:

@@ -22,8 +22,8 @@ from curation_assets.recipes import RecipeError
 from curation_assets.settings import Settings
 
 if TYPE_CHECKING:
-    from curation_assets.engine.references import LostReference
     from curation_assets.engine.staleness import Graph
+    from curation_assets.ingest.referenced_videos import LostReference
     from curation_assets.recipes import Recipe
     from curation_assets.report import Report
     from curation_resources.tables import TableStore
@@ -128,10 +128,11 @@ def _stale(arguments: argparse.Namespace) -> int:
 
 def _lost_videos(graph: Graph) -> Iterator[tuple[str, LostReference]]:
     """(shard, file) of what is referenced where it lies and is not there as it was."""
-    from curation_assets.engine.references import RAW, References
+    from curation_assets.ingest.raw_shards import TABLE
+    from curation_assets.ingest.referenced_videos import References
 
     references = References(graph.store, remote=True)
-    made = set(graph.store.partitions(RAW))
+    made = set(graph.store.partitions(TABLE.asset))
     for shard in graph.shards:
         if shard in made:
             yield from ((shard, one) for one in references.lost(shard))

@@ -15,12 +15,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from fsspec.implementations.local import LocalFileSystem
 
+from curation_assets.ingest.raw_shards import TABLE
 from curation_resources.file_facts import is_uri
 from curation_resources.storage import Storage
 from curation_resources.storage_errors import READ_ERRORS
 from curation_resources.tables import READERS, TableStore
 
-RAW = "raw_shards"
 BATCH_ROWS = 65_536
 """Rows that are looked at at a time."""
 
@@ -66,7 +66,7 @@ class References:
         seen: set[str] = set()
         with ThreadPoolExecutor(READERS) as pool:
             each = pool.map if self._remote else map
-            for batch in self._store.batches(RAW, ["video_id", "tar", "etag"], BATCH_ROWS, shard):
+            for batch in self._store.batches(TABLE.asset, ["video_id", "tar", "etag"], BATCH_ROWS, shard):
                 yield from filter(None, each(self._look, self._wanted(pa.Table.from_batches([batch]), seen)))
 
     def _wanted(self, rows: pa.Table, seen: set[str]) -> Iterable[tuple[str, str, str | None]]:
