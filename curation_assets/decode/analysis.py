@@ -158,6 +158,7 @@ def _decode(
                     shortest = round(params.clips.min_s * 1000)
                     consumers.sampler = FrameSampler(params.frames, writer, shortest_ms=shortest, planned=planned)
                 consumers.take(shown)
+            consumers.measure()
         except Irregular:
             stats.decoded += found.decoded
             raise
