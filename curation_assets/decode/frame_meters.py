@@ -55,7 +55,9 @@ class FrameMeters(Meters):
         self._jumps = _Jumps()
         self._still = _Still()
         self._waiting: list[tuple[int, bool, _Kept | AnalysisPicture]] = []
-        self._looks = self.quality is not None or self.prints is not None or (self.motion is not None and not self.vectors)
+        self._looks = (
+            self.quality is not None or self.prints is not None or (self.motion is not None and not self.vectors)
+        )
         self._views_are_made = self.detector is not None and self.detector.needs == "yuv_small"
         self._colours = Slots(params.quality.fps)
         self._reference_ms: int | None = None

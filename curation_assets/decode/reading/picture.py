@@ -21,9 +21,11 @@ from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
 from curation_assets.decode.reading.media import Display
+from curation_assets.decode.reading.small_views import HEIGHT, WIDTH, Padded, fixed, grid, halved, is_large, tiny_rgb
+from curation_resources.orientation import UPRIGHT
 
 LONG_SIDE = 320
-TINY = (48, 27)
+TINY = (WIDTH, HEIGHT)
 """Width and height of the picture that TransNetV2 reads."""
 PYSCENEDETECT_WIDTH = 256
 """PySceneDetect's SceneManager scales frames until their long side is this (`DEFAULT_MIN_WIDTH`), bilinearly."""
@@ -59,6 +61,7 @@ def _rgb_matrix(red: float, blue: float) -> NDArray[np.float32]:
 
 
 _TO_RGB = {False: _rgb_matrix(*_BT601), True: _rgb_matrix(*_BT709)}
+_FIXED_TO_RGB = {hd: fixed(matrix) for hd, matrix in _TO_RGB.items()}
 
 
 @dataclass
@@ -112,7 +115,7 @@ class PictureMaker:
     def __call__(self, frame: VideoFrame) -> DecodedPicture:
         return DecodedPicture(frame, self)
 
-    def planes(self, frame: VideoFrame) -> tuple[list[Plane], bool, bool]:
+    def planes(self, frame: VideoFrame) -> tuple[list[Padded], bool, bool]:
         """Luma and chroma planes, whether luma is full range, and whether the colours are BT.709; grey video has one plane."""
         full, hd = frame.color_range == FULL_RANGE, frame.colorspace == 1
         name = frame.format.name
@@ -121,7 +124,7 @@ class PictureMaker:
             frame = self._reformatter.reformat(frame, width * 2, height * 2, "yuv420p", interpolation="AREA", threads=1)
             full, hd, name = False, False, "yuv420p"
         count = 1 if name.startswith("gray") else 3
-        return [_view(plane) for plane in frame.planes[:count]], full or name.startswith("yuvj"), hd
+        return [_padded(plane) for plane in frame.planes[:count]], full or name.startswith("yuvj"), hd
 
     def bgr(self, frame: VideoFrame) -> NDArray[np.uint8]:
         """The frame as PySceneDetect's detectors are handed it: whole, turned for display, then scaled bilinearly."""
@@ -137,6 +140,11 @@ class PictureMaker:
         factor = max(1.0, max(width, height) / PYSCENEDETECT_WIDTH)
         return max(1, round(width / factor)), max(1, round(height / factor))
 
+    @cached_property
+    def upright(self) -> bool:
+        """Whether pictures lie on the screen as they are decoded."""
+        return self.display.orientation == UPRIGHT
+
     def turn(self, plane: Plane) -> Plane:
         """The picture as it lies on the screen."""
         turned = self.display.orientation.turn(plane)
@@ -151,7 +159,7 @@ class DecodedPicture(AnalysisPicture):
         self._frame, self._maker = frame, maker
 
     @cached_property
-    def _planes(self) -> tuple[list[Plane], bool, bool]:
+    def _planes(self) -> tuple[list[Padded], bool, bool]:
         return self._maker.planes(self._frame)
 
     @cached_property
@@ -178,12 +186,20 @@ class DecodedPicture(AnalysisPicture):
     @cached_property
     def tiny_rgb(self) -> NDArray[np.uint8]:
         planes, _, hd = self._planes
-        y = _tiny(self.luma)
+        luma, turn = self.luma, self._maker.turn
         if len(planes) == 1:
+            y = _tiny(luma)
             u = v = np.full_like(y, 128)
-        else:
-            u, v = (_tiny(self._maker.turn(plane)) for plane in planes[1:])
-        return cv2.transform(cv2.merge((y, u, v)), _TO_RGB[hd])
+            return cv2.transform(cv2.merge((y, u, v)), _TO_RGB[hd])
+        if not self._maker.upright:
+            turned = [turn(plane.shown) for plane in planes]
+            planes = [Padded(plane, plane.shape[1], plane.shape[0]) for plane in turned]
+        _, blue, red = planes
+        height, width = luma.shape
+        if is_large(width, height) and is_large(blue.width, blue.height):
+            sizes = grid(width, height), grid(blue.width, blue.height)
+            return tiny_rgb(luma, sizes[0], blue.samples, red.samples, sizes[1], _FIXED_TO_RGB[hd])
+        return cv2.transform(cv2.merge((_tiny(luma), _tiny(blue.shown), _tiny(red.shown))), _TO_RGB[hd])
 
     @cached_property
     def bgr(self) -> NDArray[np.uint8] | None:
@@ -225,15 +241,20 @@ class BlendedPicture(AnalysisPicture):
         return self._mix(self._before.tiny_rgb, self._after.tiny_rgb)
 
 
-def shrink(plane: Plane, size: tuple[int, int]) -> Plane:
-    """`plane` at `size` (width, height): halved while it is at least twice as large, then scaled bilinearly."""
+def shrink(padded: Padded, size: tuple[int, int]) -> Plane:
+    """A plane at `size` (width, height): halved while it is at least twice as large, then scaled bilinearly."""
     width, height = size
-    while plane.shape[1] >= 2 * width and plane.shape[0] >= 2 * height and min(plane.shape) > 1:
-        rows, columns = plane.shape[0] // 2, plane.shape[1] // 2
-        plane = cv2.resize(plane[: 2 * rows, : 2 * columns], (columns, rows), interpolation=cv2.INTER_AREA)
-    if plane.shape != (height, width):
-        plane = cv2.resize(plane, (width, height), interpolation=cv2.INTER_LINEAR)
-    return plane if plane.flags.owndata else plane.copy()
+    if padded.width >= 2 * width and padded.height >= 2 * height and min(padded.width, padded.height) > 1:
+        plane: Plane = halved(padded.samples, padded.width, padded.height, width, height)
+        if plane.shape == (height, width):
+            return plane
+    else:
+        plane = padded.shown
+    return (
+        cv2.resize(plane, (width, height), interpolation=cv2.INTER_LINEAR)
+        if plane.shape != size[::-1]
+        else plane.copy()
+    )
 
 
 def _tiny(plane: Plane) -> Plane:
@@ -244,6 +265,7 @@ def _tiny(plane: Plane) -> Plane:
     return cv2.resize(plane, TINY, interpolation=cv2.INTER_AREA)
 
 
-def _view(plane: VideoPlane) -> Plane:
-    """A view of a plane of 8-bit samples, without its padding."""
-    return np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)[: plane.height, : plane.width]
+def _padded(plane: VideoPlane) -> Padded:
+    """A plane of 8-bit samples, read in place."""
+    samples = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)
+    return Padded(samples, plane.width, plane.height)

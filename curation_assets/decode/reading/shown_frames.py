@@ -73,7 +73,7 @@ class Decoding:
 
     def shown(self, index: int, display: Display) -> None:
         """Notes how a frame is shown; frames come in order."""
-        if not self.displays or self.displays[-1][1] != display:
+        if not self.displays or (self.displays[-1][1] is not display and self.displays[-1][1] != display):
             self.displays.append((index, display))
 
     def display_at(self, index: int) -> Display:

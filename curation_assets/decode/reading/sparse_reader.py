@@ -13,7 +13,7 @@ from __future__ import annotations
 import heapq
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import av
 import cv2
@@ -37,6 +37,8 @@ UNTIMED = 64
 """Packets at the start that may lack a decoding time, which mkv does not store and FFmpeg works out."""
 MAX_GAP_MS = 500
 """Reference frames further apart than this have the frames between them decoded."""
+TOGETHER = 8
+"""Decoded frames that are held until what follows is done with all of them, one after the other."""
 
 
 class SparseReader:
@@ -64,20 +66,14 @@ class SparseReader:
     def __iter__(self) -> Iterator[ShownFrame]:
         before: _DecodedFrame | None = None
         step: _FrameStep | None = None
-        for frame in self._decoded():
+        for frame, picture, display, change in self._looked_at():
             entry, skipped = self._place(frame)
-            display = self._video.display(frame)
-            if self._maker is None:
-                self._maker = PictureMaker(display)
-            self._found.decoded += 1
-            now = _DecodedFrame(entry, frame, self._maker(frame), display)
+            now = _DecodedFrame(entry, frame, picture, display)
             if before is None:
                 if skipped:
                     raise Irregular("frames are shown before the first that can be decoded")
                 yield self._show(now)
             else:
-                change = _difference(before.picture, now.picture)
-                self._busy = change > (CALM if self._busy else BUSY)
                 if step is not None:
                     yield from self._through(step, change)
                 step = _FrameStep(before, skipped, now, change, step.change if step is not None else 0.0)
@@ -88,6 +84,25 @@ class SparseReader:
             yield from self._decoded_between(before, [self._waiting_pop() for _ in range(len(self._waiting))])
         self._found.timeline, self._found.zero = self._clock.timeline(), self._clock.zero
         self._found.losses.finish(self._found.timeline, lambda _: 0, self._video)
+
+    def _looked_at(self) -> Iterator[tuple[VideoFrame, AnalysisPicture, Display, float]]:
+        """Frames of the first decoder, their pictures, and how far each is from the one before, a few at a time: what is done with them stays in the processor's caches for so long."""
+        ready: list[tuple[VideoFrame, AnalysisPicture, Display, float]] = []
+        before: AnalysisPicture | None = None
+        for frame in self._decoded():
+            display = self._video.display(frame)
+            if self._maker is None:
+                self._maker = PictureMaker(display)
+            picture = self._maker(frame)
+            change = _difference(before, picture) if before is not None else 0.0
+            self._busy = change > (CALM if self._busy else BUSY)
+            self._found.decoded += 1
+            before = picture
+            ready.append((frame, picture, display, change))
+            if len(ready) == TOGETHER:
+                yield from ready
+                ready.clear()
+        yield from ready
 
     def _demux(self) -> bool:
         """Reads one more packet into the queue; False at the end."""
@@ -206,16 +221,14 @@ class SparseReader:
                 self._kept_bytes -= self._kept.popleft().packet.size
 
 
-@dataclass(frozen=True)
-class _DecodedFrame:
+class _DecodedFrame(NamedTuple):
     entry: QueuedPacket
     frame: VideoFrame | None
     picture: AnalysisPicture
     display: Display
 
 
-@dataclass(frozen=True)
-class _FrameStep:
+class _FrameStep(NamedTuple):
     """From one decoded frame to the next, with the frames between that were left out and how much the picture changes."""
 
     before: _DecodedFrame
