@@ -17,13 +17,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from curation_assets.decode.shots.cuts import runs
 from curation_assets.decode.shots.proposals import Proposals
-from curation_assets.decode.shots.shifted import moved
+from curation_assets.decode.shots.shifted import least, moved, nearest_return, seams, unlike, unlike_either
 
 Ints = NDArray[np.int32]
 """int32 (n, rows, columns, 3): cells of consecutive pictures, or without the last axis their sums."""
@@ -164,25 +165,20 @@ def _share_above(change: Ints, least: int) -> NDArray[np.float64]:
 
 def _returns(cells: Ints, first: int, end: int) -> bool:
     """Whether a picture near the one before comes back, or one near the one after was there before."""
-    before, after = cells[first - 1], cells[end]
-    change = LEAST_RETURN * np.abs(after - before).sum()
-    later, earlier = cells[end : end + RETURN : 2], cells[max(0, first - RETURN) : first : 2]
-    nearest = min(
-        np.abs(side - end_of).sum(axis=(1, 2, 3)).min() for side, end_of in ((later, before), (earlier, after))
-    )
-    return bool(nearest <= change)
+    change, nearest = nearest_return(cells, first, end, RETURN)
+    return bool(nearest <= LEAST_RETURN * change)
 
 
 def wipe_rest(cells: Ints) -> float | None:
     """The share of the change that a wipe from the first to the last of some pictures leaves unexplained; None if it is none."""
+    length, size = len(cells) - 2, cells[0, ..., 0].size
+    few = np.arange(1 + length // 4, 1 + length, max(1, length // 4))
+    changed, pieced = unlike_either(cells, few)
+    total = max(changed, 1)
+    if pieced >= 1.5 * WIPE_REST * len(few) * (total + PLAIN * size):
+        return None
     before, after, between = cells[0], cells[-1], cells[1:-1]
     change = _summed(np.abs(after - before))
-    length, total = len(between), max(int(change.sum()), 1)
-    few = between[length // 4 :: max(1, length // 4)]
-    if np.minimum(np.abs(few - before), np.abs(few - after)).sum() >= 1.5 * WIPE_REST * len(few) * (
-        total + PLAIN * change.size
-    ):
-        return None
     to_before, to_after = _summed(np.abs(between - before)), _summed(np.abs(between - after))
     rest = float(np.minimum(to_before, to_after).sum() / length / (total + PLAIN * change.size))
     if rest >= WIPE_REST:
@@ -230,13 +226,13 @@ def slide_rest(cells: Ints) -> float | None:
 
 def _slides(cells: Ints) -> Iterator[Slide]:
     """Those that explain the change from the first to the last of some pictures, perhaps in a part of the time alone."""
-    luma = _summed(cells)
-    before, after = luma[0], luma[-1]
-    places = np.unique(np.linspace(1, len(luma) - 2, SAMPLES + 2).round().astype(int)[1:-1])
-    between, times = luma[places], places / (len(luma) - 1)
-    total = int(np.abs(after - before).sum()) + PLAIN * before.size
-    still = np.minimum(np.abs(between - after).sum(axis=(1, 2)), np.abs(between - before).sum(axis=(1, 2))).mean()
-    limit = min(SLIDE_REST, SLIDE_GAIN * float(still) / total)
+    places = _places(len(cells))
+    luma = _summed(cells[np.concatenate(([0], places, [len(cells) - 1]))])
+    before, between, after = luma[0], luma[1:-1], luma[-1]
+    times = places / (len(cells) - 1)
+    changed, left = unlike(between, before, after)
+    total, still = changed + PLAIN * before.size, left / len(between)
+    limit = min(SLIDE_REST, SLIDE_GAIN * still / total)
     if still < LEAST_STILL * total:
         return
     for upright in (False, True):
@@ -246,14 +242,22 @@ def _slides(cells: Ints) -> Iterator[Slide]:
         middle = seen[len(seen) // 2 : len(seen) // 2 + 1]
         if moved(middle, old, new).min() >= FAR_OFF * limit * total:
             continue
-        usual = np.abs(np.diff(old, axis=1)).mean() + np.abs(np.diff(new, axis=1)).mean() + PLAIN / 2
-        seams = np.abs(old[:, -1] - new[:, 0]).mean(), np.abs(old[:, 0] - new[:, -1]).mean()
-        for seam, ways in zip(seams, moved(seen, old, new), strict=True):
-            for both_move, errors in zip((True, False, False), ways, strict=True):
-                rest = float(errors.min(axis=0).mean()) / total
-                edge = (errors.argmin(axis=0) + 1) / old.shape[1]
-                if rest < limit and not (both_move and seam <= SEAM * usual) and (np.diff(edge) >= 0).all():
-                    yield _slide(rest, edge, times)
+        steps, *ends = seams(old, new)
+        usual = steps[0] / (old.size - len(old)) + steps[1] / (old.size - len(old)) + PLAIN / 2
+        rests, edges = least(moved(seen, old, new))
+        for way, end in enumerate(ends):
+            for which in range(3):
+                rest = float(rests[way, which] / len(seen)) / total
+                if rest < limit and not (which == 0 and end / len(old) <= SEAM * usual):
+                    edge = (edges[way, which] + 1) / old.shape[1]
+                    if (np.diff(edge) >= 0).all():
+                        yield _slide(rest, edge, times)
+
+
+@cache
+def _places(count: int) -> NDArray[np.int64]:
+    """Which of so many pictures of a slide are looked at."""
+    return np.unique(np.linspace(1, count - 2, SAMPLES + 2).round().astype(int)[1:-1])
 
 
 def _slide(rest: float, edge: NDArray[np.float64], times: NDArray[np.float64]) -> Slide:
