@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from itertools import product
 
@@ -127,9 +127,7 @@ class _Estimate:
 
     def __init__(self, store: TableStore, recipes: Mapping[str, Recipe], settings: Settings, size: Size) -> None:
         self.store, self.recipes, self.settings, self.size = store, recipes, settings, size
-        header = store.usable_header(INDEX)
-        slices = read_slices(store, header) if header is not None else FORM.empty_table()
-        self.videos = dict(zip(slices["shard"].to_pylist(), slices["rows"].to_pylist(), strict=True))
+        self.videos = _videos(store)
         self.of_dataset: dict[str, list[str]] = {}
         for key in self.videos:
             self.of_dataset.setdefault(parse_shard_key(key)[0], []).append(key)
@@ -302,6 +300,19 @@ def estimate(
         size: of sources that are not indexed yet, and what else is not known.
     """
     return _Estimate(store, recipes, settings, size or Size()).lines()
+
+
+def not_indexed(store: TableStore, recipes: Iterable[str]) -> list[str]:
+    """The datasets of which the index in force has no shard: how many videos they have is not known."""
+    known = {parse_shard_key(key)[0] for key in _videos(store)}
+    return [name for name in recipes if name not in known]
+
+
+def _videos(store: TableStore) -> dict[str, int]:
+    """Shard -> how many videos it has."""
+    header = store.usable_header(INDEX)
+    slices = read_slices(store, header) if header is not None else FORM.empty_table()
+    return dict(zip(slices["shard"].to_pylist(), slices["rows"].to_pylist(), strict=True))
 
 
 def _made_with(asset: str, recipe: Recipe) -> str | None:

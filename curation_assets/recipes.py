@@ -91,6 +91,13 @@ def _unknown(location: tuple[Any, ...]) -> str:
     return f"unknown key; {f'did you mean {near[0]}? ' if near else ''}allowed are {', '.join(keys)}"
 
 
+def _no_name(given: str) -> str:
+    """What is said of a text that cannot be the name of a dataset or subset, with one that can."""
+    near = re.sub(r"[^a-z0-9]+", "_", given.casefold()).strip("_")
+    can = f"; {near} can" if near else ""
+    return f"{redact_text(given)!r} cannot be a name: those have a-z, 0-9 and _ alone, and begin with a letter or digit{can}"
+
+
 def parse_recipe(text: str, name: str) -> Recipe:
     """Reads a recipe.
 
@@ -120,6 +127,8 @@ def parse_recipe(text: str, name: str) -> Recipe:
                 problems.append(f"{name}: {key}: {_unknown(e['loc'])}{left_out}")
             elif e["type"] == "missing":
                 problems.append(f"{name}: {key}: required key is missing")
+            elif e["type"] == "string_pattern_mismatch" and e["ctx"]["pattern"] == NAME:
+                problems.append(f"{name}: {key.removesuffix('.[key]')}: {_no_name(e['input'])}")
             else:
                 shown = redact_text(repr(e["input"]))
                 got = f" (got {shown if len(shown) <= 80 else shown[:77] + '...'})"

@@ -169,6 +169,6 @@ class Settings(BaseModel):
             return cls(**{**values, **overrides})
         except ValidationError as error:
             first = error.errors()[0]
-            raise SettingsError(
-                f"{PREFIX}{str(first['loc'][0]).upper()}: {first['msg']} (got {first['input']!r})"
-            ) from error
+            addressed = first["type"] == "string_pattern_mismatch"  # all patterns of settings are of addresses
+            wanted = "an address is wanted that begins with http:// or https://" if addressed else first["msg"]
+            raise SettingsError(f"{PREFIX}{str(first['loc'][0]).upper()}: {wanted} (got {first['input']!r})") from error

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from curation_assets.cli import main
 from curation_assets.engine.plan import PlanStep
-from curation_assets.estimate import PART_BYTES, WRITES, Line, Size, estimate, total
+from curation_assets.estimate import PART_BYTES, WRITES, Line, Size, estimate, not_indexed, total
 from curation_assets.estimate_text import render, said
 from curation_assets.recipes import parse_recipe
 from curation_assets.registry import component
@@ -134,6 +135,22 @@ def test_the_seeds_are_estimated_and_what_is_not_known_is_named(name: str, tmp_p
         assert line.source
         assert (line.dollars is None) == (line.cpu_s is None or line.gpu_s is None)
         assert line.cpu_s is None or line.cpu_s.low <= line.cpu_s.mean <= line.cpu_s.high
+
+
+def test_a_source_that_nobody_has_indexed_is_named_and_not_called_done(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "d.yaml").write_text(RECIPE.format(videos=tmp_path / "videos"))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "home"))
+    for name, value in (("STORAGE", site.settings.storage), ("RECIPES", "d.yaml")):
+        monkeypatch.setenv(f"CURATION_{name}", value)
+    assert main(["plan", "--exit-code"]) == 1
+    said = capsys.readouterr().out
+    assert said.startswith("d: its source is not indexed yet")
+    assert "nothing is to be made" not in said
+    site.index()
+    assert not_indexed(site.store, ["d", "other"]) == ["other"]
 
 
 def test_numbers_are_said_in_three_digits() -> None:

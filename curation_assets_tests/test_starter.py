@@ -40,7 +40,7 @@ def having(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
 
 
 def recipe(name: str) -> Recipe:
-    text = starter.filled(name, {"dataset": "mine", "source": "format: folder\n  path: /videos"})
+    text = starter.filled(name, {"dataset": "mine", "source": "format: folder\n  path: /videos", "cut": "detect"})
     return parse_recipe(text, name)
 
 
@@ -102,7 +102,9 @@ def test_the_list_of_the_demo_keeps_its_port_until_somebody_else_has_it(tmp_path
 
 def test_every_suggestion_of_the_starter_recipe_may_be_followed(monkeypatch: pytest.MonkeyPatch) -> None:
     having(monkeypatch, "onnx", "models")
-    text = starter.filled("recipe.yaml", {"dataset": "mine", "source": "format: folder\n  path: /videos"})
+    text = starter.filled(
+        "recipe.yaml", {"dataset": "mine", "source": "format: folder\n  path: /videos", "cut": "detect"}
+    )
     suggestion = re.compile(r"^( *)# (\w+: .*)$", re.MULTILINE)
     found = suggestion.findall(text)
     assert len(found) >= 8
@@ -291,7 +293,10 @@ def test_init_says_what_is_wrong_and_writes_nothing(
     assert main(["init", "videoz"]) == 2
     assert "videoz: no such file or folder" in capsys.readouterr().err
     assert main(["init", "--dataset", "My Films"]) == 2
-    assert "dataset" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "--dataset: dataset: 'My Films' cannot be a name" in said
+    assert said.rstrip().endswith("; my_films can")
+    assert "^" not in said, "no pattern is shown"
     assert not list(tmp_path.iterdir())
 
 

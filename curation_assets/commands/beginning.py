@@ -34,7 +34,7 @@ def add(commands: Commands, top: argparse.ArgumentParser) -> None:
         "init",
         help="write a commented recipe and the settings of an installation into this folder",
         description="Writes recipes/DATASET.yaml, .env and the instance file of Dagster into the working directory, and says what to run next. "
-        "Nothing that is there is changed.",
+        "Nothing that is there is changed. Of a list that lies here the first records are looked at: its format and what its columns mean are written down as guessed.",
     )
     init.add_argument("source", nargs="?", help="your videos: a folder, a bucket (s3://...), or a list of URLs or ids")
     init.add_argument("--dataset", help="name of the dataset; default: that of the source")
@@ -83,11 +83,13 @@ def plug_ins() -> dict[str, list[str]]:
 
 
 def _init(arguments: argparse.Namespace) -> int:
-    source = _source(arguments.source)
+    source, spans = _source(arguments.source)
     dataset = arguments.dataset or _name_of(arguments.source)
     recipe = Path("recipes") / f"{dataset}.yaml"
-    text = starter.filled("recipe.yaml", {"dataset": _word(dataset), "source": source})
-    parse_recipe(text, "--dataset or the source")
+    text = starter.filled(
+        "recipe.yaml", {"dataset": _word(dataset), "source": source, "cut": "given" if spans else "detect"}
+    )
+    parse_recipe(text, "--dataset" if arguments.dataset else f"{arguments.source or recipe}")
     folder = home()
     written = {
         recipe: starter.write_text(recipe, text),
@@ -101,6 +103,8 @@ def _init(arguments: argparse.Namespace) -> int:
     for extra in starter.left_out(text):
         print(f"lines of the recipe are commented out for want of an extra; to use them: {extras.command(extra)}")
     name = starter.program()
+    if "  # columns: " in source:
+        print(f"{starter.seen_from_here(recipe)}: say there which columns of the list mean what")
     print(
         f"\nLook into {recipe}, then:"
         f"\n  {name} run {recipe}      indexes the source, does what is needed, publishes the subset"
@@ -110,14 +114,14 @@ def _init(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _source(given: str | None) -> str:
-    """The `source` section, a line per key, for a path or URI that a person gave.
+def _source(given: str | None) -> tuple[str, bool]:
+    """The `source` section, a line per key, for a path or URI that a person gave, and whether it names spans. Of a list that lies here its first records are looked at.
 
     Raises:
-        SettingsError: nothing is there.
+        SettingsError: nothing is there, or it cannot be read.
     """
     if given is None:
-        return "format: folder\n  path: ./videos               # put your folder or bucket here, s3://... too"
+        return "format: folder\n  path: ./videos               # put your folder or bucket here, s3://... too", False
     if "://" not in given and not Path(given).expanduser().exists():
         raise SettingsError(
             f"{given}: no such file or folder; name where your videos are, or leave it out and write it into the recipe"
@@ -129,10 +133,45 @@ def _source(given: str | None) -> str:
     if Path(given).expanduser().is_dir():
         endings = set()
     if endings & set(records.LIST_ENDINGS):
-        return f"format: table\n  path: {path}\n  # columns: {{id: id, url: url, caption: caption}}     # what the columns of your list are called"
+        return _list(given, path)
     if endings & set(ids.LIST_ENDINGS):
-        return f"format: ids                   # an id or address per line\n  path: {path}"
-    return f"format: {'webdataset' if endings & set(webdataset.LIST_ENDINGS) else 'folder'}\n  path: {path}"
+        return f"format: ids                   # an id or address per line\n  path: {path}", False
+    return f"format: {'webdataset' if endings & set(webdataset.LIST_ENDINGS) else 'folder'}\n  path: {path}", False
+
+
+def _list(given: str, path: str) -> tuple[str, bool]:
+    """As `_source`, of a table."""
+    from curation_assets.ingest.sources.guessed import guessed_list
+    from curation_assets.ingest.sources.rows import SourceError
+
+    unknown = "# columns: {id: id, url: url, caption: caption}     # what the columns of your list are called"
+    if "://" in given:
+        return f"format: table\n  path: {path}\n  {unknown}", False
+    try:
+        found = guessed_list(given)
+    except SourceError as error:
+        raise SettingsError(str(error)) from error
+    names = ", ".join(re.sub(r"[^\x20-\x7e]", "?", name)[:40] for name in found.names[:12])
+    has = f"the list has {names}{', ...' if len(found.names) > 12 else ''}"
+    if found.format != "table":
+        return f"format: {found.format}                  # by its first records; {has}\n  path: {path}", found.spans
+    if not {"id", "url"} & found.columns.keys():
+        return f"format: table\n  path: {path}\n  {unknown}; {has}", False
+    columns = ", ".join(f"{key}: {_quoted(column)}" for key, column in found.columns.items())
+    unit = "\n  time_unit: ms" if found.time_unit == "ms" else ""
+    return (
+        f"format: table\n  path: {path}\n  columns: {{{columns}}}{unit}\n  # guessed by their names, please check; {has}",
+        found.spans,
+    )
+
+
+def _quoted(column: str) -> str:
+    """A column's name within a mapping on one line of YAML."""
+    return (
+        _word(column)
+        if re.fullmatch(r"[A-Za-z_][\w. -]*\w|[A-Za-z]", column)
+        else json.dumps(column, ensure_ascii=False)
+    )
 
 
 def _name_of(source: str | None) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
@@ -188,7 +189,7 @@ def _projected(arguments: argparse.Namespace, store: TableStore, chosen: Sequenc
 
 
 def _plan(arguments: argparse.Namespace) -> int:
-    from curation_assets.estimate import Size, estimate, total
+    from curation_assets.estimate import Size, estimate, not_indexed, total
     from curation_assets.estimate_text import render
 
     home()
@@ -205,12 +206,17 @@ def _plan(arguments: argparse.Namespace) -> int:
             raise RecipeError(
                 f"{option}: {given:g} is not {'above 0' if most == math.inf else 'above 0 and at most 1'}"
             )
-    lines = list(estimate(store_of(settings), found.usable, settings, size))
+    store = store_of(settings)
+    lines = list(estimate(store, found.usable, settings, size))
+    unknown = not_indexed(store, found.usable) if size.videos is None else []
+    for name in unknown:
+        said = f"{name}: its source is not indexed yet, and nothing is known of its size: say --videos, or index it: curation run RECIPE --select dataset_index"
+        print(said, file=sys.stderr if arguments.json else sys.stdout)
     if arguments.json:
         print("\n".join([*(json.dumps(asdict(line)) for line in lines), json.dumps(asdict(total(lines, settings)))]))
-    else:
+    elif lines or not unknown:
         print(render(lines, settings))
-    return 1 if arguments.exit_code and (lines or found.faults) else 0
+    return 1 if arguments.exit_code and (lines or unknown or found.faults) else 0
 
 
 def _what_if(

@@ -89,7 +89,7 @@ def pack_processed(folder: str | Path, target: str, params: EmbeddingExport | No
         What was packed. Keys are the files' names; what a key may not hold is replaced as for clips. A txt or json that is missing is empty, or `{}`.
 
     Raises:
-        BadTriple: see `read_processed`; or there is no npy, or arrays are of different dimensions. Tars that are closed by then stay, and splits.csv is not written.
+        BadTriple: see `read_processed`; or there is no such folder, or no npy in it, or arrays are of different dimensions. Tars that are closed by then stay, and splits.csv is not written.
     """
     params = params or EmbeddingExport()
     triples: Counter[str] = Counter()
@@ -117,13 +117,16 @@ def pack_processed(folder: str | Path, target: str, params: EmbeddingExport | No
             keys.add(key)
             tars.add(split, key, members)
     if not tars.splits:
-        raise BadTriple(f"{folder} has no npy in {', '.join(SPLITS)}")
+        raise BadTriple(f"{folder} has no npy in {', '.join(SPLITS)}; name the folder that has these three")
     write_splits(tars)
     return Packed(tars.splits, dict(triples))
 
 
 def _npy_files(folder: str | Path) -> Iterator[tuple[str, Path]]:
     """(split, npy) of the folders train, val and test, in order of names."""
+    if not Path(folder).is_dir():
+        said = "it is a file" if Path(folder).exists() else "there is no such folder"
+        raise BadTriple(f"{folder}: {said}; name the folder that has {', '.join(SPLITS)}")
     return ((split, path) for split in SPLITS for path in sorted(Path(folder).glob(f"{split}/*.npy")))
 
 

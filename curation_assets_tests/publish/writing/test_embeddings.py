@@ -254,7 +254,9 @@ def test_a_processed_dataset_is_packed_by_a_command(tmp_path: Path, capsys: pyte
     np.save(tmp_path / "processed" / "test" / "train.0.npy", np.ones((1, DIM), np.float32))
     assert main([*command[:2], str(tmp_path / "other")]) == 2
     assert "test/train.0.npy has the name of a triple of another split" in capsys.readouterr().err
-    assert main(["pack", str(tmp_path / "nowhere"), str(tmp_path / "other")]) == 2
+    for wrong, why in (("nowhere", "there is no such folder"), ("processed/test/train.0.npy", "it is a file")):
+        assert main(["pack", str(tmp_path / wrong), str(tmp_path / "other")]) == 2
+        assert f"{wrong}: {why}; name the folder that has train, val, test" in capsys.readouterr().err
 
 
 def test_folders_are_written_and_read_back(tmp_path: Path) -> None:
