@@ -140,7 +140,7 @@ def _meanings(names: Iterable[str]) -> dict[str, str]:
     plain: dict[str, str] = {}
     for name in names:
         plain.setdefault(_plain(name), name)
-    found = {}
+    found: dict[str, str] = {}
     for key, known in MEANINGS.items():
         column = next((plain[k] for k in known if k in plain and plain[k] not in found.values()), None)
         if column is not None:
