@@ -191,6 +191,7 @@ def _projected(arguments: argparse.Namespace, store: TableStore, chosen: Sequenc
 def _plan(arguments: argparse.Namespace) -> int:
     from curation_assets.estimate import Size, estimate, not_indexed, total
     from curation_assets.estimate_text import render
+    from curation_assets.registry import INDEX
 
     home()
     settings = Settings.load()
@@ -210,7 +211,7 @@ def _plan(arguments: argparse.Namespace) -> int:
     lines = list(estimate(store, found.usable, settings, size))
     unknown = not_indexed(store, found.usable) if size.videos is None else []
     for name in unknown:
-        said = f"{name}: its source is not indexed yet, and nothing is known of its size: say --videos, or index it: curation run RECIPE --select dataset_index"
+        said = f"{name}: its source is not indexed yet, and nothing is known of its size: say --videos, or index it: curation run RECIPE --select {INDEX}"
         print(said, file=sys.stderr if arguments.json else sys.stdout)
     if arguments.json:
         print("\n".join([*(json.dumps(asdict(line)) for line in lines), json.dumps(asdict(total(lines, settings)))]))
