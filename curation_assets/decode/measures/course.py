@@ -74,17 +74,20 @@ def _weighed(pictures: Luma, share: NDArray[np.float64]) -> Luma:
     return np.rint(sums / (side * side)).astype(np.uint8)
 
 
+@compiled
 def _shares(times: Ints, begin: float, end: float) -> NDArray[np.float64]:
     """What each picture contributes to the mean over [begin, end), (n,): it holds, and in the last `_RISE_MS` gives way to the next evenly."""
-    if len(times) == 1:
-        return np.ones(1)
-    rise = np.minimum(_RISE_MS, np.diff(times)).astype(np.float64)
-    change = times[1:] - rise
-    a, b = np.clip(change, begin, end), np.clip(times[1:], begin, end)
-    grown = (b - change) ** 2 / (2 * rise) - (a - change) ** 2 / (
-        2 * rise
-    )  # integral of the next one's part in the ramp
-    after = grown + (end - b)  # time that the next one and all later ones have
-    total = np.append(end - begin, after)
-    shares: NDArray[np.float64] = (total - np.append(after, 0.0)) / (end - begin)
+    shares = np.ones(len(times))
+    before = end - begin  # time that this one and all later ones have
+    for k in range(len(times) - 1):
+        later = float(times[k + 1])
+        rise = float(min(_RISE_MS, times[k + 1] - times[k]))
+        change = later - rise
+        a, b = min(max(change, begin), end), min(max(later, begin), end)
+        # The integral of the next one's part in the ramp, and what comes after that.
+        after = (b - change) * (b - change) / (2 * rise) - (a - change) * (a - change) / (2 * rise) + (end - b)
+        shares[k] = (before - after) / (end - begin)
+        before = after
+    if len(times) > 1:
+        shares[-1] = before / (end - begin)
     return shares

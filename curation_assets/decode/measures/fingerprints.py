@@ -12,6 +12,7 @@ What belongs here: looking at pictures. What does not: comparing clips (`dedup`)
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Sequence
 from typing import Any, Final
 
 import cv2
@@ -93,10 +94,17 @@ def _cut(luma: Luma, box: Box, side: int = SIDE) -> Luma:
     return np.asarray(cv2.resize(part, (side, side), interpolation=cv2.INTER_AREA), np.uint8)
 
 
+def _is_near(a: Box, b: Box, least: float) -> bool:
+    """Whether no side of two boxes is as far apart as that."""
+    return (
+        abs(a[0] - b[0]) < least and abs(a[1] - b[1]) < least and abs(a[2] - b[2]) < least and abs(a[3] - b[3]) < least
+    )
+
+
 def _recut(picture: Luma, held: Box, wanted: Box, tone: int) -> Luma:
     """The picture of `wanted` from that of `held`; what lies outside `held` was flat and gets the tone."""
     side = picture.shape[0]
-    if held == wanted or max(abs(a - b) for a, b in zip(held, wanted, strict=True)) < 0.5 / side:
+    if held == wanted or _is_near(held, wanted, 0.5 / side):
         return picture
     scale_x, scale_y = wanted[2] / held[2], wanted[3] / held[3]
     offset_x, offset_y = (wanted[0] - held[0]) / held[2] * side, (wanted[1] - held[1]) / held[3] * side
@@ -247,7 +255,7 @@ class Fingerprinter:
         if self._params.flipped:
             row["flipped_hashes"] = self._hash(pictures[kept][:, :, ::-1]).tolist()
         if self._params.center:
-            central = self._pictures_of(first, last, CENTER)[kept]
+            central = self._pictures_of(first, last, CENTER, kept)
             row["center_hashes"], row["center_blank"] = self._hash(central).tolist(), _blank(central).tolist()
         return row | {
             "hashes": hashes[kept].tolist(),
@@ -273,11 +281,14 @@ class Fingerprinter:
         stored = [_recut(picture, held, box, tone) for picture, (_, held, tone) in kept]
         return np.array(stored, np.uint8).reshape(-1, still.SIDE, still.SIDE)
 
-    def _pictures_of(self, first: int, last: int, box: Box) -> Luma:
-        """The stored pictures first to last of what lies inside `box`, (n, 32, 32)."""
+    def _pictures_of(
+        self, first: int, last: int, box: Box, kept: Sequence[int] | NDArray[np.int64] | None = None
+    ) -> Luma:
+        """The stored pictures first to last, or those `kept` of them, of what lies inside `box`: (n, 32, 32)."""
         pictures = self._pictures.between(first, last).reshape(-1, SIDE, SIDE)
-        stored = zip(pictures, self._held[first:last], self._tones[first:last], strict=True)
-        return np.array([_recut(*one[:2], box, one[2]) for one in stored], np.uint8).reshape(-1, SIDE, SIDE)
+        places = range(last - first) if kept is None else kept
+        stored = [_recut(pictures[k], self._held[first + k], box, self._tones[first + k]) for k in places]
+        return np.array(stored, np.uint8).reshape(-1, SIDE, SIDE)
 
 
 def changes(hashes: Hashes, blank: NDArray[np.bool_], step: int, at_least: int) -> NDArray[np.int64]:

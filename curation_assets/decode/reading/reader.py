@@ -10,7 +10,7 @@ from curation_assets.decode.reading.frame_clock import FrameClock
 from curation_assets.decode.reading.media import OpenVideo
 from curation_assets.decode.reading.picture import PictureMaker
 from curation_assets.decode.reading.reference_frames import reference_test
-from curation_assets.decode.reading.shown_frames import Decoding, ShownFrame
+from curation_assets.decode.reading.shown_frames import Decoding, ShownFrame, together
 from curation_assets.decode.reading.timeline import milliseconds
 
 
@@ -25,6 +25,7 @@ def every_frame(video: OpenVideo, found: Decoding, *, exact: bool, vectors: bool
     clock, maker, losses = FrameClock(video), None, found.losses
     is_reference = None if exact else reference_test(video.context)
     references: dict[int, bool] = {}
+    ready: list[ShownFrame] = []
     if is_reference is not None:
         video.context.options = {**video.context.options, "skip_loop_filter": "noref"}
     if vectors:
@@ -46,7 +47,11 @@ def every_frame(video: OpenVideo, found: Decoding, *, exact: bool, vectors: bool
             losses.given(frame.pts)
             time_ms = clock.show(frame.pts, frame.duration or 0)
             found.decoded += 1
-            yield ShownFrame(len(clock.times) - 1, time_ms, maker(frame), display, frame, faithful)
+            ready.append(ShownFrame(len(clock.times) - 1, time_ms, maker(frame), display, frame, faithful))
+            if len(ready) >= together(display):
+                yield from ready
+                ready.clear()
+    yield from ready
     for ticks in video.listed:
         losses.sent(ticks, hidden=False)
     found.timeline, found.zero = clock.timeline(), clock.zero

@@ -14,6 +14,10 @@ from curation_assets.decode.reading.media import Display, MediaError
 from curation_assets.decode.reading.picture import AnalysisPicture
 from curation_assets.decode.reading.timeline import Timeline
 
+TOGETHER, TOGETHER_PIXELS = 8, 2_500_000
+"""Decoded frames, and pixels of them, that are held until what follows is done with all of them, one after the other: between two frames a decoder fills the processor's caches with its
+own. Of large frames holding several costs more than that gains."""
+
 
 class Irregular(MediaError):
     """The stream does not keep the promises that sparse decoding needs; every frame has to be decoded instead."""
@@ -40,6 +44,11 @@ class ShownFrame:
     frame: VideoFrame | None
     faithful: bool
     change: float | None = None
+
+
+def together(display: Display) -> int:
+    """How many frames of a size are held."""
+    return max(1, min(TOGETHER, TOGETHER_PIXELS // (display.width * display.height)))
 
 
 @dataclass

@@ -24,7 +24,7 @@ from curation_assets.decode.reading.media import Display, OpenVideo
 from curation_assets.decode.reading.picture import AnalysisPicture, BlendedPicture, PictureMaker
 from curation_assets.decode.reading.reference_frames import reference_test
 from curation_assets.decode.reading.second_decoder import QueuedPacket, SecondDecoder
-from curation_assets.decode.reading.shown_frames import Decoding, Irregular, ShownFrame
+from curation_assets.decode.reading.shown_frames import Decoding, Irregular, ShownFrame, together
 
 SUSPECT = ((40.0, 0.0), (16.0, 1.5), (8.0, 2.5))
 """A boundary may lie between two decoded frames if the mean absolute difference of their tiny pictures exceeds so many levels and so many
@@ -37,8 +37,6 @@ UNTIMED = 64
 """Packets at the start that may lack a decoding time, which mkv does not store and FFmpeg works out."""
 MAX_GAP_MS = 500
 """Reference frames further apart than this have the frames between them decoded."""
-TOGETHER = 8
-"""Decoded frames that are held until what follows is done with all of them, one after the other."""
 
 
 class SparseReader:
@@ -99,7 +97,7 @@ class SparseReader:
             self._found.decoded += 1
             before = picture
             ready.append((frame, picture, display, change))
-            if len(ready) == TOGETHER:
+            if len(ready) >= together(display):
                 yield from ready
                 ready.clear()
         yield from ready
