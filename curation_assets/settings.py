@@ -123,6 +123,12 @@ class Settings(BaseModel):
         pattern=r"^https?://[^\s()<>\"]+$",
         description="Where browsers reach `curation look`, to which the events of Dagster link with their shard or subset.",
     )
+    look_cache_gb: float = Field(
+        64.0,
+        gt=0,
+        description="Gigabytes that the columns of `curation look` may take in the user's cache folder (`CURATION_CACHE`, else `curation` below XDG_CACHE_HOME); those that were "
+        "unused longest go first, those of a page that is open stay.",
+    )
     webhook: str | None = Field(
         None,
         description="Address that the sensor `failure_notices` posts failed runs to, as JSON with `text`; often a secret, so keep it out of files that are shared.",

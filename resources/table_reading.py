@@ -229,6 +229,22 @@ class TableReader:
         with self._open(asset, partition) as file:
             return int(file.num_row_groups)
 
+    def rows_of_groups(self, asset: str, partition: str | None = None) -> list[int]:
+        """How many rows each row group of the file of a table has. Raises as `batches`."""
+        with self._open(asset, partition) as file:
+            return [file.metadata.row_group(n).num_rows for n in range(file.num_row_groups)]
+
+    def filled(self, asset: str, column: str, partition: str | None = None) -> bool:
+        """Whether a table may have any value in a column, by what the footer says of its row groups. Raises as `batches`."""
+        with self._open(asset, partition) as file:
+            at = [file.metadata.schema.column(n).path for n in range(len(file.metadata.schema))].index(column)
+            for number in range(file.num_row_groups):
+                group = file.metadata.row_group(number)
+                said = group.column(at).statistics
+                if said is None or not said.has_null_count or said.null_count < group.num_rows:
+                    return True
+        return False
+
     def groups(
         self,
         asset: str,

@@ -38,6 +38,8 @@ def _look(arguments: argparse.Namespace) -> int:
     import uvicorn
 
     from curation_assets.look.app import look_app
+    from curation_assets.look.column_cache import GIGABYTE, ColumnCache
+    from curation_resources.weights import cache_folder
 
     settings = Settings.load()
     recipes = found_recipes(settings, arguments.recipe).usable
@@ -47,7 +49,8 @@ def _look(arguments: argparse.Namespace) -> int:
         address, port = listener.getsockname()[:2]
         token = None if ipaddress.ip_address(address).is_loopback else secrets.token_urlsafe(24)
         shown = f"[{address}]" if ":" in address else address
-        app = look_app(store_of(settings), recipes, token, arguments.who or _user())
+        cache = ColumnCache(cache_folder() / "look", int(settings.look_cache_gb * GIGABYTE))
+        app = look_app(store_of(settings), recipes, token, arguments.who or _user(), cache)
         print(f"look at http://{shown}:{port}/{f'?token={token}' if token else ''}", flush=True)
         server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False, lifespan="off"))
         if arguments.of is not None:

@@ -21,8 +21,10 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from curation_assets.listing import Listing, listed_rows
-from curation_assets.look.candidates import TableChanged
+from curation_assets.look.candidates import TableChanged, TooLarge
 from curation_assets.look.clip_page import clip_page
+from curation_assets.look.column_cache import ColumnCache
+from curation_assets.look.column_files import DamagedColumn
 from curation_assets.look.copies import with_copies
 from curation_assets.look.funnel import Asked
 from curation_assets.look.guard import Guard
@@ -36,6 +38,7 @@ from curation_assets.scores.label_file import LabelError
 from curation_assets.showing.text import as_text
 from curation_resources.storage_errors import READ_ERRORS, StorageError
 from curation_resources.tables import MissingTable, TableStore
+from curation_resources.unwritable import Unwritable
 
 LOG = logging.getLogger(__name__)
 PAGE = {"": ("index.html", "text/html; charset=utf-8")} | {
@@ -63,14 +66,21 @@ ASKED_BY_PAGE = "x-curation-look"
 """The header by which the page says that it is the page."""
 
 
-def look_app(store: TableStore, recipes: Mapping[str, Recipe], token: str | None = None, who: str = "") -> Guard:
+def look_app(
+    store: TableStore,
+    recipes: Mapping[str, Recipe],
+    token: str | None = None,
+    who: str = "",
+    cache: ColumnCache | None = None,
+) -> Guard:
     """The page over a store.
 
     Args:
         token: see `Guard`.
         who: who labels clips on it.
+        cache: where columns are kept; by default among this process's temporary files.
     """
-    asked = _Answers(Collections(store, recipes, who))
+    asked = _Answers(Collections(store, recipes, who, cache))
     routes = [Route(f"/{address}", _file(name, kind)) for address, (name, kind) in PAGE.items()]
     routes.append(Route("/favicon.ico", lambda request: Response(status_code=204)))
     routes += [Route(f"/api/{name}", _told(getattr(asked, name))) for name in _Answers.NAMES]
@@ -98,9 +108,9 @@ def _told(answer: Callable[[Request], Response]) -> Callable[[Request], Response
             return JSONResponse({"error": str(error)}, 400)
         except TableChanged as error:
             return JSONResponse({"error": str(error), "changed": True}, 409)
-        except (NoMedia, NoCollection, NoLikeness, MissingTable) as error:
+        except (NoMedia, NoCollection, NoLikeness, TooLarge, MissingTable) as error:
             return JSONResponse({"error": str(error)}, 404)
-        except (StorageError, *READ_ERRORS) as error:
+        except (StorageError, DamagedColumn, Unwritable, *READ_ERRORS) as error:
             return JSONResponse({"error": str(error).partition("\n")[0]}, 502)
         except HTTPException:
             raise
@@ -148,7 +158,19 @@ def _text(request: Request, name: str) -> str:
 class _Answers:
     """What each address answers; those of `NAMES` with JSON."""
 
-    NAMES = ("collections", "collection", "rule", "judge", "near", "agreement", "rows", "concepts", "clip", "failed")
+    NAMES = (
+        "collections",
+        "collection",
+        "standing",
+        "rule",
+        "judge",
+        "near",
+        "agreement",
+        "rows",
+        "concepts",
+        "clip",
+        "failed",
+    )
 
     def __init__(self, library: Collections) -> None:
         self.library = library
@@ -161,6 +183,9 @@ class _Answers:
 
     def collection(self, request: Request) -> Response:
         return JSONResponse(self.library.opened(_text(request, "key")).collection())
+
+    def standing(self, request: Request) -> Response:
+        return JSONResponse(self.library.standing(_text(request, "key")))
 
     def rule(self, request: Request) -> Response:
         view = self._view(request)

@@ -1,27 +1,32 @@
-"""The candidates of a subset in columns, held in memory: what the page counts, sorts and filters.
+"""The candidates of a collection in columns, kept on disk: what the page counts, sorts and filters.
 
 Where the subset was judged they are those of its table in force, one file; a column that it has not, and all of a subset that was never judged, comes from the
-tables of the shards. Columns are read when they are first asked for.
+tables of the shards. A column is made when it is first asked for (`column_files.py`), a part of the table at a time, and is there from then on, for later processes too.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TypeAlias
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from curation_assets.decode.clips import TABLE as CLIPS
-from curation_assets.look.labelling import LabelFiles
+from curation_assets.look import row_bits
+from curation_assets.look.blocks import BLOCK_ROWS, blocks_of, side_by_side
+from curation_assets.look.column_cache import GIGABYTE, ColumnCache
+from curation_assets.look.column_files import DamagedColumn, KeptColumn, Values
+from curation_assets.look.labelling import Clip, LabelFiles
+from curation_assets.look.row_bits import Bits, Rows
+from curation_assets.look.shard_columns import RowsByShard, ShardTables, write_column
 from curation_assets.publish.curating.judging import listed
-from curation_assets.publish.curating.rule_values import seen_by_rule
-from curation_assets.publish.curating.subset_inputs import curated_provenance, subset_shards
+from curation_assets.publish.curating.subset_inputs import curated_provenance
 from curation_assets.publish.curating.subset_tables import read_ids
 from curation_assets.publish.subsets import Subset
 from curation_assets.recipes import Recipe
@@ -29,19 +34,28 @@ from curation_assets.registry import JUDGED
 from curation_assets.rules.columns import derived
 from curation_assets.rules.language import DERIVED, LABEL
 from curation_assets.schemas import schema
-from curation_resources.provenance import combined_hash
+from curation_resources.progress import told
 from curation_resources.storage_errors import READ_ERRORS
 from curation_resources.tables import MissingTable, TableStore
 
-Values: TypeAlias = pa.Array | pa.ChunkedArray
-Mask = NDArray[np.bool_]
 IDS = ("dataset", "video_id", "clip_id")
 SPAN = ("start_ms", "end_ms")
-VERDICT = ("selected", "drop_reason", "split")
+CODED = frozenset({"dataset", "shard"})
+"""Columns of few texts, which are kept as codes."""
+MS = "length in ms"
+"""The column of lengths, none unknown; no rule can name it. Whole numbers, as float64, which adds them exactly as long as they come to less than 2**53."""
+TRIES = 3
+"""Times that a column is made that is damaged when it is read."""
+SEEN = 200_000
+"""Clips whose rows are remembered because they were shown."""
 
 
 class TableChanged(RuntimeError):
     """The table was made again while the page was open; what is shown is to be loaded anew."""
+
+
+class TooLarge(ValueError):
+    """What is asked for takes more room than columns may have; the message says how much."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +83,11 @@ class Collection:
         """Whether its candidates are clips; else tracks."""
         return self.subset.of == "clips"
 
+    @property
+    def datasets(self) -> list[str]:
+        """Whose candidates they are."""
+        return list(self.subset.datasets or [self.recipe.dataset])
+
 
 class CandidateColumns:
     """The rows of a collection.
@@ -78,151 +97,411 @@ class CandidateColumns:
         recipes: dataset -> recipe.
         collection: whose.
         labels: what people say of clips, seen as it is now.
+        cache: where columns are kept.
 
     Attributes:
         judged: whether they are those of a table of the subset.
-        stale: whether that table is not what it would be now, as far as that can be told.
         version: names what was loaded.
-        place: ids, shard, span and, if judged, the verdict: a row per candidate.
+        place: names of the columns of ids, spans and shards.
+        rows: how many there are.
+        folder: where their columns are.
 
     Raises:
         MissingTable: there are no clips yet.
     """
 
     def __init__(
-        self, store: TableStore, recipes: Mapping[str, Recipe], collection: Collection, labels: LabelFiles
+        self,
+        store: TableStore,
+        recipes: Mapping[str, Recipe],
+        collection: Collection,
+        labels: LabelFiles,
+        cache: ColumnCache | None = None,
     ) -> None:
         self._store, self._recipes, self.collection, self.labels = store, recipes, collection, labels
-        self._lock = threading.RLock()
-        self._columns: dict[tuple[str, bool], Values] = {}
+        self._lock, self._making = threading.RLock(), dict[str, Any]()
+        self._states: dict[tuple[str, bool], str] = {}
+        self._rows_of: dict[Clip, tuple[int, ...]] = {}
+        self._shown: dict[Clip, int] = {}
+        self.tables = ShardTables(store, recipes, collection)
         self._header = store.usable_header(collection.asset, collection.key) if collection.declared else None
         self.judged = self._header is not None
-        self.stale = False
-        names = [*IDS, *(() if collection.of_clips else ("track_id",)), *SPAN]
+        self._stale: bool | None = None if self.judged else False
+        self.place = [*IDS, *(() if collection.of_clips else ("track_id",)), *SPAN, "shard"]
+        self.version = self._header.content_hash[:16] if self._header is not None else self.tables.version()
+        self._cache = cache = cache or ColumnCache()
+        of = store.storage.root, collection.asset, collection.key
+        self.folder = cache.folder(of, f"{'judged' if self.judged else 'shards'}-{self.version}")
         if self._header is not None:
-            self.version = self._header.content_hash[:16]
-            self._kept = frozenset(store.form(collection.asset, collection.key).names)
-            self.place = store.read(collection.asset, collection.key, [*names, "shard", *VERDICT])
-            self.stale = self._is_stale()
+            self._form = store.form(collection.asset, collection.key)
+            self.rows = self._header.rows
+            threading.Thread(target=self._tell_stale, daemon=True).start()
         else:
-            self._kept = frozenset()
-            self.place, self.version = self._of_shards(names)
-        self.rows = int(self.place.num_rows)
+            self._form = pa.schema([])
+            self.rows = self._placed()
+        self.blocks = range(blocks_of(self.rows))
 
-    def _is_stale(self) -> bool:
+    @property
+    def stale(self) -> bool | None:
+        """Whether the table of the subset is not what it would be now, as far as that can be told; None as long as that is being found out."""
+        return self._stale
+
+    def _tell_stale(self) -> None:
         assert self._header is not None
         try:
             now = curated_provenance(self._store, self._recipes, self.collection.key)
         except (*READ_ERRORS, LookupError, ValueError):
-            return True
-        return now.fingerprint != self._header.fingerprint
+            self._stale = True
+        else:
+            self._stale = now.fingerprint != self._header.fingerprint
 
-    def _of_shards(self, columns: Sequence[str]) -> tuple[pa.Table, str]:
-        collection = self.collection
-        parts = []
-        for shard in self._shards():
-            try:
-                _, seen = self._seen(shard, columns, collection.of_clips)
-            except MissingTable:
-                continue  # a shard without a table that the subset needs is not judged either
-            parts.append(seen.append_column("shard", pa.array([shard] * seen.num_rows, pa.string())))
-        if not parts:
-            raise MissingTable(
-                f"{collection.key}: no shard has clips, and all that its rules name; `curation run` makes them"
-            )
-        return pa.concat_tables(parts, promote_options="permissive"), self.shards_version()
-
-    def shards_version(self) -> str:
-        """Names the clips of all shards as they are now: what those of a collection that was never judged are."""
-        return combined_hash(self._store.hashes(CLIPS.asset, self._shards()))[:16]
-
-    def _shards(self) -> list[str]:
-        collection = self.collection
-        return sorted(s for _, s in subset_shards(self._store, collection.subset, collection.recipe.dataset))
-
-    def _seen(self, shard: str, columns: Sequence[str], about_clip: bool) -> tuple[Values, pa.Table]:
-        dataset = shard.rpartition("-")[0]
-        of = self._recipes[dataset], self.collection.subset
-        return seen_by_rule(self._store, of, shard, columns, about_clip)
-
-    @cached_property
-    def ids(self) -> pa.Array:
-        """The id of each candidate: of its clip, or of its track."""
-        return self.place["clip_id" if self.collection.of_clips else "track_id"].combine_chunks()
-
-    @cached_property
-    def ms(self) -> NDArray[np.int64]:
-        """int64 (n,): length of each, milliseconds."""
-        found: NDArray[np.int64] = pc.fill_null(pc.subtract(self.place["end_ms"], self.place["start_ms"]), 0).to_numpy()
+    def _placed(self) -> int:
+        """How many candidates all shards have; ids, spans and shards of each are written, if that was not done."""
+        rows = self.folder.number("rows")
+        if rows is not None and all(self.folder.column(n, rows) for n in (*self.place, MS)):
+            return rows
+        kinds = {f.name: f.type for f in schema(self.collection.asset).arrow}
+        found = 0
+        names = [n for n in self.place if n != "shard"]
+        with ExitStack() as stack:
+            columns = {n: stack.enter_context(self.folder.writer(n, kinds[n], n in CODED)) for n in (*names, "shard")}
+            lengths = stack.enter_context(self.folder.writer(MS, pa.float64()))
+            parts = 0
+            for shard, seen in self.tables.places(names):
+                parts += 1
+                found += seen.num_rows
+                for name in names:
+                    columns[name].add(seen[name])
+                columns["shard"].add(pa.array([shard] * seen.num_rows, pa.string()))
+                lengths.add(_lengths(seen))
+            if not parts:
+                raise MissingTable(
+                    f"{self.collection.key}: no shard has clips, and all that its rules name; `curation run` makes them"
+                )
+        self.folder.note("rows", found)
         return found
 
-    @cached_property
-    def excluded(self) -> Mask | None:
-        """bool (n,): which are on one of the subset's lists; None without lists."""
-        exclude = self.collection.subset.exclude
-        return listed(self.place, pa.array(sorted(read_ids(exclude)), pa.string())) if exclude else None
+    def fits(self, size: int, what: str) -> None:
+        """Raises `TooLarge` if so many bytes are more than the cache may have."""
+        most = self._cache.most_bytes
+        if size > most:
+            raise TooLarge(
+                f"{what} take {size / GIGABYTE:,.1f} GB, more than the {most / GIGABYTE:g} GB that CURATION_LOOK_CACHE_GB lets columns have"
+            )
 
-    def column(self, name: str, about_clip: bool) -> Values:
-        """A column as rules see it, a value per candidate.
-
-        Args:
-            about_clip: for tracks, whether the clip's is meant, or the track's; without meaning for clips.
-
-        Raises:
-            RuleError: no table has it.
-            TableChanged: the table was made again since.
-        """
-        about = self.collection.of_clips or about_clip
-        if name.startswith(LABEL):
-            return pa.array(self.labelled(name.removeprefix(LABEL)))
-        with self._lock:
-            if (name, about) not in self._columns:
-                self._columns[name, about] = self._load(name, about)
-            return self._columns[name, about]
-
-    def labelled(self, label: str) -> Mask:
-        """bool (n,): which candidates' clips have a label now."""
-        return self.labels.has(label, self.place["dataset"], self.place["clip_id"])
-
-    def _load(self, name: str, about_clip: bool) -> Values:
-        if about_clip != self.collection.of_clips:
-            return self._from_shards(name, about_clip)
-        if name in self.place.column_names:
-            return self.place[name]
-        if name in DERIVED and (name == "duration_s" or {"width", "height"} <= self._kept):
-            needed = SPAN if name == "duration_s" else ("width", "height")
-            return derived(name, pa.table({n: self.column(n, about_clip) for n in needed}))
-        if name in self._kept:
-            found = self._store.read(self.collection.asset, self.collection.key, [name])[name]
-            now = self._store.usable_header(self.collection.asset, self.collection.key)
-            if now is None or self._header is None or now.content_hash != self._header.content_hash:
-                raise TableChanged(self.collection.key)
-            return found
-        return self._from_shards(name, about_clip)
-
-    def _from_shards(self, name: str, about_clip: bool) -> Values:
-        """From the tables of each shard; null where a shard has no such table."""
-        shards = self.place["shard"].combine_chunks().dictionary_encode()
-        numbers = shards.indices.to_numpy()
-        order = np.argsort(numbers, kind="stable")
-        ends = np.cumsum(np.bincount(numbers, minlength=len(shards.dictionary))).tolist()
-        parts: list[Values] = []
-        for shard, start, end in zip(shards.dictionary.to_pylist(), [0, *ends[:-1]], ends, strict=True):
-            own = self.ids.take(pa.array(order[start:end]))
-            try:
-                found, seen = self._seen(shard, [name], about_clip)
-            except MissingTable:
-                parts.append(pa.nulls(len(own)))
-            else:
-                parts.append(seen[name].take(pc.index_in(own, value_set=found)))
-        kind = next((p.type for p in parts if not pa.types.is_null(p.type)), pa.null())
-        chunks = [c.cast(kind) for p in parts for c in (p.chunks if isinstance(p, pa.ChunkedArray) else [p])]
-        back = np.empty(len(order), np.int64)
-        back[order] = np.arange(len(order))
-        return pa.chunked_array(chunks, kind).take(pa.array(back))
+    def filled(self, name: str) -> bool:
+        """Whether the table of the subset has any value in a column."""
+        if name not in self._form.names:
+            return False
+        return self._store.filled(self.collection.asset, name, self.collection.key)
 
     def numbers(self) -> list[str]:
         """Names of the numbers that can be had without looking at the shards: those of the table."""
         own = schema(self.collection.asset).arrow
         names = [f.name for f in own if pa.types.is_floating(f.type) or pa.types.is_integer(f.type)]
-        return ["duration_s", *(n for n in names if n in self._kept)]
+        return ["duration_s", *(n for n in names if n in self._form.names)]
+
+    # --- columns -----------------------------------------------------------------------------------------------------
+
+    def make(self, names: Iterable[tuple[str, bool]]) -> None:
+        """Makes those of some columns, each with whether the clip's is meant, that are not there; those of the table together.
+
+        Raises:
+            RuleError: no table has one of them.
+            TableChanged: the table was made again since.
+        """
+        wanted = [(n, self.collection.of_clips or about) for n, about in names if not n.startswith(LABEL)]
+        of_table = [n for n, about in dict.fromkeys(wanted) if self._of_table(n, about)]
+        with self._alone(of_table):
+            missing = [n for n in of_table if self.folder.column(n, self.rows) is None]
+            if missing:
+                self._from_table(missing)
+        for name, about in wanted:
+            if not self._of_table(name, about):
+                self._kept(name, about)
+
+    def _of_table(self, name: str, about_clip: bool) -> bool:
+        """Whether a column comes from the subset's table; of one that was never judged, whether it was written with the ids."""
+        if name == MS or (about_clip == self.collection.of_clips and name in self.place):
+            return True
+        if about_clip != self.collection.of_clips:
+            return False
+        if name in DERIVED and self.judged:
+            return name == "duration_s" or {"width", "height"} <= set(self._form.names)
+        return name in self._form.names
+
+    def _kept(self, name: str, about_clip: bool) -> KeptColumn:
+        """A column, which is made if it is not there."""
+        about_clip = self.collection.of_clips or about_clip
+        of_table = self._of_table(name, about_clip)
+        file = name if of_table else f"{'clip' if about_clip else 'track'}.{name}.{self._state(name, about_clip)}"
+        found = self.folder.column(file, self.rows)
+        if found is None:
+            with self._alone([file]):
+                found = self.folder.column(file, self.rows)
+                if found is None:
+                    if of_table:
+                        self._from_table([name])
+                    else:
+                        self._from_shards(name, about_clip, file)
+                    found = self.folder.column(file, self.rows)
+        if found is None:
+            raise DamagedColumn(f"{self.folder.path}: what was written there is not what is read")
+        return found
+
+    @contextmanager
+    def _alone(self, files: Sequence[str]) -> Any:
+        """Within the block no other thread makes these columns."""
+        with self._lock:
+            locks = [self._making.setdefault(f, threading.RLock()) for f in sorted(set(files))]
+        with ExitStack() as stack:
+            for lock in locks:
+                stack.enter_context(lock)
+            yield
+
+    def _state(self, name: str, about_clip: bool) -> str:
+        if (name, about_clip) not in self._states:
+            self._states[name, about_clip] = self.tables.state(name, about_clip)
+        return self._states[name, about_clip]
+
+    def _from_table(self, names: Sequence[str]) -> None:
+        """Writes columns of the subset's table, a row group at a time."""
+        if not self.judged:  # those that were written with the ids are damaged
+            if self._placed() != self.rows:
+                raise TableChanged(self.collection.key)
+            return
+        needed = {n: _needs(n) for n in names}
+        read = list(dict.fromkeys(c for columns in needed.values() for c in columns))
+        asset, key = self.collection.asset, self.collection.key
+        with ExitStack() as stack:
+            writers = {n: stack.enter_context(self.folder.writer(n, self._kind(n), n in CODED)) for n in names}
+            groups = self._store.row_groups(asset, key)
+            coded = [n for n in read if n in CODED]
+            rows = 0
+            for table in told(self._store.groups(asset, read, key, coded=coded), groups, "row groups"):
+                rows += table.num_rows
+                for name, writer in writers.items():
+                    writer.add(_value(name, table))
+            now = self._store.usable_header(asset, key)
+            if (
+                now is None
+                or self._header is None
+                or now.content_hash != self._header.content_hash
+                or rows != self.rows
+            ):
+                raise TableChanged(key)
+
+    def _kind(self, name: str) -> pa.DataType:
+        if name == "pixels":
+            return pa.int64()
+        return pa.float64() if name == MS or name in DERIVED else self._form.field(name).type
+
+    def _from_shards(self, name: str, about_clip: bool, file: str) -> None:
+        ids = self._kept(self.id, self.collection.of_clips)
+        write_column(self.tables, name, about_clip, self.by_shard, ids, lambda kind: self.folder.writer(file, kind))
+
+    @property
+    def id(self) -> str:
+        """The column of each candidate's id: of its clip, or of its track."""
+        return "clip_id" if self.collection.of_clips else "track_id"
+
+    @cached_property
+    def by_shard(self) -> RowsByShard:
+        """Which rows are of which shard."""
+        return RowsByShard(self._kept("shard", self.collection.of_clips), self.rows)
+
+    def _sound(self, name: str, about_clip: bool, read: Callable[[KeptColumn], Values]) -> Values:
+        """What is read of a column, which is made again if its file is damaged."""
+        for left in reversed(range(TRIES)):
+            column = self._kept(name, about_clip)
+            try:
+                return _texts(column, read(column))
+            except DamagedColumn:
+                if not left:
+                    raise
+                about = self.collection.of_clips or about_clip
+                file = (
+                    name
+                    if self._of_table(name, about)
+                    else f"{'clip' if about else 'track'}.{name}.{self._state(name, about)}"
+                )
+                self.folder.drop(file)
+        raise AssertionError
+
+    def block(self, name: str, about_clip: bool, number: int) -> Values:
+        """A block of a column as rules see it. Raises as `reader`."""
+        return self._sound(name, about_clip, lambda column: column.block(number))
+
+    def reader(self, names: Iterable[str], about_clip: bool) -> Callable[[int], dict[str, Values]]:
+        """What gives some columns of a block, as rules see them. Columns that are not there are made before it is given.
+
+        Args:
+            about_clip: for tracks, whether the clip's are meant, or the track's; without meaning for clips.
+
+        Raises:
+            RuleError: no table has one of them.
+            TableChanged: the table was made again since.
+        """
+        wanted = sorted(names)
+        self.make([(n, about_clip) for n in wanted])
+        labelled = {n: self.labelled(n.removeprefix(LABEL)) for n in wanted if n.startswith(LABEL)}
+
+        def read(number: int) -> dict[str, Values]:
+            return {
+                n: pa.array(row_bits.mask_of(labelled[n], number, self.rows))
+                if n in labelled
+                else self.block(n, about_clip, number)
+                for n in wanted
+            }
+
+        return read
+
+    def at(self, name: str, about_clip: bool, rows: Rows) -> Values:
+        """A column as rules see it, at some rows. Raises as `reader`."""
+        if name.startswith(LABEL):
+            labelled = self.labelled(name.removeprefix(LABEL))
+            return pa.array([row_bits.has(labelled, r) for r in rows.tolist()], pa.bool_())
+        return self._sound(name, about_clip, lambda column: column.take(rows))
+
+    def let_go(self, names: Iterable[tuple[str, bool]]) -> None:
+        """What was read of columns need not stay in memory."""
+        for name, about in names:
+            if not name.startswith(LABEL):
+                self._kept(name, about).let_go()
+
+    def ms(self, number: int) -> NDArray[np.float64]:
+        """float64: the length of each candidate of a block, milliseconds, a whole number."""
+        found: NDArray[np.float64] = self._sound(MS, True, lambda column: column.block(number)).to_numpy()
+        return found
+
+    def places(self, rows: Rows) -> pa.Table:
+        """Ids, shard and span of some rows. Those of a table are read from there as long as their columns are not there."""
+        names = self.place
+        if not self.judged or all(self.folder.column(n, self.rows) is not None for n in names):
+            return pa.table({n: self.at(n, self.collection.of_clips, rows) for n in names})
+        return self.from_groups(names, rows)
+
+    def from_groups(self, names: Sequence[str], rows: Rows) -> pa.Table:
+        """Columns of the subset's table at some rows, from the row groups that have them."""
+        asset, key = self.collection.asset, self.collection.key
+        ends = np.cumsum(self._store.rows_of_groups(asset, key))
+        groups = np.searchsorted(ends, rows, side="right")
+        order = np.argsort(groups, kind="stable")
+        parts = []
+        chosen = np.unique(groups).tolist()
+        for group, table in zip(chosen, self._store.groups(asset, names, key, chosen), strict=True):
+            own = rows[order][groups[order] == group]
+            parts.append(table.take(pa.array(own - (ends[group] - table.num_rows))))
+        if not parts:
+            return self._store.read(asset, key, names).slice(0, 0)
+        back = np.empty(len(rows), np.int64)
+        back[order] = np.arange(len(rows))
+        return pa.concat_tables(parts).take(pa.array(back))
+
+    # --- which rows --------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def excluded(self) -> Bits | None:
+        """Which are on one of the subset's lists; None without lists."""
+        exclude = self.collection.subset.exclude
+        if not exclude:
+            return None
+        ids = pa.array(sorted(read_ids(exclude)), pa.string())
+        names = ["video_id", "clip_id", *(() if self.collection.of_clips else ("track_id",))]
+        about = self.collection.of_clips
+        self.make([(n, about) for n in names])
+
+        def of(block: int) -> row_bits.Mask:
+            return listed(pa.table({n: self.block(n, about, block) for n in names}), ids)
+
+        found = row_bits.of_masks(side_by_side(of, self.blocks), self.rows)
+        self.let_go([(n, about) for n in names])
+        return found
+
+    def of_shard(self, shard: str) -> Bits:
+        """Which are of a shard."""
+        column = self._kept("shard", self.collection.of_clips)
+        names = column.names or []
+        if shard not in names:
+            return row_bits.nothing(self.rows)
+        code = names.index(shard)
+        return row_bits.of_masks([column.numbers(b) == code for b in self.blocks], self.rows)
+
+    def row_of(self, shard: str, candidate: str) -> int | None:
+        """The row of a clip or track by its id; None if it is none of the candidates."""
+        about = self.collection.of_clips
+        rows = row_bits.rows_of(self.of_shard(shard), self.rows)
+        for at in range(0, len(rows), BLOCK_ROWS):
+            own = rows[at : at + BLOCK_ROWS]
+            found = pc.index(self.at(self.id, about, own), candidate).as_py()
+            if found >= 0:
+                return int(own[found])
+        return None
+
+    def shown(self, rows: Rows, clips: Sequence[Clip]) -> None:
+        """Remembers where clips are that were shown, which is asked for when they are labelled."""
+        if self.collection.of_clips:  # of tracks, several have one clip
+            self._shown.update(zip(clips, rows.tolist(), strict=True))
+            while len(self._shown) > SEEN:
+                self._shown.pop(next(iter(self._shown)))
+
+    def rows_of_clips(self, clips: Iterable[Clip]) -> Rows:
+        """int64: the rows of some clips, (dataset, id) each, in order; those that are no candidates have none."""
+        wanted = list(dict.fromkeys(clips))
+        for clip in wanted:
+            if clip not in self._rows_of and clip in self._shown:
+                self._rows_of[clip] = (self._shown[clip],)
+        unknown = [c for c in wanted if c not in self._rows_of]
+        if unknown:
+            self._look_up(unknown)
+        return np.array(sorted({r for c in wanted for r in self._rows_of[c]}), np.int64)
+
+    def _look_up(self, clips: Sequence[Clip]) -> None:
+        ids, about = pa.array(sorted({clip for _, clip in clips}), pa.string()), self.collection.of_clips
+        self.make([("clip_id", about), ("dataset", about)])
+
+        def of(block: int) -> list[tuple[Clip, int]]:
+            own = self.block("clip_id", about, block)
+            rows = np.flatnonzero(pc.is_in(own, value_set=ids).to_numpy(zero_copy_only=False))
+            if not len(rows):
+                return []
+            names = self.block("dataset", about, block).take(pa.array(rows)).to_pylist()
+            texts = own.take(pa.array(rows)).to_pylist()
+            return [((d, c), int(r) + block * BLOCK_ROWS) for d, c, r in zip(names, texts, rows, strict=True)]
+
+        found: dict[Clip, list[int]] = {clip: [] for clip in clips}
+        for part in side_by_side(of, self.blocks):
+            for clip, row in part:
+                found.setdefault(clip, []).append(row)
+        self._rows_of |= {clip: tuple(rows) for clip, rows in found.items()}
+        self.let_go([("clip_id", about)])
+
+    def rows_labelled(self, label: str) -> Rows:
+        """int64: the candidates whose clips have a label now. Raises as `LabelFiles.labelled`."""
+        return self.rows_of_clips(self.labels.labelled(label))
+
+    def labelled(self, label: str) -> Bits:
+        """Which candidates' clips have a label now. Raises as `LabelFiles.labelled`."""
+        return row_bits.of_rows(self.rows_labelled(label), self.rows)
+
+
+def _needs(name: str) -> Sequence[str]:
+    """The columns of a table that one is made from."""
+    if name in (MS, "duration_s"):
+        return SPAN
+    return ("width", "height") if name in DERIVED else (name,)
+
+
+def _value(name: str, table: pa.Table) -> Values:
+    if name == MS:
+        return _lengths(table)
+    return derived(name, table) if name in DERIVED else table[name]
+
+
+def _lengths(table: pa.Table) -> Values:
+    return pc.fill_null(pc.subtract(table["end_ms"], table["start_ms"]), 0).cast(pa.float64())
+
+
+def _texts(column: KeptColumn, values: Values) -> Values:
+    """Values of a column, codes as the texts that they stand for."""
+    return values if column.names is None else pa.array(column.names, pa.string()).take(values)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import pyarrow.dataset as ds
 
 from curation_assets.decode.clips import TABLE as CLIPS
@@ -42,7 +43,7 @@ def clip_page(
     if row is None:
         raise NoMedia(f"{view.candidates.collection.key} has no candidate {candidate} in {shard}")
     names = ["dataset", "video_id", "clip_id", "start_ms", "end_ms"]
-    place = view.candidates.place.select(names).slice(row, 1).to_pylist()[0]
+    place = view.candidates.places(np.array([row])).select(names).to_pylist()[0]
     media = Media(store)
     try:
         file: Plain = {n: v for n, v in media.download(shard, place["video_id"]).items() if n in FILE}

@@ -33,7 +33,7 @@ def copies_of(store: TableStore, dataset: str, shard: str, clip: str) -> list[Pl
 
 def with_copies(store: TableStore, items: Sequence[Plain]) -> None:
     """Gives each of some clips the one that it is a copy of, as `copy`; those that are of none have none."""
-    mine = {(r["dataset"], r["clip_id"]): r for r in _rows(store, _one_of("clip_id", [i["clip_id"] for i in items]))}
+    mine = {(r["dataset"], r["clip_id"]): r for r in _rows(store, _of_items(items))}
     clusters = _rows(store, _one_of("cluster_id", [r["cluster_id"] for r in mine.values()]))
     named = {(r["cluster_id"], r["clip_id"]): r for r in clusters}
     for item in items:
@@ -46,6 +46,11 @@ def with_copies(store: TableStore, items: Sequence[Plain]) -> None:
                 "similarity": row["similarity"],
             }
             item["copy"] |= _span(store, other)
+
+
+def _of_items(items: Sequence[Plain]) -> ds.Expression:
+    """The rows of some clips; by shard too, in order of which they lie."""
+    return _one_of("shard", sorted({i["shard"] for i in items})) & _one_of("clip_id", [i["clip_id"] for i in items])
 
 
 def _one_of(column: str, values: Sequence[str]) -> ds.Expression:

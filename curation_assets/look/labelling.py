@@ -13,8 +13,6 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from curation_assets.recipes import Recipe
@@ -22,6 +20,8 @@ from curation_assets.rules.language import ORDERINGS, RuleError
 from curation_assets.scores.label_file import LabelError, LabelFile, Said
 
 Mask = NDArray[np.bool_]
+Clip = tuple[str, str]
+"""Dataset and id of a clip."""
 KEEP, DROP = "keep", "drop"
 """The labels that say what a rule should have done."""
 
@@ -54,27 +54,18 @@ class LabelFiles:
         files = [self._files[d] for d in datasets if d in self._files]
         return sorted({label for file in files for own in file.labels().values() for label in own})
 
-    def has(self, label: str, datasets: pa.ChunkedArray, clips: pa.ChunkedArray) -> Mask:
-        """bool (n,): which clips have a label.
-
-        Args:
-            datasets, clips: of each candidate.
+    def labelled(self, label: str) -> list[Clip]:
+        """The clips that have a label.
 
         Raises:
             RuleError: a file cannot be read.
         """
-        found = np.zeros(len(clips), bool)
         try:
-            for dataset, file in self._files.items():
-                named = [clip for clip, own in file.labels().items() if label in own]
-                if named:
-                    here = pc.is_in(clips, value_set=pa.array(named, pa.string()))
-                    found |= pc.and_(here, pc.equal(datasets, dataset)).to_numpy()
+            return [(d, clip) for d, file in self._files.items() for clip, own in file.labels().items() if label in own]
         except LabelError as error:
             raise RuleError(str(error)) from error
-        return found
 
-    def say(self, clips: Sequence[tuple[str, str]], label: str, holds: bool) -> None:
+    def say(self, clips: Sequence[Clip], label: str, holds: bool) -> None:
         """Gives clips, (dataset, id) each, a label, or takes it back. To keep and to drop exclude each other.
 
         Raises:
@@ -109,11 +100,6 @@ class LabelAgreement:
     drop: int
     kept_keep: int
     kept_drop: int
-
-    @staticmethod
-    def of(keep: Mask, drop: Mask, alive: Mask) -> LabelAgreement:
-        """Of the candidates labelled `keep` and `drop`, bool (n,), which rules let by."""
-        return LabelAgreement(*(int(np.count_nonzero(m)) for m in (keep, drop, keep & alive, drop & alive)))
 
     def told(self) -> dict[str, Any]:
         """With precision and recall of what is kept; None where there is nothing to divide by."""

@@ -9,19 +9,21 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
 from curation_assets.decode.frames import TABLE as FRAMES
 from curation_assets.registry import DOWNLOADS, EXPORTS
-from curation_assets.schemas import SCHEMAS
+from curation_assets.schemas import SCHEMAS, schema
 from curation_resources.media import MediaRef
 from curation_resources.storage_errors import MediaChanged
 from curation_resources.tables import MissingTable, TableStore
 
 CHUNK = 1 << 20
 """Bytes that are read and sent at a time."""
-SHARDS = 256
-"""Shards whose frames are remembered: where each picture lies, some hundred bytes a picture."""
+HELD_BYTES = 256 << 20
+"""Of what is remembered of shards: where each picture lies."""
 TYPES = (
     ("webm", "video/webm"),
     ("ogg", "video/ogg"),
@@ -30,6 +32,8 @@ TYPES = (
     ("matroska", "video/x-matroska"),
 )
 """What a container, as ffmpeg names it, is called on the web; the first that is in the name."""
+PLACE = ["clip_id", "time_ms", "tar", "offset", "size"]
+"""What is remembered of a picture."""
 SHARD = re.compile(r"[a-z0-9][a-z0-9_]*-\d+")
 OTHER = "application/octet-stream"
 
@@ -74,36 +78,41 @@ class Media:
     def __init__(self, store: TableStore) -> None:
         self._store = store
         self._lock = threading.Lock()
-        self._shards: OrderedDict[str, tuple[str, Mapping[str, list[Frame]]]] = OrderedDict()
+        self._shards: OrderedDict[str, tuple[str | None, pa.Table]] = OrderedDict()
+        self._reading: dict[str, threading.Lock] = {}
 
     def frames(self, shard: str, clip: str) -> list[Frame]:
         """The sampled frames of a clip, in order of time; empty if none was kept."""
-        shard = self._key(shard)
+        rows = self._of_shard(self._key(shard))
+        own = rows.filter(pc.equal(rows["clip_id"], clip)).to_pylist()
+        found = [(r["time_ms"], MediaRef(r["tar"], r["offset"], r["size"])) for r in own if r["tar"] is not None]
+        return sorted(found, key=lambda f: f[0])
+
+    def _of_shard(self, shard: str) -> pa.Table:
+        """The frames of all clips of a shard; read once by whoever asks first, while others go on with other shards."""
+        tag = self._store.storage.tag(self._store.path(FRAMES.asset, shard))
         with self._lock:
+            reading = self._reading.setdefault(shard, threading.Lock())
+        with reading:
             held = self._shards.get(shard)
-            tag = self._store.storage.tag(self._store.path(FRAMES.asset, shard))
             if held is None or held[0] != tag:
-                held = (tag or "", self._of_shard(shard) if tag else {})
+                held = (tag, self._read(shard) if tag else schema(FRAMES.asset).arrow.empty_table().select(PLACE))
+            with self._lock:
                 self._shards[shard] = held
-                while len(self._shards) > SHARDS:
+                self._shards.move_to_end(shard)
+                while len(self._shards) > 1 and sum(t.nbytes for _, t in self._shards.values()) > HELD_BYTES:
                     self._shards.popitem(last=False)
-            self._shards.move_to_end(shard)
-        return held[1].get(clip, [])
+        return held[1]
+
+    def _read(self, shard: str) -> pa.Table:
+        [*groups] = self._store.groups(FRAMES.asset, PLACE, shard, coded=["tar"])
+        return pa.concat_tables(groups) if groups else schema(FRAMES.asset).arrow.empty_table().select(PLACE)
 
     def _key(self, shard: str) -> str:
         """A shard's key, if it may be one: it becomes part of a path."""
         if not SHARD.fullmatch(shard):
             raise NoMedia("there is no such shard")
         return shard
-
-    def _of_shard(self, shard: str) -> Mapping[str, list[Frame]]:
-        found: dict[str, list[Frame]] = {}
-        table = self._store.read(FRAMES.asset, shard, ["clip_id", "time_ms", "tar", "offset", "size"])
-        for row in table.to_pylist():
-            if row["tar"] is not None:
-                ref = MediaRef(row["tar"], row["offset"], row["size"])
-                found.setdefault(row["clip_id"], []).append((row["time_ms"], ref))
-        return {clip: sorted(frames, key=lambda f: f[0]) for clip, frames in found.items()}
 
     def picture(self, shard: str, clip: str, number: int | None) -> bytes:
         """A JPEG: the frame of that number, or the middle one.

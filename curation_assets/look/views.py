@@ -8,20 +8,26 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from curation_assets.look.candidates import CandidateColumns, Mask
+from curation_assets.look import row_bits
+from curation_assets.look.best_rows import best, best_from
+from curation_assets.look.blocks import BLOCK_ROWS, side_by_side
+from curation_assets.look.candidates import MS, CandidateColumns
 from curation_assets.look.concept_groups import CONCEPT, DISTANCE, by_concept
-from curation_assets.look.funnel import BINS, ORDER_TYPE, Asked, Judged, LiveFunnel, as_floats, changing, nearest
+from curation_assets.look.funnel import Asked, Judged, LiveFunnel, as_floats, changing
 from curation_assets.look.labelling import DROP, KEEP, LabelAgreement, best_fit
 from curation_assets.look.likeness import Likeness
+from curation_assets.look.preparation import Preparation
+from curation_assets.look.row_bits import Bits, Rows
+from curation_assets.look.scales import BINS, Floats, Scale
+from curation_assets.publish.curating.judging import EXCLUDED
 from curation_assets.rules.language import ORDERINGS, RuleError, parse_rule
 from curation_assets.rules.movable import Movable, as_was, template
 
@@ -34,6 +40,10 @@ SHOWS = ("all", "kept", "dropped", "came", "went", "copies", "disagree")
 """What the grid may show, besides `rule:N`, what the N-th rule drops first, `label:NAME`, what has a label, and `shard:KEY`, what is of a shard."""
 MOST = 500
 """Rows of one answer."""
+QUICK_S, SMALL_S = 0.2, 2.0
+"""An answer waits so long for what is being prepared, rather than come without: of many candidates, and of those that are one block."""
+KEPT_ORDERS = 32
+"""Orders of the grid of which is remembered how far they were walked."""
 
 
 @dataclass(frozen=True)
@@ -61,12 +71,20 @@ class GridQuery:
 
 
 class CollectionView:
-    """A collection as the page sees it."""
+    """A collection as the page sees it.
+
+    Args:
+        candidates: its rows.
+        likeness: what compares them.
+    """
 
     def __init__(self, candidates: CandidateColumns, likeness: Likeness) -> None:
         self.candidates, self.funnel, self.likeness = candidates, LiveFunnel(candidates), likeness
+        self.preparation = Preparation()
         self._before: Judged | None = None
-        self._orders: OrderedDict[str, NDArray[ORDER_TYPE]] = OrderedDict()
+        self._counted: tuple[Judged, tuple[int, int]] | None = None
+        self._known: OrderedDict[Any, Bits] = OrderedDict()
+        self._marks: OrderedDict[GridQuery, dict[int, tuple[float, int]]] = OrderedDict()
 
     @property
     def before(self) -> Judged:
@@ -75,8 +93,26 @@ class CollectionView:
             self._before = self.funnel.judge(self.funnel.declared)
         return self._before
 
+    def prepare(self) -> None:
+        """Begins to make what the page asks for first: the columns of the rules, what they let by and their histograms, then ids and places. The grid can be seen meanwhile."""
+        of_clips = self.candidates.collection.of_clips
+        places = [(name, of_clips) for name in self.candidates.place]
+
+        def first() -> None:
+            with suppress(RuleError):  # it is said where the rule is asked for
+                rules = [(parse_rule(text), about) for text, about in self.funnel.declared]
+                own = [(n, about) for rule, about in rules for n in rule.columns]
+                small = places if self.candidates.rows <= BLOCK_ROWS else []
+                self.candidates.make([*own, (MS, of_clips), *small])
+                for asked in self.funnel.declared:
+                    self.rule(asked)
+                self.funnel.judge(self.funnel.declared)
+
+        self.preparation.begin(first, lambda: self.candidates.make(places))
+
     def collection(self) -> Plain:
-        """What the page asks for first: rules with what can be moved in them, and columns to sort by."""
+        """What the page asks for first: rules with what can be moved in them, and columns to sort by; `ready` is false, and there are no rules, until they are prepared."""
+        ready = self._is_ready()
         candidates, collection = self.candidates, self.candidates.collection
         return {
             "key": collection.key,
@@ -89,14 +125,22 @@ class CollectionView:
             "stale": candidates.stale,
             "criterion": collection.subset.select.criterion,
             "rows": candidates.rows,
-            "rules": [self.rule(asked) for asked in self.funnel.declared],
+            "ready": ready,
+            "rules": [self.rule(asked) for asked in self.funnel.declared] if ready else [],
             "numbers": candidates.numbers(),
             "concepts": self._has_concepts(),
-            "labelled": [
-                d for d in collection.subset.datasets or [collection.recipe.dataset] if candidates.labels.given(d)
-            ],
+            "labelled": [d for d in collection.datasets if candidates.labels.given(d)],
             "bins": BINS,
         }
+
+    def _is_ready(self) -> bool:
+        return self.preparation.ready(SMALL_S if self.candidates.rows <= BLOCK_ROWS else QUICK_S)
+
+    def standing(self) -> Plain:
+        """How far it is prepared, and whether the table is what it would be now: null as long as that is being found out."""
+        ready = self._is_ready()
+        done, total, unit = self.preparation.progress
+        return {"ready": ready, "stale": self.candidates.stale, "done": done, "total": total, "unit": unit}
 
     def rule(self, asked: Asked) -> Plain:
         """A rule as a template, and where its numbers lie on their scales."""
@@ -125,68 +169,153 @@ class CollectionView:
             RuleError: a rule cannot be read, or names a column that no table has.
         """
         now, before = self.funnel.judge(rules), self.before
-        histograms: list[Plain | None] = []
+        drawn: list[tuple[int, str, int | None]] = []
+        scales: dict[tuple[int, str], tuple[int, Scale]] = {}
         for number, (text, about) in enumerate(rules):
-            which = self.funnel.others(now, number)
             for movable in template(parse_rule(text)).numbers:
-                try:
-                    scale = self.funnel.scale(movable.left, about)
-                except RuleError:
-                    histograms.append(None)
-                else:
-                    histograms.append({"rule": number, "name": movable.left.name, "alive": scale.counts(which)})
-        ms = self.candidates.ms
-        came, went = now.alive & ~before.alive, before.alive & ~now.alive
+                key = number, movable.left.name  # two numbers of one measure have one histogram
+                if key not in scales:
+                    try:
+                        scales[key] = number, self.funnel.scale(movable.left, about)
+                    except RuleError:
+                        drawn.append((number, key[1], None))
+                        continue
+                drawn.append((number, key[1], list(scales).index(key)))
+        found = self.funnel.tally(rules, now, before, list(scales.values()))
         return {
-            "steps": [_step(s) for s in now.steps],
-            "before": _step(before.steps[-1]),
-            "came": {"rows": int(came.sum()), "ms": int(ms[came].sum())},
-            "went": {"rows": int(went.sum()), "ms": int(ms[went].sum())},
-            "histograms": histograms,
+            "steps": [_step(s) for s in found.steps],
+            "before": dict(zip(("rows", "ms"), self._total(before), strict=True)),
+            "came": dict(zip(("rows", "ms"), found.came, strict=True)),
+            "went": dict(zip(("rows", "ms"), found.went, strict=True)),
+            "histograms": [
+                None if at is None else {"rule": rule, "name": name, "alive": found.histograms[at]}
+                for rule, name, at in drawn
+            ],
         }
+
+    def _total(self, judged: Judged) -> tuple[int, int]:
+        """(rows, milliseconds) of what passes the rules of the recipe, counted once."""
+        if self._counted is None or self._counted[0] is not judged:
+            self._counted = judged, self.funnel.total(judged.alive)
+        return self._counted[1]
 
     def near(self, rules: Sequence[Asked], rule: int, number: int) -> Plain:
         """The candidates nearest to a number of a rule on either side, of those that all other rules let by."""
-        now = self.funnel.judge(rules)
+        now, rows = self.funnel.judge(rules), self.candidates.rows
         text, about = rules[rule]
         movable = template(parse_rule(text)).numbers[number]
         at = self.funnel.place(movable, about)
         if at is None:
             return {"inside": [], "outside": []}
-        values = self.funnel.scale(movable.left, about).values
-        holds: Mask = getattr(np, ORDERINGS[movable.op])(values.astype(np.float32), np.float32(at))
-        which = self.funnel.others(now, rule)
-        sides = {"inside": which & now.masks[rule], "outside": which & ~now.masks[rule] & ~holds}
-        found = {side: nearest(values, at, mask, NEAR) for side, mask in sides.items()}
-        return {side: self._items(rows, now, rules, values) for side, rows in found.items()}
+        values, which = self.funnel.values(movable.left, about), now.others(rule)
+        holds = getattr(np, ORDERINGS[movable.op])
+
+        def away(block: int) -> Floats:
+            return np.abs(values(block) - at)
+
+        def away_outside(block: int) -> Floats:
+            own = values(block)
+            return np.where(holds(own.astype(np.float32), np.float32(at)), np.nan, np.abs(own - at))
+
+        inside, _ = best(away, which & now.masks[rule], rows, NEAR)
+        outside, _ = best(away_outside, row_bits.without(which, now.masks[rule]), rows, NEAR)
+        return {
+            side: self._items(found, now, rules, self.funnel.values_at(movable.left, about, found))
+            for side, found in (("inside", inside), ("outside", outside))
+        }
 
     def rows(self, query: GridQuery) -> Plain:
-        """Rows of the grid, and how many there are in all.
+        """Rows of the grid, and how many there are in all. Before all is prepared, the first look at them is had from the table as it was judged.
 
         Raises:
             RuleError: a rule, the filter or what is sorted by cannot be used.
         """
+        plain = GridQuery(
+            (), down=query.down, offset=query.offset, limit=query.limit
+        )  # without a number to sort by, ids have one order
+        if query == plain and not self.preparation.ready(0):
+            return self._as_judged(query)
+        self.preparation.ready(None)
         now = self.funnel.judge(query.rules)
+        which = self._which(query, now)
+        values: Floats | None = None
+        limit = min(query.limit, MOST)
+        if query.like is not None:
+            numbers = self.likeness.to(*query.like)
+            which = which & self._finite(query.like, numbers)
+            chosen, values = self._in_order(query, lambda b: -numbers(b), which, limit)
+            values = -values
+        elif query.sort:
+            chosen, values = self._sorted(query, which, limit)
+        else:
+            chosen = row_bits.rows_of(which, self.candidates.rows, query.offset, limit)
+        rows, ms = self.funnel.total(which)
+        return {"total": {"rows": rows, "ms": ms}, "items": self._items(chosen, now, query.rules, values)}
+
+    def _which(self, query: GridQuery, now: Judged) -> Bits:
         which = self._shown(query, now)
         if query.where.strip():
             which = which & self.funnel.passes((query.where, self.candidates.collection.of_clips))
-        values = self._values(query.sort) if query.sort else None
-        order: NDArray[Any]
-        if query.like is not None:
-            values = self.likeness.to(*query.like)
-            order = np.flatnonzero(which & np.isfinite(values))
-            order = order[np.argsort(-values[order], kind="stable")]
-        elif query.sort:
-            order = self._order(query.sort)
-            order = order[which[order]]
-            if query.down:
-                known = int(np.isfinite(values[order]).sum()) if values is not None else 0
-                order = np.concatenate([order[:known][::-1], order[known:]])
+        return which
+
+    def _sorted(self, query: GridQuery, which: Bits, limit: int) -> tuple[Rows, Floats]:
+        """Rows by a number, those without one last."""
+        numbers = self._values(query.sort)
+        finite = self._finite(query.sort, numbers)
+        known = which & finite
+        sign = -1.0 if query.down else 1.0
+        chosen, values = self._in_order(query, lambda b: sign * numbers(b), known, limit)
+        if len(chosen) < limit:
+            skip = max(0, query.offset - row_bits.number_of(known))
+            unknown = row_bits.without(which, finite)
+            rest = row_bits.rows_of(unknown, self.candidates.rows, skip, limit - len(chosen))
+            chosen = np.concatenate([chosen, rest])
+            values = np.concatenate([values, np.full(len(rest), np.nan)])
+        return chosen, sign * values
+
+    def _in_order(
+        self, query: GridQuery, numbers: Callable[[int], Floats], which: Bits, limit: int
+    ) -> tuple[Rows, Floats]:
+        """Rows in order of a number, from the query's offset on; where the part before was asked for, what lies before that is not looked for again."""
+        key = replace(query, offset=0, limit=0)
+        marks = self._marks.get(key, {}) if not any(changing(a) for a in (*query.rules, (query.where, True))) else {}
+        if query.show.startswith(("label:", "disagree")):
+            marks = {}
+        rows = self.candidates.rows
+        if query.offset in marks:
+            found = best(numbers, which, rows, limit, marks[query.offset])
         else:
-            order = np.flatnonzero(which)
-        chosen = order[query.offset : query.offset + min(query.limit, MOST)]
-        total = {"rows": len(order), "ms": int(self.candidates.ms[order].sum())}
-        return {"total": total, "items": self._items(chosen, now, query.rules, values)}
+            found = best_from(numbers, which, rows, query.offset, limit)
+        if len(found[0]):
+            marks = {**marks, query.offset + len(found[0]): (float(found[1][-1]), int(found[0][-1]))}
+            self._marks[key] = marks
+            self._marks.move_to_end(key)
+            while len(self._marks) > KEPT_ORDERS:
+                self._marks.popitem(last=False)
+        return found
+
+    def _finite(self, name: Any, numbers: Callable[[int], Floats]) -> Bits:
+        """Which candidates have a number, of a name that stands for it."""
+        if name not in self._known:
+            parts = side_by_side(lambda b: np.isfinite(numbers(b)), self.candidates.blocks)
+            self._known[name] = row_bits.of_masks(parts, self.candidates.rows)
+            while len(self._known) > KEPT_ORDERS:
+                self._known.popitem(last=False)
+        return self._known[name]
+
+    def _as_judged(self, query: GridQuery) -> Plain:
+        """Rows of the grid as the table has them, with its verdicts under the rules; of what was never judged, without."""
+        candidates = self.candidates
+        rows = np.arange(query.offset, min(candidates.rows, query.offset + min(query.limit, MOST)))
+        reasons: list[str | None] = [None] * len(rows)
+        if candidates.judged:
+            reasons = candidates.from_groups(["drop_reason"], rows)["drop_reason"].to_pylist()
+        by_rules = {EXCLUDED, *(text for text, _ in self.funnel.declared)}  # else it was the criterion
+        found = self._placed(rows)
+        for one, reason in zip(found, reasons, strict=True):
+            kept = reason not in by_rules if candidates.judged else None
+            one |= {"kept": kept, "was": kept, "why": None if kept else reason, "has": {}, "value": None}
+        return {"total": {"rows": candidates.rows, "ms": None}, "items": found}
 
     def concepts(self, query: GridQuery) -> Plain:
         """What the grid shows, by concept.
@@ -199,124 +328,124 @@ class CollectionView:
                 "the clips have no concepts; `concepts: {}` in the recipe asks for them, and a run makes them"
             )
         now = self.funnel.judge(query.rules)
-        which = self._shown(query, now)
-        if query.where.strip():
-            which = which & self.funnel.passes((query.where, self.candidates.collection.of_clips))
-        values = self._values(CONCEPT)
-        groups = by_concept(values, self._values(DISTANCE), now.alive, which)
+        which = self._which(query, now)
+        concepts = self._values(CONCEPT)
+        groups = by_concept(concepts, self._values(DISTANCE), now.alive, which, self.candidates.rows)
         for group in groups:
             group["nearest"] = self._items(group["nearest"], now, query.rules, None)
-        return {"concepts": groups, "without": int((which & ~np.isfinite(values)).sum())}
+        without = row_bits.without(which, self._finite(CONCEPT, concepts))
+        return {"concepts": groups, "without": row_bits.number_of(without)}
 
     def _has_concepts(self) -> bool:
         """Whether any candidate has one, as far as that can be told without looking at the shards."""
-        return CONCEPT in self.candidates.numbers() and bool(np.isfinite(self._values(CONCEPT)).any())
+        return self.candidates.filled(CONCEPT)
 
-    def _shown(self, query: GridQuery, now: Judged) -> Mask:
-        show, before = query.show, self.before
+    def _shown(self, query: GridQuery, now: Judged) -> Bits:
+        show, candidates = query.show, self.candidates
         if show.startswith("rule:") and show[5:].isdecimal() and int(show[5:]) < len(now.masks):
             number = int(show[5:])
             earlier = self.funnel.judge(query.rules[:number]).alive
-            return earlier & ~now.masks[number]
+            return row_bits.without(earlier, now.masks[number])
         if show.startswith("shard:"):
-            same = pc.equal(self.candidates.place["shard"], show[6:])
-            return np.asarray(same.to_numpy(), bool)
+            return candidates.of_shard(show[6:])
         if show.startswith("label:"):
-            return self.candidates.labelled(show[6:])
-        masks = {
-            "all": lambda: np.ones(self.candidates.rows, bool),
+            return candidates.labelled(show[6:])
+        every = row_bits.everything(candidates.rows)
+        sets = {
+            "all": lambda: every,
             "kept": lambda: now.alive,
-            "dropped": lambda: ~now.alive,
-            "came": lambda: now.alive & ~before.alive,
-            "went": lambda: before.alive & ~now.alive,
-            "disagree": lambda: self._wanted(KEEP) & ~now.alive | self._wanted(DROP) & now.alive,
+            "dropped": lambda: row_bits.without(every, now.alive),
+            "came": lambda: row_bits.without(now.alive, self.before.alive),
+            "went": lambda: row_bits.without(self.before.alive, now.alive),
+            "disagree": lambda: (
+                row_bits.without(candidates.labelled(KEEP), now.alive) | candidates.labelled(DROP) & now.alive
+            ),
             "copies": lambda: self.funnel.passes((f"not {COPIES}", True)),
         }
-        if show not in masks:
+        if show not in sets:
             raise RuleError(f"there is nothing to show that is called {show!r}; there are {', '.join(SHOWS)}")
-        return masks[show]()
-
-    def _wanted(self, label: str) -> Mask:
-        return self.candidates.labelled(label)
+        return sets[show]()
 
     def agreement(self, rules: Sequence[Asked]) -> Plain:
         """What rules do with clips that are labelled to be kept or dropped, and for each of their numbers where it would agree with most of them.
 
         A number is moved alone: it is told for the labelled clips that all other rules, and the rest of its own, let by.
         """
-        now, keep, drop = self.funnel.judge(rules), self._wanted(KEEP), self._wanted(DROP)
-        candidates = self.candidates
-        names = candidates.labels.names(pc.unique(candidates.place["dataset"]).to_pylist())
+        candidates, now = self.candidates, self.funnel.judge(rules)
+        keep, drop = candidates.rows_labelled(KEEP), candidates.rows_labelled(DROP)
+        labelled = np.union1d(keep, drop)
+        wanted = np.isin(labelled, keep)
         fits = []
-        for rule, (text, about) in enumerate(rules):
+        for rule, (text, about) in enumerate(rules if len(labelled) else ()):
             numbers = template(parse_rule(text)).numbers
-            holds = [self._holds(n, about) for n in numbers]
+            let_by = row_bits.at(now.others(rule), labelled)
+            holds = [self._holds(n, about, labelled) for n in numbers]
             for number, movable in enumerate(numbers):
                 at = self.funnel.place(movable, about)
-                which = self.funnel.others(now, rule) & (keep | drop)
+                which = let_by.copy()
                 for other, (_, mask) in enumerate(holds):
                     if other != number:
                         which &= mask
                 if at is None or not which.any():
                     continue
                 values = holds[number][0][which]
-                value, agreed = best_fit(values, keep[which], movable.op, at)
+                value, agreed = best_fit(values, wanted[which], movable.op, at)
                 fits.append({"rule": rule, "number": number, "value": value, "agreed": agreed, "of": len(values)})
-        return {**LabelAgreement.of(keep, drop, now.alive).told(), "names": names, "fits": fits}
+        kept = [int(row_bits.at(now.alive, rows).sum()) for rows in (keep, drop)]
+        told = LabelAgreement(len(keep), len(drop), kept[0], kept[1]).told()
+        return {**told, "names": candidates.labels.names(candidates.collection.datasets), "fits": fits}
 
-    def _holds(self, number: Movable, about_clip: bool) -> tuple[NDArray[np.float64], Mask]:
-        """The values that a number of a rule is compared with, and where that holds."""
-        values = self.funnel.scale(number.left, about_clip).values
+    def _holds(self, number: Movable, about_clip: bool, rows: Rows) -> tuple[Floats, NDArray[np.bool_]]:
+        """The values that a number of a rule is compared with, at some rows, and where that holds."""
+        values = self.funnel.values_at(number.left, about_clip, rows)
         at = self.funnel.place(number, about_clip)
-        held: Mask = getattr(np, ORDERINGS[number.op])(values, np.nan if at is None else at)
+        held: NDArray[np.bool_] = getattr(np, ORDERINGS[number.op])(values, np.nan if at is None else at)
         return values, held
 
-    def _values(self, name: str) -> NDArray[np.float64]:
-        return as_floats(self.candidates.column(name, self.candidates.collection.of_clips), name)
+    def _values(self, name: str) -> Callable[[int], Floats]:
+        about = self.candidates.collection.of_clips
+        read = self.candidates.reader([name], about)
+        return lambda block: as_floats(read(block)[name], name)
 
-    def _order(self, name: str) -> NDArray[ORDER_TYPE]:
-        """All candidates by a number, the lowest first and the unknown last."""
-        if name not in self._orders:
-            self._orders[name] = np.argsort(self._values(name), kind="stable").astype(ORDER_TYPE)
-            while len(self._orders) > 8:
-                self._orders.popitem(last=False)
-        return self._orders[name]
-
-    def _items(
-        self, rows: NDArray[Any], now: Judged, rules: Sequence[Asked], values: NDArray[np.float64] | None
-    ) -> list[Plain]:
-        names = ["dataset", "video_id", "clip_id", "shard", "start_ms", "end_ms"]
-        found = self.candidates.place.select(names).take(rows).to_pylist()
-        ids = self.candidates.ids.take(rows).to_pylist()
-        for row, name, one in zip(rows.tolist(), ids, found, strict=True):
-            one |= {"row": row, "id": name, "kept": bool(now.alive[row]), "was": bool(self.before.alive[row])}
-            one["why"], one["has"] = (None, {}) if one["kept"] else self._why(row, now, rules)
-            one["labels"] = self.candidates.labels.of(one["dataset"], one["clip_id"])
-            one["value"] = None if values is None or math.isnan(values[row]) else float(values[row])
+    def _placed(self, rows: Rows) -> list[Plain]:
+        """Ids, place and labels of some rows."""
+        candidates = self.candidates
+        found: list[Plain] = candidates.places(rows).to_pylist()
+        for row, one in zip(rows.tolist(), found, strict=True):
+            one |= {"row": row, "id": one[candidates.id]}
+            one["labels"] = candidates.labels.of(one["dataset"], one["clip_id"])
+        candidates.shown(rows, [(one["dataset"], one["clip_id"]) for one in found])
         return found
 
-    def _why(self, row: int, now: Judged, rules: Sequence[Asked]) -> tuple[str, Plain]:
-        """What drops a candidate first, and what it has in the columns of that rule."""
-        for mask, (text, about) in zip(now.masks, rules, strict=True):
-            if not mask[row]:
-                columns = sorted(parse_rule(text).columns)
-                return text, {c: self.candidates.column(c, about)[row].as_py() for c in columns}
-        return "excluded by list", {}
+    def _items(self, rows: Rows, now: Judged, rules: Sequence[Asked], values: Floats | None) -> list[Plain]:
+        """What is said of some rows; `values`, float64, is what they were sorted by."""
+        found = self._placed(rows)
+        kept, was = row_bits.at(now.alive, rows), row_bits.at(self.before.alive, rows)
+        for at, one in enumerate(found):
+            why = None if kept[at] else EXCLUDED
+            one |= {"kept": bool(kept[at]), "was": bool(was[at]), "why": why, "has": {}}
+            one["value"] = None if values is None or math.isnan(values[at]) else float(values[at])
+        dropped = ~kept & row_bits.at(now.free, rows)
+        for (text, about), mask in zip(rules, now.masks, strict=True):  # what drops each first, and what it has there
+            own = np.flatnonzero(dropped & ~row_bits.at(mask, rows))
+            dropped[own] = False
+            columns = {c: self.candidates.at(c, about, rows[own]).to_pylist() for c in sorted(parse_rule(text).columns)}
+            for place, at in enumerate(own.tolist()):
+                found[at] |= {"why": text, "has": {c: values_[place] for c, values_ in columns.items()}}
+        return found
 
     def row_of(self, shard: str, candidate: str) -> int | None:
         """The row of a clip or track by its id; None if it is none of the candidates."""
-        same = pc.and_(pc.equal(self.candidates.ids, candidate), pc.equal(self.candidates.place["shard"], shard))
-        rows = pc.indices_nonzero(same)
-        return int(rows[0].as_py()) if len(rows) else None
+        return self.candidates.row_of(shard, candidate)
 
     def verdicts(self, row: int, rules: Sequence[Asked]) -> list[Plain]:
         """Each rule with what the candidate has in its columns, and whether it passes."""
-        told = []
+        told, at = [], np.array([row])
         for text, about in rules:
             mask = self.funnel.passes((text, about))
             columns = sorted(parse_rule(text).columns)
-            values = {c: self.candidates.column(c, about)[row].as_py() for c in columns}
-            told.append({"rule": text, "values": values, "passes": bool(mask[row])})
+            values = {c: self.candidates.at(c, about, at)[0].as_py() for c in columns}
+            told.append({"rule": text, "values": values, "passes": row_bits.has(mask, row)})
         return told
 
 

@@ -74,12 +74,10 @@ def test_rules_are_held_against_labels(store: TableStore, tmp_path: Path) -> Non
     assert (fit["agreed"], fit["of"]) == (4, 4)
     assert {i["id"] for i in view.rows(GridQuery(rules, "disagree"))["items"]} == {"v0_500_1000", "v2_500_1000"}
     assert {i["id"] for i in view.rows(GridQuery(rules, "label:keep"))["items"]} == {"v1_0_500", "v2_1000_1500"}
-    before = view.funnel.judge([*rules, ("not label.drop", True)]).steps[-1].rows
+    before = view.funnel.steps([*rules, ("not label.drop", True)])[-1].rows
     labels.say([("toy", "v1_0_500")], "drop", True)
     assert file.labels()["v1_0_500"].keys() == {"drop"}, "to keep and to drop exclude each other"
-    assert view.funnel.judge([*rules, ("not label.drop", True)]).steps[-1].rows == before - 1, (
-        "what was said is seen at once"
-    )
+    assert view.funnel.steps([*rules, ("not label.drop", True)])[-1].rows == before - 1, "what was said is seen at once"
     assert [i["labels"] for i in view.rows(GridQuery((), where="label.drop and motion > 0.5"))["items"]] == [["drop"]]
 
 

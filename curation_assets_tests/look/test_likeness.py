@@ -9,6 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from curation_assets.look.candidates import TooLarge
+from curation_assets.look.column_cache import ColumnCache
+from curation_assets.look.library import Collections
 from curation_assets.look.likeness import CLIP, PICTURE, WORDS, NoLikeness
 from curation_assets.look.views import GridQuery
 from curation_assets.recipes import parse_recipe
@@ -67,6 +70,32 @@ def test_the_most_alike_come_first(store: TableStore) -> None:
     for what in (str(blind), "-1", "99", "x"):
         with pytest.raises(NoLikeness, match="this clip has no embedding"):
             view.rows(GridQuery((), like=(CLIP, what)))
+
+
+def test_vectors_on_disk_are_those_of_the_embeddings_as_they_are(store: TableStore, tmp_path: Path) -> None:
+    eye = np.eye(DIMENSION)
+    cache = ColumnCache(tmp_path / "cache")
+
+    def alike() -> list[str]:
+        view = Collections(store, recipes(), cache=cache).opened("toy-hq")
+        row = view.row_of(SHARDS[0], "v0_0_500")
+        return [i["id"] for i in view.rows(GridQuery((), like=(CLIP, str(row)), limit=2))["items"]]
+
+    embed(store, {"v0_0_500": eye[0], "v3_0_500": eye[0] + eye[1], "v2_0_500": eye[2]}, "m")
+    assert alike() == ["v0_0_500", "v3_0_500"]
+    [kept] = [f for f in (tmp_path / "cache").rglob("vectors-*") if not f.suffix]
+    written = kept.stat().st_mtime_ns
+    assert alike() == ["v0_0_500", "v3_0_500"]
+    assert kept.stat().st_mtime_ns == written, "they are read from there"
+    kept.write_bytes(kept.read_bytes()[:-1])
+    assert alike() == ["v0_0_500", "v3_0_500"]
+    embed(store, {"v0_0_500": eye[0], "v3_0_500": eye[1], "v2_0_500": eye[0] + eye[2]}, "m")
+    assert alike() == ["v0_0_500", "v2_0_500"]
+    assert not kept.exists()
+    with pytest.raises(TooLarge, match="the embeddings of 16 candidates take"):
+        Collections(store, recipes(), cache=ColumnCache(tmp_path / "small", 1000)).opened("toy-hq").rows(
+            GridQuery((), like=(CLIP, "0"))
+        )
 
 
 def test_words_find_what_they_were_encoded_beside(store: TableStore, tmp_path: Path) -> None:

@@ -35,9 +35,10 @@ export function player(item, failed) {
   return made;
 }
 
-const MARKS = { kept: ["✓", "kept"], dropped: ["✕", "dropped"], came: ["+", "would come in"], went: ["−", "would go out"] };
+const MARKS = { unknown: ["…", "not judged yet"], kept: ["✓", "kept"], dropped: ["✕", "dropped"], came: ["+", "would come in"], went: ["−", "would go out"] };
 
 export function standing(item) {
+  if (item.kept === null) return "unknown";
   if (item.kept === item.was) return item.kept ? "kept" : "dropped";
   return item.kept ? "came" : "went";
 }
@@ -182,7 +183,7 @@ async function load(fresh = false) {
     at("grid").append(...told.items.map(card));
     loaded += told.items.length;
     total = told.total.rows;
-    at("count").textContent = `${many(total)} ${state.collection.of}, ${hours(told.total.ms)}`;
+    at("count").textContent = `${many(total)} ${state.collection.of}${told.total.ms === null ? "" : `, ${hours(told.total.ms)}`}`;
     at("more").textContent = total ? "" : "nothing is so";
   } catch (error) { if (mine === turn) fault(error); }
   if (mine === turn) loading = false;

@@ -51,14 +51,53 @@ export function fault(error) {
 
 const held = (rule) => ({ ...rule, on: true, numbers: rule.numbers.map((n) => ({ ...n, now: null })) });
 
+let opened = 0;
+const pause = (ms) => new Promise((done) => { setTimeout(done, ms); });
+
+// Says how far the reading of a collection is, until `what` is there.
+async function withProgress(key, what) {
+  let waiting = true;
+  const done = what.finally(() => { waiting = false; });
+  await Promise.race([done, pause(500)]);
+  while (waiting) {
+    const told = await ask("standing", { key });
+    if (waiting && told.total) at("notice").textContent = `reading tables: ${many(told.done)} of ${many(told.total)} ${told.unit} …`;
+    await Promise.race([done, pause(500)]);
+  }
+  return done;
+}
+
+async function prepared(key) {
+  for (let told = { ready: false }; !told.ready; ) told = await ask("standing", { key });
+  return ask("collection", { key });
+}
+
+// Whether the table is what it would be now takes a while to find out where shards are many.
+async function sayStanding(mine, collection) {
+  const words = (stale) => `${collection.dataset}: ${collection.judged ? (stale ? "as it was judged; what it is made from has changed since: curation run" : "as its table in force has it") : "from the tables of the shards: no run has judged it yet"}${collection.criterion === "all" ? "" : `; before the criterion ${collection.criterion}`}`;
+  at("notice").textContent = words(collection.stale);
+  for (let stale = collection.stale; stale === null && mine === opened;) {
+    await pause(500);
+    ({ stale } = await ask("standing", { key: collection.key }));
+    if (mine === opened) at("notice").textContent = words(stale);
+  }
+}
+
 async function open(key) {
   fault(null);
+  opened += 1;
+  const mine = opened;
   at("notice").textContent = "reading tables …";
-  const collection = await ask("collection", { key });
+  let collection = await withProgress(key, ask("collection", { key }));
+  if (!collection.ready) { // the first clips are seen while columns are made
+    Object.assign(state, { collection, rules: [], show: "all", where: "", sort: "", active: null, judged: null, like: null });
+    await resetGrid();
+    collection = await withProgress(key, prepared(key));
+  }
+  if (mine !== opened) return;
   Object.assign(state, { collection, rules: collection.rules.map(held), show: state.shard ?? "all", sort: "", active: null, judged: null, like: null });
   at("like").value = "";
-  const said = collection.judged ? (collection.stale ? "as it was judged; what it is made from has changed since: curation run" : "as its table in force has it") : "from the tables of the shards: no run has judged it yet";
-  at("notice").textContent = `${collection.dataset}: ${said}${collection.criterion === "all" ? "" : `; before the criterion ${collection.criterion}`}`;
+  sayStanding(mine, collection).catch(fault);
   at("labels").title = collection.labelled.length ? "" : "the recipe names no file of labels: add labels: {file: labels.jsonl}";
   at("collection").value = key;
   document.querySelector('[data-tab="concepts"]').hidden = !collection.concepts;
@@ -66,8 +105,8 @@ async function open(key) {
   at("down").hidden = true; // ids have one order
   at("sort").replaceChildren(el("option", { value: "" }, "id"), ...collection.numbers.map((n) => el("option", { value: n }, n)));
   drawRules();
+  await resetGrid(); // what is seen comes before what is counted
   await judge();
-  resetGrid();
 }
 
 let judging = false;
