@@ -27,11 +27,11 @@ from curation_assets.look.column_cache import ColumnCache
 from curation_assets.look.column_files import DamagedColumn
 from curation_assets.look.copies import with_copies
 from curation_assets.look.funnel import Asked
+from curation_assets.look.grid_order import GridQuery
 from curation_assets.look.guard import Guard
 from curation_assets.look.library import Collections, NoCollection
 from curation_assets.look.likeness import CLIP, PICTURE, WORDS, NoLikeness
 from curation_assets.look.media import Bytes, NoMedia
-from curation_assets.look.views import GridQuery
 from curation_assets.recipes import Recipe
 from curation_assets.rules.language import RuleError
 from curation_assets.scores.label_file import LabelError

@@ -9,7 +9,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -19,18 +18,16 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from curation_assets.look import row_bits
-from curation_assets.look.blocks import BLOCK_ROWS, blocks_of, side_by_side
+from curation_assets.look.blocks import blocks_of
+from curation_assets.look.clip_lookup import ClipLookup
+from curation_assets.look.collection import Collection
 from curation_assets.look.column_cache import GIGABYTE, ColumnCache
 from curation_assets.look.column_files import DamagedColumn, KeptColumn, Values
-from curation_assets.look.labelling import Clip, LabelFiles
-from curation_assets.look.row_bits import Bits, Rows
-from curation_assets.look.shard_columns import RowsByShard, ShardTables, write_column
-from curation_assets.publish.curating.judging import listed
+from curation_assets.look.labelling import LabelFiles
+from curation_assets.look.row_bits import Rows
+from curation_assets.look.shard_columns import CollectionShards, RowsByShard, write_column
 from curation_assets.publish.curating.subset_inputs import curated_provenance
-from curation_assets.publish.curating.subset_tables import read_ids
-from curation_assets.publish.subsets import Subset
 from curation_assets.recipes import Recipe
-from curation_assets.registry import JUDGED
 from curation_assets.rules.columns import derived
 from curation_assets.rules.language import DERIVED, LABEL
 from curation_assets.schemas import schema
@@ -46,8 +43,6 @@ MS = "length in ms"
 """The column of lengths, none unknown; no rule can name it. Whole numbers, as float64, which adds them exactly as long as they come to less than 2**53."""
 TRIES = 3
 """Times that a column is made that is damaged when it is read."""
-SEEN = 200_000
-"""Clips whose rows are remembered because they were shown."""
 
 
 class TableChanged(RuntimeError):
@@ -56,37 +51,6 @@ class TableChanged(RuntimeError):
 
 class TooLarge(ValueError):
     """What is asked for takes more room than columns may have; the message says how much."""
-
-
-@dataclass(frozen=True)
-class Collection:
-    """What can be looked at: the candidates of a subset, or all clips of a dataset.
-
-    Attributes:
-        key: of the subset; of all clips, the dataset's name.
-        recipe, subset: where it is declared; of all clips a subset without rules.
-        declared: whether it is a subset of the recipe.
-    """
-
-    key: str
-    recipe: Recipe
-    subset: Subset
-    declared: bool
-
-    @property
-    def asset(self) -> str:
-        """The table in which it is judged."""
-        return JUDGED[self.subset.of]
-
-    @property
-    def of_clips(self) -> bool:
-        """Whether its candidates are clips; else tracks."""
-        return self.subset.of == "clips"
-
-    @property
-    def datasets(self) -> list[str]:
-        """Whose candidates they are."""
-        return list(self.subset.datasets or [self.recipe.dataset])
 
 
 class CandidateColumns:
@@ -105,6 +69,7 @@ class CandidateColumns:
         place: names of the columns of ids, spans and shards.
         rows: how many there are.
         folder: where their columns are.
+        lookup: which rows certain clips are.
 
     Raises:
         MissingTable: there are no clips yet.
@@ -121,9 +86,8 @@ class CandidateColumns:
         self._store, self._recipes, self.collection, self.labels = store, recipes, collection, labels
         self._lock, self._making = threading.RLock(), dict[str, Any]()
         self._states: dict[tuple[str, bool], str] = {}
-        self._rows_of: dict[Clip, tuple[int, ...]] = {}
-        self._shown: dict[Clip, int] = {}
-        self.tables = ShardTables(store, recipes, collection)
+        self.lookup = ClipLookup(self)
+        self.tables = CollectionShards(store, recipes, collection)
         self._header = store.usable_header(collection.asset, collection.key) if collection.declared else None
         self.judged = self._header is not None
         self._stale: bool | None = None if self.judged else False
@@ -200,8 +164,6 @@ class CandidateColumns:
         own = schema(self.collection.asset).arrow
         names = [f.name for f in own if pa.types.is_floating(f.type) or pa.types.is_integer(f.type)]
         return ["duration_s", *(n for n in names if n in self._form.names)]
-
-    # --- columns -----------------------------------------------------------------------------------------------------
 
     def make(self, names: Iterable[tuple[str, bool]]) -> None:
         """Makes those of some columns, each with whether the clip's is meant, that are not there; those of the table together.
@@ -305,10 +267,15 @@ class CandidateColumns:
         """The column of each candidate's id: of its clip, or of its track."""
         return "clip_id" if self.collection.of_clips else "track_id"
 
+    @property
+    def shards(self) -> KeptColumn:
+        """The shard of each, as codes."""
+        return self._kept("shard", self.collection.of_clips)
+
     @cached_property
     def by_shard(self) -> RowsByShard:
         """Which rows are of which shard."""
-        return RowsByShard(self._kept("shard", self.collection.of_clips), self.rows)
+        return RowsByShard(self.shards, self.rows)
 
     def _sound(self, name: str, about_clip: bool, read: Callable[[KeptColumn], Values]) -> Values:
         """What is read of a column, which is made again if its file is damaged."""
@@ -344,7 +311,7 @@ class CandidateColumns:
         """
         wanted = sorted(names)
         self.make([(n, about_clip) for n in wanted])
-        labelled = {n: self.labelled(n.removeprefix(LABEL)) for n in wanted if n.startswith(LABEL)}
+        labelled = {n: self.lookup.labelled(n.removeprefix(LABEL)) for n in wanted if n.startswith(LABEL)}
 
         def read(number: int) -> dict[str, Values]:
             return {
@@ -359,7 +326,7 @@ class CandidateColumns:
     def at(self, name: str, about_clip: bool, rows: Rows) -> Values:
         """A column as rules see it, at some rows. Raises as `reader`."""
         if name.startswith(LABEL):
-            labelled = self.labelled(name.removeprefix(LABEL))
+            labelled = self.lookup.labelled(name.removeprefix(LABEL))
             return pa.array([row_bits.has(labelled, r) for r in rows.tolist()], pa.bool_())
         return self._sound(name, about_clip, lambda column: column.take(rows))
 
@@ -397,92 +364,6 @@ class CandidateColumns:
         back = np.empty(len(rows), np.int64)
         back[order] = np.arange(len(rows))
         return pa.concat_tables(parts).take(pa.array(back))
-
-    # --- which rows --------------------------------------------------------------------------------------------------
-
-    @cached_property
-    def excluded(self) -> Bits | None:
-        """Which are on one of the subset's lists; None without lists."""
-        exclude = self.collection.subset.exclude
-        if not exclude:
-            return None
-        ids = pa.array(sorted(read_ids(exclude)), pa.string())
-        names = ["video_id", "clip_id", *(() if self.collection.of_clips else ("track_id",))]
-        about = self.collection.of_clips
-        self.make([(n, about) for n in names])
-
-        def of(block: int) -> row_bits.Mask:
-            return listed(pa.table({n: self.block(n, about, block) for n in names}), ids)
-
-        found = row_bits.of_masks(side_by_side(of, self.blocks), self.rows)
-        self.let_go([(n, about) for n in names])
-        return found
-
-    def of_shard(self, shard: str) -> Bits:
-        """Which are of a shard."""
-        column = self._kept("shard", self.collection.of_clips)
-        names = column.names or []
-        if shard not in names:
-            return row_bits.nothing(self.rows)
-        code = names.index(shard)
-        return row_bits.of_masks([column.numbers(b) == code for b in self.blocks], self.rows)
-
-    def row_of(self, shard: str, candidate: str) -> int | None:
-        """The row of a clip or track by its id; None if it is none of the candidates."""
-        about = self.collection.of_clips
-        rows = row_bits.rows_of(self.of_shard(shard), self.rows)
-        for at in range(0, len(rows), BLOCK_ROWS):
-            own = rows[at : at + BLOCK_ROWS]
-            found = pc.index(self.at(self.id, about, own), candidate).as_py()
-            if found >= 0:
-                return int(own[found])
-        return None
-
-    def shown(self, rows: Rows, clips: Sequence[Clip]) -> None:
-        """Remembers where clips are that were shown, which is asked for when they are labelled."""
-        if self.collection.of_clips:  # of tracks, several have one clip
-            self._shown.update(zip(clips, rows.tolist(), strict=True))
-            while len(self._shown) > SEEN:
-                self._shown.pop(next(iter(self._shown)))
-
-    def rows_of_clips(self, clips: Iterable[Clip]) -> Rows:
-        """int64: the rows of some clips, (dataset, id) each, in order; those that are no candidates have none."""
-        wanted = list(dict.fromkeys(clips))
-        for clip in wanted:
-            if clip not in self._rows_of and clip in self._shown:
-                self._rows_of[clip] = (self._shown[clip],)
-        unknown = [c for c in wanted if c not in self._rows_of]
-        if unknown:
-            self._look_up(unknown)
-        return np.array(sorted({r for c in wanted for r in self._rows_of[c]}), np.int64)
-
-    def _look_up(self, clips: Sequence[Clip]) -> None:
-        ids, about = pa.array(sorted({clip for _, clip in clips}), pa.string()), self.collection.of_clips
-        self.make([("clip_id", about), ("dataset", about)])
-
-        def of(block: int) -> list[tuple[Clip, int]]:
-            own = self.block("clip_id", about, block)
-            rows = np.flatnonzero(pc.is_in(own, value_set=ids).to_numpy(zero_copy_only=False))
-            if not len(rows):
-                return []
-            names = self.block("dataset", about, block).take(pa.array(rows)).to_pylist()
-            texts = own.take(pa.array(rows)).to_pylist()
-            return [((d, c), int(r) + block * BLOCK_ROWS) for d, c, r in zip(names, texts, rows, strict=True)]
-
-        found: dict[Clip, list[int]] = {clip: [] for clip in clips}
-        for part in side_by_side(of, self.blocks):
-            for clip, row in part:
-                found.setdefault(clip, []).append(row)
-        self._rows_of |= {clip: tuple(rows) for clip, rows in found.items()}
-        self.let_go([("clip_id", about)])
-
-    def rows_labelled(self, label: str) -> Rows:
-        """int64: the candidates whose clips have a label now. Raises as `LabelFiles.labelled`."""
-        return self.rows_of_clips(self.labels.labelled(label))
-
-    def labelled(self, label: str) -> Bits:
-        """Which candidates' clips have a label now. Raises as `LabelFiles.labelled`."""
-        return row_bits.of_rows(self.rows_labelled(label), self.rows)
 
 
 def _needs(name: str) -> Sequence[str]:

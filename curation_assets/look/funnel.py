@@ -187,7 +187,7 @@ class LiveFunnel:
 
     def _free(self) -> Bits:
         """All but those on exclusion lists."""
-        excluded, everything = self.candidates.excluded, row_bits.everything(self.candidates.rows)
+        excluded, everything = self.candidates.lookup.excluded, row_bits.everything(self.candidates.rows)
         return everything if excluded is None else row_bits.without(everything, excluded)
 
     def steps(self, rules: Sequence[Asked]) -> tuple[Remaining, ...]:
@@ -210,7 +210,7 @@ class LiveFunnel:
             histograms: number of a rule, and a scale: of what all others let by.
         """
         candidates, rows = self.candidates, self.candidates.rows
-        lists = candidates.excluded is not None
+        lists = candidates.lookup.excluded is not None
         masks = [now.free, *now.masks] if lists else list(now.masks)
         left_by = list(accumulate(masks, np.bitwise_and))
         came = row_bits.without(now.alive, before.alive) if before else None

@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 
-from curation_assets.look.candidates import CandidateColumns, Collection, TableChanged
+from curation_assets.look.candidates import CandidateColumns, TableChanged
+from curation_assets.look.collection import Collection
 from curation_assets.look.column_cache import ColumnCache
 from curation_assets.look.labelling import LabelFiles
 from curation_assets.look.likeness import Likeness

@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from curation_assets.decode.clips import TABLE as CLIPS
 from curation_assets.look.blocks import BLOCK_ROWS, blocks_of
+from curation_assets.look.collection import Collection
 from curation_assets.look.column_files import ColumnWriter, KeptColumn, Values, reserved
 from curation_assets.publish.curating.rule_values import seen_by_rule
 from curation_assets.publish.curating.subset_inputs import subset_shards
@@ -31,16 +32,13 @@ from curation_resources.provenance import combined_hash
 from curation_resources.scratch import scratch_folder, scratch_root
 from curation_resources.tables import MissingTable, TableStore
 
-if TYPE_CHECKING:
-    from curation_assets.look.candidates import Collection
-
 RUNS = 64
 """Files in which values wait to be put in order, at most."""
 TRACKS = "tracks"
 NewColumn = Callable[[pa.DataType], ColumnWriter]
 
 
-class ShardTables:
+class CollectionShards:
     """The tables of the shards of a collection.
 
     Args:
@@ -149,7 +147,7 @@ class RowsByShard:
 
 
 def write_column(
-    tables: ShardTables, name: str, about_clip: bool, by_shard: RowsByShard, ids: KeptColumn, new: NewColumn
+    tables: CollectionShards, name: str, about_clip: bool, by_shard: RowsByShard, ids: KeptColumn, new: NewColumn
 ) -> None:
     """Writes a column of a collection.
 

@@ -7,21 +7,20 @@ addresses (`app.py`).
 from __future__ import annotations
 
 import math
-from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from curation_assets.look import row_bits
-from curation_assets.look.best_rows import best, best_from
-from curation_assets.look.blocks import BLOCK_ROWS, side_by_side
+from curation_assets.look.best_rows import best
+from curation_assets.look.blocks import BLOCK_ROWS
 from curation_assets.look.candidates import MS, CandidateColumns
 from curation_assets.look.concept_groups import CONCEPT, DISTANCE, by_concept
-from curation_assets.look.funnel import Asked, Judged, LiveFunnel, as_floats, changing
+from curation_assets.look.funnel import Asked, Judged, LiveFunnel, changing
+from curation_assets.look.grid_order import GridOrder, GridQuery
 from curation_assets.look.labelling import DROP, KEEP, LabelAgreement, best_fit
 from curation_assets.look.likeness import Likeness
 from curation_assets.look.preparation import Preparation
@@ -42,32 +41,6 @@ MOST = 500
 """Rows of one answer."""
 QUICK_S, SMALL_S = 0.2, 2.0
 """An answer waits so long for what is being prepared, rather than come without: of many candidates, and of those that are one block."""
-KEPT_ORDERS = 32
-"""Orders of the grid of which is remembered how far they were walked."""
-
-
-@dataclass(frozen=True)
-class GridQuery:
-    """What the grid shows.
-
-    Attributes:
-        rules: those in force on the page.
-        show: of `SHOWS`, or `rule:N`.
-        where: a further rule, which only chooses what is shown; empty is all.
-        sort: a number of the candidates; empty is the order of their ids.
-        down: whether the highest come first.
-        like: (kind, what) of `Likeness.to`; then the most alike come first, whatever `sort` says. None is nothing.
-        offset, limit: which of them.
-    """
-
-    rules: tuple[Asked, ...]
-    show: str = "all"
-    where: str = ""
-    sort: str = ""
-    down: bool = False
-    like: tuple[str, str] | None = None
-    offset: int = 0
-    limit: int = 100
 
 
 class CollectionView:
@@ -83,8 +56,7 @@ class CollectionView:
         self.preparation = Preparation()
         self._before: Judged | None = None
         self._counted: tuple[Judged, tuple[int, int]] | None = None
-        self._known: OrderedDict[Any, Bits] = OrderedDict()
-        self._marks: OrderedDict[GridQuery, dict[int, tuple[float, int]]] = OrderedDict()
+        self.order = GridOrder(candidates, likeness)
 
     @property
     def before(self) -> Judged:
@@ -241,12 +213,9 @@ class CollectionView:
         values: Floats | None = None
         limit = min(query.limit, MOST)
         if query.like is not None:
-            numbers = self.likeness.to(*query.like)
-            which = which & self._finite(query.like, numbers)
-            chosen, values = self._in_order(query, lambda b: -numbers(b), which, limit)
-            values = -values
+            chosen, values, which = self.order.by_likeness(query, query.like, which, limit)
         elif query.sort:
-            chosen, values = self._sorted(query, which, limit)
+            chosen, values = self.order.by_number(query, which, limit)
         else:
             chosen = row_bits.rows_of(which, self.candidates.rows, query.offset, limit)
         rows, ms = self.funnel.total(which)
@@ -257,51 +226,6 @@ class CollectionView:
         if query.where.strip():
             which = which & self.funnel.passes((query.where, self.candidates.collection.of_clips))
         return which
-
-    def _sorted(self, query: GridQuery, which: Bits, limit: int) -> tuple[Rows, Floats]:
-        """Rows by a number, those without one last."""
-        numbers = self._values(query.sort)
-        finite = self._finite(query.sort, numbers)
-        known = which & finite
-        sign = -1.0 if query.down else 1.0
-        chosen, values = self._in_order(query, lambda b: sign * numbers(b), known, limit)
-        if len(chosen) < limit:
-            skip = max(0, query.offset - row_bits.number_of(known))
-            unknown = row_bits.without(which, finite)
-            rest = row_bits.rows_of(unknown, self.candidates.rows, skip, limit - len(chosen))
-            chosen = np.concatenate([chosen, rest])
-            values = np.concatenate([values, np.full(len(rest), np.nan)])
-        return chosen, sign * values
-
-    def _in_order(
-        self, query: GridQuery, numbers: Callable[[int], Floats], which: Bits, limit: int
-    ) -> tuple[Rows, Floats]:
-        """Rows in order of a number, from the query's offset on; where the part before was asked for, what lies before that is not looked for again."""
-        key = replace(query, offset=0, limit=0)
-        marks = self._marks.get(key, {}) if not any(changing(a) for a in (*query.rules, (query.where, True))) else {}
-        if query.show.startswith(("label:", "disagree")):
-            marks = {}
-        rows = self.candidates.rows
-        if query.offset in marks:
-            found = best(numbers, which, rows, limit, marks[query.offset])
-        else:
-            found = best_from(numbers, which, rows, query.offset, limit)
-        if len(found[0]):
-            marks = {**marks, query.offset + len(found[0]): (float(found[1][-1]), int(found[0][-1]))}
-            self._marks[key] = marks
-            self._marks.move_to_end(key)
-            while len(self._marks) > KEPT_ORDERS:
-                self._marks.popitem(last=False)
-        return found
-
-    def _finite(self, name: Any, numbers: Callable[[int], Floats]) -> Bits:
-        """Which candidates have a number, of a name that stands for it."""
-        if name not in self._known:
-            parts = side_by_side(lambda b: np.isfinite(numbers(b)), self.candidates.blocks)
-            self._known[name] = row_bits.of_masks(parts, self.candidates.rows)
-            while len(self._known) > KEPT_ORDERS:
-                self._known.popitem(last=False)
-        return self._known[name]
 
     def _as_judged(self, query: GridQuery) -> Plain:
         """Rows of the grid as the table has them, with its verdicts under the rules; of what was never judged, without."""
@@ -329,11 +253,11 @@ class CollectionView:
             )
         now = self.funnel.judge(query.rules)
         which = self._which(query, now)
-        concepts = self._values(CONCEPT)
-        groups = by_concept(concepts, self._values(DISTANCE), now.alive, which, self.candidates.rows)
+        concepts = self.order.values(CONCEPT)
+        groups = by_concept(concepts, self.order.values(DISTANCE), now.alive, which, self.candidates.rows)
         for group in groups:
             group["nearest"] = self._items(group["nearest"], now, query.rules, None)
-        without = row_bits.without(which, self._finite(CONCEPT, concepts))
+        without = row_bits.without(which, self.order.finite(CONCEPT, concepts))
         return {"concepts": groups, "without": row_bits.number_of(without)}
 
     def _has_concepts(self) -> bool:
@@ -347,9 +271,9 @@ class CollectionView:
             earlier = self.funnel.judge(query.rules[:number]).alive
             return row_bits.without(earlier, now.masks[number])
         if show.startswith("shard:"):
-            return candidates.of_shard(show[6:])
+            return candidates.lookup.of_shard(show[6:])
         if show.startswith("label:"):
-            return candidates.labelled(show[6:])
+            return candidates.lookup.labelled(show[6:])
         every = row_bits.everything(candidates.rows)
         sets = {
             "all": lambda: every,
@@ -358,7 +282,8 @@ class CollectionView:
             "came": lambda: row_bits.without(now.alive, self.before.alive),
             "went": lambda: row_bits.without(self.before.alive, now.alive),
             "disagree": lambda: (
-                row_bits.without(candidates.labelled(KEEP), now.alive) | candidates.labelled(DROP) & now.alive
+                row_bits.without(candidates.lookup.labelled(KEEP), now.alive)
+                | candidates.lookup.labelled(DROP) & now.alive
             ),
             "copies": lambda: self.funnel.passes((f"not {COPIES}", True)),
         }
@@ -372,7 +297,7 @@ class CollectionView:
         A number is moved alone: it is told for the labelled clips that all other rules, and the rest of its own, let by.
         """
         candidates, now = self.candidates, self.funnel.judge(rules)
-        keep, drop = candidates.rows_labelled(KEEP), candidates.rows_labelled(DROP)
+        keep, drop = candidates.lookup.rows_labelled(KEEP), candidates.lookup.rows_labelled(DROP)
         labelled = np.union1d(keep, drop)
         wanted = np.isin(labelled, keep)
         fits = []
@@ -402,11 +327,6 @@ class CollectionView:
         held: NDArray[np.bool_] = getattr(np, ORDERINGS[number.op])(values, np.nan if at is None else at)
         return values, held
 
-    def _values(self, name: str) -> Callable[[int], Floats]:
-        about = self.candidates.collection.of_clips
-        read = self.candidates.reader([name], about)
-        return lambda block: as_floats(read(block)[name], name)
-
     def _placed(self, rows: Rows) -> list[Plain]:
         """Ids, place and labels of some rows."""
         candidates = self.candidates
@@ -414,7 +334,7 @@ class CollectionView:
         for row, one in zip(rows.tolist(), found, strict=True):
             one |= {"row": row, "id": one[candidates.id]}
             one["labels"] = candidates.labels.of(one["dataset"], one["clip_id"])
-        candidates.shown(rows, [(one["dataset"], one["clip_id"]) for one in found])
+        candidates.lookup.shown(rows, [(one["dataset"], one["clip_id"]) for one in found])
         return found
 
     def _items(self, rows: Rows, now: Judged, rules: Sequence[Asked], values: Floats | None) -> list[Plain]:
@@ -436,7 +356,7 @@ class CollectionView:
 
     def row_of(self, shard: str, candidate: str) -> int | None:
         """The row of a clip or track by its id; None if it is none of the candidates."""
-        return self.candidates.row_of(shard, candidate)
+        return self.candidates.lookup.row_of(shard, candidate)
 
     def verdicts(self, row: int, rules: Sequence[Asked]) -> list[Plain]:
         """Each rule with what the candidate has in its columns, and whether it passes."""

@@ -16,7 +16,8 @@ import uvicorn
 from PIL import Image
 
 from curation_assets.look.app import look_app
-from curation_assets.look.candidates import CandidateColumns, Collection
+from curation_assets.look.candidates import CandidateColumns
+from curation_assets.look.collection import Collection
 from curation_assets.look.labelling import LabelFiles
 from curation_assets.look.likeness import Likeness
 from curation_assets.look.views import CollectionView

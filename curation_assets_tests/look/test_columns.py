@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from curation_assets.look import blocks, column_files, row_bits
 from curation_assets.look.column_cache import LOCK, ColumnCache
 from curation_assets.look.column_files import NEW, ColumnWriter, DamagedColumn, KeptColumn
+from curation_assets.look.grid_order import GridQuery
 from curation_assets.look.library import Collections
-from curation_assets.look.views import CollectionView, GridQuery
+from curation_assets.look.views import CollectionView
 from curation_assets.settings import Settings
 from curation_assets.stores import table_store
 from curation_assets_tests.look.small_root import commit, fill, judge, recipes

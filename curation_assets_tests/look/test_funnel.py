@@ -13,9 +13,10 @@ import pytest
 from curation_assets.look import row_bits
 from curation_assets.look.concept_groups import by_concept
 from curation_assets.look.funnel import Asked
+from curation_assets.look.grid_order import GridQuery
 from curation_assets.look.row_bits import number_of
 from curation_assets.look.scales import BINS, Scale
-from curation_assets.look.views import CollectionView, GridQuery
+from curation_assets.look.views import CollectionView
 from curation_assets.publish.curating.curating import curate
 from curation_assets.publish.curating.subset_inputs import subset_shards
 from curation_assets.publish.subsets import Subset

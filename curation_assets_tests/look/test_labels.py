@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from playwright.sync_api import expect
 
+from curation_assets.look.grid_order import GridQuery
 from curation_assets.look.labelling import LabelFiles, best_fit
-from curation_assets.look.views import GridQuery
 from curation_assets.scores.label_file import LabelFile, Said
 from curation_assets.settings import Settings
 from curation_assets.stores import table_store

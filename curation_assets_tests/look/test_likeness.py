@@ -11,9 +11,9 @@ from PIL import Image
 
 from curation_assets.look.candidates import TooLarge
 from curation_assets.look.column_cache import ColumnCache
+from curation_assets.look.grid_order import GridQuery
 from curation_assets.look.library import Collections
 from curation_assets.look.likeness import CLIP, PICTURE, WORDS, NoLikeness
-from curation_assets.look.views import GridQuery
 from curation_assets.recipes import parse_recipe
 from curation_assets.scores.embedding import load_model, load_text_encoder
 from curation_assets.settings import Settings

@@ -14,12 +14,14 @@ from hypothesis import strategies as st
 from curation_assets.look import row_bits, scales
 from curation_assets.look.best_rows import best_from
 from curation_assets.look.blocks import BLOCK_ROWS
-from curation_assets.look.candidates import CandidateColumns, Collection
+from curation_assets.look.candidates import CandidateColumns
+from curation_assets.look.collection import Collection
 from curation_assets.look.column_cache import ColumnCache
+from curation_assets.look.grid_order import GridQuery
 from curation_assets.look.labelling import LabelFiles
 from curation_assets.look.likeness import Likeness
 from curation_assets.look.scales import BINS, percentile_of
-from curation_assets.look.views import CollectionView, GridQuery
+from curation_assets.look.views import CollectionView
 from curation_assets.publish.curating.candidate_facts import CandidateFacts
 from curation_assets.publish.curating.judging import Judge, rules_of
 from curation_assets.publish.curating.what_if import what_if
@@ -205,7 +207,7 @@ def test_one_that_was_never_judged_has_the_same_clips(
 def test_clips_are_found_by_id_where_they_are_labelled(view: CollectionView, table: pa.Table) -> None:
     rows = [3, BLOCK_ROWS - 1, BLOCK_ROWS, table.num_rows - 1]
     clips = [("wide", table["clip_id"][r].as_py()) for r in rows]
-    found = view.candidates.rows_of_clips([*clips, ("wide", "gone"), ("other", clips[0][1])])
+    found = view.candidates.lookup.rows_of_clips([*clips, ("wide", "gone"), ("other", clips[0][1])])
     assert found.tolist() == rows
 
 
