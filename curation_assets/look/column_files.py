@@ -21,7 +21,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from curation_assets.look.blocks import BLOCK_ROWS, blocks_of, length_of
-from curation_resources.unwritable import full_folder
+from curation_resources.scratch import scratch_root
+from curation_resources.unwritable import FULL, FULL_WORDS, Unwritable
 
 Values: TypeAlias = pa.Array | pa.ChunkedArray
 SUFFIX, SUMS, NAMES = ".arrow", ".sums", ".names"
@@ -125,8 +126,11 @@ class ColumnWriter:
         self.type = pa.int32() if coded else kind
         self._draft = path.parent / f"{NEW}{uuid.uuid4().hex}"
         self._schema = pa.schema([pa.field("values", self.type)])
-        self._file = pa.OSFile(str(self._draft), "wb")
-        self._writer = pa.ipc.new_file(self._file, self._schema)
+        try:
+            self._file = pa.OSFile(str(self._draft), "wb")
+            self._writer = pa.ipc.new_file(self._file, self._schema)
+        except OSError as error:
+            raise unwritten(error, path.parent) from error
         self._held: list[pa.Array] = []
         self._rows = 0
 
@@ -134,16 +138,14 @@ class ColumnWriter:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
-        if kind is None:
+        if error is None:
             try:
                 self._finish()
-            except BaseException:
+            except OSError as failed:
                 self._undo()
-                raise
-            return
-        self._undo()
-        if isinstance(error, OSError) and (said := full_folder(str(error))) is not None:
-            raise said from error
+                raise unwritten(failed, self._path.parent) from failed
+        else:
+            self._undo()
 
     def add(self, values: Values) -> None:
         """Adds values; they come in the order of the rows."""
@@ -164,6 +166,12 @@ class ColumnWriter:
         return pa.concat_arrays(found) if found else pa.array([], pa.int32())
 
     def _write(self, rows: int) -> None:
+        try:
+            self._write_block(rows)
+        except OSError as error:
+            raise unwritten(error, self._path.parent) from error
+
+    def _write_block(self, rows: int) -> None:
         held = pa.chunked_array(self._held, self.type)
         whole = held.slice(0, rows).combine_chunks()
         if isinstance(whole, pa.ChunkedArray):  # of no chunk
@@ -201,8 +209,17 @@ def reserved(file: BinaryIO, kind: Any, shape: tuple[int, ...]) -> np.memmap[Any
     try:
         os.posix_fallocate(file.fileno(), 0, max(1, size))
     except OSError as error:
-        raise full_folder(str(error)) or error from error
+        raise unwritten(error, Path(file.name).parent if isinstance(file.name, str) else scratch_root()) from error
     return np.memmap(file, kind, "r+", shape=shape)
+
+
+def unwritten(error: OSError, folder: Path) -> OSError:
+    """What is said of a folder of columns that takes nothing more; the error itself if that is not what it says."""
+    if isinstance(error, Unwritable) or not (error.errno in FULL or any(w in str(error).lower() for w in FULL_WORDS)):
+        return error
+    return Unwritable(
+        f"the folder of columns {folder} is full; make room, lower CURATION_LOOK_CACHE_GB, or name another folder in CURATION_CACHE"
+    )
 
 
 def _plain(values: pa.Array) -> pa.Array:
@@ -212,8 +229,11 @@ def _plain(values: pa.Array) -> pa.Array:
 
 def _publish(data: bytes, path: str) -> None:
     draft = Path(path).parent / f"{NEW}{threading.get_ident()}-{uuid.uuid4().hex}"
-    draft.write_bytes(data)
-    os.replace(draft, path)
+    try:
+        draft.write_bytes(data)
+        os.replace(draft, path)
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 def _names(path: Path) -> list[str | None] | None:

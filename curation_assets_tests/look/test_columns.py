@@ -13,14 +13,16 @@ from hypothesis import strategies as st
 
 from curation_assets.look import blocks, column_files, row_bits
 from curation_assets.look.column_cache import LOCK, ColumnCache
-from curation_assets.look.column_files import NEW, ColumnWriter, DamagedColumn, KeptColumn
+from curation_assets.look.column_files import NEW, ColumnWriter, DamagedColumn, KeptColumn, reserved
 from curation_assets.look.grid_order import GridQuery
 from curation_assets.look.library import Collections
 from curation_assets.look.views import CollectionView
 from curation_assets.settings import Settings
 from curation_assets.stores import table_store
+from curation_assets_tests.faults.test_unwritable import PAGE, resize, small_disk
 from curation_assets_tests.look.small_root import commit, fill, judge, recipes
 from curation_resources.tables import TableStore
+from curation_resources.unwritable import Unwritable
 
 RULES = (("keep", True), ("motion >= 0.4", True))
 
@@ -176,6 +178,22 @@ def test_where_the_cache_cannot_be_written_columns_are_temporary(store: TableSto
     view, rows = opened(store, ColumnCache(tmp_path / "file" / "cache"))
     assert rows == opened(store, ColumnCache(tmp_path / "cache"))[1]
     assert not view.candidates.folder.path.is_relative_to(tmp_path / "file")
+
+
+def test_a_full_disk_is_one_sentence_and_leaves_nothing_begun(store: TableStore, tmp_path: Path) -> None:
+    wanted = opened(store, ColumnCache(tmp_path / "cache"))[1]
+    with small_disk(tmp_path / "small", 24 * PAGE):
+        filler = tmp_path / "small" / "filler"
+        filler.write_bytes(bytes(20 * PAGE))
+        cache = ColumnCache(tmp_path / "small")
+        with pytest.raises(Unwritable, match="is full; make room, lower CURATION_LOOK_CACHE_GB"):
+            opened(store, cache)
+        assert not list((tmp_path / "small").glob(f"*/{NEW}*"))
+        with pytest.raises(Unwritable, match="is full"), open(tmp_path / "small" / "vectors", "w+b") as file:
+            reserved(file, np.float16, (10**6, 4))
+        (tmp_path / "small" / "vectors").unlink()
+        resize(tmp_path / "small", 1 << 20)
+        assert opened(store, cache)[1] == wanted
 
 
 def test_a_root_that_may_only_be_read_is_looked_at(store: TableStore, tmp_path: Path) -> None:
