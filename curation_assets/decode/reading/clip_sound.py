@@ -40,6 +40,7 @@ class ClipSound:
         if not isinstance(self._source, str):
             self._source.seek(0)
         self._container = av.open(self._source, metadata_errors="replace")
+        self._at_start = True
         best = self._container.streams.best("audio")
         self.stream = best if isinstance(best, AudioStream) and best.codec_context is not None else None
 
@@ -149,24 +150,32 @@ class ClipSound:
                 yield head
                 yield from found
                 return
-        self._container.close()
-        self._open()
+        if not self._at_start:
+            self._container.close()
+            self._open()
         yield from read()
 
     def _seek(self, time_s: Fraction) -> None:
         assert self.stream is not None
+        self._at_start = False
         base = self.stream.time_base or Fraction(1, 1000)
         self._container.seek(int((time_s + self._zero_s) / base), stream=self.stream, backward=True)
 
     def _demux(self) -> Iterator[tuple[Fraction, av.Packet]]:
+        self._at_start = False
+        assert self.stream is not None
+        base = self.stream.time_base or Fraction(1, 1000)
+        per_tick, parts = base.numerator * self._zero_s.denominator, base.denominator * self._zero_s.denominator
+        zero = self._zero_s.numerator * base.denominator
         try:
             for packet in self._container.demux(self.stream):
                 if packet.size and packet.pts is not None:
-                    yield Fraction(packet.pts) * packet.time_base - self._zero_s, packet
+                    yield Fraction(packet.pts * per_tick - zero, parts), packet
         except (av.FFmpegError, OSError):
             return
 
     def _decode(self) -> Iterator[tuple[Fraction, AudioFrame]]:
+        self._at_start = False
         try:
             for packet in self._container.demux(self.stream):
                 try:

@@ -125,7 +125,7 @@ class ClipEncoder:
 
     def _write(self, packet: av.Packet) -> None:
         if self._sound is not None and packet.dts is not None:
-            self._sound.write(packet.dts * packet.time_base)
+            self._sound.write((packet.dts, packet.time_base))
         self._out.mux(packet)
 
     def close(self, last: int = 0) -> None:

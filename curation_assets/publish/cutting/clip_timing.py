@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cached_property
 from typing import Any
+
+from curation_assets.decode.reading.timeline import nearest
 
 
 class UnevenTimes(ValueError):
@@ -31,8 +34,14 @@ class Timing:
     constant: bool
 
     def number(self, ticks: int) -> int:
-        """The period that begins at `ticks`, about."""
-        return round(ticks * self.time_base * self.rate)
+        """The period that begins at `ticks`, about; of two that are as near the even one."""
+        periods, parts = self._periods_per_tick
+        return nearest(ticks * periods, parts)
+
+    @cached_property
+    def _periods_per_tick(self) -> tuple[int, int]:
+        """Periods in a tick as numerator and denominator; whole numbers, since there is one to be found for every picture."""
+        return (self.time_base * self.rate).as_integer_ratio()
 
 
 class SteadyRate:

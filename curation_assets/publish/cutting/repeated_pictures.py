@@ -23,7 +23,7 @@ STRIPES = 8
 """A picture is compared in so many parts, so that most that differ are known for it early."""
 
 
-def _samples(frame: VideoFrame) -> list[NDArray[np.uint8] | NDArray[np.uint64]]:
+def samples_of(frame: VideoFrame) -> list[NDArray[np.uint8] | NDArray[np.uint64]]:
     """The planes without what lies beside their rows: eight bytes at a time, and what is left of a row."""
     made: list[NDArray[np.uint8] | NDArray[np.uint64]] = []
     for plane in frame.planes:
@@ -38,7 +38,7 @@ def repeats(frame: VideoFrame, before: VideoFrame) -> bool:
     """Whether a picture is the one before, sample by sample."""
     if (frame.width, frame.height, frame.format.name) != (before.width, before.height, before.format.name):
         return False
-    planes = list(zip(_samples(frame), _samples(before), strict=True))
+    planes = list(zip(samples_of(frame), samples_of(before), strict=True))
     return all(np.array_equal(a[n::STRIPES], b[n::STRIPES]) for n in range(STRIPES) for a, b in planes)
 
 

@@ -22,6 +22,7 @@ from curation_assets.publish.cutting.clip_copy import pictures_of, shown_until
 from curation_assets.publish.cutting.clip_plan import ClipToCut
 from curation_assets.publish.cutting.clip_timing import Timing
 from curation_assets.publish.cutting.coded_units import CODINGS, Coding, NotUnderstood, SetKey, has_user_data
+from curation_assets.publish.cutting.seam_check import WINDOW, WITHOUT_SEAM
 from curation_assets.publish.cutting.unit_packing import Packing, ParameterSets
 
 CONTAINERS = frozenset({"mov", "matroska", "mpegts"})
@@ -83,6 +84,11 @@ class Seams:
     def last_restart(self) -> int:
         """The place among the copied pictures of the last one at which decoding may begin."""
         return max(n for n, c in enumerate(self.copied) if c.kind in self.coding.restarts)
+
+    @property
+    def opening(self) -> int:
+        """How many of the first copied pictures are compared with the video's."""
+        return min(WINDOW if self.head else WITHOUT_SEAM, len(self.copied))
 
     def before_tail(self, most: int) -> list[int]:
         """The places of the last copied pictures, at most so many, as far as they can be decoded from `last_restart` on."""
@@ -219,7 +225,9 @@ def _timing(video: OpenVideo, shown: Sequence[int]) -> Timing:
     if rate:
         timing = Timing(base, rate, True)
         numbers = [timing.number(t - shown[0]) for t in shown]
-        away = max(abs((t - shown[0]) * base - n / rate) for n, t in zip(numbers, shown, strict=True))
+        per_tick, per_period = base.numerator * rate.numerator, rate.denominator * base.denominator
+        parts = max(abs((t - shown[0]) * per_tick - n * per_period) for n, t in zip(numbers, shown, strict=True))
+        away = Fraction(parts, base.denominator * rate.numerator)
         filled = len(shown) >= LEAST_FILLED * (numbers[-1] + 1) and all(a < b for a, b in pairwise(numbers))
         if filled and away <= base and 2 * away * rate < 1:
             return timing

@@ -55,9 +55,8 @@ def smart_clip(video: OpenVideo, sound: ClipSound | None, cut: ClipToCut, params
         sets = _sets(video, seams, [e for e in (head, tail) if e is not None])
         heard = _Heard.of(sound, cut, params)
         _write(path, video, _Pictures(parts, seams.timing, _span(video, cut)), sets, heard)
-        check_seams(path, video.context.name, _wanted(seams, parts, sets, source, (head, tail)))
-        if heard.copied is not None:
-            heard.copied.check(path)
+        wanted = _wanted(seams, parts, sets, source, (head, tail))
+        check_seams(path, video.context.name, wanted, None if heard.copied is None else heard.copied.hear)
     except (NotUnderstood, SeamFault, av.FFmpegError, NotCopied) as error:
         path.unlink(missing_ok=True)
         raise NotCopied(str(error)) from error
@@ -89,7 +88,7 @@ class _Source:
     def head(self) -> Encoded | None:
         """The pictures before the copied ones, encoded; None if there are none. Digests of the first copied ones are taken."""
         seams = self.seams
-        looked = {c.shown for c in seams.copied[:WINDOW]}
+        looked = {c.shown for c in seams.copied[: seams.opening]}
         until = max(n for n, c in enumerate(seams.video) if c.shown in looked) + 1
         first = seams.head[0] if seams.head else seams.copied[0].shown
         begun = 0 if seams.head else seams.video.index(seams.copied[0])
@@ -296,7 +295,7 @@ def _write(
         track = heard.track(out)
         for packet in pictures.packets():
             if track is not None and packet.dts is not None:
-                track.write(packet.dts * base)
+                track.write((packet.dts, base))
             packet.stream = stream
             out.mux(packet)
         if track is not None:
@@ -314,24 +313,22 @@ def _wanted(
     """What the file must be."""
     pictures = _Pictures(parts, seams.timing, 0)
     places = pictures.places()
-    base = pictures.base
-    times = [p * base for p in places]
-    at = {part.shown: time for part, time in zip(parts, times, strict=True)}
+    at = {part.shown: place for part, place in zip(parts, places, strict=True)}
     digests = {at[shown]: found for shown, found in source.digests.items()}
     codec, heads, tails = source.video.context.name, len(seams.head), len(seams.tail)
     head, tail = encoded
     # The first encoded pictures and then the first copied ones: these begin anew, so that those between are not decoded for them.
-    begun = range(heads, heads + min(WINDOW, len(seams.copied)))
+    begun = range(heads, heads + seams.opening)
     looked = 0 if head is None else max(WINDOW, (head.first_repeated or 0) + 3)
     opening = [*range(min(heads, looked)), *begun]
-    first = {times[n]: digests[times[n]] for n in begun}
+    first = {places[n]: digests[places[n]] for n in begun}
     if head is not None:
-        first |= dict(zip(times, map(digest, head.decoded(codec, looked)), strict=False))
+        first |= dict(zip(places, map(digest, head.decoded(codec, looked)), strict=False))
     looks = [Looked(opening, first, whole=True)]
     if tail is not None:
         about, copied = seams.before_tail(WINDOW), len(seams.copied)
         fed = [heads + n for n in range(seams.last_restart, copied) if seams.copied[n].needed or n in about]
-        last = {times[heads + n]: digests[times[heads + n]] for n in about}
-        last |= dict(zip(times[heads + copied :], map(digest, tail.decoded(codec, WINDOW)), strict=False))
+        last = {places[heads + n]: digests[places[heads + n]] for n in about}
+        last |= dict(zip(places[heads + copied :], map(digest, tail.decoded(codec, WINDOW)), strict=False))
         looks.append(Looked([*fed, *range(heads + copied, heads + copied + tails)], last))
-    return Wanted([p.units for p in parts], times, frozenset(sets), looks)
+    return Wanted([p.units for p in parts], places, pictures.base, frozenset(sets), looks)

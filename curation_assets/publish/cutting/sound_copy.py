@@ -23,6 +23,7 @@ from av.audio.frame import AudioFrame
 from av.audio.stream import AudioStream
 
 from curation_assets.decode.reading.clip_sound import JITTER_S, ClipSound
+from curation_assets.decode.reading.timeline import nearest
 from curation_assets.publish.clip_dataset import ClipExport
 from curation_assets.publish.cutting.clip_plan import ClipToCut
 from curation_assets.publish.cutting.coded_units import Bits
@@ -102,17 +103,24 @@ class CopiedSound:
         """
         with av.open(str(path)) as media:
             stream = media.streams.audio[0]
-            found = [p for p in media.demux(stream) if p.size]
-            places = [self.first + self.samples * n for n in range(len(self.packets))]
-            if stream.time_base != Fraction(1, self.rate) or [p.pts for p in found] != places:
-                raise SeamFault("its sound is not heard at its times")
-            if any(bytes(p) != given for p, given in zip(found, self.packets, strict=True)):
-                raise SeamFault("a packet of its sound is not the one that was given")
-            hidden = -self.first if self.first < 0 else 0
-            heard: list[AudioFrame] = []
-            looked = found[: hidden // self.samples + OPENING]
-            for packet in looked:
-                heard += cast("list[AudioFrame]", packet.decode())
+            self.hear(stream, [p for p in media.demux(stream) if p.size])
+
+    def hear(self, stream: AudioStream, found: Sequence[av.Packet]) -> None:
+        """Looks at the sound of a file: its track, which nobody decoded yet, and all packets of it.
+
+        Raises:
+            SeamFault: it is another.
+        """
+        places = [self.first + self.samples * n for n in range(len(self.packets))]
+        if stream.time_base != Fraction(1, self.rate) or [p.pts for p in found] != places:
+            raise SeamFault("its sound is not heard at its times")
+        if any(bytes(p) != given for p, given in zip(found, self.packets, strict=True)):
+            raise SeamFault("a packet of its sound is not the one that was given")
+        hidden = -self.first if self.first < 0 else 0
+        heard: list[AudioFrame] = []
+        looked = found[: hidden // self.samples + OPENING]
+        for packet in looked:
+            heard += cast("list[AudioFrame]", packet.decode())
         samples = len(looked) * self.samples - hidden
         shapes = {(f.sample_rate, f.layout.nb_channels) for f in heard}
         if sum(f.samples for f in heard) != samples or (heard and heard[0].pts != 0):
@@ -134,11 +142,13 @@ def copied_sound(sound: ClipSound, cut: ClipToCut, params: ClipExport) -> Copied
     before: list[bytes] = []
     packets: list[bytes] = []
     first = at = 0
+    jitter = JITTER_S * rate
     reach = (kind.most_before + 3) * kind.samples
     for time_s, packet in sound.packets(start - Fraction(reach, rate), Fraction(cut.end_ms, 1000)):
-        place = round((time_s - start) * rate)
+        away = time_s.numerator * start.denominator - start.numerator * time_s.denominator
+        place = nearest(away * rate, time_s.denominator * start.denominator)
         if not packets and place + kind.samples <= 0:
-            if earlier and abs(earlier[-1][0] + kind.samples - place) > JITTER_S * rate:
+            if earlier and abs(earlier[-1][0] + kind.samples - place) > jitter:
                 earlier.clear()
             earlier.append((place, packet))
             continue
@@ -147,9 +157,7 @@ def copied_sound(sound: ClipSound, cut: ClipToCut, params: ClipExport) -> Copied
                 return None
             first = at = place
             if earlier:
-                if abs(earlier[-1][0] + kind.samples - place) > JITTER_S * rate or any(
-                    p.is_corrupt for _, p in earlier
-                ):
+                if abs(earlier[-1][0] + kind.samples - place) > jitter or any(p.is_corrupt for _, p in earlier):
                     return None
                 before = [bytes(p) for _, p in earlier]
                 opened = kind.opening(before)
@@ -158,7 +166,7 @@ def copied_sound(sound: ClipSound, cut: ClipToCut, params: ClipExport) -> Copied
             if opened is None:
                 return None
             first, packets = place - kind.samples * len(opened), [*opened]
-        if abs(place - at) > JITTER_S * rate or _odd(packet, place):
+        if abs(place - at) > jitter or _odd(packet, place):
             return None
         if at >= length:
             break

@@ -36,8 +36,8 @@ class SoundTrack:
     def __init__(self, out: OutputContainer, stream: AudioStream) -> None:
         self._out, self._stream = out, stream
         self._waiting: deque[av.Packet] = deque()
-        self._next_s: Fraction | None = None
-        """When the first of them is decoded, once somebody has asked."""
+        self._next_s: tuple[int, int] | None = None
+        """When the first of them is decoded, numerator and denominator of seconds, once somebody has asked."""
 
     @classmethod
     def of(cls, out: OutputContainer, params: ClipExport, sound: ClipSound | None) -> SoundTrack | None:
@@ -75,18 +75,24 @@ class SoundTrack:
             self._waiting.extend(self._stream.encode(frame))
         self._waiting.extend(self._stream.encode(None))
 
-    def write(self, until_s: Fraction | None = None) -> None:
-        """Writes what is decoded at `until_s` seconds or before; all that is left if it is None."""
+    def write(self, until: tuple[int, Fraction] | None = None) -> None:
+        """Writes what is decoded at a time or before.
+
+        Args:
+            until: the time, ticks and seconds per tick; None for all that is left.
+        """
         while self._waiting:
-            if until_s is not None:
+            if until is not None:
+                ticks, base = until
                 if self._next_s is None:
                     self._next_s = _time(self._waiting[0])
-                if self._next_s > until_s:
+                if self._next_s[0] * base.denominator > ticks * base.numerator * self._next_s[1]:
                     return
             self._next_s = None
             self._out.mux(self._waiting.popleft())
 
 
-def _time(packet: av.Packet) -> Fraction:
+def _time(packet: av.Packet) -> tuple[int, int]:
     ticks = packet.dts if packet.dts is not None else packet.pts or 0
-    return ticks * (packet.time_base or Fraction(1, 1000))
+    base = packet.time_base or Fraction(1, 1000)
+    return ticks * base.numerator, base.denominator
