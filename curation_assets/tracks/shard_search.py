@@ -18,8 +18,9 @@ from typing import Any, BinaryIO
 
 import av
 
-from curation_assets.decode.reading.clip_frames import ClipReader, ClipUnreadable
+from curation_assets.decode.reading.clip_frames import ClipUnreadable
 from curation_assets.decode.reading.media import MediaError
+from curation_assets.decode.reading.rgb_frames import RgbFrames, check_decoder, open_rgb
 from curation_assets.tracks.detection_line import DetectionLine
 from curation_assets.tracks.face_search import TRACKED, Beat, FaceSearch, look_through
 from curation_assets.tracks.track_rows import Row, track_row
@@ -119,7 +120,7 @@ class SharedWork:
         finished = 0
         try:
             ref = MediaRef(raw["tar"], raw["offset"], raw["size"], raw["etag"])
-            with reading(self.storage, ref) as stream, ClipReader(stream) as reader:
+            with reading(self.storage, ref) as stream, open_rgb(stream, self.params.decoder) as reader:
                 for clip in clips:
                     if self.stopped or not threading.main_thread().is_alive():
                         break
@@ -136,7 +137,7 @@ class SharedWork:
                 self.stats.faults[clips[0]["video_id"]] = fault
         return rows
 
-    def _clip(self, reader: ClipReader, stream: BinaryIO, clip: Row) -> list[Row]:
+    def _clip(self, reader: RgbFrames, stream: BinaryIO, clip: Row) -> list[Row]:
         tracker = ClipTracker(self.params, self.params.fps)
         frames = boxes = 0
         seconds = 0.0
@@ -163,11 +164,10 @@ class SharedWork:
             self.stats.detect_s += seconds
         return rows
 
-    def _search(self, reader: ClipReader, clip: Row) -> Iterator[tuple[list[int], list[Detections], float]]:
+    def _search(self, reader: RgbFrames, clip: Row) -> Iterator[tuple[list[int], list[Detections], float]]:
         """Times, detections and seconds of each batch of the clip's frames."""
         size = (clip["width"], clip["height"])
-        found_frames = reader.frames(clip["start_ms"], clip["end_ms"], self.params.fps)
-        frames: Iterator[tuple[int, Image]] = ((f.time_ms, reader.rgb(f, size)) for f in found_frames)
+        frames = reader.frames(clip["start_ms"], clip["end_ms"], self.params.fps, size)
         if self.params.blur_faces:
             frames = self._without_faces(frames)
         if isinstance(self.detector, CenterFaceDetector):
@@ -231,6 +231,7 @@ class TrackingLine:
     """
 
     def __init__(self, params: Tracks, storage: Storage, detector: Detector, workers: int) -> None:
+        check_decoder(params.decoder)
         self._params, self._storage, self._detector = params, storage, detector
         self._line = DetectionLine(detector, params.batch, max(1, workers)) if keeps_busy(detector) else None
         self._detecting: Any = nullcontext() if detector.concurrent else threading.Lock()

@@ -66,6 +66,8 @@ class OnnxLayout(GrownSection):
 class Tracks(OpenSection):
     """How objects are detected and tracked."""
 
+    later: ClassVar[frozenset[str]] = OpenSection.later | {"decoder"}
+
     detector: Annotated[
         str,
         OneOf(
@@ -138,6 +140,10 @@ class Tracks(OpenSection):
     blur_faces: bool = Field(
         False,
         description="Whether faces are covered before objects are looked for, so that no detector or appearance sees them.",
+    )
+    decoder: Literal["pyav", "torchcodec", "nvdec"] = Field(
+        "pyav",
+        description="What decodes the frames: pyav; torchcodec, with the system's FFmpeg; nvdec, by torchcodec on a GPU. The same frames at the same times, from 8 bits the same pixels on the CPU.",
     )
     batch: int = Field(8, ge=1, le=256, description="Frames per forward pass of the detector.")
     device: str = Field("auto", description="auto, cpu, cuda or cuda:N.")
@@ -304,6 +310,8 @@ def _shown(shard: Shard, table: pa.Table) -> tuple[Mapping[str, Any], Mapping[st
 
 def _installed(recipe: Recipe) -> None:
     require("following objects", "supervision", "trackers")
+    if recipe.tracks.decoder != "pyav":
+        require(f"decoder {recipe.tracks.decoder}", "torchcodec")
 
 
 def _weights(recipe: Recipe) -> dict[str, str]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import chain
 from types import TracebackType
-from typing import BinaryIO
+from typing import BinaryIO, Protocol, TypeVar
 
 import av
 import numpy as np
@@ -134,7 +134,7 @@ class ClipReader:
             MediaError: too many damaged packets.
         """
         frames = self._between(start_ms, end_ms)
-        return frames if fps is None else _on_screen(frames, start_ms, end_ms, 1000 / fps)
+        return frames if fps is None else on_screen(frames, start_ms, end_ms, 1000 / fps)
 
     def rgb(self, frame: ClipFrame, size: tuple[int, int] | None = None) -> Image:
         """uint8 (h, w, 3): red, green, blue, as displayed: turned, and stretched by the sample aspect ratio.
@@ -202,9 +202,19 @@ class ClipReader:
                 yield ClipFrame(milliseconds(ticks - self._zero, self._video.time_base), frame)
 
 
-def _on_screen(frames: Iterator[ClipFrame], start_ms: int, end_ms: int, step_ms: float) -> Iterator[ClipFrame]:
+class Timed(Protocol):
+    """What is shown at a time."""
+
+    @property
+    def time_ms(self) -> int: ...
+
+
+T = TypeVar("T", bound=Timed)
+
+
+def on_screen(frames: Iterator[T], start_ms: int, end_ms: int, step_ms: float) -> Iterator[T]:
     """Those of `frames` that are shown at start_ms + k * step_ms; needs one frame ahead, because a frame lasts until the next."""
-    showing: ClipFrame | None = None
+    showing: T | None = None
     step = 0
     for frame in frames:
         until = frame.time_ms - ROUNDING_MS
