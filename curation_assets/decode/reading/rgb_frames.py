@@ -58,7 +58,7 @@ def check_decoder(decoder: Decoder) -> None:
 
 
 def open_rgb(source: BinaryIO, decoder: Decoder = "pyav") -> AbstractContextManager[RgbFrames]:
-    """The frames of a video. What torchcodec does not read as players show it is read by PyAV whichever decoder is asked for (`torchcodec_frames.VideoFacts.unfit`).
+    """The frames of a video. What torchcodec does not read as players show it is read by PyAV whichever decoder is asked for (`torchcodec_frames.DecodingFacts.unfit`).
 
     Args:
         source: seekable; it is not closed.

@@ -51,7 +51,7 @@ def load(decoder: Decoder) -> Any:
 
 
 @dataclass(frozen=True)
-class VideoFacts:
+class DecodingFacts:
     """What PyAV says of a video.
 
     Attributes:
@@ -72,14 +72,14 @@ class VideoFacts:
 
 
 @dataclass(frozen=True)
-class _Shown:
+class _NumberedFrame:
     """A frame that is not decoded yet: its number in order of display, and its time."""
 
     time_ms: int
     number: int
 
 
-def facts_of(source: BinaryIO) -> VideoFacts:
+def facts_of(source: BinaryIO) -> DecodingFacts:
     """Reads the packets of a video, and decodes its first picture.
 
     Raises:
@@ -114,7 +114,7 @@ def facts_of(source: BinaryIO) -> VideoFacts:
                 unfit = "it may be transparent"
             elif len(set(ticks)) != len(ticks):
                 unfit = "several of its pictures are shown at one time"
-            return VideoFacts(sorted(ticks), video.time_base, video.zero_ticks, video.stream.index, display, unfit)
+            return DecodingFacts(sorted(ticks), video.time_base, video.zero_ticks, video.stream.index, display, unfit)
     except MediaError as error:
         raise ClipUnreadable(f"the video {error}") from error
 
@@ -131,7 +131,7 @@ class TorchcodecFrames:
         ClipUnreadable: torchcodec cannot open it, or finds other frames.
     """
 
-    def __init__(self, source: BinaryIO, facts: VideoFacts, decoder: Decoder) -> None:
+    def __init__(self, source: BinaryIO, facts: DecodingFacts, decoder: Decoder) -> None:
         self._facts = facts
         self._times = [milliseconds(t - facts.zero, facts.time_base) for t in facts.ticks]
         device = "cuda" if decoder == "nvdec" else "cpu"
@@ -153,7 +153,7 @@ class TorchcodecFrames:
         first, end = (int(np.searchsorted(self._times, t - ROUNDING_MS, side="left")) for t in (start_ms, end_ms))
         if first >= end:
             raise ClipUnreadable(f"the video has no frame between {start_ms} and {end_ms} ms; it may be shorter")
-        inside = (_Shown(self._times[n], n) for n in range(first, end))
+        inside = (_NumberedFrame(self._times[n], n) for n in range(first, end))
         shown = list(inside if fps is None else on_screen(inside, start_ms, end_ms, 1000 / fps))
         for at in range(0, len(shown), BATCH):
             some = shown[at : at + BATCH]
