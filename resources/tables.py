@@ -7,7 +7,7 @@ when they are made (`curation_assets.engine.making`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -151,6 +151,53 @@ class TableStore(TableReader):
         if named is not None:
             self.sweep(header, found)
         return header
+
+    def commit_rows(
+        self,
+        asset: str,
+        partition: str | None,
+        tables: Callable[[], Iterable[pa.Table]],
+        provenance: Provenance,
+        stats: Mapping[str, Any] | None = None,
+        base: Base = ANY,
+        before: Callable[[str], Any] | None = None,
+    ) -> TableHeader:
+        """Publishes a table without media that comes in parts, of which one is held at a time; each is held against the contract by itself.
+
+        Args:
+            tables: its rows, in key order over all parts; asked for twice, for the content hash and to be written.
+            base: as for `commit`.
+            before: is told the content hash before the table is there.
+
+        Raises:
+            ContractError, Superseded: as `commit`.
+        """
+        contract = self.contracts[asset]
+        presence.ensure(self.storage)
+        hasher = ContentHasher(contract.arrow, contract.volatile, contract.later)
+        for table in tables():
+            hasher.update(table)
+        digest = hasher.hexdigest()
+        if before is not None:
+            before(digest)
+        header = TableHeader(
+            asset, partition, hasher.rows, provenance, provenance.fingerprint, digest, dict(stats or {})
+        )
+        form = contract.arrow.with_metadata(footer_metadata(header))
+        rows = SLICED_ROWS if contract.key[0] == "shard" else GROUP_ROWS
+        size = 0
+
+        def write(file: BinaryIO) -> None:
+            nonlocal size
+            with pq.ParquetWriter(file, form, **sealed_parquet.WRITING) as writer:
+                for table in tables():
+                    writer.write_table(conform(table, contract).replace_schema_metadata(form.metadata), rows)
+            file.flush()
+            sealed_parquet.seal(file)
+            size = file.seek(0, 2)
+
+        tag = self.storage.replace(self.path(asset, partition), write, expected_tag(base))
+        return replace(header, tag=tag, size=size)
 
     def file_content_hash(self, asset: str, local: Path) -> str:
         """The content hash of a table in a local Parquet file that is in key order."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow.compute as pc
 
 from curation_assets.checks import accounting
+from curation_assets.contracts.checks import Finding
 from curation_assets.contracts.component import Made
 from curation_assets.dedup.comparison import clusters_provenance, compare_shards, pairs_sheet
 from curation_assets.dedup.duplicate_clusters import CLUSTER_INDEX
@@ -16,7 +17,7 @@ from curation_assets.engine.maker import Key, Maker, settle
 from curation_assets.engine.making import Outcome
 from curation_assets.engine.run import Run
 from curation_assets.recipes import Recipe
-from curation_assets.showing.figures import counts
+from curation_assets.schemas import schema
 from curation_resources.table_headers import TableHeader
 from curation_resources.tables import Base, TableStore
 
@@ -37,22 +38,25 @@ class ClusterMaker(Maker):
             metadata: dict[str, Any] = {}
 
             def show(found: Duplicates) -> Mapping[str, Any]:
-                metadata.update(shards=sorted(shards), relations=counts(found.clusters, "relation"))
+                metadata.update(shards=sorted(shards), relations=found.rows.relations)
                 for kind in ("closest", "doubtful"):
                     sheet = pairs_sheet(store, found.audit.filter(pc.equal(found.audit["kind"], kind)))
                     if sheet is not None:
                         metadata[f"{kind}_pairs"] = sheet
                 return metadata
 
-            header, found, stats = compare_shards(
+            header, _, stats = compare_shards(
                 store, run.recipes, run.settings, run.log.info, check=run.force, show=show
             )
-            return header, Made(found.clusters, stats, metadata)
+            return header, Made(schema(self.name).empty(), stats, metadata)
 
         header, made = settle(
             store, self.name, None, provenance, make, lambda _: is_whole(store.storage, CLUSTER_INDEX) and not run.force
         )
-        findings = list(accounting(None, self.name, made.table, store.read)) if made is not None else []
+        findings: list[Finding] = []
+        if made is not None:
+            table = store.read(self.name, columns=["keep"])
+            findings = list(accounting(None, self.name, table, store.read))
         yield Outcome(self.name, header, made, findings)
 
     def rests(self, store: TableStore, recipes: Mapping[str, Recipe], key: Key) -> bool:

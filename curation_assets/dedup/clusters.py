@@ -8,8 +8,10 @@ dropping it would lose what only it shows. Crops come after all others, so that 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -19,32 +21,25 @@ from numpy.typing import NDArray
 
 from curation_assets.dedup.align import Altered, Matches
 from curation_assets.dedup.bits import Ints
-from curation_assets.dedup.chosen import concerned, with_chosen
+from curation_assets.dedup.chosen import concerned
+from curation_assets.dedup.cluster_rows import SIGNATURE, ClusterRows, in_order, with_other_rows, write_rows
 from curation_assets.dedup.cluster_table import cluster_table
+from curation_assets.dedup.connected import CLIP_BYTES, facts_and_matches, groups, involved
 from curation_assets.dedup.duplicate_clusters import Dedup
 from curation_assets.dedup.index import MEANS, Index, ShardInput, keep_chosen, update_index
-from curation_assets.dedup.library import Library
+from curation_assets.dedup.index_files import DamagedIndex
 from curation_assets.dedup.search import Means
 from curation_assets.dedup.segments import among
 from curation_assets.dedup.survivors import NONE, survivors
+from curation_assets.dedup.table_spool import TableSpool
 from curation_assets.schemas import schema
+from curation_resources.scratch import scratch_folder
 from curation_resources.storage import Storage
+
+log = logging.getLogger(__name__)
 
 MIN_OVERLAP: Final = 0.5
 """Least share of a longer clip that a better, shorter one must overlap for the longer one to be dropped."""
-
-FACTS: Final = (
-    "dataset",
-    "video_id",
-    "clip_id",
-    "height",
-    "duration_ms",
-    "quality",
-    "seen",
-    "exact",
-    "signature",
-)
-"""What is read of the clips that are involved."""
 
 Cosine = Callable[[pa.Table, pa.Table], NDArray[np.float64]]
 """Cosine of mean embeddings for two tables (dataset, clip_id) of equal length; NaN where a clip has none."""
@@ -77,15 +72,20 @@ class Duplicates:
     """What `build_clusters` returns.
 
     Attributes:
-        clusters: the `duplicate_clusters` table.
+        rows: those of the `duplicate_clusters` table, which the next update of the index may remove.
         audit: pairs to look at, as `AUDIT`.
         stats: the index's figures; clusters, dropped, dropped_<relation>, unconfirmed (pairs that embeddings contradict), shards (those that were
             seen).
     """
 
-    clusters: pa.Table
+    rows: ClusterRows
     audit: pa.Table
     stats: dict[str, Any]
+
+    @property
+    def clusters(self) -> pa.Table:
+        """The whole table in memory."""
+        return self.rows.table()
 
 
 def build_clusters(
@@ -110,9 +110,27 @@ def build_clusters(
         ValueError: a shard that was given twice, or fingerprints that are not whole; the message names it.
     """
     index = update_index(storage, folder, shards, params, means, check=check)
-    clusters, signature, stats = _decided(index, params, cosine)
-    keep_chosen(storage, folder, index, params, clusters, signature)
-    return Duplicates(clusters, audit(index, AUDIT_PAIRS), {**index.stats, **stats, "shards": index.shards})
+    most = means.memory_bytes // CLIP_BYTES
+    try:
+        rows, unconfirmed = _decided(storage, folder, index, params, cosine, most)
+    except DamagedIndex as error:
+        if index.earlier is None or error.path not in index.earlier.rows.paths:
+            raise
+        log.warning("%s; all is chosen anew", error)
+        anew = replace(index, earlier=None)
+        rows, unconfirmed = _decided(storage, folder, anew, params, cosine, most)
+    keep_chosen(storage, folder, index, params, rows)
+    relations = rows.relations
+    dropped = sum(relations.values())
+    stats = {
+        **index.stats,
+        "clusters": len(rows) - dropped,
+        "dropped": dropped,
+        "unconfirmed": unconfirmed,
+        **{f"dropped_{name}": count for name, count in relations.items()},
+        "shards": index.shards,
+    }
+    return Duplicates(rows, audit(index, AUDIT_PAIRS), stats)
 
 
 @dataclass(frozen=True)
@@ -151,66 +169,82 @@ def _rank(clips: pa.Table, survivor: str) -> Ints:
     return rank
 
 
-def _repeated(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Values, other than 0, that come more than once."""
-    ordered = np.sort(values)
-    again = np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
-    return again[again != 0]
+def _decided(
+    storage: Storage, folder: str, index: Index, params: Dedup, cosine: Cosine | None, most: int
+) -> tuple[ClusterRows, int]:
+    """The rows, written, and how many matches embeddings contradict.
 
-
-def _involved(index: Index) -> tuple[pa.Table, Matches]:
-    """The clips that match another one or share a signature or a source span with one; and the accepted matches."""
-    matches, library = index.matches.take(index.matches.accepted), index.library
-    ends = np.unique(np.concatenate([matches.short, matches.long]))
-    chosen = np.zeros(library.clips, np.bool_)
-    for name in ("signature", "exact"):
-        values = library.column(name)
-        chosen |= among(values, _repeated(values))
-        if name == "signature":
-            chosen |= among(values, ends)
-    return _facts(library, np.flatnonzero(chosen)), matches
-
-
-def _facts(library: Library, rows: Ints) -> pa.Table:
-    return library.take("facts", rows, FACTS).append_column("shard", pa.array(library.shard_of(rows)))
-
-
-def decide(index: Index, params: Dedup, cosine: Cosine | None = None) -> tuple[pa.Table, dict[str, Any]]:
-    """The `duplicate_clusters` table and figures about it."""
-    table, _, stats = _decided(index, params, cosine)
-    return table, stats
-
-
-def _decided(index: Index, params: Dedup, cosine: Cosine | None) -> tuple[pa.Table, NDArray[np.uint64], dict[str, Any]]:
-    """The table, the signature of the clip of each row, and figures."""
+    Args:
+        most: so many clips are chosen among at a time, if they are not all connected with each other.
+    """
     accepted = index.matches.take(index.matches.accepted)
     earlier = index.earlier if cosine is None else None
     again = concerned(index.library, accepted, earlier.new) if earlier is not None else None
-    unconfirmed = 0
-    if earlier is not None and again is not None:
-        clips = _facts(index.library, index.library.rows_with("signature", again))
-        mine = accepted.take(among(accepted.short, again))
-        table, signature, _ = _chosen_among(index, clips, mine, params, None)
-        table, signature = with_chosen(earlier, again, table, signature, index.shards)
-    else:
-        table, signature, unconfirmed = _chosen_among(index, *_involved(index), params, cosine)
-    dropped = table.filter(pc.invert(table["keep"]))
-    stats = {
-        "clusters": len(table) - len(dropped),
-        "dropped": len(dropped),
-        "unconfirmed": unconfirmed,
-        **{f"dropped_{v['values']}": v["counts"] for v in pc.value_counts(dropped["relation"]).to_pylist()},
-    }
-    return table, signature, stats
+    choice = _Choice(params, cosine, most)
+    with scratch_folder("clusters-") as scratch:
+        if earlier is not None and again is not None:
+            rows = index.library.rows_with("signature", again)
+            mine = accepted.take(among(accepted.short, again))
+            others = _chosen(index, rows, mine, choice, Path(scratch))
+            return write_rows(storage, folder, with_other_rows(earlier.rows, again, others)), 0
+        rows = involved(index.library, accepted)
+        items = _chosen(index, rows, accepted, choice, Path(scratch))
+        return write_rows(storage, folder, items), choice.unconfirmed
 
 
-def _chosen_among(
-    index: Index, clips: pa.Table, matches: Matches, params: Dedup, cosine: Cosine | None
-) -> tuple[pa.Table, NDArray[np.uint64], int]:
-    """The rows of some clips that match each other alone, their signatures, and how many matches embeddings contradict."""
-    if not len(clips):
-        return schema("duplicate_clusters").empty(), np.empty(0, np.uint64), 0
-    rank = _rank(clips, params.survivor)
+@dataclass
+class _Choice:
+    """How survivors are chosen, and what is counted while they are.
+
+    Attributes:
+        params, cosine: as `build_clusters` has them.
+        most: clips of a group of connected ones.
+        unconfirmed: matches that embeddings contradict.
+    """
+
+    params: Dedup
+    cosine: Cosine | None
+    most: int
+    unconfirmed: int = 0
+
+
+def _chosen(
+    index: Index,
+    rows: Ints,
+    matches: Matches,
+    choice: _Choice,
+    scratch: Path,
+) -> Iterator[pa.Table]:
+    """The rows of the table of some clips, in order, with signatures; one group of connected clips is held at a time, and then one range of shards.
+
+    Args:
+        rows: of the clips, ascending.
+        matches: accepted pairs of them, by signatures.
+        scratch: an empty folder of this machine.
+    """
+    library = index.library
+    found = groups(library, rows, matches, choice.most)
+    each = facts_and_matches(library, found, matches, scratch / "facts")
+    if found.count <= 1:
+        for facts, mine in each:
+            yield _chosen_among(index, facts, mine, choice)
+        return
+    counts = np.bincount(library.shard_of(rows), minlength=len(index.shards))
+    range_of = (np.cumsum(counts) - counts) // -(-len(rows) // found.count)
+    with TableSpool(scratch / "rows") as spool:
+        for facts, mine in each:
+            table = _chosen_among(index, facts, mine, choice)
+            shard = pc.index_in(table["shard"], pa.array(index.shards, pa.string())).to_numpy()
+            spool.divide(table, range_of[shard])
+        for number in range(int(range_of[-1]) + 1):
+            table = spool.take(number)
+            if table is not None:
+                yield in_order(table)
+
+
+def _chosen_among(index: Index, clips: pa.Table, matches: Matches, choice: _Choice) -> pa.Table:
+    """The rows of some clips that match each other alone, with their signatures."""
+    rank = _rank(clips, choice.params.survivor)
     by_rank = np.argsort(rank)
     signature, exact = clips["signature"].to_numpy(), clips["exact"].to_numpy()
     nodes, first = np.unique(signature[by_rank], return_index=True)
@@ -219,20 +253,21 @@ def _chosen_among(
 
     cosines = np.full(len(matches.short), np.nan)
     short, long = np.searchsorted(nodes, matches.short), np.searchsorted(nodes, matches.long)
-    if cosine is not None and len(short):
+    if choice.cosine is not None and len(short):
         ids = clips.select(["dataset", "clip_id"])
-        cosines = np.asarray(cosine(ids.take(leader[short]), ids.take(leader[long])), np.float64)
+        cosines = np.asarray(choice.cosine(ids.take(leader[short]), ids.take(leader[long])), np.float64)
     confirmed = np.ones(len(short), np.bool_)
-    if params.confirm_cosine is not None:
-        confirmed = ~(cosines < params.confirm_cosine)
+    if choice.params.confirm_cosine is not None:
+        confirmed = ~(cosines < choice.params.confirm_cosine)
 
     edges = _edges(matches, confirmed, short, long, _exact_copies(exact, node, rank))
     order = rank[leader]
-    if params.survivor == "best":
+    if choice.params.survivor == "best":
         order = order + len(rank) * np.isin(np.arange(len(nodes)), short[confirmed & matches.cropped])
     chosen = _choose(edges, order, matches)
     table, rows = cluster_table(index.shards, clips, matches, cosines, leader[chosen[0][node]], chosen[1][node])
-    return table, signature[rows], int((~confirmed).sum())
+    choice.unconfirmed += int((~confirmed).sum())
+    return table.append_column(SIGNATURE, pa.array(signature[rows]))
 
 
 def _exact_copies(exact: NDArray[np.uint64], node: Ints, rank: Ints) -> tuple[Ints, Ints]:

@@ -16,12 +16,10 @@ from curation_assets.engine.shard_keys import dataset_of, parse_shard_key
 from curation_assets.engine.sheets import drop_old_sheet, put_sheet
 from curation_assets.engine.slices import SliceHashes, drop_old_slices, write_slices
 from curation_assets.recipes import Recipe, RecipeError
-from curation_assets.schemas import schema
 from curation_assets.settings import Settings
 from curation_assets.showing.clips import same_moments
 from curation_assets.showing.figures import markdown_table
 from curation_assets.showing.sheets import Sheet, contact_sheet
-from curation_resources.content_hash import content_hash
 from curation_resources.markdown import Markdown
 from curation_resources.media import MediaRef
 from curation_resources.progress import listening
@@ -127,10 +125,16 @@ def compare_shards(
     stats = {k: v for k, v in found.stats.items() if isinstance(v, int | float | str)}
     stats |= {"shards_seen": len(shards), "rows_in": found.stats["clips"], **meter.spent(settings)}
     slices = SliceHashes("duplicate_clusters")
-    slices.update(found.clusters)
-    write_slices(store, "duplicate_clusters", _digest(found.clusters), slices.table())
+    for rows in found.rows.tables():
+        slices.update(rows)
     stats |= put_sheet(store, "duplicate_clusters", None, show(found) if show else {})
-    header = store.commit("duplicate_clusters", None, found.clusters, provenance, stats, base)
+
+    def put_slices(content_hash: str) -> None:
+        write_slices(store, "duplicate_clusters", content_hash, slices.table())
+
+    header = store.commit_rows(
+        "duplicate_clusters", None, found.rows.tables, provenance, stats, base, before=put_slices
+    )
     drop_old_sheet(store, header, base)
     drop_old_slices(store, header)
     return header, found, stats
@@ -143,11 +147,6 @@ def search_means(settings: Settings) -> Means:
 
     runner = on_ray() if settings.search_on == "ray" else None
     return Means(settings.workers, settings.search_memory_mb << 20, runner)
-
-
-def _digest(clusters: pa.Table) -> str:
-    contract = schema("duplicate_clusters")
-    return content_hash(clusters, skip=contract.volatile, later=contract.later)
 
 
 def embedding_cosine(store: TableStore) -> Any:

@@ -5,7 +5,7 @@ shard that is new or has changed is compared with the rest without reading the o
 is stored is a function of the set of shards, not of the order in which they came.
 
 Layout of the folder: `manifest.json` (written last), `parts/<shard>-<digest>.blocks`, `segments/<digest>.arrays` (columns of the parts of many shards),
-`common-<digest>.arrays` (hashes that many clips show), `matches-<digest>.arrow`, `chosen-<digest>.blocks` (which clips survive). A file that is damaged is made again: of a shard from its fingerprints, whose clips
+`common-<digest>.arrays` (hashes that many clips show), `matches-<digest>.arrow`, `chosen/*.blocks` (which clips survive). A file that is damaged is made again: of a shard from its fingerprints, whose clips
 then count as seen when the shard first was.
 """
 
@@ -25,7 +25,9 @@ from threadpoolctl import threadpool_limits
 
 from curation_assets.dedup import index_files as dedup_files
 from curation_assets.dedup.align import Matches
-from curation_assets.dedup.chosen import Earlier, read_chosen, write_chosen
+from curation_assets.dedup.chosen import Earlier
+from curation_assets.dedup.cluster_rows import FOLDER as CHOSEN
+from curation_assets.dedup.cluster_rows import ClusterRows
 from curation_assets.dedup.common import SharedHashes
 from curation_assets.dedup.crops import cropped
 from curation_assets.dedup.duplicate_clusters import Dedup
@@ -244,12 +246,13 @@ def _updated(
         "matches": file,
         "matches_hash": written,
     }
-    earlier, entry = None, manifest.get("chosen")
-    only_more = kept is not None and before is not None and params.confirm_cosine is None
-    if only_more and entry and entry["of"] == manifest["matches"] and entry["survivor"] == params.survivor:
+    earlier, chosen = None, manifest.get("chosen") or {}
+    only_more = kept is not None and before is not None
+    alike = "blocks" in chosen and chosen["of"] == manifest["matches"] and chosen["how"] == _how(params) is not None
+    if only_more and alike:
         new = _new_signatures(library, rows or 0, fresh, matches)
-        earlier = _sound(lambda: read_chosen(storage, folder, entry, new))
-    dedup_files.write_manifest(storage, folder, document)
+        earlier = Earlier(ClusterRows(storage, folder, chosen["blocks"]), new)
+    dedup_files.write_manifest(storage, folder, document | ({"chosen": chosen} if chosen else {}))
     _sweep(storage, folder)
     made = sum(known.get(n) != shards[n] for n in names)
     plan = Plan.of(library.key_bits, library.methods[0] if library.methods else params.method, params)
@@ -273,19 +276,18 @@ def _new_signatures(library: Library, rows: int, fresh: NDArray[np.bool_], match
     return np.unique(np.concatenate([first, matches.short[touched], matches.long[touched]]))
 
 
-def keep_chosen(
-    storage: Storage, folder: str, index: Index, params: Dedup, chosen: pa.Table, signature: NDArray[np.uint64]
-) -> None:
-    """Keeps what was chosen from an index, beside it.
+def _how(params: Dedup) -> str | None:
+    """How survivors are chosen from matches; None if it depends on embeddings, too, which the index does not have."""
+    return params.survivor if params.confirm_cosine is None else None
 
-    Args:
-        chosen: the `duplicate_clusters` table.
-        signature: of the clip of each row.
-    """
+
+def keep_chosen(storage: Storage, folder: str, index: Index, params: Dedup, chosen: ClusterRows) -> None:
+    """Keeps what was chosen from an index, beside it."""
     manifest = dedup_files.read_manifest(storage, folder)
-    if manifest is not None and manifest["matches"] == index.file and params.confirm_cosine is None:
-        entry = write_chosen(storage, folder, index.file, params.survivor, chosen, signature)
+    if manifest is not None and manifest["matches"] == index.file:
+        entry = {"of": index.file, "how": _how(params), "blocks": list(chosen.entries)}
         dedup_files.write_manifest(storage, folder, manifest | {"chosen": entry})
+        _sweep(storage, folder, (CHOSEN,))
 
 
 def _still_known(
@@ -349,10 +351,9 @@ def _sound(read: Callable[[], T | None]) -> T | None:
         return None
 
 
-def _sweep(storage: Storage, folder: str) -> None:
+def _sweep(storage: Storage, folder: str, within: Sequence[str] = ("", "parts", "segments")) -> None:
     """Removes what the index in force does not name, unless another run is at work on it: what this one replaced, and what killed ones left."""
-    inner = (f"{part}/{name}" for part in ("parts", "segments") for name in storage.list(f"{folder}/{part}"))
-    there = [*storage.list(folder), *inner]
+    there = [f"{part}/{name}".lstrip("/") for part in within for name in storage.list(f"{folder}/{part}".rstrip("/"))]
     if presence.others(storage, folder.split("/")[0]):
         return
     stored = dedup_files.read_manifest(storage, folder)

@@ -253,5 +253,8 @@ def files_of(manifest: Mapping[str, Any]) -> Iterator[tuple[str, str | None]]:
     for entry in manifest["shards"].values():
         yield entry["file"], entry.get("hash")
     yield manifest["matches"], manifest.get("matches_hash")
-    for entry in (*manifest.get("segments", ()), *filter(None, (manifest.get("common"), manifest.get("chosen")))):
+    chosen = manifest.get("chosen") or {}
+    older = [chosen] if "file" in chosen else []
+    more = [*manifest.get("segments", ()), *older, *chosen.get("blocks", ())]
+    for entry in more + ([manifest["common"]] if manifest.get("common") else []):
         yield entry["file"], entry["hash"]

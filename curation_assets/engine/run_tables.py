@@ -8,7 +8,7 @@ partition is forgotten, and the partition is tried again (`making.over_others`).
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -169,6 +169,22 @@ class RunTables(TableStore):
     ) -> TableHeader:
         with self._committing(asset, partition):
             header = super().commit_file(asset, partition, local, provenance, digest, stats, base)
+        if partition is not None:
+            self._remember((asset, partition), header)
+        return header
+
+    def commit_rows(
+        self,
+        asset: str,
+        partition: str | None,
+        tables: Callable[[], Iterable[pa.Table]],
+        provenance: Provenance,
+        stats: Mapping[str, Any] | None = None,
+        base: Base = ANY,
+        before: Callable[[str], Any] | None = None,
+    ) -> TableHeader:
+        with self._committing(asset, partition):
+            header = super().commit_rows(asset, partition, tables, provenance, stats, base, before)
         if partition is not None:
             self._remember((asset, partition), header)
         return header

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curation_assets.dedup import common, hash_matches, index_segments
+from curation_assets.dedup import cluster_rows, common, connected, hash_matches, index_segments
 from curation_assets.dedup.arrays import PIECE, open_arrays, write_arrays
 from curation_assets.dedup.clusters import build_clusters
 from curation_assets.dedup.common import SharedHashes, count_all, looked_up
@@ -45,9 +45,11 @@ def _shards(seed: int, families: int, count: int) -> list[ShardInput]:
 def test_added_shard_by_shard_and_divided_is_all_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int, rows: int, memory: int
 ) -> None:
-    """Whatever the order of arrival: segments that are closed early, a memory of next to nothing, and a hash that five clips have in common; the same rows to the
-    last value."""
+    """Whatever the order of arrival: segments that are closed early, a memory of next to nothing, a hash that five clips have in common, and survivors chosen
+    among few clips at a time and kept in blocks of few rows; the same rows to the last value."""
     monkeypatch.setattr(common, "COMMON", 5)
+    monkeypatch.setattr(connected, "LEAST_CLIPS", 3)
+    monkeypatch.setattr(cluster_rows, "BLOCK_ROWS", rows)
     monkeypatch.setattr(hash_matches, "LEAST_CLIPS", 3)
     shards = _shards(seed, 20, 3)
     params = Dedup(flipped=True, negative=True, reversed=True)
