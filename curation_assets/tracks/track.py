@@ -37,6 +37,7 @@ class Track:
         objectness: likewise; None everywhere if the detector has none.
         classes: number of the best class of each box; None for a box that was filled in.
         best_scores: score of that class.
+        doubted: a box from before all others that counts only once the track has proved itself.
     """
 
     times_ms: list[int] = field(default_factory=list)
@@ -45,6 +46,7 @@ class Track:
     objectness: list[float | None] = field(default_factory=list)
     classes: list[int | None] = field(default_factory=list)
     best_scores: list[float | None] = field(default_factory=list)
+    doubted: Hit | None = None
     _detected: int = 0
     _sums: NDArray[np.float64] | None = None
     _feature_sum: NDArray[np.float64] | None = None
@@ -72,8 +74,16 @@ class Track:
             feature = detections.features[index].astype(np.float64)
             self._feature_sum = feature if self._feature_sum is None else self._feature_sum + feature
 
+    def prove(self) -> None:
+        """Takes the doubted box."""
+        if self.doubted is not None:
+            self.add(self.doubted, first=True)
+            self.doubted = None
+
     def append(self, later: Track) -> None:
-        """Goes on with a track that begins after this one has ended."""
+        """Goes on with a track that begins after this one has ended; what goes on from another is proved by that."""
+        if later.doubted is not None and later.doubted.time_ms > self.times_ms[-1]:
+            later.prove()
         for name in ("times_ms", "boxes", "scores", "objectness", "classes", "best_scores"):
             getattr(self, name).extend(getattr(later, name))
         self._detected += later._detected

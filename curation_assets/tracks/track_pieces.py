@@ -63,11 +63,10 @@ class TrackPieces:
         """All pieces in order of time; none is without boxes.
 
         Args:
-            first: a box from before all others.
+            first: a box from before all others, which is doubted.
         """
         self._settle(0)
-        if first is not None:
-            self.pieces[0].add(first, first=True)
+        self.pieces[0].doubted = first
         return self.pieces
 
     def _settle(self, held: int) -> None:

@@ -336,7 +336,7 @@ COMPONENT = Component(
     TABLE,
     "tracks",
     "Objects followed through clips, with their boxes.",
-    code_version="4",
+    code_version="5",
     keys=(RecipeKey("tracks", Tracks),),
     asked_by=if_named("tracks"),
     params=lambda r: r.tracks.model_dump(exclude=NO_PARAMS),

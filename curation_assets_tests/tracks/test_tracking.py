@@ -170,6 +170,22 @@ def test_pieces_of_one_track_are_joined_where_only_one_goes_on() -> None:
     assert len(join_pieces([[piece(0, 8, 0, 10)], [piece(12, 20, 30, -10)]], 1000)) == 2
 
 
+def test_a_doubted_first_box_counts_once_its_track_goes_on_from_another() -> None:
+    def later(first: int) -> list[Track]:
+        doubted, *hits = walk(first, 15, 10.0 * first, 10)
+        pieces = TrackPieces(4)
+        for hit in hits:
+            pieces.add(hit, hit.time_ms - 125)
+        return pieces.finish(doubted)
+
+    assert [len(t) for t in join_pieces([later(11)], 1000)] == [3]
+    (joined,) = join_pieces([[piece(0, 8, 0, 10)], later(11)], 1000)
+    assert joined.times_ms == [125 * k for k in (*range(8), *range(11, 15))]
+    assert [float(box[0]) for box in joined.boxes] == [t / 12.5 for t in joined.times_ms]
+    (joined,) = join_pieces([[piece(0, 8, 0, 10)], later(7)], 1000)
+    assert joined.times_ms == [125 * k for k in range(15)], "of two boxes at one time the earlier track's stays"
+
+
 def test_tracks_that_were_exchanged_while_they_were_lost_are_joined_anew() -> None:
     """Two pass each other unseen, and the tracker has either go on as the other; where it is right, and where one alone is seen again, it stays."""
 
