@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from benchmarks import copies
 from benchmarks.copies import Footage, accepted_pairs, fingerprint, write_footage
-from benchmarks.truth import lookalikes
+from benchmarks.truth import lookalikes, written_over
 from benchmarks.truth.options import Options
 from benchmarks.truth.rows import Row
 from benchmarks.truth.single_shots import half_of
@@ -125,6 +125,12 @@ def _make(folder: Path, sources: dict[str, Footage], options: Options) -> Materi
             if options.kinds in kind and long_enough and wide_enough:
                 write(f"{name}|{kind}", change(footage), name)
                 material.copies[kind].append((name, f"{name}|{kind}"))
+        for kind, write_both in written_over.KINDS.items():
+            if options.kinds in kind:
+                pair = (f"{name}|{kind}|0", f"{name}|{kind}|1")
+                for clip, copy in zip(pair, write_both(footage), strict=True):
+                    write(clip, copy, name)
+                material.copies[kind].append(pair)
     moving = [name for name, footage in sources.items() if footage.times[-1] > 2000]
     rng = np.random.default_rng(options.seed)
     for kind, make in lookalikes.KINDS.items():

@@ -6,6 +6,7 @@ What stays is the same picture to the pixel (a studio, a slide, a frame around a
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Final
 
 import cv2
@@ -13,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.copies import Footage
+from curation_assets.demo.drawing import pan
 
 Luma = NDArray[np.uint8]
 WIDTH, HEIGHT = 320, 180
@@ -180,6 +182,22 @@ def moving_titles(shots: Sequence[Footage]) -> list[Footage]:
     return [Footage([_centred(p, text, 100, 1.0) for p in ground], times) for text in CHAPTERS]
 
 
+def _panned_titles(shots: Sequence[Footage], dimmed: int, scale: float) -> list[Footage]:
+    """Titles before a picture over which a camera pans and zooms; its light is divided."""
+    camera = pan(shots[0].pictures[0], (0.3, 0.4, 1.0), (0.7, 0.6, 1.4), (WIDTH, HEIGHT))
+    shown = np.arange(SECONDS * FPS)
+    ground = [np.asarray(camera(k / len(shown)), np.uint8) // dimmed for k in shown.tolist()]
+    return [Footage([_centred(p, text, 100, scale) for p in ground], shown * 1000.0 / FPS) for text in CHAPTERS]
+
+
+def scores(shots: Sequence[Footage]) -> list[Footage]:
+    """Boards of one match, plain or over a darkened picture, with other scores and times."""
+    page = np.full((HEIGHT, WIDTH), 36, np.uint8) if len(shots[0].pictures) % 2 else _place(shots[0].pictures[0]) // 4
+    cv2.putText(page, "HOME        GUESTS", (56, 60), FONT, 0.6, (200,), 1, cv2.LINE_AA)
+    boards = (("0 : 0", "08:12"), ("1 : 0", "23:47"), ("1 : 2", "45:00"), ("3 : 2", "61:34"), ("3 : 3", "77:09"))
+    return [_held(_centred(_centred(page, score, 104, 1.2), time, 140, 0.7)) for score, time in boards]
+
+
 def small_titles(shots: Sequence[Footage]) -> list[Footage]:
     """Small dark words on light ground, above a long line that is the same to all."""
     page = _centred(np.full((HEIGHT, WIDTH), 225, np.uint8), "an introduction in six parts", 104, 0.5, 60)
@@ -229,5 +247,9 @@ KINDS: Final[Mapping[str, Callable[[Sequence[Footage]], list[Footage]]]] = {
     "small titles": small_titles,
     "names on one picture": names,
     "titles before one moving picture": moving_titles,
+    "titles before a panned picture": partial(_panned_titles, dimmed=2, scale=1.0),
+    "titles before a bright panned picture": partial(_panned_titles, dimmed=1, scale=1.0),
+    "medium titles before a panned picture": partial(_panned_titles, dimmed=2, scale=0.65),
+    "scores and times on one board": scores,
 }
 """Each makes a group of clips of shots in random order: the first is the place, the others are what moves."""

@@ -19,7 +19,15 @@ from numpy.typing import NDArray
 from curation_assets.decode.measures.still import SIDE
 from curation_assets.dedup.courses import Box, Course, Overlay, Values
 from curation_assets.dedup.evidence import Agreement
-from curation_assets.dedup.small_windows import FLOOR, WINDOW, different_windows, ground, lines_of, other_letters
+from curation_assets.dedup.small_windows import (
+    FLOOR,
+    WINDOW,
+    LetterLine,
+    different_windows,
+    ground,
+    lines_of,
+    other_letters,
+)
 
 FINEST: Final = 96
 """No more cells than this along a side of the frame: borders are found to a 320th, and what is finer differs between copies."""
@@ -81,11 +89,17 @@ def stands_apart(a: Course, b: Course, found: Agreement) -> bool:
 
     Returns:
         False also where it cannot be seen: without stills, or where one clip drifts over the other.
+
+    Sliding one still over the other brings some letters of any two titles onto each other. So a fit excuses letters only if it leaves
+    hardly any: of titles before panned pictures of the first half most have 15 to 40 windows left, where 40 would have been needed, and copies none.
     """
     if a.still is None or b.still is None or found.overlay is None:
         return False
     stills = _Stills(a, b, found)
-    return stills.unlike(stills.overlay) and stills.unlike(stills.fitted())
+    if not stills.unlike(stills.overlay):
+        return False
+    fitted = stills.fitted()
+    return stills.unlike(fitted) or (stills.lettered(stills.overlay) and not stills.explained(fitted))
 
 
 class _Stills:
@@ -113,11 +127,28 @@ class _Stills:
     def unlike(self, overlay: Overlay) -> bool:
         """Whether what they show, laid so, is not the same."""
         allowed = WEIGHT * self._moving
-        letters = LEAST_LETTERS if self._moving <= STILL else LEAST_LETTERS_MOVING
-        return (self._moving <= MOST and self._apart(overlay) > allowed) or self._lettered(overlay) >= letters
+        return (self._moving <= MOST and self._apart(overlay) > allowed) or self.lettered(overlay)
 
-    def _lettered(self, overlay: Overlay) -> int:
-        """Windows that have other letters; where more moves, those of a line that differs alone and is no subtitle or logo."""
+    def lettered(self, overlay: Overlay) -> bool:
+        """Whether they have other letters; where more moves, in a line that differs alone."""
+        lines, rows = self._lines(overlay)
+        windows = [line.windows for line in lines]
+        if self._moving <= STILL or not lines:
+            return sum(windows) >= self._least_letters
+        most = max(lines, key=lambda line: line.windows)
+        low = most.down[1] - most.down[0] < LINE * rows
+        return low and most.windows >= self._least_letters and sum(windows) - most.windows <= STRAY
+
+    def explained(self, overlay: Overlay) -> bool:
+        """Whether hardly any letters are left that differ if they are laid so."""
+        return sum(line.windows for line in self._lines(overlay)[0]) < LEAST_LETTERS
+
+    @property
+    def _least_letters(self) -> int:
+        return LEAST_LETTERS if self._moving <= STILL else LEAST_LETTERS_MOVING
+
+    def _lines(self, overlay: Overlay) -> tuple[list[LetterLine], int]:
+        """Lines of windows that have other letters, and the rows of what is compared; where more moves, no subtitles and logos."""
         region, own = self._regions(overlay)
         x, y = self._laid(region, own, FINER)
         left, top, width, height = self._boxes[1]
@@ -127,18 +158,13 @@ class _Stills:
         corner = corner & (np.minimum(rows, 1 - rows)[:, None] < CORNER)
         different = self._standing(other_letters(x, y, corner), region, own)
         if self._moving <= STILL:
-            return int(different.sum())
-        lines = [
+            return lines_of(different), len(rows)
+        lines = lines_of(different & (rows < LOWER)[:, None])
+        return [
             line
-            for line in lines_of(different & (rows < LOWER)[:, None])
+            for line in lines
             if not (_in_corner(*columns[list(line.across)]) and _in_corner(*rows[list(line.down)]))
-        ]
-        if not lines:
-            return 0
-        most = max(lines, key=lambda line: line.windows)
-        elsewhere = sum(line.windows for line in lines) - most.windows
-        high = most.down[1] - most.down[0]
-        return most.windows if elsewhere <= STRAY and high < LINE * len(rows) else 0
+        ], len(rows)
 
     def _apart(self, overlay: Overlay) -> float:
         """Share of the frame of the second clip in which the stills show other things, without logos; 0 if that is little."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -219,6 +220,26 @@ def test_in_moving_footage_one_line_of_other_letters_tells_apart_and_what_differ
     assert stands_apart(_wheels(0, "Chapter One"), _wheels(0, "Chapter Two"), found)
     assert not stands_apart(_wheels(0, "Chapter One"), _wheels(30, "Chapter One"), found)
     assert not stands_apart(_wheels(0, "Chapter One"), _wheels(0, "Chapter One"), found)
+
+
+def test_a_fit_excuses_letters_only_if_it_leaves_none() -> None:
+    """Slid over it, another title has some of its letters on those of the first; a copy that is cut a little fits as a whole."""
+
+    def titled(word: str, cut: int = 0) -> Course:
+        picture = np.asarray(cv2.resize(np.random.default_rng(1).uniform(60, 120, (5, 8)), (640, 360)), np.uint8)
+        text, size = f"Chapter {word}", 1.6
+        width = cv2.getTextSize(text, cv2.FONT_HERSHEY_DUPLEX, size, 2)[0][0]
+        place = (640 - width) // 2, 200
+        cv2.putText(picture, text, place, cv2.FONT_HERSHEY_DUPLEX, size, (230,), 2, cv2.LINE_AA)
+        part = picture[cut : 360 - cut, cut * 16 // 9 : 640 - cut * 16 // 9]
+        return replace(_moving(3), still=np.asarray(cv2.resize(part, (96, 96), interpolation=cv2.INTER_AREA), np.uint8))
+
+    found = agreement(_moving(3), _moving(3), 1.0, 0)
+    assert found is not None
+    for word, other in (("Three", "Four"), ("One", "Four"), ("Four", "Six")):
+        assert stands_apart(titled(word), titled(other), found), f"{word}, {other}"
+    for word, cut in itertools.product(("One", "Four"), (4, 10)):
+        assert not stands_apart(titled(word), titled(word, cut), found), f"{word} cut by {cut} rows"
 
 
 @pytest.mark.parametrize("change", [lambda c: c // 2 + 60, lambda c: c, lambda c: 255 - c])
