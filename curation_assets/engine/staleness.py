@@ -29,7 +29,7 @@ from curation_assets.publish.curating.subset_inputs import (
     clip_provenance_or_as_good,
     complete,
     curated_provenance,
-    embedding_provenance,
+    embedding_provenance_or_as_good,
 )
 from curation_assets.recipes import Recipe, RecipeError, subsets
 from curation_assets.registry import GATHERED, INDEX, JUDGED, STAGES, component
@@ -49,7 +49,7 @@ OF_SUBSET: Mapping[str, Callable[[TableStore, Mapping[str, Recipe], str], Proven
     "curated_clips": curated_provenance,
     "curated_tracks": curated_provenance,
     "clip_dataset": clip_provenance_or_as_good,
-    "embedding_dataset": embedding_provenance,
+    "embedding_dataset": embedding_provenance_or_as_good,
 }
 """The assets that are partitioned by subset, and what they would be made from."""
 OF_ITS_SHARD = '"refused_urls"'

@@ -22,11 +22,13 @@ from curation_assets.engine.progress import Reporter, left
 from curation_assets.engine.run import Run
 from curation_assets.engine.sharded import failed_shards
 from curation_assets.publish.curated_maker import lacks
+from curation_assets.publish.curating.moved_sources import SOURCES, said_of_sources
 from curation_assets.publish.curating.subset_inputs import (
     Selection,
     clip_provenance,
     clip_provenance_or_as_good,
     embedding_provenance,
+    embedding_provenance_or_as_good,
     read_of_clips,
     without,
 )
@@ -142,6 +144,8 @@ class ExportMaker(Maker):
                     meter.add(**piece)
                 curated = store.header(Selection.over(run.recipes, key, ()).asset, key)
                 counted = {"rows_in": curated.stats.get("selected", 0)} if curated else {}
+                sources = said_of_sources(store, run.recipes, Selection.of(store, run.recipes, key), provenance.inputs)
+                counted |= {SOURCES: sources} if sources else {}
                 stats = {**counted, **done.stats, FILES: dict(done.files), **meter.spent(run.settings)}
                 digest = store.file_content_hash(self.name, done.rows.path)
                 header = store.commit_file(self.name, key, done.rows.path, provenance, digest, stats, base)
@@ -268,6 +272,9 @@ class EmbeddingExportMaker(ExportMaker):
     name, assets = "embedding_dataset", ("embedding_dataset",)
 
     def provenance(self, run: Run, key: str) -> Provenance:
+        return embedding_provenance_or_as_good(run.store, run.recipes, key)
+
+    def made_from(self, run: Run, key: str) -> Provenance:
         return embedding_provenance(run.store, run.recipes, key)
 
     def publish(self, run: Run, key: str, provenance: Provenance, scratch: Path) -> Published:

@@ -43,7 +43,7 @@ def contact_sheet(
     pictures: Sequence[tuple[bytes, str]],
     columns: int = 6,
     width: int = 160,
-    lines: int = 1,
+    lines: int = 2,
     text: int = TEXT,
     most_bytes: int = SHEET_BYTES,
 ) -> Sheet | None:

@@ -74,7 +74,7 @@ async function prepared(key) {
 
 // Whether the table is what it would be now takes a while to find out where shards are many.
 async function sayStanding(mine, collection) {
-  const words = (stale) => `${collection.dataset}: ${collection.judged ? (stale ? "as it was judged; what it is made from has changed since: curation run" : "as its table in force has it") : "from the tables of the shards: no run has judged it yet"}${collection.criterion === "all" ? "" : `; before the criterion ${collection.criterion}`}`;
+  const words = (stale) => `${collection.dataset}: ${collection.judged ? (stale ? "as it was judged; what it is made from has changed since: curation run" : "as its table in force has it") : `from the tables of the shards${collection.subset ? ": no run has judged it yet" : ""}`}${collection.criterion === "all" ? "" : `; before the criterion ${collection.criterion}`}`;
   at("notice").textContent = words(collection.stale);
   for (let stale = collection.stale; stale === null && mine === opened;) {
     await pause(500);

@@ -13,6 +13,7 @@ import pyarrow as pa
 from curation_assets.engine.shard_keys import dataset_of
 from curation_assets.ingest.source_words import SPAN_WORDS
 from curation_assets.publish.clip_dataset import ALL, ClipExport
+from curation_assets.publish.curating.moved_sources import as_published
 from curation_assets.publish.curating.selected_rows import counted, selected_rows
 from curation_assets.publish.curating.subset_tables import read_ids, tables_shown
 from curation_assets.publish.curating.versions import CLIPS_VERSION, CURATE_VERSION, EXPORT_VERSION, SMART_VERSION
@@ -174,7 +175,7 @@ def clip_provenance(store: TableStore, recipes: Mapping[str, Recipe], key: str) 
 
 def clip_provenance_or_as_good(store: TableStore, recipes: Mapping[str, Recipe], key: str) -> Provenance:
     """What a clip dataset should be made from to count as fresh. Where the version in force was made from the same with `cut: exact`, that it is: its
-    clips are as good as those of `cut: smart`, so nothing is made again for it.
+    clips are as good as those of `cut: smart`, so nothing is made again for it; and where it differs from what would be made only in where its videos lie, that it is too.
 
     Raises:
         MissingTable: the curated table does not exist.
@@ -182,11 +183,15 @@ def clip_provenance_or_as_good(store: TableStore, recipes: Mapping[str, Recipe],
     selection = Selection.of(store, recipes, key)
     params = selection.subset.export.clips
     as_good = params.as_exact if params is not None else None
-    if as_good is not None and (header := store.usable_header("clip_dataset", key)) is not None:
+    header = store.usable_header("clip_dataset", key)
+    made = complete(header.provenance) if header is not None else None
+    if as_good is not None and made is not None:
         exact = _clip_provenance(store, recipes, selection, as_good)
-        if complete(header.provenance).fingerprint == exact.fingerprint:
+        exact = as_published(store, recipes, selection, exact, header, made)
+        if made.fingerprint == exact.fingerprint:
             return exact
-    return _clip_provenance(store, recipes, selection, params)
+    now = _clip_provenance(store, recipes, selection, params)
+    return as_published(store, recipes, selection, now, header, made)
 
 
 def _clip_provenance(
@@ -246,6 +251,18 @@ def cut_weights(params: ClipExport) -> dict[str, str]:
         MissingWeights, WrongWeights: they cannot be had; nothing is cut then.
     """
     return {f"{cover.thing}s": cover.identity() for cover in params.covers}
+
+
+def embedding_provenance_or_as_good(store: TableStore, recipes: Mapping[str, Recipe], key: str) -> Provenance:
+    """What an embedding dataset should be made from to count as fresh: as of `clip_provenance_or_as_good`, where its videos lie is no reason to make it again.
+
+    Raises:
+        MissingTable: the curated table does not exist.
+    """
+    now = embedding_provenance(store, recipes, key)
+    header = store.usable_header("embedding_dataset", key)
+    made = complete(header.provenance) if header is not None else None
+    return as_published(store, recipes, Selection.of(store, recipes, key), now, header, made)
 
 
 def embedding_provenance(store: TableStore, recipes: Mapping[str, Recipe], key: str) -> Provenance:
