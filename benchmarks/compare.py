@@ -107,7 +107,7 @@ def main() -> None:
     print(f"shards of {PER_SHARD:,} clips, embeddings of {DIMENSIONS}")
     for clips in arguments.clips:
         with tempfile.TemporaryDirectory() as scratch:
-            folder, a = Path(scratch), candidates(clips)
+            folder, a = Path(scratch), pa.concat_tables(candidates(clips)).combine_chunks()
             b = other(a) if clips > 1 else a
             for name, table in (("a", a), ("b", b)):
                 write_root(folder / name, table)
