@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.shots import Labels, Score, judge, read_labels, run
+from benchmarks.truth import edits, light, overlays
 from benchmarks.truth import episodes as ep
-from benchmarks.truth import overlays
 from benchmarks.truth.episodes import Episode, Rng
 from benchmarks.truth.options import Options
 from benchmarks.truth.rows import Row
@@ -127,6 +127,22 @@ KINDS = (
     Kind("shaken camera", _uncut(ep.shaken), 9),
     Kind("captions that come and go", _uncut(overlays.captions), 9),
     Kind("bars that come and go within a shot", _uncut(overlays.bars), 9),
+    Kind("one black frame at the cut", _joined(edits.darkened(1))),
+    Kind("three black frames at the cut", _joined(edits.darkened(3))),
+    Kind("a frozen picture before the cut", _joined(edits.held)),
+    Kind("combed fields", _joined(ep.cut, edits.combed)),
+    Kind("24 to 30 by fields", _joined(ep.cut, edits.pulled_down)),
+    Kind("drawings on twos and threes", _joined(ep.cut, edits.drawn)),
+    Kind("flickering film", _joined(ep.cut, light.flickering)),
+    Kind("CRF 45", _joined(ep.cut, ep.coded(45))),
+    Kind("whipped transitions", _joined(edits.whipped, None, 40, 60), 19),
+    Kind("zoomed transitions", _joined(edits.zoomed, None, 40, 60), 19),
+    Kind("lightning", _uncut(light.lightning), 9),
+    Kind("leaks of light", _uncut(light.leaks), 9),
+    Kind("exposure that adapts", _uncut(light.exposure), 9),
+    Kind("crash zooms", _uncut(edits.crash_zooms), 9),
+    Kind("inset pictures that come and go", _uncut(edits.insets), 9),
+    Kind("time that runs faster and slower", _uncut(edits.ramped), 9),
 )
 
 

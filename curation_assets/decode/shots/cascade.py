@@ -33,18 +33,21 @@ from curation_assets.decode.shots.network_view import NEAR, View, look
 from curation_assets.decode.shots.proposals import Proposals
 from curation_assets.decode.shots.proposed_parts import SHORT, STANDS_OUT, marked, split_at, standing_out
 from curation_assets.decode.shots.reach import Reach
+from curation_assets.decode.shots.relit import relit
 from curation_assets.decode.shots.sweeps import Sweeps
 from curation_assets.decode.shots.thinning import Thinned
-from curation_assets.decode.shots.whole_change import whole_change_at
+from curation_assets.decode.shots.whole_change import slow_cut_at, whole_change_at
 
 PROPOSE = 0.1
 """Probability by the trees from which a boundary is proposed."""
 SURE = 0.97
 """Probability by the trees from which a cut needs no network."""
+WORTH_ASKING = 0.55
+"""What a cut within three steps is given of which the trees see less: the network decides."""
 LIKELY = 0.65
 """Probability by the trees from which it matters how far over the picture the change reaches."""
 CUT_SEEN, CUT_WEIGHT = (0.02, 0.05, 0.15, 0.35, 0.8, 0.92), (-0.47, -0.3, -0.17, -0.1, -0.1, 0.1)
-GRADUAL_SEEN, GRADUAL_WEIGHT = (0.04, 0.15, 0.25, 0.35, 0.7), (-0.44, -0.27, -0.27, 0.0, 0.1)
+GRADUAL_SEEN, GRADUAL_WEIGHT = (0.04, 0.2, 0.25, 0.35, 0.7), (-0.44, -0.42, -0.29, 0.0, 0.1)
 """What the network's probability (linear in between) adds to the trees': it speaks against what it sees nothing of. Of slow changes the trees
 alone are less sure: hands, focus and titles come and go as slowly."""
 CUT_CONTEXT, DISSOLVE_CONTEXT = 8, 16
@@ -160,6 +163,8 @@ class CascadeDetector:
                     chances[k] = 0.0
                 elif chances[k] < SURE and whole_change_at(self._thinned, first + k):
                     chances[k] = SURE
+                elif chances[k] < WORTH_ASKING and slow_cut_at(self._thinned, first + k):
+                    chances[k] = WORTH_ASKING
             self._consider_reach(first, chances)
             for sweep in self._sweeps.follow(first, chances, last):
                 self._add_gradual(sweep.first, sweep.end, sweep.score, "wipe")
@@ -196,6 +201,9 @@ class CascadeDetector:
         run, self._run = self._run, None
         chances = np.array(run.chances)
         parts = standing_out(chances, self._at_rest(run)) if chances.max() >= PROPOSE else []
+        for a, b in [part for part in parts if self._is_relit(run.first + part[0], run.first + part[1])]:
+            parts.remove((a, b))
+            run.chances[a:b] = [0.0] * (b - a)
         peaks = [a + int(np.argmax(chances[a:b])) for a, b in parts]
         if parts and self._is_certain(run, parts):
             for one in self._found(run, None):
@@ -223,6 +231,17 @@ class CascadeDetector:
             for position, chance in enumerate(run.chances, run.first):
                 self._open.add(position, chance)
             self._open.dips += run.dips
+
+    def _is_relit(self, first: int, end: int) -> bool:
+        """Whether what changes at positions [first, end) is the light alone, over all of them or in a step that stands out."""
+        pairs = [(first - 1, end if end - first > SHORT else end - 1)]
+        if end - first > SHORT:
+            sharpest = max(range(first, end), key=self._thinned.step)
+            pairs += [(sharpest - 1, sharpest)] * self._stands_out(sharpest, first, end)
+        start, cells = self._proposals.cells(first - 1, end + 1, first)
+        return any(
+            start <= a and b - start < len(cells) and relit(cells[a - start], cells[b - start]) for a, b in pairs
+        )
 
     def _is_certain(self, run: _Interval, parts: list[tuple[int, int]]) -> bool:
         """Whether no answer of the network could undo any part of a run, nor find a dissolve where none of them is."""

@@ -7,6 +7,7 @@ the thinned sequence and told in frames of the video.
 
 from __future__ import annotations
 
+import itertools
 from bisect import bisect_left, insort
 from collections import deque
 
@@ -24,6 +25,9 @@ MOST_DROPPED = 6
 """Frames in a row that are taken for repeats, at most."""
 FAST_FPS, LEAST_GAP_MS = 45.0, 26
 """From this rate on, pictures nearer in time than that are left out."""
+LEAST_FLASH, RETURNS, LONGEST_FLASH = 8.0, 0.3, 2
+"""Up to so many frames in a row are a flash, and left out, if they are so many levels from the picture before, and the one after is nearer to it
+than this share of that."""
 CAPACITY = 1024
 
 
@@ -76,7 +80,7 @@ class Thinned:
             and self.count > 0
             and time_ms - int(self._time[(self.count - 1) % CAPACITY]) < self._gap_ms
         )
-        if self.count and (repeat or early) and len(self._dropped) < MOST_DROPPED:
+        if self.count and (repeat or early or self._is_flash(frame)) and len(self._dropped) < MOST_DROPPED:
             self._dropped.append((step, index, time_ms))
             return
         slot = self.count % CAPACITY
@@ -92,6 +96,13 @@ class Thinned:
             )
             self._dropped.clear()
         self.count += 1
+
+    def _is_flash(self, frame: Tiny) -> bool:
+        """Whether the picture before a frame returns right after it."""
+        before = self._frames[(self.count - 1) % CAPACITY]
+        away = distance(before, frame)
+        later = itertools.islice(self._waiting, LONGEST_FLASH)
+        return away >= LEAST_FLASH and any(distance(before, after) < RETURNS * away for _, _, after, _ in later)
 
     def _slot(self, position: int) -> int:
         return min(max(position, 0, self.count - CAPACITY), self.count - 1) % CAPACITY

@@ -19,6 +19,8 @@ STANDS_OUT = 3.5
 """How many times the largest other step nearby it is."""
 LONGEST_FLASH = 2
 """Pictures on either side between which the change must still be there."""
+MIXED = 2
+"""A slow cut lies between the pictures so many before and one less after its largest step."""
 AROUND = 16
 """Pictures on either side whose steps are nearby."""
 TOTAL = np.ones((1, 3))
@@ -40,6 +42,24 @@ def whole_change_at(thinned: Thinned, position: int) -> bool:
     if change < LEAST_CHANGE:
         return False
     return all(change >= STANDS_OUT * _median(thinned, int(other) - 1, int(other)) for other in largest_first)
+
+
+def slow_cut_at(thinned: Thinned, position: int) -> bool:
+    """Whether most of the picture changes within three steps of which that before `position` is the largest, as where pictures are means of several.
+
+    The trees see nothing of some such cuts between pictures of strong contrast. 16 pictures on either side must be there by now, or the end.
+    """
+    step = thinned.step(position)
+    if step < LEAST_STEP or step < thinned.step(position - 1) or step <= thinned.step(position + 1):
+        return False
+    if position < MIXED + LONGEST_FLASH or position + MIXED + LONGEST_FLASH > thinned.count:
+        return False
+    change = min(_median(thinned, position - MIXED - k, position + MIXED - 1 + k) for k in range(LONGEST_FLASH + 1))
+    if change < LEAST_CHANGE:
+        return False
+    near = range(max(MIXED, position - AROUND), min(thinned.count - MIXED, position + AROUND) + 1)
+    others = (q for q in near if abs(q - position) >= 2 * MIXED)
+    return all(change >= STANDS_OUT * _median(thinned, q - MIXED, q + MIXED - 1) for q in others)
 
 
 def _median(thinned: Thinned, first: int, second: int) -> float:

@@ -1,0 +1,64 @@
+"""Whether two pictures are one in another light: the levels of the one follow from the levels of the other, wherever in the picture they are.
+
+A lamp is switched on, lightning strikes, a camera's exposure adapts: much changes at once, and may stay changed, and is no boundary. What the
+trees measure is blind to a change of all levels by the same amount, and not to one by a factor or along a curve.
+
+Thresholds were chosen on the first half of the episodes of `benchmarks.truth`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+BINS = 12
+"""Levels of a colour in one picture, by rank, for each of which the other picture has one; linear in between."""
+LEAST_CONTRAST = 2.0
+"""Standard deviation, levels, below which a picture shows nothing that could be recognized."""
+OF_PICTURE, OF_CHANGE = 0.22, 0.25
+"""What does not follow is at most so much of the variance of the picture, and of what changes: else something moved, or jumped."""
+MORE_OF_EDGES = 0.2
+"""Of the steps between cells side by side it is at most so much more: a bright sky over dark ground follows from any other, its edges do not."""
+BLACK = 6.0
+"""Mean level of red, green and blue up to which a cell is black: bars that stay say nothing of what is between them."""
+LEAST_SHOWN = 0.08
+"""Share of the cells that are not black, at least."""
+
+
+def relit(first: NDArray[np.int32], second: NDArray[np.int32]) -> bool:
+    """Whether one of two pictures is the other in another light.
+
+    Args:
+        first, second: cells (rows, columns, 3), sums of four levels, of one shape.
+    """
+    shown = np.maximum(first.sum(axis=2), second.sum(axis=2)) > 12 * BLACK
+    if shown.mean() < LEAST_SHOWN or min(p[shown].std(axis=0).max() for p in (first, second)) < 4 * LEAST_CONTRAST:
+        return False
+    change = float(((first - second)[shown] ** 2).sum())
+    for given, other in ((first, second), (second, first)):  # a side that is clipped tells nothing of the other
+        rest = np.zeros(other.shape)
+        for k in range(3):
+            rest[shown, k] = other[shown, k] - _followed(given[shown, k], other[shown, k])
+        left = float((rest**2).sum())
+        of_picture = left / (float(other[shown].var(axis=0).sum()) * int(shown.sum()))
+        of_edges = _edges(rest, shown) / max(_edges(other, shown), 1.0)
+        if left <= OF_CHANGE * change and of_picture <= OF_PICTURE and of_edges <= MORE_OF_EDGES + of_picture:
+            return True
+    return False
+
+
+def _followed(given: NDArray[np.int32], other: NDArray[np.int32]) -> NDArray[np.float64]:
+    """What the levels (n,) of one colour are in `other` by what they are in `given`."""
+    ranks = np.sort(given)[[given.size * k // BINS for k in range(1, BINS)]]
+    which = np.searchsorted(ranks, given, side="right")
+    count = np.bincount(which, minlength=BINS)
+    used = count > 0
+    here, there = (np.bincount(which, levels, BINS)[used] / count[used] for levels in (given, other))
+    result: NDArray[np.float64] = np.interp(given, here, there)
+    return result
+
+
+def _edges(picture: NDArray[np.float64] | NDArray[np.int32], shown: NDArray[np.bool_]) -> float:
+    """Sum of squares of the steps between cells side by side, and one above the other, that are both shown."""
+    down, right = shown[1:] & shown[:-1], shown[:, 1:] & shown[:, :-1]
+    return float((np.diff(picture, axis=0)[down] ** 2).sum() + (np.diff(picture, axis=1)[right] ** 2).sum())

@@ -1,0 +1,85 @@
+"""Light that changes is no boundary, and hides none: flashes, lamps that are switched, and cuts that are smeared over a few pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from curation_assets.decode.shots.cascade import CascadeDetector
+from curation_assets.decode.shots.evidence import cells_of
+from curation_assets.decode.shots.history import distance
+from curation_assets.decode.shots.relit import relit
+from curation_assets.decode.shots.thinning import Thinned
+from curation_assets_tests.decode.shots.videos import Image, Picture, detect, shot
+
+Way = Callable[[Image], Image]
+
+
+def lit(gain: float, offset: float = 0.0) -> Way:
+    return lambda p: np.clip(p * gain + offset, 0, 255).astype(np.uint8)
+
+
+def cells(image: Image) -> np.ndarray:
+    tiny = image[: 27 * 6, : 48 * 6].reshape(27, 6, 48, 6, 3).mean(axis=(1, 3)).astype(np.uint8)
+    return cells_of(tiny[None])[0].astype(np.int32)
+
+
+@pytest.mark.parametrize(
+    "way", [lit(0.25), lit(0.5, 90), lit(1.7), lambda p: (255 * (p / 255) ** 2.2).astype(np.uint8)]
+)
+def test_a_picture_is_known_in_another_light_and_another_picture_is_not(way: Way) -> None:
+    for seed in range(12):
+        first, later = shot(seed, 2)
+        assert relit(cells(first), cells(way(later)))
+        assert relit(cells(way(later)), cells(first))
+        assert not relit(cells(first), cells(way(shot(seed + 1, 1)[0])))
+
+
+def test_bars_that_stay_do_not_make_two_pictures_one() -> None:
+    between = [cells(p) * (np.abs(np.arange(24) - 11.5) < 4)[None, :, None] for p in (shot(3, 1)[0], shot(4, 1)[0])]
+    assert not relit(*between)
+    assert relit(between[0], between[0] // 2)
+
+
+def test_nothing_is_known_on_plain_ground() -> None:
+    assert not relit(np.full((13, 24, 3), 40), np.full((13, 24, 3), 900))
+
+
+@pytest.mark.parametrize("gain", [0.25, 2.0])
+def test_a_lamp_that_is_switched_makes_no_cut_and_hides_none(gain: float) -> None:
+    images = [image for seed, length in enumerate((60, 50)) for image in shot(seed, length)]
+    switched = [lit(gain)(p) if 25 <= k < 45 or k >= 85 else p for k, p in enumerate(images)]
+    assert [c.frame for c in detect(CascadeDetector(), switched).accepted] == [60]
+
+
+@pytest.mark.parametrize("away", [2, 3, 5])
+def test_a_cut_shortly_after_a_flash_is_found(away: int) -> None:
+    images = [image for seed, length in enumerate((60, 50)) for image in shot(seed, length)]
+    images[60 - away] = lit(0.4, 150)(images[60 - away])
+    assert [c.frame for c in detect(CascadeDetector(), images).accepted] == [60]
+
+
+@pytest.mark.parametrize(
+    ("white", "kept"), [([8], []), ([15, 16], []), ([15, 16, 17], [15]), ([30], [30]), ([29], [29])]
+)
+def test_flashes_are_left_out_and_white_frames_at_a_cut_are_not(white: list[int], kept: list[int]) -> None:
+    images = [Picture(image) for seed in range(2) for image in shot(seed, 30)]
+    for k in white:
+        images[k] = Picture(np.full((180, 320, 3), 240, np.uint8))
+    thinned = Thinned(25.0)
+    for index, image in enumerate(images):
+        step = distance(images[index - 1].tiny_rgb, image.tiny_rgb) if index else 0.0
+        thinned.push(index, 40 * index, image.tiny_rgb, step)
+    thinned.finish()
+    shown = [thinned.shown(p)[0] for p in range(thinned.count)]
+    assert [k for k in shown if k in white] == kept
+    assert 30 in [thinned.cut(p)[0] for p in range(thinned.count)]
+
+
+def test_a_cut_between_means_of_three_pictures_is_found() -> None:
+    images = [image for seed, length in enumerate((45, 50)) for image in shot(seed + 4, length)]
+    means = [np.mean(images[max(0, k - 2) : k + 1], axis=0).astype(np.uint8) for k in range(len(images))]
+    (found,) = detect(CascadeDetector(), means).accepted
+    assert abs(found.frame - 46) <= 2
