@@ -6,16 +6,20 @@ What belongs here: the lookup. What does not: what is said of what was found (`e
 from __future__ import annotations
 
 import json
+import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from pathlib import PurePosixPath
+from urllib.parse import unquote
 
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
 from curation_assets.contracts.telling import Row
 from curation_assets.decode.clips import TABLE as CLIPS
+from curation_assets.ingest.sources.rows import id_of_url
 from curation_assets.registry import EXPORTS, INDEX
 from curation_assets.schemas import SCHEMAS
 from curation_resources.tables import MissingTable, TableStore
@@ -60,10 +64,14 @@ def by_id(store: TableStore, given: str) -> tuple[list[Meant], list[Row]]:
 def by_name(store: TableStore, given: str) -> Iterator[Meant]:
     """What a word that is no id means: the key or file of a published sample, the path or name of a source's file, an address.
 
-    The tables of what is published are asked first; then the index is looked through, row by row.
+    The tables of what is published are asked first; then the index is looked through, row by row, and last asked for the id that an address
+    comes to: one video has several at YouTube, and a signed one differs each time.
     """
-    found = list(_samples(store, given))
-    yield from found or _in_index(store, given)
+    for found in (_samples, _in_index, _by_address):
+        meant = list(found(store, given))
+        if meant:
+            yield from meant
+            return
 
 
 def _has_clip(store: TableStore, shard: str, clip: str) -> bool:
@@ -100,22 +108,38 @@ def _endings(name: str) -> list[str]:
     return ["".join(suffixes[i:]) for i in range(len(suffixes))]
 
 
+def _by_address(store: TableStore, given: str) -> Iterator[Meant]:
+    if "://" in given:
+        for video in index_rows(store, id_of_url(given)):
+            yield Meant(video, None, f"its id is that of {given}")
+
+
+def _spellings(given: str) -> list[str]:
+    """What is looked for in the index: the word itself; of a `file:` URI its path, as it stands and unquoted; of a path of this machine the whole one."""
+    paths = [given]
+    if given.lower().startswith("file:"):
+        path = re.sub(r"^(//(localhost)?)?(?=/)", "", given[len("file:") :], flags=re.IGNORECASE)
+        paths = [path, unquote(path)]
+    whole = [os.path.abspath(os.path.expanduser(p)) for p in paths if "://" not in p]
+    return list(dict.fromkeys([given, *paths, *whole]))
+
+
 def _in_index(store: TableStore, given: str) -> Iterator[Meant]:
+    spellings = _spellings(given)
+    # Most rows are left out by a search in bytes; what is left is looked at in full.
+    words = list(dict.fromkeys(s.rstrip("/").rpartition("/")[2] or s for s in spellings))
     try:
-        batches = store.batches(INDEX, None, ROWS)
-        for batch in batches:
-            # Most rows are left out by a search in bytes; what is left is looked at in full.
-            word = given.rstrip("/").rpartition("/")[2] or given
-            near = pc.or_kleene(pc.match_substring(batch["source"], word), pc.match_substring(batch["record"], word))
-            for video in batch.filter(pc.fill_null(near, False)).to_pylist():
-                because = _named(video, given)
+        for batch in store.batches(INDEX, None, ROWS):
+            near = [pc.match_substring(batch[column], word) for column in ("source", "record") for word in words]
+            for video in batch.filter(pc.fill_null(reduce(pc.or_kleene, near), False)).to_pylist():
+                because = _named(video, spellings)
                 if because:
                     yield Meant(video, None, because)
     except MissingTable:
         return
 
 
-def _named(video: Row, given: str) -> str:
+def _named(video: Row, spellings: Sequence[str]) -> str:
     """How a word names a video: as its file, with or without folders, or as its address."""
     said = {"file": video["source"]}
     if video["status"] != "rejected" and video["record"]:
@@ -125,7 +149,8 @@ def _named(video: Row, given: str) -> str:
     for what, text in said.items():
         if not isinstance(text, str):
             continue
-        whole = text.rstrip("/") == given.rstrip("/")
-        if whole or (what != "address" and f"/{text}".endswith(f"/{given.lstrip('/')}")):
-            return f"its {what} is {text}"
+        for given in spellings:
+            whole = text.rstrip("/") == given.rstrip("/")
+            if whole or (what != "address" and f"/{text}".endswith(f"/{given.lstrip('/')}")):
+                return f"its {what} is {text}"
     return ""

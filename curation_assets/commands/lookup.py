@@ -23,7 +23,8 @@ def add(commands: Commands) -> None:
 
     explain = commands.add_parser("explain", help="the whole history of a video or clip")
     explain.add_argument(
-        "id", help="video_id or clip_id; or the key or file of a published sample, the file of a source, or an address"
+        "id",
+        help="video_id or clip_id; or the key or file of a published sample, the file of a source (a name, a path or a file: address), or an address",
     )
     explain.add_argument("recipe", nargs="*", help="recipe files whose subsets are told of; default: CURATION_RECIPES")
     explain.set_defaults(call=_explain)
