@@ -94,7 +94,8 @@ def _of_lists(a: pa.Array, b: pa.Array) -> tuple[Floats, Floats]:
         starts = np.flatnonzero(np.diff(rows, prepend=-1))
         each, share = _of_numbers(a, b)
         scale = np.nan_to_num(np.fmax(np.abs(_floats(a)), np.abs(_floats(b))))
-        largest, most = np.maximum.reduceat(each, starts), np.maximum.reduceat(scale, starts)
+        largest = np.fmax.reduceat(each, starts)  # what neither side knows is no distance
+        most = np.maximum.reduceat(scale, starts)
         of_row = np.divide(largest, most, out=np.zeros_like(largest), where=most > 0)
         unknown = np.maximum.reduceat(np.where(np.isinf(share), np.inf, 0.0), starts)
         away[rows[starts]], sizes[rows[starts]] = np.nan_to_num(largest), np.maximum(np.nan_to_num(of_row), unknown)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from curation_assets.cli import main
@@ -130,6 +130,7 @@ VALUES = st.one_of(st.none(), st.lists(st.one_of(st.none(), st.integers(-3, 3)),
 
 
 @given(st.lists(st.tuples(VALUES, VALUES), max_size=8), st.integers(1, 3))
+@example([([None, 0], [None, 1])], 1)
 def test_lists_of_numbers_are_as_far_apart_as_their_numbers(
     pairs: list[tuple[list[int | None] | None, list[int | None] | None]], depth: int
 ) -> None:
