@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from curation_assets.settings import Settings
 from curation_assets.stores import table_store
@@ -175,6 +175,41 @@ def test_a_clip_is_labelled_on_its_page_and_a_label_is_made_a_word(page: Page, t
     expect(page.locator("#grid .card").first.locator(".labels")).to_have_text("bad_cutkeep")
     expect(page.locator("#fault")).to_be_hidden()
     assert '"bad_cut"' in (tmp_path / "labels.jsonl").read_text(encoding="utf-8")
+
+
+def test_what_takes_long_is_said_and_comes_only_where_it_is_still_wanted(page: Page) -> None:
+    """As over a bucket: each answer of these lets a while pass, until the test lets it by."""
+    held: list[Route] = []
+    page.route("**/api/clip?*", lambda route: held.append(route))
+    page.route("**/api/failed?*", lambda route: held.append(route))
+
+    def awaited(count: int) -> None:
+        page.wait_for_timeout(100)
+        while len(held) < count:
+            page.wait_for_timeout(50)
+
+    page.locator("#grid .card figcaption").first.click()
+    dialog = page.locator("#clip")
+    expect(dialog.locator("h2")).to_have_text("v0_0_500")
+    expect(dialog.get_by_role("status")).to_have_text("looking …")
+    page.keyboard.press("y")  # labels it, though its page is not there yet
+    awaited(2)
+    page.keyboard.press("Escape")
+    expect(page.locator("#grid .card").first.locator(".labels")).to_have_text("keep")
+    for route in held:
+        route.continue_()
+    page.wait_for_load_state("networkidle")
+    expect(dialog).to_be_hidden()  # and does not come when nobody wants it any more
+
+    held.clear()
+    page.get_by_role("button", name="failed").click()
+    expect(page.locator("#waiting")).to_be_visible()
+    awaited(1)
+    page.get_by_role("button", name="clips", exact=True).click()
+    held[0].continue_()
+    expect(page.locator("#waiting")).to_be_hidden()
+    expect(page.locator("#grid .card")).to_have_count(16)
+    expect(page.locator("#grid td")).to_have_count(0)
 
 
 def test_nothing_is_cut_off_and_what_labels_stays_in_sight(page: Page) -> None:

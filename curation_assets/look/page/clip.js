@@ -6,16 +6,32 @@ import { likeClip, neighbour, picture, player } from "/page/grid.js";
 import { label } from "/page/labels.js";
 
 let shown = null;
+let coming = null; // what was asked for last; until it is there, what is shown stays
 
 export async function openClip(item) {
   for (const video of document.querySelectorAll(".card video")) { video.pause(); video.remove(); }
+  coming = item;
+  const wanted = () => coming === item && at("clip").open;
+  at("clip").setAttribute("aria-busy", true);
+  if (!at("clip").open) {
+    shown = item;
+    at("clip").replaceChildren(el("header", {}, el("h2", { tabindex: -1, autofocus: true }, item.id), close()), el("p", { role: "status" }, "looking …"));
+    at("clip").showModal();
+  }
   try {
     const clip = await ask("clip", { ...asked(), shard: item.shard, id: item.id });
+    if (!wanted()) return;
     shown = item;
+    at("clip").removeAttribute("aria-busy");
     draw(clip);
-    if (!at("clip").open) at("clip").showModal();
-  } catch (error) { fault(error); }
+    at("clip").querySelector("h2").focus(); // what had it is gone, and keys with it
+  } catch (error) {
+    if (wanted()) at("clip").close();
+    fault(error);
+  }
 }
+
+const close = () => el("button", { onclick: () => at("clip").close() }, "close");
 
 function screen(item, words) {
   const made = el("div", { class: "screen" });
@@ -40,7 +56,7 @@ function draw(clip) {
       el("span", { class: "held" }, ...["keep", "drop"].map((name) => el("button", { type: "button", "data-label": name, title: name === "keep" ? "y" : "n", onclick: () => give(name) }, name))),
       el("button", { onclick: () => walk(-1), title: "arrow left" }, "← before"), el("button", { onclick: () => walk(1), title: "arrow right" }, "after →"),
       el("button", { onclick: () => { at("clip").close(); likeClip(clip); }, title: "by the stored embeddings" }, "similar clips"),
-      el("button", { onclick: () => at("clip").close() }, "close")),
+      close()),
     left, el("div", { class: "right" }, verdicts(clip.rules), facts(clip.sections)));
   drawBoxes(main, clip);
   main.querySelector("video").play().catch(() => {});
@@ -51,8 +67,9 @@ async function give(name) {
   const item = shown;
   await label(name, null, [item]);
   const clip = await ask("clip", { ...asked(), shard: item.shard, id: item.id }).catch(fault);
-  if (!clip || shown !== item) return; // walked on meanwhile
-  at("clip").querySelector(".right").firstElementChild.replaceWith(verdicts(clip.rules)); // rules may name the label
+  const right = at("clip").querySelector(".right");
+  if (!clip || shown !== item || !right) return; // walked on or closed meanwhile, or not read yet
+  right.firstElementChild.replaceWith(verdicts(clip.rules)); // rules may name the label
   drawHeld();
 }
 

@@ -1,12 +1,13 @@
 // Concepts: a line for each cluster of clips that show alike, with those nearest to its centre; a click shows all of its clips in the grid.
 
-import { ask, asked, at, el, fault, many, state, tab } from "/page/look.js";
+import { ask, asked, at, awaited, el, fault, many, state, tab } from "/page/look.js";
 import { picture, stopGrid } from "/page/grid.js";
 
 export async function drawConcepts() {
-  stopGrid();
+  const wanted = stopGrid();
   try {
-    const told = await ask("concepts", { ...asked(), show: state.show, where: state.where });
+    const told = await awaited(ask("concepts", { ...asked(), show: state.show, where: state.where }));
+    if (!wanted()) return;
     at("grid").classList.add("list");
     at("grid").replaceChildren(...told.concepts.map((one) => el("button", {
       class: "concept", type: "button",
@@ -17,5 +18,5 @@ export async function drawConcepts() {
     el("span", { class: "strip" }, ...one.nearest.map((clip) => el("img", { loading: "lazy", alt: clip.clip_id, title: clip.clip_id, src: picture(clip.shard, clip.clip_id) }))))));
     at("more").textContent = told.without ? `${many(told.without)} have no embedding, and no concept` : "";
     fault(null);
-  } catch (error) { fault(error); }
+  } catch (error) { if (wanted()) fault(error); }
 }

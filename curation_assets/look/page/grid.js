@@ -1,6 +1,6 @@
 // The grid: cards of clips, playing where they stand, and walking over them with keys.
 
-import { ask, asked, at, el, fault, hours, many, short, state } from "/page/look.js";
+import { ask, asked, at, awaited, el, fault, hours, many, short, state } from "/page/look.js";
 import { openClip } from "/page/clip.js";
 import { drawConcepts } from "/page/concepts.js";
 import { label } from "/page/labels.js";
@@ -175,7 +175,7 @@ async function load(fresh = false) {
   loading = true;
   const mine = turn;
   try {
-    const told = await ask("rows", { ...asked(), show: state.show, where: state.where, sort: state.sort, down: state.down ? 1 : 0, ...(state.like ?? {}), offset: loaded, limit: PAGE });
+    const told = await awaited(ask("rows", { ...asked(), show: state.show, where: state.where, sort: state.sort, down: state.down ? 1 : 0, ...(state.like ?? {}), offset: loaded, limit: PAGE }));
     if (mine !== turn) return;
     fault(null);
     at("grid").classList.remove("list");
@@ -204,7 +204,7 @@ export function likeClip(clip) {
 async function likePicture(file) {
   if (!file) return;
   try {
-    const answer = await fetch(`/api/picture?${new URLSearchParams(asked())}`, { method: "POST", headers: { "x-curation-look": "1" }, body: file });
+    const answer = await awaited(fetch(`/api/picture?${new URLSearchParams(asked())}`, { method: "POST", headers: { "x-curation-look": "1" }, body: file }));
     const told = await answer.json();
     if (!answer.ok) throw new Error(told.error);
     at("like").value = `as ${file.name}`;
@@ -213,13 +213,18 @@ async function likePicture(file) {
   } catch (error) { fault(error); }
 }
 
-// What the grid has asked for is not drawn any more.
-export function stopGrid() { turn += 1; }
+// What the grid has asked for is not drawn any more; tells whether what is asked for now still is to be.
+export function stopGrid() {
+  turn += 1;
+  const mine = turn;
+  return () => mine === turn;
+}
 
 export async function drawFailed() {
-  stopGrid();
+  const wanted = stopGrid();
   try {
-    const told = await ask("failed", { dataset: state.collection.dataset });
+    const told = await awaited(ask("failed", { dataset: state.collection.dataset }));
+    if (!wanted()) return;
     const names = ["table", "video_id", "clip_id", "why", "error"];
     at("grid").classList.add("list");
     at("grid").replaceChildren(told.rows.length
@@ -228,7 +233,7 @@ export async function drawFailed() {
       : el("p", {}, "nothing has failed"));
     at("more").textContent = told.more ? "there are more: curation list failed" : "";
     fault(null);
-  } catch (error) { fault(error); }
+  } catch (error) { if (wanted()) fault(error); }
 }
 
 export function setUpGrid() {

@@ -31,6 +31,20 @@ export async function ask(name, query = {}) {
   throw new Error(told.error);
 }
 
+const SOON = 300; // milliseconds that an answer may take before the page says that it is awaited
+let waits = 0;
+
+// What was asked for; what is seen until then is of before, which is said where it takes longer than a moment.
+export async function awaited(asking) {
+  let said = false;
+  const soon = setTimeout(() => { said = true; waits += 1; at("waiting").hidden = false; }, SOON);
+  try { return await asking; } finally {
+    clearTimeout(soon);
+    if (said) waits -= 1;
+    at("waiting").hidden = !waits;
+  }
+}
+
 export function textOf(rule) {
   return rule.numbers.some((n) => n.now !== null)
     ? rule.parts.map((part, i) => part + (i < rule.numbers.length ? (rule.numbers[i].now === null ? rule.numbers[i].written : String(rule.numbers[i].now)) : "")).join("")
