@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from dagster import AssetCheckKey, AssetKey, AssetRecordsFilter, Definitions
@@ -16,6 +17,7 @@ from curation_assets.demo.web_server import served
 from curation_assets.engine.staleness import FRESH, shard_states
 from curation_assets.orchestration.definitions import build_definitions, settings_of_run
 from curation_assets.orchestration.descriptions import asked
+from curation_assets.orchestration.jobs import all_jobs
 from curation_assets.recipes import parse_recipe
 from curation_assets.schemas import SCHEMAS
 from curation_assets.settings import Settings
@@ -158,3 +160,9 @@ def test_the_code_location_loads_as_the_ui_loads_it() -> None:
     """All jobs are resolved at once there: two things of one name show in no run of the command line."""
     recipe = parse_recipe("dataset: a\nsource: {format: folder, path: x}\nsubsets: {s: {}}\n", "a.yaml")
     Definitions.validate_loadable(build_definitions(Settings(storage="memory://none"), {"a": recipe}))
+
+
+def test_the_tour_names_the_jobs_as_dagster_does() -> None:
+    tour = (Path(__file__).parents[1] / "docs/how-to/ui.md").read_text(encoding="utf-8")
+    section = tour.partition("## Jobs and automation")[2].partition("Everything under")[0]
+    assert set(re.findall(r"`(\w+)`", section)) == {job.name for job in all_jobs([])}

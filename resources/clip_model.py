@@ -98,7 +98,7 @@ def _folder_files(folder: Path) -> list[Path]:
     if not config.is_file() or not weights:
         lacks = f"{CONFIG}" if not config.is_file() else "weights (*.safetensors, *.bin, *.pth)"
         raise MissingWeights(
-            f"weights of the CLIP model are missing: folder {folder} has no {lacks}; set embeddings.model to a folder that has"
+            f"weights of the CLIP model are missing: folder {folder} has no {lacks}; set embeddings.model to a folder with {CONFIG} and weights"
         )
     return [config, *weights]
 

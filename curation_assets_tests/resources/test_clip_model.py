@@ -171,7 +171,9 @@ def test_wrong_names_files_and_folders_are_told_apart(folder: Path, tmp_path: Pa
         find_clip_weights("ViT-Q-9", "openai")
     with pytest.raises(MissingWeights, match=r"neither a file nor a tag .*openai.*set embeddings.pretrained"):
         find_clip_weights("ViT-B-32", "no_such_tag")
-    with pytest.raises(MissingWeights, match=r"has no open_clip_config\.json"):
+    with pytest.raises(
+        MissingWeights, match=r"has no open_clip_config\.json; .* a folder with open_clip_config\.json and weights"
+    ):
         load_clip(f"local-dir:{tmp_path}", "")
     with pytest.raises(WrongWeights, match=r"ViT-B-32.*cannot be loaded"):
         load_clip("ViT-B-32", str(folder / "open_clip_pytorch_model.bin"), device="cpu")
