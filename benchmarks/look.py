@@ -125,7 +125,7 @@ def serve(root: str, port: Any) -> None:
             port.send(self.servers[0].sockets[0].getsockname()[1])
 
     app = look_app(
-        table_store(Settings(storage=f"{root}/root")),
+        table_store(Settings(storage=f"{root}/storage")),
         {"big": parse_recipe(RECIPE, "big.yaml")},
         cache=ColumnCache(Path(root, "cache")),
     )
@@ -135,14 +135,14 @@ def serve(root: str, port: Any) -> None:
 def measure(clips: int, folder: str) -> None:
     """Prints what each question took."""
     with tempfile.TemporaryDirectory(dir=folder) as root:
-        write(table_store(Settings(storage=f"{root}/root")), clips)
+        write(table_store(Settings(storage=f"{root}/storage")), clips)
         ask_all(clips, root)
 
 
 def ask_all(clips: int, root: str) -> None:
     """Prints what each question took, of a first process and of one that finds the columns there."""
     print(
-        f"{'clips':>11}  {'question':<52}  {'median':>7}  {'longest':>7}  {'CPU':>7}   ms; table of {Path(root, 'root/curated_clips/big-hq.parquet').stat().st_size / 1e6:,.0f} MB"
+        f"{'clips':>11}  {'question':<52}  {'median':>7}  {'longest':>7}  {'CPU':>7}   ms; table of {Path(root, 'storage/curated_clips/big-hq.parquet').stat().st_size / 1e6:,.0f} MB"
     )
     for first in (True, False):
         here, there = multiprocessing.Pipe()
