@@ -317,8 +317,10 @@ def videos(paths: Sequence[Path], folder: Path | None, seconds: float) -> None:
                 count.faces += sum(map(len, faces))
                 count.missed += uncovered(faces, [t for t, _ in done.frames], blurrer, done.frames[0][1].shape)
     ratio = (total["decode"] + total["after"]) / (total["decode"] + total["before"])
+    alone = total["after"] / total["before"]
     print(
-        f"  {len(paths)} videos, CPU s: {', '.join(f'{n} {s:.1f}' for n, s in total.items())}; after / before {ratio:.2f}"
+        f"  {len(paths)} videos, CPU s: {', '.join(f'{n} {s:.1f}' for n, s in total.items())}; "
+        f"after / before {ratio:.2f}, without decoding {alone:.2f}"
     )
     for (name, way), c in counts.items():
         print(f"  videos, {way:<7} {c.missed} of {c.faces} detections by {name} not covered")
@@ -327,7 +329,9 @@ def videos(paths: Sequence[Path], folder: Path | None, seconds: float) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", nargs="?", type=Path)
-    parser.add_argument("--seconds", type=float, default=3.0, help="of each video")
+    parser.add_argument(
+        "--seconds", type=float, default=3.0, help="of each video; both ends of a clip are looked at whole"
+    )
     parser.add_argument("--only", nargs="+", default=[], help="videos whose names begin so; none skips the videos")
     parser.add_argument("--small", action="store_true")
     args = parser.parse_args()
