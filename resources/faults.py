@@ -1,4 +1,5 @@
-"""Faults that are no property of a medium: storage that does not answer, memory that is short, a process that died, a time limit.
+"""Faults that are no property of a medium: storage that does not answer, memory that is short, a process that died, a time limit,
+a device that fails.
 
 A medium that is damaged stays so, and its row says it for good. What is named here may pass, so whoever notes it asks again. What belongs
 here: telling the two apart. What does not: when it is asked again (`curation_assets.engine.making`).
@@ -35,7 +36,7 @@ class Fault:
     """Why something could not be made of a medium now.
 
     Attributes:
-        kind: storage (bytes could not be read or written), resource (memory, a process that died, a time limit) or disk.
+        kind: storage (bytes could not be read or written), resource (memory, a process that died, a time limit, a device) or disk.
         reason: one sentence.
     """
 
@@ -45,6 +46,10 @@ class Fault:
 
 class ReadFault(StorageError):
     """Bytes that are there could not be read."""
+
+
+class DeviceFault(RuntimeError):
+    """A device that computes, such as a GPU's encoder, does not take work or fails at it, for no reason of the medium's."""
 
 
 def fault_of(error: BaseException) -> Fault | None:
@@ -63,7 +68,7 @@ def fault_of(error: BaseException) -> Fault | None:
         return Fault(RESOURCE, f"memory is short: {text}"[:LONGEST_REASON])
     if package == "cv2" and getattr(error, "code", 0) == CV2_NO_MEMORY:
         return Fault(RESOURCE, f"memory is short: {text}"[:LONGEST_REASON])
-    if isinstance(error, BrokenProcessPool):
+    if isinstance(error, BrokenProcessPool | DeviceFault):
         return Fault(RESOURCE, text[:LONGEST_REASON])
     if package == "av":
         return None

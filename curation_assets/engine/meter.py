@@ -64,22 +64,23 @@ class Meter:
         """Counts work in that was measured elsewhere, perhaps at the same time."""
         self.wall, self.cpu, self.peak_mb = self.wall + wall, self.cpu + cpu, max(self.peak_mb, peak_mb)
 
-    def spent(self, settings: Settings, share: int = 1, gpus: int = 0) -> dict[str, float]:
+    def spent(self, settings: Settings, share: int = 1, gpus: int = 0, gpu_s: float = 0.0) -> dict[str, float]:
         """What is kept with a table, by the names under which the UI shows it.
 
         Args:
             settings: the prices.
             share: number of tables among which seconds and cost are divided.
             gpus: devices that were held; each costs its wall time, busy or not.
+            gpu_s: seconds for which devices were held in a part of the work, on top of that.
         """
-        gpu_s = self.wall * gpus
+        gpu_s += self.wall * gpus
         found = {
             "wall_s": round(self.wall / share, 3),
             "cpu_s": round(self.cpu / share, 3),
             "peak_rss_mb": self.peak_mb,
             "cost": round(price(settings, self.cpu, gpu_s) / share, 6),
         }
-        return found | ({"gpu_s": round(gpu_s / share, 3)} if gpus else {})
+        return found | ({"gpu_s": round(gpu_s / share, 3)} if gpus or gpu_s else {})
 
 
 def price(settings: Settings, cpu_s: float, gpu_s: float) -> float:

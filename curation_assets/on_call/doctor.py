@@ -18,7 +18,8 @@ from curation_assets.orchestration import dead_runs
 from curation_assets.orchestration.definitions import build_definitions
 from curation_assets.orchestration.errors import DatabaseUnusable
 from curation_assets.orchestration.instance import Instance, make_limits, opened, pools_of
-from curation_assets.recipes import Recipe, Recipes
+from curation_assets.publish.encoders import ENCODERS, NoEncoder
+from curation_assets.recipes import Recipe, Recipes, subsets
 from curation_assets.registry import BROKEN
 from curation_assets.settings import Settings
 from curation_assets.stores import table_store
@@ -42,7 +43,7 @@ class Ailment:
     """Something that is wrong.
 
     Attributes:
-        about: storage, instance, runs, pools, recipes, packages, datasets, leftovers or versions.
+        about: storage, instance, runs, pools, recipes, encoders, packages, datasets, leftovers or versions.
         text: one sentence.
         remedy: what to do about it.
         repair: puts it right, for what `--fix` may do by itself; nothing that was made is lost by it.
@@ -64,6 +65,7 @@ def examine(settings: Settings, found: Recipes) -> Iterator[Ailment]:
         yield Ailment("recipes", fault.message, f"correct that; {left_out}")
     for broken in BROKEN:
         yield Ailment("packages", str(broken), "correct or remove that package; what it brings is left out until then")
+    yield from _encoders(settings, recipes)
     store = table_store(settings)
     unreachable = list(_storage(store))
     yield from unreachable
@@ -81,6 +83,19 @@ def examine(settings: Settings, found: Recipes) -> Iterator[Ailment]:
             yield from _home(instance)
     except DatabaseUnusable as error:
         yield Ailment("instance", str(error), "start it, or correct what the instance file says of it")
+
+
+def _encoders(settings: Settings, recipes: Mapping[str, Recipe]) -> Iterator[Ailment]:
+    """Encoders that exports name and that do not open here. On Kubernetes clips are cut in pods of their own, of which nothing can be told from here."""
+    if settings.executor == "k8s":
+        return
+    for key, (_, subset) in subsets(recipes).items():
+        clips = subset.export.clips
+        if clips is not None and clips.cut != "copy":
+            try:
+                ENCODERS[clips.encoder].check()
+            except NoEncoder as error:
+                yield Ailment("encoders", f"{key}: {error}", "no clip is cut here until then; what is published stays")
 
 
 def _storage(store: TableStore) -> Iterator[Ailment]:

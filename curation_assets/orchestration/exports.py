@@ -40,7 +40,7 @@ from curation_assets.publish.clip_dataset import TABLE as CLIP_TABLE
 from curation_assets.publish.curating.versions import CLIPS_VERSION, EXPORT_VERSION
 from curation_assets.publish.embedding_dataset import TABLE as EMBEDDING_TABLE
 from curation_assets.publish.export_makers import ClipExportMaker, EmbeddingExportMaker
-from curation_assets.recipes import Recipe
+from curation_assets.recipes import Recipe, subsets
 from curation_assets.schemas import schema
 from curation_resources.unwritable import Unwritable
 
@@ -83,6 +83,7 @@ def clip_dataset(recipes: Mapping[str, Recipe], partitions: StaticPartitionsDefi
     """The asset `clip_dataset`: a plan, a step for each batch of shards, and a step that publishes."""
     parents = mappings(CLIPS.parents(recipes)[CLIP_TABLE.asset])
     needs = {"tables", "recipes", "settings"}
+    on_gpu = any(CLIPS.on_gpu(recipes, key) for key in subsets(recipes))
     checks = [check_output(CLIP_TABLE.asset, c) for c in check_names(CLIP_TABLE.asset)]
     plan = op(
         name="plan_clip_dataset",
@@ -96,8 +97,8 @@ def clip_dataset(recipes: Mapping[str, Recipe], partitions: StaticPartitionsDefi
         ins={"batch": In(Nothing)},
         out=Out(Nothing),
         required_resource_keys=needs,
-        tags=pod(cpu=8, memory="12Gi", scratch="50Gi"),
-        pool="cpu",
+        tags=pod(cpu=8, memory="12Gi", scratch="50Gi", gpus=int(on_gpu)),
+        pool="gpu" if on_gpu else "cpu",
     )(_described(cut_batch))
     collect = op(
         name="publish_clip_dataset",

@@ -19,6 +19,7 @@ from curation_assets.contracts.sections import Section
 from curation_assets.contracts.tables import CLIP_KEYS, DOUBLE, ERROR, INT32, INT64, MEDIA, STRING, Column, TableSchema
 from curation_assets.publish.covering import Blur, Cover, FaceMethod, PlateCover
 from curation_assets.publish.curating.versions import CLIPS_VERSION
+from curation_assets.publish.encoders import ENCODERS, EncoderName
 from curation_resources.extras import MissingExtra
 from curation_resources.media import MediaRef
 from curation_resources.storage import Storage
@@ -48,7 +49,13 @@ class Members(Section):
 class ClipExport(OpenSection):
     """How selected clips are cut and written."""
 
-    later: ClassVar[frozenset[str]] = OpenSection.later | {"members", "metadata", "columns", "blur_plates"}
+    later: ClassVar[frozenset[str]] = OpenSection.later | {
+        "members",
+        "metadata",
+        "columns",
+        "blur_plates",
+        "encoder",
+    }
 
     format: Annotated[
         str,
@@ -64,8 +71,21 @@ class ClipExport(OpenSection):
         "smart",
         description="smart: to the frame, and only pictures are encoded that cannot be copied; exact: to the frame, all encoded; copy: from the previous key frame.",
     )
-    crf: int = Field(18, ge=0, le=51, description="Quality of what libx264 (libx265 within H.265) encodes.")
-    preset: str = Field("veryfast", description="Preset of libx264 or libx265.")
+    encoder: EncoderName = Field(
+        "libx264",
+        description="Encodes clips that are encoded whole: libx264, libx265 (H.265), or an NVIDIA GPU's h264_nvenc, hevc_nvenc. Pictures beside the seams of "
+        "`cut: smart` stay libx264's, within H.265 libx265's.",
+    )
+    crf: int = Field(
+        18,
+        ge=0,
+        le=51,
+        description="Quality of what is encoded; of NVENC the target quality, `cq`, from 1 on, which is another quality at the same number.",
+    )
+    preset: str = Field(
+        "veryfast",
+        description="Preset of the encoder: ultrafast to placebo, of NVENC p1 (fastest) to p7, `p4` if none is said.",
+    )
     short_side: int | None = Field(
         None, ge=16, description="Scale so that the short side is so many pixels; never enlarged."
     )
@@ -120,6 +140,11 @@ class ClipExport(OpenSection):
         return "exact" if self.cut == "smart" and changed else self.cut
 
     @property
+    def on_gpu(self) -> bool:
+        """Whether a GPU encodes."""
+        return ENCODERS[self.encoder].on_gpu
+
+    @property
     def covers(self) -> tuple[Cover, ...]:
         """What is covered in the pictures, and how, in the order in which it is looked for."""
         faces = Cover("face", self.blur, self.blur_scale, self.blur_threshold, leak_model=self.leak_model)
@@ -130,6 +155,12 @@ class ClipExport(OpenSection):
         """The options but for those `left_out`, with nothing of weights that count by content."""
         no_place: Any = {"blur_plates": {"model": True, "sha256": True}, **dict.fromkeys(left_out, True)}
         return self.model_dump(exclude=no_place)
+
+    @property
+    def seam_preset(self) -> str:
+        """Preset of what libx264 or libx265 encodes beside seams: the recipe's, where it is one of theirs."""
+        own = ENCODERS["libx264"]
+        return self.preset if self.preset in own.presets else own.preset
 
     @property
     def as_exact(self) -> ClipExport | None:
@@ -160,6 +191,28 @@ class ClipExport(OpenSection):
         if beside:
             raise ValueError(f"`blur` says what is covered; {', '.join(beside)} beside it says it twice")
         return {**given, **Blur.model_validate(given["blur"]).keys_of_clips()}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _own_preset(cls, given: Any) -> Any:
+        """An encoder that does not know the preset of the others has one of its own."""
+        encoder = ENCODERS.get(str(given.get("encoder"))) if isinstance(given, Mapping) else None
+        return given if encoder is None or "preset" in given else {**given, "preset": encoder.preset}
+
+    @model_validator(mode="after")
+    def _encoder_takes_it(self) -> ClipExport:
+        encoder = ENCODERS[self.encoder]
+        if self.preset not in encoder.presets:
+            raise ValueError(
+                f"preset {self.preset!r} is none of {self.encoder}'s, which are {', '.join(encoder.presets)}"
+            )
+        if self.crf < encoder.least:
+            raise ValueError(
+                f"crf: {self.crf} leaves the quality to {self.encoder}; say {encoder.least} to 51, or `encoder: libx264`, which is lossless at 0"
+            )
+        if self.cut == "copy" and self.encoder != "libx264":
+            raise ValueError(f"cut: copy encodes nothing; `encoder: {self.encoder}` needs cut: exact or smart")
+        return self
 
     @model_validator(mode="after")
     def _copied_as_it_is(self) -> ClipExport:
@@ -230,6 +283,13 @@ TABLE = TableSchema(
             "encoded_because",
             STRING,
             "Why `cut: smart` encoded all frames of the clip; null if it did not.",
+            later=("",),
+        ),
+        Column(
+            "encoder",
+            STRING,
+            "What encoded its `encoded_frames`; null where there are none, and in tables that were made before it was said.",
+            allowed=("libx264", "libx265", "h264_nvenc", "hevc_nvenc"),
             later=("",),
         ),
         Column("blurred_faces", INT32, "Face boxes covered, over all frames; null if not asked for.", minimum=0),
@@ -319,9 +379,10 @@ def _figure(recipe: Recipe, subset: Subset | None) -> Figure | None:
         return None
     if export.cut == "copy":
         return Figure("selected", COPIED_S, where="reference/export.md")
-    if (export.preset, export.crf) == ("veryfast", 18) and export.way == "smart":
+    default = (export.encoder, export.preset, export.crf) == ("libx264", "veryfast", 18)
+    if default and export.way == "smart":
         return Figure("selected", SMART_S, bytes=SMART_BYTES, where="reference/export.md")
-    if (export.preset, export.crf) == ("veryfast", 18):
+    if default:
         return Figure("selected", ENCODED_S, bytes=ENCODED_BYTES, where="reference/estimates.md")
     return None
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from curation_assets.contracts.component import Made
-from curation_assets.engine.maker import Incomplete, Key, Maker, settle
+from curation_assets.engine.maker import Incomplete, Key, Maker, NotMade, settle
 from curation_assets.engine.making import LOST, Outcome
 from curation_assets.engine.meter import Meter
 from curation_assets.engine.progress import Reporter, left
@@ -34,6 +34,7 @@ from curation_assets.publish.curating.subset_inputs import (
 )
 from curation_assets.publish.embedding_dataset import COMPONENT as EMBEDDINGS
 from curation_assets.publish.embedding_dataset import SAID_OF
+from curation_assets.publish.encoders import NoEncoder
 from curation_assets.publish.writing.accounted import accounted
 from curation_assets.recipes import Recipe, subsets
 from curation_assets.schemas import schema
@@ -80,6 +81,10 @@ class ExportMaker(Maker):
     def spent(self, run: Run, key: str) -> Sequence[Mapping[str, float]]:
         """What its pieces took elsewhere."""
         return ()
+
+    def on_gpu(self, recipes: Mapping[str, Recipe], key: str) -> bool:
+        """Whether its pieces hold a GPU while they are made."""
+        return False
 
     def bring(self, run: Run, key: Key, wanted: Sequence[str]) -> Iterator[Outcome]:
         from curation_assets.publish.writing.versions import sweep_versions
@@ -140,13 +145,15 @@ class ExportMaker(Maker):
             with scratch_folder("version-") as scratch:
                 with Meter() as meter:
                     done = self.publish(run, key, provenance, Path(scratch))
-                for piece in self.spent(run, key):
+                pieces = self.spent(run, key)
+                for piece in pieces:
                     meter.add(**piece)
+                held_s = sum(p["wall"] for p in pieces) if self.on_gpu(run.recipes, key) else 0.0
                 curated = store.header(Selection.over(run.recipes, key, ()).asset, key)
                 counted = {"rows_in": curated.stats.get("selected", 0)} if curated else {}
                 sources = said_of_sources(store, run.recipes, Selection.of(store, run.recipes, key), provenance.inputs)
                 counted |= {SOURCES: sources} if sources else {}
-                stats = {**counted, **done.stats, FILES: dict(done.files), **meter.spent(run.settings)}
+                stats = {**counted, **done.stats, FILES: dict(done.files), **meter.spent(run.settings, gpu_s=held_s)}
                 digest = store.file_content_hash(self.name, done.rows.path)
                 header = store.commit_file(self.name, key, done.rows.path, provenance, digest, stats, base)
             return header, Made(schema(self.name).empty(), stats, {**_shown(done), "left_out": bullets(lacking)})
@@ -177,6 +184,10 @@ class ClipExportMaker(ExportMaker):
 
     def asked(self, recipes: Mapping[str, Recipe], key: str) -> bool:
         return subsets(recipes)[key][1].export.clips is not None
+
+    def on_gpu(self, recipes: Mapping[str, Recipe], key: str) -> bool:
+        clips = subsets(recipes)[key][1].export.clips
+        return clips is not None and clips.on_gpu
 
     def sharded(self, recipes: Mapping[str, Recipe]) -> list[str]:
         found = ["raw_shards"]
@@ -222,7 +233,7 @@ class ClipExportMaker(ExportMaker):
         """Cuts the clips of a batch's shards, as far as they are not there already. A piece that fails hides none of the others.
 
         Raises:
-            NotMade: pieces could not be made; what the others have is kept for the next run.
+            NotMade: pieces could not be made, and what the others have is kept for the next run; or the encoder does not open here, and nothing is cut.
             Unwritable: storage takes nothing more; nothing further is tried.
             MissingWeights, WrongWeights: what is to be covered cannot be looked for; nothing is cut.
         """
@@ -230,7 +241,10 @@ class ClipExportMaker(ExportMaker):
 
         batches = batches_of(run.store, run.recipes, key, run.force)
         batch = BatchCutter(run.store, run.recipes, run.settings, key, batches.read(number), run.partial)
-        batch.fetch_weights()
+        try:
+            batch.check()
+        except NoEncoder as error:
+            raise NotMade(f"{self.name} of {key}: {error}; nothing was cut") from error
         shards, failures, began = list(batch), dict[Key, Exception](), time.monotonic()
         run.log.info(f"{self.name} {key}: batch {number + 1} of {len(batches.shards)} has {len(shards)} pieces")
         with at_work(run.store.storage, [*shards, key]):

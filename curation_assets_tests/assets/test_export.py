@@ -32,6 +32,7 @@ from curation_assets.schemas import schema
 from curation_assets.settings import Settings
 from curation_assets.tracks.face_tables import CLIP_FACES
 from curation_assets_tests.decode.coded_video import write_video
+from curation_assets_tests.publish.cutting.test_encoders import why_not
 from curation_assets_tests.shared_data import shared
 from curation_assets_tests.tracks.plates import SIDE, draw, letters, save_network
 from curation_resources.detectors.faces import centerface_identity
@@ -679,3 +680,32 @@ subsets:
     assert "blur_plates.model" in str(error.value)
     assert made.store.header("clip_dataset", "toy-missing") is None
     assert not list(Path(made.settings.storage, "clip_dataset").glob("toy-missing/**/*.tar"))
+
+
+def test_an_encoder_that_does_not_open_stops_the_export_before_anything_is_cut(tmp_path: Path) -> None:
+    recipe = """
+dataset: toy
+source: {format: folder, path: nowhere}
+subsets:
+  gpu: {export: {clips: {encoder: h264_nvenc, cut: exact}}}
+  cpu: {export: {clips: {encoder: libx265, preset: ultrafast, cut: exact}}}
+"""
+    made = Installation(tmp_path, recipe)
+    made.run("clip_dataset", "cpu")
+    rows = made.rows("clip_dataset", "cpu")
+    assert {(r["status"], r["encoder"], r["encoded_frames"]) for r in rows} == {
+        ("ok", "libx265", r["frames"]) for r in rows
+    }
+    if why := why_not("h264_nvenc"):
+        with pytest.raises(Exception, match="h264_nvenc does not open") as error:
+            made.run("clip_dataset", "gpu")
+        assert str(error.value).splitlines()[-1] == f"clip_dataset of toy-gpu: {why}; nothing was cut"
+        assert made.store.header("clip_dataset", "toy-gpu") is None
+        assert not list(Path(made.settings.storage, "clip_dataset").glob("toy-gpu/**/*.mp4"))
+        assert not list(Path(made.settings.storage, "clip_dataset").glob("toy-gpu/**/*.tar"))
+    else:
+        made.run("clip_dataset", "gpu")
+        assert {r["encoder"] for r in made.rows("clip_dataset", "gpu")} == {"h264_nvenc"}
+        header = made.store.header("clip_dataset", "toy-gpu")
+        assert header is not None
+        assert header.stats["gpu_s"] > 0

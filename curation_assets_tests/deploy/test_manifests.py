@@ -19,7 +19,7 @@ from kubernetes.client import ApiClient
 
 from curation_assets.definitions import build_definitions
 from curation_assets.engine.pods import pod
-from curation_assets.recipes import load_recipes
+from curation_assets.recipes import Recipe, load_recipes, parse_recipe
 from curation_assets.settings import Settings
 from curation_assets_tests.deploy.conftest import DEPLOY, manifests
 from curation_assets_tests.deploy.fake_cluster import ApiError, admit, pod_specs
@@ -88,11 +88,36 @@ def test_the_example_settings_and_recipes_load(tmp_path: Path) -> None:
 
 
 def test_every_step_gets_a_pod_that_is_admitted() -> None:
-    """The launcher's defaults merged with what each op asks for, as dagster-k8s merges them."""
+    asking = pods_of(load_recipes(str(DEPLOY.parent / "recipes")))
+    gpus = on_gpus(asking)
+    assert {"frame_embeddings", "captions", "tracks"} <= gpus
+    assert "cut_clips" not in gpus
+    assert asking["decode"]["requests"]["cpu"] == "8"
+    assert asking["video_metadata"] == LAUNCHER["resources"]
+    publishing = ("curated_clips", "curated_tracks", "publish_clip_dataset", "embedding_dataset")
+    assert {asking[n]["requests"]["memory"] for n in publishing} == {"8Gi"}
+
+
+def test_clips_that_a_gpu_encodes_are_cut_where_there_is_one() -> None:
+    recipe = parse_recipe(
+        "dataset: toy\nsource: {format: folder, path: x}\nsubsets: {s: {export: {clips: {encoder: hevc_nvenc}}}}\n",
+        "toy",
+    )
+    assert on_gpus(pods_of({"toy": recipe})) >= {"cut_clips"}
+    assert "publish_clip_dataset" not in on_gpus(pods_of({"toy": recipe}))
+
+
+def on_gpus(asking: Mapping[str, Any]) -> set[str]:
+    """The steps that ask for a GPU."""
+    return {n for n, r in asking.items() if "nvidia.com/gpu" in r["limits"]}
+
+
+def pods_of(recipes: Mapping[str, Recipe]) -> dict[str, Any]:
+    """Step -> the resources of its pod: the launcher's defaults merged with what each op asks for, as dagster-k8s merges them."""
     settings = Settings.load(
         {"CURATION_STORAGE": "memory://pods", "CURATION_EXECUTOR": "k8s", "CURATION_STEP_RETRIES": "2"}
     )
-    definitions = build_definitions(settings, load_recipes(str(DEPLOY.parent / "recipes")))
+    definitions = build_definitions(settings, recipes)
     base = K8sContainerContext(
         run_k8s_config=get_user_defined_k8s_config({})._replace(
             container_config={"resources": LAUNCHER["resources"], "volume_mounts": LAUNCHER["volume_mounts"]},
@@ -112,12 +137,7 @@ def test_every_step_gets_a_pod_that_is_admitted() -> None:
         admit(manifest)
         assert manifest["spec"]["backoffLimit"] == 0
         asking[node.name] = manifest["spec"]["template"]["spec"]["containers"][0]["resources"]
-    gpus = {n for n, r in asking.items() if "nvidia.com/gpu" in r["limits"]}
-    assert {"frame_embeddings", "captions", "tracks"} <= gpus
-    assert asking["decode"]["requests"]["cpu"] == "8"
-    assert asking["video_metadata"] == LAUNCHER["resources"]
-    publishing = ("curated_clips", "curated_tracks", "publish_clip_dataset", "embedding_dataset")
-    assert {asking[n]["requests"]["memory"] for n in publishing} == {"8Gi"}
+    return asking
 
 
 @pytest.mark.parametrize(

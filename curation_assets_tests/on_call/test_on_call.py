@@ -34,6 +34,7 @@ from curation_assets.orchestration.dead_runs import PROCESS_TAG
 from curation_assets.orchestration.notices import failure_notices, notice
 from curation_assets.settings import Settings
 from curation_assets_tests.faults.shipped import DEPLOY, Shipped, kill_group
+from curation_assets_tests.publish.cutting.test_encoders import why_not
 from curation_assets_tests.sample_video import sample_video
 
 RECIPE = "dataset: own\nsource: {{format: folder, path: {folder}}}\nclips: {{from: whole, min_s: 0.1}}\nsubsets: {{all: {{}}}}\n"
@@ -85,6 +86,20 @@ def test_the_doctor_names_what_is_wrong_and_mends_what_it_may(shipped: Shipped, 
     assert fixed.returncode == 1
     (own.root / "recipes/bad.yaml").unlink()
     assert own.curation("doctor").returncode == 0
+
+
+def test_the_doctor_says_which_encoder_does_not_open(shipped: Shipped, tmp_path: Path) -> None:
+    own = Shipped(tmp_path)
+    own.declare(
+        "own",
+        (shipped.root / "recipes/own.yaml")
+        .read_text()
+        .replace("all: {}", "all: {export: {clips: {encoder: hevc_nvenc}}}"),
+    )
+    told = [json.loads(line) for line in own.curation("doctor", "--json").stdout.splitlines()]
+    found = [t["text"] for t in told if t["about"] == "encoders"]
+    why = why_not("hevc_nvenc")
+    assert found == ([f"own-all: {why}"] if why else [])
 
 
 def _leave_a_dead_run_in_a_pool(home: Path) -> None:

@@ -1,12 +1,12 @@
-"""A clip is encoded here: pictures by libx264, muxed with their sound into an mp4 file with the same bytes every time.
+"""A clip is encoded here: its pictures, muxed with their sound into an mp4 file; by an encoder of the CPU with the same bytes every time.
 
 What belongs here: encoding and muxing of one clip. What does not: its sound (`sound_track.py`), which frames a clip has and where they are read
-from (`video_cutting.py`), the shape of its pictures (`clip_pictures.py`), what makes an mp4 file read alike everywhere (`clip_container.py`).
+from (`video_cutting.py`), what encoders are told (`publish/encoders.py`), the shape of its pictures (`clip_pictures.py`), what makes an mp4 file read alike everywhere (`clip_container.py`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -23,10 +23,25 @@ from curation_assets.publish.cutting.clip_pictures import Image
 from curation_assets.publish.cutting.clip_timing import Timing, UnevenTimes
 from curation_assets.publish.cutting.sound_copy import CopiedSound
 from curation_assets.publish.cutting.sound_track import SoundTrack
-from curation_resources.x264 import repeatable
+from curation_assets.publish.encoders import ENCODERS
 
 BT709 = 1
 """AVColorSpace of ITU-R BT.709."""
+
+
+def in_formats(frame: VideoFrame, formats: Collection[str], converter: VideoReformatter) -> VideoFrame:
+    """A YUV 4:2:0 frame under a name that an encoder knows: full range is a format of its own to some, `yuvj420p`, and a property of `yuv420p` to others. The samples stay.
+
+    Args:
+        formats: that the encoder takes.
+    """
+    if frame.format.name != "yuvj420p" or frame.format.name in formats:
+        return frame
+    full = ColorRange.JPEG
+    renamed = converter.reformat(frame, format="yuv420p", src_color_range=full, dst_color_range=full)
+    renamed.color_range, renamed.colorspace = full, frame.colorspace
+    renamed.color_primaries, renamed.color_trc = frame.color_primaries, frame.color_trc
+    return renamed
 
 
 class ClipEncoder:
@@ -34,7 +49,7 @@ class ClipEncoder:
 
     Args:
         path: local file that is written.
-        params: quality and sound options.
+        params: encoder, quality and sound options.
         timing: of the ticks that `picture` is given.
         sound: that of the video; None for a silent clip.
         copied: packets of it that are copied; None where it is encoded.
@@ -52,12 +67,12 @@ class ClipEncoder:
         self._path, self._timing = path, timing
         self._out = av.open(str(path), "w", format="mp4", options=MP4)
         rate = timing.rate if timing.constant else timing.rate.limit_denominator(100_000)
-        self._video = cast(VideoStream, self._out.add_stream("libx264", rate=rate))
-        self._video.options = {"crf": str(params.crf), "preset": params.preset, "threads": "1"}
-        self._video.options |= repeatable()
-        if not timing.constant:
-            self._video.options |= {"bf": "0"}
+        self._encoder = ENCODERS[params.encoder]
+        self._video = cast(VideoStream, self._out.add_stream(params.encoder, rate=rate))
+        self._video.options |= self._encoder.options(params.crf, params.preset, timing.constant)
         context = self._video.codec_context
+        if self._encoder.tag is not None:
+            context.codec_tag = self._encoder.tag
         context.thread_count = 1
         context.flags |= Flags.bitexact
         self._base = 1 / timing.rate if timing.constant else timing.time_base
@@ -71,6 +86,7 @@ class ClipEncoder:
         self._held: av.Packet | None = None
         """The picture that is written when the next has come: how long the last one is shown is known at the end."""
         self._to_yuv = VideoReformatter()
+        self._formats = {f.name for f in context.codec.video_formats or ()}
 
     def sound(self, start_ms: int, end_ms: int) -> None:
         """Encodes the sound of a span if it is not copied; it is written as the pictures come. Call it before the first picture."""
@@ -88,6 +104,7 @@ class ClipEncoder:
         elif self._last is not None:
             ticks = max(ticks, self._last + 1)
         context = self._video.codec_context
+        frame = in_formats(frame, self._formats, self._to_yuv)
         if self._last is None:
             context.width, context.height, context.pix_fmt = frame.width, frame.height, frame.format.name
             context.color_range, context.colorspace = frame.color_range, frame.colorspace
@@ -95,7 +112,11 @@ class ClipEncoder:
         self._last = ticks
         frame.pts, frame.time_base, frame.pict_type = ticks, self._base, PictureType.NONE
         self.frames += 1
-        self._mux(self._video.encode(frame))
+        self._mux(self._encoded(frame))
+
+    def _encoded(self, frame: VideoFrame | None) -> list[av.Packet]:
+        with self._encoder.at_work():
+            return self._video.encode(frame)
 
     def _numbered(self, ticks: int) -> int:
         """The number of the picture at `ticks`. Two roundings, of the clip's start and of the picture's time, make up to a tick."""
@@ -140,7 +161,7 @@ class ClipEncoder:
         try:
             if self._last is None:
                 raise ValueError("no frame can be decoded in its span")
-            self._mux(self._video.encode(None))
+            self._mux(self._encoded(None))
             if self._held is not None:
                 self._held.duration = 1 if self._timing.constant else last  # the encoder says the mean
                 self._write(self._held)

@@ -176,7 +176,8 @@ class ExactClip:
         frames, span = self._writer.frames, max(1, end_ms - cut.start_ms)
         fps = float(self._params.fps) if self._params.fps else round(1000 * frames / span, 6)
         facts = (cut.start_ms, end_ms, frames, self._size[0], self._size[1], fps)
-        made = CutClip(cut.key, None, str(self._path), *facts, cut="exact", encoded_frames=frames)
+        encoder = self._params.encoder
+        made = CutClip(cut.key, None, str(self._path), *facts, cut="exact", encoded_frames=frames, encoder=encoder)
         if self._blur is None:
             return made
         covered = self._blur.covered

@@ -22,6 +22,8 @@ X265 = "pools=none:frame-threads=1:wpp=0:bframes=0:info=0:log-level=none"
 """One thread, so that the same pictures give the same bytes; no reordering; no unit that says how it was encoded."""
 
 
+SEAM_ENCODERS = {"h264": "libx264", "hevc": "libx265"}
+"""Codec of a video -> what encodes beside its seams, whichever encoder the recipe names for whole clips."""
 FASTEST_ALIKE, WHOLE_PIXELS = "superfast", "subme=0"
 """x264's preset for few pictures, and that motion is looked for in whole pixels. At the same `crf` this gives no worse pictures than slower presets (without their
 look-ahead it gives more bits to what follows a picture): of six videos 0.1 to 1.6 dB more than `veryfast`, at 0.5 to 0.7 of its time and 1.2 to 3.4 times its bits."""
@@ -147,7 +149,7 @@ def _free(codec: str, taken: Collection[SetKey]) -> int:
 
 
 def _encoder(frame: VideoFrame, codec: str, params: ClipExport, timing: Timing, number: int) -> VideoCodecContext:
-    context = cast(VideoCodecContext, av.CodecContext.create("libx264" if codec == "h264" else "libx265", "w"))
+    context = cast(VideoCodecContext, av.CodecContext.create(SEAM_ENCODERS[codec], "w"))
     context.width, context.height, context.pix_fmt = frame.width, frame.height, frame.format.name
     context.color_range, context.colorspace = frame.color_range, frame.colorspace
     context.color_primaries, context.color_trc = frame.color_primaries, frame.color_trc
@@ -155,11 +157,12 @@ def _encoder(frame: VideoFrame, codec: str, params: ClipExport, timing: Timing, 
     context.framerate, context.time_base = rate, 1 / rate
     context.thread_count = 1
     context.flags |= Flags.global_header | Flags.bitexact
-    options: Mapping[str, str] = {"crf": str(params.crf), "preset": params.preset}
+    preset = params.seam_preset
+    options: Mapping[str, str] = {"crf": str(params.crf), "preset": preset}
     if codec == "h264":
-        faster = params.preset in FASTER
+        faster = preset in FASTER
         own = ":".join([f"sps-id={number}", *([] if faster else [WHOLE_PIXELS]), *repeatable().values()])
-        options = {**options, "preset": params.preset if faster else FASTEST_ALIKE}
+        options = {**options, "preset": preset if faster else FASTEST_ALIKE}
         context.options = {**options, "threads": "1", "bf": "0", "x264-params": own}
     else:
         context.options = {**options, "x265-params": X265}

@@ -29,7 +29,7 @@ from curation_resources.scratch import scratch_folder
 from curation_resources.storage import Storage
 from curation_resources.tars import Member, TarWriter, new_token
 
-HOW = ("cut", "encoded_frames", "encoded_because")
+HOW = ("cut", "encoded_frames", "encoder", "encoded_because")
 """Columns that say how a clip was made."""
 SOUND = ("audio_format", "audio_tar", "audio_offset", "audio_size", "audio_sha256")
 """Columns that say where the sound of a clip lies, if that is not in its mp4."""

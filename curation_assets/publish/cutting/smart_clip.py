@@ -25,7 +25,7 @@ from curation_assets.publish.cutting.clip_plan import ClipToCut
 from curation_assets.publish.cutting.clip_timing import Timing
 from curation_assets.publish.cutting.coded_units import H265, NotUnderstood
 from curation_assets.publish.cutting.seam_check import WINDOW, Looked, SeamFault, Wanted, check_seams, digest
-from curation_assets.publish.cutting.seam_encoding import Encoded, encode
+from curation_assets.publish.cutting.seam_encoding import SEAM_ENCODERS, Encoded, encode
 from curation_assets.publish.cutting.seams import Coded, NotCopied, Seams, seams_of
 from curation_assets.publish.cutting.sound_copy import CopiedSound, copied_sound
 from curation_assets.publish.cutting.sound_track import SoundTrack
@@ -66,7 +66,8 @@ def smart_clip(video: OpenVideo, sound: ClipSound | None, cut: ClipToCut, params
     frames, encoded = len(parts), len(seams.head) + len(seams.tail)
     fps = round(1000 * frames / max(1, cut.end_ms - cut.start_ms), 6)
     facts = (cut.start_ms, cut.end_ms, frames, *source.size, fps)
-    return CutClip(cut.key, None, str(path), *facts, cut="smart", encoded_frames=encoded)
+    encoder = SEAM_ENCODERS[video.context.name] if encoded else None
+    return CutClip(cut.key, None, str(path), *facts, cut="smart", encoded_frames=encoded, encoder=encoder)
 
 
 @dataclass

@@ -49,6 +49,7 @@ class CutClip:
         fault: set if the error is no property of the clip.
         cut: how it was made: `exact`, `smart` or `copy`.
         encoded_frames: pictures that were encoded; the others are those of the source.
+        encoder: what encoded them; None where there are none.
         encoded_because: why `cut: smart` encoded all of them; None if it did not.
         sound: the local file with its sound, if that lies beside; None if it does not, or there is none.
     """
@@ -69,5 +70,6 @@ class CutClip:
     fault: Fault | None = None
     cut: str | None = None
     encoded_frames: int | None = None
+    encoder: str | None = None
     encoded_because: str | None = None
     sound: str | None = None

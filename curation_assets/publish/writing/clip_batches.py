@@ -17,6 +17,7 @@ from curation_assets.publish.curating.subset_inputs import Selection, clip_optio
 from curation_assets.publish.cutting.clip_plan import ClipToCut, SampleKeys, plan_cuts
 from curation_assets.publish.cutting.pieces import Pieces
 from curation_assets.publish.cutting.shard_cutting import ShardCut, ShardToCut, cut_shard
+from curation_assets.publish.encoders import ENCODERS
 from curation_assets.publish.writing.batch_rows import EXPORT, BatchRows, ExportBatches
 from curation_assets.publish.writing.versions import PIECES
 from curation_assets.recipes import Recipe
@@ -92,12 +93,16 @@ class BatchCutter:
         params = self._selection.subset.export.clips
         return params.covers if params is not None else ()
 
-    def fetch_weights(self) -> None:
-        """Fetches the weights of what finds faces and plates.
+    def check(self) -> None:
+        """Makes sure of what would fail for every clip: the encoder opens here, and the weights of what finds faces and plates are fetched.
 
         Raises:
+            NoEncoder: it does not open.
             MissingWeights, WrongWeights: they cannot be had.
         """
+        params = self._selection.subset.export.clips
+        if params is not None and params.cut != "copy":
+            ENCODERS[params.encoder].check()
         for cover in self._to_cover:
             cover.fetch()
 
