@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict, deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from curation_resources.detectors.base import AheadDetector, Detections, Image
+from curation_resources.detectors.base import AheadDetector, Detections, Detector, Image
 from curation_resources.overlapped import IN_FLIGHT, pinned
 
 BATCHES = IN_FLIGHT + 2
@@ -66,24 +67,40 @@ class DetectionLine:
             Exception: what the detector raises, to all whose frames are under way.
         """
         own: deque[tuple[int, _FrameUnderWay]] = deque()
-        with self._news:
-            self._bringing += 1
-            if not self._running:
-                self._running = True
-                threading.Thread(target=self._run, name="detections").start()
-        try:
+        with self._bringer(lambda: [frame for _, frame in own]):
             for time_ms, image in frames:
                 own.append((time_ms, self._put(image)))
                 while own and (len(own) >= self._held or own[0][1].done):
                     yield own[0][0], self._result(own.popleft()[1])
             while own:
                 yield own[0][0], self._result(own.popleft()[1])
+
+    @contextmanager
+    def joined(self) -> Iterator[Detector]:
+        """The detector for somebody who must know what is in one frame to say where to look next, such as a search for faces: what it is asked within the block goes with what
+        others bring. Within the block nobody waits for another line: who waits there brings nothing here."""
+        with self._bringer(lambda: []):
+            yield _DetectorOfLine(self._detector, self._asked)
+
+    def _asked(self, frames: Sequence[Image]) -> list[Detections]:
+        return [self._result(frame) for frame in [self._put(image) for image in frames]]
+
+    @contextmanager
+    def _bringer(self, left: Callable[[], list[_FrameUnderWay]]) -> Iterator[None]:
+        """Counts one who brings frames; what is `left` of them at the end is of no use to anybody."""
+        with self._news:
+            self._bringing += 1
+            if not self._running:
+                self._running = True
+                threading.Thread(target=self._run, name="detections").start()
+        try:
+            yield
         finally:
             with self._news:
                 self._bringing -= 1
-                left = {id(frame) for _, frame in own}
+                gone = {id(frame) for frame in left()}
                 for size, waiting in list(self._waiting.items()):
-                    self._waiting[size] = deque(f for f in waiting if id(f) not in left)
+                    self._waiting[size] = deque(f for f in waiting if id(f) not in gone)
                 self._news.notify_all()
 
     def _put(self, image: Image) -> _FrameUnderWay:
@@ -174,6 +191,19 @@ class DetectionLine:
                 elif self._blocked >= self._bringing:
                     return []
                 self._news.wait()
+
+
+class _DetectorOfLine:
+    """A detector whose looks go through a line; see `Detector`."""
+
+    concurrent = True
+
+    def __init__(self, detector: Detector, ask: Callable[[Sequence[Image]], list[Detections]]) -> None:
+        self.names, self.description, self.has_features = detector.names, detector.description, detector.has_features
+        self._ask = ask
+
+    def detect(self, frames: Sequence[Image]) -> list[Detections]:
+        return self._ask(frames)
 
 
 class _Buffers:

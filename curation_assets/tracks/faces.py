@@ -97,6 +97,11 @@ class _Path:
             yield (first if index < first[0] else last)[1], None
 
 
+def open_face_finder(threshold: float = 0.2) -> CenterFaceDetector:
+    """CenterFace as `FaceBlurrer` looks with it; several blurrers may share one."""
+    return CenterFaceDetector(confidence=threshold * HINT, max_side=MAX_SIDE)
+
+
 class FaceBlurrer:
     """Covers every face of one clip.
 
@@ -123,7 +128,7 @@ class FaceBlurrer:
     ) -> None:
         if window < beat.step:
             raise ValueError(f"window ({window} frames) must reach from one look to the next ({beat.step} frames)")
-        self._detector = detector or CenterFaceDetector(confidence=threshold * HINT, max_side=MAX_SIDE)
+        self._detector = detector or open_face_finder(threshold)
         self._method, self._scale, self._threshold = method, scale, threshold
         self._window, self._hold, self._kept = window, 2 * beat.step, window + beat.whole
         self._search = FaceSearch(self._detector, beat, threshold)

@@ -88,6 +88,8 @@ class SharedWork:
     """What the threads share that look through a shard. `stats`, `done` and `journal` are used under `counting` only.
 
     Attributes:
+        line: the detector's, if it has a device of its own.
+        face_finder: finds the faces that are covered before the detector looks; None if none are.
         done: rows of finished clips, by clip id.
         stopped: nobody wants what is not finished.
     """
@@ -99,6 +101,7 @@ class SharedWork:
     stats: TrackStats
     detecting: Any
     line: DetectionLine | None = None
+    face_finder: Detector | None = None
     counting: threading.Lock = field(default_factory=threading.Lock)
     done: dict[str, list[Row]] = field(default_factory=dict)
     stopped: bool = False
@@ -168,10 +171,12 @@ class SharedWork:
         """Times, detections and seconds of each batch of the clip's frames."""
         size = (clip["width"], clip["height"])
         frames = reader.frames(clip["start_ms"], clip["end_ms"], self.params.fps, size)
-        if self.params.blur_faces:
-            frames = self._without_faces(frames)
+        if self.face_finder is not None:
+            frames = _without_faces(frames, self.face_finder, self.params.fps)
         if isinstance(self.detector, CenterFaceDetector):
-            yield from look_through(frames, FaceSearch(self.detector, TRACKED, self.params.high))
+            with self.line.joined() if self.line is not None else nullcontext(self.detector) as detector:
+                for times, looked_at, spent in look_through(frames, FaceSearch(detector, TRACKED, self.params.high)):
+                    yield times, looked_at, 0.0 if self.line is not None else spent
             return
         if self.line is not None:
             for time_ms, looked in self.line.searched(frames):
@@ -184,16 +189,23 @@ class SharedWork:
                 spent = time.perf_counter() - begun
             yield [time_ms for time_ms, _ in batch], found, spent
 
-    def _without_faces(self, frames: Iterator[tuple[int, Image]]) -> Iterator[tuple[int, Image]]:
-        """The frames with faces covered; every face is looked for in every frame, and may be lost for a second."""
-        from curation_assets.tracks.faces import FaceBlurrer
-
-        return FaceBlurrer(beat=Beat(2, 1), window=max(1, round(self.params.fps))).process(frames)
-
     def _fail(self, clips: Iterable[Row], reason: str) -> None:
         with self.counting:
             for clip in clips:
                 self.stats.failed.setdefault(clip["clip_id"], reason)
+
+
+def _face_finder() -> Detector:
+    from curation_assets.tracks.faces import open_face_finder
+
+    return open_face_finder()
+
+
+def _without_faces(frames: Iterator[tuple[int, Image]], finder: Detector, fps: float) -> Iterator[tuple[int, Image]]:
+    """The frames with faces covered; every face is looked for in every frame, and may be lost for a second."""
+    from curation_assets.tracks.faces import FaceBlurrer
+
+    return FaceBlurrer(finder, beat=Beat(2, 1), window=max(1, round(fps))).process(frames)
 
 
 @dataclass
@@ -234,6 +246,7 @@ class TrackingLine:
         check_decoder(params.decoder)
         self._params, self._storage, self._detector = params, storage, detector
         self._line = DetectionLine(detector, params.batch, max(1, workers)) if keeps_busy(detector) else None
+        self._face_finder = _face_finder() if params.blur_faces else None
         self._detecting: Any = nullcontext() if detector.concurrent else threading.Lock()
         self._pool = ThreadPoolExecutor(max_workers=max(1, workers), thread_name_prefix="tracks")
         self._ahead: dict[str, ShardSearch] = {}
@@ -281,7 +294,14 @@ class TrackingLine:
 
     def _begin(self, clips: list[Row], videos: dict[str, Row], journal: Journal | None) -> ShardSearch:
         work = SharedWork(
-            self._params, self._storage, self._detector, journal, TrackStats(), self._detecting, self._line
+            self._params,
+            self._storage,
+            self._detector,
+            journal,
+            TrackStats(),
+            self._detecting,
+            self._line,
+            self._face_finder,
         )
         futures = [self._pool.submit(work.video, videos.get(group[0]["video_id"]), group) for group in _by_video(clips)]
         return ShardSearch(work, clips, videos, futures)

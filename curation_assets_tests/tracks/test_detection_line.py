@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -15,10 +16,14 @@ import pytest
 from curation_assets.tracks.detection_line import PATIENCE, DetectionLine
 from curation_assets.tracks.following import TrackInputs, track_shard
 from curation_assets.tracks.shard_search import TrackingLine
+from curation_assets.tracks.tracks import Tracks
 from curation_assets_tests.moving_objects import CROSSING, HEIGHT, WIDTH, ColourDetector, encode, picture
-from curation_assets_tests.resources.detectors.tiny_models import save_owlv2
+from curation_assets_tests.resources.detectors.tiny_models import save_owlv2, save_random_yolo
+from curation_assets_tests.shared_data import shared
 from curation_assets_tests.tracks.test_following import AFTER_CUT, PARAMS, clip_row, raw_row, tables
 from curation_resources.detectors.base import Detections, Image
+from curation_resources.detectors.faces import CenterFaceDetector
+from curation_resources.detectors.onnx import OnnxDetector, OnnxForm
 from curation_resources.detectors.text_prompted import Owlv2Detector
 from curation_resources.journal import Journal
 from curation_resources.storage import Storage
@@ -160,6 +165,30 @@ def test_who_goes_away_takes_its_frames_along() -> None:
     finished()
 
 
+def test_who_must_know_one_frame_to_ask_for_the_next_goes_with_the_others() -> None:
+    """As a search for faces does: where it looks next hangs on what it found."""
+    detector = AheadColours(CROSSING)
+    line = DetectionLine(detector, 4, 4)
+    clips = [frames_of(n, 12) for n in range(4)]
+    alone = ColourDetector(CROSSING)
+
+    def searched(clip: list[tuple[int, Image]]) -> list[Detections]:
+        found: list[Detections] = []
+        with line.joined() as joined:
+            assert joined.names == detector.names
+            for _, image in clip:
+                found += joined.detect([image] * (1 + len(found) % 2))[:1]
+        return found
+
+    with ThreadPoolExecutor(4) as threads:
+        for clip, own in zip(clips, threads.map(searched, clips), strict=True):
+            for (_, image), detections in zip(clip, own, strict=True):
+                same(detections, alone.detect([image])[0])
+    assert max(shape[0] for shape in detector.batches) > 2, "looks of several clips went together"
+    assert len(detector.batches) < detector.looked / 2
+    finished()
+
+
 @pytest.fixture
 def shards(tmp_path: Path) -> tuple[list[tuple[pa.Table, pa.Table]], Storage]:
     """Two shards of two videos of two clips, of which the last is of another size."""
@@ -198,6 +227,84 @@ def test_shards_that_were_begun_ahead_are_those_that_are_made_alone(
     assert detector.looked == 8 * 8, "no frame is looked at twice"
     line.close()
     finished()
+
+
+@pytest.mark.parametrize("kind", ["any number at a time", "one at a time", "several in name only"])
+def test_an_onnx_network_gives_the_same_rows_in_any_company(
+    shards: tuple[list[tuple[pa.Table, pa.Table]], Storage],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+) -> None:
+    """The real library through the line that a GPU has: batches over clips, videos and shards, threads that run ahead."""
+    (first, second), storage = shards
+    path = save_random_yolo(
+        tmp_path / "yolo.onnx", "one" if kind == "one at a time" else "n", kind != "several in name only"
+    )
+    detector = OnnxDetector(path, ("a", "b"), OnnxForm(size=64), confidence=0.3)
+    params = Tracks(detector="onnx", model=path, vocabulary="coco", fps=8, batch=4, high=0.4, begin=0.4)
+    expected = [track_shard(TrackInputs(*s), params, storage, detector)[0] for s in (first, second)]
+    assert all(table.num_rows for table in expected)
+    ran: list[int] = []
+    run = detector._detect_some
+
+    def noted(frames: Sequence[Image]) -> list[Detections]:
+        ran.append(len(frames))
+        return run(frames)
+
+    monkeypatch.setattr(OnnxDetector, "asynchronous", True)
+    monkeypatch.setattr(detector, "_detect_some", noted)
+    line = TrackingLine(params, storage, detector, 2)
+    for key, shard in (("0", first), ("1", second)):
+        line.ahead(key, TrackInputs(*shard).wanted(), TrackInputs(*shard).videos())
+    made = [
+        track_shard(TrackInputs(*s, key=k), params, storage, detector, line=line)[0]
+        for k, s in (("0", first), ("1", second))
+    ]
+    assert made == expected
+    assert sum(ran) == 8 * 8
+    assert max(ran) == (4 if kind == "any number at a time" else 1)
+    line.close()
+    finished()
+
+
+def test_faces_are_those_of_a_search_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whole looks and squares of several clips through one CenterFace, bit for bit."""
+    storage, videos = Storage(str(tmp_path)), "abc"
+    for number, video in enumerate(videos):
+        storage.write(f"{video}.mp4", panned(number))
+    clips = [clip_row(v, s, s + 1000, width=400, height=300) for v in videos for s in (0, 1000)]
+    raw = [raw_row(v, storage.read(f"{v}.mp4"), f"{v}.mp4") for v in videos]
+    shard = TrackInputs(*tables(clips, raw), key="0")
+    params = Tracks(fps=12, confidence=0.3)
+    detector = CenterFaceDetector(confidence=params.confidence)
+    expected, _ = track_shard(shard, params, storage, detector)
+    assert expected.num_rows
+    sizes: list[tuple[int, ...]] = []
+    together = detector._detect_batch
+
+    def noted(frames: list[Image]) -> list[Detections]:
+        sizes.append((len(frames), *frames[0].shape[:2]))
+        return together(frames)
+
+    monkeypatch.setattr(CenterFaceDetector, "asynchronous", True)
+    monkeypatch.setattr(detector, "_detect_batch", noted)
+    line = TrackingLine(params, storage, detector, 3)
+    made, stats = track_shard(shard, params, storage, detector, line=line)
+    assert made == expected
+    assert (stats.looked_at, stats.detect_s) == (6, 0.0)
+    assert max(n for n, *_ in sizes) > 1
+    assert {tuple(size) for _, *size in sizes} - {(300, 400)}, "places in pictures too"
+    line.close()
+    finished()
+
+
+def panned(number: int) -> bytes:
+    """Two seconds of a photograph with small faces that moves over grey."""
+    photo = cv2.cvtColor(cv2.imread(str(shared("faces/2008_001322.jpg"))), cv2.COLOR_BGR2RGB)
+    wide = np.full((390, 520, 3), 128, np.uint8)
+    wide[100:280, 160:400] = cv2.resize(photo, (240, 180), interpolation=cv2.INTER_AREA)
+    return encode((k / 25, np.ascontiguousarray(wide[20 * number :, k:][:300, :400])) for k in range(50))
 
 
 def test_a_shard_that_turns_out_to_be_another_is_looked_at_anew(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curation_resources.detectors.base import Detections, Floats, Image, RawDetections, finish, same_size_batches
-from curation_resources.detectors.onnx_session import open_session
+from curation_resources.detectors.onnx_session import on_gpu, open_session, overlapped_runs
 from curation_resources.extras import require
 from curation_resources.weights import fetch_weights, file_sha256
 
@@ -57,6 +57,8 @@ class CenterFaceDetector:
     names: tuple[str, ...] = ("face",)
     has_features = False
     concurrent = True
+    device = "cpu"
+    """Where pictures are taken from: what the network takes of them is made on the CPU, and copied to a GPU by onnxruntime."""
 
     def __init__(
         self, *, confidence: float = 0.2, max_side: int = 1280, device: str = "auto", threads: int = 1, batch: int = 4
@@ -67,6 +69,14 @@ class CenterFaceDetector:
 
     def detect(self, frames: Sequence[Image]) -> list[Detections]:
         return [found for batch in same_size_batches(frames, self.batch) for found in self._detect_batch(batch)]
+
+    @property
+    def asynchronous(self) -> bool:
+        return on_gpu(self.session)
+
+    def detect_ahead(self, batches: Iterable[NDArray[np.uint8]]) -> Iterator[list[Detections]]:
+        """See `AheadDetector`."""
+        return overlapped_runs(batches, lambda frames: self._detect_batch(list(frames)), self.asynchronous)
 
     def _detect_batch(self, frames: list[Image]) -> list[Detections]:
         import cv2

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, cached_property
 from math import ceil
 from typing import Literal
 
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curation_resources.detectors.base import Detections, Floats, Image, RawDetections, finish
-from curation_resources.detectors.onnx_session import open_session
+from curation_resources.detectors.onnx_session import input_memory, on_gpu, open_session, overlapped_runs
 from curation_resources.weights import WrongWeights, fetch_weights, file_sha256
 
 Layout = Literal["fastestdet", "yolov5", "yolov8", "end2end", "retinaface"]
@@ -159,7 +159,7 @@ _SHAPES: dict[Layout, tuple[tuple[int | None, ...], ...]] = {
     "end2end": ((None, 7),),
     "retinaface": ((1, None, 4), (1, None, None)),
 }
-"""Of the outputs that are read, in order; None for any size."""
+"""Of the outputs that are read of one frame, in order; None for any size."""
 
 
 class OnnxDetector:
@@ -179,6 +179,8 @@ class OnnxDetector:
 
     has_features = False
     concurrent = True
+    device = "cpu"
+    """Where frames are taken from: what the network takes of them is made on the CPU, and copied to a GPU by onnxruntime."""
 
     def __init__(
         self,
@@ -205,37 +207,77 @@ class OnnxDetector:
         """Height and width of the network's input."""
         shape = self.session.get_inputs()[0].shape
         fixed = [d for d in shape[2:] if isinstance(d, int) and d > 0]
+        if len(shape) == 4 and isinstance(shape[0], int) and shape[0] > 1:
+            raise WrongWeights(
+                f"{path}: the model takes {shape[0]} pictures at a time, no more and no fewer; export it for one, or for any number"
+            )
         if len(shape) != 4 or any(d != size for d in fixed):
             raise WrongWeights(
                 f"{path}: the input has the shape {shape}; set {self.form.setting}.onnx.size to the side it wants, not {size}"
             )
         return size, size
 
-    def detect(self, frames: Sequence[Image]) -> list[Detections]:
-        return [self._detect_one(frame) for frame in frames]
+    @property
+    def asynchronous(self) -> bool:
+        return on_gpu(self.session)
 
-    def _detect_one(self, frame: Image) -> Detections:
-        blob, placed = self._prepare(frame)
+    def detect(self, frames: Sequence[Image]) -> list[Detections]:
+        return [self._detect_some([frame])[0] for frame in frames]
+
+    def detect_ahead(self, batches: Iterable[NDArray[np.uint8]]) -> Iterator[list[Detections]]:
+        """See `AheadDetector`."""
+        return overlapped_runs(batches, self._detect_batch, self.asynchronous)
+
+    def _detect_batch(self, frames: NDArray[np.uint8]) -> list[Detections]:
+        """Detections in frames of one size, together if the network takes them so."""
+        return self._detect_some(list(frames)) if self._takes_several else self.detect(list(frames))
+
+    @cached_property
+    def _takes_several(self) -> bool:
+        """Whether the network takes several pictures at a time, and answers for each. Its input may say so and its inside not, so it is asked; rows of `end2end`
+        do not show whether they are of all pictures."""
+        if self.form.layout == "end2end" or isinstance(self.session.get_inputs()[0].shape[0], int):
+            return False
+        blank = np.zeros((2, 3, *self.size), np.float32)
+        try:
+            outputs = self.session.run(None, {self._input: blank})
+        except Exception:  # noqa: BLE001 - onnxruntime's own classes share no base but Exception
+            return False
+        return _fits([o.shape for o in outputs], _shapes(self.form.layout, 2))
+
+    def _detect_some(self, frames: Sequence[Image]) -> list[Detections]:
+        """Detections in frames that go into the network together."""
+        blob = input_memory(self.session, (len(frames), 3, *self.size))
+        placed = [self._prepare(frame, row) for frame, row in zip(frames, blob, strict=True)]
         outputs = [np.asarray(o, np.float32) for o in self.session.run(None, {self._input: blob})]
-        if not _fits([o.shape for o in outputs], _SHAPES[self.form.layout]):
+        if not _fits([o.shape for o in outputs], _shapes(self.form.layout, len(frames))):
             shapes = " and ".join(str(o.shape) for o in outputs)
             raise WrongWeights(
                 f"{self._path}: the output has the shape {shapes}, which is not the layout {self.form.layout}"
             )
+        if len(frames) == 1:
+            return [self._read(outputs, frames[0].shape[:2], placed[0])]
+        return [
+            self._read([output[n : n + 1] for output in outputs], frame.shape[:2], where)
+            for n, (frame, where) in enumerate(zip(frames, placed, strict=True))
+        ]
+
+    def _read(self, outputs: Sequence[Floats], size: tuple[int, ...], placed: Floats) -> Detections:
+        """The detections in what the network answered for a frame of a size (height, width)."""
         raw = _DECODERS[self.form.layout](_Given(outputs, self.size, len(self.names), self.form.anchor))
         if raw.class_scores.shape[1] != len(self.names):
             raise WrongWeights(
                 f"{self._path}: the model has {raw.class_scores.shape[1]} classes in the layout {self.form.layout},"
                 f" the vocabulary {len(self.names)}; set {self.form.setting}.vocabulary to the model's classes"
             )
-        height, width = frame.shape[:2]
+        height, width = size
         x, y, w, h = placed
         shift, stretch = np.asarray([x, y, x, y], np.float32), np.asarray([width / w, height / h] * 2, np.float32)
         in_frame = replace(raw, corners=(raw.corners - shift) * stretch)
         return finish(in_frame, (height, width), confidence=self.confidence, nms=self.nms)
 
-    def _prepare(self, frame: Image) -> tuple[Floats, NDArray[np.float32]]:
-        """The network's input (1, 3, h, w), and where the frame lies in it as x, y, w, h in parts of its sides."""
+    def _prepare(self, frame: Image, into: Floats) -> Floats:
+        """Makes the network's input (3, h, w) of a frame; where the frame lies in it as x, y, w, h in parts of its sides."""
         import cv2
 
         height, width = frame.shape[:2]
@@ -250,10 +292,13 @@ class OnnxDetector:
         canvas = np.full((rows, columns, 3), LETTERBOX_GREY, np.uint8)
         canvas[top : top + inner_h, left : left + inner_w] = resized[:, :, ::-1] if self.form.bgr else resized
         mean = np.asarray(self.form.mean, np.float32)
-        blob = np.ascontiguousarray((canvas.astype(np.float32) - mean).transpose(2, 0, 1)[None]) * np.float32(
-            self.form.scale
-        )
-        return blob, np.asarray([left / columns, top / rows, inner_w / columns, inner_h / rows], np.float32)
+        np.multiply((canvas.astype(np.float32) - mean).transpose(2, 0, 1), np.float32(self.form.scale), out=into)
+        return np.asarray([left / columns, top / rows, inner_w / columns, inner_h / rows], np.float32)
+
+
+def _shapes(layout: Layout, frames: int) -> tuple[tuple[int | None, ...], ...]:
+    """Of the outputs that are read of so many frames, in order; None for any size."""
+    return tuple(tuple(frames if side == 1 else side for side in shape) for shape in _SHAPES[layout])
 
 
 def _fits(shapes: Sequence[tuple[int, ...]], wanted: Sequence[tuple[int | None, ...]]) -> bool:

@@ -1,11 +1,18 @@
-"""One way to open an ONNX model with onnxruntime: few threads, no chatter, weights that are constants, one sentence if it cannot be read."""
+"""One way to open an ONNX model with onnxruntime, and to keep it busy: few threads, no chatter, weights that are constants, one sentence if it cannot be read."""
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from curation_resources.extras import require
+import numpy as np
+from numpy.typing import NDArray
+
+from curation_resources.extras import installed, require
+from curation_resources.overlapped import IN_FLIGHT, pinned
 from curation_resources.weights import WrongWeights
 
 
@@ -77,3 +84,44 @@ def _providers(device: str) -> list[Any]:
         )
     index = int(device.split(":")[1]) if ":" in device else 0
     return [("CUDAExecutionProvider", {"device_id": index}), "CPUExecutionProvider"]
+
+
+Batch = TypeVar("Batch")
+Found = TypeVar("Found")
+
+
+def on_gpu(session: Any) -> bool:
+    """Whether a GPU computes for an `onnxruntime.InferenceSession`."""
+    return "CUDAExecutionProvider" in session.get_providers()
+
+
+def overlapped_runs(batches: Iterable[Batch], work: Callable[[Batch], Found], ahead: bool) -> Iterator[Found]:
+    """What `work` makes of each batch, in order.
+
+    Args:
+        batches: each must stay as it is until its result is given, at most `IN_FLIGHT` batches later.
+        work: prepares a batch, runs a session on it and reads its answers. Threads may call it at the same time: onnxruntime computes without Python's lock, so that one
+            batch is prepared or read, and copied, while another is computed.
+        ahead: whether the next batches are begun with; else each is worked on when it is asked for.
+    """
+    if not ahead:
+        yield from map(work, batches)
+        return
+    with ThreadPoolExecutor(IN_FLIGHT + 1, thread_name_prefix="onnx") as threads:
+        flying: deque[Future[Found]] = deque()
+        for batch in batches:
+            flying.append(threads.submit(work, batch))
+            if len(flying) > IN_FLIGHT:
+                yield flying.popleft().result()
+        while flying:
+            yield flying.popleft().result()
+
+
+def input_memory(session: Any, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """An array for what a session is to take: in memory from which a GPU copies by itself where torch is there to give such memory."""
+    if on_gpu(session) and installed("torch"):
+        import torch
+
+        if torch.cuda.is_available():
+            return pinned("cuda")((4 * int(np.prod(shape)),)).view(np.float32).reshape(shape)
+    return np.empty(shape, np.float32)

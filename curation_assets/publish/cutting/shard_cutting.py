@@ -207,11 +207,13 @@ def _reusable(
 
 
 def _said_how(row: dict[str, Any], params: ClipExport) -> dict[str, Any]:
-    """A row that is taken over, with how its clip was made, which tables of before `cut` had a column do not say: the options did."""
-    if row.get("cut") is not None:
-        return row
-    copied = params.way == "copy"  # there was no `smart` then
-    return {**row, "cut": "copy" if copied else "exact", "encoded_frames": 0 if copied else row["frames"]}
+    """A row that is taken over, with how its clip was made, which tables of before `cut` and `encoder` had columns do not say: the options did, and there was one encoder."""
+    if row.get("cut") is None:
+        copied = params.way == "copy"  # there was no `smart` then
+        row = {**row, "cut": "copy" if copied else "exact", "encoded_frames": 0 if copied else row["frames"]}
+    if row["cut"] == "exact" and row.get("encoder") is None:
+        row = {**row, "encoder": "libx264"}
+    return row
 
 
 def _covers_of(kept: Iterable[str], tables: Iterable[pa.Table | None]) -> list[pa.Table]:

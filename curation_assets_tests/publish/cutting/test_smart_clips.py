@@ -409,7 +409,7 @@ def test_what_was_published_stays_where_clips_would_come_out_the_same(tmp_path: 
     wanted = ShardToCut("toy-00000", [cut("a", *span(source, 20, 60))], raw, ClipExport(cut="exact"))
     storage = Storage(str(tmp_path / "storage"))
     made = cut_shard(wanted, storage, Pieces(storage, "first"), workers=0).table
-    assert made.select(HOW).to_pylist() == [dict(zip(HOW, ("exact", 40, None), strict=True))]
+    assert made.select(HOW).to_pylist() == [dict(zip(HOW, ("exact", 40, "libx264", None), strict=True))]
     before = replace(wanted, earlier=made.drop_columns(HOW))
     again = cut_shard(before, storage, Pieces(storage, "second"), workers=0)
     assert (again.cut, again.reused) == (0, 1)

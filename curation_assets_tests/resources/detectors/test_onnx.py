@@ -127,8 +127,9 @@ def test_retinaface_priors(tmp_path: Path) -> None:
 def test_channels_lose_their_mean_before_they_are_scaled(tmp_path: Path) -> None:
     path = network(tmp_path / "m.onnx", np.zeros((1, 5, 1), np.float32), SIZE)
     form = OnnxForm(size=SIZE, scale=0.5, bgr=True, mean=(1, 2, 3), letterbox=False)
-    blob, _ = OnnxDetector(path, ("a",), form)._prepare(np.full((8, 8, 3), (10, 20, 30), np.uint8))
-    assert blob[0, :, 0, 0].tolist() == [14.5, 9.0, 3.5], "blue, green, red"
+    blob = np.empty((3, SIZE, SIZE), np.float32)
+    OnnxDetector(path, ("a",), form)._prepare(np.full((8, 8, 3), (10, 20, 30), np.uint8), blob)
+    assert blob[:, 0, 0].tolist() == [14.5, 9.0, 3.5], "blue, green, red"
 
 
 def test_stretching_instead_of_letterboxing(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Small OWLv2 and Grounding DINO models of the real classes with random weights, saved as the hub has them."""
+"""Small OWLv2 and Grounding DINO models of the real classes with random weights, saved as the hub has them; and a YOLO of one layer."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import string
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from curation_resources.torchvision_ops import ensure_torchvision
@@ -99,3 +100,39 @@ def save_grounding_dino(folder: Path, words: list[str], max_text_len: int) -> Pa
     images = GroundingDinoImageProcessor(size={"shortest_edge": 64, "longest_edge": 96})
     GroundingDinoProcessor(images, tokenizer).save_pretrained(folder / "model")
     return folder / "model"
+
+
+def save_random_yolo(path: Path, frames: str = "n", together: bool = True) -> str:
+    """A network of 64 x 64 pixels in the layout yolov8 with two classes: one convolution with random weights, which proposes 16 boxes.
+
+    Args:
+        frames: `n` for an input that takes any number of pictures, `one` for one at a time.
+        together: whether its inside does so too, or puts what it finds in several pictures into one answer.
+    """
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    random = np.random.default_rng(4)
+    weights = {
+        "w": random.normal(0, 0.06, (6, 3, 16, 16)).astype(np.float32),
+        "shape": np.asarray([0 if together else 1, 6, -1], np.int64),
+        "pixels": np.asarray([64, 64, 40, 40, 1, 1], np.float32).reshape(1, 6, 1),
+    }
+    nodes = [
+        helper.make_node("Conv", ["image", "w"], ["cells"], strides=[16, 16]),
+        helper.make_node("Reshape", ["cells", "shape"], ["boxes"]),
+        helper.make_node("Sigmoid", ["boxes"], ["parts"]),
+        helper.make_node("Mul", ["parts", "pixels"], ["answer"]),
+    ]
+    batch = frames if frames == "n" else 1
+    graph = helper.make_graph(
+        nodes,
+        "yolo",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, [batch, 3, 64, 64])],
+        [helper.make_tensor_value_info("answer", TensorProto.FLOAT, None)],
+        [numpy_helper.from_array(value, name) for name, value in weights.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+    model.ir_version = 9
+    onnx.save(model, str(path))
+    return str(path)
