@@ -91,7 +91,9 @@ def test_a_recipe_asks_for_the_assets_it_speaks_of() -> None:
         ),
         (
             MINIMAL + "subsets: {hq: {export: {clips: {formt: x}}}}\n",
-            ["bad.yaml: subsets.hq.export.clips.formt: unknown key; did you mean format? allowed are format, cut, encoder, crf"],
+            [
+                "bad.yaml: subsets.hq.export.clips.formt: unknown key; did you mean format? allowed are format, cut, encoder, crf"
+            ],
         ),
         (
             MINIMAL + "subsets: {hq: {where: ['keep', 'a >']}}\n",
