@@ -18,12 +18,12 @@ from curation_assets.orchestration import dead_runs
 from curation_assets.orchestration.definitions import build_definitions
 from curation_assets.orchestration.errors import DatabaseUnusable
 from curation_assets.orchestration.instance import Instance, make_limits, opened, pools_of
-from curation_assets.publish.encoders import ENCODERS, NoEncoder
 from curation_assets.recipes import Recipe, Recipes, subsets
 from curation_assets.registry import BROKEN
 from curation_assets.settings import Settings
 from curation_assets.stores import table_store
 from curation_assets.takedown.plan import TakedownPlan
+from curation_resources.encoders import ENCODERS, NoEncoder
 from curation_resources.processes import Life
 from curation_resources.storage_errors import READ_ERRORS, StorageError
 from curation_resources.sweep import sweep_root, unfinished_files, unfinished_uploads

@@ -34,12 +34,12 @@ from curation_assets.publish.curating.subset_inputs import (
 )
 from curation_assets.publish.embedding_dataset import COMPONENT as EMBEDDINGS
 from curation_assets.publish.embedding_dataset import SAID_OF
-from curation_assets.publish.encoders import NoEncoder
 from curation_assets.publish.writing.accounted import accounted
 from curation_assets.recipes import Recipe, subsets
 from curation_assets.schemas import schema
 from curation_assets.selection import in_order
 from curation_assets.showing.figures import bullets, markdown_table
+from curation_resources.encoders import NoEncoder
 from curation_resources.presence import at_work
 from curation_resources.progress import listening
 from curation_resources.provenance import Provenance

@@ -1,7 +1,7 @@
 """A clip is encoded here: its pictures, muxed with their sound into an mp4 file; by an encoder of the CPU with the same bytes every time.
 
 What belongs here: encoding and muxing of one clip. What does not: its sound (`sound_track.py`), which frames a clip has and where they are read
-from (`video_cutting.py`), what encoders are told (`publish/encoders.py`), the shape of its pictures (`clip_pictures.py`), what makes an mp4 file read alike everywhere (`clip_container.py`).
+from (`video_cutting.py`), what encoders are told (`curation_resources/encoders.py`), the shape of its pictures (`clip_pictures.py`), what makes an mp4 file read alike everywhere (`clip_container.py`).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from curation_assets.publish.cutting.clip_pictures import Image
 from curation_assets.publish.cutting.clip_timing import Timing, UnevenTimes
 from curation_assets.publish.cutting.sound_copy import CopiedSound
 from curation_assets.publish.cutting.sound_track import SoundTrack
-from curation_assets.publish.encoders import ENCODERS
+from curation_resources.encoders import ENCODERS
 
 BT709 = 1
 """AVColorSpace of ITU-R BT.709."""

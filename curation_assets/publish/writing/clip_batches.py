@@ -17,13 +17,13 @@ from curation_assets.publish.curating.subset_inputs import Selection, clip_optio
 from curation_assets.publish.cutting.clip_plan import ClipToCut, SampleKeys, plan_cuts
 from curation_assets.publish.cutting.pieces import Pieces
 from curation_assets.publish.cutting.shard_cutting import ShardCut, ShardToCut, cut_shard
-from curation_assets.publish.encoders import ENCODERS
 from curation_assets.publish.writing.batch_rows import EXPORT, BatchRows, ExportBatches
 from curation_assets.publish.writing.versions import PIECES
 from curation_assets.recipes import Recipe
 from curation_assets.settings import Settings
 from curation_assets.tracks.face_tables import joined, with_thing
 from curation_resources import presence, sealed_parquet
+from curation_resources.encoders import ENCODERS
 from curation_resources.tables import MissingTable, TableStore
 
 

@@ -18,7 +18,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from curation_assets.publish.clip_dataset import LEAKS, ClipExport
+from curation_assets.publish.clip_checks import LEAKS
+from curation_assets.publish.clip_dataset import ClipExport
 from curation_assets.publish.covering import Cover
 from curation_assets.publish.curating.ordered_rows import OrderedRows, regrouped
 from curation_assets.publish.curating.subset_inputs import Selection

@@ -21,10 +21,10 @@ from curation_assets.publish.cutting.clip_encoding import in_formats
 from curation_assets.publish.cutting.clip_plan import clip_fingerprint
 from curation_assets.publish.cutting.pieces import Pieces
 from curation_assets.publish.cutting.shard_cutting import ShardToCut, cut_shard
-from curation_assets.publish.encoders import ENCODERS, NoEncoder, reasons
 from curation_assets_tests.decode.coded_video import write_video
 from curation_assets_tests.publish.cutting.test_clip_cutting import cut, make, numbers
 from curation_assets_tests.publish.cutting.test_smart_clips import is_right, pictures
+from curation_resources.encoders import ENCODERS, NoEncoder, reasons
 from curation_resources.faults import RESOURCE
 from curation_resources.storage import Storage
 

@@ -1,8 +1,7 @@
-"""Encoders of exported clips: what each is told for a quality and a speed, and whether it opens on this machine.
+"""Encoders of video that a recipe may name for the clips that it exports: what each is told for a quality and a speed, and whether it opens on this machine.
 
-What belongs here: what a recipe may name as `export.clips.encoder`, and what is different about each. What does not: encoding a clip (`cutting/clip_encoding.py`),
-and the few pictures beside the seams of a clip that is copied but for them, which stay libx264's and libx265's (`cutting/seam_encoding.py`): they need parameter sets of
-numbers that FFmpeg's NVENC encoders cannot be told.
+What belongs here: what is different about each. What does not: encoding a clip (the room `publish/cutting`), and the few pictures beside the seams of a clip that is
+copied but for them, which stay libx264's and libx265's: they need parameter sets of numbers that FFmpeg's NVENC encoders cannot be told.
 """
 
 from __future__ import annotations
@@ -77,7 +76,7 @@ class Encoder:
         NVENC has no `crf`. Its constant quality is variable bit rate with a target quality on the same scale of 0 to 51, in which 0 leaves the choice to it (`cq` of FFmpeg's
         libavcodec/nvenc_h264.c; nvenc.c then drops mean bit rate and buffer size, which `b` says here for releases that do not). It is told the recipe's number as it
         is; at one number the two give neither the same quality nor the same size. It is never told to reorder pictures: FFmpeg 5 and 6 take the
-        durations of reordered ones from the tick in the stream (`cutting/clip_timing.Timing`), which FFmpeg does not set there.
+        durations of reordered ones from the tick in the stream, which FFmpeg does not set there.
 
         Args:
             reordered: whether there may be B-frames.
