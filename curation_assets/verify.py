@@ -174,19 +174,19 @@ class Verifier:
     def _media(self, header: TableHeader) -> Iterator[Discrepancy]:
         asset, key = header.asset, header.partition
         found = self.store.files(asset, key)
-        named = self.store.media(header)
-        self.counts.media += len(named.keys() - header.files.keys())
-        lost = set(self.store.lost_media(header, found))
+        looked = self.store.looked_at(header, found)
+        self.counts.media += looked.count - len(header.files)
+        lost = set(looked.lost)
         for tar in sorted(lost):
             size = found[tar] if tar in found else self.storage.size(tar) if self.storage.exists(tar) else None
-            said = "is gone" if size is None else f"has {size} bytes where {named[tar]} are named"
+            said = "is gone" if size is None else f"has {size} bytes where {looked.lost[tar]} are named"
             yield self._fault(asset, key, tar, said)
         if self.deep and "sha256" in schema(asset).names and "tar" in schema(asset).names:
             yield from self._members(header, lost)
         if asset in EXPORTS:
             yield from self._versions(header, lost)
         sheet = sheet_path(self.store, asset, key)
-        for path in sorted(set(found) - set(named) - {sheet, f"{self.store.folder(asset, key)}/{KEPT_FILE}"}):
+        for path in sorted(set(found) - looked.named - {sheet, f"{self.store.folder(asset, key)}/{KEPT_FILE}"}):
             yield self._left(asset, key, path)
         there = sheet in found or (key is None and self.storage.exists(sheet))
         if header.sheet and not there:

@@ -5,24 +5,33 @@ What belongs here: requests that fsspec has no words for, or makes more of than 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 
 def list_s3(fs: Any, name: str, deep: bool = False) -> tuple[dict[str, Any], list[str]]:
     """(name -> what the store says of the objects directly below a folder, names of the folders below it); with `deep`, of all objects
     below it by their paths from there. Never of s3fs's cache of listings, and without filling it: other runs write too."""
+    objects: dict[str, Any] = {}
+    folders: list[str] = []
+    for found, below in pages_s3(fs, name, deep):
+        objects |= found
+        folders += below
+    return objects, folders
+
+
+def pages_s3(fs: Any, name: str, deep: bool = False) -> Iterator[tuple[dict[str, Any], list[str]]]:
+    """What `list_s3` gives, an answer of the store at a time."""
     bucket, prefix, _ = fs.split_path(name)
     start = f"{prefix.rstrip('/')}/" if prefix else ""
     where: dict[str, Any] = {"Bucket": bucket, "Prefix": start}
     where |= {} if deep else {"Delimiter": "/"}
-    objects: dict[str, Any] = {}
-    folders: list[str] = []
     while True:
         answer = fs.call_s3("list_objects_v2", **where)
-        objects |= {e["Key"].removeprefix(start): e for e in answer.get("Contents", []) if not e["Key"].endswith("/")}
-        folders += [p["Prefix"].rstrip("/").rsplit("/", 1)[-1] for p in answer.get("CommonPrefixes", [])]
+        objects = {e["Key"].removeprefix(start): e for e in answer.get("Contents", []) if not e["Key"].endswith("/")}
+        yield objects, [p["Prefix"].rstrip("/").rsplit("/", 1)[-1] for p in answer.get("CommonPrefixes", [])]
         if not answer.get("IsTruncated"):
-            return objects, folders
+            return
         where["ContinuationToken"] = answer["NextContinuationToken"]
 
 

@@ -134,19 +134,30 @@ def media_columns(names: Collection[str]) -> list[str]:
     return [name for place in places if set(place) <= set(names) for name in place]
 
 
-def own_media(parts: Iterable[pa.Table]) -> dict[str, int] | None:
-    """Own tar -> end of the last member that the parts of a table name; those referenced in place are not own. None if they have no such columns."""
+def own_media(parts: Iterable[pa.Table], most: int | None = None) -> dict[str, int] | None:
+    """Own tar -> end of the last member that the parts of a table name; those referenced in place are not own. None if they have no such columns, or if
+    the tars are more than `most`."""
     found: dict[str, int] | None = None
     for table in parts:
-        columns = media_columns(table.column_names)
-        if not columns:
+        if not media_columns(table.column_names):
             return None
         found = found or {}
-        for start in range(0, len(columns), 3):
-            used = table.select(columns[start : start + 3]).rename_columns(["tar", "offset", "size"])
-            used = used.filter(pc.is_valid(used["tar"]))
-            ends = used.append_column("end", pc.add(pc.fill_null(used["offset"], 0), pc.fill_null(used["size"], 0)))
-            for row in ends.group_by("tar").aggregate([("end", "max")]).to_pylist():
-                if not is_uri(row["tar"]):
-                    found[row["tar"]] = max(found.get(row["tar"], 0), row["end_max"])
+        for tar, end in ends_of(table).items():
+            found[tar] = max(found.get(tar, 0), end)
+        if most is not None and len(found) > most:
+            return None
+    return found
+
+
+def ends_of(table: pa.Table) -> dict[str, int]:
+    """Own tar -> end of the last member that some rows name."""
+    found: dict[str, int] = {}
+    columns = media_columns(table.column_names)
+    for start in range(0, len(columns), 3):
+        used = table.select(columns[start : start + 3]).rename_columns(["tar", "offset", "size"])
+        used = used.filter(pc.is_valid(used["tar"]))
+        ends = used.append_column("end", pc.add(pc.fill_null(used["offset"], 0), pc.fill_null(used["size"], 0)))
+        for row in ends.group_by("tar").aggregate([("end", "max")]).to_pylist():
+            if not is_uri(row["tar"]):
+                found[row["tar"]] = max(found.get(row["tar"], 0), row["end_max"])
     return found

@@ -7,7 +7,7 @@ when they are made (`curation_assets.engine.making`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 
 from curation_resources import presence, sealed_parquet
 from curation_resources.content_hash import ContentHasher, HashParts, content_hash
+from curation_resources.listed_files import ListedFiles, Looked
 from curation_resources.parquet_columns import with_columns
 from curation_resources.provenance import Provenance
 from curation_resources.replace import ANY
@@ -24,9 +25,11 @@ from curation_resources.storage_errors import StorageError
 from curation_resources.table_contracts import conform
 from curation_resources.table_headers import (
     KEPT_FILE,
+    MEDIA_NAMED,
     SHEET_FILE,
     Base,
     TableHeader,
+    ends_of,
     expected_tag,
     footer_metadata,
     media_columns,
@@ -38,6 +41,7 @@ from curation_resources.table_reading import READERS, DamagedTable, MissingTable
 __all__ = ["READERS", "DamagedTable", "MediaGone", "MissingTable", "TableStore"]
 
 GROUP_ROWS = 100_000
+READ_ROWS = 65_536
 SLICED_ROWS = 16_384
 """Rows of a row group; fewer where a table over all shards is read a shard at a time."""
 
@@ -84,7 +88,8 @@ class TableStore(TableReader):
         digest = content_hash(table, skip=contract.volatile, later=contract.later) if contract else content_hash(table)
         presence.ensure(self.storage)
         named = own_media([table])
-        found = self._check_media(asset, partition, named) if beside or contract is None or named is not None else {}
+        media = beside or contract is None or named is not None
+        found = self._check_media(asset, partition, [named or {}]) if media else {}
         header = TableHeader(
             asset, partition, table.num_rows, provenance, provenance.fingerprint, digest, dict(stats or {}), media=named
         )
@@ -129,9 +134,14 @@ class TableStore(TableReader):
         presence.ensure(self.storage)
         with pq.ParquetFile(local) as source:
             rows, columns = source.metadata.num_rows, media_columns(source.schema_arrow.names)
-            batches = sealed_parquet.row_batches(source, GROUP_ROWS, columns) if columns else ()
-            named = (own_media(pa.Table.from_batches([b]) for b in batches) or {}) if columns else None
-            found = self._check_media(asset, partition, named) if named is not None else {}
+
+            def parts() -> Iterator[pa.Table]:
+                return (pa.Table.from_batches([b]) for b in sealed_parquet.row_batches(source, READ_ROWS, columns))
+
+            named = (
+                own_media(parts() if rows else [source.schema_arrow.empty_table()], MEDIA_NAMED) if columns else None
+            )
+            found = self._check_media(asset, partition, map(ends_of, parts())) if columns else {}
             said = digest if isinstance(digest, str) else digest.hexdigest()
             header = TableHeader(
                 asset, partition, rows, provenance, provenance.fingerprint, said, dict(stats or {}), media=named
@@ -148,7 +158,7 @@ class TableStore(TableReader):
 
             tag = self.storage.replace(self.path(asset, partition), write, expected_tag(base))
         header = replace(header, tag=tag)
-        if named is not None:
+        if columns:
             self.sweep(header, found)
         return header
 
@@ -258,12 +268,21 @@ class TableStore(TableReader):
 
     def media(self, header: TableHeader) -> Mapping[str, int]:
         """Own tar, or other file that belongs to a table in storage -> bytes that it must have at least; from its rows where its footer does not say."""
+        found: dict[str, int] = {}
+        for part in self.media_parts(header):
+            found |= {tar: max(end, found.get(tar, 0)) for tar, end in part.items()}
+        return found
+
+    def media_parts(self, header: TableHeader) -> Iterator[Mapping[str, int]]:
+        """The same part by part, of a table whose footer does not say from some of its rows at a time; a tar may come more than once."""
+        yield header.files
         contract = self.contracts.get(header.asset)
         if header.media is not None or contract is None or "tar" not in contract.arrow.names:
-            return {**(header.media or {}), **header.files}
+            yield header.media or {}
+            return
         columns = media_columns(self.form(header.asset, header.partition).names)
-        batches = self.batches(header.asset, columns, GROUP_ROWS, header.partition)
-        return {**(own_media(pa.Table.from_batches([b]) for b in batches) or {}), **header.files}
+        for batch in self.batches(header.asset, columns, READ_ROWS, header.partition):
+            yield ends_of(pa.Table.from_batches([batch]))
 
     def lost_media(self, header: TableHeader, found: Mapping[str, int] | None = None) -> list[str]:
         """Own tars of a table that are gone or cut short, told from one listing of each folder that it names.
@@ -271,12 +290,14 @@ class TableStore(TableReader):
         Args:
             found: what lies in the partition's folder, if it was listed already: path -> size.
         """
-        named = self.media(header)
-        there = dict(found or {})
-        listed = {self.folder(header.asset, header.partition)} if found is not None else set()
-        for folder in sorted({t.rsplit("/", 1)[0] for t in named} - listed):
-            there |= self._files(folder)
-        return [tar for tar, end in sorted(named.items()) if there.get(tar, -1) < end]
+        return sorted(self.looked_at(header, found).lost)
+
+    def looked_at(self, header: TableHeader, found: Mapping[str, int] | None = None) -> Looked:
+        """What became of the files of a table: counted, and looked for as `lost_media` does."""
+        listed = ListedFiles(self.storage)
+        if found is not None:
+            listed.know(self.folder(header.asset, header.partition), found)
+        return listed.look(self.media_parts(header), found or {})
 
     def _files(self, folder: str) -> dict[str, int]:
         """Path -> size of the files directly in a folder."""
@@ -286,20 +307,21 @@ class TableStore(TableReader):
         """Path -> size of what lies in a partition's folder: tars, ledgers, journals; nothing of an unpartitioned table."""
         return {} if partition is None else self._files(self.folder(asset, partition))
 
-    def _check_media(self, asset: str, partition: str | None, named: Mapping[str, int] | None) -> dict[str, int]:
+    def _check_media(self, asset: str, partition: str | None, named: Iterable[Mapping[str, int]]) -> dict[str, int]:
         """What lies in the partition's folder, after checking that every tar that is named is there, long enough and durable."""
         found = self.files(asset, partition)
-        header = TableHeader(asset, partition, 0, Provenance(""), "", "", {}, media=named or {})
-        lost = self.lost_media(header, found)
-        if lost:
-            size = found.get(lost[0])
+        listed = ListedFiles(self.storage)
+        listed.know(self.folder(asset, partition), found)
+        looked = listed.look(named, {})
+        for lost, end in sorted(looked.lost.items())[:1]:
+            size = found.get(lost)
             said = (
                 "vanished while it was made; it is made again by the next run"
                 if size is None
-                else f"has {size} bytes where {(named or {})[lost[0]]} are named; its writing was not finished"
+                else f"has {size} bytes where {end} are named; its writing was not finished"
             )
-            raise MediaGone(f"{asset} {partition or ''}: {lost[0]} {said}")
-        for folder in {t.rsplit("/", 1)[0] for t in named or ()}:
+            raise MediaGone(f"{asset} {partition or ''}: {lost} {said}")
+        for folder in listed.folders if looked.count else ():
             self.storage.sync_folder(folder)
         return found
 
@@ -316,7 +338,8 @@ class TableStore(TableReader):
         Returns:
             What was removed.
         """
-        named, folder = self.media(header), self.folder(header.asset, header.partition)
+        folder = self.folder(header.asset, header.partition)
+        named = {p for part in self.media_parts(header) for p in part if p in found} if found else set()
         beside = {f"{folder}/{KEPT_FILE}", *([f"{folder}/{SHEET_FILE}"] if header.sheet else [])}
         orphans = sorted(path for path in found if path not in named and path not in beside)
         if not orphans or header.tag is None or presence.others(self.storage, header.partition):

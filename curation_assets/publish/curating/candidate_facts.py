@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -44,13 +43,6 @@ class CandidateFacts:
     table: pa.Table
 
 
-def concatenated(parts: list[np.ndarray], kind: Any) -> np.ndarray:
-    """One array of `parts`, (n,) each, which are let go; an empty one of type `kind` of none."""
-    joined = np.concatenate(parts) if parts else np.empty(0, kind)
-    parts.clear()
-    return joined
-
-
 def sampled(facts: CandidateFacts, rows: int, seed: int) -> CandidateFacts:
     """Up to `rows` candidates, evenly drawn with the given seed, with their numeric columns."""
     total = facts.table.num_rows
@@ -58,6 +50,15 @@ def sampled(facts: CandidateFacts, rows: int, seed: int) -> CandidateFacts:
     if total > rows:
         chosen = np.sort(np.random.default_rng(seed).choice(total, rows, replace=False))
     return CandidateFacts(*(t.select(_numeric(t.schema)).take(chosen) for t in (facts.of_clip, facts.table)))
+
+
+def joined(parts: Sequence[CandidateFacts]) -> CandidateFacts:
+    """One sample of several, of which some may lack columns."""
+    of_clip, table = (
+        pa.concat_tables(tables, promote_options="permissive").combine_chunks()
+        for tables in ([p.of_clip for p in parts], [p.table for p in parts])
+    )
+    return CandidateFacts(of_clip, table)
 
 
 def _numeric(arrow: pa.Schema) -> list[str]:

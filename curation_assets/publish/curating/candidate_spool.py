@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +13,7 @@ import pyarrow.parquet as pq
 
 from curation_assets.publish.curating.choice_marks import Marks
 from curation_assets.publish.curating.cluster_sizes import ClusterSizes
+from curation_assets.publish.curating.grouped_rows import GroupedRows
 from curation_assets.publish.curating.ordered_rows import BUCKET_ROWS, KEY_STRIDE, MAX_BUCKETS, bounds_of, buckets_of
 from curation_assets.schemas import schema
 from curation_resources import sealed_parquet
@@ -88,25 +88,19 @@ def write_chosen(spool: CandidateSpool, marks: Marks, path: Path) -> None:
         marks: the choice, in the order of the spool.
         path: the Parquet file that is written.
     """
-    contract = spool.contract
-    bounds = spool.bounds()
-    files = [spool.folder / f"bucket-{n}.arrow" for n in range(len(bounds) + 1)]
-    with ExitStack() as stack:
-        options = pa.ipc.IpcWriteOptions(compression="lz4")
-        writers = [stack.enter_context(pa.ipc.new_file(f, contract.arrow, options=options)) for f in files]
-        for batch in _chosen(spool, marks):
-            buckets = buckets_of(_key(batch), bounds)
-            for n in np.unique(buckets):
-                writers[n].write_batch(batch.filter(pa.array(buckets == n)) if len(bounds) else batch)
+    contract, bounds = spool.contract, spool.bounds()
+    buckets = GroupedRows(spool.folder, "bucket", contract.arrow)
+    for batch in _chosen(spool, marks):
+        buckets.add(pa.Table.from_batches([batch]), buckets_of(_key(batch), bounds))
+    buckets.close()
     with pq.ParquetWriter(path, contract.arrow, compression="lz4") as writer:  # the commit compresses what it copies
-        for bucket in files:
-            with pa.memory_map(str(bucket)) as source:
-                table = pa.ipc.open_file(source).read_all().sort_by([(k, "ascending") for k in contract.key])
+        for number in range(len(bounds) + 1):
+            table = buckets.read(number).sort_by([(k, "ascending") for k in contract.key])
+            buckets.remove(number)
             if "cluster_size" in contract.names:
                 table = _with_cluster_sizes(table, spool.clusters)
             groups = math.ceil(table.num_rows / GROUP_ROWS)
             writer.write_table(table, row_group_size=math.ceil(table.num_rows / groups) if groups else None)
-            bucket.unlink()
 
 
 def _key(rows: pa.Table | pa.RecordBatch) -> pa.Array | pa.ChunkedArray:

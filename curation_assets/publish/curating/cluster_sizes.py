@@ -12,8 +12,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curation_assets.publish.curating.candidate_facts import concatenated
 from curation_assets.publish.curating.places_of_ids import PlacesOfIds
+from curation_resources.growing_array import GrowingArray
 
 
 class ClusterSizes:
@@ -21,16 +21,19 @@ class ClusterSizes:
 
     def __init__(self) -> None:
         self._places = PlacesOfIds(0)
-        self._seen: list[np.ndarray] = []
+        self._seen = GrowingArray(np.uint64)
 
     def add(self, ids: pa.ChunkedArray) -> None:
         """Counts candidates; those without a cluster are null."""
-        self._seen.append(self._places.of(ids.drop_null()))
+        self._seen.add(self._places.of(ids.drop_null()))
 
     @cached_property
     def _counted(self) -> tuple[np.ndarray, np.ndarray]:
         """The clusters, sorted, and how many candidates each has."""
-        return np.unique(concatenated(self._seen, np.uint64), return_counts=True)
+        seen = self._seen.whole()
+        seen.sort()  # in place
+        starts = np.flatnonzero(np.r_[True, seen[1:] != seen[:-1]]) if len(seen) else np.empty(0, np.int64)
+        return seen[starts], np.diff(np.r_[starts, len(seen)])
 
     def of(self, ids: pa.ChunkedArray) -> pa.Array:
         """int32 (n,): how many candidates the cluster of each has, 1 for those without one. No more are counted after that."""

@@ -4,20 +4,22 @@ Every criterion but `min_redundancy` is a total order of which the first so many
 larger one. Chance comes from a keyed hash of the id: a candidate keeps its place when shards are added, and is displaced only by
 new ones that come before it. `min_redundancy` is nested by going through the larger sizes first (`Select.nest`).
 
-Memory is some forty bytes per candidate; embeddings may lie in a file (`numpy.memmap`), of which blocks are read.
+The first so many are found by counting (`radix_selection.py`), so memory is what a candidate has in `Candidates` and some bytes more; of more classes than that counts, and
+for `min_redundancy`, forty bytes each. Embeddings may lie in a file (`numpy.memmap`), of which blocks are read.
 """
 
 from __future__ import annotations
 
 import hashlib
 import heapq
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
+from curation_assets.publish.curating.radix_selection import MOST_GROUPS, PART, Keys, first_of_each, keys_of
 from curation_assets.publish.subsets import Select
 
 NO_CLASS, NO_EMBEDDING, NO_SCORE = "no class", "no embedding", "no score to order by"
@@ -104,46 +106,48 @@ def choose(candidates: Candidates, select: Select) -> CandidateChoice:
     if select.criterion == "min_redundancy":
         exclude(np.isnan(need(candidates.vectors, "embeddings")[:, 0]), NO_EMBEDDING)
 
-    index = np.flatnonzero(reasons == 0)
-    report: dict[str, Any] = {"criterion": select.criterion, "candidates": n, "usable": len(index)}
+    usable = reasons == 0
+    report: dict[str, Any] = {"criterion": select.criterion, "candidates": n, "usable": int(usable.sum())}
     counts = np.bincount(reasons, minlength=len(REASONS))
     if counts[1:].any():
         report["excluded"] = {REASONS[i]: int(c) for i, c in enumerate(counts) if i and c}
     brought = select.chosen()
     if brought is not None:
         criterion, options = brought
+        index = np.flatnonzero(usable)
         taken = np.asarray(criterion(candidates, select, options, index), np.int64)
         if not np.isin(taken, index).all() or len(np.unique(taken)) != len(taken):
             raise ValueError(f"criterion {select.criterion} took candidates that it was not given, or one twice")
+        selected = np.zeros(n, bool)
+        selected[taken] = True
     elif select.criterion == "all":
-        taken = index
+        selected = usable
     elif select.criterion == "random":
-        taken = _first(index, (order[index],), select.count)
+        selected = _first(usable, (order.__getitem__,), select.count)
     elif select.criterion == "max_motion":
-        taken = _first(index, (-need(candidates.scores, "motion")[index], order[index]), select.count)
+        motion = need(candidates.scores, "motion")
+        selected = _first(usable, (lambda part: keys_of(-motion[part]), order.__getitem__), select.count)
     elif select.criterion == "video_balanced":
-        videos = need(candidates.videos, "videos")[index]
-        tier = np.maximum(0, _rank_within(videos, order[index]) - select.per_video + 1)
-        chosen = np.lexsort((order[index], tier))[: select.count]
-        if select.strict:
-            chosen = chosen[tier[chosen] == 0]
-        taken = index[chosen]
-        report["videos"] = len(np.unique(videos[chosen]))
-        report["beyond_per_video"] = int((tier[chosen] > 0).sum())
+        selected = _video_balanced(need(candidates.videos, "videos"), order, usable, select, report)
     elif select.criterion == "cluster_balanced":
-        classes = need(candidates.classes, "`class_by`")[index]
-        _, inverse, sizes = np.unique(classes, return_inverse=True, return_counts=True)
-        taken = _first(index, (_race(order[index], np.sqrt(sizes[inverse])), order[index]), select.count)
-        report["clusters"] = len(sizes)
+        classes = need(candidates.classes, "`class_by`")
+        sizes = np.bincount(classes[usable])
+        report["clusters"] = int(np.count_nonzero(sizes))
+        slowness = np.sqrt(sizes)
+
+        def times(part: slice) -> np.ndarray:
+            return keys_of(_race(order[part], slowness[np.maximum(classes[part], 0)]))
+
+        selected = _first(usable, (times, order.__getitem__), select.count)
     elif select.criterion == "class_balanced":
-        taken = _class_balanced(candidates, select, index, report)
+        selected = _class_balanced(candidates, select, usable, report)
     else:
-        taken = _min_redundancy(candidates, select, index, report)
+        selected = np.zeros(n, bool)
+        selected[_min_redundancy(candidates, select, np.flatnonzero(usable), report)] = True
+    chosen = int(selected.sum())
     if select.count:
-        report["shortfall"] = max(0, select.count - len(taken))
-    selected = np.zeros(n, bool)
-    selected[taken] = True
-    report["selected"] = len(taken)
+        report["shortfall"] = max(0, select.count - chosen)
+    report["selected"] = chosen
     return CandidateChoice(selected, reasons, report)
 
 
@@ -157,9 +161,40 @@ def _race(order: np.ndarray, slowness: np.ndarray) -> np.ndarray:
     return times
 
 
-def _first(index: np.ndarray, keys: tuple[np.ndarray, ...], count: int | None) -> np.ndarray:
-    """The first `count` of `index` in the order of `keys`, the most important first."""
-    return index[np.lexsort(keys[::-1])[:count]]
+def _first(usable: np.ndarray, orders: Sequence[Keys], count: int | None) -> np.ndarray:
+    """bool (n,): the first `count` of the usable candidates."""
+    if count is None or count >= int(usable.sum()):
+        return usable
+    return first_of_each(usable, orders, np.array([count]), np.zeros(len(usable), np.int8))
+
+
+def _video_balanced(
+    videos: np.ndarray, order: np.ndarray, usable: np.ndarray, select: Select, report: dict[str, Any]
+) -> np.ndarray:
+    """Up to `per_video` of each video, and only where these are too few a further one of each."""
+    tier = np.zeros(len(order), np.int32)
+    for index in _whole_groups(videos, usable):
+        tier[index] = np.maximum(0, _rank_within(videos[index], order[index]) - select.per_video + 1)
+    selected = _first(usable, (lambda part: keys_of(tier[part]), order.__getitem__), select.count)
+    if select.strict:
+        selected &= tier == 0
+    report["videos"] = len(np.unique(videos[selected]))
+    report["beyond_per_video"] = int((tier[selected] > 0).sum())
+    return selected
+
+
+def _whole_groups(groups: np.ndarray, usable: np.ndarray) -> Iterator[np.ndarray]:
+    """Indexes of usable entries part by part, all of a group in one part: of everything where groups do not come in order."""
+    start, count = 0, len(groups)
+    ordered = all(
+        (groups[s + 1 : s + 1 + PART] >= groups[s : s + PART][: count - 1 - s]).all() for s in range(0, count, PART)
+    )
+    while start < count:
+        end = min(start + PART, count) if ordered else count
+        if end < count:
+            end = int(np.searchsorted(groups, groups[end - 1], side="right"))
+        yield start + np.flatnonzero(usable[start:end])
+        start = end
 
 
 def _rank_within(groups: np.ndarray, order: np.ndarray) -> np.ndarray:
@@ -202,12 +237,12 @@ def _shortfalls(c: Candidates, wanted: int, sizes: Iterable[int]) -> dict[str, i
     return {c.labels[i]: wanted - int(s) for i, s in enumerate(sizes) if s < wanted}
 
 
-def _class_balanced(c: Candidates, select: Select, index: np.ndarray, report: dict[str, Any]) -> np.ndarray:
+def _class_balanced(c: Candidates, select: Select, usable: np.ndarray, report: dict[str, Any]) -> np.ndarray:
+    """bool (n,): of each class the first, by score where one is given, as many as its quota says."""
     assert c.classes is not None
-    order = c.order[index]
-    keys = (-c.scores[index], order) if select.order_by and c.scores is not None else (order,)
-    members = _by_class(index, c.classes[index], len(c.labels), keys)
-    sizes = [len(m) for m in members]
+    classes, order = c.classes, c.order
+    scores = c.scores if select.order_by else None
+    sizes = np.bincount(classes[usable], minlength=len(c.labels)).tolist()
     if select.count is not None:
         temperature = 1.0 if select.temperature is None else select.temperature
         wanted = quotas(sizes, select.count, temperature, select.per_class)
@@ -216,7 +251,15 @@ def _class_balanced(c: Candidates, select: Select, index: np.ndarray, report: di
         wanted = [min(most, s) for s in sizes]
         report["shortfalls"] = _shortfalls(c, most, sizes)
     report["per_class"] = dict(zip(c.labels, wanted, strict=True))
-    return np.concatenate([m[:w] for m, w in zip(members, wanted, strict=True)]) if members else index[:0]
+    if len(c.labels) <= MOST_GROUPS:
+        orders: list[Keys] = [] if scores is None else [lambda part: keys_of(-scores[part])]
+        return first_of_each(usable, [*orders, order.__getitem__], np.array(wanted, np.int64), classes)
+    index = np.flatnonzero(usable)
+    keys = (order[index],) if scores is None else (-scores[index], order[index])
+    selected = np.zeros(len(order), bool)
+    for members, count in zip(_by_class(index, classes[index], len(c.labels), keys), wanted, strict=True):
+        selected[members[:count]] = True
+    return selected
 
 
 def _min_redundancy(c: Candidates, select: Select, index: np.ndarray, report: dict[str, Any]) -> np.ndarray:
@@ -234,7 +277,7 @@ def _min_redundancy(c: Candidates, select: Select, index: np.ndarray, report: di
         members = group
         swaps[label], epochs[label] = [], []
         for size in sizes:
-            members = _first(members, (c.order[members],), None)
+            members = members[np.argsort(c.order[members], kind="stable")]
             members, swapped, passes = swap(c.vectors, members, size, select.epochs, select.max_swaps)
             swaps[label].append(swapped)
             epochs[label].append(passes)

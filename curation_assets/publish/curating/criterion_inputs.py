@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curation_assets.publish.curating.candidate_facts import concatenated
 from curation_assets.publish.curating.coded_texts import coded
 from curation_assets.publish.curating.criteria import Candidates
 from curation_assets.publish.curating.places_of_ids import PlacesOfIds
@@ -19,6 +18,10 @@ from curation_assets.publish.subsets import Subset
 from curation_assets.rules.evaluation import numbers
 from curation_assets.rules.language import SOURCE
 from curation_assets.scores.embedding import mean_embeddings
+from curation_resources.growing_array import GrowingArray
+
+PART = 1 << 20
+"""Candidates whose classes are numbered at a time."""
 
 
 class EmbeddingsFile:
@@ -59,16 +62,20 @@ class EmbeddingsFile:
 
 
 class PassedCandidates:
-    """What the criterion asks of the candidates that passed the rules, in the order in which they are spooled."""
+    """What the criterion asks of the candidates that passed the rules, in the order in which they are spooled.
 
-    def __init__(self, subset: Subset, folder: Path) -> None:
+    Args:
+        subset: the section of the recipe.
+        folder: local scratch folder.
+        expected: how many candidates will come, about.
+    """
+
+    def __init__(self, subset: Subset, folder: Path, expected: int = 0) -> None:
         self._subset, self._select = subset, subset.select
-        self._places = PlacesOfIds(subset.select.seed)
+        self._places = PlacesOfIds(subset.select.seed, expected)
         self._class_by, self._score_by = class_column(subset), score_column(subset)
-        self._order: list[np.ndarray] = []
-        self._videos: list[np.ndarray] = []
-        self._classes: list[np.ndarray] = []
-        self._scores: list[np.ndarray] = []
+        self._order, self._scores = GrowingArray(np.uint64), GrowingArray(np.float64)
+        self._videos, self._classes = GrowingArray(np.int32), GrowingArray(np.int32)
         self._labels: dict[str, int] = {}
         self._seen_videos = self._singles = 0
         self._vectors = EmbeddingsFile(folder / "vectors.f16") if self._select.criterion == "min_redundancy" else None
@@ -76,20 +83,20 @@ class PassedCandidates:
     def add(self, dataset: str, rows: pa.Table, embeddings: Callable[[], pa.Table]) -> None:
         """Notes the candidates of a shard of `dataset`; `embeddings` reads its frame embeddings."""
         if self._select.criterion == "all":  # asks for no place
-            self._order.append(np.zeros(rows.num_rows, np.uint64))
+            self._order.add(np.zeros(rows.num_rows, np.uint64))
             return
         ids = rows["clip_id" if self._subset.of == "clips" else "track_id"]
-        self._order.append(self._places.of(ids, f"{dataset}/"))
+        self._order.add(self._places.of(ids, f"{dataset}/"))
         if self._select.criterion == "video_balanced":  # a video lies in one shard
             codes = coded(rows["video_id"])
-            self._videos.append(codes.indices.to_numpy().astype(np.int64) + self._seen_videos)
+            self._videos.add(codes.indices.to_numpy() + self._seen_videos)
             self._seen_videos += len(codes.dictionary)
         if self._class_by is not None:
-            self._classes.append(self._coded(rows[self._class_by]))
+            self._classes.add(self._coded(rows[self._class_by]))
         elif self._select.criterion == "min_redundancy":
-            self._classes.append(np.full(rows.num_rows, self._labels.setdefault("all", 0)))
+            self._classes.add(np.full(rows.num_rows, self._labels.setdefault("all", 0)))
         if self._score_by is not None:
-            self._scores.append(self._numbers(rows[self._score_by]))
+            self._scores.add(self._numbers(rows[self._score_by]))
         if self._vectors is not None:
             found = _track_vectors(rows) if self._subset.of == "tracks" else _clip_vectors(rows, embeddings())
             self._vectors.add(*found)
@@ -115,23 +122,26 @@ class PassedCandidates:
         """What was noted of all shards, in the order in which candidates were added; nothing can be added after."""
         names = [*self._labels]
         by_name = sorted(range(len(names)), key=names.__getitem__)
-        labels = [names[i] for i in by_name]
-        classes = None
-        if self._class_by is not None or self._select.criterion == "min_redundancy":
-            place = np.empty(len(names), np.int64)
-            place[by_name] = np.arange(len(names))
-            codes = concatenated(self._classes, np.int64)
-            classes = np.where(codes >= 0, place[np.maximum(codes, 0)], codes) if labels else codes
-            if self._singles:  # clusters of one, after the others
-                classes = np.where(codes < -1, len(labels) - 2 - codes, classes)
+        of_classes = self._class_by is not None or self._select.criterion == "min_redundancy"
         return Candidates(
-            concatenated(self._order, np.uint64),
-            concatenated(self._videos, np.int64) if self._select.criterion == "video_balanced" else None,
-            classes,
-            labels,
-            concatenated(self._scores, np.float64) if self._score_by is not None else None,
+            self._order.whole(),
+            self._videos.whole() if self._select.criterion == "video_balanced" else None,
+            self._numbered(by_name) if of_classes else None,
+            [names[i] for i in by_name],
+            self._scores.whole() if self._score_by is not None else None,
             self._vectors.array() if self._vectors is not None else None,
         )
+
+    def _numbered(self, by_name: Sequence[int]) -> np.ndarray:
+        """The classes in the order of their names, those of clusters of one after the others; int32 (n,), -1 where unknown."""
+        codes, count = self._classes.whole(), len(by_name)
+        place = np.empty(count + 1, np.int32)
+        place[by_name], place[count] = np.arange(count, dtype=np.int32), -1
+        for start in range(0, len(codes), PART):
+            part = codes[start : start + PART]
+            alone = part < -1
+            part[:] = np.where(alone, count - 2 - part, place[np.where(part < 0, count, part)])
+        return codes
 
 
 def _track_vectors(rows: pa.Table) -> tuple[np.ndarray, np.ndarray]:

@@ -1,6 +1,6 @@
 """Curated subsets: every candidate with its scores, selected or with the first rule that dropped it.
 
-Memory does not grow with what a candidate's row holds. The percentile columns are read where rules need them, eight bytes a value.
+Memory does not grow with what a candidate's row holds. The percentile columns are read where rules need them, into a file.
 Then shard after shard is joined (`candidate_facts.py`), judged (`judging.py`) and spooled to disk (`candidate_spool.py`), and of the
 candidates that passed only numbers are kept (`criterion_inputs.py`). When the criterion has chosen (`criteria.py`), the spool is sorted
 into key order on disk, range by range.
@@ -17,7 +17,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from curation_assets.publish.curating.candidate_facts import CandidateFacts, Reader, sampled, shard_facts
+from curation_assets.publish.curating.candidate_facts import CandidateFacts, Reader, joined, sampled, shard_facts
 from curation_assets.publish.curating.candidate_spool import CandidateSpool, write_chosen
 from curation_assets.publish.curating.choice_marks import Marks
 from curation_assets.publish.curating.criteria import CandidateChoice, choose
@@ -33,6 +33,8 @@ from curation_resources import sealed_parquet
 
 SAMPLE_ROWS = 50_000
 """Rows that correlations and keep-rate curves are computed from, drawn evenly from all shards."""
+SAMPLES_HELD = 256
+"""Samples that are put together as soon as there are so many: a small table takes more than its rows."""
 FIRST = ("clip_id", "shard", "selected", "split")
 """Columns by which the first that were selected are told."""
 
@@ -82,9 +84,8 @@ class Curation:
     def sampled_from(self, samples: Sequence[CandidateFacts]) -> None:
         """Keeps up to `SAMPLE_ROWS` of what was drawn."""
         if samples:
-            tables, of_clips = [s.table for s in samples], [s.of_clip for s in samples]
-            self.sample = pa.concat_tables(tables, promote_options="permissive").slice(0, SAMPLE_ROWS)
-            self.clip_sample = pa.concat_tables(of_clips, promote_options="permissive").slice(0, SAMPLE_ROWS)
+            drawn = joined(samples)
+            self.sample, self.clip_sample = drawn.table.slice(0, SAMPLE_ROWS), drawn.of_clip.slice(0, SAMPLE_ROWS)
 
 
 def curate(
@@ -148,6 +149,8 @@ def _curate(
         )
         spool.write(judged)
         samples.append(sampled(facts, math.ceil(SAMPLE_ROWS / len(shards)), number))
+        if len(samples) == SAMPLES_HELD:
+            samples = [joined(samples)]
     spool.close()
     result.funnel, result.examples = judge.funnel, judge.examples
     result.sampled_from(samples)

@@ -17,14 +17,15 @@ class GroupedRows:
     Args:
         folder: a local one, which the caller removes.
         name: begins the files' names.
+        form: the columns, where there may be no rows.
 
     Attributes:
         form: the columns of what was added.
     """
 
-    def __init__(self, folder: Path, name: str) -> None:
+    def __init__(self, folder: Path, name: str, form: pa.Schema | None = None) -> None:
         self._folder, self._name = folder, name
-        self.form = pa.schema([])
+        self.form = form or pa.schema([])
         self._writers: dict[int, pa.ipc.RecordBatchFileWriter] = {}
         self._held: list[pa.Table] = []
         self._groups: list[np.ndarray] = []
@@ -43,11 +44,14 @@ class GroupedRows:
         if not self._rows:
             return
         groups = np.concatenate(self._groups)
-        order = np.argsort(groups, kind="stable")
-        rows = pa.concat_tables(self._held).take(pa.array(order)).combine_chunks()
-        numbers, starts = np.unique(groups[order], return_index=True)
+        rows = pa.concat_tables(self._held)
+        if (groups[1:] < groups[:-1]).any():
+            order = np.argsort(groups, kind="stable")
+            rows, groups = rows.take(pa.array(order)), groups[order]
+        rows = rows.combine_chunks()
+        numbers, starts = np.unique(groups, return_index=True)
         for number, start, end in zip(
-            numbers.tolist(), starts.tolist(), [*starts[1:].tolist(), len(order)], strict=True
+            numbers.tolist(), starts.tolist(), [*starts[1:].tolist(), len(groups)], strict=True
         ):
             if number not in self._writers:
                 options = pa.ipc.IpcWriteOptions(compression="lz4")

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from curation_assets.publish.curating.coded_texts import coded
 from curation_assets.publish.curating.judging import rules_of
-from curation_assets.publish.curating.rule_percentiles import Percentiles
+from curation_assets.publish.curating.rule_percentiles import Percentiles, percentiles_in
 from curation_assets.publish.curating.subset_inputs import LEFT_OUT, subset_shards
 from curation_assets.publish.curating.subset_tables import class_column, score_column, tables_needed
 from curation_assets.publish.curating.versions import CURATE_VERSION
@@ -23,7 +23,6 @@ from curation_assets.publish.subsets import Subset
 from curation_assets.recipes import Recipe
 from curation_assets.registry import COMPONENTS
 from curation_assets.rules.columns import derived, table_of
-from curation_assets.rules.evaluation import measured, numbers
 from curation_assets.rules.language import DERIVED, Rule, names_in
 from curation_assets.schemas import SCHEMAS, schema
 from curation_resources.content_hash import HashParts
@@ -115,14 +114,9 @@ class KeptCandidates:
         """Values of the percentiles that rules name, over all candidates."""
         about_clips = self.subset.of == "clips"
         wanted = {pair for rule, _ in rules for pair in rule.ranked}
-        found: dict[tuple[str, float], float | None] = {}
-        for measure in sorted({m for m, _ in wanted}, key=lambda m: m.name):
-            named = list(dict.fromkeys(n.name for n in names_in(measure)))
-            batches = ({n: b[n] for n in named} for b in self._values(named))
-            parts = [numbers(measured(measure, columns)).drop_null().cast(pa.float64()) for columns in batches]
-            values = pa.chunked_array([c for p in parts for c in p.chunks], pa.float64()).to_numpy()
-            for p in (p for m, p in wanted if m == measure):
-                found[measure.name, p] = float(np.percentile(values, p)) if len(values) else None
+        named = sorted({n.name for m, _ in wanted for n in names_in(m)})
+        parts = ({n: b[n] for n in named} for b in self._values(named))
+        found = percentiles_in(parts, wanted) if wanted else {}
         return {about_clips: found, not about_clips: {}}
 
     def _values(self, columns: Sequence[str]) -> Iterator[pa.Table]:

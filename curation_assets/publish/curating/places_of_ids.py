@@ -16,10 +16,11 @@ class PlacesOfIds:
 
     Args:
         seed: of the order.
+        expected: how many ids will come, as far as is known.
     """
 
-    def __init__(self, seed: int) -> None:
-        self._seed, self._seen = seed, 0
+    def __init__(self, seed: int, expected: int = 0) -> None:
+        self._seed, self._seen = seed, expected
 
     def of(self, ids: pa.Array | pa.ChunkedArray, before: str = "") -> np.ndarray:
         """uint64 (n,): as `hash_order`."""

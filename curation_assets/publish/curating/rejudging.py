@@ -50,13 +50,14 @@ def judge_again(kept: KeptCandidates, folder: Path) -> Curation:
 def _again(kept: KeptCandidates, folder: Path) -> Curation:
     subset = kept.subset
     rules, given = rules_of(subset), given_splits(subset.split)
-    judge, passed = Judge(subset, rules, kept.percentiles(rules)), PassedCandidates(subset, folder)
+    judge, passed = Judge(subset, rules, kept.percentiles(rules)), PassedCandidates(subset, folder, kept.header.rows)
     reasons: list[np.ndarray] = []
+    kind = np.min_scalar_type(len(rules) + 1)
 
     def passing() -> Iterator[pa.Table]:
         for rows in kept.groups(kept.columns):
             found = judge.reasons(CandidateFacts(rows, rows), rows["shard"])
-            reasons.append(found.astype(np.int16))
+            reasons.append(found.astype(kind))
             yield rows.filter(pa.array(found == 0))
 
     for dataset, rows in whole_videos(passing()):

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 
-from curation_assets.publish.curating.candidate_facts import Reader, concatenated, shard_facts
+from curation_assets.publish.curating.candidate_facts import Reader, shard_facts
+from curation_assets.publish.curating.percentile_values import PercentileValues
 from curation_assets.publish.curating.subset_tables import tables_needed
 from curation_assets.publish.subsets import Subset
 from curation_assets.recipes import Recipe
 from curation_assets.rules.columns import clip_facts, columns_of
 from curation_assets.rules.evaluation import measured, numbers
 from curation_assets.rules.language import Measure, Rule, names_in
+from curation_resources.scratch import scratch_folder
 
 Percentiles = Mapping[tuple[str, float], float | None]
 """(column, percentile from 0 to 100) -> value; None if no candidate has one."""
@@ -38,18 +40,35 @@ def percentiles_of(
         read: reads a table of a shard.
     """
     wanted = {pair for r, about in rules if about == about_clip for pair in r.ranked}
-    values: dict[Measure, list[np.ndarray]] = {measure: [] for measure, _ in wanted}
-    named = sorted({n.name for measure in values for n in names_in(measure)})
-    for dataset, shard in shards if wanted else ():
-        try:
-            found = _columns(named, about_clip, subset, recipes[dataset], shard, read)
-        except LookupError:
-            continue
-        columns = {name: found[name] for name in named}
-        for measure, parts in values.items():
-            parts.append(numbers(measured(measure, columns)).drop_null().cast(pa.float64()).to_numpy())
-    joined = {m: concatenated(found, np.float64) for m, found in values.items()}
-    return {(m.name, p): float(np.percentile(joined[m], p)) if len(joined[m]) else None for m, p in wanted}
+    named = sorted({n.name for measure, _ in wanted for n in names_in(measure)})
+
+    def columns() -> Iterator[Mapping[str, pa.ChunkedArray]]:
+        for dataset, shard in shards:
+            try:
+                found = _columns(named, about_clip, subset, recipes[dataset], shard, read)
+            except LookupError:
+                continue
+            yield {name: found[name] for name in named}
+
+    return percentiles_in(columns(), wanted) if wanted else {}
+
+
+def percentiles_in(
+    columns: Iterable[Mapping[str, pa.ChunkedArray]], wanted: Collection[tuple[Measure, float]]
+) -> Percentiles:
+    """Values of percentiles over candidates that come part by part.
+
+    Args:
+        columns: of each part, by name.
+        wanted: what is measured, and which percentiles of it.
+    """
+    with scratch_folder("percentiles-") as folder:
+        measures = sorted({m for m, _ in wanted}, key=lambda m: m.name)
+        values = {m: PercentileValues(Path(folder) / f"{n}.f64") for n, m in enumerate(measures)}
+        for part in columns:
+            for measure, added in values.items():
+                added.add(numbers(measured(measure, part)).drop_null().cast(pa.float64()).to_numpy())
+        return {(m.name, p): values[m].percentile(p) for m, p in wanted}
 
 
 def _columns(
