@@ -2,6 +2,7 @@
 
 Writes generated score tables (shards of 10,000 clips, two clips a video) into a temporary folder and curates each criterion in a
 process of its own. The baseline is one scan: the columns that the rules need, read once shard by shard and compared with pyarrow.
+`--passed 62000000` runs the criteria alone, on so many candidates that passed, two clips a video and of four classes: what a process holds of them at the seeds' size.
 """
 
 from __future__ import annotations
@@ -140,6 +141,28 @@ def curate_one(root: str, criterion: str, scratch: str) -> None:
         )
 
 
+def choose_one(criterion: str, count: int) -> None:
+    """A criterion alone, on candidates that come a shard at a time."""
+    from curation_assets.publish.curating.criteria import Candidates, choose
+    from curation_resources.growing_array import GrowingArray
+
+    chance = np.random.default_rng(0)
+    order, videos, classes, scores = (GrowingArray(kind) for kind in (np.uint64, np.int32, np.int32, np.float64))
+    for start in range(0, count, PER_SHARD):
+        rows = min(PER_SHARD, count - start)
+        order.add(chance.integers(0, 2**64, rows, np.uint64))
+        if criterion == "video_balanced":
+            videos.add((start + np.arange(rows)) // 2)
+        if criterion in ("class_balanced", "cluster_balanced"):
+            classes.add(chance.integers(0, 4 if criterion == "class_balanced" else count // 5, rows))
+        if criterion == "max_motion":
+            scores.add(chance.random(rows))
+    asked = recipe(criterion).subsets["s"].select
+    candidates = Candidates(order.whole(), videos.whole(), classes.whole(), list("abcd"), scores.whole())
+    found = choose(candidates, asked)
+    print(f"    {criterion}: {found.report['selected']:,} of {count:,} chosen", flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clips", type=int, nargs="+", default=[100_000, 1_000_000])
@@ -147,7 +170,13 @@ def main() -> None:
         "--criteria", nargs="+", choices=list(CRITERIA), default=[c for c in CRITERIA if c != "min_redundancy"]
     )
     parser.add_argument("--folder", help="where the temporary files go")
+    parser.add_argument("--passed", type=int, help="run the criteria alone, on so many candidates")
     options = parser.parse_args()
+    if options.passed:
+        for step in options.criteria:
+            cost = measured(choose_one, step, options.passed)
+            print(f"{options.passed:11,} {step:17} {cost.cpu_s:8.1f} CPU s {cost.peak_mb:8.0f} MB", flush=True)
+        return
     print(f"{'clips':>11} {'step':17} {'wall s':>8} {'CPU s':>8} {'clips/s':>9} {'peak MB':>8} {'x baseline':>10}")
     for clips in options.clips:
         with tempfile.TemporaryDirectory(dir=options.folder) as folder:
