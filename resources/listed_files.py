@@ -1,18 +1,22 @@
 """The sizes of files as listings give them, sixteen bytes a file: for versions whose samples are files, where one dictionary of all paths would not fit.
 
-What belongs here: whether named files are there. What does not: which files a table names (`table_headers.py`), listing them (`storage.py`).
+What belongs here: whether named files are there. What does not: which files a table names (`table_headers.py`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import contextlib
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
 import numpy as np
 import numpy.typing as npt
+from fsspec.implementations.local import LocalFileSystem
 
 from curation_resources.growing_array import GrowingArray
+from curation_resources.s3_objects import pages_s3
 from curation_resources.storage import Storage
 
 PART = 1 << 16
@@ -20,7 +24,7 @@ PART = 1 << 16
 
 
 @dataclass
-class Looked:
+class NamedFiles:
     """What became of the files that a table names.
 
     Attributes:
@@ -55,13 +59,13 @@ class ListedFiles:
         """Takes what was listed of a folder already: path -> size."""
         self.folders[folder] = _in_order((path.rpartition("/")[2], size) for path, size in files.items())
 
-    def look(self, named: Iterable[Mapping[str, int]], of_folder: Mapping[str, int]) -> Looked:
+    def look(self, named: Iterable[Mapping[str, int]], of_folder: Mapping[str, int]) -> NamedFiles:
         """Looks for files that are named part by part, path -> bytes that each must have at least.
 
         Args:
             of_folder: those of which is told whether they are named.
         """
-        found, names = Looked(), GrowingArray(np.int64)
+        found, names = NamedFiles(), GrowingArray(np.int64)
         for part in named:
             paths = list(part)
             names.add(np.fromiter(map(hash, paths), np.int64, len(paths)))
@@ -80,13 +84,29 @@ class ListedFiles:
             places.setdefault(path.rpartition("/")[0], []).append(at)
         for folder, mine in places.items():
             if folder not in self.folders:
-                self.folders[folder] = _in_order(self._storage.sizes(folder))
+                self.folders[folder] = _in_order(sizes_in(self._storage, folder))
             names, sizes = self.folders[folder]
             if len(names):
                 wanted = np.fromiter((hash(paths[n].rpartition("/")[2]) for n in mine), np.int64, len(mine))
                 there = np.minimum(np.searchsorted(names, wanted), len(names) - 1)
                 found[mine] = np.where(names[there] == wanted, sizes[there], -1)
         return found
+
+
+def sizes_in(storage: Storage, folder: str) -> Iterator[tuple[str, int]]:
+    """(name, size) of the files directly in a folder, one by one where the store gives them so."""
+    fs, name = storage.filesystem(folder)
+    if isinstance(fs, LocalFileSystem):
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError), os.scandir(name) as entries:
+            for entry in entries:
+                with contextlib.suppress(FileNotFoundError):  # removed since it was listed
+                    if entry.is_file():
+                        yield entry.name, entry.stat().st_size
+    elif "s3" in str(fs.protocol):
+        for objects, _ in pages_s3(fs, name):
+            yield from ((n, int(e["Size"])) for n, e in objects.items())
+    else:
+        yield from ((n, size) for n, (size, _) in storage.entries(folder).items())
 
 
 def _in_order(files: Iterable[tuple[str, int]]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:

@@ -22,7 +22,7 @@ from curation_resources.file_facts import etag_of, is_object_store, is_uri, modi
 from curation_resources.media import MediaRef, open_media, read_range
 from curation_resources.owners import identity
 from curation_resources.replace import ANY, Expected, check, local_tag, replace_local, stat_tag, sync_folder
-from curation_resources.s3_objects import list_s3, pages_s3, read_s3, s3_tag, tail_s3
+from curation_resources.s3_objects import list_s3, read_s3, s3_tag, tail_s3
 from curation_resources.s3_uploads import S3Upload, put_s3
 from curation_resources.scratch import scratch_file
 from curation_resources.storage_check import check_root
@@ -164,21 +164,6 @@ class Storage:
             for e in listed
             if e["type"] == "file" and e["name"].rstrip("/") != name.rstrip("/")
         }
-
-    def sizes(self, folder: str) -> Iterator[tuple[str, int]]:
-        """(name, size) of the files directly in `folder`, one by one where the store gives them so."""
-        fs, name = self.filesystem(folder)
-        if isinstance(fs, LocalFileSystem):
-            with contextlib.suppress(FileNotFoundError, NotADirectoryError), os.scandir(name) as entries:
-                for entry in entries:
-                    with contextlib.suppress(FileNotFoundError):  # removed since it was listed
-                        if entry.is_file():
-                            yield entry.name, entry.stat().st_size
-        elif "s3" in str(fs.protocol):
-            for objects, _ in pages_s3(fs, name):
-                yield from ((n, int(e["Size"])) for n, e in objects.items())
-        else:
-            yield from ((n, size) for n, (size, _) in self.entries(folder).items())
 
     def folders(self, folder: str) -> tuple[str, ...]:
         """Names of the folders directly in `folder`, sorted; empty if there is no such folder."""

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from curation_resources import presence, sealed_parquet
 from curation_resources.content_hash import ContentHasher, HashParts, content_hash
-from curation_resources.listed_files import ListedFiles, Looked
+from curation_resources.listed_files import ListedFiles, NamedFiles
 from curation_resources.parquet_columns import with_columns
 from curation_resources.provenance import Provenance
 from curation_resources.replace import ANY
@@ -292,7 +292,7 @@ class TableStore(TableReader):
         """
         return sorted(self.looked_at(header, found).lost)
 
-    def looked_at(self, header: TableHeader, found: Mapping[str, int] | None = None) -> Looked:
+    def looked_at(self, header: TableHeader, found: Mapping[str, int] | None = None) -> NamedFiles:
         """What became of the files of a table: counted, and looked for as `lost_media` does."""
         listed = ListedFiles(self.storage)
         if found is not None:
