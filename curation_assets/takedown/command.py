@@ -50,7 +50,7 @@ def forget(arguments: argparse.Namespace, settings: Settings, recipes: Mapping[s
         plan = _asked(store, recipes, query, arguments.reason)
         if plan is None:
             return 2
-    for line in _stored(store, plan):
+    for line in _stored(store, recipes, plan):
         print(line)
     if arguments.dry_run:
         return 0
@@ -167,7 +167,7 @@ def _confirmed(plan: TakedownPlan) -> bool:
     return input(f"remove everything of {_count(plan)}? [y/N] ").strip().lower() in ("y", "yes")
 
 
-def _stored(store: TableStore, plan: TakedownPlan) -> list[str]:
+def _stored(store: TableStore, recipes: Mapping[str, Recipe], plan: TakedownPlan) -> list[str]:
     """What is stored of the videos, a line per table and per published version, older ones included."""
     absent = [f"of no video here, and kept out if it comes later: {lines(plan.absent, 20)}"] if plan.absent else []
     if not plan.videos:
@@ -181,7 +181,7 @@ def _stored(store: TableStore, plan: TakedownPlan) -> list[str]:
         for key in store.partitions(asset):
             rows = _rows(store, plan, asset, key)
             found += [f"  {asset} of {key}: {rows} rows"] if rows else []
-    found += [f"  version {folder}: {count} samples" for folder, count in samples_in_versions(store.storage, plan)]
+    found += [f"  version {folder}: {count} samples" for folder, count in samples_in_versions(store, recipes, plan)]
     return found + [f"  {line}" for line in _copies(plan)] + absent
 
 

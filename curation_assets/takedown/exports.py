@@ -16,13 +16,14 @@ from pathlib import Path
 from typing import Any
 
 from curation_assets.recipes import Recipe
-from curation_assets.registry import DOWNLOADS, EXPORTS, JUDGED
+from curation_assets.registry import EXPORTS, JUDGED
 from curation_assets.takedown.amended_card import describe
 from curation_assets.takedown.amended_files import amend_file
 from curation_assets.takedown.large_tables import rows_of, write_without
 from curation_assets.takedown.placed_samples import Placed, SamplesLeft
 from curation_assets.takedown.plan import Say, TakedownPlan, pattern
 from curation_assets.takedown.tables import Done, subset_provenance
+from curation_assets.takedown.told_samples import ToldSamples, VideoLicences
 from curation_assets.takedown.version_samples import REMOVED, AmendedVersion, Licences, files_below, keys_in, subfolders
 from curation_resources.scratch import scratch_folder
 from curation_resources.storage import Storage
@@ -33,20 +34,24 @@ WITH_VERSIONS = (*EXPORTS, *JUDGED.values())
 """Tables in whose folders versions may lie."""
 
 
-def samples_in_versions(storage: Storage, plan: TakedownPlan) -> Iterator[tuple[str, int]]:
+def samples_in_versions(
+    store: TableStore, recipes: Mapping[str, Recipe], plan: TakedownPlan
+) -> Iterator[tuple[str, int]]:
     """Folder of each version, in force or older, that holds samples of the videos, and how many."""
+    storage, told = store.storage, _told(store, recipes, plan, dict)
     for asset in WITH_VERSIONS:
         for key in subfolders(storage, asset):
             for name in subfolders(storage, f"{asset}/{key}"):
                 folder = f"{asset}/{key}/{name}"
-                version = AmendedVersion(storage, folder, plan, dict)
+                version = AmendedVersion(storage, folder, plan, dict, told=told.get(folder))
                 if name != "pieces" and (keys := set(keys_in(version, files_below(storage, folder)))):
                     yield folder, len(keys)
 
 
 def forget_in_exports(store: TableStore, recipes: Mapping[str, Recipe], plan: TakedownPlan, say: Say) -> Done:
     """Amends all versions, and the tables that name their samples. What is done already is left as it is."""
-    licences = lru_cache(maxsize=1)(lambda: _licences(store))
+    licences = lru_cache(maxsize=1)(lambda: VideoLicences(store))
+    told = _told(store, recipes, plan, licences)
     done: Done = []
     for asset in WITH_VERSIONS:
         for key in subfolders(store.storage, asset):
@@ -55,18 +60,27 @@ def forget_in_exports(store: TableStore, recipes: Mapping[str, Recipe], plan: Ta
                 if name == "pieces":
                     _clear_pieces(store.storage, f"{folder}/{name}", say)
                 else:
-                    amend_version(store.storage, f"{folder}/{name}", plan, licences, say)
+                    path = f"{folder}/{name}"
+                    amend_version(store.storage, path, plan, licences, say, told.get(path))
         if asset in EXPORTS:
             for key in store.partitions(asset):
                 done += _table(store, recipes, plan, asset, key, say)
     return done
 
 
-def _licences(store: TableStore) -> Licences:
-    found: dict[tuple[str, str], tuple[str | None, str | None]] = {}
-    for shard in store.partitions(DOWNLOADS):
-        table = store.read(DOWNLOADS, shard, columns=["dataset", "video_id", "licence", "channel"])
-        found |= {(r["dataset"], r["video_id"]): (r["licence"], r["channel"]) for r in table.to_pylist()}
+def _told(
+    store: TableStore, recipes: Mapping[str, Recipe], plan: TakedownPlan, licences: Callable[[], Licences]
+) -> dict[str, ToldSamples]:
+    """Folder of each version in force -> what its table says of its samples; versions whose amending was begun are left out, since some of their tars
+    are others already."""
+    found = {}
+    for asset in EXPORTS:
+        for key in store.partitions(asset):
+            header = store.usable_header(asset, key)
+            if header is not None and header.stats.get("version"):
+                told = ToldSamples(store, recipes, plan, header, licences)
+                if not _unfinished(store.storage, told.folder):
+                    found[told.folder] = told
     return found
 
 
@@ -80,10 +94,15 @@ def _clear_pieces(storage: Storage, folder: str, say: Say) -> None:
 
 
 def amend_version(
-    storage: Storage, folder: str, plan: TakedownPlan, licences: Callable[[], Licences], say: Say
+    storage: Storage,
+    folder: str,
+    plan: TakedownPlan,
+    licences: Callable[[], Licences],
+    say: Say,
+    told: ToldSamples | None = None,
 ) -> AmendedVersion:
-    """Removes the samples of the videos from a version and says so in it."""
-    version = AmendedVersion(storage, folder, plan, licences)
+    """Removes the samples of the videos from a version and says so in it. Which tars hold them is taken from tables where these have `told`."""
+    version = AmendedVersion(storage, folder, plan, licences, told=told)
     names = files_below(storage, folder)
     version.keys = set(keys_in(version, names))
     if not version.keys and not _unfinished(storage, folder):

@@ -8,7 +8,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import pyarrow.parquet as pq
 
@@ -16,13 +16,19 @@ from curation_assets.publish.writing import spreadsheets
 from curation_assets.publish.writing.track_folders import META, PROGRESS
 from curation_assets.takedown.plan import TakedownPlan
 from curation_assets.takedown.tar_rewriting import key_of, members
+from curation_assets.takedown.told_samples import ToldSamples
 from curation_resources import sealed_parquet
 from curation_resources.media import MediaRef
 from curation_resources.storage import Storage
 
 REMOVED = "removed.json"
-Licences = Mapping[tuple[str, str], tuple[str | None, str | None]]
-"""(dataset, video_id) -> licence and channel."""
+
+
+class Licences(Protocol):
+    """Licence and channel of videos."""
+
+    def get(self, video: tuple[str, str], default: tuple[str | None, str | None], /) -> tuple[str | None, str | None]:
+        """Those of (dataset, video_id)."""
 
 
 def subfolders(storage: Storage, folder: str) -> list[str]:
@@ -53,6 +59,9 @@ class AmendedVersion:
         facts: what is left, counted.
         unknown: files that name the videos and that nothing here can rewrite.
         licences: licence and channel of videos, for samples that do not say them.
+        told: what tables say of its samples; None where none is of this version, so that every tar is looked through.
+        holders: tars in which keys were found.
+        listed: whether keys were found elsewhere.
     """
 
     storage: Storage
@@ -62,6 +71,13 @@ class AmendedVersion:
     keys: set[str] = field(default_factory=set)
     changed: set[str] = field(default_factory=set)
     unknown: list[str] = field(default_factory=list)
+    told: ToldSamples | None = None
+    holders: set[str] = field(default_factory=set)
+    listed: bool = False
+
+    def may_hold(self, name: str) -> bool:
+        """Whether a tar must be opened to know whether it holds samples of the videos."""
+        return self.told is None or "/" in name or name in self.told.tars
 
     def owns(self, row: Mapping[str, Any]) -> bool:
         """Whether a row of a list, or the JSON of a sample, is of one of the videos."""
@@ -80,38 +96,51 @@ def _suspects(plan: TakedownPlan) -> re.Pattern[str]:
 
 
 def keys_in(version: AmendedVersion, names: Iterable[str]) -> Iterator[str]:
-    """Sample keys of the videos, told by each sample's JSON or by the version's lists."""
-    storage, folder = version.storage, version.folder
+    """Sample keys of the videos, told by each sample's JSON or by the version's lists; notes in `version` where they were found."""
     suspect = _suspects(version.plan)
     for name in names:
-        path = f"{folder}/{name}"
         if name.endswith(".tar"):
-            for m in members(storage, path):
-                key = key_of(m.name)
-                if m.name.endswith(".json") and suspect.search(key):
-                    record = json.loads(storage.read_media(MediaRef(path, m.offset_data, m.size)))
-                    if version.owns(record):
-                        yield key
-        elif name.endswith(".parquet"):
-            for row in _rows(storage, path):
-                if version.owns(row):
-                    yield from filter(None, [row.get("key") or row.get("sample_key")])
-        elif name.endswith("metadata.csv"):
-            with storage.open(path) as file:
-                yield from (
-                    row["key"]
-                    for row in spreadsheets.rows(io.TextIOWrapper(file, "utf-8", newline=""))
-                    if version.owns(row)
-                )
-        elif name.endswith(".json") and not name.endswith(PROGRESS) and "/" in name and suspect.search(name):
-            if version.owns(json.loads(storage.read(path))):
-                yield key_of(name)
-        elif name.endswith((".jsonl.gz", META)):
-            with storage.open(path) as file, gzip.open(file) as lines:
-                for line in lines:
-                    record = json.loads(line)
-                    if version.owns(record):
-                        yield str(record.get("track_id") or record.get("mp4_filename") or record.get("yid"))
+            for key in _in_tar(version, name, suspect) if version.may_hold(name) else ():
+                version.holders.add(name)
+                yield key
+        else:
+            for key in _listed(version, name, suspect):
+                version.listed = True
+                yield key
+
+
+def _in_tar(version: AmendedVersion, name: str, suspect: re.Pattern[str]) -> Iterator[str]:
+    path = f"{version.folder}/{name}"
+    for m in members(version.storage, path):
+        key = key_of(m.name)
+        if m.name.endswith(".json") and suspect.search(key):
+            record = json.loads(version.storage.read_media(MediaRef(path, m.offset_data, m.size)))
+            if version.owns(record):
+                yield key
+
+
+def _listed(version: AmendedVersion, name: str, suspect: re.Pattern[str]) -> Iterator[str]:
+    storage, path = version.storage, f"{version.folder}/{name}"
+    if name.endswith(".parquet"):
+        for row in _rows(storage, path):
+            if version.owns(row):
+                yield from filter(None, [row.get("key") or row.get("sample_key")])
+    elif name.endswith("metadata.csv"):
+        with storage.open(path) as file:
+            yield from (
+                row["key"]
+                for row in spreadsheets.rows(io.TextIOWrapper(file, "utf-8", newline=""))
+                if version.owns(row)
+            )
+    elif name.endswith(".json") and not name.endswith(PROGRESS) and "/" in name and suspect.search(name):
+        if version.owns(json.loads(storage.read(path))):
+            yield key_of(name)
+    elif name.endswith((".jsonl.gz", META)):
+        with storage.open(path) as file, gzip.open(file) as lines:
+            for line in lines:
+                record = json.loads(line)
+                if version.owns(record):
+                    yield str(record.get("track_id") or record.get("mp4_filename") or record.get("yid"))
 
 
 def _rows(storage: Storage, path: str) -> Iterator[dict[str, Any]]:
