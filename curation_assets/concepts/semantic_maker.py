@@ -8,6 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from curation_assets.checks import accounting
 from curation_assets.concepts.across_datasets import asking
@@ -33,7 +34,6 @@ from curation_assets.settings import Settings
 from curation_assets.showing.clips import sheet_of_rows
 from curation_assets.showing.figures import markdown_table
 from curation_assets.showing.sheets import Sheet
-from curation_resources.content_hash import content_hash
 from curation_resources.markdown import Markdown
 from curation_resources.scratch import scratch_folder
 from curation_resources.table_headers import TableHeader
@@ -59,7 +59,8 @@ class SemanticMaker(Maker):
             return compare_concepts(store, run.recipes, run.settings, base, anew=run.force)
 
         header, made = settle(store, self.name, None, provenance, make, lambda _: not run.force)
-        yield Outcome(self.name, header, made, list(accounting(None, self.name, store.read(self.name), store.read)))
+        rows = store.read(self.name, columns=["semantic_keep"])
+        yield Outcome(self.name, header, made, list(accounting(None, self.name, rows, store.read)))
 
     def parents(self, recipes: Mapping[str, Recipe]) -> dict[str, dict[str, bool]]:
         return {self.name: {"clip_concepts": False}}
@@ -94,33 +95,46 @@ def compare_concepts(
     as_before = {k for k, own in known.items() if shards.get(k) == own.content_hash}
     now = {k: known[k] if k in as_before else Compared(h, number) for k, h in shards.items()}
     fresh = frozenset(now if anew or not same else now.keys() - as_before)
-    before = schema(ASSET).empty() if len(fresh) == len(now) else store.read(ASSET)
-    memory = settings.search_memory_mb << 20
+    contract, memory = schema(ASSET), settings.search_memory_mb << 20
+
+    def before() -> Iterator[pa.Table]:
+        return iter(()) if len(fresh) == len(now) else store.groups(ASSET, contract.names)
+
     with Meter() as meter, scratch_folder("semantic-") as folder:
         search = SemanticSearch(store, now, fresh, known, params.survivor, params.threshold, memory)
-        table, pairs = search.run(before, Path(folder))
-    sheet = pictures(store, pairs) if shown else None
-    metadata = {} if sheet is None else {"pairs": sheet}
-    slices, contract = SliceHashes(ASSET), schema(ASSET)
-    slices.update(table)
-    digest = content_hash(table, skip=contract.volatile, later=contract.later)
-    write_slices(store, ASSET, digest, slices.table())
-    put_compared(store, provenance.fingerprint, now)
-    dropped = len(table) - (pc.sum(table["semantic_keep"]).as_py() or 0)
-    stats: dict[str, Any] = {
-        "dropped": dropped,
-        "groups": len(table) - dropped,
-        "compared": search.compared,
-        "shards_seen": len(now),
-        "rows_in": sum(h.rows for h in store.headers("clip_concepts", [*now]).values()),
-        **meter.spent(settings),
-        **put_sheet(store, ASSET, None, metadata),
-    }
-    header = store.commit(ASSET, None, table, provenance, stats, base)
+        path, pairs = search.run(before, Path(folder))
+
+        def tables() -> Iterator[pa.Table]:
+            with pq.ParquetFile(path) as file:
+                for number in range(file.num_row_groups):
+                    yield file.read_row_group(number)
+
+        slices, rows, dropped = SliceHashes(ASSET), 0, 0
+        for part in tables():
+            slices.update(part)
+            rows, dropped = rows + part.num_rows, dropped + pc.sum(pc.invert(part["semantic_keep"])).as_py()
+        meter.stop()
+        sheet = pictures(store, pairs) if shown else None
+        metadata = {} if sheet is None else {"pairs": sheet}
+        stats: dict[str, Any] = {
+            "dropped": dropped,
+            "groups": rows - dropped,
+            "compared": search.compared,
+            "shards_seen": len(now),
+            "rows_in": sum(h.rows for h in store.headers("clip_concepts", [*now]).values()),
+            **meter.spent(settings),
+            **put_sheet(store, ASSET, None, metadata),
+        }
+
+        def put_beside(digest: str) -> None:
+            write_slices(store, ASSET, digest, slices.table())
+            put_compared(store, provenance.fingerprint, now)
+
+        header = store.commit_rows(ASSET, None, tables, provenance, stats, base, before=put_beside)
     drop_old_sheet(store, header, base)
     drop_old_slices(store, header)
     drop_old_compared(store, header, now)
-    return header, Made(table, stats, metadata)
+    return header, Made(contract.empty(), stats, metadata)
 
 
 def pictures(store: TableStore, pairs: Sequence[ComparedPair]) -> Sheet | Markdown | None:

@@ -1,23 +1,27 @@
 """The search for semantic duplicates over all shards, in bounded memory: clips are spooled to this machine's disk by concept, then compared concept by concept.
 
 A concept that got no clip and lost none that had a duplicate keeps its rows; in the others only clips that came are compared with all. Memory holds the
-embeddings of some concepts and the table itself.
+embeddings of some concepts, and of each clip that was dropped before, in a concept that is looked at again, twenty bytes; rows are divided by shard on the disk as they come.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from curation_assets.concepts.semantic_inputs import Compared, clips_seen, put_clips_seen
 from curation_assets.concepts.semdedup import Nearest, compare, survivors
+from curation_assets.dedup.table_spool import TableSpool
 from curation_assets.schemas import schema
+from curation_resources.growing_array import GrowingArray
 from curation_resources.progress import told
 from curation_resources.tables import TableStore
 
@@ -74,30 +78,36 @@ class SemanticSearch:
     _found: list[tuple[np.ndarray, ...]] = field(default_factory=list)
     _pairs: list[tuple[float, bool, tuple[int, int], tuple[int, int]]] = field(default_factory=list)
 
-    def run(self, before: pa.Table, folder: Path) -> tuple[pa.Table, list[ComparedPair]]:
-        """The `semantic_duplicates` table and the pairs worth looking at.
+    def run(self, before: Callable[[], Iterable[pa.Table]], folder: Path) -> tuple[Path, list[ComparedPair]]:
+        """The `semantic_duplicates` table, as a local Parquet file in key order, and the pairs worth looking at.
 
         Args:
-            before: the table that was made from `shards` without the fresh ones, and of shards that are gone; or an empty one.
-            folder: local, for what is spooled.
+            before: gives the table that was made from `shards` without the fresh ones, and of shards that are gone, part by part; it may have no rows.
+            folder: local, for what is spooled and the table.
         """
         stays = pa.array([*(self.shards.keys() - self.fresh)], pa.string())
-        kept = pc.is_in(before["shard"], value_set=stays)
-        known = before.filter(kept)
-        touched = set(before.filter(pc.invert(kept))["concept"].unique().to_pylist())
+        touched: set[int] = set()
+        for rows in before():
+            lost = rows.filter(pc.invert(pc.is_in(rows["shard"], value_set=stays)))
+            touched.update(lost["concept"].unique().to_pylist())
         spool = _Spool(folder, self.store, [*self.shards], self._files())
         for key in told(sorted(self.fresh), len(self.fresh), "shards that came"):
             touched.update(spool.add(key, self._seen, True, None))
         rest = sorted(self.shards.keys() - self.fresh) if touched else []
         for key in told(rest, len(rest), "shards"):
             spool.add(key, self._seen, False, touched)
-        again = pc.is_in(known["concept"], value_set=pa.array(sorted(touched), pa.int32()))
-        verdicts = _verdicts(known.filter(again))
-        for records, vectors in spool.buckets():
-            self._bucket(records, vectors, verdicts)
-        table = pa.concat_tables([known.filter(pc.invert(again)), self._table(spool)])
-        contract = schema("semantic_duplicates")
-        return table.sort_by([(k, "ascending") for k in contract.key]), self._shown(spool)
+        again, verdicts = pa.array(sorted(touched), pa.int32()), _Verdicts()
+        with _RowsOfShards(folder / "rows", [*self.shards]) as found:
+            for rows in before():
+                known = rows.filter(pc.is_in(rows["shard"], value_set=stays))
+                once_more = pc.is_in(known["concept"], value_set=again)
+                verdicts.add(known.filter(once_more))
+                found.add(known.filter(pc.invert(once_more)))
+            for records, vectors in spool.buckets():
+                self._bucket(records, vectors, verdicts)
+                found.add(self._table(spool))
+            found.write(folder / "table.parquet")
+        return folder / "table.parquet", self._shown(spool)
 
     def _seen(self, key: str, names: np.ndarray) -> np.ndarray | int:
         """In which comparison clips of a shard came first, where it matters; of those that come now it is noted."""
@@ -123,7 +133,7 @@ class SemanticSearch:
         needed = sum(h.rows for h in headers.values()) * (numbers * 6 + RECORD.itemsize)
         return min(MOST_FILES, max(1, -(-needed // max(1, self.memory))))
 
-    def _bucket(self, records: np.ndarray, vectors: np.ndarray, verdicts: Mapping[int, tuple[int, float]]) -> None:
+    def _bucket(self, records: np.ndarray, vectors: np.ndarray, verdicts: _Verdicts) -> None:
         away = records["distance"] if self.survivor == "nearest" else -records["distance"]
         seen = records["seen"] if self.survivor == "first_seen" else np.zeros(len(records), np.int32)
         order = np.lexsort((records["name"], away, seen, records["concept"]))
@@ -132,16 +142,15 @@ class SemanticSearch:
             if len(own):
                 self._concept(records[own], vectors[own], verdicts)
 
-    def _concept(self, records: np.ndarray, vectors: np.ndarray, verdicts: Mapping[int, tuple[int, float]]) -> None:
+    def _concept(self, records: np.ndarray, vectors: np.ndarray, verdicts: _Verdicts) -> None:
         known, fresh = Nearest.unknown(len(records)), records["fresh"].copy()
-        places = {name: place for place, name in enumerate(records["name"].tolist())} if verdicts else {}
-        for name, place in places.items():
-            if not fresh[place] and name in verdicts:
-                of, cosine = verdicts[name]
-                if of in places:
-                    known.cosine[place], known.of[place] = cosine, places[of]
-                else:  # what it was dropped for is gone
-                    fresh[place] = True
+        rows, of, cosine = verdicts.of(np.where(fresh, 0, records["name"]))
+        rows, of, cosine = (part[~fresh[rows]] for part in (rows, of, cosine))
+        by = np.argsort(records["name"])
+        at = np.minimum(np.searchsorted(records["name"][by], of), len(by) - 1)
+        there = records["name"][by][at] == of
+        known.cosine[rows[there]], known.of[rows[there]] = cosine[there], by[at[there]]
+        fresh[rows[~there]] = True  # what it was dropped for is gone
         self.compared += int(fresh.sum())
         found = compare(vectors, fresh, known)
         dropped, kept = survivors(found, self.threshold)
@@ -167,10 +176,12 @@ class SemanticSearch:
         self._pairs = [pair for kind in _kinds(self._pairs) for pair in kind]
 
     def _table(self, spool: _Spool) -> pa.Table:
+        """The rows of what was found since it was last asked for."""
         contract = schema("semantic_duplicates")
         if not self._found:
             return contract.empty()
         records, dropped, of, kept, cosine = (np.concatenate(parts) for parts in zip(*self._found, strict=True))
+        self._found.clear()
         ids = spool.ids(records)
         survivor = ids.take(pa.array(kept))
         names = [
@@ -214,12 +225,69 @@ def _kinds(
     return [dropped[:PAIRS], dropped[PAIRS:][-PAIRS:], not_dropped[:PAIRS]]
 
 
-def _verdicts(known: pa.Table) -> dict[int, tuple[int, float]]:
+class _Verdicts:
     """What an earlier comparison found, by names: of a clip that was dropped, the one that it was dropped for and their cosine."""
-    rows = known.filter(pc.invert(known["semantic_keep"]))
-    own = names_of(rows["dataset"], rows["clip_id"]).tolist()
-    of = names_of(rows["semantic_duplicate_dataset"], rows["semantic_duplicate_of"]).tolist()
-    return dict(zip(own, zip(of, rows["semantic_similarity"].to_pylist(), strict=True), strict=True))
+
+    def __init__(self) -> None:
+        self._names, self._of, self._cosines = (
+            GrowingArray(np.uint64),
+            GrowingArray(np.uint64),
+            GrowingArray(np.float32),
+        )
+        self._sorted: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
+
+    def add(self, known: pa.Table) -> None:
+        """Notes rows of the table."""
+        rows = known.filter(pc.invert(known["semantic_keep"]))
+        self._names.add(names_of(rows["dataset"], rows["clip_id"]))
+        self._of.add(names_of(rows["semantic_duplicate_dataset"], rows["semantic_duplicate_of"]))
+        self._cosines.add(rows["semantic_similarity"].to_numpy())
+
+    def of(self, names: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """(which of some clips were dropped, what for, cosine). None are added after that."""
+        if self._sorted is None:
+            order = np.argsort(self._names.whole(), kind="stable")
+            self._sorted = (self._names.whole()[order], self._of.whole()[order], self._cosines.whole()[order])
+        known, of, cosines = self._sorted
+        if not len(known):
+            return np.empty(0, np.int64), of, cosines
+        at = np.minimum(np.searchsorted(known, names), len(known) - 1)
+        rows = np.flatnonzero(known[at] == names)
+        return rows, of[at[rows]], cosines[at[rows]]
+
+
+class _RowsOfShards:
+    """Rows of the table that come in any order, divided by ranges of shards on the disk.
+
+    Args:
+        folder: local, of its own.
+        shards: all that may come.
+    """
+
+    def __init__(self, folder: Path, shards: Sequence[str]) -> None:
+        self._shards = pa.array(sorted(shards), pa.string())
+        self._ranges = max(1, min(MOST_FILES, len(shards)))
+        self._spool = TableSpool(folder)
+
+    def __enter__(self) -> _RowsOfShards:
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._spool.__exit__(*error)
+
+    def add(self, rows: pa.Table) -> None:
+        """Adds rows."""
+        if rows.num_rows:
+            number = pc.index_in(rows["shard"], value_set=self._shards).to_numpy().astype(np.int64)
+            self._spool.divide(rows, number * self._ranges // len(self._shards))
+
+    def write(self, path: Path) -> None:
+        """Writes all of them in key order."""
+        contract = schema("semantic_duplicates")
+        with pq.ParquetWriter(path, contract.arrow, compression="lz4") as writer:
+            for number in range(self._ranges):
+                if (rows := self._spool.take(number)) is not None:
+                    writer.write_table(rows.sort_by([(k, "ascending") for k in contract.key]))
 
 
 def names_of(datasets: pa.ChunkedArray, clips: pa.ChunkedArray) -> np.ndarray:

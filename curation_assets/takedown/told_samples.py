@@ -21,6 +21,7 @@ from curation_assets.registry import DOWNLOADS
 from curation_assets.takedown.large_tables import rows_of
 from curation_assets.takedown.plan import TakedownPlan
 from curation_resources.growing_array import GrowingArray
+from curation_resources.listed_files import sizes_in
 from curation_resources.storage import Storage
 from curation_resources.table_headers import TableHeader
 from curation_resources.tables import TableStore
@@ -94,7 +95,7 @@ class ToldSamples:
         published = _published_sizes(self._store.storage, self.folder)
         return frozenset(
             name
-            for name, size in self._store.storage.sizes(self.folder)
+            for name, size in sizes_in(self._store.storage, self.folder)
             if name.endswith(".tar")
             and ((path := f"{self.folder}/{name}") in hold or path not in named or published.get(name) != size)
         )
