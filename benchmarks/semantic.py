@@ -22,7 +22,9 @@ from curation_resources.storage import Storage
 from curation_resources.tables import TableStore
 
 PER_SHARD, PER_CONCEPT, DIM = 10_000, 500, 32
-MEMORY_MB = 256
+THINGS = 5
+"""What clips of a concept say, in so many ways."""
+MEMORY_MB = 64
 
 
 def recipe() -> Recipe:
@@ -35,15 +37,15 @@ def generate(root: str, first: int, shards: int, clips: int, share: float) -> No
     """Writes shards of a dataset of so many clips, of which a share says what others say."""
     store, form = TableStore(Storage(root), SCHEMAS), schema("clip_concepts").arrow
     concepts = max(1, clips // PER_CONCEPT)
+    things = np.random.default_rng(0).standard_normal((concepts * THINGS, DIM))
     for number in range(first, first + shards):
         chance = np.random.default_rng(number)
         count = min(PER_SHARD, clips)
         concept = chance.integers(0, concepts, count)
         vectors = chance.standard_normal((count, DIM))
-        said = np.flatnonzero(chance.random(count) < share)
-        for n in said.tolist():  # one of five things that are said of the concept
-            what = np.random.default_rng(int(concept[n]) * 5 + int(chance.integers(5)) + 1_000_000)
-            vectors[n] = what.standard_normal(DIM) + chance.standard_normal(DIM) * 0.05
+        said = chance.random(count) < share
+        which = concept[said] * THINGS + chance.integers(0, THINGS, int(said.sum()))
+        vectors[said] = things[which] + vectors[said] * 0.05
         vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
         videos = [f"v{number:05d}{n:05d}" for n in range(count)]
         columns = {

@@ -78,11 +78,7 @@ def lay_out(
         MissingTable: the subset was not judged.
         FileExistsError: something is in the folder.
     """
-    table = store.read(JUDGED["clips"], key)
-    if not dropped:
-        table = table.filter(table["selected"])
-    if limit is not None:
-        table = table.slice(0, limit)
+    table = _candidates(store, key, limit, dropped)
     folder.mkdir(parents=True, exist_ok=True)
     if any(folder.iterdir()):
         raise FileExistsError(str(folder))
@@ -116,6 +112,18 @@ def lay_out(
     (folder / "view.json").write_text(json.dumps({"subset": key, "tool": tool, **count}, indent=1) + "\n", "utf-8")
     shutil.copyfile(Path(__file__).with_name(TOOLS[tool]), folder / TOOLS[tool])
     return LaidOut(count["clips"], len(spans), count["tracks"], tuple(left_out))
+
+
+def _candidates(store: TableStore, key: str, limit: int | None, dropped: bool) -> pa.Table:
+    """The clips that are shown; no more of the table is read than they need."""
+    names, count = store.form(JUDGED["clips"], key).names, 0
+    found = [store.form(JUDGED["clips"], key).remove_metadata().empty_table()]
+    for rows in store.groups(JUDGED["clips"], names, key):
+        found.append(rows if dropped else rows.filter(rows["selected"]))
+        count += found[-1].num_rows
+        if limit is not None and count >= limit:
+            break
+    return pa.concat_tables(found).slice(0, limit)
 
 
 def _line(row: Mapping[str, Any], video: Mapping[str, Any]) -> dict[str, Any]:
