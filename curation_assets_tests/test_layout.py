@@ -153,7 +153,7 @@ ARROWS = {
     "decode": "contracts showing ingest derived engine",
     "scores": "contracts showing decode derived engine",
     "dedup": "contracts settings showing decode derived engine",
-    "concepts": "contracts settings showing scores derived engine",
+    "concepts": "contracts dedup settings showing scores derived engine",
     "captions": "contracts showing ingest scores derived engine",
     "tracks": "contracts showing decode scores derived engine",
     "publish": "contracts language settings showing ingest decode scores tracks registry derived engine",
