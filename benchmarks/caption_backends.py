@@ -59,7 +59,7 @@ def main() -> None:
     if given.tiny:
         from curation_assets_tests.tiny_vlm import write_tiny_qwen2_vl
 
-        write_tiny_qwen2_vl(Path(given.folder))
+        write_tiny_qwen2_vl(Path(given.folder), head=32)
     pictures = jpegs(given.frames)
     for at_once in AT_ONCE:
         captioner = load(given.backend, given.folder, given.tokens, given.frames, at_once)

