@@ -84,6 +84,7 @@ class Kept:
         frames, bytes, pictures: stored frames, bytes of their inputs and of themselves.
         seconds: CPU seconds in which they were made.
         by_video: mean bytes of a video's inputs.
+        by_height: height of a video's pictures -> CPU seconds of each of its inputs.
     """
 
     frames: int = 0
@@ -91,15 +92,18 @@ class Kept:
     pictures: int = 0
     seconds: float = 0.0
     by_video: list[float] = field(default_factory=list)
+    by_height: dict[int, list[float]] = field(default_factory=dict)
 
     def by(self, path: Path, form: InputFormat) -> None:
         """The whole pass over a video with inputs of a format."""
         params, made = AnalysisParams(inputs=(ModelInput(CLIP, form),)), JpegWriter._made
 
-        def clocked(writer: JpegWriter, *given: Any) -> list[bytes]:
+        def clocked(writer: JpegWriter, frame: av.VideoFrame, *given: Any) -> list[bytes]:
             began = time.thread_time()
-            found = made(writer, *given)
-            self.seconds += time.thread_time() - began
+            found = made(writer, frame, *given)
+            spent = time.thread_time() - began
+            self.seconds += spent
+            self.by_height.setdefault(frame.height, []).append(spent)
             return found
 
         with tempfile.TemporaryFile() as spool, patch.object(JpegWriter, "_made", clocked):
@@ -318,6 +322,8 @@ def measure(paths: list[Path], parts: tuple[str, ...]) -> None:
                 f"{of_form.seconds / with_them:.3f} of the pass with them; {of_form.bytes / of_form.frames:,.0f} bytes (of videos {low:,.0f} to {high:,.0f}: tenth and ninetieth percentile) beside {of_form.pictures / of_form.frames:,.0f} of the picture "
                 f"({of_form.bytes / of_form.pictures:.2f}), {of_form.frames} frames"
             )
+            each = ", ".join(f"{h}: {1e3 * np.mean(t):.1f} ({len(t)})" for h, t in sorted(of_form.by_height.items()))
+            print(f"  CPU ms an input by height of the pictures, and how many: {each}")
     print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB")
 
 
