@@ -60,6 +60,27 @@ gathered: Any = intrinsic(_gathered)
 
 
 @numba.njit(nogil=True, inline="always")
+def bits_at(value: np.uint64, mask: np.uint64) -> Any:
+    """The bits of a value at the places of a mask, one beside the other, the lowest first; one after the other where they are not `GATHERS`."""
+    if GATHERS:
+        return gathered(value, mask)
+    return picked(value, mask)
+
+
+@numba.njit(nogil=True)
+def picked(value: np.uint64, mask: np.uint64) -> Any:
+    """What `gathered` gives, on any processor."""
+    out, place, left = np.uint64(0), np.uint64(0), mask
+    while left:
+        lowest = left & (~left + np.uint64(1))
+        if value & lowest:
+            out |= np.uint64(1) << place
+        place += np.uint64(1)
+        left ^= lowest
+    return out
+
+
+@numba.njit(nogil=True, inline="always")
 def both(x: np.uint32, y: np.uint32) -> np.uint64:
     return (np.uint64(x) << np.uint64(32)) | np.uint64(y)
 

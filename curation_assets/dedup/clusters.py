@@ -24,7 +24,7 @@ from curation_assets.dedup.bits import Ints
 from curation_assets.dedup.chosen import concerned
 from curation_assets.dedup.cluster_rows import SIGNATURE, ClusterRows, in_order, with_other_rows, write_rows
 from curation_assets.dedup.cluster_table import cluster_table
-from curation_assets.dedup.connected import CLIP_BYTES, facts_and_matches, groups, involved
+from curation_assets.dedup.connected import CLIP_BYTES, VECTOR_BYTES, facts_and_matches, groups, involved
 from curation_assets.dedup.duplicate_clusters import Dedup
 from curation_assets.dedup.index import MEANS, Index, ShardInput, keep_chosen, update_index
 from curation_assets.dedup.index_files import DamagedIndex
@@ -110,7 +110,7 @@ def build_clusters(
         ValueError: a shard that was given twice, or fingerprints that are not whole; the message names it.
     """
     index = update_index(storage, folder, shards, params, means, check=check)
-    most = means.memory_bytes // CLIP_BYTES
+    most = means.memory_bytes // (CLIP_BYTES + (VECTOR_BYTES if cosine is not None else 0))
     try:
         rows, unconfirmed = _decided(storage, folder, index, params, cosine, most)
     except DamagedIndex as error:

@@ -150,31 +150,49 @@ def search_means(settings: Settings) -> Means:
 
 
 def embedding_cosine(store: TableStore) -> Any:
-    """Cosine of mean embeddings of two tables of clips, nan where one has none or they are of different models; reads each shard's
-    embeddings once."""
+    """Cosine of mean embeddings of two tables of clips (dataset, clip_id), nan where one has none or they are of different models.
+
+    Each time it is asked it reads the embeddings of the datasets in question, a shard at a time, and keeps those of the clips in question alone.
+    """
     import numpy as np
 
-    from curation_assets.scores.embedding import mean_embeddings
-
-    vectors: dict[tuple[str, str], tuple[str, Any]] = {}
-    for shard in store.partitions("frame_embeddings"):
-        table = store.read("frame_embeddings", shard)
-        clips, means = mean_embeddings(table)
-        dataset = parse_shard_key(shard)[0]
-        model = table["model"][0].as_py() if len(table) else ""
-        vectors |= {(dataset, clip): (model, mean) for clip, mean in zip(clips, means, strict=True)}
-
-    def ids(clips: pa.Table) -> Iterator[tuple[str, str]]:
-        return zip(clips["dataset"].to_pylist(), clips["clip_id"].to_pylist(), strict=True)
-
-    def of_pair(x: tuple[str, str], y: tuple[str, str]) -> float:
-        (model, one), (other_model, other) = (vectors.get(clip, ("", None)) for clip in (x, y))
-        return float(one @ other) if one is not None and other is not None and model == other_model else np.nan
-
     def cosine(a: pa.Table, b: pa.Table) -> Any:
-        return np.array([of_pair(x, y) for x, y in zip(ids(a), ids(b), strict=True)])
+        pairs = list(zip(_ids(a), _ids(b), strict=True))
+        vectors = _vectors(store, {clip for pair in pairs for clip in pair})
+
+        def of_pair(x: tuple[str, str], y: tuple[str, str]) -> float:
+            (model, one), (other_model, other) = (vectors.get(clip, ("", None)) for clip in (x, y))
+            return float(one @ other) if one is not None and other is not None and model == other_model else np.nan
+
+        return np.array([of_pair(x, y) for x, y in pairs], np.float64)
 
     return cosine
+
+
+def _ids(clips: pa.Table) -> Iterator[tuple[str, str]]:
+    return zip(clips["dataset"].to_pylist(), clips["clip_id"].to_pylist(), strict=True)
+
+
+def _vectors(store: TableStore, clips: set[tuple[str, str]]) -> dict[tuple[str, str], tuple[str, Any]]:
+    """Model and mean embedding of those of some clips that have one."""
+    from curation_assets.scores.embedding import mean_embeddings
+
+    wanted: dict[str, list[str]] = {}
+    for dataset, clip in sorted(clips):
+        wanted.setdefault(dataset, []).append(clip)
+    values = {dataset: pa.array(ids, pa.string()) for dataset, ids in wanted.items()}
+    vectors: dict[tuple[str, str], tuple[str, Any]] = {}
+    for shard in store.partitions("frame_embeddings"):
+        dataset = parse_shard_key(shard)[0]
+        if dataset not in values:
+            continue
+        table = store.read("frame_embeddings", shard)
+        table = table.filter(pc.is_in(table["clip_id"], values[dataset]))
+        if len(table):
+            found, means = mean_embeddings(table)
+            model = table["model"][0].as_py()
+            vectors |= {(dataset, clip): (model, mean) for clip, mean in zip(found, means, strict=True)}
+    return vectors
 
 
 def pairs_sheet(store: TableStore, audit: pa.Table) -> Sheet | Markdown | None:

@@ -38,6 +38,9 @@ FACTS: Final = (
 CLIP_BYTES: Final = 2500
 """What is reckoned for a clip of a group while survivors are chosen (facts, matches, order, rows): twice to five times what was measured at a million clips."""
 
+VECTOR_BYTES: Final = 4096
+"""And for its mean embedding where pairs are confirmed by these: a thousand numbers."""
+
 LEAST_CLIPS: Final = 64
 MOST_GROUPS: Final = 256
 READ_AT_ONCE: Final = 1 << 16

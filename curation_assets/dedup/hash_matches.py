@@ -31,6 +31,11 @@ BATCH: Final = 500_000
 """Pairs whose hashes are in memory at a time, about 0.7 kB of each clip. The blocks of all shards are read for each batch, since pairs lie anywhere."""
 
 _CLIP_BYTES: Final = 21
+_HASH_BYTES: Final = 8
+_GROUPED_BYTES: Final = 20
+_UNSORTED: Final = 1.6
+"""What may be held is so many times what else is left beside it for sorting."""
+
 _WHOLE: Final = 0.5
 _BLOCK: Final = 0.3
 LEAST_CLIPS: Final = 256
@@ -42,12 +47,17 @@ def side_bytes(side: Side) -> int:
     return side.hashes.nbytes + _CLIP_BYTES * len(side.indexed)
 
 
-def blocks(library: Library, kinds: Sequence[Kind], means: Means) -> list[tuple[int, int]]:
-    """Stretches of distinct clips of which two (of one kind), or one of each of two kinds, fit into memory."""
-    needed = sum(8 * library.hashes(kind) + _CLIP_BYTES * library.distinct for kind in kinds)
-    room = means.memory_bytes * _WHOLE
+def blocks(library: Library, kinds: Sequence[Kind], means: Means, *, few: bool = False) -> list[tuple[int, int]]:
+    """Stretches of distinct clips of which two (of one kind), or one of each of two kinds, fit into memory.
+
+    Args:
+        few: whether few clips are new: then hashes are held once more, in groups, and nothing is sorted.
+    """
+    each, memory = (_GROUPED_BYTES, means.memory_bytes * _UNSORTED) if few else (_HASH_BYTES, means.memory_bytes)
+    needed = sum(each * library.hashes(kind) + _CLIP_BYTES * library.distinct for kind in kinds)
+    room = memory * _WHOLE
     if needed > room:
-        room = means.memory_bytes * _BLOCK * len(kinds)
+        room = memory * _BLOCK * len(kinds)
     most = max(1, library.distinct // LEAST_CLIPS)
     return stretches(library.distinct, min(most, max(1, int(-(-needed // max(1, room))))))
 
@@ -74,7 +84,11 @@ class Comparison:
 
     def hashes(self, kind: Kind, method: int, change: int = 0) -> Hashes:
         known = self.known.get((self.library.methods[method], kind), common.NOTHING)
-        return hashes_of(self.library, kind, method, change, known, blocks(self.library, [kind], self.means))
+        return hashes_of(self.library, kind, method, change, known, self._blocks([kind]))
+
+    def _blocks(self, kinds: Sequence[Kind]) -> list[tuple[int, int]]:
+        few = int(self.fresh.sum()) <= search.FEW * len(self.fresh)
+        return blocks(self.library, kinds, self.means, few=few)
 
     def candidates(self, left: Hashes, right: Hashes | None, method: int, fewer: int = 1) -> Pairs:
         """Pairs of distinct clips worth a comparison, of which at least one is fresh.
@@ -84,7 +98,7 @@ class Comparison:
         plan = Plan.of(self.library.key_bits, self.library.methods[method], self.params, fewer)
         worth = search.worth(self.params, self.library.key_bits, common.COMMON)
         kinds = [left.kind] if right is None else [left.kind, right.kind]
-        divided = blocks(self.library, kinds, self.means)
+        divided = self._blocks(kinds)
         new = [bool(self.fresh[low:high].any()) for low, high in divided]
         found = []
         for j, theirs in enumerate(divided):

@@ -132,7 +132,8 @@ class Library:
         out = [np.empty(0, np.uint64)]
         for segment, _, begin, end in self._stretches(low, high):
             rows = segment.arrays.read("row", begin, end)
-            out.append(segment.arrays.read("signature", int(rows[0]), int(rows[-1]) + 1)[rows - rows[0]])
+            shown = segment.arrays.read("signature", int(rows[0]), int(rows[-1]) + 1)
+            out.append(shown if len(shown) == len(rows) else shown[rows - rows[0]])
         return np.concatenate(out)
 
     def rows_with(self, name: str, values: NDArray[np.uint64]) -> Ints:
@@ -251,7 +252,8 @@ class Library:
             edges = np.append(0, np.cumsum(file.rows(block)))
             for k in np.unique(np.searchsorted(edges, local, side="right") - 1).tolist():
                 low, high = np.searchsorted(local, edges[k : k + 2])
-                tables.append(file.read(block, k).select(columns).take(local[low:high] - edges[k]))
+                held = file.read(block, k).select(columns).take(local[low:high] - edges[k])
+                tables.append(held.cast(tables[0].schema))
         back = np.empty(len(rows), np.int64)
         back[order] = np.arange(len(rows))
         return pa.concat_tables(tables).take(back).combine_chunks()

@@ -261,7 +261,19 @@ def _names(table: pa.Table) -> list[tuple[str, str]]:
 
 
 def blocks_of(part: Mapping[str, pa.Table]) -> list[tuple[str, pa.Table]]:
-    """The blocks of a shard's file."""
-    pictures = part["pictures"]
-    cut = [("pictures", pictures.slice(i, PICTURES_ROWS)) for i in range(0, max(1, len(pictures)), PICTURES_ROWS)]
-    return [(name, table) for name, table in part.items() if name != "pictures"] + cut
+    """The blocks of a shard's file. Pictures that no clip has take one block, of columns without a type, for as many clips as follow each other."""
+    blocks = [(name, table) for name, table in part.items() if name != "pictures"]
+    pictures, without = part["pictures"], 0
+    for begin in range(0, max(1, len(pictures)), PICTURES_ROWS):
+        rows = pictures.slice(begin, PICTURES_ROWS)
+        if len(rows) and all(column.null_count == len(rows) for column in rows.columns):
+            without += len(rows)
+            continue
+        blocks += _nothing(without)
+        without = 0
+        blocks.append(("pictures", rows))
+    return blocks + _nothing(without)
+
+
+def _nothing(rows: int) -> list[tuple[str, pa.Table]]:
+    return [("pictures", pa.table({name: pa.nulls(rows) for name in BLOCKS["pictures"].names}))] if rows else []

@@ -1,9 +1,9 @@
-"""Few hashes against many that are gone through once and not sorted: the loops of an update that adds a little, compiled.
+"""Few hashes against many that are gone through once for each table and not sorted: the loops of an update that adds a little, compiled.
 
-The few lie in lines of the processor's cache, one for each choice of the bits in which a table asks hashes to agree, so that most of the many cost one read and one comparison
-of eight.
+The few lie in lines of the processor's cache, by bits in which a table asks hashes to agree, so that most of the many cost one read and one comparison
+of eight. Those of the many that may be near one are marked first, without a jump for each, and looked at then.
 
-What belongs here: comparing few hashes with many. What does not: all with all (`join`).
+What belongs here: comparing few hashes with many. What does not: all with all (`join`), the order of the many (`grouped`).
 """
 
 from __future__ import annotations
@@ -14,18 +14,39 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from curation_assets.dedup.bits import GATHERS, U32, U64, both, gathered, grown, popcount
-from curation_assets.dedup.buckets import GROUP, Key, Side, asked
+from curation_assets.dedup.bits import GATHERS, U32, U64, Ints, bits_at, both, gathered, grown, popcount
+from curation_assets.dedup.buckets import GROUP, ODD, Side, asked
+from curation_assets.dedup.grouped import Grouped
 from curation_assets.dedup.join import Found
 from curation_assets.dedup.lanes import LANES, LINE, near_any, near_in_line
 from curation_resources.compiled import compiled
 
 _FIRST: Final = 1024
-_CLIPS: Final = 4096
+_AT_ONCE: Final = 4096
+"""Hashes of the many that are marked before those that are marked are looked at."""
+
+_IN_LINE: Final = 2
+"""A line holds about four (a power of two) of the few, if the table's bits allow it."""
+
+
+class Place(NamedTuple):
+    """By which bits a table puts hashes into lines.
+
+    Attributes:
+        mask: the bits in which they must agree.
+        shared: bits by which the many are grouped, too: the number of a line begins with them.
+        own: others of the table's bits.
+        wide: so many bits the rest of the number of a line has.
+    """
+
+    mask: np.uint64
+    shared: np.uint64
+    own: np.uint64
+    wide: np.uint64
 
 
 class Lines(NamedTuple):
-    """Few hashes by the bits in which they must agree.
+    """Few hashes by bits in which they must agree.
 
     Attributes:
         hashes, clips: of each line `LINE` of them; places that are not taken have 0.
@@ -44,17 +65,28 @@ class Lines(NamedTuple):
     at: U32
 
 
+def place_of(mask: int, grouped_by: int, few: int) -> Place:
+    """Where a table of this mask puts so many hashes, if the many are grouped by these bits."""
+    shared = mask & grouped_by
+    wanted = max(0, few.bit_length() - _IN_LINE - shared.bit_count())
+    own = left = mask & ~shared
+    while own.bit_count() > wanted:
+        own &= own - 1
+    wide = own.bit_count() if GATHERS else min(wanted, left.bit_count())
+    return Place(np.uint64(mask), np.uint64(shared), np.uint64(own if GATHERS else left), np.uint64(wide))
+
+
 @numba.njit(nogil=True, inline="always")
-def _line(value: np.uint64, key: Key) -> Any:
-    """The line to which a hash belongs: that of its bits, or, where they cannot be gathered, the bucket of the table."""
+def _own(value: np.uint64, own: np.uint64, wide: np.uint64) -> Any:
+    """The rest of the number of a hash's line: its bits, or, where they cannot be gathered, what they are mixed to."""
     if GATHERS:
-        return gathered(value, key.mask)
-    return ((value & key.mask) * key.odd) >> np.uint64(64 - key.bits) if key.bits else np.uint64(0)
+        return gathered(value, own)
+    return ((value & own) * ODD) >> (np.uint64(64) - wide) if wide else np.uint64(0)
 
 
 @numba.njit(nogil=True, inline="always")
-def _lines(key: Key) -> Any:
-    return np.int64(1) << np.int64(popcount(key.mask)) if GATHERS else np.int64(1) << key.bits
+def _line(value: np.uint64, place: Place) -> Any:
+    return bits_at(value, place.shared) << place.wide | _own(value, place.own, place.wide)
 
 
 @compiled
@@ -79,17 +111,17 @@ def _marked(side: Side, wanted: NDArray[np.bool_]) -> tuple[U64, U32]:
 
 
 @compiled
-def lines(side: Side, wanted: NDArray[np.bool_], key: Key) -> Lines:
+def lines(side: Side, wanted: NDArray[np.bool_], place: Place) -> Lines:
     """The hashes of some clips of a side, and its common ones, in lines.
 
     Args:
         wanted: bool (clips,).
     """
     hashes, clips = _marked(side, wanted)
-    count = _lines(key)
+    count = np.int64(1) << np.int64(popcount(place.shared) + place.wide)
     total = np.zeros(count, np.uint32)
     for value in hashes:
-        total[np.int64(_line(value, key))] += 1
+        total[np.int64(_line(value, place))] += 1
     at = np.zeros(count + 1, np.uint32)
     taken, full = np.zeros(count, np.uint8), np.zeros((count >> 3) + 1, np.uint8)
     for line in range(count):
@@ -102,74 +134,101 @@ def lines(side: Side, wanted: NDArray[np.bool_], key: Key) -> Lines:
     rest, rest_clips = np.zeros(at[count] + LANES, np.uint64), np.zeros(at[count], np.uint32)
     total[:] = 0
     for i in range(len(hashes)):
-        mine: Any = np.int64(_line(hashes[i], key))
-        place = np.int64(total[mine])
-        if place < LINE:
-            held_hashes[mine * LINE + place], held_clips[mine * LINE + place] = hashes[i], clips[i]
+        mine: Any = np.int64(_line(hashes[i], place))
+        at_line = np.int64(total[mine])
+        if at_line < LINE:
+            held_hashes[mine * LINE + at_line], held_clips[mine * LINE + at_line] = hashes[i], clips[i]
         else:
-            rest[at[mine] + place - LINE], rest_clips[at[mine] + place - LINE] = hashes[i], clips[i]
+            rest[at[mine] + at_line - LINE], rest_clips[at[mine] + at_line - LINE] = hashes[i], clips[i]
         total[mine] += 1
     return Lines(held_hashes, held_clips, taken, full, rest, rest_clips, at)
 
 
 @compiled
-def _near_clips(
-    few: Lines, many: Side, range_: tuple[int, int], mark: np.uint32, key: Key, distance: np.uint64, found: Found
+def _mark(
+    few: Lines, place: Place, hashes: U64, range_: tuple[int, int], first: np.uint64, distance: np.uint64, marked: Ints
 ) -> int:
-    """Writes the pairs of a few hashes and those of the clips in a range after the first `found.known`, and returns how many there are then."""
-    met, count = found
-    mask, frames, base = key.mask, many.every == 1, many.base
-    hashes, start, indexed, common = many.hashes, many.start, many.indexed, many.common
-    held, held_clips, taken, full = few.hashes, few.clips, few.taken, few.full
-    rest, rest_clips, at = few.rest, few.rest_clips, few.at
-    for clip in range(range_[0], range_[1]):
-        first, number = start[clip], mark | np.uint32(base + clip)
-        for i in range(first, first + indexed[clip]):
-            value = hashes[i]
-            if not frames and not asked(value, common):
-                continue
-            line = np.uint64(_line(value, key))
-            begin = line * np.uint64(LINE)
-            near: Any = near_in_line(held, begin, (value,), distance)
-            while near:
-                lowest = near & (~near + np.uint64(1))
-                near ^= lowest
-                place = popcount(lowest - np.uint64(1))
-                m = begin + place
-                if place < taken[line] and held_clips[m] != number and not (value ^ held[m]) & mask:
-                    if count < len(met):
-                        met[count] = both(held_clips[m], number)
-                    count += 1
-            if full[line >> np.uint64(3)] >> np.uint8(line & np.uint64(7)) & np.uint8(1):
-                end = np.uint64(at[line + np.uint64(1)])
-                begin = np.uint64(at[line])
-                while begin < end:
-                    near = near_any(rest, begin, (value,), distance)
-                    while near:
-                        lowest = near & (~near + np.uint64(1))
-                        near ^= lowest
-                        m = begin + popcount(lowest - np.uint64(1))
-                        if m < end and rest_clips[m] != number and not (value ^ rest[m]) & mask:
-                            if count < len(met):
-                                met[count] = both(rest_clips[m], number)
-                            count += 1
-                    begin += np.uint64(LANES)
+    """Writes the places of those hashes of a range whose line has a near one, or more than it holds, and returns how many they are.
+
+    Args:
+        first: the first line of those that the group of these hashes has to do with.
+        marked: has room for one more than the range is long.
+    """
+    held, full, own, wide = few.hashes, few.full, place.own, place.wide
+    count: Any = np.int64(0)
+    for i in range(range_[0], range_[1]):
+        value = hashes[i]
+        line = first | _own(value, own, wide)
+        near: Any = near_in_line(held, line * np.uint64(LINE), (value,), distance)
+        more = np.uint64(full[line >> np.uint64(3)]) >> (line & np.uint64(7)) & np.uint64(1)
+        marked[count] = i
+        count += np.int64(near | more != np.uint64(0))
     return count
 
 
 @compiled
-def near_few(few: Lines, many: Side, mark: np.uint32, key: Key, distance: np.uint64) -> U64:
-    """Pairs of a clip with one of few hashes, in the upper half, and a clip of the side `many`, which is gone through once.
+def _near_marked(
+    few: Lines, place: Place, many: Grouped, marked: Ints, first: np.uint64, distance: np.uint64, found: Found
+) -> int:
+    """Writes the pairs of a few hashes and those that are marked after the first `found.known`, and returns how many there are then."""
+    met, count = found
+    mask, own, wide = place.mask, place.own, place.wide
+    hashes, clips = many.hashes, many.clips
+    held, held_clips, taken, full = few.hashes, few.clips, few.taken, few.full
+    rest, rest_clips, at = few.rest, few.rest_clips, few.at
+    for i in marked:
+        value, number = hashes[i], clips[i]
+        line = first | _own(value, own, wide)
+        begin = line * np.uint64(LINE)
+        near: Any = near_in_line(held, begin, (value,), distance)
+        while near:
+            lowest = near & (~near + np.uint64(1))
+            near ^= lowest
+            slot = popcount(lowest - np.uint64(1))
+            m = begin + slot
+            if slot < taken[line] and held_clips[m] != number and not (value ^ held[m]) & mask:
+                if count < len(met):
+                    met[count] = both(held_clips[m], number)
+                count += 1
+        if full[line >> np.uint64(3)] >> np.uint8(line & np.uint64(7)) & np.uint8(1):
+            end = np.uint64(at[line + np.uint64(1)])
+            begin = np.uint64(at[line])
+            while begin < end:
+                near = near_any(rest, begin, (value,), distance)
+                while near:
+                    lowest = near & (~near + np.uint64(1))
+                    near ^= lowest
+                    m = begin + popcount(lowest - np.uint64(1))
+                    if m < end and rest_clips[m] != number and not (value ^ rest[m]) & mask:
+                        if count < len(met):
+                            met[count] = both(rest_clips[m], number)
+                        count += 1
+                begin += np.uint64(LANES)
+    return count
+
+
+@compiled
+def near_few(few: Lines, place: Place, many: Grouped, bits: np.uint64, distance: np.uint64) -> U64:
+    """Pairs of a clip (or common hash) with one of few hashes, in the upper half, and one of the many, which are gone through once.
 
     Args:
-        mark: is set in the numbers of the latter: `GROUP` if they are those of common hashes, which are not looked at otherwise.
+        bits: by which the many are grouped.
     """
     met, count = np.empty(_FIRST, np.uint64), 0
-    for begin in range(0, len(many.indexed), _CLIPS):
-        clips = (begin, min(begin + _CLIPS, len(many.indexed)))
-        after = _near_clips(few, many, clips, mark, key, distance, Found(met, count))
-        if after > len(met):
-            met = grown(met, count, after)
-            _near_clips(few, many, clips, mark, key, distance, Found(met, count))
-        count = after
+    marked = np.empty(_AT_ONCE + 1, np.int64)
+    among = bits_at(place.shared, bits)
+    groups = len(many.at) - 1
+    begins = np.empty(groups, np.int64)
+    for group in range(groups):
+        begins[group] = np.int64(bits_at(np.uint64(group), among))
+    for group in np.argsort(begins, kind="mergesort"):
+        first = np.uint64(begins[group]) << place.wide
+        for begin in range(many.at[group], many.at[group + 1], _AT_ONCE):
+            range_ = (begin, min(begin + _AT_ONCE, many.at[group + 1]))
+            near = marked[: _mark(few, place, many.hashes, range_, first, distance, marked)]
+            after = _near_marked(few, place, many, near, first, distance, Found(met, count))
+            if after > len(met):
+                met = grown(met, count, after)
+                _near_marked(few, place, many, near, first, distance, Found(met, count))
+            count = after
     return met[:count].copy()

@@ -12,7 +12,7 @@ import math
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from curation_assets.dedup import buckets, join, probe
 from curation_assets.dedup.buckets import GROUP, ODD, Key, Side
 from curation_assets.dedup.duplicate_clusters import Dedup
+from curation_assets.dedup.grouped import Grouped, grouped, shared_bits
 from curation_assets.dedup.worth import LATELY_BITS, Worth, worth_comparing
 from curation_resources.progress import told
 
@@ -140,6 +141,8 @@ class Search:
         plan: which tables.
         worth: which pairs are kept.
         rounds: stretches of keys into which each table is divided, where it would not fit into memory.
+        many: where few clips are fresh, the hashes of the left side, or of both, in the order in which they are gone through (`prepared`).
+        bits: by which those are grouped.
     """
 
     left: Side
@@ -148,21 +151,33 @@ class Search:
     plan: Plan
     worth: Worth
     rounds: int = 1
+    many: tuple[Grouped, ...] = ()
+    bits: int = 0
 
     @property
     def pieces(self) -> list[tuple[int, int]]:
-        """Table and round of each piece."""
-        return [(table, part) for table in range(self.plan.count) for part in range(self.rounds)]
+        """Table and round of each piece; where few clips are fresh there are no rounds."""
+        return [(table, part) for table in range(self.plan.count) for part in range(1 if self.many else self.rounds)]
+
+    @property
+    def _sides(self) -> list[Side]:
+        return [self.left] if self.right is None else [self.left, self.right]
+
+    def prepared(self) -> Search:
+        """The same search with what all pieces need beside the hashes."""
+        if sum(int(self._new(side).sum()) for side in self._sides) > FEW * sum(len(s.indexed) for s in self._sides):
+            return self
+        masks = [int(self.plan.key(table).mask) for table in range(self.plan.count)]
+        bits = shared_bits(masks, max(int(side.indexed[self._new(side)].sum()) for side in self._sides))
+        return replace(self, many=tuple(grouped(side, bits) for side in self._sides), bits=int(bits))
 
     def run(self, piece: tuple[int, int]) -> Pairs:
         """The pairs that one piece finds."""
         table, part = piece
         key = self.plan.key(table)
         lately = np.zeros(1 << LATELY_BITS, np.uint64)
-        sides = [self.left] if self.right is None else [self.left, self.right]
-        if sum(int(self._new(side).sum()) for side in sides) > FEW * sum(len(side.indexed) for side in sides):
-            return unique(self._kept(met, lately) for met in self._stretches(key, part))
-        return unique(self._kept(met, lately) for met in self._with_few(key)) if part == 0 else unique([])
+        found = self._with_few(key) if self.many else self._stretches(key, part)
+        return unique(self._kept(met, lately) for met in found)
 
     def _kept(self, met: Pairs, lately: Pairs) -> Pairs:
         right = self.left if self.right is None else self.right
@@ -170,7 +185,7 @@ class Search:
 
     def _stretches(self, key: Key, part: int) -> Iterator[Pairs]:
         """Clips with near hashes, one stretch of equal first bits after the other."""
-        sides = [self.left] if self.right is None else [self.left, self.right]
+        sides = self._sides
         counts = [buckets.coarse_counts(side, key) for side in sides]
         low, high = self._bounds(sum(counts), part)
         sorted_ = [buckets.spread(side, key, of, low, high) for side, of in zip(sides, counts, strict=True)]
@@ -185,17 +200,19 @@ class Search:
         return int(edges[part]), int(edges[part + 1])
 
     def _with_few(self, key: Key) -> Iterator[Pairs]:
+        """Fresh clips of one side with near ones, and near common hashes, of the other."""
         if self._new(self.left).any():
-            yield from self._few(self.left, self.left if self.right is None else self.right, key)
+            yield self._few(self.left, self.many[-1], key)
         if self.right is not None and self._new(self.right).any():
-            for met in self._few(self.right, self.left, key):
-                yield met << np.uint64(32) | met >> np.uint64(32)
+            met = self._few(self.right, self.many[0], key)
+            yield met << np.uint64(32) | met >> np.uint64(32)
 
-    def _few(self, side: Side, many: Side, key: Key) -> Iterator[Pairs]:
-        """Fresh clips of one side with near ones, and near common hashes, of another."""
-        few = probe.lines(side, self._new(side), key)
-        yield probe.near_few(few, many, np.uint32(0), key, self.worth.distance)
-        yield probe.near_few(few, buckets.of_common(many), GROUP, key, self.worth.distance)
+    def _few(self, side: Side, many: Grouped, key: Key) -> Pairs:
+        new = self._new(side)
+        count = int(side.indexed[new].sum()) + len(side.common)
+        place = probe.place_of(int(key.mask), self.bits, count)
+        few, bits = probe.lines(side, new, place), np.uint64(self.bits)
+        return np.asarray(probe.near_few(few, place, many, bits, self.worth.distance))
 
     def _new(self, side: Side) -> NDArray[np.bool_]:
         """Which clips of a side are fresh."""
@@ -247,6 +264,7 @@ def threaded(threads: int) -> Runner:
 def candidates(search: Search, means: Means) -> Pairs:
     """All pairs that a search finds."""
     out = [search.of_common()]
+    search = search.prepared()
     for found in told(means.run(search), len(search.pieces), "tables of hashes"):
         out.append(found)
         if sum(map(len, out)) > max(10_000_000, 2 * len(out[0])):

@@ -75,6 +75,10 @@ def test_embeddings_of_different_models_say_nothing_of_a_pair(tmp_path: Path) ->
     pairs = [("a", "x", "a", "y"), ("a", "y", "b", "x"), ("a", "x", "c", "x"), ("b", "x", "d", "x")]
     sides = [pa.table({"dataset": [p[i] for p in pairs], "clip_id": [p[i + 1] for p in pairs]}) for i in (0, 2)]
     assert embedding_cosine(store)(*sides) == pytest.approx([0.6, 0.8, np.nan, np.nan], abs=1e-3, nan_ok=True)
+    some = [side.slice(1, 1) for side in sides]
+    assert embedding_cosine(store)(*some) == pytest.approx([0.8], abs=1e-3), "of one clip that others lie beside"
+    nothing = [side.slice(0, 0) for side in sides]
+    assert embedding_cosine(store)(*nothing).tolist() == []
 
 
 def _sampled(*times: int) -> pa.Table:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -10,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from curation_assets.dedup import search
-from curation_assets.dedup.buckets import Side, set_apart
+from curation_assets.dedup import bits as dedup_bits
+from curation_assets.dedup import grouped, search
+from curation_assets.dedup.buckets import GROUP, Side, set_apart
 from curation_assets.dedup.duplicate_clusters import Dedup
 from curation_assets.dedup.search import Means, Plan, Search, agreement, candidates, expected_recall, halves, tables
 from curation_assets.dedup.worth import Worth
@@ -108,9 +110,19 @@ def test_recall_is_what_is_promised_and_nothing_else_is_found(distance: int, bit
 
 
 @settings(deadline=None, max_examples=10)
-@given(st.integers(0, 1000), st.integers(1, 5), st.sampled_from([0, 6, 11]), st.data())
-def test_a_pair_is_found_whatever_else_is_there(seed: int, near_bits: int, bits: int, data: st.DataObject) -> None:
-    """Also if few are new, which is another way through the hashes, and if the search is done piece by piece."""
+@given(
+    st.integers(0, 1000), st.integers(1, 5), st.sampled_from([0, 6, 11]), st.sampled_from([1 << 19, 400, 1]), st.data()
+)
+def test_a_pair_is_found_whatever_else_is_there(
+    seed: int, near_bits: int, bits: int, cache: int, data: st.DataObject
+) -> None:
+    """Also if few are new, which is another way through the hashes, in one group or in many, and if the search is done piece by piece."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(grouped, "CACHE_BYTES", cache)
+        _found_whatever_else_is_there(seed, near_bits, bits, data)
+
+
+def _found_whatever_else_is_there(seed: int, near_bits: int, bits: int, data: st.DataObject) -> None:
     hashes = _crowd(seed, 30, near_bits)
     chosen = np.array(data.draw(st.lists(st.booleans(), min_size=len(hashes), max_size=len(hashes))), np.bool_)
     everything, some = _found(hashes, 10, bits), set(hashes[chosen].tolist())
@@ -140,6 +152,41 @@ def test_blocks_find_what_all_find_together(seed: int, bits: int, cut: int, few:
     parts = found(one, None) + found(two, None) + found(one, two)
     assert sorted(parts) == found(whole, None)
     assert len(parts) > 10
+
+
+@pytest.mark.parametrize("kind", ["copies", "every_pair"])
+def test_what_few_take_of_each_table_fits_into_the_cache(kind: Literal["copies", "every_pair"]) -> None:
+    plan = Plan.of(16, "phash", Dedup(search=kind))
+    masks = [int(plan.key(table).mask) for table in range(plan.count)]
+    assert grouped.shared_bits(masks, 1000) == 0
+    for few in (100_000, 300_000):
+        bits = int(grouped.shared_bits(masks, few))
+        taken = [few * grouped.FEW_BYTES >> (mask & bits).bit_count() for mask in masks]
+        assert max(taken) <= grouped.CACHE_BYTES or bits.bit_count() == grouped.MOST_BITS
+        assert sorted(taken)[len(taken) // 2] <= grouped.CACHE_BYTES
+        assert bits.bit_count() <= grouped.MOST_BITS
+
+
+def test_hashes_in_groups_are_those_of_the_clips() -> None:
+    rng = np.random.default_rng(8)
+    card = random_hashes(rng, 1)
+    clips = [[*random_hashes(rng, 5), *card] for _ in range(50)]
+    side, mask = _side(clips, card, 100), 0b1001 << 40
+    held = grouped.grouped(side, np.uint64(mask))
+    expected = [(h, 100 + k) for k, clip in enumerate(clips) for h in clip[:-1]] + [(card[0], int(GROUP))]
+    assert sorted(zip(held.hashes.tolist(), held.clips.tolist(), strict=True)) == sorted(expected)
+    for group in range(4):
+        mine = held.hashes[held.at[group] : held.at[group + 1]].tolist()
+        assert mine
+        assert {(h >> 40 & 1) + 2 * (h >> 43 & 1) for h in mine} == {group}
+
+
+@settings(deadline=None)
+@given(st.integers(0, (1 << 64) - 1), st.integers(0, (1 << 64) - 1))
+def test_bits_are_picked_alike_with_and_without_the_instruction(value: int, mask: int) -> None:
+    expected = [value >> place & 1 for place in range(64) if mask >> place & 1]
+    picked = dedup_bits.picked(np.uint64(value), np.uint64(mask))
+    assert picked == sum(bit << place for place, bit in enumerate(expected))
 
 
 def test_bits_that_never_differ_are_not_in_keys() -> None:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curation_assets.dedup import cluster_rows, common, connected, hash_matches, index_segments
+from curation_assets.dedup import cluster_rows, common, connected, grouped, hash_matches, index_segments
 from curation_assets.dedup.arrays import PIECE, open_arrays, write_arrays
 from curation_assets.dedup.clusters import build_clusters
 from curation_assets.dedup.common import SharedHashes, count_all, looked_up
@@ -51,6 +51,7 @@ def test_added_shard_by_shard_and_divided_is_all_at_once(
     monkeypatch.setattr(connected, "LEAST_CLIPS", 3)
     monkeypatch.setattr(cluster_rows, "BLOCK_ROWS", rows)
     monkeypatch.setattr(hash_matches, "LEAST_CLIPS", 3)
+    monkeypatch.setattr(grouped, "CACHE_BYTES", rows)
     shards = _shards(seed, 20, 3)
     params = Dedup(flipped=True, negative=True, reversed=True)
     whole = build_clusters(Storage(f"{tmp_path}/whole"), INDEX, shards, params, means=Means(1))
