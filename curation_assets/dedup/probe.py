@@ -29,7 +29,7 @@ _IN_LINE: Final = 2
 """A line holds about four (a power of two) of the few, if the table's bits allow it."""
 
 
-class Place(NamedTuple):
+class LinePlace(NamedTuple):
     """By which bits a table puts hashes into lines.
 
     Attributes:
@@ -65,7 +65,7 @@ class Lines(NamedTuple):
     at: U32
 
 
-def place_of(mask: int, grouped_by: int, few: int) -> Place:
+def place_of(mask: int, grouped_by: int, few: int) -> LinePlace:
     """Where a table of this mask puts so many hashes, if the many are grouped by these bits."""
     shared = mask & grouped_by
     wanted = max(0, few.bit_length() - _IN_LINE - shared.bit_count())
@@ -73,7 +73,7 @@ def place_of(mask: int, grouped_by: int, few: int) -> Place:
     while own.bit_count() > wanted:
         own &= own - 1
     wide = own.bit_count() if GATHERS else min(wanted, left.bit_count())
-    return Place(np.uint64(mask), np.uint64(shared), np.uint64(own if GATHERS else left), np.uint64(wide))
+    return LinePlace(np.uint64(mask), np.uint64(shared), np.uint64(own if GATHERS else left), np.uint64(wide))
 
 
 @numba.njit(nogil=True, inline="always")
@@ -85,7 +85,7 @@ def _own(value: np.uint64, own: np.uint64, wide: np.uint64) -> Any:
 
 
 @numba.njit(nogil=True, inline="always")
-def _line(value: np.uint64, place: Place) -> Any:
+def _line(value: np.uint64, place: LinePlace) -> Any:
     return bits_at(value, place.shared) << place.wide | _own(value, place.own, place.wide)
 
 
@@ -111,7 +111,7 @@ def _marked(side: Side, wanted: NDArray[np.bool_]) -> tuple[U64, U32]:
 
 
 @compiled
-def lines(side: Side, wanted: NDArray[np.bool_], place: Place) -> Lines:
+def lines(side: Side, wanted: NDArray[np.bool_], place: LinePlace) -> Lines:
     """The hashes of some clips of a side, and its common ones, in lines.
 
     Args:
@@ -146,7 +146,13 @@ def lines(side: Side, wanted: NDArray[np.bool_], place: Place) -> Lines:
 
 @compiled
 def _mark(
-    few: Lines, place: Place, hashes: U64, range_: tuple[int, int], first: np.uint64, distance: np.uint64, marked: Ints
+    few: Lines,
+    place: LinePlace,
+    hashes: U64,
+    range_: tuple[int, int],
+    first: np.uint64,
+    distance: np.uint64,
+    marked: Ints,
 ) -> int:
     """Writes the places of those hashes of a range whose line has a near one, or more than it holds, and returns how many they are.
 
@@ -168,7 +174,7 @@ def _mark(
 
 @compiled
 def _near_marked(
-    few: Lines, place: Place, many: Grouped, marked: Ints, first: np.uint64, distance: np.uint64, found: Found
+    few: Lines, place: LinePlace, many: Grouped, marked: Ints, first: np.uint64, distance: np.uint64, found: Found
 ) -> int:
     """Writes the pairs of a few hashes and those that are marked after the first `found.known`, and returns how many there are then."""
     met, count = found
@@ -208,7 +214,7 @@ def _near_marked(
 
 
 @compiled
-def near_few(few: Lines, place: Place, many: Grouped, bits: np.uint64, distance: np.uint64) -> U64:
+def near_few(few: Lines, place: LinePlace, many: Grouped, bits: np.uint64, distance: np.uint64) -> U64:
     """Pairs of a clip (or common hash) with one of few hashes, in the upper half, and one of the many, which are gone through once.
 
     Args:
