@@ -6,14 +6,19 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import pyarrow.dataset as ds
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from curation_assets.publish.clip_dataset import TABLE
+from curation_assets.publish.curating.side_by_side import side_by_side
 from curation_assets.registry import JUDGED
 from curation_resources.media import MediaRef
 
 if TYPE_CHECKING:
     from curation_assets.api import Installation
+
+READ_ROWS = 4096
+"""Rows of both tables that are read at a time."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +55,7 @@ class Sample:
 
 
 class ExportedClips:
-    """What a subset exports, sample by sample in order of clips.
+    """What a subset exports, sample by sample in order of clips; the samples of some thousand rows are held at a time.
 
     Attributes:
         version: name of the version in force.
@@ -63,14 +68,22 @@ class ExportedClips:
         store = self.installation.store
         kind = "tracks" if store.exists(JUDGED["tracks"], self.subset) else "clips"
         name = f"{kind.removesuffix('s')}_id"
-        curated = {
-            (r["dataset"], r[name]): r
-            for r in store.read(JUDGED[kind], self.subset, filters=ds.field("selected")).to_pylist()
-        }
-        for row in store.read(TABLE.asset, self.subset, filters=ds.field("status") == "ok").to_pylist():
-            key = row["track_id"] or row["clip_id"]
-            yield Sample(row, curated.get((row["dataset"], key), {}), self)
+        for chosen, made in side_by_side(self._selected(JUDGED[kind]), self._exported()):
+            curated = {(r["dataset"], r[name]): r for r in chosen.to_pylist()}
+            for row in made.filter(pc.equal(made["status"], "ok")).to_pylist():
+                key = row["track_id"] or row["clip_id"]
+                yield Sample(row, curated.get((row["dataset"], key), {}), self)
+
+    def _selected(self, asset: str) -> Iterator[pa.Table]:
+        for batch in self.installation.store.batches(asset, None, READ_ROWS, self.subset):
+            rows = pa.Table.from_batches([batch]).replace_schema_metadata(None)
+            yield rows.filter(rows["selected"])
+
+    def _exported(self) -> Iterator[pa.RecordBatch]:
+        store = self.installation.store
+        yield pa.RecordBatch.from_pylist([], store.form(TABLE.asset, self.subset).remove_metadata())
+        yield from store.batches(TABLE.asset, None, READ_ROWS, self.subset)
 
     def __len__(self) -> int:
-        table = self.installation.store.read(TABLE.asset, self.subset, columns=["status"])
-        return int(sum(s == "ok" for s in table["status"].to_pylist()))
+        batches = self.installation.store.batches(TABLE.asset, ["status"], 1 << 16, self.subset)
+        return sum(pc.sum(pc.equal(b["status"], "ok")).as_py() or 0 for b in batches)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pyarrow as pa
@@ -14,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.scale.publishing import KEY, generate, publish, recipe
+from curation_assets import exported_clips
 from curation_assets.engine.run import Run
 from curation_assets.publish.curating import grouped_rows, ordered_rows
 from curation_assets.publish.curating.ordered_rows import OrderedRows, regrouped
@@ -194,3 +197,19 @@ def test_keys_are_used_once(monkeypatch: pytest.MonkeyPatch) -> None:
         keys.close()
     keys.add("b")
     keys.close()
+
+
+def test_samples_are_read_back_part_by_part_each_with_its_scores(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generate(str(tmp_path), 2, "webdataset", videos=3)
+    publish(str(tmp_path), "webdataset")
+    store = TableStore(Storage(str(tmp_path)), SCHEMAS)
+    monkeypatch.setattr(exported_clips, "READ_ROWS", 7)
+    found = exported_clips.ExportedClips(SimpleNamespace(store=store), KEY, "")  # type: ignore[arg-type]
+    samples = list(found)
+    assert [s.row for s in samples] == store.read("clip_dataset", KEY).to_pylist()
+    curated = {r["clip_id"]: r for r in store.read("curated_clips", KEY).to_pylist()}
+    assert [s.curated for s in samples] == [curated[s.row["clip_id"]] for s in samples]
+    assert len(found) == len(samples) == 186
+    assert hashlib.sha256(samples[-1].mp4()).hexdigest() == samples[-1].row["sha256"]
