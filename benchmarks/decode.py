@@ -259,7 +259,7 @@ def measure(paths: list[Path], parts: tuple[str, ...]) -> None:
     total = VideoStats("all")
     kept = {form: Kept() for form in KEPT}
     if {"pass", "tables", "inputs"} & set(parts):
-        from curation_assets.decode.shots.transnet import network
+        from curation_assets.decode.shots.transnet_whole import network
 
         shots = network()
     if "inputs" in parts and paths:  # what is not compiled yet is, so that it counts for none

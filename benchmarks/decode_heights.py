@@ -101,7 +101,7 @@ class OtherCheckout:
 
 def measured(path: Path, other: OtherCheckout | None = None) -> Cost:
     """Decodes a video in each way."""
-    from curation_assets.decode.shots.transnet import network
+    from curation_assets.decode.shots.transnet_whole import network
 
     with av.open(str(path)) as media:
         context = media.streams.video[0].codec_context

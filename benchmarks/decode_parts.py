@@ -96,7 +96,7 @@ def instrument(clock: Clock) -> None:
     from curation_assets.decode.reading.picture import BlendedPicture, DecodedPicture
     from curation_assets.decode.reading.sampling import FrameSampler, JpegWriter
     from curation_assets.decode.shots.cascade import CascadeDetector
-    from curation_assets.decode.shots.transnet import TransNet
+    from curation_assets.decode.shots.transnet import Network
 
     def time_methods(part: str, owner: Any, *names: str) -> None:
         for name in names:
@@ -120,7 +120,7 @@ def instrument(clock: Clock) -> None:
     time_methods("chroma", DecodedPicture, "chroma_u", "chroma_v")
     time_methods("blended pictures", BlendedPicture, "tiny_rgb")
     time_methods("shots, without the network", CascadeDetector, "push", "finish")
-    time_methods("shot network", TransNet, "scores")
+    time_methods("shot network", Network, "scores")
     time_methods("motion", motion.MotionMeter, "push")
     time_methods("freezes", freezes.FreezeMeter, "push")
     time_methods("quality", QualityMeter, "push")

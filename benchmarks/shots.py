@@ -329,7 +329,7 @@ def main() -> None:
 def measure(labels: dict[Path, Labels], names: tuple[str, ...]) -> None:
     """Runs everything and prints the table."""
     if "cascade" in names or "transnetv2" in names:
-        from curation_assets.decode.shots.transnet import network
+        from curation_assets.decode.shots.transnet_whole import network
 
         network()
     rows = (*names, *GRAPH)

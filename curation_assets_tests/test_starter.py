@@ -23,6 +23,8 @@ from curation_resources import extras
 ROOT = Path(__file__).resolve().parents[1]
 NEED_AN_EXTRA = {
     "curation_assets.decode.shots.transnet",
+    "curation_assets.decode.shots.transnet_whole",
+    "curation_assets.decode.shots.whole_numbers",
     "curation_assets.scores.text_detection",
     "curation_assets.tracks.following",
     "curation_assets.tracks.shard_search",

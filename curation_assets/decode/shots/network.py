@@ -74,7 +74,7 @@ class NetworkDetector:
         return Cut(frame, self._times[middle], score, "dissolve" if gradual else "cut", accepted, *extent)
 
     def _judge(self) -> None:
-        from curation_assets.decode.shots.transnet import network
+        from curation_assets.decode.shots.transnet_whole import network
 
         net = network()
         seconds = net.seconds

@@ -82,7 +82,7 @@ def look(frames: Tiny, positions: NDArray[np.int64], box: Box, *, gradual: bool)
         box: the part that shows something.
         gradual: whether gradual transitions are looked for: then the second head helps the first.
     """
-    from curation_assets.decode.shots.transnet import network
+    from curation_assets.decode.shots.transnet_whole import network
 
     net = network()
     before = net.seconds
