@@ -7,7 +7,7 @@ the format that the models compute in, is the baseline: the practical limit of t
 feed
     Reading stored frames for CLIP, from their pictures and from the inputs beside them, and how long a stand-in for a GPU waits: `benchmarks/feed.py`.
 clip
-    `frame_embeddings` over frames of 683 x 384 in a tar, with the model's input beside each as a JPEG, and without. The network on a batch that lies on
+    `frame_embeddings` over frames of 683 x 384 in a tar, with the model's input beside each as the decode keeps it by default, and without. The network on a batch that lies on
     the device, `encode_images` on pixels in memory (with copies and normalisation), and eight shards through the stage's line, for several batch sizes.
 detectors
     OWLv2 and Grounding DINO over 640 x 360 frames with the COCO and LVIS vocabularies: frames per second in the stage's precision and in
@@ -24,6 +24,7 @@ import gc
 import io
 import json
 import os
+import platform
 import string
 import sys
 import tempfile
@@ -42,6 +43,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.feed import feed as reading
 from benchmarks.feed import frames_of_pictures, packed, repeated
+from curation_assets.decode.frames import Frames
 from curation_assets.scores import embedding as frame_embeddings
 from curation_assets.scores.embedding_line import EmbeddingLine
 from curation_assets.scores.frame_embeddings import Embeddings
@@ -54,6 +56,7 @@ from curation_resources.model_input import FILTERS, Fit
 from curation_resources.storage import Storage
 from curation_resources.torchvision_ops import ensure_torchvision
 
+DEFAULT_FORM = str(Frames().model_input)
 CUDA = torch.cuda.is_available()
 DEVICE = "cuda" if CUDA else "cpu"
 
@@ -157,10 +160,10 @@ def clip_checkpoint(architecture: str, folder: Path) -> Path:
 
 def clip(folder: Path, small: bool) -> None:
     storage = Storage(str(folder / "storage"))
-    pictures = (picture(k, 683, 384) for k in range(32 if small else 256))
+    pictures = (picture(k, 683, 384) for k in range(16 if small else 256))
     table = frames_of_pictures(storage, pictures, Fit(224, (224, 224), FILTERS["bicubic"]))
-    stored = {form: repeated(packed(table, storage, form), 2 if small else 32) for form in (None, "jpeg")}
-    for architecture in ("ViT-B-32",) if small else ("ViT-B-32", "ViT-L-14"):
+    stored = {form: repeated(packed(table, storage, form), 1 if small else 32) for form in (None, DEFAULT_FORM)}
+    for architecture in ("ViT-S-32",) if small else ("ViT-B-32", "ViT-L-14"):
         params = Embeddings(model=architecture, pretrained=str(clip_checkpoint(architecture, folder)))
         model = frame_embeddings.load_model(params)
         limit = matmul_limit(model._dtype)
@@ -174,12 +177,12 @@ def clip(folder: Path, small: bool) -> None:
             f"{architecture} {model.precision}: {per_frame / 1e9:.1f} GFLOP a frame, so at most {ceiling:.0f} frames/s",
             flush=True,
         )
-        full = torch.randn(32 if small else 256, 3, height, width, device=DEVICE).to(model._dtype)
+        full = torch.randn(4 if small else 256, 3, height, width, device=DEVICE).to(model._dtype)
         with torch.inference_mode():
             network.encode_image(full)
             print(f"  operations: {dearest(partial(network.encode_image, full))}", flush=True)
         alone = {}
-        batches = (16, 32) if small else (64, 256, 1024)
+        batches = (2, 4) if small else (64, 256, 1024)
         for batch in batches:
             pixels = np.random.default_rng(0).integers(0, 255, (batch, height, width, 3), dtype=np.uint8)
             given = torch.randn(batch, 3, height, width, device=DEVICE).to(model._dtype)
@@ -194,7 +197,7 @@ def clip(folder: Path, small: bool) -> None:
                 flush=True,
             )
         most = 2 if small else 16
-        for form, workers in ((None, 0), (None, most), ("jpeg", 0)):
+        for form, workers in ((None, 0), (None, most), (DEFAULT_FORM, 0)):
             for batch in batches:
                 line = EmbeddingLine(model, storage, batch, workers)
                 frames = stored[form]
@@ -583,7 +586,7 @@ def main() -> None:
     unknown = set(options.parts) - set(PARTS)
     if unknown:
         parser.error(f"no part {sorted(unknown)[0]!r}; give some of {', '.join(PARTS)}")
-    name = torch.cuda.get_device_name() if CUDA else "CPU"
+    name = torch.cuda.get_device_name() if CUDA else f"no GPU, so on the CPU with small models ({platform.machine()})"
     print(f"{name}, {os.cpu_count()} cores, torch {torch.__version__}", flush=True)
     parts = {**PARTS, "feed": partial(feed, videos=options.videos)}
     for part in options.parts or parts:

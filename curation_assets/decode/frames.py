@@ -97,7 +97,7 @@ INPUT_BYTES = {
     "raw": (150_528.0, 150_528.0),
 }
 """Of a model's input of so many pixels beside a frame: of 19 real videos the tenth and the ninetieth percentile; of webp by what it has of zstd's on others (docs/explanation/models.md)."""
-INPUT_S = {"zstd": (0.0020, 0.0063), "jpeg": (0.0017, 0.0061), "webp": (0.0048, 0.0091), "raw": (0.0014, 0.0057)}
+INPUT_S = {"zstd": (0.0024, 0.0068), "jpeg": (0.0016, 0.0059), "webp": (0.0052, 0.0096), "raw": (0.0018, 0.0062)}
 """CPU seconds to make it: at 360 lines, and in the mean of those videos, a quarter of whose frames have 1,080; of webp and raw by their differences there."""
 
 
