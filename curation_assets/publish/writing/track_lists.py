@@ -43,6 +43,7 @@ def write_tracks(
     config = {"memory_limit": f"{memory_mb}MB", "threads": 1, "temp_directory": str(scratch / "spill")}
     written = 0
     with duckdb.connect(str(scratch / "tracks.duckdb"), config=config) as db:
+        db.execute("SET enable_progress_bar = false")  # it would be drawn among what a run says
         db.execute(f"CREATE TABLE lines ({', '.join(f'{n} VARCHAR' for n in names)}, line BLOB)")
         for selected, tracks, vocabulary in shards:
             wanted = pc.is_in(tracks["track_id"], value_set=selected["track_id"].combine_chunks())
