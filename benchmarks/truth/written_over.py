@@ -11,6 +11,7 @@ from functools import partial
 from typing import Final
 
 import cv2
+import numpy as np
 
 from benchmarks.copies import Footage, Luma
 
@@ -19,6 +20,8 @@ SUBTITLES: Final = ("the day before yesterday", "vorgestern war es noch da")
 LOGOS: Final = ("ARD", "TV5")
 INK: Final = 235
 PLATE: Final = 225
+LIT: Final = 0.5
+"""Pictures of less than this share of the usual contrast are those of a fade."""
 
 
 def _subtitled(picture: Luma, line: str) -> Luma:
@@ -44,8 +47,10 @@ def _marked(picture: Luma, letters: str, *, plate: bool) -> Luma:
 
 
 def _held(footage: Footage) -> Footage:
-    """The first picture for as long."""
-    return footage.each(lambda _: footage.pictures[0])
+    """The first picture for as long; of a video that begins with a fade, the first one after it: two black pictures with one logo are one picture."""
+    contrast = np.array([p.std() for p in footage.pictures])
+    shown = footage.pictures[int(np.argmax(contrast >= LIT * np.median(contrast)))]
+    return footage.each(lambda _: shown)
 
 
 def _pair(footage: Footage, write: Callable[[Luma, str], Luma], words: tuple[str, str]) -> tuple[Footage, Footage]:

@@ -62,12 +62,18 @@ class _Entries:
         return first, end - first
 
 
-def cropped(comparison: Comparison, method: int, courses: Courses, known: Matches) -> Matches:
+def cropped(
+    comparison: Comparison, method: int, courses: Courses, known: Matches, decided: NDArray[np.bool_]
+) -> Matches:
     """The pairs of a crop (`short`) and the clip that it shows a part of (`long`), of which at least one clip is new.
+
+    Two titles before one picture over which a camera moves are alike in a window, too, at another time and with the letters in other places. Yet where all that
+    changes is alike in the whole of both pictures, neither is a crop of the other, and what stands in them has been compared.
 
     Args:
         method: which clips, by how they are hashed.
-        known: matches of whole pictures; pairs that are accepted there are not looked at.
+        known: matches of whole pictures.
+        decided: which of them are not looked at.
     """
     library = comparison.library
     seen = comparison.hashes("window_hashes", method)
@@ -75,7 +81,7 @@ def cropped(comparison: Comparison, method: int, courses: Courses, known: Matche
         return Matches.of([])
     originals, crops = halves(comparison.candidates(seen, comparison.hashes("frames", method), method, FEWER))
     del seen
-    done = {frozenset(p) for p in zip(*(s[known.accepted].tolist() for s in (known.short, known.long)), strict=True)}
+    done = {frozenset(p) for p in zip(*(s[decided].tolist() for s in (known.short, known.long)), strict=True)}
     sides = library.tie(originals).tolist(), library.tie(crops).tolist()
     left = np.array([frozenset(pair) not in done for pair in zip(*sides, strict=True)], np.bool_)
     originals, crops = originals[left], crops[left]

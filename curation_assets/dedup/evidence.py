@@ -10,6 +10,7 @@ What belongs here: comparing two courses. What does not: which pairs are compare
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -20,6 +21,7 @@ import numpy as np
 from curation_assets.decode.measures.course import CELLS
 from curation_assets.dedup.courses import Box, Course, Overlay, Values
 from curation_assets.dedup.levels import NOISE, both_lit, even, levelled
+from curation_assets.dedup.titles import apart
 
 SURE: Final = 0.97
 """Likeness from which no better alignment is looked for."""
@@ -45,6 +47,9 @@ SHIFTS_MS: Final = (0, -100, 100, -200, 200)
 SCAN_MS: Final = 125
 MOST_SHIFTS: Final = 40
 """Where the shorter clip may lie anywhere in the longer one, so many places at most are tried, at least so far apart."""
+
+EXACTLY_MS: Final = (0.0, 100.0, 50.0, 25.0)
+"""Steps by which courses are moved in time until they differ least."""
 
 SMALLEST: Final = 0.2
 """Least share of a side that two pictures must have in common."""
@@ -88,6 +93,7 @@ class Agreement:
         times: share of each clip's time that both show.
         moving: share of the cells that change in both, and alike.
         overlay: how the first picture lies on the other; None if it drifts.
+        scale: of time, as it was given.
     """
 
     likeness: float
@@ -102,6 +108,7 @@ class Agreement:
     times: tuple[float, float]
     moving: float
     overlay: Overlay | None
+    scale: float
 
 
 def unlike(found: Agreement, backwards: bool = False) -> bool:
@@ -161,7 +168,28 @@ def agreement(
     if laid is None:
         return None
     times = _times(a, b, scale, offset_ms + shift)
-    return _judged(*levelled(*laid), likeness, round(offset_ms + shift), path, times)
+    return _judged(*levelled(*laid), likeness, round(offset_ms + shift), path, times, scale)
+
+
+def always_apart(a: Course, b: Course, found: Agreement) -> Values:
+    """Levels by which cells of two clips differ all the time (`titles.apart`), laid over each other as they agree, (rows, columns).
+
+    They are laid at the time nearby at which they differ least: of what moves nothing may be left that seems to stand.
+    """
+    assert found.overlay is not None
+    path, best, offset = [found.overlay], math.inf, float(found.offset_ms)
+    laid: tuple[Values, Values] | None = None
+    for step in EXACTLY_MS:
+        around = offset
+        for at in (around - step, around + step) if step else (around,):
+            aligned = _in_time(a, b, found.scale, at)
+            shown = None if aligned is None else _laid(*aligned, path)
+            if shown is None:
+                continue
+            differs = float(np.median((shown[0] - shown[1]).std(axis=0)))
+            if differs < best:
+                best, offset, laid = differs, at, shown
+    return np.zeros((1, 1)) if laid is None else apart(*levelled(*laid), NOISE)
 
 
 def _starts(a: Course, b: Course) -> list[Overlay]:
@@ -348,7 +376,13 @@ ALIKE: Final = 0.5
 
 
 def _judged(
-    x: Values, y: Values, likeness: float, offset_ms: int, path: Sequence[Overlay], times: tuple[float, float]
+    x: Values,
+    y: Values,
+    likeness: float,
+    offset_ms: int,
+    path: Sequence[Overlay],
+    times: tuple[float, float],
+    scale: float,
 ) -> Agreement:
     mean_x, mean_y = x.mean(axis=0), y.mean(axis=0)
     still_x, still_y = _detail(mean_x)[None], _detail(mean_y)[None]
@@ -376,4 +410,5 @@ def _judged(
         times=times,
         moving=float(((both > MOVES) & (alike > ALIKE)).mean()),
         overlay=path[0] if len(path) == 1 else None,
+        scale=scale,
     )

@@ -46,7 +46,7 @@ from curation_resources.storage import Storage
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
-FORMAT: Final = 14
+FORMAT: Final = 15
 """Changes when the code finds other pairs or stores them otherwise: an index of another format is made anew."""
 
 COMPARING: Final = frozenset(
@@ -388,11 +388,13 @@ def _compare_new(
     found = [matches for method in methods for matches in comparison.matches(method)]
     new = best_of_pair(Matches.join([Matches.of([]), *found]), apart=True)
     courses = Courses(library)
+    decided = new.accepted
     if params.course:
         by_hashes = int(new.accepted.sum())
-        new = without_unlike(new, courses)
+        new, other_stands = without_unlike(new, courses)
         stats["pairs_unlike"] = by_hashes - int(new.accepted.sum())
-    crops = [cropped(comparison, method, courses, new) for method in methods] if params.crops else []
+        decided = new.accepted | other_stands
+    crops = [cropped(comparison, method, courses, new, decided) for method in methods] if params.crops else []
     matches = worth_keeping(in_order(Matches.join([held, best_of_pair(Matches.join([new, *crops]))])))
     stats["pairs_accepted"] = int(matches.accepted.sum())
     stats["pairs_doubtful"] = int((~matches.accepted).sum())

@@ -6,6 +6,7 @@ What belongs here: fetching the courses of the pairs in question, and no others,
 from __future__ import annotations
 
 from dataclasses import replace
+from enum import Enum
 
 import numpy as np
 import pyarrow as pa
@@ -17,7 +18,7 @@ from curation_assets.dedup.courses import Course
 from curation_assets.dedup.evidence import agreement, unlike
 from curation_assets.dedup.library import Library
 from curation_assets.dedup.parts import BLOCKS
-from curation_assets.dedup.standing import stands_apart
+from curation_assets.dedup.standing import as_wholes, stands_apart
 from curation_resources.progress import told
 
 _BATCH = 4096
@@ -52,10 +53,22 @@ class Courses:
         ]
 
 
-def without_unlike(matches: Matches, courses: Courses) -> Matches:
-    """The matches, not accepted where what changes in the two clips differs, or what stands if little changes."""
+class Verdict(Enum):
+    """What a second look says of a pair: the same; other things change; all that changes is alike in the whole of both pictures, and what stands is other."""
+
+    SAME = "same"
+    OTHER = "other"
+    OTHER_STANDS = "other stands"
+
+
+def without_unlike(matches: Matches, courses: Courses) -> tuple[Matches, NDArray[np.bool_]]:
+    """The matches, not accepted where what changes in the two clips differs, or what stands if little changes.
+
+    Returns:
+        The matches, and of which of them all that changes is alike in the whole of both pictures, and something else stands in them.
+    """
     asked = courses.in_order(np.flatnonzero(matches.accepted), matches)
-    accepted = matches.accepted.copy()
+    accepted, other_stands = matches.accepted.copy(), np.zeros(len(matches.accepted), np.bool_)
     for start in told(range(0, len(asked), _BATCH), -(-len(asked) // _BATCH), "batches of pairs looked at again"):
         batch = asked[start : start + _BATCH]
         sides = courses.of(matches.short[batch]), courses.of(matches.long[batch])
@@ -63,11 +76,13 @@ def without_unlike(matches: Matches, courses: Courses) -> Matches:
             if short is None or long is None:
                 continue
             at = float(matches.scale[k]), int(matches.offset_ms[k])
-            accepted[k] = _same(short, long, Altered(matches.altered[k]), *at)
-    return replace(matches, accepted=accepted)
+            said = verdict(short, long, Altered(matches.altered[k]), *at)
+            accepted[k] = said is Verdict.SAME
+            other_stands[k] = said is Verdict.OTHER_STANDS
+    return replace(matches, accepted=accepted), other_stands
 
 
-def _same(short: Course, long: Course, altered: Altered, scale: float, offset_ms: int) -> bool:
+def verdict(short: Course, long: Course, altered: Altered, scale: float, offset_ms: int) -> Verdict:
     """Whether two clips show the same once the shorter one is altered back, or nothing speaks against it.
 
     Where nothing moves a clip run backwards is the clip itself: two that are alike backwards must be so forwards, too. And where they are, what
@@ -77,10 +92,14 @@ def _same(short: Course, long: Course, altered: Altered, scale: float, offset_ms
     first = short.altered_back(altered)
     found = agreement(first, long, scale, offset_ms)
     if found is None:
-        return True
-    if unlike(found, backwards) or stands_apart(first, long, found):
-        return False
+        return Verdict.SAME
+    if unlike(found, backwards):
+        return Verdict.OTHER
+    if stands_apart(first, long, found):
+        wholes = altered is Altered.NOT and as_wholes(first, long, found)
+        return Verdict.OTHER_STANDS if wholes else Verdict.OTHER
     forwards = agreement(short, long, scale, offset_ms) if backwards else None
     if forwards is None:
-        return True
-    return found.moving > 0 if unlike(forwards) else not stands_apart(short, long, forwards)
+        return Verdict.SAME
+    same = found.moving > 0 if unlike(forwards) else not stands_apart(short, long, forwards)
+    return Verdict.SAME if same else Verdict.OTHER

@@ -71,16 +71,31 @@ def other_letters(x: Values, y: Values, corner: NDArray[np.bool_]) -> NDArray[np
         corner: which cells lie in a corner of the frame.
     """
     x, y = _of_one_gain(x, y)
+    letters = lettered(x, y, STROKES, np.where(corner, ONE_GROUND_IN_CORNERS, ONE_GROUND))
+    x, y = _smoothed(x), _smoothed(y)
+    return letters & (1 - _concordance(x, y, WORD) > OTHERWISE)
+
+
+def lettered(x: Values, y: Values, strokes: float, grounds: Values | float = ONE_GROUND) -> NDArray[np.bool_]:
+    """Which windows show strokes of one ink on one ground in both stills.
+
+    Args:
+        strokes: levels by which they deviate from their mean at least.
+        grounds: share of that by which their means may differ.
+    """
     outside = np.isnan(x) | np.isnan(y)
-    x, y = (cv2.GaussianBlur(np.where(np.isnan(v), ground(v), v), (0, 0), SMOOTH) for v in (x, y))
+    x, y = _smoothed(x), _smoothed(y)
     of_x, of_y = _spread(x, WORD), _spread(y, WORD)
     lesser, larger = np.minimum(of_x, of_y), np.maximum(of_x, of_y)
-    grounds = np.where(corner, ONE_GROUND_IN_CORNERS, ONE_GROUND)
-    template = (lesser > STROKES**2) & (larger < ONE_INK**2 * lesser)
+    template = (lesser > strokes**2) & (larger < ONE_INK**2 * lesser)
     template &= np.abs(_mean(x, WORD) - _mean(y, WORD)) < grounds * np.sqrt(lesser)
-    seen = cv2.dilate(outside.astype(np.uint8), np.ones(WORD[::-1], np.uint8)) == 0
-    letters: NDArray[np.bool_] = template & seen & (1 - _concordance(x, y, WORD) > OTHERWISE)
-    return letters
+    seen: NDArray[np.bool_] = cv2.dilate(outside.astype(np.uint8), np.ones(WORD[::-1], np.uint8)) == 0
+    return np.asarray(template & seen, np.bool_)
+
+
+def _smoothed(still: Values) -> Values:
+    """Blurred, with the tone of most of it where it shows nothing."""
+    return np.asarray(cv2.GaussianBlur(np.where(np.isnan(still), ground(still), still), (0, 0), SMOOTH), np.float64)
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from curation_assets.decode.measures.still import SIDE
 from curation_assets.dedup.courses import Box, Course, Overlay, Values
-from curation_assets.dedup.evidence import Agreement
+from curation_assets.dedup.evidence import Agreement, always_apart
 from curation_assets.dedup.small_windows import (
     FLOOR,
     WINDOW,
@@ -28,6 +28,7 @@ from curation_assets.dedup.small_windows import (
     lines_of,
     other_letters,
 )
+from curation_assets.dedup.titles import CORNER, LOWER, another
 
 FINEST: Final = 96
 """No more cells than this along a side of the frame: borders are found to a 320th, and what is finer differs between copies."""
@@ -50,9 +51,6 @@ STRAY: Final = 3
 many at most: two medians over moving footage differ by themselves, mostly in several places or in one that is higher. Chosen on the first half: of 60 titles of a
 ninth of the height 57 differ so, of 2,186 pairs of copies 4."""
 
-LOWER: Final = 0.7
-"""Where so much moves, letters below this share of the frame's height are taken for subtitles."""
-
 SPECK: Final = 6
 """Fewer of them side by side are none."""
 
@@ -60,9 +58,6 @@ EDGE: Final = 4
 LONG: Final = 0.2
 """Differences within so many cells of an edge of the picture are taken for remnants of its border: where both frames lie alike, those that run
 along so much of it."""
-
-CORNER: Final = 0.28
-"""Differences that lie in so much of both sides, at a corner of the frame, are taken for a logo."""
 
 WEIGHT: Final = 0.2
 """What stands otherwise must be more than this share of what changes alike."""
@@ -92,14 +87,24 @@ def stands_apart(a: Course, b: Course, found: Agreement) -> bool:
 
     Sliding one still over the other brings some letters of any two titles onto each other. So a fit excuses letters only if it leaves
     hardly any: of titles before panned pictures of the first half most have 15 to 40 windows left, where 40 would have been needed, and copies none.
+    Where clips are laid as a crop on its original they do not lie exactly enough to tell what stands in a few cells (`titles`).
     """
     if a.still is None or b.still is None or found.overlay is None:
         return False
     stills = _Stills(a, b, found)
+    before_what_moves = found.moving > STILL and as_wholes(a, b, found)
+    if before_what_moves and stills.titled(always_apart(a, b, found), found.overlay):
+        return True
     if not stills.unlike(stills.overlay):
         return False
     fitted = stills.fitted()
     return stills.unlike(fitted) or (stills.lettered(stills.overlay) and not stills.explained(fitted))
+
+
+def as_wholes(a: Course, b: Course, found: Agreement) -> bool:
+    """Whether the clips lie on each other frame on frame or picture on picture: neither is a crop of the other."""
+    whole = Overlay(), Overlay.between(a.box, b.box)
+    return found.overlay is not None and any(_near(found.overlay, overlay) for overlay in whole)
 
 
 class _Stills:
@@ -138,6 +143,19 @@ class _Stills:
         most = max(lines, key=lambda line: line.windows)
         low = most.down[1] - most.down[0] < LINE * rows
         return low and most.windows >= self._least_letters and sum(windows) - most.windows <= STRAY
+
+    def titled(self, differs: Values, overlay: Overlay) -> bool:
+        """Whether what differs all the time is another title.
+
+        Args:
+            differs: levels of the cells of what both show, laid so.
+        """
+        region = overlay.common()
+        x, y = self._laid(region, overlay.back(region), FINER)
+        left, top, width, height = self._boxes[1]
+        columns = left + width * _middles(region[0], region[2], differs.shape[1])
+        rows = top + height * _middles(region[1], region[3], len(differs))
+        return another(differs, columns, rows, x, y)
 
     def explained(self, overlay: Overlay) -> bool:
         """Whether hardly any letters are left that differ if they are laid so."""

@@ -1,0 +1,91 @@
+"""Another title before one moving picture: what two clips show otherwise all the time, in one line of letters, while all else changes alike.
+
+The still of a moving picture is a median, in which strokes as thin as those of a title are weak. But letters stand: where two titles lie before one moving
+picture, the cells of the two courses differ by the same levels at every moment, tens of times more than elsewhere. What turns or drifts otherwise in a copy
+differs by other levels at each moment, and what is laid a little otherwise differs everywhere.
+
+What belongs here: whether what differs all the time is one line of letters. What does not: laying courses over each other (`evidence`), stills of
+which little moves (`standing`).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+
+from curation_assets.dedup.courses import Values
+from curation_assets.dedup.small_windows import lettered
+
+LEAST: Final = 3.0
+ABOVE_ALL: Final = 6.0
+"""Levels by which a cell differs all the time if it counts, and so many times the median cell's: a crop or a shift makes all cells differ."""
+
+VARIES: Final = 0.5
+"""A difference is one that stands if it deviates over time by less than this share of its mean."""
+
+LEAST_SPANS: Final = 4
+LEAST_CELLS: Final = 4
+ROWS: Final = 3
+IN_LINE: Final = 0.9
+"""So many cells at least differ, of what they differ by this share lies in so many rows: a line of letters of up to an eighth of the height, which may lie on the
+edge of a row. Chosen on the first half of the material of `benchmarks.truth`, area duplicates: of 690 copies none has more than three such cells, of 240 pairs of titles before
+moving pictures 232 have four and more."""
+
+LOWER: Final = 0.7
+"""Where much moves, letters below this share of the frame's height are taken for subtitles."""
+
+CORNER: Final = 0.28
+"""What differs in so much of both sides, at a corner of the frame, is taken for a logo."""
+
+STROKES: Final = 14.0
+LEAST_WINDOWS: Final = 4
+"""Levels by which windows of letters deviate from their mean in both stills, and how many of them at least lie there."""
+
+
+def apart(x: Values, y: Values, noise: float) -> Values:
+    """Levels by which the cells of two courses differ all the time.
+
+    Args:
+        x, y: of one level, (spans, rows, columns) each.
+        noise: levels by which the median cell differs at most, if what differs more can be told from how the courses are laid.
+
+    Returns:
+        (rows, columns), 0 where the difference varies or is not much more than everywhere.
+    """
+    difference = x - y
+    mean = difference.mean(axis=0)
+    mean = mean - np.median(mean)
+    usual = float(np.median(np.abs(mean)))
+    stands = (np.abs(mean) > ABOVE_ALL * usual) & (difference.std(axis=0) < VARIES * np.abs(mean))
+    return np.asarray(np.where(stands & (len(x) >= LEAST_SPANS) & (usual < noise), mean, 0.0), np.float64)
+
+
+def another(differs: Values, columns: Values, rows: Values, x: Values, y: Values) -> bool:
+    """Whether what stands otherwise is one line of letters that both clips have.
+
+    Args:
+        differs: levels (rows, columns), as `apart` gives them.
+        columns, rows: the middles of its cells, as shares of the frame's sides.
+        x, y: both stills where the cells lie, of one size, nan where one of them shows nothing.
+    """
+    levels = np.abs(differs)
+    levels[levels < LEAST] = 0
+    inner = np.zeros_like(levels)
+    inner[1:-1, 1:-1] = levels[1:-1, 1:-1]
+    inner[rows > LOWER] = 0
+    corner = (np.minimum(rows, 1 - rows) < CORNER)[:, None] & (np.minimum(columns, 1 - columns) < CORNER)
+    inner[corner] = 0
+    across = np.append(0.0, inner.sum(axis=1).cumsum())
+    of_lines = across[ROWS:] - across[:-ROWS]
+    if not len(of_lines) or of_lines.max() < IN_LINE * across[-1]:
+        return False
+    first = int(of_lines.argmax())
+    line = inner[first : first + ROWS] > 0
+    if line.sum() < LEAST_CELLS:
+        return False
+    down, right = np.flatnonzero(line.any(axis=1)) + first, np.flatnonzero(line.any(axis=0))
+    high, wide = x.shape[0] / len(rows), x.shape[1] / len(columns)
+    top, bottom = int(down[0] * high), int(np.ceil((down[-1] + 1) * high))
+    left, end = int(right[0] * wide), int(np.ceil((right[-1] + 1) * wide))
+    return int(lettered(x, y, STROKES)[top:bottom, left:end].sum()) >= LEAST_WINDOWS
