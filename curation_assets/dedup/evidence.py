@@ -10,18 +10,15 @@ What belongs here: comparing two courses. What does not: which pairs are compare
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Final
 
 import numpy as np
 
-from curation_assets.decode.measures.course import CELLS
 from curation_assets.dedup.courses import Box, Course, Overlay, Values
-from curation_assets.dedup.levels import NOISE, both_lit, even, levelled
-from curation_assets.dedup.titles import apart
+from curation_assets.dedup.laying import in_time, laid_over, shared_parts, shared_times
+from curation_assets.dedup.levels import NOISE, even, levelled
 
 SURE: Final = 0.97
 """Likeness from which no better alignment is looked for."""
@@ -48,12 +45,6 @@ SCAN_MS: Final = 125
 MOST_SHIFTS: Final = 40
 """Where the shorter clip may lie anywhere in the longer one, so many places at most are tried, at least so far apart."""
 
-EXACTLY_MS: Final = (0.0, 100.0, 50.0, 25.0)
-"""Steps by which courses are moved in time until they differ least."""
-
-SMALLEST: Final = 0.2
-"""Least share of a side that two pictures must have in common."""
-
 LITTLE: Final = 0.2
 """Levels of change, in the mean of all cells, that weigh as much as what is alike: coding noise must not decide."""
 
@@ -72,8 +63,6 @@ that hardly move before one background agree by chance at some moment. Chosen on
 LEAST_CHANGE_BACKWARDS: Final = 0.7
 """What changes in a reversed copy concords by so much at least: run backwards, every pair has a second chance to agree. Reversed copies of the first half have
 0.82 and more, other clips that were taken for some 0.6 and less."""
-
-_TINY: Final = 1e-9
 
 
 @dataclass(frozen=True)
@@ -146,7 +135,7 @@ def agreement(
         for shift in _shifts(a, b, scale, offset_ms):
             if best is not None and best[0] > SURE:
                 break
-            aligned = _in_time(a, b, scale, offset_ms + shift)
+            aligned = in_time(a, b, scale, offset_ms + shift)
             if aligned is None:
                 continue
             x, y = (even(v) for v in aligned)
@@ -163,33 +152,12 @@ def agreement(
     if likeness < GOOD:
         likeness, overlay = _refined(x, y, overlay, likeness)
         likeness, path = _drifting(x, y, overlay, likeness)
-    aligned = _in_time(a, b, scale, offset_ms + shift)
-    laid = None if aligned is None else _laid(*aligned, path)
+    aligned = in_time(a, b, scale, offset_ms + shift)
+    laid = None if aligned is None else laid_over(*aligned, path)
     if laid is None:
         return None
-    times = _times(a, b, scale, offset_ms + shift)
+    times = shared_times(a, b, scale, offset_ms + shift)
     return _judged(*levelled(*laid), likeness, round(offset_ms + shift), path, times, scale)
-
-
-def always_apart(a: Course, b: Course, found: Agreement) -> Values:
-    """Levels by which cells of two clips differ all the time (`titles.apart`), laid over each other as they agree, (rows, columns).
-
-    They are laid at the time nearby at which they differ least: of what moves nothing may be left that seems to stand.
-    """
-    assert found.overlay is not None
-    path, best, offset = [found.overlay], math.inf, float(found.offset_ms)
-    laid: tuple[Values, Values] | None = None
-    for step in EXACTLY_MS:
-        around = offset
-        for at in (around - step, around + step) if step else (around,):
-            aligned = _in_time(a, b, found.scale, at)
-            shown = None if aligned is None else _laid(*aligned, path)
-            if shown is None:
-                continue
-            differs = float(np.median((shown[0] - shown[1]).std(axis=0)))
-            if differs < best:
-                best, offset, laid = differs, at, shown
-    return np.zeros((1, 1)) if laid is None else apart(*levelled(*laid), NOISE)
 
 
 def _starts(a: Course, b: Course) -> list[Overlay]:
@@ -219,81 +187,9 @@ def _shifts(a: Course, b: Course, scale: float, offset_ms: int) -> list[float]:
     return near + [float(at) - offset_ms for at in np.linspace(min(0, longer), max(0, longer), count)]
 
 
-def _both_show(a: Course, b: Course, scale: float, offset: float) -> tuple[float, float]:
-    """From when to when, in the first clip's time."""
-    return max(0.0, -offset / scale), min(float(a.duration_ms), (b.duration_ms - offset) / scale)
-
-
-def _times(a: Course, b: Course, scale: float, offset: float) -> tuple[float, float]:
-    """Share of each clip's time that both show."""
-    begin, end = _both_show(a, b, scale, offset)
-    return (end - begin) / max(1, a.duration_ms), (end - begin) * scale / max(1, b.duration_ms)
-
-
-def _in_time(a: Course, b: Course, scale: float, offset: float) -> tuple[Values, Values] | None:
-    """Means over the same spans of time, (n, CELLS, CELLS) each: as many as the coarser course has in what both show, less the darkest of fades."""
-    begin, end = _both_show(a, b, scale, offset)
-    if end - begin < 1 or not len(a.cells) or not len(b.cells):
-        return None
-    coarser = max(a.duration_ms / len(a.cells), b.duration_ms / len(b.cells) / scale)
-    count = max(1, int((end - begin) / coarser + 0.01))
-    sides = ((a, begin, end), (b, begin * scale + offset, end * scale + offset))
-    x, y = (
-        np.tensordot(_averages(s / c.duration_ms, e / c.duration_ms, count, len(c.cells)), c.cells, 1)
-        for c, s, e in sides
-    )
-    return both_lit(x, y)
-
-
-@lru_cache(4096)
-def _averages(begin: float, end: float, count: int, cells: int) -> Values:
-    """(count, cells): means over so many equal parts of [begin, end], shares of a row of cells that go on beyond its ends."""
-    edges = np.linspace(begin, end, count + 1) * cells
-    low, high = np.arange(cells, dtype=np.float64), np.arange(1.0, cells + 1)
-    low[0], high[-1] = min(0.0, edges[0]), max(float(cells), edges[-1])
-    weights = np.clip(np.minimum(edges[1:, None], high) - np.maximum(edges[:-1, None], low), 0, None)
-    means: Values = weights / np.maximum(weights.sum(axis=1, keepdims=True), _TINY)
-    return means
-
-
-def _on_grid(values: Values, region: Box, size: tuple[int, int]) -> Values:
-    """The region (left, top, right, lower edge) of the pictures (n, CELLS, CELLS) in so many cells across and down."""
-    left, top, right, bottom = (round(edge * 400) / 400 for edge in region)
-    rows, columns = _averages(top, bottom, size[1], CELLS), _averages(left, right, size[0], CELLS)
-    out: Values = rows @ values @ columns.T
-    return out
-
-
-def _laid(x: Values, y: Values, path: Sequence[Overlay]) -> tuple[Values, Values] | None:
-    """What both show, in the same cells; None if it is too little.
-
-    Args:
-        path: how the first picture lies on the other, for each span of time or for all.
-    """
-    edges = np.array([overlay.common() for overlay in path])
-    region: Box = (*edges[:, :2].max(axis=0).tolist(), *edges[:, 2:].min(axis=0).tolist())
-    own = path[0].back(region)
-    wide, high = (min(region[k + 2] - region[k], own[k + 2] - own[k]) for k in (0, 1))
-    if min(wide, high) < SMALLEST:
-        return None
-    size = max(4, round(CELLS * wide)), max(4, round(CELLS * high))
-    if len(path) == 1:
-        return _on_grid(x, own, size), _on_grid(y, region, size)
-    moving = [_on_grid(x[k], overlay.back(region), size) for k, overlay in enumerate(path)]
-    return np.array(moving), _on_grid(y, region, size)
-
-
-def _shares(path: Sequence[Overlay]) -> tuple[float, float]:
-    """Share of the first and of the other picture that both show, in the mean."""
-    regions = [(overlay.back(overlay.common()), overlay.common()) for overlay in path]
-    areas = [[(r[2] - r[0]) * (r[3] - r[1]) for r in pair] for pair in regions]
-    first, other = np.mean(areas, axis=0).tolist()
-    return first, other
-
-
 def _likeness(x: Values, y: Values, path: Sequence[Overlay]) -> float:
     """Mean concordance of detail and of change in what both pictures show; -1 if that is too little."""
-    laid = _laid(x, y, path)
+    laid = laid_over(x, y, path)
     if laid is None:
         return -1.0
     u, v = laid
@@ -406,7 +302,7 @@ def _judged(
         detail=float(min(np.sqrt((v * v).mean()) for v in (still_x, still_y))),
         offset_ms=offset_ms,
         spans=len(x),
-        common=_shares(path),
+        common=shared_parts(path),
         times=times,
         moving=float(((both > MOVES) & (alike > ALIKE)).mean()),
         overlay=path[0] if len(path) == 1 else None,

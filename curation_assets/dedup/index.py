@@ -390,9 +390,8 @@ def _compare_new(
     courses = Courses(library)
     decided = new.accepted
     if params.course:
-        by_hashes = int(new.accepted.sum())
         new, other_stands = without_unlike(new, courses)
-        stats["pairs_unlike"] = by_hashes - int(new.accepted.sum())
+        stats["pairs_unlike"] = int(decided.sum() - new.accepted.sum())
         decided = new.accepted | other_stands
     crops = [cropped(comparison, method, courses, new, decided) for method in methods] if params.crops else []
     matches = worth_keeping(in_order(Matches.join([held, best_of_pair(Matches.join([new, *crops]))])))

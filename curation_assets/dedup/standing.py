@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from curation_assets.decode.measures.still import SIDE
 from curation_assets.dedup.courses import Box, Course, Overlay, Values
-from curation_assets.dedup.evidence import Agreement, always_apart
+from curation_assets.dedup.evidence import Agreement
 from curation_assets.dedup.small_windows import (
     FLOOR,
     WINDOW,
@@ -28,7 +28,7 @@ from curation_assets.dedup.small_windows import (
     lines_of,
     other_letters,
 )
-from curation_assets.dedup.titles import CORNER, LOWER, another
+from curation_assets.dedup.titles import CORNER, LOWER, always_apart, another
 
 FINEST: Final = 96
 """No more cells than this along a side of the frame: borders are found to a 320th, and what is finer differs between copies."""

@@ -4,18 +4,25 @@ The still of a moving picture is a median, in which strokes as thin as those of 
 picture, the cells of the two courses differ by the same levels at every moment, tens of times more than elsewhere. What turns or drifts otherwise in a copy
 differs by other levels at each moment, and what is laid a little otherwise differs everywhere.
 
-What belongs here: whether what differs all the time is one line of letters. What does not: laying courses over each other (`evidence`), stills of
+What belongs here: whether what differs all the time is one line of letters. What does not: laying courses over each other (`evidence`, `laying`), stills of
 which little moves (`standing`).
 """
 
 from __future__ import annotations
 
+import math
 from typing import Final
 
 import numpy as np
 
-from curation_assets.dedup.courses import Values
+from curation_assets.dedup.courses import Course, Values
+from curation_assets.dedup.evidence import Agreement
+from curation_assets.dedup.laying import in_time, laid_over
+from curation_assets.dedup.levels import NOISE, levelled
 from curation_assets.dedup.small_windows import lettered
+
+EXACTLY_MS: Final = (0.0, 100.0, 50.0, 25.0)
+"""Steps by which courses are moved in time until they differ least."""
 
 LEAST: Final = 3.0
 ABOVE_ALL: Final = 6.0
@@ -41,6 +48,27 @@ CORNER: Final = 0.28
 STROKES: Final = 14.0
 LEAST_WINDOWS: Final = 4
 """Levels by which windows of letters deviate from their mean in both stills, and how many of them at least lie there."""
+
+
+def always_apart(a: Course, b: Course, found: Agreement) -> Values:
+    """Levels by which cells of two clips differ all the time (`apart`), laid over each other as they agree, (rows, columns).
+
+    They are laid at the time nearby at which they differ least: of what moves nothing may be left that seems to stand.
+    """
+    assert found.overlay is not None
+    path, best, offset = [found.overlay], math.inf, float(found.offset_ms)
+    laid: tuple[Values, Values] | None = None
+    for step in EXACTLY_MS:
+        around = offset
+        for at in (around - step, around + step) if step else (around,):
+            aligned = in_time(a, b, found.scale, at)
+            shown = None if aligned is None else laid_over(*aligned, path)
+            if shown is None:
+                continue
+            differs = float(np.median((shown[0] - shown[1]).std(axis=0)))
+            if differs < best:
+                best, offset, laid = differs, at, shown
+    return np.zeros((1, 1)) if laid is None else apart(*levelled(*laid), NOISE)
 
 
 def apart(x: Values, y: Values, noise: float) -> Values:
