@@ -6,6 +6,7 @@ from fractions import Fraction
 
 import numpy as np
 
+from benchmarks.truth import edits, light
 from benchmarks.truth import episodes as ep
 from benchmarks.truth.episodes import Change, Episode, Join, Rng
 from benchmarks.truth.single_shots import generated
@@ -15,6 +16,8 @@ SHOTS = 14
 """In an episode."""
 HARDER = 160
 """From this seed on there is more of what was mistaken at first: whip pans, short shots and gradual transitions."""
+NEWER = 260
+"""From this seed on light and lenses do more within a shot, footage is aged, drawn or woven of fields, and a thrown camera joins shots."""
 
 
 def episode(seed: int) -> Episode:
@@ -22,12 +25,15 @@ def episode(seed: int) -> Episode:
     rng = np.random.default_rng([15, seed])
     fast = seed % 12 == 11
     shots = generated(SHOTS, 10_000 + seed, 60.0 if fast else 25.0)
-    harder = seed >= HARDER
+    harder, newer = seed >= HARDER, seed >= NEWER
     shares = [0.45, 0.35, 0.2] if harder else [0.6, 0.3, 0.1]
     least, most = [(20, 60), (40, 100), (4, 14)][int(rng.choice(3, p=shares))]
     parts = ep.spans(shots, least, most, rng)
-    parts = [_disturbed(part, harder, rng) for part in parts]
-    made = ep.assemble(parts, _any_join(rng), rng) if rng.random() < 0.9 else ep.jumped(shots, rng)
+    parts = [_lit(part, rng) if newer else _disturbed(part, harder, rng) for part in parts]
+    made = ep.assemble(parts, _any_join(newer, rng), rng) if rng.random() < 0.9 else ep.jumped(shots, rng)
+    if newer and rng.random() < 0.4:
+        kinds = [light.flickering, light.flickering, edits.drawn, edits.combed, edits.pulled_down]
+        made = kinds[int(rng.integers(len(kinds)))](made, rng)
     made = _any_change(shots[0].frames[0], rng)(made, rng)
     made.crf = int(rng.integers(18, 36))
     if fast:
@@ -39,6 +45,13 @@ def _disturbed(frames: list[ep.Image], harder: bool, rng: Rng) -> list[ep.Image]
     kinds = [ep.flashes, ep.strobe, ep.whip, ep.smear, ep.shaken] + [ep.whip] * harder
     share = 0.5 if harder else 0.35
     return kinds[int(rng.integers(len(kinds)))](frames, rng) if rng.random() < share else frames
+
+
+def _lit(frames: list[ep.Image], rng: Rng) -> list[ep.Image]:
+    """Changed within by light or lenses three times in four, so that what comes between two cuts is none."""
+    kinds = [light.lightning, light.leaks, light.leaks, light.exposure, edits.crash_zooms, edits.crash_zooms]
+    kinds += [edits.insets, edits.ramped, ep.whip, ep.flashes, ep.strobe]
+    return kinds[int(rng.integers(len(kinds)))](frames, rng) if rng.random() < 0.75 else frames
 
 
 def with_passers(frames: list[Tiny], seed: int) -> list[Tiny]:
@@ -67,7 +80,7 @@ def with_passers(frames: list[Tiny], seed: int) -> list[Tiny]:
     return frames
 
 
-def _any_join(rng: Rng) -> Join:
+def _any_join(newer: bool, rng: Rng) -> Join:
     gradual: list[Join] = [
         ep.dissolve(5, 25),
         ep.dissolve(20, 46),
@@ -78,6 +91,9 @@ def _any_join(rng: Rng) -> Join:
     ]
     gradual += [ep.fade(0), ep.fade(255)]
     hard: list[Join] = [ep.cut, ep.cut, ep.cut, ep.flashed(1), ep.flashed(2), ep.mixed, ep.mixed]
+    if newer:
+        gradual += [edits.whipped, edits.zoomed]
+        hard += [edits.darkened(1), edits.darkened(3), edits.held]
     share = rng.choice([0.0, 0.35, 0.8])
 
     def join(made: Episode, shot: list[ep.Image], rng: Rng) -> None:

@@ -2,7 +2,7 @@
 
 What they learn from is generated (`cut_material`): photographs and textures under a moving camera, joined and changed at random, once as they
 are and once with things that pass near the camera. `--single` adds footage of one shot in which much happens; what the package ships was made
-with 260 episodes and `car-detection.mp4` of intel-iot-devkit/sample-videos (CC BY 4.0). No other footage went into it.
+with 400 episodes and `car-detection.mp4` of intel-iot-devkit/sample-videos (CC BY 4.0). No other footage went into it.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def learn(evidence: NDArray, wanted: NDArray) -> HistGradientBoostingClassifier:
     """Boosted trees for either kind of boundary."""
     known = wanted >= 0
     model = HistGradientBoostingClassifier(
-        max_iter=150,
+        max_iter=300,
         max_leaf_nodes=16,
         max_depth=7,
         learning_rate=0.12,

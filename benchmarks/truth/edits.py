@@ -89,7 +89,7 @@ def crash_zooms(frames: list[Image], rng: Rng) -> list[Image]:
         if k in begins:
             target = 1.0 if target > 1 else float(rng.uniform(1.5, 2.2))
             pace = (target / factor) ** (1 / int(rng.integers(3, 9)))
-        factor = min(factor * pace, target) if target > factor else max(factor * pace, target)
+        factor = min(factor * pace, target) if pace > 1 else max(factor * pace, target)
         move = cv2.getRotationMatrix2D((SIZE[0] / 2, SIZE[1] / 2), 0, factor)
         result.append(cv2.warpAffine(image, move, SIZE) if factor > 1 else image)
     return result
@@ -143,7 +143,9 @@ def pulled_down(episode: Episode, rng: Rng) -> Episode:
         first, second = ((0, 0), (1, 1), (1, 2), (2, 3), (3, 3))[k % 5]
         frames.append(_woven(episode.frames[4 * (k // 5) + first], episode.frames[4 * (k // 5) + second], 1))
     cuts = [int(np.ceil(c * 1.25 - 1e-9)) for c in episode.cuts]
-    return replace(episode, frames=frames, cuts=[c for c in cuts if c < len(frames)], fps=Fraction(30), tolerance=2)
+    gradual = [(int(a * 1.25), min(int(b * 1.25) + 1, len(frames))) for a, b in episode.gradual]
+    cuts = [c for c in cuts if c < len(frames)]
+    return replace(episode, frames=frames, cuts=cuts, gradual=gradual, fps=Fraction(30), tolerance=2)
 
 
 def _woven(image: Image, other: Image, odd: int) -> Image:

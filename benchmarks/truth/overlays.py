@@ -5,6 +5,8 @@ Each takes the frames of a shot, uint8 (144, 256, 3), and gives them with the ov
 
 from __future__ import annotations
 
+import itertools
+
 import cv2
 import numpy as np
 
@@ -19,7 +21,7 @@ def captions(frames: list[Image], rng: Rng) -> list[Image]:
     frames = [f.copy() for f in frames]
     strip, bottom = bool(rng.integers(2)), int(rng.choice([104, 134]))
     begins = list(places(len(frames), 24, rng))
-    for begin, following in zip(begins, [*begins[1:], len(frames)], strict=True):
+    for begin, following in itertools.pairwise([*begins, len(frames)]):
         end = following if rng.random() < 0.5 else min(following, begin + int(rng.integers(12, 30)))
         lines = [_line(rng) for _ in range(int(rng.integers(1, 3)))]
         for image in frames[begin:end]:
@@ -50,7 +52,7 @@ def bars(frames: list[Image], rng: Rng) -> list[Image]:
     """Black bars above and below or at the sides that cover a part of the picture for a while, at once or moving in and out."""
     frames = list(frames)
     begins = list(places(len(frames), 30, rng))
-    for begin, following in zip(begins, [*begins[1:], len(frames)], strict=True):
+    for begin, following in itertools.pairwise([*begins, len(frames)]):
         end = min(following, begin + int(rng.integers(12, 30)))
         axis, share = int(rng.integers(2)), rng.uniform(0.1, 0.22)
         ramp = int(rng.choice([1, 1, 8]))

@@ -304,7 +304,7 @@ def _shown(shard: Shard, table: pa.Table) -> tuple[Mapping[str, Any], Mapping[st
     return stats, metadata
 
 
-DECODED = "9"
+DECODED = "10"
 """Code version of which clips and pictures there are."""
 
 

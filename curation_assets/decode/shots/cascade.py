@@ -36,7 +36,7 @@ from curation_assets.decode.shots.reach import Reach
 from curation_assets.decode.shots.relit import relit
 from curation_assets.decode.shots.sweeps import Sweeps
 from curation_assets.decode.shots.thinning import Thinned
-from curation_assets.decode.shots.whole_change import slow_cut_at, whole_change_at
+from curation_assets.decode.shots.whole_change import returns, slow_cut_at, whole_change_at
 
 PROPOSE = 0.1
 """Probability by the trees from which a boundary is proposed."""
@@ -44,8 +44,8 @@ SURE = 0.97
 """Probability by the trees from which a cut needs no network."""
 WORTH_ASKING = 0.55
 """What a cut within three steps is given of which the trees see less: the network decides."""
-LIKELY = 0.65
-"""Probability by the trees from which it matters how far over the picture the change reaches."""
+LIKELY = 0.5
+"""Probability by the trees from which a change over all of the picture is a cut."""
 CUT_SEEN, CUT_WEIGHT = (0.02, 0.05, 0.15, 0.35, 0.8, 0.92), (-0.47, -0.3, -0.17, -0.1, -0.1, 0.1)
 GRADUAL_SEEN, GRADUAL_WEIGHT = (0.04, 0.2, 0.25, 0.35, 0.7), (-0.44, -0.42, -0.29, 0.0, 0.1)
 """What the network's probability (linear in between) adds to the trees': it speaks against what it sees nothing of. Of slow changes the trees
@@ -185,13 +185,13 @@ class CascadeDetector:
 
     def _consider_reach(self, first: int, chances: NDArray[np.float64]) -> None:
         """Change the probabilities where the change is one that the trees, or the network, are known to misjudge."""
-        for k in np.flatnonzero(chances >= LIKELY):
+        for k in np.flatnonzero(chances >= STANDS_OUT):
             if first + k == 0:
                 continue
             reach = Reach(self._proposals, first + int(k))
             if reach.laid_over():
                 chances[k] = 0.0
-            elif chances[k] < SURE and reach.everywhere():
+            elif LIKELY <= chances[k] < SURE and reach.everywhere() and not returns(self._thinned, first + int(k)):
                 chances[k] = SURE
 
     def _close_run(self) -> None:

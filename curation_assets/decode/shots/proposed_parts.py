@@ -15,7 +15,7 @@ from curation_assets.decode.shots.cuts import runs
 
 SHORT, STANDS_OUT = 3, 0.3
 """A change is a cut if the trees give at most so many frames in a row more than that; in longer ones a gradual transition is looked for."""
-UNSEEN = 8
+UNSEEN = 5
 """One in so many of its pictures is what the trees see nothing of at either end of a gradual transition, as known ones have it."""
 JOIN = 12
 """Parts of a gradual transition that the trees are less sure of in between lie at most so many pictures apart."""

@@ -29,7 +29,7 @@ from curation_assets.decode.shots.shifted import least, moved, nearest_return, s
 Ints = NDArray[np.int32]
 """int32 (n, rows, columns, 3): cells of consecutive pictures, or without the last axis their sums."""
 
-PROPOSE = 0.05
+PROPOSE = 0.035
 """Probability by the trees from which a wipe or a slide is looked for."""
 JOIN, LONGEST = 4, 60
 """Proposals so many pictures apart are looked at together; a run of them is at most so long."""

@@ -19,6 +19,8 @@ STANDS_OUT = 3.5
 """How many times the largest other step nearby it is."""
 LONGEST_FLASH = 2
 """Pictures on either side between which the change must still be there."""
+RETURNS = 0.3
+"""A picture is near another if they differ by less than this share of the change."""
 MIXED = 2
 """A slow cut lies between the pictures so many before and one less after its largest step."""
 AROUND = 16
@@ -42,6 +44,15 @@ def whole_change_at(thinned: Thinned, position: int) -> bool:
     if change < LEAST_CHANGE:
         return False
     return all(change >= STANDS_OUT * _median(thinned, int(other) - 1, int(other)) for other in largest_first)
+
+
+def returns(thinned: Thinned, position: int) -> bool:
+    """Whether what is near the picture before `position` comes back within 16 after it, or what is near the one at it was there within as many before."""
+    change = _median(thinned, position - 1, position)
+    earlier = range(max(0, position - 1 - AROUND), position - 1)
+    later = range(position + 1, min(thinned.count, position + AROUND + 1))
+    pairs = [*((position - 1, k) for k in later), *((k, position) for k in earlier)]
+    return any(_median(thinned, *pair) < RETURNS * change for pair in pairs)
 
 
 def slow_cut_at(thinned: Thinned, position: int) -> bool:

@@ -12,6 +12,7 @@ from curation_assets.decode.shots.evidence import cells_of
 from curation_assets.decode.shots.history import distance
 from curation_assets.decode.shots.relit import relit
 from curation_assets.decode.shots.thinning import Thinned
+from curation_assets.decode.shots.whole_change import returns
 from curation_assets_tests.decode.shots.videos import Image, Picture, detect, shot
 
 Way = Callable[[Image], Image]
@@ -19,6 +20,15 @@ Way = Callable[[Image], Image]
 
 def lit(gain: float, offset: float = 0.0) -> Way:
     return lambda p: np.clip(p * gain + offset, 0, 255).astype(np.uint8)
+
+
+def thin(images: list[Picture]) -> Thinned:
+    thinned = Thinned(25.0)
+    for index, image in enumerate(images):
+        step = distance(images[index - 1].tiny_rgb, image.tiny_rgb) if index else 0.0
+        thinned.push(index, 40 * index, image.tiny_rgb, step)
+    thinned.finish()
+    return thinned
 
 
 def cells(image: Image) -> np.ndarray:
@@ -68,14 +78,22 @@ def test_flashes_are_left_out_and_white_frames_at_a_cut_are_not(white: list[int]
     images = [Picture(image) for seed in range(2) for image in shot(seed, 30)]
     for k in white:
         images[k] = Picture(np.full((180, 320, 3), 240, np.uint8))
-    thinned = Thinned(25.0)
-    for index, image in enumerate(images):
-        step = distance(images[index - 1].tiny_rgb, image.tiny_rgb) if index else 0.0
-        thinned.push(index, 40 * index, image.tiny_rgb, step)
-    thinned.finish()
+    thinned = thin(images)
     shown = [thinned.shown(p)[0] for p in range(thinned.count)]
     assert [k for k in shown if k in white] == kept
     assert 30 in [thinned.cut(p)[0] for p in range(thinned.count)]
+
+
+def test_light_that_goes_again_is_told_from_a_cut() -> None:
+    rng = np.random.default_rng(0)
+    stills = [shot(seed, 1)[0] for seed in (0, 1) for _ in range(40)]
+    images = [np.clip(image + rng.normal(0, 3, image.shape), 0, 255).astype(np.uint8) for image in stills]
+    for k in range(8):
+        images[15 + k] = lit(1, 220 - 25 * k)(images[15 + k])
+    thinned = thin([Picture(image) for image in images])
+    position = {thinned.cut(p)[0]: p for p in range(thinned.count)}
+    assert returns(thinned, position[15])
+    assert not returns(thinned, position[40])
 
 
 def test_a_cut_between_means_of_three_pictures_is_found() -> None:
