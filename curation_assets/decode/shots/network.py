@@ -1,4 +1,4 @@
-"""TransNetV2 over every frame: the yardstick of the cascade, at about sixty times its cost."""
+"""TransNetV2 over every frame: the yardstick of the cascade, at about forty times its cost."""
 
 from __future__ import annotations
 

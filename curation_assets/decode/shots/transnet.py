@@ -47,7 +47,7 @@ class Network:
             and that it belongs to a transition at all.
         """
         started = time.process_time()
-        with torch.inference_mode(), _single_thread():
+        with torch.inference_mode(), single_thread():
             single, many = self._forward(torch.from_numpy(np.ascontiguousarray(frames)))
         self.seconds += time.process_time() - started
         self.frames += len(frames)
@@ -158,7 +158,7 @@ def neighbour_similarities(vectors: Tensor) -> Tensor:
 
 
 @contextmanager
-def _single_thread() -> Iterator[None]:
+def single_thread() -> Iterator[None]:
     """The work is spread over processes, one thread each."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)

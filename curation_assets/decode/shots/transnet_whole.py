@@ -26,6 +26,7 @@ from curation_assets.decode.shots.transnet import (
     load_weights,
     neighbour_similarities,
     separable,
+    single_thread,
 )
 from curation_assets.decode.shots.whole_numbers import Weights, WholeConvolution, power_of_two, to_whole
 from curation_resources.compiled import compiled
@@ -232,4 +233,5 @@ def load_ranges() -> Ranges:
 @cache
 def network() -> WholeTransNet:
     """The network of this process, loaded when first asked for."""
-    return WholeTransNet(load_weights(), load_ranges())
+    with single_thread():
+        return WholeTransNet(load_weights(), load_ranges())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from curation_assets.decode.shots import transnet
 from curation_assets.decode.shots.network import NetworkDetector
 from curation_assets.decode.shots.transnet import TransNet
 from curation_assets.decode.shots.transnet_whole import WholeTransNet, load_ranges, network
+from curation_assets.decode.shots.whole_numbers import WholeConvolution
 from curation_assets_tests.decode.shots.videos import Picture, detect, dissolve, shot
 
 
@@ -88,6 +90,26 @@ def test_making_the_network_leaves_the_process_as_it_was(frames: np.ndarray) -> 
     network().scores(frames[:30])
     assert torch.equal(torch.rand(3), expected)
     assert not torch.are_deterministic_algorithms_enabled()
+
+
+def test_the_network_is_made_in_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Convolutions are tried then: shared among threads of a busy machine, which wait for each other, that takes six times as long."""
+    threads, tried = [], WholeConvolution._is_exact
+
+    def recorded(self: WholeConvolution, way: Callable[[torch.Tensor], torch.Tensor]) -> bool:
+        threads.append(torch.get_num_threads())
+        return tried(self, way)
+
+    monkeypatch.setattr(WholeConvolution, "_is_exact", recorded)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        network.cache_clear()
+        network()
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    assert set(threads) == {1}
 
 
 def test_missing_weights_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
