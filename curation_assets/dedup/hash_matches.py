@@ -86,9 +86,13 @@ class Comparison:
         known = self.known.get((self.library.methods[method], kind), common.NOTHING)
         return hashes_of(self.library, kind, method, change, known, self._blocks([kind]))
 
+    @property
+    def _few(self) -> bool:
+        """Whether few clips are new: then blocks are such that there is room for hashes in groups."""
+        return int(self.fresh.sum()) <= search.FEW * len(self.fresh)
+
     def _blocks(self, kinds: Sequence[Kind]) -> list[tuple[int, int]]:
-        few = int(self.fresh.sum()) <= search.FEW * len(self.fresh)
-        return blocks(self.library, kinds, self.means, few=few)
+        return blocks(self.library, kinds, self.means, few=self._few)
 
     def candidates(self, left: Hashes, right: Hashes | None, method: int, fewer: int = 1) -> Pairs:
         """Pairs of distinct clips worth a comparison, of which at least one is fresh.
@@ -113,7 +117,7 @@ class Comparison:
                 sorted_ = sum(int(side.indexed.sum()) for side in held)
                 room = self.means.memory_bytes - sum(side_bytes(side) for side in held)
                 rounds = search.rounds(sorted_, self.means.threads, max(room, self.means.memory_bytes // 4))
-                piece = Search(one, two, self.fresh, plan, worth, rounds)
+                piece = Search(one, two, self.fresh, plan, worth, rounds, self._few)
                 found.append(search.candidates(piece, self.means))
                 del one, two, held, piece
         return search.unique(found)

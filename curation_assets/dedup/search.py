@@ -141,6 +141,7 @@ class Search:
         plan: which tables.
         worth: which pairs are kept.
         rounds: stretches of keys into which each table is divided, where it would not fit into memory.
+        may_group: whether there is room to hold hashes once more, in groups, where few clips are fresh.
         many: where few clips are fresh, the hashes of the left side, or of both, in the order in which they are gone through (`prepared`).
         bits: by which those are grouped.
     """
@@ -151,6 +152,7 @@ class Search:
     plan: Plan
     worth: Worth
     rounds: int = 1
+    may_group: bool = True
     many: tuple[Grouped, ...] = ()
     bits: int = 0
 
@@ -165,7 +167,8 @@ class Search:
 
     def prepared(self) -> Search:
         """The same search with what all pieces need beside the hashes."""
-        if sum(int(self._new(side).sum()) for side in self._sides) > FEW * sum(len(s.indexed) for s in self._sides):
+        new = sum(int(self._new(side).sum()) for side in self._sides)
+        if not self.may_group or new > FEW * sum(len(side.indexed) for side in self._sides):
             return self
         masks = [int(self.plan.key(table).mask) for table in range(self.plan.count)]
         bits = shared_bits(masks, max(int(side.indexed[self._new(side)].sum()) for side in self._sides))

@@ -12,15 +12,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curation_assets.dedup import cluster_rows, common, connected, grouped, hash_matches, index_segments
+from curation_assets.dedup import cluster_rows, common, connected, grouped, hash_matches, index_segments, search
 from curation_assets.dedup.arrays import PIECE, open_arrays, write_arrays
 from curation_assets.dedup.clusters import build_clusters
 from curation_assets.dedup.common import SharedHashes, count_all, looked_up
 from curation_assets.dedup.duplicate_clusters import Dedup
 from curation_assets.dedup.index import ShardInput, update_index
 from curation_assets.dedup.index_files import DamagedIndex, read_manifest
-from curation_assets.dedup.search import Means
-from curation_assets_tests.dedup.fingerprint_rows import clip, near, random_hashes, shard
+from curation_assets.dedup.parts import BLOCKS, blocks_of, make_part
+from curation_assets.dedup.search import Means, Search
+from curation_assets_tests.dedup.fingerprint_rows import clip, near, random_hashes, shard, table
 from curation_assets_tests.dedup.test_clusters import INDEX, _library
 from curation_resources.storage import Storage
 
@@ -45,8 +46,8 @@ def _shards(seed: int, families: int, count: int) -> list[ShardInput]:
 def test_added_shard_by_shard_and_divided_is_all_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int, rows: int, memory: int
 ) -> None:
-    """Whatever the order of arrival: segments that are closed early, a memory of next to nothing, a hash that five clips have in common, and survivors chosen
-    among few clips at a time and kept in blocks of few rows; the same rows to the last value."""
+    """Whatever the order of arrival: segments that are closed early, a memory of next to nothing, a hash that five clips have in common, hashes in one group or in many
+    where a half of the clips is new, and survivors chosen among few clips at a time and kept in blocks of few rows; the same rows to the last value."""
     monkeypatch.setattr(common, "COMMON", 5)
     monkeypatch.setattr(connected, "LEAST_CLIPS", 3)
     monkeypatch.setattr(cluster_rows, "BLOCK_ROWS", rows)
@@ -57,14 +58,73 @@ def test_added_shard_by_shard_and_divided_is_all_at_once(
     whole = build_clusters(Storage(f"{tmp_path}/whole"), INDEX, shards, params, means=Means(1))
     assert whole.clusters.num_rows > 5
     monkeypatch.setattr(index_segments, "ROWS", rows)
+    monkeypatch.setattr(search, "FEW", 0.6)
+    groups: list[int] = []
+    prepared = Search.prepared
+
+    def recorded(of: Search) -> Search:
+        ready = prepared(of)
+        groups.extend(len(many.at) - 1 for many in ready.many)
+        return ready
+
+    monkeypatch.setattr(Search, "prepared", recorded)
     arrival = [shards[k] for k in np.random.default_rng(seed).permutation(3)]
     for k in range(1, len(arrival) + 1):
         added = build_clusters(Storage(f"{tmp_path}/added"), INDEX, arrival[:k], params, means=Means(1, memory))
     assert added.clusters.equals(whole.clusters)
+    assert groups
+    assert (max(groups) > 1) == (rows < 10_000)
     at_once = build_clusters(Storage(f"{tmp_path}/divided"), INDEX, shards, params, means=Means(1, memory))
     assert at_once.clusters.equals(whole.clusters)
     for name in ("hashes", "distinct_clips", "comparable_clips", "pairs_accepted"):
         assert at_once.stats[name] == whole.stats[name], name
+
+
+@pytest.mark.parametrize("new", [40, 100, 170])
+def test_what_is_held_of_blocks_of_hashes_fits_into_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, new: int
+) -> None:
+    """Also of hashes in groups, whatever share of a block is new."""
+    monkeypatch.setattr(hash_matches, "LEAST_CLIPS", 3)
+    means, held, grouped_once = Means(1, 60_000), [], []
+    prepared = Search.prepared
+
+    def recorded(of: Search) -> Search:
+        ready = prepared(of)
+        sides = [ready.left] if ready.right is None else [ready.left, ready.right]
+        beside = sum(many.hashes.nbytes + many.clips.nbytes for many in ready.many)
+        held.append(sum(hash_matches.side_bytes(side) for side in sides) + beside)
+        grouped_once.append(bool(ready.many))
+        return ready
+
+    rng = np.random.default_rng(0)
+    shards = [
+        shard(f"d-{k:05d}", [clip(f"{k}v{i:03d}", random_hashes(rng, 12)) for i in range(count)])
+        for k, count in enumerate((400, new))
+    ]
+    params = Dedup(center=False, crops=False)
+    update_index(Storage(str(tmp_path)), INDEX, shards[:1], params, means)
+    monkeypatch.setattr(Search, "prepared", recorded)
+    update_index(Storage(str(tmp_path)), INDEX, shards, params, means)
+    assert len(held) > 3
+    assert max(held) <= means.memory_bytes
+    assert any(grouped_once) == (new < 0.2 * (400 + new))
+
+
+def test_clips_without_pictures_take_no_blocks_of_their_own(tmp_path: Path) -> None:
+    rng = np.random.default_rng(2)
+    rows = [clip(f"v{k:03d}", random_hashes(rng, 3)) for k in range(300)]
+    seen = {130: b"a", 131: b"b", 299: b"c"}
+    for k, course in seen.items():
+        rows[k]["course"] = 256 * course
+    for clips, expected in ((rows, [128, 64, 64, 44]), (rows[:0], [0])):
+        blocks = blocks_of(make_part("d-00000", table(clips), None, 1))
+        assert [len(block) for name, block in blocks if name == "pictures"] == expected
+    library = update_index(Storage(str(tmp_path)), INDEX, [shard("d-00000", rows)], Dedup()).library
+    asked = np.array([299, 0, 131, 64, 130, 200, 131])
+    taken = library.take("pictures", asked, BLOCKS["pictures"].names)
+    assert taken.schema == BLOCKS["pictures"]
+    assert taken["course"].to_pylist() == [256 * seen[k] if k in seen else None for k in asked.tolist()]
 
 
 def test_small_segments_are_made_again_with_the_next_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
