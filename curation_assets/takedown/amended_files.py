@@ -28,7 +28,7 @@ def amend_file(version: AmendedVersion, name: str) -> None:
     """Writes a file of the version anew without the samples, or removes it if nothing is left; notes in `version` what was done."""
     storage, path = version.storage, f"{version.folder}/{name}"
     if name.endswith(".tar"):
-        if name not in version.holders and not version.listed:
+        if not version.holds(name):
             return
         moved = rewrite_tar(storage, path, path, lambda m: key_of(m.name) in version.keys)
         if moved is not None:

@@ -7,7 +7,6 @@ sample's key, by which whoever holds a copy finds what to delete and nobody else
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
@@ -24,7 +23,15 @@ from curation_assets.takedown.placed_samples import Placed, SamplesLeft
 from curation_assets.takedown.plan import Say, TakedownPlan, pattern
 from curation_assets.takedown.tables import Done, subset_provenance
 from curation_assets.takedown.told_samples import ToldSamples, VideoLicences
-from curation_assets.takedown.version_samples import REMOVED, AmendedVersion, Licences, files_below, keys_in, subfolders
+from curation_assets.takedown.version_samples import (
+    REMOVED,
+    AmendedVersion,
+    Licences,
+    files_below,
+    key_hash,
+    keys_in,
+    subfolders,
+)
 from curation_resources.scratch import scratch_folder
 from curation_resources.storage import Storage
 from curation_resources.table_headers import FILES
@@ -102,12 +109,14 @@ def amend_version(
     told: ToldSamples | None = None,
 ) -> AmendedVersion:
     """Removes the samples of the videos from a version and says so in it. Which tars hold them is taken from tables where these have `told`."""
-    version = AmendedVersion(storage, folder, plan, licences, told=told)
+    unfinished = _unfinished(storage, folder)
+    begun = frozenset(_noted(storage, folder)) if unfinished else frozenset[str]()
+    version = AmendedVersion(storage, folder, plan, licences, told=told, begun=begun)
     names = files_below(storage, folder)
     version.keys = set(keys_in(version, names))
-    if not version.keys and not _unfinished(storage, folder):
+    if not version.keys and not unfinished:
         return version
-    if _unfinished(storage, folder):
+    if unfinished:
         version.changed |= set(names)  # whatever was rewritten before the run was killed
     if version.keys:
         _note(version, complete=False)
@@ -129,6 +138,12 @@ def _unfinished(storage: Storage, folder: str) -> bool:
     return storage.exists(path) and not json.loads(storage.read(path))["complete"]
 
 
+def _noted(storage: Storage, folder: str) -> Iterator[str]:
+    """SHA-256 of each key that `removed.json` has."""
+    for entry in json.loads(storage.read(f"{folder}/{REMOVED}"))["removed"]:
+        yield from entry["sha256_of_keys"]
+
+
 def _note(version: AmendedVersion, complete: bool) -> None:
     """`removed.json`: written before anything is removed, and marked complete at the end."""
     path = f"{version.folder}/{REMOVED}"
@@ -136,7 +151,7 @@ def _note(version: AmendedVersion, complete: bool) -> None:
     if version.storage.exists(path):
         said = json.loads(version.storage.read(path))
     known = {d for entry in said["removed"] for d in entry["sha256_of_keys"]}
-    new = sorted({hashlib.sha256(k.encode()).hexdigest() for k in version.keys} - known)
+    new = sorted(set(map(key_hash, version.keys)) - known)
     if new:
         said["removed"].append(
             {"since": datetime.now(UTC).date().isoformat(), "samples": len(new), "sha256_of_keys": new}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import io
 import json
 import re
@@ -61,7 +62,9 @@ class AmendedVersion:
         licences: licence and channel of videos, for samples that do not say them.
         told: what tables say of its samples; None where none is of this version, so that every tar is looked through.
         holders: tars in which keys were found.
+        apart: tars with samples whose JSON lies elsewhere: what they hold is told by their members' names alone.
         listed: whether keys were found elsewhere.
+        begun: SHA-256 of the keys that an amending which did not end had noted: what told of these samples may be gone while they are not.
     """
 
     storage: Storage
@@ -73,11 +76,21 @@ class AmendedVersion:
     unknown: list[str] = field(default_factory=list)
     told: ToldSamples | None = None
     holders: set[str] = field(default_factory=set)
+    apart: set[str] = field(default_factory=set)
     listed: bool = False
+    begun: frozenset[str] = frozenset()
 
     def may_hold(self, name: str) -> bool:
         """Whether a tar must be opened to know whether it holds samples of the videos."""
         return self.told is None or "/" in name or name in self.told.tars
+
+    def holds(self, name: str) -> bool:
+        """Whether a tar may have members of the samples that were found."""
+        return self.may_hold(name) and (self.listed or name in self.holders or name in self.apart)
+
+    def was_noted(self, key: str) -> bool:
+        """Whether an amending that did not end was to remove a sample."""
+        return bool(self.begun) and key_hash(key) in self.begun
 
     def owns(self, row: Mapping[str, Any]) -> bool:
         """Whether a row of a list, or the JSON of a sample, is of one of the videos."""
@@ -89,6 +102,11 @@ class AmendedVersion:
         return any(video == v.video_id and dataset in (None, v.dataset) for v in self.plan.videos)
 
 
+def key_hash(key: str) -> str:
+    """What `removed.json` says of a sample's key."""
+    return hashlib.sha256(key.encode()).hexdigest()
+
+
 def _suspects(plan: TakedownPlan) -> re.Pattern[str]:
     """What the sample keys of the videos begin with; keys of ids with other characters have `_` in their place and a hash behind."""
     parts = {re.escape(re.sub(r"[^A-Za-z0-9_-]", "_", v.video_id)[:80]) for v in plan.videos}
@@ -96,7 +114,8 @@ def _suspects(plan: TakedownPlan) -> re.Pattern[str]:
 
 
 def keys_in(version: AmendedVersion, names: Iterable[str]) -> Iterator[str]:
-    """Sample keys of the videos, told by each sample's JSON or by the version's lists; notes in `version` where they were found."""
+    """Sample keys of the videos, told by each sample's JSON, by the version's lists, or by what an amending that did not end had noted; notes in `version` where
+    they were found."""
     suspect = _suspects(version.plan)
     for name in names:
         if name.endswith(".tar"):
@@ -107,16 +126,27 @@ def keys_in(version: AmendedVersion, names: Iterable[str]) -> Iterator[str]:
             for key in _listed(version, name, suspect):
                 version.listed = True
                 yield key
+            if "/" in name and version.was_noted(key := key_of(name)):
+                yield key
 
 
 def _in_tar(version: AmendedVersion, name: str, suspect: re.Pattern[str]) -> Iterator[str]:
     path = f"{version.folder}/{name}"
+    found, told = set[str](), set[str]()
     for m in members(version.storage, path):
         key = key_of(m.name)
-        if m.name.endswith(".json") and suspect.search(key):
+        found.add(key)
+        if version.was_noted(key):
+            yield key
+        if not m.name.endswith(".json"):
+            continue
+        told.add(key)
+        if suspect.search(key):
             record = json.loads(version.storage.read_media(MediaRef(path, m.offset_data, m.size)))
             if version.owns(record):
                 yield key
+    if found - told:
+        version.apart.add(name)
 
 
 def _listed(version: AmendedVersion, name: str, suspect: re.Pattern[str]) -> Iterator[str]:

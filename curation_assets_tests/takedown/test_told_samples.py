@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from benchmarks.scale import publishing
@@ -120,6 +122,18 @@ def test_only_the_tars_that_hold_the_video_are_opened(version: Version, opened: 
         left.licences,
         left.channels,
     )
+    assert version.keys(None) == set()
+
+
+def test_a_list_that_names_the_samples_opens_no_further_tars(version: Version, opened: list[str]) -> None:
+    """As `faces.parquet` does, which a version with covered faces has."""
+    keys = pa.table({"sample_key": [r["sample_key"] for r in version.rows], "score": [0.5] * len(version.rows)})
+    keys = keys.append_column("video_id", [[r["video_id"] for r in version.rows]])
+    pq.write_table(keys, version.folder / "faces.parquet")
+    holding = {r["tar"].rsplit("/", 1)[-1] for r in version.rows if r["video_id"] == version.video}
+    amend_version(version.store.storage, version.name, version.plan, dict, lambda _: None, version.told())
+    assert set(opened) == holding
+    assert version.video not in pq.read_table(version.folder / "faces.parquet")["video_id"].to_pylist()
     assert version.keys(None) == set()
 
 

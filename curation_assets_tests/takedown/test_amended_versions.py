@@ -1,0 +1,119 @@
+"""A version whose amending was killed anywhere is amended to what it would have been; samples are found wherever what tells of them lies."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+import tarfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from curation_assets.publish.clip_dataset import ClipExport
+from curation_assets.publish.writing.samples import clip_samples
+from curation_assets.takedown.exports import amend_version
+from curation_assets.takedown.plan import TakedownPlan, Video
+from curation_assets.takedown.version_samples import REMOVED
+from curation_resources.storage import Storage
+
+FOLDER = "clip_dataset/toy-s/abc"
+VIDEOS = ("alpha", "zeta")
+"""Their samples lie before and behind the list of a folder, by name."""
+PLAN = TakedownPlan([Video("toy", v, "toy-00000") for v in VIDEOS])
+KEYS = [f"{video}_{n}000_{n + 1}000" for video in (*VIDEOS, "gamma") for n in range(2)]
+
+
+class Killed(BaseException):
+    pass
+
+
+def record(key: str) -> dict[str, Any]:
+    video = key.split("_")[0]
+    said = {"key": key, "dataset": "toy", "video_id": video, "clip_id": key, "split": "train"}
+    return {**said, "export": {"start_ms": 0, "end_ms": 1000}, "source": {"title": f"of {video}"}, "clip": {}}
+
+
+def publish(root: Path, form: str) -> None:
+    storage = Storage(str(root))
+    if form == "triples":
+        for key in KEYS:
+            for ending, data in (("json", json.dumps(record(key)).encode()), ("npy", key.encode()), ("txt", b"")):
+                storage.write(f"{FOLDER}/train/{key}.{ending}", data)
+        return
+    writer = clip_samples(ClipExport(format=form), storage, FOLDER)
+    for key in KEYS:
+        writer.add("train", key, f"pictures of {key}".encode(), record(key))
+    writer.close()
+
+
+def amend(root: Path) -> None:
+    amend_version(Storage(str(root)), FOLDER, PLAN, dict, lambda _: None)
+
+
+def files(root: Path) -> dict[str, bytes]:
+    return {
+        str(p.relative_to(root)): p.read_bytes() for p in sorted(root.rglob("*")) if p.is_file() and p.name != REMOVED
+    }
+
+
+@pytest.mark.parametrize("form", ["folder", "parquet", "webdataset", "triples"])
+def test_amending_that_is_killed_anywhere_is_gone_on_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    publish(tmp_path / "first", form)
+    shutil.copytree(tmp_path / "first", tmp_path / "whole")
+    amend(tmp_path / "whole")
+    whole = files(tmp_path / "whole")
+    assert whole
+    assert not any(video.encode() in data for video in VIDEOS for data in (*whole.values(), *map(str.encode, whole)))
+    changes = 0
+    for nth in range(1, 100):
+        root = tmp_path / str(nth)
+        shutil.copytree(tmp_path / "first", root)
+        with monkeypatch.context() as patch:
+            count = 0
+            for name in ("remove", "publish", "write"):
+
+                def dying(self: Storage, path: str, *rest: Any, then: Any = getattr(Storage, name)) -> Any:
+                    nonlocal count
+                    count += 1
+                    if count == nth:
+                        raise Killed
+                    return then(self, path, *rest)
+
+                patch.setattr(Storage, name, dying)
+            try:
+                amend(root)
+                break
+            except Killed:
+                changes += 1
+        amend(root)
+        assert files(root) == whole, f"killed before change {nth}"
+        said = json.loads((root / FOLDER / REMOVED).read_text())
+        assert said["complete"] is True
+        assert sum(e["samples"] for e in said["removed"]) == 4
+    assert changes >= (3 if form == "webdataset" else 6)
+
+
+def test_samples_go_from_tars_that_do_not_tell_of_them(tmp_path: Path) -> None:
+    """As a format of a package may have them: pictures in one tar, what is said of them in another."""
+    storage = Storage(str(tmp_path))
+    storage.write(f"{FOLDER}/pictures-00000.tar", tar({f"{k}.mp4": f"pictures of {k}".encode() for k in KEYS}))
+    storage.write(f"{FOLDER}/said-00000.tar", tar({f"{k}.json": json.dumps(record(k)).encode() for k in KEYS}))
+    amend(tmp_path)
+    for name in ("pictures", "said"):
+        with tarfile.open(tmp_path / FOLDER / f"{name}-00000.tar") as left:
+            assert {n.split("_")[0] for n in left.getnames()} == {"gamma"}
+
+
+def tar(members: Mapping[str, bytes]) -> bytes:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as made:
+        for name, data in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            made.addfile(info, io.BytesIO(data))
+    return out.getvalue()
