@@ -56,7 +56,9 @@ class DetectionLine:
         self._memory = _Buffers(str(detector.device))
         self._news = threading.Condition()
         self._waiting: defaultdict[tuple[int, ...], deque[_FrameUnderWay]] = defaultdict(deque)
-        self._sent: deque[tuple[list[_FrameUnderWay], np.ndarray]] = deque()
+        self._sent: deque[list[_FrameUnderWay]] = deque()
+        self._lent: deque[np.ndarray] = deque()
+        """Batches that were gathered, and the memory that they were copied to."""
         self._bringing = self._blocked = self._brought = 0
         self._running = False
 
@@ -136,11 +138,12 @@ class DetectionLine:
         while True:
             try:
                 for found in self._detector.detect_ahead(self._batches()):
-                    frames, memory = self._sent.popleft()
+                    memory = self._lent.popleft()
                     with self._news:
-                        for frame, detections in zip(frames, found, strict=True):
+                        for frame, detections in zip(self._sent[0], found, strict=True):
                             frame.found = detections
                             self._finish(frame)
+                        self._sent.popleft()
                         self._news.notify_all()
                     self._memory.release(memory)
             except BaseException as error:  # noqa: BLE001 - raised where somebody waits for its frames
@@ -153,11 +156,12 @@ class DetectionLine:
 
     def _fail(self, error: BaseException) -> None:
         with self._news:
-            under_way = [f for frames, _ in self._sent for f in frames]
+            under_way = [f for frames in self._sent for f in frames]
             for frame in (*under_way, *(f for waiting in self._waiting.values() for f in waiting)):
                 frame.error = error
                 self._finish(frame)
             self._sent.clear()
+            self._lent.clear()
             self._waiting.clear()
             self._news.notify_all()
 
@@ -172,7 +176,7 @@ class DetectionLine:
                 assert frame.image is not None
                 np.copyto(place, frame.image)
                 frame.image = None
-            self._sent.append((frames, memory))
+            self._lent.append(memory)
             yield pixels
 
     def _gathered(self) -> list[_FrameUnderWay]:
@@ -187,7 +191,8 @@ class DetectionLine:
                     elif len(most) < self._batch and self._blocked < self._bringing:
                         most = deque()
                     if most:
-                        return [most.popleft() for _ in range(min(self._batch, len(most)))]
+                        self._sent.append([most.popleft() for _ in range(min(self._batch, len(most)))])
+                        return self._sent[-1]
                 elif self._blocked >= self._bringing:
                     return []
                 self._news.wait()

@@ -156,6 +156,45 @@ def test_what_the_detector_raises_is_raised_to_all_and_the_next_are_served() -> 
     finished()
 
 
+@pytest.mark.timeout(60)
+def test_a_detector_that_answers_for_too_few_frames_is_said_to_all_who_wait() -> None:
+    class Forgets(AheadColours):
+        def detect(self, frames: Sequence[Image]) -> list[Detections]:
+            return super().detect(frames)[1:]
+
+    line = DetectionLine(Forgets(CROSSING), 4, 1)
+    with pytest.raises(ValueError, match="zip"):
+        list(line.searched(iter(frames_of(0, 9))))
+    finished()
+
+
+@pytest.mark.timeout(60)
+def test_memory_that_cannot_be_had_is_said_to_all_who_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    line = DetectionLine(AheadColours(CROSSING), 4, 2)
+    take, taken = line._memory.take, 0
+
+    def short(size: int) -> np.ndarray:
+        nonlocal taken
+        taken += 1
+        if taken == 3:
+            raise MemoryError("no more pages can be pinned")
+        return take(size)
+
+    monkeypatch.setattr(line._memory, "take", short)
+
+    def tried(clip: list[tuple[int, Image]]) -> str:
+        try:
+            return str(len(list(line.searched(iter(clip)))))
+        except MemoryError as error:
+            return str(error)
+
+    with ThreadPoolExecutor(2) as threads:
+        said = list(threads.map(tried, [frames_of(0, 20), frames_of(1, 20)]))
+    assert "no more pages can be pinned" in said
+    assert tried(frames_of(0, 9)) == "9"
+    finished()
+
+
 def test_who_goes_away_takes_its_frames_along() -> None:
     line = DetectionLine(AheadColours(CROSSING), 4, 1)
     searching = line.searched(iter(frames_of(0, 30)))
