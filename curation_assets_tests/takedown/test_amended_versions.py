@@ -6,7 +6,8 @@ import io
 import json
 import shutil
 import tarfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,22 @@ def files(root: Path) -> dict[str, bytes]:
     }
 
 
+def kill_before(nth: int, patch: pytest.MonkeyPatch) -> None:
+    """Lets a process die before it changes storage for the `nth` time."""
+    numbers = count(1)
+
+    def dying(then: Callable[..., Any]) -> Callable[..., Any]:
+        def change(*given: Any) -> Any:
+            if next(numbers) == nth:
+                raise Killed
+            return then(*given)
+
+        return change
+
+    for name in ("remove", "publish", "write"):
+        patch.setattr(Storage, name, dying(getattr(Storage, name)))
+
+
 @pytest.mark.parametrize("form", ["folder", "parquet", "webdataset", "triples"])
 def test_amending_that_is_killed_anywhere_is_gone_on_with(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str
@@ -74,17 +91,7 @@ def test_amending_that_is_killed_anywhere_is_gone_on_with(
         root = tmp_path / str(nth)
         shutil.copytree(tmp_path / "first", root)
         with monkeypatch.context() as patch:
-            count = 0
-            for name in ("remove", "publish", "write"):
-
-                def dying(self: Storage, path: str, *rest: Any, then: Any = getattr(Storage, name)) -> Any:
-                    nonlocal count
-                    count += 1
-                    if count == nth:
-                        raise Killed
-                    return then(self, path, *rest)
-
-                patch.setattr(Storage, name, dying)
+            kill_before(nth, patch)
             try:
                 amend(root)
                 break
