@@ -12,16 +12,12 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from curation_assets.publish.clip_dataset import SOUNDS
 from curation_assets.publish.writing import spreadsheets
 from curation_assets.publish.writing.track_folders import META, PROGRESS
 from curation_assets.takedown.plan import TakedownPlan, token
 from curation_assets.takedown.tar_rewriting import key_of, rewrite_tar
 from curation_assets.takedown.version_samples import AmendedVersion
 from curation_resources.scratch import scratch_folder
-
-SAMPLE_ENDINGS = ("mp4", "npy", "txt", "json", *SOUNDS)
-"""Endings of the files of samples that lie by themselves."""
 
 
 def amend_file(version: AmendedVersion, name: str) -> None:
@@ -37,7 +33,7 @@ def amend_file(version: AmendedVersion, name: str) -> None:
                 storage.remove(path)
     elif name.endswith((META, PROGRESS)):
         _drop_of_video(version, name, path)
-    elif name.rsplit(".", 1)[-1] in SAMPLE_ENDINGS and "/" in name and key_of(name) in version.keys:
+    elif "/" in name and key_of(name) in version.keys:  # whatever its ending: a package's format has its own
         storage.remove(path)
         version.changed.add(name)
     elif name.endswith(".parquet"):

@@ -39,9 +39,9 @@ def record(key: str) -> dict[str, Any]:
 
 def publish(root: Path, form: str) -> None:
     storage = Storage(str(root))
-    if form == "triples":
+    if form == "triples":  # one with an ending that only a package's format has
         for key in KEYS:
-            for ending, data in (("json", json.dumps(record(key)).encode()), ("npy", key.encode()), ("txt", b"")):
+            for ending, data in (("json", json.dumps(record(key)).encode()), ("npy", key.encode()), ("webm", b"")):
                 storage.write(f"{FOLDER}/train/{key}.{ending}", data)
         return
     writer = clip_samples(ClipExport(format=form), storage, FOLDER)
