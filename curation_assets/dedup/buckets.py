@@ -72,15 +72,6 @@ class Side(NamedTuple):
     every: int
 
 
-def of_common(side: Side) -> Side:
-    """The common hashes of a side, as if each were a clip."""
-    count = len(side.common)
-    once = np.ones(count, np.uint8)
-    return side._replace(
-        hashes=side.common, start=np.arange(count + 1), indexed=once, common=side.common[:0], base=0, every=1
-    )
-
-
 @compiled
 def coarse_counts(side: Side, key: Key) -> Ints:
     """How many indexed hashes have which first bits of the key, (2 ** coarse,)."""

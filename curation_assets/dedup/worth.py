@@ -111,6 +111,8 @@ def _touch(met: U64, left: Side, right: Side, fresh: NDArray[np.bool_], lately: 
             begins[0, k], begins[1, k] = left.start[a], right.start[b]
             touched ^= np.uint64(left.comparable[a] ^ right.comparable[b])
             touched ^= np.uint64(fresh[x] ^ fresh[y]) ^ lately[_slot(met[k])]
+    if not len(left.hashes) or not len(right.hashes):  # clips without any may have common hashes that others show
+        return touched
     for k in range(len(met)):
         for line in range(0, 16, 8):
             touched ^= left.hashes[min(begins[0, k] + line, len(left.hashes) - 1)]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from curation_assets.dedup import bits as dedup_bits
-from curation_assets.dedup import grouped, search
+from curation_assets.dedup import grouped, search, worth
 from curation_assets.dedup.buckets import GROUP, Side, set_apart
 from curation_assets.dedup.duplicate_clusters import Dedup
 from curation_assets.dedup.search import Means, Plan, Search, agreement, candidates, expected_recall, halves, tables
@@ -252,6 +252,16 @@ def test_nothing_to_find() -> None:
         assert _found(np.array(few, np.uint64), 1, 0) == set()
     assert _found(np.array([6, 7], np.uint64), 0, 4) == set()
     assert _found(np.array([6, 7], np.uint64), 10, 4, np.zeros(2, np.bool_)) == set()
+
+
+def test_nothing_is_read_of_a_block_whose_clips_have_no_hashes() -> None:
+    """It may have common hashes, which others show. Compiled code would read what lies before the array; Python's says so."""
+    card = random_hashes(np.random.default_rng(9), 1)
+    shown, empty = _side([[h, *card] for h in (6, 7)], card), _side([[], []], card, 2)
+    met, fresh = np.array([int(GROUP) << 32 | int(GROUP)], np.uint64), np.ones(4, np.bool_)
+    for left, right in ((shown, empty), (empty, shown)):
+        worth._touch.py_func(met, left, right, fresh, np.zeros(1, np.uint64))
+    assert not len(candidates(Search(shown, empty, fresh, _plan(0), ANY), Means(1)))
 
 
 def test_a_crowded_bucket_is_searched_to_its_end() -> None:
