@@ -122,6 +122,18 @@ class _Shape:
         return None if each is None else each * videos
 
 
+def _lacking(unit: str, parts: Sequence[tuple[_Shape, float, float | None]]) -> list[str]:
+    """Options that say what is not known of what a figure counts."""
+    needs = {"hour": ("hours",), "clip": ("clips",), "frame": ("clips", "hours"), "selected": ("selected", "hours")}
+    unknown = {
+        "clips": any(shape.clips is None for shape, _, _ in parts),
+        "hours": any(shape.hours is None for shape, _, _ in parts),
+        "selected": any(share is None for _, _, share in parts),
+    }
+    options = {"clips": "--clips-per-video", "hours": "--hours-per-video", "selected": "--selected"}
+    return [options[n] for n in needs.get(unit, ()) if unknown[n] or not parts]
+
+
 class _Estimate:
     """The tables of an installation, and what is known of their costs."""
 
@@ -261,8 +273,7 @@ class _Estimate:
             return self._line(of, asset, count, (None, None, None), "no figure: run a few shards first")
         units = [shape.units(figure, videos, share) for shape, videos, share in parts]
         if any(u is None for u in units) or not units:
-            lacking = {"hour": "--hours-per-video", "selected": "--selected and --hours-per-video"}
-            option = lacking.get(figure.unit, "--clips-per-video and --hours-per-video")
+            option = " and ".join(_lacking(figure.unit, parts))
             nothing = NOTHING if figure.cpu_s == figure.gpu_s == ZERO else None
             said = f"counted by the {figure.unit}: give {option}"
             return self._line(of, asset, count, (nothing, nothing, None), figure.where if nothing else said)

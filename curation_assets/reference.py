@@ -235,7 +235,7 @@ def commands_page() -> str:
     commands = next(a for a in parser()._actions if isinstance(a, argparse._SubParsersAction))
     said = {choice.dest: choice.help for choice in commands._choices_actions}
     for name, command in commands.choices.items():
-        arguments = [a for a in command._actions if a.dest != "help"]
+        arguments = [a for a in command._actions if a.dest != "help" and a.help != argparse.SUPPRESS]
         meaning = said[name] or ""
         lines += [f"## curation {name}", "", _text(f"{meaning[:1].upper()}{meaning[1:]}."), ""]
         lines += [_text(command.description), ""] if command.description else []

@@ -139,7 +139,9 @@ def test_before_anything_is_indexed_the_size_is_given(site: Site) -> None:
     lines = lines_of(site, Size(3_300_000))
     assert lines["clips"].tables == 1_650_000
     assert lines["clips"].cpu_s is None
-    assert "give --hours-per-video" in lines["clips"].source
+    assert lines["clips"].source.endswith("give --hours-per-video")
+    clips = lines_of(site, Size(3_300_000, hours_per_video=0.1))["duplicate_clusters"].source
+    assert clips.endswith("give --clips-per-video"), "what was given is not asked for"
     few, many = (lines_of(site, Size(n, 0.1125, 31.0)) for n in (30_000, 3_300_000))
     for asset, power in (("clips", 1.0), ("dataset_index", 1.0), ("curated_clips", 1.0), ("duplicate_clusters", 1.35)):
         small, large = few[asset].cpu_s, many[asset].cpu_s

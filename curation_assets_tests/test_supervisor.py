@@ -17,8 +17,10 @@ from curation_assets_tests.resources.test_processes import gone
 PROGRAM = """
 import os, signal, subprocess, sys, tempfile, time
 from pathlib import Path
-from curation_assets.orchestration.supervisor import supervised
+from curation_assets.orchestration.supervisor import STOPPING, supervised
 folder = Path(sys.argv[1])
+for number in STOPPING:
+    signal.signal(number, signal.SIG_DFL)  # whoever runs the tests in the background may have them ignored
 
 def work():
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # like a library that keeps interrupts to itself

@@ -19,7 +19,7 @@ from curation_assets.commands.installation import (
     print_undeclared,
     store_of,
 )
-from curation_assets.recipes import RecipeError
+from curation_assets.recipes import RecipeError, subset_key
 from curation_assets.settings import Settings
 
 if TYPE_CHECKING:
@@ -225,18 +225,29 @@ def _what_if(
 ) -> int:
     from curation_assets.outcome import text_table
     from curation_assets.publish.curating.what_if import what_if
+    from curation_assets.rules.language import RuleError
 
+    code = 0
     for dataset in chosen:
         for name, subset in recipes[dataset].subsets.items():
             if subset.of != "clips":
                 continue
-            found = what_if(store, recipes, recipes[dataset], name, arguments.what_if)
+            try:
+                found = what_if(store, recipes, recipes[dataset], name, arguments.what_if)
+            except RuleError as error:
+                print(f"curation: subset {subset_key(dataset, name)}, --what-if: {error}", file=sys.stderr)
+                return 2
+            if found.missing:
+                shard, lacking = next(iter(found.missing.items()))
+                said = f"{len(found.missing)} shards are left out, {shard} since {lacking}"
+                print(f"curation: subset {found.key}: {said}", file=sys.stderr)
+                code = 1
             if arguments.json:
                 print(json.dumps(asdict(found), ensure_ascii=False))
                 continue
             print(f"subset {found.key} if it were so; before the criterion `{subset.select.criterion}`")
             print(text_table(("step", "rows", "hours"), [(s.rule, s.rows, f"{s.hours:.3f}") for s in found.steps]))
-    return 0
+    return code
 
 
 def report_json(report: Report) -> str:

@@ -7,7 +7,7 @@ a scratch folder.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from curation_assets.publish.curating.candidate_facts import CandidateFacts
@@ -31,12 +31,14 @@ class WhatIf:
         rules: those that were applied.
         steps: rows and hours before any rule and after each. The criterion is not applied.
         kept: whether the columns of the table in force were enough.
+        missing: shards of which a table that the rules need is not there -> what is lacking. They are left out of the steps.
     """
 
     key: str
     rules: tuple[str, ...]
     steps: tuple[FunnelStep, ...]
     kept: bool
+    missing: Mapping[str, str] = field(default_factory=dict)
 
 
 def with_rules(where: Sequence[str], other: Sequence[str]) -> list[str]:
@@ -73,7 +75,7 @@ def what_if(
     with scratch_folder("what-if-") as folder:
         shards = subset_shards(store, changed, recipe.dataset)
         found = curate(key, changed, recipes, shards, store.read, Path(folder))
-    return WhatIf(key, tuple(changed.where), tuple(found.funnel[:-1]), False)
+    return WhatIf(key, tuple(changed.where), tuple(found.funnel[:-1]), False, found.missing)
 
 
 def _from_kept(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from curation_assets.commands.state import _what_if
 from curation_assets.engine.plan import PlanStep
 from curation_assets.publish.curating import what_if as module
 from curation_assets.publish.curating.what_if import WhatIf, what_if, with_rules
@@ -41,7 +44,9 @@ def test_a_rule_takes_the_place_of_one_about_the_same_columns() -> None:
     assert with_rules(where, ["sharpness > 2 and duration_s > 1"]) == [where[0], "sharpness > 2 and duration_s > 1"]
 
 
-def test_what_if_is_what_would_be_published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_if_is_what_would_be_published(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     videos = tmp_path / "videos"
     videos.mkdir()
     for n in range(5):
@@ -78,6 +83,12 @@ def test_what_if_is_what_would_be_published(tmp_path: Path, monkeypatch: pytest.
             of_tables = what_if(site.store, site.recipes, recipe, "all", rules)
         assert (of_kept.kept, of_tables.kept) == (True, False)
         assert of_kept.steps == of_tables.steps
+    answer = partial(_what_if, store=site.store, recipes=site.recipes, chosen=["d"])
+    for rule in ("moton > 1", "motion >"):
+        assert answer(argparse.Namespace(json=False, what_if=[rule])) == 2
+        assert capsys.readouterr().err.startswith("curation: subset d-all, --what-if: ")
+    assert answer(argparse.Namespace(json=False, what_if=["aesthetic > 5"])) == 1, "no shard has that table"
+    assert "3 shards are left out, d-00000 since " in capsys.readouterr().err
     site.declare(RECIPE.format(videos=videos, where=f'["duration_s >= 0.1", "{other}", "aspect > 0.5"]'))
     site.run(PlanStep("subsets", ("curated_clips",), ("d-all",)), force=True)
     after = published(site)
