@@ -11,7 +11,8 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from curation_assets.estimate import Size, estimate
+from curation_assets.estimate import estimate
+from curation_assets.estimate_size import Size
 from curation_assets.estimate_text import render
 from curation_assets.recipes import parse_recipe
 from curation_assets.settings import Settings

@@ -23,6 +23,7 @@ from curation_assets.engine.meter import price
 from curation_assets.engine.shard_keys import parse_shard_key
 from curation_assets.engine.slices import FORM, read_slices
 from curation_assets.engine.staleness import FRESH, RETRY, SHARDED, looked_at
+from curation_assets.estimate_size import Shape, Size
 from curation_assets.publish.subsets import Subset
 from curation_assets.recipes import Recipe, subsets
 from curation_assets.registry import DOWNLOADS, GATHERED, INDEX, JUDGED, STAGES, component
@@ -83,57 +84,6 @@ class Line:
     source: str
 
 
-@dataclass(frozen=True)
-class Size:
-    """How much there is to do, where that is not known yet.
-
-    Attributes:
-        videos: of the source.
-        hours_per_video: mean length.
-        clips_per_video: mean number.
-        selected: share of the clips, 0 to 1, that subsets take.
-    """
-
-    videos: int | None = None
-    hours_per_video: float | None = None
-    clips_per_video: float | None = None
-    selected: float | None = None
-
-
-@dataclass(frozen=True)
-class _Shape:
-    """A dataset's videos, and what a mean one has; None is not known."""
-
-    videos: float
-    per_shard: float
-    hours: float | None
-    clips: float | None
-    frames: float | None
-
-    def units(self, figure: Figure, videos: float, share: float | None) -> float | None:
-        """How many of a figure's units so many videos have; `share` of their clips are selected."""
-        each = {
-            "video": 1.0,
-            "hour": self.hours,
-            "clip": self.clips,
-            "frame": self.frames,
-            "selected": self.hours * share if self.hours is not None and share is not None else None,
-        }[figure.unit]
-        return None if each is None else each * videos
-
-
-def _lacking(unit: str, parts: Sequence[tuple[_Shape, float, float | None]]) -> list[str]:
-    """Options that say what is not known of what a figure counts."""
-    needs = {"hour": ("hours",), "clip": ("clips",), "frame": ("clips", "hours"), "selected": ("selected", "hours")}
-    unknown = {
-        "clips": any(shape.clips is None for shape, _, _ in parts),
-        "hours": any(shape.hours is None for shape, _, _ in parts),
-        "selected": any(share is None for _, _, share in parts),
-    }
-    options = {"clips": "--clips-per-video", "hours": "--hours-per-video", "selected": "--selected"}
-    return [options[n] for n in needs.get(unit, ()) if unknown[n] or not parts]
-
-
 class _Estimate:
     """The tables of an installation, and what is known of their costs."""
 
@@ -170,7 +120,7 @@ class _Estimate:
         videos = sum(self.videos[k] for k in found)
         return sum(h.rows for h in found.values()) / videos if videos else None
 
-    def _shape(self, recipe: Recipe) -> _Shape:
+    def _shape(self, recipe: Recipe) -> Shape:
         own = self.of_dataset.get(recipe.dataset, [])
         rows = sum(self.videos[k] for k in own)
         per_shard = rows / len(own) if own else float(recipe.shard.videos)
@@ -179,7 +129,7 @@ class _Estimate:
         frames = self._rows(FRAMES.asset, recipe.dataset)
         if frames is None and hours is not None and clips is not None:
             frames = max(recipe.frames.fps * hours * 3600, recipe.frames.min_per_clip * clips)
-        return _Shape(float(rows if own else self.size.videos or 0), per_shard, hours, clips, frames)
+        return Shape(float(rows if own else self.size.videos or 0), per_shard, hours, clips, frames)
 
     def todo(self) -> Counter[tuple[str, str]]:
         """(dataset, subset or `all`, table) -> partitions that a run would make."""
@@ -251,7 +201,7 @@ class _Estimate:
                 parts.append((shape, shape.videos, self._share(key, subset, shape)))
         return self._by_figure(key, asset, 1, figure, parts)
 
-    def _share(self, key: str, subset: Subset, shape: _Shape) -> float | None:
+    def _share(self, key: str, subset: Subset, shape: Shape) -> float | None:
         """Share of the clips that the subset selects: as given, as it was last judged, or what its count asks for."""
         if self.size.selected is not None:
             return self.size.selected
@@ -267,13 +217,13 @@ class _Estimate:
         asset: str,
         count: int,
         figure: Figure | None,
-        parts: Sequence[tuple[_Shape, float, float | None]],
+        parts: Sequence[tuple[Shape, float, float | None]],
     ) -> Line:
         if figure is None:
             return self._line(of, asset, count, (None, None, None), "no figure: run a few shards first")
         units = [shape.units(figure, videos, share) for shape, videos, share in parts]
         if any(u is None for u in units) or not units:
-            option = " and ".join(_lacking(figure.unit, parts))
+            option = " and ".join(dict.fromkeys(o for s, _, share in parts for o in s.lacking(figure.unit, share)))
             nothing = NOTHING if figure.cpu_s == figure.gpu_s == ZERO else None
             said = f"counted by the {figure.unit}: give {option}"
             return self._line(of, asset, count, (nothing, nothing, None), figure.where if nothing else said)

@@ -9,7 +9,8 @@ import pytest
 from curation_assets.cli import main
 from curation_assets.decode.frames import INPUT_BYTES, INPUT_S
 from curation_assets.engine.plan import PlanStep
-from curation_assets.estimate import PART_BYTES, WRITES, Line, Size, estimate, not_indexed, total
+from curation_assets.estimate import PART_BYTES, WRITES, Line, estimate, not_indexed, total
+from curation_assets.estimate_size import Size
 from curation_assets.estimate_text import render, said
 from curation_assets.recipes import parse_recipe
 from curation_assets.registry import component

@@ -189,7 +189,8 @@ def _projected(arguments: argparse.Namespace, store: TableStore, chosen: Sequenc
 
 
 def _plan(arguments: argparse.Namespace) -> int:
-    from curation_assets.estimate import Size, estimate, not_indexed, total
+    from curation_assets.estimate import estimate, not_indexed, total
+    from curation_assets.estimate_size import Size
     from curation_assets.estimate_text import render
     from curation_assets.registry import INDEX
 
