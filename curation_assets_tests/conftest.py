@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import uuid
 from collections.abc import Iterator
@@ -18,6 +19,10 @@ from curation_resources.storage import Storage
 
 # mlcroissant logs through absl, whose handler closes its stream when logging is configured anew: by then pytest's capture file.
 absl_logging.get_absl_handler().python_handler.stream = sys.__stderr__
+
+# A shell that runs the tests in the background has interrupts ignored, and Dagster gives SIGTERM what SIGINT has; both pass on to all that tests start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 KEYS = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing", "AWS_DEFAULT_REGION": "us-east-1"}
 
