@@ -8,6 +8,7 @@ once, over time with the batch normalisation folded in. What detectors ask is th
 from __future__ import annotations
 
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -24,7 +25,7 @@ BLOCKS, LAYERS = 3, 2
 SIMILARITY_WINDOW = 101
 
 
-class Network:
+class Network(ABC):
     """What scores frames.
 
     Attributes:
@@ -53,8 +54,9 @@ class Network:
         self.frames += len(frames)
         return single.numpy(), many.numpy()
 
+    @abstractmethod
     def _forward(self, frames: Tensor) -> tuple[Tensor, Tensor]:
-        raise NotImplementedError
+        """What `scores` gives, of the same frames."""
 
 
 class TransNet(Network):
