@@ -152,6 +152,7 @@ def test_a_rule_is_tried_copies_lie_side_by_side_and_failures_have_their_reason(
 def test_a_clip_is_labelled_on_its_page_and_a_label_is_made_a_word(page: Page, tmp_path: Path) -> None:
     page.locator("#add input").fill("not label.drop")
     page.locator("#add button").click()
+    expect(page.locator("#rules .rule")).to_have_count(5)
     page.locator("#grid .card figcaption").first.click()
     dialog = page.locator("#clip")
     keep, drop = dialog.locator('[data-label="keep"]'), dialog.locator('[data-label="drop"]')
@@ -175,6 +176,22 @@ def test_a_clip_is_labelled_on_its_page_and_a_label_is_made_a_word(page: Page, t
     expect(page.locator("#grid .card").first.locator(".labels")).to_have_text("bad_cutkeep")
     expect(page.locator("#fault")).to_be_hidden()
     assert '"bad_cut"' in (tmp_path / "labels.jsonl").read_text(encoding="utf-8")
+
+
+def test_nothing_is_asked_of_rules_that_are_not_there_yet(page: Page) -> None:
+    held: list[Route] = []
+    page.route("**/api/collection?*", lambda route: held.append(route))
+    page.reload()
+    for control in ("#add input", "#add button", "#where", "#labels input", "#tabs button[data-tab=failed]"):
+        expect(page.locator(control)).to_be_disabled()
+    while not held:
+        page.wait_for_timeout(20)
+    held.pop().continue_()
+    page.locator("#add input").fill("motion >= 0.5")  # as soon as it can be
+    page.locator("#add button").click()
+    expect(page.locator("#rules .rule")).to_have_count(5)
+    expect(page.locator("#summary")).to_contain_text("4 clips kept of 16")
+    expect(page.locator("#fault")).to_be_hidden()
 
 
 def test_what_takes_long_is_said_and_comes_only_where_it_is_still_wanted(page: Page) -> None:

@@ -65,6 +65,9 @@ export function fault(error) {
 
 const held = (rule) => ({ ...rule, on: true, numbers: rule.numbers.map((n) => ({ ...n, now: null })) });
 
+// What is asked of a collection or of rules that are not there yet would be lost when they come.
+const usable = (...ids) => ids.forEach((id) => { at(id).querySelector("fieldset").disabled = false; });
+
 let opened = 0;
 const pause = (ms) => new Promise((done) => { setTimeout(done, ms); });
 
@@ -102,9 +105,11 @@ async function open(key) {
   opened += 1;
   const mine = opened;
   at("notice").textContent = "reading tables …";
+  at("add").querySelector("fieldset").disabled = true;
   let collection = await withProgress(key, ask("collection", { key }));
   if (!collection.ready) { // the first clips are seen while columns are made
     Object.assign(state, { collection, rules: [], show: "all", where: "", sort: "", active: null, judged: null, like: null });
+    usable("tabs", "tools");
     await resetGrid();
     collection = await withProgress(key, prepared(key));
   }
@@ -119,6 +124,7 @@ async function open(key) {
   at("down").hidden = true; // ids have one order
   at("sort").replaceChildren(el("option", { value: "" }, "id"), ...collection.numbers.map((n) => el("option", { value: n }, n)));
   drawRules();
+  usable("tabs", "tools", "labels", "add");
   await resetGrid(); // what is seen comes before what is counted
   await judge();
 }
