@@ -1,4 +1,4 @@
-"""Puts other values into some columns of a Parquet file; the pages of all others are copied as they are, neither decoded nor compressed again.
+"""Puts other values into some columns of a Parquet file, or other entries into its footer; all other pages are copied as they are, neither decoded nor compressed again.
 
 A Parquet file is a row of column chunks, and a footer that says where each begins. Numbers of fields are those of
 https://github.com/apache/parquet-format/blob/master/src/main/thrift/parquet.thrift
@@ -26,6 +26,8 @@ INDEX_FIELDS: Final = (4, 5, 6, 7)
 PATH, PLAIN_BYTES, COMPRESSED, DATA_PAGE, INDEX_PAGE, DICTIONARY_PAGE = 3, 6, 7, 9, 10, 11
 BLOOM_FIELDS: Final = (14, 15)
 ARROW_SCHEMA: Final = b"ARROW:schema"
+COPIED_BYTES: Final = 8 << 20
+"""Bytes that are copied at a time."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,7 @@ class _Footer:
     """The footer of a file, whose row groups are read one after the other: of a large table they are many.
 
     Attributes:
+        begin: where in the file it begins.
         size: number of row groups.
         groups: they themselves, once.
     """
@@ -56,7 +59,8 @@ class _Footer:
         if len(tail) < 8 or tail[4:] != MAGIC:
             raise Damaged("it is torn: its end is missing")
         length = struct.unpack("<I", tail[:4])[0]
-        file.seek(end - 8 - length)
+        self.begin = end - 8 - length
+        file.seek(self.begin)
         self._reader = Reader(file.read(length))
         self._before = self._reader.struct(until=ROW_GROUPS)
         _, self.size, self.groups = self._reader.items()
@@ -121,9 +125,38 @@ def with_columns(old: BinaryIO, new: BinaryIO, out: BinaryIO, metadata: Mapping[
         group[TOTAL_BYTES] = (I64, plain)
         group[GROUP_OFFSET], group[GROUP_COMPRESSED] = (I64, begin), (I64, at - begin)
         kept += encoded(group)
+    _end(out, footer, bytes(kept), metadata)
+
+
+def with_metadata(old: BinaryIO, out: BinaryIO, metadata: Mapping[bytes, bytes]) -> None:
+    """Writes a file with the bytes of `old` and other entries of the footer.
+
+    Args:
+        old: a Parquet file without a seal, open for reading.
+        out, metadata: as `with_columns` has them.
+
+    Raises:
+        Damaged: the file is torn.
+    """
+    footer, groups = _Footer(old), bytearray()
+    for group in footer.groups:
+        groups += encoded(group)
+    old.seek(0)
+    left = footer.begin
+    while left:
+        block = old.read(min(left, COPIED_BYTES))
+        if not block:
+            raise Damaged("it is torn: pages are missing")
+        out.write(block)
+        left -= len(block)
+    _end(out, footer, bytes(groups), metadata)
+
+
+def _end(out: BinaryIO, footer: _Footer, groups: bytes, metadata: Mapping[bytes, bytes]) -> None:
+    """Writes a footer with the row groups, which are encoded, and with other entries."""
     others = footer.others()
     others[KEY_VALUES] = (LIST, (STRUCT, _entries(others, metadata)))
-    text = with_list(others, ROW_GROUPS, (STRUCT, footer.size, bytes(kept)))
+    text = with_list(others, ROW_GROUPS, (STRUCT, footer.size, groups))
     out.write(text + struct.pack("<I", len(text)) + MAGIC)
 
 

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from curation_resources import presence, sealed_parquet
 from curation_resources.content_hash import ContentHasher, HashParts, content_hash
 from curation_resources.listed_files import ListedFiles, NamedFiles
-from curation_resources.parquet_columns import with_columns
+from curation_resources.parquet_columns import with_columns, with_metadata
 from curation_resources.provenance import Provenance
 from curation_resources.replace import ANY
 from curation_resources.storage_errors import StorageError
@@ -161,6 +161,39 @@ class TableStore(TableReader):
         if columns:
             self.sweep(header, found)
         return header
+
+    def commit_written(
+        self,
+        asset: str,
+        partition: str | None,
+        local: Path,
+        provenance: Provenance,
+        parts: HashParts,
+        stats: Mapping[str, Any] | None = None,
+        base: Base = ANY,
+    ) -> TableHeader:
+        """Publishes a table without media that was written to a local file as it is to lie in storage (`WrittenTable`): only its footer becomes another one.
+
+        Args:
+            parts: what its content hash is made of.
+            base: as for `commit`.
+
+        Raises:
+            Superseded: another run has committed since; nothing is written.
+        """
+        presence.ensure(self.storage)
+        digest = parts.hexdigest()
+        header = TableHeader(
+            asset, partition, parts.rows, provenance, provenance.fingerprint, digest, dict(stats or {})
+        )
+
+        def write(file: BinaryIO) -> None:
+            with open(local, "rb") as written:
+                with_metadata(written, file, {**footer_metadata(header), **parts_metadata(parts)})
+            file.flush()
+            sealed_parquet.seal(file)
+
+        return replace(header, tag=self.storage.replace(self.path(asset, partition), write, expected_tag(base)))
 
     def commit_rows(
         self,

@@ -44,8 +44,7 @@ def judged(
                 key, asset = subset_key(recipe.dataset, name), JUDGED[subset.of]
                 shards = subset_shards(store, subset, recipe.dataset)
                 found = curate(key, subset, at_hand, shards, store.read, work)
-                own.commit_file(
-                    asset, key, found.path, Provenance(side), store.file_content_hash(asset, found.path), {}
-                )
+                assert found.parts is not None
+                own.commit_written(asset, key, found.path, Provenance(side), found.parts)
             made.append(own)
         yield made[0], made[1]

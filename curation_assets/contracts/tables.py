@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import pyarrow as pa
@@ -60,12 +61,12 @@ class TableSchema:
     columns: tuple[Column, ...] = field(repr=False)
     remedy: str = ""
 
-    @property
+    @cached_property
     def arrow(self) -> pa.Schema:
         """The pyarrow schema, with each description as field metadata."""
         return pa.schema([pa.field(c.name, c.type, c.nullable, {"description": c.description}) for c in self.columns])
 
-    @property
+    @cached_property
     def names(self) -> list[str]:
         return [c.name for c in self.columns]
 

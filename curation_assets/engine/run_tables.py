@@ -173,6 +173,22 @@ class RunTables(TableStore):
             self._remember((asset, partition), header)
         return header
 
+    def commit_written(
+        self,
+        asset: str,
+        partition: str | None,
+        local: Path,
+        provenance: Provenance,
+        parts: HashParts,
+        stats: Mapping[str, Any] | None = None,
+        base: Base = ANY,
+    ) -> TableHeader:
+        with self._committing(asset, partition):
+            header = super().commit_written(asset, partition, local, provenance, parts, stats, base)
+        if partition is not None:
+            self._remember((asset, partition), header)
+        return header
+
     def commit_rows(
         self,
         asset: str,

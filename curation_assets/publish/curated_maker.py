@@ -129,20 +129,20 @@ class CuratedMaker(Maker):
             if kept is not None and before is not None:
                 run.log.info(f"{self.name} {key}: judged from the columns that the table in force keeps")
                 found = judge_again(kept, Path(folder))
-                parts = before.replaced(store.file_hash_parts(self.name, found.path))
             else:
                 shards = subset_shards(store, subset, recipe.dataset)
                 found = curate(key, subset, recipes, shards, store.read, Path(folder))
-                parts = store.file_hash_parts(self.name, found.path)
+            parts = found.parts
+            assert parts is not None
             meter.stop()
             rows_in = {"rows_in": found.funnel[0].rows}
             metadata = {**shown(store, found), "left_out": bullets(lacking)}
             stats = {**figures(found), LEFT_OUT: lacking, **rows_in, **meter.spent(run.settings)}
             stats |= put_sheet(store, self.name, key, metadata)
             if kept is not None and before is not None:
-                header = store.commit_columns(kept.header, found.path, provenance, parts, stats)
+                header = store.commit_columns(kept.header, found.path, provenance, before.replaced(parts), stats)
             else:
-                header = store.commit_file(self.name, key, found.path, provenance, parts, stats, base)
+                header = store.commit_written(self.name, key, found.path, provenance, parts, stats, base)
             drop_old_sheet(store, header, base)
         return header, Made(schema(self.name).empty(), stats, metadata)
 

@@ -22,6 +22,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
 from operator import add, mul, sub, truediv
 from typing import Any, NoReturn
 
@@ -147,7 +148,7 @@ class Rule:
     text: str
     node: Node = field(repr=False)
 
-    @property
+    @cached_property
     def columns(self) -> frozenset[str]:
         """Names that the rule reads."""
         return frozenset(n.name for n in _names(self.node))
@@ -355,8 +356,9 @@ class _Parser:
         return tuple(values)
 
 
+@lru_cache(1024)
 def parse_rule(text: str) -> Rule:
-    """Parses one rule.
+    """Parses one rule; those parsed last are kept.
 
     Raises:
         RuleError: says what was expected and what was found.

@@ -174,9 +174,9 @@ def judge(store: TableStore, key: str) -> None:
     shards = subset_shards(store, subset, recipe.dataset)
     found = curate(key, subset, at_hand, shards, store.read, Path(mkdtemp()))
     now = curated_provenance(store, at_hand, key)
-    digest = store.file_content_hash("curated_clips", found.path)
     stats = {"funnel": [[s.rule, s.rows, s.hours] for s in found.funnel], "missing_shards": found.missing}
-    store.commit_file("curated_clips", key, found.path, now, digest, stats)
+    assert found.parts is not None
+    store.commit_written("curated_clips", key, found.path, now, found.parts, stats)
 
 
 @contextmanager

@@ -42,9 +42,8 @@ def judge(store: TableStore, key: str, folder: Path) -> None:
     found = curate(key, subset, recipes(), subset_shards(store, subset, recipe.dataset), store.read, folder)
     now = curated_provenance(store, recipes(), key)
     stats = {"funnel": [[s.rule, s.rows, s.hours] for s in found.funnel], "missing_shards": found.missing}
-    store.commit_file(
-        "curated_clips", key, found.path, now, store.file_content_hash("curated_clips", found.path), stats
-    )
+    assert found.parts is not None
+    store.commit_written("curated_clips", key, found.path, now, found.parts, stats)
 
 
 def _tables(number: int) -> dict[str, pa.Table]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -13,13 +16,18 @@ from hypothesis import strategies as st
 from curation_assets.schemas import SCHEMAS, schema
 from curation_resources.content_hash import ContentHasher, content_hash
 from curation_resources.media import MediaRef
+from curation_resources.parquet_columns import with_metadata
 from curation_resources.provenance import Provenance
+from curation_resources.replace import Superseded
+from curation_resources.sealed_parquet import Damaged
 from curation_resources.shard_tables import ShardTables
 from curation_resources.storage import Storage
 from curation_resources.storage_errors import StorageError
 from curation_resources.table_contracts import ContractError
+from curation_resources.table_headers import read_parts
 from curation_resources.tables import MissingTable, TableStore
 from curation_resources.tars import TarWriter, new_token
+from curation_resources.written_table import WrittenTable
 
 
 def motion(*rows: tuple[str, float | None]) -> pa.Table:
@@ -45,6 +53,35 @@ def test_a_commit_is_read_back_sorted_with_its_provenance(storage: Storage) -> N
     assert store.dataset("motion_scores").count_rows() == 3
     assert store.read("motion_scores", "d-00000", filters=ds.field("motion") > 0.1).num_rows == 1
     assert dict(ShardTables(store, "motion_scores", ["d-00001"]))["d-00001"].num_rows == 1
+
+
+def test_a_table_that_was_written_as_it_lies_in_storage_is_the_one_that_a_commit_makes(
+    storage: Storage, tmp_path: Path
+) -> None:
+    store, made_from = TableStore(storage, SCHEMAS), Provenance("3", {"fps": 4.0})
+    rows = [(f"v_{n}_9", n / 100 if n % 3 else None) for n in range(10, 99)]
+    store.commit("motion_scores", "d-00000", motion(*rows), made_from, {"cpu_s": 1.5})
+    with WrittenTable(tmp_path / "local.parquet", schema("motion_scores")) as written:
+        for begin in (0, 40):
+            written.add(motion(*reversed(rows[begin : 40 if not begin else None])), 17)
+    parts = written.parts
+    header = store.commit_written(
+        "motion_scores", "d-00001", tmp_path / "local.parquet", made_from, parts, {"cpu_s": 1.5}
+    )
+    one, other = (store.header("motion_scores", f"d-0000{k}") for k in (0, 1))
+    assert one is not None
+    assert header == other
+    assert replace(header, partition=one.partition, tag=one.tag, size=one.size) == one
+    assert store.read("motion_scores", "d-00001").equals(store.read("motion_scores", "d-00000"))
+    assert store.row_groups("motion_scores", "d-00001") == 3 + 3
+    assert read_parts(store.form("motion_scores", "d-00001").metadata or {}) == parts
+    with pytest.raises(Superseded):
+        store.commit_written("motion_scores", "d-00001", tmp_path / "local.parquet", made_from, parts, {}, one)
+    with pytest.raises(ContractError, match="two rows"), WrittenTable(tmp_path / "b", schema("motion_scores")) as twice:
+        twice.add(motion(*rows[:2], rows[1]), 17)
+    whole = (tmp_path / "local.parquet").read_bytes()
+    with pytest.raises(Damaged, match="its end is missing"):
+        with_metadata(io.BytesIO(whole[:-5]), io.BytesIO(), {})
 
 
 def test_missing_tables_say_what_to_do(storage: Storage) -> None:

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from curation_assets.publish.curating.choice_marks import Marks
 from curation_assets.publish.curating.cluster_sizes import ClusterSizes
 from curation_assets.publish.curating.grouped_rows import GroupedRows
 from curation_assets.publish.curating.ordered_rows import BUCKET_ROWS, KEY_STRIDE, MAX_BUCKETS, bounds_of, buckets_of
 from curation_assets.schemas import schema
-from curation_resources import sealed_parquet
 from curation_resources.tables import GROUP_ROWS
+from curation_resources.written_table import WrittenTable
 
 BATCH_ROWS = 32_768
 """Rows that are spooled and divided at a time."""
@@ -32,9 +30,10 @@ class CandidateSpool:
     """
 
     def __init__(self, folder: Path, asset: str) -> None:
-        self.path, self.folder, self.contract = folder / "candidates.parquet", folder, schema(asset)
+        self.path, self.folder, self.contract = folder / "candidates.arrow", folder, schema(asset)
         self.clusters = ClusterSizes()
-        self._writer = pq.ParquetWriter(self.path, self.contract.arrow, compression="lz4")
+        options = pa.ipc.IpcWriteOptions(compression="lz4")
+        self._writer = pa.ipc.new_file(str(self.path), self.contract.arrow, options=options)
         self._held: list[pa.Table] = []
         self._keys: list[str] = []
         self._rows = self._total = 0
@@ -54,7 +53,7 @@ class CandidateSpool:
 
     def _flush(self) -> None:
         if self._held:
-            self._writer.write_table(pa.concat_tables(self._held), row_group_size=2 * BATCH_ROWS)
+            self._writer.write_table(pa.concat_tables(self._held).combine_chunks())
         self._held, self._rows = [], 0
 
     def close(self) -> None:
@@ -78,29 +77,28 @@ def _fitted(table: pa.Table, arrow: pa.Schema) -> pa.Table:
     return pa.table(columns, schema=arrow)
 
 
-def write_chosen(spool: CandidateSpool, marks: Marks, path: Path) -> None:
-    """Adds the choice to the spooled rows and writes them in key order.
+def write_chosen(spool: CandidateSpool, marks: Marks, written: WrittenTable) -> Iterator[pa.Table]:
+    """Adds the choice to the spooled rows and writes them in key order; gives them part by part as they are written.
 
     A bucket sort on disk: rows go to ranges of the key of about `BUCKET_ROWS`, which are sorted one by one.
 
     Args:
         spool: closed.
         marks: the choice, in the order of the spool.
-        path: the Parquet file that is written.
+        written: the table that is written.
     """
     contract, bounds = spool.contract, spool.bounds()
     buckets = GroupedRows(spool.folder, "bucket", contract.arrow)
     for batch in _chosen(spool, marks):
         buckets.add(pa.Table.from_batches([batch]), buckets_of(_key(batch), bounds))
     buckets.close()
-    with pq.ParquetWriter(path, contract.arrow, compression="lz4") as writer:  # the commit compresses what it copies
-        for number in range(len(bounds) + 1):
-            table = buckets.read(number).sort_by([(k, "ascending") for k in contract.key])
-            buckets.remove(number)
-            if "cluster_size" in contract.names:
-                table = _with_cluster_sizes(table, spool.clusters)
-            groups = math.ceil(table.num_rows / GROUP_ROWS)
-            writer.write_table(table, row_group_size=math.ceil(table.num_rows / groups) if groups else None)
+    spool.path.unlink()
+    for number in range(len(bounds) + 1):
+        table = buckets.read(number)
+        buckets.remove(number)
+        if "cluster_size" in contract.names:
+            table = _with_cluster_sizes(table, spool.clusters)
+        yield written.add(table, GROUP_ROWS)
 
 
 def _key(rows: pa.Table | pa.RecordBatch) -> pa.Array | pa.ChunkedArray:
@@ -118,8 +116,9 @@ def _with_cluster_sizes(table: pa.Table, clusters: ClusterSizes) -> pa.Table:
 
 def _chosen(spool: CandidateSpool, marks: Marks) -> Iterator[pa.RecordBatch]:
     """The spooled rows with what was chosen of them."""
-    with pq.ParquetFile(spool.path) as file:
-        for batch in sealed_parquet.row_batches(file, BATCH_ROWS):
+    with pa.OSFile(str(spool.path)) as source, pa.ipc.open_file(source) as file:
+        for number in range(file.num_record_batches):
+            batch = file.get_batch(number)
             passed = batch["selected"].to_numpy(zero_copy_only=False)
             yield _replaced(batch, **marks.of(batch, passed, batch["drop_reason"]))
 

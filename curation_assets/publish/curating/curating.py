@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from curation_assets.publish.curating.candidate_facts import CandidateFacts, Reader, joined, sampled, shard_facts
 from curation_assets.publish.curating.candidate_spool import CandidateSpool, write_chosen
@@ -28,8 +27,10 @@ from curation_assets.publish.curating.splits import given_splits
 from curation_assets.publish.curating.thresholds import Example, Threshold
 from curation_assets.publish.subsets import Subset
 from curation_assets.recipes import Recipe
+from curation_assets.schemas import schema
 from curation_assets.showing.clips import MOST
-from curation_resources import sealed_parquet
+from curation_resources.content_hash import HashParts
+from curation_resources.written_table import WrittenTable
 
 SAMPLE_ROWS = 50_000
 """Rows that correlations and keep-rate curves are computed from, drawn evenly from all shards."""
@@ -44,7 +45,8 @@ class Curation:
     """What came of a subset.
 
     Attributes:
-        path: local Parquet file with the table, in key order.
+        path: local Parquet file with the table, in key order, written as it is to lie in storage.
+        parts: what its content hash is made of.
         funnel: rows and hours before any rule and after each.
         report: what the criterion says of its choice.
         shards: shards that were judged; `missing` those left out, with the reason.
@@ -56,6 +58,7 @@ class Curation:
     """
 
     path: Path
+    parts: HashParts | None = None
     funnel: list[FunnelStep] = field(default_factory=list)
     report: dict[str, Any] = field(default_factory=dict)
     shards: list[str] = field(default_factory=list)
@@ -66,12 +69,13 @@ class Curation:
     splits: dict[str, int] = field(default_factory=dict)
     first: dict[str, tuple[str, str]] = field(default_factory=dict)
 
-    def selected_first(self, rows: pa.RecordBatch | pa.Table) -> bool:
+    def selected_first(self, rows: pa.Table) -> bool:
         """Notes those of the next candidates, with the columns `FIRST`, that are among the first that were selected. Returns whether more are wanted."""
-        for row in rows.filter(rows["selected"]).to_pylist():
-            if len(self.first) == MOST:
-                break
-            self.first.setdefault(row["clip_id"], (row["shard"], row["split"] or ""))
+        for batch in rows.select(FIRST).filter(rows["selected"]).to_batches(MOST):
+            for row in batch.to_pylist():
+                if len(self.first) == MOST:
+                    break
+                self.first.setdefault(row["clip_id"], (row["shard"], row["split"] or ""))
         return len(self.first) < MOST
 
     def count(self, choice: CandidateChoice, marks: Marks, subset: Subset) -> None:
@@ -156,10 +160,10 @@ def _curate(
     result.sampled_from(samples)
     choice = choose(passed.candidates(), subset.select)
     marks = Marks(choice, subset, given)
-    write_chosen(spool, marks, result.path)
+    with WrittenTable(result.path, schema(asset)) as written:
+        wanted = True
+        for rows in write_chosen(spool, marks, written):
+            wanted = wanted and result.selected_first(rows)
+    result.parts = written.parts
     result.count(choice, marks, subset)
-    with pq.ParquetFile(result.path) as file:
-        for rows in sealed_parquet.row_batches(file, columns=FIRST):
-            if not result.selected_first(rows):
-                break
     return result

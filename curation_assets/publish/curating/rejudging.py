@@ -24,13 +24,14 @@ from curation_assets.publish.curating.judging import Judge, rules_of
 from curation_assets.publish.curating.kept_candidates import VIDEO, KeptCandidates, whole_videos
 from curation_assets.publish.curating.splits import given_splits
 from curation_assets.schemas import schema
+from curation_resources.content_hash import ContentHasher
 
 SAMPLED_GROUPS = 5
 """Row groups, spread over the table, from which correlations and keep-rate curves are computed."""
 
 
 def judge_again(kept: KeptCandidates, folder: Path) -> Curation:
-    """As `curating.curate`; the file has the columns `MARKS` alone, in the row groups of the table.
+    """As `curating.curate`; the file has the columns `MARKS` alone, in the row groups of the table, and the hash is theirs.
 
     Args:
         kept: the candidates, and how they are judged now.
@@ -64,11 +65,16 @@ def _again(kept: KeptCandidates, folder: Path) -> Curation:
         passed.add(dataset, rows, schema("frame_embeddings").empty)
     choice = choose(passed.candidates(), subset.select)
     marks, result = Marks(choice, subset, given), Curation(folder / "marks.parquet")
-    form = pa.schema([schema(kept.header.asset).arrow.field(name) for name in MARKS])
+    contract = schema(kept.header.asset)
+    form = pa.schema([contract.arrow.field(name) for name in MARKS])
+    hasher = ContentHasher(form, contract.volatile, contract.later)
     with pq.ParquetWriter(result.path, form, compression="zstd", write_page_checksum=True) as writer:
         for rows, found in zip(kept.groups((), VIDEO), reasons, strict=True):
             columns = marks.of(rows, found == 0, judge.named(found))
-            writer.write_table(pa.table([columns[n] for n in MARKS], schema=form), row_group_size=max(1, rows.num_rows))
+            table = pa.table([columns[n] for n in MARKS], schema=form)
+            hasher.update(table)
+            writer.write_table(table, row_group_size=max(1, rows.num_rows))
+    result.parts = hasher.parts()
     result.funnel, result.examples = judge.funnel, judge.examples
     result.sampled_from(_samples(kept))
     result.count(choice, marks, subset)
