@@ -22,14 +22,23 @@ STRUCT: Final = 12
 INTEGERS: Final = (4, I32, I64)
 
 Struct = dict[int, tuple[int, Any]]
-"""Number of the field -> (type, value). A list's value is (type of its items, items)."""
+"""Number of the field -> (type, value). A list's value is (type of its items, items); structures and lists that lie deeper than was asked for are `Whole`."""
+
+
+class Whole(bytes):
+    """A structure or list as it lies in the bytes, which is written as it was read."""
 
 
 class Reader:
-    """Reads values from bytes, one after the other."""
+    """Reads values from bytes, one after the other.
 
-    def __init__(self, data: bytes) -> None:
-        self._data, self._at = data, 0
+    Args:
+        data: the bytes.
+        depth: structures and lists within so many others are left `Whole`: reading and writing what nobody looks at takes most of the time.
+    """
+
+    def __init__(self, data: bytes, depth: int = 1 << 30) -> None:
+        self._data, self._at, self._left = data, 0, depth
 
     def _varint(self) -> int:
         data, at = self._data, self._at
@@ -55,11 +64,18 @@ class Reader:
             length = self._varint()
             self._at += length
             return self._data[self._at - length : self._at]
-        if kind == STRUCT:
-            return self.struct()
-        if kind in (LIST, SET):
-            items, _, values = self.items()
-            return (items, list(values))
+        if kind in (STRUCT, LIST, SET):
+            if not self._left:
+                begin, self._at = self._at, self._end(kind, self._at)
+                return Whole(self._data[begin : self._at])
+            self._left -= 1
+            if kind == STRUCT:
+                found: Any = self.struct()
+            else:
+                items, _, values = self.items()
+                found = (items, list(values))
+            self._left += 1
+            return found
         if kind in (TRUE, FALSE, BYTE):  # in a list; a field has its truth in its type
             self._at += 1
             return self._data[self._at - 1]
@@ -67,6 +83,40 @@ class Reader:
             self._at += 8
             return self._data[self._at - 8 : self._at]
         raise ValueError(f"type {kind} of the compact protocol is not known here")
+
+    def _end(self, kind: int, at: int) -> int:
+        """Where the value that begins at a place ends."""
+        data = self._data
+        if kind in INTEGERS or kind == BINARY:
+            value = shift = 0
+            while data[at] > 127:
+                value |= (data[at] & 127) << shift
+                shift += 7
+                at += 1
+            return at + 1 + (value | data[at] << shift if kind == BINARY else 0)
+        if kind == STRUCT:
+            while head := data[at]:
+                at = at + 1 if head >> 4 else self._end(I64, at + 1)
+                if head & 15 not in (TRUE, FALSE):
+                    at = self._end(head & 15, at)
+            return at + 1
+        if kind in (LIST, SET):
+            head, size, at = data[at], data[at] >> 4, at + 1
+            if size == 15:
+                size, end = 0, self._end(I64, at)
+                for place in range(at, end):
+                    size |= (data[place] & 127) << 7 * (place - at)
+                at = end
+            for _ in range(size):
+                at = self._end(head & 15, at)
+            return at
+        if kind not in (TRUE, FALSE, BYTE, DOUBLE):
+            raise ValueError(f"type {kind} of the compact protocol is not known here")
+        return at + (8 if kind == DOUBLE else 1)
+
+    def value(self, kind: int) -> Any:
+        """The value that comes next."""
+        return self._value(kind)
 
     def items(self) -> tuple[int, int, Iterator[Any]]:
         """Of the list that comes next: type and number of its items, and they themselves, each read when it is asked for."""
@@ -125,7 +175,9 @@ def _put_varint(out: bytearray, value: int) -> None:
 
 
 def _put(out: bytearray, kind: int, value: Any) -> None:
-    if kind in INTEGERS:
+    if isinstance(value, Whole):
+        out += value
+    elif kind in INTEGERS:
         _put_varint(out, value << 1 if value >= 0 else (-value << 1) - 1)
     elif kind == BINARY:
         _put_varint(out, len(value))

@@ -26,6 +26,8 @@ INDEX_FIELDS: Final = (4, 5, 6, 7)
 PATH, PLAIN_BYTES, COMPRESSED, DATA_PAGE, INDEX_PAGE, DICTIONARY_PAGE = 3, 6, 7, 9, 10, 11
 BLOOM_FIELDS: Final = (14, 15)
 ARROW_SCHEMA: Final = b"ARROW:schema"
+DEPTH: Final = 4
+"""Of a row group its list of columns, of these their entries, and of these what they say of pages: of that, lists and structures are copied."""
 COPIED_BYTES: Final = 8 << 20
 """Bytes that are copied at a time."""
 
@@ -40,7 +42,7 @@ class _Chunk:
 
     @property
     def column(self) -> str:
-        return b".".join(self.entry[META][1][PATH][1][1]).decode()
+        return b".".join(Reader(self.entry[META][1][PATH][1]).value(LIST)[1]).decode()
 
 
 class _Footer:
@@ -61,7 +63,7 @@ class _Footer:
         length = struct.unpack("<I", tail[:4])[0]
         self.begin = end - 8 - length
         file.seek(self.begin)
-        self._reader = Reader(file.read(length))
+        self._reader = Reader(file.read(length), DEPTH)
         self._before = self._reader.struct(until=ROW_GROUPS)
         _, self.size, self.groups = self._reader.items()
 

@@ -367,10 +367,8 @@ def parse_rule(text: str) -> Rule:
         raise RuleError("a rule is empty")
     if len(text) > MAX_CHARS:
         raise RuleError(f"rule {text[:60]!r}... is longer than {MAX_CHARS} characters")
-    if (
-        sum(kind == "sign" or value in ("and", "or", "not", "(") for kind, value in tokens_of(text) if kind != "string")
-        > MAX_PARTS
-    ):
+    joined = ("and", "or", "not", "(")
+    if sum(kind == "sign" or value in joined for kind, value in tokens_of(text) if kind != "string") > MAX_PARTS:
         raise RuleError(f"rule {text[:60]!r}... joins more than {MAX_PARTS} parts; make several rules of it")
     return Rule(text, _Parser(text).rule())
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pyarrow as pa
 
@@ -9,6 +11,7 @@ from curation_assets.publish.curating.criteria import hash_order
 
 COMPILED_FROM = 1_000_000
 """Ids from which loading the compiled function costs less than doing without."""
+_COMPILED = "curation_assets.publish.curating.hash_places"
 
 
 class PlacesOfIds:
@@ -25,7 +28,7 @@ class PlacesOfIds:
     def of(self, ids: pa.Array | pa.ChunkedArray, before: str = "") -> np.ndarray:
         """uint64 (n,): as `hash_order`."""
         self._seen += len(ids)
-        if self._seen < COMPILED_FROM:
+        if self._seen < COMPILED_FROM and _COMPILED not in sys.modules:
             return hash_order(ids.to_pylist(), self._seed, before)
         from curation_assets.publish.curating.hash_places import places
 
