@@ -114,7 +114,8 @@ class Captions(OpenSection):
         None, gt=0, description="Longer clips are captioned in equal windows of at most this length."
     )
     languages: list[str] = Field(
-        default=[], description="Preferred languages of subtitles, best first; default the track's order."
+        default=[],
+        description="Preferred languages of subtitles, best first; default the tracks' order. Clips from subtitles are cut by the track that this chooses.",
     )
     several: Literal["first", "longest", "join"] = Field(
         "first",

@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from curation_assets.ingest.source_words import source_captions, span_of
+from curation_assets.ingest.subtitle_tracks import best_track
 
 MIN_OVERLAP_MS = 250
 """A cue belongs to a clip if they share so much time, or half of the shorter of the two."""
@@ -42,23 +43,13 @@ def _chosen(captions: Sequence[str], several: str) -> str:
 
 
 def best_cues(raw: pa.Table, languages: Sequence[str]) -> dict[str, list[Mapping[str, Any]]]:
-    """The cues of each video's best subtitle track: preferred languages first, then those made by people, then the source's order."""
+    """The cues of each video's best subtitle track."""
     chosen = {}
     for row in raw.select(["video_id", "subtitles"]).to_pylist():
-        tracks = row["subtitles"] or []
-        if tracks:
-            best = min(range(len(tracks)), key=lambda i: (*_preference(tracks[i], languages), i))
-            chosen[row["video_id"]] = tracks[best]["cues"] or []
+        track = best_track(row["subtitles"] or [], languages)
+        if track is not None:
+            chosen[row["video_id"]] = track["cues"] or []
     return chosen
-
-
-def _preference(track: Mapping[str, Any], languages: Sequence[str]) -> tuple[int, bool]:
-    """Rank of the first language of which the track's is the same or a variant, then of another variant; made by people or not."""
-    spoken = (track["language"] or "").lower()
-    wanted = [language.lower() for language in languages]
-    same = [spoken == w or spoken.startswith(f"{w}-") for w in wanted]
-    related = [spoken.split("-")[0] == w.split("-")[0] for w in wanted]
-    return [*same, *related, True].index(True), bool(track["automatic"])
 
 
 def clip_subtitles(clip: Mapping[str, Any], cues: Sequence[Mapping[str, Any]]) -> str:

@@ -24,7 +24,8 @@ TABLES: tuple[Table, ...] = ("clips", "frames", "motion_scores", "quality_scores
 
 @dataclass(frozen=True)
 class AnalysisParams:
-    """The sections of a recipe that the pass depends on, the pictures for models that its frames get beside their JPEGs, and the model that stitches shots."""
+    """The sections of a recipe that the pass depends on, the pictures for models that its frames get beside their JPEGs, the model that stitches shots, and
+    the languages of the subtitles that clips are cut by."""
 
     clips: Clips = field(default_factory=Clips)
     frames: Frames = field(default_factory=Frames)
@@ -33,6 +34,7 @@ class AnalysisParams:
     hashing: Hashing = field(default_factory=Hashing)
     inputs: tuple[ModelInput, ...] = ()
     stitching: StitchModel | None = None
+    languages: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

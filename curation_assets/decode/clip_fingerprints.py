@@ -10,7 +10,7 @@ import pyarrow as pa
 from curation_assets.contracts.component import Component
 from curation_assets.contracts.costs import ZERO, Figure, measured
 from curation_assets.contracts.tables import BOOL, CLIP_KEYS, FLOAT, INT32, INT64, RECT, STRING, Column, TableSchema
-from curation_assets.decode.clips import clip_weights
+from curation_assets.decode.clips import clip_params, clip_weights
 from curation_assets.decode.measures.hashing import Hashing
 from curation_assets.showing.figures import counts
 
@@ -79,7 +79,7 @@ COMPONENT = Component(
     in_rules=False,
     code_version="6",
     params=lambda r: {
-        "clips": r.clips.model_dump(by_alias=True),
+        **clip_params(r),
         "clip_fingerprints": {
             **r.dedup.model_dump(include=set(Hashing.model_fields)),
             "quality": r.quality.model_dump(),

@@ -316,6 +316,18 @@ def _installed(recipe: Recipe) -> None:
         require("stitching", "torch", "torchvision", "open_clip")
 
 
+def subtitle_languages(recipe: Recipe) -> list[str]:
+    """Languages of the subtitles that clips are cut by, best first: those of captions, so that a clip is cut by the words that it is captioned with. None where
+    clips come from elsewhere, or captions prefer none."""
+    return list(recipe.captions.languages) if recipe.clips.from_ == "subtitles" else []
+
+
+def clip_params(recipe: Recipe) -> dict[str, Any]:
+    """What clips depend on, and with them all that comes from the same decode; languages only where they decide something."""
+    languages = subtitle_languages(recipe)
+    return {"clips": recipe.clips.model_dump(by_alias=True), **({"languages": languages} if languages else {})}
+
+
 def clip_weights(recipe: Recipe) -> dict[str, str]:
     """Identities of what decides which clips there are besides parameters, of all that the one decode makes."""
     found = dict(recipe.clips.brought_identity())
@@ -332,7 +344,7 @@ COMPONENT = Component(
     "Videos cut at shot boundaries, or as the recipe says. From the one decode of each video.",
     keys=(RecipeKey("clips", Clips),),
     code_version=DECODED,
-    params=lambda r: {"clips": r.clips.model_dump(by_alias=True)},
+    params=clip_params,
     inputs=("raw_shards", "video_metadata"),
     weights=clip_weights,
     complete="raw_shards",

@@ -15,7 +15,7 @@ from curation_assets.contracts.costs import ZERO, Figure
 from curation_assets.contracts.sections import Section
 from curation_assets.contracts.tables import BESIDE, CLIP_KEYS, FLOAT, INT32, INT64, MEDIA, STRING, Column, TableSchema
 from curation_assets.decode.clip_history import told_frames
-from curation_assets.decode.clips import DECODED, clip_weights
+from curation_assets.decode.clips import DECODED, clip_params, clip_weights
 from curation_assets.showing.clips import clip_sheet
 
 if TYPE_CHECKING:
@@ -139,7 +139,7 @@ COMPONENT = Component(
     keys=(RecipeKey("frames", Frames),),
     checks=(media_check("clip_id"),),
     code_version=DECODED,
-    params=lambda r: {"clips": r.clips.model_dump(by_alias=True), "frames": r.frames.compared()},
+    params=lambda r: {**clip_params(r), "frames": r.frames.compared()},
     inputs=("raw_shards", "video_metadata"),
     weights=clip_weights,
     complete="clips",

@@ -11,7 +11,7 @@ from pydantic import Field
 from curation_assets.contracts.component import Component, RecipeKey
 from curation_assets.contracts.sections import Section
 from curation_assets.contracts.tables import CLIP_KEYS, FLOAT, STRING, Column, TableSchema, share
-from curation_assets.decode.clips import clip_weights
+from curation_assets.decode.clips import clip_params, clip_weights
 from curation_assets.showing.figures import histograms
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ COMPONENT = Component(
     curated=MOTION_COLUMNS,
     charted=("motion",),
     code_version="4",
-    params=lambda r: {"clips": r.clips.model_dump(by_alias=True), "motion_scores": r.motion.model_dump()},
+    params=lambda r: {**clip_params(r), "motion_scores": r.motion.model_dump()},
     inputs=("raw_shards", "video_metadata"),
     weights=clip_weights,
     complete="clips",

@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from curation_assets.contracts.component import Made, Stage
 from curation_assets.decode import clip_fingerprints, clips, frames, motion_scores, quality_scores
+from curation_assets.decode.clips import subtitle_languages
 from curation_assets.decode.video_bytes import the_bytes
 from curation_assets.engine.pods import pod
 from curation_assets.showing.figures import markdown_table
@@ -62,7 +63,9 @@ def _make(shard: Shard, wanted: Collection[str]) -> Mapping[str, Made]:
     r = shard.recipe
     check_installed(r.clips)
     inputs = tuple(_inputs(shard)) if "frames" in wanted else ()
-    params = AnalysisParams(r.clips, r.frames, r.motion, r.quality, r.dedup, inputs, _stitching(r))
+    params = AnalysisParams(
+        r.clips, r.frames, r.motion, r.quality, r.dedup, inputs, _stitching(r), tuple(subtitle_languages(r))
+    )
     with TarWriter(shard.storage, shard.folder("frames"), new_token()) as writer:
         analysis = analyse_shard(
             shard.table("raw_shards"),

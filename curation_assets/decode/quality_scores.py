@@ -11,7 +11,7 @@ from pydantic import Field
 from curation_assets.contracts.component import Component, RecipeKey
 from curation_assets.contracts.sections import Section
 from curation_assets.contracts.tables import CLIP_KEYS, FLOAT, INT32, RECT, STRING, Column, TableSchema, share
-from curation_assets.decode.clips import clip_weights
+from curation_assets.decode.clips import clip_params, clip_weights
 from curation_assets.showing.figures import histograms
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ COMPONENT = Component(
     ),
     charted=("sharpness", "brightness", "border"),
     code_version="6",
-    params=lambda r: {"clips": r.clips.model_dump(by_alias=True), "quality_scores": r.quality.model_dump()},
+    params=lambda r: {**clip_params(r), "quality_scores": r.quality.model_dump()},
     inputs=("raw_shards", "video_metadata"),
     weights=clip_weights,
     complete="clips",

@@ -13,6 +13,7 @@ from curation_assets.decode.analysis import analyse_video, failed_rows
 from curation_assets.decode.analysis_results import TABLES, AnalysisParams, VideoAnalysis, VideoFacts, VideoStats
 from curation_assets.decode.clip_spans import SubtitleCue
 from curation_assets.decode.reading.workers import Task, TaskOutcome, run_tasks
+from curation_assets.ingest.subtitle_tracks import Track, best_track
 from curation_assets.schemas import schema
 from curation_resources.faults import RESOURCE, Fault, fault_of, reading
 from curation_resources.media import MediaRef
@@ -134,16 +135,19 @@ def _tasks(
     tasks = {}
     for number, row in enumerate(r for r in raw.to_pylist() if r["status"] == "ok"):
         video_id = row["video_id"]
-        facts = VideoFacts(row["dataset"], video_id, row["sha256"], spans.get(video_id) or [], _cues(row["subtitles"]))
+        facts = VideoFacts(
+            row["dataset"], video_id, row["sha256"], spans.get(video_id) or [], _cues(row["subtitles"] or [], params)
+        )
         media = MediaRef(row["tar"], row["offset"], row["size"], row["etag"])
         task = VideoTask(storage, media, facts, params, names, str(folder / f"{number:06d}"))
         tasks[video_id] = Task(video_id, task, _limit(row))
     return tasks
 
 
-def _cues(tracks: Sequence[Mapping[str, Any]] | None) -> list[SubtitleCue]:
-    """The cues of the first subtitle track, which is the one that was asked for first."""
-    return list(tracks[0]["cues"] or []) if tracks else []
+def _cues(tracks: Sequence[Track], params: AnalysisParams) -> list[SubtitleCue]:
+    """The cues by which clips are cut: of the track that captions take, where they prefer languages; else of the first, which is the one that was asked for first."""
+    track = best_track(tracks, params.languages) if params.languages else next(iter(tracks), None)
+    return list(track["cues"] or []) if track is not None else []
 
 
 def _limit(row: Mapping[str, Any]) -> float:

@@ -205,6 +205,7 @@ def _clip_provenance(
     if params.metadata == "video2dataset":  # whose cuts are no content of that table: parameters and inputs tell them
         made = store.headers("clips", list(selection.shards))
         inputs["clips.cut_list"] = combined_hash({k: h.fingerprint for k, h in made.items()})
+    told = {"subtitles": "one of each language"} if params.metadata == "video2dataset" else {}
     listing = {"listed": "with scores"} if params.format in ("folder", "parquet") else {}
     return Provenance(
         CLIPS_VERSION,
@@ -213,6 +214,7 @@ def _clip_provenance(
             **({"smart": SMART_VERSION} if params.way == "smart" else {}),
             "audio_rate": rates,
             "datasets": selection.subset.datasets,
+            **told,
             **listing,
             **_paths(selection, recipes),
         },

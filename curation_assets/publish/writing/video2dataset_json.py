@@ -17,6 +17,7 @@ from typing import Any
 import pyarrow as pa
 
 from curation_assets.ingest.sources.video2dataset import is_sample
+from curation_assets.ingest.subtitle_tracks import track_of_each_language
 from curation_assets.rules.language import SOURCE
 
 CLIP_COLUMNS = (
@@ -104,7 +105,8 @@ def video2dataset_json(
     asked = [ms for name in ("start", "end") if (ms := clip.get(f"requested_{name}_ms")) is not None]
     if len(asked) == 2:
         said["requested"] = [(ms + later) / 1000 for ms in asked]
-    cues = [(t["language"], c) for t in video.get("subtitles") or () for c in t["cues"] or ()]
+    tracks = track_of_each_language(video.get("subtitles") or ())
+    cues = [(t["language"], c) for t in tracks for c in t["cues"] or ()]
     if whole:
         lines: dict[str, list[dict[str, Any]]] = {}
         for language, cue in cues:

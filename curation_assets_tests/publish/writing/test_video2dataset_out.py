@@ -56,6 +56,7 @@ def write_videos(folder: Path) -> None:
     with_sound(silent, folder / "v0.mp4", CLICKS, 6.0)
     (folder / "v0.json").write_text(json.dumps({"title": "A title", "views": 12, "url": "https://example.org/v0"}))
     (folder / "v0.en.vtt").write_text(CUES)
+    (folder / "v0.en.srt").write_text(CUES.removeprefix("WEBVTT\n\n").replace(".", ","))
     write_video(folder / "mute.mp4", [40], g="25")
 
 
@@ -138,6 +139,8 @@ def test_whole_videos_have_their_shots_and_come_in_again_with_them(site: Site) -
     assert list(pictures(samples["v0_0_6000"]["mp4"])) == list(range(150))
     assert said["cuts"] == {"original_fps": 25.0, "cuts_original_fps": [[0, 60], [60, 110], [110, 150]]}
     assert "clips" not in said
+    lines = said["yt_meta_dict"]["subtitles"]
+    assert {k: [c["lines"] for c in v] for k, v in lines.items()} == {"en": [["hello there"], ["late"]]}
     (clip,) = [c for c in site.store.read("clips", "uncut-00000").to_pylist() if c["video_id"] == "v0"]
     assert [(s["start_frame"], s["end_frame"]) for s in clip["shots"]] == [(0, 60), (60, 110), (110, 150)]
 
