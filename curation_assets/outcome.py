@@ -114,11 +114,16 @@ def _line(name: str, heads: Mapping[str, Sequence[TableHeader]]) -> tuple[Any, .
     return (name, *cells)
 
 
+def why_failed(key: str) -> str:
+    """The command that lists what an export of a subset could not make, each with the reason."""
+    return f"curation list failed --subset {key}"
+
+
 def outcome_of_subsets(
     store: TableStore, recipes: Mapping[str, Recipe], in_hand: Collection[tuple[str, str | None]]
 ) -> Iterator[str]:
-    """A line per subset of the recipes that has been judged: how many were selected, and where what it publishes lies; and what of it is in
-    force from before, since it is not among the tables `in_hand`."""
+    """A line per subset of the recipes that has been judged: how many were selected, where what it publishes lies and how many it
+    lacks since they could not be made; and what of it is in force from before, since it is not among the tables `in_hand`."""
     for recipe in recipes.values():
         for name, subset in recipe.subsets.items():
             key = subset_key(recipe.dataset, name)
@@ -133,6 +138,8 @@ def outcome_of_subsets(
                 if head is not None and head.stats.get("version"):
                     folder = store.storage.uri(f"{store.folder(asset, key)}/{head.stats['version']}")
                     line += f"; {asset}{'' if (asset, key) in in_hand else ', as before,'} in {folder}"
+                    if failed := head.stats.get("failed"):
+                        line += f", without {failed:,} that could not be made: `{why_failed(key)}`"
             yield line
 
 

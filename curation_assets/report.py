@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
@@ -19,7 +19,7 @@ from curation_assets.engine.slices import read_slices
 from curation_assets.engine.tallies import TABLES, Tallies, summed
 from curation_assets.publish.curating.subset_inputs import LEFT_OUT
 from curation_assets.recipes import Recipe, subset_key
-from curation_assets.registry import COMPARED, COMPONENTS, DOWNLOADS, INDEX, JUDGED, names
+from curation_assets.registry import COMPARED, COMPONENTS, DOWNLOADS, EXPORTS, INDEX, JUDGED, names
 from curation_assets.selection import SUBSET_ASSETS, UNPARTITIONED
 from curation_assets.settings import Settings
 from curation_resources.table_headers import TableHeader
@@ -50,12 +50,14 @@ class Cost:
 
 @dataclass(frozen=True)
 class SubsetReport:
-    """The funnel of a subset, what each thousand of its rows cost, all earlier stages included, and what it was published without."""
+    """The funnel of a subset, what each thousand of its rows cost, all earlier stages included, what it was published without, and of each export
+    how many of the selected could not be made."""
 
     key: str
     steps: tuple[FunnelLine, ...]
     per_thousand: float | None
     left_out: tuple[str, ...] = ()
+    failed: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -162,7 +164,8 @@ def _report(books: _Books, recipe: Recipe) -> Report:
         lacking |= {
             f"shard {s} was left out: {why}": None for s, why in curated.stats.get("missing_shards", {}).items()
         }
-        found.append(SubsetReport(key, steps, whole / selected * 1000 if selected else None, tuple(lacking)))
+        failed = {a: int(n) for a, h in made.items() if a in EXPORTS and (n := h.stats.get("failed"))}
+        found.append(SubsetReport(key, steps, whole / selected * 1000 if selected else None, tuple(lacking), failed))
     costs += tuple(
         Cost(asset, int(t["tables"]), int(t["rows"]), t["wall_s"], t["cpu_s"], t["gpu_s"], t["cost"])
         for asset, t in subset_costs.items()
@@ -209,7 +212,7 @@ def _funnel(index: Counter[str] | None, sharded: Mapping[str, TableHeader]) -> I
 
 def render(report: Report, settings: Settings) -> str:
     """The report as text tables."""
-    from curation_assets.outcome import text_table
+    from curation_assets.outcome import text_table, why_failed
 
     parts = [f"dataset {report.dataset}", _steps(report.steps)]
     for subset in report.subsets:
@@ -221,6 +224,9 @@ def render(report: Report, settings: Settings) -> str:
         parts += [f"subset {subset.key}: {price}", _steps(subset.steps)]
         if subset.left_out:
             parts.append(f"{subset.key} was published without:\n" + "\n".join(f"- {line}" for line in subset.left_out))
+        if subset.failed:
+            counts = ", ".join(f"{asset} {count:,}" for asset, count in subset.failed.items())
+            parts.append(f"selected, and could not be made: {counts}; `{why_failed(subset.key)}` says why")
     if report.failures:
         parts.append(text_table(("videos that failed", "count"), list(report.failures.items())))
     rows: list[tuple[object, ...]] = [

@@ -114,3 +114,9 @@ def test_what_is_in_force_from_before_is_not_shown_as_the_outcome(tmp_path: Path
     assert said("curated_clips", "clip_dataset") == [f"a-s: 2 of 3 clips selected; clip_dataset in {folder}"]
     assert said("curated_clips") == [f"a-s: 2 of 3 clips selected; clip_dataset, as before, in {folder}"]
     assert said() == [f"a-s: 2 of 3 clips selected, as before; clip_dataset, as before, in {folder}"]
+    stats = {"version": "v", "failed": 1}
+    store.commit("clip_dataset", "a-s", schema("clip_dataset").empty(), Provenance("1", None), stats)
+    (line,) = said("curated_clips", "clip_dataset")
+    assert line.endswith(
+        f"clip_dataset in {folder}, without 1 that could not be made: `curation list failed --subset a-s`"
+    )

@@ -161,7 +161,8 @@ def _report(arguments: argparse.Namespace) -> int:
     if settings.sample is not None:
         return _projected(arguments, store, [recipes[name] for name in chosen], settings)
     told = list(reports(store, [recipes[name] for name in chosen], settings))
-    wrong = any(r.failures or any(s.left_out for s in r.subsets) for r in told) or (found.faults and not given)
+    lacking = any(s.left_out or s.failed for r in told for s in r.subsets)
+    wrong = lacking or any(r.failures for r in told) or (found.faults and not given)
     code = 1 if arguments.exit_code and wrong else 0
     if arguments.json:
         print("\n".join(map(report_json, told)))
