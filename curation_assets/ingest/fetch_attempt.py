@@ -179,7 +179,7 @@ class VideoFetcher:
     def _refer(self, request: VideoRequest, stored: StoredVideo) -> FetchedVideo:
         """A video that lies in storage already: looked into where it stands, or copied if the recipe says so or its sound lies beside it."""
         reference = stored.media
-        etag = self._etag(reference.tar, "gone" if request.listed_only else "storage")
+        etag = self._etag(reference.tar, request.listed_only)
         kept = request.previous
         if kept is not None and kept["status"] == "ok" and kept["etag"] == etag:
             return FetchedVideo(refreshed_row(kept, request.metadata), kept=True)
@@ -249,15 +249,17 @@ class VideoFetcher:
             "subtitles": tracks,
         }
 
-    def _etag(self, tar: str, missing: str) -> str:
-        """The file's tag. One that is not there is `missing`: of a file that was listed, the next listing says whether it is gone for good."""
+    def _etag(self, tar: str, listed_only: bool) -> str:
+        """The file's tag. One that is not there is gone if a list names it, unless all of its folder is away, as with a disk that is not mounted; of one of a folder
+        or tar, the next indexing says whether it is gone for good."""
         with self._lock:
             known = self._etags.get(tar)
         if known is None:
             try:
                 known = self.storage.etag(tar)
             except FileNotFoundError as error:
-                raise DownloadError(missing, f"there is no file {redact(tar)}") from error
+                gone = listed_only and ("://" in tar or _has_files(Path(tar).parent))
+                raise DownloadError("gone" if gone else "storage", f"there is no file {redact(tar)}") from error
             with self._lock:
                 self._etags[tar] = known
         return known
@@ -293,6 +295,13 @@ class VideoFetcher:
                 parsed = json.loads(found.text)
                 info = parsed if isinstance(parsed, dict) and not language else info
         return info, tracks or None
+
+
+def _has_files(folder: Path) -> bool:
+    try:
+        return next(folder.iterdir(), None) is not None
+    except OSError:
+        return False
 
 
 def _to_ms(seconds: float | None) -> int | None:

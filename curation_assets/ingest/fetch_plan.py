@@ -89,8 +89,8 @@ class VideoRequest:
 
     @property
     def listed_only(self) -> bool:
-        """Whether a list names the file, which nobody has seen; those of folders and tars were there when they were indexed."""
-        return not self.extra.get("media") and scheme_of(self.url) in STORAGE_SCHEMES
+        """Whether of a video that lies in storage only a list says so, and nobody has seen it; those of folders and tars were there when they were indexed."""
+        return not self.extra.get("media")
 
 
 def reference_of(metadata: Row, extra: Mapping[str, Any], allow_local: bool, local_lists: bool) -> MediaRef | None:
@@ -129,6 +129,11 @@ def still_answers(row: Row | None, fingerprint: str, refusal: str) -> bool:
         return bool(row["row_fingerprint"] == fingerprint)
     asked = failure_fingerprint(refusal, row["error_class"])
     return bool(row["row_fingerprint"] == asked) and row["error_class"] not in TRANSIENT_ERRORS
+
+
+def _is_looked_at(row: Row) -> bool:
+    """Whether the row of a video that lies in storage is held against what is there now: a reference to it, and a file that was not there."""
+    return bool(row["error_class"] == "gone" or (row["status"] == "ok" and row["etag"] is not None))
 
 
 def same_request(row: Row | None, fingerprint: str, refusal: str) -> Row | None:
@@ -173,8 +178,8 @@ def plan_fetches(
         prints = request_fingerprints(metadata, url, stored, options)
         before, left = earlier.get(metadata["video_id"]), adopted.get(metadata["video_id"])
         chosen = next((r for r in (before, left) if still_answers(r, *prints)), None)
-        in_place = stored is not None and chosen is not None and chosen["status"] == "ok" and chosen["etag"] is not None
-        if chosen is not None and not in_place:
+        looked_at = stored is not None and chosen is not None and _is_looked_at(chosen)
+        if chosen is not None and not looked_at:
             yield FinishedRow(refreshed_row(chosen, metadata), chosen is left)
         elif missing is not None:
             yield FinishedRow(row_without_secret(metadata, missing))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import fsspec
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
@@ -127,6 +128,31 @@ def test_lists_name_files_relative_to_themselves_or_to_a_root(tmp_path: Path) ->
     found = raw({"path": str(listing), "root": str(tmp_path / "videos")})
     assert found.pop("rooted") == ("ok", str(tmp_path / "videos" / "a.mp4"))
     assert [status for status, _ in found.values()] == ["rejected"]
+
+
+def test_a_file_of_a_list_that_is_not_there_is_gone_but_not_where_its_disk_is_away(tmp_path: Path) -> None:
+    """A list with dead lines is published without them; a folder that is not mounted stops that, and is asked again."""
+    videos, away = tmp_path / "videos", tmp_path / "away"
+    for folder in (videos, away):
+        folder.mkdir()
+    (videos / "a.mp4").write_bytes(sample_video(0.5, audio=False))
+    (tmp_path / "l.csv").write_text("path\nvideos/a.mp4\nvideos/b.mp4\naway/c.mp4\nnowhere/d.mp4\n")
+    source = {"format": "table", "columns": {"url": "path"}, "path": str(tmp_path / "l.csv")}
+    recipe = Recipe.model_validate({"dataset": "d", "source": source})
+    plan_index(recipe, None, tmp_path / "index.parquet")
+    metadata = video_metadata_table(pq.read_table(tmp_path / "index.parquet"))
+    storage = Storage(str(tmp_path / "data"))
+
+    def classes(previous: pa.Table | None = None) -> tuple[pa.Table, list[str | None]]:
+        shard = ShardVideos(metadata, recipe.download, local_lists=True)
+        table = build_raw_shard(shard, storage, "raw_shards/d-00000", previous).table
+        found = {Path(r["url"]).name: r["error_class"] for r in table.to_pylist()}
+        return table, [found[f"{name}.mp4"] for name in "abcd"]
+
+    table, found = classes()
+    assert found == [None, "gone", "storage", "storage"]
+    (videos / "b.mp4").write_bytes(sample_video(0.5, audio=False, seed=2))
+    assert classes(table)[1] == [None, None, "storage", "storage"], "what is gone is looked for where the shard is made"
 
 
 @pytest.mark.parametrize("root", [None, "/etc"])
