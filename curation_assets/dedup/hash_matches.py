@@ -6,7 +6,8 @@ What belongs here: which kinds of hashes are searched for candidates, and their 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -28,7 +29,7 @@ SURE: Final = 0.9
 hash of the picture inside them little; pictures that only a logo makes alike were at most 0.87 similar."""
 
 BATCH: Final = 500_000
-"""Pairs whose hashes are in memory at a time, about 0.7 kB of each clip. The blocks of all shards are read for each batch, since pairs lie anywhere."""
+"""Pairs whose hashes are in memory at a time, about 0.7 kB of each clip."""
 
 _CLIP_BYTES: Final = 21
 _HASH_BYTES: Final = 8
@@ -60,6 +61,27 @@ def blocks(library: Library, kinds: Sequence[Kind], means: Means, *, few: bool =
         room = memory * _BLOCK * len(kinds)
     most = max(1, library.distinct // LEAST_CLIPS)
     return stretches(library.distinct, min(most, max(1, int(-(-needed // max(1, room))))))
+
+
+def batches(pairs: Pairs) -> tuple[int, Iterator[Pairs]]:
+    """Pairs, at most `BATCH` at a time, and into how many parts they come, such that the clips of one lie in few shards.
+
+    Of n parts each has the first clips of one stretch of about the square root of n, and the second ones of another such stretch: 2 / sqrt(n) of all shards
+    are read for it. In order of first clips alone it would be nearly all of them, since the second ones lie anywhere.
+
+    Args:
+        pairs: sorted.
+    """
+    divided = stretches(len(pairs), max(1, math.isqrt(-(-len(pairs) // BATCH))))
+
+    def each() -> Iterator[Pairs]:
+        for low, high in divided:
+            part = pairs[low:high]
+            if len(divided) > 1:
+                part = part[np.argsort(part & np.uint64(0xFFFFFFFF), kind="stable")]
+            yield from (part[begin : begin + BATCH] for begin in range(0, high - low, BATCH))
+
+    return sum(-(-(high - low) // BATCH) for low, high in divided), each()
 
 
 @dataclass(frozen=True)
@@ -154,9 +176,9 @@ class Comparison:
     def _compared(self, pairs: Pairs, method: int, kind: Altered = Altered.NOT, *, center: bool = False) -> Matches:
         self.stats["pairs_compared"] += len(pairs)
         found = [Matches.of([])]
-        batches = range(0, len(pairs), BATCH)
-        for begin in told(batches, len(batches), "batches of pairs compared"):
-            a, b = halves(pairs[begin : begin + BATCH])
+        count, parts = batches(pairs)
+        for batch in told(parts, count, "batches of pairs compared"):
+            a, b = halves(batch)
             numbers = np.unique(np.concatenate([a, b]))
             read = self.library.samples(numbers)
             samples = read.of(center=center)

@@ -116,7 +116,9 @@ class NearestExamples:
             holds = threshold.holds(values)
             kept = self._nearest.get(threshold, [])
             for side in (True, False):
-                index = np.flatnonzero(alive & (holds == side) & ~np.isnan(values))
+                known = [near for near, example in kept if example[3] == side]
+                most = max(known) if len(known) == EXAMPLES else math.inf
+                index = np.flatnonzero(alive & (holds == side) & (distance <= most))  # which no nan is
                 if len(index) > EXAMPLES:
                     index = index[np.argpartition(distance[index], EXAMPLES)[:EXAMPLES]]
                 kept += [
