@@ -74,15 +74,25 @@ class ClipSound:
     def __exit__(self, *_: object) -> None:
         self._container.close()
 
-    def frames(self, start_ms: int, end_ms: int, channels: int | None = None) -> Iterator[AudioFrame]:
+    def frames(
+        self, start_ms: int, end_ms: int, channels: int | None = None, from_start: bool = False
+    ) -> Iterator[AudioFrame]:
         """The samples within [start_ms, end_ms) as planar float frames of one or two channels, whose `pts` counts samples from `start_ms`.
 
         Gaps in the sound are silence. Sound that cannot be decoded ends where it breaks off.
+
+        Args:
+            from_start: whether what lies before sound that begins within the span is silence too, for files that have no times.
         """
         layout = "mono" if (channels or self.channels) == 1 else "stereo"
         assert self.stream is not None
+        rate = self.stream.codec_context.sample_rate
+        begun = not from_start
         for samples, place in self._placed(start_ms, end_ms, layout):
-            yield _sound(samples, place, layout, self.stream.codec_context.sample_rate)
+            if not begun:
+                begun = True
+                yield from (_sound(*silent, layout, rate) for silent in _silence(0, place, len(samples), rate))
+            yield _sound(samples, place, layout, rate)
 
     def samples(self, start_ms: int, end_ms: int) -> Iterator[NDArray[np.float32]]:
         """The samples of all channels, in the order of `layout`, one piece after the other: float32 (channels, n)."""

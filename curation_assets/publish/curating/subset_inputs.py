@@ -16,7 +16,13 @@ from curation_assets.publish.clip_dataset import ALL, ClipExport
 from curation_assets.publish.curating.moved_sources import as_published
 from curation_assets.publish.curating.selected_rows import counted, selected_rows
 from curation_assets.publish.curating.subset_tables import read_ids, tables_shown
-from curation_assets.publish.curating.versions import CLIPS_VERSION, CURATE_VERSION, EXPORT_VERSION, SMART_VERSION
+from curation_assets.publish.curating.versions import (
+    CLIPS_VERSION,
+    CURATE_VERSION,
+    EXPORT_VERSION,
+    SMART_VERSION,
+    SOUND_VERSION,
+)
 from curation_assets.publish.embedding_dataset import COMPONENT as EMBEDDINGS
 from curation_assets.publish.embedding_dataset import SAID_OF
 from curation_assets.publish.subsets import Subset
@@ -212,6 +218,7 @@ def _clip_provenance(
         {
             "clips": params.decided(),
             **({"smart": SMART_VERSION} if params.way == "smart" else {}),
+            **({"sound": SOUND_VERSION} if params.sound_beside else {}),
             "audio_rate": rates,
             "datasets": selection.subset.datasets,
             **told,

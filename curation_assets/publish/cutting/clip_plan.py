@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from curation_assets.decode.reading.clip_frames import ROUNDING_MS
 from curation_assets.publish.clip_dataset import ClipExport
 from curation_assets.publish.curating.subset_inputs import cut_weights
-from curation_assets.publish.curating.versions import CUT_VERSION, SMART_VERSION
+from curation_assets.publish.curating.versions import CUT_VERSION, SMART_VERSION, SOUND_VERSION
 from curation_assets.publish.cutting.clip_pictures import Crop
 from curation_assets.publish.cutting.track_pictures import TrackBoxes
 from curation_resources.provenance import canonical_json
@@ -73,6 +73,8 @@ def clip_fingerprint(cut: ClipToCut, source: Mapping[str, Any], params: ClipExpo
         decided.append(weights)
     if params.way == "smart":
         decided.append({"smart": SMART_VERSION})
+    if params.sound_beside:
+        decided.append({"sound": SOUND_VERSION})
     text = canonical_json(decided)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 

@@ -42,7 +42,7 @@ FORMATS: Mapping[str, SoundFormat] = {
 
 
 def write_sound(sound: ClipSound, span: tuple[int, int], path: Path, rate: int | None = None) -> bool:
-    """Writes the sound of [start_ms, end_ms), mono or stereo, to the sample.
+    """Writes the sound of [start_ms, end_ms), mono or stereo, to the sample: silence where it begins later or pauses. It ends where the video's sound does.
 
     Args:
         sound: of the video.
@@ -57,7 +57,7 @@ def write_sound(sound: ClipSound, span: tuple[int, int], path: Path, rate: int |
         return False
     kind = FORMATS[path.suffix[1:]]
     own = rate or sound.stream.codec_context.sample_rate
-    heard = _Counted(sound.frames(*span))
+    heard = _Counted(sound.frames(*span, from_start=True))
     with av.open(str(path), "w", format=kind.container, options={"fflags": "+bitexact"}) as out:
         wanted = nearest_rate(own, kind.rates) if kind.rates else own
         stream = out.add_stream(kind.codec, rate=wanted, layout="mono" if sound.channels == 1 else "stereo")

@@ -199,6 +199,16 @@ def test_chosen_columns_stand_in_lists_and_json(site: Site) -> None:
     assert said["source.genre"] == "jazz"
 
 
+def test_sound_that_begins_within_a_clip_is_heard_where_it_is(tmp_path: Path) -> None:
+    """A file of sound has no times, so what lies before is silence; without it a tone at 1.5 s was heard at 0.3 s."""
+    path = with_sound(write_video(tmp_path / "silent.mp4", [75]), tmp_path / "v.mp4", [1.5, 2.5], 3.0, start_s=1.2)
+    for ending in SOUNDS:
+        clip = make(path, [cut("s", 0, 2800, 0, 70)], tmp_path / ending, members={"audio": ending}, crf=40)["s"]
+        found, seconds = clicks_in(clip.sound or "")
+        assert found == pytest.approx([1.5, 2.5], abs=0.06 if ending == "mp3" else 0.003), ending
+        assert seconds == pytest.approx(2.8, abs=1e-3 if ending in ("wav", "flac") else 0.1)
+
+
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
