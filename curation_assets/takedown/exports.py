@@ -14,6 +14,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from curation_assets.publish.curating.moved_sources import SOURCES, said_of_sources
+from curation_assets.publish.curating.subset_inputs import Selection
 from curation_assets.recipes import Recipe
 from curation_assets.registry import EXPORTS, JUDGED
 from curation_assets.takedown.amended_card import describe
@@ -184,6 +186,8 @@ def _table(
         leaks = stats.get("leaks")
         if isinstance(leaks, dict) and "where" in leaks:
             stats["leaks"] = {**leaks, "where": [w for w in leaks["where"] if not pattern(plan, True).search(w)]}
+        if SOURCES in stats and (asset, key) in plan.fresh:
+            stats[SOURCES] = said_of_sources(store, recipes, Selection.of(store, recipes, key), provenance.inputs)
         stats[FILES] = {path: store.storage.size(path) for path in header.files if store.storage.exists(path)}
         digest = store.file_content_hash(asset, local)
         store.commit_file(asset, key, local, provenance, digest, stats)

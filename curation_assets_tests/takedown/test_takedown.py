@@ -18,6 +18,8 @@ from dagster import AssetKey, AssetRecordsFilter
 from curation_assets.cli import main
 from curation_assets.engine.staleness import FRESH, shard_states
 from curation_assets.ingest.forgotten import id_key, read_forgotten, url_keys
+from curation_assets.publish.curating.moved_sources import SOURCES, said_of_sources
+from curation_assets.publish.curating.subset_inputs import Selection
 from curation_assets.takedown.command import take_down
 from curation_assets.takedown.plan import PATH, NothingFound, Query, TakedownPlan, make_plan
 from curation_assets_tests.installation import Installation
@@ -126,6 +128,20 @@ def test_nothing_of_a_video_is_left_and_nothing_of_the_others_is_touched(toy: In
     assert toy.tables() == tables
     assert search(folders(toy), {k: v for k, v in wanted.items() if k.startswith(("word", "id"))}) == []
     _check_versions(toy, old_cards)
+    _check_sources(toy)
+
+
+def _check_sources(toy: Installation) -> None:
+    """What versions say of their sources is that of the others, so that they stay in force when those move."""
+    said = {}
+    for asset, key in ((a, k) for a in ("clip_dataset", "embedding_dataset") for k in toy.store.partitions(a)):
+        header = toy.store.header(asset, key)
+        assert header is not None
+        selection = Selection.of(toy.store, toy.recipes, key)
+        now = said_of_sources(toy.store, toy.recipes, selection, header.provenance.inputs)
+        said[asset, key] = (header.stats.get(SOURCES, ""), now)
+    assert len(said) >= 2
+    assert all(noted == now != "" for noted, now in said.values()), said
 
 
 def _check_versions(toy: Installation, old: dict[str, str]) -> None:
