@@ -21,19 +21,20 @@ from curation_assets.engine.declared import FOLDER, indexed
 from curation_assets.engine.making import VIDEOS, video_hashes
 from curation_assets.engine.shard import Shard
 from curation_assets.engine.shard_keys import parse_shard_key, shard_key
+from curation_assets.engine.slices import SliceHashes
 from curation_assets.engine.staleness import SHARDED
 from curation_assets.engine.unread import FAULTS
 from curation_assets.ingest.fetch_urls import FORM, secrets_path
+from curation_assets.ingest.renamed_rows import rewrite_index, rows_of_dataset
 from curation_assets.orchestration.instance import Instance
 from curation_assets.orchestration.partitions import SHARDS, register_shards
 from curation_assets.publish.clip_dataset import TABLE as CLIP_DATASET
 from curation_assets.recipes import Recipe, RecipeError, subsets
 from curation_assets.registry import CLUSTERS, INDEX, STAGES, component
 from curation_assets.rules.columns import inputs_of
-from curation_assets.schemas import SCHEMAS, schema
+from curation_assets.schemas import SCHEMAS
 from curation_assets.selection import SUBSET_ASSETS, UNPARTITIONED
 from curation_assets.settings import Settings
-from curation_resources.content_hash import content_hash
 from curation_resources.provenance import Provenance
 from curation_resources.storage import Storage
 from curation_resources.table_headers import SHEET_FILE, TableHeader
@@ -129,16 +130,9 @@ def remove(store: TableStore, instance: Instance, found: Holdings) -> None:
     for key in found.partitions:
         instance.delete_dynamic_partition(SHARDS.name or "", key)
     if found.index_rows:
-        _rewrite_index(store, lambda table: table.filter(pc.not_equal(table["dataset"], found.name)))
+        rewrite_index(store, found.name)
     for file in found.files:
         store.storage.remove(file)
-
-
-def _rewrite_index(store: TableStore, change: Callable[[pa.Table], pa.Table]) -> None:
-    header = store.header(INDEX)
-    assert header is not None
-    table = change(store.read(INDEX))
-    store.commit(INDEX, None, table, header.provenance, header.stats, header)
 
 
 def _renamed(column: pa.ChunkedArray, old: str, new: str) -> pa.ChunkedArray:
@@ -167,17 +161,17 @@ class _Renaming:
             own = rf"^{asset}/{self.old}-"
             names["tar"] = pc.replace_substring_regex(table["tar"], own, f"{asset}/{self.new}-").cast(table["tar"].type)
         if CLUSTERS in component(asset).slices:
-            names["cluster_id"] = self._clusters(table["cluster_id"])
+            names["cluster_id"] = self._clusters(key, table["cluster_id"])
         for name, column in names.items():
             at = table.column_names.index(name)
             table = table.set_column(at, table.schema.field(name), column)
         return self.store.prepare(asset, table)
 
-    def _clusters(self, ids: pa.ChunkedArray) -> pa.ChunkedArray:
-        """Ids of clusters, which are hashes of their survivor and its dataset, as the next comparison will give them."""
+    def _clusters(self, shard: str, ids: pa.ChunkedArray) -> pa.ChunkedArray:
+        """Ids of clusters of a shard's clips, which are hashes of their survivor and its dataset, as the next comparison will give them."""
         if not self.store.exists(CLUSTERS):
             return ids
-        clusters = self.store.read(CLUSTERS, columns=["cluster_id", "survivor", "survivor_dataset"])
+        clusters = self.store.rows_with(CLUSTERS, "shard", shard)
         own = clusters.filter(pc.equal(clusters["survivor_dataset"], self.old))
         to = {
             row["cluster_id"]: hashlib.blake2b(f"{self.new}/{row['survivor']}".encode(), digest_size=8).hexdigest()
@@ -186,18 +180,13 @@ class _Renaming:
         return pa.chunked_array([pa.array([to.get(i, i) for i in ids.to_pylist()], ids.type)])
 
     def index(self) -> dict[str, tuple[str, str]]:
-        """Renames the rows of the index; shard -> (old, new) content hash of its rows."""
-        contract, hashes = schema(INDEX), {}
-        table = self.store.read(INDEX)
-        own = table.filter(pc.equal(table["dataset"], self.old))
-        for shard in pc.unique(own["shard"]).to_pylist():
-            rows = own.filter(pc.equal(own["shard"], shard))
-            moved = self._index_rows(rows)
-            hashes[shard] = (
-                content_hash(rows, contract.key, contract.volatile, contract.later),
-                content_hash(moved, contract.key, contract.volatile, contract.later),
-            )
-        return hashes
+        """Shard -> (old, new) content hash of its rows in the index."""
+        old, new = SliceHashes(INDEX), SliceHashes(INDEX)
+        for rows in rows_of_dataset(self.store, self.old):
+            old.update(rows)
+            new.update(self._index_rows(rows))
+        hashes = zip(*(found["content_hash"].to_pylist() for found in (old.table(), new.table())), strict=True)
+        return dict(zip(old.table()["shard"].to_pylist(), hashes, strict=True))
 
     def _index_rows(self, table: pa.Table) -> pa.Table:
         for name in ("dataset", "shard"):
@@ -216,7 +205,7 @@ class _Renaming:
             with self.store.storage.publish(secrets_path(self.new)) as target:
                 pq.write_table(secrets, target, compression="zstd")
         if self.old in indexed(self.store):
-            _rewrite_index(self.store, self._index_rows)
+            rewrite_index(self.store, self.old, self.new, self._index_rows)
 
     def provenance(self, asset: str, header: TableHeader, inputs: Mapping[str, tuple[str, str]]) -> Provenance:
         """What the renamed table is made from: an input that was as it is now is so under its new name; what was stale stays stale."""
