@@ -185,7 +185,7 @@ class Graph:
         if hashes is None:
             return State(asset, key, WAITING if head else MISSING, waits)
         if isinstance(made_of.weights, str):
-            return State(asset, key, WAITING, (f"its model cannot be told: {made_of.weights}",))
+            return State(asset, key, WAITING, (f"its model, or file of labels, cannot be told: {made_of.weights}",))
         now = made_of.fingerprint(hashes)
         if head is None:
             return State(asset, key, MISSING, waits, now)
