@@ -20,6 +20,7 @@ from curation_assets.publish.curating.versions import (
     CLIPS_VERSION,
     CURATE_VERSION,
     EXPORT_VERSION,
+    GRID_VERSION,
     SMART_VERSION,
     SOUND_VERSION,
 )
@@ -289,6 +290,7 @@ def embedding_provenance(store: TableStore, recipes: Mapping[str, Recipe], key: 
         EXPORT_VERSION,
         {
             "embeddings": params.model_dump(),
+            "grid": GRID_VERSION,
             "fps": rates,
             "datasets": selection.subset.datasets,
             **_paths(selection, recipes),

@@ -24,8 +24,8 @@ from curation_resources.tars import Member
 
 SPLITS_FILE, SPLITS_HEADER = "splits.csv", "tar_file,split"
 LATE = 0.1
-"""How far behind the start of its slot a frame may lie, as a share of the slot, and still be that of the sampling rate. A source frame is
-allowed in any case; more than that are the frames that a decoder passes over."""
+"""How far behind the start of its slot a frame may lie, as a share of the slot, and still be that of the sampling rate, where the slot may have begun before the
+clip. A source frame is allowed in any case."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ def _triples(
             continue
         frames = known.slice(first[clip_id], place[clip_id] + 1 - first[clip_id])
         if params.frames == "grid":
-            frames = at_rate(frames, shard.fps)
+            frames = at_rate(frames, shard.fps, clip["start_ms"])
         array = np.stack(frames["embedding"].to_pylist()).astype(params.dtype)
         times_ms = frames["time_ms"].to_pylist()
         caption = shard.captions.get(clip_id, {})
@@ -132,7 +132,7 @@ def _triples(
             "model": frames["model"][0].as_py(),
             "dtype": params.dtype,
             "shape": list(array.shape),
-            "fps": shard.fps if on_grid(frames, shard.fps) else None,
+            "fps": shard.fps if on_grid(frames, shard.fps, clip["start_ms"]) else None,
             "sampled_fps": average_rate(times_ms),
             "frame_ms": times_ms,
             "caption_backend": caption.get("backend"),
@@ -146,32 +146,45 @@ def _triples(
         yield row, {"npy": npy_bytes(array), "txt": text, "json": canonical_json(record).encode()}
 
 
-def at_rate(frames: pa.Table, fps: float) -> pa.Table:
-    """Of the frames of a clip the one of each slot of 1/`fps` seconds that lies at its start; all of them if there is none such.
+def at_rate(frames: pa.Table, fps: float, start_ms: int | None = None) -> pa.Table:
+    """Of the frames of a clip the one of each slot of 1/`fps` seconds; all of them if there is none such.
 
     Clips have other frames too: at given places in short ones, and where a short clip might have ended (`decode/reading/sampling.py`).
 
     Args:
         frames: `time_ms` and, as far as known, `frame`, in order of time.
+        start_ms: of the clip.
     """
-    slots, late = _slots(frames, fps)
-    first = np.append(True, np.diff(slots) > 0)
-    wanted = first & (late <= _allowed(frames, fps))
+    slots, _ = _slots(frames, fps)
+    wanted = np.append(True, np.diff(slots) > 0) & _of_their_slots(frames, fps, start_ms)
     return frames.filter(pa.array(wanted)) if wanted.any() else frames
 
 
-def on_grid(frames: pa.Table, fps: float) -> bool:
-    """Whether frames are at a constant rate: one in each slot of 1/`fps` seconds from the first to the last, near its start.
+def on_grid(frames: pa.Table, fps: float, start_ms: int | None = None) -> bool:
+    """Whether frames are at a constant rate: that of each slot of 1/`fps` seconds from the first to the last.
 
     Frames without an embedding are missing.
 
     Args:
         frames: `time_ms` and, as far as known, `frame` of the frames of a clip, in order; fewer than two have no rate.
+        start_ms: of the clip.
     """
     if frames.num_rows < 2:
         return False
+    slots, _ = _slots(frames, fps)
+    return bool((np.diff(slots) == 1).all() and _of_their_slots(frames, fps, start_ms).all())
+
+
+def _of_their_slots(frames: pa.Table, fps: float, start_ms: int | None) -> NDArray[np.bool_]:
+    """Whether a frame that is the first of its slot here is the first that was sampled of it.
+
+    What is sampled of a slot is the first picture that others lean on, which comes several after the slot's start in a stream with B-frames. So in a slot that begins within
+    the clip the first frame is that, however late; in one that began before, where the clip before may have it, only a frame near its start is.
+    """
     slots, late = _slots(frames, fps)
-    return bool((np.diff(slots) == 1).all() and late.max() <= _allowed(frames, fps))
+    source_ms = _source_ms(frames)
+    near = late <= max(source_ms, LATE * 1000 / fps)
+    return near if start_ms is None else near | (slots * 1000 / fps >= start_ms - max(source_ms - 1, 0.5))
 
 
 def _slots(frames: pa.Table, fps: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -181,12 +194,11 @@ def _slots(frames: pa.Table, fps: float) -> tuple[NDArray[np.float64], NDArray[n
     return slots, times - slots * slot_ms
 
 
-def _allowed(frames: pa.Table, fps: float) -> float:
-    """How late a frame may be, milliseconds: one of the source's, or `LATE` of a slot."""
+def _source_ms(frames: pa.Table) -> float:
+    """From one frame of the source to the next, milliseconds; 0 where that is not known."""
     times, numbers = frames["time_ms"].to_numpy(), frames["frame"].to_pylist()
     known = None not in (numbers[0], numbers[-1]) and numbers[-1] > numbers[0]
-    source_ms = (times[-1] - times[0]) / (numbers[-1] - numbers[0]) if known else 0.0
-    return max(float(source_ms), LATE * 1000 / fps)
+    return float(times[-1] - times[0]) / (numbers[-1] - numbers[0]) if known else 0.0
 
 
 def average_rate(times_ms: Sequence[int]) -> float | None:

@@ -199,6 +199,29 @@ def test_every_video_has_its_grid_and_nothing_else(fps: float) -> None:
         assert on_grid(found, fps)
 
 
+@pytest.mark.parametrize("fps", [1.0, 2.0, 5.0])
+def test_a_stream_with_b_frames_has_a_frame_of_every_slot(fps: float) -> None:
+    """What is sampled is the first picture that others lean on, here every fourth one at 25 a second: up to 160 ms behind the start of its slot. Clips that begin
+    within a slot, whose frame the clip before has, have none of it."""
+    leant_on = np.arange(0, 1000, 4) * 40
+    grid = np.unique([leant_on[np.searchsorted(leant_on, n * 1000 / fps)] for n in range(int(30 * fps))])
+    late = grid - np.floor(grid * fps / 1000) * 1000 / fps
+    assert (late > max(40, 100 / fps)).any(), "frames that are later than one of the source's"
+    for start_ms, end_ms in ((0, 5000), (5000, 12000), (12440, 20000)):
+        own = grid[(grid >= start_ms) & (grid < end_ms)]
+        extra = np.array([start_ms + 40, end_ms - 80])
+        times = np.union1d(own, extra)
+        frames = pa.table({"time_ms": times, "frame": times // 40})
+        found = at_rate(frames, fps, start_ms)["time_ms"].to_numpy()
+        slots = np.floor((found + 0.5) * fps / 1000)
+        assert (np.diff(slots) == 1).all(), "one of each slot, and none is missing"
+        assert slots[0] * 1000 / fps >= start_ms - 40
+        assert slots[0] * 1000 / fps < start_ms + 1000 / fps
+        assert slots[-1] == np.floor((own[-1] + 0.5) * fps / 1000)
+        assert on_grid(at_rate(frames, fps, start_ms), fps, start_ms)
+        assert not on_grid(frames, fps, start_ms), "with frames beside the grid there is no rate"
+
+
 def test_the_same_clips_give_the_same_bytes(tmp_path: Path) -> None:
     shards = [shard(i, ["train", "test"]) for i in range(2)]
     first, second = (export(tmp_path / root, shards)[1] for root in ("a", "b"))
