@@ -19,6 +19,7 @@ import numpy as np
 from curation_assets.contracts.costs import ZERO, Figure, Span
 from curation_assets.decode.clips import TABLE as CLIPS
 from curation_assets.decode.frames import TABLE as FRAMES
+from curation_assets.engine.declared import indexed
 from curation_assets.engine.meter import price
 from curation_assets.engine.shard_keys import parse_shard_key
 from curation_assets.engine.slices import FORM, read_slices
@@ -264,8 +265,8 @@ def estimate(
 
 
 def not_indexed(store: TableStore, recipes: Iterable[str]) -> list[str]:
-    """The datasets of which the index in force has no shard: how many videos they have is not known."""
-    known = {parse_shard_key(key)[0] for key in _videos(store)}
+    """The datasets that the index in force does not have: how many videos they have is not known."""
+    known = indexed(store)
     return [name for name in recipes if name not in known]
 
 

@@ -52,6 +52,7 @@ class Holdings:
         bytes: of the files in them.
         files: other files.
         index_rows: of `dataset_index`.
+        indexed: whether `dataset_index` has it, be it without rows.
         partitions: shard keys that the instance knows.
     """
 
@@ -61,10 +62,11 @@ class Holdings:
     bytes: int = 0
     files: list[str] = field(default_factory=list)
     index_rows: int = 0
+    indexed: bool = False
     partitions: list[str] = field(default_factory=list)
 
     def __bool__(self) -> bool:
-        return bool(self.tables or self.folders or self.files or self.index_rows or self.partitions)
+        return bool(self.tables or self.folders or self.files or self.indexed or self.partitions)
 
     def lines(self) -> Iterator[str]:
         """What there is, a line each."""
@@ -74,7 +76,7 @@ class Holdings:
                 yield f"{asset}: {len(own)} tables ({', '.join(own[:3])}{', ...' if len(own) > 3 else ''})"
         if self.folders:
             yield f"{len(self.folders)} folders with {self.bytes / 1e6:.1f} MB of media and published versions"
-        if self.index_rows:
+        if self.indexed:
             yield f"{INDEX}: {self.index_rows} rows"
         if self.files:
             yield f"{len(self.files)} side files"
@@ -113,6 +115,7 @@ def holdings(store: TableStore, instance: Instance, name: str) -> Holdings:
         sides = (secrets_path(name), f"{FOLDER}/{name}.json")
         found.files = [f for f in sides if store.storage.exists(f)]
         if name in indexed(store):
+            found.indexed = True
             column = store.read(INDEX, columns=["dataset"])["dataset"]
             found.index_rows = pc.sum(pc.equal(column, name)).as_py() or 0
         order = instance.get_dynamic_partitions(SHARDS.name or "")
@@ -129,7 +132,7 @@ def remove(store: TableStore, instance: Instance, found: Holdings) -> None:
         fs.rm(path, recursive=True)
     for key in found.partitions:
         instance.delete_dynamic_partition(SHARDS.name or "", key)
-    if found.index_rows:
+    if found.indexed:
         rewrite_index(store, found.name)
     for file in found.files:
         store.storage.remove(file)

@@ -160,7 +160,10 @@ def what_is_behind(graph: Graph, settings: Settings, tries: Tries, busy: Busy) -
         del plan.work.shards[shard]
     for one in gathered:
         state = states.get(one.asset, None)
-        if state is not None and one.asset not in busy.gathered and _worth_gathering(one, state, changing[one.asset]):
+        if state is None or one.asset in busy.gathered:
+            continue
+        nothing_comes = not graph.shards and state.state == MISSING and graph.indexed >= graph.recipes.keys()
+        if nothing_comes or _worth_gathering(one, state, changing[one.asset]):
             _plan_whole(one.asset, [state], attempt)
     coming = plan.work.gathered | busy.gathered  # what they hold comes next, and subsets show it
     working |= {dataset_of(s) for asset in coming for s in plan.held.get(asset, ())}

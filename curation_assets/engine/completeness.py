@@ -108,7 +108,7 @@ def gaps(graph: Graph, states: Standing, key: str, asset: str) -> list[Gap]:
     index = states.get(INDEX, None)
     assert index is not None
     for dataset in subset.datasets or [recipe.dataset]:
-        if dataset not in graph.spans:
+        if dataset not in graph.indexed:
             found.append(Gap(INDEX, MISSING, (dataset,), 1, "; ".join(index.reasons) or "it has no shards"))
         for name in uses(subset, graph.recipes[dataset], asset):
             if name in GATHERED:

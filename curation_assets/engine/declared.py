@@ -26,9 +26,12 @@ from curation_assets.settings import Settings
 from curation_resources.provenance import canonical_json
 from curation_resources.storage import Storage
 from curation_resources.storage_errors import READ_ERRORS
+from curation_resources.table_headers import TableHeader
 from curation_resources.tables import TableStore
 
 FOLDER = f"{INDEX}/declared"
+EMPTY = "without_rows"
+"""Where the stats of the index have the datasets of which it knows that they have no row."""
 HERE, GONE, ELSEWHERE = "here", "gone", "elsewhere"
 
 
@@ -164,5 +167,10 @@ def _heir(storage: Storage, dataset: str, recipes: Mapping[str, Recipe], present
 
 
 def indexed(store: TableStore) -> set[str]:
-    """Datasets of which the index has rows."""
-    return {dataset_of(shard) for shard in slice_hashes(store, INDEX)}
+    """Datasets of which the index has rows, or says that they have none."""
+    return {dataset_of(shard) for shard in slice_hashes(store, INDEX)} | without_rows(store.usable_header(INDEX))
+
+
+def without_rows(index: TableHeader | None) -> set[str]:
+    """Datasets whose sources were read and that have no row: all of their videos were taken down, or none is in the sample."""
+    return set(index.stats.get(EMPTY, ())) if index is not None else set()

@@ -15,6 +15,7 @@ from functools import cached_property
 import pyarrow as pa
 
 from curation_assets.contracts.component import Stage
+from curation_assets.engine.declared import without_rows
 from curation_assets.engine.differences import reasons
 from curation_assets.engine.head_columns import Head
 from curation_assets.engine.heads import Heads, cache_path
@@ -123,6 +124,11 @@ class Graph:
         starts = [*firsts.values(), len(self.shards)]
         return {n: slice(starts[i], starts[i + 1]) for i, n in enumerate(firsts)}
 
+    @cached_property
+    def indexed(self) -> set[str]:
+        """Datasets that the index has, of some of which it may know that they have no video."""
+        return {*self.spans, *without_rows(self.store.usable_header(INDEX))}
+
     def wanted(self, dataset: str, asset: str) -> bool:
         """Whether the recipe of a dataset asks for an asset."""
         return asset in self._assets[dataset]
@@ -171,7 +177,7 @@ class Graph:
                 return State(INDEX, None, MISSING, ("no index yet",))
         except DamagedTable as error:
             return State(INDEX, None, STALE, (str(error),))
-        new = [n for n in self.recipes if n not in self.spans]
+        new = [n for n in self.recipes if n not in self.indexed]
         return State(INDEX, None, STALE if new else FRESH, tuple(f"dataset {n} is not in it" for n in new))
 
     def sharded(self, made_of: MadeOf, key: str, standing: Standing) -> State:

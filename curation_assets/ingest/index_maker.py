@@ -6,14 +6,14 @@ import hashlib
 import os
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from curation_assets.checks import accounting
 from curation_assets.contracts.component import Made
-from curation_assets.engine.declared import record, undeclared
+from curation_assets.engine.declared import EMPTY, record, undeclared, without_rows
 from curation_assets.engine.maker import Key, Maker, NotMade, Refused
 from curation_assets.engine.making import Outcome
 from curation_assets.engine.meter import Meter
@@ -142,8 +142,13 @@ def update_index(run: Run) -> tuple[TableHeader, Sequence[IndexPlan], bool]:
     read = [r for n, r in run.recipes.items() if run.sources is None or n in run.sources]
     current = previous is not None and previous.provenance.code_version == INDEX_VERSION and not run.force
     known = _known(storage, previous.content_hash) if current and previous is not None else {}
-    if previous is not None and known and all(_is_same(r, known, storage, forgotten) for r in read):
-        of_dataset = _shards(store, previous)
+    of_dataset = _shards(store, previous) if previous is not None and known else {}
+    told = {*of_dataset, *without_rows(previous)}
+    if (
+        previous is not None
+        and known
+        and all(r.dataset in told and _is_same(r, known, storage, forgotten) for r in read)
+    ):
         plans = [replace(known[r.dataset], shards=tuple(of_dataset.get(r.dataset, ()))) for r in read]
         return previous, sorted(plans, key=lambda p: p.dataset + "-"), False
     return _update(run, read, previous, base, known, forgotten)
@@ -199,12 +204,14 @@ def _update(
                 publish_secrets(storage, plan.dataset, secrets / f"{plan.dataset}.parquet")
         digest = file.content_hash
         old_code = previous is not None and previous.provenance.code_version != INDEX_VERSION
-        changed = previous is None or previous.content_hash != digest or old_code or run.force
+        before = without_rows(previous)
+        empty = _without_rows(plans, before)
+        changed = previous is None or previous.content_hash != digest or old_code or run.force or empty != before
         header = previous
         if changed or header is None:
             params = {n: {"source": r.source.settled(), "shard": r.shard.model_dump()} for n, r in run.recipes.items()}
             meter.stop()
-            stats = {"rows_in": sum(p.rows_read for p in plans), **meter.spent(run.settings)}
+            stats = {"rows_in": sum(p.rows_read for p in plans), EMPTY: sorted(empty), **meter.spent(run.settings)}
             write_slices(store, "dataset_index", digest, file.slices)
             header = store.commit_file(
                 "dataset_index", None, local, Provenance(INDEX_VERSION, params), digest, stats, base
@@ -217,6 +224,12 @@ def _update(
         if kept is not None:
             shutil.rmtree(kept, ignore_errors=True)
     return header, plans, changed
+
+
+def _without_rows(plans: Sequence[IndexPlan], before: Collection[str]) -> set[str]:
+    """Datasets that have no row: those whose sources were read now, and those that were known so and were not read."""
+    read = {p.dataset for p in plans if p.error is None and not p.unsettled}
+    return {p.dataset for p in plans if p.dataset in read and not p.shards} | (set(before) - read)
 
 
 def _sampled(run: Run) -> tuple[VideoSample | None, str | None]:

@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 from curation_assets.dedup.comparison import compare_shards
 from curation_assets.dedup.duplicate_clusters import CLUSTER_INDEX
 from curation_assets.dedup.index_files import is_whole
+from curation_assets.engine.declared import EMPTY, without_rows
 from curation_assets.engine.making import VIDEOS
 from curation_assets.engine.sheets import sheet_path
 from curation_assets.engine.slices import is_sliced, slice_hashes
@@ -90,7 +91,12 @@ def _index(store: TableStore, plan: TakedownPlan, say: Say) -> Done:
         local = Path(scratch) / "index.parquet"
         removed = write_without(store, gone, INDEX, None, local)
         digest = store.file_content_hash(INDEX, local)
-        store.commit_file(INDEX, None, local, header.provenance, digest, header.stats)
+        with pq.ParquetFile(local) as file:
+            left = {
+                name for b in file.iter_batches(columns=["dataset"]) for name in pc.unique(b["dataset"]).to_pylist()
+            }
+        empty = {EMPTY: sorted(without_rows(header) | (plan.datasets - left))}
+        store.commit_file(INDEX, None, local, header.provenance, digest, {**header.stats, **empty})
     say(f"{INDEX}: {removed.num_rows} rows")
     return [(INDEX, None)]
 

@@ -325,8 +325,36 @@ def test_a_domain_that_all_came_from_leaves_nothing_and_keeps_all_out(command: I
         assert "\n0 clips" in text
         mlcroissant.Dataset(str(Path(folder) / "croissant.json"))
         assert [e["samples"] for e in json.loads((Path(folder) / "removed.json").read_text())["removed"]] == [4]
+    assert "dataset_index None" not in "".join(behind(command)), "the index knows that the dataset has no video"
+    command.settle()
+    assert behind(command) == []
     assert command.run("index")
     assert command.store.read("dataset_index").num_rows == 0
+    assert behind(command) == []
+
+
+def test_a_dataset_of_which_nothing_may_come_is_published_empty(command: Installation, tmp_path: Path) -> None:
+    assert main(["forget", "--domain", "127.0.0.1", "--yes"]) == 0
+    fresh = Installation(tmp_path / "fresh")
+    fresh.recipes = command.recipes
+    fresh.store.storage.write("forgotten.parquet", command.store.storage.read("forgotten.parquet"))
+    assert "dataset_index None: missing" in behind(fresh)[0]
+    assert fresh.run("index")
+    before = fresh.tables()
+    assert fresh.run("index") and not fresh.made_since(before)
+    fresh.settle()
+    assert (fresh.failed, behind(fresh)) == ([], [])
+    for name in ("tars", "list", "parq"):
+        header = fresh.store.header("clip_dataset", f"toy-{name}")
+        assert header is not None and header.rows == 0
+        assert (
+            "\n0 clips"
+            in fresh.store.storage.read(f"clip_dataset/toy-{name}/{header.stats['version']}/README.md").decode()
+        )
+    (fresh.root / "list.csv").write_text("id,url,title,caption,licence,spans\n")
+    fresh.declare(RECIPE.format(root=tmp_path / "nowhere").replace("toy", "other"))
+    assert not fresh.run("index")
+    assert "dataset other is not in it" in behind(fresh)[0], "a source that cannot be read is not one without videos"
 
 
 @pytest.mark.parametrize("domain", ["", "org", "https://example.org", "example.org:80", "example.org/a"])
