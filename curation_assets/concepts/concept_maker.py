@@ -20,6 +20,7 @@ from curation_assets.concepts.concept_sample import (
 )
 from curation_assets.concepts.spherical_kmeans import first_centers, fit_centers
 from curation_assets.contracts.component import Made
+from curation_assets.engine.gathered_inputs import see_to_inputs
 from curation_assets.engine.maker import Key, Maker, Refused, settle
 from curation_assets.engine.making import Outcome
 from curation_assets.engine.meter import Meter
@@ -48,6 +49,7 @@ class ConceptMaker(Maker):
                 "no recipe asks for concepts; write `concepts: {}` in the recipes of the datasets that they are for"
             )
         provenance = concepts_provenance(store, run.recipes, run.settings)
+        see_to_inputs(run, self.name)
 
         def make(base: Base) -> tuple[TableHeader, Made]:
             params = concepts_params(run.recipes)

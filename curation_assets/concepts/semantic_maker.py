@@ -22,6 +22,7 @@ from curation_assets.concepts.semantic_inputs import (
 )
 from curation_assets.concepts.semantic_search import ComparedPair, SemanticSearch
 from curation_assets.contracts.component import Made
+from curation_assets.engine.gathered_inputs import see_to_inputs
 from curation_assets.engine.maker import Key, Maker, Refused, settle
 from curation_assets.engine.making import Outcome
 from curation_assets.engine.meter import Meter
@@ -54,6 +55,7 @@ class SemanticMaker(Maker):
                 "no recipe asks for semantic duplicates; write `semantic_dedup: {}` in the recipes of the datasets that they are for"
             )
         provenance, _ = semantic_provenance(store, run.recipes, run.settings)
+        see_to_inputs(run, self.name)
 
         def make(base: Base) -> tuple[TableHeader, Made]:
             return compare_concepts(store, run.recipes, run.settings, base, anew=run.force)

@@ -13,6 +13,7 @@ from curation_assets.contracts.component import Made
 from curation_assets.dedup.comparison import clusters_provenance, compare_shards, pairs_sheet
 from curation_assets.dedup.duplicate_clusters import CLUSTER_INDEX
 from curation_assets.dedup.index_files import is_whole
+from curation_assets.engine.gathered_inputs import see_to_inputs
 from curation_assets.engine.maker import Key, Maker, settle
 from curation_assets.engine.making import Outcome
 from curation_assets.engine.run import Run
@@ -33,6 +34,7 @@ class ClusterMaker(Maker):
     def bring(self, run: Run, key: Key, wanted: Sequence[str]) -> Iterator[Outcome]:
         store = run.store
         provenance, shards = clusters_provenance(store, run.recipes, run.settings)
+        see_to_inputs(run, self.name)
 
         def make(base: Base) -> tuple[TableHeader, Made]:
             metadata: dict[str, Any] = {}

@@ -12,16 +12,14 @@ from functools import partial
 
 from curation_assets.checks import further
 from curation_assets.engine.events import Event, KeyFailed, TableChecked, TableCommitted, TableUnchanged
-from curation_assets.engine.maker import Key, Maker, Refused
+from curation_assets.engine.maker import SAID, Key, Maker
 from curation_assets.engine.making import Outcome, over_others
 from curation_assets.engine.progress import Reporter, left
 from curation_assets.engine.run import Run
 from curation_resources.progress import listening
-from curation_resources.tables import DamagedTable, MissingTable
 from curation_resources.unwritable import Unwritable
-from curation_resources.weights import MissingWeights, WrongWeights
 
-PLAIN = (Refused, MissingTable, DamagedTable, MissingWeights, WrongWeights, ValueError)
+PLAIN = (*SAID, ValueError)
 """Errors whose message says all there is to say; trying again changes nothing."""
 
 

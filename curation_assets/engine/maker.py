@@ -11,10 +11,11 @@ from typing import Any
 
 from curation_assets.engine.making import Outcome
 from curation_assets.engine.run import Run
-from curation_assets.recipes import Recipe
+from curation_assets.recipes import Recipe, RecipeError
 from curation_resources.provenance import Provenance
 from curation_resources.table_headers import TableHeader
-from curation_resources.tables import Base, TableStore
+from curation_resources.tables import Base, DamagedTable, MissingTable, TableStore
+from curation_resources.weights import MissingWeights, WrongWeights
 
 Key = str | None
 """Of a partition: a shard or a subset; None is an unpartitioned table."""
@@ -41,6 +42,10 @@ class NotMade(Exception):
         self.permanent, self.details = permanent, details or {}
 
 
+SAID = (Refused, MissingTable, DamagedTable, MissingWeights, WrongWeights, RecipeError)
+"""Errors whose message says all there is to say, whoever raises them; trying again changes nothing."""
+
+
 class Maker(ABC):
     """Makes one table, or several that come from the same work, key by key.
 
@@ -52,7 +57,7 @@ class Maker(ABC):
 
     name: str
     assets: tuple[str, ...]
-    collected: tuple[type[Exception], ...] = ()
+    collected: tuple[type[Exception], ...] = SAID
 
     @abstractmethod
     def bring(self, run: Run, key: Key, wanted: Sequence[str]) -> Iterator[Outcome]:

@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 from curation_assets.checks import accounting, usable
 from curation_assets.contracts.checks import Finding
 from curation_assets.contracts.component import Component, Made, Stage
+from curation_assets.engine.known_shards import see_that_known
 from curation_assets.engine.meter import Meter
 from curation_assets.engine.shard import Shard
 from curation_assets.engine.sheets import drop_old_sheet, put_sheet
@@ -232,6 +233,9 @@ def bring_shard(stage: Stage, wanted: Collection[str], shard: Shard) -> Iterator
         and _media_there(stage.part(asset), shard, header)
     }
     todo = [a for a in provenance if a not in fresh]
+    for asset in todo:
+        for gathered in stage.part(asset).slices:
+            see_that_known(asset, gathered, shard)
     made: Mapping[str, Made] = {}
     with Meter() as meter:
         if todo:

@@ -40,6 +40,7 @@ class RunTables(TableStore):
         super().__init__(store.storage, store.contracts)
         self._headers: OrderedDict[Key, TableHeader | None] = OrderedDict()
         self._slices: dict[str, tuple[TableHeader | None, Mapping[str, str]]] = {}
+        self._gathered: dict[str, Mapping[str, str]] = {}
         self._opened: dict[str, pq.ParquetFile] = {}
         self._last: tuple[Key, pa.Table] | None = None
 
@@ -61,13 +62,14 @@ class RunTables(TableStore):
         """Forgets what is known of a partition."""
         for key in [k for k in self._headers if k[1] == partition]:
             del self._headers[key]
-        for asset in {*self._slices, *self._opened}:
+        for asset in {*self._slices, *self._gathered, *self._opened}:
             self._let_go(asset)
         self._last = None
 
     def _let_go(self, asset: str) -> None:
         """Forgets the slices of a table over all shards, and closes its file."""
         self._slices.pop(asset, None)
+        self._gathered.pop(asset, None)
         if asset in self._opened:
             self._opened.pop(asset).close(force=True)
 
@@ -77,6 +79,12 @@ class RunTables(TableStore):
             header = self.usable_header(asset)
             self._slices[asset] = (header, hashes_in(self, header))
         return self._slices[asset][1].get(shard)
+
+    def gathered(self, asset: str, known: Callable[[], Mapping[str, str]]) -> Mapping[str, str]:
+        """What a table over all shards knows of them, asked once."""
+        if asset not in self._gathered:
+            self._gathered[asset] = known()
+        return self._gathered[asset]
 
     def rows_with(self, asset: str, column: str, value: str) -> pa.Table:
         """As `TableStore.rows_with`, from a file that is opened once for all shards: the run reads its footer once.

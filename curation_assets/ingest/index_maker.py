@@ -67,7 +67,7 @@ class SourcesFailed(Refused):
 class IndexMaker(Maker):
     """Makes the index. A source that cannot be read keeps its rows and fails the run at the end."""
 
-    name, assets, collected = "dataset_index", ("dataset_index",), (SourcesFailed,)
+    name, assets = "dataset_index", ("dataset_index",)
 
     def bring(self, run: Run, key: Key, wanted: Sequence[str]) -> Iterator[Outcome]:
         header, plans, changed = update_index(run)
@@ -96,8 +96,8 @@ class IndexMaker(Maker):
 
     def failure(self, failures: Mapping[Key, Exception], keys: Sequence[Key]) -> NotMade:
         (error,) = failures.values()
-        assert isinstance(error, SourcesFailed)
-        return NotMade(str(error), details={"sources": dict(error.errors)})
+        details = {"sources": dict(error.errors)} if isinstance(error, SourcesFailed) else {}
+        return NotMade(str(error), details=details)
 
 
 def _tell(run: Run, plan: IndexPlan) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from curation_assets.checks import accounting
 from curation_assets.contracts.checks import Finding
 from curation_assets.contracts.component import Made
-from curation_assets.engine.maker import Incomplete, Key, Maker, settle
+from curation_assets.engine.maker import Key, Maker, settle
 from curation_assets.engine.making import Outcome
 from curation_assets.engine.meter import Meter
 from curation_assets.engine.run import Run
@@ -48,8 +48,6 @@ def lacks(run: Run, key: str, asset: str) -> list[str]:
 
 class CuratedMaker(Maker):
     """Judges the candidates of each subset of clips, or of tracks, and commits its table."""
-
-    collected = (Incomplete,)
 
     def __init__(self, of: str) -> None:
         self.of = of

@@ -56,8 +56,6 @@ if TYPE_CHECKING:
 class ExportMaker(Maker):
     """Brings the export of each subset up to date, and commits the table that names its version."""
 
-    collected = (Incomplete,)
-
     @abstractmethod
     def provenance(self, run: Run, key: str) -> Provenance:
         """What the export is to be made from to count as up to date."""

@@ -341,12 +341,14 @@ def test_a_dataset_of_which_nothing_may_come_is_published_empty(command: Install
     assert "dataset_index None: missing" in behind(fresh)[0]
     assert fresh.run("index")
     before = fresh.tables()
-    assert fresh.run("index") and not fresh.made_since(before)
+    assert fresh.run("index")
+    assert not fresh.made_since(before)
     fresh.settle()
     assert (fresh.failed, behind(fresh)) == ([], [])
     for name in ("tars", "list", "parq"):
         header = fresh.store.header("clip_dataset", f"toy-{name}")
-        assert header is not None and header.rows == 0
+        assert header is not None
+        assert header.rows == 0
         assert (
             "\n0 clips"
             in fresh.store.storage.read(f"clip_dataset/toy-{name}/{header.stats['version']}/README.md").decode()

@@ -1,0 +1,87 @@
+"""What is made over all shards, and what a shard takes of it, while what it is made from failed: nothing of no shard, and nothing for those that lack it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from curation_assets.engine.plan import everything, plan
+from curation_assets.engine.staleness import FRESH, shard_states
+from curation_assets.registry import GATHERED, component
+from curation_assets_tests.concepts.planted import planted_videos
+from curation_assets_tests.site import Site
+from curation_assets_tests.tiny_clip import write_tiny_clip
+
+RECIPE = """
+dataset: planted
+source: {{format: folder, path: {root}/videos}}
+shard: {{videos: 2}}
+clips: {{from: whole, min_s: 0.5}}
+embeddings: {{model: "local-dir:{root}/model"}}
+concepts: {{clusters: 2, sample: 8}}
+semantic_dedup: {{threshold: 0.99}}
+"""
+SHARDS = ("planted-00000", "planted-00001", "planted-00002")
+TAKEN = {"duplicate_clusters": "dedup", "concepts": "clip_concepts", "semantic_duplicates": "semantic_dedup"}
+"""Table over all shards -> the table of a shard that takes its own rows of it."""
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    site = Site(tmp_path)
+    planted_videos(tmp_path / "videos", 2, 3)
+    site.declare(RECIPE.format(root=tmp_path))
+    site.index()
+    return site
+
+
+def run(site: Site) -> dict[str, str]:
+    """Asks for everything, as `curation run` does; asset -> why it failed."""
+    site.failed.clear()
+    work = everything(site.recipes, SHARDS)
+    work.index = False
+    site.run(*plan(work, SHARDS))
+    return {a: str(failed.error) for failed in site.failed for a in failed.assets}
+
+
+def fresh(site: Site) -> set[tuple[str, str | None]]:
+    states = shard_states(site.store, site.recipes, site.settings, remember=False)
+    return {(s.asset, s.partition) for s in states if s.state == FRESH}
+
+
+def test_of_inputs_that_all_failed_nothing_is_made_and_all_is_once_they_are_there(site: Site) -> None:
+    failed = run(site)
+    assert {*failed} == {"frame_embeddings", "concepts", "clip_concepts", "semantic_duplicates", "semantic_dedup"}
+    assert "no shard of planted has that (3 shards looked at)" in failed["semantic_duplicates"]
+    assert "semantic_duplicates, which is made from clip_concepts, which does not exist" in failed["semantic_dedup"]
+    assert "MissingWeights" not in failed["concepts"], "a message says what is missing, not of which class the error is"
+    assert not {a for a, _ in site.tables()} & failed.keys()
+    assert not {a for a, _ in fresh(site)} & failed.keys()
+    write_tiny_clip(site.root / "model", 64)
+    assert run(site) == {}
+    assert {a for a, _ in fresh(site)} >= failed.keys()
+
+
+def test_a_shard_whose_input_failed_is_left_out_and_has_no_part(site: Site) -> None:
+    write_tiny_clip(site.root / "model", 64)
+    assert run(site) == {}
+    assert {*TAKEN} == {*GATHERED}
+    bad = SHARDS[1]
+    for gathered, taken in TAKEN.items():
+        source = component(gathered).inputs[0]
+        kept = {a: (site.root / f"data/{a}/{bad}.parquet").read_bytes() for a in (source, taken)}
+        for asset in kept:
+            (site.root / f"data/{asset}/{bad}.parquet").unlink()
+        work = everything(site.recipes, SHARDS, select=[gathered, taken])
+        work.index = False
+        site.failed.clear()
+        site.run(*plan(work, SHARDS))
+        (why,) = [str(f.error) for f in site.failed]
+        assert f"{taken} failed for 1 of 3 shards; the others are committed" in why, gathered
+        assert bad in why
+        assert source in why
+        assert not (site.root / f"data/{taken}/{bad}.parquet").exists()
+        for asset, data in kept.items():
+            (site.root / f"data/{asset}/{bad}.parquet").write_bytes(data)
+    assert run(site) == {}

@@ -1,0 +1,16 @@
+"""Counts with their nouns, as messages have them."""
+
+from __future__ import annotations
+
+
+def plural(count: int, one: str, many: str | None = None, commas: bool = False) -> str:
+    """A count and what is counted: `plural(1, "row")` is `1 row`, `plural(0, "row")` is `0 rows`.
+
+    Args:
+        count: how many.
+        one: what follows 1; more words than the noun where they agree with it, as in `clip is` and `clips are`.
+        many: what follows every other number; None is `one` with an s.
+        commas: whether thousands are set apart.
+    """
+    number = f"{count:,}" if commas else str(count)
+    return f"{number} {one if count == 1 else f'{one}s' if many is None else many}"
