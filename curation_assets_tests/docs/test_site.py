@@ -45,6 +45,13 @@ def test_every_page_has_one_place_in_the_navigation() -> None:
     assert sorted(named) == sorted(pages)
 
 
+def test_the_first_page_leads_to_every_page() -> None:
+    """But to single decisions, which have a page of their own that does."""
+    said = (ROOT / "docs/index.md").read_text()
+    pages = [p for p in navigation() if p != "index.md" and (not p.startswith("decisions/") or p.endswith("README.md"))]
+    assert [p for p in pages if f"]({p})" not in said] == []
+
+
 def test_what_pages_show_and_lead_to_is_in_the_site(site: Path) -> None:
     pages = {p: read(p) for p in site.rglob("*.html") if p.name != "404.html"}
     assert len(pages) > 25
