@@ -8,7 +8,7 @@ its fingerprint changes exactly when its section does.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Annotated, Any, get_args
@@ -135,7 +135,9 @@ def parse_recipe(text: str, name: str) -> Recipe:
                 got = (
                     "" if isinstance(e["input"], dict) else got
                 )  # what is wrong with a whole section says which key it is
-                problems.append(f"{name}: {key}: {e['msg'].removeprefix('Value error, ')}{got}")
+                said = e["msg"].removeprefix("Value error, ").split("\n")
+                problems += [f"{name}: {key}: {text}{got}" for text in said]
+        problems += [f"{name}: {key}: {text}" for key, text in _rule_faults_of_the_rest(data, error)]
         raise RecipeError("\n".join(problems)) from error
     faults = [f"{name}: {key}: {text}" for key, text in rule_faults(recipe)]
     if not faults and (text_of_circle := circle([recipe])):
@@ -143,6 +145,30 @@ def parse_recipe(text: str, name: str) -> Recipe:
     if faults:
         raise RecipeError("\n".join(faults))
     return recipe
+
+
+def _rule_faults_of_the_rest(data: Mapping[str, Any], error: ValidationError) -> Iterator[tuple[str, str]]:
+    """What is wrong with rules of a recipe that cannot be used for other reasons: as far as those leave no doubt of what the rules may name."""
+    places = {tuple(e["loc"]) for e in error.errors()}
+    if any(place[:1] in {(), *((s,) for s in _NAMING)} for place in places):
+        return
+    declared = data.get("subsets")
+    rest = {**data, "subsets": dict(declared) if isinstance(declared, Mapping) else {}}
+    for place in places:
+        if place[0] != "subsets":
+            rest.pop(str(place[0]), None)
+        elif len(place) > 2 and isinstance(own := rest["subsets"].get(place[1]), Mapping):
+            rest["subsets"][place[1]] = {key: value for key, value in own.items() if key != place[2]}
+        elif len(place) == 2:
+            rest["subsets"].pop(place[1], None)
+    try:
+        yield from rule_faults(Recipe.model_validate(rest))
+    except (ValidationError, YamlError):
+        return
+
+
+_NAMING = ("dataset", "source", "categories", "labels", "concepts", "tracks")
+"""Sections that decide which columns there are, and what they hold."""
 
 
 @dataclass(frozen=True)

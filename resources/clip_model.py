@@ -42,6 +42,7 @@ from curation_resources.weights import (
     hub_file,
     is_remote,
     local_path,
+    names_a_path,
 )
 
 if TYPE_CHECKING:
@@ -139,6 +140,10 @@ def clip_identity(model: str, pretrained: str) -> str:
         return f"{model}/{pretrained.split('?')[0]}"
     if local_path(pretrained).is_file():
         return f"{model}/{LOCAL} sha256:{file_sha256(local_path(pretrained))}"
+    if "/" in pretrained or names_a_path(pretrained):  # no tag has a slash
+        raise MissingWeights(
+            f"weights of CLIP model {model} are missing: no file {local_path(pretrained)}; set {SETTING} to one that is there, or to a tag"
+        )
     return f"{model}/{pretrained}"
 
 

@@ -11,7 +11,9 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -33,8 +35,30 @@ class MissingWeights(RuntimeError):
     """Weights cannot be had; the message says which, where they were looked for and what to set."""
 
 
+class NotFetched(MissingWeights):
+    """Weights that are not here and would have to be fetched, where nothing may be (`nothing_fetched`)."""
+
+
 class WrongWeights(RuntimeError):
     """Weights are there but are not what was asked for: another hash, another shape, not readable."""
+
+
+_FETCHING = ContextVar("_FETCHING", default=True)
+
+
+@contextmanager
+def nothing_fetched() -> Iterator[None]:
+    """Within the block weights are looked for on this machine alone; those that would have to be fetched raise NotFetched at once."""
+    before = _FETCHING.set(False)
+    try:
+        yield
+    finally:
+        _FETCHING.reset(before)
+
+
+def names_a_path(model: str) -> bool:
+    """Whether what a recipe names is a place on this machine, there or not, and cannot be the id of a repository of the hub."""
+    return Path(model).is_absolute() or model.startswith((".", "~", "$", "file:"))
 
 
 def cache_folder() -> Path:
@@ -97,6 +121,8 @@ def fetch_weights(location: str, what: str, setting: str, sha256: str | None = N
     name = location.split("?")[0].rstrip("/").rsplit("/", 1)[-1]
     target = cache_folder() / f"{sha256 or hashlib.sha256(location.encode()).hexdigest()}-{name}"
     if not target.is_file():
+        if not _FETCHING.get():
+            raise NotFetched(f"weights of {what} are not here yet: {_shown(location)} is fetched when they are used")
         try:
             _download(location, target)
         except (OSError, ImportError, ValueError) as error:
@@ -213,6 +239,8 @@ def _missing(repository: str, what: str, setting: str, reason: str) -> MissingWe
 def _require_hub(repository: str, what: str, setting: str) -> None:
     from huggingface_hub import constants
 
+    if not _FETCHING.get():
+        raise NotFetched(f"weights of {what} are not here yet: {repository} is fetched when they are used")
     if constants.HF_HUB_OFFLINE:
         raise _missing(repository, what, setting, "HF_HUB_OFFLINE is set")
     error = _probe(constants.ENDPOINT, int(time.monotonic() // PROBE_KEPT_SECONDS))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from curation_assets.contracts.choices import OneOf
 from curation_assets.contracts.component import Component, Made, RecipeKey, Stage, if_named
@@ -128,13 +128,12 @@ class Captions(OpenSection):
         description="What a shard whose captions match their own clips no better than those of other videos gives: a warning, or a failed run.",
     )
 
-    @model_validator(mode="after")
-    def _backend_needs(self) -> Captions:
+    def faults(self) -> Iterator[str]:
+        yield from super().faults()
         if self.backend in ("transformers", "vllm", "openai") and not self.model:
-            raise ValueError(f"backend {self.backend} needs `model`")
+            yield f"backend {self.backend} needs `model`"
         if self.backend == "openai" and not self.url:
-            raise ValueError("backend openai needs `url`")
-        return self
+            yield "backend openai needs `url`"
 
 
 TABLE = TableSchema(

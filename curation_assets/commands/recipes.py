@@ -21,7 +21,8 @@ def add(commands: Commands) -> None:
     validate = commands.add_parser(
         "validate",
         help="whether recipes can be used; with --schema, their JSON Schema for editors",
-        description="Reads recipes as a run does and names file, key and what is allowed for all that is wrong; nothing is made or fetched. An editor checks and completes "
+        description="Reads recipes as a run does and names file, key and what is allowed for all that is wrong, weights, vocabularies and lists that are named and not there among it, and what "
+        "does not run on this machine or may not be meant; nothing is made or fetched. An editor checks and completes "
         "recipes as they are written, with `curation validate --schema > recipe.schema.json` and the line `# yaml-language-server: $schema=recipe.schema.json` at their head.",
     )
     validate.add_argument("recipe", nargs="*", help="recipe files or folders; default: CURATION_RECIPES")
@@ -45,6 +46,7 @@ def add(commands: Commands) -> None:
 
 def _validate(arguments: argparse.Namespace) -> int:
     from curation_assets.recipe_schema import recipe_schema
+    from curation_assets.remarks import Kind, remarks
     from curation_assets.stores import storage_options
 
     if arguments.schema:
@@ -60,10 +62,15 @@ def _validate(arguments: argparse.Namespace) -> int:
             wrong += 1
             continue
         for recipe in found.usable.values():
-            subsets = ", ".join(subset_key(recipe.dataset, name) for name in recipe.subsets) or "none"
-            print(
-                f"{recipe.declared_in.removeprefix('file://')}: can be used; dataset {recipe.dataset}, subsets: {subsets}"
-            )
+            file = recipe.declared_in.removeprefix("file://")
+            said = list(remarks(recipe, settings))
+            lacking = [r for r in said if r.kind is Kind.FAULT]
+            if not lacking:
+                subsets = ", ".join(subset_key(recipe.dataset, name) for name in recipe.subsets) or "none"
+                print(f"{file}: can be used; dataset {recipe.dataset}, subsets: {subsets}")
+            for remark in said:
+                print(f"{file}: {remark.text}", file=sys.stderr)
+            wrong += len(lacking)
         for fault in found.faults:
             print(fault.message, file=sys.stderr)
             wrong += 1

@@ -194,6 +194,7 @@ def _plan(arguments: argparse.Namespace) -> int:
     from curation_assets.estimate_size import Size
     from curation_assets.estimate_text import render
     from curation_assets.registry import INDEX
+    from curation_assets.remarks import remarks
 
     home()
     settings = Settings.load()
@@ -212,6 +213,9 @@ def _plan(arguments: argparse.Namespace) -> int:
     store = store_of(settings)
     lines = list(estimate(store, found.usable, settings, size))
     unknown = not_indexed(store, found.usable) if size.videos is None else []
+    for recipe in found.usable.values():
+        for remark in remarks(recipe, settings):
+            print(f"{recipe.dataset}: {remark.text}", file=sys.stderr)
     for name in unknown:
         said = f"{name}: its source is not indexed yet, and nothing is known of its size: say --videos, or index it: curation run RECIPE --select {INDEX}"
         print(said, file=sys.stderr if arguments.json else sys.stdout)

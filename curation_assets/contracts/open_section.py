@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError
 
 from curation_assets.contracts.choices import OneOf
 from curation_assets.contracts.sections import GrownSection
@@ -26,26 +26,23 @@ class OpenSection(GrownSection):
         for name, field in cls.model_fields.items():
             yield from ((name, m) for m in field.metadata if isinstance(m, OneOf))
 
-    @model_validator(mode="after")
-    def _options_of_the_chosen(self) -> OpenSection:
+    def faults(self) -> Iterator[str]:
+        yield from super().faults()
         for name, choice in self.choices():
             chosen = getattr(self, name)
             model = getattr(choice.bring(chosen), "Options", None)
             if model is None:
                 if self.options:
-                    raise ValueError(f"{name} {chosen!r} takes no options, but there are {', '.join(self.options)}")
+                    yield f"{name} {chosen!r} takes no options, but there are {', '.join(self.options)}"
                 continue
             try:
                 model.model_validate(self.options)
             except ValidationError as error:
-                first = min(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
-                key = ".".join(["options", *map(str, first["loc"])])
-                words = {"extra_forbidden": "unknown key", "missing": "required key is missing"}
-                said = words.get(first["type"], first["msg"].removeprefix("Value error, "))
-                raise ValueError(
-                    f"{key} of {name} {chosen!r}: {said}; there are {', '.join(model.model_fields)}"
-                ) from error
-        return self
+                for wrong in error.errors():
+                    key = ".".join(["options", *map(str, wrong["loc"])])
+                    words = {"extra_forbidden": "unknown key", "missing": "required key is missing"}
+                    said = words.get(wrong["type"], wrong["msg"].removeprefix("Value error, "))
+                    yield f"{key} of {name} {chosen!r}: {said}; there are {', '.join(model.model_fields)}"
 
     def brought_identity(self) -> dict[str, str]:
         """What identifies the code of what a package brings, for fingerprints; empty where the choice is this package's.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar
+from collections.abc import Iterator
+from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import (
     BaseModel,
@@ -11,6 +12,7 @@ from pydantic import (
     Field,
     SerializerFunctionWrapHandler,
     model_serializer,
+    model_validator,
 )
 from pydantic.fields import FieldInfo
 
@@ -23,6 +25,17 @@ class Section(BaseModel):
     """Base of all sections: unknown keys are errors, values are frozen."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), populate_by_name=True)
+
+    def faults(self) -> Iterator[str]:
+        """What is wrong with its keys beside each other, a sentence each; the keys by themselves are right. All of it is told at once."""
+        yield from ()
+
+    @model_validator(mode="after")
+    def _without_faults(self) -> Self:
+        found = list(self.faults())
+        if found:
+            raise ValueError("\n".join(found))
+        return self
 
     @classmethod
     def keys(cls) -> dict[str, FieldInfo]:

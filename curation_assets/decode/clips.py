@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from curation_assets.contracts.choices import OneOf
 from curation_assets.contracts.component import Component, RecipeKey
@@ -184,23 +184,22 @@ class Clips(OpenSection):
         """Whether a clip may be of several shots because the recipe wants it so."""
         return self.shots > 1 or self.cuts or self.stitch is not None
 
-    @model_validator(mode="after")
-    def _order(self) -> Clips:
+    def faults(self) -> Iterator[str]:
+        yield from super().faults()
         if self.min_s > self.max_s:
-            raise ValueError(f"min_s ({self.min_s:g}) must not exceed max_s ({self.max_s:g})")
+            yield f"min_s ({self.min_s:g}) must not exceed max_s ({self.max_s:g})"
         if self.cuts and self.from_ != "whole":
-            raise ValueError(f"`cuts` is for `from: whole`; of `from: {self.from_}` leave it out")
+            yield f"`cuts` is for `from: whole`; of `from: {self.from_}` leave it out"
         if self.stitch is not None and self.from_ != "detect":
-            raise ValueError(f"`stitch` is for `from: detect`; of `from: {self.from_}` leave it out")
+            yield f"`stitch` is for `from: detect`; of `from: {self.from_}` leave it out"
         if self.shots > 1 and self.from_ != "detect":
-            raise ValueError(f"`shots` is for `from: detect`; of `from: {self.from_}` leave it out")
+            yield f"`shots` is for `from: detect`; of `from: {self.from_}` leave it out"
         idle = sorted(OF_DETECTORS & self.model_fields_set)
         if idle and not self.detects:
             further = "; with `cuts: true` it does, and the video stays one clip" if self.from_ == "whole" else ""
-            raise ValueError(f"`from: {self.from_}` looks for no shots, so leave out {', '.join(idle)}{further}")
+            yield f"`from: {self.from_}` looks for no shots, so leave out {', '.join(idle)}{further}"
         if self.kernel_size is not None and not self.kernel_size % 2:
-            raise ValueError(f"kernel_size must be odd, not {self.kernel_size}")
-        return self
+            yield f"kernel_size must be odd, not {self.kernel_size}"
 
 
 TABLE = TableSchema(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, field_serializer, model_validator
@@ -192,34 +192,27 @@ class ClipExport(OpenSection):
         encoder = ENCODERS.get(str(given.get("encoder"))) if isinstance(given, Mapping) else None
         return given if encoder is None or "preset" in given else {**given, "preset": encoder.preset}
 
-    @model_validator(mode="after")
-    def _encoder_takes_it(self) -> ClipExport:
+    def faults(self) -> Iterator[str]:
+        yield from super().faults()
         encoder = ENCODERS[self.encoder]
         if self.preset not in encoder.presets:
-            raise ValueError(
-                f"preset {self.preset!r} is none of {self.encoder}'s, which are {', '.join(encoder.presets)}"
-            )
+            yield (f"preset {self.preset!r} is none of {self.encoder}'s, which are {', '.join(encoder.presets)}")
         if self.crf < encoder.least:
-            raise ValueError(
+            yield (
                 f"crf: {self.crf} leaves the quality to {self.encoder}; say {encoder.least} to 51, or `encoder: libx264`, which is lossless at 0"
             )
         if self.cut == "copy" and self.encoder != "libx264":
-            raise ValueError(f"cut: copy encodes nothing; `encoder: {self.encoder}` needs cut: exact or smart")
-        return self
-
-    @model_validator(mode="after")
-    def _copied_as_it_is(self) -> ClipExport:
+            yield f"cut: copy encodes nothing; `encoder: {self.encoder}` needs cut: exact or smart"
         of_pictures = ("short_side", "crop_border", "fps", "blur_faces", "blur_plates", "tracks")
         changing = [n for n in (*of_pictures, *(("audio_rate",) if self.sound_within else ())) if getattr(self, n)]
         if self.cut == "copy" and changing:
-            raise ValueError(f"cut: copy leaves the stream as it is; {', '.join(changing)} needs cut: exact")
+            yield f"cut: copy leaves the stream as it is; {', '.join(changing)} needs cut: exact"
         if self.members is not None and self.format not in LAYOUTS:
-            raise ValueError(f"`members` is for {', '.join(LAYOUTS)}, not for format {self.format}")
+            yield f"`members` is for {', '.join(LAYOUTS)}, not for format {self.format}"
         if self.sound_beside and not self.audio:
-            raise ValueError("`members.audio` keeps the sound, and `audio: false` keeps none; leave one of them out")
+            yield "`members.audio` keeps the sound, and `audio: false` keeps none; leave one of them out"
         if self.leak_model is not None and not self.blur_faces:
-            raise ValueError("`leak_model` looks for faces that blurring left; it needs `blur_faces: true`")
-        return self
+            yield "`leak_model` looks for faces that blurring left; it needs `blur_faces: true`"
 
 
 TABLE = TableSchema(

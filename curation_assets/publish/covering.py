@@ -6,11 +6,12 @@ What belongs here: the sections of recipes that say so, and each thing to cover 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_validator
 
 from curation_assets.contracts.sections import Section
 from curation_assets.tracks.tracks import OnnxLayout
@@ -56,13 +57,12 @@ class PlateDetector(Section):
             raise ValueError(f"{unknown[0]!r} is none of `names`")
         return plates
 
-    @model_validator(mode="after")
-    def _held_to_bytes(self) -> PlateDetector:
+    def faults(self) -> Iterator[str]:
+        yield from super().faults()
         from curation_resources.weights import is_remote
 
         if is_remote(self.model) and self.sha256 is None:
-            raise ValueError("`model` is a URL; give `sha256` of the file that it has, so that it cannot change unseen")
-        return self
+            yield "`model` is a URL; give `sha256` of the file that it has, so that it cannot change unseen"
 
     def path(self, setting: str = PLATES) -> Path:
         """The local file, fetched if need be.
@@ -116,11 +116,10 @@ class Blur(Section):
     faces: bool | FaceCover = Field(False, description="Whether faces are covered, or how.")
     plates: PlateCover | None = Field(None, description="Licence plates; see `blur_plates`.")
 
-    @model_validator(mode="after")
-    def _something(self) -> Blur:
+    def faults(self) -> Iterator[str]:
+        yield from super().faults()
         if self.faces is False and self.plates is None:
-            raise ValueError("`blur` names nothing to cover; say `faces: true`, `plates: {model: ...}` or leave it out")
-        return self
+            yield "`blur` names nothing to cover; say `faces: true`, `plates: {model: ...}` or leave it out"
 
     def keys_of_clips(self) -> dict[str, Any]:
         """The same as keys of `export.clips`."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from curation_assets.contracts.choices import OneOf
 from curation_assets.contracts.open_section import OpenSection
@@ -64,8 +64,8 @@ class Select(OpenSection):
     )
     seed: int = Field(0, description="Another seed makes another random choice.")
 
-    @model_validator(mode="after")
-    def _needs(self) -> Select:
+    def faults(self) -> Iterator[str]:
+        yield from super().faults()
         needed = {
             "random": "count",
             "video_balanced": "count",
@@ -75,17 +75,16 @@ class Select(OpenSection):
             "min_redundancy": "per_class",
         }.get(self.criterion)
         if needed and getattr(self, needed) is None and not (self.criterion == "class_balanced" and self.count):
-            raise ValueError(f"criterion {self.criterion} needs `{needed}`")
+            yield f"criterion {self.criterion} needs `{needed}`"
         if needed or self.criterion == "all":
             used = {needed, "count"} if self.criterion == "class_balanced" else {needed}
             for key in ("count", "per_class"):
                 if getattr(self, key) is not None and key not in used:
-                    raise ValueError(
+                    yield (
                         f"criterion {self.criterion} does not look at `{key}`; leave it out, or take another criterion"
                     )
         if self.strict and self.criterion != "video_balanced":
-            raise ValueError(f"`strict` is for criterion video_balanced, not for {self.criterion}")
-        return self
+            yield f"`strict` is for criterion video_balanced, not for {self.criterion}"
 
 
 def balanced_by_concept(subset: Any) -> Any:
@@ -109,11 +108,10 @@ class Splits(Section):
         default={}, description="Files of video ids with a given split."
     )
 
-    @model_validator(mode="after")
-    def _sum(self) -> Splits:
+    def faults(self) -> Iterator[str]:
+        yield from super().faults()
         if abs(self.train + self.val + self.test - 1) > 1e-6:
-            raise ValueError("train + val + test must be 1")
-        return self
+            yield "train + val + test must be 1"
 
 
 class Export(GrownSection):
@@ -144,14 +142,13 @@ class Subset(Section):
         "anything. What was left out stands in report, card and Croissant.",
     )
 
-    @model_validator(mode="after")
-    def _tracks_to_export(self) -> Subset:
+    def faults(self) -> Iterator[str]:
+        yield from super().faults()
         if self.of == "clips" and self.export.clips is not None and self.export.clips.tracks:
-            raise ValueError("export.clips.tracks needs a subset `of: tracks`")
+            yield "export.clips.tracks needs a subset `of: tracks`"
         if self.of == "clips" and self.export.tracks is not None:
-            raise ValueError("export.tracks needs a subset `of: tracks`")
+            yield "export.tracks needs a subset `of: tracks`"
         if self.of == "clips" and self.where_tracks:
-            raise ValueError("where_tracks needs a subset `of: tracks`")
+            yield "where_tracks needs a subset `of: tracks`"
         if self.of == "clips" and self.select.criterion == "class_balanced" and not self.select.class_by:
-            raise ValueError("criterion class_balanced needs `select.class_by`: a column or a category set")
-        return self
+            yield "criterion class_balanced needs `select.class_by`: a column or a category set"

@@ -6,7 +6,7 @@ import hashlib
 
 from curation_assets.tracks.tracks import Tracks
 from curation_resources.detectors import Detector, DetectorOptions, load_detector, load_vocabulary
-from curation_resources.weights import fetch_weights, file_sha256, local_path
+from curation_resources.weights import MissingWeights, fetch_weights, file_sha256, local_path, names_a_path
 
 
 def open_detector(params: Tracks, *, threads: int = 1) -> Detector:
@@ -38,19 +38,31 @@ def detector_identity(params: Tracks) -> str:
     """What identifies detector weights and vocabulary in a fingerprint, without loading the model.
 
     Files count by content; a model of the hub by its id, for which repository content is taken as fixed.
+
+    Raises:
+        MissingWeights, WrongWeights, curation_resources.detectors.VocabularyError: what lies here and is not there, or is none.
     """
     from curation_resources.detectors.faces import centerface_identity
 
     brought = params.brought_identity()
     if brought:
         return ":".join(*brought.items())
-    names = hashlib.sha256("\n".join(load_vocabulary(params.vocabulary)).encode()).hexdigest()[:16]
     if params.detector == "faces":
         return centerface_identity()
     covering = f" after {centerface_identity()}" if params.blur_faces else ""
     model = params.model or ""
     if params.detector == "onnx":
-        return f"onnx:{file_sha256(fetch_weights(model, 'the ONNX detector', 'tracks.model'))[:16]}:{names}{covering}"
+        file = file_sha256(fetch_weights(model, "the ONNX detector", "tracks.model"))[:16]
+        return f"onnx:{file}:{_names(params)}{covering}"
     folder = local_path(model)
+    if not folder.is_dir() and names_a_path(model):
+        raise MissingWeights(
+            f"weights of {params.detector} are missing: no folder {folder}; set tracks.model to a folder or a hub id"
+        )
     weights = sorted(folder.glob("*.safetensors")) if folder.is_dir() else []
-    return f"{params.detector}:{'+'.join(file_sha256(f)[:16] for f in weights) or model}:{names}{covering}"
+    return f"{params.detector}:{'+'.join(file_sha256(f)[:16] for f in weights) or model}:{_names(params)}{covering}"
+
+
+def _names(params: Tracks) -> str:
+    """A hash of the vocabulary."""
+    return hashlib.sha256("\n".join(load_vocabulary(params.vocabulary)).encode()).hexdigest()[:16]

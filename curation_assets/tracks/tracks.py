@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from curation_assets.contracts.choices import OneOf
 from curation_assets.contracts.component import Component, Lines, Made, RecipeKey, Row, Stage, if_named
@@ -149,19 +149,18 @@ class Tracks(OpenSection):
     device: str = Field("auto", description="auto, cpu, cuda or cuda:N.")
     where: Rules = Field(default=["keep"], description="Rules that a clip must pass to be tracked.")
 
-    @model_validator(mode="after")
-    def _detector_needs(self) -> Tracks:
+    def faults(self) -> Iterator[str]:
+        yield from super().faults()
         if self.detector in ("owlv2", "grounding-dino", "onnx") and not self.model:
-            raise ValueError(f"detector {self.detector} needs `model`")
+            yield f"detector {self.detector} needs `model`"
         if self.detector == "faces" and self.blur_faces:
-            raise ValueError("`blur_faces` would hide what the detector faces looks for")
+            yield "`blur_faces` would hide what the detector faces looks for"
         if self.appearance and self.tracker not in (None, "bytetrack"):
-            raise ValueError(f"`appearance` needs `tracker: bytetrack`, not {self.tracker}")
+            yield f"`appearance` needs `tracker: bytetrack`, not {self.tracker}"
         if self.prompt is not None and "{name}" not in self.prompt:
-            raise ValueError("`prompt` must contain {name}")
+            yield "`prompt` must contain {name}"
         if self.low > self.high:
-            raise ValueError(f"`low` ({self.low}) must not exceed `high` ({self.high})")
-        return self
+            yield f"`low` ({self.low}) must not exceed `high` ({self.high})"
 
 
 TABLE = TableSchema(

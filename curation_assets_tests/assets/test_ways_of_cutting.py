@@ -12,7 +12,7 @@ from curation_assets.engine.staleness import STALE, shard_states
 from curation_assets.engine.steps import StepFailed, carry_out
 from curation_assets.makers import MAKERS
 from curation_assets.recipes import parse_recipe
-from curation_assets_tests.assets.test_export import Installation
+from curation_assets_tests.assets.test_export import Installation, clip_rows
 
 RECIPE = """
 dataset: toy
@@ -89,3 +89,28 @@ def test_a_version_that_was_cut_exactly_and_is_damaged_is_made_as_it_is_asked_fo
     assert not is_stale(made)
     say(made, "exact")
     assert is_stale(made)
+
+
+def test_an_encoder_that_nothing_was_encoded_by_makes_no_version(tmp_path: Path) -> None:
+    made = Installation(tmp_path, RECIPE % "")
+    first = [{**c, "selected": c["start_ms"] == 0} for c in clip_rows()]
+    made.commit("curated_clips", "toy-cut", first)
+    export(made)
+    assert ways(made) == {"smart": 4}
+    before = made.store.header("clip_dataset", "toy-cut")
+    for encoder in ("libx265", "libx265, crf: 30"):
+        made.recipes = {"toy": parse_recipe(RECIPE % f", encoder: {encoder}", "toy.yaml")}
+        assert is_stale(made) == ("crf" in encoder), (
+            "pictures beside seams are encoded at the quality that is asked for"
+        )
+    made.recipes = {"toy": parse_recipe(RECIPE % ", encoder: libx265", "toy.yaml")}
+    export(made)
+    assert made.store.header("clip_dataset", "toy-cut") == before, "a version of the same bytes is not published"
+
+    made.commit("curated_clips", "toy-cut", clip_rows())
+    assert is_stale(made)
+    export(made)
+    whole = [r["encoder"] for r in made.rows("clip_dataset", "cut") if r["cut"] == "exact"]
+    assert whole == ["libx265"] * 3
+    made.recipes = {"toy": parse_recipe(RECIPE % "", "toy.yaml")}
+    assert is_stale(made), "three of its clips are encoded whole, and now otherwise"

@@ -17,7 +17,15 @@ from curation_resources.captioners.base import UNREADABLE, CaptionAnswer, Captio
 from curation_resources.devices import choose_device, cpu_has_bf16
 from curation_resources.extras import require
 from curation_resources.torchvision_ops import ensure_torchvision
-from curation_resources.weights import LOCAL, MissingWeights, WrongWeights, file_sha256, hub_folder, local_path
+from curation_resources.weights import (
+    LOCAL,
+    MissingWeights,
+    WrongWeights,
+    file_sha256,
+    hub_folder,
+    local_path,
+    names_a_path,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -25,8 +33,16 @@ if TYPE_CHECKING:
 
 
 def transformers_identity(model: str) -> str:
-    """What identifies the model in a fingerprint without loading it: for a folder the hash of its files, else the hub id."""
+    """What identifies the model in a fingerprint without loading it: for a folder the hash of its files, else the hub id.
+
+    Raises:
+        MissingWeights: a folder that is not there.
+    """
     folder = local_path(model)
+    if not folder.is_dir() and names_a_path(model):
+        raise MissingWeights(
+            f"weights of caption model {model} are missing: no such folder; set captions.model to a folder or a hub id"
+        )
     return f"{LOCAL} sha256:{_folder_sha256(folder)}" if folder.is_dir() else model
 
 
@@ -50,10 +66,7 @@ def model_folder(model: str) -> tuple[Path, str]:
     folder = local_path(model)
     if folder.is_dir():
         return folder, transformers_identity(model)
-    if Path(model).is_absolute() or model.startswith((".", "~", "$", "file:")):
-        raise MissingWeights(
-            f"weights of caption model {model} are missing: no such folder; set captions.model to a folder or a hub id"
-        )
+    transformers_identity(model)  # of a folder that is not there it says so
     folder = hub_folder(model, f"caption model {model}", "captions.model")
     return folder, f"{model.partition('@')[0]}@{folder.name[:12]}"
 

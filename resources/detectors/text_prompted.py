@@ -20,7 +20,15 @@ from curation_resources.detectors.base import Detections, Floats, Image, RawDete
 from curation_resources.detectors.vocabulary import spoken
 from curation_resources.overlapped import overlapped
 from curation_resources.torchvision_ops import ensure_torchvision
-from curation_resources.weights import LOCAL, MissingWeights, WrongWeights, file_sha256, hub_folder, local_path
+from curation_resources.weights import (
+    LOCAL,
+    MissingWeights,
+    WrongWeights,
+    file_sha256,
+    hub_folder,
+    local_path,
+    names_a_path,
+)
 
 MAX_BOXES = 300
 """Most boxes of a frame that are looked at; OWLv2 alone proposes 3,600."""
@@ -34,7 +42,7 @@ def _load(class_name: str, model: str, what: str, device: str) -> tuple[Any, Any
 
     folder, name = local_path(model), LOCAL
     if not folder.is_dir():
-        if model.startswith(("/", ".", "~", "$", "file://")):
+        if names_a_path(model):
             raise MissingWeights(
                 f"weights of {what} are missing: no folder {folder}; set tracks.model to a folder or a hub id"
             )

@@ -35,7 +35,7 @@ def load_vocabulary(name: str) -> tuple[str, ...]:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise VocabularyError(
-            f"vocabulary {name!r}: {error}; give lvis, coco, faces or the path of a text file with a name per line"
+            f"vocabulary {name!r}: {getattr(error, 'strerror', None) or error}; give lvis, coco, faces or the path of a text file with a name per line"
         ) from error
     names = _from_json(text, name) if text.lstrip()[:1] in ("[", "{") else _from_lines(text)
     if not names:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from curation_assets.engine.shard_keys import dataset_of
 from curation_assets.ingest.source_words import SPAN_WORDS
@@ -32,6 +33,7 @@ from curation_assets.recipes import Recipe, RecipeError, subsets
 from curation_assets.rules.columns import tables_of_columns
 from curation_assets.schemas import SCHEMAS
 from curation_resources.provenance import Provenance, combined_hash
+from curation_resources.table_headers import TableHeader
 from curation_resources.tables import MissingTable, TableStore
 from curation_resources.urls import public_settings
 
@@ -182,7 +184,8 @@ def clip_provenance(store: TableStore, recipes: Mapping[str, Recipe], key: str) 
 
 def clip_provenance_or_as_good(store: TableStore, recipes: Mapping[str, Recipe], key: str) -> Provenance:
     """What a clip dataset should be made from to count as fresh. Where the version in force was made from the same with `cut: exact`, that it is: its
-    clips are as good as those of `cut: smart`, so nothing is made again for it; and where it differs from what would be made only in where its videos lie, that it is too.
+    clips are as good as those of `cut: smart`, so nothing is made again for it; where no clip of it was encoded as a whole, that it was made by whichever encoder is named now; and where it differs from what would be
+    made only in where its videos lie, that it is too.
 
     Raises:
         MissingTable: the curated table does not exist.
@@ -198,7 +201,36 @@ def clip_provenance_or_as_good(store: TableStore, recipes: Mapping[str, Recipe],
         if made.fingerprint == exact.fingerprint:
             return exact
     now = _clip_provenance(store, recipes, selection, params)
+    if header is not None and made is not None and params is not None and made.fingerprint != now.fingerprint:
+        unused = _with_unused_encoder(store, header, made, params)
+        then = _clip_provenance(store, recipes, selection, unused) if unused is not None else now
+        then = as_published(store, recipes, selection, then, header, made)
+        if made.fingerprint == then.fingerprint:
+            return then
     return as_published(store, recipes, selection, now, header, made)
+
+
+def _with_unused_encoder(
+    store: TableStore, header: TableHeader, made: Provenance, params: ClipExport
+) -> ClipExport | None:
+    """The options with the encoder of a version that has used none: its clips would be the same with any. None if they may not."""
+    before = made.params.get("clips") if isinstance(made.params, Mapping) else None
+    if params.way != "smart" or not isinstance(before, Mapping):
+        return None
+    fields = ClipExport.model_fields
+    old = params.model_copy(update={n: before.get(n, fields[n].default) for n in ("encoder", "preset")})
+    if old == params or old.seam_preset != params.seam_preset:
+        return None
+
+    def each() -> Mapping[str, str]:
+        for batch in store.batches("clip_dataset", ["status", "cut"], 1 << 20, header.partition):
+            copied = pc.and_kleene(pc.equal(batch["status"], "ok"), pc.equal(batch["cut"], "smart"))
+            if not pc.all(pc.fill_null(copied, False)).as_py():
+                return {"each": "any"}
+        return {"each": "smart"}
+
+    found = store.remembered(f"ways-{header.partition}", header.content_hash, each)
+    return old if found["each"] == "smart" else None
 
 
 def _clip_provenance(
