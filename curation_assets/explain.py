@@ -12,7 +12,7 @@ import pyarrow.dataset as ds
 from curation_assets.contracts.telling import Lines, Row, Subject, Told, UnknownId
 from curation_assets.decode.clip_history import in_time
 from curation_assets.decode.clips import TABLE as CLIPS
-from curation_assets.finding import by_id, by_name
+from curation_assets.finding import by_id, by_name, was_taken_down
 from curation_assets.publish.curating.rule_values import RuleValues, said
 from curation_assets.recipes import Recipe, subsets
 from curation_assets.registry import COMPONENTS, EXPORTS
@@ -39,6 +39,8 @@ def explain(store: TableStore, recipes: Mapping[str, Recipe], given: str) -> Ite
         )
     found = found or list(by_name(store, given))
     if not found:
+        if said := was_taken_down(store, given, recipes):
+            raise UnknownId(f"{said}: nothing of it is stored here, and it is kept out of what comes")
         raise UnknownId(
             f"{given} is neither a video nor a clip of the index, no published sample, and no file or address of a source; "
             "ids are case-sensitive, and a clip's is <video_id>_<start_ms>_<end_ms>"

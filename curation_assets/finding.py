@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from pathlib import PurePosixPath
@@ -19,6 +19,8 @@ import pyarrow.dataset as ds
 
 from curation_assets.contracts.telling import Row
 from curation_assets.decode.clips import TABLE as CLIPS
+from curation_assets.engine.declared import indexed
+from curation_assets.ingest.forgotten import tombstones_of
 from curation_assets.ingest.sources.rows import id_of_url
 from curation_assets.registry import EXPORTS, INDEX
 from curation_assets.schemas import SCHEMAS
@@ -72,6 +74,21 @@ def by_name(store: TableStore, given: str) -> Iterator[Meant]:
         if meant:
             yield from meant
             return
+
+
+def was_taken_down(store: TableStore, given: str, datasets: Iterable[str]) -> str:
+    """That a word is, or was of, a video that was taken down, as a sentence without its end; empty if it is not.
+
+    Args:
+        given: an id of a video or clip, an address, or a file of a source.
+        datasets: whose ids are tried beside those of the index.
+    """
+    tried = sorted({*datasets, *indexed(store)})
+    span = SPAN.fullmatch(given)
+    for name, what in ((given, "is"), *(((span["video"], "was a clip of"),) if span else ())):
+        if stones := tombstones_of(store, name, tried):
+            return f"{given} {what} {' and '.join(t.said for t in stones)}"
+    return ""
 
 
 def _has_clip(store: TableStore, shard: str, clip: str) -> bool:

@@ -13,6 +13,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from curation_assets.engine.declared import taken_down
 from curation_assets.engine.meter import price
 from curation_assets.engine.shard_keys import parse_shard_key
 from curation_assets.engine.slices import read_slices
@@ -24,6 +25,7 @@ from curation_assets.selection import SUBSET_ASSETS, UNPARTITIONED
 from curation_assets.settings import Settings
 from curation_resources.table_headers import TableHeader
 from curation_resources.tables import TableStore
+from curation_resources.words import plural
 
 
 @dataclass(frozen=True)
@@ -62,13 +64,14 @@ class SubsetReport:
 
 @dataclass(frozen=True)
 class Report:
-    """Everything about one dataset."""
+    """Everything about one dataset; `taken_down` are rows of its source that are left out since their videos were taken down."""
 
     dataset: str
     steps: tuple[FunnelLine, ...]
     failures: Mapping[str, int]
     costs: tuple[Cost, ...]
     subsets: tuple[SubsetReport, ...]
+    taken_down: int = 0
 
     @property
     def cost(self) -> float:
@@ -173,7 +176,8 @@ def _report(books: _Books, recipe: Recipe) -> Report:
     fetched = sharded.get(DOWNLOADS)
     failures = Counter(fetched.stats.get("errors", {}) if fetched else {})
     steps = tuple(_funnel(books.index(recipe.dataset), sharded))
-    return Report(recipe.dataset, steps, dict(failures.most_common()), costs, tuple(found))
+    gone = taken_down(store.header(INDEX)).get(recipe.dataset, 0)
+    return Report(recipe.dataset, steps, dict(failures.most_common()), costs, tuple(found), gone)
 
 
 def _took(header: TableHeader, settings: Settings) -> dict[str, Any]:
@@ -215,6 +219,10 @@ def render(report: Report, settings: Settings) -> str:
     from curation_assets.outcome import text_table, why_failed
 
     parts = [f"dataset {report.dataset}", _steps(report.steps)]
+    if report.taken_down:
+        parts.append(
+            f"{plural(report.taken_down, 'row')} of the source left out besides, of videos that were taken down: nothing of them is stored"
+        )
     for subset in report.subsets:
         price = (
             "nothing selected"

@@ -32,6 +32,8 @@ from curation_resources.tables import TableStore
 FOLDER = f"{INDEX}/declared"
 EMPTY = "without_rows"
 """Where the stats of the index have the datasets of which it knows that they have no row."""
+TAKEN_DOWN = "taken_down"
+"""Where they have, of each dataset, how many rows of its source are left out since their videos were taken down; after a takedown, how many videos went."""
 HERE, GONE, ELSEWHERE = "here", "gone", "elsewhere"
 
 
@@ -169,6 +171,11 @@ def _heir(storage: Storage, dataset: str, recipes: Mapping[str, Recipe], present
 def indexed(store: TableStore) -> set[str]:
     """Datasets of which the index has rows, or says that they have none."""
     return {dataset_of(shard) for shard in slice_hashes(store, INDEX)} | without_rows(store.usable_header(INDEX))
+
+
+def taken_down(index: TableHeader | None) -> dict[str, int]:
+    """Dataset -> rows of its source that are left out since their videos were taken down; without those of which none is."""
+    return dict(index.stats.get(TAKEN_DOWN, {})) if index is not None else {}
 
 
 def without_rows(index: TableHeader | None) -> set[str]:

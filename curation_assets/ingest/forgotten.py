@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from curation_assets.engine.samples import whole_store
 from curation_assets.ingest.sources import RejectedLine, SourceRow
@@ -117,6 +118,48 @@ class Forgotten:
 def digest(salt: str, key: str) -> str:
     """128 bits of keyed BLAKE2b, hexadecimal."""
     return hashlib.blake2b(key.encode("utf-8", "surrogateescape"), digest_size=16, key=salt.encode()[:64]).hexdigest()
+
+
+@dataclass(frozen=True)
+class Tombstone:
+    """What is known of something that was taken down.
+
+    Attributes:
+        dataset: of whose video it is the id or the file; empty for an address, which is kept out of all.
+        since: the day, ISO 8601.
+        reason: as it was given.
+    """
+
+    dataset: str
+    since: str
+    reason: str
+
+    @property
+    def said(self) -> str:
+        of = f" of {self.dataset}" if self.dataset else ""
+        return f"a video{of} that was taken down on {self.since}{f' ({self.reason})' if self.reason else ''}"
+
+
+def tombstones_of(store: TableStore, given: str, datasets: Iterable[str]) -> list[Tombstone]:
+    """The tombstones of an id, an address or a file of a source, if what is given is one.
+
+    Args:
+        given: an id, an address or the path of a file, as it was before.
+        datasets: those whose ids and files are tried: a hash says of none that it is of it.
+    """
+    store = whole_store(store)
+    header = store.header(ASSET)
+    if header is None:
+        return []
+    datasets, salt = list(datasets), str(header.provenance.params["salt"])
+    parts = [p for p in given.removeprefix("file:").split("/") if p]
+    places = [given, *("/".join(parts[n:]) for n in range(len(parts)))] if "://" not in given else []
+    keys = {id_key(d, given): d for d in datasets} | {place_key(d, place): d for d in datasets for place in places}
+    keys |= dict.fromkeys(url_keys(given) if "://" in given else [f"youtube {given}"], "")
+    of = {digest(salt, key): dataset for key, dataset in keys.items()}
+    rows = store.read(ASSET, filters=pc.field("digest").isin(list(of))).to_pylist()
+    found = dict.fromkeys(Tombstone(of[r["digest"]], r["since"], r["reason"]) for r in rows)
+    return [t for t in found if t.dataset] or list(found)
 
 
 def read_forgotten(store: TableStore) -> Forgotten:

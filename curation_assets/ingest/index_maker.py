@@ -6,14 +6,14 @@ import hashlib
 import os
 import shutil
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from curation_assets.checks import accounting
 from curation_assets.contracts.component import Made
-from curation_assets.engine.declared import EMPTY, record, undeclared, without_rows
+from curation_assets.engine.declared import EMPTY, TAKEN_DOWN, record, taken_down, undeclared, without_rows
 from curation_assets.engine.maker import Key, Maker, NotMade, Refused
 from curation_assets.engine.making import Outcome
 from curation_assets.engine.meter import Meter
@@ -204,14 +204,19 @@ def _update(
                 publish_secrets(storage, plan.dataset, secrets / f"{plan.dataset}.parquet")
         digest = file.content_hash
         old_code = previous is not None and previous.provenance.code_version != INDEX_VERSION
-        before = without_rows(previous)
-        empty = _without_rows(plans, before)
-        changed = previous is None or previous.content_hash != digest or old_code or run.force or empty != before
+        empty, gone = _without_rows(plans, previous)
+        noted = (empty, gone) == (without_rows(previous), taken_down(previous))
+        changed = previous is None or previous.content_hash != digest or old_code or run.force or not noted
         header = previous
         if changed or header is None:
             params = {n: {"source": r.source.settled(), "shard": r.shard.model_dump()} for n, r in run.recipes.items()}
             meter.stop()
-            stats = {"rows_in": sum(p.rows_read for p in plans), EMPTY: sorted(empty), **meter.spent(run.settings)}
+            stats = {
+                "rows_in": sum(p.rows_read for p in plans),
+                EMPTY: sorted(empty),
+                TAKEN_DOWN: gone,
+                **meter.spent(run.settings),
+            }
             write_slices(store, "dataset_index", digest, file.slices)
             header = store.commit_file(
                 "dataset_index", None, local, Provenance(INDEX_VERSION, params), digest, stats, base
@@ -226,10 +231,13 @@ def _update(
     return header, plans, changed
 
 
-def _without_rows(plans: Sequence[IndexPlan], before: Collection[str]) -> set[str]:
-    """Datasets that have no row: those whose sources were read now, and those that were known so and were not read."""
-    read = {p.dataset for p in plans if p.error is None and not p.unsettled}
-    return {p.dataset for p in plans if p.dataset in read and not p.shards} | (set(before) - read)
+def _without_rows(plans: Sequence[IndexPlan], before: TableHeader | None) -> tuple[set[str], dict[str, int]]:
+    """Datasets that have no row, and how many rows of each source are left out since their videos were taken down: of those whose sources were read now,
+    and as it was known of the others."""
+    read = {p.dataset: p for p in plans if p.error is None and not p.unsettled}
+    empty = {n for n, p in read.items() if not p.shards} | (without_rows(before) - read.keys())
+    gone = {n: count for n, count in taken_down(before).items() if n not in read}
+    return empty, dict(sorted((gone | {n: p.forgotten for n, p in read.items() if p.forgotten}).items()))
 
 
 def _sampled(run: Run) -> tuple[VideoSample | None, str | None]:

@@ -22,6 +22,7 @@ from curation_assets.recipes import Recipe, Recipes, subsets
 from curation_assets.registry import BROKEN
 from curation_assets.settings import Settings
 from curation_assets.stores import table_store
+from curation_assets.takedown.left_samples import left_samples
 from curation_assets.takedown.plan import TakedownPlan
 from curation_resources.encoders import ENCODERS, NoEncoder
 from curation_resources.processes import Life
@@ -147,6 +148,9 @@ def _takedown(store: TableStore) -> Iterator[Ailment]:
     if plan is not None:
         text = f"a takedown of {len(plan.videos)} videos was begun and is not finished"
         yield Ailment("leftovers", text, "`curation forget` without arguments finishes it")
+    for left in left_samples(store, tars=False):
+        remedy = "`curation forget` without arguments removes them, and looks into tars too"
+        yield Ailment("leftovers", f"a takedown left in {left}", remedy)
 
 
 def _sheets(store: TableStore) -> Iterator[Ailment]:

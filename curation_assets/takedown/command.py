@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from curation_assets.finding import by_id, by_name, was_taken_down
 from curation_assets.ingest.forgotten import add_tombstones, domain_keys
 from curation_assets.orchestration.alone import alone
 from curation_assets.orchestration.events import Pages
@@ -20,6 +22,7 @@ from curation_assets.settings import Settings
 from curation_assets.stores import table_store
 from curation_assets.takedown.exports import forget_in_exports, samples_in_versions
 from curation_assets.takedown.large_tables import rows_of
+from curation_assets.takedown.left_samples import LeftSamples, left_samples, remove_left
 from curation_assets.takedown.plan import PATH, SHARD_ASSETS, NothingFound, Query, TakedownPlan, lines, make_plan
 from curation_assets.takedown.same_bytes import add_bytes
 from curation_assets.takedown.tables import Done, forget_in_tables
@@ -41,12 +44,13 @@ def forget(arguments: argparse.Namespace, settings: Settings, recipes: Mapping[s
     query = _query(arguments)
     begun = plan is not None
     if plan is not None:
-        asked = query.ids or query.listed or query.channels or query.domains or query.removed
         print(
             f"a takedown of {_count(plan)} was not finished; "
-            + ("it is finished first" if asked else "goes on with it")
+            + ("it is finished first" if query.names_something else "goes on with it")
         )
     else:
+        if not query.names_something and (found := list(left_samples(store, tars=True))):
+            return _finish(store, found, arguments)
         plan = _asked(store, recipes, query, arguments.reason)
         if plan is None:
             return 2
@@ -72,6 +76,23 @@ def forget(arguments: argparse.Namespace, settings: Settings, recipes: Mapping[s
     for line in left:
         print(f"STILL THERE {line}")
     return 1 if left else 0
+
+
+def _finish(store: TableStore, found: Sequence[LeftSamples], arguments: argparse.Namespace) -> int:
+    """Removes what takedowns of before left in versions; 0 if all of it went."""
+    print("\n".join(map(str, found)))
+    if arguments.dry_run:
+        return 0
+    if not arguments.yes and not _agreed("remove these samples?"):
+        print("nothing was removed")
+        return 1
+    with alone(store.storage):
+        for left in left_samples(store, tars=True):
+            remove_left(store, left, print)
+    still = list(left_samples(store, tars=True))
+    for left in still:
+        print(f"STILL THERE {left}")
+    return 1 if still else 0
 
 
 def take_down(
@@ -142,13 +163,16 @@ def _domain(given: str) -> str:
 
 
 def _asked(store: TableStore, recipes: Mapping[str, Recipe], query: Query, reason: str) -> TakedownPlan | None:
-    if not (query.ids or query.listed or query.channels or query.domains or query.removed):
+    if not query.names_something:
         print("curation: name videos, --list, --channel, --domain or --removed", file=sys.stderr)
         return None
     try:
         plan = make_plan(store, recipes, query, reason)
     except NothingFound as error:
-        print(f"curation: {error}", file=sys.stderr)
+        told = {name: list(_no_video(store, recipes, name, query.dataset)) for name in error.lost}
+        rest = [] if all(told.values()) else [str(error)]
+        for line in (*(line for own in told.values() for line in own), *rest):
+            print(f"curation: {line}", file=sys.stderr)
         return None
     if not plan.videos and not plan.keys:
         print("curation: no video is what was asked for", file=sys.stderr)
@@ -156,15 +180,39 @@ def _asked(store: TableStore, recipes: Mapping[str, Recipe], query: Query, reaso
     return plan
 
 
+def _no_video(store: TableStore, recipes: Collection[str], given: str, dataset: str | None) -> Iterator[str]:
+    """What a word is that no video is called by: one of its clips, tracks or samples, a file, or a video that was taken down already."""
+    if said := was_taken_down(store, given, [dataset] if dataset else recipes):
+        yield f"{said} already"
+        return
+    track = re.fullmatch(r"(.+_\d+_\d+)_\d{4,}", given)
+    found, of_clip = by_id(store, given)
+    if not found and track is not None:
+        found, of_clip = by_id(store, track[1])
+    meant = {(m.video["dataset"], m.video["video_id"]) for m in found or by_name(store, given)}
+    meant = meant or {(v["dataset"], v["video_id"]) for v in of_clip}
+    for name, video in sorted(meant):
+        if dataset is None or name == dataset:
+            shown = video if not video.startswith("-") else f"-- {video}"
+            yield (
+                f"{given} is of the video {video} of {name}, and takedowns are by video: `curation forget {shown}` removes all that was made of it, "
+                "other clips among it; rules of a subset, or its `exclude`, leave out a single clip"
+            )
+
+
 def _count(plan: TakedownPlan) -> str:
     return f"{len(plan.videos)} video{'' if len(plan.videos) == 1 else 's'}"
 
 
 def _confirmed(plan: TakedownPlan) -> bool:
+    return _agreed(f"remove everything of {_count(plan)}?")
+
+
+def _agreed(question: str) -> bool:
     if not sys.stdin.isatty():
         print("curation: say --yes to remove it, or --dry-run to look", file=sys.stderr)
         return False
-    return input(f"remove everything of {_count(plan)}? [y/N] ").strip().lower() in ("y", "yes")
+    return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
 
 
 def _stored(store: TableStore, recipes: Mapping[str, Recipe], plan: TakedownPlan) -> list[str]:

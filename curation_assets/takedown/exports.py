@@ -121,13 +121,13 @@ def amend_version(
     if unfinished:
         version.changed |= set(names)  # whatever was rewritten before the run was killed
     if version.keys:
-        _note(version, complete=False)
+        note(version, complete=False)
     for name in names:
         if name in ("README.md", "croissant.json", REMOVED):
             continue
         amend_file(version, name)
     describe(version)
-    _note(version, complete=True)
+    note(version, complete=True)
     say(
         f"{folder}: {len(version.keys)} samples, {len(version.changed)} files"
         + "".join(f"; cannot rewrite {n}" for n in version.unknown)
@@ -146,7 +146,7 @@ def _noted(storage: Storage, folder: str) -> Iterator[str]:
         yield from entry["sha256_of_keys"]
 
 
-def _note(version: AmendedVersion, complete: bool) -> None:
+def note(version: AmendedVersion, complete: bool) -> None:
     """`removed.json`: written before anything is removed, and marked complete at the end."""
     path = f"{version.folder}/{REMOVED}"
     said: dict[str, Any] = {"complete": False, "removed": []}

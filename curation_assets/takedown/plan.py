@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -45,7 +45,15 @@ LEAST_WORD = 8
 
 
 class NothingFound(LookupError):
-    """No video is what was asked for; the message says where was looked."""
+    """No video is what was asked for; the message says where was looked.
+
+    Attributes:
+        lost: what was asked for.
+    """
+
+    def __init__(self, message: str, lost: Sequence[str]) -> None:
+        super().__init__(message)
+        self.lost = lost
 
 
 @dataclass(frozen=True)
@@ -159,6 +167,11 @@ class Query:
     removed: bool = False
     dataset: str | None = None
 
+    @property
+    def names_something(self) -> bool:
+        """Whether videos are asked for."""
+        return bool(self.ids or self.listed or self.channels or self.domains or self.removed)
+
 
 def make_plan(store: TableStore, recipes: Mapping[str, Recipe], query: Query, reason: str) -> TakedownPlan:
     """Finds the videos and notes how the tables stand.
@@ -233,7 +246,8 @@ def _find(store: TableStore, query: Query) -> tuple[set[Key], list[str]]:
         where = f"dataset {query.dataset}" if query.dataset else "any dataset"
         raise NothingFound(
             f"{', '.join(lost[:10])}{' and others' if len(lost) > 10 else ''}: no video of {where} has this id or address; "
-            "ids are case-sensitive, and are given as tables have them (`curation explain ID`)"
+            "ids are case-sensitive, and are given as tables have them (`curation explain ID`)",
+            lost,
         )
     return found, absent
 

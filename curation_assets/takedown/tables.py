@@ -8,6 +8,7 @@ of what was taken down may have to be kept now; where that changes more than row
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +21,7 @@ import pyarrow.parquet as pq
 from curation_assets.dedup.comparison import compare_shards
 from curation_assets.dedup.duplicate_clusters import CLUSTER_INDEX
 from curation_assets.dedup.index_files import is_whole
-from curation_assets.engine.declared import EMPTY, without_rows
+from curation_assets.engine.declared import EMPTY, TAKEN_DOWN, taken_down, without_rows
 from curation_assets.engine.making import VIDEOS
 from curation_assets.engine.sheets import sheet_path
 from curation_assets.engine.slices import is_sliced, slice_hashes
@@ -95,8 +96,12 @@ def _index(store: TableStore, plan: TakedownPlan, say: Say) -> Done:
             left = {
                 name for b in file.iter_batches(columns=["dataset"]) for name in pc.unique(b["dataset"]).to_pylist()
             }
-        empty = {EMPTY: sorted(without_rows(header) | (plan.datasets - left))}
-        store.commit_file(INDEX, None, local, header.provenance, digest, {**header.stats, **empty})
+        gone_of = Counter(removed["dataset"].to_pylist())
+        facts = {
+            EMPTY: sorted(without_rows(header) | (plan.datasets - left)),
+            TAKEN_DOWN: dict(sorted((Counter(taken_down(header)) + gone_of).items())),
+        }
+        store.commit_file(INDEX, None, local, header.provenance, digest, {**header.stats, **facts})
     say(f"{INDEX}: {removed.num_rows} rows")
     return [(INDEX, None)]
 

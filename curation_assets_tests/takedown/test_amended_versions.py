@@ -15,10 +15,13 @@ import pytest
 
 from curation_assets.publish.clip_dataset import ClipExport
 from curation_assets.publish.writing.samples import clip_samples
+from curation_assets.schemas import SCHEMAS
 from curation_assets.takedown.exports import amend_version
+from curation_assets.takedown.left_samples import left_samples, remove_left
 from curation_assets.takedown.plan import TakedownPlan, Video
 from curation_assets.takedown.version_samples import REMOVED
 from curation_resources.storage import Storage
+from curation_resources.tables import TableStore
 
 FOLDER = "clip_dataset/toy-s/abc"
 VIDEOS = ("alpha", "zeta")
@@ -48,6 +51,10 @@ def publish(root: Path, form: str) -> None:
     for key in KEYS:
         writer.add("train", key, f"pictures of {key}".encode(), record(key))
     writer.close()
+
+
+def store(root: Path) -> TableStore:
+    return TableStore(Storage(str(root)), SCHEMAS)
 
 
 def amend(root: Path) -> None:
@@ -103,6 +110,44 @@ def test_amending_that_is_killed_anywhere_is_gone_on_with(
         assert said["complete"] is True
         assert sum(e["samples"] for e in said["removed"]) == 4
     assert changes >= (3 if form == "webdataset" else 6)
+
+
+@pytest.mark.parametrize("form", ["folder", "parquet", "webdataset", "triples"])
+def test_what_takedowns_of_before_left_is_found_by_its_hashes_and_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    publish(tmp_path / "first", form)
+    shutil.copytree(tmp_path / "first", tmp_path / "whole")
+    amend(tmp_path / "whole")
+    whole = files(tmp_path / "whole")
+    assert [*left_samples(store(tmp_path / "whole"), tars=True)] == []
+    shutil.copytree(tmp_path / "whole", tmp_path / "left")
+    for name, data in files(tmp_path / "first").items():
+        if name not in whole or name.endswith(".tar"):
+            (tmp_path / "left" / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / "left" / name).write_bytes(data)
+    assert [*left_samples(store(tmp_path / "first"), tars=True)] == [], "nothing was taken down there"
+    (found,) = left_samples(store(tmp_path / "left"), tars=True)
+    assert found.keys == {k for k in KEYS if not k.startswith("gamma")}
+    assert len([*left_samples(store(tmp_path / "left"), tars=False)]) == (form != "webdataset")
+    changes = 0
+    for nth in range(1, 100):
+        root = tmp_path / str(nth)
+        shutil.copytree(tmp_path / "left", root)
+        with monkeypatch.context() as patch:
+            kill_before(nth, patch)
+            try:
+                remove_left(store(root), found, lambda _: None)
+                break
+            except Killed:
+                changes += 1
+        for left in left_samples(store(root), tars=True):
+            remove_left(store(root), left, lambda _: None)
+        assert files(root) == whole, f"killed before change {nth}"
+        assert json.loads((root / FOLDER / REMOVED).read_text())["complete"] is True
+        assert [*left_samples(store(root), tars=True)] == []
+    assert changes >= 3
+    assert files(root) == whole
 
 
 def test_samples_go_from_tars_that_do_not_tell_of_them(tmp_path: Path) -> None:

@@ -68,6 +68,12 @@ def behind(installation: Installation) -> list[str]:
     return [f"{s.asset} {s.partition}: {s.state} {s.reasons}" for s in states if s.state != FRESH]
 
 
+def version(installation: Installation, subset: str) -> Path:
+    header = installation.store.header("clip_dataset", f"toy-{subset}")
+    assert header is not None
+    return installation.root / "data/clip_dataset" / f"toy-{subset}" / header.stats["version"]
+
+
 def cards(installation: Installation) -> dict[str, str]:
     return {str(p.parent): p.read_text() for p in sorted((installation.root / "data").rglob("README.md"))}
 
@@ -393,3 +399,76 @@ def test_a_video_that_left_its_source_is_named_with_the_versions_that_hold_it(
 def test_an_empty_id_is_refused(command: Installation, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["forget", "", "--yes"]) == 2
     assert "an id is empty" in capsys.readouterr().err
+
+
+def test_what_is_of_a_video_names_it_and_what_was_taken_down_is_said_to_be(
+    command: Installation, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (clip,) = [r["clip_id"] for r in command.store.read("clips", "toy-00000").to_pylist() if r["video_id"] == "alpha"]
+    sample = command.store.read("clip_dataset", "toy-tars", ["video_id", "sample_key"]).to_pylist()
+    (key,) = [r["sample_key"] for r in sample if r["video_id"] == "alpha"]
+    before = everything(command)
+    for name in (clip, "alpha_0_17", key):
+        assert main(["forget", name, "--yes"]) == 2
+        said = capsys.readouterr().err
+        assert (
+            f"{name} is of the video alpha of toy, and takedowns are by video: `curation forget alpha` removes" in said
+        )
+    assert main(["forget", "nobody", clip, "--yes"]) == 2
+    said = capsys.readouterr().err
+    assert "is of the video alpha" in said
+    assert "nobody" in said
+    assert everything(command) == before
+
+    (address,) = [
+        r["url"] for r in command.store.read("raw_shards", "toy-00000").to_pylist() if r["video_id"] == "alpha"
+    ]
+    assert main(["forget", "alpha", "--yes", "--reason", "request 11"]) == 0
+    capsys.readouterr()
+    for name, word in (("alpha", "is"), (clip, "was a clip of"), (address, "is")):
+        assert main(["explain", name]) == 2
+        assert f"{name} {word} a video" in (said := capsys.readouterr().err)
+        assert "was taken down on 20" in said
+        assert "(request 11): nothing of it is stored here" in said
+    assert main(["explain", "nobody"]) == 2
+    assert "taken down" not in capsys.readouterr().err
+    assert main(["forget", "alpha", "--yes"]) == 2
+    assert "alpha is a video of toy that was taken down on 20" in capsys.readouterr().err
+
+    line = "1 row of the source left out besides, of videos that were taken down: nothing of them is stored"
+    assert main(["report", "toy"]) == 0
+    assert line in capsys.readouterr().out
+    before = command.tables()
+    assert main(["run", str(command.root / "toy.yaml"), "--select", "dataset_index"]) == 0
+    assert not command.made_since(before), "the index counts the same"
+    capsys.readouterr()
+    assert main(["report", "toy", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["taken_down"] == 1
+
+
+def test_the_command_finishes_what_takedowns_of_before_left_in_versions(
+    command: Installation, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = version(command, "list")
+    mine = {p: p.read_bytes() for p in folder.rglob("alpha_*")}
+    assert mine
+    assert main(["forget", "--yes"]) == 2, "nothing is asked for, and nothing is left"
+    assert main(["forget", "alpha", "--yes"]) == 0
+    assert not any(p.exists() for p in mine)
+    before = _times(command)
+    for path, data in mine.items():
+        path.write_bytes(data)
+    capsys.readouterr()
+    assert main(["doctor"]) == 1
+    said = f"{folder.relative_to(command.root / 'data')}: 1 sample that removed.json names"
+    assert f"a takedown left in {said}" in capsys.readouterr().out
+    assert main(["forget", "--dry-run"]) == 0
+    assert said in capsys.readouterr().out
+    assert all(p.exists() for p in mine)
+    assert main(["forget", "--yes"]) == 0
+    assert not any(p.exists() for p in mine)
+    assert {p for p, at in _times(command).items() if before.get(p) != at and "clip_dataset" in p} <= {
+        str((folder / n).relative_to(command.root)) for n in ("README.md", "croissant.json", "removed.json")
+    }
+    mlcroissant.Dataset(str(folder / "croissant.json"))
+    assert behind(command) == []

@@ -1,0 +1,99 @@
+"""Samples that published versions still hold although `removed.json` says that they were removed.
+
+Takedowns of earlier versions of this package left such behind and called themselves complete: those that were killed over a version of files, and those of versions whose tars have
+pictures and words apart. What belongs here: finding and removing them, by the hashes of their keys and nothing else. What does not: takedowns of videos (`exports.py`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+
+from curation_assets.takedown.amended_card import describe
+from curation_assets.takedown.amended_files import amend_file
+from curation_assets.takedown.exports import WITH_VERSIONS, note
+from curation_assets.takedown.plan import Say, TakedownPlan
+from curation_assets.takedown.tar_rewriting import key_of, members
+from curation_assets.takedown.told_samples import VideoLicences
+from curation_assets.takedown.version_samples import REMOVED, AmendedVersion, files_below, key_hash, subfolders
+from curation_resources.storage import Storage
+from curation_resources.tables import TableStore
+from curation_resources.words import plural
+
+AMENDED = (".tar", ".parquet", ".csv", ".jsonl.gz")
+"""What may name samples in the folder of a version itself."""
+
+
+@dataclass(frozen=True)
+class LeftSamples:
+    """What a version holds in spite of its `removed.json`.
+
+    Attributes:
+        folder: of the version.
+        keys: of the samples.
+        tars: those of its tars that hold some.
+        begun: whether removing them was begun before, and did not end.
+    """
+
+    folder: str
+    keys: frozenset[str]
+    tars: frozenset[str]
+    begun: bool
+
+    def __str__(self) -> str:
+        samples = plural(len(self.keys), f"sample that {REMOVED} names", f"samples that {REMOVED} names")
+        return f"{self.folder}: {samples}" + (", and it is not described anew" if self.begun else "")
+
+
+def left_samples(store: TableStore, tars: bool) -> Iterator[LeftSamples]:
+    """Versions that hold samples which a takedown was to remove, while none is begun that would remove them.
+
+    Args:
+        store: the root.
+        tars: whether tars are looked into, whose headers are read; else files alone, told by their names.
+    """
+    if TakedownPlan.load(store) is not None:
+        return
+    storage = store.storage
+    for asset in WITH_VERSIONS:
+        for key in subfolders(storage, asset):
+            for name in subfolders(storage, f"{asset}/{key}"):
+                folder = f"{asset}/{key}/{name}"
+                if storage.exists(f"{folder}/{REMOVED}") and (found := _of_version(storage, folder, tars)):
+                    yield found
+
+
+def _of_version(storage: Storage, folder: str, tars: bool) -> LeftSamples | None:
+    said = json.loads(storage.read(f"{folder}/{REMOVED}"))
+    begun = not said["complete"]
+    noted = frozenset(d for entry in said["removed"] for d in entry["sha256_of_keys"])
+    found: set[str] = set()
+    holders: set[str] = set()
+    for name in files_below(storage, folder):
+        if name.endswith(".tar"):
+            keys = {key_of(m.name) for m in members(storage, f"{folder}/{name}")} if tars else set()
+        else:
+            keys = {key_of(name)} if "/" in name else set()
+        mine = {key for key in keys if key_hash(key) in noted}
+        found |= mine
+        holders |= {name} if mine and name.endswith(".tar") else set()
+    return LeftSamples(folder, frozenset(found), frozenset(holders), begun) if found or begun else None
+
+
+def remove_left(store: TableStore, left: LeftSamples, say: Say) -> None:
+    """Removes them from the version, its lists too, and counts it anew. One that is killed is finished by being called again."""
+    storage, folder = store.storage, left.folder
+    licences = lru_cache(maxsize=1)(lambda: VideoLicences(store))
+    version = AmendedVersion(storage, folder, TakedownPlan([]), licences, set(left.keys), holders=set(left.tars))
+    names = files_below(storage, folder)
+    if left.begun:
+        version.changed |= set(names)  # whatever was rewritten before the command was killed
+    note(version, complete=False)
+    for name in sorted(names, key=lambda n: "/" in n or n.endswith(".tar")):
+        if "/" in name or name.endswith(AMENDED):
+            amend_file(version, name)
+    describe(version)
+    note(version, complete=True)
+    say(f"{folder}: {plural(len(left.keys), 'sample')}, {plural(len(version.changed), 'file')}")
