@@ -40,6 +40,7 @@ from curation_assets.settings import Settings
 from curation_assets.showing.text import nearest
 from curation_resources.media import MediaRef
 from curation_resources.tables import MissingTable, TableStore
+from curation_resources.words import plural
 
 if TYPE_CHECKING:
     import duckdb
@@ -65,7 +66,9 @@ def load_recipe(recipe: str | os.PathLike[str] | Mapping[str, Any]) -> Recipe:
         return parse_recipe(yaml.safe_dump(dict(recipe), sort_keys=False, allow_unicode=True), "the recipe")
     found = load_recipes(os.fspath(recipe))
     if len(found) != 1:
-        raise RecipeError(f"{os.fspath(recipe)}: holds {len(found)} recipes ({', '.join(found)}); name one file")
+        raise RecipeError(
+            f"{os.fspath(recipe)}: holds {plural(len(found), 'recipe')} ({', '.join(found)}); name one file"
+        )
     return next(iter(found.values()))
 
 

@@ -14,6 +14,7 @@ from curation_assets.registry import component
 from curation_assets.schemas import schema
 from curation_resources.table_headers import TableHeader
 from curation_resources.table_reading import TableReader
+from curation_resources.words import plural
 
 CONTRACT_CHECK = "contract"
 
@@ -37,7 +38,9 @@ def accounting(source: str | None, asset: str, table: pa.Table, read: Callable[[
     by = outcomes(table)
     metadata: dict[str, Any] = {"rows": table.num_rows, **by}
     if source is None:
-        yield Finding(CONTRACT_CHECK, True, f"{table.num_rows} rows fit the schema", metadata=metadata)
+        yield Finding(
+            CONTRACT_CHECK, True, f"{plural(table.num_rows, 'row fits', 'rows fit')} the schema", metadata=metadata
+        )
         return
     key = "clip_id" if "clip_id" in table.column_names and "clip_id" in component(source).table.names else "video_id"
     wanted = pc.unique(usable(source, read(source))[key].drop_null())
@@ -49,18 +52,23 @@ def accounting(source: str | None, asset: str, table: pa.Table, read: Callable[[
         yield Finding(
             CONTRACT_CHECK,
             False,
-            f"{len(lost)} rows of {source} have no row, the first is {lost[0].as_py()}",
+            f"{plural(len(lost), f'row of {source} has', f'rows of {source} have')} no row, the first is {lost[0].as_py()}",
             metadata=metadata,
         )
     elif len(strange):
         yield Finding(
             CONTRACT_CHECK,
             False,
-            f"{len(strange)} rows are not in {source}, the first is {strange[0].as_py()}",
+            f"{plural(len(strange), 'row is', 'rows are')} not in {source}, the first is {strange[0].as_py()}",
             metadata=metadata,
         )
     else:
-        yield Finding(CONTRACT_CHECK, True, f"all {len(wanted)} rows of {source} are accounted for", metadata=metadata)
+        yield Finding(
+            CONTRACT_CHECK,
+            True,
+            f"{plural(len(wanted), f'row of {source}, which is', f'rows of {source}, all of which are')} accounted for",
+            metadata=metadata,
+        )
 
 
 def further(store: TableReader, header: TableHeader) -> Iterator[Finding]:

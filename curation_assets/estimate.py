@@ -32,6 +32,7 @@ from curation_assets.selection import SUBSET_ASSETS, assets_of_recipe, assets_of
 from curation_assets.settings import Settings
 from curation_resources.table_headers import TableHeader
 from curation_resources.tables import TableStore
+from curation_resources.words import plural
 
 SAMPLE_SHARDS = 200
 """Shards whose footers are read for the costs of a table."""
@@ -171,14 +172,16 @@ class _Estimate:
         made = self.sampled(asset, recipe.dataset)
         if made:
             of = _by(made, {k: float(self.videos[k]) for k in made}, videos)
-            return self._line(recipe.dataset, asset, count, of, f"{len(made)} shards of your own")
+            return self._line(recipe.dataset, asset, count, of, f"{plural(len(made), 'shard')} of your own")
         if shape.hours is not None:
             for other in self.of_dataset:
                 made = self.sampled(asset, other) if other != recipe.dataset else {}
                 hours = self.hours(other, list(made))
                 if made and hours:
                     of = _by(made, {k: self.videos[k] * hours for k in made}, videos * shape.hours)
-                    return self._line(recipe.dataset, asset, count, of, f"{len(made)} shards of {other}, by the hour")
+                    return self._line(
+                        recipe.dataset, asset, count, of, f"{plural(len(made), 'shard')} of {other}, by the hour"
+                    )
         figure = component(asset).figure(recipe, None)
         if figure is None and (beside := _made_with(asset, recipe)):
             return self._line(recipe.dataset, asset, count, (NOTHING, NOTHING, None), f"with {beside}, in one go")

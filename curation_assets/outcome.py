@@ -18,6 +18,7 @@ from curation_assets.schemas import SCHEMAS
 from curation_assets.selection import assets_of_subset
 from curation_resources.table_headers import TableHeader
 from curation_resources.tables import TableStore
+from curation_resources.words import plural
 
 SHOWN_SHARDS = 20
 """Up to so many shards have a line each; of more, those that have failures, up to as many, and the sum of all."""
@@ -96,7 +97,7 @@ def summary(store: TableStore, shards: Sequence[str]) -> str:
     if len(shown) > SHOWN_SHARDS:
         rows.append((f"{len(shown) - SHOWN_SHARDS:,} more like these", *("" for _ in header[1:])))
     sums = {a: [h] if h is not None else [] for a, h in whole.items()}
-    return text_table(header, [*rows, _line(f"all {len(shards):,} shards", sums)])
+    return text_table(header, [*rows, _line(f"all {plural(len(shards), 'shard', commas=True)}", sums)])
 
 
 def _of_shards(store: TableStore, shards: Sequence[str]) -> list[tuple[Any, ...]]:

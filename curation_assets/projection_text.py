@@ -7,12 +7,13 @@ from collections.abc import Iterable
 
 from curation_assets.outcome import text_table
 from curation_assets.projection import CONFIDENCE, Estimated, ProjectedLine, Projection
+from curation_resources.words import plural
 
 
 def render(found: Projection) -> str:
     """Text tables: what the sample has, what the whole would have, and between which limits."""
     parts = [
-        f"{found.dataset}: the whole, by {found.sampled:,} of its {found.listed:,} videos; each interval holds the number in {CONFIDENCE:.0%} of all samples",
+        f"{found.dataset}: the whole, by {found.sampled:,} of its {plural(found.listed, 'video', commas=True)}; each interval holds the number in {CONFIDENCE:.0%} of all samples",
         _lines(found.lines),
     ]
     if found.failures:

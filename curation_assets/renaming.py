@@ -39,6 +39,7 @@ from curation_resources.provenance import Provenance
 from curation_resources.storage import Storage
 from curation_resources.table_headers import SHEET_FILE, TableHeader
 from curation_resources.tables import TableStore
+from curation_resources.words import plural
 
 
 @dataclass
@@ -73,11 +74,11 @@ class Holdings:
         for asset in SCHEMAS:
             own = [k for a, k in self.tables if a == asset]
             if own:
-                yield f"{asset}: {len(own)} tables ({', '.join(own[:3])}{', ...' if len(own) > 3 else ''})"
+                yield f"{asset}: {plural(len(own), 'table')} ({', '.join(own[:3])}{', ...' if len(own) > 3 else ''})"
         if self.folders:
-            yield f"{len(self.folders)} folders with {self.bytes / 1e6:.1f} MB of media and published versions"
+            yield f"{plural(len(self.folders), 'folder')} with {self.bytes / 1e6:.1f} MB of media and published versions"
         if self.indexed:
-            yield f"{INDEX}: {self.index_rows} rows"
+            yield f"{INDEX}: {plural(self.index_rows, 'row')}"
         if self.files:
             yield f"{len(self.files)} side files"
         if self.partitions:

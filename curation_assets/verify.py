@@ -39,6 +39,7 @@ from curation_resources.sweep import unfinished_files, unfinished_uploads
 from curation_resources.table_contracts import remedy
 from curation_resources.table_headers import KEPT_FILE, TableHeader
 from curation_resources.tables import READERS, DamagedTable, TableStore
+from curation_resources.words import plural
 
 BATCH_ROWS = 65_536
 """Rows of a table that are looked at at a time."""
@@ -367,14 +368,16 @@ def report(verifier: Verifier, as_json: bool) -> tuple[str, int]:
         }
         return json.dumps(found, indent=1, ensure_ascii=False), int(bool(damaged))
     c = verifier.counts
-    looked = f"{c.tables} tables, {c.media} files of media, {c.referenced} videos where they lie, {c.versions} published versions"
-    looked += f", {c.members} members read" if verifier.deep else "; --deep reads every byte"
+    looked = f"{plural(c.tables, 'table')}, {plural(c.media, 'file')} of media, {plural(c.referenced, 'video')} where they lie, {plural(c.versions, 'published version')}"
+    looked += f", {plural(c.members, 'member')} read" if verifier.deep else "; --deep reads every byte"
     if verifier.passed_over:
-        looked += f", and asks after {verifier.passed_over} videos in buckets and on other machines"
+        looked += f", and asks after {plural(verifier.passed_over, 'video')} in buckets and on other machines"
     lines = [f.line() for f in faults]
     unshown = sum(f.kind == UNSHOWN for f in faults)
-    said = f", {unshown} tables without their contact sheet" if unshown else ""
+    said = f", {plural(unshown, 'table')} without their contact sheet" if unshown else ""
     lines.append(f"{len(damaged)} damaged, {len(faults) - len(damaged) - unshown} left over{said}; looked at {looked}")
     if living:
-        lines.append(f"{len(living)} runs are at work: what they write now may be listed as left over")
+        lines.append(
+            f"{plural(len(living), 'run is', 'runs are')} at work: what they write now may be listed as left over"
+        )
     return "\n".join(lines), int(bool(damaged))

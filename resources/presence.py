@@ -22,6 +22,7 @@ from curation_resources.owners import identity, owner_alive
 from curation_resources.storage import Storage
 from curation_resources.storage_errors import READ_ERRORS, StorageError
 from curation_resources.unwritable import gone
+from curation_resources.words import plural
 
 FOLDER = ".runs"
 BEAT_S = 60.0
@@ -180,7 +181,7 @@ def _make_way(storage: Storage, alone: bool) -> None:
     living = at_work_now(storage)
     if alone and living:
         raise Occupied(
-            f"{len(living)} runs are at work on {storage.root} and could write again what is removed: wait for their end or end them (first {living[0][0]})"
+            f"{plural(len(living), 'run is', 'runs are')} at work on {storage.root} and could write again what is removed: wait for their end or end them (first {living[0][0]})"
         )
     above = next((name for name, cover in living if cover == ALONE), None)
     if above is not None:

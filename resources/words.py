@@ -14,3 +14,9 @@ def plural(count: int, one: str, many: str | None = None, commas: bool = False) 
     """
     number = f"{count:,}" if commas else str(count)
     return f"{number} {one if count == 1 else f'{one}s' if many is None else many}"
+
+
+def units(total: int, unit: str) -> str:
+    """What is counted by progress, which names it in the plural: `units(1, "tables of hashes")` is `table of hashes`."""
+    head, of, rest = unit.partition(" of ")
+    return f"{head.removesuffix('s')}{of}{rest}" if total == 1 else unit

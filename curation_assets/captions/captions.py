@@ -24,6 +24,7 @@ from curation_resources.devices import computes_on_gpu
 from curation_resources.extras import require
 from curation_resources.faults import ReadFault
 from curation_resources.journal import Journal
+from curation_resources.words import plural
 
 if TYPE_CHECKING:
     from curation_assets.captions.captioning import CaptionInputs
@@ -295,7 +296,7 @@ def _nothing_seen(table: pa.Table, shard: str) -> None:
     unread = pc.starts_with(asked["error"], UNREADABLE)
     if asked.num_rows and pc.all(pc.fill_null(unread, False)).as_py():
         raise ReadFault(
-            f"captions of {shard}: 0 of {asked.num_rows} clips could be looked at: {asked['error'][0].as_py()}"
+            f"captions of {shard}: 0 of {plural(asked.num_rows, 'clip')} could be looked at: {asked['error'][0].as_py()}"
         )
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from curation_assets.commands.installation import Commands, found_recipes, is_recipe_file, store_of
 from curation_assets.recipes import RecipeError
 from curation_assets.settings import Settings, SettingsError
+from curation_resources.words import plural
 
 if TYPE_CHECKING:
     from curation_assets.captions.health import CaptionContest, CaptionHealth
@@ -53,7 +54,7 @@ def _captions(arguments: argparse.Namespace) -> int:
             kept = frozen(captions_of(store, dataset), arguments.count)
             found += bool(kept)
             _freeze(arguments.freeze, kept)
-            print(f"{len(kept):,} captions of {dataset} in {arguments.freeze}")
+            print(f"{plural(len(kept), 'caption', commas=True)} of {dataset} in {arguments.freeze}")
             return 0 if kept else 1
         if arguments.against:
             one = _contest(store, settings, dataset, arguments.against)
@@ -167,12 +168,12 @@ def _told_contest(dataset: str, one: CaptionContest) -> str:
 
 
 def _contest_lines(dataset: str, one: CaptionContest) -> Iterator[str]:
-    yield f"captions of {dataset}: {one.both:,} clips have one in both, {one.only_a:,} only there, {one.only_b:,} only here"
+    yield f"captions of {dataset}: {plural(one.both, 'clip has', 'clips have', commas=True)} one in both, {one.only_a:,} only there, {one.only_b:,} only here"
     if not one.both:
         return
     yield f"the same words: {one.same:,} ({one.same / one.both:.1%}); words in common: {one.overlap:.1%} on average"
     yield f"words on average: {one.words[0]:.1f} there, {one.words[1]:.1f} here"
     if one.match is not None:
         yield (
-            f"match with the pictures: {one.match[0]:.2f} there, {one.match[1]:.2f} here, over {one.matched:,} clips; {one.better / one.matched:.1%} match better here"
+            f"match with the pictures: {one.match[0]:.2f} there, {one.match[1]:.2f} here, over {plural(one.matched, 'clip', commas=True)}; {one.better / one.matched:.1%} match better here"
         )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from curation_assets.commands.installation import Commands, beside, found_recipes, store_of
 from curation_assets.recipes import RecipeError, subset_key
 from curation_assets.settings import Settings, SettingsError
+from curation_resources.words import plural
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -64,7 +65,7 @@ def _list(arguments: argparse.Namespace) -> int:
     parts = listed_rows(store, usable, wanted)
     if arguments.parquet:
         count = _write(parts, FORMS[arguments.what], arguments.parquet)
-        print(f"{count:,} rows in {arguments.parquet}")
+        print(f"{plural(count, 'row', commas=True)} in {arguments.parquet}")
     else:
         count = _print(_rows(parts), arguments)
     if not count and arguments.why:

@@ -8,6 +8,7 @@ from collections import Counter
 
 from curation_assets.commands.installation import Commands
 from curation_assets.publish.embedding_dataset import EmbeddingExport
+from curation_resources.words import plural
 
 
 def add(commands: Commands) -> None:
@@ -55,6 +56,6 @@ def _pack(arguments: argparse.Namespace) -> int:
         return 2
     tars = Counter(packed.splits.values())
     for split, triples in packed.triples.items():
-        print(f"{split}: {triples} triples in {tars[split]} tars")
+        print(f"{split}: {plural(triples, 'triple')} in {plural(tars[split], 'tar')}")
     print(f"in {arguments.target}, with {SPLITS_FILE}")
     return 0

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from curation_assets.commands.installation import Commands, beside, home, store_of
 from curation_assets.recipes import RecipeError, load_recipes, read_recipes, subset_key
 from curation_assets.settings import Settings
+from curation_resources.words import plural
 
 if TYPE_CHECKING:
     from curation_assets.recipes import Recipe
@@ -82,7 +83,7 @@ def _one(settings: Settings, uri: str) -> Recipe:
 
     found = load_recipes(uri, storage_options(settings, uri))
     if len(found) != 1:
-        raise RecipeError(f"{uri}: holds {len(found)} recipes ({', '.join(found)}); name one file")
+        raise RecipeError(f"{uri}: holds {plural(len(found), 'recipe')} ({', '.join(found)}); name one file")
     return next(iter(found.values()))
 
 

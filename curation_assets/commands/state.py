@@ -21,6 +21,7 @@ from curation_assets.commands.installation import (
 )
 from curation_assets.recipes import RecipeError, subset_key
 from curation_assets.settings import Settings
+from curation_resources.words import plural
 
 if TYPE_CHECKING:
     from curation_assets.engine.staleness import Graph
@@ -245,7 +246,7 @@ def _what_if(
                 return 2
             if found.missing:
                 shard, lacking = next(iter(found.missing.items()))
-                said = f"{len(found.missing)} shards are left out, {shard} since {lacking}"
+                said = f"{plural(len(found.missing), 'shard is', 'shards are')} left out, {shard} since {lacking}"
                 print(f"curation: subset {found.key}: {said}", file=sys.stderr)
                 code = 1
             if arguments.json:

@@ -8,6 +8,7 @@ from pathlib import Path
 from curation_assets.commands.installation import Commands, found_recipes, store_of
 from curation_assets.recipes import RecipeError, subsets
 from curation_assets.settings import Settings, SettingsError
+from curation_resources.words import plural
 
 
 def add(commands: Commands) -> None:
@@ -47,7 +48,7 @@ def _view(arguments: argparse.Namespace) -> int:
             read = read_back(folder, arguments.tool, recipes)
         except NoTags as error:
             raise RecipeError(str(error)) from error
-        print(f"{read.given:,} labels given, {read.taken_back:,} taken back")
+        print(f"{plural(read.given, 'label', commas=True)} given, {read.taken_back:,} taken back")
         if read.unnamed:
             print(f"no label can be made of {', '.join(map(repr, read.unnamed[:10]))}")
         return 0
@@ -61,7 +62,9 @@ def _view(arguments: argparse.Namespace) -> int:
         raise SettingsError(f"{folder} is not empty; name another folder, or remove it") from error
     except OSError as error:
         raise SettingsError(f"{folder} cannot be written ({error.strerror})") from error
-    print(f"{view.clips:,} clips of {view.videos:,} videos, {view.tracks:,} tracks in {folder}")
+    print(
+        f"{plural(view.clips, 'clip', commas=True)} of {plural(view.videos, 'video', commas=True)}, {plural(view.tracks, 'track', commas=True)} in {folder}"
+    )
     for line in view.left_out:
         print(f"left out: {line}")
     print(f"open it with: python {folder / TOOLS[arguments.tool]}      in an environment of the tool's own")

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from curation_assets.commands.installation import Commands, instance_home
 from curation_assets.recipes import RecipeError, RecipeFault, Recipes, read_recipes
 from curation_assets.settings import Settings, SettingsError
+from curation_resources.words import plural
 
 
 def add(commands: Commands) -> None:
@@ -56,7 +57,7 @@ def _purge(arguments: argparse.Namespace) -> int:
         raise SettingsError(str(error)) from error
     said = "would be removed" if arguments.dry_run else "removed"
     print(
-        f"{done.runs} runs ended more than {days:g} days ago: {done.events} events {said}, and {done.removed} of the runs with all that was left of them; "
+        f"{plural(done.runs, 'run')} ended more than {days:g} days ago: {plural(done.events, 'event')} {said}, and {done.removed} of the runs with all that was left of them; "
         "the latest events of partitions and checks stay"
     )
     return 0

@@ -32,6 +32,7 @@ from curation_assets.showing.clips import sheet_of_rows
 from curation_assets.showing.sheets import Sheet
 from curation_resources.table_headers import TableHeader
 from curation_resources.tables import Base, DamagedTable, MissingTable, TableStore
+from curation_resources.words import plural
 
 EACH, ROWS, MOST_PICTURED = 6, 16, 256
 """Pictures of a concept, concepts on a sheet, and concepts that are pictured, the largest."""
@@ -77,7 +78,7 @@ class ConceptMaker(Maker):
 
     def said(self, outcome: Outcome) -> str:
         sampled = outcome.header.stats.get("sampled", 0)
-        return f"{outcome.header.rows} concepts of {sampled} clips, {'fitted' if outcome.made else 'unchanged'}"
+        return f"{plural(outcome.header.rows, 'concept')} of {plural(sampled, 'clip')}, {'fitted' if outcome.made else 'unchanged'}"
 
 
 def concepts_table(sample: ConceptSample, centers: np.ndarray) -> tuple[pa.Table, list[np.ndarray]]:

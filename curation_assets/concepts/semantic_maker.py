@@ -39,6 +39,7 @@ from curation_resources.markdown import Markdown
 from curation_resources.scratch import scratch_folder
 from curation_resources.table_headers import TableHeader
 from curation_resources.tables import Base, DamagedTable, MissingTable, TableStore
+from curation_resources.words import plural
 
 ASSET = "semantic_duplicates"
 
@@ -69,7 +70,7 @@ class SemanticMaker(Maker):
 
     def said(self, outcome: Outcome) -> str:
         dropped = outcome.header.stats.get("dropped", 0)
-        return f"{dropped} clips say what others say, {'compared' if outcome.made else 'unchanged'}"
+        return f"{plural(dropped, 'clip says', 'clips say')} what others say, {'compared' if outcome.made else 'unchanged'}"
 
 
 def compare_concepts(

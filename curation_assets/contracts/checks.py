@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from curation_resources.media import MediaRef
 from curation_resources.storage import Storage
 from curation_resources.storage_errors import StorageError
+from curation_resources.words import plural
 
 MEDIA_SAMPLE = 8
 """Entries of a table whose bytes are read back and hashed,"""
@@ -91,7 +92,7 @@ def _media(table: pa.Table, stats: Mapping[str, Any], storage: Storage) -> Findi
     return Finding(
         "media",
         True,
-        f"{len(rows)} entries read back and found whole",
+        f"{plural(len(rows), 'entry', 'entries')} read back and found whole",
         metadata={"read": len(rows)},
     )
 

@@ -21,6 +21,7 @@ from curation_assets.recipes import Recipe
 from curation_assets.schemas import schema
 from curation_resources.table_headers import TableHeader
 from curation_resources.tables import Base, TableStore
+from curation_resources.words import plural
 
 if TYPE_CHECKING:
     from curation_assets.dedup.clusters import Duplicates
@@ -69,4 +70,4 @@ class ClusterMaker(Maker):
 
     def said(self, outcome: Outcome) -> str:
         seen = outcome.header.stats.get("shards_seen", 0)
-        return f"{outcome.header.rows} clips in clusters over {seen} shards, {'made' if outcome.made else 'unchanged'}"
+        return f"{plural(outcome.header.rows, 'clip')} in clusters over {plural(seen, 'shard')}, {'made' if outcome.made else 'unchanged'}"

@@ -15,6 +15,7 @@ from curation_assets.demo.web_server import HOST, free_port, is_free, served
 from curation_assets.recipes import parse_recipe
 from curation_assets.settings import Settings, SettingsError
 from curation_resources import extras
+from curation_resources.words import plural
 
 SOURCES = {"demo.yaml": "videos", "demo_web.yaml": "videos.csv"}
 """Recipe -> what it reads in the folder of the samples."""
@@ -130,5 +131,7 @@ def run_example_rows(folder: Path, name: str, port: int) -> int:
         print(f"In another terminal:\n\n    python -m http.server --bind {HOST} --directory {own} {port}\n")
     print(f"In the repository's folder:\n\n    {example.command(name, own.resolve())}\n")
     selected = f", {example.selected} selected" if example.selected is not None else ""
-    print(f"Expected: {example.rows} rows, {example.videos} videos, {example.clips} clips{selected}.")
+    print(
+        f"Expected: {plural(example.rows, 'row')}, {plural(example.videos, 'video')}, {plural(example.clips, 'clip')}{selected}."
+    )
     return 0

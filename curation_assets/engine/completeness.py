@@ -44,6 +44,7 @@ from curation_assets.rules.columns import inputs_of, tables_of_columns
 from curation_assets.selection import SUBSET_ASSETS, assets_of_recipe, assets_of_subset, in_order
 from curation_assets.settings import Settings
 from curation_resources.tables import TableStore
+from curation_resources.words import plural
 
 WORDS = {MISSING: "missing", STALE: "out of date", RETRY: "not read in full", WAITING: "cannot be told"}
 SHOWN = 3
@@ -276,7 +277,7 @@ def _unread_videos(
                     where.setdefault(kind, set()).add(asset)
                     reasons.setdefault(kind, f"its rows in {DOWNLOADS} say why")
     return [
-        f"{len(ids.get(kind, ())) + unnamed[kind]} of {videos} videos could not be read ({kind}; {', '.join(in_order(assets))}): "
+        f"{len(ids.get(kind, ())) + unnamed[kind]} of {plural(videos, 'video')} could not be read ({kind}; {', '.join(in_order(assets))}): "
         f"{reasons[kind]}. They are tried again, alone, by the next run"
         for kind, assets in sorted(where.items())
     ]
@@ -306,6 +307,6 @@ def _without_captions(store: TableStore, recipes: Mapping[str, Recipe], shards: 
     captions = int(columns.rows[places[places >= 0]].sum())
     rows = store.read(CAPTIONS.asset, next(iter(failed)), columns=["error"], filters=pc.field("status") == "failed")
     return [
-        f"{sum(failed.values())} of {captions} captions could not be had: {rows['error'][0].as_py()}. "
+        f"{sum(failed.values())} of {plural(captions, 'caption')} could not be had: {rows['error'][0].as_py()}. "
         "They are asked for again, alone, by the next run"
     ]

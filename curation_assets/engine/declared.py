@@ -28,6 +28,7 @@ from curation_resources.storage import Storage
 from curation_resources.storage_errors import READ_ERRORS
 from curation_resources.table_headers import TableHeader
 from curation_resources.tables import TableStore
+from curation_resources.words import plural
 
 FOLDER = f"{INDEX}/declared"
 EMPTY = "without_rows"
@@ -59,7 +60,7 @@ class Undeclared:
     def text(self) -> str:
         total = sum(self.tables.values())
         part = "takes part in nothing" if self.gone else "still takes part in the duplicates"
-        return f"{self.name}: {total} tables that no recipe here names; {self.reason}; it {part}"
+        return f"{self.name}: {plural(total, 'table')} that no recipe here names; {self.reason}; it {part}"
 
     @property
     def remedy(self) -> str:

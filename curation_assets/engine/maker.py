@@ -16,6 +16,7 @@ from curation_resources.provenance import Provenance
 from curation_resources.table_headers import TableHeader
 from curation_resources.tables import Base, DamagedTable, MissingTable, TableStore
 from curation_resources.weights import MissingWeights, WrongWeights
+from curation_resources.words import plural
 
 Key = str | None
 """Of a partition: a shard or a subset; None is an unpartitioned table."""
@@ -73,7 +74,7 @@ class Maker(ABC):
 
     def said(self, outcome: Outcome) -> str:
         """What the log says of a table that is up to date now."""
-        return f"{outcome.header.rows} rows, {'unchanged' if outcome.made is None else 'made'}"
+        return f"{plural(outcome.header.rows, 'row')}, {'unchanged' if outcome.made is None else 'made'}"
 
     def failure(self, failures: Mapping[Key, Exception], keys: Sequence[Key]) -> NotMade:
         """What is said at the end of the keys that failed."""

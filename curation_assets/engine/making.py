@@ -32,6 +32,7 @@ from curation_resources.replace import Superseded
 from curation_resources.table_contracts import ContractError
 from curation_resources.table_headers import TableHeader
 from curation_resources.tables import Base, MediaGone, MissingTable
+from curation_resources.words import plural
 
 VIDEOS = "videos"
 """Where a table's stats hold the hash of each video's inputs, for stages by video."""
@@ -252,7 +253,7 @@ def bring_shard(stage: Stage, wanted: Collection[str], shard: Shard) -> Iterator
             if finding.blocking and not finding.passed and result.faults:
                 first = next(iter(result.faults.values()))
                 raise ReadFault(
-                    f"{asset} of {shard.key}: {len(result.faults)} videos could not be read ({first.kind}: {first.reason}); "
+                    f"{asset} of {shard.key}: {plural(len(result.faults), 'video')} could not be read ({first.kind}: {first.reason}); "
                     "the table in force stays"
                 )
             if finding.blocking and not finding.passed:
@@ -318,5 +319,7 @@ def _media_there(part: Component, shard: Shard, header: TableHeader) -> bool:
         return False
     swept = shard.store.sweep(header, found)
     if swept:
-        shard.log.info(f"{part.asset} of {shard.key}: {len(swept)} files that no table names are removed")
+        shard.log.info(
+            f"{part.asset} of {shard.key}: {plural(len(swept), 'file is', 'files are')} removed that no table names"
+        )
     return True

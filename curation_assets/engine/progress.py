@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TextIO
 
+from curation_resources.words import units
+
 LINE_S = 10.0
 """Between two lines."""
 
@@ -130,7 +132,7 @@ class Reporter:
     def text(self, done: int, total: int, unit: str, words: str) -> str:
         """The line: how many of how many, how fast, how long it will still take at that pace."""
         elapsed = self._clock() - self._began
-        line = f"{self._title}: {done:,} of {total:,} {unit}"
+        line = f"{self._title}: {done:,} of {total:,} {units(total, unit)}"
         if done > self._first and elapsed > 0:
             rate = (done - self._first) / elapsed  # those that were there already took no time
             line += f", {rate:,.1f}/s" if rate >= 1 else f", {1 / rate:,.1f} s each"

@@ -15,6 +15,7 @@ from curation_assets.engine.shard_keys import parse_shard_key
 from curation_assets.recipes import Recipe
 from curation_assets.rules.columns import inputs_of
 from curation_resources.tables import MissingTable
+from curation_resources.words import plural
 
 SHOWN_REASONS = 20
 """Reasons why shards failed that a message tells apart."""
@@ -69,10 +70,10 @@ def failed_shards(name: str, failures: Mapping[Key, Exception], total: int, othe
     for key, reason in said.items():
         by_reason.setdefault(reason.replace(key, "..."), []).append(key)
     lines = [f"{_some(own)}: {said[own[0]] if len(own) == 1 else reason}" for reason, own in by_reason.items()]
-    more = f"\n... and {len(lines) - SHOWN_REASONS} reasons more" if len(lines) > SHOWN_REASONS else ""
+    more = f"\n... and {plural(len(lines) - SHOWN_REASONS, 'reason')} more" if len(lines) > SHOWN_REASONS else ""
     rest = f"; {others}" if len(said) < total else ""
     return NotMade(
-        f"{name} failed for {len(said)} of {total} shards{rest}\n" + "\n".join(lines[:SHOWN_REASONS]) + more,
+        f"{name} failed for {len(said)} of {plural(total, 'shard')}{rest}\n" + "\n".join(lines[:SHOWN_REASONS]) + more,
         all(isinstance(e, PLAIN) for e in failures.values()),
         {"failed": said},
     )

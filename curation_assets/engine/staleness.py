@@ -41,6 +41,7 @@ from curation_resources.provenance import Provenance
 from curation_resources.storage_errors import READ_ERRORS, StorageError
 from curation_resources.tables import DamagedTable, MissingTable, TableStore
 from curation_resources.weights import MissingWeights, WrongWeights
+from curation_resources.words import plural
 
 FRESH, STALE, MISSING, WAITING, RETRY = STATES
 SETTLED = (FRESH, RETRY)
@@ -267,7 +268,7 @@ class Graph:
         except (RecipeError, MissingWeights, WrongWeights, *READ_ERRORS) as error:  # or its model cannot be told
             return State(asset, None, WAITING, (str(error),))
         waits = behind and not (part.gathering.fitted and self.store.exists(asset))
-        return self._whole(asset, None, now, (f"waits for {behind} shards",) if waits else ())
+        return self._whole(asset, None, now, (f"waits for {plural(behind, 'shard')}",) if waits else ())
 
     def _subset(self, key: str, asset: str, standing: Standing) -> State:
         try:
@@ -307,7 +308,9 @@ class Graph:
         if lost:
             return State(asset, key, STALE, (f"{lost[0]} {LOST}",), now.fingerprint)
         if header.stats.get("unread"):
-            return State(asset, key, RETRY, (f"{header.stats['unread']} clips could not be read",), now.fingerprint)
+            return State(
+                asset, key, RETRY, (f"{plural(header.stats['unread'], 'clip')} could not be read",), now.fingerprint
+            )
         return State(asset, key, WAITING if waits else FRESH, waits, now.fingerprint)
 
     def seen_by(self, asset: str) -> Mapping[str, str]:

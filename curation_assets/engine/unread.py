@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from curation_assets.ingest.error_classes import TRANSIENT_ERRORS
 from curation_resources.faults import RESOURCE, STORAGE, Fault, ReadFault
 from curation_resources.table_headers import TableHeader
+from curation_resources.words import plural
 
 if TYPE_CHECKING:
     from curation_assets.contracts.component import Stage
@@ -69,7 +70,7 @@ def said(faults: Mapping[str, Mapping[str, Any]], videos: int) -> str:
     for kind in sorted({f["kind"] for f in faults.values()}):
         own = [f["reason"] for f in faults.values() if f["kind"] == kind]
         parts.append(
-            f"{len(own)} of {videos} videos could not be {'read' if kind == STORAGE else 'made'} ({kind}): {own[0]}"
+            f"{len(own)} of {plural(videos, 'video')} could not be {'read' if kind == STORAGE else 'made'} ({kind}): {own[0]}"
         )
     return "; ".join(parts)
 
@@ -81,10 +82,10 @@ def why_again(asset: str, header: TableHeader, max_attempts: int) -> str:
     if faults:
         count = Counter(f["kind"] for f in faults.values())
         many = ", ".join(f"{n} for {kind}" for kind, n in sorted(count.items()))
-        return f"{len(faults)} videos could not be read ({many}): {next(iter(faults.values()))['reason']}"
+        return f"{plural(len(faults), 'video')} could not be read ({many}): {next(iter(faults.values()))['reason']}"
     errors = {c: n for c, n in stats.get("errors", {}).items() if c in TRANSIENT_ERRORS}
     if errors:
-        return f"{sum(errors.values())} videos failed for a reason that may pass: {', '.join(f'{c} {n}' for c, n in sorted(errors.items()))}"
+        return f"{plural(sum(errors.values()), 'video')} failed for a reason that may pass: {', '.join(f'{c} {n}' for c, n in sorted(errors.items()))}"
     if "errors" not in stats and stats.get("failed"):
         return f"{stats['failed']} {asset} could not be had"
     return "some rows failed for a reason that may pass"

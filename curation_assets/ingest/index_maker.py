@@ -31,6 +31,7 @@ from curation_resources.scratch import scratch_folder
 from curation_resources.storage import Storage
 from curation_resources.table_headers import TableHeader
 from curation_resources.tables import Base, DamagedTable, TableStore
+from curation_resources.words import plural
 
 if TYPE_CHECKING:
     from curation_assets.ingest.forgotten import Forgotten
@@ -103,12 +104,12 @@ class IndexMaker(Maker):
 def _tell(run: Run, plan: IndexPlan) -> None:
     """What the log says of a dataset, and the console of what somebody should know."""
     run.log.info(
-        f"{plan.dataset}: {plan.present} videos in {len(plan.shards)} shards, {plan.added} new, {plan.removed} removed, {plan.rejected} rejected lines"
+        f"{plan.dataset}: {plural(plan.present, 'video')} in {plural(len(plan.shards), 'shard')}, {plan.added} new, {plan.removed} removed, {plural(plan.rejected, 'rejected line')}"
         + (f", {plan.forgotten} left out because they were taken down" if plan.forgotten else "")
     )
     if plan.unsettled:
         run.log.info(
-            f"{plan.dataset}: {plan.unsettled} files changed within the last {run.recipes[plan.dataset].source.settle_s:g} s (source.settle_s) and "
+            f"{plan.dataset}: {plural(plan.unsettled, 'file')} changed within the last {run.recipes[plan.dataset].source.settle_s:g} s (source.settle_s) and "
             "may still be being written; what is known of them stays, and the next index takes them"
         )
     if plan.contradictions:
@@ -119,7 +120,7 @@ def _tell(run: Run, plan: IndexPlan) -> None:
     if plan.removed:
         _warn(
             run,
-            f"{plan.dataset}: of {plan.removed} videos that the source no longer lists, clips in published versions and the bytes beside "
+            f"{plan.dataset}: of {plural(plan.removed, 'video')} that the source no longer lists, clips in published versions and the bytes beside "
             f"those of other videos are still stored; `curation forget --removed --dataset {plan.dataset} --dry-run` says what, and "
             "without --dry-run removes it",
         )
@@ -181,7 +182,9 @@ def _update(
         if base is ANY:
             old = Path(folder) / "recovered.parquet"
             found = recovered_index(store, old)
-            run.log.warning(f"dataset_index is damaged: it is made again from video_metadata of {found} shards")
+            run.log.warning(
+                f"dataset_index is damaged: it is made again from video_metadata of {plural(found, 'shard')}"
+            )
         memory_mb = run.settings.index_memory_mb
         file = IndexFile(local)
         try:

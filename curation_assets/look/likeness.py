@@ -31,6 +31,7 @@ from curation_resources.progress import told
 from curation_resources.provenance import combined_hash
 from curation_resources.tables import MissingTable, TableStore
 from curation_resources.weights import MissingWeights, WrongWeights
+from curation_resources.words import plural
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -137,7 +138,8 @@ class Likeness:
                 means /= np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-12)
                 if found is None:
                     candidates.fits(
-                        2 * candidates.rows * stored.dimension, f"the embeddings of {candidates.rows:,} candidates"
+                        2 * candidates.rows * stored.dimension,
+                        f"the embeddings of {plural(candidates.rows, 'candidate', commas=True)}",
                     )
                     with open(draft, "w+b") as file:
                         found = reserved(file, np.float16, (candidates.rows, stored.dimension))

@@ -29,6 +29,7 @@ from curation_resources.processes import Life
 from curation_resources.storage_errors import READ_ERRORS, StorageError
 from curation_resources.sweep import sweep_root, unfinished_files, unfinished_uploads
 from curation_resources.tables import TableStore
+from curation_resources.words import plural
 
 FREE_BYTES = 5 << 30
 """Less than this on a disk that is written to is worth a word: raw shards roll their tars at one gigabyte, and workers keep several open."""
@@ -137,16 +138,14 @@ def _leftovers(store: TableStore) -> Iterator[Ailment]:
     files = list(unfinished_files(store.storage))
     uploads = _uploads(store)
     if files or uploads:
-        text = (
-            f"{len(files)} unfinished files and {uploads} unfinished uploads of dead runs lie in {store.storage.root}"
-        )
+        text = f"{plural(len(files), 'unfinished file')} and {plural(uploads, 'unfinished upload')} of dead runs lie in {store.storage.root}"
         yield Ailment("leftovers", text, "the next run removes them", lambda: sweep_root(store.storage))
 
 
 def _takedown(store: TableStore) -> Iterator[Ailment]:
     plan = TakedownPlan.load(store)
     if plan is not None:
-        text = f"a takedown of {len(plan.videos)} videos was begun and is not finished"
+        text = f"a takedown of {plural(len(plan.videos), 'video')} was begun and is not finished"
         yield Ailment("leftovers", text, "`curation forget` without arguments finishes it")
     for left in left_samples(store, tars=False):
         remedy = "`curation forget` without arguments removes them, and looks into tars too"

@@ -9,6 +9,7 @@ from curation_assets.orchestration import dead_runs
 from curation_assets.orchestration.instance import Instance, opened, runs_at_work
 from curation_resources.presence import Occupied, at_work
 from curation_resources.storage import Storage
+from curation_resources.words import plural
 
 
 @contextmanager
@@ -24,6 +25,6 @@ def alone(storage: Storage) -> Iterator[Instance]:
         busy = runs_at_work(instance)
         if busy:
             raise Occupied(
-                f"{len(busy)} runs are at work by Dagster's account and could write again what is removed: wait for their end, end them, or see `curation doctor` (first {busy[0]})"
+                f"{plural(len(busy), 'run is', 'runs are')} at work by Dagster's account and could write again what is removed: wait for their end, end them, or see `curation doctor` (first {busy[0]})"
             )
         yield instance

@@ -22,6 +22,7 @@ from dagster import DataVersion, Failure, InputContext, IOManager, MetadataValue
 from curation_resources.provenance import Provenance
 from curation_resources.shard_tables import ShardTables
 from curation_resources.tables import MissingTable, TableStore
+from curation_resources.words import plural
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class TableIOManager(IOManager):
         if isinstance(obj, pa.Table):
             if len(keys) != 1:
                 raise TypeError(
-                    f"{asset} returned one table for {len(keys)} partitions; return a mapping from partition to table"
+                    f"{asset} returned one table for {plural(len(keys), 'partition')}; return a mapping from partition to table"
                 )
             tables: Mapping[str | None, pa.Table] = {keys[0]: obj}
         elif isinstance(obj, collections.abc.Mapping):
@@ -85,7 +86,7 @@ class TableIOManager(IOManager):
             )
         if len(keys) > 1:
             raise TypeError(
-                f"input {context.name} is one table, but the run has {len(keys)} partitions of {asset}; annotate it as Mapping[str, pyarrow.Table]"
+                f"input {context.name} is one table, but the run has {plural(len(keys), 'partition')} of {asset}; annotate it as Mapping[str, pyarrow.Table]"
             )
         try:
             return self.store.read(asset, keys[0] if keys else None)

@@ -55,6 +55,7 @@ from curation_assets.source_watch import Page, SourceWatch, look
 from curation_resources.provenance import canonical_json
 from curation_resources.storage_errors import READ_ERRORS
 from curation_resources.tables import TableStore
+from curation_resources.words import plural
 
 REQUESTED_BY = "curation/requested_by"
 LOOK_SECONDS = 10.0
@@ -174,7 +175,7 @@ def watch_sources(
             continue
         watches[dataset] = watch
         if not complete:
-            said.append(f"{dataset}: {watch.entries} files looked at so far")
+            said.append(f"{dataset}: {plural(watch.entries, 'file')} looked at so far")
             next_turn = dataset
             break
     due = [n for n in sorted(watches) if watches[n].due]
@@ -184,7 +185,7 @@ def watch_sources(
         if w.pending and not w.due and w.last
     ]
     said += [
-        f"{n}: {w.unsettled} files changed within the last {recipes[n].source.settle_s:g} s and wait until they are left alone"
+        f"{n}: {plural(w.unsettled, 'file')} changed within the last {recipes[n].source.settle_s:g} s and wait until they are left alone"
         for n, w in watches.items()
         if w.unsettled
     ]
@@ -273,13 +274,13 @@ def close_gaps(
         return skip(f"{settings.open_runs} requested runs are queued or at work; waits for room")
     unread = heads.look(list(SHARDED), LOOK_SECONDS)
     if unread:
-        return skip(f"{unread} tables still to be looked at; goes on at the next tick")
+        return skip(f"{plural(unread, 'table')} still to be looked at; goes on at the next tick")
     graph = Graph(store, recipes, settings, heads, why=False)
     order = instance.get_dynamic_partitions(SHARDS.name or "")
     unknown = sorted(set(graph.shards) - set(order))
     if unknown:
         adding = SHARDS.build_add_request(unknown)
-        reason = SkipReason(f"registers {len(unknown)} shards of the index that this instance does not know")
+        reason = SkipReason(f"registers {plural(len(unknown), 'shard')} of the index that this instance does not know")
         return SensorResult(skip_reason=reason, cursor=context.cursor, dynamic_partitions_requests=[adding])
     tries = _tries(cursor)
     busy = at_work(opened, order)
@@ -345,28 +346,28 @@ def at_work(runs: Iterable[DagsterRun], order: Sequence[str]) -> Busy:
 def _said(plan: Behind, settings: Settings, busy: Busy, heads: Heads) -> Iterator[str]:
     """What a tick says besides its requests."""
     if busy.shards:
-        yield f"runs are at work on {len(busy.shards)} shards"
+        yield f"runs are at work on {plural(len(busy.shards), 'shard')}"
     for gathered, shards in plan.held.items():
-        yield f"{len(shards)} shards wait until {gathered} has seen them"
+        yield f"{plural(len(shards), 'shard waits', 'shards wait')} until {gathered} has seen them"
     if plan.pausing:
-        yield f"{len(plan.pausing)} tables wait for their next attempt: {_names(plan.pausing)}"
+        yield f"{plural(len(plan.pausing), 'table waits', 'tables wait')} for their next attempt: {_names(plan.pausing)}"
     if plan.given_up:
         yield (
-            f"{len(plan.given_up)} tables are left alone after {settings.max_attempts} attempts: {_names(plan.given_up)}; "
+            f"{plural(len(plan.given_up), 'table is', 'tables are')} left alone after {plural(settings.max_attempts, 'attempt')}: {_names(plan.given_up)}; "
             "their runs say why; they are tried again a day after the last attempt, or at once with other inputs, parameters or code, or by hand"
         )
     yield from sorted(plan.blocked)
     for key, why in list(plan.waiting.items())[:SHOWN]:
         yield f"{key}: {why}"
     if len(plan.waiting) > SHOWN:
-        yield f"{len(plan.waiting) - SHOWN} more subsets wait"
+        yield f"{plural(len(plan.waiting) - SHOWN, 'more subset waits', 'more subsets wait')}"
     lost = lost_videos(heads)
     removed = lost.pop("removed", 0)
     if lost:
         shown = ", ".join(f"{n} {c}" for c, n in lost.most_common())
-        yield f"{lost.total()} videos have failed for good and are not tried again: {shown}"
+        yield f"{plural(lost.total(), 'video has', 'videos have')} failed for good and are not tried again: {shown}"
     if removed:
-        yield f"{removed} videos are no longer in their source; their rows stay, and `curation forget --removed --dry-run` says what of them is stored"
+        yield f"{plural(removed, 'video is', 'videos are')} no longer in their source; their rows stay, and `curation forget --removed --dry-run` says what of them is stored"
 
 
 def lost_videos(heads: Heads) -> Counter[str]:

@@ -39,6 +39,7 @@ from curation_assets.takedown.plan import Say, TakedownPlan, pattern
 from curation_assets.takedown.tables import Done
 from curation_resources.table_headers import SHEET_FILE
 from curation_resources.tables import TableStore
+from curation_resources.words import plural
 
 NOTE = "removed with a video that was taken down"
 SHOWN = frozenset(
@@ -181,7 +182,7 @@ def forget_in_home(home: Path, plan: TakedownPlan, say: Say) -> list[str]:
             number += 1
         else:
             left.append(str(path))
-    say(f"{home}: {number} logs rewritten, databases compacted")
+    say(f"{home}: {plural(number, 'log')} rewritten, databases compacted")
     return left
 
 

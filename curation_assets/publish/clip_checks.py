@@ -17,6 +17,7 @@ from curation_resources.extras import MissingExtra
 from curation_resources.media import MediaRef
 from curation_resources.storage import Storage
 from curation_resources.storage_errors import StorageError
+from curation_resources.words import plural
 
 LEAKS = {"face": "leaks", "plate": "plate_leaks"}
 """What is covered -> where the table's stats hold what a second detector found of it."""
@@ -41,9 +42,9 @@ def _single_shots(table: pa.Table, stats: Mapping[str, Any], storage: Storage) -
             return Finding("single_shots", False, f"{row['sample_key']} cannot be looked at: {error}", False)
         if found:
             cut.append(f"{row['sample_key']} at {found[0]} ms")
-    said = f"no boundary in {len(rows)} clips that were looked at"
+    said = f"no boundary in {plural(len(rows), 'clip')} that were looked at"
     if cut:
-        said = f"{len(cut)} of {len(rows)} clips that were looked at have a shot boundary: {', '.join(cut)}"
+        said = f"{len(cut)} of {plural(len(rows), 'clip')} that were looked at have a shot boundary: {', '.join(cut)}"
     return Finding("single_shots", not cut, said, False, {"clips": len(rows), "with_boundary": len(cut)})
 
 
@@ -56,7 +57,7 @@ def _no_leaks(thing: str, key: str, table: pa.Table, stats: Mapping[str, Any], s
         return Finding(f"{thing}_leaks", True, said, False)
     over = found["over_covers"] / max(1, found["covers"])
     said = (
-        f"{found['detector']} finds {found[things]} {things} in {found['frames']} frames of {found['clips']} blurred clips"
+        f"{found['detector']} finds {found[things]} {things} in {plural(found['frames'], 'frame')} of {plural(found['clips'], 'blurred clip')}"
         f" and takes {found['over_covers']} of {found['covers']} covers for one"
     )
     if found["where"]:

@@ -27,6 +27,7 @@ from curation_assets.contracts.tables import (
 from curation_assets.decode.clips import SHOT
 from curation_assets.publish.curating.versions import CURATE_VERSION
 from curation_resources.storage import Storage
+from curation_resources.words import plural
 
 VIDEO_COLUMNS = ("licence", "channel")
 """Columns of raw_shards that say something of a clip's video."""
@@ -58,12 +59,12 @@ def _copies(rows: pa.Table) -> pa.Table:
 
 def _no_duplicates(counted: pa.Table, stats: Mapping[str, Any], storage: Storage) -> Finding:
     numbers = {n: pc.sum(counted[n]).as_py() or 0 for n in ("selected", "duplicates", "not_compared")}
-    said = f"no duplicate among {numbers['selected']} selected clips"
+    said = f"no duplicate among {plural(numbers['selected'], 'selected clip')}"
     if numbers["not_compared"]:
         said += f"; {numbers['not_compared']} were compared with none"
     if numbers["duplicates"]:
         first = counted["first"].drop_null()[0].as_py()
-        said = f"{numbers['duplicates']} selected clips have a better copy, the first is {first}; the rule keep leaves them out"
+        said = f"{plural(numbers['duplicates'], 'selected clip has', 'selected clips have')} a better copy, the first is {first}; the rule keep leaves them out"
     return Finding("no_duplicates", not numbers["duplicates"], said, False, numbers)
 
 

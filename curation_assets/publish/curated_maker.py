@@ -30,6 +30,7 @@ from curation_resources.provenance import Provenance
 from curation_resources.scratch import scratch_folder
 from curation_resources.table_headers import TableHeader
 from curation_resources.tables import Base, TableStore
+from curation_resources.words import plural
 
 if TYPE_CHECKING:
     from curation_assets.publish.curating.kept_candidates import KeptCandidates
@@ -81,7 +82,7 @@ class CuratedMaker(Maker):
         return {self.name: dict.fromkeys(found, False)}
 
     def said(self, outcome: Outcome) -> str:
-        return f"{outcome.header.stats.get('selected', 0)} of {outcome.header.rows} candidates selected"
+        return f"{outcome.header.stats.get('selected', 0)} of {plural(outcome.header.rows, 'candidate')} selected"
 
     def _judged(self, run: Run, key: str) -> tuple[TableHeader, Made | None]:
         """The table in force after it was brought up to date, and what was made of it, if anything."""

@@ -47,6 +47,7 @@ from curation_resources.scratch import scratch_folder
 from curation_resources.table_headers import FILES, TableHeader
 from curation_resources.tables import Base, TableStore
 from curation_resources.unwritable import Unwritable
+from curation_resources.words import plural
 
 if TYPE_CHECKING:
     from curation_assets.publish.writing.clip_batches import BatchCutter
@@ -114,7 +115,7 @@ class ExportMaker(Maker):
 
     def said(self, outcome: Outcome) -> str:
         state = "unchanged" if outcome.made is None else f"version {outcome.header.stats.get('version')}"
-        return f"{outcome.header.rows} rows, {state}"
+        return f"{plural(outcome.header.rows, 'row')}, {state}"
 
     def up_to_date(self, run: Run, header: TableHeader) -> bool:
         """Whether an export that is made from what it would be made from now has all its files, and they were all made."""
@@ -244,7 +245,9 @@ class ClipExportMaker(ExportMaker):
         except NoEncoder as error:
             raise NotMade(f"{self.name} of {key}: {error}; nothing was cut") from error
         shards, failures, began = list(batch), dict[Key, Exception](), time.monotonic()
-        run.log.info(f"{self.name} {key}: batch {number + 1} of {len(batches.shards)} has {len(shards)} pieces")
+        run.log.info(
+            f"{self.name} {key}: batch {number + 1} of {len(batches.shards)} has {plural(len(shards), 'piece')}"
+        )
         with at_work(run.store.storage, [*shards, key]):
             for done, shard in enumerate(shards):
                 place = f"({done + 1} of {len(shards)}{left(began, done, len(shards))})"
@@ -269,7 +272,7 @@ class ClipExportMaker(ExportMaker):
             done = batch.cut(shard)
         pieces_of(run.store, batch.key).note_spent(shard, meter.seconds())
         run.log.info(
-            f"{what} {place}: {done.cut} clips cut, {done.reused} kept, {done.failed} failed; {meter.cpu:.1f} CPU s"
+            f"{what} {place}: {plural(done.cut, 'clip')} cut, {done.reused} kept, {done.failed} failed; {meter.cpu:.1f} CPU s"
         )
 
     def clear(self, run: Run, key: str) -> None:

@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 from curation_assets.schemas import schema
 from curation_resources.faults import Fault
 from curation_resources.progress import told
+from curation_resources.words import plural
 
 if TYPE_CHECKING:
     from curation_assets.scores.embedding_line import EmbeddingLine
@@ -207,7 +208,7 @@ def clip_vectors(embeddings: pa.Table) -> ClipVectors:
     models = pc.unique(embeddings["model"]).to_pylist()
     if len(models) > 1:
         raise ValueError(
-            f"frame_embeddings holds vectors of {len(models)} models ({', '.join(sorted(models))}); materialize it again"
+            f"frame_embeddings holds vectors of {plural(len(models), 'model')} ({', '.join(sorted(models))}); materialize it again"
         )
     present = embeddings.filter(pc.is_valid(embeddings["embedding"])).sort_by(
         [(k, "ascending") for k in ("video_id", "clip_id", "time_ms")]

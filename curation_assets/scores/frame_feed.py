@@ -21,6 +21,7 @@ import numpy as np
 from curation_assets.scores.frame_reading import FrameReader, Place, Problem
 from curation_resources.model_input import Pixels
 from curation_resources.processes import end_with_parent
+from curation_resources.words import plural
 
 MAX_READERS = 16
 CHUNK = 16
@@ -107,7 +108,9 @@ class FrameFeed(Generic[Owner]):
                     while len(waiting) < self._depth and free and (parts := source.take(self._batch)):
                         waiting.append(_Begun(parts, free.popleft(), self._reader, pool, bool(self._processes)))
                     if not waiting and not free:
-                        raise RuntimeError(f"more than {self._buffers} batches are held and none is released")
+                        raise RuntimeError(
+                            f"more than {plural(self._buffers, 'batch is', 'batches are')} held and none is released"
+                        )
                     if not waiting:
                         return
                     began = time.perf_counter()

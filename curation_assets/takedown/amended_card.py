@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import yaml
 
 from curation_assets.publish.writing import spreadsheets
-from curation_assets.publish.writing.dataset_card import CardFacts, hours_table, shares_table
+from curation_assets.publish.writing.dataset_card import CardFacts, hours_table, samples_said, shares_table
 from curation_assets.takedown.tar_rewriting import members
 from curation_assets.takedown.version_samples import REMOVED, AmendedVersion, files_below
 from curation_resources import sealed_parquet
@@ -95,8 +95,12 @@ def _count(version: AmendedVersion, names: Iterable[str]) -> CardFacts:
 def amended_card(text: str, facts: CardFacts, said: Iterable[Mapping[str, Any]]) -> str:
     """A card with its counts and shares as they are now, and a section on what was removed."""
     head, *sections = re.split(r"(?m)^## ", text)
-    count = f"{facts.samples.total():,} "
-    head = re.sub(r"(?m)^[\d,]{1,20} (?=(clips|clips' frame embeddings), )", count, head, count=1)
+    head = re.sub(
+        r"(?m)^[\d,]{1,20} clips?('s?)?( frame embeddings)?(?=, )",
+        lambda m: samples_said(facts.samples.total(), "embedding_dataset" if m[2] else "clip_dataset"),
+        head,
+        count=1,
+    )
     head = re.sub(r"(?m)(?<=, )[\d.]{1,20} hours of video", f"{facts.hours:.3f} hours of video", head, count=1)
     new: list[str] = []
     for section in sections:

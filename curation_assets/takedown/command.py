@@ -27,6 +27,7 @@ from curation_assets.takedown.plan import PATH, SHARD_ASSETS, NothingFound, Quer
 from curation_assets.takedown.same_bytes import add_bytes
 from curation_assets.takedown.tables import Done, forget_in_tables
 from curation_resources.tables import TableStore
+from curation_resources.words import plural
 
 OUT_OF_REACH = (
     "backups, snapshots and older versions of objects that the storage keeps by itself",
@@ -117,7 +118,7 @@ def take_down(
     left = []
     if not forget_in_events(instance, plan, recipes, say):
         left.append("Dagster's events: they lie in a storage that cannot be rewritten from here")
-    say(f"Dagster: {report_again(instance, store, recipes, done, Pages.of(settings))} tables reported again")
+    say(f"Dagster: {plural(report_again(instance, store, recipes, done, Pages.of(settings)), 'table')} reported again")
     left += forget_in_home(home, plan, say)
     left += _found_still(store, plan)
     say("out of reach:")
@@ -201,7 +202,7 @@ def _no_video(store: TableStore, recipes: Collection[str], given: str, dataset: 
 
 
 def _count(plan: TakedownPlan) -> str:
-    return f"{len(plan.videos)} video{'' if len(plan.videos) == 1 else 's'}"
+    return plural(len(plan.videos), "video")
 
 
 def _confirmed(plan: TakedownPlan) -> bool:
@@ -224,12 +225,14 @@ def _stored(store: TableStore, recipes: Mapping[str, Recipe], plan: TakedownPlan
     for asset in SHARD_ASSETS:
         rows = sum(_rows(store, plan, asset, s) for s in plan.shards if store.exists(asset, s))
         if rows:
-            found.append(f"  {asset}: {rows} rows in {lines(plan.shards)}")
+            found.append(f"  {asset}: {plural(rows, 'row')} in {lines(plan.shards)}")
     for asset in SUBSET_ASSETS:
         for key in store.partitions(asset):
             rows = _rows(store, plan, asset, key)
-            found += [f"  {asset} of {key}: {rows} rows"] if rows else []
-    found += [f"  version {folder}: {count} samples" for folder, count in samples_in_versions(store, recipes, plan)]
+            found += [f"  {asset} of {key}: {plural(rows, 'row')}"] if rows else []
+    found += [
+        f"  version {folder}: {plural(count, 'sample')}" for folder, count in samples_in_versions(store, recipes, plan)
+    ]
     return found + [f"  {line}" for line in _copies(plan)] + absent
 
 

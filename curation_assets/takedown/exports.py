@@ -38,6 +38,7 @@ from curation_resources.scratch import scratch_folder
 from curation_resources.storage import Storage
 from curation_resources.table_headers import FILES
 from curation_resources.tables import TableStore
+from curation_resources.words import plural
 
 WITH_VERSIONS = (*EXPORTS, *JUDGED.values())
 """Tables in whose folders versions may lie."""
@@ -99,7 +100,7 @@ def _clear_pieces(storage: Storage, folder: str, say: Say) -> None:
     for name in sorted(names, key=lambda n: (not n.endswith(".parquet"), n)):
         storage.remove(f"{folder}/{name}")
     if names:
-        say(f"{folder}: {len(names)} files of a run that had not ended")
+        say(f"{folder}: {plural(len(names), 'file')} of a run that had not ended")
 
 
 def amend_version(
@@ -129,7 +130,7 @@ def amend_version(
     describe(version)
     note(version, complete=True)
     say(
-        f"{folder}: {len(version.keys)} samples, {len(version.changed)} files"
+        f"{folder}: {plural(len(version.keys), 'sample')}, {plural(len(version.changed), 'file')}"
         + "".join(f"; cannot rewrite {n}" for n in version.unknown)
     )
     return version
@@ -192,5 +193,5 @@ def _table(
         digest = store.file_content_hash(asset, local)
         store.commit_file(asset, key, local, provenance, digest, stats)
     if number:
-        say(f"{asset} of {key}: {number} rows")
+        say(f"{asset} of {key}: {plural(number, 'row')}")
     return [(asset, key)]

@@ -43,6 +43,7 @@ from curation_resources.storage import Storage
 from curation_resources.table_headers import SHEET, TableHeader
 from curation_resources.tables import TableStore
 from curation_resources.tars import new_token, sample_key
+from curation_resources.words import plural
 
 (VERDICTS,) = (c.asset for c in COMPONENTS if CLUSTERS in c.slices)
 """The table in which a shard has its part of the clusters."""
@@ -102,7 +103,7 @@ def _index(store: TableStore, plan: TakedownPlan, say: Say) -> Done:
             TAKEN_DOWN: dict(sorted((Counter(taken_down(header)) + gone_of).items())),
         }
         store.commit_file(INDEX, None, local, header.provenance, digest, {**header.stats, **facts})
-    say(f"{INDEX}: {removed.num_rows} rows")
+    say(f"{INDEX}: {plural(removed.num_rows, 'row')}")
     return [(INDEX, None)]
 
 
@@ -168,7 +169,10 @@ def _shard_tables(
             store.storage.remove(name)
         done.append((asset, shard))
         if number or old_tars:
-            say(f"{asset} of {shard}: {number} rows" + (f", {len(old_tars)} tars rewritten" if old_tars else ""))
+            say(
+                f"{asset} of {shard}: {plural(number, 'row')}"
+                + (f", {plural(len(old_tars), 'tar')} rewritten" if old_tars else "")
+            )
     return done
 
 
@@ -276,7 +280,7 @@ def _clusters(
         store.storage.remove(sheet_path(store, CLUSTERS, None))
         header, _, _ = compare_shards(store, recipes, settings, lambda text: None)
         done.append((CLUSTERS, None))
-        say(f"{CLUSTERS} and their index: worked out anew, {header.rows} clips in clusters")
+        say(f"{CLUSTERS} and their index: worked out anew, {plural(header.rows, 'clip')} in clusters")
     slices = slice_hashes(store, CLUSTERS)
     before = plan.slices[CLUSTERS]
     for shard in store.partitions(VERDICTS):
@@ -315,7 +319,7 @@ def _dedup(store: TableStore, plan: TakedownPlan, shard: str, slices: Mapping[st
     inputs = {**was, judged: clips_hash, CLUSTERS: slices.get(shard, empty)}
     stats = {**header.stats, "rows_out": table.num_rows, **component(VERDICTS).recounted(table)}
     store.commit(VERDICTS, shard, table, replace(header.provenance, inputs=inputs), stats)
-    say(f"{VERDICTS} of {shard}: {old.num_rows - table.num_rows} rows fewer")
+    say(f"{VERDICTS} of {shard}: {plural(old.num_rows - table.num_rows, 'row')} fewer")
     return [(VERDICTS, shard)]
 
 
@@ -345,7 +349,7 @@ def _curated(
 
         publish_tracks(store, recipes, key, header)
     if number:
-        say(f"{asset} of {key}: {number} rows")
+        say(f"{asset} of {key}: {plural(number, 'row')}")
     return [(asset, key)]
 
 

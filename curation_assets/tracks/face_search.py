@@ -25,6 +25,7 @@ from scipy.optimize import linear_sum_assignment
 from curation_assets.tracks.picture_drift import DriftMeter
 from curation_resources.detectors.base import Detections, Detector, Image, iou_matrix
 from curation_resources.detectors.regions import NMS, Box, ExpectedPlace, detect_in, pixels, regions_for
+from curation_resources.words import plural
 
 REACH = 1.5
 """A face may be found this far from where it is expected, in face sizes."""
@@ -105,7 +106,7 @@ class Beat:
     def __post_init__(self) -> None:
         if not 1 <= self.step <= self.whole:
             raise ValueError(
-                f"a look at places every {self.step} frames cannot be rarer than whole looks, every {self.whole}"
+                f"a look at places every {plural(self.step, 'frame')} cannot be rarer than whole looks, every {self.whole}"
             )
 
 

@@ -23,6 +23,7 @@ from curation_assets.tracks.face_search import Beat, FaceSearch, Look, join, on_
 from curation_assets.tracks.face_tables import FACES
 from curation_resources.detectors.base import Detector
 from curation_resources.detectors.faces import CenterFaceDetector
+from curation_resources.words import plural
 
 Image = NDArray[np.uint8]
 Box = NDArray[np.float64]
@@ -127,7 +128,9 @@ class FaceBlurrer:
         window: int = 24,
     ) -> None:
         if window < beat.step:
-            raise ValueError(f"window ({window} frames) must reach from one look to the next ({beat.step} frames)")
+            raise ValueError(
+                f"window ({plural(window, 'frame')}) must reach from one look to the next ({plural(beat.step, 'frame')})"
+            )
         self._detector = detector or open_face_finder(threshold)
         self._method, self._scale, self._threshold = method, scale, threshold
         self._window, self._hold, self._kept = window, 2 * beat.step, window + beat.whole

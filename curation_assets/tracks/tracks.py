@@ -36,6 +36,7 @@ from curation_assets.tracks.costs import tracking
 from curation_resources.devices import computes_on_gpu
 from curation_resources.extras import require
 from curation_resources.journal import Journal
+from curation_resources.words import plural
 
 if TYPE_CHECKING:
     from curation_assets.engine.kept_answers import KeptAnswers
@@ -325,7 +326,7 @@ def _explained(rows: Sequence[Row]) -> Lines:
     return [
         (
             r["track_id"],
-            f"{r['label']} {as_text(r['score'])}, {r['start_ms']} to {r['end_ms']} ms, {len(r['boxes'] or [])} boxes",
+            f"{r['label']} {as_text(r['score'])}, {r['start_ms']} to {r['end_ms']} ms, {plural(len(r['boxes'] or []), 'box', 'boxes')}",
         )
         for r in ordered
     ]

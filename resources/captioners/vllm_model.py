@@ -18,6 +18,7 @@ from curation_resources.captioners.transformers_model import model_folder, pictu
 from curation_resources.extras import MissingExtra, command, installed
 from curation_resources.torchvision_ops import ensure_torchvision
 from curation_resources.weights import WrongWeights
+from curation_resources.words import plural
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -158,7 +159,7 @@ class VllmCaptioner:
             RuntimeError: it has nothing more to do, and not all have been answered.
         """
         if not self._engine.llm_engine.has_unfinished_requests():
-            raise RuntimeError(f"vLLM answered no more, and {len(asked)} questions are open")
+            raise RuntimeError(f"vLLM answered no more, and {plural(len(asked), 'question is', 'questions are')} open")
         for output in self._engine.llm_engine.step():
             if output.finished and output.request_id in asked:
                 request, began = asked.pop(output.request_id)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from curation_resources.detectors.base import Detections, Floats, Image, RawDetections, finish
 from curation_resources.detectors.onnx_session import input_memory, on_gpu, open_session, overlapped_runs
 from curation_resources.weights import WrongWeights, fetch_weights, file_sha256
+from curation_resources.words import plural
 
 Layout = Literal["fastestdet", "yolov5", "yolov8", "end2end", "retinaface"]
 LETTERBOX_GREY = 114
@@ -115,7 +116,9 @@ def _retinaface(given: _Given) -> RawDetections:
     offsets, scores = given.outputs[0][0], given.outputs[1][0][:, 1:]
     priors = _priors(given.size, given.anchor)
     if len(priors) != len(offsets):
-        raise WrongWeights(f"the model has {len(offsets)} boxes where the layout retinaface has {len(priors)}")
+        raise WrongWeights(
+            f"the model has {plural(len(offsets), 'box', 'boxes')} where the layout retinaface has {len(priors)}"
+        )
     centre = priors[:, :2] + offsets[:, :2] * RETINA_VARIANCES[0] * priors[:, 2:]
     extent = priors[:, 2:] * np.exp(offsets[:, 2:] * RETINA_VARIANCES[1])
     return RawDetections(_corners(centre, extent), scores.max(axis=1), scores, None)
@@ -209,7 +212,7 @@ class OnnxDetector:
         fixed = [d for d in shape[2:] if isinstance(d, int) and d > 0]
         if len(shape) == 4 and isinstance(shape[0], int) and shape[0] > 1:
             raise WrongWeights(
-                f"{path}: the model takes {shape[0]} pictures at a time, no more and no fewer; export it for one, or for any number"
+                f"{path}: the model takes {plural(shape[0], 'picture')} at a time, no more and no fewer; export it for one, or for any number"
             )
         if len(shape) != 4 or any(d != size for d in fixed):
             raise WrongWeights(
@@ -267,7 +270,7 @@ class OnnxDetector:
         raw = _DECODERS[self.form.layout](_Given(outputs, self.size, len(self.names), self.form.anchor))
         if raw.class_scores.shape[1] != len(self.names):
             raise WrongWeights(
-                f"{self._path}: the model has {raw.class_scores.shape[1]} classes in the layout {self.form.layout},"
+                f"{self._path}: the model has {plural(raw.class_scores.shape[1], 'class', 'classes')} in the layout {self.form.layout},"
                 f" the vocabulary {len(self.names)}; set {self.form.setting}.vocabulary to the model's classes"
             )
         height, width = size

@@ -19,6 +19,7 @@ from curation_assets.rules.evaluation import numbers
 from curation_assets.rules.language import SOURCE
 from curation_assets.scores.embedding import mean_embeddings
 from curation_resources.growing_array import GrowingArray
+from curation_resources.words import plural
 
 PART = 1 << 20
 """Candidates whose classes are numbered at a time."""
@@ -42,7 +43,7 @@ class EmbeddingsFile:
             self._write(np.full((self._rows, self._dim), np.nan))
         if len(vectors) and vectors.shape[1] != self._dim:
             raise ValueError(
-                f"embeddings of {vectors.shape[1]} and of {self._dim} numbers cannot be compared; give the subset datasets with one model"
+                f"embeddings of {vectors.shape[1]} and of {plural(self._dim, 'number')} cannot be compared; give the subset datasets with one model"
             )
         block = np.full((len(present), self._dim), np.nan)
         if len(vectors):

@@ -15,6 +15,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from curation_resources.words import plural
+
 HERE = Path(__file__).resolve().parent
 
 
@@ -104,7 +106,7 @@ def main(words: list[str]) -> None:
                 file.write(
                     json.dumps({"dataset": dataset_name, "clip": clip_id, "tag": tag}, ensure_ascii=False) + "\n"
                 )
-        print(f"{len(said)} tags of clips in {HERE / 'tags.jsonl'}")
+        print(f"{plural(len(said), 'tag')} of clips in {HERE / 'tags.jsonl'}")
     elif "--load" not in words:
         import fiftyone as fo
 

@@ -45,6 +45,7 @@ from curation_resources.scratch import scratch_folder
 from curation_resources.storage import Storage
 from curation_resources.storage_errors import StorageError
 from curation_resources.tables import TableStore
+from curation_resources.words import plural
 
 UNREAD_CLIPS = "unread"
 """Where the table's stats hold how many clips failed for a reason that may pass: such a version is made again by the next run."""
@@ -105,7 +106,7 @@ def publish_clips(
     writer.close()
     facts.files = writer.files
     if unread:
-        facts.left_out = [*facts.left_out, f"{unread} clips that could not be read when it was published"]
+        facts.left_out = [*facts.left_out, f"{plural(unread, 'clip')} that could not be read when it was published"]
     rows.write()
     leaks: dict[str, Any] = {}
     for cover in params.covers:

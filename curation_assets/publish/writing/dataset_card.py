@@ -13,6 +13,7 @@ import yaml
 from curation_assets.publish.clip_dataset import SOUNDS
 from curation_assets.publish.writing.samples import PublishedFile
 from curation_resources.markdown import escape
+from curation_resources.words import plural
 
 UNKNOWN = "not stated"
 MS_PER_HOUR = 3_600_000
@@ -136,13 +137,19 @@ class CardFacts:
         return self.ms.total() / MS_PER_HOUR
 
 
+def samples_said(count: int, kind: str) -> str:
+    """How many samples there are, as a card says it."""
+    if kind == "clip_dataset":
+        return plural(count, "clip", commas=True)
+    return plural(count, "clip's frame embeddings", "clips' frame embeddings", commas=True)
+
+
 def card(facts: CardFacts) -> str:
     """README.md: front matter that `datasets.load_dataset` reads, then what the data are and where they come from."""
-    what = "clips" if facts.kind == "clip_dataset" else "clips' frame embeddings"
     parts = [
         f"---\n{yaml.safe_dump(_front_matter(facts), sort_keys=False)}---",
         f"# {facts.name}\n\n{escape(facts.description)}".rstrip(),
-        f"{facts.samples.total():,} {what}, {facts.hours:.3f} hours of video; version `{facts.version}`."
+        f"{samples_said(facts.samples.total(), facts.kind)}, {facts.hours:.3f} hours of video; version `{facts.version}`."
         + (f" {facts.failed:,} more could not be made; the table says why." if facts.failed else ""),
         *_left_out(facts),
         "## Splits\n\n" + hours_table(facts) + "\n\nA source video is in one split only.",

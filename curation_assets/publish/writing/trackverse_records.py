@@ -20,6 +20,8 @@ from typing import Any, BinaryIO, Literal
 
 import numpy as np
 
+from curation_resources.words import plural
+
 KeySet = Literal["first", "released", "pipeline"]
 OURS = ("dataset", "clip_id", "area", "motion", "length_s", "detector", "embedding")
 """Columns of `tracks` that records carry under our own names."""
@@ -115,7 +117,7 @@ def _read(record: Mapping[str, Any], corners: bool) -> TrackRecord:
     boxes = np.asarray(record["track_bbox" if pipeline else "frame_bboxes"], float).reshape(-1, 4)
     times = record["track_ts" if pipeline else "frame_ts"]
     if len(times) != len(boxes):
-        raise ValueError(f"{len(times)} times for {len(boxes)} boxes")
+        raise ValueError(f"{plural(len(times), 'time')} for {plural(len(boxes), 'box', 'boxes')}")
     if corners:
         boxes[:, 2:] -= boxes[:, :2]
     height, width = record["video_size"][:2]
