@@ -132,7 +132,7 @@ def test_a_video_that_was_not_read_holds_back_what_draws_on_it(toy: Installation
         toy.run("deduplicate")
         toy.run("curate", partition_key="toy-00000", asset_selection=[AssetKey("dedup"), AssetKey("captions")])
         assert not publish(toy)
-        assert "not read in full (1 videos could not be read (1 for storage))" in toy.reasons[-1]
+        assert "not read in full (1 video could not be read (1 for storage))" in toy.reasons[-1]
         assert in_force(toy) == before
     declare(toy)
     toy.settle()

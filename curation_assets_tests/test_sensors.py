@@ -260,7 +260,7 @@ def test_attempts_end_and_are_taken_up_when_something_changes(
                 break
             assert "wait for their next attempt: dedup of d-00001" in site.said["gap_sensor"]
             now += 3600
-    assert "1 tables are left alone after 2 attempts: dedup of d-00001" in site.said["gap_sensor"]
+    assert "1 table is left alone after 2 attempts: dedup of d-00001" in site.said["gap_sensor"]
     assert site.store.partitions("dedup") == ["d-00000", "d-00002", "d-00003"], "the others go on"
     assert attempts == 2
     tries = json.loads(site.cursors["gap_sensor"] or "{}")["tries"]
@@ -330,7 +330,7 @@ def test_a_look_that_takes_too_long_goes_on_at_the_next_tick(
     assert said == [
         "5 tables still to be looked at; goes on at the next tick",
         "4 tables still to be looked at; goes on at the next tick",
-        "1 tables still to be looked at; goes on at the next tick",
+        "1 table still to be looked at; goes on at the next tick",
     ]
 
 

@@ -69,5 +69,5 @@ def test_a_newcomer_gets_from_the_graph_to_a_checked_table(page: Page) -> None:
     expect(rows.get_by_role("cell").nth(1)).to_have_text("1")
 
     page.get_by_role("tab", name="Checks").click()
-    expect(page.get_by_text("toy-00001: 1 rows fit the schema")).to_be_visible()
+    expect(page.get_by_text("toy-00001: 1 row fits the schema")).to_be_visible()
     expect(page.get_by_text("Passed", exact=True)).to_be_visible()

@@ -190,7 +190,7 @@ def test_pictures_that_are_away_while_captions_are_asked_for_are_asked_about_aga
     assert toy.run("index")
     toy.settle()
     said = toy.said["gap_sensor"]
-    assert said.startswith("1 videos are no longer in their source"), "a video that was taken away has not failed"
+    assert said.startswith("1 video is no longer in its source"), "a video that was taken away has not failed"
 
 
 def in_this_process(function: Any, tasks: Any, workers: int) -> Iterator[Any]:

@@ -367,7 +367,7 @@ def _said(plan: Behind, settings: Settings, busy: Busy, heads: Heads) -> Iterato
         shown = ", ".join(f"{n} {c}" for c, n in lost.most_common())
         yield f"{plural(lost.total(), 'video has', 'videos have')} failed for good and are not tried again: {shown}"
     if removed:
-        yield f"{plural(removed, 'video is', 'videos are')} no longer in their source; their rows stay, and `curation forget --removed --dry-run` says what of them is stored"
+        yield f"{plural(removed, 'video is no longer in its source; its rows', 'videos are no longer in their source; their rows')} stay, and `curation forget --removed --dry-run` says what of them is stored"
 
 
 def lost_videos(heads: Heads) -> Counter[str]:

@@ -36,7 +36,7 @@ def test_a_video_that_is_away_is_said_and_healed_by_the_next_run(tmp_path: Path)
     assert "clip_dataset of toy-all is not made" in run.stdout or "curated_clips of toy-all is not made" in run.stdout
     assert not (tmp_path / "data/clip_dataset/toy-all.parquet").exists()
     stale = site.curation("stale", "--why")
-    assert "1 videos could not be read (1 for storage)" in stale.stdout
+    assert "1 video could not be read (1 for storage)" in stale.stdout
     (tmp_path / "away.mp4").rename(videos / "v1.mp4")
     again = site.curation("run", str(recipe))
     assert again.returncode == 0, again.stdout

@@ -77,7 +77,7 @@ def test_media_of_another_run_stay_until_nobody_is_at_work(storage: Storage, oth
 
 
 def test_who_wants_to_be_alone_and_who_is_at_work_keep_each_other_out(storage: Storage, other_run: Any) -> None:
-    with pytest.raises(Occupied, match="1 runs are at work"), at_work(storage, None, alone=True):
+    with pytest.raises(Occupied, match="1 run is at work"), at_work(storage, None, alone=True):
         pass
     other_run.stop()
     with at_work(storage, None, alone=True):
@@ -88,7 +88,7 @@ def test_who_wants_to_be_alone_and_who_is_at_work_keep_each_other_out(storage: S
     refused = pytest.raises(Occupied, match="being taken down, or a dataset removed or renamed")
     with refused, at_work(storage, ["e-00000"]):
         pass
-    with pytest.raises(Occupied, match="1 runs are at work"), at_work(storage, None, alone=True):
+    with pytest.raises(Occupied, match="1 run is at work"), at_work(storage, None, alone=True):
         pass
     assert others(storage, "d-00000") == [above.path.removeprefix(f"{FOLDER}/")]
     above.stop()

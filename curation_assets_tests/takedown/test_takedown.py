@@ -385,14 +385,14 @@ def test_a_video_that_left_its_source_is_named_with_the_versions_that_hold_it(
 
     assert main(["run", str(command.root / "toy.yaml"), "--select", "dataset_index"]) == 0
     said = capsys.readouterr()
-    assert "toy: of 1 videos that the source no longer lists, clips in published versions" in said.err
+    assert "toy: of 1 video that the source no longer lists, clips in published versions" in said.err
     assert "`curation forget --removed --dataset toy --dry-run` says what" in said.err
 
     assert main(["forget", "--removed", "--dataset", "toy", "--dry-run"]) == 0
     told = capsys.readouterr().out
     assert f"1 video: {GONE}" in told
     for folder in versions:
-        assert f"  version {Path(folder).relative_to(command.root / 'data')}: 1 samples" in told
+        assert f"  version {Path(folder).relative_to(command.root / 'data')}: 1 sample" in told
     assert told.count("  version ") == len(versions)
 
 

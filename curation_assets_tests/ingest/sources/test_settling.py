@@ -186,7 +186,7 @@ def test_a_file_that_grows_holds_up_no_other_of_its_dataset(tmp_path: Path, monk
         for request in site.tick("source_sensor").run_requests or []:
             asked.append(tick)
             assert site.run("index", tags=dict(request.tags))
-        assert "d: 1 files changed within the last 30 s" in site.said["source_sensor"] or asked[-1:] == [tick]
+        assert "d: 1 file changed within the last 30 s" in site.said["source_sensor"] or asked[-1:] == [tick]
     assert asked == [1]
     assert site.store.read("dataset_index")["video_id"].to_pylist() == ["whole"]
     monkeypatch.setattr(sensors.time, "time", lambda: NOW + 1000)

@@ -260,7 +260,7 @@ def test_a_processed_dataset_is_packed_by_a_command(tmp_path: Path, capsys: pyte
     (tmp_path / "processed" / "train" / "train.0.txt").write_text("a dog")
     command = ["pack", str(tmp_path / "processed"), str(tmp_path / "tars"), "--per-tar", "2", "--name", "mine"]
     assert main(command) == 0
-    assert capsys.readouterr().out.splitlines()[:2] == ["train: 3 triples in 2 tars", "test: 1 triples in 1 tars"]
+    assert capsys.readouterr().out.splitlines()[:2] == ["train: 3 triples in 2 tars", "test: 1 triple in 1 tar"]
     lines = (tmp_path / "tars" / "splits.csv").read_text().splitlines()
     assert lines == ["tar_file,split", "mine_00000.tar,train", "mine_00001.tar,train", "mine_00002.tar,test"]
     tars = [str(tmp_path / "tars" / f"mine_{n:05d}.tar") for n in range(3)]
