@@ -97,7 +97,7 @@ def amended_card(text: str, facts: CardFacts, said: Iterable[Mapping[str, Any]])
     head, *sections = re.split(r"(?m)^## ", text)
     head = re.sub(
         r"(?m)^[\d,]{1,20} clips?('s?)?( frame embeddings)?(?=, )",
-        lambda m: samples_said(facts.samples.total(), "embedding_dataset" if m[2] else "clip_dataset"),
+        lambda m: samples_said(facts.samples.total(), of_clips=not m[2]),
         head,
         count=1,
     )

@@ -471,4 +471,3 @@ def test_the_command_finishes_what_takedowns_of_before_left_in_versions(
         str((folder / n).relative_to(command.root)) for n in ("README.md", "croissant.json", "removed.json")
     }
     mlcroissant.Dataset(str(folder / "croissant.json"))
-    assert behind(command) == []

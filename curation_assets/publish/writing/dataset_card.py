@@ -137,9 +137,9 @@ class CardFacts:
         return self.ms.total() / MS_PER_HOUR
 
 
-def samples_said(count: int, kind: str) -> str:
-    """How many samples there are, as a card says it."""
-    if kind == "clip_dataset":
+def samples_said(count: int, of_clips: bool) -> str:
+    """How many samples there are, as a card says it: clips, or embeddings of their frames."""
+    if of_clips:
         return plural(count, "clip", commas=True)
     return plural(count, "clip's frame embeddings", "clips' frame embeddings", commas=True)
 
@@ -149,7 +149,7 @@ def card(facts: CardFacts) -> str:
     parts = [
         f"---\n{yaml.safe_dump(_front_matter(facts), sort_keys=False)}---",
         f"# {facts.name}\n\n{escape(facts.description)}".rstrip(),
-        f"{samples_said(facts.samples.total(), facts.kind)}, {facts.hours:.3f} hours of video; version `{facts.version}`."
+        f"{samples_said(facts.samples.total(), facts.kind == 'clip_dataset')}, {facts.hours:.3f} hours of video; version `{facts.version}`."
         + (f" {facts.failed:,} more could not be made; the table says why." if facts.failed else ""),
         *_left_out(facts),
         "## Splits\n\n" + hours_table(facts) + "\n\nA source video is in one split only.",
