@@ -15,6 +15,7 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from curation_assets.engine.shard_keys import dataset_of
 from curation_assets.engine.slices import slice_hashes
@@ -172,6 +173,14 @@ def _heir(storage: Storage, dataset: str, recipes: Mapping[str, Recipe], present
 def indexed(store: TableStore) -> set[str]:
     """Datasets of which the index has rows, or says that they have none."""
     return {dataset_of(shard) for shard in slice_hashes(store, INDEX)} | without_rows(store.usable_header(INDEX))
+
+
+def stats_without(index: TableHeader, old: str, new: str | None = None) -> dict[str, Any]:
+    """The stats of the index when a dataset is gone, or has another name."""
+    names = {old: new}
+    empty = {names.get(n, n) for n in without_rows(index)} - {None}
+    gone = {name: count for n, count in taken_down(index).items() if (name := names.get(n, n)) is not None}
+    return {**index.stats, EMPTY: sorted(filter(None, empty)), TAKEN_DOWN: gone}
 
 
 def taken_down(index: TableHeader | None) -> dict[str, int]:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from curation_assets.engine.declared import stats_without
 from curation_assets.engine.shard_keys import dataset_of
 from curation_assets.engine.slices import SliceHashes, drop_old_slices, write_slices
 from curation_assets.ingest.dataset_index import TABLE
@@ -55,7 +56,8 @@ def rewrite_index(store: TableStore, old: str, new: str | None = None, renamed: 
                 write(rows_of_dataset(store, old), renamed)
             write(_rows(store, above, others[1]))
         write_slices(store, TABLE.asset, written.parts.hexdigest(), slices.table())
-        made = store.commit_written(TABLE.asset, None, local, header.provenance, written.parts, header.stats, header)
+        stats = stats_without(header, old, new)
+        made = store.commit_written(TABLE.asset, None, local, header.provenance, written.parts, stats, header)
     drop_old_slices(store, made)
 
 

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
+from curation_assets.engine.declared import EMPTY, TAKEN_DOWN, stats_without
 from curation_assets.engine.slices import read_slices, slice_hashes
 from curation_assets.ingest import renamed_rows
 from curation_assets.ingest.renamed_rows import rewrite_index, rows_of_dataset
@@ -15,6 +16,7 @@ from curation_assets.schemas import SCHEMAS, schema
 from curation_resources.content_hash import content_hash
 from curation_resources.provenance import Provenance
 from curation_resources.storage import Storage
+from curation_resources.table_headers import TableHeader
 from curation_resources.tables import TableStore
 
 DATASETS = ("a", "a0", "a_b", "b", "ba")
@@ -76,3 +78,11 @@ def test_an_index_is_as_one_that_was_sorted_whole(
     assert said == dict(
         zip(*(read_slices(store, header)[n].to_pylist() for n in ("shard", "content_hash")), strict=True)
     )
+
+
+def test_what_the_index_knows_of_datasets_without_rows_goes_with_their_names() -> None:
+    stats = {EMPTY: ["a", "b"], TAKEN_DOWN: {"a": 2, "c": 1}, "rows_in": 5}
+    index = TableHeader("dataset_index", None, 0, Provenance("1", None), "", "", stats)
+    assert stats_without(index, "a") == {EMPTY: ["b"], TAKEN_DOWN: {"c": 1}, "rows_in": 5}
+    assert stats_without(index, "a", "z") == {EMPTY: ["b", "z"], TAKEN_DOWN: {"z": 2, "c": 1}, "rows_in": 5}
+    assert stats_without(index, "d", "z") == stats
