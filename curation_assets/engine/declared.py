@@ -180,7 +180,8 @@ def stats_without(index: TableHeader, old: str, new: str | None = None) -> dict[
     names = {old: new}
     empty = {names.get(n, n) for n in without_rows(index)} - {None}
     gone = {name: count for n, count in taken_down(index).items() if (name := names.get(n, n)) is not None}
-    return {**index.stats, EMPTY: sorted(filter(None, empty)), TAKEN_DOWN: gone}
+    facts = {EMPTY: sorted(filter(None, empty)), TAKEN_DOWN: gone}
+    return {**index.stats, **{name: said for name, said in facts.items() if said or name in index.stats}}
 
 
 def taken_down(index: TableHeader | None) -> dict[str, int]:
