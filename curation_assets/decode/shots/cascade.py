@@ -28,7 +28,7 @@ from curation_assets.decode.reading.picture import AnalysisPicture
 from curation_assets.decode.shots.black import LONGEST_RAMP, BlackRuns
 from curation_assets.decode.shots.cuts import Cut, CutList, Kind, Needs, one_per_transition, runs
 from curation_assets.decode.shots.dips import dips_among
-from curation_assets.decode.shots.history import History, Tiny
+from curation_assets.decode.shots.history import History, Tiny, levels_of
 from curation_assets.decode.shots.network_view import NEAR, View, look
 from curation_assets.decode.shots.proposals import Proposals
 from curation_assets.decode.shots.proposed_parts import SHORT, STANDS_OUT, marked, split_at, standing_out
@@ -112,7 +112,9 @@ class CascadeDetector:
         self._thinned = Thinned(fps)
         self._proposals = Proposals(self._thinned)
         self._sweeps = Sweeps(self._proposals)
-        self._waiting: list[tuple[int, int, Tiny]] = []
+        self._waiting: list[tuple[int, int]] = []
+        self._frames = np.empty((TOGETHER, 27, 48, 3), np.uint8)
+        self._last: Tiny | None = None
         self._run: _Interval | None = None
         self._open: _Interval | None = None
         self._cuts: list[Cut] = []
@@ -120,19 +122,25 @@ class CascadeDetector:
 
     def push(self, index: int, time_ms: int, picture: AnalysisPicture) -> None:
         """Take the next frame."""
-        self._waiting.append((index, time_ms, picture.tiny_rgb.copy()))
+        self._frames[len(self._waiting)] = picture.tiny_rgb
+        self._waiting.append((index, time_ms))
         if len(self._waiting) == TOGETHER:
             self._take()
 
     def _take(self) -> None:
-        for index, time_ms, frame in self._waiting:
-            self._history.push(index, time_ms, frame)
-            self._thinned.push(index, time_ms, frame, self._history.step(self._history.count - 1))
+        if not self._waiting:
+            return
+        frames = self._frames[: len(self._waiting)]
+        for (index, time_ms), frame, levels in zip(self._waiting, frames, levels_of(frames, self._last), strict=True):
+            self._history.push(index, time_ms, frame, levels)
+            self._thinned.push(index, time_ms, frame, levels.step)
             if self._history.count - self._examined > LONGEST_RAMP:
                 self._black.examine(self._examined)
                 self._examined += 1
             self._propose()
+        self._last = frames[-1]
         self._waiting.clear()
+        self._frames = np.empty_like(self._frames)  # those that wait to be thinned stay
 
     def finish(self) -> CutList:
         """The boundaries, each transition once."""

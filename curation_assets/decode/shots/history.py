@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -21,18 +22,45 @@ def distance(a: Tiny, b: Tiny) -> float:
     return cv2.norm(a, b, cv2.NORM_L1) / a.size
 
 
+class Levels(NamedTuple):
+    """Of a picture, in levels.
+
+    Attributes:
+        step: mean absolute difference from the one before it; 0 for the first.
+        mean, deviation: of all its samples.
+    """
+
+    step: float
+    mean: float
+    deviation: float
+
+
+def levels_of(frames: Tiny, before: Tiny | None) -> list[Levels]:
+    """Of consecutive pictures (n, 27, 48, 3); `before` is the one before them, if there is one."""
+    measured: NDArray[np.float64] = _levels(frames, frames[0] if before is None else before)
+    return [Levels(*of_one) for of_one in measured.tolist()]
+
+
 @compiled
-def _mean_and_deviation(frame: Tiny) -> tuple[float, float]:
-    """Of all samples of a picture, levels: the sums are of whole numbers."""
-    total = squares = 0
-    for row in range(frame.shape[0]):
-        for column in range(frame.shape[1]):
-            for colour in range(3):
-                value = int(frame[row, column, colour])
-                total += value
-                squares += value * value
-    mean = total / frame.size
-    return mean, math.sqrt(max(squares / frame.size - mean * mean, 0.0))
+def _levels(frames: Tiny, before: Tiny) -> NDArray[np.float64]:
+    """`Levels` of each picture, (n, 3): the sums are of whole numbers."""
+    result = np.empty((len(frames), 3))
+    size = before.size
+    last = np.ascontiguousarray(before).reshape(size)
+    for k in range(len(frames)):
+        frame = np.ascontiguousarray(frames[k]).reshape(size)
+        apart = total = squares = np.int32(0)
+        for sample in range(size):
+            value = np.int32(frame[sample])
+            total += value
+            squares += value * value
+            apart += abs(value - np.int32(last[sample]))
+        mean = total / size
+        result[k, 0] = apart / size
+        result[k, 1] = mean
+        result[k, 2] = math.sqrt(max(squares / size - mean * mean, 0.0))
+        last = frame
+    return result
 
 
 class History:
@@ -47,13 +75,12 @@ class History:
         self._mean = np.zeros(CAPACITY)
         self._deviation = np.zeros(CAPACITY)
 
-    def push(self, index: int, time_ms: int, frame: Tiny) -> None:
-        """Append the frame with this index and presentation time."""
+    def push(self, index: int, time_ms: int, frame: Tiny, levels: Levels) -> None:
+        """Append the frame with this index and presentation time, of which `levels_of` has been asked."""
         slot = self.count % CAPACITY
-        self._step[slot] = distance(self._frames[slot - 1], frame) if self.count else 0.0
         self._frames[slot] = frame
         self._index[slot], self._time[slot] = index, time_ms
-        self._mean[slot], self._deviation[slot] = _mean_and_deviation(frame)
+        self._step[slot], self._mean[slot], self._deviation[slot] = levels
         self.count += 1
 
     def _slot(self, position: int) -> int:
