@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curation_assets.decode.measures import still, windows
+from curation_assets.decode.measures.areas import squared
 from curation_assets.decode.measures.content import WHOLE, Box, RecentBoxes, content_box, union_of
 from curation_assets.decode.measures.course import course
 from curation_assets.decode.measures.hashing import Hashing
@@ -91,7 +92,7 @@ def _cut(luma: Luma, box: Box, side: int = SIDE) -> Luma:
         min(part.shape) >= 4 * side
     ):  # in two steps: the general area filter is four times slower, and 0.2 bits of 64 apart
         part = cv2.resize(part, (part.shape[1] // 2, part.shape[0] // 2), interpolation=cv2.INTER_AREA)
-    return np.asarray(cv2.resize(part, (side, side), interpolation=cv2.INTER_AREA), np.uint8)
+    return squared(part, side)
 
 
 def _is_near(a: Box, b: Box, least: float) -> bool:

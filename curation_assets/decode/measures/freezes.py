@@ -168,15 +168,27 @@ def change(before: Plane, after: Plane, most_noise: float = MOST_NOISE) -> Chang
     """
     h, w = before.shape
     rows, columns = _blocks(h, w)
-    energy, fine = _energies(before, after, rows, columns)
-    if float(energy.max()) <= 0.0:
-        return Change(0.0, 0.0, 0.0)
+    return Change(*_beyond_noise(*_energies(before, after, rows, columns), most_noise, min(h, w) >= 2 * NOISE_BLOCK))
+
+
+@compiled
+def _beyond_noise(
+    energy: NDArray[np.float32], fine: NDArray[np.float32], most_noise: float, telling: bool
+) -> tuple[float, float, float]:
+    """`Change` of what `_energies` gives; `telling` says whether the picture is large enough to show its noise."""
+    if energy.max() <= 0:
+        return 0.0, 0.0, 0.0
     noise = 0.0
-    noisy = fine[fine > 0.01]
-    if noisy.size >= 0.1 * fine.size and min(h, w) >= 2 * NOISE_BLOCK:
-        noise = min(most_noise, _median(noisy))
-    beyond = energy - NOISE_FACTOR * noise
-    return Change(float(beyond.max()), np.count_nonzero(beyond > CHANGE) / beyond.size, noise)
+    noisy = fine[fine > np.float32(0.01)]
+    if telling and len(noisy) >= 0.1 * len(fine):
+        noise = min(most_noise, np.float64(_median(noisy)))
+    of_noise, least = np.float32(NOISE_FACTOR * noise), np.float32(CHANGE)
+    beyond, most = 0, np.float32(-np.inf)
+    for k in range(len(energy)):
+        left = energy[k] - of_noise
+        most = max(most, left)
+        beyond += left > least
+    return np.float64(most), beyond / len(energy), noise
 
 
 @functools.cache
@@ -228,13 +240,11 @@ def _energies(
     return energy, fine
 
 
-def _median(values: NDArray[np.float32]) -> float:
-    """numpy's, which spends most of its time on other kinds of arrays."""
-    middle = values.size // 2
-    if values.size % 2:
-        return float(np.partition(values, middle)[middle])
-    below, above = np.partition(values, (middle - 1, middle))[middle - 1 : middle + 1]
-    return float((below + above) / np.float32(2))
+@compiled
+def _median(values: NDArray[np.float32]) -> np.float32:
+    ordered = np.sort(values)
+    middle = len(values) // 2
+    return ordered[middle] if len(values) % 2 else (ordered[middle - 1] + ordered[middle]) / np.float32(2)
 
 
 def _small(luma: Plane) -> Plane:

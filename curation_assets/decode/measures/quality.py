@@ -300,7 +300,7 @@ def _bar(sides: list[_Side]) -> _Bar:
     tones = np.array([s.tone for s in sides], np.float32)
     tone = float(np.median(tones))
     none = _Bar(0.0, tone)
-    flat = np.quantile(np.stack([s.flat for s in sides]), 0.1, axis=0) / 255
+    flat = _tenth(np.stack([s.flat for s in sides])) / 255
     if np.mean(np.abs(tones - tone) <= BAR_TOLERANCE) < 0.9 or (flat.all() and flat.min() >= 0.95):
         return none
     lines = int(np.argmax(flat < 0.6)) if (flat < 0.6).any() else len(flat)
@@ -316,6 +316,17 @@ def _bar(sides: list[_Side]) -> _Bar:
     inner = means[min(lines + 1, len(means) - 1)]
     mixed = float(np.clip(1 - means[lines] / inner, 0, 1)) if abs(inner) > 8 else 0.0
     return _Bar((lines + mixed) / (2 * len(flat)), tone)
+
+
+def _tenth(values: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Of each column of (n, m) the value below which a tenth lies, between the two that it lies between: (m,)."""
+    at = 0.1 * (len(values) - 1)
+    below = int(at)
+    ordered = np.sort(np.ascontiguousarray(values.T), axis=1)
+    low, high = ordered[:, below].astype(np.float64), ordered[:, min(below + 1, len(values) - 1)]
+    share = at - below
+    between: NDArray[np.float64] = low + (high - low) * share if share < 0.5 else high - (high - low) * (1 - share)
+    return between
 
 
 def _opposite(first: _Bar, second: _Bar) -> tuple[float, float]:
