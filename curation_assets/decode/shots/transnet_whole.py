@@ -184,12 +184,10 @@ def _side_by_side(a: Bytes, b: Bytes, c: Bytes, d: Bytes) -> Bytes:
     out = np.empty((frames, pixels, 4 * channels), np.uint8)
     for frame in range(frames):
         for pixel in range(pixels):
-            row = out[frame, pixel]
-            for k in range(channels):
-                row[k] = a[frame, pixel, k]
-                row[channels + k] = b[frame, pixel, k]
-                row[2 * channels + k] = c[frame, pixel, k]
-                row[3 * channels + k] = d[frame, pixel, k]
+            for number, part in enumerate((a, b, c, d)):
+                given, own = part[frame, pixel], out[frame, pixel, number * channels : (number + 1) * channels]
+                for k in range(channels):
+                    own[k] = given[k]
     return out
 
 
@@ -203,24 +201,43 @@ def _pooled(branches: tuple[Floats, ...], shortcut: Bytes, adding: Floats) -> tu
     share = channels // 4
     out = np.empty((frames, height // 2, width // 2, channels), np.uint8)
     sums = np.zeros((frames, channels), np.float64)
-    four = np.empty(channels, np.float32)
-    for frame in range(frames):
-        for y in range(height // 2):
-            for x in range(width // 2):
-                four[:] = 0
-                for pixel in range(4):
-                    row, column = 2 * y + pixel // 2, 2 * x + pixel % 2
-                    at, before = row * width + column, shortcut[frame, row, column]
-                    for k in range(channels):
-                        four[k] += np.float32(before[k]) * past[k]
-                    for branch, part in enumerate(branches):
-                        begin, given = branch * share, part[frame, at]
-                        for k in range(share):
-                            value = given[k] * factors[begin + k] + shifts[begin + k]
-                            four[begin + k] += max(value, np.float32(0))
-                for k in range(channels):
-                    sums[frame, k] += four[k]
-                    out[frame, y, x, k] = np.uint8(min(np.floor(four[k] + np.float32(0.5)), np.float32(255)))
+    four = np.empty(share, np.float32)
+    half, most, none = np.float32(0.5), np.float32(255), np.float32(0)
+    for branch, part in enumerate(branches):
+        begin, end = branch * share, (branch + 1) * share
+        by, on, of = factors[begin:end], shifts[begin:end], past[begin:end]
+        for frame in range(frames):
+            added = sums[frame, begin:end]
+            for y in range(height // 2):
+                above, below = shortcut[frame, 2 * y], shortcut[frame, 2 * y + 1]
+                for x in range(width // 2):
+                    at = 2 * y * width + 2 * x
+                    a, b, c, d = (
+                        part[frame, at],
+                        part[frame, at + 1],
+                        part[frame, at + width],
+                        part[frame, at + width + 1],
+                    )
+                    p, q = above[2 * x, begin:end], above[2 * x + 1, begin:end]
+                    r, s = below[2 * x, begin:end], below[2 * x + 1, begin:end]
+                    for k in range(
+                        share
+                    ):  # all four at once: each loop over so few channels costs more than what it does
+                        first, second = a[k] * by[k] + on[k], b[k] * by[k] + on[k]
+                        third, fourth = c[k] * by[k] + on[k], d[k] * by[k] + on[k]
+                        total = np.float32(p[k]) * of[k]
+                        total += first if first > none else none
+                        total += np.float32(q[k]) * of[k]
+                        total += second if second > none else none
+                        total += np.float32(r[k]) * of[k]
+                        total += third if third > none else none
+                        total += np.float32(s[k]) * of[k]
+                        four[k] = total + (fourth if fourth > none else none)
+                    line = out[frame, y, x, begin:end]
+                    for k in range(share):
+                        added[k] += four[k]
+                        value = four[k] + half
+                        line[k] = np.uint8(np.int32(value if value < most else most))
     return out, sums
 
 
