@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
@@ -67,7 +68,7 @@ class Display:
         hdr = frame.color_trc in HDR_TRANSFERS
         return Display(frame.width, frame.height, Orientation.of(frame), Fraction(aspect), hdr)
 
-    @property
+    @cached_property
     def upright(self) -> tuple[int, int]:
         """Width and height in square pixels before rotation; the aspect is corrected by changing the width."""
         return max(1, round(self.width * self.aspect)), self.height

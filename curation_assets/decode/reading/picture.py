@@ -267,5 +267,5 @@ def _tiny(plane: Plane) -> Plane:
 
 def _padded(plane: VideoPlane) -> Padded:
     """A plane of 8-bit samples, read in place."""
-    samples = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)
+    samples: Plane = np.ndarray((plane.buffer_size // plane.line_size, plane.line_size), np.uint8, memoryview(plane))
     return Padded(samples, plane.width, plane.height)

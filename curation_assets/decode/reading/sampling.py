@@ -141,6 +141,7 @@ class FrameSampler:
         self._next_grid = 0
         self._planned = deque(sorted({t for s in planned for t in self._targets(*s)}))
         self._held: deque[ShownFrame] = deque()
+        self._sizes: deque[int] = deque()
         self._held_bytes = 0
         self._boundaries: deque[int] = deque(maxlen=MAX_BOUNDARIES)
         self._samples: list[EncodedFrame] = []
@@ -180,6 +181,8 @@ class FrameSampler:
         """The video has ended."""
         self.boundary(end_ms)
         self._held.clear()
+        self._sizes.clear()
+        self._held_bytes = 0
 
     def fetch(self, source: Source, found: Decoding, clips: Iterable[tuple[int, int]]) -> int:
         """Encodes, by seeking in `source`, what the `clips` (start_ms, end_ms) still miss; returns how many frames that were."""
@@ -214,11 +217,13 @@ class FrameSampler:
 
     def _hold(self, shown: ShownFrame) -> None:
         self._held.append(shown)
-        self._held_bytes += _bytes(shown.frame)
+        self._sizes.append(_bytes(shown.frame))
+        self._held_bytes += self._sizes[-1]
         while self._held and (
             self._held_bytes > HELD_BYTES or self._held[0].time_ms < shown.time_ms - self._short_ms - self._spacing_ms
         ):
-            self._held_bytes -= _bytes(self._held.popleft().frame)
+            self._held.popleft()
+            self._held_bytes -= self._sizes.popleft()
 
 
 def _frame(sample: EncodedFrame) -> int:

@@ -23,9 +23,9 @@ class Irregular(MediaError):
     """The stream does not keep the promises that sparse decoding needs; every frame has to be decoded instead."""
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class ShownFrame:
-    """A frame as it is shown.
+    """A frame as it is shown. Not to be changed; a frozen class takes several times as long to make.
 
     Attributes:
         index: in display order.
