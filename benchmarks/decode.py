@@ -1,4 +1,4 @@
-"""Cost of the decode pass: `python -m benchmarks.decode [folder or file ...] [--parts pass,tables,inputs,levers,scenedetect,stages]`.
+"""Cost of the decode pass: `python -m benchmarks.decode [folder or file ...] [--parts pass,tables,inputs,levers,floor,scenedetect,stages]`.
 
 Prints CPU seconds (user and system, of this process and of those it starts) and their ratio to a plain single-threaded PyAV decode of the
 same files, file after file in the same run, so that a busy machine slows all of them alike. Without files, two videos are generated.
@@ -12,6 +12,8 @@ inputs
     milliseconds and bytes a stored frame, of which those of fitting and packing are clocked within the pass.
 levers
     Decoding and handing out the tiny picture with the levers of docs/explanation/decode.md on and off.
+floor
+    The pass grown step by step: what is decoded at all, the pictures of it, shots without and with the network, JPEGs, all tables. Each step holds all before it.
 scenedetect
     PySceneDetect's AdaptiveDetector with its own decoding, and nothing else.
 stages
@@ -48,7 +50,7 @@ from curation_assets.decode.reading.shown_frames import Decoding, Irregular
 from curation_assets.decode.reading.sparse_reader import sparse_frames
 from curation_resources.model_input import FILTERS, Fit, InputFormat, ModelInput
 
-PARTS = ("pass", "tables", "inputs", "levers", "scenedetect", "stages")
+PARTS = ("pass", "tables", "inputs", "levers", "floor", "scenedetect", "stages")
 KEPT: tuple[InputFormat, ...] = ("zstd", "jpeg")
 CLIP = Fit(224, (224, 224), FILTERS["bicubic"])
 SUFFIXES = frozenset({".mp4", ".mkv", ".webm", ".mov", ".avi", ".m4v"})
@@ -137,6 +139,12 @@ def references_only(path: Path) -> None:
         stream.codec_context.skip_frame = "NONREF"
         for _ in container.decode(stream):
             pass
+
+
+def unasked(_: object, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """In place of the shot network's scores: no boundary anywhere, for nothing."""
+    none = np.zeros(len(frames), np.float32)
+    return none, none
 
 
 def converted(path: Path) -> None:
@@ -258,8 +266,8 @@ def measure(paths: list[Path], parts: tuple[str, ...]) -> None:
     costs, baseline = Costs(), "plain PyAV decode, one thread"
     total = VideoStats("all")
     kept = {form: Kept() for form in KEPT}
-    if {"pass", "tables", "inputs"} & set(parts):
-        from curation_assets.decode.shots.transnet_whole import network
+    if {"pass", "tables", "inputs", "floor"} & set(parts):
+        from curation_assets.decode.shots.transnet_whole import WholeTransNet, network
 
         shots = network()
     if "inputs" in parts and paths:  # what is not compiled yet is, so that it counts for none
@@ -301,6 +309,14 @@ def measure(paths: list[Path], parts: tuple[str, ...]) -> None:
             costs.run("lever: and no loop filter where nothing refers", partial(hand_out, path, sparse=False))
             costs.run("lever: and only frames that are referred to, refined", partial(hand_out, path, sparse=True))
             costs.run("lever: bound of the last, bare decode of those frames", partial(references_only, path))
+        if "floor" in parts:
+            costs.run("floor: bare decode of frames that are referred to", partial(references_only, path))
+            costs.run("floor: and tiny pictures, blended and refined", partial(hand_out, path, sparse=True))
+            with patch.object(WholeTransNet, "scores", unasked):
+                costs.run("floor: and shots, the network given away", partial(whole_pass, path, ("clips",)))
+            costs.run("floor: and the network", partial(whole_pass, path, ("clips",)))
+            costs.run("floor: and JPEGs", partial(whole_pass, path, ("clips", "frames")))
+            costs.run("floor: and motion, quality and fingerprints: everything", partial(whole_pass, path))
         if "scenedetect" in parts:
             costs.run("PySceneDetect alone, adaptive", partial(scenes, path))
         if "stages" in parts:
