@@ -115,9 +115,9 @@ def _line(name: str, heads: Mapping[str, Sequence[TableHeader]]) -> tuple[Any, .
     return (name, *cells)
 
 
-def why_failed(key: str) -> str:
+def why_failed(key: str, asset: str) -> str:
     """The command that lists what an export of a subset could not make, each with the reason."""
-    return f"curation list failed --subset {key}"
+    return f"curation list failed --subset {key} --why {asset}"
 
 
 def outcome_of_subsets(
@@ -140,7 +140,7 @@ def outcome_of_subsets(
                     folder = store.storage.uri(f"{store.folder(asset, key)}/{head.stats['version']}")
                     line += f"; {asset}{'' if (asset, key) in in_hand else ', as before,'} in {folder}"
                     if failed := head.stats.get("failed"):
-                        line += f", without {failed:,} that could not be made: `{why_failed(key)}`"
+                        line += f", without {failed:,} that could not be made: `{why_failed(key, asset)}`"
             yield line
 
 

@@ -232,9 +232,8 @@ def render(report: Report, settings: Settings) -> str:
         parts += [f"subset {subset.key}: {price}", _steps(subset.steps)]
         if subset.left_out:
             parts.append(f"{subset.key} was published without:\n" + "\n".join(f"- {line}" for line in subset.left_out))
-        if subset.failed:
-            counts = ", ".join(f"{asset} {count:,}" for asset, count in subset.failed.items())
-            parts.append(f"selected, and could not be made: {counts}; `{why_failed(subset.key)}` says why")
+        for asset, count in subset.failed.items():
+            parts.append(f"{asset} is without {count:,} that could not be made: `{why_failed(subset.key, asset)}`")
     if report.failures:
         parts.append(text_table(("videos that failed", "count"), list(report.failures.items())))
     rows: list[tuple[object, ...]] = [

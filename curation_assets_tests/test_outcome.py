@@ -10,7 +10,9 @@ from curation_assets.decode.reading.workers import Task, run_tasks
 from curation_assets.engine import progress
 from curation_assets.outcome import SHOWN_FAILURES, SHOWN_SHARDS, Progress, outcome_of_subsets, summary
 from curation_assets.recipes import parse_recipe
+from curation_assets.report import dataset_report, render
 from curation_assets.schemas import SCHEMAS, schema
+from curation_assets.settings import Settings
 from curation_resources.progress import listening, told
 from curation_resources.provenance import Provenance
 from curation_resources.storage import Storage
@@ -117,6 +119,9 @@ def test_what_is_in_force_from_before_is_not_shown_as_the_outcome(tmp_path: Path
     stats = {"version": "v", "failed": 1}
     store.commit("clip_dataset", "a-s", schema("clip_dataset").empty(), Provenance("1", None), stats)
     (line,) = said("curated_clips", "clip_dataset")
-    assert line.endswith(
-        f"clip_dataset in {folder}, without 1 that could not be made: `curation list failed --subset a-s`"
-    )
+    command = "`curation list failed --subset a-s --why clip_dataset`"
+    assert line.endswith(f"clip_dataset in {folder}, without 1 that could not be made: {command}")
+    settings = Settings(storage=str(tmp_path))
+    report = dataset_report(store, recipes["a"], settings)
+    assert report.subsets[0].failed == {"clip_dataset": 1}
+    assert f"clip_dataset is without 1 that could not be made: {command}" in render(report, settings)
