@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from types import TracebackType
 from typing import IO, Any
 
 import numpy as np
@@ -86,8 +87,8 @@ def lay_out(
     left_out: list[str] = []
     spans: dict[str, Any] = {}
     count = {"clips": 0, "tracks": 0}
-    vectors: list[np.ndarray] = []
     with (
+        VectorsFile(folder / "embeddings.npy") as vectors,
         open(folder / "clips.jsonl", "w", encoding="utf-8") as clips,
         open(folder / "tracks.jsonl", "w", encoding="utf-8") as tracks,
     ):
@@ -97,7 +98,7 @@ def lay_out(
                 line = _line(row, video)
                 _write(clips, line)
                 count["clips"] += 1
-                vectors.append(here.vector(row["clip_id"]))
+                vectors.add(here.vector(row["clip_id"]))
                 known = spans.setdefault(
                     video["stem"], {"subset": "validation", "duration": video["duration_s"], "annotations": []}
                 )
@@ -108,7 +109,6 @@ def lay_out(
     (folder / "spans.json").write_text(
         json.dumps({"version": "curation", "taxonomy": [], "database": spans}, ensure_ascii=False), "utf-8"
     )
-    _write_vectors(folder / "embeddings.npy", vectors)
     (folder / "view.json").write_text(json.dumps({"subset": key, "tool": tool, **count}, indent=1) + "\n", "utf-8")
     shutil.copyfile(Path(__file__).with_name(TOOLS[tool]), folder / TOOLS[tool])
     return LaidOut(count["clips"], len(spans), count["tracks"], tuple(left_out))
@@ -157,11 +157,50 @@ def _write(file: IO[str], line: Mapping[str, Any]) -> None:
     file.write(json.dumps(line, ensure_ascii=False) + "\n")
 
 
-def _write_vectors(path: Path, vectors: Sequence[np.ndarray]) -> None:
-    """The mean embedding of each clip, rows of NaN where it has none; no file where none has any."""
-    size = max((len(v) for v in vectors), default=0)
-    if size:
-        np.save(path, np.stack([v if len(v) == size else np.full(size, np.nan, np.float32) for v in vectors]))
+class VectorsFile:
+    """The mean embedding of each clip in a file of NumPy's, a row each as they come: NaN where it has none, or one of another length than the first; no file
+    where none has any.
+
+    NumPy leaves room in the head of a file for more rows, so that it can be written anew once they are counted
+    (https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html).
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file: IO[bytes] | None = None
+        self._size = self._count = 0
+
+    def add(self, vector: np.ndarray) -> None:
+        """Adds float32 (dim,), or (0,) for a clip without one."""
+        if self._file is None and len(vector):
+            self._size = len(vector)
+            self._file = open(self._path, "w+b")
+            self._head(0)
+            for _ in range(self._count):
+                self._row(np.full(self._size, np.nan))
+        if self._file is not None:
+            self._row(vector if len(vector) == self._size else np.full(self._size, np.nan))
+        self._count += 1
+
+    def _row(self, values: np.ndarray) -> None:
+        assert self._file is not None
+        self._file.write(values.astype("<f4").tobytes())
+
+    def _head(self, rows: int) -> None:
+        assert self._file is not None
+        self._file.seek(0)
+        shape = {"descr": "<f4", "fortran_order": False, "shape": (rows, self._size)}
+        np.lib.format.write_array_header_1_0(self._file, shape)
+
+    def __enter__(self) -> VectorsFile:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._file is not None:
+            with self._file:
+                self._head(self._count)
 
 
 class _Shard:

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pytest
 
 from curation_assets.cli import main
+from curation_assets.publish.viewing.laying_out import VectorsFile
 from curation_assets.publish.viewing.reading_back import label_of
 from curation_assets.scores.label_file import LabelFile, Said
 from curation_assets.settings import Settings
@@ -122,3 +123,18 @@ def test_tags_as_words_that_rules_can_name() -> None:
         None,
         "a" * 64,
     ]
+
+
+def test_vectors_are_written_as_they_come(tmp_path: Path) -> None:
+    none = np.zeros(0, np.float32)
+    given = [none, none, *np.random.default_rng(0).random((1200, 7), np.float32), none, np.ones(3, np.float32)]
+    with VectorsFile(tmp_path / "v.npy") as file:
+        for vector in given:
+            file.add(vector)
+    found = np.load(tmp_path / "v.npy")
+    assert found.dtype == np.float32
+    expected = np.stack([v if len(v) == 7 else np.full(7, np.nan, np.float32) for v in given])
+    assert np.array_equal(found, expected, equal_nan=True)
+    with VectorsFile(tmp_path / "none.npy") as file:
+        file.add(none)
+    assert not (tmp_path / "none.npy").exists()
