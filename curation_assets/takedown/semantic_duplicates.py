@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
 import pyarrow as pa
@@ -18,6 +18,7 @@ from curation_assets.recipes import Recipe
 from curation_assets.registry import CLUSTERS, COMPONENTS, GATHERED, component
 from curation_assets.schemas import schema
 from curation_assets.settings import Settings
+from curation_assets.takedown.large_tables import rows_of
 from curation_assets.takedown.plan import TakedownPlan
 from curation_resources.content_hash import content_hash
 from curation_resources.tables import TableStore
@@ -38,8 +39,7 @@ def forget_in_semantic_duplicates(
     header, base = store.standing(DUPLICATES)
     if header is None:
         return []
-    known = store.read(DUPLICATES)
-    groups = known.filter(plan.of(known))["semantic_cluster_id"].unique()
+    groups = rows_of(store, plan.of, DUPLICATES, None, ("semantic_cluster_id",))["semantic_cluster_id"].unique()
     behind = any(
         (h := store.header(source, s)) is not None and h.content_hash != plan.hashes[source].get(s) for s in plan.shards
     )
@@ -49,8 +49,8 @@ def forget_in_semantic_duplicates(
         if asking(recipes, DUPLICATES):
             compare_concepts(store, recipes, settings, base, shown=False)
         else:
-            left = known.filter(pc.invert(pc.is_in(known["semantic_cluster_id"], value_set=groups.combine_chunks())))
-            store.commit(DUPLICATES, None, left, header.provenance, {"dropped": 0, **header.stats, "sheet": ""}, base)
+            stats = {"dropped": 0, **header.stats, "sheet": ""}
+            store.commit_rows(DUPLICATES, None, lambda: _others(store, groups), header.provenance, stats, base)
         done.append((DUPLICATES, None))
         say(f"{DUPLICATES}: compared anew without them")
     slices, before = slice_hashes(store, DUPLICATES), plan.slices[DUPLICATES]
@@ -58,6 +58,12 @@ def forget_in_semantic_duplicates(
         if shard in plan.shards or slices.get(shard) != before.get(shard):
             done += _verdicts(store, plan, shard, slices, say)
     return done
+
+
+def _others(store: TableStore, groups: pa.Array) -> Iterator[pa.Table]:
+    """The rows of the table in force that are of none of some groups, a row group at a time."""
+    for rows in store.groups(DUPLICATES, schema(DUPLICATES).names):
+        yield rows.filter(pc.invert(pc.is_in(rows["semantic_cluster_id"], value_set=groups)))
 
 
 def _verdicts(
