@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields, replace
 from itertools import product
 
 import numpy as np
@@ -62,6 +62,14 @@ NOTHING = Range(0.0, 0.0, 0.0)
 
 
 @dataclass(frozen=True)
+class Beside:
+    """What of a line is for something that lies beside."""
+
+    cpu_s: Range | None
+    bytes: Range | None
+
+
+@dataclass(frozen=True)
 class Line:
     """What one table of a dataset, or of a subset, would take.
 
@@ -72,6 +80,7 @@ class Line:
         writes, reads: requests on a bucket.
         dollars: of seconds and requests, storage apart; None where the seconds are not known.
         source: where the figures come from.
+        beside: name of what lies beside the table's own -> what of the line is for it; nothing where shards of one's own tell all at once.
     """
 
     of: str
@@ -84,6 +93,7 @@ class Line:
     reads: Range
     dollars: Range | None
     source: str
+    beside: Mapping[str, Beside] = field(default_factory=dict)
 
 
 class _Estimate:
@@ -234,7 +244,9 @@ class _Estimate:
         whole = sum(u for u in units if u is not None)
         spans = (figure.times(s, whole) for s in (figure.cpu_s, figure.gpu_s, figure.bytes))
         cpu, gpu, stored = (_middle(s) for s in spans)
-        return self._line(of, asset, count, (cpu, gpu, stored), figure.where)
+        line = self._line(of, asset, count, (cpu, gpu, stored), figure.where)
+        besides = {n: Beside(*(_middle(figure.times(s, whole)) for s in both)) for n, both in figure.beside.items()}
+        return replace(line, beside=besides)
 
     def _line(
         self, of: str, asset: str, count: int, took: tuple[Range | None, Range | None, Range | None], source: str

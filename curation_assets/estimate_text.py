@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import asdict, fields
 
-from curation_assets.estimate import Line, Range, total
+from curation_assets.estimate import Line, Range, Total, total
 from curation_assets.outcome import text_table
 from curation_assets.settings import Settings
 
@@ -15,19 +17,12 @@ NOTHING_TO_DO = "nothing is to be made"
 def render(lines: Sequence[Line], settings: Settings) -> str:
     """A line for each table, and the sum with what is not in it."""
     header = ("of", "table", "tables", "core-hours", "GPU-hours", "GB", "dollars", "from")
-    rows = [
-        (
-            line.of,
-            line.asset,
-            f"{line.tables:,}",
-            said(line.cpu_s, 1 / 3600),
-            said(line.gpu_s, 1 / 3600),
-            said(line.bytes, 1e-9),
-            said(line.dollars),
-            line.source,
-        )
-        for line in lines
-    ]
+    rows: list[tuple[str, ...]] = []
+    for line in lines:
+        took = (said(line.cpu_s, 1 / 3600), said(line.gpu_s, 1 / 3600), said(line.bytes, 1e-9), said(line.dollars))
+        rows.append((line.of, line.asset, f"{line.tables:,}", *took, line.source))
+        for name, part in line.beside.items():
+            rows.append(("", f"  of it {name}", "", said(part.cpu_s, 1 / 3600), "", said(part.bytes, 1e-9), "", ""))
     if not rows:
         return NOTHING_TO_DO
     whole = total(lines, settings)
@@ -38,7 +33,7 @@ def render(lines: Sequence[Line], settings: Settings) -> str:
     parts = [
         text_table(header, rows),
         f"{said(whole.core_hours)} core-hours, {said(whole.gpu_hours)} GPU-hours, {said(whole.gb)} GB\n"
-        f"on a bucket {said(whole.writes)} writing and {said(whole.reads)} reading requests\n"
+        f"on a bucket {said(whole_number(whole.writes))} writing and {said(whole_number(whole.reads))} reading requests\n"
         f"{said(whole.dollars)} dollars, and {said(whole.dollars_a_month)} a month for what is stored, at {prices}",
     ]
     if whole.unknown:
@@ -47,6 +42,17 @@ def render(lines: Sequence[Line], settings: Settings) -> str:
     if unsized:
         parts.append(f"without the bytes of {', '.join(unsized)}")
     return "\n\n".join(parts)
+
+
+def whole_number(value: Range) -> Range:
+    """A count, to the next whole number."""
+    return Range(*(math.ceil(getattr(value, f.name)) for f in fields(value)))
+
+
+def as_json(found: Line | Total) -> str:
+    """A line, or the sum, as one JSON object."""
+    counts = {name: asdict(whole_number(getattr(found, name))) for name in ("writes", "reads")}
+    return json.dumps({**asdict(found), **counts})
 
 
 def said(value: Range | None, factor: float = 1.0) -> str:

@@ -139,23 +139,38 @@ def _samples(store: TableStore, values: RuleValues, rows: pa.Table) -> pa.Array 
     return nothing
 
 
+Place = tuple[Component, str | None]
+"""A table that may have failures, and of which partition."""
+
+
+def places_of_failures(store: TableStore, wanted: Listing) -> list[Place]:
+    """The tables that may have failures, in the order in which they are looked through."""
+    with_errors = (c for c in COMPONENTS if "error" in c.table.names)
+    return [(c, partition) for c in with_errors for partition in _partitions(store, c, wanted)]
+
+
 def _failed(store: TableStore, wanted: Listing) -> Iterator[pa.Table]:
     """Rows with an error: a video once, with the first table in which it failed; a clip with each."""
     told: set[tuple[str, str]] = set()
-    for component in COMPONENTS:
-        if "error" not in component.table.names:
-            continue
-        of_videos = "clip_id" not in component.table.names
-        for partition in _partitions(store, component, wanted):
-            rows = _failures(store, component, partition)
-            rows = [r for r in rows if r["dataset"] in wanted.datasets]
-            if of_videos:
-                rows = [r for r in rows if (r["dataset"], r["video_id"]) not in told]
-                told |= {(r["dataset"], r["video_id"]) for r in rows}
-            kept = [r for r in rows if wanted.why in ("", component.asset, r["why"])]
-            if kept:
-                place = {"table": component.asset, "partition": partition}
-                yield pa.Table.from_pylist([{**place, **r} for r in kept], schema=FORMS["failed"])
+    for place in places_of_failures(store, wanted):
+        kept = failures_in(store, wanted, place, told)
+        if kept:
+            yield pa.Table.from_pylist(kept, schema=FORMS["failed"])
+
+
+def failures_in(store: TableStore, wanted: Listing, place: Place, told: set[tuple[str, str]]) -> list[dict[str, Any]]:
+    """The failures of one table.
+
+    Args:
+        told: (dataset, video) of the videos that failed in tables before, which are left out of tables of videos; those of this one are added.
+    """
+    component, partition = place
+    rows = [r for r in _failures(store, component, partition) if r["dataset"] in wanted.datasets]
+    if "clip_id" not in component.table.names:
+        rows = [r for r in rows if (r["dataset"], r["video_id"]) not in told]
+        told |= {(r["dataset"], r["video_id"]) for r in rows}
+    kept = [r for r in rows if wanted.why in ("", component.asset, r["why"])]
+    return [{"table": component.asset, "partition": partition, **r} for r in kept]
 
 
 def _partitions(store: TableStore, component: Component, wanted: Listing) -> Iterator[str | None]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,7 @@ from curation_assets.decode.frames import INPUT_BYTES, INPUT_S
 from curation_assets.engine.plan import PlanStep
 from curation_assets.estimate import PART_BYTES, WRITES, Line, estimate, not_indexed, total
 from curation_assets.estimate_size import Size
-from curation_assets.estimate_text import render, said
+from curation_assets.estimate_text import as_json, render, said
 from curation_assets.recipes import parse_recipe
 from curation_assets.registry import component
 from curation_assets.settings import Settings
@@ -101,6 +103,14 @@ def test_inputs_of_models_that_the_decode_keeps_are_in_the_plan(site: Site, tmp_
     count = 1000 * 0.1 * 3600  # a frame a second, which is more than three a clip
     plain, kept, jpeg = (frames(more) for more in ("", clip, clip + "frames: {model_input: jpeg}\n"))
     unkept = frames(clip + "frames: {model_input: none}\n")
+    assert plain.beside == unkept.beside == {}
+    own = kept.beside["model inputs"]
+    assert own.cpu_s == kept.cpu_s, "its other seconds are those of the decode"
+    assert own.bytes is not None
+    assert own.bytes.low == pytest.approx(count * INPUT_BYTES["zstd"][0])
+    (row,) = [line for line in render([kept], site.settings).splitlines() if "of it model inputs" in line]
+    assert row.split()[:4] == ["of", "it", "model", "inputs"]
+    assert said(own.bytes, 1e-9) in row
     low, high = sizes(plain)
     assert sizes(unkept) == (low, high)
     assert unkept.cpu_s == plain.cpu_s
@@ -193,3 +203,15 @@ def test_numbers_are_said_in_three_digits() -> None:
     assert said(None) == "?"
     assert said(Range(1.0, 1.0, 1.0), 2) == "2"
     assert said(Range(1234.0, 123_456.0, 0.00001)) == "123,000 (1,230 to <0.001)"
+
+
+def test_requests_are_counted_in_whole_numbers(site: Site) -> None:
+    site.index()
+    found = list(estimate(site.store, site.recipes, site.settings, Size(clips_per_video=10)))
+    whole = total(found, site.settings)
+    assert whole.writes.mean % 1, "a mean, which is none"
+    (line,) = [t for t in render(found, site.settings).splitlines() if t.startswith("on a bucket")]
+    assert re.fullmatch(r"on a bucket [\d,]+( \([\d,]+ to [\d,]+\))? writing and [\d,]+ reading requests", line), line
+    for one in (*found, whole):
+        told = json.loads(as_json(one))
+        assert all(isinstance(n, int) for name in ("writes", "reads") for n in told[name].values())

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from dagster import AssetKey
 
-from curation_assets.engine.completeness import unread
+from curation_assets.engine.completeness import LONGEST, Gap, described, unread
 from curation_assets.engine.staleness import FRESH, RETRY, State, shard_states
 from curation_assets_tests.caption_server import CaptionServer
 from curation_assets_tests.installation import Installation
@@ -198,3 +198,14 @@ def in_this_process(function: Any, tasks: Any, workers: int) -> Iterator[Any]:
 
     del workers
     return run_tasks(function, tasks, 0)
+
+
+def test_a_long_reason_is_cut_and_its_bracket_closed() -> None:
+    long = "weights of the model are missing: " + "no such folder; " * 30
+    for where in ((), ("toy-00000",), ("toy-00000", "toy-00001", "toy-00002")):
+        (line,) = described([Gap("captions", "waiting", where, len(where), long)])
+        assert line.endswith("...)")
+        assert line.count("(") == line.count(")") == 1
+        assert len(line) <= LONGEST
+    (line,) = described([Gap("captions", "waiting", (), 1, "why")])
+    assert line == "captions: cannot be told (why)"

@@ -9,6 +9,7 @@ import secrets
 import socket
 from contextlib import closing
 
+from curation_assets.commands.addresses import opening
 from curation_assets.commands.installation import Commands, beside, end_with, found_recipes, store_of
 from curation_assets.settings import Settings, SettingsError
 
@@ -48,10 +49,10 @@ def _look(arguments: argparse.Namespace) -> int:
     with closing(_listening(arguments.serve)) as listener:
         address, port = listener.getsockname()[:2]
         token = None if ipaddress.ip_address(address).is_loopback else secrets.token_urlsafe(24)
-        shown = f"[{address}]" if ":" in address else address
         cache = ColumnCache(cache_folder() / "look", int(settings.look_cache_gb * GIGABYTE))
         app = look_app(store_of(settings), recipes, token, arguments.who or _user(), cache)
-        print(f"look at http://{shown}:{port}/{f'?token={token}' if token else ''}", flush=True)
+        for shown in opening(address):
+            print(f"look at http://{shown}:{port}/{f'?token={token}' if token else ''}", flush=True)
         server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False, lifespan="off"))
         if arguments.of is not None:
             end_with(arguments.of, lambda: setattr(server, "should_exit", True))

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from urllib.parse import urlsplit
 
+from curation_assets.commands.addresses import opening
 from curation_assets.commands.installation import Commands, end_with, store_of, usable_recipes
 from curation_assets.settings import Settings, SettingsError
 
@@ -45,7 +46,8 @@ def _pictures(arguments: argparse.Namespace) -> int:
     except (OSError, OverflowError, ValueError) as error:
         why = getattr(error, "strerror", None) or "that is no [ADDRESS:]PORT"
         raise SettingsError(f"--serve {address}:{port}: {why}; name another port") from error
-    print(f"contact sheets on http://{address}:{server.server_port}", flush=True)
+    for shown in opening(str(server.server_address[0])):
+        print(f"contact sheets on http://{shown}:{server.server_port}", flush=True)
     if arguments.of is not None:
         end_with(arguments.of, server.shutdown)
     try:

@@ -193,7 +193,7 @@ def _projected(arguments: argparse.Namespace, store: TableStore, chosen: Sequenc
 def _plan(arguments: argparse.Namespace) -> int:
     from curation_assets.estimate import estimate, not_indexed, total
     from curation_assets.estimate_size import Size
-    from curation_assets.estimate_text import render
+    from curation_assets.estimate_text import as_json, render
     from curation_assets.registry import INDEX
     from curation_assets.remarks import remarks
 
@@ -221,7 +221,7 @@ def _plan(arguments: argparse.Namespace) -> int:
         said = f"{name}: its source is not indexed yet, and nothing is known of its size: say --videos, or index it: curation run RECIPE --select {INDEX}"
         print(said, file=sys.stderr if arguments.json else sys.stdout)
     if arguments.json:
-        print("\n".join([*(json.dumps(asdict(line)) for line in lines), json.dumps(asdict(total(lines, settings)))]))
+        print("\n".join([*map(as_json, lines), as_json(total(lines, settings))]))
     elif lines or not unknown:
         print(render(lines, settings))
     return 1 if arguments.exit_code and (lines or unknown or found.faults) else 0
@@ -234,7 +234,7 @@ def _what_if(
     from curation_assets.publish.curating.what_if import what_if
     from curation_assets.rules.language import RuleError
 
-    code = 0
+    code, some = 0, False
     for dataset in chosen:
         for name, subset in recipes[dataset].subsets.items():
             if subset.of != "clips":
@@ -252,6 +252,9 @@ def _what_if(
             if arguments.json:
                 print(json.dumps(asdict(found), ensure_ascii=False))
                 continue
+            if some:
+                print()
+            some = True
             print(f"subset {found.key} if it were so; before the criterion `{subset.select.criterion}`")
             print(text_table(("step", "rows", "hours"), [(s.rule, s.rows, f"{s.hours:.3f}") for s in found.steps]))
     return code

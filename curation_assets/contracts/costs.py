@@ -6,8 +6,8 @@ What belongs here: the shape of a figure. What does not: the figures of a table,
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ class Figure:
         cpu_s, gpu_s: seconds of a core (x86, shared) and of a GPU for one unit; None where that was not measured.
         bytes: that lie in storage for one unit, tars included; None where that was not measured.
         where: the page on which it stands, or which table's figure it is part of.
+        beside: what of these seconds of a core, and of these bytes, is for something that lies beside: its name -> both.
         at, power: where it does not grow in proportion: the units that were measured, and the powers, from and to, with which it grows beyond them.
     """
 
@@ -40,6 +41,7 @@ class Figure:
     where: str = ""
     at: float = 0.0
     power: Span = (1.0, 1.0)
+    beside: Mapping[str, tuple[Span, Span]] = field(default_factory=dict)
 
     def times(self, span: Span | None, units: float) -> Span | None:
         """What so many units take, of one of its spans."""

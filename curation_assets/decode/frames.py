@@ -113,12 +113,15 @@ def _figure(recipe: Recipe, _: object) -> Figure:
     # Of a model that cannot be told here nothing may be kept, or what most take.
     most = told + untold
     said = "with clips, in one go, but for model inputs: explanation/models.md"
+    seconds = INPUT_S[form][0] * told, INPUT_S[form][1] * most
+    stored = INPUT_BYTES[form][0] * told, INPUT_BYTES[form][1] * most
     return Figure(
         "frame",
-        (INPUT_S[form][0] * told, INPUT_S[form][1] * most),
+        seconds,
         ZERO,
-        (low + INPUT_BYTES[form][0] * told, high + INPUT_BYTES[form][1] * most),
+        (low + stored[0], high + stored[1]),
         f"{said}; {untold} of them may not be kept" if untold else said,
+        beside={"model inputs": (seconds, stored)},
     )
 
 

@@ -49,7 +49,8 @@ from curation_resources.words import plural
 WORDS = {MISSING: "missing", STALE: "out of date", RETRY: "not read in full", WAITING: "cannot be told"}
 SHOWN = 3
 """Shards that a line names."""
-LONGEST = 200
+LONGEST, SHORTEST = 200, 60
+"""Characters of a line about tables, and of the reason in it that are said in any case."""
 
 
 @dataclass(frozen=True)
@@ -189,8 +190,11 @@ def described(found: Iterable[Gap]) -> list[str]:
         reason = next((g.reason for g in own if g.reason), "")
         if state == RETRY:  # without the message of the error, which may be another each time
             reason = reason.split("): ")[0] + (")" if "): " in reason else "")
-        line = f"{asset}{f' of {where}' if where else ''}: {WORDS[state]}{f' ({reason})' if reason else ''}"
-        lines.append(line if len(line) <= LONGEST else line[: LONGEST - 3] + "...")
+        line = f"{asset}{f' of {where}' if where else ''}: {WORDS[state]}"
+        room = max(SHORTEST, LONGEST - len(line) - len(" ()"))
+        if len(reason) > room:
+            reason = f"{reason[: room - 3].rstrip()}..."
+        lines.append(f"{line} ({reason})" if reason else line)
     return lines
 
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 from collections.abc import Callable, Iterable, Mapping
 from importlib.resources import files
-from itertools import islice
 from typing import Any
 
 from starlette.applications import Starlette
@@ -20,7 +20,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from curation_assets.listing import Listing, listed_rows
+from curation_assets.listing import FORMS, Listing, Place, failures_in, places_of_failures
 from curation_assets.look.candidates import TableChanged, TooLarge
 from curation_assets.look.clip_page import clip_page
 from curation_assets.look.column_cache import ColumnCache
@@ -56,8 +56,8 @@ PAGE = {"": ("index.html", "text/html; charset=utf-8")} | {
     )
 }
 """Address -> file of the page, and its type."""
-FAILURES = 2000
-"""Failures that are shown."""
+FAILURES, FAILURES_S = 2000, 0.5
+"""Failures that are shown, and seconds for which tables are looked through at a time: of many shards the page asks again and again."""
 MAX_RULES = 64
 MAX_LABELLED = 5000
 MAX_WORDS = 1000
@@ -174,6 +174,7 @@ class _Answers:
 
     def __init__(self, library: Collections) -> None:
         self.library = library
+        self._failing: dict[str, list[Place]] = {}
 
     def _view(self, request: Request) -> Any:
         return self.library.held(_text(request, "key"), _text(request, "version"))
@@ -272,10 +273,23 @@ class _Answers:
         dataset = _text(request, "dataset")
         if dataset not in self.library.recipes:
             raise NoCollection(f"no recipe declares the dataset {dataset!r}")
-        parts = listed_rows(self.library.store, self.library.recipes, Listing("failed", [dataset]))
-        rows = islice((row for part in parts for row in part.to_pylist()), FAILURES + 1)
-        found = list(rows)
-        return JSONResponse({"rows": found[:FAILURES], "more": len(found) > FAILURES})
+        begin = _whole(request, "from") if "from" in request.query_params else 0
+        if begin == 0 or dataset not in self._failing:
+            self._failing[dataset] = places_of_failures(self.library.store, Listing("failed", [dataset]))
+        places, told = self._failing[dataset], set[tuple[str, str]]()
+        rows: list[dict[str, Any]] = []
+        at, until = begin, time.monotonic() + FAILURES_S
+        while at < len(places) and len(rows) <= FAILURES:
+            rows += failures_in(self.library.store, Listing("failed", [dataset]), places[at], told)
+            at += 1
+            if time.monotonic() > until:
+                break
+        form = FORMS["failed"].names
+        said = [{name: row.get(name) for name in form} for row in rows[:FAILURES]]
+        following = at if at < len(places) and len(rows) <= FAILURES else None
+        return JSONResponse(
+            {"rows": said, "more": len(rows) > FAILURES, "next": following, "looked": at, "tables": len(places)}
+        )
 
     def frame(self, request: Request) -> Response:
         number = _whole(request, "n") if "n" in request.query_params else None

@@ -202,3 +202,21 @@ def test_a_fault_of_the_server_is_said_as_one(
     assert answer.status == 500
     assert "a fault of the page's server, whose log says more (KeyError: 'gone')" in str(answer.told["error"])
     assert "Traceback" in caplog.text
+
+
+def test_failures_are_looked_for_a_few_tables_at_a_time(
+    store: TableStore, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = get(address, "/api/failed", dataset="toy").told
+    assert (whole["next"], whole["looked"], whole["more"]) == (None, whole["tables"], False)  # type: ignore[index]
+    monkeypatch.setattr("curation_assets.look.app.FAILURES_S", -1.0)
+    rows, begin, asked = [], 0, 0
+    while begin is not None:
+        told = get(address, "/api/failed", **{"dataset": "toy", "from": str(begin)}).told
+        rows += told["rows"]
+        asked += 1
+        assert told["looked"] == asked, "a table at a time"
+        begin = told["next"]
+    assert asked == whole["tables"]  # type: ignore[index]
+    assert asked > 2
+    assert rows == whole["rows"]  # type: ignore[index]

@@ -223,15 +223,31 @@ export function stopGrid() {
 export async function drawFailed() {
   const wanted = stopGrid();
   try {
-    const told = await awaited(ask("failed", { dataset: state.collection.dataset }));
-    if (!wanted()) return;
     const names = ["table", "video_id", "clip_id", "why", "error"];
-    at("grid").classList.add("list");
-    at("grid").replaceChildren(told.rows.length
-      ? el("table", {}, el("thead", {}, el("tr", {}, ...names.map((n) => el("th", {}, n)))),
-        el("tbody", {}, ...told.rows.map((r) => el("tr", {}, ...names.map((n) => el("td", {}, r[n] ?? ""))))))
-      : el("p", {}, "nothing has failed"));
-    at("more").textContent = told.more ? "there are more: curation list failed" : "";
+    const body = el("tbody", {});
+    const videos = new Set(); // one that failed in a table is no failure of its own in those that are made from it
+    const most = 2000;
+    for (let from = 0; from !== null;) {
+      const told = await awaited(ask("failed", { dataset: state.collection.dataset, from }));
+      if (!wanted()) return;
+      if (from === 0) {
+        at("grid").classList.add("list");
+        at("grid").replaceChildren();
+      }
+      for (const row of told.rows) {
+        const video = JSON.stringify([row.dataset, row.video_id]);
+        if (!row.clip_id && videos.has(video)) continue;
+        if (!row.clip_id) videos.add(video);
+        if (body.childElementCount < most) body.append(el("tr", {}, ...names.map((n) => el("td", {}, row[n] ?? ""))));
+      }
+      if (body.childElementCount && !at("grid").childElementCount) {
+        at("grid").replaceChildren(el("table", {}, el("thead", {}, el("tr", {}, ...names.map((n) => el("th", {}, n)))), body));
+      }
+      const more = told.more || body.childElementCount >= most;
+      from = more ? null : told.next;
+      at("more").textContent = more ? "there are more: curation list failed" : from === null ? "" : `${many(told.looked)} of ${many(told.tables)} tables looked through`;
+    }
+    if (!body.childElementCount) at("grid").replaceChildren(el("p", {}, "nothing has failed"));
     fault(null);
   } catch (error) { if (wanted()) fault(error); }
 }

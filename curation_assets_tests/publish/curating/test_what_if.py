@@ -89,6 +89,10 @@ def test_what_if_is_what_would_be_published(
         assert capsys.readouterr().err.startswith("curation: subset d-all, --what-if: ")
     assert answer(argparse.Namespace(json=False, what_if=["aesthetic > 5"])) == 1, "no shard has that table"
     assert "3 shards are left out, d-00000 since " in capsys.readouterr().err
+    twice = argparse.Namespace(json=False, what_if=[other])
+    assert _what_if(twice, site.store, site.recipes, ["d", "d"]) == 0
+    tables = capsys.readouterr().out.rstrip().split("\n\n")
+    assert [t.splitlines()[0].split(" if ")[0] for t in tables] == ["subset d-all"] * 2, "an empty line between"
     site.declare(RECIPE.format(videos=videos, where=f'["duration_s >= 0.1", "{other}", "aspect > 0.5"]'))
     site.run(PlanStep("subsets", ("curated_clips",), ("d-all",)), force=True)
     after = published(site)
