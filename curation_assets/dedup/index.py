@@ -46,7 +46,7 @@ from curation_resources.storage import Storage
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
-FORMAT: Final = 15
+FORMAT: Final = 16
 """Changes when the code finds other pairs or stores them otherwise: an index of another format is made anew."""
 
 COMPARING: Final = frozenset(

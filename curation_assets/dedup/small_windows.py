@@ -39,6 +39,24 @@ STROKES: Final = 28.0
 OTHERWISE: Final = 0.2
 """Windows of both that lack so much in concordance have other letters."""
 
+LETTER: Final = (7, WINDOW)
+"""Cells across and down in which strokes are compared to the cell."""
+
+FINE_STROKES: Final = 16.0
+"""Levels by which such a window must deviate from its mean in both stills."""
+
+OTHER: Final = 0.3
+USUAL: Final = 0.75
+ABOVE_USUAL: Final = 4.0
+"""Windows have other strokes if they lack so much in concordance, and so many times what three quarters of all that show something lack at most: stills that
+do not lie exactly on each other, or were coded much more coarsely, lack something everywhere."""
+
+LEAST_SHOWN: Final = 20
+"""What is usual is known from so many windows."""
+
+FINE_GROUND: Final = 0.7
+"""Grounds of such windows differ by less than this share of their deviation."""
+
 ONE_GROUND: Final = 0.5
 ONE_GROUND_IN_CORNERS: Final = 0.3
 ONE_INK: Final = 3.0
@@ -76,6 +94,33 @@ def other_letters(x: Values, y: Values, corner: NDArray[np.bool_]) -> NDArray[np
     return letters & (1 - _concordance(x, y, WORD) > OTHERWISE)
 
 
+def other_strokes(
+    x: Values, y: Values, corner: NDArray[np.bool_], above_usual: float = ABOVE_USUAL
+) -> NDArray[np.bool_]:
+    """Which windows show strokes of one ink on one ground in both stills, and other ones, compared to the cell.
+
+    So letters of a few cells are told: moved by a cell, many of them fit each other. The stills must lie on each other as exactly as they can.
+
+    Args:
+        corner: which cells lie in a corner of the frame.
+        above_usual: so many times what is usual a window must lack; with 0 what is usual does not count.
+    """
+    x, y = _of_one_gain(x, y)
+    seen = _seen(x, y, (LETTER[0] + 4, LETTER[1] + 4))
+    x, y = _smoothed(x), _smoothed(y)
+    of_x, of_y = _spread(x, LETTER), _spread(y, LETTER)
+    lesser, larger = np.minimum(of_x, of_y), np.maximum(of_x, of_y)
+    shown = seen & (lesser > FINE_STROKES**2)
+    if shown.sum() < LEAST_SHOWN:
+        return np.zeros(x.shape, np.bool_)
+    lack = 1 - _concordance(x, y, LETTER, 0)
+    grounds = np.where(corner, ONE_GROUND_IN_CORNERS, FINE_GROUND)
+    template = shown & (larger < ONE_INK**2 * lesser)
+    template &= np.abs(_mean(x, LETTER) - _mean(y, LETTER)) < grounds * np.sqrt(lesser)
+    least = max(OTHER, above_usual * float(np.quantile(lack[shown], USUAL)))
+    return np.asarray(template & (lack > least), np.bool_)
+
+
 def lettered(x: Values, y: Values, strokes: float, grounds: Values | float = ONE_GROUND) -> NDArray[np.bool_]:
     """Which windows show strokes of one ink on one ground in both stills.
 
@@ -83,14 +128,19 @@ def lettered(x: Values, y: Values, strokes: float, grounds: Values | float = ONE
         strokes: levels by which they deviate from their mean at least.
         grounds: share of that by which their means may differ.
     """
-    outside = np.isnan(x) | np.isnan(y)
+    seen = _seen(x, y, WORD)
     x, y = _smoothed(x), _smoothed(y)
     of_x, of_y = _spread(x, WORD), _spread(y, WORD)
     lesser, larger = np.minimum(of_x, of_y), np.maximum(of_x, of_y)
     template = (lesser > strokes**2) & (larger < ONE_INK**2 * lesser)
     template &= np.abs(_mean(x, WORD) - _mean(y, WORD)) < grounds * np.sqrt(lesser)
-    seen: NDArray[np.bool_] = cv2.dilate(outside.astype(np.uint8), np.ones(WORD[::-1], np.uint8)) == 0
     return np.asarray(template & seen, np.bool_)
+
+
+def _seen(x: Values, y: Values, window: tuple[int, int]) -> NDArray[np.bool_]:
+    """Windows in which both stills show something everywhere."""
+    outside = np.isnan(x) | np.isnan(y)
+    return np.asarray(cv2.dilate(outside.astype(np.uint8), np.ones(window[::-1], np.uint8)) == 0, np.bool_)
 
 
 def _smoothed(still: Values) -> Values:
@@ -112,9 +162,9 @@ class LetterLine:
     down: tuple[int, int]
 
 
-def lines_of(windows: NDArray[np.bool_]) -> list[LetterLine]:
+def lines_of(windows: NDArray[np.bool_], window: tuple[int, int] = WORD) -> list[LetterLine]:
     """The marked windows in lines of letters: those that overlap are of one."""
-    joined = cv2.dilate(windows.astype(np.uint8), np.ones(WORD[::-1], np.uint8))
+    joined = cv2.dilate(windows.astype(np.uint8), np.ones(window[::-1], np.uint8))
     count, labels = cv2.connectedComponents(joined, connectivity=8)
     lines = []
     for label in range(1, count):
@@ -130,13 +180,13 @@ def ground(laid: Values) -> float:
     return float(np.nanmedian(laid))
 
 
-def _concordance(x: Values, y: Values, window: tuple[int, int]) -> Values:
-    """Of each window with the other still's, moved by up to a cell, whichever fits best (Lin 1989, without the difference of means)."""
+def _concordance(x: Values, y: Values, window: tuple[int, int], slack: int = 1) -> Values:
+    """Of each window with the other still's, moved by up to so many cells, whichever fits best (Lin 1989, without the difference of means)."""
     mean_x, of_x = _mean(x, window), _spread(x, window)
     agree = np.full(x.shape, -1.0)
-    padded = np.pad(y, 1, mode="edge")
-    for down in range(3):
-        for across in range(3):
+    padded = np.pad(y, slack, mode="edge")
+    for down in range(2 * slack + 1):
+        for across in range(2 * slack + 1):
             moved = padded[down : down + len(y), across : across + y.shape[1]]
             both = _mean(x * moved, window) - mean_x * _mean(moved, window)
             agree = np.maximum(agree, (2 * both + FLOOR) / (of_x + _spread(moved, window) + FLOOR))

@@ -19,16 +19,20 @@ from numpy.typing import NDArray
 from curation_assets.decode.measures.still import SIDE
 from curation_assets.dedup.courses import Box, Course, Overlay, Values
 from curation_assets.dedup.evidence import Agreement
+from curation_assets.dedup.levels import both_lit, even
 from curation_assets.dedup.small_windows import (
+    ABOVE_USUAL,
     FLOOR,
+    LETTER,
     WINDOW,
     LetterLine,
     different_windows,
     ground,
     lines_of,
     other_letters,
+    other_strokes,
 )
-from curation_assets.dedup.titles import CORNER, LOWER, always_apart, another
+from curation_assets.dedup.titles import CORNER, LOWER, SHORT, SHORT_CELLS, always_apart, another, line_of
 
 FINEST: Final = 96
 """No more cells than this along a side of the frame: borders are found to a 320th, and what is finer differs between copies."""
@@ -50,6 +54,10 @@ STRAY: Final = 3
 """The same where more of the picture changes alike, and only if the windows lie in one line of letters, no higher than this share of what is compared, but for so
 many at most: two medians over moving footage differ by themselves, mostly in several places or in one that is higher. Chosen on the first half: of 60 titles of a
 ninth of the height 57 differ so, of 2,186 pairs of copies 4."""
+
+LEAST_STROKES: Final = 8
+"""Windows with other strokes that make another clip, compared to the cell where little changes. Chosen on the first half of the material of `benchmarks.truth`: of 243 pairs of
+its copies of which little changes none has more than 3, of 59 pairs of names and small titles that were left 55 have 10 and more."""
 
 SPECK: Final = 6
 """Fewer of them side by side are none."""
@@ -91,14 +99,16 @@ def stands_apart(a: Course, b: Course, found: Agreement) -> bool:
     """
     if a.still is None or b.still is None or found.overlay is None:
         return False
-    stills = _Stills(a, b, found)
-    before_what_moves = found.moving > STILL and as_wholes(a, b, found)
-    if before_what_moves and stills.titled(always_apart(a, b, found), found.overlay):
+    stills, moves = _Stills(a, b, found), found.moving > STILL
+    if moves and as_wholes(a, b, found) and stills.titled(always_apart(a, b, found), found.overlay):
         return True
-    if not stills.unlike(stills.overlay):
+    unlike = stills.unlike(stills.overlay)
+    if not unlike and (moves or not stills.otherwise(stills.overlay, above_usual=0)):
         return False
     fitted = stills.fitted()
-    return stills.unlike(fitted) or (stills.lettered(stills.overlay) and not stills.explained(fitted))
+    if unlike and (stills.unlike(fitted) or (stills.lettered(stills.overlay) and not stills.explained(fitted))):
+        return True
+    return not moves and stills.otherwise(fitted)
 
 
 def as_wholes(a: Course, b: Course, found: Agreement) -> bool:
@@ -125,8 +135,7 @@ class _Stills:
         self.overlay = max((found.overlay or frames, frames, Overlay()), key=self._fit)
         self._framed = _near(self.overlay, frames)
         self._steady = [
-            None if share >= WHOLE else np.ptp(course.cells, axis=0) <= STEADY
-            for course, share in zip((a, b), found.times, strict=True)
+            None if share >= WHOLE else _steady(course) for course, share in zip((a, b), found.times, strict=True)
         ]
 
     def unlike(self, overlay: Overlay) -> bool:
@@ -151,11 +160,31 @@ class _Stills:
             differs: levels of the cells of what both show, laid so.
         """
         region = overlay.common()
+        columns, rows = self._places(region, differs.shape)
         x, y = self._laid(region, overlay.back(region), FINER)
-        left, top, width, height = self._boxes[1]
-        columns = left + width * _middles(region[0], region[2], differs.shape[1])
-        rows = top + height * _middles(region[1], region[3], len(differs))
-        return another(differs, columns, rows, x, y)
+        if another(differs, columns, rows, x, y):
+            return True
+        short = line_of(differs, columns, rows, SHORT)
+        if short is None or short.cells < SHORT_CELLS:
+            return False
+        return short.within(other_strokes(x, y, np.zeros(x.shape, np.bool_)), beside=1) >= LEAST_STROKES
+
+    def otherwise(self, overlay: Overlay, above_usual: float = ABOVE_USUAL) -> bool:
+        """Whether they have other strokes in one place, but not within a corner, where logos are."""
+        region, own = self._regions(overlay)
+        x, y = self._laid(region, own, FINER)
+        columns, rows = self._places(region, x.shape)
+        different = self._standing(other_strokes(x, y, _corners(columns, rows), above_usual), region, own)
+        if different.sum() < LEAST_STROKES:
+            return False
+        beside = [(side - 1) // 2 for side in LETTER]
+        return any(
+            line.windows >= LEAST_STROKES
+            and not (
+                _in_corner(*_ends(columns, line.across, beside[0])) and _in_corner(*_ends(rows, line.down, beside[1]))
+            )
+            for line in lines_of(different, LETTER)
+        )
 
     def explained(self, overlay: Overlay) -> bool:
         """Whether hardly any letters are left that differ if they are laid so."""
@@ -169,12 +198,8 @@ class _Stills:
         """Lines of windows that have other letters, and the rows of what is compared; where more moves, no subtitles and logos."""
         region, own = self._regions(overlay)
         x, y = self._laid(region, own, FINER)
-        left, top, width, height = self._boxes[1]
-        columns = left + width * _middles(region[0], region[2], x.shape[1])
-        rows = top + height * _middles(region[1], region[3], len(x))
-        corner = np.minimum(columns, 1 - columns)[None] < CORNER
-        corner = corner & (np.minimum(rows, 1 - rows)[:, None] < CORNER)
-        different = self._standing(other_letters(x, y, corner), region, own)
+        columns, rows = self._places(region, x.shape)
+        different = self._standing(other_letters(x, y, _corners(columns, rows)), region, own)
         if self._moving <= STILL:
             return lines_of(different), len(rows)
         lines = lines_of(different & (rows < LOWER)[:, None])
@@ -212,6 +237,12 @@ class _Stills:
                 still, inside = _sampled(steady.astype(np.float64), seen, (columns, rows))
                 different = different & (still + 1 - inside > 0.5)
         return different
+
+    def _places(self, region: Box, shape: tuple[int, ...]) -> tuple[Values, Values]:
+        """The middles of the columns and rows of a region of the second picture, as shares of its frame's sides."""
+        left, top, width, height = self._boxes[1]
+        columns = left + width * _middles(region[0], region[2], shape[1])
+        return columns, top + height * _middles(region[1], region[3], shape[0])
 
     def _regions(self, overlay: Overlay) -> tuple[Box, Box]:
         """What is compared, in the second picture and in the first: what either shows where both frames lie alike, since what was
@@ -268,6 +299,23 @@ def _middles(begin: float, end: float, count: int) -> Values:
 
 def _in_corner(low: float, high: float) -> bool:
     return high < CORNER or low > 1 - CORNER
+
+
+def _corners(columns: Values, rows: Values) -> NDArray[np.bool_]:
+    """Which cells lie in a corner of the frame."""
+    near = [np.minimum(at, 1 - at) < CORNER for at in (columns, rows)]
+    return np.asarray(near[0][None] & near[1][:, None], np.bool_)
+
+
+def _ends(at: Values, cells: tuple[int, int], beside: int) -> tuple[float, float]:
+    """Where so many cells and those beside them begin and end."""
+    return float(at[max(0, cells[0] - beside)]), float(at[min(len(at) - 1, cells[1] + beside)])
+
+
+def _steady(course: Course) -> NDArray[np.bool_]:
+    """Cells that stand still over the clip, or would if it did not fade."""
+    lit, _ = both_lit(course.cells, course.cells)
+    return np.asarray(np.minimum(*(np.ptp(cells, axis=0) for cells in (course.cells, even(lit)))) <= STEADY, np.bool_)
 
 
 def _near(a: Overlay, b: Overlay) -> bool:

@@ -11,9 +11,11 @@ which little moves (`standing`).
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from curation_assets.dedup.courses import Course, Values
 from curation_assets.dedup.evidence import Agreement
@@ -39,6 +41,11 @@ IN_LINE: Final = 0.9
 edge of a row. Chosen on the first half of the material of `benchmarks.truth`, area duplicates: of 690 copies none has more than three such cells, of 240 pairs of titles before
 moving pictures 232 have four and more."""
 
+SHORT: Final = 2.0
+SHORT_CELLS: Final = 2
+"""The same of a short word in small letters, such as "One" and "Two": if the stills have other strokes there, too (`small_windows.other_strokes`). Of the copies of the first
+half none has two such cells in one line and another stroke there; 10 pairs of titles that were left have two to four, and 10 to 22 windows of other strokes."""
+
 LOWER: Final = 0.7
 """Where much moves, letters below this share of the frame's height are taken for subtitles."""
 
@@ -48,6 +55,29 @@ CORNER: Final = 0.28
 STROKES: Final = 14.0
 LEAST_WINDOWS: Final = 4
 """Levels by which windows of letters deviate from their mean in both stills, and how many of them at least lie there."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """Cells that differ in one line.
+
+    Attributes:
+        cells: how many.
+        down, across: the first and the last row and column of them.
+        shape: rows and columns of all.
+    """
+
+    cells: int
+    down: tuple[int, int]
+    across: tuple[int, int]
+    shape: tuple[int, ...]
+
+    def within(self, windows: NDArray[np.bool_], beside: int = 0) -> int:
+        """How many of the windows that are marked lie there, or so many cells beside it at most."""
+        parts = []
+        for (low, high), cells, side in zip((self.down, self.across), self.shape, windows.shape, strict=True):
+            parts.append(slice(int(max(0, low - beside) * side / cells), math.ceil((high + 1 + beside) * side / cells)))
+        return int(windows[tuple(parts)].sum())
 
 
 def always_apart(a: Course, b: Course, found: Agreement) -> Values:
@@ -89,6 +119,31 @@ def apart(x: Values, y: Values, noise: float) -> Values:
     return np.asarray(np.where(stands & (len(x) >= LEAST_SPANS) & (usual < noise), mean, 0.0), np.float64)
 
 
+def line_of(differs: Values, columns: Values, rows: Values, least: float) -> Line | None:
+    """The line of letters that what stands otherwise is; None if it is none, or lies in more than one.
+
+    Args:
+        differs: levels (rows, columns), as `apart` gives them.
+        columns, rows: the middles of its cells, as shares of the frame's sides.
+        least: levels by which a cell differs if it counts.
+    """
+    levels = np.abs(differs)
+    levels[levels < least] = 0
+    inner = np.zeros_like(levels)
+    inner[1:-1, 1:-1] = levels[1:-1, 1:-1]
+    inner[rows > LOWER] = 0
+    corner = (np.minimum(rows, 1 - rows) < CORNER)[:, None] & (np.minimum(columns, 1 - columns) < CORNER)
+    inner[corner] = 0
+    across = np.append(0.0, inner.sum(axis=1).cumsum())
+    of_lines = across[ROWS:] - across[:-ROWS]
+    if not len(of_lines) or not across[-1] or of_lines.max() < IN_LINE * across[-1]:
+        return None
+    first = int(of_lines.argmax())
+    cells = inner[first : first + ROWS] > 0
+    down, right = np.flatnonzero(cells.any(axis=1)) + first, np.flatnonzero(cells.any(axis=0))
+    return Line(int(cells.sum()), (int(down[0]), int(down[-1])), (int(right[0]), int(right[-1])), inner.shape)
+
+
 def another(differs: Values, columns: Values, rows: Values, x: Values, y: Values) -> bool:
     """Whether what stands otherwise is one line of letters that both clips have.
 
@@ -97,23 +152,5 @@ def another(differs: Values, columns: Values, rows: Values, x: Values, y: Values
         columns, rows: the middles of its cells, as shares of the frame's sides.
         x, y: both stills where the cells lie, of one size, nan where one of them shows nothing.
     """
-    levels = np.abs(differs)
-    levels[levels < LEAST] = 0
-    inner = np.zeros_like(levels)
-    inner[1:-1, 1:-1] = levels[1:-1, 1:-1]
-    inner[rows > LOWER] = 0
-    corner = (np.minimum(rows, 1 - rows) < CORNER)[:, None] & (np.minimum(columns, 1 - columns) < CORNER)
-    inner[corner] = 0
-    across = np.append(0.0, inner.sum(axis=1).cumsum())
-    of_lines = across[ROWS:] - across[:-ROWS]
-    if not len(of_lines) or of_lines.max() < IN_LINE * across[-1]:
-        return False
-    first = int(of_lines.argmax())
-    line = inner[first : first + ROWS] > 0
-    if line.sum() < LEAST_CELLS:
-        return False
-    down, right = np.flatnonzero(line.any(axis=1)) + first, np.flatnonzero(line.any(axis=0))
-    high, wide = x.shape[0] / len(rows), x.shape[1] / len(columns)
-    top, bottom = int(down[0] * high), int(np.ceil((down[-1] + 1) * high))
-    left, end = int(right[0] * wide), int(np.ceil((right[-1] + 1) * wide))
-    return int(lettered(x, y, STROKES)[top:bottom, left:end].sum()) >= LEAST_WINDOWS
+    line = line_of(differs, columns, rows, LEAST)
+    return line is not None and line.cells >= LEAST_CELLS and line.within(lettered(x, y, STROKES)) >= LEAST_WINDOWS

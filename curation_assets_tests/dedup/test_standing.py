@@ -18,6 +18,7 @@ from curation_assets.decode.measures.course import CELLS
 from curation_assets.dedup.courses import Course
 from curation_assets.dedup.evidence import agreement
 from curation_assets.dedup.standing import stands_apart
+from curation_assets.demo.drawing import photographs
 
 Luma = NDArray[np.uint8]
 WHOLE = (0.0, 0.0, 1.0, 1.0)
@@ -96,6 +97,47 @@ def test_a_line_more_counts_although_it_lies_outside_what_the_other_shows() -> N
         cv2.putText(page, line, (80, 50 + 34 * k), FONT, 0.6, (30,), 1, cv2.LINE_AA)
     assert _apart(_clip([before], (0.2, 0.15, 0.5, 0.4)), _clip([page], (0.2, 0.15, 0.65, 0.55)))
     assert not _apart(_clip([page], (0.2, 0.15, 0.65, 0.55)), _clip([page]))
+
+
+def _named(photo: str, name: str) -> Luma:
+    """A photograph with a name on a strip in its lower part, in letters of a fifteenth of the height."""
+    page = np.asarray(
+        cv2.resize(cv2.cvtColor(photographs()[photo], cv2.COLOR_RGB2GRAY), (320, 180), interpolation=cv2.INTER_AREA)
+    )
+    cv2.rectangle(page, (16, 136), (150, 164), (230,), -1)
+    cv2.putText(page, name, (24, 156), FONT, 0.6, (20,), 1, cv2.LINE_AA)
+    return page
+
+
+@pytest.mark.parametrize("photo", ["china", "flower"])
+def test_names_on_one_picture_are_told_apart_in_copies_too(photo: str) -> None:
+    """A few letters of some cells: two names have most of their windows in common if each may be moved by a cell."""
+    copies: dict[str, Callable[[Luma], Course]] = {
+        "as it is": lambda c: _clip([c]),
+        "coded": lambda c: _clip([cv2.imdecode(cv2.imencode(".jpg", c, [cv2.IMWRITE_JPEG_QUALITY, 25])[1], 0)]),
+        "noise": lambda c: _clip([_noisy(c, 1)]),
+        "half scale": lambda c: _clip([cv2.resize(cv2.resize(c, (160, 90), interpolation=cv2.INTER_AREA), (320, 180))]),
+        "crop": lambda c: _clip([cv2.resize(c[9:171, 16:304], (320, 180), interpolation=cv2.INTER_AREA)]),
+    }
+    names = "Ines Roca", "Paul Weiss", "Eva Novak"
+    first = _clip([_named(photo, names[0])])
+    for kind, copy in copies.items():
+        assert not _apart(first, copy(_named(photo, names[0])))
+        others = names[2:] if kind == "crop" else names[1:]
+        assert all(_apart(first, copy(_named(photo, name))) for name in others), kind
+
+
+def test_a_fade_hides_no_other_title() -> None:
+    """Where clips share a part of their time only what is steady counts, and a title is steady although its clip fades in."""
+    card = _card("One")
+    fading = [np.asarray(16 + (card.astype(float) - 16) * min(1.0, (k + 1) / 5), np.uint8) for k in range(16)]
+    faded = _clip(fading)
+    for word in ("One", "Two", "Six"):
+        other = _clip([_card(word)])
+        found = agreement(faded, other, 1.0, 640)
+        assert found is not None
+        assert found.times[0] < 0.9
+        assert stands_apart(faded, other, found) == (word != "One")
 
 
 def test_what_changes_alike_outweighs_what_is_written_on_it() -> None:
