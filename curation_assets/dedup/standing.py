@@ -314,8 +314,9 @@ def _ends(at: Values, cells: tuple[int, int], beside: int) -> tuple[float, float
 
 def _steady(course: Course) -> NDArray[np.bool_]:
     """Cells that stand still over the clip, or would if it did not fade."""
-    lit, _ = both_lit(course.cells, course.cells)
-    return np.asarray(np.minimum(*(np.ptp(cells, axis=0) for cells in (course.cells, even(lit)))) <= STEADY, np.bool_)
+    cells = course.cells.astype(np.float64)
+    lit, _ = both_lit(cells, cells)
+    return np.asarray(np.minimum(np.ptp(cells, axis=0), np.ptp(even(lit), axis=0)) <= STEADY, np.bool_)
 
 
 def _near(a: Overlay, b: Overlay) -> bool:
