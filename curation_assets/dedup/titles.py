@@ -58,7 +58,7 @@ LEAST_WINDOWS: Final = 4
 
 
 @dataclass(frozen=True)
-class Line:
+class DifferingLine:
     """Cells that differ in one line.
 
     Attributes:
@@ -119,7 +119,7 @@ def apart(x: Values, y: Values, noise: float) -> Values:
     return np.asarray(np.where(stands & (len(x) >= LEAST_SPANS) & (usual < noise), mean, 0.0), np.float64)
 
 
-def line_of(differs: Values, columns: Values, rows: Values, least: float) -> Line | None:
+def line_of(differs: Values, columns: Values, rows: Values, least: float) -> DifferingLine | None:
     """The line of letters that what stands otherwise is; None if it is none, or lies in more than one.
 
     Args:
@@ -141,7 +141,7 @@ def line_of(differs: Values, columns: Values, rows: Values, least: float) -> Lin
     first = int(of_lines.argmax())
     cells = inner[first : first + ROWS] > 0
     down, right = np.flatnonzero(cells.any(axis=1)) + first, np.flatnonzero(cells.any(axis=0))
-    return Line(int(cells.sum()), (int(down[0]), int(down[-1])), (int(right[0]), int(right[-1])), inner.shape)
+    return DifferingLine(int(cells.sum()), (int(down[0]), int(down[-1])), (int(right[0]), int(right[-1])), inner.shape)
 
 
 def another(differs: Values, columns: Values, rows: Values, x: Values, y: Values) -> bool:
