@@ -57,8 +57,8 @@ class WholeTransNet(Network):
         beside = len(weights["color_hist_layer.fc.weight"]) + len(weights["frame_sim_layer.fc.weight"])
         self._beside = every[:, :beside].double()
         self._weights = {k: v.double() for k, v in weights.items() if v is not every and not k.startswith("SDDCNN")}
-        pictures = every[:, beside:].reshape(len(every), 3, 6, -1).permute(0, 3, 1, 2).double().numpy()
-        whole, units = to_whole(pictures * steps[:, None, None])
+        pictures = every[:, beside:].reshape(len(every), 3, 6, -1).permute(0, 3, 1, 2).numpy()
+        whole, units = to_whole(pictures, steps)
         self._pictures = WholeConvolution(whole, np.ones(len(whole)), np.zeros(len(whole)), rounded=False)
         self._units = torch.from_numpy(units)
 
@@ -134,10 +134,10 @@ class _Layer:
             outer = slice(branch * len(temporal), (branch + 1) * len(temporal))
             least = np.minimum(ranges[f"least_{block}{number}"][inner], 0)
             above = np.maximum(ranges[f"most_{block}{number}"][inner], 0) - least
-            over_space, units = to_whole(spatial * steps[:, None, None])
+            over_space, units = to_whole(spatial, steps)
             factors = 1 / np.maximum(power_of_two(above / (254 * units)), 1)
             zeros = np.rint(-least * factors / units)
-            over_time, sums = to_whole(temporal * (units / factors)[:, None, None])
+            over_time, sums = to_whole(temporal, units / factors)
             offset = -(over_time.astype(np.float64).sum(axis=(2, 3)) @ zeros)
             if most is None:
                 factor, moved = np.ones(len(sums)), offset

@@ -37,7 +37,7 @@ def test_results_are_exact_also_where_sums_are_largest(
     if kernels == "floats":
         monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
     rng = np.random.default_rng(3)
-    weights, _ = to_whole(rng.standard_normal((16, channels, *shape)) ** 3)
+    weights, _ = to_whole(rng.standard_normal((16, channels, *shape)) ** 3, np.ones(channels))
     factors, shifts = 2.0 ** rng.integers(-12, -6, 16), rng.integers(0, 200, 16).astype(np.float64)
     pictures = rng.integers(0, 256, (3, 14, 11, channels), dtype=np.uint8)
     pictures[0], pictures[1, :, :6] = 255, 0
@@ -56,7 +56,9 @@ def test_two_products_never_exceed_what_16_bits_hold(channels: int) -> None:
     rng = np.random.default_rng(4)
     weights = rng.standard_normal((200, channels, 3, 3)) ** 3
     weights[0] = 0
-    whole, steps = to_whole(weights)
+    units = rng.uniform(0.5, 2, channels)
+    whole, steps = to_whole(weights, units)
+    weights *= units[:, None, None]
     wide = whole.astype(np.int64)
     if channels % 2:  # neighbours of other places in the kernel may come together
         assert 2 * np.abs(wide).max() * 255 < 2**15
