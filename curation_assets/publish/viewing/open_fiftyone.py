@@ -15,8 +15,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from curation_resources.words import plural
-
 HERE = Path(__file__).resolve().parent
 
 
@@ -106,7 +104,7 @@ def main(words: list[str]) -> None:
                 file.write(
                     json.dumps({"dataset": dataset_name, "clip": clip_id, "tag": tag}, ensure_ascii=False) + "\n"
                 )
-        print(f"{plural(len(said), 'tag')} of clips in {HERE / 'tags.jsonl'}")
+        print(f"{len(said)} tag{'' if len(said) == 1 else 's'} of clips in {HERE / 'tags.jsonl'}")
     elif "--load" not in words:
         import fiftyone as fo
 

@@ -15,8 +15,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from curation_resources.words import plural
-
 HERE = Path(__file__).resolve().parent
 SOURCE = "curation"
 """The annotation source under which the spans stand."""
@@ -46,7 +44,9 @@ def opened() -> Any:
     dataset.add_videos_from_path(path=HERE / "videos", embed=False, embed_frames=False, target_fps=1)
     missing = dataset.add_annotations_from_activitynet(annotations_json=HERE / "spans.json", annotation_source=SOURCE)
     if missing:
-        print(f"{plural(len(missing), 'video')} could not be read by LightlyStudio: {', '.join(missing[:5])}")
+        print(
+            f"{len(missing)} video{'' if len(missing) == 1 else 's'} could not be read by LightlyStudio: {', '.join(missing[:5])}"
+        )
     said: dict[str, dict[str, Any]] = {}
     for clip in lines("clips.jsonl"):
         own = said.setdefault(clip["video"], {"clips": 0, "kept": 0})
@@ -94,7 +94,8 @@ def write_tags(dataset: Any) -> int:
 def main(words: list[str]) -> None:
     dataset = opened()
     if "--tags" in words:
-        print(f"{plural(write_tags(dataset), 'tag')} of clips in {HERE / 'tags.jsonl'}")
+        count = write_tags(dataset)
+        print(f"{count} tag{'' if count == 1 else 's'} of clips in {HERE / 'tags.jsonl'}")
     elif "--load" not in words:
         import lightly_studio
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import json
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +16,8 @@ import pyarrow as pa
 import pytest
 
 from curation_assets.cli import main
-from curation_assets.publish.viewing.laying_out import VectorsFile
+from curation_assets.publish.viewing import laying_out
+from curation_assets.publish.viewing.laying_out import TOOLS, VectorsFile
 from curation_assets.publish.viewing.reading_back import label_of
 from curation_assets.scores.label_file import LabelFile, Said
 from curation_assets.settings import Settings
@@ -138,3 +143,17 @@ def test_vectors_are_written_as_they_come(tmp_path: Path) -> None:
     with VectorsFile(tmp_path / "none.npy") as file:
         file.add(none)
     assert not (tmp_path / "none.npy").exists()
+
+
+@pytest.mark.parametrize("script", sorted(TOOLS.values()))
+def test_scripts_of_views_need_nothing_of_this_package(script: str, tmp_path: Path) -> None:
+    copy = shutil.copy(Path(laying_out.__file__).with_name(script), tmp_path)
+    named = [n for n in ast.walk(ast.parse(Path(copy).read_text())) if isinstance(n, ast.Import | ast.ImportFrom)]
+    modules = {a.name for n in named if isinstance(n, ast.Import) for a in n.names}
+    modules |= {n.module or "" for n in named if isinstance(n, ast.ImportFrom)}
+    assert not [m for m in modules if m.startswith("curation")]
+    opened = "import runpy, sys; runpy.run_path(sys.argv[1], run_name='opened')"
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", opened, copy], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
