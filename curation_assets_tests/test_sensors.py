@@ -258,7 +258,7 @@ def test_attempts_end_and_are_taken_up_when_something_changes(
         if not requests:
             if "left alone" in site.said["gap_sensor"]:
                 break
-            assert "wait for their next attempt: dedup of d-00001" in site.said["gap_sensor"]
+            assert "1 table waits for its next attempt: dedup of d-00001" in site.said["gap_sensor"]
             now += 3600
     assert "1 table is left alone after 2 attempts: dedup of d-00001" in site.said["gap_sensor"]
     assert site.store.partitions("dedup") == ["d-00000", "d-00002", "d-00003"], "the others go on"

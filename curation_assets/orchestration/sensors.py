@@ -348,9 +348,9 @@ def _said(plan: Behind, settings: Settings, busy: Busy, heads: Heads) -> Iterato
     if busy.shards:
         yield f"runs are at work on {plural(len(busy.shards), 'shard')}"
     for gathered, shards in plan.held.items():
-        yield f"{plural(len(shards), 'shard waits', 'shards wait')} until {gathered} has seen them"
+        yield f"{plural(len(shards), 'shard waits', 'shards wait')} until {gathered} has seen {'it' if len(shards) == 1 else 'them'}"
     if plan.pausing:
-        yield f"{plural(len(plan.pausing), 'table waits', 'tables wait')} for their next attempt: {_names(plan.pausing)}"
+        yield f"{plural(len(plan.pausing), 'table waits for its', 'tables wait for their')} next attempt: {_names(plan.pausing)}"
     if plan.given_up:
         yield (
             f"{plural(len(plan.given_up), 'table is', 'tables are')} left alone after {plural(settings.max_attempts, 'attempt')}: {_names(plan.given_up)}; "
