@@ -116,7 +116,7 @@ class Week:
             quiet = 0 if asked else quiet + 1
             if quiet == 1:
                 self.ahead += HOUR
-            elif quiet > 1 and "wait for their next attempt" not in self.site.said["gap_sensor"]:
+            elif quiet > 1 and "next attempt: " not in self.site.said["gap_sensor"]:
                 return
         raise AssertionError(f"the sensors do not come to rest: {self.site.said}; the last runs: {self.runs[-5:]}")
 
