@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,7 +34,7 @@ from curation_assets.decode.shots.network_view import NEAR, View, look
 from curation_assets.decode.shots.proposals import Proposals
 from curation_assets.decode.shots.proposed_parts import SHORT, STANDS_OUT, marked, split_at, standing_out
 from curation_assets.decode.shots.reach import Reach
-from curation_assets.decode.shots.relit import relit
+from curation_assets.decode.shots.relit import light_alone, relit
 from curation_assets.decode.shots.sweeps import Sweeps
 from curation_assets.decode.shots.thinning import Thinned
 from curation_assets.decode.shots.whole_change import returns, slow_cut_at, whole_change_at
@@ -46,7 +47,7 @@ WORTH_ASKING = 0.55
 """What a cut within three steps is given of which the trees see less: the network decides."""
 LIKELY = 0.5
 """Probability by the trees from which a change over all of the picture is a cut."""
-CUT_SEEN, CUT_WEIGHT = (0.02, 0.05, 0.15, 0.35, 0.8, 0.92), (-0.47, -0.3, -0.17, -0.1, -0.1, 0.1)
+CUT_SEEN, CUT_WEIGHT = (0.02, 0.05, 0.15, 0.35, 0.5, 0.8, 0.92), (-0.47, -0.3, -0.17, -0.1, -0.1, 0.0, 0.1)
 GRADUAL_SEEN, GRADUAL_WEIGHT = (0.04, 0.2, 0.25, 0.35, 0.7), (-0.44, -0.42, -0.29, 0.0, 0.1)
 """What the network's probability (linear in between) adds to the trees': it speaks against what it sees nothing of. Of slow changes the trees
 alone are less sure: hands, focus and titles come and go as slowly."""
@@ -60,6 +61,8 @@ MERGE, LONG_INTERVAL, LONGEST_INTERVAL = 6, 40, 60
 """Proposals so many pictures apart are judged in one window; a long interval is looked at in steps of two, the longest is cut."""
 TOGETHER = 64
 """Frames that are measured one after the other: between two frames the decoder has pushed all of this out of the processor's caches."""
+BESIDE, MOST_BESIDE = 2, 0.8
+"""So many pictures on either side of one from which something is laid over the shot the trees give less than that because of that one."""
 RECENT = 100
 """Boundaries found last among which one is looked for that a new one would double."""
 LARGEST_STEP = 1.7
@@ -167,7 +170,7 @@ class CascadeDetector:
         for first, chances in self._proposals.measure(last):
             dips = np.repeat(dips_among(self._thinned, np.arange(first, first + len(chances), 2)), 2)[: len(chances)]
             for k in range(len(chances)):
-                if self._thinned.repeats(first + k):
+                if self._thinned.repeats(first + k) or self._thinned.returned(first + k):
                     chances[k] = 0.0
                 elif chances[k] < SURE and whole_change_at(self._thinned, first + k):
                     chances[k] = SURE
@@ -198,9 +201,27 @@ class CascadeDetector:
                 continue
             reach = Reach(self._proposals, first + int(k))
             if reach.laid_over():
+                near = chances[max(0, k - BESIDE) : k + BESIDE + 1]
+                near[near < min(float(chances[k]), MOST_BESIDE)] = 0.0
                 chances[k] = 0.0
             elif LIKELY <= chances[k] < SURE and reach.everywhere() and not returns(self._thinned, first + int(k)):
                 chances[k] = SURE
+        for a, b in runs(chances >= STANDS_OUT):
+            if b - a <= SHORT:
+                self._leave_out_light(first + a, chances[a:b])
+
+    def _leave_out_light(self, first: int, chances: NDArray[np.float64]) -> None:
+        """Of a change in a few steps take those for none in which the light alone changes; another has their probability."""
+        start, cells = self._proposals.cells(first - 1, first + len(chances), first)
+        if start != first - 1:
+            return
+        lit = np.array([light_alone(before, after) for before, after in pairwise(cells)], np.bool_)
+        highest = float(chances.max())
+        if lit.all() and light_alone(cells[0], cells[-1]):
+            chances[:] = 0.0
+        elif lit.any() and not lit.all():
+            chances[lit] = 0.0
+            chances[int(np.argmax(chances))] = highest
 
     def _close_run(self) -> None:
         """Accept a run of proposals of which the trees are sure, list what no answer of the network could make one, and hand it the rest."""

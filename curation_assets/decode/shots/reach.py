@@ -32,8 +32,8 @@ BLACK = 6.0
 """Mean level of red, green and blue up to which a cell may be a bar's."""
 LEAST_BAR = 0.05
 """Share of the picture that bars cover or uncover, at least."""
-BESIDE_BARS = 0.1
-"""Share of the contrast by which the rest may change in the median."""
+BESIDE_BARS, AMID_MOTION, MOST_BESIDE = 0.1, 1.2, 0.2
+"""Share of the contrast by which the rest may change in the median; as much more as the largest other step is, that many times, up to the last."""
 
 
 class Reach:
@@ -91,8 +91,9 @@ class Reach:
         covered, rest = before ^ after, ~(before | after)
         if covered.mean() < LEAST_BAR or not rest.any() or not self._shows(rest):
             return False
-        changed, usual = self._own[covered].mean(), np.median(self._own[rest])
-        return bool(changed > CONTRAST * self._contrast and usual <= BESIDE_BARS * self._contrast)
+        changed, own, others = self._own[covered].mean(), np.median(self._own[rest]), np.median(self._others[rest])
+        beside = min(max(BESIDE_BARS * self._contrast, AMID_MOTION * others), MOST_BESIDE * self._contrast)
+        return bool(changed > CONTRAST * self._contrast and own <= beside)
 
 
 def _bars(levels: NDArray[np.float64]) -> NDArray[np.bool_]:

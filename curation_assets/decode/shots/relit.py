@@ -23,6 +23,20 @@ BLACK = 6.0
 """Mean level of red, green and blue up to which a cell is black: bars that stay say nothing of what is between them."""
 LEAST_SHOWN = 0.08
 """Share of the cells that are not black, at least."""
+OTHER_WAY = 0.1
+"""Of a change of light at most this share is the other way: what is mixed of two pictures becomes lighter here and darker there."""
+
+
+def light_alone(first: NDArray[np.int32], second: NDArray[np.int32]) -> bool:
+    """Whether the second of two pictures is the first in a light that is brighter everywhere, or darker.
+
+    Args:
+        first, second: as for `relit`.
+    """
+    change = second - first
+    total = int(np.abs(change).sum())
+    lighter = (total + int(change.sum())) // 2
+    return min(lighter, total - lighter) <= OTHER_WAY * total and relit(first, second)
 
 
 def relit(first: NDArray[np.int32], second: NDArray[np.int32]) -> bool:

@@ -11,6 +11,7 @@ import itertools
 from bisect import bisect_left, insort
 from collections import deque
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -28,6 +29,13 @@ FAST_FPS, LEAST_GAP_MS = 45.0, 26
 LEAST_FLASH, RETURNS, LONGEST_FLASH = 8.0, 0.3, 2
 """Up to so many frames in a row are a flash, and left out, if they are so many levels from the picture before, and the one after is nearer to it
 than this share of that."""
+FADES, OVER, SAME, OTHER_WAY = 0.75, 1.2, 0.8, 0.1
+"""Lightning, and what a camera's exposure has yet to adapt to, is left out, too, if the picture before returns within the `WINDOW`, by way of one
+nearer than the first share; until one is at most so many times as far off as the nearest. That is no farther off than the third share of the
+standard deviation of the picture before (two that are dark are near each other, whatever they show), and of what changes at first at most the
+last share becomes darker."""
+MOST_LIT = 16
+"""Frames in a row that are left out for a flash or for such a light, at most."""
 CAPACITY = 1024
 ROWS, SAMPLES = 27, 3 * 48
 """Of a picture, and of each of its rows."""
@@ -84,10 +92,12 @@ class Thinned:
         self._detail, self._step = np.zeros(CAPACITY), np.zeros(CAPACITY)
         self._cut_index, self._cut_time = np.zeros(CAPACITY, np.int64), np.zeros(CAPACITY, np.int64)
         self._repeats = np.zeros(CAPACITY, bool)
+        self._returned = np.zeros(CAPACITY, bool)
         self._waiting: deque[tuple[int, int, Tiny, float]] = deque()
         self._steps: deque[float] = deque()
         self._sorted: list[float] = []
         self._dropped: list[tuple[float, int, int]] = []
+        self._light_until, self._light_back = 0, 0.0
 
     def push(self, index: int, time_ms: int, frame: Tiny, step: float) -> None:
         """Take the next frame, which is `step` (mean absolute difference, levels) from the one before it; it is kept or left out 16 frames later."""
@@ -118,7 +128,11 @@ class Thinned:
             and self.count > 0
             and time_ms - int(self._time[(self.count - 1) % CAPACITY]) < self._gap_ms
         )
-        if self.count and (repeat or early or self._is_flash(frame, step)) and len(self._dropped) < MOST_DROPPED:
+        left_out = len(self._dropped)
+        if self.count and (
+            ((repeat or early) and left_out < MOST_DROPPED)
+            or (left_out < MOST_LIT and self._is_lit(index, frame, step))
+        ):
             self._dropped.append((step, index, time_ms))
             return
         slot = self.count % CAPACITY
@@ -127,6 +141,9 @@ class Thinned:
         self._frames[slot], self._repeats[slot] = frame, max(steps) < REPEAT_SHARE * usual
         self._index[slot], self._time[slot] = index, time_ms
         self._cut_index[slot], self._cut_time[slot] = index, time_ms
+        self._returned[slot] = (
+            bool(self._dropped) and index <= self._light_until and self._step[slot] < self._light_back
+        )
         if self._dropped:
             _, self._cut_index[slot], self._cut_time[slot] = max(
                 [*self._dropped, (step, index, time_ms)], key=lambda s: s[0]
@@ -140,14 +157,27 @@ class Thinned:
             return 0.0
         return distance(self._frames[(self.count - 1) % CAPACITY], frame) if self._dropped else step
 
-    def _is_flash(self, frame: Tiny, step: float) -> bool:
-        """Whether the picture before a frame returns right after it."""
+    def _is_lit(self, index: int, frame: Tiny, step: float) -> bool:
+        """Whether the picture before a frame returns right after it, or within the window from a light that fades."""
+        if index < self._light_until:
+            return True
         away = self._from_last(frame, step)
         if away < LEAST_FLASH:
             return False
         before = self._frames[(self.count - 1) % CAPACITY]
-        later = itertools.islice(self._waiting, LONGEST_FLASH)
-        return any(distance(before, after) < RETURNS * away for _, _, after, _ in later)
+        next_ones = itertools.islice(self._waiting, LONGEST_FLASH)
+        if any(distance(before, after) < RETURNS * away for _, _, after, _ in next_ones):
+            return True
+        darker = cv2.norm(cv2.subtract(before, frame), cv2.NORM_L1) / frame.size
+        if darker > OTHER_WAY * away:
+            return False
+        shares = [distance(before, after) / away for _, _, after, _ in self._waiting]
+        back = next((k for k, share in enumerate(shares) if share < RETURNS), 0)
+        if not any(share < FADES for share in shares[:back]) or min(shares) * away > SAME * float(before.std()):
+            return False
+        over = next(k for k, share in enumerate(shares) if share <= OVER * min(shares))
+        self._light_until, self._light_back = self._waiting[over][0], RETURNS * away
+        return True
 
     def _slot(self, position: int) -> int:
         return min(max(position, 0, self.count - CAPACITY), self.count - 1) % CAPACITY
@@ -187,6 +217,10 @@ class Thinned:
     def repeats(self, position: int) -> bool:
         """Whether the picture repeats the one before it, and is kept because so many before it did, too."""
         return bool(self._repeats[self._slot(position)])
+
+    def returned(self, position: int) -> bool:
+        """Whether the picture is the one before it, back in the light that it had, after pictures in another that were left out."""
+        return bool(self._returned[self._slot(position)])
 
     def shown(self, position: int) -> tuple[int, int]:
         """Frame and milliseconds at which the picture is first shown."""

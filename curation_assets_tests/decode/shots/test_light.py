@@ -10,7 +10,7 @@ import pytest
 from curation_assets.decode.shots.cascade import CascadeDetector
 from curation_assets.decode.shots.evidence import cells_of
 from curation_assets.decode.shots.history import distance
-from curation_assets.decode.shots.relit import relit
+from curation_assets.decode.shots.relit import light_alone, relit
 from curation_assets.decode.shots.thinning import Thinned
 from curation_assets.decode.shots.whole_change import returns
 from curation_assets_tests.decode.shots.videos import Image, Picture, detect, shot
@@ -94,6 +94,35 @@ def test_light_that_goes_again_is_told_from_a_cut() -> None:
     position = {thinned.cut(p)[0]: p for p in range(thinned.count)}
     assert returns(thinned, position[15])
     assert not returns(thinned, position[40])
+
+
+@pytest.mark.parametrize("away", [4, 5, 30])
+def test_lightning_that_fades_is_left_out_and_hides_no_cut(away: int) -> None:
+    still = [shot(seed, 1)[0] for seed in (0, 1) for _ in range(60)]
+    images = [np.roll(image, k // 8, axis=1) for k, image in enumerate(still)]
+    for k, glow in enumerate((180, 120, 170, 110, 75, 50, 32, 20, 12)):
+        images[60 + away + k] = lit(1 + glow / 150, glow)(images[60 + away + k])
+    thinned = thin([Picture(image) for image in images])
+    shown = [thinned.shown(p)[0] for p in range(thinned.count)]
+    assert not {60 + away, 61 + away, 62 + away, 63 + away} & set(shown)
+    assert any(thinned.returned(p) for p in range(thinned.count))
+    assert [c.frame for c in detect(CascadeDetector(), images).accepted] == [60]
+
+
+def test_a_short_shot_between_two_of_another_is_no_light() -> None:
+    one, other = shot(0, 80), shot(1, 8)
+    for images in ([*one[:40], *other, *one[40:]], [*one[:40], *map(lit(0.4, 150), other), *one[40:]]):
+        thinned = thin([Picture(image) for image in images])
+        assert {40, 44, 47} <= {thinned.shown(p)[0] for p in range(thinned.count)}
+
+
+def test_what_is_mixed_of_two_pictures_is_not_the_first_in_another_light() -> None:
+    for seed in range(12):
+        first, later = shot(seed, 2)
+        other = shot(seed + 1, 1)[0]
+        assert light_alone(cells(first), cells(lit(1.5)(later)))
+        assert light_alone(cells(first), cells(lit(0.6)(later)))
+        assert not light_alone(cells(first), cells(((first.astype(int) * 2 + other) // 3).astype(np.uint8)))
 
 
 def test_a_cut_between_means_of_three_pictures_is_found() -> None:

@@ -48,6 +48,13 @@ def test_bars_that_come_and_go_within_a_shot_are_no_cuts(size: int, axis: int) -
     assert found(images) == [90]
 
 
+@pytest.mark.parametrize("axis", [0, 1])
+def test_bars_amid_motion_are_no_cuts(axis: int) -> None:
+    take = [np.roll(p, 2 * k, axis=1) for k, p in enumerate(shot(2, 90))]
+    take[30:60] = [barred(p, 38, axis) for p in take[30:60]]
+    assert found([*take, *shot(1, 60)]) == [90]
+
+
 def test_a_cut_to_a_picture_between_bars_is_one() -> None:
     assert found([*shot(0, 60), *(barred(p, 30, 0) for p in shot(1, 60)), *shot(2, 60)]) == [60, 120]
 
