@@ -20,7 +20,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,7 +33,7 @@ from curation_assets.decode.shots.network_view import NEAR, View, look
 from curation_assets.decode.shots.proposals import Proposals
 from curation_assets.decode.shots.proposed_parts import SHORT, STANDS_OUT, marked, split_at, standing_out
 from curation_assets.decode.shots.reach import Reach
-from curation_assets.decode.shots.relit import light_alone, relit
+from curation_assets.decode.shots.relit import leave_out_light, relit
 from curation_assets.decode.shots.sweeps import Sweeps
 from curation_assets.decode.shots.thinning import Thinned
 from curation_assets.decode.shots.whole_change import returns, slow_cut_at, whole_change_at
@@ -206,22 +205,10 @@ class CascadeDetector:
                 chances[k] = 0.0
             elif LIKELY <= chances[k] < SURE and reach.everywhere() and not returns(self._thinned, first + int(k)):
                 chances[k] = SURE
-        for a, b in runs(chances >= STANDS_OUT):
-            if b - a <= SHORT:
-                self._leave_out_light(first + a, chances[a:b])
-
-    def _leave_out_light(self, first: int, chances: NDArray[np.float64]) -> None:
-        """Of a change in a few steps take those for none in which the light alone changes; another has their probability."""
-        start, cells = self._proposals.cells(first - 1, first + len(chances), first)
-        if start != first - 1:
-            return
-        lit = np.array([light_alone(before, after) for before, after in pairwise(cells)], np.bool_)
-        highest = float(chances.max())
-        if lit.all() and light_alone(cells[0], cells[-1]):
-            chances[:] = 0.0
-        elif lit.any() and not lit.all():
-            chances[lit] = 0.0
-            chances[int(np.argmax(chances))] = highest
+        for a, b in (run for run in runs(chances >= STANDS_OUT) if run[1] - run[0] <= SHORT):
+            start, cells = self._proposals.cells(first + a - 1, first + b, first + a)
+            if start == first + a - 1:
+                leave_out_light(chances[a:b], cells)
 
     def _close_run(self) -> None:
         """Accept a run of proposals of which the trees are sure, list what no answer of the network could make one, and hand it the rest."""

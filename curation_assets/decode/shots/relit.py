@@ -8,6 +8,8 @@ Thresholds were chosen on the first half of the episodes of `benchmarks.truth`.
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -37,6 +39,22 @@ def light_alone(first: NDArray[np.int32], second: NDArray[np.int32]) -> bool:
     total = int(np.abs(change).sum())
     lighter = (total + int(change.sum())) // 2
     return min(lighter, total - lighter) <= OTHER_WAY * total and relit(first, second)
+
+
+def leave_out_light(chances: NDArray[np.float64], cells: NDArray[np.int32]) -> None:
+    """Of a change in a few steps take those for none in which the light alone changes; another has their probability.
+
+    Args:
+        chances: of a boundary at each step (n,); changed in place.
+        cells: of the picture before the first step, and of the one after each (n + 1, rows, columns, 3).
+    """
+    lit = np.array([light_alone(before, after) for before, after in pairwise(cells)], np.bool_)
+    highest = float(chances.max())
+    if lit.all() and light_alone(cells[0], cells[-1]):
+        chances[:] = 0.0
+    elif lit.any() and not lit.all():
+        chances[lit] = 0.0
+        chances[int(np.argmax(chances))] = highest
 
 
 def relit(first: NDArray[np.int32], second: NDArray[np.int32]) -> bool:
