@@ -106,21 +106,23 @@ def _triples(
     shard: EmbeddedShard, params: EmbeddingExport, keys: Callable[[str, str], str]
 ) -> Iterator[tuple[dict[str, Any], dict[str, bytes]]]:
     """Row and members of each selected clip, in key order; no members where there is no embedding."""
-    known = shard.embeddings.filter(pc.is_valid(shard.embeddings["embedding"]))
-    known = known.sort_by([("clip_id", "ascending"), ("time_ms", "ascending")])
-    ids = known["clip_id"].to_numpy(zero_copy_only=False)
+    sampled = shard.embeddings.sort_by([("clip_id", "ascending"), ("time_ms", "ascending")])
+    ids = sampled["clip_id"].to_numpy(zero_copy_only=False)
     place = {c: i for i, c in enumerate(ids.tolist())}
     first = {c: i for i, c in reversed(list(enumerate(ids.tolist())))}
     for clip in shard.clips:
         clip_id = clip["clip_id"]
         row = {k: clip[k] for k in ("dataset", "video_id", "clip_id")}
         row |= {"sample_key": keys(clip["dataset"], clip_id), "split": clip["split"] or "train"}
-        if clip_id not in first:
+        every = sampled.slice(first.get(clip_id, 0), place[clip_id] + 1 - first[clip_id] if clip_id in first else 0)
+        present = _embedded(every)
+        if not present.num_rows:
             yield {**row, "status": "failed", "error": f"{clip_id}: no frame has an embedding"}, {}
             continue
-        frames = known.slice(first[clip_id], place[clip_id] + 1 - first[clip_id])
-        if params.frames == "grid":
-            frames = at_rate(frames, shard.fps, clip["start_ms"])
+        # Chosen among all: beside a frame without an embedding, another of its slot would be taken for that of the rate.
+        regular = _embedded(at_rate(every, shard.fps, clip["start_ms"]))
+        frames = regular if params.frames == "grid" and regular.num_rows else present
+        constant = frames["time_ms"].equals(regular["time_ms"]) and on_grid(frames, shard.fps, clip["start_ms"])
         array = np.stack(frames["embedding"].to_pylist()).astype(params.dtype)
         times_ms = frames["time_ms"].to_pylist()
         caption = shard.captions.get(clip_id, {})
@@ -132,7 +134,7 @@ def _triples(
             "model": frames["model"][0].as_py(),
             "dtype": params.dtype,
             "shape": list(array.shape),
-            "fps": shard.fps if on_grid(frames, shard.fps, clip["start_ms"]) else None,
+            "fps": shard.fps if constant else None,
             "sampled_fps": average_rate(times_ms),
             "frame_ms": times_ms,
             "caption_backend": caption.get("backend"),
@@ -144,6 +146,11 @@ def _triples(
         row |= {"status": "ok", "frames": array.shape[0], "dim": array.shape[1], "model": record["model"]}
         text = (caption.get("caption") or clip.get("caption") or "").encode()
         yield row, {"npy": npy_bytes(array), "txt": text, "json": canonical_json(record).encode()}
+
+
+def _embedded(frames: pa.Table) -> pa.Table:
+    """Those that have an embedding."""
+    return frames.filter(pc.is_valid(frames["embedding"]))
 
 
 def at_rate(frames: pa.Table, fps: float, start_ms: int | None = None) -> pa.Table:

@@ -222,6 +222,25 @@ def test_a_stream_with_b_frames_has_a_frame_of_every_slot(fps: float) -> None:
         assert not on_grid(frames, fps, start_ms), "with frames beside the grid there is no rate"
 
 
+@pytest.mark.parametrize("chosen", ["grid", "all"])
+def test_no_other_frame_of_a_slot_stands_for_one_without_an_embedding(tmp_path: Path, chosen: str) -> None:
+    one = shard(0, ["train"])
+    clip_id = one.clips[0]["clip_id"]
+    names = {"dataset": "toy", "video_id": "v0.0", "clip_id": clip_id, "model": "m"}
+    lacking, beside = 500, 700
+    frames = [
+        {**names, "time_ms": t, "frame": t // 20, "embedding": None if t == lacking else [np.float16(t)] * DIM}
+        for t in (0, lacking, beside, 1000, 1500)
+    ]
+    table = pa.Table.from_pylist(frames, schema=schema("frame_embeddings").arrow)
+    done, _ = export(tmp_path, [EmbeddedShard(one.clips, table, {}, 2.0)], frames=chosen)
+    row = done.to_pylist()[0]
+    with tarfile.open(tmp_path / row["tar"]) as tar:
+        told = json.load(tar.extractfile(f"{row['sample_key']}.json"))
+    assert told["frame_ms"] == [0, *([beside] if chosen == "all" else []), 1000, 1500]
+    assert told["fps"] is None
+
+
 def test_the_same_clips_give_the_same_bytes(tmp_path: Path) -> None:
     shards = [shard(i, ["train", "test"]) for i in range(2)]
     first, second = (export(tmp_path / root, shards)[1] for root in ("a", "b"))
