@@ -106,6 +106,8 @@ def test_counts_and_nouns_are_put_together_by_one_helper() -> None:
         (plural(1, "clip is", "clips are"), "1 clip is"),
         (plural(12345, "clip", commas=True), "12,345 clips"),
         (units(1, "tables of hashes"), "table of hashes"),
+        (units(1, "batches of pairs compared"), "batch of pairs compared"),
+        (units(1, "shards that came"), "shard that came"),
         (units(2, "videos"), "videos"),
         (Reporter("decode", str).text(0, 1, "videos", ""), "decode: 0 of 1 video"),
     ],

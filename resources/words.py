@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 
 def plural(count: int, one: str, many: str | None = None, commas: bool = False) -> str:
     """A count and what is counted: `plural(1, "row")` is `1 row`, `plural(0, "row")` is `0 rows`.
@@ -18,5 +20,7 @@ def plural(count: int, one: str, many: str | None = None, commas: bool = False) 
 
 def units(total: int, unit: str) -> str:
     """What is counted by progress, which names it in the plural: `units(1, "tables of hashes")` is `table of hashes`."""
-    head, of, rest = unit.partition(" of ")
-    return f"{head.removesuffix('s')}{of}{rest}" if total == 1 else unit
+    if total != 1:
+        return unit
+    noun, *more = re.split("(?= (?:of|that) )", unit, maxsplit=1)  # what follows says more of it: "shards that came"
+    return "".join([re.sub("(?<=[cs]h)es$|(?<=x)es$|s$", "", noun), *more])
