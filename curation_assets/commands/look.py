@@ -73,7 +73,8 @@ def _listening(given: str) -> socket.socket:
     address = address.strip("[]") or "127.0.0.1"
     try:
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
-        return socket.create_server((address, int(port)), family=family)
+        both = family == socket.AF_INET6 and socket.has_dualstack_ipv6()  # `opening` gives others an address of IPv4
+        return socket.create_server((address, int(port)), family=family, dualstack_ipv6=both)
     except (OSError, OverflowError, ValueError) as error:
         why = getattr(error, "strerror", None) or "that is no [ADDRESS:]PORT"
         raise SettingsError(f"--serve {given}: {why}; name another port") from error

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import socket
 import urllib.request
 from threading import Thread
 
 import pytest
 
 from curation_assets.commands.addresses import opening
+from curation_assets.commands.look import _listening
+from curation_assets.settings import SettingsError
 
 
 def test_an_address_of_one_interface_is_printed_as_it_is() -> None:
@@ -19,10 +20,9 @@ def test_an_address_of_one_interface_is_printed_as_it_is() -> None:
 
 @pytest.mark.parametrize("address", ["0.0.0.0", "::"])
 def test_for_all_interfaces_each_address_that_is_printed_opens(address: str) -> None:
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
     try:
-        listener = socket.create_server((address, 0), family=family, dualstack_ipv6=family == socket.AF_INET6)
-    except OSError as error:
+        listener = _listening(f"[{address}]:0" if ":" in address else f"{address}:0")
+    except SettingsError as error:
         pytest.skip(f"this machine has no {address} ({error})")
     with listener:
         hosts = opening(address)
