@@ -6,6 +6,7 @@ for (`behind.py`), and what a shard takes of it (`known_shards.py`).
 
 from __future__ import annotations
 
+from curation_assets.engine.declared import gone
 from curation_assets.engine.maker import Refused
 from curation_assets.engine.run import Run
 from curation_assets.engine.shard_keys import dataset_of
@@ -19,12 +20,13 @@ def see_to_inputs(run: Run, asset: str) -> None:
     """Sees to it that a table over all shards has something to be made from. Shards that lack it are told to the log: it is made without them, and waits for them.
 
     Raises:
-        Refused: no shard of the datasets that ask for it has what it is made from.
+        Refused: no shard of the datasets that ask for it, or that only other recipes declare, has what it is made from.
     """
     source = component(asset).inputs[0]
     asked = {n for n, recipe in run.recipes.items() if asset in assets_of_recipe(recipe)}
     shards = [k for k in slice_hashes(run.store, INDEX) if dataset_of(k) in asked]
-    there = set(run.store.partitions(source))
+    away = gone(run.store.storage, run.recipes, run.settings) | (run.recipes.keys() - asked)
+    there = {k for k in run.store.partitions(source) if dataset_of(k) not in away}
     lacking = sorted(set(shards) - there)
     if shards and not there:
         raise Refused(

@@ -24,6 +24,7 @@ def see_that_known(made: str, asset: str, shard: Shard) -> None:
 
     Raises:
         MissingTable: it has not: what it gathers is not there, or it was not made since.
+        RecipeError: recipes that ask for it say different things of it.
     """
     part = component(asset)
     if part.gathering is None:
@@ -34,13 +35,13 @@ def see_that_known(made: str, asset: str, shard: Shard) -> None:
         raise MissingTable(
             f"{made} of {shard.key} needs {asset}, which is made from {source}, which does not exist for that shard: materialize {source} first"
         )
-    gathering, recipes = part.gathering, {shard.recipe.dataset: shard.recipe}
+    gathering = part.gathering
 
     def known() -> Mapping[str, str]:
         if not gathering.fitted:
-            return gathering.known(shard.store, recipes, shard.settings)
+            return gathering.known(shard.store, shard.recipes, shard.settings)
         header = shard.store.usable_header(asset)  # whichever shards there were: it is the same for all
-        now = gathering.made_of(shard.store, recipes, shard.settings)
+        now = gathering.made_of(shard.store, shard.recipes, shard.settings)
         return ForEach("") if header is not None and header.fingerprint == now.fingerprint else {}
 
     found = shard.store.gathered(asset, known) if isinstance(shard.store, RunTables) else known()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import pyarrow as pa
@@ -43,11 +43,18 @@ class Shard:
             log,
             force,
         )
+        self.recipes: Mapping[str, Recipe] = {recipe.dataset: recipe}
         self._tables: dict[str, pa.Table] = {}
         self._videos: pa.Array | None = None
         self._slices: dict[str, pa.Table] = {}
         self._models: dict[Any, Any] = {} if models is None else models
         self.coming = Coming()
+
+    def among(self, recipes: Mapping[str, Recipe]) -> Shard:
+        """The same shard beside the recipes of all datasets, which what spans datasets is made by."""
+        view = copy.copy(self)
+        view.recipes = recipes
+        return view
 
     @property
     def storage(self) -> Storage:

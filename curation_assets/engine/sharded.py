@@ -43,7 +43,9 @@ class ShardMaker(Maker):
             raise MissingTable(
                 f"shard {key} belongs to dataset {dataset!r}, but no recipe declares it; recipes: {known}"
             )
-        return Shard(key, run.recipes[dataset], run.store, run.settings, run.log, run.force, run.models)
+        return Shard(key, run.recipes[dataset], run.store, run.settings, run.log, run.force, run.models).among(
+            run.recipes
+        )
 
     def parents(self, recipes: Mapping[str, Recipe]) -> dict[str, dict[str, bool]]:
         found = {}

@@ -85,3 +85,37 @@ def test_a_shard_whose_input_failed_is_left_out_and_has_no_part(site: Site) -> N
         for asset, data in kept.items():
             (site.root / f"data/{asset}/{bad}.parquet").write_bytes(data)
     assert run(site) == {}
+
+
+@pytest.mark.parametrize("emptied", [False, True], ids=["its embeddings failed", "it has no clip"])
+def test_embeddings_of_a_dataset_that_asks_for_no_concepts_are_none_of_another(tmp_path: Path, emptied: bool) -> None:
+    site = Site(tmp_path)
+    for folder in ("videos", "others"):
+        planted_videos(tmp_path / folder, 2, 1)
+    write_tiny_clip(tmp_path / "model", 64)
+    own = RECIPE.format(root=tmp_path)
+    short = own.replace("from: whole, min_s: 0.5", "from: detect, min_s: 5")
+    other = "\n".join(line for line in own.splitlines() if not line.startswith(("concepts", "semantic")))
+    other = other.replace("planted", "other").replace("/videos", "/others")
+    site.declare(short if emptied else own, other)
+    site.index()
+    shards = ["other-00000", "planted-00000"]
+
+    def asked(select: list[str] | None = None) -> None:
+        work = everything(site.recipes, shards, select)
+        work.index = False
+        site.run(*plan(work, shards))
+
+    asked()
+    assert site.failed == []
+    assert {a for a, s in site.tables() if s == shards[1]} >= {"clip_concepts", "semantic_dedup"}
+    rows = [site.store.read("frame_embeddings", s).num_rows for s in shards]
+    assert rows[0] > 0
+    assert (rows[1] == 0) == emptied
+    if not emptied:
+        for name in ("frame_embeddings/planted-00000", "concepts"):
+            (site.root / f"data/{name}.parquet").unlink()
+        asked(["concepts"])
+        assert [f.assets for f in site.failed] == [("concepts",)]
+        assert "no shard of planted has that" in str(site.failed[0].error)
+        assert not (site.root / "data/concepts.parquet").exists()
