@@ -49,8 +49,13 @@ def remarks(recipe: Recipe, settings: Settings) -> Iterator[Remark]:
             yield from dict.fromkeys(r for r in found if r.kind is kind)
 
 
-def _told(ask: Callable[[], object], where: str = "") -> Iterator[Remark]:
-    """What keeps something from being had. What would have to be fetched is not asked for."""
+def _told(ask: Callable[[], object], where: str = "", of: str = "") -> Iterator[Remark]:
+    """What keeps something from being had. What would have to be fetched is not asked for.
+
+    Args:
+        where: begins every sentence.
+        of: begins those of files that cannot be read, which may not say what they are for.
+    """
     try:
         with nothing_fetched():
             ask()
@@ -58,17 +63,19 @@ def _told(ask: Callable[[], object], where: str = "") -> Iterator[Remark]:
         return
     except MissingExtra as error:
         yield Remark(Kind.HERE, f"{where}{error}")
-    except (MissingWeights, WrongWeights) as error:
-        yield Remark(Kind.FAULT, f"{where}{error}")
     except VocabularyError:
         return  # said by its own name
+    except (MissingWeights, WrongWeights) as error:
+        yield Remark(Kind.FAULT, f"{where}{error}")
+    except (*READ_ERRORS, ValueError) as error:
+        yield Remark(Kind.FAULT, f"{where or of}{error}")
 
 
 def _tables(recipe: Recipe) -> Iterator[Remark]:
     for asset in assets_of_recipe(recipe):
         part = component(asset)
         lacking = list(_told(partial(part.installed, recipe), f"{asset} cannot be made here: "))
-        yield from lacking or _told(partial(part.weights, recipe))
+        yield from lacking or _told(partial(part.weights, recipe), of=f"{asset}: ")
 
 
 def _vocabulary(recipe: Recipe) -> Iterator[Remark]:

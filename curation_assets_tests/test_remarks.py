@@ -39,6 +39,24 @@ embeddings: {{pretrained: {at}/clip.pt}}
     assert len(found) == 8
 
 
+def test_labels_heads_and_lists_that_cannot_be_read_are_told_beside_the_rest(tmp_path: Path) -> None:
+    (tmp_path / "labels.jsonl").write_text("no label\n")
+    (tmp_path / "ids.txt").write_bytes(b"\xff\xfe")
+    text = """
+labels: {{file: {at}/labels.jsonl}}
+aesthetic: {{head: {at}/head.pth}}
+subsets: {{a: {{where: ["aesthetic > 5"], exclude: [{at}/ids.txt]}}}}
+"""
+    found = sorted(faults(text.format(at=tmp_path)))
+    assert len(found) == 3
+    assert found[0].startswith(f"labels: {tmp_path}/labels.jsonl line 1: not a label")
+    assert found[1].startswith(f"subsets.a.exclude[0]: list of ids {tmp_path}/ids.txt is not text in UTF-8")
+    assert found[2].startswith(f"weights of the aesthetic head are missing: no file {tmp_path}/head.pth")
+    (folder,) = faults(f"labels: {{file: {tmp_path}}}\nsubsets: {{a: {{}}}}\n")
+    assert folder.startswith("labels: ")
+    assert str(tmp_path) in folder
+
+
 def test_what_is_there_or_would_be_fetched_is_no_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.hf_hub_download", None)
     (tmp_path / "words.txt").write_text("dog\ncat\n")

@@ -14,7 +14,7 @@ import pyarrow as pa
 from curation_assets.contracts.door import brought, named
 from curation_assets.scores.embedding import asset_table, clip_vectors, real_clips
 from curation_resources.extras import require
-from curation_resources.weights import LOCAL, WrongWeights, fetch_weights, file_sha256, is_remote, local_path
+from curation_resources.weights import LOCAL, WrongWeights, fetch_weights, file_sha256, is_remote
 
 if TYPE_CHECKING:
     from curation_assets.scores.aesthetic_scores import Aesthetic
@@ -155,7 +155,11 @@ def _state_dict(path: Path) -> dict[str, Any]:
 
 
 def head_identity(params: Aesthetic) -> str:
-    """What identifies the head in a fingerprint, without loading or fetching it."""
+    """What identifies the head in a fingerprint, without loading or fetching it.
+
+    Raises:
+        MissingWeights, WrongWeights: a file that lies here is not there, or has another hash.
+    """
     if params.head in named(HEADS):
         return f"{params.head} {getattr(brought(HEADS, params.head), 'version', '1')}"
     if params.head in PUBLISHED:
@@ -163,8 +167,16 @@ def head_identity(params: Aesthetic) -> str:
         return f"{params.head} sha256:{hashes}"
     if is_remote(params.head):
         return f"{params.head.split('?')[0]} sha256:{params.sha256 or 'unknown'}"
-    path = local_path(params.head)
-    return f"{LOCAL} sha256:{file_sha256(path)}" if path.is_file() else params.head
+    return f"{LOCAL} sha256:{file_sha256(_own_head(params))}"
+
+
+def _own_head(params: Aesthetic) -> Path:
+    """The file of a head that the recipe names by path or URL.
+
+    Raises:
+        MissingWeights, WrongWeights: it cannot be had, or has another hash.
+    """
+    return fetch_weights(params.head, "the aesthetic head", "aesthetic.head", params.sha256)
 
 
 def load_head(params: Aesthetic, dimension: int) -> AestheticHead:
@@ -191,7 +203,7 @@ def load_head(params: Aesthetic, dimension: int) -> AestheticHead:
         )
         name = params.head
     else:
-        path = fetch_weights(params.head, "the aesthetic head", "aesthetic.head", params.sha256)
+        path = _own_head(params)
         name = PurePosixPath(params.head.split("?")[0]).name if is_remote(params.head) else LOCAL
     head = read_head(path, f"{name} sha256:{file_sha256(path)[:16]}", params.activation)
     if head.dimension != dimension:

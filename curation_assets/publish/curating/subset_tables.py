@@ -23,7 +23,7 @@ def read_ids(paths: Iterable[str]) -> set[str]:
     """Ids of exclusion or split lists: one per line, blank lines and lines that begin with # left out.
 
     Raises:
-        FileNotFoundError: names the list.
+        FileNotFoundError, ValueError: names the list, which is not there or is no text.
     """
     ids: set[str] = set()
     for path in paths:
@@ -33,6 +33,10 @@ def read_ids(paths: Iterable[str]) -> set[str]:
         except FileNotFoundError as error:
             raise FileNotFoundError(
                 f"list of ids {public_url(path)} does not exist; correct the recipe's path"
+            ) from error
+        except UnicodeDecodeError as error:
+            raise ValueError(
+                f"list of ids {public_url(path)} is not text in UTF-8; save it so, an id a line, or correct the recipe's path"
             ) from error
     return ids
 
