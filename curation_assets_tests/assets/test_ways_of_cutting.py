@@ -6,6 +6,8 @@ from collections import Counter
 from pathlib import Path
 from unittest.mock import patch
 
+import pyarrow.parquet as pq
+
 from curation_assets.engine.plan import PlanStep
 from curation_assets.engine.run import Run
 from curation_assets.engine.staleness import STALE, shard_states
@@ -13,6 +15,7 @@ from curation_assets.engine.steps import StepFailed, carry_out
 from curation_assets.makers import MAKERS
 from curation_assets.recipes import parse_recipe
 from curation_assets_tests.assets.test_export import Installation, clip_rows
+from curation_resources import sealed_parquet
 
 RECIPE = """
 dataset: toy
@@ -114,3 +117,14 @@ def test_an_encoder_that_nothing_was_encoded_by_makes_no_version(tmp_path: Path)
     assert whole == ["libx265"] * 3
     made.recipes = {"toy": parse_recipe(RECIPE % "", "toy.yaml")}
     assert is_stale(made), "three of its clips are encoded whole, and now otherwise"
+
+
+def test_a_table_from_before_ways_were_noted_says_of_no_encoder_that_it_was_not_used(tmp_path: Path) -> None:
+    made = Installation(tmp_path, RECIPE % ", cut: exact")
+    export(made)
+    path = next(tmp_path.rglob("clip_dataset/toy-cut.parquet"))
+    table = pq.read_table(path).drop_columns(["cut", "encoder", "encoded_frames", "encoded_because"])
+    with path.open("w+b") as file:
+        sealed_parquet.write_table(table, file)
+    made.recipes = {"toy": parse_recipe(RECIPE % ", encoder: libx265", "toy.yaml")}
+    assert is_stale(made)
