@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import pyarrow as pa
 import pytest
@@ -227,6 +228,21 @@ def test_what_takes_long_is_said_and_comes_only_where_it_is_still_wanted(page: P
     expect(page.locator("#waiting")).to_be_hidden()
     expect(page.locator("#grid .card")).to_have_count(16)
     expect(page.locator("#grid td")).to_have_count(0)
+
+
+@pytest.mark.parametrize(("last", "more"), [(500, ""), (501, "there are more: curation list failed")])
+def test_that_there_are_more_failures_is_said_where_there_are(page: Page, last: int, more: str) -> None:
+    def answer(route: Route) -> None:
+        begin = int(parse_qs(urlsplit(route.request.url).query)["from"][0])
+        videos = range(1500) if begin == 0 else range(1500, 1500 + last)
+        rows = [{"dataset": "toy", "table": "raw_shards", "video_id": f"v{n}", "why": "gone"} for n in videos]
+        told = {"rows": rows, "more": False, "next": 1 if begin == 0 else None, "looked": begin + 1, "tables": 2}
+        route.fulfill(json=told)
+
+    page.route("**/api/failed?*", answer)
+    page.get_by_role("button", name="failed").click()
+    expect(page.locator("#grid tbody tr")).to_have_count(2000)
+    expect(page.locator("#more")).to_have_text(more)
 
 
 def test_nothing_is_cut_off_and_what_labels_stays_in_sight(page: Page) -> None:

@@ -227,6 +227,7 @@ export async function drawFailed() {
     const body = el("tbody", {});
     const videos = new Set(); // one that failed in a table is no failure of its own in those that are made from it
     const most = 2000;
+    let more = false;
     for (let from = 0; from !== null;) {
       const told = await awaited(ask("failed", { dataset: state.collection.dataset, from }));
       if (!wanted()) return;
@@ -238,12 +239,13 @@ export async function drawFailed() {
         const video = JSON.stringify([row.dataset, row.video_id]);
         if (!row.clip_id && videos.has(video)) continue;
         if (!row.clip_id) videos.add(video);
-        if (body.childElementCount < most) body.append(el("tr", {}, ...names.map((n) => el("td", {}, row[n] ?? ""))));
+        if (body.childElementCount === most) more = true;
+        else body.append(el("tr", {}, ...names.map((n) => el("td", {}, row[n] ?? ""))));
       }
       if (body.childElementCount && !at("grid").childElementCount) {
         at("grid").replaceChildren(el("table", {}, el("thead", {}, el("tr", {}, ...names.map((n) => el("th", {}, n)))), body));
       }
-      const more = told.more || body.childElementCount >= most;
+      more ||= told.more;
       from = more ? null : told.next;
       at("more").textContent = more ? "there are more: curation list failed" : from === null ? "" : `${many(told.looked)} of ${many(told.tables)} tables looked through`;
     }
