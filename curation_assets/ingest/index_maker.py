@@ -235,10 +235,10 @@ def _update(
 
 
 def _without_rows(plans: Sequence[IndexPlan], before: TableHeader | None) -> tuple[set[str], dict[str, int]]:
-    """Datasets that have no row, and how many rows of each source are left out since their videos were taken down: of those whose sources were read now,
-    and as it was known of the others."""
+    """Datasets that have no row, and how many rows of each source are left out since their videos were taken down: of those whose sources were read now
+    to the end, and as it was known of the others."""
     read = {p.dataset: p for p in plans if p.error is None and not p.unsettled}
-    empty = {n for n, p in read.items() if not p.shards} | (without_rows(before) - read.keys())
+    empty = (read.keys() | without_rows(before)) - {p.dataset for p in plans if p.shards}
     gone = {n: count for n, count in taken_down(before).items() if n not in read}
     return empty, dict(sorted((gone | {n: p.forgotten for n, p in read.items() if p.forgotten}).items()))
 
