@@ -52,11 +52,11 @@ class Bits:
         Raises:
             NotUnderstood: there is none.
         """
-        zeros = 0
-        while not self.u(1):
-            zeros += 1
-            if zeros > 32:
-                raise NotUnderstood("its headers cannot be read")
+        rest = self._value & (1 << max(0, self._left)) - 1
+        zeros = self._left - rest.bit_length()
+        if not rest or zeros > 32:
+            raise NotUnderstood("its headers cannot be read")
+        self._left -= zeros + 1
         return (1 << zeros) - 1 + self.u(zeros)
 
     def se(self) -> int:

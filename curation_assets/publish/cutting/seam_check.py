@@ -24,10 +24,10 @@ from curation_assets.publish.cutting.repeated_pictures import samples_of
 from curation_assets.publish.cutting.unit_packing import Packing
 
 WINDOW = 8
-"""So many copied pictures are compared at either side of a seam, in the order of decoding, and so many of those that were encoded there: they begin
-with a key frame under their own parameter sets, which are right for all or for none."""
+"""So many copied pictures are compared at either side of a seam, in the order of decoding, and so many of those that were encoded after one."""
 WITHOUT_SEAM = 4
-"""So many of a clip that is copied from its first picture on, whose decoder sees nothing but what it sees in the video: whether it begins at all."""
+"""So many of those that a clip begins with, before which its decoder has seen nothing: of copied ones, of which it sees what it sees in the video, and of
+encoded ones, which begin with a key frame under their own parameter sets, right for all or for none."""
 
 
 class SeamFault(ValueError):
@@ -111,7 +111,8 @@ def check_seams(path: Path, codec: str, wanted: Wanted, hear: Hearing | None = N
                 raise SeamFault("its pictures are not shown at their times")
             if packet.dts is None or (last is not None and packet.dts <= last):
                 raise SeamFault("its packets are not in the order of decoding")
-            if tuple(packing.units(bytes(packet))) != wanted.units[count - 1]:
+            data, given = bytes(packet), wanted.units[count - 1]
+            if data != packing.packed(given) and tuple(packing.units(data)) != given:
                 raise SeamFault("a packet is not the one that was given")
             last = packet.dts
             if count - 1 in fed:

@@ -23,7 +23,7 @@ from curation_assets.publish.cutting.clip_plan import ClipToCut
 from curation_assets.publish.cutting.clip_timing import Timing
 from curation_assets.publish.cutting.coded_units import CODINGS, Coding, NotUnderstood, SetKey, has_user_data
 from curation_assets.publish.cutting.seam_check import WINDOW, WITHOUT_SEAM
-from curation_assets.publish.cutting.unit_packing import Packing, ParameterSets
+from curation_assets.publish.cutting.unit_packing import Packing, ParameterSets, has_beside
 
 CONTAINERS = frozenset({"mov", "matroska", "mpegts"})
 """As FFmpeg names them; elsewhere times are made up."""
@@ -171,8 +171,9 @@ def _coded(
     sets = ParameterSets(coding)
     sets.take(packing.sets)
     coded, held = [], {}
+    holding = ParameterSets(coding)
     for packet in packets:
-        if packet.has_sidedata("new_extradata"):
+        if has_beside(packet, "new_extradata"):
             raise NotCopied("the file has several descriptions of its pictures")
         units = [u for u in sets.take(packing.units(bytes(packet))) if not has_user_data(coding, u)]
         slices = [u for u in units if coding.is_picture(coding.kind(u))]
@@ -182,7 +183,9 @@ def _coded(
         needed = any(coding.needed(s) for s in slices)
         coded.append(Coded(shown, packet, tuple(units), coding.kind(slices[0]), needed))
         if shown in inside:
-            held[shown] = ParameterSets(coding, dict(sets.known))
+            if holding.known != sets.known:
+                holding = ParameterSets(coding, dict(sets.known))
+            held[shown] = holding
     return coded, held
 
 
@@ -203,11 +206,19 @@ def _copied(coded: Sequence[Coded], coding: Coding, inside: set[int], end: int) 
 def _used(coding: Coding, held: dict[int, ParameterSets], copied: Sequence[Coded]) -> dict[SetKey, bytes]:
     """The parameter sets that the copied pictures use, which must be the same for all of them."""
     sets: dict[SetKey, bytes] = {}
+    followed: set[tuple[int, SetKey | None]] = set()
     for picture in copied:
         holding = held[picture.shown]
-        for key in holding.used(u for u in picture.units if coding.is_picture(coding.kind(u))):
-            if sets.setdefault(key, holding.known[key]) != holding.known[key]:
-                raise NotCopied("its parameter sets change")
+        for part in picture.units:
+            if not coding.is_picture(coding.kind(part)):
+                continue
+            named = id(holding), coding.parent(part)
+            if named in followed:
+                continue
+            followed.add(named)
+            for key in holding.used([part]):
+                if sets.setdefault(key, holding.known[key]) != holding.known[key]:
+                    raise NotCopied("its parameter sets change")
     sequences = [s for (kind, _), s in sets.items() if kind == coding.sets[-2]]
     if len(sequences) != 1:
         raise NotCopied("its parameter sets change")

@@ -24,7 +24,15 @@ from curation_assets.publish.cutting.clip_pictures import ClipPictures
 from curation_assets.publish.cutting.clip_plan import ClipToCut
 from curation_assets.publish.cutting.clip_timing import Timing
 from curation_assets.publish.cutting.coded_units import H265, NotUnderstood
-from curation_assets.publish.cutting.seam_check import WINDOW, Looked, SeamFault, Wanted, check_seams, digest
+from curation_assets.publish.cutting.seam_check import (
+    WINDOW,
+    WITHOUT_SEAM,
+    Looked,
+    SeamFault,
+    Wanted,
+    check_seams,
+    digest,
+)
 from curation_assets.publish.cutting.seam_encoding import SEAM_ENCODERS, Encoded, encode
 from curation_assets.publish.cutting.seams import Coded, NotCopied, Seams, seams_of
 from curation_assets.publish.cutting.sound_copy import CopiedSound, copied_sound
@@ -320,7 +328,7 @@ def _wanted(
     head, tail = encoded
     # The first encoded pictures and then the first copied ones: these begin anew, so that those between are not decoded for them.
     begun = range(heads, heads + seams.opening)
-    looked = 0 if head is None else max(WINDOW, (head.first_repeated or 0) + 3)
+    looked = 0 if head is None else max(WITHOUT_SEAM, (head.first_repeated or 0) + 3)
     opening = [*range(min(heads, looked)), *begun]
     first = {places[n]: digests[places[n]] for n in begun}
     if head is not None:

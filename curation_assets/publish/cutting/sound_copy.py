@@ -29,6 +29,7 @@ from curation_assets.publish.cutting.clip_plan import ClipToCut
 from curation_assets.publish.cutting.coded_units import Bits
 from curation_assets.publish.cutting.mp3_packets import begun, opening, samples_of
 from curation_assets.publish.cutting.seam_check import SeamFault
+from curation_assets.publish.cutting.unit_packing import has_beside
 
 OPENING = 3
 """Packets that are decoded to see how the sound begins, beside those that are wholly hidden: one of which a part is, and two that are not."""
@@ -85,12 +86,12 @@ class CopiedSound:
 
     def written(self) -> list[av.Packet]:
         """The packets for a muxer, in samples from the clip's start. The last one ends with the clip."""
-        made = []
+        made, base = [], Fraction(1, self.rate)
         for number, data in enumerate(self.packets):
             packet = av.Packet(data)
             place = self.first + self.samples * number
             packet.pts = packet.dts = place
-            packet.duration, packet.time_base = min(self.samples, self.length - place), Fraction(1, self.rate)
+            packet.duration, packet.time_base = min(self.samples, self.length - place), base
             packet.is_keyframe = True
             made.append(packet)
         return made
@@ -214,9 +215,9 @@ def _decoder(stream: AudioStream) -> AudioCodecContext:
 
 def _odd(packet: av.Packet, place: int) -> bool:
     """Whether something is wrong with a packet at `place`, or samples of it are hidden that lie within the clip."""
-    if packet.is_discard or packet.is_corrupt or packet.has_sidedata("new_extradata"):
+    if packet.is_discard or packet.is_corrupt or has_beside(packet, "new_extradata"):
         return True
-    if not packet.has_sidedata("skip_samples"):
+    if not has_beside(packet, "skip_samples"):
         return False
     # Samples to skip at the start and at the end, 32 bits each.
     first, last = struct.unpack_from("<II", bytes(packet.get_sidedata("skip_samples")))

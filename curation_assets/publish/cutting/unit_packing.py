@@ -7,11 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import Literal
+
+import av
 
 from curation_assets.publish.cutting.coded_units import Coding, NotUnderstood, SetKey
 
 START = b"\x00\x00\x00\x01"
 """Begins a unit in a byte stream (Annex B of both)."""
+
+
+def has_beside(packet: av.Packet, kind: Literal["new_extradata", "skip_samples"]) -> bool:
+    """Whether a packet has something of that kind beside its bytes. Most have nothing at all, which is known sooner than of one kind."""
+    return next(packet.iter_sidedata(), None) is not None and packet.has_sidedata(kind)
 
 
 def stream_of(units: Iterable[bytes]) -> bytes:

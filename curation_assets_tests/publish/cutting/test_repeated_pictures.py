@@ -67,9 +67,10 @@ def test_pictures_are_told_apart_by_a_single_sample() -> None:
     one, other, third = slide(3), slide(3), slide(4)
     assert repeats(one, other)
     assert not repeats(one, third)
-    samples = other.to_ndarray()
-    samples[-1, -1] += 1
-    assert not repeats(one, VideoFrame.from_ndarray(samples, format="yuv420p"))
+    for place in ((0, 0), (1, 321), (6, 319), (8, 100), (181, 0), (200, 7), (-1, -1)):
+        samples = other.to_ndarray()
+        samples[place] += 1
+        assert not repeats(one, VideoFrame.from_ndarray(samples, format="yuv420p")), place
     assert not repeats(one, slide(3, pix_fmt="yuv420p10le"))
 
 

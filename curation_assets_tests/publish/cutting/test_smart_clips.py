@@ -19,7 +19,15 @@ from curation_assets.publish.clip_dataset import ClipExport
 from curation_assets.publish.cutting import seam_encoding, smart_clip
 from curation_assets.publish.cutting.clip_plan import clip_fingerprint
 from curation_assets.publish.cutting.clip_timing import Timing
-from curation_assets.publish.cutting.coded_units import CODINGS, H265, RENUMBERED, escaped, unescaped
+from curation_assets.publish.cutting.coded_units import (
+    CODINGS,
+    H265,
+    RENUMBERED,
+    Bits,
+    NotUnderstood,
+    escaped,
+    unescaped,
+)
 from curation_assets.publish.cutting.pieces import Pieces
 from curation_assets.publish.cutting.shard_cutting import HOW, ShardToCut, cut_shard
 from curation_assets.publish.cutting.unit_packing import Packing, stream_of
@@ -462,3 +470,17 @@ def test_sets_are_renumbered_without_moving_a_bit_of_what_follows() -> None:
     assert unescaped(escaped(raw)) == raw
     assert b"\0\0\1" not in escaped(raw)
     assert stream_of([b"a"]) == b"\0\0\0\1a"
+
+
+def test_numbers_of_headers_are_read_to_their_last_bit() -> None:
+    numbers = [0, 1, 2, 3, 6, 7, 254, 255, 256, 65_535, 2**31, 2**32 - 2, 0]
+    coded = "".join(f"{'0' * ((n + 1).bit_length() - 1)}{n + 1:b}" for n in numbers)
+    read = 0
+    bits = Bits(int(coded.ljust(-(-len(coded) // 8) * 8, "0"), 2).to_bytes(-(-len(coded) // 8), "big"))
+    for number in numbers:
+        assert bits.ue() == number
+        read += 2 * (number + 1).bit_length() - 1
+        assert bits.read == read
+    for nothing in (b"", b"\0", b"\0\0\0\0\x40\0\0\0\0"):
+        with pytest.raises(NotUnderstood):
+            Bits(nothing).ue()
