@@ -270,8 +270,10 @@ def measure(paths: list[Path], parts: tuple[str, ...]) -> None:
         from curation_assets.decode.shots.transnet_whole import WholeTransNet, network
 
         shots = network()
-    if "inputs" in parts and paths:  # what is not compiled yet is, so that it counts for none
+    if "inputs" in parts and paths:  # what is not compiled or loaded yet is, so that it counts for none
         Kept().by(paths[0], "zstd")
+    elif "floor" in parts and paths:
+        whole_pass(paths[0])
     for path in paths:
         costs.run(baseline, partial(plain, path))
         if {"pass", "inputs"} & set(parts):
