@@ -36,7 +36,7 @@ from curation_assets.takedown.version_samples import (
 )
 from curation_resources.scratch import scratch_folder
 from curation_resources.storage import Storage
-from curation_resources.table_headers import FILES
+from curation_resources.table_headers import FILES, TableHeader
 from curation_resources.tables import TableStore
 from curation_resources.words import plural
 
@@ -163,6 +163,11 @@ def note(version: AmendedVersion, complete: bool) -> None:
     version.storage.write(path, (json.dumps(said, indent=1) + "\n").encode())
 
 
+def files_now(storage: Storage, header: TableHeader) -> dict[str, int]:
+    """Those of the files of a version that are there, and their sizes."""
+    return {path: storage.size(path) for path in header.files if storage.exists(path)}
+
+
 def _table(
     store: TableStore, recipes: Mapping[str, Recipe], plan: TakedownPlan, asset: str, key: str, say: Say
 ) -> Done:
@@ -189,7 +194,7 @@ def _table(
             stats["leaks"] = {**leaks, "where": [w for w in leaks["where"] if not pattern(plan, True).search(w)]}
         if SOURCES in stats and (asset, key) in plan.fresh:
             stats[SOURCES] = said_of_sources(store, recipes, Selection.of(store, recipes, key), provenance.inputs)
-        stats[FILES] = {path: store.storage.size(path) for path in header.files if store.storage.exists(path)}
+        stats[FILES] = files_now(store.storage, header)
         digest = store.file_content_hash(asset, local)
         store.commit_file(asset, key, local, provenance, digest, stats)
     if number:

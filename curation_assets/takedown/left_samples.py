@@ -10,15 +10,23 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 
+import pyarrow as pa
+
+from curation_assets.registry import EXPORTS
 from curation_assets.takedown.amended_card import describe
 from curation_assets.takedown.amended_files import amend_file
-from curation_assets.takedown.exports import WITH_VERSIONS, note
+from curation_assets.takedown.exports import WITH_VERSIONS, files_now, note
+from curation_assets.takedown.large_tables import write_without
+from curation_assets.takedown.placed_samples import Placed
 from curation_assets.takedown.plan import Say, TakedownPlan
 from curation_assets.takedown.tar_rewriting import key_of, members
 from curation_assets.takedown.told_samples import VideoLicences
 from curation_assets.takedown.version_samples import REMOVED, AmendedVersion, files_below, key_hash, subfolders
+from curation_resources.scratch import scratch_folder
 from curation_resources.storage import Storage
+from curation_resources.table_headers import FILES
 from curation_resources.tables import TableStore
 from curation_resources.words import plural
 
@@ -95,5 +103,24 @@ def remove_left(store: TableStore, left: LeftSamples, say: Say) -> None:
         if "/" in name or name.endswith(AMENDED):
             amend_file(version, name)
     describe(version)
+    _tell_table(store, version)
     note(version, complete=True)
     say(f"{folder}: {plural(len(left.keys), 'sample')}, {plural(len(version.changed), 'file')}")
+
+
+def _tell_table(store: TableStore, version: AmendedVersion) -> None:
+    """Commits the table of a version in force with the places that its samples have in the tars now, and with the files that are left."""
+    asset, key, name = version.folder.split("/")
+    header = store.usable_header(asset, key) if asset in EXPORTS else None
+    if header is None or header.stats.get("version") != name:
+        return
+    files = files_now(store.storage, header)
+    tars = {f"{version.folder}/{n}" for n in version.changed if n.endswith(".tar")}
+    if not tars and files == dict(header.files):
+        return
+    placed = Placed(store.storage, asset, tars)
+    with scratch_folder("takedown-") as scratch:
+        local = Path(scratch) / "version.parquet"
+        write_without(store, lambda rows: pa.repeat(False, rows.num_rows), asset, key, local, placed.rows)
+        stats = {**header.stats, FILES: files}
+        store.commit_file(asset, key, local, header.provenance, store.file_content_hash(asset, local), stats)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import shutil
 import tarfile
@@ -26,6 +27,7 @@ from curation_assets_tests.installation import Installation
 from curation_assets_tests.takedown.installed import COPY, GONE, RECIPE, VIDEOS, published, search, traces
 from curation_resources.media import MediaRef
 from curation_resources.storage import Storage
+from curation_resources.table_headers import FILES
 
 
 def forget(installation: Installation, *ids: str, said: list[str] | None = None, **query: Any) -> list[str]:
@@ -471,3 +473,51 @@ def test_the_command_finishes_what_takedowns_of_before_left_in_versions(
         str((folder / n).relative_to(command.root)) for n in ("README.md", "croissant.json", "removed.json")
     }
     mlcroissant.Dataset(str(folder / "croissant.json"))
+
+
+def test_the_table_of_a_version_is_told_where_samples_lie_once_left_ones_are_gone(command: Installation) -> None:
+    """As a takedown of before left it: a video's samples before the others in a tar, and files of theirs that the table counts."""
+    store, mine = command.store, "alpha_"
+    (tar,) = [t for t in version(command, "tars").glob("*.tar") if any(m.startswith(mine) for m in _members(t))]
+    with tarfile.open(tar) as opened:
+        theirs = [(m, opened.extractfile(m).read()) for m in opened if m.name.startswith(mine)]  # type: ignore[union-attr]
+    files = {p: p.read_bytes() for p in version(command, "list").rglob(f"{mine}*")}
+    assert main(["forget", "alpha", "--yes"]) == 0
+    before, lost = everything(command), _lost(command)
+    blocks = io.BytesIO()
+    with tarfile.open(fileobj=blocks, mode="w", format=tarfile.USTAR_FORMAT) as opened:
+        for member, data in theirs:
+            opened.addfile(member, io.BytesIO(data))
+        shift = opened.offset
+    tar.write_bytes(blocks.getvalue()[:shift] + tar.read_bytes())
+    for path, data in files.items():
+        path.write_bytes(data)
+    for subset, more in (("tars", [tar]), ("list", [*files])):
+        header, table = store.header("clip_dataset", f"toy-{subset}"), store.read("clip_dataset", f"toy-{subset}")
+        assert header is not None
+        own = str(tar.relative_to(command.root / "data"))
+        at = [
+            o + shift if t == own else o
+            for t, o in zip(*(table[n].to_pylist() for n in ("tar", "offset")), strict=True)
+        ]
+        place = table.schema.get_field_index("offset")
+        table = table.set_column(place, table.schema.field(place), pa.array(at, table.schema.field(place).type))
+        sizes = {str(p.relative_to(command.root / "data")): p.stat().st_size for p in more}
+        stats = {**header.stats, FILES: {**header.stats[FILES], **sizes}}
+        store.commit("clip_dataset", f"toy-{subset}", table, header.provenance, stats)
+    assert everything(command) == before
+    assert main(["forget", "--yes"]) == 0
+    assert everything(command) == before, "the others are where the table says"
+    assert _lost(command) == lost == []
+    assert not any(p.exists() for p in files)
+    assert not any(m.startswith(mine) for m in _members(tar))
+
+
+def _members(tar: Path) -> list[str]:
+    with tarfile.open(tar) as opened:
+        return opened.getnames()
+
+
+def _lost(installation: Installation) -> list[str]:
+    headers = [installation.store.header("clip_dataset", k) for k in installation.store.partitions("clip_dataset")]
+    return [path for h in headers if h is not None for path in installation.store.lost_media(h)]
