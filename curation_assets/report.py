@@ -102,6 +102,7 @@ class _Books:
         self._tallies = Tallies(self.store)
         self._sums: dict[str, dict[str, TableHeader]] = {}
         self._index: dict[str, Counter[str]] | None = None
+        self._whole = {a: h for a in UNPARTITIONED if (h := self.store.header(a)) is not None}
 
     def sharded(self, dataset: str) -> dict[str, TableHeader]:
         """Asset -> all its tables of the dataset as one header; without assets that have none."""
@@ -117,10 +118,7 @@ class _Books:
 
     def shared(self, dataset: str) -> Iterator[Cost]:
         """What the index and the duplicate clusters took, by the dataset's share of the rows that they were made from."""
-        for asset in UNPARTITIONED:
-            header = self.store.header(asset)
-            if header is None:
-                continue
+        for asset, header in self._whole.items():
             shares: Counter[str] = Counter()
             if asset == INDEX:
                 for shard in read_slices(self.store, header).to_pylist():
@@ -133,6 +131,10 @@ class _Books:
                 took = _took(header, self.settings)
                 parts = (took[n] * share for n in ("wall_s", "cpu_s", "gpu_s", "cost"))
                 yield Cost(asset, 1, shares[dataset] if asset == INDEX else header.rows, *parts)
+
+    def taken_down(self, dataset: str) -> int:
+        """Videos of the dataset that were taken down."""
+        return taken_down(self._whole.get(INDEX)).get(dataset, 0)
 
     def index(self, dataset: str) -> Counter[str] | None:
         """Status -> rows of the index; None without one."""
@@ -176,7 +178,7 @@ def _report(books: _Books, recipe: Recipe) -> Report:
     fetched = sharded.get(DOWNLOADS)
     failures = Counter(fetched.stats.get("errors", {}) if fetched else {})
     steps = tuple(_funnel(books.index(recipe.dataset), sharded))
-    gone = taken_down(store.header(INDEX)).get(recipe.dataset, 0)
+    gone = books.taken_down(recipe.dataset)
     return Report(recipe.dataset, steps, dict(failures.most_common()), costs, tuple(found), gone)
 
 

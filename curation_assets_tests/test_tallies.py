@@ -128,4 +128,4 @@ def test_reports_of_datasets_are_the_sums_of_their_footers(store: Counting) -> N
     assert [(c.asset, c.tables, c.cpu_s) for c in other.costs] == [("dataset_index", 1, 2.0), ("raw_shards", 1, 0.5)]
     store.read_footers = 0
     assert list(reports(store, recipes, Settings(price_core_hour=3600.0))) == [a, other]
-    assert store.read_footers <= 8, "of the index and the clusters, and of no shard"
+    assert store.read_footers <= 4, "of the index and the clusters, and of no shard"

@@ -242,12 +242,26 @@ def test_rules_and_dashboard_name_metrics_that_exist() -> None:
 
 
 def product_texts() -> str:
-    """All pieces of text in the product's code, with what is filled in left out."""
-    trees = [
-        ast.parse(f.read_text()) for d in ("curation_assets", "resources") for f in (DEPLOY.parent / d).rglob("*.py")
-    ]
-    pieces = (n.value for t in trees for n in ast.walk(t) if isinstance(n, ast.Constant) and isinstance(n.value, str))
+    """All pieces of text in the product's code, with what is filled in left out but for the nouns of counts, which are in the plural."""
+    files = [f for d in ("curation_assets", "curation_resources") for f in (DEPLOY.parent / d).rglob("*.py")]
+    nodes = [n for f in files for n in ast.walk(ast.parse(f.read_text()))]
+    pieces = [n.value for n in nodes if isinstance(n, ast.Constant) and isinstance(n.value, str)]
+    pieces += ["".join(map(_filled, n.values)) for n in nodes if isinstance(n, ast.JoinedStr)]
     return "\0".join(pieces)
+
+
+def _filled(part: ast.expr) -> str:
+    """A part of a text with places for values."""
+    match part:
+        case ast.Constant(value=str(text)):
+            return text
+        case ast.FormattedValue(value=ast.Call(func=ast.Name(id="plural"), args=[_, ast.Constant(value=str(one))])):
+            return f"{one}s"
+        case ast.FormattedValue(
+            value=ast.Call(func=ast.Name(id="plural"), args=[_, _, ast.Constant(value=str(many)), *_])
+        ):
+            return many
+    return "\0"
 
 
 def test_the_runbook_quotes_what_the_product_says() -> None:

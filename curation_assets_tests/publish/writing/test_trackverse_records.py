@@ -168,7 +168,7 @@ def test_a_detector_without_objectness() -> None:
             gzip.compress(json.dumps(FIRST).encode() + b"\n[1"), "line 2: not a TrackVerse record", id="cut-json"
         ),
         pytest.param(
-            gzip.compress(json.dumps({**FIRST, "frame_ts": [1.0]}).encode()), "1 times for 3 boxes", id="few-times"
+            gzip.compress(json.dumps({**FIRST, "frame_ts": [1.0]}).encode()), "1 time for 3 boxes", id="few-times"
         ),
         pytest.param(
             gzip.compress(json.dumps({k: v for k, v in FIRST.items() if k != "top10_desc"}).encode()),
