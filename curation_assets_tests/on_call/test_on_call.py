@@ -243,7 +243,7 @@ def test_rules_and_dashboard_name_metrics_that_exist() -> None:
 
 def product_texts() -> str:
     """All pieces of text in the product's code, with what is filled in left out but for the nouns of counts, which are in the plural."""
-    files = [f for d in ("curation_assets", "curation_resources") for f in (DEPLOY.parent / d).rglob("*.py")]
+    files = [f for d in ("curation_assets", "resources") for f in (DEPLOY.parent / d).rglob("*.py")]
     nodes = [n for f in files for n in ast.walk(ast.parse(f.read_text()))]
     pieces = [n.value for n in nodes if isinstance(n, ast.Constant) and isinstance(n.value, str)]
     pieces += ["".join(map(_filled, n.values)) for n in nodes if isinstance(n, ast.JoinedStr)]
