@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 
 from curation_assets_tests.resources.test_processes import gone
+from curation_resources.processes import PROC
 
 PROGRAM = """
-import os, signal, subprocess, sys, tempfile, time
+import hashlib, os, signal, subprocess, sys, tempfile
 from pathlib import Path
 from curation_assets.orchestration.supervisor import STOPPING, supervised
 folder = Path(sys.argv[1])
@@ -38,7 +39,7 @@ def work():
 def afterwards(process, asked):
     print("after", process.pid, asked, flush=True)
     if sys.argv[2] == "slow":
-        time.sleep(600)
+        hashlib.pbkdf2_hmac("sha256", b"", b"", 10**9)  # does not look at signals
 
 sys.exit(supervised(work, afterwards, "Do it again."))
 """
@@ -79,10 +80,30 @@ def test_a_second_signal_ends_the_process_at_once(tmp_path: Path) -> None:
     process.send_signal(signal.SIGINT)
     assert process.stdout is not None
     assert process.stdout.readline().startswith("after")
+    time.sleep(0.5)  # so that it is at work that does not look at signals
     process.send_signal(signal.SIGTERM)
-    assert process.wait(60) == 143
+    try:
+        assert process.wait(60) == 143
+    finally:
+        process.kill()
     assert gone(worker)
     process.communicate()
+
+
+def test_work_stands_still_with_the_command_and_goes_on_with_it(tmp_path: Path) -> None:
+    process, (worker, _) = start(tmp_path, "busy")
+    process.send_signal(signal.SIGTSTP)
+    _, status = os.waitpid(process.pid, os.WUNTRACED)
+    assert os.WIFSTOPPED(status)
+    end = time.monotonic() + 60
+    while PROC.is_dir() and not (PROC / f"{worker}/stat").read_text().rpartition(") ")[2].startswith("T"):
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    process.send_signal(signal.SIGCONT)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=60)
+    assert process.returncode == 143
+    assert gone(worker)
 
 
 def test_work_that_is_killed_is_said_and_noted(tmp_path: Path) -> None:

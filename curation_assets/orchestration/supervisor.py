@@ -15,9 +15,9 @@ import shutil
 import signal
 import sys
 import tempfile
+import threading
 from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
 
 from curation_resources.processes import Life, ProcessId, die_with_parent, started, this_process
 
@@ -25,14 +25,6 @@ STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 SCRATCH = "curation-"
 """How names of folders for temporary files begin; each says in a file which process it belongs to."""
 OWNER = "process.json"
-
-
-class Stopped(BaseException):
-    """A signal that asks for an end came while the child was at work."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(signal.Signals(number).name)
-        self.number = number
 
 
 def supervised(work: Callable[[], int], afterwards: Callable[[ProcessId, bool], None], go_on: str) -> int:
@@ -83,25 +75,27 @@ def _become_child(parent: int, scratch: Path) -> None:
 
 
 def _wait(child: int, heeded: list[signal.Signals], afterwards: Callable[[bool], None], go_on: str) -> int:
-    def stop(number: int, _: FrameType | None) -> None:
-        raise Stopped(number)
-
-    for one in heeded:
-        signal.signal(one, stop)
-    if signal.getsignal(signal.SIGTSTP) is signal.SIG_DFL:
-        signal.signal(signal.SIGTSTP, lambda *_: _pause(child))
-    try:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, heeded)
-        _, status = os.waitpid(child, 0)
-    except Stopped as stopped:
-        for one in heeded:
-            signal.signal(one, lambda number, _: os._exit(128 + number))
-        _kill_group(child)
-        _say(f"stopped by {stopped}: nothing was published after it. {go_on}")
-        afterwards(True)
-        return 128 + stopped.number
+    """Waits for the child or a signal; `heeded` are blocked. A handler would miss one that comes between the last look of the interpreter and a call
+    that blocks; a signal that is waited for cannot be missed."""
+    signal.signal(signal.SIGCHLD, lambda *_: None)  # macOS drops what has no handler and no other effect
+    pausing = [signal.SIGTSTP] if signal.getsignal(signal.SIGTSTP) is signal.SIG_DFL else []
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD, *pausing])
+    while not (ended := os.waitpid(child, os.WNOHANG))[0]:
+        number = signal.sigwait([signal.SIGCHLD, *pausing, *heeded])
+        if number == signal.SIGTSTP:
+            _pause(child)
+        elif number != signal.SIGCHLD:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGCHLD, *pausing])
+            _kill_group(child)
+            threading.Thread(target=lambda: os._exit(128 + signal.sigwait(heeded)), daemon=True).start()
+            os.waitpid(child, 0)
+            _say(f"stopped by {signal.Signals(number).name}: nothing was published after it. {go_on}")
+            afterwards(True)
+            return 128 + number
     for one in heeded:
         signal.signal(one, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGCHLD, *pausing, *heeded])
+    _, status = ended
     if os.WIFSIGNALED(status):
         number = os.WTERMSIG(status)
         _kill_group(child, reaped=True)
@@ -119,8 +113,6 @@ def _kill_group(child: int, reaped: bool = False) -> None:
     except (ProcessLookupError, PermissionError):  # it had not made its group yet, or nothing of it is left
         if not reaped:
             os.kill(child, signal.SIGKILL)
-    if not reaped:
-        os.waitpid(child, 0)
 
 
 def _pause(child: int) -> None:
