@@ -330,7 +330,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._ok(name) if urlsplit(self.path).query else self._send(403, b"", "text/plain")
 
 
-def wait_until(condition: Callable[[], object], seconds: float = 60.0) -> None:
+def wait_until(condition: Callable[[], object], seconds: float = 240.0) -> None:
     """Waits until `condition()` is true; AssertionError if it is not within `seconds`."""
     end = time.monotonic() + seconds
     while not condition():

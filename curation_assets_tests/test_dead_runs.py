@@ -6,9 +6,10 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from dagster import DagsterInstance, DagsterRunStatus, Definitions, job, op
@@ -16,6 +17,7 @@ from dagster._core.test_utils import create_run_for_test
 
 from curation_assets.orchestration import dead_runs
 from curation_assets.orchestration.instance import make_limits, opened
+from curation_assets_tests.fault_server import wait_until
 from curation_assets_tests.faults.shipped import INSTANCE_FILE
 from curation_resources.processes import Life, ProcessId, started, this_process
 
@@ -205,25 +207,33 @@ def test_a_step_that_waits_sleeps(instance: DagsterInstance, sleeper: subprocess
     quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
     definition = Definitions(jobs=[one]).resolve_job_def("one")
 
-    def seconds_of_cpu() -> float:
+    def looks(until: Callable[[Sequence[float]], None]) -> int:
+        """How often the run looked whether it may go on, from when its step waited for a slot until `until` had enough of it."""
+        found: list[float] = []
+        name = "interval_to_next_pending_claim_check"
+        interval = getattr(dead_runs.InstanceConcurrencyContext, name)
+
+        def noted(self: Any) -> float:
+            found.append(interval(self))
+            return found[-1]
+
         holder = start(instance, of(sleeper), "decode")
-        with ThreadPoolExecutor(1) as pool:
-            began = time.process_time()
+        with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(1) as pool:
+            patch.setattr(dead_runs.InstanceConcurrencyContext, name, noted)
             waiting = pool.submit(definition.execute_in_process, run_config=quiet, instance=instance)
-            while not any(not s.held for s in dead_runs.slots(instance)):
-                time.sleep(0.05)
-            begun = time.process_time()
-            time.sleep(2)
-            spent = time.process_time() - begun
-            instance.event_log_storage.free_concurrency_slots_for_run(holder)
+            try:
+                wait_until(lambda: any(not s.held for s in dead_runs.slots(instance)))
+                found.clear()
+                until(found)
+                number = len(found)
+            finally:
+                instance.event_log_storage.free_concurrency_slots_for_run(holder)
             assert waiting.result().success
-        assert began <= begun
-        return spent
+        return number
 
     with dead_runs.unhurried_claims():
-        calm = seconds_of_cpu()
-    hurried = seconds_of_cpu()
-    assert calm < hurried / 3
+        assert looks(lambda _: time.sleep(2)) < 20
+    looks(lambda found: wait_until(lambda: len(found) > 200))
 
 
 def test_limits_are_made_once_and_follow_the_instance_file(instance: DagsterInstance) -> None:

@@ -179,7 +179,7 @@ def test_a_run_on_a_terminal_shows_a_bar_and_a_summary(tmp_path: Path, videos: P
             break
         shown += block
     os.close(ours)
-    said, _ = process.communicate(timeout=60)
+    said, _ = process.communicate(timeout=240)
     assert process.returncode == 0, shown
     assert b"raw_shards mine-00000" in shown
     assert b"20 ok, 0 failed" in shown

@@ -4,25 +4,31 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
 
 from curation_assets.engine.meter import Meter
 from curation_assets.settings import Settings
+from curation_assets_tests.fault_server import wait_until
 
-HOLD = "import time; held = bytearray(b'x' * {mb} * 2**20); time.sleep({s})"
+HOLD = "import sys; held = b'x' * (150 * 2**20); print('held', flush=True); sys.stdin.read()"
 
 
 def test_memory_of_children_counts_together_and_is_forgotten_in_the_next_block() -> None:
+    with Meter() as before:
+        pass
     with Meter() as meter:
-        children = [subprocess.Popen([sys.executable, "-c", HOLD.format(mb=150, s=2)]) for _ in range(2)]
+        children = [
+            subprocess.Popen([sys.executable, "-c", HOLD], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+            for _ in range(2)
+        ]
+        assert [child.stdout.readline() for child in children if child.stdout] == ["held\n"] * 2
+        wait_until(lambda: meter.peak_mb > before.peak_mb + 280)
         for child in children:
-            child.wait()
-    assert meter.peak_mb > 300
+            child.communicate()
     with Meter() as after:
-        time.sleep(0.01)
+        pass
     assert after.peak_mb < meter.peak_mb - 250
 
 
@@ -31,9 +37,8 @@ def test_memory_of_the_process_itself_is_seen() -> None:
         pass
     with Meter() as meter:
         held = np.ones(200 * 2**17)
-        time.sleep(0.7)
+        wait_until(lambda: meter.peak_mb > before.peak_mb + 150)
         del held
-    assert meter.peak_mb > before.peak_mb + 150
 
 
 def test_cores_and_gpus_have_their_prices() -> None:

@@ -67,7 +67,7 @@ def listening(store: TableStore, address: str = "127.0.0.1") -> Iterator[Picture
 
 
 def ask(server: PictureServer, path: str, method: str = "GET", host: str | None = None) -> tuple[int, bytes, str]:
-    with closing(http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=30)) as connection:
+    with closing(http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=240)) as connection:
         connection.putrequest(method, path, skip_host=host is not None)
         if host is not None:
             connection.putheader("Host", host)
@@ -231,7 +231,7 @@ def test_the_command_listens_until_whoever_started_it_ends(store: TableStore, tm
     assert starter.stdin is not None
     assert starter.stdout is not None
     port = int(starter.stdout.readline().rsplit(":", 1)[1])
-    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=30)) as connection:
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=240)) as connection:
         connection.request("GET", f"/motion_scores/{KEY}/sheet.jpg?sheet={header.sheet}")
         assert connection.getresponse().status == 200
     starter.stdin.close()

@@ -63,7 +63,7 @@ def python(site: Path, code: str) -> str:
     """What a program prints that sees the packages in `site`."""
     env = {**os.environ, "PYTHONPATH": str(site)}
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, env=env, capture_output=True, text=True, timeout=120, check=False
+        [sys.executable, "-c", code], cwd=ROOT, env=env, capture_output=True, text=True, timeout=240, check=False
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -135,7 +135,7 @@ def _grey(folder: Path) -> None:
 
     write_video(folder / "source.mp4", [30])
     command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", str(folder / "source.mp4")]
-    subprocess.run([*command, "-vf", "hue=s=0", str(folder / "grey.mp4")], check=True, timeout=60)
+    subprocess.run([*command, "-vf", "hue=s=0", str(folder / "grey.mp4")], check=True, timeout=240)
     (folder / "source.mp4").unlink()
 
 

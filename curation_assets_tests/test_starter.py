@@ -309,7 +309,7 @@ def test_version_names_the_package_and_its_extras() -> None:
         [sys.executable, "-m", "curation_assets.cli", "--version"],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=240,
         check=True,
     )
     assert re.fullmatch(
@@ -328,6 +328,6 @@ def test_completion_knows_every_command(shell: str, capsys: pytest.CaptureFixtur
     if shell == "bash":
         probe = 'COMP_WORDS=(curation re); COMP_CWORD=1; _shtab_curation; echo "${COMPREPLY[@]}"'
         done = subprocess.run(
-            ["bash", "-c", f"{script}\n{probe}"], capture_output=True, text=True, timeout=20, check=True
+            ["bash", "-c", f"{script}\n{probe}"], capture_output=True, text=True, timeout=240, check=True
         )
         assert {"report", "remove", "rename"} <= set(done.stdout.split())

@@ -20,7 +20,7 @@ RECIPE = "dataset: toy\nsource: {format: folder, path: videos}\nshard: {videos: 
 RUN_S = 300
 """How long a run may take, process start included, on a machine that does much else."""
 pytestmark = pytest.mark.timeout(900)
-expect.set_options(timeout=60_000)
+expect.set_options(timeout=200_000)
 
 
 @pytest.fixture

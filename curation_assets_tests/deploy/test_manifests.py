@@ -205,7 +205,9 @@ def test_nothing_names_a_registry_or_holds_a_secret() -> None:
 
 @pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl is not installed")
 def test_kustomize_renders_them_with_the_instance() -> None:
-    done = subprocess.run(["kubectl", "kustomize", str(DEPLOY)], capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run(
+        ["kubectl", "kustomize", str(DEPLOY)], capture_output=True, text=True, check=True, timeout=240
+    )
     rendered = [o for o in yaml.safe_load_all(done.stdout) if o]
     instance = next(o for o in rendered if o["metadata"]["name"] == "dagster-instance")
     assert yaml.safe_load(instance["data"]["dagster.yaml"]) == CLUSTER

@@ -22,7 +22,7 @@ def built(folder: Path, pages: Path = ROOT / "docs") -> subprocess.CompletedProc
     shutil.copytree(pages, folder / "docs", dirs_exist_ok=True)
     shutil.copy(ROOT / "zensical.toml", folder)
     command = [str(Path(sys.executable).with_name("zensical")), "build", "--strict", "--clean"]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, env={"NO_COLOR": "1"}, timeout=120)
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, env={"NO_COLOR": "1"}, timeout=240)
 
 
 def named(entries: list[Any]) -> Iterator[str]:

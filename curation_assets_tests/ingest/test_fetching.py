@@ -32,7 +32,7 @@ from curation_assets.ingest.fetching import FetchProgress, RawShard, build_raw_s
 from curation_assets.ingest.raw_shards import Download
 from curation_assets.recipes import Recipe
 from curation_assets.schemas import schema
-from curation_assets_tests.fault_server import FaultServer
+from curation_assets_tests.fault_server import FaultServer, wait_until
 from curation_assets_tests.sample_video import sample_video
 from curation_resources.media import MediaRef
 from curation_resources.storage import Storage
@@ -518,7 +518,7 @@ build_raw_shard(videos, Storage(sys.argv[3]), sys.argv[4], checkpoint_s=0.15)
 
 
 def kill_repeatedly(kills: int, server: FaultServer, tmp_path: Path) -> None:
-    """Kills `kills` runs at random moments, lets one come to its end, and compares it with a run that nobody disturbed."""
+    """Kills `kills` runs at random moments, the first when some of its rows are written down, lets one come to its end, and compares it with a run that nobody disturbed."""
     chance = random.Random(kills)
     urls = {f"v{n}": server.url(f"slow/0.15/v{n}.mp4?kill={kills}") for n in range(32)}
     urls |= {"gone": server.url("status/404/v1.mp4"), "lie": server.url("lie/v1.mp4")}
@@ -538,10 +538,12 @@ def kill_repeatedly(kills: int, server: FaultServer, tmp_path: Path) -> None:
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "TMPDIR": str(scratch)}
-    for _ in range(kills):
+    for number in range(kills):
         process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, start_new_session=True)
         assert process.stdout is not None
         process.stdout.readline()
+        if number == 0:
+            wait_until(lambda: rows_of_killed_runs(storage, FOLDER))
         try:
             process.wait(chance.uniform(0.3, 1.6))
         except subprocess.TimeoutExpired:

@@ -40,6 +40,6 @@ def test_for_all_interfaces_each_address_that_is_printed_opens(address: str) -> 
         thread.start()
         for host in hosts:
             opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-            with opener.open(f"http://{host}:{listener.getsockname()[1]}/", timeout=10) as found:
+            with opener.open(f"http://{host}:{listener.getsockname()[1]}/", timeout=240) as found:
                 assert found.read() == b"here"
         thread.join(10)

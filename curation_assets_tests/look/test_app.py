@@ -46,7 +46,7 @@ class Answer:
 
 
 def get(address: str, path: str, headers: dict[str, str] | None = None, **query: object) -> Answer:
-    connection = http.client.HTTPConnection(urlsplit(address).netloc, timeout=60)
+    connection = http.client.HTTPConnection(urlsplit(address).netloc, timeout=240)
     try:
         connection.request("GET", f"{path}?{urlencode(query)}" if query else path, headers=headers or {})
         return Answer(connection.getresponse())

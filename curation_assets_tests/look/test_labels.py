@@ -82,7 +82,7 @@ def test_rules_are_held_against_labels(store: TableStore, tmp_path: Path) -> Non
 
 
 def post(address: str, body: Any, headers: dict[str, str]) -> tuple[int, dict[str, Any]]:
-    connection = http.client.HTTPConnection(urlsplit(address).netloc, timeout=60)
+    connection = http.client.HTTPConnection(urlsplit(address).netloc, timeout=240)
     try:
         connection.request("POST", "/api/label", body if isinstance(body, str) else json.dumps(body), headers)
         answer = connection.getresponse()
@@ -121,8 +121,8 @@ def file(tmp_path: Path) -> LabelFile:
 
 
 def test_clips_are_labelled_with_keys_and_the_recipe_follows(store: TableStore, file: LabelFile) -> None:
-    expect.set_options(timeout=60_000)
-    with served(store, labels=file.location) as address, browser_page(address, timeout_s=60) as page:
+    expect.set_options(timeout=200_000)
+    with served(store, labels=file.location) as address, browser_page(address, timeout_s=200) as page:
         page.goto("/")
         cards = page.locator("#grid .card")
         expect(cards).to_have_count(16)

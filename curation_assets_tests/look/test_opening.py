@@ -31,7 +31,7 @@ def test_the_grid_comes_before_the_rules(
     def slowly(self: Preparation, first: Callable[[], None], later: Callable[[], None]) -> None:
         def held() -> None:
             tell(2, 7, "row groups")
-            go_on.wait(60)
+            go_on.wait(250)
             first()
 
         begin(self, held, later)
@@ -40,7 +40,7 @@ def test_the_grid_comes_before_the_rules(
     monkeypatch.setattr(views, "SMALL_S", 0.1)
     store = table_store(Settings(storage=str(tmp_path)))
     fill(store)
-    with served(store) as address, browser_page(address, timeout_s=60) as page:
+    with served(store) as address, browser_page(address, timeout_s=200) as page:
         try:
             page.goto(f"/#{key}")
             cards = page.locator("#grid .card")

@@ -16,7 +16,7 @@ from curation_assets_tests.browser import NoBrowser, browser_page, chromium
 from curation_assets_tests.look.small_root import SHARDS, commit, fill, served
 from curation_resources.tables import TableStore
 
-expect.set_options(timeout=60_000)
+expect.set_options(timeout=200_000)
 
 
 TRACK = {
@@ -54,7 +54,7 @@ def page(tmp_path: Path) -> Iterator[Page]:
     with_concepts(store)
     commit(store, "tracks", SHARDS[0], [TRACK])
     labels = str(tmp_path / "labels.jsonl")
-    with served(store, labels=labels) as address, browser_page(address, timeout_s=60) as page:
+    with served(store, labels=labels) as address, browser_page(address, timeout_s=200) as page:
         faults: list[str] = []
         elsewhere: list[str] = []
         page.on("pageerror", lambda error: faults.append(str(error)))

@@ -151,7 +151,7 @@ def test_numbers_are_served_and_say_what_cannot_be_read(shipped: Shipped, tmp_pa
         assert url is not None
 
         def scraped(of: str) -> float:
-            return numbers(urllib.request.urlopen(url[0], timeout=60).read().decode())["curation_scrape_error", of]
+            return numbers(urllib.request.urlopen(url[0], timeout=240).read().decode())["curation_scrape_error", of]
 
         assert scraped("storage") == scraped("recipes") == 0
         shipped.declare("late", "dataset: late\nnonsense: 1\n")

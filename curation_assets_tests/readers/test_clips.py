@@ -95,7 +95,7 @@ def test_clips_of_copied_and_encoded_pictures_are_read_by_the_machines_ffmpeg(cl
             "gray",
             "-",
         ]
-        done = subprocess.run([program, *how], capture_output=True, timeout=120, check=True)
+        done = subprocess.run([program, *how], capture_output=True, timeout=240, check=True)
         assert not [line for line in done.stderr.decode().splitlines() if line.startswith(("[h264", "[hevc", "[mov"))]
         shown = np.frombuffer(done.stdout, np.uint8).reshape(-1, 180, 320)
         assert [number_in(p) for p in shown] == clips[kind].numbers, kind

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import logging
 import threading
 import time
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 
 from curation_assets_tests.caption_server import CUT, DROP, JUNK, CaptionServer, caption_of
+from curation_assets_tests.fault_server import wait_until
 from curation_assets_tests.shared_data import shared
 from curation_assets_tests.tiny_vlm import write_tiny_idefics3, write_tiny_qwen2_vl
 from curation_assets_tests.tiny_vlm_families import FAMILIES, VICUNA, write_tiny_llava
@@ -65,9 +67,15 @@ def test_no_key_no_header() -> None:
 
 
 def test_at_most_so_many_requests_run_at_the_same_time() -> None:
-    with CaptionServer(delay=lambda _: 0.03) as server:
+    eight = threading.Barrier(8, timeout=120)
+
+    def pause(caption: str) -> float:
+        eight.wait()
+        return 0.0
+
+    with CaptionServer(delay=pause) as server:
         ask(server, [str(i) for i in range(40)], concurrency=8)
-    assert 2 <= server.most_at_once <= 8
+    assert server.most_at_once == 8
 
 
 @pytest.mark.parametrize("fault", [429, 408, 500, 503, DROP, CUT, JUNK])
@@ -92,9 +100,11 @@ def test_a_request_that_the_server_will_not_take_is_not_repeated() -> None:
 
 
 def test_a_server_that_is_too_slow_is_given_up() -> None:
-    with CaptionServer(delay=lambda _: 0.6) as server:
-        answers = ask(server, ["a"], timeout_s=0.2, attempts=2)
-    assert "no answer within 0.2 s" in answers["a"].error
+    asked = threading.Event()
+    with CaptionServer(delay=lambda _: float(asked.wait(250))) as server:
+        answers = ask(server, ["a"], timeout_s=1, attempts=2)
+        asked.set()
+    assert "no answer within 1 s" in answers["a"].error
 
 
 def test_retry_after_is_respected() -> None:
@@ -140,13 +150,22 @@ def test_frames_that_cannot_be_read_cost_only_their_own_answer() -> None:
 
 
 def test_a_consumer_that_stops_stops_the_requests() -> None:
-    with CaptionServer(delay=lambda _: 0.05) as server:
-        answers = OpenAICaptioner(server.url, "m", concurrency=2).answer(request(str(i)) for i in range(200))
+    turn, closed = itertools.count(), threading.Event()
+
+    def pause(caption: str) -> float:
+        if next(turn) > 0:
+            closed.wait(250)
+        return 0.0
+
+    with CaptionServer(delay=pause) as server:
+        source = iter(range(200))
+        answers = OpenAICaptioner(server.url, "m", concurrency=2).answer(request(str(i)) for i in source)
         next(answers)
+        wait_until(lambda: len(server.seen) == 3)  # the one that was answered, and one of each worker
         answers.close()
-        count = len(server.seen)
-        time.sleep(0.2)
-        assert len(server.seen) == count < 20
+        closed.set()
+        assert next(source) == 3
+        assert "captions" not in {thread.name for thread in threading.enumerate()}, "nobody is left who could ask"
 
 
 # ---- transformers

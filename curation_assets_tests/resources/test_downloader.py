@@ -24,9 +24,9 @@ from curation_resources.downloader import Downloaded, Downloader, DownloadOption
 from curation_resources.probe import probe
 
 VTT = "WEBVTT\n\n00:00.000 --> 00:01.000\nhello\n"
-OPTIONS = DownloadOptions(timeout_s=0.6, total_timeout_s=1.2, attempts=2, backoff_s=0.01, max_bytes=3_000_000)
-PATIENT = replace(OPTIONS, timeout_s=30, total_timeout_s=60)
-"""For what starts a yt-dlp process on a busy machine."""
+PATIENT = DownloadOptions(timeout_s=60, total_timeout_s=120, attempts=2, backoff_s=0.01, max_bytes=3_000_000)
+HASTY = replace(PATIENT, timeout_s=0.6, total_timeout_s=1.2)
+"""For what ends by the time limit alone: on a busy machine anything may take longer."""
 
 
 @pytest.fixture(scope="module")
@@ -69,13 +69,13 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FaultServer]:
 
 @pytest.fixture(scope="module")
 def downloader() -> Iterator[Downloader]:
-    with Downloader(OPTIONS) as running:
+    with Downloader(PATIENT) as running:
         yield running
 
 
 @pytest.fixture(scope="module")
-def patient() -> Iterator[Downloader]:
-    with Downloader(PATIENT) as running:
+def hasty() -> Iterator[Downloader]:
+    with Downloader(HASTY) as running:
         yield running
 
 
@@ -144,11 +144,17 @@ def test_a_cut_download_is_resumed_where_it_stopped(
     ],
 )
 def test_what_fails(
-    path: str, error_class: str, requests: int, server: FaultServer, downloader: Downloader, tmp_path: Path
+    path: str,
+    error_class: str,
+    requests: int,
+    server: FaultServer,
+    downloader: Downloader,
+    hasty: Downloader,
+    tmp_path: Path,
 ) -> None:
-    before, began = server.hits(path), time.monotonic()
-    assert outcome(downloader, server.url(path), tmp_path) == error_class
-    assert time.monotonic() - began < 60
+    before = server.hits(path)
+    assert outcome(hasty if error_class == "timeout" else downloader, server.url(path), tmp_path) == error_class
+    wait_until(lambda: server.hits(path) - before >= requests)  # the server may notice one that was given up only now
     assert server.hits(path) - before == requests
 
 
@@ -188,7 +194,7 @@ def test_nobody_there_is_a_network_error(downloader: Downloader, tmp_path: Path)
 def test_local_files_where_they_are_allowed(tmp_path: Path) -> None:
     source = tmp_path / "ä b.mp4"
     source.write_bytes(b"x" * 10)
-    with Downloader(replace(OPTIONS, allow_local=True)) as local:
+    with Downloader(replace(PATIENT, allow_local=True)) as local:
         for url in (str(source), source.as_uri()):
             assert local.fetch(url, tmp_path / "scratch").path.read_bytes() == b"x" * 10
         assert outcome(local, str(tmp_path / "none.mp4"), tmp_path) == "gone"
@@ -205,7 +211,7 @@ def test_user_info_becomes_a_header_and_not_a_message(
 
 def test_the_rate_limit_holds(server: FaultServer, tmp_path: Path) -> None:
     size = len(server.files["v.mp4"])
-    with Downloader(replace(OPTIONS, rate_limit=2 * size, total_timeout_s=5)) as slow:
+    with Downloader(replace(PATIENT, rate_limit=2 * size)) as slow:
         began = time.monotonic()
         slow.fetch(server.url("ok/v.mp4"), tmp_path)
     assert time.monotonic() - began > 0.4
@@ -215,11 +221,11 @@ def test_the_rate_limit_holds(server: FaultServer, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["video", "og"])
-def test_a_page_with_a_video(kind: str, server: FaultServer, patient: Downloader, tmp_path: Path) -> None:
+def test_a_page_with_a_video(kind: str, server: FaultServer, downloader: Downloader, tmp_path: Path) -> None:
     """The page is asked for twice, once to see what it is and once by the extractor; the file once."""
     path = f"page/{kind}/v.mp4"
     before, files = server.hits(path), server.hits("ok/v.mp4")
-    got = patient.fetch(server.url(path), tmp_path)
+    got = downloader.fetch(server.url(path), tmp_path)
     assert got.path.read_bytes() == server.files["v.mp4"]
     assert got.info["title"].startswith("A page")
     assert got.page_url == server.url(path)
@@ -241,8 +247,8 @@ def test_subtitles_come_in_the_wanted_languages(server: FaultServer, tmp_path: P
     assert [(s.language, s.automatic, s.ext, s.text) for s in got.subtitles] == [("en", False, "vtt", VTT)]
 
 
-def test_a_section_is_fetched_alone(server: FaultServer, patient: Downloader, tmp_path: Path) -> None:
-    got = patient.fetch(server.url("folder/high.m3u8"), tmp_path, section=(2.0, 3.0))
+def test_a_section_is_fetched_alone(server: FaultServer, downloader: Downloader, tmp_path: Path) -> None:
+    got = downloader.fetch(server.url("folder/high.m3u8"), tmp_path, section=(2.0, 3.0))
     assert got.section_start_s == 2.0
     assert (probe(got.path, thorough=False).duration_ms or 0) < 2500
 
@@ -258,9 +264,9 @@ def test_a_section_is_fetched_alone(server: FaultServer, patient: Downloader, tm
     ],
 )
 def test_pages_without_a_video(
-    path: str, error_class: str, server: FaultServer, patient: Downloader, tmp_path: Path
+    path: str, error_class: str, server: FaultServer, downloader: Downloader, tmp_path: Path
 ) -> None:
-    assert outcome(patient, server.url(path), tmp_path) == error_class
+    assert outcome(downloader, server.url(path), tmp_path) == error_class
 
 
 def children() -> set[int]:
@@ -275,17 +281,15 @@ def children() -> set[int]:
 def test_a_page_that_never_ends_takes_its_process_with_it(server: FaultServer, tmp_path: Path) -> None:
     """The extractor is given a playlist (so that no plain request comes first) whose only segment stalls for ever."""
     before = children()
-    with Downloader(replace(PATIENT, timeout_s=2, total_timeout_s=4, attempts=1)) as waiting:
-        waiting.fetch(server.url("folder/high.m3u8"), tmp_path / "warm")
-        began = time.monotonic()
+    with Downloader(replace(PATIENT, timeout_s=3, total_timeout_s=8, attempts=1)) as waiting:
+        wait_until(lambda: outcome(waiting, server.url("folder/high.m3u8"), tmp_path / "warm") != "timeout")
         assert outcome(waiting, server.url("folder/stalled.m3u8"), tmp_path / "cold") == "timeout"
-        assert time.monotonic() - began < 60
         assert children() == before
 
 
 def test_closing_stops_what_is_under_way(server: FaultServer, tmp_path: Path) -> None:
     before = children()
-    waiting = Downloader(replace(PATIENT, timeout_s=50))
+    waiting = Downloader(replace(PATIENT, timeout_s=100))
     results: list[str | Downloaded] = []
     paths = ["mute/v.mp4", "folder/stalled.m3u8"]
     threads = [
@@ -298,7 +302,7 @@ def test_closing_stops_what_is_under_way(server: FaultServer, tmp_path: Path) ->
     wait_until(lambda: server.hits("mute/v.mp4") > hits)
     waiting.close()
     for thread in threads:
-        thread.join(10)
+        thread.join(120)
     assert results == ["network", "network"]
     wait_until(lambda: children() <= before)
 
@@ -307,7 +311,7 @@ def test_an_extractor_that_a_signal_took_is_no_property_of_the_video(server: Fau
     """As the out-of-memory killer does it: every process of the pool is killed while it waits for a stalled segment."""
     before, stalled = children(), server.hits("drip/segment.ts")
     results: list[str | Downloaded] = []
-    with Downloader(replace(PATIENT, timeout_s=50, attempts=1)) as waiting:
+    with Downloader(replace(PATIENT, timeout_s=100, attempts=1)) as waiting:
         thread = threading.Thread(
             target=lambda: results.append(outcome(waiting, server.url("folder/stalled.m3u8"), tmp_path / "v"))
         )
@@ -315,7 +319,7 @@ def test_an_extractor_that_a_signal_took_is_no_property_of_the_video(server: Fau
         wait_until(lambda: server.hits("drip/segment.ts") > stalled)
         for process in children() - before:
             os.kill(process, signal.SIGKILL)
-        thread.join(10)
+        thread.join(120)
     assert results == ["resource"]
 
 
@@ -337,7 +341,7 @@ def test_proxy_cookies_and_environment(server: FaultServer, tmp_path: Path, monk
     with pytest.raises(ValueError, match="TEST_PROXY"):
         Downloader(options)
     with pytest.raises(ValueError, match=r"cookies\.txt"):
-        Downloader(replace(OPTIONS, cookies=str(tmp_path / "none.txt")))
+        Downloader(replace(PATIENT, cookies=str(tmp_path / "none.txt")))
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::ffff:127.0.0.1]", "2130706433", "0x7f.1"])
@@ -358,7 +362,7 @@ def test_a_redirect_to_a_private_address_is_refused(
     """The server's address counts as public for once; what it redirects to does not."""
     judge = addresses.not_public
     monkeypatch.setattr(addresses, "not_public", lambda a: None if a == "127.0.0.1" else judge(a))
-    with Downloader(replace(OPTIONS, allow_private=False)) as careful:
+    with Downloader(replace(PATIENT, allow_private=False)) as careful:
         assert careful.fetch(server.url("moved/301/v.mp4"), tmp_path).path.read_bytes() == server.files["v.mp4"]
         with pytest.raises(DownloadError, match=r"169\.254\.169\.254 is a link-local address"):
             careful.fetch(server.url("to/v.mp4?http://169.254.169.254/latest/v.mp4"), tmp_path)
@@ -444,7 +448,7 @@ def test_concurrency_is_bounded_overall_and_per_group_and_a_busy_group_holds_up_
             peak[job[0]] = max(peak[job[0]], active[job[0]])
             peak["all"] = max(peak["all"], sum(active.values()))
         if job[0] == "slow":
-            assert quick_ones_are_done.wait(60), "the slow group held the others up"
+            assert quick_ones_are_done.wait(250), "the slow group held the others up"
         with lock:
             active[job[0]] -= 1
             done[job[0]] += 1

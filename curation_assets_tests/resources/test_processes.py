@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from curation_assets_tests.fault_server import wait_until
 from curation_resources.processes import Life, ProcessId, started, started_at, this_process
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="there is no /proc here")
@@ -21,7 +22,7 @@ def alive(pid: int) -> bool:
     return started(pid) is not None
 
 
-def gone(pid: int, within_s: float = 30) -> bool:
+def gone(pid: int, within_s: float = 120) -> bool:
     end = time.monotonic() + within_s
     while alive(pid) and time.monotonic() < end:
         time.sleep(0.02)
@@ -52,7 +53,9 @@ def test_when_a_process_was_started() -> None:
     before = time.time()
     child = subprocess.Popen(["sleep", "60"])
     try:
-        assert started_at(child.pid) == pytest.approx(before, abs=5)
+        found = started_at(child.pid)
+        assert found is not None
+        assert before - 2 <= found <= time.time() + 1
     finally:
         child.kill()
         child.wait()
@@ -81,14 +84,11 @@ def test_workers_end_when_their_parent_is_killed(tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
     parent = subprocess.Popen([sys.executable, "-c", program], env=environment)
     try:
-        end = time.monotonic() + 60
-        while len(found := list(tmp_path.glob("*.pid"))) < 2:
-            assert time.monotonic() < end
-            time.sleep(0.05)
+        wait_until(lambda: len(list(tmp_path.glob("*.pid"))) == 2)
     finally:
         parent.send_signal(signal.SIGKILL)
         parent.wait()
-    assert all(gone(int(f.stem)) for f in found)
+    assert all(gone(int(f.stem)) for f in tmp_path.glob("*.pid"))
 
 
 ENDING = """
@@ -105,5 +105,5 @@ print("made")
 @pytest.mark.skipif(sys.platform != "linux", reason="names a function of glibc")
 @pytest.mark.parametrize(("how", "code"), [("sys.exit", -6), ("leave", 3)])
 def test_what_was_made_is_not_called_a_failure_because_of_a_library_that_aborts(how: str, code: int) -> None:
-    done = subprocess.run([sys.executable, "-c", ENDING.format(how)], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", ENDING.format(how)], capture_output=True, text=True, timeout=240)
     assert (done.returncode, done.stdout) == (code, "made\nput away")
