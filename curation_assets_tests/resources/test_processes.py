@@ -38,7 +38,7 @@ def test_a_process_is_told_from_later_ones_of_its_number_and_from_other_machines
     assert replace(me, boot="the machine was started again").life() is Life.DEAD
     assert replace(me, host="elsewhere").life() is Life.UNKNOWN
     assert replace(me, space="another container").life() is Life.UNKNOWN
-    child = subprocess.Popen(["sleep", "60"])
+    child = subprocess.Popen(["sleep", "600"])
     other = replace(me, pid=child.pid, started=started(child.pid))
     assert other.life() is Life.ALIVE
     child.kill()
@@ -51,7 +51,7 @@ def test_a_process_is_told_from_later_ones_of_its_number_and_from_other_machines
 
 def test_when_a_process_was_started() -> None:
     before = time.time()
-    child = subprocess.Popen(["sleep", "60"])
+    child = subprocess.Popen(["sleep", "600"])
     try:
         found = started_at(child.pid)
         assert found is not None
