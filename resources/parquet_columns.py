@@ -1,4 +1,5 @@
 """Puts other values into some columns of a Parquet file, or other entries into its footer; all other pages are copied as they are, neither decoded nor compressed again.
+The files that are written are sealed (`sealed_parquet.py`).
 
 A Parquet file is a row of column chunks, and a footer that says where each begins. Numbers of fields are those of
 https://github.com/apache/parquet-format/blob/master/src/main/thrift/parquet.thrift
@@ -16,7 +17,7 @@ from typing import Any, BinaryIO, Final
 import pyarrow as pa
 
 from curation_resources.compact_thrift import BINARY, I64, LIST, STRUCT, Reader, Struct, encoded, with_list
-from curation_resources.sealed_parquet import MAGIC, Damaged
+from curation_resources.sealed_parquet import MAGIC, Damaged, Sealing
 
 ROW_GROUPS, KEY_VALUES = 4, 5
 COLUMNS, TOTAL_BYTES, GROUP_ROWS, GROUP_OFFSET, GROUP_COMPRESSED = 1, 2, 3, 5, 6
@@ -28,7 +29,7 @@ BLOOM_FIELDS: Final = (14, 15)
 ARROW_SCHEMA: Final = b"ARROW:schema"
 DEPTH: Final = 4
 """Of a row group its list of columns, of these their entries, and of these what they say of pages: of that, lists and structures are copied."""
-COPIED_BYTES: Final = 8 << 20
+COPIED_BYTES: Final = 1 << 20
 """Bytes that are copied at a time."""
 
 
@@ -104,30 +105,42 @@ def with_columns(old: BinaryIO, new: BinaryIO, out: BinaryIO, metadata: Mapping[
         ValueError: row groups or columns do not fit.
         Damaged: a file is torn.
     """
-    footer, changes = _Footer(old), _Footer(new)
-    out.write(MAGIC)
+    footer, changes, sealing = _Footer(old), _Footer(new), Sealing(out)
+    sealing.write(MAGIC)
     at, kept = len(MAGIC), bytearray()
     for group, change in zip_longest(footer.groups, changes.groups, fillvalue=Struct()):
         if group.get(GROUP_ROWS) != change.get(GROUP_ROWS):
             raise ValueError("the row groups of the columns are not those of the file")
         own = {c.column: c for c in _chunks(change)}
         begin, entries, plain = at, [], 0
+        runs: list[tuple[BinaryIO, int, int]] = []  # columns that lie side by side are copied together
         for chunk, file in [(own.pop(c.column), new) if c.column in own else (c, old) for c in _chunks(group)]:
-            file.seek(chunk.start)
-            pages = file.read(chunk.length)
-            if len(pages) < chunk.length:
-                raise Damaged("it is torn: pages are missing")
-            out.write(pages)
+            if runs and runs[-1][0] is file and sum(runs[-1][1:]) == chunk.start:
+                runs[-1] = (*runs[-1][:2], runs[-1][2] + chunk.length)
+            else:
+                runs.append((file, chunk.start, chunk.length))
             entries.append(_moved(chunk, at - chunk.start))
             at += chunk.length
             plain += chunk.entry[META][1][PLAIN_BYTES][1]
+        for run in runs:
+            _copy(*run, sealing)
         if own:
             raise ValueError(f"the file has no column {next(iter(own))}")
         group[COLUMNS] = (LIST, (STRUCT, entries))
         group[TOTAL_BYTES] = (I64, plain)
         group[GROUP_OFFSET], group[GROUP_COMPRESSED] = (I64, begin), (I64, at - begin)
         kept += encoded(group)
-    _end(out, footer, bytes(kept), metadata)
+    _end(sealing, footer, bytes(kept), metadata)
+
+
+def _copy(file: BinaryIO, start: int, length: int, out: Sealing) -> None:
+    file.seek(start)
+    while length:
+        block = file.read(min(length, COPIED_BYTES))
+        if not block:
+            raise Damaged("it is torn: pages are missing")
+        out.write(block)
+        length -= len(block)
 
 
 def with_metadata(old: BinaryIO, out: BinaryIO, metadata: Mapping[bytes, bytes]) -> None:
@@ -140,26 +153,18 @@ def with_metadata(old: BinaryIO, out: BinaryIO, metadata: Mapping[bytes, bytes])
     Raises:
         Damaged: the file is torn.
     """
-    footer, groups = _Footer(old), bytearray()
+    footer, groups, sealing = _Footer(old), bytearray(), Sealing(out)
     for group in footer.groups:
         groups += encoded(group)
-    old.seek(0)
-    left = footer.begin
-    while left:
-        block = old.read(min(left, COPIED_BYTES))
-        if not block:
-            raise Damaged("it is torn: pages are missing")
-        out.write(block)
-        left -= len(block)
-    _end(out, footer, bytes(groups), metadata)
+    _copy(old, 0, footer.begin, sealing)
+    _end(sealing, footer, bytes(groups), metadata)
 
 
-def _end(out: BinaryIO, footer: _Footer, groups: bytes, metadata: Mapping[bytes, bytes]) -> None:
+def _end(out: Sealing, footer: _Footer, groups: bytes, metadata: Mapping[bytes, bytes]) -> None:
     """Writes a footer with the row groups, which are encoded, and with other entries."""
     others = footer.others()
     others[KEY_VALUES] = (LIST, (STRUCT, _entries(others, metadata)))
-    text = with_list(others, ROW_GROUPS, (STRUCT, footer.size, groups))
-    out.write(text + struct.pack("<I", len(text)) + MAGIC)
+    out.end(with_list(others, ROW_GROUPS, (STRUCT, footer.size, groups)))
 
 
 def _entries(footer: Struct, metadata: Mapping[bytes, bytes]) -> list[Any]:

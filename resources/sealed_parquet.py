@@ -59,6 +59,27 @@ def seal(file: BinaryIO) -> None:
     file.write(SEAL + pages + _hash(footer, pages) + footer + tail)
 
 
+class Sealing:
+    """Seals a Parquet file while it is written from its beginning, so that it need not be read again.
+
+    Args:
+        file: open for writing, empty.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file, self._pages = file, hashlib.blake2b(digest_size=DIGEST)
+
+    def write(self, data: Any) -> None:
+        """Adds what comes before the footer."""
+        self._pages.update(data)
+        self._file.write(data)
+
+    def end(self, footer: bytes) -> None:
+        """Ends the file with a seal and its footer."""
+        pages = self._pages.digest()
+        self._file.write(SEAL + pages + _hash(footer, pages) + footer + struct.pack("<I", len(footer)) + MAGIC)
+
+
 def _hash_pages(file: BinaryIO, length: int) -> bytes:
     """The hash of the first `length` bytes of a file."""
     file.seek(0)

@@ -190,8 +190,6 @@ class TableStore(TableReader):
         def write(file: BinaryIO) -> None:
             with open(local, "rb") as written:
                 with_metadata(written, file, {**footer_metadata(header), **parts_metadata(parts)})
-            file.flush()
-            sealed_parquet.seal(file)
 
         return replace(header, tag=self.storage.replace(self.path(asset, partition), write, expected_tag(base)))
 
@@ -294,8 +292,6 @@ class TableStore(TableReader):
             with self._named(asset, partition), self.storage.open(path) as old, open(local, "rb") as new:
                 sealed_parquet.verify_footer(old)
                 with_columns(old, new, file, metadata)
-            file.flush()
-            sealed_parquet.seal(file)
 
         return replace(header, tag=self.storage.replace(path, write, expected_tag(base)))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from unittest.mock import patch
@@ -68,6 +69,7 @@ def curate(folder: Path, share: float) -> Iterator[Line]:
     """Judging all clips, and again for another threshold."""
     clips, root = int(CLIPS * share) // 10_000 * 10_000, f"{folder}/scores"
     measured(generate, root, clips, False, PER_VIDEO)
+    os.environ["DAGSTER_HOME"] = f"{folder}/home"  # where a run finds the heads of tables that one before it has read
     steps = {
         "curated_clips": (publish, root, RULES, False),
         "curated_clips again, another threshold": (publish, root, OTHER, True),

@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 
 from curation_assets.captions.captions import TABLE as CAPTIONS
 from curation_assets.engine.head_columns import HeadColumns
+from curation_assets.engine.made_of import Known
 from curation_assets.engine.maker import Incomplete
 from curation_assets.engine.run_tags import PARTIAL_TAG
 from curation_assets.engine.shard_keys import dataset_of
@@ -31,6 +32,7 @@ from curation_assets.engine.staleness import (
     WAITING,
     Graph,
     State,
+    known_tables,
     open_heads,
 )
 from curation_assets.engine.standing import Standing
@@ -199,19 +201,24 @@ def described(found: Iterable[Gap]) -> list[str]:
 
 
 def left_out(
-    store: TableStore, recipes: Mapping[str, Recipe], settings: Settings, key: str, asset: str, partial: bool
+    store: TableStore,
+    recipes: Mapping[str, Recipe],
+    settings: Settings,
+    key: str,
+    asset: str,
+    partial: bool,
+    known: Known | None = None,
 ) -> list[str]:
     """What `asset` of the subset `key` would be made without, described; empty if all is complete and fresh.
 
     Args:
+        known: from `known_tables`, if they have been looked at.
         partial: whether the run allows it; else the subset's `partial` decides.
 
     Raises:
         Incomplete: something is wrong and not allowed.
     """
-    heads = open_heads(store)
-    heads.look(list(SHARDED))
-    graph = Graph(store, recipes, settings, heads)
+    graph = Graph(store, recipes, settings, (known or known_tables(store)).heads)
     states = graph.look()
     return allowed(gaps(graph, states, key, asset), key, asset, subsets(recipes)[key][1], partial)
 
@@ -232,9 +239,7 @@ def allowed(found: Sequence[Gap], key: str, asset: str, subset: Subset, partial:
 def held_back(store: TableStore, recipes: Mapping[str, Recipe], settings: Settings, partial: bool) -> dict[str, str]:
     """Subset -> why it may not be published as it stands, of those that may not."""
     found = {}
-    heads = open_heads(store)
-    heads.look(list(SHARDED))
-    graph = Graph(store, recipes, settings, heads)
+    graph = Graph(store, recipes, settings, known_tables(store).heads)
     states = graph.look()
     for key, (_, subset) in subsets(recipes).items():
         try:

@@ -85,6 +85,13 @@ def open_heads(store: TableStore, remember: bool = True) -> Heads:
     return Heads(store, {*RETRIED, "video_metadata"}, cache_path(store.storage, "heads") if remember else None)
 
 
+def known_tables(store: TableStore) -> Known:
+    """A store that knows the heads of all sharded tables, after a look at each; footers that an earlier look has read are not read again."""
+    heads = open_heads(store)
+    heads.look(list(SHARDED))
+    return Known(store, heads)
+
+
 @dataclass
 class Graph:
     """How all tables of an installation stand.

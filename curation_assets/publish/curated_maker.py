@@ -33,18 +33,29 @@ from curation_resources.tables import Base, TableStore
 from curation_resources.words import plural
 
 if TYPE_CHECKING:
+    from curation_assets.engine.made_of import Known
     from curation_assets.publish.curating.kept_candidates import KeptCandidates
 
 
-def lacks(run: Run, key: str, asset: str) -> list[str]:
+def known(store: TableStore) -> Known:
+    """The tables with the heads of all sharded ones: what a subset is made from is told without a look into thousands of footers."""
+    from curation_assets.engine.staleness import known_tables  # it looks at all assets, of which this is one
+
+    return known_tables(store)
+
+
+def lacks(run: Run, key: str, asset: str, tables: Known | None = None) -> list[str]:
     """What `asset` of a subset would be made without, a line each; empty if all of its inputs are complete and fresh.
+
+    Args:
+        tables: from `known`, if they have been looked at.
 
     Raises:
         Incomplete: something, and neither the run nor the recipe allows it.
     """
     from curation_assets.engine.completeness import left_out  # it looks at all assets, of which this is one
 
-    return left_out(run.store, run.recipes, run.settings, key, asset, run.partial)
+    return left_out(run.store, run.recipes, run.settings, key, asset, run.partial, tables)
 
 
 class CuratedMaker(Maker):
@@ -97,8 +108,9 @@ class CuratedMaker(Maker):
                 return store.commit(self.name, key, none, nothing, base=base), Made(none)
 
             return settle(store, self.name, key, nothing, empty, lambda _: True)
-        lacking = lacks(run, key, self.name)
-        provenance = without(curated_provenance(store, recipes, key), lacking)
+        tables = known(store)
+        lacking = lacks(run, key, self.name, tables)
+        provenance = without(curated_provenance(tables, recipes, key), lacking)
         header, made = settle(
             store,
             self.name,

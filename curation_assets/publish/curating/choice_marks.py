@@ -27,13 +27,15 @@ class Marks:
         given: video_id -> split, from the recipe's lists.
 
     Attributes:
+        words: why a candidate that passed the rules was not selected, by the codes that `coded` gives.
         splits: split -> selected candidates.
         ms: their milliseconds.
     """
 
     def __init__(self, choice: CandidateChoice, subset: Subset, given: Mapping[str, str]) -> None:
         self._choice, self._split = choice, SplitOfVideos(subset.split, given)
-        self._why = pa.array([f"select: {subset.select.criterion}", *REASONS[1:]], pa.string())
+        self.words = [f"select: {subset.select.criterion}", *REASONS[1:]]
+        self._why = pa.array(self.words, pa.string())
         self._at = 0
         self.splits: Counter[str] = Counter()
         self.ms = 0
@@ -46,9 +48,22 @@ class Marks:
             passed: bool (n,), whether they passed the rules.
             reasons: why not.
         """
+        selected, codes, splits = self.coded(rows, passed)
+        return {
+            "selected": pa.array(selected),
+            "drop_reason": pc.coalesce(reasons, self._why.take(pa.array(codes, mask=codes < 0))),
+            "split": _SPLITS.take(pa.array(splits, mask=splits < 0)),
+        }
+
+    def coded(self, rows: pa.RecordBatch | pa.Table, passed: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """(bool (n,), which are selected; int8 (n,), where in `words` it stands why one that passed is not, else -1; int8 (n,), where in `SPLITS` its split stands, else -1).
+
+        Args:
+            rows, passed: as for `of`.
+        """
         which = np.flatnonzero(passed)
         taken = self._choice.selected[self._at : self._at + len(which)]
-        codes = np.full(rows.num_rows, -1, np.int64)
+        codes = np.full(rows.num_rows, -1, np.int8)
         codes[which[~taken]] = self._choice.reasons[self._at : self._at + len(which)][~taken]
         selected = np.zeros(rows.num_rows, bool)
         selected[which[taken]] = True
@@ -58,12 +73,7 @@ class Marks:
             self.splits[name] += count
         spans = pc.fill_null(pc.subtract(rows["end_ms"], rows["start_ms"]), 0).to_numpy(zero_copy_only=False)
         self.ms += int(spans[selected].sum())
-        why = pc.coalesce(reasons, self._why.take(pa.array(codes, mask=codes < 0)))
-        return {
-            "selected": pa.array(selected),
-            "drop_reason": why,
-            "split": _SPLITS.take(pa.array(splits, mask=splits < 0)),
-        }
+        return selected, codes, splits
 
     def _splits(self, rows: pa.RecordBatch | pa.Table, selected: np.ndarray) -> np.ndarray:
         """int8 (n,): for each candidate, where in `SPLITS` the split of its video stands, -1 where it is not selected."""

@@ -81,6 +81,21 @@ class PassedCandidates:
         self._seen_videos = self._singles = 0
         self._vectors = EmbeddingsFile(folder / "vectors.f16") if self._select.criterion == "min_redundancy" else None
 
+    @property
+    def columns(self) -> list[str]:
+        """Columns of the candidates that `add` looks at."""
+        if self._select.criterion == "all":
+            return []
+        own = {"clip_id" if self._subset.of == "clips" else "track_id", *filter(None, (self._class_by, self._score_by))}
+        own |= {"video_id"} if self.by_video else set()
+        own |= {"embedding"} if self._vectors is not None and self._subset.of == "tracks" else set()
+        return sorted(own)
+
+    @property
+    def by_video(self) -> bool:
+        """Whether it is told from `add` which candidates are of one video, so that these must come together."""
+        return self._select.criterion == "video_balanced"
+
     def add(self, dataset: str, rows: pa.Table, embeddings: Callable[[], pa.Table]) -> None:
         """Notes the candidates of a shard of `dataset`; `embeddings` reads its frame embeddings."""
         if self._select.criterion == "all":  # asks for no place
@@ -88,7 +103,7 @@ class PassedCandidates:
             return
         ids = rows["clip_id" if self._subset.of == "clips" else "track_id"]
         self._order.add(self._places.of(ids, f"{dataset}/"))
-        if self._select.criterion == "video_balanced":  # a video lies in one shard
+        if self.by_video:  # a video lies in one shard
             codes = coded(rows["video_id"])
             self._videos.add(codes.indices.to_numpy() + self._seen_videos)
             self._seen_videos += len(codes.dictionary)
@@ -126,7 +141,7 @@ class PassedCandidates:
         of_classes = self._class_by is not None or self._select.criterion == "min_redundancy"
         return Candidates(
             self._order.whole(),
-            self._videos.whole() if self._select.criterion == "video_balanced" else None,
+            self._videos.whole() if self.by_video else None,
             self._numbered(by_name) if of_classes else None,
             [names[i] for i in by_name],
             self._scores.whole() if self._score_by is not None else None,

@@ -60,6 +60,9 @@ class Judge:
         subset: the section of the recipe.
         rules: from `rules_of`.
         percentiles: values of the percentiles that rules about clips (True) and about tracks (False) name.
+
+    Attributes:
+        words: what each number that `reasons` gives stands for.
     """
 
     def __init__(
@@ -67,7 +70,8 @@ class Judge:
     ) -> None:
         self._rules, self._percentiles = rules, percentiles
         self._excluded = pa.array(sorted(read_ids(subset.exclude)), pa.string()) if subset.exclude else None
-        self._reasons = pa.array([None, EXCLUDED, *(r.text for r, _ in rules)], pa.string())
+        self.words = [None, EXCLUDED, *(r.text for r, _ in rules)]
+        self._reasons = pa.array(self.words, pa.string())
         self._thresholds = [list(thresholds_of(rule, percentiles[about], about)) for rule, about in rules]
         self._funnel = Funnel([rule.resolved(percentiles[about]) for rule, about in rules])
         self._nearest = NearestExamples()

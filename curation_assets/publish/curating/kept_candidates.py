@@ -180,9 +180,13 @@ def _of_tracks(column: str, recipe: Recipe) -> bool:
     return column == "duration_s" or column in kept
 
 
-def whole_videos(parts: Iterator[pa.Table]) -> Iterator[tuple[str, pa.Table]]:
-    """(dataset, rows) of rows in key order that come in parts, so that the rows of a video come together."""
+def by_dataset(parts: Iterator[pa.Table], whole_videos: bool) -> Iterator[tuple[str, pa.Table]]:
+    """(dataset, rows) of rows in key order that come in parts; if `whole_videos`, so that the rows of a video come together."""
     held: pa.Table | None = None
+    if not whole_videos:
+        for part in parts:
+            yield from _by_dataset(part)
+        return
     for part in parts:
         rows = part if held is None else pa.concat_tables([held, part])
         if not rows.num_rows:

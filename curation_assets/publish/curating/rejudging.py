@@ -21,9 +21,10 @@ from curation_assets.publish.curating.criteria import choose
 from curation_assets.publish.curating.criterion_inputs import PassedCandidates
 from curation_assets.publish.curating.curating import SAMPLE_ROWS, Curation
 from curation_assets.publish.curating.judging import Judge, rules_of
-from curation_assets.publish.curating.kept_candidates import VIDEO, KeptCandidates, whole_videos
-from curation_assets.publish.curating.splits import given_splits
+from curation_assets.publish.curating.kept_candidates import VIDEO, KeptCandidates, by_dataset
+from curation_assets.publish.curating.splits import SPLITS, given_splits
 from curation_assets.schemas import schema
+from curation_resources import sealed_parquet
 from curation_resources.content_hash import ContentHasher
 
 SAMPLED_GROUPS = 5
@@ -54,24 +55,35 @@ def _again(kept: KeptCandidates, folder: Path) -> Curation:
     judge, passed = Judge(subset, rules, kept.percentiles(rules)), PassedCandidates(subset, folder, kept.header.rows)
     reasons: list[np.ndarray] = []
     kind = np.min_scalar_type(len(rules) + 1)
+    asked = list(dict.fromkeys(["dataset", "video_id", *passed.columns]))
 
     def passing() -> Iterator[pa.Table]:
         for rows in kept.groups(kept.columns):
             found = judge.reasons(CandidateFacts(rows, rows), rows["shard"])
             reasons.append(found.astype(kind))
-            yield rows.filter(pa.array(found == 0))
+            yield rows.select(asked).filter(pa.array(found == 0))
 
-    for dataset, rows in whole_videos(passing()):
+    for dataset, rows in by_dataset(passing(), passed.by_video):
         passed.add(dataset, rows, schema("frame_embeddings").empty)
     choice = choose(passed.candidates(), subset.select)
     marks, result = Marks(choice, subset, given), Curation(folder / "marks.parquet")
     contract = schema(kept.header.asset)
-    form = pa.schema([contract.arrow.field(name) for name in MARKS])
-    hasher = ContentHasher(form, contract.volatile, contract.later)
-    with pq.ParquetWriter(result.path, form, compression="zstd", write_page_checksum=True) as writer:
+    hasher = ContentHasher(pa.schema([contract.arrow.field(n) for n in MARKS]), contract.volatile, contract.later)
+    why, splits = (pa.array(words, pa.string()) for words in ([*judge.words[1:], *marks.words], SPLITS))
+    coded = pa.dictionary(pa.int16(), pa.string())  # the file has the same pages as if texts were given
+    form = pa.schema(
+        [f.with_type(coded) if pa.types.is_string(f.type) else f for f in map(contract.arrow.field, MARKS)]
+    )
+    with pq.ParquetWriter(result.path, form, **sealed_parquet.WRITING) as writer:
         for rows, found in zip(kept.groups((), VIDEO), reasons, strict=True):
-            columns = marks.of(rows, found == 0, judge.named(found))
-            table = pa.table([columns[n] for n in MARKS], schema=form)
+            selected, left, split = marks.coded(rows, found == 0)
+            dropped = np.where(left < 0, found.astype(np.int16) - 1, left + len(judge.words) - 1)
+            marked = {
+                "selected": pa.array(selected),
+                "drop_reason": _coded(dropped, why),
+                "split": _coded(split, splits),
+            }
+            table = pa.table([marked[name] for name in MARKS], schema=form)
             hasher.update(table)
             writer.write_table(table, row_group_size=max(1, rows.num_rows))
     result.parts = hasher.parts()
@@ -80,6 +92,11 @@ def _again(kept: KeptCandidates, folder: Path) -> Curation:
     result.count(choice, marks, subset)
     _note_first(kept, result)
     return result
+
+
+def _coded(codes: np.ndarray, words: pa.Array) -> pa.DictionaryArray:
+    """Texts by where they stand in `words`, null where below 0."""
+    return pa.DictionaryArray.from_arrays(pa.array(codes.astype(np.int16), mask=codes < 0), words)
 
 
 def _note_first(kept: KeptCandidates, result: Curation) -> None:

@@ -82,7 +82,9 @@ def _from_kept(
     store: TableStore, recipes: Mapping[str, Recipe], key: str, recipe: Recipe, changed: Subset
 ) -> list[FunnelStep] | None:
     """The funnel from the table in force; None where that does not say enough."""
-    header, now = store.usable_header("curated_clips", key), curated_provenance(store, recipes, key)
+    from curation_assets.engine.staleness import known_tables  # it looks at all assets, of which this is one
+
+    header, now = store.usable_header("curated_clips", key), curated_provenance(known_tables(store), recipes, key)
     kept = KeptCandidates.of(store, recipes, recipe.dataset, changed, header, now)
     if kept is None:
         return None

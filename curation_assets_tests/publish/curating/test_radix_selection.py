@@ -54,15 +54,37 @@ def test_the_first_of_each_group_are_those_of_sorting(
     st.lists(st.floats(-1e6, 1e6) | st.sampled_from([0.0, 1.0, 2.0, -0.0]), max_size=60),
     st.sampled_from([0, 0.1, 20, 33.3, 50, 99.9, 100]),
     st.integers(1, 70),
+    st.sampled_from([1, 2, 5, 64]),
+    st.integers(0, 2),
 )
-def test_percentiles_of_a_file_are_those_of_numpy(values: list[float], p: float, held: int) -> None:
+def test_percentiles_of_a_file_are_those_of_numpy(
+    values: list[float], p: float, held: int, sampled: int, deviations: int
+) -> None:
     import tempfile
 
-    with patch.object(percentile_values, "HELD", held), tempfile.TemporaryDirectory() as folder:
+    small = {"HELD": held, "SAMPLED": sampled, "DEVIATIONS": deviations}
+    with patch.multiple(percentile_values, **small), tempfile.TemporaryDirectory() as folder:
         found = PercentileValues(Path(folder) / "v.f64")
         for start in range(0, len(values), 7):
             found.add(np.array(values[start : start + 7]))
         assert found.percentile(p) == (float(np.percentile(values, p)) if values else None)
+
+
+@pytest.mark.parametrize("p", [0, 3, 50, 99.99, 100])
+def test_a_percentile_is_found_between_two_values_of_the_sample_and_else_by_counting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, p: float
+) -> None:
+    monkeypatch.setattr(percentile_values, "HELD", 10_000)
+    even = np.random.default_rng(0).permutation(40_000) / 7
+    misleading = np.where(np.arange(40_000) % percentile_values.SAMPLED, even, -1.0)
+    for name, values in (("even", even), ("misleading", misleading)):
+        found = PercentileValues(tmp_path / f"{name}.f64")
+        for part in np.array_split(values, 9):
+            found.add(part)
+        assert found.percentile(p) == float(np.percentile(values, p))
+        by_sample = found._near(int(39_999 * p / 100)) is not None
+        assert by_sample or name == "misleading"
+        assert not by_sample or name == "even" or p == 0
 
 
 def test_a_value_that_is_no_number_leaves_no_percentile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
