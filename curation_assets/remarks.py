@@ -75,7 +75,8 @@ def _tables(recipe: Recipe) -> Iterator[Remark]:
     for asset in assets_of_recipe(recipe):
         part = component(asset)
         lacking = list(_told(partial(part.installed, recipe), f"{asset} cannot be made here: "))
-        yield from lacking or _told(partial(part.weights, recipe), of=f"{asset}: ")
+        lacking = lacking or list(_told(partial(part.weights, recipe), of=f"{asset}: "))
+        yield from lacking or _told(partial(part.named, recipe))
 
 
 def _vocabulary(recipe: Recipe) -> Iterator[Remark]:

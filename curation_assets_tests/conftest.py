@@ -13,6 +13,7 @@ from typing import Any
 import boto3
 import pytest
 from absl import logging as absl_logging
+from hypothesis import HealthCheck, settings
 from moto.server import ThreadedMotoServer
 
 from curation_resources.storage import Storage
@@ -23,6 +24,11 @@ absl_logging.get_absl_handler().python_handler.stream = sys.__stderr__
 # A shell that runs the tests in the background has interrupts ignored, and Dagster gives SIGTERM what SIGINT has; both pass on to all that tests start.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Examples are the same in every run, and no time limit rules: what fails once fails again. `--hypothesis-profile=search` looks at others.
+settings.register_profile("same", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("search", settings.get_profile("same"), derandomize=False)
+settings.load_profile("same")
 
 KEYS = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing", "AWS_DEFAULT_REGION": "us-east-1"}
 

@@ -109,7 +109,7 @@ some = st.builds(Head, names, st.integers(0, 9), names, names, st.sampled_from([
 @given(
     st.dictionaries(names, some), st.dictionaries(names, some), st.dictionaries(names, st.one_of(names, st.just("")))
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_columns_of_heads_are_a_mapping(one: dict[str, Head], two: dict[str, Head], tags: dict[str, str]) -> None:
     both = HeadColumns.of(one).with_heads(two)
     assert dict(both) == {**one, **two}

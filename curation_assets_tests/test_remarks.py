@@ -39,6 +39,50 @@ embeddings: {{pretrained: {at}/clip.pt}}
     assert len(found) == 8
 
 
+@pytest.mark.parametrize(
+    ("section", "said"),
+    [
+        (
+            "embeddings: {model: ViT-L-41}",
+            "embeddings.model: open_clip has no architecture 'ViT-L-41'; near it are ViT-L-16, ViT-L-14",
+        ),
+        (
+            "embeddings: {model: nosuchmodel}",
+            "embeddings.model: open_clip has no architecture 'nosuchmodel'; open_clip.list_models() has all",
+        ),
+        (
+            "embeddings: {pretrained: laion3b}",
+            "weights of CLIP model ViT-L-14 are missing: 'laion3b' is neither a file nor a tag of that architecture (tags: openai, ",
+        ),
+        (
+            "embeddings: {model: 'hf-hub:nosuchmodel'}",
+            "weights of CLIP model hf-hub:nosuchmodel are missing: hf-hub: stands before the id of a repository",
+        ),
+        (
+            "captions: {backend: transformers, model: nosuchmodel}",
+            "weights of caption model nosuchmodel are missing: no such folder",
+        ),
+        (
+            "captions: {backend: transformers, model: models/vlm/here}",
+            "weights of caption model models/vlm/here are missing: no such folder",
+        ),
+        (
+            "tracks: {detector: owlv2, model: nosuchmodel, vocabulary: coco}",
+            "weights of owlv2 are missing: no folder nosuchmodel",
+        ),
+        (
+            "tracks: {detector: onnx, model: nosuchmodel, vocabulary: coco}",
+            "weights of the ONNX detector are missing: no file nosuchmodel",
+        ),
+        ("aesthetic: {head: nosuchmodel}", "weights of the aesthetic head are missing: no file nosuchmodel"),
+    ],
+)
+def test_a_name_that_is_no_model_folder_or_file_is_told(section: str, said: str) -> None:
+    (found,) = faults(f"{section}\nsubsets: {{a: {{}}}}\n")
+    assert found.startswith(said)
+    assert "set " in found or "give " in found
+
+
 def test_labels_heads_and_lists_that_cannot_be_read_are_told_beside_the_rest(tmp_path: Path) -> None:
     (tmp_path / "labels.jsonl").write_text("no label\n")
     (tmp_path / "ids.txt").write_bytes(b"\xff\xfe")
@@ -68,7 +112,14 @@ subsets:
   a: {{where: ["aesthetic > 5"], exclude: [{tmp_path}/ids.txt]}}
   b: {{of: tracks}}
 """
-    assert faults(hub) == []
+    for model in (
+        "ViT-L-14, pretrained: openai",
+        "ViT-L/14",
+        "ViT-B-32, pretrained: laion2b_s34b_b79k",
+        "'hf-hub:nobody/there@v1.0'",
+        "RN50, pretrained: 's3://weights/rn50.pt'",
+    ):
+        assert faults(f"{hub}embeddings: {{model: {model}}}\n") == []
 
 
 def test_subsets_by_both_verdicts_are_doubted_where_copies_are_embedded() -> None:

@@ -23,6 +23,7 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -42,6 +43,7 @@ from curation_resources.weights import (
     hub_file,
     is_remote,
     local_path,
+    may_be_of_hub,
     names_a_path,
 )
 
@@ -135,6 +137,10 @@ def clip_identity(model: str, pretrained: str) -> str:
     if folder is not None:
         return f"{LOCAL} sha256:{_folder_sha256(folder)}"
     if model.startswith(HUB_PREFIX):
+        if not may_be_of_hub(model.removeprefix(HUB_PREFIX)):
+            raise MissingWeights(
+                f"weights of CLIP model {model} are missing: {HUB_PREFIX} stands before the id of a repository, owner/name; correct embeddings.model, or give {LOCAL_PREFIX}<folder>"
+            )
         return model
     if is_remote(pretrained):
         return f"{model}/{pretrained.split('?')[0]}"
@@ -145,6 +151,38 @@ def clip_identity(model: str, pretrained: str) -> str:
             f"weights of CLIP model {model} are missing: no file {local_path(pretrained)}; set {SETTING} to one that is there, or to a tag"
         )
     return f"{model}/{pretrained}"
+
+
+def check_clip_names(model: str, pretrained: str) -> None:
+    """Whether a model of that name can be, without its weights: nothing is fetched, but open_clip is imported.
+
+    Raises:
+        MissingWeights: a file, folder or tag that is not there, or what is no id of a repository.
+        WrongWeights: open_clip has no such architecture.
+        MissingExtra: open_clip is not installed.
+    """
+    clip_identity(model, pretrained)
+    if _local_folder(model) is None and not model.startswith(HUB_PREFIX):
+        _known(model, pretrained)
+
+
+def _known(model: str, pretrained: str) -> dict[str, Any]:
+    """open_clip's entry for the tag of an architecture; empty if `pretrained` is a file or URI. Raises as `check_clip_names`."""
+    open_clip = _open_clip()
+    name = model.replace("/", "-")
+    if open_clip.get_model_config(name) is None:
+        near = ", ".join(get_close_matches(name, open_clip.list_models(), 3))
+        raise WrongWeights(
+            f"embeddings.model: open_clip has no architecture {model!r}{f'; near it are {near}' if near else ''}; open_clip.list_models() has all; or give local-dir:<folder>"
+        )
+    tag = _tag_config(model, pretrained)
+    if not tag and not is_remote(pretrained) and not local_path(pretrained).is_file():
+        tags = ", ".join(open_clip.list_pretrained_tags_by_model(name)) or "none"
+        raise MissingWeights(
+            f"weights of CLIP model {model} are missing: {pretrained!r} is neither a file nor a tag of that architecture (tags: {tags});"
+            f" set {SETTING} to one of them"
+        )
+    return tag
 
 
 def find_clip_weights(model: str, pretrained: str) -> ClipWeights:
@@ -160,22 +198,11 @@ def find_clip_weights(model: str, pretrained: str) -> ClipWeights:
     what = f"CLIP model {model}"
     if model.startswith(HUB_PREFIX):
         return _hub_repository(model.removeprefix(HUB_PREFIX), what)
-    open_clip = _open_clip()
-    if open_clip.get_model_config(model.replace("/", "-")) is None:
-        raise WrongWeights(
-            f"embeddings.model: open_clip has no architecture {model!r}; see open_clip.list_models(), or give local-dir:<folder>"
-        )
-    tag = _tag_config(model, pretrained)
+    tag = _known(model, pretrained)
     if tag:
         file = _tag_file(tag, f"{what} ({pretrained})")
         keep = {k: tag[k] for k in ("mean", "std", "interpolation", "resize_mode") if tag.get(k) is not None}
         return ClipWeights(model, file, f"{model}/{pretrained}", file_sha256(file), bool(tag.get("quick_gelu")), keep)
-    if not is_remote(pretrained) and not local_path(pretrained).is_file():
-        tags = ", ".join(open_clip.list_pretrained_tags_by_model(model.replace("/", "-"))) or "none"
-        raise MissingWeights(
-            f"weights of {what} are missing: {pretrained!r} is neither a file nor a tag of that architecture (tags: {tags});"
-            f" set {SETTING} to one of them"
-        )
     file = fetch_weights(pretrained, what, SETTING)
     name = PurePosixPath(pretrained.split("?")[0]).name if is_remote(pretrained) else LOCAL
     return ClipWeights(model, file, f"{model}/{name}", file_sha256(file))

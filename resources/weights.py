@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import tempfile
 import time
@@ -43,6 +44,7 @@ class WrongWeights(RuntimeError):
     """Weights are there but are not what was asked for: another hash, another shape, not readable."""
 
 
+_HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*(@[^@\s]+)?", re.ASCII)
 _FETCHING = ContextVar("_FETCHING", default=True)
 
 
@@ -59,6 +61,12 @@ def nothing_fetched() -> Iterator[None]:
 def names_a_path(model: str) -> bool:
     """Whether what a recipe names is a place on this machine, there or not, and cannot be the id of a repository of the hub."""
     return Path(model).is_absolute() or model.startswith((".", "~", "$", "file:"))
+
+
+def may_be_of_hub(model: str) -> bool:
+    """Whether what a recipe names can be the id of a repository of the hub: ``owner/name``, perhaps with ``@revision``. Repositories without an owner are a few old
+    ones of language models, which nothing here takes."""
+    return _HUB_ID.fullmatch(model) is not None
 
 
 def cache_folder() -> Path:

@@ -110,6 +110,7 @@ class Component:
         frame_fit: how its model takes a stored frame, if it takes frames of one size; the decode then keeps them so, beside the pictures. Reads
             configurations, and no weights.
         weights: name -> identity of the model weights used, or of a file that the recipe names (its name then begins with `file`); cheap, and without loading a model.
+        named: raises MissingWeights or WrongWeights where a model is named that cannot be, which `weights` does not see; imports what knows their names, and fetches nothing.
         installed: raises MissingExtra where a package that it needs for this recipe is not installed; cheap, and imports none of them.
         complete: input asset each of whose usable rows must be accounted for here.
         journal: whether a run that is killed leaves a journal in the partition's folder.
@@ -153,6 +154,7 @@ class Component:
     rules: Callable[[Recipe], Sequence[str]] = lambda recipe: ()
     frame_fit: Callable[[Recipe], Fit | None] = lambda recipe: None
     weights: Callable[[Recipe], Mapping[str, str]] = lambda recipe: {}
+    named: Callable[[Recipe], None] = lambda recipe: None
     installed: Callable[[Recipe], None] = lambda recipe: None
     complete: str | None = None
     journal: bool = False

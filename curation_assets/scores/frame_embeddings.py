@@ -67,6 +67,13 @@ def clip_model(recipe: Recipe) -> dict[str, str]:
     return {"clip": model_identity(recipe.embeddings)}
 
 
+def _named(recipe: Recipe) -> None:
+    from curation_resources.clip_model import check_clip_names
+
+    if recipe.embeddings.model_fields_set & {"model", "pretrained"}:
+        check_clip_names(recipe.embeddings.model, recipe.embeddings.pretrained)
+
+
 def _frame_fit(recipe: Recipe) -> Fit | None:
     from curation_resources.clip_model import clip_fit
 
@@ -152,6 +159,7 @@ COMPONENT = Component(
     prefilter="embeddings",
     frame_fit=_frame_fit,
     weights=clip_model,
+    named=_named,
     installed=lambda r: require("a CLIP model", "torch", "torchvision", "open_clip"),
     silent=True,
     checks=(Check("one_model", "All embeddings are of one model.", True, _one_model, ("model",)),),

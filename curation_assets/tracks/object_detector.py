@@ -6,7 +6,7 @@ import hashlib
 
 from curation_assets.tracks.tracks import Tracks
 from curation_resources.detectors import Detector, DetectorOptions, load_detector, load_vocabulary
-from curation_resources.weights import MissingWeights, fetch_weights, file_sha256, local_path, names_a_path
+from curation_resources.weights import MissingWeights, fetch_weights, file_sha256, local_path, may_be_of_hub
 
 
 def open_detector(params: Tracks, *, threads: int = 1) -> Detector:
@@ -55,9 +55,9 @@ def detector_identity(params: Tracks) -> str:
         file = file_sha256(fetch_weights(model, "the ONNX detector", "tracks.model"))[:16]
         return f"onnx:{file}:{_names(params)}{covering}"
     folder = local_path(model)
-    if not folder.is_dir() and names_a_path(model):
+    if not folder.is_dir() and not may_be_of_hub(model):
         raise MissingWeights(
-            f"weights of {params.detector} are missing: no folder {folder}; set tracks.model to a folder or a hub id"
+            f"weights of {params.detector} are missing: no folder {folder}; set tracks.model to a folder or to the id of a hub repository, owner/name"
         )
     weights = sorted(folder.glob("*.safetensors")) if folder.is_dir() else []
     return f"{params.detector}:{'+'.join(file_sha256(f)[:16] for f in weights) or model}:{_names(params)}{covering}"

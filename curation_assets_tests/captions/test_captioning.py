@@ -90,7 +90,7 @@ def openai(server: CaptionServer, **more: Any) -> Captions:
     return Captions(**{"backend": "openai", "url": server.url, "model": "m", "concurrency": 8, "timeout_s": 5, **more})
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(
     seed=st.integers(0, 10**6),
     count=st.integers(1, 30),

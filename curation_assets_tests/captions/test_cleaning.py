@@ -165,7 +165,7 @@ def test_shortening_ends_at_a_sentence_a_word_or_a_whole_character(text: str, li
     assert shorten(text, limit) == short
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.text(max_size=200), st.integers(1, 50), st.sampled_from([[], ["negations"], ["negations", "not_visible"]]))
 def test_cleaning_is_final_bounded_and_free_of_surplus_space(text: str, limit: int, drop: list[str]) -> None:
     params = Cleaning(max_chars=limit, drop_sentences=drop, remove=list(REMOVALS) if limit % 2 else [])
@@ -191,7 +191,7 @@ SCRIPTS = (
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     st.lists(
         st.text(

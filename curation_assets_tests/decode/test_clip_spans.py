@@ -54,7 +54,7 @@ SECONDS = st.integers(0, 80).map(lambda tenth: tenth / 10)
 @given(
     timelines(), st.lists(st.integers(0, 70)), SECONDS, SECONDS, st.sampled_from(["split", "first", "drop"]), SECONDS
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_detected_clips_keep_lengths_and_never_overlap(
     line: Timeline, cuts: list[int], shortest: float, longest: float, longer: str, trim: float
 ) -> None:
@@ -74,7 +74,7 @@ def test_detected_clips_keep_lengths_and_never_overlap(
 
 
 @given(timelines(), st.lists(st.integers(0, 70)))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_without_limits_the_clips_cover_the_video(line: Timeline, cuts: list[int]) -> None:
     clips = clips_of(clip_spans(cut_list(*set(cuts)), params(), [], [], line))
     assert clips[0].start_frame == 0
@@ -90,7 +90,7 @@ def test_without_limits_the_clips_cover_the_video(line: Timeline, cuts: list[int
     st.sampled_from(["given", "both"]),
     SECONDS,
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_every_given_span_is_accounted_for(
     line: Timeline, wanted: list[tuple[int, int]], cuts: list[int], origin: str, longest: float
 ) -> None:
@@ -169,7 +169,7 @@ def test_neighbouring_shots_make_one_clip_that_names_them() -> None:
 
 
 @given(timelines(), st.lists(st.integers(0, 70)), SECONDS, SECONDS, st.integers(2, 5))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_runs_of_shots_are_in_order_within_bounds_and_lose_no_shot_that_is_long_enough(
     line: Timeline, cuts: list[int], shortest: float, longest: float, most: int
 ) -> None:

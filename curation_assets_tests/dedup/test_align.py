@@ -192,7 +192,7 @@ def _best(samples: Samples, one: int, other: int, params: Dedup) -> tuple[int, i
     return (-match, -agree, total, scale, offset) if match else None
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.integers(0, 1 << 30))
 def test_the_best_alignment_is_that_of_its_definition(seed: int) -> None:
     """Clips of few different pictures, with blank ones, of no frames and of several at one time, aligned and not."""

@@ -48,7 +48,7 @@ def _rows(clusters: list[int], rng: np.random.Generator) -> pa.Table:
     return in_order(table.sort_by([(name, "ascending") for name in schema("duplicate_clusters").key]))
 
 
-@settings(deadline=None, max_examples=25, phases=[Phase.generate])
+@settings(max_examples=25, phases=[Phase.generate])
 @given(st.integers(0, 10_000), st.integers(0, 40), st.integers(1, 30), st.integers(1, 9))
 def test_rows_that_come_into_blocks_lie_as_if_all_were_written_at_once(
     seed: int, count: int, block: int, steps: int
@@ -128,7 +128,7 @@ def test_an_index_whose_rows_lie_in_one_file_goes_on(tmp_path: Path) -> None:
     assert not storage.exists("index/chosen-0.blocks")
 
 
-@settings(deadline=None, max_examples=10)
+@settings(max_examples=10)
 @given(st.integers(0, 10_000), st.integers(1, 20))
 def test_what_is_connected_is_in_one_group(seed: int, most: int) -> None:
     rng = np.random.default_rng(seed)

@@ -68,7 +68,7 @@ def _library(seed: int, families: int) -> list[dict[str, Any]]:
     return rows
 
 
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(st.integers(0, 10_000), st.integers(1, 5), st.randoms(use_true_random=False))
 def test_the_result_is_that_of_the_set_of_shards(seed: int, shards: int, random: Any) -> None:
     rows = _library(seed, 6)
@@ -95,7 +95,7 @@ def _files_of_twins(rows: Sequence[dict[str, Any]], clip_id: str) -> set[str]:
     return {r["video_sha256"] for r in rows if all(r[k] == one[k] for k in keys)} - {None}
 
 
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(st.integers(0, 10_000))
 def test_every_duplicate_names_a_kept_clip_that_it_matches(seed: int) -> None:
     rows = _library(seed, 8)
@@ -112,7 +112,7 @@ def test_every_duplicate_names_a_kept_clip_that_it_matches(seed: int) -> None:
         assert kept == {r["survivor"] for r in clusters.to_pylist()}
 
 
-@settings(deadline=None, max_examples=10)
+@settings(max_examples=10)
 @given(st.integers(0, 10_000), st.integers(2, 5))
 def test_first_seen_never_displaces_what_is_kept(seed: int, shards: int) -> None:
     rows = _library(seed, 6)

@@ -180,7 +180,7 @@ def _moving(seed: int, spans: int = 12) -> Course:
 
 
 @given(st.integers(0, 1000), st.integers(0, 1000))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_agreement_does_not_depend_on_which_is_first(a: int, b: int) -> None:
     one, other = _moving(a), _moving(b)
     there, back = agreement(one, other, 1.0, 0), agreement(other, one, 1.0, 0)

@@ -109,7 +109,7 @@ def test_recall_is_what_is_promised_and_nothing_else_is_found(distance: int, bit
     assert bits < 12 or hits / len(originals) <= expected + 0.025, "keys of few bits are of several choices of bits"
 
 
-@settings(deadline=None, max_examples=10)
+@settings(max_examples=10)
 @given(
     st.integers(0, 1000), st.integers(1, 5), st.sampled_from([0, 6, 11]), st.sampled_from([1 << 19, 400, 1]), st.data()
 )
@@ -133,7 +133,7 @@ def _found_whatever_else_is_there(seed: int, near_bits: int, bits: int, data: st
     assert _found(hashes, 10, bits, rounds=5) == everything
 
 
-@settings(deadline=None, max_examples=6)
+@settings(max_examples=6)
 @given(st.integers(0, 1000), st.sampled_from([0, 6, 11]), st.integers(1, 150), st.booleans())
 def test_blocks_find_what_all_find_together(seed: int, bits: int, cut: int, few: bool) -> None:
     """Blocks searched in themselves and against each other; a common hash is shown in both, and the best of its clips lie in either."""
@@ -181,7 +181,6 @@ def test_hashes_in_groups_are_those_of_the_clips() -> None:
         assert {(h >> 40 & 1) + 2 * (h >> 43 & 1) for h in mine} == {group}
 
 
-@settings(deadline=None)
 @given(st.integers(0, (1 << 64) - 1), st.integers(0, (1 << 64) - 1))
 def test_bits_are_picked_alike_with_and_without_the_instruction(value: int, mask: int) -> None:
     expected = [value >> place & 1 for place in range(64) if mask >> place & 1]

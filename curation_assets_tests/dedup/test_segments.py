@@ -142,7 +142,7 @@ def test_small_segments_are_made_again_with_the_next_one(tmp_path: Path, monkeyp
     assert counts[-1] > 3
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(st.integers(0, 10_000), st.integers(1, 6), st.integers(2, 9))
 def test_a_hash_of_many_clips_is_known_however_they_come(seed: int, steps: int, most: int) -> None:
     """What is shown more often than others may be is known, with its number; what is not known is shown no more often than is said."""

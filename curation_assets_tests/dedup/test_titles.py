@@ -59,7 +59,7 @@ def _verdict(a: Course, b: Course) -> Verdict:
 
 
 @given(st.integers(0, 10_000), st.permutations(["Chapter One", "Chapter Three", "Chapter Four", "Chapter Six"]))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_another_title_before_a_moving_picture_is_another_clip_whichever_is_first(seed: int, words: list[str]) -> None:
     ground = _moving(seed)
     one, other, again = _clip(ground, words[0]), _clip(ground, words[1]), _clip(ground, words[0])

@@ -454,7 +454,7 @@ class Edits(RuleBasedStateMachine):
 
 def test_no_sequence_of_edits_moves_a_video(tmp_path: Path) -> None:
     Edits.folder = tmp_path
-    checks = settings(max_examples=15, stateful_step_count=8, deadline=None, suppress_health_check=list(HealthCheck))
+    checks = settings(max_examples=15, stateful_step_count=8, suppress_health_check=list(HealthCheck))
     run_state_machine_as_test(Edits, settings=checks)
 
 
@@ -467,7 +467,7 @@ NAMES = st.lists(
 )
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.lists(NAMES.filter(bool), min_size=2, max_size=4))
 def test_no_sequence_of_files_changes_an_id(
     tmp_path_factory: pytest.TempPathFactory, contents: list[list[str]]

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from curation_assets.look import blocks, column_files, row_bits
@@ -41,7 +41,6 @@ def opened(store: TableStore, cache: ColumnCache) -> tuple[CollectionView, list[
     return view, [s.rows for s in view.funnel.steps(RULES)]
 
 
-@settings(deadline=None)
 @given(st.lists(st.booleans(), max_size=300), st.integers(0, 310), st.integers(0, 310))
 def test_sets_of_rows_are_sets(which: list[bool], offset: int, limit: int) -> None:
     mask = np.array(which, bool)

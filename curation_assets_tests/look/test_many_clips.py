@@ -86,7 +86,7 @@ def table(store: TableStore) -> pa.Table:
     return whole.append_column("duration_s", derived("duration_s", whole))
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(st.lists(RULES, min_size=1, max_size=4))
 def test_any_rules_leave_what_judging_leaves(view: CollectionView, table: pa.Table, rules: list[str]) -> None:
     subset = Subset(where=rules)
@@ -107,7 +107,6 @@ def test_a_percentile_is_that_of_what_if(store: TableStore, view: CollectionView
     assert [(s.rows, s.ms / 3_600_000) for s in steps] == [(s.rows, pytest.approx(s.hours)) for s in found.steps]
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.one_of(st.floats(allow_nan=False, allow_infinity=False, width=32), st.sampled_from([0.0, -0.0, 1.0])), min_size=1, max_size=60),
     st.floats(0, 100),
@@ -122,7 +121,6 @@ def test_percentiles_by_counting_are_those_of_numpy(values: list[float], p: floa
         assert found == pytest.approx(wanted, rel=1e-12, abs=1e-300)
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.one_of(st.integers(-3, 3).map(float), st.just(float("nan"))), max_size=40),
     st.integers(0, 45), st.integers(0, 45), st.randoms(),

@@ -28,7 +28,7 @@ def hard(wide: int, high: int) -> np.ndarray:
     return pixels
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(40, 900), st.integers(40, 900), st.sampled_from(FITS))
 def test_a_part_is_resized_as_pillow_resizes_the_whole(wide: int, high: int, fit: Fit) -> None:
     pixels = hard(wide, high)
@@ -45,7 +45,7 @@ def test_a_part_is_resized_as_pillow_resizes_the_whole(wide: int, high: int, fit
     np.testing.assert_array_equal(fit(Image.fromarray(pixels)), np.asarray(expected))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(20, 300), st.integers(20, 300), st.integers(1, 200), st.integers(1, 200), st.data())
 def test_any_part_of_any_size(wide: int, high: int, to_wide: int, to_high: int, data: st.DataObject) -> None:
     left, top = data.draw(st.integers(0, to_wide - 1)), data.draw(st.integers(0, to_high - 1))
@@ -57,7 +57,7 @@ def test_any_part_of_any_size(wide: int, high: int, to_wide: int, to_high: int, 
     np.testing.assert_array_equal(made, whole[top : top + size[0], left : left + size[1]])
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(1, 90), st.integers(1, 90), st.booleans())
 def test_a_packed_picture_is_the_same(wide: int, high: int, even: bool) -> None:
     pixels = np.full((high, wide, 3), (200, 3, 77), np.uint8) if even else hard(wide, high)

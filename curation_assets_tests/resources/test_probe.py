@@ -165,7 +165,7 @@ def test_a_stream_with_an_offset_is_read_like_a_file(tmp_path: Path) -> None:
     assert probe(path) == probe(io.BytesIO(data)) == probe(io.BytesIO(data), thorough=False)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.data())
 def test_damage_anywhere_gives_facts_or_a_reason(data: st.DataObject) -> None:
     media = bytearray(sample_video(1.0, container=data.draw(st.sampled_from(["mp4", "matroska", "webm"]))))

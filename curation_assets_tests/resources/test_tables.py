@@ -204,7 +204,7 @@ TYPES = pa.schema(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(ROWS, ROWS, st.randoms(use_true_random=False), st.integers(1, 4))
 def test_the_content_hash_sees_every_value_and_nothing_else(
     a: list[dict[str, Any]], b: list[dict[str, Any]], random: Any, chunk: int

@@ -489,7 +489,7 @@ def test_nothing_is_said_of_one_video_or_of_so_few_clips_that_right_captions_cou
     assert gap.apart
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(n=st.integers(20, 60), seed=st.integers(0, 10**6))
 def test_random_captions_are_rarely_called_apart(n: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
@@ -501,7 +501,7 @@ def test_random_captions_are_rarely_called_apart(n: int, seed: int) -> None:
 # ---- grouping
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.integers(1, 5), min_size=1, max_size=6), st.data())
 def test_grouping_reduces_exactly_each_clips_rows(sizes: list[int], data: st.DataObject) -> None:
     rng = np.random.default_rng(len(sizes))

@@ -77,7 +77,7 @@ def test_union_counts_overlaps_once_and_cuts_at_the_frame() -> None:
     assert union_area(np.zeros((0, 4, 2))) == 0
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     boxes=st.lists(
         st.tuples(*[st.integers(0, 60)] * 2, *[st.integers(1, 40)] * 2, st.sampled_from([0.0, 0.3, 1.2])), max_size=8

@@ -292,7 +292,7 @@ def test_appearance_without_features_is_refused() -> None:
         track_clip(watch(CROSSING, NoisyDetector()), Tracks(appearance=True), FPS)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seed=st.integers(0, 10_000), miss=st.floats(0, 0.5), ghosts=st.floats(0, 2), appearance=st.booleans())
 def test_every_box_is_a_detection_of_its_frame_and_in_one_track_only(
     seed: int, miss: float, ghosts: float, appearance: bool

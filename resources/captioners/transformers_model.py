@@ -24,7 +24,7 @@ from curation_resources.weights import (
     file_sha256,
     hub_folder,
     local_path,
-    names_a_path,
+    may_be_of_hub,
 )
 
 if TYPE_CHECKING:
@@ -36,12 +36,12 @@ def transformers_identity(model: str) -> str:
     """What identifies the model in a fingerprint without loading it: for a folder the hash of its files, else the hub id.
 
     Raises:
-        MissingWeights: a folder that is not there.
+        MissingWeights: neither a folder that is there nor what can be an id.
     """
     folder = local_path(model)
-    if not folder.is_dir() and names_a_path(model):
+    if not folder.is_dir() and not may_be_of_hub(model):
         raise MissingWeights(
-            f"weights of caption model {model} are missing: no such folder; set captions.model to a folder or a hub id"
+            f"weights of caption model {model} are missing: no such folder; set captions.model to a folder or to the id of a hub repository, owner/name"
         )
     return f"{LOCAL} sha256:{_folder_sha256(folder)}" if folder.is_dir() else model
 

@@ -27,7 +27,7 @@ from curation_resources.weights import (
     file_sha256,
     hub_folder,
     local_path,
-    names_a_path,
+    may_be_of_hub,
 )
 
 MAX_BOXES = 300
@@ -42,9 +42,9 @@ def _load(class_name: str, model: str, what: str, device: str) -> tuple[Any, Any
 
     folder, name = local_path(model), LOCAL
     if not folder.is_dir():
-        if names_a_path(model):
+        if not may_be_of_hub(model):
             raise MissingWeights(
-                f"weights of {what} are missing: no folder {folder}; set tracks.model to a folder or a hub id"
+                f"weights of {what} are missing: no folder {folder}; set tracks.model to a folder or to the id of a hub repository, owner/name"
             )
         folder, name = hub_folder(model, what, "tracks.model"), model
     target = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)

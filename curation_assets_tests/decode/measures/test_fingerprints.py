@@ -131,7 +131,7 @@ def test_three_spread_hashes_of_a_still_clip() -> None:
     assert row["hash_ms"][2] > 3000
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(st.sampled_from([(1, 1), (1, 64), (64, 1), (3, 200), (320, 20)]))
 def test_odd_shapes_and_empty_clips(shape: tuple[int, int]) -> None:
     printer = _print(Dedup(flipped=True), [(0, np.zeros(shape, np.uint8)), (500, np.full(shape, 200, np.uint8))])

@@ -185,7 +185,7 @@ def test_frames_shown_for_long_weigh_as_long_as_they_last() -> None:
     assert scores["motion"] == pytest.approx(0.04, rel=0.35)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(gaps=st.lists(st.integers(1, 700), min_size=1, max_size=60), fps=st.sampled_from([1.0, 4.0, 30.0]))
 def test_any_timing_gives_steps_in_order(gaps: list[int], fps: float) -> None:
     meter = MotionMeter(Motion(fps=fps))

@@ -145,7 +145,7 @@ def test_known_borders(tone: float, bars: tuple[int, int, int, int]) -> None:
     )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     top=st.integers(20, 200),
     ratio=st.sampled_from([0.0, 0.5, 1.0]),

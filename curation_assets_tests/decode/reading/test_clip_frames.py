@@ -133,7 +133,7 @@ def expected_on_screen(times: list[int], start: int, end: int, fps: float) -> li
     return sorted(set(shown))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(first=st.integers(0, 40), length=st.integers(1, 19), fps=st.sampled_from([0.7, 1, 5, 7.3, 8, 12, 16, 25, 50]))
 @pytest.mark.parametrize("kind", ["even", "variable"])
 def test_sampling_by_time_is_exact(kind: str, first: int, length: int, fps: float) -> None:

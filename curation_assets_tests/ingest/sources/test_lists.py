@@ -429,7 +429,7 @@ BYTES = st.one_of(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.sampled_from(["hdvila", "acav", "ids", "table"]), BYTES)
 def test_no_bytes_crash_a_reader(tmp_path_factory: pytest.TempPathFactory, format: str, data: bytes) -> None:
     path = tmp_path_factory.getbasetemp() / "fuzz.csv"

@@ -230,7 +230,7 @@ def test_text_that_stays_doubtful_is_an_error_that_names_the_file(tmp_path: Path
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(text=st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0\ufeff"), min_size=1))
 def test_unicode_with_its_mark_is_read_as_it_stands(encoding: str, text: str) -> None:
     assert text_of(text.encode(encoding), "f") == text_of(text.encode(), "f")
@@ -240,7 +240,7 @@ def test_unicode_with_its_mark_is_read_as_it_stands(encoding: str, text: str) ->
 MEMBERS = st.lists(st.sampled_from(["mp4", "txt", "json", "m4a", "en.vtt"]), min_size=1, unique=True)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(samples=st.lists(MEMBERS, min_size=1, max_size=6), order=st.randoms(use_true_random=False))
 def test_members_of_a_tar_find_together_in_whatever_order_they_lie(
     tmp_path_factory: pytest.TempPathFactory, samples: list[list[str]], order: Any

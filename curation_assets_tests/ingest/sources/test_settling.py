@@ -142,7 +142,7 @@ def test_unknown_times_and_times_ahead_hold_nothing_back() -> None:
     assert Settling(NOW, 0).settled(NOW)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.booleans()), min_size=1, max_size=12))
 def test_whatever_is_taken_has_been_left_alone(
     tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[str, bool]]

@@ -252,7 +252,7 @@ WORDS = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(st.tuples(st.integers(0, 3), WORDS), min_size=1, max_size=6))
 def test_rows_that_are_clips_keep_their_words_whatever_their_order_and_the_video_has_what_all_say(
     rows: list[tuple[int, dict[str, Any]]],

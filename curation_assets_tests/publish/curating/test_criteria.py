@@ -107,7 +107,7 @@ def test_a_smaller_subset_lies_within_a_larger_one(
 
 
 @given(SEEDS)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_minimum_redundancy_subsets_nest_class_by_class(seed: int) -> None:
     c = pool(120, seed, classes=2)
     chosen = [
@@ -238,7 +238,7 @@ def test_cluster_balanced_weighs_a_candidate_by_the_inverse_root_of_its_cluster(
 
 
 @given(SEEDS, st.integers(2, 12), st.integers(0, 40))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_swapping_never_lowers_the_least_distance_and_keeps_its_limits(seed: int, size: int, most: int) -> None:
     chance = np.random.default_rng(seed)
     vectors = chance.normal(size=(60, 4))

@@ -296,7 +296,7 @@ def test_how_videos_are_divided_into_shards_changes_nothing(tmp_path: Path, chos
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 30))
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_what_a_new_shard_displaces_is_what_its_clips_come_before(tmp_path: Path, seed: int, count: int) -> None:
     store = Store()
     for s in range(3):
@@ -461,7 +461,7 @@ def test_tables_that_rules_and_criteria_need_are_asked_for() -> None:
 
 
 @given(st.lists(st.lists(st.tuples(st.integers(0, 5), st.one_of(st.none(), st.floats(0, 10, width=32))), max_size=12), min_size=1, max_size=4), st.integers(1, 20), st.integers(0, 9))  # fmt: skip
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_every_candidate_is_accounted_for_once(
     tmp_path: Path, shards: list[list[tuple[int, float | None]]], count: int, seed: int
 ) -> None:

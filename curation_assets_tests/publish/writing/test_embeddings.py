@@ -81,7 +81,7 @@ def export(root: Path, shards: list[EmbeddedShard], **options: object) -> tuple[
     return table.sort_by([(k, "ascending") for k in contract.key]), writer
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(
     st.lists(st.lists(st.sampled_from(["train", "val", "test"]), max_size=7), min_size=1, max_size=3), st.integers(1, 4)
 )

@@ -131,7 +131,7 @@ def table(of: list[tuple[str, ...]]) -> pa.Table:
     return pa.table([pa.array([r[i] for r in of], pa.string()) for i in range(3)], schema=FORM)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(rows, st.integers(1, 20), st.integers(1, 9))
 def test_rows_come_in_order(tmp_path_factory: pytest.TempPathFactory, given_rows: Any, bucket: int, part: int) -> None:
     with pytest.MonkeyPatch.context() as small:
@@ -146,7 +146,7 @@ def test_rows_come_in_order(tmp_path_factory: pytest.TempPathFactory, given_rows
     assert [tuple(r.values()) for g in groups for r in g.to_pylist()] == sorted(given_rows)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(rows, rows, st.integers(1, 7), st.integers(1, 7))
 def test_two_tables_come_side_by_side(first: Any, second: Any, parts: int, batches: int) -> None:
     def cut(of: list[tuple[str, ...]], size: int) -> Iterator[pa.Table]:
