@@ -331,7 +331,7 @@ def clip_weights(recipe: Recipe) -> dict[str, str]:
     """Identities of what decides which clips there are besides parameters, of all that the one decode makes."""
     found = dict(recipe.clips.brought_identity())
     if recipe.clips.stitch is not None:
-        from curation_resources.clip_model import clip_identity
+        from curation_resources.clip_weights import clip_identity
 
         found["stitching"] = clip_identity(recipe.embeddings.model, recipe.embeddings.pretrained)
     return found

@@ -54,8 +54,8 @@ class EmbeddingStats:
 
 
 def model_identity(params: Embeddings) -> str:
-    """What identifies the model in a fingerprint, without loading it; see `curation_resources.clip_model.clip_identity`."""
-    from curation_resources.clip_model import clip_identity
+    """What identifies the model in a fingerprint, without loading it; see `curation_resources.clip_weights.clip_identity`."""
+    from curation_resources.clip_weights import clip_identity
 
     return clip_identity(params.model, params.pretrained)
 

@@ -68,7 +68,7 @@ def clip_model(recipe: Recipe) -> dict[str, str]:
 
 
 def _named(recipe: Recipe) -> None:
-    from curation_resources.clip_model import check_clip_names
+    from curation_resources.clip_weights import check_clip_names
 
     if recipe.embeddings.model_fields_set & {"model", "pretrained"}:
         check_clip_names(recipe.embeddings.model, recipe.embeddings.pretrained)

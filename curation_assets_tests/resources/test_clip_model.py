@@ -14,7 +14,8 @@ import pytest
 
 from curation_assets_tests.shared_data import shared
 from curation_assets_tests.tiny_clip import write_tiny_clip
-from curation_resources.clip_model import ClipModel, choose_precision, clip_identity, find_clip_weights, load_clip
+from curation_resources.clip_model import ClipModel, choose_precision, load_clip
+from curation_resources.clip_weights import clip_identity, find_clip_weights
 from curation_resources.devices import cpu_has_bf16
 from curation_resources.weights import MissingWeights, WrongWeights, fetch_weights, file_sha256
 
@@ -128,7 +129,8 @@ def test_a_hub_repository_is_read_from_the_hub_cache_without_a_network(
     (repository / "refs").mkdir()
     (repository / "refs" / reference).write_text(revision)
     code = (
-        "from curation_resources.clip_model import load_clip, clip_identity\n"
+        "from curation_resources.clip_model import load_clip\n"
+        "from curation_resources.clip_weights import clip_identity\n"
         f"m = load_clip('{model}', '', device='cpu')\n"
         f"print(m.identity, clip_identity('{model}', ''))"
     )
