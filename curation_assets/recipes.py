@@ -225,6 +225,20 @@ def read_recipes(uri: str, options: Mapping[str, Any] | None = None) -> Recipes:
     return Recipes(usable, tuple(faults))
 
 
+def named_recipes(uri: str, options: Mapping[str, Any] | None = None) -> Recipes:
+    """As `read_recipes`, of what somebody has named.
+
+    Raises:
+        RecipeError: as there, or a folder without a recipe: that of the videos, say.
+    """
+    found = read_recipes(uri, options)
+    if not found.usable and not found.faults:
+        raise RecipeError(
+            f"{uri}: no recipe lies in that folder, a file whose name ends in .yaml or .yml; name one that has some"
+        )
+    return found
+
+
 def _files(uri: str, options: Mapping[str, Any] | None) -> tuple[fsspec.AbstractFileSystem, str, list[str]]:
     fs, path = fsspec.core.url_to_fs(uri, **(options or options_of_named_file(uri)))
     if not fs.exists(path):

@@ -20,7 +20,7 @@ from curation_assets.orchestration.still_to_do import StillToDo
 from curation_assets.outcome import Progress, outcome_of_subsets, summary
 from curation_assets.projection import project
 from curation_assets.projection_text import render
-from curation_assets.recipes import Recipe, RecipeError, read_recipes, subset_key, subsets
+from curation_assets.recipes import Recipe, RecipeError, named_recipes, subset_key, subsets
 from curation_assets.registry import INDEX
 from curation_assets.schemas import SCHEMAS
 from curation_assets.settings import Settings
@@ -62,7 +62,7 @@ def run_recipes(
     recipes: dict[str, Recipe] = {}
     progress = Progress()
     for one in settings:
-        found = read_recipes(one.recipes, storage_options(one, one.recipes))
+        found = named_recipes(one.recipes, storage_options(one, one.recipes))
         progress.failures += [f"recipe left out: {fault.message}" for fault in found.faults]
         for name, recipe in found.usable.items():
             if name in recipes:

@@ -123,6 +123,11 @@ class Verifier:
         if self.datasets is None:
             yield from self._unfinished()
 
+    def stored(self) -> set[str]:
+        """The datasets of which there are tables; of subsets that no recipe names, their keys."""
+        assets = [a for a in SCHEMAS if a not in UNPARTITIONED]
+        return {self._dataset(asset, key) for asset in assets for key in self.store.partitions(asset)}
+
     @property
     def passed_over(self) -> int:
         """Files of other machines that were not asked for."""

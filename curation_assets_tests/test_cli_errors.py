@@ -175,6 +175,30 @@ def test_a_file_that_is_no_recipe_is_one_sentence(
     assert err.count("\n") == 1
 
 
+def test_a_folder_of_videos_is_none_of_recipes_and_its_name_may_be_that_of_the_dataset(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (place / "good").mkdir()
+    (place / "good/video.mp4").write_text("")
+    assert main(["report", "good"]) == 0
+    assert capsys.readouterr().out.startswith("dataset good\n")
+    assert main(["verify", "good"]) == 0
+    capsys.readouterr()
+    for command in (["run"], ["validate"], ["stale"], ["plan"], ["list", "failed"]):
+        assert main([*command, "good"]) == 2, command
+        said = capsys.readouterr()
+        assert "good: no recipe lies in that folder" in said.err
+        assert (said.err.count("\n"), said.out) == (1, ""), command
+
+
+def test_a_dataset_that_is_not_there_is_not_found_whole(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (place / "recipes/bad.yaml").unlink()
+    assert main(["verify", "goood"]) == 2
+    said = capsys.readouterr()
+    assert said.err == "curation: neither a recipe nor a table is of the dataset 'goood'; there are good\n"
+    assert said.out == ""
+
+
 def test_a_variable_of_a_source_that_is_not_set_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NOT_SET", raising=False)
     monkeypatch.setenv("SET", str(tmp_path))

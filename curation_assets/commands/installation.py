@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from curation_assets import starter
-from curation_assets.recipes import Recipe, RecipeError, RecipeFault, Recipes, read_recipes
+from curation_assets.recipes import Recipe, RecipeError, RecipeFault, Recipes, named_recipes, read_recipes
 from curation_assets.settings import PREFIX, SAMPLES, Settings, SettingsError
 
 if TYPE_CHECKING:
@@ -128,8 +128,9 @@ def found_recipes(settings: Settings, given: Sequence[str] = ()) -> Recipes:
 
     usable: dict[str, Recipe] = {}
     faults: list[RecipeFault] = []
+    read = named_recipes if given else read_recipes
     for uri in given or [settings.recipes]:
-        found = read_recipes(uri, storage_options(settings, uri))
+        found = read(uri, storage_options(settings, uri))
         usable |= found.usable
         faults += found.faults
     for fault in faults:
@@ -143,8 +144,9 @@ def usable_recipes(settings: Settings, given: Sequence[str] = ()) -> dict[str, R
 
 
 def is_recipe_file(given: str) -> bool:
-    """Whether a word names a recipe file or folder, and no dataset."""
-    return given.endswith((".yaml", ".yml")) or Path(given).exists()
+    """Whether a word names a recipe file or a folder of recipes, and no dataset: one may be called as the folder of its videos is."""
+    path = Path(given)
+    return given.endswith((".yaml", ".yml")) or path.is_file() or any(path.glob("*.y*ml"))
 
 
 def beside(settings: Settings) -> dict[str, Recipe]:

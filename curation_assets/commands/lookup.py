@@ -6,6 +6,7 @@ import argparse
 import sys
 
 from curation_assets.commands.installation import Commands, beside, is_recipe_file, store_of, usable_recipes
+from curation_assets.recipes import RecipeError
 from curation_assets.settings import Settings
 
 
@@ -55,6 +56,9 @@ def _verify(arguments: argparse.Namespace) -> int:
     datasets = set(recipes) if is_file else {given} if given else None
     store = store_of(settings)
     verifier = Verifier(store, recipes, datasets, arguments.deep, given if is_file and given else "RECIPE")
+    if given and not is_file and given not in recipes and given not in (stored := verifier.stored()):
+        there = ", ".join(sorted({*recipes, *stored})) or "none"
+        raise RecipeError(f"neither a recipe nor a table is of the dataset {given!r}; there are {there}")
     text, code = report(verifier, arguments.json)
     print(text)
     return code

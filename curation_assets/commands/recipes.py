@@ -9,7 +9,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from curation_assets.commands.installation import Commands, beside, home, store_of
-from curation_assets.recipes import RecipeError, load_recipes, read_recipes, subset_key
+from curation_assets.recipes import RecipeError, load_recipes, named_recipes, subset_key
 from curation_assets.settings import Settings
 from curation_resources.words import plural
 
@@ -57,7 +57,7 @@ def _validate(arguments: argparse.Namespace) -> int:
     wrong = 0
     for uri in arguments.recipe or [settings.recipes]:
         try:
-            found = read_recipes(uri, storage_options(settings, uri))
+            found = named_recipes(uri, storage_options(settings, uri))
         except RecipeError as error:
             print(error, file=sys.stderr)
             wrong += 1
