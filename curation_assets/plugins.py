@@ -12,12 +12,16 @@ from importlib.metadata import EntryPoint
 
 from curation_assets.contracts.component import OWN_PACKAGE, Component, Stage
 from curation_assets.contracts.door import COMPONENTS, Broken, claimed_twice, entries, load, package_of
+from curation_assets.contracts.sections import Section
 from curation_assets.rules.language import DERIVED
 from curation_assets.rules.measured import MEASURED
+from curation_assets.rules.tokens import tokens_of
 
 NAME = re.compile(r"[a-z][a-z0-9_]*")
 OF_RECIPES = ("dataset", "description", "subsets")
 """Keys at the top of recipes that belong to no table."""
+ATTRIBUTES = ("declared_in",)
+"""What a recipe knows of itself beside its keys."""
 
 
 def brought_stages(known: Sequence[Component]) -> tuple[list[Stage], tuple[Broken, ...]]:
@@ -99,6 +103,17 @@ def _fits(component: Component) -> None:
         raise ValueError(
             f"{asset} declares the column {', '.join(twice)} twice; ids, `estimator` and `error` are there by themselves"
         )
+    for key in component.keys:
+        if not NAME.fullmatch(key.name) or hasattr(Section, key.name) or key.name in ATTRIBUTES:
+            raise ValueError(
+                f"{asset}: {key.name!r} cannot be a key of recipes: those are small letters, digits and underscores, and no attribute that every section has"
+            )
+    for column in component.curated:
+        name = column if isinstance(column, str) else column.name
+        if tokens_of(name) != [("word", name)]:
+            raise ValueError(
+                f"{asset}: {name!r} cannot be the name of a score, because a rule would not read it as one: letters, digits and underscores, no digit first, and none of the words of rules"
+            )
     wrong = [str(c) for c in component.curated if isinstance(c, str) and c not in table.names]
     if wrong:
         raise ValueError(f"`curated` of {asset} names {', '.join(wrong)}, which it lacks")

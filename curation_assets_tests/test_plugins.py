@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
+import imageio_ffmpeg
 import pyarrow.parquet as pq
 import pytest
 
@@ -130,9 +133,17 @@ def test_the_example_is_small_and_installs_a_score_with_all_that_belongs_to_one(
     )
 
 
-def _grey(folder: Path) -> None:
-    import imageio_ffmpeg
+def test_the_page_shows_the_example_as_it_is() -> None:
+    page = (ROOT / "docs/how-to/add_a_score.md").read_text()
+    code = re.findall(r"```python\n(.*?)```", page, re.DOTALL)[0]
+    assert (EXAMPLE / "curation_greyscale.py").read_text().endswith(f'"""\n\n{code}')
+    settings = tomllib.loads(re.findall(r"```toml\n(.*?)```", page, re.DOTALL)[0])
+    whole = tomllib.loads((EXAMPLE / "pyproject.toml").read_text())
+    told = {"description", "requires-python"}
+    assert settings == {**whole, "project": {k: v for k, v in whole["project"].items() if k not in told}}
 
+
+def _grey(folder: Path) -> None:
     write_video(folder / "source.mp4", [30])
     command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", str(folder / "source.mp4")]
     subprocess.run([*command, "-vf", "hue=s=0", str(folder / "grey.mp4")], check=True, timeout=240)
@@ -341,6 +352,72 @@ def test_a_package_brings_sources_downloaders_detectors_captioners_criteria_and_
         assert f"mine.yaml: source: {said}" in failed.stderr
 
 
+FAULTY = '''
+from curation_assets.components import (
+    CLIP_KEYS, ERROR, FLOAT, STRING, Column, Component, RecipeKey, Section, TableSchema, frame_score, if_named, media_score, share,
+)
+
+
+class Params(Section):
+    "None."
+
+
+def brightness(pictures, params):
+    return {"bright": "very" if pictures[0].max() - pictures[0].min() < 60 else 0.5}
+
+
+def estimator(params):
+    return "length"
+
+
+def score(source, clips, params):
+    """Of the video `b` of no clip at all, of `c` a column that is not declared, of `d` what cannot be worked out."""
+    for clip in clips:
+        if clip["video_id"] == "b":
+            return
+        if clip["video_id"] == "c":
+            yield {"lenght": 1.0}
+        yield {"length": 1 / (clip["video_id"] != "d")}
+
+
+LENGTH = Component(
+    TableSchema("length_scores", "a clip's length", ("video_id", "clip_id"),
+        (*CLIP_KEYS, Column("length", FLOAT, "Seconds."), Column("estimator", STRING, "How.", nullable=False), ERROR)),
+    "scores", keys=(RecipeKey("length", Params),), asked_by=if_named("length"), params=lambda r: r.length.model_dump(),
+    inputs=("clips", "raw_shards"), complete="clips", curated=("length",),
+)
+STAGES = [
+    frame_score("bright_scores", "bright", Params, [share("bright", "Brightness.")], "faulty:brightness", about="Brightness."),
+    media_score(LENGTH, "faulty"),
+]
+'''
+
+
+def test_what_a_function_gives_and_the_table_cannot_hold_costs_its_clip_and_says_so(tmp_path: Path) -> None:
+    package(tmp_path / "site", "faulty", {"components": {"it": "faulty:STAGES"}}, FAULTY)
+    (tmp_path / "videos").mkdir()
+    for name in "abcd":
+        write_video(tmp_path / f"videos/{name}.mp4", [12])
+    flat = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-f", "lavfi", "-i", "color=gray:size=64x64:duration=1"]
+    subprocess.run([*flat, str(tmp_path / "videos/e.mp4")], check=True, timeout=60)
+    recipe = "dataset: mine\nsource: {format: folder, path: ./videos}\nclips: {from: whole}\nbright: {}\nlength: {}\n"
+    (tmp_path / "mine.yaml").write_text(recipe)
+    done = curation(tmp_path, installation(tmp_path, tmp_path / "site"), "run", "mine.yaml")
+    assert done.returncode == 0, done.stdout + done.stderr
+    rows = {r["video_id"]: r for r in pq.read_table(tmp_path / "data/bright_scores/mine-00000.parquet").to_pylist()}
+    assert {v: (r["bright"], r["error"]) for v, r in rows.items()} == {
+        **dict.fromkeys("abcd", (0.5, None)),
+        "e": (None, "faulty:brightness gave 'very' for bright, which is no float"),
+    }
+    rows = {r["video_id"]: r for r in pq.read_table(tmp_path / "data/length_scores/mine-00000.parquet").to_pylist()}
+    assert {v: (r["length"], r["error"]) for v, r in rows.items()} == {
+        **dict.fromkeys("ae", (1.0, None)),
+        "b": (None, "the score's function was asked of 1 clip and told of 0"),
+        "c": (None, "the score's function gave lenght, which its table does not declare"),
+        "d": (None, "the score's function failed (ZeroDivisionError: division by zero)"),
+    }
+
+
 LOADED = f"from curation_assets.registry import BROKEN, COMPONENTS\nprint(*BROKEN, sep='\\n')\nassert len(COMPONENTS) == {len(COMPONENTS)}"
 STAGE = """
 from curation_assets.components import CLIP_KEYS, Component, Made, RecipeKey, Section, Stage, TableSchema, share
@@ -371,6 +448,12 @@ def stage(asset, section, column, inputs=("clips",)):
         (STAGE + "STAGE = stage('mine', 'mine', 'duration_s')", "the score 'duration_s' is claimed by curation-assets and by mine 1.0"),
         (STAGE + "STAGE = stage('mine', 'mine', 'clip_id')", "mine declares the column clip_id twice"),
         (STAGE + "STAGE = stage('Mine Scores', 'mine', 'mine')", "the table name 'Mine Scores' must be small letters"),
+        (STAGE + "STAGE = stage('mine', 'keys', 'mine')", "mine: 'keys' cannot be a key of recipes"),
+        (STAGE + "STAGE = stage('mine', 'model_dump', 'mine')", "mine: 'model_dump' cannot be a key of recipes"),
+        (STAGE + "STAGE = stage('mine', 'declared_in', 'mine')", "mine: 'declared_in' cannot be a key of recipes"),
+        (STAGE + "STAGE = stage('mine', 'My key', 'mine')", "mine: 'My key' cannot be a key of recipes"),
+        (STAGE + "STAGE = stage('mine', 'mine', 'my-hue')", "mine: 'my-hue' cannot be the name of a score"),
+        (STAGE + "STAGE = stage('mine', 'mine', 'between')", "mine: 'between' cannot be the name of a score"),
         (STAGE + "STAGE = stage('mine', 'mine', 'mine', ('clpis',))", "no table is called clpis, which it is made from"),
     ],
 )  # fmt: skip

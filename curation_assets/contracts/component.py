@@ -57,17 +57,17 @@ class RecipeKey:
 
 
 def always(recipe: Recipe) -> bool:
-    """Subject for by every recipe."""
+    """Asked for by every recipe."""
     return True
 
 
 def never(recipe: Recipe) -> bool:
-    """Subject for by no recipe itself; by what is made from it."""
+    """Asked for by no recipe itself; by what is made from it."""
     return False
 
 
 def if_named(*sections: str) -> Callable[[Recipe], bool]:
-    """Subject for by recipes in which all these keys stand."""
+    """Asked for by recipes in which all these keys stand."""
     return lambda recipe: set(sections) <= recipe.model_fields_set
 
 

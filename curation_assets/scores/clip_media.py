@@ -15,17 +15,19 @@ import pyarrow as pa
 
 from curation_assets.decode.reading.workers import Task, run_tasks
 from curation_assets.schemas import schema
+from curation_assets.scores.given_columns import misfit
 from curation_resources.faults import RESOURCE, Fault, fault_of, reading
 from curation_resources.media import MediaRef
 from curation_resources.storage import Storage
+from curation_resources.words import plural
 
 Row = dict[str, Any]
 Score = Callable[[BinaryIO, list[Row]], Iterable[Mapping[str, Any]]]
 """(stream of a video, rows of `clips`) -> the score columns of each of these clips, in the same order."""
 LIMIT_S, LIMIT_PER_S = 60.0, 5.0
 """Wall time after which a video is taken to hang: so many seconds, and so many per second of its clips."""
-BAD_MEDIA = (av.FFmpegError, RuntimeError, ValueError, LookupError)
-"""What bad media raise: it goes into the rows."""
+BAD_MEDIA = (av.FFmpegError, RuntimeError, ValueError)
+"""What bad media raise: it goes into the rows as it is."""
 
 
 def score_clips(
@@ -65,21 +67,21 @@ def score_clips(
         Task(v, (media.get(v), by_video[v]), LIMIT_S + LIMIT_PER_S * seconds[v])
         for v in sorted(by_video, key=lambda v: (-seconds[v], v))
     ]
+    contract = schema(asset)
     rows: list[Row] = []
     faults: dict[str, Fault] = {}
-    for outcome in run_tasks(partial(_score_video, storage, score), tasks, min(workers, len(tasks))):
+    for outcome in run_tasks(partial(_score_video, storage, score, contract.arrow), tasks, min(workers, len(tasks))):
         found, error = outcome.result or ([], Fault(RESOURCE, f"the video {outcome.error}"))
         if isinstance(error, Fault):
             faults[outcome.key], error = error, error.reason
         for number, clip in enumerate(by_video[outcome.key]):
             own = found[number] if number < len(found) else {"error": error}
             rows.append({**{k: clip[k] for k in ("dataset", "video_id", "clip_id")}, **own, **constants})
-    contract = schema(asset)
     return pa.Table.from_pylist(rows, contract.arrow).sort_by([(k, "ascending") for k in contract.key]), faults
 
 
 def _score_video(
-    storage: Storage, score: Score, task: tuple[MediaRef | None, list[Row]]
+    storage: Storage, score: Score, contract: pa.Schema, task: tuple[MediaRef | None, list[Row]]
 ) -> tuple[list[Mapping[str, Any]], str | Fault]:
     """Runs in a worker: the columns of the clips up to the first that failed, and why that one did; a fault leaves none."""
     media, clips = task
@@ -88,12 +90,20 @@ def _score_video(
         return found, "the video is not in raw_shards any more; materialize clips again"
     try:
         with reading(storage, media) as stream:
-            found.extend(score(stream, clips))
-    except Exception as problem:
+            for given in score(stream, clips):
+                wrong = misfit(given, contract)
+                if wrong:
+                    return found, f"the score's function {wrong}"
+                found.append(given)
+    except Exception as problem:  # noqa: BLE001 - whatever somebody else's function does, it costs its clips and says so
         fault = fault_of(problem)
         if fault is not None:
             return [], fault
-        if isinstance(problem, BAD_MEDIA):
-            return found, str(problem) or type(problem).__name__
-        raise
-    return found, ""
+        text = str(problem) or type(problem).__name__
+        return found, text if isinstance(
+            problem, BAD_MEDIA
+        ) else f"the score's function failed ({type(problem).__name__}: {problem})"
+    if len(found) == len(clips):
+        return found, ""
+    told = f"the score's function was asked of {plural(len(clips), 'clip')} and told of {len(found)}"
+    return found if len(found) < len(clips) else [], told

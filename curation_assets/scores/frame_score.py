@@ -21,9 +21,10 @@ from curation_assets.contracts.sections import Section
 from curation_assets.contracts.tables import CLIP_KEYS, ERROR, STRING, Column, TableSchema
 from curation_assets.decode.frames import pictures as stored_pictures
 from curation_assets.engine.pods import pod
+from curation_assets.scores.given_columns import misfit
 from curation_assets.scores.shown import ranked_scores
 from curation_assets.scores.stored_frames import Place, picture_of, read_stored
-from curation_resources.faults import RESOURCE, Fault
+from curation_resources.faults import DISK, RESOURCE, Fault, fault_of
 from curation_resources.storage import Storage
 
 if TYPE_CHECKING:
@@ -117,7 +118,7 @@ def score_frames(
     clips = {c["clip_id"]: c for c in shard.table("clips").to_pylist() if c["status"] == "ok"}
     tasks = [Task(key, own, LIMIT_S + LIMIT_PER_FRAME_S * len(own)) for key, own in sorted(pictures.items())]
     _function(score)
-    work = partial(_score_clip, shard.storage, score, params, frozenset(contract.names))
+    work = partial(_score_clip, shard.storage, score, params, contract.arrow)
     found: dict[str, Mapping[str, Any]] = {}
     faults: dict[str, Fault] = {}
     for outcome in run_tasks(work, tasks, min(shard.workers, len(tasks)), "clips"):
@@ -139,7 +140,7 @@ def score_frames(
 
 
 def _score_clip(
-    storage: Storage, score: str, params: Section, names: frozenset[str], places: Sequence[Place]
+    storage: Storage, score: str, params: Section, contract: pa.Schema, places: Sequence[Place]
 ) -> Mapping[str, Any] | Fault:
     """Runs in a worker: the columns of one clip, or why it could not be read now."""
     from PIL import Image, UnidentifiedImageError
@@ -158,9 +159,12 @@ def _score_clip(
     except ValueError as problem:
         return {"error": str(problem) or "ValueError"}
     except Exception as problem:  # noqa: BLE001 - whatever somebody else's function does, it costs its clip and says so
+        fault = fault_of(problem)
+        if fault is not None and fault.kind in (RESOURCE, DISK):
+            return fault
         return {"error": f"{score} failed ({type(problem).__name__}: {problem})"}
-    unknown = sorted(measured.keys() - names)
-    return {"error": f"{score} gave {', '.join(unknown)}, which its table does not declare"} if unknown else measured
+    wrong = misfit(measured, contract)
+    return {"error": f"{score} {wrong}"} if wrong else measured
 
 
 def _function(score: str) -> Callable[[list[Picture], Section], Mapping[str, Any]]:

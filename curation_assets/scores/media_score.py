@@ -29,7 +29,9 @@ def media_score(component: Component, module: str) -> Stage:
 
     Args:
         component: its table; made from `clips` and `raw_shards`, and its parameters are a section of the recipe.
-        module: has `score(clip, video, params)` and `estimator(params)`; imported when the stage runs. See docs/how-to/add_a_score.md.
+        module: has `score(source, clips, params)`, called in worker processes for each video with a stream of its bytes and its rows of `clips` in
+            order of time; it gives for each of them, in that order, column -> value. And `estimator(params)`, the text of that column. Imported
+            when the stage runs. What `score` raises goes into `error` of the clips from there on. See docs/how-to/add_a_score.md.
     """
     asset, (key, *_) = component.asset, component.keys
 
