@@ -14,14 +14,15 @@ from typing import Any
 import pyarrow as pa
 
 from curation_assets.engine.declared import taken_down
+from curation_assets.engine.gathered_inputs import MADE_WITHOUT, said_lacking
 from curation_assets.engine.meter import price
-from curation_assets.engine.shard_keys import parse_shard_key
-from curation_assets.engine.slices import read_slices
+from curation_assets.engine.shard_keys import dataset_of, parse_shard_key
+from curation_assets.engine.slices import read_slices, slice_hashes
 from curation_assets.engine.tallies import TABLES, Tallies, summed
 from curation_assets.publish.curating.subset_inputs import LEFT_OUT
 from curation_assets.recipes import Recipe, subset_key
-from curation_assets.registry import COMPARED, COMPONENTS, DOWNLOADS, EXPORTS, INDEX, JUDGED, names
-from curation_assets.selection import SUBSET_ASSETS, UNPARTITIONED
+from curation_assets.registry import COMPARED, COMPONENTS, DOWNLOADS, EXPORTS, GATHERED, INDEX, JUDGED, component, names
+from curation_assets.selection import SUBSET_ASSETS, UNPARTITIONED, assets_of_recipe
 from curation_assets.settings import Settings
 from curation_resources.table_headers import TableHeader
 from curation_resources.tables import TableStore
@@ -64,7 +65,8 @@ class SubsetReport:
 
 @dataclass(frozen=True)
 class Report:
-    """Everything about one dataset; `taken_down` are rows of its source that are left out since their videos were taken down."""
+    """Everything about one dataset; `taken_down` are rows of its source that are left out since their videos were taken down, and `without` says of each table over all
+    shards which it does not know since what it is made from is missing."""
 
     dataset: str
     steps: tuple[FunnelLine, ...]
@@ -72,6 +74,7 @@ class Report:
     costs: tuple[Cost, ...]
     subsets: tuple[SubsetReport, ...]
     taken_down: int = 0
+    without: tuple[str, ...] = ()
 
     @property
     def cost(self) -> float:
@@ -102,6 +105,8 @@ class _Books:
         self._tallies = Tallies(self.store)
         self._sums: dict[str, dict[str, TableHeader]] = {}
         self._index: dict[str, Counter[str]] | None = None
+        self._shards: dict[str, frozenset[str]] = {}
+        self._own: dict[str, set[str]] | None = None
         self._whole = {a: h for a in UNPARTITIONED if (h := self.store.header(a)) is not None}
 
     def sharded(self, dataset: str) -> dict[str, TableHeader]:
@@ -135,6 +140,24 @@ class _Books:
     def taken_down(self, dataset: str) -> int:
         """Videos of the dataset that were taken down."""
         return taken_down(self._whole.get(INDEX)).get(dataset, 0)
+
+    def without(self, recipe: Recipe) -> Iterator[str]:
+        """Of each table over all shards that a recipe asks for, the shards that it knows nothing of; of one that is fitted once, those that it was fitted without."""
+        asked = assets_of_recipe(recipe)
+        if self._own is None:
+            self._own = {}
+            for shard in slice_hashes(self.store, INDEX):
+                self._own.setdefault(dataset_of(shard), set()).add(shard)
+        for asset in (a for a in GATHERED if a in asked and a in self._whole):
+            gathering, source = component(asset).gathering, component(asset).inputs[0]
+            if gathering is not None and gathering.fitted:
+                line = self._whole[asset].stats.get(MADE_WITHOUT, "")
+            else:
+                if source not in self._shards:
+                    self._shards[source] = frozenset(self.store.partitions(source))
+                line = said_lacking(asset, self._own.get(recipe.dataset, set()) - self._shards[source])
+            if line:
+                yield f"{asset} was made without {line}"
 
     def index(self, dataset: str) -> Counter[str] | None:
         """Status -> rows of the index; None without one."""
@@ -179,7 +202,8 @@ def _report(books: _Books, recipe: Recipe) -> Report:
     failures = Counter(fetched.stats.get("errors", {}) if fetched else {})
     steps = tuple(_funnel(books.index(recipe.dataset), sharded))
     gone = books.taken_down(recipe.dataset)
-    return Report(recipe.dataset, steps, dict(failures.most_common()), costs, tuple(found), gone)
+    without = tuple(books.without(recipe))
+    return Report(recipe.dataset, steps, dict(failures.most_common()), costs, tuple(found), gone, without)
 
 
 def _took(header: TableHeader, settings: Settings) -> dict[str, Any]:
@@ -208,10 +232,10 @@ def _funnel(index: Counter[str] | None, sharded: Mapping[str, TableHeader]) -> I
             if index.get(name):
                 yield FunnelLine(f"  of them {name}", index[name])
         yield FunnelLine("videos in the source", index.get("present", 0))
-    for component in COMPONENTS:
-        counted = component.counted
-        if counted is not None and component.asset in sharded:
-            stats = sharded[component.asset].stats
+    for part in COMPONENTS:
+        counted = part.counted
+        if counted is not None and part.asset in sharded:
+            stats = sharded[part.asset].stats
             hours = float(stats.get(counted.duration) or 0) / counted.per_hour if counted.duration else None
             yield FunnelLine(counted.name, int(stats.get(counted.rows) or 0), hours)
 
@@ -225,6 +249,7 @@ def render(report: Report, settings: Settings) -> str:
         parts.append(
             f"{plural(report.taken_down, 'row')} of the source left out besides, of videos that were taken down: nothing of them is stored"
         )
+    parts += report.without
     for subset in report.subsets:
         price = (
             "nothing selected"

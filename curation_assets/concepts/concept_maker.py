@@ -50,7 +50,7 @@ class ConceptMaker(Maker):
                 "no recipe asks for concepts; write `concepts: {}` in the recipes of the datasets that they are for"
             )
         provenance = concepts_provenance(store, run.recipes, run.settings)
-        see_to_inputs(run, self.name)
+        lacking = see_to_inputs(run, self.name)
 
         def make(base: Base) -> tuple[TableHeader, Made]:
             params = concepts_params(run.recipes)
@@ -63,6 +63,7 @@ class ConceptMaker(Maker):
                 "sampled": len(sample.clips),
                 "shards_sampled": len(set(sample.shards.tolist())),
                 "rows_in": len(sample.clips),
+                **lacking,
                 **meter.spent(run.settings),
                 **put_sheet(store, self.name, None, shown),
             }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pyarrow as pa
@@ -56,10 +57,10 @@ class SemanticMaker(Maker):
                 "no recipe asks for semantic duplicates; write `semantic_dedup: {}` in the recipes of the datasets that they are for"
             )
         provenance, _ = semantic_provenance(store, run.recipes, run.settings)
-        see_to_inputs(run, self.name)
+        lacking = see_to_inputs(run, self.name)
 
         def make(base: Base) -> tuple[TableHeader, Made]:
-            return compare_concepts(store, run.recipes, run.settings, base, anew=run.force)
+            return compare_concepts(store, run.recipes, run.settings, base, anew=run.force, noted=lacking)
 
         header, made = settle(store, self.name, None, provenance, make, lambda _: not run.force)
         rows = store.read(self.name, columns=["semantic_keep"])
@@ -81,12 +82,14 @@ def compare_concepts(
     *,
     anew: bool = False,
     shown: bool = True,
+    noted: Mapping[str, Any] = MappingProxyType({}),
 ) -> tuple[TableHeader, Made]:
     """Compares the shards that are new or changed, and commits the table over `base`.
 
     Args:
         anew: compare all with all, whatever was compared before.
         shown: whether pairs are pictured.
+        noted: kept with the table besides.
     """
     provenance, shards = semantic_provenance(store, recipes, settings)
     params = semantic_params(recipes)
@@ -126,6 +129,7 @@ def compare_concepts(
             "shards_seen": len(now),
             "rows_in": sum(h.rows for h in store.headers("clip_concepts", [*now]).values()),
             **meter.spent(settings),
+            **noted,
             **put_sheet(store, ASSET, None, metadata),
         }
 

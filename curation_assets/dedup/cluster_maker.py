@@ -35,7 +35,7 @@ class ClusterMaker(Maker):
     def bring(self, run: Run, key: Key, wanted: Sequence[str]) -> Iterator[Outcome]:
         store = run.store
         provenance, shards = clusters_provenance(store, run.recipes, run.settings)
-        see_to_inputs(run, self.name)
+        lacking = see_to_inputs(run, self.name)
 
         def make(base: Base) -> tuple[TableHeader, Made]:
             metadata: dict[str, Any] = {}
@@ -49,7 +49,7 @@ class ClusterMaker(Maker):
                 return metadata
 
             header, _, stats = compare_shards(
-                store, run.recipes, run.settings, run.log.info, check=run.force, show=show
+                store, run.recipes, run.settings, run.log.info, check=run.force, show=show, noted=lacking
             )
             return header, Made(schema(self.name).empty(), stats, metadata)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -98,12 +99,14 @@ def compare_shards(
     *,
     check: bool = False,
     show: Callable[[Duplicates], Mapping[str, Any]] | None = None,
+    noted: Mapping[str, Any] = MappingProxyType({}),
 ) -> tuple[TableHeader, Duplicates, Mapping[str, Any]]:
     """Compares the shards that are new or changed with the stored index and commits the clusters: header, what was found, stats.
 
     Args:
         check: read all of the index, and make anew what is damaged.
         show: what is shown of what was found; its sheets are put beside the table.
+        noted: kept with the table besides.
     """
     from curation_assets.dedup.clusters import build_clusters
     from curation_assets.dedup.index import ShardInput
@@ -123,7 +126,7 @@ def compare_shards(
             check=check,
         )
     stats = {k: v for k, v in found.stats.items() if isinstance(v, int | float | str)}
-    stats |= {"shards_seen": len(shards), "rows_in": found.stats["clips"], **meter.spent(settings)}
+    stats |= {"shards_seen": len(shards), "rows_in": found.stats["clips"], **meter.spent(settings), **noted}
     slices = SliceHashes("duplicate_clusters")
     for rows in found.rows.tables():
         slices.update(rows)

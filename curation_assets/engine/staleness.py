@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import pyarrow as pa
@@ -17,6 +17,7 @@ import pyarrow as pa
 from curation_assets.contracts.component import Stage
 from curation_assets.engine.declared import without_rows
 from curation_assets.engine.differences import reasons
+from curation_assets.engine.gathered_inputs import MADE_WITHOUT
 from curation_assets.engine.head_columns import Head
 from curation_assets.engine.heads import Heads, cache_path
 from curation_assets.engine.made_of import SHARDED, Known, MadeOf
@@ -275,7 +276,10 @@ class Graph:
         except (RecipeError, MissingWeights, WrongWeights, *READ_ERRORS) as error:  # or its model cannot be told
             return State(asset, None, WAITING, (str(error),))
         waits = behind and not (part.gathering.fitted and self.store.exists(asset))
-        return self._whole(asset, None, now, (f"waits for {plural(behind, 'shard')}",) if waits else ())
+        state = self._whole(asset, None, now, (f"waits for {plural(behind, 'shard')}",) if waits else ())
+        header = self.store.usable_header(asset) if state.state == WAITING else None
+        lacked = header.stats.get(MADE_WITHOUT) if header is not None else None
+        return replace(state, reasons=(*state.reasons, f"was made without {lacked}")) if lacked else state
 
     def _subset(self, key: str, asset: str, standing: Standing) -> State:
         try:

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from curation_assets.engine.plan import everything, plan
-from curation_assets.engine.staleness import FRESH, shard_states
+from curation_assets.engine.staleness import FRESH, State, shard_states
 from curation_assets.registry import GATHERED, component
+from curation_assets.report import dataset_report
 from curation_assets_tests.concepts.planted import planted_videos
 from curation_assets_tests.site import Site
 from curation_assets_tests.tiny_clip import write_tiny_clip
@@ -45,9 +46,16 @@ def run(site: Site) -> dict[str, str]:
     return {a: str(failed.error) for failed in site.failed for a in failed.assets}
 
 
+def states(site: Site) -> list[State]:
+    return list(shard_states(site.store, site.recipes, site.settings, remember=False))
+
+
 def fresh(site: Site) -> set[tuple[str, str | None]]:
-    states = shard_states(site.store, site.recipes, site.settings, remember=False)
-    return {(s.asset, s.partition) for s in states if s.state == FRESH}
+    return {(s.asset, s.partition) for s in states(site) if s.state == FRESH}
+
+
+def without(site: Site) -> tuple[str, ...]:
+    return dataset_report(site.store, site.recipes["planted"], site.settings).without
 
 
 def test_of_inputs_that_all_failed_nothing_is_made_and_all_is_once_they_are_there(site: Site) -> None:
@@ -82,9 +90,33 @@ def test_a_shard_whose_input_failed_is_left_out_and_has_no_part(site: Site) -> N
         assert bad in why
         assert source in why
         assert not (site.root / f"data/{taken}/{bad}.parquet").exists()
+        said = f"made without {bad}, which lacks {source}"
+        assert (f"{gathered} was {said}" in without(site)) == (gathered != "concepts"), "concepts were fitted with it"
+        if gathered != "concepts":
+            assert site.store.header(gathered).stats["made_without"] == said.removeprefix("made without ")
+            assert any(
+                s.asset == gathered and s.state == "waiting" and f"was {said}" in s.reasons for s in states(site)
+            )
         for asset, data in kept.items():
             (site.root / f"data/{asset}/{bad}.parquet").write_bytes(data)
     assert run(site) == {}
+    assert without(site) == ()
+
+
+def test_concepts_say_which_shards_they_were_fitted_without(site: Site) -> None:
+    write_tiny_clip(site.root / "model", 64)
+    assert run(site) == {}
+    path = site.root / f"data/frame_embeddings/{SHARDS[1]}.parquet"
+    kept = path.read_bytes()
+    for name in (path, site.root / "data/concepts.parquet"):
+        name.unlink()
+    work = everything(site.recipes, SHARDS, select=["concepts"])
+    work.index = False
+    site.run(*plan(work, SHARDS))
+    path.write_bytes(kept)
+    said = f"{SHARDS[1]}, which lacks frame_embeddings"
+    assert site.store.header("concepts").stats["made_without"] == said
+    assert f"concepts was made without {said}" in without(site), "though they are there by now"
 
 
 @pytest.mark.parametrize("emptied", [False, True], ids=["its embeddings failed", "it has no clip"])
