@@ -17,7 +17,7 @@ from curation_assets.engine.declared import taken_down
 from curation_assets.engine.gathered_inputs import MADE_WITHOUT, said_lacking
 from curation_assets.engine.meter import price
 from curation_assets.engine.shard_keys import dataset_of, parse_shard_key
-from curation_assets.engine.slices import read_slices, slice_hashes
+from curation_assets.engine.slices import hashes_in, read_slices
 from curation_assets.engine.tallies import TABLES, Tallies, summed
 from curation_assets.publish.curating.subset_inputs import LEFT_OUT
 from curation_assets.recipes import Recipe, subset_key
@@ -146,7 +146,7 @@ class _Books:
         asked = assets_of_recipe(recipe)
         if self._own is None:
             self._own = {}
-            for shard in slice_hashes(self.store, INDEX):
+            for shard in hashes_in(self.store, self._whole.get(INDEX)):
                 self._own.setdefault(dataset_of(shard), set()).add(shard)
         for asset in (a for a in GATHERED if a in asked and a in self._whole):
             gathering, source = component(asset).gathering, component(asset).inputs[0]
