@@ -156,6 +156,7 @@ def test_the_example_is_an_asset_with_checks_lineage_and_resources_and_has_its_p
     code = """
 import json
 from curation_assets.definitions import build_definitions
+from curation_assets.publish.curating.funnels import CHARTED
 from curation_assets.recipes import parse_recipe
 from curation_assets.reference import PAGES
 from curation_assets.settings import Settings
@@ -169,7 +170,7 @@ print(json.dumps({
     "parents": sorted(k.to_user_string() for k in node.parent_keys), "group": node.group_name,
     "checks": sorted(k.name for k in node.check_keys), "resources": any("k8s" in t for t in tags),
     "columns": [c.name for c in node.metadata["dagster/column_schema"].columns],
-    "recipes": PAGES["reference/recipes.md"](), "tables": PAGES["reference/tables.md"](),
+    "recipes": PAGES["reference/recipes.md"](), "tables": PAGES["reference/tables.md"](), "charted": CHARTED,
 }))
 """
     found = json.loads(python(site, code).splitlines()[-1])
@@ -177,6 +178,7 @@ print(json.dumps({
     assert found["group"] == "scores"
     assert found["checks"] == ["contract"]
     assert found["resources"]
+    assert {"motion", "greyscale"} <= set(found["charted"]), "what the event of a subset shows the distribution of"
     assert "greyscale" in found["columns"]
     assert "## `greyscale`" in found["recipes"]
     assert "Largest difference of red, green and blue" in found["recipes"]

@@ -61,4 +61,5 @@ COMPONENT = Component(
     in_subset=lambda subset: subset.of == "tracks",
     inputs=("tracks",),
     candidates="tracks",
+    charted=("score", "area", "motion"),
 )

@@ -87,7 +87,7 @@ export function drawFunnel() {
   const changed = judged.came.rows || judged.went.rows || last.rows !== judged.before.rows;
   const what = state.collection.of;
   at("summary").replaceChildren(
-    el("b", {}, many(last.rows)), ` ${what} kept of ${many(all.rows)}`,
+    el("b", {}, many(last.rows)), ` ${last.rows === 1 ? what.replace(/s$/, "") : what} kept of ${many(all.rows)}`,
     el("p", {}, `${hours(last.ms)} of ${hours(all.ms)}`),
     changed ? el("p", {}, el("span", {}, `recipe: ${many(judged.before.rows)}, ${hours(judged.before.ms)}.`), " ", el("span", {}, `+ ${many(judged.came.rows)} come in (${hours(judged.came.ms)}),`), " ", el("span", {}, `− ${many(judged.went.rows)} go out (${hours(judged.went.ms)})`))
       : el("p", {}, "as in the recipe"));

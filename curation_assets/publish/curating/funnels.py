@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
+from curation_assets.registry import COMPONENTS
 from curation_assets.showing.clips import middle_frames
 from curation_assets.showing.figures import distributions, markdown_table
 from curation_assets.showing.sheets import Sheet, contact_sheet
@@ -18,8 +19,8 @@ from curation_resources.tables import MissingTable, TableStore
 if TYPE_CHECKING:
     from curation_assets.publish.curating.curating import Curation
 
-SHOWN_COLUMNS = ("motion", "sharpness", "brightness", "text_area", "loudness", "aesthetic", "match", "border")
-"""Columns whose distributions and correlations are shown."""
+CHARTED = tuple(dict.fromkeys(name for c in COMPONENTS if c.candidates for name in c.charted))
+"""Columns whose distributions and correlations are shown, as the components declare them, those of packages among them."""
 
 
 def figures(found: Curation) -> dict[str, Any]:
@@ -60,9 +61,7 @@ def shown(store: TableStore, found: Curation) -> dict[str, Any]:
 
 
 def _known(sample: pa.Table) -> dict[str, np.ndarray]:
-    columns = {
-        c: sample[c].to_numpy(zero_copy_only=False).astype(float) for c in SHOWN_COLUMNS if c in sample.column_names
-    }
+    columns = {c: sample[c].to_numpy(zero_copy_only=False).astype(float) for c in CHARTED if c in sample.column_names}
     return {c: v for c, v in columns.items() if np.isfinite(v).sum() > 1}
 
 
