@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -133,10 +133,12 @@ class Verifier:
         """Files of other machines that were not asked for."""
         return self._references.passed_over
 
+    def looks_at(self, asset: str, key: str) -> bool:
+        """Whether a partition is of a dataset that is looked at."""
+        return self.datasets is None or self._dataset(asset, key) in self.datasets
+
     def _partitions(self, asset: str) -> Iterator[str]:
-        for key in self.store.partitions(asset):
-            if self.datasets is None or self._dataset(asset, key) in self.datasets:
-                yield key
+        return (key for key in self.store.partitions(asset) if self.looks_at(asset, key))
 
     def _dataset(self, asset: str, key: str) -> str:
         if asset in SUBSET_ASSETS:
@@ -299,7 +301,7 @@ class Verifier:
         if asset in UNPARTITIONED:
             return
         for key in self.storage.folders(asset):
-            if key in keys or (self.datasets is not None and self._dataset(asset, key) not in self.datasets):
+            if key in keys or not self.looks_at(asset, key):
                 continue
             for path in self.storage.find(f"{asset}/{key}"):
                 yield self._left(asset, key, path, "its partition has no table yet")
@@ -359,9 +361,9 @@ def _sha256(storage: Storage, path: str) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
 
 
-def report(verifier: Verifier, as_json: bool) -> tuple[str, int]:
-    """(text, exit code: 1 if anything is damaged)."""
-    faults = list(verifier.faults())
+def report(verifier: Verifier, as_json: bool, further: Iterable[Discrepancy] = ()) -> tuple[str, int]:
+    """(text, exit code: 1 if anything is damaged); `further` is what others found in the root."""
+    faults = [*verifier.faults(), *further]
     damaged = [f for f in faults if f.kind == DAMAGE]
     living = [name for name, _ in presence.at_work_now(verifier.storage)]
     if as_json:

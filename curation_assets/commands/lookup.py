@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from curation_assets.commands.installation import Commands, beside, is_recipe_file, store_of, usable_recipes
 from curation_assets.recipes import RecipeError
 from curation_assets.settings import Settings
+from curation_resources.words import plural
+
+if TYPE_CHECKING:
+    from curation_assets.verify import Discrepancy, Verifier
+    from curation_resources.tables import TableStore
 
 
 def add(commands: Commands) -> None:
@@ -17,7 +24,7 @@ def add(commands: Commands) -> None:
     verify.add_argument(
         "--deep",
         action="store_true",
-        help="read every byte: tables, members of tars, published files; and ask after referenced videos of other machines, not only of this one",
+        help="read every byte: tables, members of tars, published files; look into tars of versions for what takedowns left; and ask after referenced videos of other machines, not only of this one",
     )
     verify.add_argument("--json", action="store_true", help="print the faults as JSON")
     verify.set_defaults(call=_verify)
@@ -59,6 +66,22 @@ def _verify(arguments: argparse.Namespace) -> int:
     if given and not is_file and given not in recipes and given not in (stored := verifier.stored()):
         there = ", ".join(sorted({*recipes, *stored})) or "none"
         raise RecipeError(f"neither a recipe nor a table is of the dataset {given!r}; there are {there}")
-    text, code = report(verifier, arguments.json)
+    text, code = report(verifier, arguments.json, _left_by_takedowns(store, verifier))
     print(text)
     return code
+
+
+def _left_by_takedowns(store: TableStore, verifier: Verifier) -> Iterator[Discrepancy]:
+    """What takedowns have still to remove: one that was not finished, and samples that versions hold in spite of one; in tars only where all is read."""
+    from curation_assets.takedown.left_samples import left_samples
+    from curation_assets.takedown.plan import PATH, TakedownPlan
+    from curation_assets.verify import DAMAGE, Discrepancy
+
+    plan = TakedownPlan.load(store)
+    if plan is not None:
+        what = f"a takedown of {plural(len(plan.videos), 'video')} was begun and is not finished"
+        yield Discrepancy(DAMAGE, "", None, PATH, what, "finish it with: curation forget")
+    for left in left_samples(store, tars=verifier.deep):
+        asset, key, _ = left.folder.split("/")
+        if verifier.looks_at(asset, key):
+            yield Discrepancy(DAMAGE, asset, key, left.folder, left.what, "remove them with: curation forget")

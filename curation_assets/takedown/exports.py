@@ -168,6 +168,15 @@ def files_now(storage: Storage, header: TableHeader) -> dict[str, int]:
     return {path: storage.size(path) for path in header.files if storage.exists(path)}
 
 
+def _amended_unsaid(store: TableStore, header: TableHeader) -> set[str]:
+    """Files of the version in force that are others than its table says, which was to be told by what removed samples of earlier takedowns and was killed before."""
+    folder = f"{store.folder(header.asset, header.partition)}/{header.stats.get('version')}"
+    if not store.storage.exists(f"{folder}/{REMOVED}"):
+        return set()
+    there = store.files(header.asset, header.partition)
+    return {path for path, size in header.files.items() if there.get(path) != size}
+
+
 def _table(
     store: TableStore, recipes: Mapping[str, Recipe], plan: TakedownPlan, asset: str, key: str, say: Say
 ) -> Done:
@@ -178,9 +187,10 @@ def _table(
     theirs = rows_of(store, plan.of, asset, key, places)
     number = theirs.num_rows
     provenance = subset_provenance(store, recipes, plan, asset, key, header)
-    if not number and provenance.fingerprint == header.fingerprint:
+    other = _amended_unsaid(store, header)
+    if not number and not other and provenance.fingerprint == header.fingerprint:
         return []
-    tars = {t for n in places if n in theirs.column_names for t in theirs[n].drop_null().unique().to_pylist()}
+    tars = {t for n in places if n in theirs.column_names for t in theirs[n].drop_null().unique().to_pylist()} | other
     placed, counted = Placed(store.storage, asset, tars), SamplesLeft()
     with scratch_folder("takedown-") as scratch:
         local = Path(scratch) / "version.parquet"

@@ -50,9 +50,14 @@ class LeftSamples:
     tars: frozenset[str]
     begun: bool
 
-    def __str__(self) -> str:
+    @property
+    def what(self) -> str:
+        """What is the matter with it, in words."""
         samples = plural(len(self.keys), f"sample that {REMOVED} names", f"samples that {REMOVED} names")
-        return f"{self.folder}: {samples}" + (", and it is not described anew" if self.begun else "")
+        return samples + (", and it is not described anew" if self.begun else "")
+
+    def __str__(self) -> str:
+        return f"{self.folder}: {self.what}"
 
 
 def left_samples(store: TableStore, tars: bool) -> Iterator[LeftSamples]:

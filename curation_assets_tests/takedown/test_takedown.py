@@ -21,13 +21,16 @@ from curation_assets.engine.staleness import FRESH, shard_states
 from curation_assets.ingest.forgotten import id_key, read_forgotten, url_keys
 from curation_assets.publish.curating.moved_sources import SOURCES, said_of_sources
 from curation_assets.publish.curating.subset_inputs import Selection
+from curation_assets.takedown import left_samples
 from curation_assets.takedown.command import take_down
 from curation_assets.takedown.plan import PATH, NothingFound, Query, TakedownPlan, make_plan
+from curation_assets.takedown.version_samples import AmendedVersion
 from curation_assets_tests.installation import Installation
 from curation_assets_tests.takedown.installed import COPY, GONE, RECIPE, VIDEOS, published, search, traces
 from curation_resources.media import MediaRef
 from curation_resources.storage import Storage
 from curation_resources.table_headers import FILES
+from curation_resources.tables import TableStore
 
 
 def forget(installation: Installation, *ids: str, said: list[str] | None = None, **query: Any) -> list[str]:
@@ -475,8 +478,11 @@ def test_the_command_finishes_what_takedowns_of_before_left_in_versions(
     mlcroissant.Dataset(str(folder / "croissant.json"))
 
 
-def test_the_table_of_a_version_is_told_where_samples_lie_once_left_ones_are_gone(command: Installation) -> None:
-    """As a takedown of before left it: a video's samples before the others in a tar, and files of theirs that the table counts."""
+@pytest.mark.parametrize("how", ["at once", "killed and begun again", "killed before another takedown"])
+def test_the_table_of_a_version_is_told_where_samples_lie_once_left_ones_are_gone(
+    command: Installation, how: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As a takedown of before left it: a video's samples before the others in a tar, and files of theirs that the table counts. What removes them may be killed between tar and table."""
     store, mine = command.store, "alpha_"
     (tar,) = [t for t in version(command, "tars").glob("*.tar") if any(m.startswith(mine) for m in _members(t))]
     with tarfile.open(tar) as opened:
@@ -506,8 +512,41 @@ def test_the_table_of_a_version_is_told_where_samples_lie_once_left_ones_are_gon
         stats = {**header.stats, FILES: {**header.stats[FILES], **sizes}}
         store.commit("clip_dataset", f"toy-{subset}", table, header.provenance, stats)
     assert everything(command) == before
-    assert main(["forget", "--yes"]) == 0
-    assert everything(command) == before, "the others are where the table says"
+    capsys.readouterr()
+    assert main(["verify", "toy"]) == 1, "the file is told by its name"
+    assert (
+        f"damage: toy-list: clip_dataset/toy-list/{version(command, 'list').name}: 1 sample that removed.json names; remove them with: curation forget"
+        in capsys.readouterr().out
+    )
+    assert main(["verify", "--deep"]) == 1
+    assert f"clip_dataset/toy-tars/{version(command, 'tars').name}: 1 sample" in capsys.readouterr().out
+    if how != "at once":
+
+        class Killed(BaseException):
+            pass
+
+        tell = left_samples._tell_table
+
+        def killed(store: TableStore, amended: AmendedVersion) -> None:
+            if "/toy-tars/" in amended.folder:
+                raise Killed
+            tell(store, amended)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(left_samples, "_tell_table", killed)
+            with pytest.raises(Killed):
+                main(["forget", "--yes"])
+    if how == "killed before another takedown":
+        other = COPY
+        assert not any(m.startswith(other) for m in _members(tar)), "it has no reason to open that tar"
+        assert main(["forget", other, "--yes"]) == 0
+        before = {t: [r for r in rows if r.get("video_id") != other] for t, rows in before.items()}
+    assert main(["forget", "--yes"]) == (2 if how == "killed before another takedown" else 0), "2: nothing is left"
+    now = everything(command)
+    if how == "killed before another takedown":
+        before, now = ({t: r for t, r in found.items() if t.startswith("clip_dataset")} for found in (before, now))
+    assert now == before, "the others are where the table says"
+    assert (main(["verify", "--deep"]), "0 damaged" in capsys.readouterr().out) == (0, True)
     assert _lost(command) == lost == []
     assert not any(p.exists() for p in files)
     assert not any(m.startswith(mine) for m in _members(tar))
