@@ -18,6 +18,7 @@ from benchmarks.scale.standing import generate, recipe
 from curation_assets.engine import heads as heads_module
 from curation_assets.engine.head_columns import Head, HeadColumns, Texts, texts
 from curation_assets.engine.heads import Heads
+from curation_assets.engine.run_tables import RunTables
 from curation_assets.engine.staleness import FRESH, SHARDED, WAITING, Graph, open_heads
 from curation_assets.engine.standing import Standing
 from curation_assets.schemas import SCHEMAS
@@ -85,6 +86,21 @@ def test_what_changed_just_now_is_read_again_though_nothing_tells_it_apart(
     monkeypatch.setattr(heads_module, "_on_disk", lambda folder: same(0))
     for looker in (Heads(store, set(), tmp_path / "cache"), known):
         looker.look(["clips"])
+        assert heads_of(looker.of("clips")) == header_of(store)
+
+
+def test_what_a_run_remembers_is_not_taken_for_the_table_that_another_has_put_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is kept under the new table's tag is believed by every process after it."""
+    monkeypatch.setattr(heads_module, "RACY_NS", 0)
+    store = TableStore(Storage(str(tmp_path / "data")), {})
+    store.commit("clips", KEY, pa.table({"n": [1]}), Provenance("1"))
+    run = RunTables(store)
+    assert run.header("clips", KEY) is not None
+    store.commit("clips", KEY, pa.table({"n": [2]}), Provenance("2"))
+    for looker in (Heads(run, set(), tmp_path / "cache"), Heads(store, set(), tmp_path / "cache")):
+        assert looker.look(["clips"]) == 0
         assert heads_of(looker.of("clips")) == header_of(store)
 
 

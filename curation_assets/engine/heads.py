@@ -129,7 +129,9 @@ class Heads:
     """
 
     def __init__(self, store: TableStore, with_stats: Collection[str], folder: Path | None = None) -> None:
-        self.store, self._with_stats, self._folder = store, frozenset(with_stats), folder
+        # Not a run's own, which remembers headers of tables that others have replaced since.
+        self.store = TableStore(store.storage, store.contracts)
+        self._with_stats, self._folder = frozenset(with_stats), folder
         self._known: dict[str, HeadColumns] = {}
         self._slices: dict[str, tuple[str, dict[str, str]]] = {}
         self._names: list[str] = []

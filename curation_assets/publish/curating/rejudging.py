@@ -77,7 +77,7 @@ def _again(kept: KeptCandidates, folder: Path) -> Curation:
     with pq.ParquetWriter(result.path, form, **sealed_parquet.WRITING) as writer:
         for rows, found in zip(kept.groups((), VIDEO), reasons, strict=True):
             selected, left, split = marks.coded(rows, found == 0)
-            dropped = np.where(left < 0, found.astype(np.int16) - 1, left + len(judge.words) - 1)
+            dropped = np.where(left < 0, found.astype(np.int16) - 1, left.astype(np.int16) + len(judge.words) - 1)
             marked = {
                 "selected": pa.array(selected),
                 "drop_reason": _coded(dropped, why),

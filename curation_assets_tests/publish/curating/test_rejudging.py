@@ -158,6 +158,23 @@ def test_judged_from_what_is_kept_as_from_the_tables(
     assert len(again) >= 3, "all but the first, where the same came out twice"
 
 
+@pytest.mark.parametrize("rules", [124, 126, 300])
+def test_what_many_rules_leave_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rules: int) -> None:
+    """More than a number of one byte counts; rules that are the same have one name."""
+    monkeypatch.setattr("curation_assets.publish.curated_maker.lacks", lambda *_: [])
+    tables = shards(random.Random(1))
+    first, second = Installation(tmp_path / "first", tables), Installation(tmp_path / "second", tables)
+    select = {"criterion": "class_balanced", "class_by": "language", "count": 8}
+    where = [f"sharpness < {100 + n // 2}" for n in range(rules - 1)]
+    for last in ("motion >= 0.5", "motion >= 0.3"):
+        declared = {"of": "clips", "datasets": ["d", "e"], "where": [*where, last], "select": select}
+        header, whole = first.publish(declared), second.publish(declared, force=True)
+        assert header.content_hash == whole.content_hash
+        made = first.store.read("curated_clips", "d-s")
+        assert made.equals(second.store.read("curated_clips", "d-s"))
+        assert {last, "select: class_balanced", "no class"} < set(made["drop_reason"].to_pylist())
+
+
 def test_only_what_the_table_keeps_as_it_is_now_is_judged_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
