@@ -40,16 +40,21 @@ def add(commands: Commands) -> None:
 
 def _explain(arguments: argparse.Namespace) -> int:
     from curation_assets.explain import UnknownId, explain, render
+    from curation_resources.tolerant_tables import Tolerant
 
     settings = Settings.load()
+    store = Tolerant(store_of(settings))
     try:
         recipes = usable_recipes(settings, arguments.recipe)
         if arguments.recipe:
             recipes = {**beside(settings), **recipes}
-        print(render(explain(store_of(settings), recipes, arguments.id)))
+        print(render(explain(store, recipes, arguments.id)))
     except UnknownId as error:
         print(f"curation: {error}", file=sys.stderr)
         return 2
+    finally:
+        for line in store.damaged:
+            print(f"DAMAGED {line}")
     return 0
 
 

@@ -29,6 +29,7 @@ from curation_resources.processes import Life
 from curation_resources.storage_errors import READ_ERRORS, StorageError
 from curation_resources.sweep import sweep_root, unfinished_files, unfinished_uploads
 from curation_resources.tables import TableStore
+from curation_resources.tolerant_tables import Tolerant
 from curation_resources.words import plural
 
 FREE_BYTES = 5 << 30
@@ -68,7 +69,7 @@ def examine(settings: Settings, found: Recipes) -> Iterator[Ailment]:
     for broken in BROKEN:
         yield Ailment("packages", str(broken), "correct or remove that package; what it brings is left out until then")
     yield from _encoders(settings, recipes)
-    store = table_store(settings)
+    store = Tolerant(table_store(settings))
     unreachable = list(_storage(store))
     yield from unreachable
     if not unreachable:
@@ -78,6 +79,9 @@ def examine(settings: Settings, found: Recipes) -> Iterator[Ailment]:
         for left in undeclared(store, recipes, settings) if recipes else ():
             yield Ailment("datasets", left.text, left.remedy)
         yield from _foreign_code(store)
+        for damaged in store.damaged:
+            what, _, remedy = damaged.partition("; ")
+            yield Ailment("storage", what, f"{remedy}; `curation verify` looks at every table")
     try:
         with opened() as instance:
             yield from _runs(instance)

@@ -15,6 +15,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from curation_assets.engine.making import LOST
 from curation_assets.engine.shard_keys import parse_shard_key
 from curation_assets.engine.staleness import SHARDED, State, looked_at
 from curation_assets.orchestration import dead_runs
@@ -24,7 +25,9 @@ from curation_assets.report import Report, reports
 from curation_assets.settings import Settings
 from curation_assets.stores import table_store
 from curation_resources.processes import Life
+from curation_resources.storage_errors import StorageError
 from curation_resources.tables import TableStore
+from curation_resources.tolerant_tables import Tolerant
 
 NAMES = {
     "curation_partitions": (
@@ -50,6 +53,9 @@ NAMES = {
     "curation_scrape_error": ("1 if what the label names could not be read.", ("of",)),
 }
 """Every metric: its description and labels. A test holds the alert rules and the dashboard against it."""
+
+KINDS = ("code", "dataset", "file", "input", "parameter", "waits", "was", "weights")
+"""First words of reasons that name a kind; other reasons begin with a name or a number, of which there may be any number."""
 
 
 def _families() -> dict[str, GaugeMetricFamily]:
@@ -94,8 +100,11 @@ class _Installation(Collector):
         reasons = ((_dataset(s), s.asset, kind) for s in standing.all_behind() for kind in _kinds(s))
         for labels, number in _counted(reasons):
             families["curation_partitions_behind"].add_metric(labels, number)
-        for report in reports(store, recipes.values(), self._settings):
-            _fill_report(families, store, report)
+        whole = Tolerant(store)
+        for report in reports(whole, recipes.values(), self._settings):
+            _fill_report(families, whole, report)
+        if whole.damaged:
+            raise StorageError(whole.damaged[0])
 
     def _dagster(self, families: Mapping[str, GaugeMetricFamily]) -> None:
         with opened() as instance:
@@ -127,8 +136,17 @@ def _dataset(state: State) -> str:
 
 
 def _kinds(state: State) -> Sequence[str]:
-    """What kind of reason is given: the first word of each, which names a parameter, weights, an input, the code or the state itself."""
-    return list(dict.fromkeys(reason.split()[0] for reason in state.reasons)) or [state.state]
+    """What kind of reason is given: damage, media that are lost, or the first word of each where that names a kind; else the state itself."""
+    return list(dict.fromkeys(_kind(reason, state.state) for reason in state.reasons)) or [state.state]
+
+
+def _kind(reason: str, state: str) -> str:
+    if " is damaged (" in reason:
+        return "damaged"
+    if reason.endswith(LOST):
+        return "lost"
+    first = reason.split()[0]
+    return first if first in KINDS else state
 
 
 def _counted(labels: Iterable[tuple[str, ...]]) -> Iterator[tuple[tuple[str, ...], int]]:

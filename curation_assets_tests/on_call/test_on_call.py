@@ -143,6 +143,29 @@ def test_numbers_agree_with_the_tables(shipped: Shipped, tmp_path: Path) -> None
     assert numbers((tmp_path / "own.prom").read_text()).keys() == found.keys()
 
 
+def test_a_damaged_table_is_one_thing_among_others(shipped: Shipped, tmp_path: Path) -> None:
+    """Nothing stops at it: the doctor names it, `explain` tells the rest, and the numbers are there."""
+    root = tmp_path / "copy"
+    shutil.copytree(shipped.root, root)
+    copy = Shipped(root)
+    (table,) = Path(copy.data, "motion_scores").glob("*.parquet")
+    table.write_bytes(table.read_bytes()[:-100])
+    said = copy.curation("doctor")
+    assert said.returncode == 1, said.stderr
+    (line,) = (line for line in said.stdout.splitlines() if "is damaged" in line)
+    assert line.startswith(f"storage: {table} is damaged (")
+    told = copy.curation("explain", "one")
+    assert told.returncode == 0, told.stderr
+    clip = re.findall(r"^  (one_\d+_\d+)", told.stdout, re.MULTILINE)[0]
+    told = copy.curation("explain", clip)
+    assert "\nquality_scores\n" in told.stdout
+    assert f"\nDAMAGED {table} is damaged (" in told.stdout
+    found = numbers(copy.curation("metrics").stdout)
+    assert found["curation_partitions_behind", "motion_scores", "own", "damaged"] == 1
+    assert found["curation_scrape_error", "storage"] == 1
+    assert found["curation_funnel_rows", "own", "clips"] == 1
+
+
 def test_numbers_are_served_and_say_what_cannot_be_read(shipped: Shipped, tmp_path: Path) -> None:
     process = shipped.start(["metrics", "--serve", "0"])
     try:
