@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from collections.abc import Mapping
@@ -96,6 +97,38 @@ def test_every_step_gets_a_pod_that_is_admitted() -> None:
     assert asking["video_metadata"] == LAUNCHER["resources"]
     publishing = ("curated_clips", "curated_tracks", "publish_clip_dataset", "embedding_dataset")
     assert {asking[n]["requests"]["memory"] for n in publishing} == {"8Gi"}
+
+
+def test_the_page_says_what_each_step_asks_for() -> None:
+    page = (DEPLOY.parent / "docs/how-to/kubernetes.md").read_text(encoding="utf-8")
+    lines = page.partition("| step | cores |")[2].partition("\n\n")[0].splitlines()
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("| `")]
+    said = {name: tuple(rest) for first, *rest in rows for name in re.findall(r"`(\w+)`", first.partition("(")[0])}
+    others = next(
+        tuple(cell.strip() for cell in line.strip("|").split("|")[1:]) for line in lines if "all others" in line
+    )
+    recipes = load_recipes(str(DEPLOY.parent / "recipes"))
+    pools = pools_of_steps(recipes)
+    found = {n: (*_asked(r), pools[n]) for n, r in pods_of(recipes).items()}
+    own = {n: asked for n, asked in found.items() if asked[:-1] != others[:-1]}
+    for by_a_package in ("frame_score", "media_score"):
+        assert said.pop(by_a_package) == said["audio_scores"]
+    assert own == said
+
+
+def _asked(resources: Mapping[str, Any]) -> tuple[str, str, str, str]:
+    """Cores, memory, scratch and GPUs as the page writes them."""
+    requests = resources["requests"]
+    cores = requests["cpu"].replace("500m", "0.5")
+    spaced = (re.sub(r"(\d)(?=[A-Z])", r"\1 ", requests.get(name, "")) for name in ("memory", "ephemeral-storage"))
+    return cores, *spaced, resources["limits"].get("nvidia.com/gpu", "")  # type: ignore[return-value]
+
+
+def pools_of_steps(recipes: Mapping[str, Recipe]) -> dict[str, str]:
+    """Step -> its pool, empty without one."""
+    definitions = build_definitions(Settings.load({"CURATION_STORAGE": "memory://pods"}), recipes)
+    nodes = definitions.resolve_implicit_global_asset_job_def().all_node_defs
+    return {node.name: getattr(node, "pool", None) or "" for node in nodes}
 
 
 def test_clips_that_a_gpu_encodes_are_cut_where_there_is_one() -> None:
