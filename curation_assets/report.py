@@ -54,13 +54,14 @@ class Cost:
 @dataclass(frozen=True)
 class SubsetReport:
     """The funnel of a subset, what each thousand of its rows cost, all earlier stages included, what it was published without, and of each export
-    how many of the selected could not be made."""
+    how many of the selected could not be made; `exported` are the exports that are in force."""
 
     key: str
     steps: tuple[FunnelLine, ...]
     per_thousand: float | None
     left_out: tuple[str, ...] = ()
     failed: Mapping[str, int] = field(default_factory=dict)
+    exported: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -193,7 +194,9 @@ def _report(books: _Books, recipe: Recipe) -> Report:
             f"shard {s} was left out: {why}": None for s, why in curated.stats.get("missing_shards", {}).items()
         }
         failed = {a: int(n) for a, h in made.items() if a in EXPORTS and (n := h.stats.get("failed"))}
-        found.append(SubsetReport(key, steps, whole / selected * 1000 if selected else None, tuple(lacking), failed))
+        per_thousand = whole / selected * 1000 if selected else None
+        exported = tuple(a for a in made if a in EXPORTS)
+        found.append(SubsetReport(key, steps, per_thousand, tuple(lacking), failed, exported))
     costs += tuple(
         Cost(asset, int(t["tables"]), int(t["rows"]), t["wall_s"], t["cpu_s"], t["gpu_s"], t["cost"])
         for asset, t in subset_costs.items()

@@ -58,6 +58,12 @@ class RunTables(TableStore):
         if len(self._headers) > HEADERS:
             self._headers.popitem(last=False)
 
+    def _remembered(self, header: TableHeader) -> TableHeader:
+        """The header of a table by shard or subset that was committed, which is known from now on."""
+        if header.partition is not None:
+            self._remember((header.asset, header.partition), header)
+        return header
+
     def forget(self, partition: str | None) -> None:
         """Forgets what is known of a partition."""
         for key in [k for k in self._headers if k[1] == partition]:
@@ -149,9 +155,8 @@ class RunTables(TableStore):
         with self._committing(asset, partition):
             header = super().commit(asset, partition, table, provenance, stats, base, beside)
         if partition is not None:
-            self._remember((asset, partition), header)
             self._last = ((asset, partition), table)
-        return header
+        return self._remembered(header)
 
     @contextmanager
     def _committing(self, asset: str, partition: str | None) -> Iterator[None]:
@@ -176,10 +181,7 @@ class RunTables(TableStore):
         base: Base = ANY,
     ) -> TableHeader:
         with self._committing(asset, partition):
-            header = super().commit_file(asset, partition, local, provenance, digest, stats, base)
-        if partition is not None:
-            self._remember((asset, partition), header)
-        return header
+            return self._remembered(super().commit_file(asset, partition, local, provenance, digest, stats, base))
 
     def commit_written(
         self,
@@ -192,10 +194,7 @@ class RunTables(TableStore):
         base: Base = ANY,
     ) -> TableHeader:
         with self._committing(asset, partition):
-            header = super().commit_written(asset, partition, local, provenance, parts, stats, base)
-        if partition is not None:
-            self._remember((asset, partition), header)
-        return header
+            return self._remembered(super().commit_written(asset, partition, local, provenance, parts, stats, base))
 
     def commit_rows(
         self,
@@ -208,10 +207,7 @@ class RunTables(TableStore):
         before: Callable[[str], Any] | None = None,
     ) -> TableHeader:
         with self._committing(asset, partition):
-            header = super().commit_rows(asset, partition, tables, provenance, stats, base, before)
-        if partition is not None:
-            self._remember((asset, partition), header)
-        return header
+            return self._remembered(super().commit_rows(asset, partition, tables, provenance, stats, base, before))
 
     def commit_columns(
         self,
@@ -222,7 +218,4 @@ class RunTables(TableStore):
         stats: Mapping[str, Any] | None = None,
     ) -> TableHeader:
         with self._committing(base.asset, base.partition):
-            header = super().commit_columns(base, local, provenance, parts, stats)
-        if base.partition is not None:
-            self._remember((base.asset, base.partition), header)
-        return header
+            return self._remembered(super().commit_columns(base, local, provenance, parts, stats))

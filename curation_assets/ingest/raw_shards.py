@@ -46,7 +46,7 @@ SUBTITLE_TRACK = pa.struct([("language", STRING), ("automatic", BOOL), ("cues", 
 
 
 class Subtitles(Section):
-    """Which subtitle tracks are fetched."""
+    """Which subtitle tracks are fetched from sites. Of files that lie beside videos all are taken, in every language: `captions.languages` chooses among them."""
 
     languages: list[str] = Field(default=["en"], description="Language codes in order of preference.")
     automatic: bool = Field(True, description="Whether automatic captions are taken where manual ones are missing.")
@@ -107,7 +107,11 @@ TABLE = TableSchema(
         Column("etag", STRING, "ETag, or size and modification time, of media referenced in place."),
         Column("container", STRING, "Container format as ffmpeg names it."),
         Column("video_codec", STRING, "Codec of the first video stream."),
-        Column("audio_codec", STRING, "Codec of the first audio stream; null without audio."),
+        Column(
+            "audio_codec",
+            STRING,
+            "Codec of the first audio stream; null without audio. Of several, scores and exports hear the default one.",
+        ),
         Column("width", INT32, "Stored width in pixels, before rotation and aspect correction.", minimum=1),
         Column("height", INT32, "Stored height in pixels, before rotation and aspect correction.", minimum=1),
         Column(

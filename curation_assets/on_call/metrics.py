@@ -43,6 +43,7 @@ NAMES = {
     "curation_cost": ("Cost of the tables in force, in the currency of the settings.", ("dataset", "asset")),
     "curation_cost_per_clip": ("Cost of a dataset's tables for each of its clips.", ("dataset",)),
     "curation_selected": ("Clips or tracks that a subset has selected.", ("subset",)),
+    "curation_export_failed": ("Of the selected, how many an export in force could not make.", ("subset", "asset")),
     "curation_sensor_last_tick_timestamp_seconds": (
         "When a sensor or schedule that is switched on was evaluated last.",
         ("name",),
@@ -166,3 +167,5 @@ def _fill_report(families: Mapping[str, GaugeMetricFamily], store: TableStore, r
     for subset in report.subsets:
         if subset.steps:
             families["curation_selected"].add_metric([subset.key], subset.steps[-1].rows)
+        for asset in subset.exported:
+            families["curation_export_failed"].add_metric([subset.key, asset], subset.failed.get(asset, 0))

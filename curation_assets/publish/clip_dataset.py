@@ -196,7 +196,7 @@ class ClipExport(OpenSection):
         yield from super().faults()
         encoder = ENCODERS[self.encoder]
         if self.preset not in encoder.presets:
-            yield (f"preset {self.preset!r} is none of {self.encoder}'s, which are {', '.join(encoder.presets)}")
+            yield f"preset {self.preset!r} is none of {self.encoder}'s, which are {', '.join(encoder.presets)}"
         if self.crf < encoder.least:
             yield (
                 f"crf: {self.crf} leaves the quality to {self.encoder}; say {encoder.least} to 51, or `encoder: libx264`, which is lossless at 0"

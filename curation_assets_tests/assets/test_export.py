@@ -24,10 +24,11 @@ from dagster._core.definitions.data_version import CODE_VERSION_TAG
 
 from curation_assets.definitions import build_definitions, table_store
 from curation_assets.engine.run_tags import FORCE_TAG
+from curation_assets.on_call.metrics import registry
 from curation_assets.orchestration.partitions import SHARDS
 from curation_assets.publish.cutting import shard_cutting
 from curation_assets.publish.cutting.video_task import CutClip, VideoCuts
-from curation_assets.recipes import parse_recipe
+from curation_assets.recipes import Recipes, parse_recipe
 from curation_assets.schemas import schema
 from curation_assets.settings import Settings
 from curation_assets.tracks.face_tables import CLIP_FACES
@@ -376,6 +377,9 @@ def test_a_damaged_source_fails_its_own_clips_only(tmp_path: Path) -> None:
     assert failed.keys() == {"v2"}
     assert "cannot be opened as media" in failed["v2"]
     assert "2 more could not be made" in (made.version("clip_dataset", "files") / "README.md").read_text()
+    numbers = registry(made.settings, lambda: Recipes(made.recipes))
+    labels = {"subset": "toy-files", "asset": "clip_dataset"}
+    assert numbers.get_sample_value("curation_export_failed", labels) == 2
 
 
 def test_tracks_are_published_as_crops_and_as_lines(shared_installation: Installation) -> None:
