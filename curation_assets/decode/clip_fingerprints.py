@@ -77,7 +77,7 @@ COMPONENT = Component(
     "decode",
     "Perceptual hashes, by which near-duplicates are found. From the one decode of each video.",
     in_rules=False,
-    code_version="6",
+    code_version="7",
     params=lambda r: {
         **clip_params(r),
         "clip_fingerprints": {

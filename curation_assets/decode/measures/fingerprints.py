@@ -29,6 +29,7 @@ from curation_assets.decode.measures.records import Records
 from curation_resources.compiled import compiled
 
 Luma = NDArray[np.uint8]
+Tones = tuple[int, int, int, int]
 
 BOX_MEMORY: Final = 64
 """Pictures are cut to the union of the content of so many recent frames, so that a dark frame does not lose its dim edges."""
@@ -51,6 +52,9 @@ MAX_PICTURES: Final = 40_000
 
 MAX_FINE: Final = 5_000
 """Larger pictures per video, for stills (46 MB); beyond, likewise."""
+
+NEAR: Final = 0.25
+"""Pictures that were cut by less than this share of a pixel from where they are wanted stay as they are."""
 
 _GRID_SLACK_MS: Final = 2
 
@@ -83,11 +87,17 @@ def _deviations(pictures: Luma) -> NDArray[np.float64]:
     return deviations
 
 
+def _pixels(luma: Luma, box: Box) -> tuple[int, int, int, int]:
+    """The first column and row of a picture that lie in a box, and those behind the last ones."""
+    h, w = luma.shape
+    left, top = round(box[0] * w), round(box[1] * h)
+    return left, top, max(left + 1, round((box[0] + box[2]) * w)), max(top + 1, round((box[1] + box[3]) * h))
+
+
 def _cut(luma: Luma, box: Box, side: int = SIDE) -> Luma:
     """The part of `luma` inside `box` at `side` x `side` pixels."""
-    h, w = luma.shape
-    x, y = round(box[0] * w), round(box[1] * h)
-    part = luma[y : max(y + 1, round((box[1] + box[3]) * h)), x : max(x + 1, round((box[0] + box[2]) * w))]
+    left, top, right, bottom = _pixels(luma, box)
+    part = luma[top:bottom, left:right]
     if (
         min(part.shape) >= 4 * side
     ):  # in two steps: the general area filter is four times slower, and 0.2 bits of 64 apart
@@ -102,23 +112,35 @@ def _is_near(a: Box, b: Box, least: float) -> bool:
     )
 
 
-def _recut(picture: Luma, held: Box, wanted: Box, tone: int) -> Luma:
-    """The picture of `wanted` from that of `held`; what lies outside `held` was flat and gets the tone."""
+def _tones_beside(luma: Luma, box: Box) -> Tones:
+    """The mean tones of what lies next to a box of a picture: the column to its left, the row above, the column to its right, the row below; 0 where there is none."""
+    if box == WHOLE:
+        return 0, 0, 0, 0
+    left, top, right, bottom = _pixels(luma, box)
+    across, down = slice(left, right), slice(top, bottom)
+    before = luma[down, max(0, left - 1) : left], luma[max(0, top - 1) : top, across]
+    behind = luma[down, right : right + 1], luma[bottom : bottom + 1, across]
+    at_left, above, at_right, below = (round(float(line.mean())) if line.size else 0 for line in (*before, *behind))
+    return at_left, above, at_right, below
+
+
+def _recut(picture: Luma, held: Box, wanted: Box, tones: Tones) -> Luma:
+    """The picture of `wanted` from that of `held`; what lies outside `held` was flat and gets the tone that lay beside it."""
     side = picture.shape[0]
-    if held == wanted or _is_near(held, wanted, 0.5 / side):
+    if held == wanted or _is_near(held, wanted, NEAR * min(wanted[2], wanted[3]) / side):
         return picture
     scale_x, scale_y = wanted[2] / held[2], wanted[3] / held[3]
     offset_x, offset_y = (wanted[0] - held[0]) / held[2] * side, (wanted[1] - held[1]) / held[3] * side
     matrix = np.array(
         [
-            [scale_x, 0.0, offset_x + (scale_x - 1) / 2],
-            [0.0, scale_y, offset_y + (scale_y - 1) / 2],
+            [scale_x, 0.0, 1 + offset_x + (scale_x - 1) / 2],
+            [0.0, scale_y, 1 + offset_y + (scale_y - 1) / 2],
         ]
     )
+    framed = np.pad(picture, 1)
+    framed[:, 0], framed[0], framed[:, -1], framed[-1] = tones
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    warped = cv2.warpAffine(
-        picture, matrix, (side, side), flags=flags, borderMode=cv2.BORDER_CONSTANT, borderValue=float(tone)
-    )
+    warped = cv2.warpAffine(framed, matrix, (side, side), flags=flags, borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(warped, np.uint8)
 
 
@@ -143,9 +165,9 @@ class Fingerprinter:
         self._boxes: list[Box | None] = []
         self._held: list[Box] = []
         self._recent = RecentBoxes(BOX_MEMORY)
-        self._tones: list[int] = []
+        self._tones: list[Tones] = []
         self._fine = Records()
-        self._fine_at: list[tuple[int, Box, int]] = []
+        self._fine_at: list[tuple[int, Box, Tones]] = []
         self._fine_ms = still.SPACING_MS
 
     def wants(self, time_ms: int) -> bool:
@@ -189,7 +211,7 @@ class Fingerprinter:
         self._pictures.append(picture.ravel())
         self._boxes.append(box)
         self._held.append(held)
-        self._tones.append(int(luma[0, 0]))
+        self._tones.append(_tones_beside(luma, held))
         if len(self._times) > MAX_PICTURES:
             self._pictures.thin()
             for kept in (self._times, self._boxes, self._held, self._tones):
@@ -201,7 +223,7 @@ class Fingerprinter:
         if self._fine_at and time_ms - self._fine_at[-1][0] < self._fine_ms - _GRID_SLACK_MS:
             return
         self._fine.append(_cut(luma, held, still.SIDE).ravel())
-        self._fine_at.append((time_ms, held, int(luma[0, 0])))
+        self._fine_at.append((time_ms, held, _tones_beside(luma, held)))
         if len(self._fine) > MAX_FINE:
             self._fine.thin()
             del self._fine_at[1::2]
@@ -279,7 +301,7 @@ class Fingerprinter:
         first, last = (bisect_left(self._fine_at, at, key=lambda kept: kept[0]) for at in (start_ms, end_ms))
         pictures = self._fine.between(first, last).reshape(-1, still.SIDE, still.SIDE)
         kept = zip(pictures, self._fine_at[first:last], strict=True)
-        stored = [_recut(picture, held, box, tone) for picture, (_, held, tone) in kept]
+        stored = [_recut(picture, held, box, tones) for picture, (_, held, tones) in kept]
         return np.array(stored, np.uint8).reshape(-1, still.SIDE, still.SIDE)
 
     def _pictures_of(

@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from curation_assets.decode.measures import fingerprints
+from curation_assets.decode.measures import fingerprints, still
 from curation_assets.decode.measures.content import content_box
+from curation_assets.decode.measures.course import CELLS
 from curation_assets.decode.measures.fingerprints import Fingerprinter, changes
 from curation_assets.decode.measures.picture_hashes import METHODS, SIDE
 from curation_assets.dedup.duplicate_clusters import Dedup
@@ -82,6 +83,25 @@ def test_bars_do_not_change_the_hash(top: int, side: int, tone: int) -> None:
     plain, stripped = (_print(Dedup(), f).rows(0, 1200) for f in (frames, barred))
     assert plain["hash_ms"] == stripped["hash_ms"]
     assert max(map(_distance, plain["hashes"], stripped["hashes"])) <= 4
+
+
+@pytest.mark.parametrize("sky", [4, 9])
+def test_a_flat_sky_beside_a_bar_keeps_its_tone_and_its_place(sky: int) -> None:
+    """At first the sky is as flat as the bar, and pictures are cut without it; clouds come later, and show where the picture began."""
+    shown = np.clip(_scene((180, 320), 8), 0, 150)
+    shown[:sky] = 200
+    clouds = shown.copy()
+    clouds[:sky, ::8] = 100
+    barred = [
+        (k * 100, np.asarray(cv2.copyMakeBorder(p, 30, 30, 0, 0, cv2.BORDER_CONSTANT, value=(16,)), np.uint8))
+        for k, p in enumerate([shown] * 17 + [clouds] * 3)
+    ]
+    row = _print(Dedup(), barred).rows(0, 2000)
+    assert row["content_box"]["y"] == pytest.approx(30 / 240)
+    cells, fine = (cv2.resize(shown, (n, n), interpolation=cv2.INTER_AREA).astype(int) for n in (CELLS, still.SIDE))
+    course = np.frombuffer(row["course"], np.uint8).reshape(-1, CELLS, CELLS)
+    assert np.abs(course[:4].mean(axis=0) - cells).max() < 8
+    assert np.abs(still.picture(row["still"]) - fine).mean() < 2
 
 
 def test_a_border_known_from_elsewhere_is_used_too() -> None:
