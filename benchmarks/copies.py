@@ -2,7 +2,7 @@
 
     python -m benchmarks.copies [FOLDER ...] [--seconds 10]
 
-The videos in the folders must be distinct; without a folder, photographs are panned over. Each is copied in the ways of `COPIES` and `CUTS` (decoded, changed, encoded with libx264), original and copies go
+The videos in the folders must be distinct; without a folder, photographs are panned over. Each is copied in the ways of `COPIES`, `SLIGHT` and `CUTS` (decoded, changed, encoded with libx264), original and copies go
 through the decoding pass as whole-video clips and through the index, and every accepted pair is judged: a copy with its original counts
 for recall, a pair of different originals (or of their copies) is a false merge.
 """
@@ -181,6 +181,22 @@ COPIES: Final[Mapping[str, Callable[[Footage], Footage]]] = {
     "mirrored": lambda f: f.each(lambda p: p[:, ::-1]),
 }
 
+
+def _without(picture: Luma, top: float, bottom: float, side: float) -> Luma:
+    """Without these shares of the height above and below, and of the width at each side."""
+    height, width = picture.shape
+    first, last = round(top * height), height - round(bottom * height)
+    beside = round(side * width)
+    return picture[first:last, beside : width - beside]
+
+
+SLIGHT: Final[Mapping[str, Callable[[Footage], Footage]]] = {
+    "cut by 1 % above": lambda f: f.each(lambda p: _without(p, 0.011, 0, 0)),
+    "cut by 2 % below": lambda f: f.each(lambda p: _without(p, 0, 0.02, 0)),
+    "cut by 1 % all round": lambda f: f.each(lambda p: _without(p, 0.01, 0.01, 0.01)),
+}
+"""Copies whose picture lies a part of a cell of the course elsewhere, as borders that are cut away roughly leave it."""
+
 CUTS: Final[Mapping[str, Callable[[Footage], Footage]]] = {
     "crop to 80 %": lambda f: f.each(lambda p: _window(p, 0.8)),
     "crop to 70 %": lambda f: f.each(lambda p: _window(p, 0.7)),
@@ -198,7 +214,7 @@ TURNED: Final[Mapping[str, Callable[[Footage], Footage]]] = {
 """Copies that count only if the recipe asks for them, like mirrored ones."""
 
 
-ALL: Final = {**COPIES, **CUTS, **TURNED}
+ALL: Final = {**COPIES, **SLIGHT, **CUTS, **TURNED}
 
 
 def fingerprint(path: Path, video_id: str, params: Dedup) -> list[dict[str, object]]:
@@ -294,9 +310,9 @@ def main() -> None:
             if file.suffix in SUFFIXES
         )
         start = os.times()
-        judgement = compare_copies(videos, params, options.seconds, [*COPIES, *CUTS])
+        judgement = compare_copies(videos, params, options.seconds, [*COPIES, *SLIGHT, *CUTS])
         end = os.times()
-    for kind in (*COPIES, *CUTS):
+    for kind in (*COPIES, *SLIGHT, *CUTS):
         missed = ", ".join(judgement.missed[kind])
         print(
             f"{kind:26s} {judgement.recall(kind):6.3f} of {judgement.made[kind]}{f'; missed {missed}' if missed else ''}"

@@ -91,7 +91,7 @@ TABLE = TableSchema(
 )
 
 
-CLUSTERS_VERSION = "13"
+CLUSTERS_VERSION = "14"
 CLUSTER_INDEX = f"{TABLE.asset}/index"
 """Folder in storage of the index of all fingerprints, by which they are compared."""
 

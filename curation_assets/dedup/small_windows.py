@@ -145,7 +145,7 @@ def _seen(x: Values, y: Values, window: tuple[int, int]) -> NDArray[np.bool_]:
 
 def _smoothed(still: Values) -> Values:
     """Blurred, with the tone of most of it where it shows nothing."""
-    return np.asarray(cv2.GaussianBlur(np.where(np.isnan(still), ground(still), still), (0, 0), SMOOTH), np.float64)
+    return np.asarray(cv2.GaussianBlur(filled(still), (0, 0), SMOOTH), np.float64)
 
 
 @dataclass(frozen=True)
@@ -178,6 +178,11 @@ def lines_of(windows: NDArray[np.bool_], window: tuple[int, int] = WORD) -> list
 def ground(laid: Values) -> float:
     """The tone of most of what a still shows."""
     return float(np.nanmedian(laid))
+
+
+def filled(laid: Values) -> Values:
+    """A still with the tone of most of it where it shows nothing (nan)."""
+    return np.where(np.isnan(laid), ground(laid), laid)
 
 
 def _concordance(x: Values, y: Values, window: tuple[int, int], slack: int = 1) -> Values:

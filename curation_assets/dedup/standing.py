@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from curation_assets.decode.measures.still import SIDE
 from curation_assets.dedup.courses import Box, Course, Overlay, Values
 from curation_assets.dedup.evidence import Agreement
-from curation_assets.dedup.levels import both_lit, even
+from curation_assets.dedup.levels import NOISE, both_lit, even
+from curation_assets.dedup.slight_shifts import slopes
 from curation_assets.dedup.small_windows import (
     ABOVE_USUAL,
     FLOOR,
@@ -27,12 +28,22 @@ from curation_assets.dedup.small_windows import (
     WINDOW,
     LetterLine,
     different_windows,
+    filled,
     ground,
     lines_of,
     other_letters,
     other_strokes,
 )
-from curation_assets.dedup.titles import CORNER, LOWER, SHORT, SHORT_CELLS, always_apart, another, line_of
+from curation_assets.dedup.titles import (
+    CORNER,
+    LOWER,
+    SHORT,
+    SHORT_CELLS,
+    another,
+    apart,
+    exactly_in_time,
+    line_of,
+)
 
 FINEST: Final = 96
 """No more cells than this along a side of the frame: borders are found to a 320th, and what is finer differs between copies."""
@@ -100,7 +111,8 @@ def stands_apart(a: Course, b: Course, found: Agreement) -> bool:
     if a.still is None or b.still is None or found.overlay is None:
         return False
     stills, moves = _Stills(a, b, found), found.moving > STILL
-    if moves and as_wholes(a, b, found) and stills.titled(always_apart(a, b, found), found.overlay):
+    courses = exactly_in_time(a, b, found) if moves and as_wholes(a, b, found) else None
+    if courses is not None and stills.titled(*courses, found.overlay):
         return True
     unlike = stills.unlike(stills.overlay)
     if not unlike and (moves or not stills.otherwise(stills.overlay, above_usual=0)):
@@ -153,15 +165,19 @@ class _Stills:
         low = most.down[1] - most.down[0] < LINE * rows
         return low and most.windows >= self._least_letters and sum(windows) - most.windows <= STRAY
 
-    def titled(self, differs: Values, overlay: Overlay) -> bool:
-        """Whether what differs all the time is another title.
+    def titled(self, a: Values, b: Values, overlay: Overlay) -> bool:
+        """Whether what differs all the time, and is not explained by a slight shift of the whole picture, is another title.
 
         Args:
-            differs: levels of the cells of what both show, laid so.
+            a, b: the courses, laid so, of one level, (spans, rows, columns) each.
         """
+        if not apart(a, b, NOISE).any():
+            return False
         region = overlay.common()
-        columns, rows = self._places(region, differs.shape)
         x, y = self._laid(region, overlay.back(region), FINER)
+        picture = (filled(x) + filled(y)) / 2
+        differs = apart(a, b, NOISE, slopes(picture, a.shape[1:]))
+        columns, rows = self._places(region, differs.shape)
         if another(differs, columns, rows, x, y):
             return True
         short = line_of(differs, columns, rows, SHORT)

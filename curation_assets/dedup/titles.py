@@ -2,10 +2,10 @@
 
 The still of a moving picture is a median, in which strokes as thin as those of a title are weak. But letters stand: where two titles lie before one moving
 picture, the cells of the two courses differ by the same levels at every moment, tens of times more than elsewhere. What turns or drifts otherwise in a copy
-differs by other levels at each moment, and what is laid a little otherwise differs everywhere.
+differs by other levels at each moment, and what is laid a little otherwise differs as a shift or a stretch of the whole picture makes it differ: a horizon as a line.
 
-What belongs here: whether what differs all the time is one line of letters. What does not: laying courses over each other (`evidence`, `laying`), stills of
-which little moves (`standing`).
+What belongs here: whether what differs all the time is one line of letters. What does not: laying courses over each other (`evidence`, `laying`), what a
+slight shift explains (`slight_shifts`), stills of which little moves (`standing`).
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from curation_assets.dedup.courses import Course, Values
 from curation_assets.dedup.evidence import Agreement
 from curation_assets.dedup.laying import in_time, laid_over
-from curation_assets.dedup.levels import NOISE, levelled
+from curation_assets.dedup.levels import levelled
+from curation_assets.dedup.slight_shifts import unexplained
 from curation_assets.dedup.small_windows import lettered
 
 EXACTLY_MS: Final = (0.0, 100.0, 50.0, 25.0)
@@ -80,8 +81,8 @@ class DifferingLine:
         return int(windows[tuple(parts)].sum())
 
 
-def always_apart(a: Course, b: Course, found: Agreement) -> Values:
-    """Levels by which cells of two clips differ all the time (`apart`), laid over each other as they agree, (rows, columns).
+def exactly_in_time(a: Course, b: Course, found: Agreement) -> tuple[Values, Values] | None:
+    """The courses of two clips laid over each other as they agree, of one level, (spans, rows, columns) each; None if they have too little in common.
 
     They are laid at the time nearby at which they differ least: of what moves nothing may be left that seems to stand.
     """
@@ -98,15 +99,16 @@ def always_apart(a: Course, b: Course, found: Agreement) -> Values:
             differs = float(np.median((shown[0] - shown[1]).std(axis=0)))
             if differs < best:
                 best, offset, laid = differs, at, shown
-    return np.zeros((1, 1)) if laid is None else apart(*levelled(*laid), NOISE)
+    return None if laid is None else levelled(*laid)
 
 
-def apart(x: Values, y: Values, noise: float) -> Values:
+def apart(x: Values, y: Values, noise: float, slopes: Values | None = None) -> Values:
     """Levels by which the cells of two courses differ all the time.
 
     Args:
         x, y: of one level, (spans, rows, columns) each.
         noise: levels by which the median cell differs at most, if what differs more can be told from how the courses are laid.
+        slopes: of the pictures, if a shift or a stretch of them is to be taken out.
 
     Returns:
         (rows, columns), 0 where the difference varies or is not much more than everywhere.
@@ -115,6 +117,8 @@ def apart(x: Values, y: Values, noise: float) -> Values:
     mean = difference.mean(axis=0)
     mean = mean - np.median(mean)
     usual = float(np.median(np.abs(mean)))
+    if slopes is not None:
+        mean = unexplained(mean, slopes)
     stands = (np.abs(mean) > ABOVE_ALL * usual) & (difference.std(axis=0) < VARIES * np.abs(mean))
     return np.asarray(np.where(stands & (len(x) >= LEAST_SPANS) & (usual < noise), mean, 0.0), np.float64)
 

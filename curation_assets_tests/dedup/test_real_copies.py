@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from benchmarks.copies import COPIES, compare_copies, fingerprint
+from benchmarks.copies import COPIES, SLIGHT, compare_copies, fingerprint
 from curation_assets.dedup.clusters import build_clusters
 from curation_assets.dedup.duplicate_clusters import Dedup
 from curation_assets.dedup.index import ShardInput
@@ -16,7 +16,10 @@ from curation_assets.schemas import schema
 from curation_assets_tests.shared_data import shared
 from curation_resources.storage import Storage
 
-CERTAIN = [kind for kind in COPIES if not kind.startswith(("10 % crop", "5 % faster", "mirrored", "logo, 1/6"))]
+CERTAIN = [
+    *(kind for kind in COPIES if not kind.startswith(("10 % crop", "5 % faster", "mirrored", "logo, 1/6"))),
+    *SLIGHT,
+]
 """Kinds of which every copy is to be found."""
 
 

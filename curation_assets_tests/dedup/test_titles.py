@@ -80,6 +80,20 @@ def test_subtitles_logos_and_a_caption_of_one_clip_leave_copies(place: str, word
     assert _verdict(*(_clip(ground, word, place, 0.6) for word in words)) is Verdict.SAME
 
 
+@pytest.mark.parametrize("rows", [(2, 0), (0, 3), (1, 1)])
+def test_a_horizon_that_lies_a_part_of_a_cell_elsewhere_is_no_title_and_hides_none(rows: tuple[int, int]) -> None:
+    """Rows of 180 are cut away above and below: the horizon moves by a fifth of a cell at most."""
+    sea = []
+    for k, picture in enumerate(_moving(4)):
+        lit = np.asarray(np.linspace(200, 170, SIZE[1])[:, None] - picture // 16, np.uint8)
+        lit[80:] = picture[80:] // 2
+        lit[:20, 130 + k : 190 + k] = 120
+        sea.append(lit)
+    cut = [np.asarray(cv2.resize(p[rows[0] : SIZE[1] - rows[1]], SIZE), np.uint8) for p in sea]
+    assert _verdict(_clip(sea, None), _clip(cut, None)) is Verdict.SAME
+    assert _verdict(_clip(sea, "Chapter One"), _clip(cut, "Chapter Four")) is Verdict.OTHER_STANDS
+
+
 def test_what_differs_all_the_time_is_told_from_what_moves_and_from_what_lies_elsewhere() -> None:
     rng = np.random.default_rng(5)
     x = rng.uniform(0, 120, (16, CELLS, CELLS))
