@@ -62,17 +62,18 @@ def main() -> None:
     grouping = 1e9 * least(search.prepared, 4) / hashes
     search = search.prepared()
     (many,) = search.many
+    whole = many[0]
     each = []
     for table in range(TABLES):
         place = probe.place_of(
             int(search.plan.key(table).mask), search.bits, int(held.start[-1] - held.start[-options.new - 1])
         )
         few = probe.lines(held, fresh, place)
-        gone = (few, place, many, np.uint64(search.bits), search.worth.distance)
+        gone = (few, place, whole, np.uint64(search.bits), search.worth.distance)
         each.append(1e9 * least(lambda of=gone: probe.near_few(*of), 5) / hashes)  # type: ignore[misc]
     table_ns = sum(each) / TABLES
     print(
-        f"{hashes} hashes in {len(many.at) - 1} groups: {grouping:.1f} ns each to group, {table_ns:.1f} for each of {search.plan.count} tables, "
+        f"{hashes} hashes in {len(whole.at) - 1} groups: {grouping:.1f} ns each to group, {table_ns:.1f} for each of {search.plan.count} tables, "
         f"{grouping + table_ns * search.plan.count:.0f} in all"
     )
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from curation_assets.dedup.bits import GATHERS, U32, U64, Ints, bits_at, both, gathered, grown, popcount
 from curation_assets.dedup.buckets import GROUP, ODD, Side, asked
-from curation_assets.dedup.grouped import Grouped
+from curation_assets.dedup.grouped import Grouped, first_clip, whose
 from curation_assets.dedup.join import Found
 from curation_assets.dedup.lanes import LANES, LINE, near_any, near_in_line
 from curation_resources.compiled import compiled
@@ -179,11 +179,12 @@ def _near_marked(
     """Writes the pairs of a few hashes and those that are marked after the first `found.known`, and returns how many there are then."""
     met, count = found
     mask, own, wide = place.mask, place.own, place.wide
-    hashes, clips = many.hashes, many.clips
+    hashes = many.hashes
     held, held_clips, taken, full = few.hashes, few.clips, few.taken, few.full
     rest, rest_clips, at = few.rest, few.rest_clips, few.at
+    clip = first_clip(many, marked)
     for i in marked:
-        value, number = hashes[i], clips[i]
+        value, number = hashes[i], np.int64(-2)  # whose it is is not known yet
         line = first | _own(value, own, wide)
         begin = line * np.uint64(LINE)
         near: Any = near_in_line(held, begin, (value,), distance)
@@ -192,10 +193,13 @@ def _near_marked(
             near ^= lowest
             slot = popcount(lowest - np.uint64(1))
             m = begin + slot
-            if slot < taken[line] and held_clips[m] != number and not (value ^ held[m]) & mask:
-                if count < len(met):
-                    met[count] = both(held_clips[m], number)
-                count += 1
+            if slot < taken[line] and not (value ^ held[m]) & mask:
+                if number == -2:
+                    clip, number = whose(many, i, clip)
+                if number >= 0 and np.int64(held_clips[m]) != number:
+                    if count < len(met):
+                        met[count] = both(held_clips[m], np.uint32(number))
+                    count += 1
         if full[line >> np.uint64(3)] >> np.uint8(line & np.uint64(7)) & np.uint8(1):
             end = np.uint64(at[line + np.uint64(1)])
             begin = np.uint64(at[line])
@@ -205,10 +209,13 @@ def _near_marked(
                     lowest = near & (~near + np.uint64(1))
                     near ^= lowest
                     m = begin + popcount(lowest - np.uint64(1))
-                    if m < end and rest_clips[m] != number and not (value ^ rest[m]) & mask:
-                        if count < len(met):
-                            met[count] = both(rest_clips[m], number)
-                        count += 1
+                    if m < end and not (value ^ rest[m]) & mask:
+                        if number == -2:
+                            clip, number = whose(many, i, clip)
+                        if number >= 0 and np.int64(rest_clips[m]) != number:
+                            if count < len(met):
+                                met[count] = both(rest_clips[m], np.uint32(number))
+                            count += 1
                 begin += np.uint64(LANES)
     return count
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from curation_assets.dedup import buckets, join, probe
 from curation_assets.dedup.buckets import GROUP, ODD, Key, Side
 from curation_assets.dedup.duplicate_clusters import Dedup
-from curation_assets.dedup.grouped import Grouped, grouped, shared_bits
+from curation_assets.dedup.grouped import Grouped, as_they_lie, grouped, shared_bits
 from curation_assets.dedup.worth import LATELY_BITS, Worth, worth_comparing
 from curation_resources.progress import told
 
@@ -143,7 +143,7 @@ class Search:
         rounds: stretches of keys into which each table is divided, where it would not fit into memory.
         may_group: whether there is room to hold hashes once more, in groups, where few clips are fresh.
         many: where few clips are fresh, the hashes of the left side, or of both, in the order in which they are gone through (`prepared`).
-        bits: by which those are grouped.
+        bits: by which those are grouped; 0 where they are gone through as they lie.
     """
 
     left: Side
@@ -153,7 +153,7 @@ class Search:
     worth: Worth
     rounds: int = 1
     may_group: bool = True
-    many: tuple[Grouped, ...] = ()
+    many: tuple[tuple[Grouped, ...], ...] = ()
     bits: int = 0
 
     @property
@@ -172,7 +172,8 @@ class Search:
             return self
         masks = [int(self.plan.key(table).mask) for table in range(self.plan.count)]
         bits = shared_bits(masks, max(int(side.indexed[self._new(side)].sum()) for side in self._sides))
-        return replace(self, many=tuple(grouped(side, bits) for side in self._sides), bits=int(bits))
+        many = tuple((grouped(side, bits),) if bits else as_they_lie(side) for side in self._sides)
+        return replace(self, many=many, bits=int(bits))
 
     def run(self, piece: tuple[int, int]) -> Pairs:
         """The pairs that one piece finds."""
@@ -205,17 +206,18 @@ class Search:
     def _with_few(self, key: Key) -> Iterator[Pairs]:
         """Fresh clips of one side with near ones, and near common hashes, of the other."""
         if self._new(self.left).any():
-            yield self._few(self.left, self.many[-1], key)
+            yield from self._few(self.left, self.many[-1], key)
         if self.right is not None and self._new(self.right).any():
-            met = self._few(self.right, self.many[0], key)
-            yield met << np.uint64(32) | met >> np.uint64(32)
+            for met in self._few(self.right, self.many[0], key):
+                yield met << np.uint64(32) | met >> np.uint64(32)
 
-    def _few(self, side: Side, many: Grouped, key: Key) -> Pairs:
+    def _few(self, side: Side, many: Sequence[Grouped], key: Key) -> Iterator[Pairs]:
         new = self._new(side)
         count = int(side.indexed[new].sum()) + len(side.common)
         place = probe.place_of(int(key.mask), self.bits, count)
         few, bits = probe.lines(side, new, place), np.uint64(self.bits)
-        return np.asarray(probe.near_few(few, place, many, bits, self.worth.distance))
+        for part in many:
+            yield np.asarray(probe.near_few(few, place, part, bits, self.worth.distance))
 
     def _new(self, side: Side) -> NDArray[np.bool_]:
         """Which clips of a side are fresh."""

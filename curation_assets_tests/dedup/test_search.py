@@ -111,14 +111,20 @@ def test_recall_is_what_is_promised_and_nothing_else_is_found(distance: int, bit
 
 @settings(max_examples=10)
 @given(
-    st.integers(0, 1000), st.integers(1, 5), st.sampled_from([0, 6, 11]), st.sampled_from([1 << 19, 400, 1]), st.data()
+    st.integers(0, 1000),
+    st.integers(1, 5),
+    st.sampled_from([0, 6, 11]),
+    st.sampled_from([(1 << 19, 0), (400, 0), (1, 0), (1, 1 << 40)]),
+    st.data(),
 )
 def test_a_pair_is_found_whatever_else_is_there(
-    seed: int, near_bits: int, bits: int, cache: int, data: st.DataObject
+    seed: int, near_bits: int, bits: int, cache: tuple[int, int], data: st.DataObject
 ) -> None:
-    """Also if few are new, which is another way through the hashes, in one group or in many, and if the search is done piece by piece."""
+    """Also if few are new, which is another way through the hashes, as they lie or in groups, and if the search is done piece by piece."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(grouped, "CACHE_BYTES", cache)
+        patch.setattr(grouped, "CACHE_BYTES", cache[0])
+        patch.setattr(grouped, "LARGE_BYTES", cache[1])
+        patch.setattr(grouped, "MANY_TABLES", search.MAX_TABLES)
         _found_whatever_else_is_there(seed, near_bits, bits, data)
 
 
@@ -161,6 +167,9 @@ def test_what_few_take_of_each_table_fits_into_the_cache(kind: Literal["copies",
     assert grouped.shared_bits(masks, 1000) == 0
     for few in (100_000, 300_000):
         bits = int(grouped.shared_bits(masks, few))
+        if few * grouped.FEW_BYTES <= grouped.LARGE_BYTES and plan.count <= grouped.MANY_TABLES:
+            assert (bits, kind) == (0, "copies")
+            continue
         taken = [few * grouped.FEW_BYTES >> (mask & bits).bit_count() for mask in masks]
         assert max(taken) <= grouped.CACHE_BYTES or bits.bit_count() == grouped.MOST_BITS
         assert sorted(taken)[len(taken) // 2] <= grouped.CACHE_BYTES

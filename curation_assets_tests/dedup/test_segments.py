@@ -46,13 +46,15 @@ def _shards(seed: int, families: int, count: int) -> list[ShardInput]:
 def test_added_shard_by_shard_and_divided_is_all_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int, rows: int, memory: int
 ) -> None:
-    """Whatever the order of arrival: segments that are closed early, a memory of next to nothing, a hash that five clips have in common, hashes in one group or in many
+    """Whatever the order of arrival: segments that are closed early, a memory of next to nothing, a hash that five clips have in common, hashes as they lie or in groups
     where a half of the clips is new, and survivors chosen among few clips at a time and kept in blocks of few rows; the same rows to the last value."""
     monkeypatch.setattr(common, "COMMON", 5)
     monkeypatch.setattr(connected, "LEAST_CLIPS", 3)
     monkeypatch.setattr(cluster_rows, "BLOCK_ROWS", rows)
     monkeypatch.setattr(hash_matches, "LEAST_CLIPS", 3)
     monkeypatch.setattr(grouped, "CACHE_BYTES", rows)
+    monkeypatch.setattr(grouped, "LARGE_BYTES", 0 if rows < 10_000 else 1 << 40)
+    monkeypatch.setattr(grouped, "MANY_TABLES", search.MAX_TABLES)
     shards = _shards(seed, 20, 3)
     params = Dedup(flipped=True, negative=True, reversed=True)
     whole = build_clusters(Storage(f"{tmp_path}/whole"), INDEX, shards, params, means=Means(1))
@@ -64,7 +66,7 @@ def test_added_shard_by_shard_and_divided_is_all_at_once(
 
     def recorded(of: Search) -> Search:
         ready = prepared(of)
-        groups.extend(len(many.at) - 1 for many in ready.many)
+        groups.extend(len(part.at) - 1 for many in ready.many for part in many)
         return ready
 
     monkeypatch.setattr(Search, "prepared", recorded)
@@ -86,13 +88,15 @@ def test_what_is_held_of_blocks_of_hashes_fits_into_memory(
 ) -> None:
     """Also of hashes in groups, whatever share of a block is new."""
     monkeypatch.setattr(hash_matches, "LEAST_CLIPS", 3)
+    monkeypatch.setattr(grouped, "CACHE_BYTES", 1)
+    monkeypatch.setattr(grouped, "LARGE_BYTES", 0)
     means, held, grouped_once = Means(1, 60_000), [], []
     prepared = Search.prepared
 
     def recorded(of: Search) -> Search:
         ready = prepared(of)
         sides = [ready.left] if ready.right is None else [ready.left, ready.right]
-        beside = sum(many.hashes.nbytes + many.clips.nbytes for many in ready.many)
+        beside = sum(part.hashes.nbytes + part.clips.nbytes for many in ready.many for part in many)
         held.append(sum(hash_matches.side_bytes(side) for side in sides) + beside)
         grouped_once.append(bool(ready.many))
         return ready
