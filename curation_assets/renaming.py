@@ -10,6 +10,7 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -29,6 +30,7 @@ from curation_assets.ingest.renamed_rows import rewrite_index, rows_of_dataset
 from curation_assets.orchestration.instance import Instance
 from curation_assets.orchestration.partitions import SHARDS, register_shards
 from curation_assets.publish.clip_dataset import TABLE as CLIP_DATASET
+from curation_assets.publish.curating.ordered_rows import OrderedRows
 from curation_assets.recipes import Recipe, RecipeError, subsets
 from curation_assets.registry import CLUSTERS, INDEX, STAGES, component
 from curation_assets.rules.columns import inputs_of
@@ -36,10 +38,13 @@ from curation_assets.schemas import SCHEMAS
 from curation_assets.selection import SUBSET_ASSETS, UNPARTITIONED
 from curation_assets.settings import Settings
 from curation_resources.provenance import Provenance
+from curation_resources.scratch import scratch_folder
 from curation_resources.storage import Storage
+from curation_resources.table_contracts import conform
 from curation_resources.table_headers import SHEET_FILE, TableHeader
-from curation_resources.tables import TableStore
+from curation_resources.tables import GROUP_ROWS, TableStore
 from curation_resources.words import plural
+from curation_resources.written_table import WrittenTable
 
 
 @dataclass
@@ -159,7 +164,10 @@ class _Renaming:
 
     def table(self, asset: str, key: str) -> pa.Table:
         """The table of an old shard as the new dataset has it."""
-        table = self.store.read(asset, key)
+        return self.store.prepare(asset, self._rows(asset, key, self.store.read(asset, key)))
+
+    def _rows(self, asset: str, key: str, table: pa.Table) -> pa.Table:
+        """Rows of a table as the new dataset has them."""
         names = {n: _renamed(table[n], self.old, self.new) for n in ("dataset", "shard") if n in table.column_names}
         if "tar" in table.column_names:
             own = rf"^{asset}/{self.old}-"
@@ -169,7 +177,7 @@ class _Renaming:
         for name, column in names.items():
             at = table.column_names.index(name)
             table = table.set_column(at, table.schema.field(name), column)
-        return self.store.prepare(asset, table)
+        return table
 
     def _clusters(self, shard: str, ids: pa.ChunkedArray) -> pa.ChunkedArray:
         """Ids of clusters of a shard's clips, which are hashes of their survivor and its dataset, as the next comparison will give them."""
@@ -277,12 +285,23 @@ class _Renaming:
             version = header.stats.get("version")
             if not version:
                 continue
-            table = self.store.read(CLIP_DATASET.asset, key, columns=["tar"])
-            folder = f"{CLIP_DATASET.asset}/{key}/{version}"
-            media = [t.removeprefix(f"{folder}/") for t in pc.unique(table["tar"].drop_null()).to_pylist()]
-            self._link(folder, f"{CLIP_DATASET.asset}/{new}/{version}", media)
-            table = self.table(CLIP_DATASET.asset, key)
-            self.store.commit(CLIP_DATASET.asset, new, table, header.provenance, header.stats)
+            self._export(key, new, str(version), header)
+
+    def _export(self, key: str, new: str, version: str, header: TableHeader) -> None:
+        """A version and its table, of which some row groups are held at a time: it has a row for each clip."""
+        asset, contract = CLIP_DATASET.asset, self.store.contracts[CLIP_DATASET.asset]
+        folder, names = f"{asset}/{key}/{version}", self.store.form(asset, key).names
+        with scratch_folder("rename-") as scratch:
+            local = Path(scratch) / "version.parquet"
+            rows = OrderedRows(Path(scratch), contract.arrow, contract.key, len(contract.key))
+            for part in self.store.groups(asset, names, key):
+                media = [t.removeprefix(f"{folder}/") for t in pc.unique(part["tar"].drop_null()).to_pylist()]
+                self._link(folder, f"{asset}/{new}/{version}", media)
+                rows.add(conform(self._rows(asset, key, part), contract))
+            with WrittenTable(local, contract) as written:
+                for part in rows:
+                    written.add(part, GROUP_ROWS)
+            self.store.commit_file(asset, new, local, header.provenance, written.parts.hexdigest(), header.stats)
 
 
 def _unpublished(found: Holdings) -> Holdings:

@@ -15,7 +15,7 @@ import yaml
 from curation_assets.publish.writing import spreadsheets
 from curation_assets.publish.writing.dataset_card import CardFacts, hours_table, samples_said, shares_table
 from curation_assets.takedown.tar_rewriting import members
-from curation_assets.takedown.version_samples import REMOVED, AmendedVersion, files_below
+from curation_assets.takedown.version_samples import REMOVED, AmendedVersion, FilesBelow
 from curation_resources import sealed_parquet
 from curation_resources.media import MediaRef
 
@@ -23,7 +23,7 @@ from curation_resources.media import MediaRef
 def describe(version: AmendedVersion) -> None:
     """Writes README.md and croissant.json anew for what is left of a version, if it has them."""
     storage, folder = version.storage, version.folder
-    names = files_below(storage, folder)
+    names = FilesBelow(storage, folder)
     if storage.exists(f"{folder}/README.md"):
         facts = _count(version, names)
         text = storage.read(f"{folder}/README.md").decode("utf-8")
@@ -31,15 +31,13 @@ def describe(version: AmendedVersion) -> None:
         storage.write(f"{folder}/README.md", amended_card(text, facts, said).encode())
         path = f"{folder}/croissant.json"
         if storage.exists(path):
-            storage.write(path, _amended_croissant(version, json.loads(storage.read(path)), facts, names).encode())
+            storage.write(path, _amended_croissant(version, json.loads(storage.read(path)), facts).encode())
 
 
 def _samples(version: AmendedVersion, names: Iterable[str]) -> Iterator[dict[str, Any]]:
     """split, ms, licence and channel of each sample that is left."""
     storage, folder = version.storage, version.folder
-    listed = next((n for n in names if n == "metadata.parquet"), None) or next(
-        (n for n in names if n == "metadata.csv"), None
-    )
+    listed = next((n for n in ("metadata.parquet", "metadata.csv") if storage.exists(f"{folder}/{n}")), None)
     if listed is not None:
         with storage.open(f"{folder}/{listed}") as file:
             for row in (
@@ -87,7 +85,7 @@ def _count(version: AmendedVersion, names: Iterable[str]) -> CardFacts:
     if version.told is not None and version.told.counts:
         return version.told.facts()
     facts = CardFacts("", "", "", "", {}, "", ())
-    for row in _samples(version, list(names)):
+    for row in _samples(version, names):
         facts.count(row["split"], row["ms"], row.get("licence") or None, row.get("channel") or None)
     return facts
 
@@ -137,13 +135,12 @@ def _amended_front(head: str, facts: CardFacts) -> str:
     return f"---\n{yaml.safe_dump(front, sort_keys=False)}---\n{parts[2]}"
 
 
-def _amended_croissant(version: AmendedVersion, said: dict[str, Any], facts: CardFacts, names: Iterable[str]) -> str:
-    there = set(names)
+def _amended_croissant(version: AmendedVersion, said: dict[str, Any], facts: CardFacts) -> str:
     left = []
     for entry in said.get("distribution", ()):
         name = entry.get("contentUrl")
         if entry.get("@type") == "cr:FileObject" and name in version.changed:
-            if name not in there:
+            if not version.storage.exists(f"{version.folder}/{name}"):
                 continue
             with version.storage.open(f"{version.folder}/{name}") as file:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]

@@ -28,8 +28,8 @@ from curation_assets.takedown.told_samples import ToldSamples, VideoLicences
 from curation_assets.takedown.version_samples import (
     REMOVED,
     AmendedVersion,
+    FilesBelow,
     Licences,
-    files_below,
     key_hash,
     keys_in,
     subfolders,
@@ -54,7 +54,7 @@ def samples_in_versions(
             for name in subfolders(storage, f"{asset}/{key}"):
                 folder = f"{asset}/{key}/{name}"
                 version = AmendedVersion(storage, folder, plan, dict, told=told.get(folder))
-                if name != "pieces" and (keys := set(keys_in(version, files_below(storage, folder)))):
+                if name != "pieces" and (keys := set(keys_in(version, FilesBelow(storage, folder)))):
                     yield folder, len(keys)
 
 
@@ -115,12 +115,12 @@ def amend_version(
     unfinished = _unfinished(storage, folder)
     begun = frozenset(_noted(storage, folder)) if unfinished else frozenset[str]()
     version = AmendedVersion(storage, folder, plan, licences, told=told, begun=begun)
-    names = files_below(storage, folder)
+    names = FilesBelow(storage, folder)
     version.keys = set(keys_in(version, names))
     if not version.keys and not unfinished:
         return version
     if unfinished:
-        version.changed |= set(names)  # whatever was rewritten before the run was killed
+        version.changed |= names.of_many()  # whatever was rewritten before the run was killed
     if version.keys:
         note(version, complete=False)
     for name in names:

@@ -23,15 +23,12 @@ from curation_assets.takedown.placed_samples import Placed
 from curation_assets.takedown.plan import Say, TakedownPlan
 from curation_assets.takedown.tar_rewriting import key_of, members
 from curation_assets.takedown.told_samples import VideoLicences
-from curation_assets.takedown.version_samples import REMOVED, AmendedVersion, files_below, key_hash, subfolders
+from curation_assets.takedown.version_samples import OF_MANY, REMOVED, AmendedVersion, FilesBelow, key_hash, subfolders
 from curation_resources.scratch import scratch_folder
 from curation_resources.storage import Storage
 from curation_resources.table_headers import FILES
 from curation_resources.tables import TableStore
 from curation_resources.words import plural
-
-AMENDED = (".tar", ".parquet", ".csv", ".jsonl.gz")
-"""What may name samples in the folder of a version itself."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +81,7 @@ def _of_version(storage: Storage, folder: str, tars: bool) -> LeftSamples | None
     noted = frozenset(d for entry in said["removed"] for d in entry["sha256_of_keys"])
     found: set[str] = set()
     holders: set[str] = set()
-    for name in files_below(storage, folder):
+    for name in FilesBelow(storage, folder):
         if name.endswith(".tar"):
             keys = {key_of(m.name) for m in members(storage, f"{folder}/{name}")} if tars else set()
         else:
@@ -100,13 +97,14 @@ def remove_left(store: TableStore, left: LeftSamples, say: Say) -> None:
     storage, folder = store.storage, left.folder
     licences = lru_cache(maxsize=1)(lambda: VideoLicences(store))
     version = AmendedVersion(storage, folder, TakedownPlan([]), licences, set(left.keys), holders=set(left.tars))
-    names = files_below(storage, folder)
+    names = FilesBelow(storage, folder)
     if left.begun:
-        version.changed |= set(names)  # whatever was rewritten before the command was killed
+        version.changed |= names.of_many()  # whatever was rewritten before the command was killed
     note(version, complete=False)
-    for name in sorted(names, key=lambda n: "/" in n or n.endswith(".tar")):
-        if "/" in name or name.endswith(AMENDED):
-            amend_file(version, name)
+    for samples in (False, True):  # lists first
+        for name in names:
+            if ("/" in name or name.endswith(".tar")) is samples and (samples or name.endswith(OF_MANY)):
+                amend_file(version, name)
     describe(version)
     _tell_table(store, version)
     note(version, complete=True)

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import hashlib
 import io
 import json
+import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import islice
 from typing import Any, Protocol
 
 import pyarrow.parquet as pq
+from fsspec.implementations.local import LocalFileSystem
 
 from curation_assets.publish.writing import spreadsheets
 from curation_assets.publish.writing.track_folders import META, PROGRESS
@@ -19,10 +24,16 @@ from curation_assets.takedown.plan import TakedownPlan
 from curation_assets.takedown.tar_rewriting import key_of, members
 from curation_assets.takedown.told_samples import ToldSamples
 from curation_resources import sealed_parquet
+from curation_resources.listed_files import PART, sizes_in
 from curation_resources.media import MediaRef
+from curation_resources.s3_objects import pages_s3
 from curation_resources.storage import Storage
 
 REMOVED = "removed.json"
+OF_MANY = (".tar", ".parquet", ".csv", ".jsonl.gz")
+"""Endings of files that hold, or list, more than one sample."""
+FEW_VIDEOS = 64
+"""Up to so many ids are looked for by one expression, which goes through them all at each place of a text."""
 
 
 class Licences(Protocol):
@@ -35,19 +46,35 @@ class Licences(Protocol):
 def subfolders(storage: Storage, folder: str) -> list[str]:
     """Names of the folders directly in `folder`."""
     fs, name = storage.filesystem(folder)
-    try:
-        entries = fs.ls(name, detail=True, refresh=True) if "s3" in str(fs.protocol) else fs.ls(name, detail=True)
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-    return sorted(e["name"].rstrip("/").rsplit("/", 1)[-1] for e in entries if e["type"] == "directory")
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        if isinstance(fs, LocalFileSystem):
+            with os.scandir(name) as entries:
+                return sorted(e.name for e in entries if e.is_dir())
+        if "s3" in str(fs.protocol):
+            return sorted(f for _, folders in pages_s3(fs, name) for f in folders)
+        listed = fs.ls(name, detail=True)
+        return sorted(e["name"].rstrip("/").rsplit("/", 1)[-1] for e in listed if e["type"] == "directory")
+    return []
 
 
-def files_below(storage: Storage, folder: str) -> list[str]:
-    """Paths of all files below `folder`, relative to it."""
-    found = list(storage.list(folder))
-    for name in subfolders(storage, folder):
-        found += [f"{name}/{n}" for n in files_below(storage, f"{folder}/{name}")]
-    return found
+@dataclass(frozen=True)
+class FilesBelow:
+    """Paths of all files below a folder, relative to it, listed anew each time they are gone through and not held: of a version of files they are as many as its samples.
+    Those of a folder come in order, if they are no more than `PART`. Files may be removed meanwhile."""
+
+    storage: Storage
+    folder: str
+
+    def __iter__(self) -> Iterator[str]:
+        names = (name for name, _ in sizes_in(self.storage, self.folder))
+        yield from sorted(islice(names, PART))
+        yield from names
+        for name in subfolders(self.storage, self.folder):
+            yield from (f"{name}/{n}" for n in FilesBelow(self.storage, f"{self.folder}/{name}"))
+
+    def of_many(self) -> set[str]:
+        """Those that hold, or list, more than one sample."""
+        return {n for n in self if "/" not in n or n.endswith(OF_MANY)}
 
 
 @dataclass
@@ -97,9 +124,16 @@ class AmendedVersion:
         key = str(row.get("key") or row.get("sample_key") or "")
         if key and key in self.keys:
             return True
-        video = row.get("video_id") or row.get("yid")
-        dataset = row.get("dataset")
-        return any(video == v.video_id and dataset in (None, v.dataset) for v in self.plan.videos)
+        datasets = self._datasets.get(str(row.get("video_id") or row.get("yid") or ""), ())
+        return bool(datasets) and row.get("dataset") in (None, *datasets)
+
+    @cached_property
+    def _datasets(self) -> Mapping[str, set[str]]:
+        """Id of each of the videos -> the datasets that it is in."""
+        found: dict[str, set[str]] = {}
+        for video in self.plan.videos:
+            found.setdefault(video.video_id, set()).add(video.dataset)
+        return found
 
 
 def key_hash(key: str) -> str:
@@ -107,16 +141,24 @@ def key_hash(key: str) -> str:
     return hashlib.sha256(key.encode()).hexdigest()
 
 
-def _suspects(plan: TakedownPlan) -> re.Pattern[str]:
-    """What the sample keys of the videos begin with; keys of ids with other characters have `_` in their place and a hash behind."""
-    parts = {re.escape(re.sub(r"[^A-Za-z0-9_-]", "_", v.video_id)[:80]) for v in plan.videos}
-    return re.compile("|".join(sorted(parts, key=len, reverse=True)))
+def suspects(videos: Iterable[str]) -> Callable[[str], bool]:
+    """Tells of a text whether it has what the sample keys of some videos begin with; keys of ids with other characters have `_` in their place and a hash behind.
+
+    Args:
+        videos: their ids.
+    """
+    parts = {re.sub(r"[^A-Za-z0-9_-]", "_", v)[:80] for v in videos}
+    if len(parts) <= FEW_VIDEOS:
+        search = re.compile("|".join(map(re.escape, sorted(parts, key=len, reverse=True)))).search
+        return lambda text: search(text) is not None
+    lengths = sorted({len(p) for p in parts})
+    return lambda text: any(text[i : i + n] in parts for n in lengths for i in range(len(text) - n + 1))
 
 
 def keys_in(version: AmendedVersion, names: Iterable[str]) -> Iterator[str]:
     """Sample keys of the videos, told by each sample's JSON, by the version's lists, or by what an amending that did not end had noted; notes in `version` where
     they were found."""
-    suspect = _suspects(version.plan)
+    suspect = suspects(v.video_id for v in version.plan.videos)
     for name in names:
         if name.endswith(".tar"):
             for key in _in_tar(version, name, suspect) if version.may_hold(name) else ():
@@ -130,7 +172,7 @@ def keys_in(version: AmendedVersion, names: Iterable[str]) -> Iterator[str]:
                 yield key
 
 
-def _in_tar(version: AmendedVersion, name: str, suspect: re.Pattern[str]) -> Iterator[str]:
+def _in_tar(version: AmendedVersion, name: str, suspect: Callable[[str], bool]) -> Iterator[str]:
     path = f"{version.folder}/{name}"
     found, told = set[str](), set[str]()
     for m in members(version.storage, path):
@@ -141,7 +183,7 @@ def _in_tar(version: AmendedVersion, name: str, suspect: re.Pattern[str]) -> Ite
         if not m.name.endswith(".json"):
             continue
         told.add(key)
-        if suspect.search(key):
+        if suspect(key):
             record = json.loads(version.storage.read_media(MediaRef(path, m.offset_data, m.size)))
             if version.owns(record):
                 yield key
@@ -149,7 +191,7 @@ def _in_tar(version: AmendedVersion, name: str, suspect: re.Pattern[str]) -> Ite
         version.apart.add(name)
 
 
-def _listed(version: AmendedVersion, name: str, suspect: re.Pattern[str]) -> Iterator[str]:
+def _listed(version: AmendedVersion, name: str, suspect: Callable[[str], bool]) -> Iterator[str]:
     storage, path = version.storage, f"{version.folder}/{name}"
     if name.endswith(".parquet"):
         for row in _rows(storage, path):
@@ -162,7 +204,7 @@ def _listed(version: AmendedVersion, name: str, suspect: re.Pattern[str]) -> Ite
                 for row in spreadsheets.rows(io.TextIOWrapper(file, "utf-8", newline=""))
                 if version.owns(row)
             )
-    elif name.endswith(".json") and not name.endswith(PROGRESS) and "/" in name and suspect.search(name):
+    elif name.endswith(".json") and not name.endswith(PROGRESS) and "/" in name and suspect(name):
         if version.owns(json.loads(storage.read(path))):
             yield key_of(name)
     elif name.endswith((".jsonl.gz", META)):

@@ -16,10 +16,11 @@ import pytest
 from curation_assets.publish.clip_dataset import ClipExport
 from curation_assets.publish.writing.samples import clip_samples
 from curation_assets.schemas import SCHEMAS
+from curation_assets.takedown import version_samples
 from curation_assets.takedown.exports import amend_version
 from curation_assets.takedown.left_samples import left_samples, remove_left
 from curation_assets.takedown.plan import TakedownPlan, Video
-from curation_assets.takedown.version_samples import REMOVED
+from curation_assets.takedown.version_samples import REMOVED, FilesBelow, subfolders, suspects
 from curation_resources.storage import Storage
 from curation_resources.tables import TableStore
 
@@ -169,3 +170,24 @@ def tar(members: Mapping[str, bytes]) -> bytes:
             info.size = len(data)
             made.addfile(info, io.BytesIO(data))
     return out.getvalue()
+
+
+def test_files_are_listed_folder_by_folder_and_ids_are_found_whether_few_or_many(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ["README.md", "a.tar", "clips/00/v1.json", "clips/00/v1.mp4", "clips/01/v2.json", "clips/more.tar"]
+    for name in names:
+        (tmp_path / "version" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "version" / name).touch()
+    found = FilesBelow(Storage(str(tmp_path)), "version")
+    assert list(found) == list(found) == ["README.md", "a.tar", "clips/more.tar", *names[2:5]]
+    monkeypatch.setattr(version_samples, "PART", 1)
+    assert sorted(found) == names
+    assert list(FilesBelow(Storage(str(tmp_path)), "nothing")) == subfolders(Storage(str(tmp_path)), "a") == []
+    assert found.of_many() == {"README.md", "a.tar", "clips/more.tar"}
+
+    ids = ["abcdefghijk", "a/b", "x" * 90, "abc"]
+    texts = ["bench_abcdefghijk_0_9", "a_b-12", "x" * 80, "x" * 79, "ab", "zzabczz", ""]
+    few = [suspects(ids)(text) for text in texts]
+    monkeypatch.setattr(version_samples, "FEW_VIDEOS", 3)
+    assert [suspects(ids)(text) for text in texts] == few == [True, True, True, False, False, True, False]

@@ -20,7 +20,7 @@ from curation_assets.takedown import amended_card, exports, version_samples
 from curation_assets.takedown.exports import _told, amend_version
 from curation_assets.takedown.plan import TakedownPlan, Video
 from curation_assets.takedown.told_samples import VideoLicences
-from curation_assets.takedown.version_samples import AmendedVersion, files_below, keys_in
+from curation_assets.takedown.version_samples import AmendedVersion, FilesBelow, keys_in
 from curation_resources.storage import Storage
 from curation_resources.tables import TableStore
 
@@ -57,7 +57,7 @@ class Version:
         return AmendedVersion(self.store.storage, self.name, self.plan, lambda: VideoLicences(self.store), told=told)
 
     def keys(self, told: Any) -> set[str]:
-        return set(keys_in(self.version(told), files_below(self.store.storage, self.name)))
+        return set(keys_in(self.version(told), FilesBelow(self.store.storage, self.name)))
 
 
 @pytest.fixture
@@ -101,7 +101,7 @@ def test_only_the_tars_that_hold_the_video_are_opened(version: Version, opened: 
     holding = {r["tar"].rsplit("/", 1)[-1] for r in version.rows if r["video_id"] == version.video}
     assert set(opened) == tars
     assert len(holding) < len(tars) / 2
-    counted = amended_card._count(version.version(None), files_below(version.store.storage, version.name))
+    counted = amended_card._count(version.version(None), FilesBelow(version.store.storage, version.name))
     opened.clear()
     assert version.keys(version.told()) == everything
     assert sorted(opened) == sorted(holding)
@@ -111,7 +111,7 @@ def test_only_the_tars_that_hold_the_video_are_opened(version: Version, opened: 
     assert len(opened) == 2 * len(holding), "looked through, and written anew"
     assert said.keys == everything
     version.plan.fresh.clear()
-    left = amended_card._count(version.version(None), files_below(version.store.storage, version.name))
+    left = amended_card._count(version.version(None), FilesBelow(version.store.storage, version.name))
     mine = [r for r in version.rows if r["video_id"] == version.video]
     assert counted.samples.total() - left.samples.total() == len(mine)
     version.plan.fresh.append(("clip_dataset", KEY))
