@@ -26,6 +26,7 @@ from curation_assets.engine.slices import FORM, read_slices
 from curation_assets.engine.staleness import FRESH, RETRY, SHARDED, looked_at
 from curation_assets.estimate_size import Shape, Size
 from curation_assets.publish.subsets import Subset
+from curation_assets.publish.writing.batch_rows import EXPORT as CLIP_EXPORT
 from curation_assets.recipes import Recipe, subsets
 from curation_assets.registry import DOWNLOADS, GATHERED, INDEX, JUDGED, STAGES, component
 from curation_assets.selection import SUBSET_ASSETS, assets_of_recipe, assets_of_subset
@@ -205,8 +206,12 @@ class _Estimate:
     def _of_subset(self, key: str, recipe: Recipe, subset: Subset, asset: str) -> Line:
         header = self.store.usable_header(asset, key)
         if header is not None and header.stats.get("cpu_s"):
-            of = _by({key: header}, {key: 1.0}, 1.0)
-            return self._line(key, asset, 1, of, "the version in force")
+            cpu, gpu, stored = _by({key: header}, {key: 1.0}, 1.0)
+            said = "the version in force"
+            if asset == CLIP_EXPORT:
+                cpu, gpu = (None if of is None else replace(of, low=0.0) for of in (cpu, gpu))
+                said += ", or less: clips that come out the same are taken over"
+            return self._line(key, asset, 1, (cpu, gpu, stored), said)
         figure = component(asset).figure(recipe, subset)
         parts = []
         for dataset in subset.datasets or [recipe.dataset]:

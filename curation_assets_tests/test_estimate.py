@@ -11,14 +11,16 @@ import pytest
 from curation_assets.cli import main
 from curation_assets.decode.frames import INPUT_BYTES, INPUT_S
 from curation_assets.engine.plan import PlanStep
-from curation_assets.estimate import PART_BYTES, WRITES, Line, estimate, not_indexed, total
+from curation_assets.estimate import PART_BYTES, WRITES, Line, Range, estimate, not_indexed, total
 from curation_assets.estimate_size import Size
 from curation_assets.estimate_text import as_json, render, said
 from curation_assets.recipes import parse_recipe
 from curation_assets.registry import component
+from curation_assets.schemas import SCHEMAS
 from curation_assets.settings import Settings
 from curation_assets_tests.sample_video import sample_video
 from curation_assets_tests.site import Site
+from curation_resources.provenance import Provenance
 
 RECIPE = """
 dataset: d
@@ -88,6 +90,25 @@ def test_shards_that_are_made_say_what_the_others_take(site: Site) -> None:
     assert "2 shards of your own" in text
     assert text.count("?") >= 3 * len(whole.unknown)
     assert f"not in the sum, since nothing is known of what they take: {', '.join(whole.unknown)}" in text
+
+
+def test_an_export_may_take_over_what_the_version_in_force_has(site: Site, tmp_path: Path) -> None:
+    site.declare(
+        RECIPE.format(videos=tmp_path / "videos").replace(
+            "count: 1}}", "count: 1}, export: {clips: {}, embeddings: {}}}"
+        )
+    )
+    for asset in ("clip_dataset", "embedding_dataset"):
+        made = SCHEMAS[asset].empty()
+        site.store.commit(asset, "d-some", made, Provenance("1"), {"cpu_s": 60.0, "gpu_s": 8.0, "bytes": 1000})
+    site.index()
+    lines = lines_of(site)
+    clips, arrays = lines["clip_dataset"], lines["embedding_dataset"]
+    assert (clips.cpu_s, clips.gpu_s) == (Range(0, 60, 60), Range(0, 8, 8))
+    assert clips.bytes is not None
+    assert clips.bytes.low == clips.bytes.high, "another version has all of them"
+    assert clips.source == "the version in force, or less: clips that come out the same are taken over"
+    assert (arrays.cpu_s, arrays.source) == (Range(60, 60, 60), "the version in force")
 
 
 def test_inputs_of_models_that_the_decode_keeps_are_in_the_plan(site: Site, tmp_path: Path) -> None:
