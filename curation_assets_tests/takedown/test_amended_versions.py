@@ -172,20 +172,20 @@ def tar(members: Mapping[str, bytes]) -> bytes:
     return out.getvalue()
 
 
-def test_files_are_listed_folder_by_folder_and_ids_are_found_whether_few_or_many(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_files_are_listed_folder_by_folder(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
     names = ["README.md", "a.tar", "clips/00/v1.json", "clips/00/v1.mp4", "clips/01/v2.json", "clips/more.tar"]
     for name in names:
-        (tmp_path / "version" / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / "version" / name).touch()
-    found = FilesBelow(Storage(str(tmp_path)), "version")
+        storage.write(f"version/{name}", b"x")
+    found = FilesBelow(storage, "version")
     assert list(found) == list(found) == ["README.md", "a.tar", "clips/more.tar", *names[2:5]]
+    assert found.of_many() == {"README.md", "a.tar", "clips/more.tar"}
     monkeypatch.setattr(version_samples, "PART", 1)
     assert sorted(found) == names
-    assert list(FilesBelow(Storage(str(tmp_path)), "nothing")) == subfolders(Storage(str(tmp_path)), "a") == []
-    assert found.of_many() == {"README.md", "a.tar", "clips/more.tar"}
+    assert subfolders(storage, "version/clips") == ["00", "01"]
+    assert list(FilesBelow(storage, "nothing")) == subfolders(storage, "nothing") == []
 
+
+def test_ids_are_found_alike_whether_few_or_many(monkeypatch: pytest.MonkeyPatch) -> None:
     ids = ["abcdefghijk", "a/b", "x" * 90, "abc"]
     texts = ["bench_abcdefghijk_0_9", "a_b-12", "x" * 80, "x" * 79, "ab", "zzabczz", ""]
     few = [suspects(ids)(text) for text in texts]
