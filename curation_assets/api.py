@@ -16,6 +16,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import re
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ import pyarrow.dataset as ds
 import yaml
 from numpy.typing import NDArray
 
+from curation_assets import starter
 from curation_assets.decode.clips import TABLE as CLIPS
 from curation_assets.decode.frames import TABLE as FRAMES
 from curation_assets.exported_clips import ExportedClips, Sample
@@ -38,6 +40,7 @@ from curation_assets.registry import DOWNLOADS, INDEX, component
 from curation_assets.schemas import SCHEMAS
 from curation_assets.settings import Settings
 from curation_assets.showing.text import nearest
+from curation_resources import extras
 from curation_resources.media import MediaRef
 from curation_resources.tables import MissingTable, TableStore
 from curation_resources.words import plural
@@ -175,6 +178,9 @@ class Installation:
         assets = [assets] if isinstance(assets, str) else assets
         shards = [shards] if isinstance(shards, str) else shards
         self._home.mkdir(parents=True, exist_ok=True)
+        if starter.write_instance(self._home):
+            file = starter.seen_from_here(self._home / "dagster.yaml")
+            print(f"curation: wrote {file}, the settings of Dagster for one machine", file=sys.stderr)
         before = os.environ.get("DAGSTER_HOME")
         os.environ["DAGSTER_HOME"] = str(self._home)
         try:
@@ -244,7 +250,15 @@ class Installation:
             raise LookupError(f"where: {asset} has no column {unknown[1]!r}; {near}") from error
 
     def pandas(self, asset: str, columns: Sequence[str] | None = None, **how: Any) -> pd.DataFrame:
-        """As `table`, as a pandas frame."""
+        """As `table`, as a pandas frame.
+
+        Raises:
+            MissingExtra: pandas is not installed; this package does without.
+        """
+        if not extras.installed("pandas"):
+            raise extras.MissingExtra(
+                "a pandas frame needs pandas, which is not installed: pip install pandas; `table` gives the same as Arrow"
+            )
         return self.table(asset, columns, **how).to_pandas()
 
     def relation(self, asset: str, connection: duckdb.DuckDBPyConnection | None = None) -> duckdb.DuckDBPyRelation:

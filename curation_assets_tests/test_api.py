@@ -13,6 +13,7 @@ import pytest
 
 import curation_assets as curation
 from curation_assets_tests.decode.coded_video import write_video
+from curation_resources import extras
 
 ROOT = Path(__file__).resolve().parents[1]
 RECIPE = {
@@ -39,6 +40,9 @@ def test_the_page_runs_from_an_empty_folder(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     assert "dataset_index None missing no index yet" in done.stdout
     assert (tmp_path / "data/clip_dataset/mine-moving.parquet").exists()
+    shipped = (ROOT / "deploy/dagster.local.yaml").read_text(encoding="utf-8")
+    assert (tmp_path / ".dagster/dagster.yaml").read_text(encoding="utf-8") == shipped, "limits of pools, no telemetry"
+    assert not (tmp_path / ".dagster/.telemetry").exists()
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +90,16 @@ def test_tables_are_read_over_all_shards_in_three_ways_alike(toy: curation.Insta
     assert toy.table("dataset_index").num_rows == 2
     with pytest.raises(LookupError, match="no table is called 'clpis'; did you mean clips"):
         toy.table("clpis")
+
+
+def test_a_frame_of_pandas_without_pandas_is_one_sentence(
+    toy: curation.Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(extras, "installed", lambda module: module != "pandas")
+    with pytest.raises(
+        extras.MissingExtra, match="a pandas frame needs pandas, which is not installed: pip install pandas"
+    ):
+        toy.pandas("clips")
 
 
 def test_a_clip_gives_its_frames_as_they_are_displayed_and_the_one_on_screen(toy: curation.Installation) -> None:
