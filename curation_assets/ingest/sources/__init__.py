@@ -8,7 +8,7 @@ relative addresses then lie beside `SourceRow.source`, or below it where that is
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from curation_assets.ingest.dataset_index import Source
 from curation_assets.ingest.sources import acav, caption_files, folder, hdvila, ids, table, webdataset
@@ -17,6 +17,8 @@ from curation_assets.ingest.sources.list_paths import located
 from curation_assets.ingest.sources.rows import RejectedLine, SourceError, SourceRow, UsualRows
 from curation_assets.ingest.sources.settling import Settling, Unsettled
 from curation_resources.storage import Storage
+from curation_resources.storage_errors import StorageError
+from curation_resources.unwritable import Unwritable
 
 __all__ = [
     "RejectedLine",
@@ -52,11 +54,28 @@ def read_source(
     brought = source.chosen()
     if brought is not None:
         adapter, options = brought
-        found: Iterator[SourceRow | RejectedLine | Unsettled] = adapter.read(source, options, storage)
+        found = _of_a_package(source.format, lambda: adapter.read(source, options, storage))
         return located(found, storage) if getattr(adapter, "files", False) else found
     if source.format in _FILES:
         return _FILES[source.format].read(source, storage, settling)
     return _LISTS[source.format].read(source, storage)
+
+
+def _of_a_package(
+    name: str, read: Callable[[], Iterable[SourceRow | RejectedLine | Unsettled]]
+) -> Iterator[SourceRow | RejectedLine | Unsettled]:
+    """What a format gives that a package brings. Whatever else goes wrong in it is a SourceError too, so that it costs its own dataset and no others."""
+    try:
+        for row in read():
+            if not isinstance(row, SourceRow | RejectedLine | Unsettled):
+                raise TypeError(f"it gave {type(row).__name__}, and not SourceRow or RejectedLine")
+            yield row
+    except (SourceError, StorageError, Unwritable):
+        raise
+    except Exception as error:
+        raise SourceError(
+            f"the source format {name!r} failed ({type(error).__name__}: {error}); correct the package that brings it"
+        ) from error
 
 
 def read_many(
