@@ -16,7 +16,6 @@ from __future__ import annotations
 import multiprocessing
 import os
 import re
-import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -30,7 +29,6 @@ import pyarrow.dataset as ds
 import yaml
 from numpy.typing import NDArray
 
-from curation_assets import starter
 from curation_assets.decode.clips import TABLE as CLIPS
 from curation_assets.decode.frames import TABLE as FRAMES
 from curation_assets.exported_clips import ExportedClips, Sample
@@ -169,6 +167,7 @@ class Installation:
             RunFailed: something failed; what did not is committed, and the next run goes on from there.
             RecipeError: an asset or shard that does not exist.
         """
+        from curation_assets.commands.installation import instance_home
         from curation_assets.runner import run_recipes
 
         if multiprocessing.parent_process() is not None:
@@ -177,13 +176,10 @@ class Installation:
             )
         assets = [assets] if isinstance(assets, str) else assets
         shards = [shards] if isinstance(shards, str) else shards
-        self._home.mkdir(parents=True, exist_ok=True)
-        if starter.write_instance(self._home):
-            file = starter.seen_from_here(self._home / "dagster.yaml")
-            print(f"curation: wrote {file}, the settings of Dagster for one machine", file=sys.stderr)
         before = os.environ.get("DAGSTER_HOME")
         os.environ["DAGSTER_HOME"] = str(self._home)
         try:
+            instance_home()
             code = run_recipes([self.settings], assets, shards, force, partial)
         finally:
             if before is None:

@@ -86,7 +86,10 @@ TABLE = TableSchema(
             allowed=("exact", "copy", "contained", "contains", "flipped", "reversed", "negative", "cropped"),
         ),
         Column("confirmed_by", STRING, "What verified the match."),
-        share("embedding_similarity", "Cosine of the clips' mean embeddings, where both exist."),
+        share(
+            "embedding_similarity",
+            "Cosine of the clips' mean embeddings, 0 for a negative one; null unless `dedup.confirm_cosine` is set and both exist.",
+        ),
     ),
 )
 
