@@ -44,11 +44,12 @@ def test_a_command_that_waits_for_a_pool_is_stopped_and_keeps_nobody_waiting(
                 time.sleep(0.02)
             (waiter,) = slots(held=False)
             if how == signal.SIGINT:
-                time.sleep(dead_runs.SAY_AFTER_S + 2 * dead_runs.LOOK_S)
+                assert waiting.stderr is not None
+                while f"for pool {POOL}, held by run {holding[:8]}" not in (line := waiting.stderr.readline()):
+                    assert line, "it ended without a word about whom it waits for"
                 waiting.send_signal(how)
                 out, err = waiting.communicate(timeout=120)
                 assert waiting.returncode == 128 + how, out + err
-                assert f"for pool {POOL}, held by run {holding[:8]}" in err
                 assert slots(held=False) == set()
                 ended = instance.get_run_by_id(waiter)
                 assert ended is not None
