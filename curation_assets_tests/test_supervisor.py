@@ -106,6 +106,45 @@ def test_work_stands_still_with_the_command_and_goes_on_with_it(tmp_path: Path) 
     assert gone(worker)
 
 
+BETWEEN = """
+import os, signal, sys, threading
+from curation_assets.orchestration.supervisor import STOPPING, supervised
+for number in STOPPING:
+    signal.signal(number, signal.SIG_DFL)
+threading.Thread(target=threading.Event().wait, daemon=True).start()  # as libraries have them; no signal is blocked in it
+begin, begun = os.pipe()
+look = os.waitpid
+
+def looked(child, options):
+    found = look(child, options)
+    if options == os.WNOHANG and not found[0]:
+        if sys.argv[1] == "ends":
+            os.write(begun, b"x")
+            os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
+        else:
+            os.kill(os.getpid(), int(sys.argv[1]))
+    return found
+
+os.waitpid = looked
+sys.exit(supervised(lambda: len(os.read(begin, 1)) + 6, lambda process, asked: print("after", asked), "Do it again."))
+"""
+
+
+@pytest.mark.parametrize(("what", "code"), [("ends", 7), (f"{signal.SIGINT:d}", 130), (f"{signal.SIGTERM:d}", 143)])
+def test_what_comes_between_a_look_and_the_wait_is_not_missed(what: str, code: int) -> None:
+    """With a thread that the signal may go to: the command waited for ever for a child that had ended, or ended without a word."""
+    found = subprocess.run(
+        [sys.executable, "-c", BETWEEN, what],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert found.returncode == code, found.stderr
+    assert found.stdout == ("" if what == "ends" else "after True\n")
+
+
 def test_work_that_is_killed_is_said_and_noted(tmp_path: Path) -> None:
     process, (worker, _) = start(tmp_path, "busy")
     os.kill(worker, signal.SIGKILL)

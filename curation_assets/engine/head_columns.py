@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 from curation_resources.provenance import Provenance
 from curation_resources.table_headers import TableHeader
 
-FORMAT = b"7"
-"""Raised when other facts are kept; what an older format kept is forgotten."""
+FORMAT = b"8"
+"""Raised when other facts are kept, or what was kept cannot be relied on; what an older format kept is forgotten."""
 NOT_KEPT = Provenance("")
 Texts = NDArray[np.bytes_]
 

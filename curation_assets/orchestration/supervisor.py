@@ -75,26 +75,28 @@ def _become_child(parent: int, scratch: Path) -> None:
 
 
 def _wait(child: int, heeded: list[signal.Signals], afterwards: Callable[[bool], None], go_on: str) -> int:
-    """Waits for the child or a signal; `heeded` are blocked. A handler would miss one that comes between the last look of the interpreter and a call
-    that blocks; a signal that is waited for cannot be missed."""
-    signal.signal(signal.SIGCHLD, lambda *_: None)  # macOS drops what has no handler and no other effect
+    """Waits for the child or a signal; `heeded` are blocked until it does. What a handler does would come too late for a call that blocks, and the signal may
+    go to a thread that some library keeps, so that waiting for it misses it: the number of each is written to a pipe, whichever thread it comes to."""
+    numbers, notes = os.pipe()
+    os.set_blocking(notes, False)
     pausing = [signal.SIGTSTP] if signal.getsignal(signal.SIGTSTP) is signal.SIG_DFL else []
-    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD, *pausing])
+    for one in (signal.SIGCHLD, *pausing, *heeded):
+        signal.signal(one, lambda *_: None)  # what has no handler is not noted
+    signal.set_wakeup_fd(notes, warn_on_full_buffer=False)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, heeded)
     while not (ended := os.waitpid(child, os.WNOHANG))[0]:
-        number = signal.sigwait([signal.SIGCHLD, *pausing, *heeded])
+        number = os.read(numbers, 1)[0]
         if number == signal.SIGTSTP:
             _pause(child)
         elif number != signal.SIGCHLD:
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGCHLD, *pausing])
             _kill_group(child)
-            threading.Thread(target=lambda: os._exit(128 + signal.sigwait(heeded)), daemon=True).start()
+            threading.Thread(target=_end_at_next, args=(numbers, heeded), daemon=True).start()
             os.waitpid(child, 0)
             _say(f"stopped by {signal.Signals(number).name}: nothing was published after it. {go_on}")
             afterwards(True)
             return 128 + number
-    for one in heeded:
+    for one in (signal.SIGCHLD, *pausing, *heeded):
         signal.signal(one, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGCHLD, *pausing, *heeded])
     _, status = ended
     if os.WIFSIGNALED(status):
         number = os.WTERMSIG(status)
@@ -104,6 +106,13 @@ def _wait(child: int, heeded: list[signal.Signals], afterwards: Callable[[bool],
         afterwards(False)
         return 1
     return os.waitstatus_to_exitcode(status)
+
+
+def _end_at_next(numbers: int, heeded: list[signal.Signals]) -> None:
+    """Ends this process at the next of these signals, whatever it is at."""
+    while (number := os.read(numbers, 1)[0]) not in heeded:
+        pass
+    os._exit(128 + number)
 
 
 def _kill_group(child: int, reaped: bool = False) -> None:
