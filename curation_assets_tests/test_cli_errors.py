@@ -175,6 +175,17 @@ def test_a_file_that_is_no_recipe_is_one_sentence(
     assert err.count("\n") == 1
 
 
+@pytest.mark.parametrize("command", [["plan"], ["report"], ["list", "dropped"]])
+def test_where_every_recipe_is_left_out_nothing_is_said_to_be_well(
+    command: list[str], place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (place / "recipes/good.yaml").unlink()
+    main(command)
+    said = capsys.readouterr()
+    assert "left out: " in said.err
+    assert said.out == ""
+
+
 def test_a_folder_of_videos_is_none_of_recipes_and_its_name_may_be_that_of_the_dataset(
     place: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

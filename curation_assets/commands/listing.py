@@ -68,6 +68,8 @@ def _list(arguments: argparse.Namespace) -> int:
         print(f"{plural(count, 'row', commas=True)} in {arguments.parquet}")
     else:
         count = _print(_rows(parts), arguments)
+        if not (count or arguments.json or arguments.why) and recipes:
+            print(f"nothing is {arguments.what}")
     if not count and arguments.why:
         raise RecipeError(
             f"--why {arguments.why}: nothing is listed for that; {listed(arguments.why, reasons(store, usable, wanted))}"
@@ -116,8 +118,6 @@ def _print(rows: Iterator[dict[str, Any]], arguments: argparse.Namespace) -> int
     more = sum(1 for _ in rows)
     if more:
         print(f"and {more:,} more; --json prints all, --parquet FILE writes them")
-    elif not shown and not arguments.why:
-        print(f"nothing is {arguments.what}")
     return len(shown) + more
 
 

@@ -168,7 +168,8 @@ def _report(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print("\n".join(map(report_json, told)))
         return code
-    print("\n\n".join(render(report, settings) for report in told))
+    if told:
+        print("\n\n".join(render(report, settings) for report in told))
     for line in store.damaged:
         print(f"DAMAGED {line}")
     if not given:
@@ -222,7 +223,7 @@ def _plan(arguments: argparse.Namespace) -> int:
         print(said, file=sys.stderr if arguments.json else sys.stdout)
     if arguments.json:
         print("\n".join([*map(as_json, lines), as_json(total(lines, settings))]))
-    elif lines or not unknown:
+    elif lines or (found.usable and not unknown):
         print(render(lines, settings))
     return 1 if arguments.exit_code and (lines or unknown or found.faults) else 0
 
