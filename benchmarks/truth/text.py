@@ -33,7 +33,7 @@ Find = Callable[[Picture], Sequence[NDArray[np.float32]]]
 
 
 def measure(options: Options) -> Iterator[Row]:
-    """A row per script, watermark and half, and one for pictures as they are."""
+    """Of each half a row per script and watermark, one for the pictures as they are, and one for textures, in which every line is false."""
     systems = _systems()
     for half in options.halves:
         pictures = list(_pictures(options.folder, half, FEW_PICTURES if options.small else PICTURES))
@@ -47,6 +47,10 @@ def measure(options: Options) -> Iterator[Row]:
             if font is not None and options.kinds in kind:
                 style = Style(40, opacity=opacity, height=0.55)
                 yield _row(kind, half, [written.write(p, "SAMPLE MEDIA", font, style) for p in pictures], systems)
+        textures = [written.texture(1000 + 2 * k + (half == "second")) for k in range(len(pictures))]
+        for kind, unwritten in (("nothing written", pictures), ("textures without text", textures)):
+            if options.kinds in kind:
+                yield _unwritten(kind, half, unwritten, systems)
 
 
 def _systems() -> dict[str, Find]:
@@ -66,6 +70,21 @@ def _row(kind: str, half: str, tries: Sequence[tuple[Picture, NDArray[np.bool_]]
     found = {name: sum(_covered(find(p), ink) >= 0.5 for p, ink in tries) for name, find in systems.items()}
     figures = {name: {"found": float(n), "of": float(len(tries))} for name, n in found.items()}
     return Row("text", kind, half, f"{len(tries)} lines", {name: str(n) for name, n in found.items()}, figures)
+
+
+def _unwritten(kind: str, half: str, pictures: Sequence[Picture], systems: dict[str, Find]) -> Row:
+    """Lines that are found in pictures as they are, and in how many of them: what videos show themselves is among these."""
+    lines = {name: [find(p) for p in pictures] for name, find in systems.items()}
+    found = {name: f"{sum(map(len, of))} in {sum(map(bool, map(len, of)))}" for name, of in lines.items()}
+    area = {
+        name: [_covered(polygons, np.ones(p.shape[:2], bool)) for polygons, p in zip(of, pictures, strict=True)]
+        for name, of in lines.items()
+    }
+    figures = {
+        name: {"lines": float(sum(map(len, of))), "area": float(np.mean(area[name])), "of": float(len(pictures))}
+        for name, of in lines.items()
+    }
+    return Row("text", kind, half, f"{len(pictures)} pictures", found, figures)
 
 
 def _covered(polygons: Sequence[NDArray[np.float32]], ink: NDArray[np.bool_]) -> float:
