@@ -6,6 +6,7 @@
            -> accepted where the trees are sure of a short change; else judged by the network, which sees that part of the picture alone,
               with its levels stretched
            -> where they see a reason, wipes and slides by how these explain the pictures (`sweeps`)
+           -> nothing of it where the light alone changes, or the camera zooms (`camera`)
     black frames between two pictures -> one boundary in their middle, whatever else is proposed there (`black`)
 
 The network was trained on ordinary footage. It sees nothing where the picture is dark, hazy or small within a still frame, unless that is
@@ -26,6 +27,7 @@ from numpy.typing import NDArray
 
 from curation_assets.decode.reading.picture import AnalysisPicture
 from curation_assets.decode.shots.black import LONGEST_RAMP, BlackRuns
+from curation_assets.decode.shots.camera import of_camera, of_zoom
 from curation_assets.decode.shots.cuts import Cut, CutList, Kind, Needs, one_per_transition, runs
 from curation_assets.decode.shots.dips import dips_among
 from curation_assets.decode.shots.history import History, Tiny, levels_of
@@ -33,7 +35,7 @@ from curation_assets.decode.shots.network_view import NEAR, View, look
 from curation_assets.decode.shots.proposals import Proposals
 from curation_assets.decode.shots.proposed_parts import SHORT, STANDS_OUT, marked, split_at, standing_out
 from curation_assets.decode.shots.reach import Reach
-from curation_assets.decode.shots.relit import leave_out_light, relit
+from curation_assets.decode.shots.relit import leave_out_light
 from curation_assets.decode.shots.sweeps import Sweeps
 from curation_assets.decode.shots.thinning import Thinned
 from curation_assets.decode.shots.whole_change import returns, slow_cut_at, whole_change_at
@@ -64,8 +66,6 @@ BESIDE, MOST_BESIDE = 2, 0.8
 """So many pictures on either side of one from which something is laid over the shot the trees give less than that because of that one."""
 RECENT = 100
 """Boundaries found last among which one is looked for that a new one would double."""
-LARGEST_STEP = 1.7
-"""How many times the largest other step in a transition one must be to be a cut, amid motion or smeared by the coding."""
 
 
 @dataclass
@@ -177,7 +177,8 @@ class CascadeDetector:
                     chances[k] = WORTH_ASKING
             self._consider_reach(first, chances)
             for sweep in self._sweeps.follow(first, chances, last):
-                self._add_gradual(sweep.first, sweep.end, sweep.score, "wipe")
+                if not of_zoom(self._thinned, self._proposals, sweep.first, sweep.end):
+                    self._add_gradual(sweep.first, sweep.end, sweep.score, "wipe")
             for offset in np.flatnonzero((chances >= PROPOSE) | dips):
                 position, chance = first + int(offset), float(chances[offset])
                 if self._run and (position > self._run.last + 1 or position - self._run.first >= LONGEST_INTERVAL):
@@ -217,7 +218,12 @@ class CascadeDetector:
         run, self._run = self._run, None
         chances = np.array(run.chances)
         parts = standing_out(chances, self._at_rest(run)) if chances.max() >= PROPOSE else []
-        for a, b in [part for part in parts if self._is_relit(run.first + part[0], run.first + part[1])]:
+        of_cameras = [
+            (a, b)
+            for a, b in parts
+            if of_camera(self._thinned, self._proposals, run.first + a, run.first + b, float(chances[a:b].max()))
+        ]
+        for a, b in of_cameras:
             parts.remove((a, b))
             run.chances[a:b] = [0.0] * (b - a)
         peaks = [a + int(np.argmax(chances[a:b])) for a, b in parts]
@@ -247,17 +253,6 @@ class CascadeDetector:
             for position, chance in enumerate(run.chances, run.first):
                 self._open.add(position, chance)
             self._open.dips += run.dips
-
-    def _is_relit(self, first: int, end: int) -> bool:
-        """Whether what changes at positions [first, end) is the light alone, over all of them or in a step that stands out."""
-        pairs = [(first - 1, end if end - first > SHORT else end - 1)]
-        if end - first > SHORT:
-            sharpest = max(range(first, end), key=self._thinned.step)
-            pairs += [(sharpest - 1, sharpest)] * self._stands_out(sharpest, first, end)
-        start, cells = self._proposals.cells(first - 1, end + 1, first)
-        return any(
-            start <= a and b - start < len(cells) and relit(cells[a - start], cells[b - start]) for a, b in pairs
-        )
 
     def _is_certain(self, run: _Interval, parts: list[tuple[int, int]]) -> bool:
         """Whether no answer of the network could undo any part of a run, nor find a dissolve where none of them is."""
@@ -355,13 +350,8 @@ class CascadeDetector:
             extent = extent or marked(first, end)
             within = range(max(1, min(first, at - 1)), max(end, at + 3))
             sharpest = max(within, key=self._thinned.step)
-        cut = extent is None or self._stands_out(sharpest, *extent)
+        cut = extent is None or self._thinned.stands_out(sharpest, *extent)
         return _Found(joint, sharpest, None if cut else extent)
-
-    def _stands_out(self, position: int, first: int, end: int) -> bool:
-        """Whether the step before a position is a cut's among those of a transition [first, end): several times any but its neighbours."""
-        others = [self._thinned.step(p) for p in range(first, end + 2) if abs(p - position) > 1]
-        return self._thinned.step(position) > LARGEST_STEP * max(others, default=0.0)
 
     def _add_dissolves(self, dips: list[int], view: View) -> None:
         """Record the gradual transitions that the network sees where detail dips, if nothing was accepted there."""

@@ -28,6 +28,11 @@ LEAST_SHOWN = 0.08
 OTHER_WAY = 0.1
 """Of a change of light at most this share is the other way: what is mixed of two pictures becomes lighter here and darker there."""
 
+PART, PLAIN = (4, 6), 50.0
+"""Rows and columns of cells of a part in which a light that leaks is taken for even, and the sum of squares that is added to each part's."""
+LEAST_EDGES, LEFT_OF_EDGES = 0.5, 0.42
+"""The fainter edges of two pictures are at least that share of the others, sums of squares, and such a light leaves at most that share of them."""
+
 
 def light_alone(first: NDArray[np.int32], second: NDArray[np.int32]) -> bool:
     """Whether the second of two pictures is the first in a light that is brighter everywhere, or darker.
@@ -35,10 +40,50 @@ def light_alone(first: NDArray[np.int32], second: NDArray[np.int32]) -> bool:
     Args:
         first, second: as for `relit`.
     """
+    return _one_way(first, second) and relit(first, second)
+
+
+def _one_way(first: NDArray[np.int32], second: NDArray[np.int32]) -> bool:
+    """Whether a picture becomes the other by what is lighter in it almost everywhere, or darker."""
     change = second - first
     total = int(np.abs(change).sum())
     lighter = (total + int(change.sum())) // 2
-    return min(lighter, total - lighter) <= OTHER_WAY * total and relit(first, second)
+    return min(lighter, total - lighter) <= OTHER_WAY * total
+
+
+def light_leaks(first: NDArray[np.int32], second: NDArray[np.int32]) -> bool:
+    """Whether one of two pictures is the other under a light that is stronger in one place than in another, as where it leaks onto film.
+
+    In each of some parts of the picture the levels of the one must be a factor of the other's and something more, as its edges show, and not
+    where the light has bleached them all.
+
+    Args:
+        first, second: as for `relit`.
+    """
+    everywhere = np.ones(first.shape[:2], np.bool_)
+    edges = [_edges(p, everywhere) for p in (first, second)]
+    if (
+        min(edges) < LEAST_EDGES * max(edges)
+        or min(p.std(axis=(0, 1)).max() for p in (first, second)) < 4 * LEAST_CONTRAST
+    ):
+        return False
+    return _one_way(first, second) and any(
+        _edges(_left_in_parts(given, other), everywhere) <= LEFT_OF_EDGES * _edges(other, everywhere)
+        for given, other in ((first, second), (second, first))
+    )
+
+
+def _left_in_parts(given: NDArray[np.int32], other: NDArray[np.int32]) -> NDArray[np.float64]:
+    """What is left of a picture, part by part, after as much of the given one as fits best is taken away; but for the means."""
+    left = np.zeros(other.shape)
+    rows, columns = (
+        np.array_split(np.arange(n), max(1, round(n / k))) for n, k in zip(other.shape, PART, strict=False)
+    )
+    for part in (np.ix_(r, c) for r in rows for c in columns):
+        own, seen = (p[part] - p[part].mean(axis=(0, 1)) for p in (given, other))
+        share = np.maximum((own * seen).sum(axis=(0, 1)) / ((own**2).sum(axis=(0, 1)) + PLAIN), 0.0)
+        left[part] = seen - share * own
+    return left
 
 
 def leave_out_light(chances: NDArray[np.float64], cells: NDArray[np.int32]) -> None:

@@ -36,6 +36,8 @@ standard deviation of the picture before (two that are dark are near each other,
 last share becomes darker."""
 MOST_LIT = 16
 """Frames in a row that are left out for a flash or for such a light, at most."""
+LARGEST_STEP = 1.7
+"""How many times the largest other step in a transition one must be to be a cut, amid motion or smeared by the coding."""
 CAPACITY = 1024
 ROWS, SAMPLES = 27, 3 * 48
 """Of a picture, and of each of its rows."""
@@ -213,6 +215,11 @@ class Thinned:
     def step(self, position: int) -> float:
         """How far the picture is from the one before it, levels; 0 for the first and beyond either end."""
         return float(self._step[position % CAPACITY]) if 0 < position < self.count else 0.0
+
+    def stands_out(self, position: int, first: int, end: int) -> bool:
+        """Whether the step before a position is a cut's among those of a transition [first, end): several times any but its neighbours."""
+        others = [self.step(p) for p in range(first, end + 2) if abs(p - position) > 1]
+        return self.step(position) > LARGEST_STEP * max(others, default=0.0)
 
     def repeats(self, position: int) -> bool:
         """Whether the picture repeats the one before it, and is kept because so many before it did, too."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import cv2
 import numpy as np
 import pytest
 
 from curation_assets.decode.shots.cascade import CascadeDetector
 from curation_assets.decode.shots.evidence import cells_of
 from curation_assets.decode.shots.history import distance
-from curation_assets.decode.shots.relit import light_alone, relit
+from curation_assets.decode.shots.relit import light_alone, light_leaks, relit
 from curation_assets.decode.shots.thinning import Thinned
 from curation_assets.decode.shots.whole_change import returns
 from curation_assets_tests.decode.shots.videos import Image, Picture, detect, shot
@@ -130,3 +131,29 @@ def test_a_cut_between_means_of_three_pictures_is_found() -> None:
     means = [np.mean(images[max(0, k - 2) : k + 1], axis=0).astype(np.uint8) for k in range(len(images))]
     (found,) = detect(CascadeDetector(), means).accepted
     assert abs(found.frame - 46) <= 2
+
+
+def leaked(image: Image, strength: float, corner: tuple[int, int]) -> Image:
+    """Under a soft orange light that comes in from a corner: 0 or 1, down and across."""
+    rows, columns = np.mgrid[0 : image.shape[0], 0 : image.shape[1]]
+    away = np.hypot(rows / image.shape[0] - corner[0], columns / image.shape[1] - corner[1])
+    light = np.clip(strength * (1.5 - away), 0, None)[..., None] * np.array([30, 90, 160])
+    return np.clip(image + light, 0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("corner", [(0, 0), (1, 1), (0, 1)])
+@pytest.mark.parametrize("strength", [0.3, 0.6])
+def test_a_light_that_leaks_in_from_a_corner_is_known(corner: tuple[int, int], strength: float) -> None:
+    known = []
+    for seed in range(12):
+        first, later = (cv2.GaussianBlur(image, (0, 0), 4) // 2 for image in shot(seed, 2))
+        other = cv2.GaussianBlur(shot(seed + 1, 1)[0], (0, 0), 4) // 2
+        known.append(light_leaks(cells(first), cells(leaked(later, strength, corner))))
+        assert light_leaks(cells(leaked(first, strength, corner)), cells(later)) == known[-1]
+        assert not light_leaks(cells(first), cells(leaked(other, strength, corner)))
+    assert all(known)
+
+
+def test_where_a_light_has_bleached_all_edges_nothing_is_known() -> None:
+    first = shot(0, 1)[0]
+    assert not light_leaks(cells(first), np.full((13, 24, 3), 1000, np.int32))
