@@ -64,6 +64,10 @@ LEAST_CHANGE_BACKWARDS: Final = 0.7
 """What changes in a reversed copy concords by so much at least: run backwards, every pair has a second chance to agree. Reversed copies of the first half have
 0.82 and more, other clips that were taken for some 0.6 and less."""
 
+LEAST_TIME_BACKWARDS: Final = 0.6
+"""And so much of the shorter one's time is shown by both. Two clips that begin with the same black picture share that if one is run backwards, and no more: a fifth of the
+time of the only two different videos of `benchmarks.truth` that were merged. Its reversed copies share 0.9 and more."""
+
 
 @dataclass(frozen=True)
 class Agreement:
@@ -107,7 +111,7 @@ def unlike(found: Agreement, backwards: bool = False) -> bool:
         backwards: whether one of them was run backwards for it.
     """
     return (
-        (backwards and found.change < LEAST_CHANGE_BACKWARDS)
+        (backwards and (found.change < LEAST_CHANGE_BACKWARDS or max(found.times) < LEAST_TIME_BACKWARDS))
         or found.unlike_change > MOST_UNLIKE
         or (found.worst_change < OPPOSED and found.unlike_change > MOST_UNLIKE_WITH_OPPOSED)
         or (found.change < LEAST_CHANGE and found.likeness < LEAST_LIKENESS)

@@ -21,11 +21,13 @@ from benchmarks.copies import Footage, accepted_pairs, fingerprint, write_footag
 from benchmarks.truth import lookalikes
 from curation_assets.decode.measures import windows
 from curation_assets.decode.measures.course import CELLS, course
+from curation_assets.dedup.align import Altered
 from curation_assets.dedup.clusters import build_clusters
 from curation_assets.dedup.courses import Course, Overlay
 from curation_assets.dedup.duplicate_clusters import Dedup
 from curation_assets.dedup.evidence import agreement, unlike
 from curation_assets.dedup.index import ShardInput, update_index
+from curation_assets.dedup.second_look import Verdict, verdict
 from curation_assets.dedup.standing import stands_apart
 from curation_assets.demo.drawing import pan, photographs
 from curation_assets.schemas import schema
@@ -200,6 +202,18 @@ def test_reversed_copies_must_agree_more() -> None:
     itself = agreement(one, one, 1.0, 0)
     assert itself is not None
     assert not unlike(itself, backwards=True)
+
+
+def test_clips_that_begin_with_one_black_picture_are_no_reversed_copies() -> None:
+    """Run backwards, one ends as the other begins, and more of them is not on each other in time."""
+    clips = [_moving(seed, 16) for seed in (3, 4)]
+    for clip in clips:
+        clip.cells[:5] = 16
+        clip.cells[:5, 1, 12:15] = 200
+    found = agreement(clips[0].altered_back(Altered.REVERSED), clips[1], 1.0, -11 * 250)
+    assert found is not None
+    assert not unlike(found), "what both show is the same"
+    assert verdict(*clips, Altered.REVERSED, 1.0, -11 * 250) is Verdict.OTHER
 
 
 def _wheels(turn: float, word: str) -> Course:
