@@ -110,7 +110,7 @@ def _fits(component: Component) -> None:
             )
     for column in component.curated:
         name = column if isinstance(column, str) else column.name
-        if tokens_of(name) != [("word", name)]:
+        if tokens_of(name) != [("word", name)] or "." in name:
             raise ValueError(
                 f"{asset}: {name!r} cannot be the name of a score, because a rule would not read it as one: letters, digits and underscores, no digit first, and none of the words of rules"
             )

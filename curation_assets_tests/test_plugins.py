@@ -373,8 +373,10 @@ def estimator(params):
 
 
 def score(source, clips, params):
-    """Of the video `b` of no clip at all, of `c` a column that is not declared, of `d` what cannot be worked out."""
+    """Of the video `b` of no clip at all, of `c` a column that is not declared, of `d` what cannot be worked out, of `f` without end."""
     for clip in clips:
+        while clip["video_id"] == "f":
+            yield {"length": 1.0}
         if clip["video_id"] == "b":
             return
         if clip["video_id"] == "c":
@@ -398,7 +400,7 @@ STAGES = [
 def test_what_a_function_gives_and_the_table_cannot_hold_costs_its_clip_and_says_so(tmp_path: Path) -> None:
     package(tmp_path / "site", "faulty", {"components": {"it": "faulty:STAGES"}}, FAULTY)
     (tmp_path / "videos").mkdir()
-    for name in "abcd":
+    for name in "abcdf":
         write_video(tmp_path / f"videos/{name}.mp4", [12])
     flat = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-f", "lavfi", "-i", "color=gray:size=64x64:duration=1"]
     subprocess.run([*flat, str(tmp_path / "videos/e.mp4")], check=True, timeout=60)
@@ -408,7 +410,7 @@ def test_what_a_function_gives_and_the_table_cannot_hold_costs_its_clip_and_says
     assert done.returncode == 0, done.stdout + done.stderr
     rows = {r["video_id"]: r for r in pq.read_table(tmp_path / "data/bright_scores/mine-00000.parquet").to_pylist()}
     assert {v: (r["bright"], r["error"]) for v, r in rows.items()} == {
-        **dict.fromkeys("abcd", (0.5, None)),
+        **dict.fromkeys("abcdf", (0.5, None)),
         "e": (None, "faulty:brightness gave 'very' for bright, which is no float"),
     }
     rows = {r["video_id"]: r for r in pq.read_table(tmp_path / "data/length_scores/mine-00000.parquet").to_pylist()}
@@ -417,6 +419,7 @@ def test_what_a_function_gives_and_the_table_cannot_hold_costs_its_clip_and_says
         "b": (None, "the score's function was asked of 1 clip and told of 0"),
         "c": (None, "the score's function gave lenght, which its table does not declare"),
         "d": (None, "the score's function failed (ZeroDivisionError: division by zero)"),
+        "f": (None, "the score's function was asked of 1 clip and told of more"),
     }
 
 
@@ -456,6 +459,7 @@ def stage(asset, section, column, inputs=("clips",)):
         (STAGE + "STAGE = stage('mine', 'My key', 'mine')", "mine: 'My key' cannot be a key of recipes"),
         (STAGE + "STAGE = stage('mine', 'mine', 'my-hue')", "mine: 'my-hue' cannot be the name of a score"),
         (STAGE + "STAGE = stage('mine', 'mine', 'between')", "mine: 'between' cannot be the name of a score"),
+        (STAGE + "STAGE = stage('mine', 'mine', 'hue.mean')", "mine: 'hue.mean' cannot be the name of a score"),
         (STAGE + "STAGE = stage('mine', 'mine', 'mine', ('clpis',))", "no table is called clpis, which it is made from"),
     ],
 )  # fmt: skip

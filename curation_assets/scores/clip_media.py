@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
+from itertools import islice
 from typing import Any, BinaryIO
 
 import av
@@ -90,7 +91,7 @@ def _score_video(
         return found, "the video is not in raw_shards any more; materialize clips again"
     try:
         with reading(storage, media) as stream:
-            for given in score(stream, clips):
+            for given in islice(score(stream, clips), len(clips) + 1):  # of more it may tell without end
                 wrong = misfit(given, contract)
                 if wrong:
                     return found, f"the score's function {wrong}"
@@ -105,5 +106,5 @@ def _score_video(
         ) else f"the score's function failed ({type(problem).__name__}: {problem})"
     if len(found) == len(clips):
         return found, ""
-    told = f"the score's function was asked of {plural(len(clips), 'clip')} and told of {len(found)}"
-    return found if len(found) < len(clips) else [], told
+    asked, fewer = f"the score's function was asked of {plural(len(clips), 'clip')}", len(found) < len(clips)
+    return (found, f"{asked} and told of {len(found)}") if fewer else ([], f"{asked} and told of more")
