@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any, cast
 
@@ -23,7 +24,11 @@ from curation_assets.orchestration.runs import execute_step
 from curation_assets.outcome import Progress
 from curation_assets.recipes import parse_recipe
 from curation_assets.runner import _run_subsets
+from curation_assets.schemas import schema
+from curation_assets.settings import Settings
+from curation_assets.stores import table_store
 from curation_assets_tests.sample_video import sample_video
+from curation_resources.provenance import Provenance
 
 
 def test_subsets_of_a_blocked_dataset_are_not_made() -> None:
@@ -189,3 +194,40 @@ def test_clusters_and_subsets_that_are_up_to_date_are_not_made_again(
     assert run("motion >= 0") == [both]
     assert run("motion >= 0") == []
     assert [x for x in run("motion >= 0", "--force") if "00000" not in x] == ["duplicate_clusters", both]
+
+
+@pytest.mark.parametrize("left", ["an empty folder", "nothing"])
+def test_a_root_whose_disk_is_away_is_not_taken_for_a_new_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], left: str
+) -> None:
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home/dagster.yaml").write_text("telemetry: {enabled: false}\n")
+    (tmp_path / "videos").mkdir()
+    (tmp_path / "v.yaml").write_text("dataset: v\nsource: {format: folder, path: videos}\n")
+    monkeypatch.chdir(tmp_path)
+    root, away = tmp_path / "data", tmp_path / "away"
+    for name, value in (
+        ("CURATION_STORAGE", root),
+        ("CURATION_RECIPES", "v.yaml"),
+        ("DAGSTER_HOME", tmp_path / "home"),
+    ):
+        monkeypatch.setenv(name, str(value))
+    store = table_store(Settings(storage=str(root)))
+    for shard in ("v-00000", "v-00001"):
+        store.commit("clips", shard, schema("clips").empty(), Provenance("1"))
+    assert main(["stale", "v.yaml"]) == 0
+    root.rename(away)
+    if left == "an empty folder":
+        root.mkdir()
+    for command in (["run", "v.yaml"], ["stale", "v.yaml"], ["doctor"]):
+        assert main(command) != 0
+        said = "".join(capsys.readouterr())
+        assert f"{root} is empty, and had 2 tables when it was looked at last: mount its disk" in said
+    assert not root.exists() or list(root.iterdir()) == []
+    if left == "an empty folder":
+        root.rmdir()
+    away.rename(root)
+    assert main(["stale", "v.yaml"]) == 0
+    shutil.rmtree(root)
+    shutil.rmtree(tmp_path / "home/cache")  # what the sentence says for one that was emptied on purpose
+    assert main(["stale", "v.yaml"]) == 0

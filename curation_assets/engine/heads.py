@@ -30,6 +30,7 @@ from curation_resources.provenance import canonical_json
 from curation_resources.storage import Storage
 from curation_resources.storage_errors import StorageError
 from curation_resources.tables import READERS, TableStore
+from curation_resources.words import plural
 
 STATS = ("transient", "refused_urls", "errors", "failed", "faults", "span_words", "probe")
 """The stats that are kept."""
@@ -38,6 +39,8 @@ BATCH = 256
 HEXADECIMAL = np.array([f"{n:02x}".encode() for n in range(256)])
 KEPT_EVERY = 8192
 """Footers after which what was read of an asset is kept, so that a process that is killed has not read them for nothing."""
+SLICES = "slices-"
+"""How names of files begin that keep hashes of slices."""
 RACY_NS = 3_000_000_000
 """A file on disk that changed so shortly before it was listed may change again without another time, size and inode: clocks of file systems tick
 every 4 ms, of some every two seconds. Its head is read again at the next look."""
@@ -140,6 +143,27 @@ class Heads:
             with suppress(OSError):
                 folder.with_name(f"{folder.name}.sqlite").unlink(missing_ok=True)  # of an earlier version
 
+    def check_root(self) -> None:
+        """Tells a folder whose disk is away from one in which nothing was made yet, by what this machine knows of it. What begins with a dot is
+        nobody's result.
+
+        Raises:
+            StorageError: the root is on this machine and empty or not there, and tables of it are known.
+        """
+        storage = self.store.storage
+        if self._folder is None or not storage.is_local:
+            return
+        with suppress(FileNotFoundError), os.scandir(storage.root) as entries:
+            if not all(entry.name.startswith(".") for entry in entries):
+                return
+        files = (file for file in self._folder.glob("*.arrow") if not file.name.startswith(SLICES))
+        known = sum(table.num_rows for file in files if (table := kept(file)) is not None)
+        if known:
+            raise StorageError(
+                f"{storage.root} is empty, and had {plural(known, 'table', commas=True)} when it was looked at last: mount its disk, or correct "
+                f"CURATION_STORAGE; if it was emptied on purpose, remove {self._folder}, which remembers them"
+            )
+
     def look(self, assets: Collection[str], seconds: float | None = None) -> int:
         """Lists the assets' tables and reads the footers of those that are new or changed.
 
@@ -149,7 +173,11 @@ class Heads:
 
         Returns:
             How many footers are still to be read.
+
+        Raises:
+            StorageError: as `check_root`.
         """
+        self.check_root()
         deadline = None if seconds is None else time.monotonic() + seconds
         left, begun = 0, False
         with ThreadPoolExecutor(READERS) as pool:
@@ -242,7 +270,7 @@ class Heads:
         self, asset: str, content_hash: str, compute: Callable[[], Iterable[tuple[str, str]]]
     ) -> Mapping[str, str]:
         """Shard -> content hash of its rows in an unpartitioned table, computed once for each content of that table."""
-        file = self._file(f"slices-{asset}")
+        file = self._file(f"{SLICES}{asset}")
         if asset not in self._slices and file is not None and (table := kept(file)) is not None and table.num_rows:
             names, hashes = table["shard"].to_pylist(), table["content_hash"].to_pylist()
             self._slices[asset] = table["source"][0].as_py(), dict(zip(names, hashes, strict=True))

@@ -13,7 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from curation_assets.engine.declared import undeclared
 from curation_assets.engine.redrawing import tables_with_sheets
-from curation_assets.engine.staleness import SHARDED
+from curation_assets.engine.staleness import SHARDED, open_heads
 from curation_assets.orchestration import dead_runs
 from curation_assets.orchestration.definitions import build_definitions
 from curation_assets.orchestration.errors import DatabaseUnusable
@@ -107,6 +107,11 @@ def _encoders(settings: Settings, recipes: Mapping[str, Recipe]) -> Iterator[Ail
 def _storage(store: TableStore) -> Iterator[Ailment]:
     """Whether the root can be listed, written and read."""
     storage = store.storage
+    try:
+        open_heads(store).check_root()
+    except StorageError as error:
+        yield Ailment("storage", str(error), "nothing is made there until then")
+        return
     try:
         storage.write(PROBE, b"curation")
         same = storage.read(PROBE) == b"curation"

@@ -117,7 +117,7 @@ def test_of_two_takedowns_at_once_none_is_lost_and_none_is_half_done(template: S
         for video, (out, err) in ended.items():
             assert "Traceback" not in out + err
             if both[video].returncode:
-                assert "are at work" in err or "is not what was shown" in err, out + err
+                assert "1 run is at work" in err or "is not what was shown" in err, out + err
                 again = place.curation("forget", video, "--yes")
                 assert again.returncode == 0, again.stdout + again.stderr
         assert contents(Storage(place.data)).keys() == expected.keys()
@@ -148,7 +148,7 @@ def test_a_takedown_waits_for_no_run_and_a_run_for_no_takedown(template: Shipped
         time.sleep(0.01)
     refused = place.curation("forget", "v0", "--yes")
     assert refused.returncode == 1, refused.stdout + refused.stderr
-    assert "runs are at work" in refused.stderr
+    assert "1 run is at work" in refused.stderr
     assert "Traceback" not in refused.stderr
     assert run.poll() is None
     kill_group(run)
