@@ -22,7 +22,7 @@ from curation_assets.engine.declared import FOLDER, indexed
 from curation_assets.engine.making import VIDEOS, video_hashes
 from curation_assets.engine.shard import Shard
 from curation_assets.engine.shard_keys import parse_shard_key, shard_key
-from curation_assets.engine.slices import SliceHashes
+from curation_assets.engine.slices import SliceHashes, drop_old_slices
 from curation_assets.engine.staleness import SHARDED
 from curation_assets.engine.unread import FAULTS
 from curation_assets.ingest.fetch_urls import FORM, secrets_path
@@ -142,6 +142,8 @@ def remove(store: TableStore, instance: Instance, found: Holdings) -> None:
         rewrite_index(store, found.name)
     for file in found.files:
         store.storage.remove(file)
+    if "-" not in found.name and (index := store.header(INDEX)) is not None:
+        drop_old_slices(store, index)  # of a removal that was killed once the index was written
 
 
 def _renamed(column: pa.ChunkedArray, old: str, new: str) -> pa.ChunkedArray:

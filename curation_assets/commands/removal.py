@@ -58,6 +58,8 @@ def _remove(arguments: argparse.Namespace) -> int:
     store.storage.check()
     with opened() as instance:
         found = holdings(store, instance, arguments.name)
+        if not found:
+            remove(store, instance, found)  # what one that was killed at its very end has left
     if not found:
         print(f"nothing of {arguments.name} is stored in {settings.storage}")
         return 0

@@ -77,6 +77,12 @@ def test_a_command_killed_at_any_moment_ends_as_an_undisturbed_one_when_it_is_gi
     took = time.monotonic() - began
     assert process.returncode == 0, out + err
     expected, halfway = _held(undisturbed), 0
+    if (
+        dataset is None
+    ):  # killed once the index was written: nothing of the dataset is left, but what the old index had beside it
+        (Path(undisturbed.data) / "dataset_index/slices/of-an-old-index.parquet").write_bytes(b"")
+        assert "nothing of pair is stored" in undisturbed.curation(*command).stdout
+        assert _held(undisturbed) == expected
     for number in range(KILLS):
         place = installed(f"kill{number}")
         before = _held(place)
