@@ -222,7 +222,8 @@ def test_a_root_whose_disk_is_away_is_not_taken_for_a_new_one(
     for command in (["run", "v.yaml"], ["stale", "v.yaml"], ["doctor"]):
         assert main(command) != 0
         said = "".join(capsys.readouterr())
-        assert f"{root} is empty, and had 2 tables when it was looked at last: mount its disk" in said
+        assert f"the storage root {root} is gone; bring it back" in said
+        assert "it had 2 tables when it was looked at last" in said
     assert not root.exists() or list(root.iterdir()) == []
     if left == "an empty folder":
         root.rmdir()

@@ -82,9 +82,9 @@ def has_room(folder: Path) -> bool:
     return shutil.disk_usage(folder).free > NO_ROOM
 
 
-def gone(root: str) -> Unwritable:
-    """A root that was there when the run began."""
-    return Unwritable(f"the storage root {root} is gone; bring it back, {KEPT}")
+def gone(root: str, known: str = "") -> Unwritable:
+    """A root that was there when the run began, or of which something is `known`, as a clause."""
+    return Unwritable(f"the storage root {root} is gone; bring it back, {KEPT}{known and f' ({known})'}")
 
 
 def full_folder(said: str, home: str | None = None) -> Unwritable | None:

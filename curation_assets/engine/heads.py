@@ -30,6 +30,7 @@ from curation_resources.provenance import canonical_json
 from curation_resources.storage import Storage
 from curation_resources.storage_errors import StorageError
 from curation_resources.tables import READERS, TableStore
+from curation_resources.unwritable import gone
 from curation_resources.words import plural
 
 STATS = ("transient", "refused_urls", "errors", "failed", "faults", "span_words", "probe")
@@ -148,7 +149,7 @@ class Heads:
         nobody's result.
 
         Raises:
-            StorageError: the root is on this machine and empty or not there, and tables of it are known.
+            Unwritable: the root is on this machine and empty or not there, and tables of it are known.
         """
         storage = self.store.storage
         if self._folder is None or not storage.is_local:
@@ -159,9 +160,10 @@ class Heads:
         files = (file for file in self._folder.glob("*.arrow") if not file.name.startswith(SLICES))
         known = sum(table.num_rows for file in files if (table := kept(file)) is not None)
         if known:
-            raise StorageError(
-                f"{storage.root} is empty, and had {plural(known, 'table', commas=True)} when it was looked at last: mount its disk, or correct "
-                f"CURATION_STORAGE; if it was emptied on purpose, remove {self._folder}, which remembers them"
+            raise gone(
+                storage.root,
+                f"it had {plural(known, 'table', commas=True)} when it was looked at last; if it was emptied on purpose, remove {self._folder}, "
+                "which remembers them",
             )
 
     def look(self, assets: Collection[str], seconds: float | None = None) -> int:
@@ -175,7 +177,7 @@ class Heads:
             How many footers are still to be read.
 
         Raises:
-            StorageError: as `check_root`.
+            Unwritable: as `check_root`.
         """
         self.check_root()
         deadline = None if seconds is None else time.monotonic() + seconds

@@ -30,6 +30,7 @@ from curation_resources.storage_errors import READ_ERRORS, StorageError
 from curation_resources.sweep import sweep_root, unfinished_files, unfinished_uploads
 from curation_resources.tables import TableStore
 from curation_resources.tolerant_tables import Tolerant
+from curation_resources.unwritable import Unwritable
 from curation_resources.words import plural
 
 FREE_BYTES = 5 << 30
@@ -109,7 +110,7 @@ def _storage(store: TableStore) -> Iterator[Ailment]:
     storage = store.storage
     try:
         open_heads(store).check_root()
-    except StorageError as error:
+    except Unwritable as error:
         yield Ailment("storage", str(error), "nothing is made there until then")
         return
     try:
