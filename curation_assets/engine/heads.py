@@ -154,9 +154,14 @@ class Heads:
         storage = self.store.storage
         if self._folder is None or not storage.is_local:
             return
-        with suppress(FileNotFoundError), os.scandir(storage.root) as entries:
-            if not all(entry.name.startswith(".") for entry in entries):
-                return
+        try:
+            with os.scandir(storage.root) as entries:
+                if not all(entry.name.startswith(".") for entry in entries):
+                    return
+        except (FileNotFoundError, NotADirectoryError):
+            pass
+        except OSError:
+            return  # whoever lists it says why it cannot be
         files = (file for file in self._folder.glob("*.arrow") if not file.name.startswith(SLICES))
         known = sum(table.num_rows for file in files if (table := kept(file)) is not None)
         if known:

@@ -10,6 +10,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 
 import numpy as np
 import pyarrow as pa
@@ -188,8 +189,8 @@ class EmbeddingLine:
         sent: deque[tuple[FrameBatch[EmbeddingJob], float]] = deque()
         stops = self._stops
 
-        def pixels() -> Iterator[np.ndarray]:
-            for batch in feed.batches(self):
+        def pixels(batches: Iterator[FrameBatch[EmbeddingJob]]) -> Iterator[np.ndarray]:
+            for batch in batches:
                 if self._stops != stops or not threading.main_thread().is_alive():
                     return
                 current.extend(job for job, _ in batch.parts)
@@ -207,11 +208,13 @@ class EmbeddingLine:
                 current.remove(job)
 
         none = np.zeros((0, self.model.dimension), np.float32)
-        for vectors in self.model.encode_ahead(pixels()):
-            while not len(sent[0][0].good):
-                deliver(none)
-            sent[0][0].release()
-            deliver(vectors)
+        # Left to the collector after an error, it would be closed by whichever thread that comes to: one of its own cannot wait for itself.
+        with closing(feed.batches(self)) as batches:
+            for vectors in self.model.encode_ahead(pixels(batches)):
+                while not len(sent[0][0].good):
+                    deliver(none)
+                sent[0][0].release()
+                deliver(vectors)
         while sent:
             deliver(none)
 

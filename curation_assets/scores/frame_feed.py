@@ -10,7 +10,7 @@ import multiprocessing
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
@@ -93,7 +93,7 @@ class FrameFeed(Generic[Owner]):
         self._buffers = held + self._depth
         self.waited_s = 0.0
 
-    def batches(self, source: FrameSource[Owner]) -> Iterator[FrameBatch[Owner]]:
+    def batches(self, source: FrameSource[Owner]) -> Generator[FrameBatch[Owner], None, None]:
         """The frames of the source until it has no more, in its order.
 
         Raises:
