@@ -17,7 +17,7 @@ import multiprocessing
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -141,11 +141,15 @@ class Installation:
 
         Args:
             assets: only these; None is all that the recipes ask for.
+
+        Raises:
+            Unwritable: the disk of the storage root is away.
         """
         from curation_assets.engine.staleness import FRESH, shard_states
 
         chosen = None if assets is None else list(assets)
-        return [s for s in shard_states(self.store, self.recipes, self.settings, chosen) if s.state != FRESH]
+        with self._at_home():
+            return [s for s in shard_states(self.store, self.recipes, self.settings, chosen) if s.state != FRESH]
 
     def run(
         self,
@@ -176,16 +180,9 @@ class Installation:
             )
         assets = [assets] if isinstance(assets, str) else assets
         shards = [shards] if isinstance(shards, str) else shards
-        before = os.environ.get("DAGSTER_HOME")
-        os.environ["DAGSTER_HOME"] = str(self._home)
-        try:
+        with self._at_home():
             instance_home()
             code = run_recipes([self.settings], assets, shards, force, partial)
-        finally:
-            if before is None:
-                del os.environ["DAGSTER_HOME"]
-            else:
-                os.environ["DAGSTER_HOME"] = before
         if code:
             raise RunFailed(f"not everything of {', '.join(self.recipes)} was made; the lines above say what and why")
 
@@ -200,6 +197,7 @@ class Installation:
         Raises:
             LookupError: no table is called so, or there is no such folder as the storage root.
             StorageError: the storage root cannot be reached.
+            Unwritable: its disk is away.
         """
         if asset not in SCHEMAS:
             raise LookupError(f"no table is called {asset!r}; {nearest(asset, SCHEMAS, 'there are')}")
@@ -300,10 +298,25 @@ class Installation:
             raise LookupError(f"no clips are exported of {subset!r}; there are {there}")
         return ExportedClips(self, subset, str(header.stats.get("version", "")))
 
+    @contextmanager
+    def _at_home(self) -> Iterator[None]:
+        """Within the block DAGSTER_HOME is the installation's."""
+        before = os.environ.get("DAGSTER_HOME")
+        os.environ["DAGSTER_HOME"] = str(self._home)
+        try:
+            yield
+        finally:
+            if before is None:
+                del os.environ["DAGSTER_HOME"]
+            else:
+                os.environ["DAGSTER_HOME"] = before
+
     def _reach(self) -> None:
-        """Tells a storage root that is not there from one in which nothing was made yet."""
+        """Tells a storage root that is not there, or whose disk is away, from one in which nothing was made yet."""
+        from curation_assets.engine.heads import reach
+
         storage = self.store.storage
-        storage.check(writing=False)
+        reach(self.store, writing=False, home=self._home)
         if storage.is_local and not Path(storage.root).is_dir():
             raise LookupError(
                 f"{storage.root}: no such folder, so there are no tables; correct `storage`, or make them with run()"

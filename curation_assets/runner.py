@@ -6,11 +6,11 @@ import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from curation_assets.engine.completeness import held_back, unread
+from curation_assets.engine.heads import reach
 from curation_assets.engine.plan import PHASES, PlanStep, everything, plan
 from curation_assets.engine.progress import console
 from curation_assets.engine.run_tags import FORCE_TAG, PARTIAL_TAG, SETTLED_TAG
 from curation_assets.engine.shard_keys import dataset_of, named
-from curation_assets.engine.staleness import open_heads
 from curation_assets.installed import require_packages
 from curation_assets.orchestration.definitions import build_definitions
 from curation_assets.orchestration.instance import opened, pools_of
@@ -74,8 +74,7 @@ def run_recipes(
         raise RecipeError(f"--select: no asset is called {', '.join(unknown)}; there are {', '.join(SCHEMAS)}")
     definitions = build_definitions(settings[0], recipes)
     store = table_store(settings[0])
-    store.storage.check()
-    open_heads(store).check_root()
+    reach(store)
     reporting(settings[0])
     require_packages(store, recipes, settings[0], select)
     tags = {FORCE_TAG: "true"} if force else {}

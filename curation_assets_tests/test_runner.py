@@ -18,17 +18,22 @@ from dagster import (
     define_asset_job,
 )
 
+import curation_assets as curation
 from curation_assets.cli import main
 from curation_assets.engine.plan import PlanStep, everything, plan
+from curation_assets.orchestration.definitions import build_definitions
+from curation_assets.orchestration.instance import opened
 from curation_assets.orchestration.runs import execute_step
 from curation_assets.outcome import Progress
-from curation_assets.recipes import parse_recipe
+from curation_assets.recipes import load_recipes, parse_recipe
+from curation_assets.registry import INDEX
 from curation_assets.runner import _run_subsets
 from curation_assets.schemas import schema
 from curation_assets.settings import Settings
 from curation_assets.stores import table_store
 from curation_assets_tests.sample_video import sample_video
 from curation_resources.provenance import Provenance
+from curation_resources.unwritable import Unwritable
 
 
 def test_subsets_of_a_blocked_dataset_are_not_made() -> None:
@@ -203,7 +208,7 @@ def test_a_root_whose_disk_is_away_is_not_taken_for_a_new_one(
     (tmp_path / "home").mkdir()
     (tmp_path / "home/dagster.yaml").write_text("telemetry: {enabled: false}\n")
     (tmp_path / "videos").mkdir()
-    (tmp_path / "v.yaml").write_text("dataset: v\nsource: {format: folder, path: videos}\n")
+    (tmp_path / "v.yaml").write_text("dataset: v\nsource: {format: folder, path: videos}\nsubsets: {s: {}}\n")
     monkeypatch.chdir(tmp_path)
     root, away = tmp_path / "data", tmp_path / "away"
     for name, value in (
@@ -219,11 +224,43 @@ def test_a_root_whose_disk_is_away_is_not_taken_for_a_new_one(
     root.rename(away)
     if left == "an empty folder":
         root.mkdir()
-    for command in (["run", "v.yaml"], ["stale", "v.yaml"], ["doctor"]):
-        assert main(command) != 0
+    commands = [
+        "run v.yaml",
+        "stale v.yaml",
+        "doctor",
+        "report",
+        "report v",
+        "plan",
+        "list failed",
+        "list dropped",
+        "verify",
+        "explain x",
+        "captions",
+        "look --serve 0",
+        "pictures --serve 0",
+        "pictures --redraw",
+        "forget x",
+        "forget",
+        "remove w",
+        "rename w v",
+        "diff v.yaml v.yaml",
+        "compare data data",
+        "export-view lightly v-s view",
+    ]
+    for command in commands:
+        assert main(command.split()) != 0, command
         said = "".join(capsys.readouterr())
         assert f"the storage root {root} is gone; bring it back" in said
-        assert "it had 2 tables when it was looked at last" in said
+        assert "it had 2 tables when it was looked at last" in said, command
+    with curation.open("v.yaml", storage=root, home=tmp_path / "home") as mine:
+        for ask in (mine.plan, lambda: mine.table("clips"), lambda: mine.shards("clips"), mine.run):
+            with pytest.raises(Unwritable, match="is gone; bring it back"):
+                ask()
+    progress, settings = Progress(), Settings.load()
+    definitions = build_definitions(settings, load_recipes("v.yaml"))
+    with opened() as instance:  # as the UI's buttons do
+        execute_step(definitions, instance, PlanStep("index", (INDEX,)), {}, progress)
+    assert "is gone; bring it back" in "".join(progress.failures)
     assert not root.exists() or list(root.iterdir()) == []
     if left == "an empty folder":
         root.rmdir()

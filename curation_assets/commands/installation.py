@@ -28,10 +28,7 @@ def home() -> Path:
     Raises:
         SettingsError: it cannot be made or written.
     """
-    path = Path(os.environ.get("DAGSTER_HOME") or ".dagster").expanduser().absolute()
-    sample = Settings.load().sample
-    if sample is not None and path.parts[-2:] != (SAMPLES, f"{sample:g}"):
-        path = path / SAMPLES / f"{sample:g}"
+    path = _home()
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -40,6 +37,15 @@ def home() -> Path:
         raise SettingsError(f"DAGSTER_HOME: {path} may not be written; correct its permissions or name another folder")
     os.environ["DAGSTER_HOME"] = str(path)
     return path
+
+
+def _home() -> Path:
+    """Where it is, or would be."""
+    path = Path(os.environ.get("DAGSTER_HOME") or ".dagster").expanduser().absolute()
+    sample = Settings.load().sample
+    if sample is None or path.parts[-2:] == (SAMPLES, f"{sample:g}"):
+        return path
+    return path / SAMPLES / f"{sample:g}"
 
 
 def instance_home() -> Path:
@@ -109,16 +115,21 @@ def end_with(parent: int, end: Callable[[], object]) -> None:
     threading.Thread(target=wait, daemon=True).start()
 
 
-def store_of(settings: Settings) -> TableStore:
-    """The tables of the installation, for commands that only read them.
+def store_of(settings: Settings, writing: bool = False) -> TableStore:
+    """The tables of the installation, for commands that read them, or change what is there too.
 
     Raises:
         StorageError: the storage root cannot be reached.
+        Unwritable: its disk is away, as far as this machine knows of tables there.
     """
+    from curation_assets.engine.heads import reach
     from curation_assets.stores import table_store
 
+    home = _home()
+    if home.is_dir():  # it knows of the tables; nobody needs one to read
+        os.environ["DAGSTER_HOME"] = str(home)
     store = table_store(settings)
-    store.storage.check(writing=False)
+    reach(store, writing)
     return store
 
 

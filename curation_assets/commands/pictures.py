@@ -41,8 +41,9 @@ def _pictures(arguments: argparse.Namespace) -> int:
         return _redraw(settings)
     address, _, port = (arguments.serve or str(PORT)).rpartition(":")
     address = address.strip("[]") or "127.0.0.1"
+    store = store_of(settings)
     try:
-        server = PictureServer(store_of(settings), (address, int(port)))
+        server = PictureServer(store, (address, int(port)))
     except (OSError, OverflowError, ValueError) as error:
         why = getattr(error, "strerror", None) or "that is no [ADDRESS:]PORT"
         raise SettingsError(f"--serve {address}:{port}: {why}; name another port") from error
@@ -66,11 +67,10 @@ def _redraw(settings: Settings) -> int:
     from curation_assets.engine.redrawing import can_be_redrawn, redraw, tables_with_sheets
     from curation_assets.engine.shard import Shard
     from curation_assets.engine.shard_keys import dataset_of
-    from curation_assets.stores import table_store
     from curation_resources.presence import at_work
     from curation_resources.storage_errors import StorageError
 
-    store, recipes = table_store(settings), usable_recipes(settings)
+    store, recipes = store_of(settings, writing=True), usable_recipes(settings)
     drawn, left, whole = Counter[str](), Counter[str](), 0
     for header, there in tables_with_sheets(store):
         asset, key = header.asset, header.partition

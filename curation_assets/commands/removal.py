@@ -45,7 +45,6 @@ def _remove(arguments: argparse.Namespace) -> int:
     from curation_assets.orchestration.alone import alone
     from curation_assets.orchestration.instance import opened
     from curation_assets.renaming import holdings, remove
-    from curation_assets.stores import table_store
 
     instance_home()
     settings = Settings.load()
@@ -54,8 +53,7 @@ def _remove(arguments: argparse.Namespace) -> int:
         raise RecipeError(
             f"{arguments.name} is declared by a recipe; take it out of there first, or it would be made again"
         )
-    store = table_store(settings)
-    store.storage.check()
+    store = store_of(settings, writing=True)
     with opened() as instance:
         found = holdings(store, instance, arguments.name)
         if not found:
@@ -82,13 +80,11 @@ def _remove(arguments: argparse.Namespace) -> int:
 def _rename(arguments: argparse.Namespace) -> int:
     from curation_assets.orchestration.alone import alone
     from curation_assets.renaming import rename
-    from curation_assets.stores import table_store
 
     instance_home()
     settings = Settings.load()
     recipes = usable_recipes(settings)
-    store = table_store(settings)
-    store.storage.check()
+    store = store_of(settings, writing=True)
     with alone(store.storage) as instance:
         rename(store, instance, recipes, settings, arguments.old, arguments.new)
     print(

@@ -52,10 +52,9 @@ def _view(arguments: argparse.Namespace) -> int:
         if read.unnamed:
             print(f"no label can be made of {', '.join(map(repr, read.unnamed[:10]))}")
         return 0
+    store = store_of(settings)
     try:
-        view = lay_out(
-            store_of(settings), arguments.subset, folder, arguments.tool, arguments.limit, not arguments.selected
-        )
+        view = lay_out(store, arguments.subset, folder, arguments.tool, arguments.limit, not arguments.selected)
     except MissingTable as error:
         raise RecipeError(f"{arguments.subset} was not judged yet; `curation run` does it") from error
     except FileExistsError as error:

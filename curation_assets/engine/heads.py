@@ -24,7 +24,9 @@ from fsspec.implementations.local import LocalFileSystem
 from numpy.typing import NDArray
 
 from curation_assets.engine.head_columns import Head, HeadColumns, Texts, keep, kept, strings, texts
+from curation_assets.engine.samples import whole
 from curation_assets.engine.standing import Fingerprints
+from curation_assets.settings import SAMPLES
 from curation_resources.file_facts import etag_of
 from curation_resources.provenance import canonical_json
 from curation_resources.storage import Storage
@@ -40,6 +42,8 @@ BATCH = 256
 HEXADECIMAL = np.array([f"{n:02x}".encode() for n in range(256)])
 KEPT_EVERY = 8192
 """Footers after which what was read of an asset is kept, so that a process that is killed has not read them for nothing."""
+HEADS = "heads"
+"""Name of what is kept of a root's heads."""
 SLICES = "slices-"
 """How names of files begin that keep hashes of slices."""
 RACY_NS = 3_000_000_000
@@ -110,12 +114,70 @@ def _is_table(name: str) -> bool:
     return name.endswith(".parquet") and not name.startswith(".")
 
 
-def cache_path(storage: Storage, what: str) -> Path | None:
-    """Where something that is known of a storage root is kept on this machine: below DAGSTER_HOME; None without one."""
-    home = os.environ.get("DAGSTER_HOME")
+def cache_path(storage: Storage, what: str, home: str | Path | None = None) -> Path | None:
+    """Where something that is known of a storage root is kept on this machine: below `home`, or DAGSTER_HOME; None without one."""
+    home = home or os.environ.get("DAGSTER_HOME")
     if not home or storage.scheme == "memory":
         return None
     return Path(home) / "cache" / f"{what}-{hashlib.sha256(storage.root.encode()).hexdigest()[:16]}"
+
+
+def reach(store: TableStore, writing: bool = True, home: Path | None = None) -> None:
+    """What whoever uses a storage root asks before anything else: whether it can be reached, and whether its disk is there.
+
+    Args:
+        store: the tables.
+        writing: whether it is to be written too.
+        home: as for `check_disk`.
+
+    Raises:
+        StorageError: it cannot be reached.
+        Unwritable: as `check_disk`.
+    """
+    check_disk(store.storage, home)
+    store.storage.check(writing)
+
+
+def check_disk(storage: Storage, home: Path | None = None) -> None:
+    """Tells a folder whose disk is away from one in which nothing was made yet, by what this machine knows of it. A sample's root lies in the
+    whole's, which is looked at too.
+
+    Args:
+        storage: the root.
+        home: folder of the installation's records, in which that is kept; None is DAGSTER_HOME.
+
+    Raises:
+        Unwritable: the root is on this machine and empty or not there, and tables of it are known.
+    """
+    named = home or os.environ.get("DAGSTER_HOME")
+    if not named or not storage.is_local:
+        return
+    above, records = whole(storage), Path(named)
+    if above is not None and records.parent.name == SAMPLES:
+        _check_disk(above, cache_path(above, HEADS, records.parent.parent))
+    _check_disk(storage, cache_path(storage, HEADS, records))
+
+
+def _check_disk(storage: Storage, folder: Path | None) -> None:
+    """As `check_disk`; heads of tables are kept in `folder`. What begins with a dot in a root is nobody's result."""
+    if folder is None or not storage.is_local:
+        return
+    try:
+        with os.scandir(storage.root) as entries:
+            if not all(entry.name.startswith(".") for entry in entries):
+                return
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except OSError:
+        return  # whoever lists it says why it cannot be
+    files = (file for file in folder.glob("*.arrow") if not file.name.startswith(SLICES))
+    known = sum(table.num_rows for file in files if (table := kept(file)) is not None)
+    if known:
+        raise gone(
+            storage.root,
+            f"it had {plural(known, 'table', commas=True)} when it was looked at last; if it was emptied on purpose, remove {folder}, "
+            "which remembers them",
+        )
 
 
 def forget_heads(home: Path) -> None:
@@ -144,33 +206,6 @@ class Heads:
             with suppress(OSError):
                 folder.with_name(f"{folder.name}.sqlite").unlink(missing_ok=True)  # of an earlier version
 
-    def check_root(self) -> None:
-        """Tells a folder whose disk is away from one in which nothing was made yet, by what this machine knows of it. What begins with a dot is
-        nobody's result.
-
-        Raises:
-            Unwritable: the root is on this machine and empty or not there, and tables of it are known.
-        """
-        storage = self.store.storage
-        if self._folder is None or not storage.is_local:
-            return
-        try:
-            with os.scandir(storage.root) as entries:
-                if not all(entry.name.startswith(".") for entry in entries):
-                    return
-        except (FileNotFoundError, NotADirectoryError):
-            pass
-        except OSError:
-            return  # whoever lists it says why it cannot be
-        files = (file for file in self._folder.glob("*.arrow") if not file.name.startswith(SLICES))
-        known = sum(table.num_rows for file in files if (table := kept(file)) is not None)
-        if known:
-            raise gone(
-                storage.root,
-                f"it had {plural(known, 'table', commas=True)} when it was looked at last; if it was emptied on purpose, remove {self._folder}, "
-                "which remembers them",
-            )
-
     def look(self, assets: Collection[str], seconds: float | None = None) -> int:
         """Lists the assets' tables and reads the footers of those that are new or changed.
 
@@ -182,9 +217,9 @@ class Heads:
             How many footers are still to be read.
 
         Raises:
-            Unwritable: as `check_root`.
+            Unwritable: as `check_disk`.
         """
-        self.check_root()
+        _check_disk(self.store.storage, self._folder)
         deadline = None if seconds is None else time.monotonic() + seconds
         left, begun = 0, False
         with ThreadPoolExecutor(READERS) as pool:

@@ -19,7 +19,7 @@ from curation_assets.engine.declared import without_rows
 from curation_assets.engine.differences import reasons
 from curation_assets.engine.gathered_inputs import MADE_WITHOUT
 from curation_assets.engine.head_columns import Head
-from curation_assets.engine.heads import Heads, cache_path
+from curation_assets.engine.heads import HEADS, Heads, cache_path
 from curation_assets.engine.made_of import SHARDED, Known, MadeOf
 from curation_assets.engine.making import LOST
 from curation_assets.engine.shard import Shard
@@ -83,7 +83,7 @@ class State:
 
 def open_heads(store: TableStore, remember: bool = True) -> Heads:
     """The heads of a store's tables; with `remember`, those that earlier processes on this machine kept too."""
-    return Heads(store, {*RETRIED, "video_metadata"}, cache_path(store.storage, "heads") if remember else None)
+    return Heads(store, {*RETRIED, "video_metadata"}, cache_path(store.storage, HEADS) if remember else None)
 
 
 def known_tables(store: TableStore) -> Known:

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
 from curation_assets.engine.declared import undeclared
+from curation_assets.engine.heads import check_disk
 from curation_assets.engine.redrawing import tables_with_sheets
-from curation_assets.engine.staleness import SHARDED, open_heads
+from curation_assets.engine.staleness import SHARDED
 from curation_assets.orchestration import dead_runs
 from curation_assets.orchestration.definitions import build_definitions
 from curation_assets.orchestration.errors import DatabaseUnusable
@@ -109,7 +110,7 @@ def _storage(store: TableStore) -> Iterator[Ailment]:
     """Whether the root can be listed, written and read."""
     storage = store.storage
     try:
-        open_heads(store).check_root()
+        check_disk(storage)
     except Unwritable as error:
         yield Ailment("storage", str(error), "nothing is made there until then")
         return

@@ -9,6 +9,7 @@ from typing import Any
 from dagster import AssetExecutionContext, AssetKey, Failure, MetadataValue, OpExecutionContext
 
 from curation_assets.engine.events import Event, KeyFailed, TableChecked, TableCommitted
+from curation_assets.engine.heads import check_disk
 from curation_assets.engine.loop import bring_up_to_date
 from curation_assets.engine.maker import Key, Maker, NotMade
 from curation_assets.engine.run import Run
@@ -85,6 +86,10 @@ def carried_out(
         return [materialization(context.instance, run.store, event.outcome, event.key, own, Pages.of(run.settings))]
 
     done = dict.fromkeys(keys)
+    try:
+        check_disk(run.store.storage)
+    except Unwritable as error:
+        raise failure(error, maker) from error
     with at_work(run.store.storage, [key or maker.name for key in keys]):
         events = bring_up_to_date(maker, keys, run, assets)
         try:

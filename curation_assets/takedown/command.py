@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from curation_assets.engine.heads import reach
 from curation_assets.finding import by_id, by_name, was_taken_down
 from curation_assets.ingest.forgotten import add_tombstones, domain_keys
 from curation_assets.orchestration.alone import alone
@@ -40,7 +41,7 @@ OUT_OF_REACH = (
 def forget(arguments: argparse.Namespace, settings: Settings, recipes: Mapping[str, Recipe], home: Path) -> int:
     """0 if all was removed, 1 if something is left or the answer was no, 2 if nothing is what was asked for."""
     store = table_store(settings)
-    store.storage.check()
+    reach(store)
     plan = TakedownPlan.load(store)
     query = _query(arguments)
     begun = plan is not None
