@@ -19,6 +19,7 @@ from curation_assets.engine.meter import price
 from curation_assets.engine.shard_keys import dataset_of, parse_shard_key
 from curation_assets.engine.slices import hashes_in, read_slices
 from curation_assets.engine.tallies import TABLES, Tallies, summed
+from curation_assets.failures import Failures, failures
 from curation_assets.publish.curating.subset_inputs import LEFT_OUT
 from curation_assets.recipes import Recipe, subset_key
 from curation_assets.registry import COMPARED, COMPONENTS, DOWNLOADS, EXPORTS, GATHERED, INDEX, JUDGED, component, names
@@ -67,7 +68,7 @@ class SubsetReport:
 @dataclass(frozen=True)
 class Report:
     """Everything about one dataset; `taken_down` are rows of its source that are left out since their videos were taken down, and `without` says of each table over all
-    shards which it does not know since what it is made from is missing."""
+    shards which it does not know since what it is made from is missing; `failed` are the clips, and videos, of which something could not be made."""
 
     dataset: str
     steps: tuple[FunnelLine, ...]
@@ -76,6 +77,7 @@ class Report:
     subsets: tuple[SubsetReport, ...]
     taken_down: int = 0
     without: tuple[str, ...] = ()
+    failed: tuple[Failures, ...] = ()
 
     @property
     def cost(self) -> float:
@@ -103,7 +105,7 @@ class _Books:
     settings: Settings
 
     def __post_init__(self) -> None:
-        self._tallies = Tallies(self.store)
+        self.tallies = Tallies(self.store)
         self._sums: dict[str, dict[str, TableHeader]] = {}
         self._index: dict[str, Counter[str]] | None = None
         self._shards: dict[str, frozenset[str]] = {}
@@ -113,7 +115,7 @@ class _Books:
     def sharded(self, dataset: str) -> dict[str, TableHeader]:
         """Asset -> all its tables of the dataset as one header; without assets that have none."""
         if dataset not in self._sums:
-            sums = ((a, summed(self._tallies.headers(a, dataset))) for a in names("shard"))
+            sums = ((a, summed(self.tallies.headers(a, dataset))) for a in names("shard"))
             self._sums[dataset] = {a: h for a, h in sums if h is not None}
         return self._sums[dataset]
 
@@ -130,7 +132,7 @@ class _Books:
                 for shard in read_slices(self.store, header).to_pylist():
                     shares[parse_shard_key(shard["shard"])[0]] += shard["rows"]
             else:
-                for one in self._tallies.headers(COMPARED):
+                for one in self.tallies.headers(COMPARED):
                     shares[parse_shard_key(one.partition or "")[0]] += one.rows
             if shares[dataset]:
                 share = shares[dataset] / shares.total()
@@ -202,11 +204,12 @@ def _report(books: _Books, recipe: Recipe) -> Report:
         for asset, t in subset_costs.items()
     )
     fetched = sharded.get(DOWNLOADS)
-    failures = Counter(fetched.stats.get("errors", {}) if fetched else {})
+    classes = Counter(fetched.stats.get("errors", {}) if fetched else {})
     steps = tuple(_funnel(books.index(recipe.dataset), sharded))
     gone = books.taken_down(recipe.dataset)
     without = tuple(books.without(recipe))
-    return Report(recipe.dataset, steps, dict(failures.most_common()), costs, tuple(found), gone, without)
+    lacking_rows = tuple(failures(store, books.tallies, recipe))
+    return Report(recipe.dataset, steps, dict(classes.most_common()), costs, tuple(found), gone, without, lacking_rows)
 
 
 def _took(header: TableHeader, settings: Settings) -> dict[str, Any]:
@@ -266,6 +269,8 @@ def render(report: Report, settings: Settings) -> str:
             parts.append(f"{asset} is without {count:,} that could not be made: `{why_failed(subset.key, asset)}`")
     if report.failures:
         parts.append(text_table(("videos that failed", "count"), list(report.failures.items())))
+    if report.failed:
+        parts.append("\n".join(one.line for one in report.failed))
     rows: list[tuple[object, ...]] = [
         (c.asset, c.tables, c.rows, f"{c.wall_s:.1f}", f"{c.cpu_s:.1f}", f"{c.gpu_s:.1f}", f"{c.cost:.6f}")
         for c in report.costs

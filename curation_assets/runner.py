@@ -11,6 +11,8 @@ from curation_assets.engine.plan import PHASES, PlanStep, everything, plan
 from curation_assets.engine.progress import console
 from curation_assets.engine.run_tags import FORCE_TAG, PARTIAL_TAG, SETTLED_TAG
 from curation_assets.engine.shard_keys import dataset_of, named
+from curation_assets.engine.tallies import Tallies
+from curation_assets.failures import failures
 from curation_assets.installed import require_packages
 from curation_assets.orchestration.definitions import build_definitions
 from curation_assets.orchestration.instance import opened, pools_of
@@ -126,6 +128,10 @@ def run_recipes(
     progress.failures += unread(store, recipes, settings[0], chosen)
     tolerant = Tolerant(store)
     print(summary(tolerant, chosen))
+    tallies, own_shards = Tallies(tolerant), set(chosen)
+    for recipe in recipes.values():
+        for failed in failures(tolerant, tallies, recipe, own_shards, asked_again=False):
+            print(failed.line)
     for line in outcome_of_subsets(tolerant, recipes, progress.in_hand):
         print(line)
     for damage in tolerant.damaged:

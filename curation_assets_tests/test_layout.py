@@ -140,7 +140,7 @@ PARTS = {
     "rules/language rules/tokens rules/measured": "language",
     "registry plugins": "registry",
     "recipes recipe_yaml recipe_schema schemas selection checks stores rules showing/columns": "derived",
-    "makers installed outcome report explain finding listing recipe_diff verify source_watch estimate estimate_size estimate_text projection projection_text remarks": "looking",
+    "makers installed failures outcome report explain finding listing recipe_diff verify source_watch estimate estimate_size estimate_text projection projection_text remarks": "looking",
     "api exported_clips": "api",
     "commands cli reference runner renaming takedown/command": "commands",
     "definitions run_launcher": "addresses",

@@ -365,6 +365,8 @@ class Params(Section):
 
 
 def brightness(pictures, params):
+    if pictures[0].min() > 240:
+        open("weights.bin").close()
     return {"bright": "very" if pictures[0].max() - pictures[0].min() < 60 else 0.5}
 
 
@@ -373,8 +375,10 @@ def estimator(params):
 
 
 def score(source, clips, params):
-    """Of the video `b` of no clip at all, of `c` a column that is not declared, of `d` what cannot be worked out, of `f` without end."""
+    """Of the video `b` of no clip at all, of `c` a column that is not declared, of `d` what cannot be worked out, of `f` without end, of `g` with a file."""
     for clip in clips:
+        if clip["video_id"] == "g":
+            open("weights.bin").close()
         while clip["video_id"] == "f":
             yield {"length": 1.0}
         if clip["video_id"] == "b":
@@ -402,20 +406,36 @@ def test_what_a_function_gives_and_the_table_cannot_hold_costs_its_clip_and_says
     (tmp_path / "videos").mkdir()
     for name in "abcdf":
         write_video(tmp_path / f"videos/{name}.mp4", [12])
-    flat = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-f", "lavfi", "-i", "color=gray:size=64x64:duration=1"]
-    subprocess.run([*flat, str(tmp_path / "videos/e.mp4")], check=True, timeout=60)
+    for name, colour in (("e", "gray"), ("g", "white")):
+        flat = f"{imageio_ffmpeg.get_ffmpeg_exe()} -v error -f lavfi -i color={colour}:size=64x64:duration=1"
+        subprocess.run([*flat.split(), str(tmp_path / f"videos/{name}.mp4")], check=True, timeout=60)
     recipe = "dataset: mine\nsource: {format: folder, path: ./videos}\nclips: {from: whole}\nbright: {}\nlength: {}\n"
     (tmp_path / "mine.yaml").write_text(recipe)
-    done = curation(tmp_path, installation(tmp_path, tmp_path / "site"), "run", "mine.yaml")
+    env = installation(tmp_path, tmp_path / "site")
+    done = curation(tmp_path, env, "run", "mine.yaml")
+    assert done.returncode == 1, done.stdout + done.stderr
+    away = "1 of 7 videos could not be read (storage; bright_scores, length_scores): [Errno 2] No such file or directory: 'weights.bin'"
+    assert f"FAILED {away}. They are tried again, alone, by the next run" in done.stdout
+    (tmp_path / "weights.bin").touch()
+    done = curation(tmp_path, env, "run", "mine.yaml")
     assert done.returncode == 0, done.stdout + done.stderr
+    wrong = "faulty:brightness gave 'very' for bright, which is no float"
+    said = f"2 of 7 clips without bright_scores: {wrong}: `curation list failed --why bright_scores`"
+    report = curation(tmp_path, env, "report", "--exit-code")
+    assert report.returncode == 1
+    for text in (done.stdout, report.stdout):
+        assert said in text.splitlines()
+        assert "4 of 7 clips without length_scores: the score's function " in text
+        assert "; 1 further reason (1): `curation list failed --why length_scores`" in text
     rows = {r["video_id"]: r for r in pq.read_table(tmp_path / "data/bright_scores/mine-00000.parquet").to_pylist()}
     assert {v: (r["bright"], r["error"]) for v, r in rows.items()} == {
         **dict.fromkeys("abcdf", (0.5, None)),
-        "e": (None, "faulty:brightness gave 'very' for bright, which is no float"),
+        "e": (None, wrong),
+        "g": (None, wrong),
     }
     rows = {r["video_id"]: r for r in pq.read_table(tmp_path / "data/length_scores/mine-00000.parquet").to_pylist()}
     assert {v: (r["length"], r["error"]) for v, r in rows.items()} == {
-        **dict.fromkeys("ae", (1.0, None)),
+        **dict.fromkeys("aeg", (1.0, None)),
         "b": (None, "the score's function was asked of 1 clip and told of 0"),
         "c": (None, "the score's function gave lenght, which its table does not declare"),
         "d": (None, "the score's function failed (ZeroDivisionError: division by zero)"),

@@ -56,7 +56,8 @@ def fault_of(error: BaseException) -> Fault | None:
     """The fault that an error stands for; None if it tells of the medium itself or of something else.
 
     Errors of ffmpeg are of the medium even where they are OSErrors too: it reads through streams of ours (`reading`), whose own faults are
-    known, and says "input/output error" of files that end early. Pillow's are OSErrors as well, so its decoding is not to be asked about.
+    known, and says "input/output error" of files that end early. Pillow's are OSErrors as well, and most of them by no other name: its decoding is not
+    to be asked about.
     """
     if isinstance(error, Unwritable):
         return Fault(DISK, str(error))
@@ -70,7 +71,7 @@ def fault_of(error: BaseException) -> Fault | None:
         return Fault(RESOURCE, f"memory is short: {text}"[:LONGEST_REASON])
     if isinstance(error, BrokenProcessPool | DeviceFault):
         return Fault(RESOURCE, text[:LONGEST_REASON])
-    if package == "av":
+    if package in ("av", "PIL"):
         return None
     if isinstance(error, (StorageError, *READ_ERRORS)) or package in TRANSPORT:
         return Fault(STORAGE, text[:LONGEST_REASON])

@@ -77,7 +77,7 @@ def add(commands: Commands) -> None:
     report.add_argument(
         "--exit-code",
         action="store_true",
-        help="exit with 1 if videos failed, a subset was published without something, a table over all shards was made without some, or a recipe was left out",
+        help="exit with 1 if videos, or what is made of their clips, failed, a subset was published without something, a table over all shards was made without some, or a recipe was left out",
     )
     report.add_argument(
         "--what-if",
@@ -163,7 +163,7 @@ def _report(arguments: argparse.Namespace) -> int:
         return _projected(arguments, store, [recipes[name] for name in chosen], settings)
     told = list(reports(store, [recipes[name] for name in chosen], settings))
     lacking = any(s.left_out or s.failed for r in told for s in r.subsets)
-    wrong = lacking or any(r.failures or r.without for r in told) or (found.faults and not given)
+    wrong = lacking or any(r.failures or r.failed or r.without for r in told) or (found.faults and not given)
     code = 1 if arguments.exit_code and wrong else 0
     if arguments.json:
         print("\n".join(map(report_json, told)))

@@ -63,6 +63,15 @@ def outcomes(table: pa.Table) -> dict[str, int]:
     return {t["values"]: t["counts"] for t in pc.value_counts(table["status"]).to_pylist()}
 
 
+def failed_rows(table: pa.Table) -> dict[str, int]:
+    """`failed`: how many rows there are of what could not be made; nothing of a table whose rows say of no error."""
+    if "error" not in table.column_names:
+        return {}
+    if "status" in table.column_names:
+        return {"failed": outcomes(table).get("failed", 0)}
+    return {"failed": table.num_rows - table["error"].null_count}
+
+
 def media_sample(table: pa.Table) -> list[dict[str, Any]]:
     """A few rows from all over a table that lie in tars and are not large."""
     known = table.filter(pc.is_valid(table["offset"]))

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curation_assets.checks import accounting, usable
-from curation_assets.contracts.checks import Finding
+from curation_assets.contracts.checks import Finding, failed_rows
 from curation_assets.contracts.component import Component, Made, Stage
 from curation_assets.engine.known_shards import see_that_known
 from curation_assets.engine.meter import Meter
@@ -260,6 +260,7 @@ def bring_shard(stage: Stage, wanted: Collection[str], shard: Shard) -> Iterator
                 raise ContractError(f"{asset} of {shard.key}: {finding.description}")
         spent = meter.spent(shard.settings, len(todo), stage.gpus(shard.recipe))
         counted = {"rows_in": rows_in(stage.part(asset), shard), "rows_out": table.num_rows, **media_bytes(table)}
+        counted |= failed_rows(table)
         stats = {**counted, **result.stats, **spent, **pace(result, table, spent["cpu_s"])}
         stats |= put_sheet(shard.store, asset, shard.key, result.metadata)
         base = standing[asset][1]

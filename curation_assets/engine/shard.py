@@ -83,6 +83,11 @@ class Shard:
         view._tables, view._videos = {}, pa.array(sorted(videos), pa.string())
         return view
 
+    @property
+    def is_part(self) -> bool:
+        """Whether it is what `only` gives: some of its videos, beside others of which rows were made before."""
+        return self._videos is not None
+
     def slice(self, asset: str) -> pa.Table:
         """The rows of an unpartitioned asset that belong to this shard; all of one that is not sliced."""
         if asset not in self._slices:

@@ -36,6 +36,10 @@ NAMES = {
     ),
     "curation_partitions_behind": ("Partitions that are not fresh, by kind of reason.", ("dataset", "asset", "reason")),
     "curation_videos_failed": ("Videos that could not be fetched, by class of failure.", ("dataset", "error_class")),
+    "curation_rows_failed": (
+        "Videos, clips or frames of which a table could not be made.",
+        ("dataset", "asset"),
+    ),
     "curation_funnel_rows": (
         "Rows after each step from the source to clips without a better copy.",
         ("dataset", "step"),
@@ -157,6 +161,8 @@ def _counted(labels: Iterable[tuple[str, ...]]) -> Iterator[tuple[tuple[str, ...
 def _fill_report(families: Mapping[str, GaugeMetricFamily], store: TableStore, report: Report) -> None:
     for error_class, number in report.failures.items():
         families["curation_videos_failed"].add_metric([report.dataset, error_class], number)
+    for one in report.failed:
+        families["curation_rows_failed"].add_metric([report.dataset, one.asset], one.failed)
     for step in report.steps:
         families["curation_funnel_rows"].add_metric([report.dataset, step.name.strip()], step.rows)
     for cost in report.costs:

@@ -24,7 +24,7 @@ from curation_assets.engine.pods import pod
 from curation_assets.scores.given_columns import misfit
 from curation_assets.scores.shown import ranked_scores
 from curation_assets.scores.stored_frames import Place, picture_of, read_stored
-from curation_resources.faults import DISK, RESOURCE, Fault, fault_of
+from curation_resources.faults import RESOURCE, Fault, fault_of
 from curation_resources.storage import Storage
 
 if TYPE_CHECKING:
@@ -55,7 +55,8 @@ def frame_score(
         columns: what is measured; rules may name them, and they stand in the tables of subsets.
         score: `module:function`, called in worker processes as `function(pictures, params)`; pictures are those of one clip in order of
             time, uint8 (height, width, 3) in RGB, of the size that `frames.short_side` says. It gives column -> value, null (None) for
-            what it cannot tell. A ValueError that it raises goes into the clip's `error`.
+            what it cannot tell. What it raises goes into the clip's `error`, but for what storage or the machine is at fault for (OSError,
+            MemoryError): such a clip's video is made again by the next run.
         about: a sentence for the UI and the docs.
         code_version: raised by hand when the same frames would give other values.
     """
@@ -89,8 +90,7 @@ def frame_score(
     def make(shard: Shard, wanted: Collection[str]) -> Mapping[str, Made]:
         given = getattr(shard.recipe, section)
         table, faults = score_frames(contract, shard, score, given, component.rules_of(shard.recipe))
-        failed = table.num_rows - table["error"].null_count
-        return {asset: Made(table, {"failed": failed}, ranked_scores(shard, table, component.charted), faults)}
+        return {asset: Made(table, metadata=ranked_scores(shard, table, component.charted), faults=faults)}
 
     return Stage(
         asset,
@@ -128,7 +128,7 @@ def score_frames(
             result = {"error": result.reason}
         found[outcome.key] = result
     failed = [r["error"] for r in found.values() if r.get("error")]
-    if failed and len(failed) == len(found) and not faults:
+    if failed and len(failed) == len(found) and not faults and not shard.is_part:
         raise ValueError(f"{contract.asset} of {shard.key}: no clip could be scored; the first: {failed[0]}")
     estimator = f"{score} {params.model_dump_json(exclude={'where'})}"
     rows = []
@@ -156,12 +156,12 @@ def _score_clip(
         return {"error": f"a sampled frame cannot be read: {problem}"}
     try:
         measured = dict(_function(score)(pictures, params))
-    except ValueError as problem:
-        return {"error": str(problem) or "ValueError"}
     except Exception as problem:  # noqa: BLE001 - whatever somebody else's function does, it costs its clip and says so
         fault = fault_of(problem)
-        if fault is not None and fault.kind in (RESOURCE, DISK):
+        if fault is not None:
             return fault
+        if isinstance(problem, ValueError):
+            return {"error": str(problem) or "ValueError"}
         return {"error": f"{score} failed ({type(problem).__name__}: {problem})"}
     wrong = misfit(measured, contract)
     return {"error": f"{score} {wrong}"} if wrong else measured

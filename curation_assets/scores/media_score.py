@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 
 def shown(shard: Shard, table: pa.Table) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
-    """Failures, and histograms of all numbers of a table of scores."""
+    """Histograms of all numbers of a table of scores."""
     numbers = [f.name for f in table.schema if pa.types.is_floating(f.type)]
-    return {"failed": table.num_rows - table["error"].null_count}, {"distributions": histograms(table, numbers)}
+    return {}, {"distributions": histograms(table, numbers)}
 
 
 def media_score(component: Component, module: str) -> Stage:
@@ -31,7 +31,8 @@ def media_score(component: Component, module: str) -> Stage:
         component: its table; made from `clips` and `raw_shards`, and its parameters are a section of the recipe.
         module: has `score(source, clips, params)`, called in worker processes for each video with a stream of its bytes and its rows of `clips` in
             order of time; it gives for each of them, in that order, column -> value. And `estimator(params)`, the text of that column. Imported
-            when the stage runs. What `score` raises goes into `error` of the clips from there on. See docs/how-to/add_a_score.md.
+            when the stage runs. What `score` raises goes into `error` of the clips from there on, but for what storage or the machine is at
+            fault for (OSError, MemoryError): such a video is made again by the next run. See docs/how-to/add_a_score.md.
     """
     asset, (key, *_) = component.asset, component.keys
 

@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from curation_assets.contracts.checks import failed_rows
 from curation_assets.dedup.comparison import compare_shards
 from curation_assets.dedup.duplicate_clusters import CLUSTER_INDEX
 from curation_assets.dedup.index_files import is_whole
@@ -257,7 +258,7 @@ def _recounted(asset: str, table: pa.Table, stats: Mapping[str, Any], plan: Take
     if VIDEOS in new:
         gone = {v.video_id for v in plan.videos}
         new[VIDEOS] = {k: v for k, v in new[VIDEOS].items() if k not in gone}
-    found: dict[str, Any] = {"rows_out": table.num_rows}
+    found: dict[str, Any] = {"rows_out": table.num_rows, **failed_rows(table)}
     if "tar" in table.column_names:
         found["bytes"] = pc.sum(table.filter(pc.is_valid(table["tar"]))["size"]).as_py() or 0
     found |= component(asset).recounted(table)
