@@ -17,7 +17,7 @@ import multiprocessing
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -145,10 +145,11 @@ class Installation:
         Raises:
             Unwritable: the disk of the storage root is away.
         """
+        from curation_assets.commands.installation import at_home
         from curation_assets.engine.staleness import FRESH, shard_states
 
         chosen = None if assets is None else list(assets)
-        with self._at_home():
+        with at_home(self._home):
             return [s for s in shard_states(self.store, self.recipes, self.settings, chosen) if s.state != FRESH]
 
     def run(
@@ -171,7 +172,7 @@ class Installation:
             RunFailed: something failed; what did not is committed, and the next run goes on from there.
             RecipeError: an asset or shard that does not exist.
         """
-        from curation_assets.commands.installation import instance_home
+        from curation_assets.commands.installation import at_home, instance_home
         from curation_assets.runner import run_recipes
 
         if multiprocessing.parent_process() is not None:
@@ -180,7 +181,7 @@ class Installation:
             )
         assets = [assets] if isinstance(assets, str) else assets
         shards = [shards] if isinstance(shards, str) else shards
-        with self._at_home():
+        with at_home(self._home):
             instance_home()
             code = run_recipes([self.settings], assets, shards, force, partial)
         if code:
@@ -297,19 +298,6 @@ class Installation:
             there = ", ".join(self.store.partitions(CLIP_DATASET.asset)) or "none"
             raise LookupError(f"no clips are exported of {subset!r}; there are {there}")
         return ExportedClips(self, subset, str(header.stats.get("version", "")))
-
-    @contextmanager
-    def _at_home(self) -> Iterator[None]:
-        """Within the block DAGSTER_HOME is the installation's."""
-        before = os.environ.get("DAGSTER_HOME")
-        os.environ["DAGSTER_HOME"] = str(self._home)
-        try:
-            yield
-        finally:
-            if before is None:
-                del os.environ["DAGSTER_HOME"]
-            else:
-                os.environ["DAGSTER_HOME"] = before
 
     def _reach(self) -> None:
         """Tells a storage root that is not there, or whose disk is away, from one in which nothing was made yet."""

@@ -91,10 +91,25 @@ def of_sample(share: float | None) -> Iterator[None]:
         raise SettingsError(
             f"--sample {share:g}: say a share of the videos, above 0 and below 1; without the option it is all of them"
         )
-    before = {name: os.environ.get(name) for name in (f"{PREFIX}SAMPLE", "DAGSTER_HOME")}
-    os.environ[f"{PREFIX}SAMPLE"] = f"{share:g}"
-    try:
+    with _kept(f"{PREFIX}SAMPLE", "DAGSTER_HOME"):
+        os.environ[f"{PREFIX}SAMPLE"] = f"{share:g}"
         Settings.load()
+        yield
+
+
+@contextmanager
+def at_home(folder: Path) -> Iterator[None]:
+    """Within the block DAGSTER_HOME is this folder."""
+    with _kept("DAGSTER_HOME"):
+        os.environ["DAGSTER_HOME"] = str(folder)
+        yield
+
+
+@contextmanager
+def _kept(*names: str) -> Iterator[None]:
+    """After the block variables of the environment are what they were."""
+    before = {name: os.environ.get(name) for name in names}
+    try:
         yield
     finally:
         for name, value in before.items():
