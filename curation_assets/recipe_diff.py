@@ -11,7 +11,7 @@ from typing import Any
 
 from curation_assets.engine.differences import differences, reasons
 from curation_assets.engine.made_of import SHARDED
-from curation_assets.engine.staleness import FRESH, MISSING, OF_SUBSET, STALE, WAITING, Graph, State, open_heads
+from curation_assets.engine.staleness import FRESH, MISSING, OF_SUBSET, STALE, WAITING, Graph, State, known_tables
 from curation_assets.recipes import Recipe, RecipeError, subset_key
 from curation_assets.registry import component
 from curation_assets.schemas import SCHEMAS
@@ -74,8 +74,7 @@ def recipe_diff(
         raise RecipeError(
             f"the recipes declare two datasets, {before.dataset} and {after.dataset}: nothing that was made for one is used for the other"
         )
-    heads = open_heads(store)
-    heads.look(list(SHARDED))
+    heads = known_tables(store).heads
     graphs = [Graph(store, {**others, r.dataset: r}, settings, heads, why=False) for r in pair]
     standing = [graph.look() for graph in graphs]
     found = []

@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 
 from curation_assets.captions.captions import TABLE as CAPTIONS
 from curation_assets.engine.head_columns import HeadColumns
+from curation_assets.engine.heads import Heads
 from curation_assets.engine.made_of import Known
 from curation_assets.engine.maker import Incomplete
 from curation_assets.engine.run_tags import PARTIAL_TAG
@@ -33,7 +34,6 @@ from curation_assets.engine.staleness import (
     Graph,
     State,
     known_tables,
-    open_heads,
 )
 from curation_assets.engine.standing import Standing
 from curation_assets.engine.unread import FAULTS, pending
@@ -256,14 +256,11 @@ def unread(store: TableStore, recipes: Mapping[str, Recipe], settings: Settings,
 
     Downloads that failed for reasons of the network are not among them: whom they were asked of may answer later.
     """
-    return [*_unread_videos(store, recipes, settings, shards), *_without_captions(store, recipes, shards)]
+    heads = known_tables(store).heads
+    return [*_unread_videos(heads, recipes, settings, shards), *_without_captions(store, heads, recipes, shards)]
 
 
-def _unread_videos(
-    store: TableStore, recipes: Mapping[str, Recipe], settings: Settings, shards: Sequence[str]
-) -> list[str]:
-    heads = open_heads(store)
-    heads.look(list(RETRIED))
+def _unread_videos(heads: Heads, recipes: Mapping[str, Recipe], settings: Settings, shards: Sequence[str]) -> list[str]:
     wanted = {n: set(assets_of_recipe(r)) for n, r in recipes.items()}
     downloads = heads.columns(DOWNLOADS)
     there = downloads.places(shards)
@@ -303,9 +300,9 @@ def _said(columns: HeadColumns, shards: Sequence[str]) -> Iterator[tuple[str, Ma
         yield shards[there[at]], worth[int(numbers[at])]
 
 
-def _without_captions(store: TableStore, recipes: Mapping[str, Recipe], shards: Sequence[str]) -> list[str]:
-    heads = open_heads(store)
-    heads.look([CAPTIONS.asset])
+def _without_captions(
+    store: TableStore, heads: Heads, recipes: Mapping[str, Recipe], shards: Sequence[str]
+) -> list[str]:
     captioned = {n for n, r in recipes.items() if CAPTIONS.asset in assets_of_recipe(r)}
     asked = [s for s in shards if dataset_of(s) in captioned]
     columns = heads.columns(CAPTIONS.asset)

@@ -86,9 +86,10 @@ def open_heads(store: TableStore, remember: bool = True) -> Heads:
     return Heads(store, {*RETRIED, "video_metadata"}, cache_path(store.storage, HEADS) if remember else None)
 
 
-def known_tables(store: TableStore) -> Known:
-    """A store that knows the heads of all sharded tables, after a look at each; footers that an earlier look has read are not read again."""
-    heads = open_heads(store)
+def known_tables(store: TableStore, remember: bool = True) -> Known:
+    """A store that knows the heads of all sharded tables, after a look at each; footers that an earlier look has read are not read again. Arguments
+    as for `open_heads`."""
+    heads = open_heads(store, remember)
     heads.look(list(SHARDED))
     return Known(store, heads)
 
@@ -366,9 +367,7 @@ def looked_at(
     media: bool = True,
 ) -> Graph:
     """The tables as they are now. Arguments as for `shard_states`."""
-    heads = open_heads(store, remember)
-    heads.look(list(SHARDED))
-    return Graph(store, recipes, settings, heads, why, media)
+    return Graph(store, recipes, settings, known_tables(store, remember).heads, why, media)
 
 
 def table(states: Collection[State]) -> pa.Table:
