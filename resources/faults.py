@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO, cast
 
 from curation_resources.media import MediaRef
+from curation_resources.network_faults import OF_MEDIA, of_the_network
 from curation_resources.storage import Storage
 from curation_resources.storage_errors import READ_ERRORS, StorageError
 from curation_resources.unwritable import FULL, Unwritable, full_folder
@@ -71,9 +72,9 @@ def fault_of(error: BaseException) -> Fault | None:
         return Fault(RESOURCE, f"memory is short: {text}"[:LONGEST_REASON])
     if isinstance(error, BrokenProcessPool | DeviceFault):
         return Fault(RESOURCE, text[:LONGEST_REASON])
-    if package in ("av", "PIL"):
+    if package in OF_MEDIA:
         return None
-    if isinstance(error, (StorageError, *READ_ERRORS)) or package in TRANSPORT:
+    if isinstance(error, (StorageError, *READ_ERRORS)) or package in TRANSPORT or of_the_network(error):
         return Fault(STORAGE, text[:LONGEST_REASON])
     return None
 

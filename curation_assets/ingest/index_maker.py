@@ -58,11 +58,12 @@ class SourcesFailed(Refused):
 
     Attributes:
         errors: dataset -> why.
+        passes: whether one of them may be read when it is tried again.
     """
 
-    def __init__(self, errors: Mapping[str, str]) -> None:
+    def __init__(self, errors: Mapping[str, str], passes: bool) -> None:
         super().__init__("\n".join(f"{dataset}: {error}" for dataset, error in errors.items()))
-        self.errors = errors
+        self.errors, self.passes = errors, passes
 
 
 class IndexMaker(Maker):
@@ -90,15 +91,16 @@ class IndexMaker(Maker):
         yield Outcome("dataset_index", header, made if changed else None, findings)
         errors = {p.dataset: p.error for p in plans if p.error}
         if errors:
-            raise SourcesFailed(errors)
+            raise SourcesFailed(errors, any(p.passes for p in plans))
 
     def parents(self, recipes: Mapping[str, Recipe]) -> dict[str, dict[str, bool]]:
         return {"dataset_index": {}}
 
     def failure(self, failures: Mapping[Key, Exception], keys: Sequence[Key]) -> NotMade:
         (error,) = failures.values()
-        details = {"sources": dict(error.errors)} if isinstance(error, SourcesFailed) else {}
-        return NotMade(str(error), details=details)
+        if not isinstance(error, SourcesFailed):
+            return NotMade(str(error))
+        return NotMade(str(error), not error.passes, {"sources": dict(error.errors)})
 
 
 def _tell(run: Run, plan: IndexPlan) -> None:

@@ -29,6 +29,7 @@ class IndexPlan:
         names_files: whether its rows name files in storage, which are looked at themselves.
         identity: what changes when the source's files do; None where that cannot be told.
         error: why the source could not be read; then the previous rows are kept as they are.
+        passes: whether that lies with a network, so that trying again may help.
     """
 
     dataset: str
@@ -49,3 +50,4 @@ class IndexPlan:
     names_files: bool = False
     identity: str | None = None
     error: str | None = None
+    passes: bool = False

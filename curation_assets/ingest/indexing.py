@@ -42,6 +42,7 @@ from curation_assets.ingest.source_states import identity_of
 from curation_assets.ingest.sources import Settling, SourceError, unsettled_lists
 from curation_assets.recipes import Recipe
 from curation_assets.settings import index_memory_mb
+from curation_resources.network_faults import of_the_network
 from curation_resources.storage import Storage
 
 
@@ -140,7 +141,8 @@ def plan_indexes(
                 reading = Reading(storage, workspace, forgotten or Forgotten(), settling)
                 plans.append(_plan(work, recipe, out, reading))
             except SourceError as error:
-                plans.append(IndexPlan(dataset, shards=work.carry_over(dataset, out), error=str(error)))
+                kept = work.carry_over(dataset, out)
+                plans.append(IndexPlan(dataset, shards=kept, error=str(error), passes=of_the_network(error)))
     return plans
 
 

@@ -19,6 +19,6 @@ def all_assets(
     settings: Settings, recipes: Mapping[str, Recipe], faults: Sequence[RecipeFault] = ()
 ) -> list[AssetsDefinition]:
     """Every asset of the code location; `dataset_index` shows which recipes were left out."""
-    unpartitioned = [dataset_index(faults), *map(gathered, GATHERED)]
+    unpartitioned = [dataset_index(settings, faults), *map(gathered, GATHERED)]
     sharded = [shard_assets(s, settings, recipes) for s in STAGES]
     return [*unpartitioned, *sharded, *publish_assets(settings, recipes)]

@@ -12,15 +12,17 @@ from curation_assets.ingest.dataset_index import INDEX_VERSION
 from curation_assets.ingest.index_maker import IndexMaker
 from curation_assets.orchestration.events import check_specs
 from curation_assets.orchestration.metadata import column_schema
+from curation_assets.orchestration.shard_assets import retry_policy
 from curation_assets.orchestration.steps import OWNERS, carried_out
 from curation_assets.recipes import RecipeFault
 from curation_assets.registry import INDEX
 from curation_assets.schemas import schema
+from curation_assets.settings import Settings
 
 MAKER = IndexMaker()
 
 
-def dataset_index(faults: Sequence[RecipeFault] = ()) -> AssetsDefinition:
+def dataset_index(settings: Settings, faults: Sequence[RecipeFault] = ()) -> AssetsDefinition:
     """The one unpartitioned asset at the root of the graph. Its description begins with the recipes that cannot be used, if there are any."""
     contract = schema(INDEX)
     left_out = "".join("**Recipe left out:** `{}`\n\n".format(f.message.replace("`", "'")) for f in faults)
@@ -43,4 +45,5 @@ def dataset_index(faults: Sequence[RecipeFault] = ()) -> AssetsDefinition:
         io_manager_key="io_manager",
         check_specs=check_specs([INDEX]),
         required_resource_keys={"tables", "recipes", "settings"},
+        retry_policy=retry_policy(settings),
     )(body)

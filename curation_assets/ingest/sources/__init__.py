@@ -16,6 +16,7 @@ from curation_assets.ingest.sources.files import SourceFile, find_files
 from curation_assets.ingest.sources.list_paths import located
 from curation_assets.ingest.sources.rows import RejectedLine, SourceError, SourceRow, UsualRows
 from curation_assets.ingest.sources.settling import Settling, Unsettled
+from curation_resources.network_faults import of_the_network
 from curation_resources.storage import Storage
 from curation_resources.storage_errors import StorageError
 from curation_resources.unwritable import Unwritable
@@ -73,9 +74,12 @@ def _of_a_package(
     except (SourceError, StorageError, Unwritable):
         raise
     except Exception as error:
-        raise SourceError(
-            f"the source format {name!r} failed ({type(error).__name__}: {error}); correct the package that brings it"
-        ) from error
+        said = f"({type(error).__name__}: {error})"
+        if of_the_network(error):
+            raise SourceError(
+                f"the source format {name!r} cannot be read now {said}: what its package asks does not answer; run again when it does"
+            ) from error
+        raise SourceError(f"the source format {name!r} failed {said}; correct the package that brings it") from error
 
 
 def read_many(

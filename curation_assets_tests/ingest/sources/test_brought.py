@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import httpx
 import pytest
 
 from curation_assets.ingest.dataset_index import Source
@@ -36,6 +37,10 @@ def told(monkeypatch: pytest.MonkeyPatch, then: Any) -> list[Any]:
         (FileNotFoundError("no list"), "the source format 'ids' failed (FileNotFoundError: no list)"),
         ({"id": "v1"}, "the source format 'ids' failed (TypeError: it gave dict, and not SourceRow or RejectedLine)"),
         (SourceError("line 7 is torn"), "line 7 is torn"),
+        (
+            httpx.ConnectError("All connection attempts failed"),
+            "the source format 'ids' cannot be read now (ConnectError: All connection attempts failed): what its package asks does not answer; run again when it does",
+        ),
     ],
 )
 def test_what_fails_in_a_package_is_a_fault_of_its_source(
