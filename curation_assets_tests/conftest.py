@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sqlite3
 import sys
 import uuid
 from collections.abc import Iterator
@@ -13,8 +14,12 @@ from typing import Any
 import boto3
 import pytest
 from absl import logging as absl_logging
+from alembic.config import Config
+from alembic.script import ScriptDirectory
 from hypothesis import HealthCheck, settings
 from moto.server import ThreadedMotoServer
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
 
 from curation_resources.storage import Storage
 
@@ -29,6 +34,28 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 settings.register_profile("same", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("search", settings.get_profile("same"), derandomize=False)
 settings.load_profile("same")
+
+
+@event.listens_for(Engine, "connect")
+def _without_waiting_for_the_disk(connection: object, _record: object) -> None:
+    """What Dagster notes in SQLite need not outlast a power cut here: with each of the hundreds of events of a run it would wait for the disk."""
+    if isinstance(connection, sqlite3.Connection):
+        connection.execute("PRAGMA synchronous=OFF")
+
+
+_read = ScriptDirectory.from_config
+_scripts: dict[tuple[str | None, str | None], ScriptDirectory] = {}
+
+
+def _read_once(config: Config) -> ScriptDirectory:
+    """Dagster reads its migrations, a module each, twice for each run and more often for each new instance; nothing changes them while tests run."""
+    place = (config.config_file_name, config.get_main_option("script_location"))
+    if place not in _scripts:
+        _scripts[place] = _read(config)
+    return _scripts[place]
+
+
+ScriptDirectory.from_config = _read_once  # type: ignore[method-assign]
 
 KEYS = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing", "AWS_DEFAULT_REGION": "us-east-1"}
 
