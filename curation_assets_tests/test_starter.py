@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 import subprocess
 import sys
+import urllib.request
 from importlib.metadata import packages_distributions, requires
 from pathlib import Path
 
@@ -13,8 +15,7 @@ import pytest
 
 from curation_assets import starter
 from curation_assets.cli import main
-from curation_assets.demo.running import declare, write_list
-from curation_assets.demo.web_server import served
+from curation_assets.demo.running import declare, listed
 from curation_assets.installed import lacking
 from curation_assets.recipes import Recipe, parse_recipe, read_recipes
 from curation_assets.settings import Settings, SettingsError
@@ -92,14 +93,24 @@ def test_the_demo_reads_the_folder_that_it_was_given(tmp_path: Path) -> None:
 
 def test_the_list_of_the_demo_keeps_its_port_until_somebody_else_has_it(tmp_path: Path) -> None:
     listing = tmp_path / "videos.csv"
-    port = write_list(listing, {"a": "A."})
-    assert f"a,http://127.0.0.1:{port}/a.mp4,A." in listing.read_text()
+    (tmp_path / "a.mp4").write_bytes(b"a video")
+
+    def said() -> bytes:
+        (row,) = csv.DictReader(listing.read_text().splitlines())
+        with urllib.request.urlopen(row["url"], timeout=60) as answer:
+            return bytes(answer.read())
+
+    with listed(tmp_path, listing, {"a": "A."}) as port:
+        assert f"a,http://127.0.0.1:{port}/a.mp4,A." in listing.read_text()
+        assert said() == b"a video"
     written = listing.read_bytes()
-    assert (write_list(listing, {"a": "A."}), listing.read_bytes()) == (port, written)
-    with served(tmp_path, port):
-        other = write_list(listing, {"a": "A."})
-    assert other != port
-    assert f":{other}/a.mp4" in listing.read_text()
+    with listed(tmp_path, listing, {"a": "A."}) as again:
+        assert (again, listing.read_bytes()) == (port, written)
+        assert said() == b"a video"
+        with listed(tmp_path, listing, {"a": "A."}) as other:
+            assert other != port
+            assert f":{other}/a.mp4" in listing.read_text()
+            assert said() == b"a video"
 
 
 def test_every_suggestion_of_the_starter_recipe_may_be_followed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -11,7 +13,7 @@ from curation_assets import starter
 from curation_assets.demo import FOLDER
 from curation_assets.demo.example_lists import write_example
 from curation_assets.demo.videos import few_samples, samples, write_torn, write_videos
-from curation_assets.demo.web_server import HOST, free_port, is_free, served
+from curation_assets.demo.web_server import HOST, served
 from curation_assets.recipes import parse_recipe
 from curation_assets.settings import Settings, SettingsError
 from curation_resources import extras
@@ -21,12 +23,8 @@ SOURCES = {"demo.yaml": "videos", "demo_web.yaml": "videos.csv"}
 """Recipe -> what it reads in the folder of the samples."""
 
 
-def generate(root: Path) -> int:
-    """Writes the sample videos and the list of the served ones; what is there already is left alone, so that nothing looks changed.
-
-    Returns:
-        The port that the list names: a free one when it is written, and the same for as long as it stays free.
-    """
+def generate(root: Path) -> None:
+    """Writes the sample videos; what is there already is left alone, so that nothing looks changed."""
     here, there = root / "videos", root / "web"
     local, web = samples()
     write_videos(here, local)
@@ -35,24 +33,43 @@ def generate(root: Path) -> int:
     if not page.exists():
         page.write_text("<!doctype html><title>Log in</title><p>Log in to watch this video.</p>")
     write_torn(here)
-    captions = {s.name: s.caption for s in web} | {"blocked": "A page, not a video.", "gone": "Nothing there."}
-    return write_list(root / "videos.csv", captions)
 
 
-def write_list(listing: Path, captions: dict[str, str]) -> int:
-    """Writes the list of the served videos unless there is one whose port is free, and gives its port."""
-    if listing.exists():
-        with open(listing, newline="") as file:
-            port = next((urlsplit(row["url"]).port for row in csv.DictReader(file)), None)
-        if port and is_free(port):
-            return port
-        print(f"port {port}, which {listing} names, is in use: it is written anew, and its videos are fetched again")
-    port = free_port()
-    with open(listing, "w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(("id", "url", "caption"))
-        writer.writerows((name, f"http://{HOST}:{port}/{name}.mp4", caption) for name, caption in captions.items())
-    return port
+@contextmanager
+def listed(folder: Path, listing: Path, captions: Mapping[str, str]) -> Iterator[int]:
+    """Serves a folder of videos while the block runs, where the list names them, and gives the port.
+
+    The list is written when there is none, or when the port that it names is in use, once another one is taken; else it stays as it is.
+
+    Args:
+        folder: of the videos.
+        listing: a CSV file of their ids, addresses and captions.
+        captions: name of a video -> its caption.
+    """
+    with ExitStack() as stack:
+        port, known = None, _port_of(listing)
+        if known is not None:
+            try:
+                port = stack.enter_context(served(folder, known))
+            except SettingsError:
+                print(
+                    f"port {known}, which {listing} names, is in use: it is written anew, and its videos are fetched again"
+                )
+        if port is None:
+            port = stack.enter_context(served(folder))
+            with open(listing, "w", newline="") as file:
+                writer = csv.writer(file)
+                writer.writerow(("id", "url", "caption"))
+                writer.writerows((n, f"http://{HOST}:{port}/{n}.mp4", caption) for n, caption in captions.items())
+        yield port
+
+
+def _port_of(listing: Path) -> int | None:
+    """The port that a list names; None without a list."""
+    if not listing.exists():
+        return None
+    with open(listing, newline="") as file:
+        return next((urlsplit(row["url"]).port for row in csv.DictReader(file)), None)
 
 
 def declare(recipes: Path, root: Path) -> list[Path]:
@@ -99,10 +116,11 @@ def run_demo(root: Path) -> int:
     """
     files = declare(Path("recipes"), root)
     print(f"sample videos: {root}", flush=True)
-    port = generate(root)
+    generate(root)
     from curation_assets.runner import run_recipes  # builds the code location, of the recipes that are there by now
 
-    with served(root / "web", port):
+    captions = {s.name: s.caption for s in samples()[1]} | {"blocked": "A page, not a video.", "gone": "Nothing there."}
+    with listed(root / "web", root / "videos.csv", captions):
         code = run_recipes([Settings.load(recipes=str(file)) for file in files])
     name = starter.program()
     print(

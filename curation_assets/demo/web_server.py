@@ -16,26 +16,19 @@ HOST = "127.0.0.1"
 
 
 def free_port() -> int:
-    """A port of loopback that nobody listens on now."""
+    """A port of loopback that nobody listens on now, for a server of somebody else's: `served` takes one itself, and keeps it."""
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         return int(probe.getsockname()[1])
 
 
-def is_free(port: int) -> bool:
-    """Whether a server could be started on that port of loopback now."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((HOST, port))
-        except OSError:
-            return False
-    return True
-
-
 @contextmanager
-def served(folder: Path, port: int) -> Iterator[None]:
-    """Serves a folder by HTTP on loopback while the block runs.
+def served(folder: Path, port: int = 0) -> Iterator[int]:
+    """Serves a folder by HTTP on loopback while the block runs, and gives the port.
+
+    Args:
+        folder: what is served.
+        port: 0 is any that is free.
 
     Raises:
         SettingsError: the port is in use.
@@ -55,7 +48,7 @@ def served(folder: Path, port: int) -> Iterator[None]:
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
-        yield
+        yield server.server_port
     finally:
         server.shutdown()
         server.server_close()
