@@ -34,7 +34,7 @@ ui: $(STAMP)  ## Open the Dagster UI on http://127.0.0.1:3000 (PORT=3001 for ano
 	$(BIN)/curation ui --port $(PORT)
 
 test: $(STAMP)  ## Run the tests
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test-faults: $(STAMP)  ## Kill, interrupt, race and damage runs on the shipped instance files
 	$(BIN)/python -m pytest -n 2 -m faults
