@@ -18,6 +18,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from curation_resources.captioners.base import UNREADABLE, CaptionAnswer, CaptionRequest
 from curation_resources.retry_after import retry_after
+from curation_resources.words import plural
 
 if TYPE_CHECKING:
     import httpx
@@ -235,7 +236,9 @@ class _Conversation:
         if not connected:
             raise _Unreachable(reason)
         return CaptionAnswer(
-            key, error=f"{reason} (after {self.settings.attempts} attempts)", attempts=self.settings.attempts
+            key,
+            error=f"{reason} (after {plural(self.settings.attempts, 'attempt')})",
+            attempts=self.settings.attempts,
         )
 
     def _refuse(self, status: int, reason: str) -> None:
@@ -285,7 +288,7 @@ def _read_completion(key: str, content: bytes, attempts: int) -> CaptionAnswer:
             key, text or "", None, _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens")), attempts
         )
     except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
-        raise ValueError(f"answer is no chat completion: {type(error).__name__}: {content[:80]!r}") from error
+        raise ValueError(f"answer is no chat completion: {content[:80]!r}") from error
 
 
 def _count(value: Any) -> int | None:

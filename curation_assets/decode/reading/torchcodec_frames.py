@@ -20,6 +20,7 @@ from curation_assets.decode.reading.clip_frames import ROUNDING_MS, ClipUnreadab
 from curation_assets.decode.reading.media import Display, MediaError, OpenVideo
 from curation_assets.decode.reading.rgb_frames import Decoder, NoDevice
 from curation_assets.decode.reading.timeline import milliseconds
+from curation_resources.words import plural
 
 CONTAINERS = frozenset({"mov", "matroska"})
 """As FFmpeg names them. In MPEG-TS torchcodec 0.13 counts frames that it cannot find again; elsewhere times are made up."""
@@ -143,7 +144,7 @@ class TorchcodecFrames:
             raise ClipUnreadable(f"the video cannot be opened by torchcodec: {error}") from error
         if len(self._decoder) != len(facts.ticks):
             raise ClipUnreadable(
-                f"torchcodec finds {len(self._decoder)} frames in the video where there are {len(facts.ticks)}; take decoder pyav"
+                f"torchcodec finds {plural(len(self._decoder), 'frame')} in the video where there are {len(facts.ticks)}; take decoder pyav"
             )
 
     def frames(

@@ -28,6 +28,7 @@ from curation_resources.media import MediaRef
 from curation_resources.scratch import scratch_folder
 from curation_resources.storage import Storage
 from curation_resources.tars import Member, TarWriter, new_token
+from curation_resources.words import plural
 
 HOW = ("cut", "encoded_frames", "encoder", "encoded_because")
 """Columns that say how a clip was made."""
@@ -150,7 +151,7 @@ def cut_shard(
         stop_if_full(full)
         first = next(iter(faults.values()))
         raise ReadFault(
-            f"{len(faults)} of {len(cuts)} clips of {shard} could not be cut ({first.kind}): {first.reason}; the version in force stays, "
+            f"{len(faults)} of {plural(len(cuts), 'clip')} of {shard} could not be cut ({first.kind}): {first.reason}; the version in force stays, "
             "and what was cut is kept for the next run"
         )
     pieces.put(shard, cuts, result.table, joined(covers))
