@@ -41,13 +41,21 @@ def see_to_inputs(run: Run, asset: str) -> dict[str, str]:
             f"{asset} is not made: it is made from {source}, and no shard of {', '.join(sorted(asked))} has that ({plural(len(shards), 'shard')} looked at): "
             f"make {source} first, or see why it failed"
         )
-    lacking = said_lacking(asset, set(shards) - there)
+    lacking = said_lacking(asset, set(shards) - there, "lacked", " when it was made")
     if lacking:
         run.log.warning(f"{asset}: made without {lacking}")
     return {MADE_WITHOUT: lacking} if lacking else {}
 
 
-def said_lacking(asset: str, shards: Collection[str]) -> str:
-    """The first of the shards that have not what a table over all shards is made from, and what that is; empty of none."""
+def said_lacking(asset: str, shards: Collection[str], verb: str = "", when: str = "") -> str:
+    """The first of the shards that have not what a table over all shards is made from, and what that is; empty of none.
+
+    Args:
+        asset: the table.
+        shards: those that have it not.
+        verb: for what is kept, and read later, in the past tense; empty is `lack`, or `lacks`.
+        when: what is said of the time.
+    """
     some = ", ".join(sorted(shards)[:3]) + (f" and {len(shards) - 3} more" if len(shards) > 3 else "")
-    return f"{some}, which {'lack' if len(shards) > 1 else 'lacks'} {component(asset).inputs[0]}" if shards else ""
+    said = verb or ("lack" if len(shards) > 1 else "lacks")
+    return f"{some}, which {said} {component(asset).inputs[0]}{when}" if shards else ""
