@@ -211,7 +211,7 @@ TABLE = TableSchema(
         Column(
             "status",
             STRING,
-            "ok, or rejected with `error`: such a row is no clip.",
+            "ok; rejected where no clip is to be made of a video or span, failed where the video cannot be decoded, each with `error`: such a row is no clip.",
             nullable=False,
             allowed=("ok", "rejected", "failed"),
         ),

@@ -38,7 +38,11 @@ TABLE = TableSchema(
     ("video_id", "clip_id"),
     (
         *CLIP_KEYS,
-        Column("aesthetic", FLOAT, "Score of the head, about 1 to 10."),
+        Column(
+            "aesthetic",
+            FLOAT,
+            "Score of the head, about 1 to 10: of its frames the mean, or the least where `aesthetic.reduce` says so; null if none has an embedding.",
+        ),
         Column("frames", INT32, "Frames that were scored.", minimum=0),
         Column("head", STRING, "Head and hash of its weights.", nullable=False),
         Column("model", STRING, "Model of the embeddings; null if no frame of the shard has one."),

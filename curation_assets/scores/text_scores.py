@@ -66,7 +66,10 @@ TABLE = TableSchema(
             "Each line found: time, polygon in fractions of the frame, words (null if they cannot be read), confidence of the words, or of the box where there are none.",
         ),
         Column("text", STRING, "The words, each line once, in order of appearance; null if words were not asked for."),
-        share("overlay", "Share of text area that stays in place over the clip (overlay or subtitle)."),
+        share(
+            "overlay",
+            "Share of text area that stays in place over the clip (overlay or subtitle); null where no text is found, or one frame was looked at.",
+        ),
         Column("samples", INT32, "Number of frames looked at.", minimum=0),
         Column("estimator", STRING, "Detector, its size limit and sampling.", nullable=False),
         Column("cpu_ms", FLOAT, "CPU time that the clip's text cost, milliseconds.", volatile=True, minimum=0),
