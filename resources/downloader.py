@@ -23,6 +23,7 @@ from urllib.request import url2pathname
 from curation_resources.deadline import Cancellation, Deadline
 from curation_resources.download_errors import DownloadError
 from curation_resources.http_transfer import HttpLimits, HttpTransfer, IsPage
+from curation_resources.network_faults import of_the_network
 from curation_resources.urls import HTTP_SCHEMES, host_of, redact, scheme_of
 from curation_resources.ytdlp_pool import YtdlpPool
 
@@ -134,7 +135,19 @@ class OtherDownloader(Protocol):
         """Whether it fetches this URL; asked before everything else."""
 
     def fetch(self, url: str, folder: Path, options: DownloadOptions) -> Downloaded:
-        """One attempt. Raises DownloadError with its class; those that may pass are tried again."""
+        """One attempt. Raises DownloadError with its class; those that may pass are tried again, as what an HTTP library raises where nothing answers is."""
+
+
+def _by_another(other: OtherDownloader, url: str, folder: Path, options: DownloadOptions) -> Downloaded:
+    """One attempt of a package's downloader. Raises DownloadError where a network did not answer; any other error of its own as it is."""
+    try:
+        return other.fetch(url, folder, options)
+    except DownloadError:
+        raise
+    except Exception as error:
+        if of_the_network(error) and type(error) is not OSError:  # which speaks of a disk
+            raise DownloadError("network", f"{type(error).__name__}: {error}") from error
+        raise
 
 
 class Downloader:
@@ -187,7 +200,7 @@ class Downloader:
         folder.mkdir(parents=True, exist_ok=True)
         other = next((o for o in self.others if o.handles(url)), None)
         if other is not None:
-            return self._attempted(lambda _: other.fetch(url, folder, self.options))
+            return self._attempted(lambda _: _by_another(other, url, folder, self.options))
         path = local_path(url)
         if path is not None:
             return self._copy_local(path, folder)

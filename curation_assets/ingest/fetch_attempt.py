@@ -38,7 +38,6 @@ from curation_resources.download_errors import DownloadError
 from curation_resources.downloader import Downloader
 from curation_resources.faults import fault_of, stop_if_full
 from curation_resources.media import MediaRef, RangeReader
-from curation_resources.network_faults import of_the_network
 from curation_resources.probe import Probe, probe
 from curation_resources.scratch import scratch_root
 from curation_resources.sound_joining import join_sound
@@ -140,8 +139,6 @@ class VideoFetcher:
             fault = fault_of(error)
             self.scratch.clear(request.video_id)
             stop_if_full([fault] if fault else [])
-            if of_the_network(error) and type(error) is not OSError:  # of a downloader that a package brings
-                return FetchedVideo(failed_row(request, DownloadError("network", f"{type(error).__name__}: {error}")))
             if fault is None:
                 return FetchedVideo(failed_row(request, DownloadError("corrupt", f"{type(error).__name__}: {error}")))
             reason = error.strerror if isinstance(error, OSError) and error.strerror else fault.reason

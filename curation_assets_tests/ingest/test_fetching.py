@@ -491,6 +491,15 @@ def test_storage_urls_of_a_list_are_referenced_and_only_the_blocks_that_are_need
     assert gone["error_class"] == "gone"
 
 
+def test_a_bucket_that_does_not_answer_is_a_fault_of_storage_which_no_subset_goes_without(tmp_path: Path) -> None:
+    client = {"endpoint_url": "http://127.0.0.1:1", "region_name": "us-east-1"}
+    away = {"key": "a", "secret": "b", "client_kwargs": client, "config_kwargs": {"retries": {"max_attempts": 0}}}
+    storage = Storage(str(tmp_path / "root"), others={"s3": away})
+    table = metadata({"a": "s3://bucket/a.mp4"})
+    row = by_id(build_raw_shard(ShardVideos(table, QUICK), storage, FOLDER))["a"]
+    assert (row["error_class"], "Could not connect" in row["error"]) == ("storage", True), row["error"]
+
+
 @pytest.mark.parametrize("where", ["{path}", "file://{path}"])
 def test_a_list_cannot_name_local_files(where: str, local: Storage, tmp_path: Path) -> None:
     video = tmp_path / "v.mp4"

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import threading
 import time
+import urllib.request
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
@@ -189,6 +191,39 @@ def test_only_http_is_fetched(url: str, downloader: Downloader, tmp_path: Path) 
 def test_nobody_there_is_a_network_error(downloader: Downloader, tmp_path: Path) -> None:
     assert outcome(downloader, "http://127.0.0.1:1/v.mp4", tmp_path) == "network"
     assert outcome(downloader, "http://nowhere.invalid/v.mp4", tmp_path) == "network"
+
+
+class _Elsewhere:
+    """A package's downloader that asks a server by itself; the first `refusals` attempts find nobody there."""
+
+    def __init__(self, url: str, refusals: int) -> None:
+        self.url, self.refusals, self.asked = url, refusals, 0
+
+    def handles(self, url: str) -> bool:
+        return url.startswith("elsewhere:")
+
+    def fetch(self, url: str, folder: Path, options: DownloadOptions) -> Downloaded:
+        self.asked += 1
+        with urllib.request.urlopen("http://127.0.0.1:1/" if self.asked <= self.refusals else self.url) as answer:
+            (folder / "v.mp4").write_bytes(answer.read())
+        return Downloaded(folder / "v.mp4")
+
+
+def test_a_downloader_of_a_package_is_asked_again_where_nobody_answered(server: FaultServer, tmp_path: Path) -> None:
+    for path, refusals, said, asked in (
+        ("ok/v.mp4", 1, None, 2),
+        ("ok/v.mp4", 9, "network: URLError: <urlopen error [Errno 111] Connection refused>", HASTY.attempts),
+        ("status/503/v.mp4", 0, "network: HTTPError: HTTP Error 503", HASTY.attempts),
+        ("status/404/v.mp4", 0, "HTTP Error 404", 1),
+    ):
+        other = _Elsewhere(server.url(path), refusals)
+        with Downloader(HASTY, [other]) as running:
+            if said is None:
+                assert running.fetch("elsewhere:v", tmp_path / "a").path.stat().st_size > 1000
+            else:
+                with pytest.raises(Exception, match=re.escape(said)):
+                    running.fetch("elsewhere:v", tmp_path / "a")
+        assert other.asked == asked, path
 
 
 def test_local_files_where_they_are_allowed(tmp_path: Path) -> None:
