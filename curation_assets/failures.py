@@ -8,7 +8,8 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
@@ -18,7 +19,7 @@ from curation_assets.engine.tallies import Tallies
 from curation_assets.recipes import Recipe
 from curation_assets.registry import COMPONENTS, DOWNLOADS, STAGES
 from curation_assets.selection import assets_of_recipe
-from curation_resources.tables import TableStore
+from curation_resources.tables import READERS, MissingTable, TableStore
 from curation_resources.words import plural
 
 TABLES = 20
@@ -28,7 +29,7 @@ SHOWN = 3
 LONGEST = 160
 """Characters of a reason."""
 UNITS = {"video_id": "video", "clip_id": "clip", "time_ms": "frame"}
-"""Last column of a table's key -> what a row is of."""
+"""Last column of a table's key -> what a row is of; of a package's table with another key it is a row."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Failures:
 
     Attributes:
         asset: the table.
-        unit: what a row is of: video, clip or frame.
+        unit: what a row is of: video, clip or frame, or row.
         failed: how many could not be made.
         rows: of how many; 0 where a row is not always one of the unit.
         reasons: as the rows have them -> how many of those that were looked at; reasons that differ in ids and numbers alone are one, in the words of the first.
@@ -64,7 +65,7 @@ class Failures:
         if len(found) > SHOWN:
             shown.append(f"{plural(len(found) - SHOWN, 'further reason')} ({sum(n for _, n in found[SHOWN:]):,})")
         said = "; ".join(shown) + (f" (of the first {self.looked_at:,})" if self.looked_at < self.failed else "")
-        return f"{of} without {self.asset}: {said}: `curation list failed --why {self.asset}`"
+        return f"{of} without {self.asset}: {f'{said}: ' if shown else ''}`curation list failed --why {self.asset}`"
 
 
 def failures(
@@ -73,6 +74,7 @@ def failures(
     recipe: Recipe,
     shards: Collection[str] | None = None,
     asked_again: bool = True,
+    reasons: bool = True,
 ) -> Iterator[Failures]:
     """What could not be made of the clips of a dataset, a record for each table that its recipe asks for and that has such rows.
 
@@ -82,19 +84,23 @@ def failures(
         recipe: of the dataset.
         shards: only these; None is all.
         asked_again: whether tables of which each run asks again for what failed are counted too.
+        reasons: whether rows are read for their reasons; else tallies alone are.
     """
     wanted = assets_of_recipe(recipe)
     retried = {p.asset for s in STAGES for p in s.parts if s.up_to_date is not Stage.up_to_date}
     for part in COMPONENTS:
         said = part.partitioned == "shard" and "error" in part.table.names and part.asset != DOWNLOADS
         if said and part.asset in wanted and (asked_again or part.asset not in retried):
-            found = _of(store, tallies, part, recipe.dataset, shards)
+            found, places = _counted(tallies, part, recipe.dataset, shards)
             if found.failed:
-                yield found
+                yield _with_reasons(store, part, found, places) if reasons else found
 
 
-def _of(store: TableStore, tallies: Tallies, part: Component, dataset: str, shards: Collection[str] | None) -> Failures:
-    failed = rows = looked_at = 0
+def _counted(
+    tallies: Tallies, part: Component, dataset: str, shards: Collection[str] | None
+) -> tuple[Failures, list[str]]:
+    """How many failed, and the first tables that have such rows."""
+    failed = rows = 0
     places: list[str] = []
     for header in tallies.headers(part.asset, dataset):
         key = header.partition or ""
@@ -104,21 +110,30 @@ def _of(store: TableStore, tallies: Tallies, part: Component, dataset: str, shar
         failed, rows = failed + own, rows + header.rows
         if own and len(places) < TABLES:
             places.append(key)
-    by_form: dict[str, tuple[str, int]] = {}
-    for key in places:
-        for reason, count in _reasons(store, part, key):
-            form = re.sub(r"\d+", "0", reason)
-            first, before = by_form.get(form, (reason, 0))
-            by_form[form], looked_at = (first, before + count), looked_at + count
     whole = part.complete != DOWNLOADS  # of a video there may be many clips, and one row if there is none
-    unit = UNITS[part.table.key[-1]] if whole else "video"
-    return Failures(part.asset, unit, failed, rows if whole else 0, dict(by_form.values()), looked_at)
+    unit = UNITS.get(part.table.key[-1], "row") if whole else "video"
+    return Failures(part.asset, unit, failed, rows if whole else 0, {}, 0), places
 
 
-def _reasons(store: TableStore, part: Component, shard: str) -> Iterator[tuple[str, int]]:
-    """Reason -> rows of a table that failed for it; ids of the row's own are left out of it."""
+def _with_reasons(store: TableStore, part: Component, counted: Failures, places: Collection[str]) -> Failures:
+    by_form: dict[str, tuple[str, int]] = {}
+    with ThreadPoolExecutor(READERS) as pool:
+        for found in pool.map(lambda key: _reasons(store, part, key), places):
+            for reason, count in found.items():
+                form = re.sub(r"\d+", "0", reason)
+                first, before = by_form.get(form, (reason, 0))
+                by_form[form] = first, before + count
+    told = dict(by_form.values())
+    return replace(counted, reasons=told, looked_at=sum(told.values()))
+
+
+def _reasons(store: TableStore, part: Component, shard: str) -> Mapping[str, int]:
+    """Reason -> rows of a table that failed for it; ids of the row's own are left out of it. Nothing of a table that was removed meanwhile."""
     names = [n for n in ("video_id", "clip_id", "error", "status") if n in part.table.names]
-    table = store.read(part.asset, shard, names, ds.field("error").is_valid())
+    try:
+        table = store.read(part.asset, shard, names, ds.field("error").is_valid())
+    except MissingTable:
+        return {}
     if "status" in names:
         table = table.filter(pc.equal(table["status"], "failed"))
     found: Counter[str] = Counter()
@@ -129,4 +144,4 @@ def _reasons(store: TableStore, part: Component, shard: str) -> Iterator[tuple[s
                 own = re.escape(row[name])
                 reason = re.sub(rf"(?<!\w){own}(?!\w)", "...", re.sub(rf"^{own}: ", "", reason))
         found[reason if len(reason) <= LONGEST else f"{reason[:LONGEST]}..."] += 1
-    yield from found.items()
+    return found

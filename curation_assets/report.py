@@ -84,16 +84,17 @@ class Report:
         return sum(c.cost for c in self.costs)
 
 
-def reports(store: TableStore, recipes: Iterable[Recipe], settings: Settings) -> Iterator[Report]:
-    """The reports of datasets as their tables stand. Costs are CPU and GPU seconds at the settings' prices."""
+def reports(store: TableStore, recipes: Iterable[Recipe], settings: Settings, reasons: bool = True) -> Iterator[Report]:
+    """The reports of datasets as their tables stand. Costs are CPU and GPU seconds at the settings' prices. Without `reasons` no rows are read for why
+    they failed."""
     books = _Books(store, settings)
     for recipe in recipes:
-        yield _report(books, recipe)
+        yield _report(books, recipe, reasons)
 
 
 def dataset_report(store: TableStore, recipe: Recipe, settings: Settings) -> Report:
-    """The report of one dataset."""
-    (found,) = reports(store, [recipe], settings)
+    """The report of one dataset, in numbers alone."""
+    (found,) = reports(store, [recipe], settings, reasons=False)
     return found
 
 
@@ -173,7 +174,7 @@ class _Books:
         return None if self._index is None else self._index.get(dataset, Counter())
 
 
-def _report(books: _Books, recipe: Recipe) -> Report:
+def _report(books: _Books, recipe: Recipe, reasons: bool) -> Report:
     store, settings = books.store, books.settings
     sharded = books.sharded(recipe.dataset)
     costs = (*books.shared(recipe.dataset), *(_cost(header, settings) for header in sharded.values()))
@@ -208,7 +209,7 @@ def _report(books: _Books, recipe: Recipe) -> Report:
     steps = tuple(_funnel(books.index(recipe.dataset), sharded))
     gone = books.taken_down(recipe.dataset)
     without = tuple(books.without(recipe))
-    lacking_rows = tuple(failures(store, books.tallies, recipe))
+    lacking_rows = tuple(failures(store, books.tallies, recipe, reasons=reasons))
     return Report(recipe.dataset, steps, dict(classes.most_common()), costs, tuple(found), gone, without, lacking_rows)
 
 

@@ -131,7 +131,7 @@ def run_recipes(
     tallies, own_shards = Tallies(tolerant), set(chosen)
     for recipe in recipes.values():
         for failed in failures(tolerant, tallies, recipe, own_shards, asked_again=False):
-            print(failed.line)
+            print(f"{recipe.dataset}: {failed.line}" if len(recipes) > 1 else failed.line)
     for line in outcome_of_subsets(tolerant, recipes, progress.in_hand):
         print(line)
     for damage in tolerant.damaged:

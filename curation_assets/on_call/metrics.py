@@ -106,7 +106,7 @@ class _Installation(Collector):
         for labels, number in _counted(reasons):
             families["curation_partitions_behind"].add_metric(labels, number)
         whole = Tolerant(store)
-        for report in reports(whole, recipes.values(), self._settings):
+        for report in reports(whole, recipes.values(), self._settings, reasons=False):
             _fill_report(families, whole, report)
         if whole.damaged:
             raise StorageError(whole.damaged[0])
