@@ -38,6 +38,7 @@ def add(commands: Commands) -> None:
 def _look(arguments: argparse.Namespace) -> int:
     import uvicorn
 
+    from curation_assets.engine.heads import check_disk
     from curation_assets.look.app import look_app
     from curation_assets.look.column_cache import GIGABYTE, ColumnCache
     from curation_resources.weights import cache_folder
@@ -50,7 +51,8 @@ def _look(arguments: argparse.Namespace) -> int:
         address, port = listener.getsockname()[:2]
         token = None if ipaddress.ip_address(address).is_loopback else secrets.token_urlsafe(24)
         cache = ColumnCache(cache_folder() / "look", int(settings.look_cache_gb * GIGABYTE))
-        app = look_app(store_of(settings), recipes, token, arguments.who or _user(), cache)
+        store = store_of(settings)
+        app = look_app(store, recipes, token, arguments.who or _user(), cache, lambda: check_disk(store.storage))
         for shown in opening(address):
             print(f"look at http://{shown}:{port}/{f'?token={token}' if token else ''}", flush=True)
         server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False, lifespan="off"))

@@ -72,6 +72,7 @@ def look_app(
     token: str | None = None,
     who: str = "",
     cache: ColumnCache | None = None,
+    there: Callable[[], object] = lambda: None,
 ) -> Guard:
     """The page over a store.
 
@@ -79,12 +80,13 @@ def look_app(
         token: see `Guard`.
         who: who labels clips on it.
         cache: where columns are kept; by default among this process's temporary files.
+        there: raises what is said instead of any answer, where the store's disk is away.
     """
     asked = _Answers(Collections(store, recipes, who, cache))
     routes = [Route(f"/{address}", _file(name, kind)) for address, (name, kind) in PAGE.items()]
     routes.append(Route("/favicon.ico", lambda request: Response(status_code=204)))
-    routes += [Route(f"/api/{name}", _told(getattr(asked, name))) for name in _Answers.NAMES]
-    routes += [Route(f"/{name}", _told(getattr(asked, name))) for name in ("frame", "video", "sample")]
+    routes += [Route(f"/api/{name}", _told(getattr(asked, name), there)) for name in _Answers.NAMES]
+    routes += [Route(f"/{name}", _told(getattr(asked, name), there)) for name in ("frame", "video", "sample")]
     routes.append(Route("/api/label", asked.label, methods=["POST"]))
     routes.append(Route("/api/picture", asked.picture, methods=["POST"]))
     return Guard(Starlette(routes=routes), token)
@@ -98,11 +100,14 @@ def _file(name: str, kind: str) -> Callable[[Request], Response]:
     return answer
 
 
-def _told(answer: Callable[[Request], Response]) -> Callable[[Request], Response]:
+def _told(
+    answer: Callable[[Request], Response], there: Callable[[], object] = lambda: None
+) -> Callable[[Request], Response]:
     """What goes wrong is one sentence, with the status that fits."""
 
     def told(request: Request) -> Response:
         try:
+            there()
             return answer(request)
         except (RuleError, _Unreadable) as error:
             return JSONResponse({"error": str(error)}, 400)

@@ -9,13 +9,17 @@ from pathlib import Path
 from urllib.parse import urlencode, urlsplit
 
 import pytest
+from starlette.testclient import TestClient
 
 from curation_assets.cli import main
+from curation_assets.engine.heads import check_disk
+from curation_assets.engine.staleness import known_tables
+from curation_assets.look.app import look_app
 from curation_assets.look.guard import COOKIE
 from curation_assets.schemas import SCHEMAS
 from curation_assets.settings import Settings
 from curation_assets.stores import table_store
-from curation_assets_tests.look.small_root import FILM, RECIPE, fill, picture, served
+from curation_assets_tests.look.small_root import FILM, RECIPE, fill, picture, recipes, served
 from curation_resources.storage import Storage
 from curation_resources.tables import TableStore
 
@@ -52,6 +56,29 @@ def get(address: str, path: str, headers: dict[str, str] | None = None, **query:
         return Answer(connection.getresponse())
     finally:
         connection.close()
+
+
+def test_a_root_whose_disk_is_away_is_said_and_is_there_again_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "home"))
+    root = tmp_path / "root"
+    made = table_store(Settings(storage=str(root)))
+    fill(made)
+    known_tables(made)
+    page = TestClient(look_app(made, recipes(), there=lambda: check_disk(made.storage)), "http://127.0.0.1")
+    assert page.get("/api/collection?key=toy").status_code == 200
+    root.rename(tmp_path / "away")
+    for left in (False, True):
+        if left:
+            root.mkdir()
+        for path in ("collection?key=toy", "collection?key=toy-hq", "failed?key=toy&at=0"):
+            answer = page.get(f"/api/{path}")
+            assert answer.status_code == 502
+            assert f"the storage root {root} is gone; bring it back" in answer.json()["error"]
+    root.rmdir()
+    (tmp_path / "away").rename(root)
+    assert page.get("/api/collection?key=toy").status_code == 200
 
 
 @pytest.mark.parametrize("kind", ["folder", "bucket"])
