@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 from typing import Any, cast
@@ -199,6 +200,27 @@ def test_clusters_and_subsets_that_are_up_to_date_are_not_made_again(
     assert run("motion >= 0") == [both]
     assert run("motion >= 0") == []
     assert [x for x in run("motion >= 0", "--force") if "00000" not in x] == ["duplicate_clusters", both]
+
+
+@pytest.mark.parametrize("has_tables", [True, False])
+def test_who_may_not_look_into_the_folder_of_records_reads_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], has_tables: bool
+) -> None:
+    (tmp_path / "v.yaml").write_text("dataset: v\nsource: {format: folder, path: videos}\n")
+    root = tmp_path / "data"
+    root.mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CURATION_STORAGE", str(root))
+    monkeypatch.setenv("CURATION_RECIPES", "v.yaml")
+    if has_tables:
+        table_store(Settings.load()).commit("clips", "v-00000", schema("clips").empty(), Provenance("1"))
+    # A name that is too long is refused as a folder without permission is, to the superuser too.
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / ("x" * 300)))
+    for command in ("report v", "verify", "list failed"):
+        assert main(command.split()) == 0, command
+        assert "curation: " not in capsys.readouterr().err
+    with pytest.raises(OSError, match="File name too long"):
+        Path(os.environ["DAGSTER_HOME"]).is_dir()
 
 
 @pytest.mark.parametrize("left", ["an empty folder", "nothing"])

@@ -141,7 +141,7 @@ def store_of(settings: Settings, writing: bool = False) -> TableStore:
     from curation_assets.stores import table_store
 
     home = _home()
-    if home.is_dir():  # it knows of the tables; nobody needs one to read
+    if os.path.isdir(home):  # it knows of the tables; nobody needs one to read, or may be kept out of it
         os.environ["DAGSTER_HOME"] = str(home)
     store = table_store(settings)
     reach(store, writing)
