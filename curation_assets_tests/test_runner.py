@@ -202,6 +202,36 @@ def test_clusters_and_subsets_that_are_up_to_date_are_not_made_again(
     assert [x for x in run("motion >= 0", "--force") if "00000" not in x] == ["duplicate_clusters", both]
 
 
+def test_a_sample_that_is_there_is_read_though_the_whole_was_emptied_and_none_is_begun_while_its_disk_is_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "home").mkdir()
+    (tmp_path / "v.yaml").write_text("dataset: v\nsource: {format: folder, path: videos}\n")
+    monkeypatch.chdir(tmp_path)
+    root = tmp_path / "data"
+    for name, value in (
+        ("CURATION_STORAGE", root),
+        ("CURATION_RECIPES", "v.yaml"),
+        ("DAGSTER_HOME", tmp_path / "home"),
+    ):
+        monkeypatch.setenv(name, str(value))
+    for sample in (None, 0.5):
+        store = table_store(Settings(storage=str(root), sample=sample))
+        store.commit("clips", "v-00000", schema("clips").empty(), Provenance("1"))
+    assert main(["stale"]) == main(["stale", "--sample", "0.5"]) == 0
+    shutil.rmtree(root / "clips")  # as `rm -r data/*` does: a sample's folder begins with a dot
+    assert main(["stale"]) == 2
+    assert main(["stale", "--sample", "0.5"]) == main(["verify", "--sample", "0.5"]) == 0
+    capsys.readouterr()
+    for command in ("verify", "run v.yaml"):  # of a share that has no folder of records yet
+        assert main([*command.split(), "--sample", "0.25"]) == 2
+        assert f"the storage root {root} is gone; bring it back" in capsys.readouterr().err
+    root.rename(tmp_path / "away")
+    assert main(["verify", "--sample", "0.5"]) == 2
+    assert f"the storage root {root} is gone; bring it back" in capsys.readouterr().err
+    assert not root.exists()
+
+
 @pytest.mark.parametrize("has_tables", [True, False])
 def test_who_may_not_look_into_the_folder_of_records_reads_all_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], has_tables: bool

@@ -139,8 +139,8 @@ def reach(store: TableStore, writing: bool = True, home: Path | None = None) -> 
 
 
 def check_disk(storage: Storage, home: Path | None = None) -> None:
-    """Tells a folder whose disk is away from one in which nothing was made yet, by what this machine knows of it. A sample's root lies in the
-    whole's, which is looked at too.
+    """Tells a folder whose disk is away from one in which nothing was made yet, by what this machine knows of it. Of a sample in which there is nothing
+    the whole's root, in which it lies, is looked at too.
 
     Args:
         storage: the root.
@@ -153,23 +153,17 @@ def check_disk(storage: Storage, home: Path | None = None) -> None:
     if not named or not storage.is_local:
         return
     above, records = whole(storage), Path(named)
-    if above is not None and records.parent.name == SAMPLES:
-        _check_disk(above, cache_path(above, HEADS, records.parent.parent))
+    if above is not None and _is_empty(storage.root):
+        _check_disk(
+            above, cache_path(above, HEADS, records.parent.parent if records.parent.name == SAMPLES else records)
+        )
     _check_disk(storage, cache_path(storage, HEADS, records))
 
 
 def _check_disk(storage: Storage, folder: Path | None) -> None:
-    """As `check_disk`; heads of tables are kept in `folder`. What begins with a dot in a root is nobody's result."""
-    if folder is None or not storage.is_local:
+    """As `check_disk`; heads of tables are kept in `folder`."""
+    if folder is None or not storage.is_local or not _is_empty(storage.root):
         return
-    try:
-        with os.scandir(storage.root) as entries:
-            if not all(entry.name.startswith(".") for entry in entries):
-                return
-    except (FileNotFoundError, NotADirectoryError):
-        pass
-    except OSError:
-        return  # whoever lists it says why it cannot be
     known = 0
     with suppress(OSError):  # whoever may not look into it knows of none
         files = (file for file in folder.glob("*.arrow") if not file.name.startswith(SLICES))
@@ -180,6 +174,17 @@ def _check_disk(storage: Storage, folder: Path | None) -> None:
             f"it had {plural(known, 'table', commas=True)} when it was looked at last; if it was emptied on purpose, remove {folder}, "
             "which remembers them",
         )
+
+
+def _is_empty(root: str) -> bool:
+    """Whether nothing is in a folder, or it is not there. What begins with a dot is nobody's result."""
+    try:
+        with os.scandir(root) as entries:
+            return all(entry.name.startswith(".") for entry in entries)
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False  # whoever lists it says why it cannot be
 
 
 def forget_heads(home: Path) -> None:
