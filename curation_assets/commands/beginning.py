@@ -215,7 +215,8 @@ def _ui(arguments: argparse.Namespace) -> int:
         except (OSError, OverflowError) as error:
             why = getattr(error, "strerror", None) or "there is no such port"
             raise SettingsError(f"--port {arguments.port}: {why}; name another port") from error
-    # Dagster does at SIGTERM what it does at SIGINT, which a shell that runs a script has its background jobs ignore, and so could not be ended.
+    # Dagster does at SIGTERM what it does at SIGINT, which a shell that runs a script has its background jobs ignore, and so could not be
+    # ended (findings/dagster_sigterm_in_the_background.sh).
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     beside_the_ui(Settings.load())
     words = ["dev", "-m", "curation_assets.definitions", "-h", "127.0.0.1", "-p", str(arguments.port)]
