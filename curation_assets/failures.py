@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
@@ -15,10 +15,13 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
 from curation_assets.contracts.component import Component, Stage
+from curation_assets.engine.shard_keys import dataset_of
 from curation_assets.engine.tallies import Tallies
+from curation_assets.outcome import SHOWN_SHARDS
 from curation_assets.recipes import Recipe
 from curation_assets.registry import COMPONENTS, DOWNLOADS, STAGES
 from curation_assets.selection import assets_of_recipe
+from curation_resources.table_headers import TableHeader
 from curation_resources.tables import READERS, MissingTable, TableStore
 from curation_resources.words import plural
 
@@ -80,7 +83,7 @@ def failures(
 
     Args:
         store: the tables.
-        tallies: their numbers.
+        tallies: their numbers; of few shards the heads of their own tables are read instead, as nobody may have looked at all of them here.
         recipe: of the dataset.
         shards: only these; None is all.
         asked_again: whether tables of which each run asks again for what failed are counted too.
@@ -88,28 +91,31 @@ def failures(
     """
     wanted = assets_of_recipe(recipe)
     retried = {p.asset for s in STAGES for p in s.parts if s.up_to_date is not Stage.up_to_date}
+    few = (
+        None
+        if shards is None or len(shards) > SHOWN_SHARDS
+        else sorted(s for s in shards if dataset_of(s) == recipe.dataset)
+    )
     for part in COMPONENTS:
         said = part.partitioned == "shard" and "error" in part.table.names and part.asset != DOWNLOADS
         if said and part.asset in wanted and (asked_again or part.asset not in retried):
-            found, places = _counted(tallies, part, recipe.dataset, shards)
+            heads = (
+                tallies.headers(part.asset, recipe.dataset) if few is None else store.headers(part.asset, few).values()
+            )
+            found, places = _counted(part, (h for h in heads if shards is None or h.partition in shards))
             if found.failed:
                 yield _with_reasons(store, part, found, places) if reasons else found
 
 
-def _counted(
-    tallies: Tallies, part: Component, dataset: str, shards: Collection[str] | None
-) -> tuple[Failures, list[str]]:
+def _counted(part: Component, headers: Iterable[TableHeader]) -> tuple[Failures, list[str]]:
     """How many failed, and the first tables that have such rows."""
     failed = rows = 0
     places: list[str] = []
-    for header in tallies.headers(part.asset, dataset):
-        key = header.partition or ""
-        if shards is not None and key not in shards:
-            continue
+    for header in headers:
         own = int(header.stats.get("failed") or 0)
         failed, rows = failed + own, rows + header.rows
         if own and len(places) < TABLES:
-            places.append(key)
+            places.append(header.partition or "")
     whole = part.complete != DOWNLOADS  # of a video there may be many clips, and one row if there is none
     unit = UNITS.get(part.table.key[-1], "row") if whole else "video"
     return Failures(part.asset, unit, failed, rows if whole else 0, {}, 0), places

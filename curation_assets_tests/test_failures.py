@@ -16,6 +16,7 @@ from curation_assets.contracts.checks import failed_rows
 from curation_assets.contracts.component import Component
 from curation_assets.engine.tallies import Tallies
 from curation_assets.failures import TABLES, failures
+from curation_assets.outcome import SHOWN_SHARDS
 from curation_assets.recipes import parse_recipe
 from curation_assets.registry import component
 from curation_assets.schemas import SCHEMAS, schema
@@ -67,7 +68,19 @@ def test_reasons_that_differ_in_ids_and_numbers_are_one_and_each_shard_counts(tm
     assert sorted(store.asked) == ["a-00000", "a-00001"]
     (found,) = failures(store, Tallies(store, remember=False), RECIPE, shards={"a-00001"})
     assert found.line == f"1 of 2 clips without audio_scores: no sound in ... at 7 ms: {command}"
-    assert list(failures(store, Tallies(store, remember=False), RECIPE, shards={"a-00002"})) == []
+    assert list(failures(store, Tallies(store, remember=False), RECIPE, shards={"a-00002", "a-00003"})) == []
+
+
+def test_of_few_shards_no_other_tables_are_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Watched(tmp_path)
+    for n in range(SHOWN_SHARDS + 2):
+        made(store, f"a-{n:05}", {f"v{n}": "too loud"})
+    asked = [f"a-{n:05}" for n in range(SHOWN_SHARDS + 1)]
+    (found,) = failures(store, Tallies(store, remember=False), RECIPE, shards=set(asked))
+    assert (found.failed, found.rows) == (SHOWN_SHARDS + 1, SHOWN_SHARDS + 1)
+    monkeypatch.setattr(Tallies, "headers", lambda *_: pytest.fail("all tables would be looked at"))
+    (found,) = failures(store, Tallies(store, remember=False), RECIPE, shards={asked[0], asked[3], "b-00000"})
+    assert (found.failed, found.rows, found.looked_at) == (2, 2, 2)
 
 
 def test_of_many_tables_some_are_read_and_none_where_numbers_are_enough(tmp_path: Path) -> None:

@@ -77,7 +77,7 @@ def _of_a_package(
         said = f"({type(error).__name__}: {error})"
         if of_the_network(error):
             raise SourceError(
-                f"the source format {name!r} cannot be read now {said}: what its package asks does not answer; run again when it does"
+                f"the source format {name!r} cannot be read now {said}: what its package asks does not answer; run again when it does, or correct its address"
             ) from error
         raise SourceError(f"the source format {name!r} failed {said}; correct the package that brings it") from error
 

@@ -39,7 +39,7 @@ def told(monkeypatch: pytest.MonkeyPatch, then: Any) -> list[Any]:
         (SourceError("line 7 is torn"), "line 7 is torn"),
         (
             httpx.ConnectError("All connection attempts failed"),
-            "the source format 'ids' cannot be read now (ConnectError: All connection attempts failed): what its package asks does not answer; run again when it does",
+            "the source format 'ids' cannot be read now (ConnectError: All connection attempts failed): what its package asks does not answer; run again when it does, or correct its address",
         ),
     ],
 )
