@@ -17,7 +17,7 @@ import multiprocessing
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -149,7 +149,7 @@ class Installation:
         from curation_assets.engine.staleness import FRESH, shard_states
 
         chosen = None if assets is None else list(assets)
-        with at_home(self._home):
+        with at_home(self._home) if os.path.isdir(self._home) else nullcontext():
             return [s for s in shard_states(self.store, self.recipes, self.settings, chosen) if s.state != FRESH]
 
     def run(

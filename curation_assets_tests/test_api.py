@@ -144,6 +144,18 @@ def test_the_plan_says_what_a_change_touches_and_a_run_does_no_more(toy: curatio
     file.write_text(before)
 
 
+def test_whoever_only_asks_leaves_no_folder_of_runs(
+    toy: curation.Installation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("DAGSTER_HOME", raising=False)
+    file = Path(toy.settings.recipes)
+    for asking in (curation.open(file, storage=toy.store.storage.root), toy):
+        assert asking.plan() == []
+        assert asking.table("clips").num_rows > 0
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_what_is_wrong_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(
         curation.RecipeError,
