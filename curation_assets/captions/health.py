@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curation_assets.captions.model_phrases import END, WORD, doubts, refuses
+from curation_resources.embedded_database import embedded_database
 from curation_resources.tables import MissingTable, TableStore
 
 SHOWN = 5
@@ -194,9 +195,7 @@ def _matches(store: TableStore, dataset: str) -> Iterator[tuple[str, float]]:
 
 def _repeats(store: TableStore, shards: Sequence[str]) -> tuple[int, Sequence[tuple[str, int]]]:
     """Captions whose text more than one clip has, and the most frequent texts; counted by a database that goes to disk."""
-    import duckdb
-
-    with duckdb.connect(":memory:") as database:
+    with embedded_database() as database:
         rows = store.dataset("captions", shards)  # noqa: F841 - named in the queries
         database.execute(
             "CREATE TEMP TABLE texts AS SELECT caption, count(*) AS n FROM rows WHERE status = 'ok' AND caption IS NOT NULL GROUP BY caption HAVING count(*) > 1"

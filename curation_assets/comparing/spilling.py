@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from curation_resources.embedded_database import embedded_database
 from curation_resources.scratch import scratch_folder
 
 PART_ROWS, PART_BYTES = 20_000, 8 << 20
@@ -65,13 +66,11 @@ class Parts:
         return pa.concat_tables(found, promote_options="permissive") if found else None
 
     def _numbers(self, table: pa.Table) -> np.ndarray:
-        import duckdb
-
         if self._count == 1 or not table.num_rows:
             return np.zeros(table.num_rows, np.int64)
         texts = [pc.fill_null(table[name].cast(pa.string()), "") for name in self._by]
         keys = pa.table({"key": pc.binary_join_element_wise(*texts, "\x1f")})  # noqa: F841 - named in the query
-        with duckdb.connect(":memory:") as database:
+        with embedded_database() as database:
             database.execute("SET threads = 1")  # which keeps the order of rows
             found = database.execute(f"SELECT (hash(key) % {self._count})::INTEGER AS part FROM keys").fetchnumpy()
         return np.asarray(found["part"], np.int64)

@@ -29,8 +29,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import duckdb
-
 from curation_assets.engine.samples import VideoSample
 from curation_assets.ingest.earlier_index import Previous
 from curation_assets.ingest.forgotten import Forgotten
@@ -42,6 +40,7 @@ from curation_assets.ingest.source_states import identity_of
 from curation_assets.ingest.sources import Settling, SourceError, unsettled_lists
 from curation_assets.recipes import Recipe
 from curation_assets.settings import index_memory_mb
+from curation_resources.embedded_database import embedded_database
 from curation_resources.network_faults import of_the_network
 from curation_resources.storage import Storage
 
@@ -186,5 +185,5 @@ def _database(workspace: IndexWorkspace) -> Iterator[IndexDatabase]:
             "temp_directory": f"{folder}/spill",
             "autoinstall_known_extensions": False,
         }
-        with duckdb.connect(":memory:", config=config) as database:
+        with embedded_database(config=config) as database:
             yield IndexDatabase(database, Path(folder))

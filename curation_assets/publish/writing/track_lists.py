@@ -11,11 +11,11 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from curation_assets.publish.writing.trackverse_records import record_line
+from curation_resources.embedded_database import embedded_database
 
 MEMORY_MB = 1000
 """What the sort may hold in memory before it spills."""
@@ -42,8 +42,7 @@ def write_tracks(
     names = ("dataset", "video_id", "clip_id", "track_id")
     config = {"memory_limit": f"{memory_mb}MB", "threads": 1, "temp_directory": str(scratch / "spill")}
     written = 0
-    with duckdb.connect(str(scratch / "tracks.duckdb"), config=config) as db:
-        db.execute("SET enable_progress_bar = false")  # it would be drawn among what a run says
+    with embedded_database(scratch / "tracks.duckdb", config) as db:
         db.execute(f"CREATE TABLE lines ({', '.join(f'{n} VARCHAR' for n in names)}, line BLOB)")
         for selected, tracks, vocabulary in shards:
             wanted = pc.is_in(tracks["track_id"], value_set=selected["track_id"].combine_chunks())
