@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from curation_assets.demo.web_server import free_port
+from curation_assets_tests.ports import free_port
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = (

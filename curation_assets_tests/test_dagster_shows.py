@@ -13,7 +13,6 @@ import pytest
 from dagster import AssetCheckKey, AssetKey, AssetRecordsFilter, Definitions
 
 from curation_assets.commands.picture_server import PictureServer
-from curation_assets.demo.web_server import served
 from curation_assets.engine.staleness import FRESH, shard_states
 from curation_assets.orchestration.definitions import build_definitions, settings_of_run
 from curation_assets.orchestration.descriptions import asked
@@ -22,7 +21,7 @@ from curation_assets.recipes import parse_recipe
 from curation_assets.schemas import SCHEMAS
 from curation_assets.settings import Settings
 from curation_assets_tests.installation import QUIET, Installation
-from curation_assets_tests.toy_site import RECIPE, SHARDS, SUBSET, over, prepare
+from curation_assets_tests.toy_site import RECIPE, SHARDS, SUBSET, over, prepared
 
 PICTURES = re.compile(r"data:image/[^)]*")
 
@@ -31,8 +30,7 @@ PICTURES = re.compile(r"data:image/[^)]*")
 def toy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
     """Two shards of two videos, brought up to date by the gap sensor."""
     root = tmp_path_factory.mktemp("toy")
-    port = prepare(root)
-    with served(root / "web", port):
+    with prepared(root):
         installation = Installation(root)
         installation.declare(RECIPE.format(root=root))
         assert installation.run("index")

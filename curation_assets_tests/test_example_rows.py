@@ -9,7 +9,7 @@ import pytest
 from curation_assets.cli import main
 from curation_assets.demo import EXAMPLE_NAMES
 from curation_assets.demo.example_lists import EXAMPLES, GONE, VIDEOS, write_example
-from curation_assets.demo.web_server import free_port, served
+from curation_assets.demo.web_server import served
 from curation_assets.ingest.sources import read_source
 from curation_assets.ingest.sources.rows import SourceRow
 from curation_assets.recipes import load_recipes
@@ -49,18 +49,17 @@ def test_lists_are_in_the_format_of_the_recipe(name: str, tmp_path: Path, monkey
 def test_each_example_gives_the_counts_that_are_told(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    port = free_port()
-    example = write_example(name, tmp_path / "try", f"http://127.0.0.1:{port}")
     (tmp_path / "home").mkdir()
     (tmp_path / "home" / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("CURATION_STORAGE", str(tmp_path / "data"))
     monkeypatch.setenv("CURATION_WORKERS", "1")
     monkeypatch.chdir(ROOT)
-    setting, _, command = example.command(name, tmp_path / "try").partition(" curation ")
-    variable, _, value = setting.partition("=")
-    monkeypatch.setenv(variable, value)
-    with served(tmp_path / "try", port):
+    with served(tmp_path / "try") as port:
+        example = write_example(name, tmp_path / "try", f"http://127.0.0.1:{port}")
+        setting, _, command = example.command(name, tmp_path / "try").partition(" curation ")
+        variable, _, value = setting.partition("=")
+        monkeypatch.setenv(variable, value)
         assert main(command.split()) == 0
     store = TableStore(Storage(str(tmp_path / "data")), SCHEMAS)
 

@@ -10,12 +10,13 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
-from curation_assets.demo.web_server import free_port, served
+from curation_assets.demo.web_server import served
 from curation_assets.schemas import SCHEMAS
 from curation_assets_tests.conftest import S3Server
 from curation_assets_tests.sample_video import sample_video
@@ -36,8 +37,10 @@ def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def port() -> int:
-    return free_port()
+def port(videos: Path) -> Iterator[int]:
+    """Where the videos are served."""
+    with served(videos) as found:
+        yield found
 
 
 def installation(root: Path, videos: Path, port: int, storage: str) -> dict[str, str]:
@@ -121,27 +124,24 @@ def test_the_command_line_alone_gives_the_same_tables_on_a_folder_and_on_s3(
         "DAGSTER_HOME": str(tmp_path / "home2"),
     }
     (tmp_path / "home2").mkdir()
-    with served(videos, port):
-        for environment, storage in (
-            (listed, Storage(listed["CURATION_STORAGE"])),
-            (remote, Storage(remote["CURATION_STORAGE"], s3_environment.options)),
-        ):
-            first = dagster(environment, "--select", "dataset_index")
-            assert first.returncode == 0, first.stderr
-            one = dagster(environment, "--select", "video_metadata,raw_shards", "--partition", "web-00000")
-            assert one.returncode == 0, one.stderr
-            ten = dagster(
-                environment, "--select", "video_metadata,raw_shards", "--partition-range", "web-00000...web-00009"
-            )
-            assert ten.returncode == 0, ten.stderr
-            store = TableStore(storage, SCHEMAS)
-            assert check_media(store) == 20
-            found.append(hashes(store))
-            logs = [run.stdout + run.stderr for run in (first, one, ten)]
-            assert [log for log in logs if "hush" in log] == [], "secrets of URLs do not appear in logs"
-            assert places_of("hush", storage, Path(environment["DAGSTER_HOME"])) == [
-                "dataset_index/secrets/web.parquet"
-            ]
+    for environment, storage in (
+        (listed, Storage(listed["CURATION_STORAGE"])),
+        (remote, Storage(remote["CURATION_STORAGE"], s3_environment.options)),
+    ):
+        first = dagster(environment, "--select", "dataset_index")
+        assert first.returncode == 0, first.stderr
+        one = dagster(environment, "--select", "video_metadata,raw_shards", "--partition", "web-00000")
+        assert one.returncode == 0, one.stderr
+        ten = dagster(
+            environment, "--select", "video_metadata,raw_shards", "--partition-range", "web-00000...web-00009"
+        )
+        assert ten.returncode == 0, ten.stderr
+        store = TableStore(storage, SCHEMAS)
+        assert check_media(store) == 20
+        found.append(hashes(store))
+        logs = [run.stdout + run.stderr for run in (first, one, ten)]
+        assert [log for log in logs if "hush" in log] == [], "secrets of URLs do not appear in logs"
+        assert places_of("hush", storage, Path(environment["DAGSTER_HOME"])) == ["dataset_index/secrets/web.parquet"]
     assert found[0] == found[1]
     assert len(found[0]) == 21
     secrets = Path(listed["CURATION_STORAGE"]) / "dataset_index/secrets/web.parquet"
@@ -196,34 +196,33 @@ def test_twenty_kills_at_random_moments_leave_the_tables_of_an_uninterrupted_run
     (tmp_path / "home2").mkdir()
     arguments = ("--select", "video_metadata,raw_shards", "--partition-range", "web-00000...web-00009")
     chance = random.Random(0)
-    with served(videos, port):
-        for environment in (calm, wild):
-            assert dagster(environment, "--select", "dataset_index").returncode == 0
-        assert dagster(calm, *arguments).returncode == 0
-        command = [
-            sys.executable,
-            "-m",
-            "dagster",
-            "asset",
-            "materialize",
-            "-m",
-            "curation_assets.definitions",
-            *arguments,
-        ]
-        for _ in range(20):
-            process = subprocess.Popen(
-                command,
-                cwd=ROOT,
-                env=wild,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                start_new_session=True,
-            )
-            time.sleep(chance.uniform(2, 14))
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-        last = dagster(wild, *arguments)
-        assert last.returncode == 0, last.stderr
+    for environment in (calm, wild):
+        assert dagster(environment, "--select", "dataset_index").returncode == 0
+    assert dagster(calm, *arguments).returncode == 0
+    command = [
+        sys.executable,
+        "-m",
+        "dagster",
+        "asset",
+        "materialize",
+        "-m",
+        "curation_assets.definitions",
+        *arguments,
+    ]
+    for _ in range(20):
+        process = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env=wild,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        time.sleep(chance.uniform(2, 14))
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    last = dagster(wild, *arguments)
+    assert last.returncode == 0, last.stderr
     stores = [TableStore(Storage(e["CURATION_STORAGE"]), SCHEMAS) for e in (calm, wild)]
     assert hashes(stores[0]) == hashes(stores[1])
     assert check_media(stores[1]) == 20

@@ -14,7 +14,7 @@ import pytest
 from dagster import AssetKey, DagsterRun, DagsterRunStatus, DefaultScheduleStatus, DefaultSensorStatus, RunsFilter
 
 from curation_assets.decode.clips import Clips
-from curation_assets.demo.web_server import free_port, served
+from curation_assets.demo.web_server import served
 from curation_assets.engine.behind import Busy
 from curation_assets.engine.plan import ranges
 from curation_assets.orchestration import sensors
@@ -351,7 +351,6 @@ def test_a_new_list_in_a_bucket_and_new_files_in_a_folder_go_through_the_graph(
         tmp_path / "site", storage=f"{s3_environment.bucket()}/out", options={"s3_endpoint": s3_environment.endpoint}
     )
     lists = Storage(f"{s3_environment.bucket()}/lists", s3_environment.options)
-    port = free_port()
     web, films = tmp_path / "web", tmp_path / "films"
     for folder in (web, films):
         folder.mkdir()
@@ -360,24 +359,25 @@ def test_a_new_list_in_a_bucket_and_new_files_in_a_folder_go_through_the_graph(
     (web / "copy.mp4").write_bytes((web / "w0.mp4").read_bytes())
     (films / "f0.mp4").write_bytes(sample_video(seed=10))
 
-    def write_list(name: str, *ids: str) -> None:
-        rows = "".join(f"{i},http://127.0.0.1:{port}/{i}.mp4\n" for i in ids)
-        lists.write(name, f"id,url\n{rows}".encode())
+    with served(web) as port:
 
-    write_list("first.csv", "w0", "w1")
-    site.declare(
-        f"dataset: web\nsource: {{format: table, path: {lists.root}, columns: {{id: id, url: url}}}}\nshard: {{videos: 2}}\n"
-        f"download: {{info: false, allow_private: true}}\n{CHEAP}subsets: {{best: {{datasets: [web, films], where: [keep]}}}}\n",
-        f"dataset: films\nsource: {{format: folder, path: {films}, settle_s: 0}}\nshard: {{videos: 1}}\n{CHEAP}",
-    )
+        def write_list(name: str, *ids: str) -> None:
+            rows = "".join(f"{i},http://127.0.0.1:{port}/{i}.mp4\n" for i in ids)
+            lists.write(name, f"id,url\n{rows}".encode())
 
-    def flow() -> None:
-        """The sensors, until none of them requests anything, the source sensor at least twice."""
-        for _ in range(10):
-            if not site.sensor("source_sensor") + site.sensor("source_sensor") + site.settle():
-                return
+        write_list("first.csv", "w0", "w1")
+        site.declare(
+            f"dataset: web\nsource: {{format: table, path: {lists.root}, columns: {{id: id, url: url}}}}\nshard: {{videos: 2}}\n"
+            f"download: {{info: false, allow_private: true}}\n{CHEAP}subsets: {{best: {{datasets: [web, films], where: [keep]}}}}\n",
+            f"dataset: films\nsource: {{format: folder, path: {films}, settle_s: 0}}\nshard: {{videos: 1}}\n{CHEAP}",
+        )
 
-    with served(web, port):
+        def flow() -> None:
+            """The sensors, until none of them requests anything, the source sensor at least twice."""
+            for _ in range(10):
+                if not site.sensor("source_sensor") + site.sensor("source_sensor") + site.settle():
+                    return
+
         flow()
         before = site.tables()
         assert site.store.partitions("dedup") == ["films-00000", "web-00000"]

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from curation_assets.demo.web_server import free_port, served
+from curation_assets.demo.web_server import served
 from curation_assets.engine.staleness import FRESH, State, shard_states
 from curation_assets_tests.sample_video import sample_video
 from curation_assets_tests.site import Site, Table
@@ -55,10 +55,16 @@ def write_list(root: Path, captions: list[str], folder: str = "") -> None:
     (root / "list.csv").write_text("\n".join(lines) + "\n")
 
 
-def prepare(root: Path, models: bool = True) -> int:
-    """Writes the videos, their list, and with `models` a head and a model; the loopback port that they are to be served at."""
-    port = free_port()
-    (root / "port").write_text(str(port))
+@contextmanager
+def prepared(root: Path, models: bool = True) -> Iterator[None]:
+    """Writes the videos, their list, and with `models` a head and a model, and serves the videos on loopback while the block runs."""
+    with served(root / "web") as port:
+        (root / "port").write_text(str(port))
+        _write(root, models)
+        yield
+
+
+def _write(root: Path, models: bool) -> None:
     (root / "web").mkdir()
     for i in range(4):
         (root / "web" / f"v{i}.mp4").write_bytes(sample_video(seed=i))
@@ -66,7 +72,6 @@ def prepare(root: Path, models: bool = True) -> int:
     if models:
         write_head(root / "head.pt", 0)
         write_tiny_clip(root / "model", DIMENSION)
-    return port
 
 
 @dataclass
@@ -114,8 +119,7 @@ class Toy(Site):
 @contextmanager
 def up_to_date(root: Path, recipe: str) -> Iterator[Toy]:
     """Two shards of two videos, brought up to date, with their server running."""
-    port = prepare(root, models=recipe == RECIPE)
-    with served(root / "web", port):
+    with prepared(root, models=recipe == RECIPE):
         toy = Toy(root, recipe=recipe)
         toy.change()
         toy.index()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import http.server
-import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,13 +12,6 @@ from pathlib import Path
 from curation_assets.settings import SettingsError
 
 HOST = "127.0.0.1"
-
-
-def free_port() -> int:
-    """A port of loopback that nobody listens on now, for a server of somebody else's: `served` takes one itself, and keeps it."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
 
 
 @contextmanager

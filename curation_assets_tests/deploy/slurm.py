@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from curation_assets.demo.web_server import free_port
+from curation_assets_tests.ports import free_port
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "scancel")
 CONFIG = """

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from curation_assets.demo.web_server import free_port
 from curation_assets_tests.deploy.conftest import DEPLOY
 from curation_assets_tests.deploy.postgres import postgres
+from curation_assets_tests.ports import free_port
 
 DAGSTER = str(Path(sys.executable).with_name("dagster"))
 

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from dagster import DagsterInstance
 
-from curation_assets.demo.web_server import free_port, served
+from curation_assets.demo.web_server import served
 from curation_assets.orchestration import dead_runs
 from curation_assets.schemas import SCHEMAS
 from curation_assets_tests.faults.shipped import INSTANCE_FILE, Shipped
@@ -67,13 +67,12 @@ def source(folder: Path, video: Callable[[int], bytes] = lambda n: sample_video(
     Yields:
         the folder of the list and the models.
     """
-    port = free_port()
-    (folder / "web").mkdir(parents=True)
-    for n in range(VIDEOS):
-        (folder / "web" / f"v{n}.mp4").write_bytes(video(n))
-    lines = ["id,url,caption", *(f"v{n},http://127.0.0.1:{port}/v{n}.mp4,a thing {n}" for n in range(VIDEOS))]
-    (folder / "list.csv").write_text("\n".join(lines) + "\n")
-    with served(folder / "web", port):
+    with served(folder / "web") as port:
+        (folder / "web").mkdir(parents=True)
+        for n in range(VIDEOS):
+            (folder / "web" / f"v{n}.mp4").write_bytes(video(n))
+        lines = ["id,url,caption", *(f"v{n},http://127.0.0.1:{port}/v{n}.mp4,a thing {n}" for n in range(VIDEOS))]
+        (folder / "list.csv").write_text("\n".join(lines) + "\n")
         yield folder
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from curation_assets.demo.web_server import free_port, served
+from curation_assets.demo.web_server import served
 from curation_assets_tests.installation import Installation
 from curation_assets_tests.sample_video import sample_video
 from curation_assets_tests.tiny_clip import write_tiny_clip
@@ -48,15 +48,14 @@ def words(video: str) -> list[str]:
 @contextmanager
 def published(root: Path) -> Iterator[Installation]:
     """Two shards, fetched, judged and exported; everything up to date."""
-    port = free_port()
-    (root / "web").mkdir()
-    lines = ["id,url,title,caption,licence,spans"]
-    for i, video in enumerate(VIDEOS):
-        (root / "web" / f"file{i}.mp4").write_bytes(sample_video(seed=0 if video == COPY else i))
-        lines.append(f'{video},http://127.0.0.1:{port}/file{i}.mp4,{",".join(words(video))},"[[0.1, 0.9]]"')
-    (root / "list.csv").write_text("\n".join(lines) + "\n")
-    write_tiny_clip(root / "model", 32)
-    with served(root / "web", port):
+    with served(root / "web") as port:
+        (root / "web").mkdir()
+        lines = ["id,url,title,caption,licence,spans"]
+        for i, video in enumerate(VIDEOS):
+            (root / "web" / f"file{i}.mp4").write_bytes(sample_video(seed=0 if video == COPY else i))
+            lines.append(f'{video},http://127.0.0.1:{port}/file{i}.mp4,{",".join(words(video))},"[[0.1, 0.9]]"')
+        (root / "list.csv").write_text("\n".join(lines) + "\n")
+        write_tiny_clip(root / "model", 32)
         installation = Installation(root)
         installation.declare(RECIPE.format(root=root))
         assert installation.run("index")

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from curation_assets.demo.web_server import free_port, served
+from curation_assets.demo.web_server import served
 from curation_assets.ingest.fetch_ledgers import adoptable
 from curation_assets.ingest.forgotten import Forgotten, bytes_keys, digest
 from curation_assets.takedown.command import take_down
@@ -45,10 +45,8 @@ class Source:
 
 @pytest.fixture
 def source(tmp_path: Path) -> Iterator[Source]:
-    port = free_port()
-    found = Source(tmp_path, port)
-    with served(tmp_path / "videos", port):
-        yield found
+    with served(tmp_path / "videos") as port:
+        yield Source(tmp_path, port)
 
 
 def said(site: Installation) -> dict[str, tuple[Any, ...]]:
