@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import signal
 import sqlite3
 import sys
@@ -34,6 +36,17 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 settings.register_profile("same", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("search", settings.get_profile("same"), derandomize=False)
 settings.load_profile("same")
+
+MEMORY = Path("/dev/shm")
+ROOM = 8 << 30
+"""Bytes that must be free in memory for tests to have their folders there: some ten times what all of them leave."""
+
+
+def pytest_configure() -> None:
+    """Has tests keep their folders in memory where there is much of it: on a disk, commands that they start wait for it with each event of a run."""
+    fits = MEMORY.is_dir() and os.access(MEMORY, os.W_OK) and not os.statvfs(MEMORY).f_flag & os.ST_NOEXEC
+    if fits and shutil.disk_usage(MEMORY).free > ROOM:
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
 
 
 @event.listens_for(Engine, "connect")
