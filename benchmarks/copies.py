@@ -134,7 +134,7 @@ def _faded_in(footage: Footage) -> Footage:
     )
 
 
-def _window(picture: Luma, share: float, x: float = 0.5, y: float = 0.5) -> Luma:
+def part_of(picture: Luma, share: float, x: float = 0.5, y: float = 0.5) -> Luma:
     """A part of the picture, `share` of its width and height, whose place is given as shares of the room there is."""
     height, width = picture.shape
     h, w = round(share * height), round(share * width)
@@ -142,7 +142,7 @@ def _window(picture: Luma, share: float, x: float = 0.5, y: float = 0.5) -> Luma
     return picture[top : top + h, left : left + w]
 
 
-def _upright(picture: Luma, ratio: float) -> Luma:
+def upright(picture: Luma, ratio: float) -> Luma:
     """The middle of a wider picture, in full height, `ratio` times as wide as high."""
     height, width = picture.shape
     w = min(width, round(ratio * height))
@@ -161,7 +161,7 @@ def _turned(picture: Luma, degrees: float) -> Luma:
 def _drifting(footage: Footage) -> Footage:
     """A window of 90 % that wanders from the upper left to the lower right."""
     way = footage.times / max(1.0, footage.times[-1])
-    pictures = [_window(p, 0.9, float(at), float(at)) for p, at in zip(footage.pictures, way, strict=True)]
+    pictures = [part_of(p, 0.9, float(at), float(at)) for p, at in zip(footage.pictures, way, strict=True)]
     return Footage(pictures, footage.times)
 
 
@@ -198,10 +198,10 @@ SLIGHT: Final[Mapping[str, Callable[[Footage], Footage]]] = {
 """Copies whose picture lies a part of a cell of the course elsewhere, as borders that are cut away roughly leave it."""
 
 CUTS: Final[Mapping[str, Callable[[Footage], Footage]]] = {
-    "crop to 80 %": lambda f: f.each(lambda p: _window(p, 0.8)),
-    "crop to 70 %": lambda f: f.each(lambda p: _window(p, 0.7)),
-    "square crop": lambda f: f.each(lambda p: _upright(p, 1.0)),
-    "9:16 crop": lambda f: f.each(lambda p: _upright(p, 9 / 16)),
+    "crop to 80 %": lambda f: f.each(lambda p: part_of(p, 0.8)),
+    "crop to 70 %": lambda f: f.each(lambda p: part_of(p, 0.7)),
+    "square crop": lambda f: f.each(lambda p: upright(p, 1.0)),
+    "9:16 crop": lambda f: f.each(lambda p: upright(p, 9 / 16)),
     "rotated by 5 degrees": lambda f: f.each(lambda p: _turned(p, 5.0)),
     "drifting 90 % crop": _drifting,
 }

@@ -18,7 +18,7 @@ import cv2
 from benchmarks.truth.options import Options
 from benchmarks.truth.rows import table
 
-AREAS = ("duplicates", "quality", "shots", "text", "tracking")
+AREAS = ("duplicates", "quality", "reuploads", "shots", "text", "tracking")
 
 
 def main() -> None:

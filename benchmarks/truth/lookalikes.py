@@ -27,7 +27,7 @@ FONT: Final = cv2.FONT_HERSHEY_DUPLEX
 Box = tuple[float, float, float, float]
 
 
-def _cover(picture: Luma, width: int, height: int) -> Luma:
+def covering(picture: Luma, width: int, height: int) -> Luma:
     """The middle of a picture, as large as fits, at this size."""
     scale = max(width / picture.shape[1], height / picture.shape[0])
     w, h = max(width, round(picture.shape[1] * scale)), max(height, round(picture.shape[0] * scale))
@@ -36,7 +36,7 @@ def _cover(picture: Luma, width: int, height: int) -> Luma:
     return np.asarray(scaled[y : y + height, x : x + width], np.uint8)
 
 
-def _part(footage: Footage, first: float) -> list[Luma]:
+def part_in_time(footage: Footage, first: float) -> list[Luma]:
     """`SECONDS` of the footage from the share `first` of its length on, on a regular grid; it runs back and forth if it is shorter."""
     step = 1000.0 / FPS
     wanted = first * footage.times[-1] + step * np.arange(SECONDS * FPS)
@@ -45,7 +45,7 @@ def _part(footage: Footage, first: float) -> list[Luma]:
     return [footage.pictures[i] for i in np.clip(np.searchsorted(footage.times, wanted), 0, len(footage.pictures) - 1)]
 
 
-def _filmed(ground: Callable[[int], Luma], inner: Sequence[Luma], box: Box, *, soft: bool) -> Footage:
+def filmed(ground: Callable[[int], Luma], inner: Sequence[Luma], box: Box, *, soft: bool) -> Footage:
     """Footage in a box (x, y, w, h as shares) before what `ground` shows at each frame; an ellipse with soft edges, or the whole box."""
     x, y, w, h = (round(side * of) for side, of in zip(box, (WIDTH, HEIGHT) * 2, strict=True))
     mask = np.ones((h, w), np.float32)
@@ -57,7 +57,7 @@ def _filmed(ground: Callable[[int], Luma], inner: Sequence[Luma], box: Box, *, s
     for number, picture in enumerate(inner):
         frame = ground(number).copy()
         behind = frame[y : y + h, x : x + w]
-        frame[y : y + h, x : x + w] = np.round(_cover(picture, w, h) * mask + behind * (1 - mask)).astype(np.uint8)
+        frame[y : y + h, x : x + w] = np.round(covering(picture, w, h) * mask + behind * (1 - mask)).astype(np.uint8)
         pictures.append(frame)
     return Footage(pictures, np.arange(len(pictures)) * 1000.0 / FPS)
 
@@ -67,13 +67,13 @@ def _still(picture: Luma) -> Callable[[int], Luma]:
 
 
 def _place(picture: Luma) -> Luma:
-    return _cover(picture, WIDTH, HEIGHT)
+    return covering(picture, WIDTH, HEIGHT)
 
 
 def studio(shots: Sequence[Footage]) -> list[Footage]:
     """Six speakers before one background; a speaker fills 17 % of the frame."""
     ground = _still(_place(shots[0].pictures[0]))
-    return [_filmed(ground, _part(s, 0), (0.33, 0.3, 0.34, 0.5), soft=True) for s in shots[1 : GROUP + 1]]
+    return [filmed(ground, part_in_time(s, 0), (0.33, 0.3, 0.34, 0.5), soft=True) for s in shots[1 : GROUP + 1]]
 
 
 def news_desk(shots: Sequence[Footage]) -> list[Footage]:
@@ -87,7 +87,7 @@ def news_desk(shots: Sequence[Footage]) -> list[Footage]:
         cv2.putText(frame, "markets close higher after a quiet day", (300 - 3 * number, 165), FONT, 0.5, (20,), 1)
         return frame
 
-    return [_filmed(ground, _part(s, 0), (0.6, 0.1, 0.28, 0.65), soft=True) for s in shots[1 : GROUP + 1]]
+    return [filmed(ground, part_in_time(s, 0), (0.6, 0.1, 0.28, 0.65), soft=True) for s in shots[1 : GROUP + 1]]
 
 
 def _slide(title: str, lines: Sequence[str], tone: int = 240) -> Luma:
@@ -103,7 +103,7 @@ def lecture(shots: Sequence[Footage]) -> list[Footage]:
     ground = _still(
         _slide("Dynamic programming", ("overlapping subproblems", "optimal substructure", "memory", "cost"))
     )
-    return [_filmed(ground, _part(s, 0), (0.72, 0.6, 0.26, 0.36), soft=False) for s in shots[1 : GROUP + 1]]
+    return [filmed(ground, part_in_time(s, 0), (0.72, 0.6, 0.26, 0.36), soft=False) for s in shots[1 : GROUP + 1]]
 
 
 def video_call(shots: Sequence[Footage]) -> list[Footage]:
@@ -115,7 +115,7 @@ def video_call(shots: Sequence[Footage]) -> list[Footage]:
         cv2.circle(page, (x + 74, y + 39), 24, (150,), -1)
         cv2.putText(page, name, (x + 58, y + 47), FONT, 0.7, (240,), 1, cv2.LINE_AA)
     box = (164 / WIDTH, 92 / HEIGHT, 148 / WIDTH, 78 / HEIGHT)
-    return [_filmed(_still(page), _part(s, 0), box, soft=False) for s in shots[1 : GROUP + 1]]
+    return [filmed(_still(page), part_in_time(s, 0), box, soft=False) for s in shots[1 : GROUP + 1]]
 
 
 def game(shots: Sequence[Footage]) -> list[Footage]:
@@ -125,7 +125,7 @@ def game(shots: Sequence[Footage]) -> list[Footage]:
         cv2.circle(page, (40 + 60 * number, 150), 22, (190,), 2)
         cv2.line(page, (40 + 60 * number, 150), (40 + 60 * number + 5 * number, 134), (220,), 2)
     cv2.putText(page, "SCORE 120  LAP 2/3", (10, 20), FONT, 0.5, (230,), 1)
-    return [_filmed(_still(page), _part(s, 0), (0.15, 0.17, 0.7, 0.43), soft=False) for s in shots[1 : GROUP + 1]]
+    return [filmed(_still(page), part_in_time(s, 0), (0.15, 0.17, 0.7, 0.43), soft=False) for s in shots[1 : GROUP + 1]]
 
 
 def turntable(shots: Sequence[Footage]) -> list[Footage]:
@@ -134,14 +134,14 @@ def turntable(shots: Sequence[Footage]) -> list[Footage]:
     cv2.ellipse(ground, (WIDTH // 2, 140), (80, 16), 0, 0, 360, (150,), -1)
     out = []
     for shot in shots[1 : GROUP + 1]:
-        skin = np.concatenate([p := _cover(shot.pictures[0], 96, 90), p[:, ::-1]], axis=1)
+        skin = np.concatenate([p := covering(shot.pictures[0], 96, 90), p[:, ::-1]], axis=1)
         turned = []
         for number in range(SECONDS * FPS):
             angle = 2 * np.pi * number / (4 * FPS)
             across = np.linspace(-0.98, 0.98, 64)
             columns = ((np.arcsin(across) + angle) / (2 * np.pi) * skin.shape[1]).astype(int) % skin.shape[1]
             turned.append(np.ascontiguousarray(skin[:, columns]))
-        out.append(_filmed(_still(ground), turned, (0.4, 0.27, 0.2, 0.5), soft=False))
+        out.append(filmed(_still(ground), turned, (0.4, 0.27, 0.2, 0.5), soft=False))
     return out
 
 
@@ -149,7 +149,7 @@ def takes(shots: Sequence[Footage]) -> list[Footage]:
     """One person before one background, filmed again."""
     ground = _still(_place(shots[0].pictures[0]))
     person = max(shots[1:], key=lambda s: s.times[-1])
-    return [_filmed(ground, _part(person, k / 4), (0.33, 0.25, 0.34, 0.6), soft=True) for k in (0, 2)]
+    return [filmed(ground, part_in_time(person, k / 4), (0.33, 0.25, 0.34, 0.6), soft=True) for k in (0, 2)]
 
 
 def _held(picture: Luma) -> Footage:
@@ -177,7 +177,7 @@ def title_cards(shots: Sequence[Footage]) -> list[Footage]:
 
 def moving_titles(shots: Sequence[Footage]) -> list[Footage]:
     """Titles before one moving picture, the same to all."""
-    ground = [_place(p) // 2 for p in _part(shots[0], 0)]
+    ground = [_place(p) // 2 for p in part_in_time(shots[0], 0)]
     times = np.arange(len(ground)) * 1000.0 / FPS
     return [Footage([_centred(p, text, 100, 1.0) for p in ground], times) for text in CHAPTERS]
 

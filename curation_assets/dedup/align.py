@@ -22,7 +22,7 @@ from curation_assets.dedup.duplicate_clusters import Dedup
 WINDOW_MS: Final = 150
 """Slack of the alignment: sampling grids differ by up to a grid step, and presentation times are rounded."""
 
-MAX_STRETCH: Final = 1.12
+MAX_STRETCH: Final = 1.3
 """Durations that differ by more than this factor are not taken for a change of speed."""
 
 SAME_LENGTH: Final = 0.9

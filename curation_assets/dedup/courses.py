@@ -89,6 +89,12 @@ class Overlay:
             min(1.0, self.scale_y + self.offset_y),
         )
 
+    def onto(self, region: Box) -> Box:
+        """A region of this picture in the other one."""
+        left, top, right, bottom = region
+        x, a, y, b = self.scale_x, self.offset_x, self.scale_y, self.offset_y
+        return x * left + a, y * top + b, x * right + a, y * bottom + b
+
     def back(self, region: Box) -> Box:
         """A region of the other picture in this one."""
         left, top, right, bottom = region

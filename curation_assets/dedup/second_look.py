@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from curation_assets.dedup.align import Altered, Matches
 from curation_assets.dedup.bits import Ints
 from curation_assets.dedup.courses import Course
-from curation_assets.dedup.evidence import agreement, unlike
+from curation_assets.dedup.evidence import agreement, happens_otherwise, unlike
 from curation_assets.dedup.library import Library
 from curation_assets.dedup.parts import BLOCKS
 from curation_assets.dedup.standing import as_wholes, stands_apart
@@ -93,7 +93,7 @@ def verdict(short: Course, long: Course, altered: Altered, scale: float, offset_
     found = agreement(first, long, scale, offset_ms)
     if found is None:
         return Verdict.SAME
-    if unlike(found, backwards):
+    if unlike(found, backwards) or happens_otherwise(found):
         return Verdict.OTHER
     if stands_apart(first, long, found):
         wholes = altered is Altered.NOT and as_wholes(first, long, found)

@@ -23,6 +23,9 @@ SMOOTH: Final = 0.7
 INK: Final = 8.0
 """Levels by which a window must deviate from its mean, in one still at least, to show something."""
 
+FAINT: Final = 16.0
+"""What deviates by less is faint texture, which coarse coding takes away."""
+
 FLOOR: Final = 16.0
 """Squared levels that are added to both: coding noise must not decide."""
 
@@ -67,19 +70,33 @@ less than this factor. A logo or a caption on a picture has another ground; in c
 def different_windows(x: Values, y: Values) -> NDArray[np.bool_]:
     """Which windows show something in one still at least, and not the same in the other, moved by up to a cell.
 
-    Where one of them shows nothing (nan), it was flat, and is taken to have the tone of what the other mostly shows there.
+    Where one of them shows nothing (nan), it was flat, and is taken to have the tone of what the other mostly shows there, at each side. Where faint texture lacks
+    something in most places, it is the coding of one of them that took it away: such windows must lack far more than is usual among them.
     """
     x, y = _of_one_gain(x, y)
-    here, there = ~np.isnan(x), ~np.isnan(y)
-    x, y = (
-        np.where(seen, v, np.median(other[~seen & shown]) if (~seen & shown).any() else 0.0)
-        for v, seen, other, shown in ((x, here, y, there), (y, there, x, here))
-    )
+    seen = _seen(x, y, (WINDOW + 4, WINDOW + 4))
+    x, y = _toned(x, y), _toned(y, x)
     x, y = (cv2.GaussianBlur(v, (0, 0), SMOOTH) for v in (x, y))
-    different: NDArray[np.bool_] = (1 - _concordance(x, y, (WINDOW, WINDOW)) > APART) & (
-        np.maximum(_spread(x), _spread(y)) > INK**2
-    )
-    return different
+    lack, shown = 1 - _concordance(x, y, (WINDOW, WINDOW)), np.maximum(_spread(x), _spread(y))
+    faint = (shown > INK**2) & (shown <= FAINT**2)
+    least = np.where(faint, max(APART, ABOVE_USUAL * _usual(lack[faint & seen])), APART)
+    return np.asarray((lack > least) & (shown > INK**2), np.bool_)
+
+
+def _toned(still: Values, other: Values) -> Values:
+    """A still that has, in each place where it shows nothing, the tone of what the other mostly shows there."""
+    nothing, out = np.isnan(still), np.nan_to_num(still)
+    count, labels = cv2.connectedComponents(nothing.astype(np.uint8), connectivity=8)
+    for label in range(1, count):
+        place = labels == label
+        shown = other[place & ~np.isnan(other)]
+        out[place] = np.median(shown) if len(shown) else 0.0
+    return out
+
+
+def _usual(lack: Values) -> float:
+    """What three quarters of some windows lack at most; 0 of few."""
+    return float(np.quantile(lack, USUAL)) if len(lack) >= LEAST_SHOWN else 0.0
 
 
 def other_letters(x: Values, y: Values, corner: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -117,7 +134,7 @@ def other_strokes(
     grounds = np.where(corner, ONE_GROUND_IN_CORNERS, FINE_GROUND)
     template = shown & (larger < ONE_INK**2 * lesser)
     template &= np.abs(_mean(x, LETTER) - _mean(y, LETTER)) < grounds * np.sqrt(lesser)
-    least = max(OTHER, above_usual * float(np.quantile(lack[shown], USUAL)))
+    least = max(OTHER, above_usual * _usual(lack[shown]))
     return np.asarray(template & (lack > least), np.bool_)
 
 

@@ -84,6 +84,8 @@ WEIGHT: Final = 0.2
 MOST: Final = 0.5
 """Where so much of the picture changes alike, nothing that stands speaks against a copy."""
 
+WHOLE_PICTURE: Final = (0.0, 0.0, 1.0, 1.0)
+
 WHOLE: Final = 0.9
 """From this overlap a clip's still stands for what the other shows."""
 
@@ -260,14 +262,20 @@ class _Stills:
         columns = left + width * _middles(region[0], region[2], shape[1])
         return columns, top + height * _middles(region[1], region[3], shape[0])
 
-    def _regions(self, overlay: Overlay) -> tuple[Box, Box]:
-        """What is compared, in the second picture and in the first: what either shows where both frames lie alike, since what was
-        stripped of the other is flat; else what both show."""
+    def _regions(self, overlay: Overlay, *, beyond: bool = False) -> tuple[Box, Box]:
+        """What is compared, in the second picture and in the first: where both frames lie alike what either shows within both frames, since what was
+        stripped of the other is flat; else what both show. Beyond a clip's frame nothing is known of it.
+
+        Args:
+            beyond: whether what lies beyond a frame counts as well, as if it were flat.
+        """
         region = overlay.common()
         if self._framed:
-            left, top = min(0.0, overlay.offset_x), min(0.0, overlay.offset_y)
-            right, bottom = overlay.scale_x + overlay.offset_x, overlay.scale_y + overlay.offset_y
-            region = (left, top, max(1.0, right), max(1.0, bottom))
+            left, top, right, bottom = overlay.onto(WHOLE_PICTURE)
+            region = min(0.0, left), min(0.0, top), max(1.0, right), max(1.0, bottom)
+            for frame in () if beyond else (overlay.onto(_frame(self._boxes[0])), _frame(self._boxes[1])):
+                low, high = np.maximum(region[:2], frame[:2]), np.minimum(region[2:], frame[2:])
+                region = float(low[0]), float(low[1]), float(high[0]), float(high[1])
         return region, overlay.back(region)
 
     def _laid(self, region: Box, own: Box, finest: int) -> tuple[Values, Values]:
@@ -284,7 +292,7 @@ class _Stills:
 
     def _fit(self, overlay: Overlay) -> float:
         """Correlation of the detail."""
-        region, own = self._regions(overlay)
+        region, own = self._regions(overlay, beyond=True)
         if min(region[2] - region[0], region[3] - region[1]) <= 0:
             return -1.0
         x, y = self._laid(region, own, FINEST)
@@ -321,6 +329,12 @@ def _corners(columns: Values, rows: Values) -> NDArray[np.bool_]:
     """Which cells lie in a corner of the frame."""
     near = [np.minimum(at, 1 - at) < CORNER for at in (columns, rows)]
     return np.asarray(near[0][None] & near[1][:, None], np.bool_)
+
+
+def _frame(box: Box) -> Box:
+    """The whole frame in shares of what lies inside the box (x, y, width, height) of it: left, top, right and lower edge."""
+    x, y, width, height = box
+    return -x / width, -y / height, (1 - x) / width, (1 - y) / height
 
 
 def _ends(at: Values, cells: tuple[int, int], beside: int) -> tuple[float, float]:

@@ -61,7 +61,7 @@ def test_a_part_is_found_where_it_lies(rng: np.random.Generator) -> None:
     assert match.similarity[0] == pytest.approx(1 - 6 / 64)
 
 
-@pytest.mark.parametrize("speed", [0.95, 1.05, 1.1])
+@pytest.mark.parametrize("speed", [0.8, 0.95, 1.05, 1.1, 1.25])
 def test_another_speed(rng: np.random.Generator, speed: float) -> None:
     hashes, times = random_hashes(rng, 60), np.arange(60) * 400
     slow = clip("s", hashes, hash_ms=times.tolist(), duration_ms=24_000)

@@ -216,6 +216,24 @@ def test_clips_that_begin_with_one_black_picture_are_no_reversed_copies() -> Non
     assert verdict(*clips, Altered.REVERSED, 1.0, -11 * 250) is Verdict.OTHER
 
 
+def _before_backdrop(speaker: int | None, place: tuple[float, float] = (0.33, 0.3)) -> Course:
+    """A backdrop that moves itself, with one before it who moves otherwise, in a third of the width and half of the height."""
+    cells = _moving(1).cells.copy()
+    if speaker is not None:
+        left, top = (round(CELLS * at) for at in place)
+        cells[:, top : top + 8, left : left + 6] = _moving(speaker).cells[:, :8, :6]
+    return Course(cells, 3000, WHOLE)
+
+
+def test_speakers_before_one_backdrop_that_moves_are_other_clips_and_one_who_watches_in_a_corner_is_not() -> None:
+    for other in range(3, 9):
+        assert verdict(_before_backdrop(2), _before_backdrop(other), Altered.NOT, 1.0, 0) is Verdict.OTHER
+    assert verdict(_before_backdrop(2), _before_backdrop(2), Altered.NOT, 1.0, 0) is Verdict.SAME
+    corner = np.array(_moving(1).cells)
+    corner[:, 12:, 12:] = _moving(2).cells[:, :4, :4]
+    assert verdict(_before_backdrop(None), Course(corner, 3000, WHOLE), Altered.NOT, 1.0, 0) is Verdict.SAME
+
+
 def _wheels(turn: float, word: str) -> Course:
     """A moving clip whose still has two wheels with spokes, and a word between them."""
     picture = np.full((180, 320), 90, np.uint8)

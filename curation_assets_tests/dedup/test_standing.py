@@ -127,6 +127,48 @@ def test_names_on_one_picture_are_told_apart_in_copies_too(photo: str) -> None:
         assert all(_apart(first, copy(_named(photo, name))) for name in others), kind
 
 
+@pytest.mark.parametrize("photo", ["china", "flower"])
+def test_a_crop_of_a_still_that_is_not_centred_lacks_what_it_was_cut_by(photo: str) -> None:
+    """Beyond the frame of the crop nothing is known; beyond its border, within the frame, it would be flat."""
+    original = _clip([_named(photo, "Anna Berg")])
+
+    def crop(name: str) -> Course:
+        return _clip([cv2.resize(_named(photo, name)[4:176, 12:316], (320, 180), interpolation=cv2.INTER_AREA)])
+
+    for pair in ((original, crop("Anna Berg")), (crop("Anna Berg"), original)):
+        assert not _apart(*pair)
+    assert _apart(original, crop("Paul Weiss"))
+
+
+def _textured(word: str, *, coarse: bool) -> Luma:
+    """A card over soft clouds with faint texture, most of which coarse coding takes away."""
+    rng = np.random.default_rng(5)
+    texture = cv2.resize(rng.normal(0, 14, (36, 64)), (320, 180), interpolation=cv2.INTER_LINEAR)
+    clouds = cv2.resize(rng.normal(0, 30, (4, 6)), (320, 180), interpolation=cv2.INTER_CUBIC)
+    left = 0.6 * cv2.GaussianBlur(texture, (0, 0), 5) if coarse else texture
+    card = np.asarray((110 + clouds + left).clip(0, 255), np.uint8)
+    cv2.putText(card, f"Chapter {word}", (70, 100), FONT, 1.0, (235,), 2, cv2.LINE_AA)
+    return card
+
+
+def test_faint_texture_that_coarse_coding_took_away_is_no_difference_and_hides_none() -> None:
+    fine, coarse = _clip([_textured("One", coarse=False)]), _clip([_textured("One", coarse=True)])
+    assert not _apart(fine, coarse)
+    assert not _apart(coarse, fine)
+    assert _apart(fine, _clip([_textured("Two", coarse=True)]))
+
+
+def test_what_is_stripped_at_two_sides_has_a_tone_at_each() -> None:
+    """A white and a black strip, which noise keeps from being stripped in the copy."""
+    card = _card("One")
+    card[:, :16], card[:, 304:] = 235, 20
+    original = _clip([card], (0.05, 0.0, 0.9, 1.0))
+    assert not _apart(original, _clip([_noisy(card, 2)]))
+    written = card.copy()
+    cv2.putText(written, "II", (1, 90), FONT, 0.7, (10,), 2, cv2.LINE_AA)
+    assert _apart(original, _clip([written]))
+
+
 def test_a_fade_hides_no_other_title() -> None:
     """Where clips share a part of their time only what is steady counts, and a title is steady although its clip fades in."""
     card = _card("One")
