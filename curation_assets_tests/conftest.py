@@ -45,8 +45,14 @@ ROOM = 8 << 30
 def pytest_configure() -> None:
     """Has tests keep their folders in memory where there is much of it: on a disk, commands that they start wait for it with each event of a run."""
     fits = MEMORY.is_dir() and os.access(MEMORY, os.W_OK) and not os.statvfs(MEMORY).f_flag & os.ST_NOEXEC
-    if fits and shutil.disk_usage(MEMORY).free > ROOM:
+    if fits and min(shutil.disk_usage(MEMORY).free, _available()) > ROOM:
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
+
+
+def _available() -> int:
+    """Bytes of memory that programs may still have: a file system in memory says how large it may grow, whatever else is in use."""
+    facts = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
+    return int(facts["MemAvailable"].split()[0]) << 10
 
 
 @event.listens_for(Engine, "connect")
