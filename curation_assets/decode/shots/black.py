@@ -19,8 +19,8 @@ is dark."""
 ABRUPT, FLAT = 0.6, 1.0
 """A run that begins and ends with more than this share of the change of the mean in a single step, and whose emptiest frame deviates by more than
 so many levels, is a shot in the dark between two cuts."""
-SHORT_RUN, SAME_PICTURE = 8, 12.0
-"""A run of at most so many frames between pictures that differ by less is a flicker."""
+SHORT_RUN, SAME_PICTURE, SAME_AMID_MOTION = 8, 12.0, 0.5
+"""A run of at most so many frames between pictures that differ by fewer levels, or by less than that share of the first one's deviation, is a flicker."""
 LONGEST_RAMP = 50
 """Frames of a fade that are looked at, at most, on either side of the black."""
 EDGE = 3
@@ -122,7 +122,7 @@ class BlackRuns:
         flicker = (
             self._before is not None
             and len(self._indexes) <= SHORT_RUN
-            and distance(self._before, history.frame(bright)) < SAME_PICTURE
+            and distance(self._before, history.frame(bright)) < max(SAME_PICTURE, SAME_AMID_MOTION * self._sides[0])
         )
         cut = None
         if self._before is not None and not flicker:

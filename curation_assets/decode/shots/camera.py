@@ -9,7 +9,7 @@ import numpy as np
 
 from curation_assets.decode.shots.proposals import Proposals
 from curation_assets.decode.shots.proposed_parts import SHORT
-from curation_assets.decode.shots.relit import light_leaks, relit
+from curation_assets.decode.shots.relit import ground_relit, light_leaks, relit
 from curation_assets.decode.shots.thinning import Thinned
 from curation_assets.decode.shots.zooms import REACH, zoomed
 
@@ -34,7 +34,10 @@ def of_zoom(thinned: Thinned, proposals: Proposals, first: int, end: int) -> boo
 
 
 def _of_light(thinned: Thinned, proposals: Proposals, first: int, end: int, chance: float) -> bool:
-    """Whether it is the light, over all of the positions or in a step that stands out; a light that leaks makes short changes only."""
+    """Whether it is the light, over all of the positions or in a step that stands out.
+
+    A light that leaks makes short changes only; of slow ones it is enough if most of the picture is lit anew.
+    """
     short = end - first <= SHORT
     pairs = [(first - 1, end - 1 if short else end)]
     if not short:
@@ -42,5 +45,6 @@ def _of_light(thinned: Thinned, proposals: Proposals, first: int, end: int, chan
         pairs += [(sharpest - 1, sharpest)] * thinned.stands_out(sharpest, first, end)
     start, cells = proposals.cells(first - 1, end + 1, first)
     known = [(cells[a - start], cells[b - start]) for a, b in pairs if start <= a and b - start < len(cells)]
-    may_leak = short and chance < MAY_LEAK
-    return any(relit(a, b) or (may_leak and light_leaks(a, b)) for a, b in known)
+    if not short:
+        return any(relit(a, b) or ground_relit(a, b) for a, b in known)
+    return any(relit(a, b) or (chance < MAY_LEAK and light_leaks(a, b)) for a, b in known)

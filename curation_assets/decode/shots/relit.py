@@ -33,6 +33,14 @@ PART, PLAIN = (4, 6), 50.0
 LEAST_EDGES, LEFT_OF_EDGES = 0.5, 0.42
 """The fainter edges of two pictures are at least that share of the others, sums of squares, and such a light leaves at most that share of them."""
 
+PARTS_OF_GROUND = 8
+"""Levels of one picture, by rank, for each of which the median in the other is taken."""
+TOLERANCE, LEAST_TOLERANCE = 0.08, 2.0
+"""A cell follows if it is within that share of the larger standard deviation, or so many levels, of that median."""
+LEAST_GROUND, ALIKE, LEAST_LIGHT = 0.6, 0.88, 4.0
+"""Share of the cells that follow, correlation of what they show, and levels by which half of them change, each at least: of ninety dissolves and
+other slow transitions none comes near, of five exposures that follow a thing that passes each has more."""
+
 
 def light_alone(first: NDArray[np.int32], second: NDArray[np.int32]) -> bool:
     """Whether the second of two pictures is the first in a light that is brighter everywhere, or darker.
@@ -100,6 +108,30 @@ def leave_out_light(chances: NDArray[np.float64], cells: NDArray[np.int32]) -> N
     elif lit.any() and not lit.all():
         chances[lit] = 0.0
         chances[int(np.argmax(chances))] = highest
+
+
+def ground_relit(first: NDArray[np.int32], second: NDArray[np.int32]) -> bool:
+    """Whether most of one of two pictures is the other's in another light, whatever came, went or moved in the rest of it.
+
+    A camera's exposure follows what passes before plain ground: all of the ground becomes darker, or lighter, at the pace of a dissolve.
+
+    Args:
+        first, second: as for `relit`.
+    """
+    levels = [p.sum(axis=2).ravel() / 12.0 for p in (first, second)]
+    within = max(TOLERANCE * max(float(p.std()) for p in levels), LEAST_TOLERANCE)
+    for given, other in (levels, levels[::-1]):
+        parts = np.array_split(np.argsort(given, kind="stable"), PARTS_OF_GROUND)
+        here, there = ([float(np.median(p[part])) for part in parts] for p in (given, other))
+        follows = np.abs(other - np.interp(given, here, there)) <= within
+        if follows.mean() < LEAST_GROUND:
+            continue
+        own, seen = given[follows], other[follows]
+        if min(own.std(), seen.std()) < 0.5 or np.median(np.abs(own - seen)) < LEAST_LIGHT:
+            continue
+        if np.corrcoef(own, seen)[0, 1] >= ALIKE:
+            return True
+    return False
 
 
 def relit(first: NDArray[np.int32], second: NDArray[np.int32]) -> bool:

@@ -29,6 +29,9 @@ FAST_FPS, LEAST_GAP_MS = 45.0, 26
 LEAST_FLASH, RETURNS, LONGEST_FLASH = 8.0, 0.3, 2
 """Up to so many frames in a row are a flash, and left out, if they are so many levels from the picture before, and the one after is nearer to it
 than this share of that."""
+EMPTY, LONGEST_EMPTY, SAME_AGAIN = 3.0, 8, 0.5
+"""Frames whose standard deviation is less than the first show nothing (a shutter blinks, a picture is lost): up to so many in a row are left out, too, if
+what comes back is also nearer to what was than that share of its standard deviation."""
 FADES, OVER, SAME, OTHER_WAY = 0.75, 1.2, 0.8, 0.1
 """Lightning, and what a camera's exposure has yet to adapt to, is left out, too, if the picture before returns within the `WINDOW`, by way of one
 nearer than the first share; until one is at most so many times as far off as the nearest. That is no farther off than the third share of the
@@ -170,6 +173,11 @@ class Thinned:
         next_ones = itertools.islice(self._waiting, LONGEST_FLASH)
         if any(distance(before, after) < RETURNS * away for _, _, after, _ in next_ones):
             return True
+        if float(frame.std()) < EMPTY:
+            nearest = min(RETURNS * away, SAME_AGAIN * float(before.std()))
+            later = itertools.islice(self._waiting, LONGEST_EMPTY)
+            if any(distance(before, after) < nearest for _, _, after, _ in later):
+                return True
         darker = cv2.norm(cv2.subtract(before, frame), cv2.NORM_L1) / frame.size
         if darker > OTHER_WAY * away:
             return False

@@ -11,7 +11,7 @@ import pytest
 from curation_assets.decode.shots.cascade import CascadeDetector
 from curation_assets.decode.shots.evidence import cells_of
 from curation_assets.decode.shots.history import distance
-from curation_assets.decode.shots.relit import light_alone, light_leaks, relit
+from curation_assets.decode.shots.relit import ground_relit, light_alone, light_leaks, relit
 from curation_assets.decode.shots.thinning import Thinned
 from curation_assets.decode.shots.whole_change import returns
 from curation_assets_tests.decode.shots.videos import Image, Picture, detect, shot
@@ -72,9 +72,7 @@ def test_a_cut_shortly_after_a_flash_is_found(away: int) -> None:
     assert [c.frame for c in detect(CascadeDetector(), images).accepted] == [60]
 
 
-@pytest.mark.parametrize(
-    ("white", "kept"), [([8], []), ([15, 16], []), ([15, 16, 17], [15]), ([30], [30]), ([29], [29])]
-)
+@pytest.mark.parametrize(("white", "kept"), [([8], []), ([15, 16], []), ([15, 16, 17], []), ([30], [30]), ([29], [29])])
 def test_flashes_are_left_out_and_white_frames_at_a_cut_are_not(white: list[int], kept: list[int]) -> None:
     images = [Picture(image) for seed in range(2) for image in shot(seed, 30)]
     for k in white:
@@ -83,6 +81,48 @@ def test_flashes_are_left_out_and_white_frames_at_a_cut_are_not(white: list[int]
     shown = [thinned.shown(p)[0] for p in range(thinned.count)]
     assert [k for k in shown if k in white] == kept
     assert 30 in [thinned.cut(p)[0] for p in range(thinned.count)]
+
+
+def test_empty_frames_amid_a_moving_shot_are_no_boundary_and_hide_none_between_two() -> None:
+    images = [image for seed in range(2) for image in shot(seed, 120)[::2]]
+    for k in (20, 40, 60):
+        images[k : k + 2] = [np.full_like(images[0], 3)] * 2
+    (found,) = detect(CascadeDetector(), images).accepted
+    assert 60 <= found.frame <= 62
+
+
+def watched(length: int) -> list[Image]:
+    """A fixed camera over stained ground; a white box crosses it, and the exposure follows."""
+    rng = np.random.default_rng(0)
+    coarse = cv2.resize(rng.normal(115, 12, (12, 20)), (320, 180), interpolation=cv2.INTER_CUBIC)
+    ground = coarse[..., None] + rng.normal(0, 4, (180, 320, 1))
+    images, gain = [], 1.0
+    for k in range(length):
+        view = np.repeat(ground, 3, axis=2)
+        top = 180 - 12 * max(0, k - 30)
+        view[max(0, top) : max(0, top + 130), 120:200] = 250
+        images.append(np.clip(view * gain, 0, 255).astype(np.uint8))
+        gain += 0.3 * ((110 / view.mean()) ** 4 - gain)
+    return images
+
+
+def test_ground_that_an_exposure_darkens_is_known_whatever_crosses_it() -> None:
+    images = watched(60)
+    assert ground_relit(cells(images[30]), cells(images[42]))
+    assert ground_relit(cells(images[42]), cells(images[59]))
+    assert not detect(CascadeDetector(), images).accepted
+
+
+def test_neither_another_picture_nor_one_in_the_same_light_is_ground_that_is_lit_anew() -> None:
+    for seed in range(12):
+        first, other = shot(seed, 1)[0], shot(seed + 1, 1)[0]
+        assert not ground_relit(cells(first), cells(other))
+        assert not ground_relit(cells(first), cells(lit(0.2, 100)(other)))
+    image = shot(0, 1)[0]
+    moved = image.copy()
+    moved[:40] = image[60:100]
+    assert not ground_relit(cells(image), cells(moved))
+    assert ground_relit(cells(image), cells(lit(0.6)(moved)))
 
 
 def test_light_that_goes_again_is_told_from_a_cut() -> None:
