@@ -21,9 +21,9 @@ from urllib.parse import unquote, urlsplit
 from urllib.request import url2pathname
 
 from curation_resources.deadline import Cancellation, Deadline
-from curation_resources.download_errors import DownloadError
+from curation_resources.download_errors import DownloadError, http_class
 from curation_resources.http_transfer import HttpLimits, HttpTransfer, IsPage
-from curation_resources.network_faults import of_the_network
+from curation_resources.network_faults import of_the_network, status_of
 from curation_resources.urls import HTTP_SCHEMES, host_of, redact, scheme_of
 from curation_resources.ytdlp_pool import YtdlpPool
 
@@ -135,19 +135,23 @@ class OtherDownloader(Protocol):
         """Whether it fetches this URL; asked before everything else."""
 
     def fetch(self, url: str, folder: Path, options: DownloadOptions) -> Downloaded:
-        """One attempt. Raises DownloadError with its class; those that may pass are tried again, as what an HTTP library raises where nothing answers is."""
+        """One attempt. Raises DownloadError with its class; those that may pass are tried again. What an HTTP library raises where nothing answers,
+        or of a status, is such an error too."""
 
 
 def _by_another(other: OtherDownloader, url: str, folder: Path, options: DownloadOptions) -> Downloaded:
-    """One attempt of a package's downloader. Raises DownloadError where a network did not answer; any other error of its own as it is."""
+    """One attempt of a package's downloader. Raises DownloadError where a network did not answer, or the answer was a status; any other error as it is."""
     try:
         return other.fetch(url, folder, options)
     except DownloadError:
         raise
     except Exception as error:
-        if of_the_network(error) and type(error) is not OSError:  # which speaks of a disk
-            raise DownloadError("network", f"{type(error).__name__}: {error}") from error
-        raise
+        status, away = status_of(error), of_the_network(error) and type(error) is not OSError  # which speaks of a disk
+        if status is None and not away:
+            raise
+        raise DownloadError(
+            "network" if status is None else http_class(status), f"{type(error).__name__}: {error}"
+        ) from error
 
 
 class Downloader:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO, cast
 
 from curation_resources.media import MediaRef
-from curation_resources.network_faults import OF_MEDIA, of_the_network
+from curation_resources.network_faults import OF_MEDIA, of_the_network, stays
 from curation_resources.storage import Storage
 from curation_resources.storage_errors import READ_ERRORS, StorageError
 from curation_resources.unwritable import FULL, Unwritable, full_folder
@@ -58,7 +58,7 @@ def fault_of(error: BaseException) -> Fault | None:
 
     Errors of ffmpeg are of the medium even where they are OSErrors too: it reads through streams of ours (`reading`), whose own faults are
     known, and says "input/output error" of files that end early. Pillow's are OSErrors as well, and most of them by no other name: its decoding is not
-    to be asked about.
+    to be asked about. A refusal of whom a package's code asks (a status such as 404) is none, though HTTP libraries make OSErrors of it.
     """
     if isinstance(error, Unwritable):
         return Fault(DISK, str(error))
@@ -72,7 +72,7 @@ def fault_of(error: BaseException) -> Fault | None:
         return Fault(RESOURCE, f"memory is short: {text}"[:LONGEST_REASON])
     if isinstance(error, BrokenProcessPool | DeviceFault):
         return Fault(RESOURCE, text[:LONGEST_REASON])
-    if package in OF_MEDIA:
+    if package in OF_MEDIA or (package not in TRANSPORT and stays(error)):
         return None
     if isinstance(error, (StorageError, *READ_ERRORS)) or package in TRANSPORT or of_the_network(error):
         return Fault(STORAGE, text[:LONGEST_REASON])

@@ -61,6 +61,18 @@ def of_the_network(error: BaseException) -> bool:
     return any(map(_is, _chain(error)))
 
 
+def status_of(error: BaseException) -> int | None:
+    """The status of HTTP that an error, or what it was raised from, stands for: 400 to 599."""
+    return next((status for one in _chain(error) if (status := _status(one)) is not None), None)
+
+
+def stays(error: BaseException) -> bool:
+    """Whether an error itself, not what it came of, says what asking again would not change: a status of HTTP that does not pass, or an address that is
+    none. Some are OSErrors too; what s3fs makes of a store's statuses are others."""
+    status = _status(error)
+    return isinstance(error, ValueError) if status is None else http_class(status) not in TRANSIENT
+
+
 def _chain(error: BaseException) -> Iterator[BaseException]:
     """An error and what it came of; `reason` is where urllib puts that."""
     todo, seen = [error], set[int]()

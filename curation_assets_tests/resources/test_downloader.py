@@ -214,14 +214,15 @@ def test_a_downloader_of_a_package_is_asked_again_where_nobody_answered(server: 
         ("ok/v.mp4", 1, None, 2),
         ("ok/v.mp4", 9, "network: URLError: <urlopen error [Errno 111] Connection refused>", HASTY.attempts),
         ("status/503/v.mp4", 0, "network: HTTPError: HTTP Error 503", HASTY.attempts),
-        ("status/404/v.mp4", 0, "HTTP Error 404", 1),
+        ("status/404/v.mp4", 0, "gone: HTTPError: HTTP Error 404", 1),
+        ("status/403/v.mp4", 0, "private: HTTPError: HTTP Error 403", 1),
     ):
         other = _Elsewhere(server.url(path), refusals)
         with Downloader(HASTY, [other]) as running:
             if said is None:
                 assert running.fetch("elsewhere:v", tmp_path / "a").path.stat().st_size > 1000
             else:
-                with pytest.raises(Exception, match=re.escape(said)):
+                with pytest.raises(DownloadError, match=re.escape(said)):
                     running.fetch("elsewhere:v", tmp_path / "a")
         assert other.asked == asked, path
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import socket
 import threading
 import urllib.request
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 import aiohttp
 import av
@@ -16,8 +18,10 @@ import pytest
 import requests
 import urllib3
 from av.error import InvalidDataError
+from botocore.exceptions import ClientError
+from s3fs.errors import translate_boto_error
 
-from curation_resources.faults import STORAGE, fault_of
+from curation_resources.faults import STORAGE, Fault, fault_of
 from curation_resources.network_faults import of_the_network
 
 
@@ -92,7 +96,22 @@ def test_what_does_not_answer_passes_and_a_refusal_or_a_wrong_address_does_not(c
         assert of_the_network(raised(client, f"{server}/503"))
         assert of_the_network(raised(client, f"{server}/429"))
         assert not of_the_network(raised(client, "nonsense"))  # it takes for the name of a machine
-    assert not of_the_network(raised(client, f"{server}/404"))
+    refused_for_good = raised(client, f"{server}/404")
+    assert not of_the_network(refused_for_good)
+    if client in ("urllib", "httpx", "requests"):  # through the others storage is asked too
+        assert fault_of(refused_for_good) is None
+        assert fault_of(raised(client, "nonsense")) is None
+
+
+@pytest.mark.parametrize(("code", "status"), [("NoSuchKey", 404), ("AccessDenied", 403), ("SlowDown", 503)])
+def test_what_a_store_refuses_is_a_fault_of_storage_whatever_its_status(code: str, status: int) -> None:
+    answer: Any = {"Error": {"Code": code, "Message": code}, "ResponseMetadata": {"HTTPStatusCode": status}}
+    own = ClientError(answer, "GetObject")
+    error = translate_boto_error(own)
+    assert isinstance(error, OSError)
+    assert error.__cause__ is own
+    for one in (own, error):
+        assert fault_of(one) == Fault(STORAGE, str(one))
 
 
 def test_what_it_came_of_counts_and_what_is_of_files_or_media_does_not() -> None:
@@ -100,6 +119,7 @@ def test_what_it_came_of_counts_and_what_is_of_files_or_media_does_not() -> None
     assert not of_the_network(error)
     error.__cause__ = ConnectionRefusedError(111, "Connection refused")
     assert of_the_network(error)
+    assert fault_of(io.UnsupportedOperation("seek")) is None, "an OSError that no other try would spare"
     for other in (KeyError("a"), FileNotFoundError(2, "x"), PermissionError(13, "x"), ValueError("x")):
         assert not of_the_network(other)
     broken = InvalidDataError(5, "Input/output error")
