@@ -53,7 +53,7 @@ class IndexDatabase:
 
     Relations in it: `previous` (the old index), `old` (its rows of the dataset at hand), `spilled` (the source's rows as read),
     `names` (ids that are decided only when all rows are known), `named` (`spilled` with these), `listed` (those of them that count: all, or a sample), `firsts` (each video's first row),
-    `merged` (records of videos with several rows), `known` (what is compared with `old`), `placed` (each video's shard). Only `spilled`,
+    `merged` (records of videos with several rows), `known` (what is compared with `old`), `placed` (each video's shard; a file). Only `spilled`,
     `listed`, `merged` and `previous` have records; they are files, of which no more than a piece is in memory.
     """
 
@@ -332,21 +332,21 @@ class IndexDatabase:
             """
         )
         taken = min(taken, videos_per_shard)
-        self._db.execute(
-            f"""
-            CREATE OR REPLACE TEMP TABLE placed AS
-            WITH compared AS (
-                SELECT seq, firsts.video_id, rejected, known.number, was, digest
-                FROM firsts LEFT JOIN known USING (video_id)
-            ), counted AS (
-                SELECT seq, sum((NOT rejected)::BIGINT) OVER (ORDER BY seq ROWS UNBOUNDED PRECEDING)::BIGINT AS nth
-                FROM compared WHERE number IS NULL
-            )
-            SELECT seq, video_id, rejected, was, digest,
-                   coalesce(number, {last} + greatest({taken} + nth - 1, 0) // {videos_per_shard}) AS number
-            FROM compared LEFT JOIN counted USING (seq)
-            """
-        )
+        # A running sum by the database holds all rows in memory, and does not spill (DuckDB 2.0).
+        ordered = self._db.sql(
+            "SELECT seq, firsts.video_id, rejected, was, digest, number FROM firsts LEFT JOIN known USING (video_id) ORDER BY seq"
+        ).to_arrow_reader(ROW_GROUP)
+        path, nth = self.folder / "placed.parquet", 0
+        with pq.ParquetWriter(path, ordered.schema, compression="lz4") as writer:
+            for rows in ordered:
+                rejected, known = (_flags(column) for column in (rows["rejected"], pc.is_valid(rows["number"])))
+                counted = nth + np.cumsum(~known & ~rejected)
+                number = last + np.maximum(taken + counted - 1, 0) // videos_per_shard
+                numbers = pc.coalesce(rows["number"], pa.array(number, pa.int64()))
+                writer.write_batch(rows.set_column(rows.schema.get_field_index("number"), "number", numbers))
+                nth = int(counted[-1])
+        self._db.execute(f"CREATE OR REPLACE TEMP VIEW placed AS SELECT * FROM {_parquet(path)}")
+        self._db.execute("DROP TABLE firsts")
 
     def _stream(self, query: str, out: IndexFile) -> int:
         """Writes the rows of a sorted query; returns how many are `changed`."""
@@ -363,6 +363,10 @@ class IndexDatabase:
 
     def _shards(self, query: str, dataset: str) -> tuple[str, ...]:
         return tuple(shard_key(dataset, number) for (number,) in self._db.execute(query).fetchall())
+
+
+def _flags(column: pa.Array) -> np.ndarray:
+    return np.asarray(column.to_numpy(zero_copy_only=False), bool)
 
 
 def _text(value: str) -> str:
