@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 
 from curation_assets.engine.samples import VideoSample
 from curation_assets.engine.shard_keys import DIGITS, shard_key
+from curation_assets.ingest.compared_rows import compare, place
 from curation_assets.ingest.earlier_index import Previous, local_file
 from curation_assets.ingest.fetch_urls import FORM as SECRETS
 from curation_assets.ingest.index_file import ROW_GROUP, IndexFile
@@ -53,7 +54,7 @@ class IndexDatabase:
 
     Relations in it: `previous` (the old index), `old` (its rows of the dataset at hand), `spilled` (the source's rows as read),
     `names` (ids that are decided only when all rows are known), `named` (`spilled` with these), `listed` (those of them that count: all, or a sample), `firsts` (each video's first row),
-    `merged` (records of videos with several rows), `known` (what is compared with `old`), `placed` (each video's shard; a file). Only `spilled`,
+    `merged` (records of videos with several rows), `known` (what is compared, of `old`), `compared` (`firsts` with what is known of them) and `gone` (what is known and not listed), `placed` (each video's shard). Only `spilled`,
     `listed`, `merged` and `previous` have records; they are files, of which no more than a piece is in memory.
     """
 
@@ -120,7 +121,7 @@ class IndexDatabase:
     def write(self, plan: IndexPlan, out: IndexFile) -> IndexPlan:
         """Writes the planned rows, sorted; returns the plan with the counts that only show now."""
         dataset = _text(plan.dataset)
-        (removed,) = self._one("SELECT count(*) FROM known ANTI JOIN placed USING (video_id) WHERE was <> 'rejected'")
+        (removed,) = self._one("SELECT count(*) FROM gone WHERE was <> 'rejected'")
         merged = self._one("SELECT count(*) FROM merged") != (0,)
         record = "coalesce(merged.record, listed.record)" if merged else "listed.record"
         changed = 0
@@ -147,7 +148,7 @@ class IndexDatabase:
             """
             SELECT number, sum(n)::BIGINT, coalesce(min(seq), 0), coalesce(max(seq), -1) FROM (
                 FROM placed SELECT number, 1 AS n, seq UNION ALL
-                SELECT number, 1, NULL FROM known ANTI JOIN placed USING (video_id) WHERE was <> 'rejected'
+                SELECT number, 1, NULL FROM gone WHERE was <> 'rejected'
             ) GROUP BY number ORDER BY number
             """
         ).fetchnumpy()
@@ -332,21 +333,9 @@ class IndexDatabase:
             """
         )
         taken = min(taken, videos_per_shard)
-        # A running sum by the database holds all rows in memory, and does not spill (DuckDB 2.0).
-        ordered = self._db.sql(
-            "SELECT seq, firsts.video_id, rejected, was, digest, number FROM firsts LEFT JOIN known USING (video_id) ORDER BY seq"
-        ).to_arrow_reader(ROW_GROUP)
-        path, nth = self.folder / "placed.parquet", 0
-        with pq.ParquetWriter(path, ordered.schema, compression="lz4") as writer:
-            for rows in ordered:
-                rejected, known = (_flags(column) for column in (rows["rejected"], pc.is_valid(rows["number"])))
-                counted = nth + np.cumsum(~known & ~rejected)
-                number = last + np.maximum(taken + counted - 1, 0) // videos_per_shard
-                numbers = pc.coalesce(rows["number"], pa.array(number, pa.int64()))
-                writer.write_batch(rows.set_column(rows.schema.get_field_index("number"), "number", numbers))
-                nth = int(counted[-1])
-        self._db.execute(f"CREATE OR REPLACE TEMP VIEW placed AS SELECT * FROM {_parquet(path)}")
+        compare(self._db, self.folder)
         self._db.execute("DROP TABLE firsts")
+        place(self._db, self.folder, last, taken, videos_per_shard)
 
     def _stream(self, query: str, out: IndexFile) -> int:
         """Writes the rows of a sorted query; returns how many are `changed`."""
@@ -363,10 +352,6 @@ class IndexDatabase:
 
     def _shards(self, query: str, dataset: str) -> tuple[str, ...]:
         return tuple(shard_key(dataset, number) for (number,) in self._db.execute(query).fetchall())
-
-
-def _flags(column: pa.Array) -> np.ndarray:
-    return np.asarray(column.to_numpy(zero_copy_only=False), bool)
 
 
 def _text(value: str) -> str:
