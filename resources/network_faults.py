@@ -75,13 +75,13 @@ def stays(error: BaseException) -> bool:
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
     """An error and what it came of; `reason` is where urllib puts that."""
-    todo, seen = [error], set[int]()
-    while todo:
-        one = todo.pop()
+    waiting, seen = [error], set[int]()
+    while waiting:
+        one = waiting.pop()
         if id(one) not in seen:
             seen.add(id(one))
             yield one
-            todo += [c for c in (one.__cause__, getattr(one, "reason", None)) if isinstance(c, BaseException)]
+            waiting += [c for c in (one.__cause__, getattr(one, "reason", None)) if isinstance(c, BaseException)]
 
 
 def _is(error: BaseException) -> bool:
