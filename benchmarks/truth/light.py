@@ -1,6 +1,6 @@
-"""What light and lenses do within a shot, and is no boundary: lightning, leaks of light on film, an exposure that adapts; and film that flickers.
+"""What light does within a shot, and is no boundary: lightning, leaks of light on film, an exposure that adapts, the lamps of a club; film that flickers; and a join, the flood of light that hides a cut.
 
-Each takes the frames of a shot, uint8 (144, 256, 3), and gives as many.
+What happens within a shot takes its frames, uint8 (144, 256, 3), and gives as many. What lenses do, and what passes before them, is in `lens`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import replace
 import cv2
 import numpy as np
 
-from benchmarks.truth.episodes import Episode, Rng, places
+from benchmarks.truth.episodes import Episode, Rng, cut, places
 from benchmarks.truth.single_shots import SIZE, Image
 
 
@@ -52,6 +52,44 @@ def exposure(frames: list[Image], rng: Rng) -> list[Image]:
         end = min(len(frames), begin + length)
         stops[begin:end] = (jump * np.linspace(1, 0, length))[: end - begin]
     return [_levels(f, 2.0**s, 0) if s else f for f, s in zip(frames, stops, strict=True)]
+
+
+def club_lights(frames: list[Image], rng: Rng) -> list[Image]:
+    """Coloured lamps, a spot that is somewhere else and another colour over all of it every 3 to 12 frames."""
+    period, shown = int(rng.integers(3, 13)), []
+    width, height = SIZE
+    x, y = np.meshgrid(np.linspace(-1, 1, width), np.linspace(-1, 1, height))
+    gain, spot, beam = np.ones(3), np.zeros(3), np.zeros((height, width, 1))
+    for k, image in enumerate(frames):
+        if k % period == 0:
+            gain, spot = rng.uniform(0.1, 1.4, 3), rng.uniform(0, 255, 3)
+            centre, reach = rng.uniform(-1, 1, 2), rng.uniform(0.3, 0.9)
+            beam = np.exp(-((x - centre[0]) ** 2 + (y - centre[1]) ** 2) / reach**2)[..., None]
+        shown.append(np.clip(image * gain * (0.35 + 0.9 * beam) + spot * 0.25 * beam, 0, 255).astype(np.uint8))
+    return shown
+
+
+def flooded(episode: Episode, shot: list[Image], rng: Rng) -> None:
+    """Warm light grows from one side until it floods the picture, and the next shot comes out of it: 8 to 18 frames."""
+    half = int(rng.integers(4, 10))
+    if min(len(episode.frames), len(shot)) < half:
+        cut(episode, shot, rng)
+        return
+    width, height = SIZE
+    x, y = np.meshgrid(np.linspace(-1, 1, width), np.linspace(-1, 1, height))
+    angle, colour = rng.uniform(0, 2 * np.pi), np.array([rng.uniform(40, 150), rng.uniform(120, 220), 255.0])
+
+    def lit(image: Image, share: float) -> Image:
+        centre = 1.2 * np.array([np.cos(angle), np.sin(angle)]) * (1.3 - share)
+        mask = np.clip(2.4 * share - np.hypot(x - centre[0], y - centre[1]) * 0.8, 0, 1) ** 0.7
+        return np.clip(image + mask[..., None] * colour, 0, 255).astype(np.uint8)
+
+    start = len(episode.frames) - half
+    for k in range(half):
+        episode.frames[start + k] = lit(episode.frames[start + k], (k + 1) / half)
+    arriving = [lit(shot[k], 1 - k / half) for k in range(half)]
+    episode.gradual.append((start, start + 2 * half))
+    episode.frames += [*arriving, *shot[half:]]
 
 
 def flickering(episode: Episode, rng: Rng) -> Episode:

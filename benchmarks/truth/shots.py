@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.shots import Labels, Score, judge, read_labels, run
-from benchmarks.truth import edits, light, overlays
+from benchmarks.truth import edits, lens, light, overlays, pages
 from benchmarks.truth import episodes as ep
 from benchmarks.truth.episodes import Episode, Rng
 from benchmarks.truth.options import Options
@@ -143,6 +143,15 @@ KINDS = (
     Kind("crash zooms", _uncut(edits.crash_zooms), 9),
     Kind("inset pictures that come and go", _uncut(edits.insets), 9),
     Kind("time that runs faster and slower", _uncut(edits.ramped), 9),
+    Kind("club lights", _uncut(light.club_lights), 9),
+    Kind("focus pulls", _uncut(lens.focus_pulls), 9),
+    Kind("hands before the lens", _uncut(lens.hands), 9),
+    Kind("fast tilts", _uncut(lens.tilts), 9),
+    Kind("floods of light between shots", _joined(light.flooded, None, 40, 60), 19),
+    Kind("scrolled pages", pages.scrolled, 9),
+    Kind("black frames within a shot", _uncut(lens.blinks), 9),
+    Kind("what passes hides the cut", _joined(lens.covered, None, 40, 60), 19),
+    Kind("plain ground that things cross", _uncut(lens.watched), 9),
 )
 
 
