@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from itertools import groupby
+from itertools import groupby, islice
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,13 @@ import pyarrow.parquet as pq
 
 from curation_assets.engine.samples import VideoSample
 from curation_assets.engine.shard_keys import DIGITS, shard_key
-from curation_assets.ingest.compared_rows import compare, place
+from curation_assets.ingest.compared_rows import COMPARED, MEMBER, compare, place
 from curation_assets.ingest.earlier_index import Previous, local_file
 from curation_assets.ingest.fetch_urls import FORM as SECRETS
 from curation_assets.ingest.index_file import ROW_GROUP, IndexFile
 from curation_assets.ingest.index_plan import IndexPlan
 from curation_assets.ingest.index_records import merge_records
+from curation_assets.ingest.rows_in_order import InOrder, ordered, parquet, picked, text, view, with_records, write
 from curation_assets.ingest.source_spool import Spooled
 from curation_assets.ingest.sources import Unsettled
 from curation_assets.ingest.sources.rows import short_hash
@@ -41,6 +43,9 @@ SCATTERED = 4
 the database sorts all of them at once, on disk."""
 ORDERED_SHARDS = 10**DIGITS
 """Shards whose keys are in the order of their numbers."""
+OF_SOURCE = pa.schema([SPILLED.field(name) for name in ("source", "line", "record", "error")])
+GATHERED = pa.schema([*COMPARED, *OF_SOURCE])
+MERGED = pa.schema([SPILLED.field("seq"), SPILLED.field("record")])
 STORED = """
     video_id, CASE WHEN error IS NULL THEN json_extract_string(record, '$.extra.path') END AS location,
     CASE WHEN error IS NULL THEN coalesce(json_extract_string(record, '$.extra.media.tar'), json_extract_string(record, '$.url'))
@@ -53,9 +58,9 @@ class IndexDatabase:
     """A database in a temporary folder, in which datasets are planned one after the other.
 
     Relations in it: `previous` (the old index), `old` (its rows of the dataset at hand), `spilled` (the source's rows as read),
-    `names` (ids that are decided only when all rows are known), `named` (`spilled` with these), `listed` (those of them that count: all, or a sample), `firsts` (each video's first row),
-    `merged` (records of videos with several rows), `known` (what is compared, of `old`), `compared` (`firsts` with what is known of them) and `gone` (what is known and not listed), `placed` (each video's shard). Only `spilled`,
-    `listed`, `merged` and `previous` have records; they are files, of which no more than a piece is in memory.
+    `names` (ids that are decided only when all rows are known), `named` (`spilled` with these), `listed` (those of them that count: all, or a sample), `known` (what is compared, of `old`),
+    `compared` (each listed video's first row, with what is known of it), `gone` (what is known and not listed) and `members` (rows of videos with several), `merged` (records of these videos), `placed` (each video's shard). All but
+    `names` are files, of which no more than a piece is in memory.
     """
 
     def __init__(self, database: duckdb.DuckDBPyConnection, folder: Path) -> None:
@@ -66,7 +71,7 @@ class IndexDatabase:
         paths and URIs that are not local."""
         for name, index in (("previous", previous), ("whole", whole)):
             file = local_file(index, self.folder / f"{name}.parquet", storage)
-            self._db.execute(f"CREATE VIEW {name} AS SELECT * FROM {_parquet(file)}")
+            self._db.execute(f"CREATE VIEW {name} AS SELECT * FROM {parquet(file)}")
 
     def datasets(self) -> set[str]:
         """Names of the datasets in the previous index."""
@@ -84,6 +89,7 @@ class IndexDatabase:
         self._spill(source)
         stored = self._name(recipe.dataset)
         listed = self._draw(sample)
+        compare(self._db, self.folder)
         contradictions = self._merge()
         self._place(recipe.shard.videos)
         counted = self._one(
@@ -120,30 +126,27 @@ class IndexDatabase:
 
     def write(self, plan: IndexPlan, out: IndexFile) -> IndexPlan:
         """Writes the planned rows, sorted; returns the plan with the counts that only show now."""
-        dataset = _text(plan.dataset)
+        dataset = text(plan.dataset)
         (removed,) = self._one("SELECT count(*) FROM gone WHERE was <> 'rejected'")
-        merged = self._one("SELECT count(*) FROM merged") != (0,)
-        record = "coalesce(merged.record, listed.record)" if merged else "listed.record"
         changed = 0
-        for numbers, rows, keys in self._pieces(plan.dataset):
+        for listed, numbers, keys in self._pieces(plan.dataset):
             query = f"""
-                SELECT {dataset} AS dataset, placed.video_id, format('{{}}-{{:0{DIGITS}d}}', {dataset}, number) AS shard,
+                SELECT {dataset} AS dataset, video_id, format('{{}}-{{:0{DIGITS}d}}', {dataset}, number) AS shard,
                        CASE WHEN rejected THEN 'rejected' ELSE 'present' END AS status, source, line,
-                       {record} AS record, error, was = 'present' AND digest <> hash({record}) AS changed
-                FROM (FROM placed WHERE {numbers}) placed JOIN (FROM listed WHERE {rows}) listed USING (seq)
-                {f"LEFT JOIN (FROM merged WHERE {rows}) merged USING (seq)" if merged else ""}
+                       record, error, was = 'present' AND digest <> hash(record) AS changed
+                FROM ({listed})
                 """
             if removed:
                 query += f"""
                 UNION ALL
                 SELECT dataset, video_id, shard, 'removed', source, line, record, NULL, false
-                FROM (FROM old WHERE {keys}) old ANTI JOIN (FROM placed WHERE {numbers}) placed USING (video_id) WHERE status <> 'rejected'
+                FROM (FROM old WHERE {keys}) old SEMI JOIN (FROM gone WHERE {numbers} AND was <> 'rejected') gone USING (video_id)
                 """
             changed += self._stream(f"{query} ORDER BY shard, video_id", out)
         return replace(plan, removed=removed, changed=changed)
 
     def _pieces(self, dataset: str) -> Iterator[tuple[str, str, str]]:
-        """Conditions on shard numbers, on rows of the source and on shard keys, for each piece that is sorted at once, in order."""
+        """For each piece that is sorted at once, in order: its listed rows (columns of `GATHERED`), and conditions on shard numbers and on shard keys."""
         found = self._db.execute(
             """
             SELECT number, sum(n)::BIGINT, coalesce(min(seq), 0), coalesce(max(seq), -1) FROM (
@@ -160,13 +163,35 @@ class IndexDatabase:
         starts = np.flatnonzero(np.diff(behind // at_once, prepend=-1))
         ends = [*(starts[1:] - 1).tolist(), len(number) - 1]
         firsts, lasts = np.minimum.reduceat(np.where(last < 0, 2**62, first), starts), np.maximum.reduceat(last, starts)
-        if np.maximum(lasts - firsts + 1, 0).sum() > SCATTERED * behind[-1] or number[-1] >= ORDERED_SHARDS:
-            yield "true", "true", "true"
+        in_order = number[-1] < ORDERED_SHARDS
+        scattered = np.maximum(lasts - firsts + 1, 0).sum() > SCATTERED * behind[-1]
+        if scattered or not in_order:
+            self._gather()
+        if not in_order:
+            yield "FROM gathered", "true", "true"
             return
         for start, end, low, high in zip(starts.tolist(), ends, firsts.tolist(), lasts.tolist(), strict=True):
             a, b = int(number[start]), int(number[end])
-            keys = f"shard BETWEEN {_text(shard_key(dataset, a))} AND {_text(shard_key(dataset, b))}"
-            yield f"number BETWEEN {a} AND {b}", f"seq BETWEEN {low} AND {high}", keys
+            numbers, rows = f"number BETWEEN {a} AND {b}", f"seq BETWEEN {low} AND {high}"
+            keys = f"shard BETWEEN {text(shard_key(dataset, a))} AND {text(shard_key(dataset, b))}"
+            yield f"FROM gathered WHERE {numbers}" if scattered else self._joined(numbers, rows), numbers, keys
+
+    def _joined(self, numbers: str, rows: str) -> str:
+        """The listed rows of some shards, where these are rows near each other in the source."""
+        merged = self._one("SELECT count(*) FROM merged") != (0,)
+        return f"""
+            SELECT placed.*, source, line, {"coalesce(merged.record, spilled.record)" if merged else "spilled.record"} AS record, error
+            FROM (FROM placed WHERE {numbers}) placed JOIN (FROM spilled WHERE {rows}) spilled USING (seq)
+            {f"LEFT JOIN (FROM merged WHERE {rows}) merged USING (seq)" if merged else ""}
+            """
+
+    def _gather(self) -> None:
+        """Makes `gathered`: the listed rows, put in the order of their shards on disk."""
+        placed, merged = (InOrder(self.folder / f"{name}.parquet") for name in ("placed", "merged"))
+        rows = with_records(picked(self._files, OF_SOURCE.names, placed), merged)
+        path = self.folder / "gathered.parquet"
+        write(ordered(self._db, rows, GATHERED, "number, video_id"), path, GATHERED)
+        view(self._db, "gathered", path)
 
     def write_secrets(self, plan: IndexPlan, folder: Path | None) -> IndexPlan:
         """Writes the full URLs of the planned videos whose record holds less; returns the plan with their number.
@@ -177,7 +202,7 @@ class IndexDatabase:
         if count and folder is not None:
             found = self._db.sql(
                 f"""
-                SELECT format('{{}}-{{:0{DIGITS}d}}', {_text(plan.dataset)}, number) AS shard, placed.video_id, secret AS url
+                SELECT format('{{}}-{{:0{DIGITS}d}}', {text(plan.dataset)}, number) AS shard, placed.video_id, secret AS url
                 FROM placed JOIN spilled USING (seq) WHERE secret IS NOT NULL ORDER BY ALL
                 """
             )
@@ -187,19 +212,19 @@ class IndexDatabase:
         return replace(plan, secrets=count)
 
     def _old(self, dataset: str) -> None:
-        self._db.execute(f"CREATE OR REPLACE TEMP VIEW old AS SELECT * FROM previous WHERE dataset = {_text(dataset)}")
+        self._db.execute(f"CREATE OR REPLACE TEMP VIEW old AS SELECT * FROM previous WHERE dataset = {text(dataset)}")
         self._db.execute(
             """
-            CREATE OR REPLACE TEMP TABLE known AS
+            CREATE OR REPLACE TEMP VIEW known AS
             SELECT video_id, split_part(shard, '-', 2)::BIGINT AS number, status AS was, hash(record) AS digest FROM old
             """
         )
 
     def _spill(self, source: Spooled) -> None:
         """Makes the rows of a source available, with what was known of files that may still be being written."""
-        kept = self._keep(source.unsettled, source.rows) if source.unsettled else None
-        also = f"UNION ALL BY NAME SELECT * FROM {_parquet(kept)}" if kept else ""
-        self._db.execute(f"CREATE OR REPLACE TEMP VIEW spilled AS SELECT * FROM {_parquet(source.path)} {also}")
+        self._files = [source.path, *([self._keep(source.unsettled, source.rows)] if source.unsettled else [])]
+        every = " UNION ALL BY NAME ".join(f"SELECT * FROM {parquet(file)}" for file in self._files)
+        self._db.execute(f"CREATE OR REPLACE TEMP VIEW spilled AS {every}")
         metadata = pq.read_metadata(source.path)
         self._bytes = sum(metadata.row_group(n).total_byte_size for n in range(metadata.num_row_groups))
 
@@ -210,15 +235,13 @@ class IndexDatabase:
         self._db.register("unsettled", files)
         found = self._db.sql(
             f"""
-            SELECT {first} + row_number() OVER (ORDER BY shard, video_id) - 1 AS seq, video_id, location, uri, source, line, record, error,
-                   NULL AS secret
+            SELECT 0 AS seq, video_id, location, uri, source, line, record, error, NULL AS secret
             FROM (SELECT shard, source, line, record, error, {STORED} FROM old WHERE status <> 'removed')
             WHERE source IN (SELECT source FROM unsettled) OR location IN (SELECT location FROM unsettled WHERE location IS NOT NULL)
+            ORDER BY shard, video_id
             """
         )
-        with pq.ParquetWriter(path, SPILLED, compression="lz4") as writer:
-            for batch in found.to_arrow_reader(SPILL_ROWS):
-                writer.write_table(pa.Table.from_batches([batch]).cast(SPILLED))
+        write(_numbered(found.to_arrow_reader(SPILL_ROWS), first), path, SPILLED)
         self._db.unregister("unsettled")
         return path
 
@@ -262,7 +285,7 @@ class IndexDatabase:
                 WITH here AS (
                     SELECT location, any_value(uri) AS uri, any_value(video_id) AS stem FROM spilled WHERE location IS NOT NULL GROUP BY location
                 ), of_whole AS (
-                    SELECT {STORED} FROM whole WHERE status <> 'rejected' AND dataset = {_text(dataset)}
+                    SELECT {STORED} FROM whole WHERE status <> 'rejected' AND dataset = {text(dataset)}
                 ), of_old AS (
                     SELECT {STORED} FROM old WHERE status <> 'rejected'
                 ), before AS (
@@ -301,27 +324,11 @@ class IndexDatabase:
     def _merge(self) -> Counter[str]:
         """Makes one record of the rows of each video; returns in which columns such rows contradict each other, by videos."""
         contradictions: Counter[str] = Counter()
-        self._db.execute(
-            """
-            CREATE OR REPLACE TEMP TABLE firsts AS
-            SELECT video_id, min(seq) AS seq, count(*) AS n, bool_or(error IS NOT NULL) AS rejected FROM listed GROUP BY video_id
-            """
-        )
+        members, form = InOrder(self.folder / "members.parquet"), pa.schema([*MEMBER, OF_SOURCE.field("record")])
+        several = ordered(self._db, picked(self._files, ["record"], members), form, "first, seq")
         path = self.folder / "merged.parquet"
-        form = pa.schema([("seq", pa.int64()), ("record", pa.string())])
-        with pq.ParquetWriter(path, form, compression="lz4", use_dictionary=False) as writer:
-            if self._one("SELECT count(*) FROM firsts WHERE n > 1") != (0,):
-                several = self._db.sql(
-                    """
-                    SELECT several.seq, record FROM listed JOIN (FROM firsts WHERE n > 1) several USING (video_id)
-                    ORDER BY several.seq, listed.seq
-                    """
-                )
-                for rows in _chunks(_merged(_pairs(several), contradictions), SPILL_ROWS):
-                    writer.write_batch(
-                        pa.record_batch([list(column) for column in zip(*rows, strict=True)], schema=form)
-                    )
-        self._db.execute(f"CREATE OR REPLACE TEMP VIEW merged AS SELECT * FROM {_parquet(path)}")
+        write(_merged(several, contradictions), path, MERGED)
+        view(self._db, "merged", path)
         return contradictions
 
     def _place(self, videos_per_shard: int) -> None:
@@ -333,8 +340,6 @@ class IndexDatabase:
             """
         )
         taken = min(taken, videos_per_shard)
-        compare(self._db, self.folder)
-        self._db.execute("DROP TABLE firsts")
         place(self._db, self.folder, last, taken, videos_per_shard)
 
     def _stream(self, query: str, out: IndexFile) -> int:
@@ -354,31 +359,20 @@ class IndexDatabase:
         return tuple(shard_key(dataset, number) for (number,) in self._db.execute(query).fetchall())
 
 
-def _text(value: str) -> str:
-    """A SQL text literal."""
-    return "'" + value.replace("'", "''") + "'"
+def _numbered(batches: Iterable[pa.RecordBatch], first: int) -> Iterator[pa.RecordBatch]:
+    for batch in batches:
+        yield batch.set_column(0, "seq", pa.array(np.arange(first, first + len(batch))))
+        first += len(batch)
 
 
-def _parquet(path: Path) -> str:
-    return f"read_parquet({_text(str(path))})"
-
-
-def _pairs(relation: duckdb.DuckDBPyRelation) -> Iterator[tuple[int, str]]:
-    for batch in relation.to_arrow_reader(SPILL_ROWS):
-        yield from zip(batch["seq"].to_pylist(), batch["record"].to_pylist(), strict=True)
-
-
-def _merged(rows: Iterable[tuple[int, str]], contradictions: Counter[str]) -> Iterator[tuple[int, str]]:
-    for seq, group in groupby(rows, key=lambda row: row[0]):
-        yield seq, merge_records((record for _, record in group), contradictions)
-
-
-def _chunks(rows: Iterable[tuple[int, str]], size: int) -> Iterator[list[tuple[int, str]]]:
-    held: list[tuple[int, str]] = []
-    for row in rows:
-        held.append(row)
-        if len(held) == size:
-            yield held
-            held = []
-    if held:
-        yield held
+def _merged(batches: Iterable[pa.RecordBatch], contradictions: Counter[str]) -> Iterator[pa.RecordBatch]:
+    """One record for each video, of its rows, which follow each other."""
+    pairs = (
+        pair for batch in batches for pair in zip(*(batch[n].to_pylist() for n in ("first", "record")), strict=True)
+    )
+    records = (
+        (first, merge_records((record for _, record in group), contradictions))
+        for first, group in groupby(pairs, key=itemgetter(0))
+    )
+    while rows := list(islice(records, SPILL_ROWS)):
+        yield pa.record_batch([list(column) for column in zip(*rows, strict=True)], schema=MERGED)

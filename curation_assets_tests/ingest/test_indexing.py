@@ -5,6 +5,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pyarrow as pa
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from curation_assets.engine.shard_keys import parse_shard_key
-from curation_assets.ingest import index_file, spilled_rows
+from curation_assets.ingest import index_database, index_file, spilled_rows
 from curation_assets.ingest.fetch_urls import publish_secrets, read_fetch_urls
 from curation_assets.ingest.index_file import IndexFile
 from curation_assets.ingest.index_plan import IndexPlan
@@ -456,6 +457,37 @@ def test_no_sequence_of_edits_moves_a_video(tmp_path: Path) -> None:
     Edits.folder = tmp_path
     checks = settings(max_examples=15, stateful_step_count=8, suppress_health_check=list(HealthCheck))
     run_state_machine_as_test(Edits, settings=checks)
+
+
+@pytest.mark.parametrize(("at_once", "scattered"), [(1, 4), (1, 0), (300, 0)])
+def test_an_index_is_the_same_however_it_is_put_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_once: int, scattered: int
+) -> None:
+    """Lists in other orders, with rows of one video in several places, videos gone and come back: piece by piece, and put in order on disk first."""
+    random = Random(at_once + scattered)
+    ids = [f"id{n:03}" for n in range(120)]
+    lists = []
+    for _ in range(4):
+        chosen = random.sample(ids, 80)
+        rows = [{"id": i, "url": f"https://x.test/{i}", "v": random.randrange(3)} for i in chosen]
+        rows += [{"id": i, "url": f"https://x.test/{i}", "w": 1} for i in random.sample(chosen, 20)]
+        random.shuffle(rows)
+        lists.append([*map(json.dumps, rows), "broken", "broken"])
+    tables = []
+    for folder in (tmp_path / "usual", tmp_path / "other"):
+        folder.mkdir()
+        index = Index(folder, "table", 7, columns={"id": "id", "url": "url"})
+        index.list = tmp_path / "list.jsonl"
+        index.source["path"] = str(index.list)
+        plans = [index.run(lines) for lines in lists]
+        tables.append((index.table, [(p.added, p.removed, p.restored, p.changed, p.contradictions) for p in plans]))
+        monkeypatch.setattr(index_database, "SORTED_BYTES", at_once)
+        monkeypatch.setattr(index_database, "SCATTERED", scattered)
+    (usual, said), (other, also) = tables
+    assert usual is not None
+    assert usual.equals(other)
+    assert said == also
+    assert all(changed and removed for _, removed, _, changed, _ in said[1:])
 
 
 NAMES = st.lists(
