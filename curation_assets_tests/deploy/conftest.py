@@ -19,8 +19,8 @@ def manifests(folder: Path = DEPLOY / "kubernetes") -> list[dict[str, Any]]:
     return [o for f in sorted(folder.glob("*.yaml")) for o in yaml.safe_load_all(f.read_text()) if o]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def database() -> Iterator[dict[str, str]]:
-    """A running PostgreSQL server, as the variables that the instance config reads; skips where there is no server program."""
+    """A running PostgreSQL server with nothing in it, as the variables that the instance config reads; skips where there is no server program."""
     with postgres() as variables:
         yield variables

@@ -216,6 +216,7 @@ def site(tmp_path: Path, database: dict[str, str], monkeypatch: pytest.MonkeyPat
     }
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
+    monkeypatch.delitem(sys.modules, "curation_assets.definitions", raising=False)  # as another test has loaded it
     with ExitStack() as stack:
         address = stack.enter_context(site_of_videos())
         text = RECIPE.format(path=tmp_path / "ids.txt", address=address, videos=VIDEOS)
