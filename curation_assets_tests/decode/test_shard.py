@@ -270,6 +270,7 @@ def test_a_worker_that_dies_or_hangs_takes_only_its_task_with_it() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_memory_does_not_grow_with_length(tmp_path: Path) -> None:
     """A worker stays under 750 MB at 1080p, of which importing torch takes 180 and the other libraries 220, and a video four times as long takes hardly more."""
     program = (
