@@ -19,6 +19,11 @@ def manifests(folder: Path = DEPLOY / "kubernetes") -> list[dict[str, Any]]:
     return [o for f in sorted(folder.glob("*.yaml")) for o in yaml.safe_load_all(f.read_text()) if o]
 
 
+def named(kind: str, name: str) -> dict[str, Any]:
+    """One of the plain manifests' objects."""
+    return next(o for o in manifests() if (o["kind"], o["metadata"]["name"]) == (kind, name))
+
+
 @pytest.fixture(scope="module")
 def database() -> Iterator[dict[str, str]]:
     """A running PostgreSQL server with nothing in it, as the variables that the instance config reads; skips where there is no server program."""

@@ -20,9 +20,10 @@ from kubernetes.client import ApiClient
 
 from curation_assets.definitions import build_definitions
 from curation_assets.engine.pods import pod
+from curation_assets.orchestration.runs import CODE_LOCATION
 from curation_assets.recipes import Recipe, load_recipes, parse_recipe
 from curation_assets.settings import Settings
-from curation_assets_tests.deploy.conftest import DEPLOY, manifests
+from curation_assets_tests.deploy.conftest import DEPLOY, manifests, named
 from curation_assets_tests.deploy.fake_cluster import ApiError, admit, pod_specs
 
 CLUSTER = yaml.safe_load((DEPLOY / "dagster.cluster.yaml").read_text())
@@ -35,10 +36,6 @@ def snake(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {"".join(f"_{c.lower()}" if c.isupper() else c for c in k): snake(v) for k, v in value.items()}
     return value
-
-
-def named(kind: str, name: str) -> dict[str, Any]:
-    return next(o for o in manifests() if (o["kind"], o["metadata"]["name"]) == (kind, name))
 
 
 @pytest.mark.parametrize("manifest", manifests(), ids=lambda o: f"{o['kind']}-{o['metadata']['name']}")
@@ -214,8 +211,12 @@ def test_the_chart_gets_what_the_plain_manifests_say() -> None:
     assert ours["job_spec_config"]["backoff_limit"] == 0
     daemon = VALUES["dagsterDaemon"]
     assert snake(daemon["runMonitoring"]) == CLUSTER["run_monitoring"]
-    assert snake(daemon["runRetries"]).items() <= CLUSTER["run_retries"].items()
-    assert snake({k: v for k, v in VALUES["concurrency"].items() if k != "enabled"}) == CLUSTER["concurrency"]
+    assert snake(daemon["runRetries"]) == CLUSTER["run_retries"]
+    assert snake(daemon["runCoordinator"]["config"]["queuedRunCoordinator"]) == CLUSTER["run_coordinator"]["config"]
+    for key in ("concurrency", "retention"):
+        assert snake({k: v for k, v in VALUES[key].items() if k != "enabled"}) == CLUSTER[key]
+    assert VALUES["additionalInstanceConfig"]["nux"] == CLUSTER["nux"]
+    assert VALUES["telemetry"] == CLUSTER["telemetry"]
     assert VALUES["postgresql"]["postgresqlScheme"] == CLUSTER["storage"]["postgres"]["postgres_db"]["scheme"]
     logs = VALUES["computeLogManager"]["config"]["s3ComputeLogManager"]
     assert snake(logs) == CLUSTER["compute_logs"]["config"]
@@ -223,10 +224,34 @@ def test_the_chart_gets_what_the_plain_manifests_say() -> None:
     assert location["volumes"] == LAUNCHER["volumes"]
     assert location["volumeMounts"] == LAUNCHER["volume_mounts"]
     assert "resources" not in location
-    (job,) = VALUES["extraManifests"]
-    admit(job)
-    plain = named("Job", "curation-pools")["spec"]["template"]["spec"]["containers"][0]
-    assert job["spec"]["template"]["spec"]["containers"][0]["args"] == plain["args"]
+
+
+def test_the_charts_pods_are_kept_as_short_as_the_plain_ones() -> None:
+    (location,) = VALUES["dagster-user-deployments"]["deployments"]
+    pairs = {
+        "curation-code": location,
+        "dagster-webserver": VALUES["dagsterWebserver"],
+        "dagster-daemon": VALUES["dagsterDaemon"],
+    }
+    for name, values in pairs.items():
+        spec = named("Deployment", name)["spec"]["template"]["spec"]
+        (container,) = spec["containers"]
+        assert values["podSecurityContext"] == spec["securityContext"]
+        assert values["securityContext"] == container["securityContext"]
+        assert values.get("livenessProbe") == container.get("livenessProbe")
+        assert f"{values['image']['repository']}:{values['image']['tag']}" == container["image"]
+
+
+def test_both_ways_call_the_code_location_what_local_runs_call_it() -> None:
+    (server,) = VALUES["dagsterWebserver"]["workspace"]["servers"]
+    (location,) = VALUES["dagster-user-deployments"]["deployments"]
+    assert (server["host"], server["port"]) == (location["name"], location["port"])
+    workspace = yaml.safe_load(named("ConfigMap", "dagster-workspace")["data"]["workspace.yaml"])
+    (plain,) = workspace["load_from"]
+    assert server["name"] == plain["grpc_server"]["location_name"] == CODE_LOCATION
+    assert {"name": "grpc", "port": plain["grpc_server"]["port"], "targetPort": "grpc"} in named(
+        "Service", plain["grpc_server"]["host"]
+    )["spec"]["ports"]
 
 
 def test_nothing_names_a_registry_or_holds_a_secret() -> None:
