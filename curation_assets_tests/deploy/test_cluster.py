@@ -22,6 +22,7 @@ from curation_assets_tests.deploy.conftest import DEPLOY, manifests
 from curation_assets_tests.deploy.fake_cluster import FakeCluster, Pod, serve
 from curation_assets_tests.sample_video import sample_video
 from curation_resources.storage import Storage
+from curation_resources.table_headers import SHEET_FILE
 from curation_resources.tables import TableStore
 
 ROOT = DEPLOY.parent
@@ -188,7 +189,7 @@ def test_a_shard_in_pods_of_which_two_are_killed(installation: Installation) -> 
     named = {t for t in tables["frames"]["tar"].to_pylist() if t}
     assert named
     folder = store.folder("frames", SHARD)
-    assert {f"{folder}/{name}" for name in store.storage.list(folder)} == named
+    assert {f"{folder}/{name}" for name in store.storage.list(folder)} == named | {f"{folder}/{SHEET_FILE}"}
     for asset in assets:
         seen = instance.fetch_materializations(AssetRecordsFilter(AssetKey(asset), asset_partitions=[SHARD]), limit=10)
         assert len(seen.records) == 1
