@@ -157,7 +157,7 @@ def _in_index(store: TableStore, given: str) -> Iterator[Meant]:
 
 
 def _named(video: Row, spellings: Sequence[str]) -> str:
-    """How a word names a video: as its file, with or without folders, or as its address."""
+    """How a word names a video: as its file, with or without folders, also of a list that names paths; or as its address, which is meant as a whole."""
     said = {"file": video["source"]}
     if video["status"] != "rejected" and video["record"]:
         record = json.loads(video["record"])
@@ -168,6 +168,7 @@ def _named(video: Row, spellings: Sequence[str]) -> str:
             continue
         for given in spellings:
             whole = text.rstrip("/") == given.rstrip("/")
-            if whole or (what != "address" and f"/{text}".endswith(f"/{given.lstrip('/')}")):
-                return f"its {what} is {text}"
+            is_file = what != "address" or not text.lower().startswith(("http:", "https:"))
+            if whole or (is_file and f"/{text}".endswith(f"/{given.lstrip('/')}")):
+                return f"its {'file' if is_file else what} is {text}"
     return ""

@@ -131,9 +131,12 @@ def test_what_was_selected_has_its_sample_and_all_is_written(
         ("w.mp4", "video w of toy", "its file is films/w.mp4"),
         ("films/w.mp4", "video w of toy", "its file is films/w.mp4"),
         ("https://host/w", "video w of toy", "its address is https://host/w"),
-        ("file://{here}/films/a%20b%231.mp4", "video own of toy", "its address is {here}/films/a b#1.mp4"),
-        ("file://localhost{here}/films/a b#1.mp4", "video own of toy", "its address is {here}/films/a b#1.mp4"),
-        ("./films/../films/a b#1.mp4", "video own of toy", "its address is {here}/films/a b#1.mp4"),
+        ("file://{here}/films/a%20b%231.mp4", "video own of toy", "its file is {here}/films/a b#1.mp4"),
+        ("file://localhost{here}/films/a b#1.mp4", "video own of toy", "its file is {here}/films/a b#1.mp4"),
+        ("a b#1.mp4", "video own of toy", "its file is {here}/films/a b#1.mp4"),
+        ("films/a b#1.mp4", "video own of toy", "its file is {here}/films/a b#1.mp4"),
+        ("in/c.mp4", "video far of toy", "its file is s3://bucket/in/c.mp4"),
+        ("./films/../films/a b#1.mp4", "video own of toy", "its file is {here}/films/a b#1.mp4"),
         (
             "https://youtu.be/dQw4w9WgXcQ?t=3",
             "video dQw4w9WgXcQ of toy",
@@ -145,13 +148,14 @@ def test_explain_knows_samples_files_and_addresses(
     word: str, title: str, because: str, store: TableStore, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     own = {"video_id": "own", "source": "list.csv", "record": json.dumps({"url": f"{tmp_path}/films/a b#1.mp4"})}
+    far = {"video_id": "far", "source": "list.csv", "record": json.dumps({"url": "s3://bucket/in/c.mp4"})}
     tube = {
         "video_id": "dQw4w9WgXcQ",
         "source": "list.csv",
         "record": json.dumps({"url": "https://www.youtube.com/watch?v=dQw4w9WgXcQ"}),
     }
     rows = store.read("dataset_index", None).to_pylist()
-    commit(store, "dataset_index", [*rows, *({"status": "present", **r} for r in (own, tube))], None)
+    commit(store, "dataset_index", [*rows, *({"status": "present", **r} for r in (own, far, tube))], None)
     word, because = word.format(here=tmp_path), because.format(here=tmp_path)
     assert main(["explain", word, "r.yaml"]) == 0
     lines = [line.strip() for line in capsys.readouterr().out.splitlines()]

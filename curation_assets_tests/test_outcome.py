@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -32,27 +33,49 @@ def test_what_is_told_goes_to_the_innermost_listener_of_the_thread() -> None:
     assert outer == [(0, 1, "letters"), (1, 1, "letters")]
 
 
-def test_rate_and_time_left_count_from_what_was_there_at_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rate_and_time_left_count_from_the_first_that_came(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first of a part brings the start with it: 170 s of compiling are no pace of videos that take one."""
     lines: list[str] = []
     now = [100.0]
     monkeypatch.setattr(progress, "due", lambda: True)
-    reporter = progress.Reporter("raw_shards a-00001 (1 of 9)", lines.append, clock=lambda: now[0])
-    reporter(40, 100, "videos", "40 ok")  # rows of an earlier run
-    now[0] += 20
-    reporter(50, 100, "videos", "49 ok, 1 failed")
-    now[0] += 5
-    reporter(100, 100, "videos")
-    now[0] += 3
-    reporter(0, 2000, "frames")
-    now[0] += 10
-    reporter(1000, 2000, "frames")
+    reporter = progress.Reporter("decode a-00001 (1 of 9)", lines.append, clock=lambda: now[0])
+
+    def after(seconds: float, *told: Any) -> None:
+        now[0] += seconds
+        reporter(*told)
+
+    after(0, 40, 300, "videos", "40 ok")  # rows of an earlier run
+    after(170, 41, 300, "videos", "41 ok")
+    after(10, 51, 300, "videos", "50 ok, 1 failed")
+    after(160, 211, 300, "videos")
+    after(10, 300, 300, "videos")
+    after(0, 0, 2000, "frames")
+    after(5, 500, 2000, "frames")
+    after(5, 1000, 2000, "frames")
+    after(0, 0, 3, "films")
+    after(700, 1, 3, "films")
+    after(600, 2, 3, "films")
     assert lines == [
-        "raw_shards a-00001 (1 of 9): 40 of 100 videos; 40 ok",
-        "raw_shards a-00001 (1 of 9): 50 of 100 videos, 2.0 s each, 1 min 40 s left; 49 ok, 1 failed",
-        "raw_shards a-00001 (1 of 9): 100 of 100 videos, 2.4/s",
-        "raw_shards a-00001 (1 of 9): 0 of 2,000 frames",
-        "raw_shards a-00001 (1 of 9): 1,000 of 2,000 frames, 100.0/s, 10 s left",
+        "decode a-00001 (1 of 9): 40 of 300 videos; 40 ok",
+        "decode a-00001 (1 of 9): 41 of 300 videos, the first after 2 min 50 s; 41 ok",
+        "decode a-00001 (1 of 9): 51 of 300 videos, the first after 2 min 50 s; 50 ok, 1 failed",
+        "decode a-00001 (1 of 9): 211 of 300 videos, 1.0/s, 1 min 29 s left",
+        "decode a-00001 (1 of 9): 300 of 300 videos, 1.3 s each",
+        "decode a-00001 (1 of 9): 0 of 2,000 frames",
+        "decode a-00001 (1 of 9): 500 of 2,000 frames, the first after 5 s",
+        "decode a-00001 (1 of 9): 1,000 of 2,000 frames, 100.0/s, 10 s left",
+        "decode a-00001 (1 of 9): 0 of 3 films",
+        "decode a-00001 (1 of 9): 1 of 3 films, 700.0 s each, 23 min 20 s left",  # no start takes that long
+        "decode a-00001 (1 of 9): 2 of 3 films, 650.0 s each, 10 min 50 s left",
     ]
+    pace = progress.Pace(clock=lambda: now[0])
+    assert pace.left(0, 4) == ""
+    now[0] += 300
+    assert pace.left(1, 4) == ""
+    now[0] += 4
+    assert pace.left(2, 4) == ""
+    now[0] += 300
+    assert pace.left(3, 4) == ", 2 min 32 s left"
     assert [progress.span(s) for s in (0.4, 59.6, 3599, 7500, 360_000)] == [
         "0 s",
         "1 min 0 s",

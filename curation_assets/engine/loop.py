@@ -5,7 +5,6 @@ What belongs here: what sharded, global and subset tables share. What does not: 
 
 from __future__ import annotations
 
-import time
 import traceback
 from collections.abc import Generator, Iterator, Sequence
 from functools import partial
@@ -14,7 +13,7 @@ from curation_assets.checks import further
 from curation_assets.engine.events import Event, KeyFailed, TableChecked, TableCommitted, TableUnchanged
 from curation_assets.engine.maker import SAID, Key, Maker
 from curation_assets.engine.making import Outcome, over_others
-from curation_assets.engine.progress import Reporter, left
+from curation_assets.engine.progress import Pace, Reporter
 from curation_assets.engine.run import Run
 from curation_resources.progress import listening
 from curation_resources.unwritable import Unwritable
@@ -41,9 +40,9 @@ def bring_up_to_date(
     assets = list(maker.assets if wanted is None else wanted)
     failures: dict[Key, Exception] = {}
     run.order[:] = keys
-    began = time.monotonic()
+    pace = Pace()
     for position, key in enumerate(keys, 1):
-        place = f" {key} ({position} of {len(keys)}{left(began, position - 1, len(keys))})" if key else ""
+        place = f" {key} ({position} of {len(keys)}{pace.left(position - 1, len(keys))})" if key else ""
         try:
             with Reporter(f"{maker.name}{place}", run.log.info) as reporter, listening(reporter):
                 for outcome in over_others(run.log, key, assets, partial(maker.bring, run, key)):

@@ -17,6 +17,8 @@ from curation_resources.words import units
 
 LINE_S = 10.0
 """Between two lines."""
+START_S = 600.0
+"""Longer than what has to be started, compiled and loaded before the first unit of some work takes, also on a machine that is busy otherwise."""
 
 _console: TextIO | None = None
 _lock = threading.Lock()
@@ -77,9 +79,43 @@ def span(seconds: float) -> str:
     return f"{whole} s"
 
 
-def left(began: float, done: int, total: int) -> str:
-    """How long the rest will take at the pace since `began` (monotonic), as a clause; nothing before anything is done."""
-    return f", {span((time.monotonic() - began) * (total - done) / done)} left" if done else ""
+class Pace:
+    """How many units a second get done, once that can be told.
+
+    The first one takes the start of processes, compiling and the loading of weights with it, and the rest taken at its pace would be many times too long. So it is left out,
+    and nothing is told before as much time has passed since it came as until then. Work that has lasted `START_S` goes by its average meanwhile.
+    """
+
+    def __init__(self, done: int = 0, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock, self._began, self._there = clock, clock(), done
+        self._first: tuple[float, int] | None = None
+
+    def at(self, done: int) -> float | None:
+        """Units a second, now that `done` are done; None if that can't be told yet. Those that were there at the start took no time."""
+        now = self._clock()
+        if self._first is None and done > self._there:
+            self._first = (now, done)
+        if self._first is None or now <= self._began:
+            return None
+        came, with_it = self._first
+        if done > with_it and now - came >= came - self._began:
+            return (done - with_it) / (now - came)
+        return self.average(done) if now - self._began >= START_S else None
+
+    def average(self, done: int) -> float | None:
+        """Units a second since the start; None if nothing has been done."""
+        elapsed = self._clock() - self._began
+        return (done - self._there) / elapsed if done > self._there and elapsed > 0 else None
+
+    @property
+    def first_s(self) -> float | None:
+        """After how many seconds the first one came."""
+        return None if self._first is None else self._first[0] - self._began
+
+    def left(self, done: int, total: int) -> str:
+        """How long the rest will take, as a clause; empty if that can't be told yet."""
+        rate = self.at(done)
+        return f", {span((total - done) / rate)} left" if rate else ""
 
 
 class Reporter:
@@ -92,8 +128,8 @@ class Reporter:
 
     def __init__(self, title: str, log: Callable[[str], Any], clock: Callable[[], float] = time.monotonic) -> None:
         self._title, self._clock = title, clock
-        self._began = clock()
-        self._unit, self._first = "", 0
+        self._pace = Pace(0, clock)
+        self._unit = ""
         self._bar: Any = None
         self._log = log
 
@@ -106,11 +142,12 @@ class Reporter:
     def __call__(self, done: int, total: int, unit: str, words: str = "") -> None:
         if done == 0 or unit != self._unit:  # another part of the same work
             self._close()
-            self._began, self._unit, self._first = self._clock(), unit, done
+            self._pace, self._unit = Pace(done, self._clock), unit
+        rate = self._pace.at(done)  # at each unit: the first one is told apart
         if total <= 0:
             return
         if due():
-            self._line(self.text(done, total, unit, words))
+            self._line(self.text(done, total, unit, words, rate))
         if _console is None or not _console.isatty():
             return
         if self._bar is None:
@@ -129,15 +166,17 @@ class Reporter:
         if words:
             self._bar.set_postfix_str(words)
 
-    def text(self, done: int, total: int, unit: str, words: str) -> str:
-        """The line: how many of how many, how fast, how long it will still take at that pace."""
-        elapsed = self._clock() - self._began
+    def text(self, done: int, total: int, unit: str, words: str, rate: float | None = None) -> str:
+        """The line: how many of how many, how fast, how long it will still take at that pace. Before that can be told, after how long the first came; at the end, the average."""
         line = f"{self._title}: {done:,} of {total:,} {units(total, unit)}"
-        if done > self._first and elapsed > 0:
-            rate = (done - self._first) / elapsed  # those that were there already took no time
+        if done >= total:
+            rate = self._pace.average(done)
+        if rate:
             line += f", {rate:,.1f}/s" if rate >= 1 else f", {1 / rate:,.1f} s each"
             if done < total:
                 line += f", {span((total - done) / rate)} left"
+        elif self._pace.first_s is not None and done < total:
+            line += f", the first after {span(self._pace.first_s)}"
         return f"{line}; {words}" if words else line
 
     def _line(self, text: str) -> None:

@@ -7,7 +7,6 @@ hold on to what it reads; docs/reference/export.md says how to remove them.
 
 from __future__ import annotations
 
-import time
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -18,7 +17,7 @@ from curation_assets.contracts.component import Made
 from curation_assets.engine.maker import Incomplete, Key, Maker, NotMade, settle
 from curation_assets.engine.making import LOST, Outcome
 from curation_assets.engine.meter import Meter
-from curation_assets.engine.progress import Reporter, left
+from curation_assets.engine.progress import Pace, Reporter
 from curation_assets.engine.run import Run
 from curation_assets.engine.sharded import failed_shards
 from curation_assets.publish.curated_maker import lacks
@@ -244,13 +243,13 @@ class ClipExportMaker(ExportMaker):
             batch.check()
         except NoEncoder as error:
             raise NotMade(f"{self.name} of {key}: {error}; nothing was cut") from error
-        shards, failures, began = list(batch), dict[Key, Exception](), time.monotonic()
+        shards, failures, pace = list(batch), dict[Key, Exception](), Pace()
         run.log.info(
             f"{self.name} {key}: batch {number + 1} of {len(batches.shards)} has {plural(len(shards), 'piece')}"
         )
         with at_work(run.store.storage, [*shards, key]):
             for done, shard in enumerate(shards):
-                place = f"({done + 1} of {len(shards)}{left(began, done, len(shards))})"
+                place = f"({done + 1} of {len(shards)}{pace.left(done, len(shards))})"
                 try:
                     self._make_piece(run, batch, shard, place)
                 except Unwritable:
