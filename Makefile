@@ -18,6 +18,7 @@ setup: $(STAMP)  ## Install everything into .venv
 
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed; set PYTHON=...")'
+	@echo "installing some 5 GB into $(VENV); pip says nothing meanwhile, which takes a few minutes and longer over a slow connection"
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,docs]'
 	# Two OpenCV packages are pulled in and share their files: the one that needs no display libraries goes last.

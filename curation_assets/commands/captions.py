@@ -144,7 +144,7 @@ def _told(dataset: str, found: CaptionHealth) -> str:
     for name, count, kind in (
         ("refusals", found.refusals, "refusal"),
         ("words of doubt", found.doubtful, "doubt"),
-        ("cut off", found.unfinished, "unfinished"),
+        ("no end of a sentence", found.unfinished, "unfinished"),
     ):
         clip, text = next(iter(found.examples.get(kind, [])), ("", ""))
         rows.append((name, count, share(count, found.captions), f"{clip}: {as_text(text)}" if clip else ""))

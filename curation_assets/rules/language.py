@@ -2,7 +2,8 @@
 
     aesthetic >= 4.5                     comparisons: = == != < <= > >=
     motion between 0.002 and 0.2         both ends included
-    language in [en, de]                 also `not in`
+    licence = "CC BY" or channel != 'x'  a text, in quotes of either kind
+    language in [en, de]                 also `not in`; here words need no quotes
     caption is not null                  also `is null`
     keep                                 a boolean column by itself
     style.cartoon < 0.5 and not blank > 0.9     and, or, not, parentheses; dots name a category of a prompt set, here its probability

@@ -191,11 +191,15 @@ def _no_video(store: TableStore, recipes: Collection[str], given: str, dataset: 
     found, of_clip = by_id(store, given)
     if not found and track is not None:
         found, of_clip = by_id(store, track[1])
-    meant = {(m.video["dataset"], m.video["video_id"]) for m in found or by_name(store, given)}
+    named = found or list(by_name(store, given))
+    meant = {(m.video["dataset"], m.video["video_id"]) for m in named}
     meant = meant or {(v["dataset"], v["video_id"]) for v in of_clip}
     for name, video in sorted(meant):
         if dataset is None or name == dataset:
             shown = video if not video.startswith("-") else f"-- {video}"
+            if named and not any(m.clip for m in named) and track is None:
+                yield f"{given} names the video {video} of {name}, and takedowns go by its id: `curation forget {shown}`"
+                continue
             yield (
                 f"{given} is of the video {video} of {name}, and takedowns are by video: `curation forget {shown}` removes all that was made of it, "
                 "other clips among it; rules of a subset, or its `exclude`, leave out a single clip"

@@ -65,6 +65,8 @@ def test_a_published_list_is_read_as_init_takes_it(
         ("no_spans.jsonl", '{"url": "http://h/a.mp4", "timestamp": "2024-01-01"}\n', ("url",)),
         ("panda.csv", 'videoID,url,timestamp,caption\na,http://h/a.mp4,"[[\'0:00:01.0\', \'0:00:03.5\']]","[\'x\']"\n', ("id", "url", "caption", "clips")),
         ("times.csv", "path,start_ms,end_ms\na.mp4,1000,2500\n", ("url", "start", "end")),
+        ("files.csv", "Clip ID;File Path;License/Type\nk7;a.mp4;own\nk8;b.mp4;\n", ("id", "url", "licence")),
+        ("parts.csv", "clip_id,path\nk7,a.mp4\nk7,b.mp4\n", ("url",)),
         ("strange.csv", "a,b\n1,2\n", ()),
     ],
 )  # fmt: skip

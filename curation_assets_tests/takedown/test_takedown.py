@@ -419,6 +419,9 @@ def test_what_is_of_a_video_names_it_and_what_was_taken_down_is_said_to_be(
         assert (
             f"{name} is of the video alpha of toy, and takedowns are by video: `curation forget alpha` removes" in said
         )
+    assert main(["forget", "list.csv", "--yes"]) == 2, "the file in which they are"
+    said = capsys.readouterr().err
+    assert "list.csv names the video alpha of toy, and takedowns go by its id: `curation forget alpha`\n" in said
     assert main(["forget", "nobody", clip, "--yes"]) == 2
     said = capsys.readouterr().err
     assert "is of the video alpha" in said

@@ -33,7 +33,7 @@ MEANINGS: Mapping[str, tuple[str, ...]] = {
     ),
     "title": ("title", "videotitle"),
     "caption": ("caption", "captions", "text", "sentence", "description", "prompt", "name"),
-    "licence": ("licence", "license"),
+    "licence": ("licence", "license", "licencetype", "licensetype", "licencename", "licensename"),
     "clips": ("clips", "timestamps", "timestamp", "spans", "segments", "span", "segment", "clip"),
     "start": ("start", "starttime", "starttimestamp", "startseconds", "startsec", "startms", "begin"),
     "end": ("end", "endtime", "endtimestamp", "endseconds", "endsec", "endms"),
@@ -149,7 +149,7 @@ def _meanings(names: Iterable[str]) -> dict[str, str]:
 
 
 def _told_apart(found: dict[str, str], records: list[dict[str, Any]]) -> dict[str, str]:
-    """Without what the cells contradict: spans that are none, a start without an end, ids that are numbers of rows."""
+    """Without what the cells contradict: spans that are none, a start without an end, ids that are numbers of rows. In a list of clips without spans, each of which is a file, a clip's id is its video's."""
     kept = dict(found)
     if not {"start", "end"} <= kept.keys():
         kept = {k: c for k, c in kept.items() if k not in ("start", "end")}
@@ -158,12 +158,20 @@ def _told_apart(found: dict[str, str], records: list[dict[str, Any]]) -> dict[st
     elif "clips" in kept and not _are_spans([cells.get(kept["clips"]) for cells in records]):
         del kept["clips"]
     if not {"clips", "start"} & kept.keys():
-        kept.pop("clip_id", None)
+        clip = kept.pop("clip_id", None)
+        if clip is not None and "id" not in kept and _are_ids([cells.get(clip) for cells in records]):
+            kept = {"id": clip, **kept}
     if "url" in kept and "id" in kept and _plain(kept["id"]) == "id":
         numbers = [str(cells.get(kept["id"], "")).strip() for cells in records]
         if all(n.isdecimal() and len(n) < 6 for n in numbers):
             del kept["id"]
     return kept
+
+
+def _are_ids(cells: list[Any]) -> bool:
+    """Whether no two rows share one and none is a number, as those of rows are."""
+    told = [str(cell).strip() for cell in cells if cell not in (None, "")]
+    return len(set(told)) == len(cells) and not any(name.isdecimal() for name in told)
 
 
 def _are_spans(cells: list[Any]) -> bool:
