@@ -1,6 +1,7 @@
 """Step `tracks`: all tracks of a subset judged and published, and again under another threshold.
 
-Two clips a video and four tracks a clip, with two boxes each; of boxes, only those of the selected tracks are read, for the list that is published with them.
+Two clips a video and four tracks a clip, with two boxes each, and a tenth of the tracks with twenty, whose digits are as those of real ones; of boxes, only those of
+the selected tracks are read, for the list that is published with them.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ PER_SHARD, PER_CLIP = 10_000, 4
 LABELS = ("person", "car", "dog", "cat", "bird", "boat")
 
 
-def shard_tables(number: int) -> dict[str, pa.Table]:
-    """`clips` and `tracks` of a shard."""
+def shard_tables(number: int, boxes: int = 2) -> dict[str, pa.Table]:
+    """`clips` and `tracks` of a shard, of so many boxes each."""
     chance = np.random.default_rng(number)
     clips = PER_SHARD // PER_CLIP
     videos = [f"{number * 7919 % 10007:05d}v{number:05d}{i // 2:05d}" for i in range(clips)]
@@ -36,7 +37,13 @@ def shard_tables(number: int) -> dict[str, pa.Table]:
     ids = [f"{v}_{s}_{s + 5000}" for v, s in zip(videos, start.tolist(), strict=True)]
     of = np.repeat(np.arange(clips), PER_CLIP)
     begin = start[of] + chance.integers(0, 2000, PER_SHARD)
-    boxes = pa.array([[[0.0, 0, 10, 10], [5.0, 5, 15, 15]]] * PER_SHARD)
+    if boxes == 2:
+        drawn = pa.array([[[0.0, 0, 10, 10], [5.0, 5, 15, 15]]] * PER_SHARD)
+        scores = pa.array([[0.9, 0.8]] * PER_SHARD)
+    else:
+        moved = chance.random((PER_SHARD, 1, 4)) * 500 + np.cumsum(chance.normal(0, 3, (PER_SHARD, boxes, 4)), 1)
+        drawn = pa.array(moved.astype(np.float32).tolist())
+        scores = pa.array(chance.random((PER_SHARD, boxes)).tolist())
     clip_rows: dict[str, Any] = {
         "video_id": videos, "clip_id": ids, "start_ms": start, "end_ms": start + 5000, "width": np.full(clips, 1280), "height": np.full(clips, 720),
     }  # fmt: skip
@@ -50,12 +57,12 @@ def shard_tables(number: int) -> dict[str, pa.Table]:
         "end_ms": begin + chance.integers(200, 3000, PER_SHARD),
         "area": chance.random(PER_SHARD),
         "motion": chance.random(PER_SHARD),
-        "boxes": boxes,
-        **{name: pa.array([[0.9, 0.8]] * PER_SHARD) for name in ("box_scores", "box_label_scores")},
-        "box_labels": pa.array([["person", "person"]] * PER_SHARD),
+        "boxes": drawn,
+        **dict.fromkeys(("box_scores", "box_label_scores"), scores),
+        "box_labels": pa.array([["person"] * boxes] * PER_SHARD),
         "top_labels": pa.array([["person"]] * PER_SHARD),
         **{name: pa.array([[0.9]] * PER_SHARD) for name in ("top_scores", "top_scores_std")},
-        "frame_ms": pa.array([[0, 200]] * PER_SHARD),
+        "frame_ms": pa.array([list(range(0, 200 * boxes, 200))] * PER_SHARD),
     }
     return {"clips": _table("clips", clip_rows, clips), "tracks": _table("tracks", track_rows, PER_SHARD)}
 
@@ -78,13 +85,13 @@ def _table(asset: str, given: dict[str, Any], rows: int) -> pa.Table:
     return pa.table(arrays, schema=schema(asset).arrow)
 
 
-def generate(root: str, tracks: int) -> None:
-    """Writes the tables of `tracks` tracks."""
+def generate(root: str, tracks: int, boxes: int = 2) -> None:
+    """Writes the tables of `tracks` tracks of so many boxes."""
     import pyarrow.parquet as pq
 
     store = TableStore(Storage(root), SCHEMAS)
     for number in range(max(1, tracks // PER_SHARD)):
-        for asset, table in shard_tables(number).items():
+        for asset, table in shard_tables(number, boxes).items():
             path = Path(root) / store.path(asset, f"bench-{number:05d}")
             path.parent.mkdir(parents=True, exist_ok=True)
             pq.write_table(table, path, compression="zstd")
@@ -110,7 +117,8 @@ def publish(root: str, score: float) -> None:
 
 def tracks(folder: Path, share: float) -> Iterator[Line]:
     """Judging all tracks, and again for another threshold."""
-    count, root = max(PER_SHARD, int(TRACKS * share) // PER_SHARD * PER_SHARD), f"{folder}/tracks"
-    measured(generate, root, count)
-    yield Row("curated_tracks", count, TRACKS, measured(publish, root, 0.3))
-    yield Row("curated_tracks again, another threshold", count, TRACKS, measured(publish, root, 0.4))
+    for boxes, part in ((2, share), (20, share / 10)):
+        count, root = max(PER_SHARD, int(TRACKS * part) // PER_SHARD * PER_SHARD), f"{folder}/tracks{boxes}"
+        measured(generate, root, count, boxes)
+        for name, score in (("", 0.3), (" again, a higher threshold", 0.4), (" again, a lower threshold", 0.35)):
+            yield Row(f"curated_tracks, {boxes} boxes{name}", count, TRACKS, measured(publish, root, score))

@@ -35,6 +35,7 @@ from curation_resources.words import plural
 if TYPE_CHECKING:
     from curation_assets.engine.made_of import Known
     from curation_assets.publish.curating.kept_candidates import KeptCandidates
+    from curation_assets.publish.writing.kept_track_lines import PublishedTracks
 
 
 def known(store: TableStore) -> Known:
@@ -111,24 +112,35 @@ class CuratedMaker(Maker):
         tables = known(store)
         lacking = lacks(run, key, self.name, tables)
         provenance = without(curated_provenance(tables, recipes, key), lacking)
+        lists: list[PublishedTracks] = []
         header, made = settle(
             store,
             self.name,
             key,
             provenance,
-            lambda base: self._judge(run, key, lacking, provenance, base),
+            lambda base: self._judge(run, key, lacking, provenance, base, lists),
             lambda _: not run.force,
         )
         if self.of == "tracks":
             from curation_assets.publish.writing.track_versions import publish_tracks
 
-            publish_tracks(store, recipes, key, header)
+            publish_tracks(store, recipes, key, header, lists[-1] if lists else None)
         return header, made
 
     def _judge(
-        self, run: Run, key: str, lacking: Sequence[str], provenance: Provenance, base: Base
+        self,
+        run: Run,
+        key: str,
+        lacking: Sequence[str],
+        provenance: Provenance,
+        base: Base,
+        lists: list[PublishedTracks],
     ) -> tuple[TableHeader, Made]:
-        """Judges from the columns that the table in force keeps, where they say enough, else from the tables of all shards."""
+        """Judges from the columns that the table in force keeps, where they say enough, else from the tables of all shards.
+
+        Args:
+            lists: gets the list of tracks that was published of these candidates as they were judged before.
+        """
         from curation_assets.publish.curating.curating import curate
         from curation_assets.publish.curating.rejudging import judge_again
 
@@ -151,11 +163,20 @@ class CuratedMaker(Maker):
             stats = {**figures(found), LEFT_OUT: lacking, **rows_in, **meter.spent(run.settings)}
             stats |= put_sheet(store, self.name, key, metadata)
             if kept is not None and before is not None:
+                lists[:] = self._list(run, key, kept)
                 header = store.commit_columns(kept.header, found.path, provenance, before.replaced(parts), stats)
             else:
+                lists.clear()
                 header = store.commit_written(self.name, key, found.path, provenance, parts, stats, base)
             drop_old_sheet(store, header, base)
         return header, Made(schema(self.name).empty(), stats, metadata)
+
+    def _list(self, run: Run, key: str, kept: KeptCandidates) -> list[PublishedTracks]:
+        """The list that was published of the candidates as they are kept, if there is one."""
+        from curation_assets.publish.writing.track_versions import published_tracks
+
+        found = published_tracks(run.store, run.recipes, key, kept.header) if self.of == "tracks" else None
+        return [] if found is None else [found]
 
     def _kept(self, run: Run, key: str, provenance: Provenance, base: Base) -> KeptCandidates | None:
         from curation_assets.publish.curating.kept_candidates import KeptCandidates

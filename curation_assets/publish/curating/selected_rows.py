@@ -76,20 +76,29 @@ def in_shards(rows: pa.Table) -> dict[str, pa.Table]:
     return {shard: rows.slice(start, end - start) for shard, start, end in spans}
 
 
-def counted(store: TableStore, asset: str, key: str) -> dict[str, int]:
-    """Shard -> selected rows of a curated table, in order of shards."""
+def counted(store: TableStore, asset: str, key: str, chosen: np.ndarray | None = None) -> dict[str, int]:
+    """Shard -> selected rows of a curated table, in order of shards; of those that are `chosen`, as of `SelectedRows`."""
     found: Counter[str] = Counter()
-    for batch in store.batches(asset, ["shard", "selected"], BATCH_ROWS, key):
-        of_batch = pc.value_counts(batch.filter(batch["selected"])["shard"])
-        found.update({str(c["values"]): int(c["counts"]) for c in of_batch.to_pylist()})
+    for rows in selected_batches(store, asset, key, chosen, ["shard", "selected"]):
+        found.update({str(c["values"]): int(c["counts"]) for c in pc.value_counts(rows["shard"]).to_pylist()})
     return dict(sorted(found.items()))
 
 
-def selected_batches(store: TableStore, asset: str, key: str) -> Iterator[pa.Table]:
-    """The selected rows of a curated table in key order, a table for each part that is read; it may be empty, so that its form is known."""
-    for batch in store.batches(asset, None, BATCH_ROWS, key):
+def selected_batches(
+    store: TableStore, asset: str, key: str, chosen: np.ndarray | None = None, columns: list[str] | None = None
+) -> Iterator[pa.Table]:
+    """The selected rows of a curated table in key order, a table for each part that is read; it may be empty, so that its form is known.
+
+    Args:
+        chosen: as of `SelectedRows`.
+        columns: with `selected`; None for all.
+    """
+    start = 0
+    for batch in store.batches(asset, columns, BATCH_ROWS, key):
         table = pa.Table.from_batches([batch]).replace_schema_metadata(None)
-        yield table.filter(table["selected"])
+        end = start + table.num_rows
+        yield table.filter(table["selected"] if chosen is None else pa.array(chosen[start:end]))
+        start = end
 
 
 class SelectedRows:
@@ -98,6 +107,7 @@ class SelectedRows:
     Args:
         store: where it lies.
         asset, key: which.
+        chosen: bool (n,), for each row of the table whether it is one of those that are asked for; None for all that are selected.
 
     Attributes:
         counts: shard -> how many, in order of shards.
@@ -106,9 +116,9 @@ class SelectedRows:
         MissingTable: it does not exist.
     """
 
-    def __init__(self, store: TableStore, asset: str, key: str) -> None:
-        self.counts = counted(store, asset, key)
-        self._source = (store, asset, key)
+    def __init__(self, store: TableStore, asset: str, key: str, chosen: np.ndarray | None = None) -> None:
+        self.counts = counted(store, asset, key, chosen)
+        self._source = (store, asset, key, chosen)
         self._groups = grouped(self.counts, GROUP_ROWS, MAX_GROUPS)
         self._number = {shard: n for n, group in enumerate(self._groups) for shard in group}
         self._folder: Path | None = None

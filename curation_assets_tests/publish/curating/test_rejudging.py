@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import io
+import json
 import random
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,8 @@ from curation_assets.publish.curated_maker import CuratedMaker
 from curation_assets.publish.curating import candidate_spool, rejudging
 from curation_assets.publish.curating.choice_marks import MARKS
 from curation_assets.publish.curating.funnels import shown
+from curation_assets.publish.writing import kept_track_lines, track_lists
+from curation_assets.publish.writing.track_versions import tracks_path
 from curation_assets.recipes import Recipe
 from curation_assets.schemas import SCHEMAS, schema
 from curation_assets.settings import Settings
@@ -33,14 +37,14 @@ from curation_resources.tables import TableStore
 SPENT = ("cpu_s", "wall_s", "peak_rss_mb", "cost", "gpu_s")
 
 
-def shards(chance: random.Random) -> Store:
+def shards(chance: random.Random, letters: str = "abcxyz") -> Store:
     """Shards of two datasets with scores, nulls and clusters among them, and two tracks a clip."""
     made = Store()
     for number in range(5):
         dataset = chance.choice(["d", "e"])
         rows = [
             {
-                "clip_id": f"{chance.choice('abcxyz')}{number}{video}_{clip}",
+                "clip_id": f"{chance.choice(letters)}{number}{video}_{clip}",
                 "start_ms": 100 * clip,
                 "end_ms": 100 * clip + chance.randrange(1, 3000),
                 "width": chance.choice([320, 640]),
@@ -109,11 +113,13 @@ class Installation:
         empty = {s.rpartition("-")[0] for _, s in tables.tables}
         self.datasets = sorted(empty)
 
-    def publish(self, declared: dict[str, Any], force: bool = False) -> TableHeader:
+    def recipes(self, declared: dict[str, Any]) -> dict[str, Recipe]:
         declared = {**declared, "datasets": [d for d in declared["datasets"] if d in self.datasets]}
         made = recipe(declared, **SECTIONS)
-        other: Recipe = made.model_copy(update={"dataset": "e", "subsets": {}})
-        run = Run(self.store, {"d": made, "e": other}, Settings(storage=self.store.storage.root), force=force)
+        return {"d": made, "e": made.model_copy(update={"dataset": "e", "subsets": {}})}
+
+    def publish(self, declared: dict[str, Any], force: bool = False) -> TableHeader:
+        run = Run(self.store, self.recipes(declared), Settings(storage=self.store.storage.root), force=force)
         (outcome,) = CuratedMaker(declared["of"]).bring(run, "d-s", [])
         return outcome.header
 
@@ -173,6 +179,95 @@ def test_what_many_rules_leave_is_named(tmp_path: Path, monkeypatch: pytest.Monk
         made = first.store.read("curated_clips", "d-s")
         assert made.equals(second.store.read("curated_clips", "d-s"))
         assert {last, "select: class_balanced", "no class"} < set(made["drop_reason"].to_pylist())
+
+
+EXPORTS: list[dict[str, Any]] = [
+    {},
+    {"tracks": {"layout": "videos"}},
+    {"clips": {"tracks": True, "format": "folder"}},
+    {"clips": {"tracks": True, "format": "folder"}, "tracks": {"layout": "videos"}},
+]
+
+
+@pytest.mark.parametrize("export", EXPORTS)
+def test_the_list_of_tracks_is_the_same_file_whether_lines_are_taken_over_or_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, export: dict[str, Any]
+) -> None:
+    """Thresholds go up and down, other splits and criteria are asked for; ids are in the order of their bytes, not of a language."""
+    monkeypatch.setattr("curation_assets.publish.curated_maker.lacks", lambda *_: [])
+    monkeypatch.setattr(candidate_spool, "BATCH_ROWS", 11)
+    monkeypatch.setattr(kept_track_lines, "AT_ONCE", 7)
+    chance = random.Random(len(str(export)))
+    tables = shards(chance, letters="aZ-_é\U0001f600中")
+    first, second = Installation(tmp_path / "first", tables), Installation(tmp_path / "second", tables)
+    made: list[tuple[str, int]] = []
+    record_line = track_lists.record_line
+
+    def counted(row: dict[str, Any], *rest: Any) -> bytes:
+        made.append((row["track_id"], len(made)))
+        return record_line(row, *rest)
+
+    monkeypatch.setattr(track_lists, "record_line", counted)
+    before: dict[str, str | None] = {}
+    taken_over = 0
+    for threshold, seed, select in [
+        (0.3, 0, {"criterion": "all"}), (0.5, 0, {"criterion": "all"}), (0.2, 0, {"criterion": "all"}), (0.2, 1, {"criterion": "all"}),
+        (0.2, 1, {"criterion": "random", "count": 12}), (0.9, 1, {"criterion": "class_balanced", "per_class": 4}), (2.0, 1, {"criterion": "all"}),
+        (0.1, 2, {"criterion": "all"}),
+    ]:  # fmt: skip
+        declared = {
+            "of": "tracks", "datasets": ["d", "e"], "where_tracks": [f"score >= {threshold}"], "select": select, "export": export,
+            "split": {"train": 0.5, "val": 0.5, "seed": seed},
+        }  # fmt: skip
+        made.clear()
+        header = first.publish(declared)
+        lines = len(made)
+        assert second.publish(declared, force=True).content_hash == header.content_hash
+        assert files(tmp_path / "first") == files(tmp_path / "second")
+        rows = first.store.read("curated_tracks", "d-s").filter(pc.field("selected")).to_pylist()
+        now = {r["track_id"]: r["split"] for r in rows}
+        path = tmp_path / "first" / tracks_path(first.store, first.recipes(declared), "d-s", header)
+        assert [json.loads(line)["track_id"] for line in gzip.decompress(path.read_bytes()).splitlines()] == list(now)
+        assert lines == sum(before.get(t, "none") != split for t, split in now.items()), "only what is new is made"
+        taken_over += len(now) - lines
+        before = dict(now)
+    assert taken_over > 30
+
+
+def files(root: Path) -> dict[str, bytes]:
+    """What lies beside the table of tracks, by where it lies."""
+    folder = root / "curated_tracks" / "d-s"
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+@pytest.mark.parametrize("fault", ["cut", "bytes", "fewer", "more", "gone"])
+def test_a_published_list_that_is_not_what_was_selected_is_not_taken_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    monkeypatch.setattr("curation_assets.publish.curated_maker.lacks", lambda *_: [])
+    tables = shards(random.Random(3))
+    first, second = Installation(tmp_path / "first", tables), Installation(tmp_path / "second", tables)
+    declared = {"of": "tracks", "datasets": ["d", "e"], "where_tracks": ["score >= 0.5"]}
+    first.publish(declared)
+    (path,) = (tmp_path / "first" / "curated_tracks").rglob("tracks.jsonl.gz")
+    data = path.read_bytes()
+    lines = gzip.decompress(data).splitlines(keepends=True)
+    spoiled = {
+        "cut": data[: len(data) // 2],
+        "bytes": data[:40] + bytes(8) + data[48:],
+        "fewer": gzip.compress(b"".join(lines[:-1])),
+        "more": gzip.compress(b"".join([*lines, lines[0]])),
+    }
+    path.unlink()
+    if fault in spoiled:
+        path.write_bytes(spoiled[fault])
+    for threshold in (0.6, 0.3):
+        declared = {**declared, "where_tracks": [f"score >= {threshold}"]}
+        header = first.publish(declared)
+        assert second.publish(declared, force=True).content_hash == header.content_hash
+        made, whole = (files(tmp_path / name) for name in ("first", "second"))
+        listed = f"{header.content_hash[:12]}/tracks.jsonl.gz"
+        assert made[listed] == whole[listed]
 
 
 def test_only_what_the_table_keeps_as_it_is_now_is_judged_again(
