@@ -124,7 +124,8 @@ def run_demo(root: Path) -> int:
         code = run_recipes([Settings.load(recipes=str(file)) for file in files])
     name = starter.program()
     print(
-        f"\nLook at it: `{name} ui`, then http://127.0.0.1:3000, *Catalog*, for example `frames`, *Partitions*, demo-00000: a contact sheet; every"
+        f"\nSee the clips, and what moving each rule would keep: `{name} look`."
+        f"\nSee the graph: `{name} ui`, then http://127.0.0.1:3000, *Catalog*, for example `frames`, *Partitions*, demo-00000: a contact sheet; every"
         "\nasset has histograms, checks and costs. docs/how-to/ui.md is a tour with pictures."
         "\nThe tables are Parquet files below the storage root (./data): data/clips/demo-00000.parquet and so on."
         f"\nWhat was kept and why: `{name} report demo`. Your own videos: `{name} init /folder/of/videos`."
