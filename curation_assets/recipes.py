@@ -88,7 +88,8 @@ def _unknown(location: tuple[Any, ...]) -> str:
             section = (_sections(field.annotation) or [section])[0]
     keys = list(section.keys())
     near = get_close_matches(str(location[-1]), keys, 1)
-    return f"unknown key; {f'did you mean {near[0]}? ' if near else ''}allowed are {', '.join(keys)}"
+    package = "; or a package that brings it is not installed here" if section is Recipe else ""
+    return f"unknown key; {f'did you mean {near[0]}? ' if near else ''}allowed are {', '.join(keys)}{package}"
 
 
 def _no_name(given: str) -> str:

@@ -509,5 +509,6 @@ def test_two_packages_that_claim_one_name_are_both_left_out_and_named(tmp_path: 
     )
     refused = python(tmp_path, code)
     assert "d.yaml: mine: unknown key" in refused
+    assert "or a package that brings it is not installed here" in refused
     assert "the table mine is claimed by here 1.0 and by there 1.0" in refused
     assert "d.yaml: subsets.a.select.criterion: Input should be 'all'" in refused

@@ -8,6 +8,7 @@ and a list of ids can tell which of them are in it. So the key is the installati
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import secrets
 from collections.abc import Iterable, Iterator
@@ -156,6 +157,8 @@ def tombstones_of(store: TableStore, given: str, datasets: Iterable[str]) -> lis
     places = [given, *("/".join(parts[n:]) for n in range(len(parts)))] if "://" not in given else []
     keys = {id_key(d, given): d for d in datasets} | {place_key(d, place): d for d in datasets for place in places}
     keys |= dict.fromkeys(url_keys(given) if "://" in given else [f"youtube {given}"], "")
+    if "://" not in given:  # a list may name files of this machine, whose whole path is their address
+        keys |= dict.fromkeys(url_keys(os.path.abspath(os.path.expanduser(given.removeprefix("file:")))), "")
     of = {digest(salt, key): dataset for key, dataset in keys.items()}
     rows = store.read(ASSET, filters=pc.field("digest").isin(list(of))).to_pylist()
     found = dict.fromkeys(Tombstone(of[r["digest"]], r["since"], r["reason"]) for r in rows)

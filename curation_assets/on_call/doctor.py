@@ -122,7 +122,9 @@ def _storage(store: TableStore) -> Iterator[Ailment]:
         yield Ailment(
             "storage",
             f"{storage.root} cannot be written and read: {error}",
-            "see CURATION_STORAGE and the keys of the store",
+            "see CURATION_STORAGE, CURATION_S3_ENDPOINT and the keys of the store"
+            if str(storage.root).startswith("s3://")
+            else "see CURATION_STORAGE, and who may write there",
         )
         return
     if not same:

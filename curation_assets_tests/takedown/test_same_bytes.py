@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 
+from curation_assets.definitions import table_store
 from curation_assets.demo.web_server import served
 from curation_assets.ingest.fetch_ledgers import adoptable
-from curation_assets.ingest.forgotten import Forgotten, bytes_keys, digest
+from curation_assets.ingest.forgotten import Forgotten, add_tombstones, bytes_keys, digest, tombstones_of, url_keys
+from curation_assets.settings import Settings
 from curation_assets.takedown.command import take_down
 from curation_assets.takedown.plan import Query, make_plan
 from curation_assets_tests.installation import Installation
@@ -116,3 +118,14 @@ def test_what_a_killed_run_has_fetched_is_not_taken_over_once_it_was_taken_down(
     }
     assert set(adoptable(rows, forgotten)) == {"other", "longer", "failed"}
     assert adoptable(rows, Forgotten()) == rows
+
+
+def test_a_file_of_a_list_is_known_by_its_path_once_it_was_taken_down(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = table_store(Settings(storage=str(tmp_path / "data")))
+    add_tombstones(store, url_keys(f"{tmp_path}/films/a.mp4"), "request 8")
+    monkeypatch.chdir(tmp_path)
+    for given in (f"{tmp_path}/films/a.mp4", "films/a.mp4", "./films/../films/a.mp4"):
+        assert [t.reason for t in tombstones_of(store, given, ["toy"])] == ["request 8"]
+    assert tombstones_of(store, "films/b.mp4", ["toy"]) == []
