@@ -303,7 +303,7 @@ def _shown(shard: Shard, table: pa.Table) -> tuple[Mapping[str, Any], Mapping[st
     return stats, metadata
 
 
-DECODED = "13"
+DECODED = "14"
 """Code version of which clips and pictures there are."""
 
 

@@ -29,7 +29,7 @@ from curation_assets.decode.reading.picture import AnalysisPicture
 from curation_assets.decode.shots.black import LONGEST_RAMP, BlackRuns
 from curation_assets.decode.shots.camera import of_camera, of_zoom
 from curation_assets.decode.shots.cuts import Cut, CutList, Kind, Needs, one_per_transition, runs
-from curation_assets.decode.shots.dips import dips_among
+from curation_assets.decode.shots.dips import blurred, dips_among
 from curation_assets.decode.shots.history import History, Tiny, levels_of
 from curation_assets.decode.shots.network_view import NEAR, View, look
 from curation_assets.decode.shots.proposals import Proposals
@@ -359,7 +359,7 @@ class CascadeDetector:
         for a, b in runs((view.single >= self._threshold) & inside):
             seen = a + int(np.argmax(view.single[a:b]))
             extent = view.extent(seen)
-            if extent is None:
+            if extent is None or blurred(self._thinned, *extent):
                 continue
             first, end = (self._thinned.shown(p)[0] for p in extent)
             if not any(c.accepted and first - NEAR <= c.frame <= end + NEAR for c in self._cuts[-RECENT:]):

@@ -19,6 +19,10 @@ LEAST_CHANGE, LEAST_DETAIL = 24.0, 4.0
 """Least difference of the two ends of a dissolve, levels, and least detail of either, levels squared."""
 LARGEST_STEP = 0.5
 """Share of that difference from which a single step is a cut or a flash, which the dip of detail only stands beside."""
+BLURRED = 0.7
+"""Share of the least detail that a mixture of two pictures has below which the pictures are blurred: focus that is lost and found."""
+BESIDE = 8
+"""Pictures on either side of a transition whose median detail is that of its ends."""
 
 
 def dips_among(thinned: Thinned, positions: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -39,3 +43,15 @@ def _changes_slowly(thinned: Thinned, first: int, last: int) -> bool:
     """Whether two pictures differ, by no single step."""
     change = distance(thinned.frame(first), thinned.frame(last))
     return change >= LEAST_CHANGE and thinned.steps(np.arange(first + 1, last + 1)).max() < LARGEST_STEP * change
+
+
+def blurred(thinned: Thinned, first: int, end: int) -> bool:
+    """Whether the pictures at positions [first, end) have less detail than any mixture of what is before and after.
+
+    Of unlike pictures with detail a and b the mixture with share s has (1 - s)^2 a + s^2 b, which is never less than a b / (a + b).
+    """
+    before, after = (
+        float(np.median(thinned.details(np.arange(*part)))) for part in ((first - BESIDE, first), (end, end + BESIDE))
+    )
+    least = float(thinned.details(np.arange(first - 2, end + 2)).min())
+    return least * (before + after) < BLURRED * before * after

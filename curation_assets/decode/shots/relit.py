@@ -41,6 +41,10 @@ LEAST_GROUND, ALIKE, LEAST_LIGHT = 0.6, 0.88, 4.0
 """Share of the cells that follow, correlation of what they show, and levels by which half of them change, each at least: of ninety dissolves and
 other slow transitions none comes near, of five exposures that follow a thing that passes each has more."""
 
+RETURNS, LEAST_GLOW, LARGEST_STEP, EVERY = 0.3, 8.0, 0.6, 3
+"""A light has gone where a picture is nearer to one before than this share of the most by which the light changed it, which is at least so many
+levels; no step makes more than that share of it, as a cut to another shot and back would; every third picture before is looked at."""
+
 
 def light_alone(first: NDArray[np.int32], second: NDArray[np.int32]) -> bool:
     """Whether the second of two pictures is the first in a light that is brighter everywhere, or darker.
@@ -92,6 +96,29 @@ def _left_in_parts(given: NDArray[np.int32], other: NDArray[np.int32]) -> NDArra
         share = np.maximum((own * seen).sum(axis=(0, 1)) / ((own**2).sum(axis=(0, 1)) + PLAIN), 0.0)
         left[part] = seen - share * own
     return left
+
+
+def light_comes_and_goes(cells: NDArray[np.int32], first: int, end: int) -> bool:
+    """Whether the pictures [first, end) belong to a light that grows over the picture, makes nothing darker, and goes again.
+
+    Where the ground is so plain that no edge tells that it stayed (`light_leaks`), what comes back does.
+
+    Args:
+        cells: of consecutive pictures (n, rows, columns, 3), with those on either side to which the light may reach.
+    """
+    luma = cells.sum(axis=3) / 12.0
+    steps = np.abs(np.diff(luma, axis=0)).mean(axis=(1, 2))
+    for before in range(first - 1, -1, -EVERY):
+        change = luma[before + 1 :] - luma[before]
+        away = np.abs(change).mean(axis=(1, 2))
+        darker = (away - change.mean(axis=(1, 2))) / 2
+        most, largest = np.maximum.accumulate(away), np.maximum.accumulate(steps[before:])
+        back = (away < RETURNS * most) & (most >= LEAST_GLOW) & (largest <= LARGEST_STEP * most)
+        for k in np.flatnonzero(back[max(end - before - 1, 0) :]) + max(end - before - 1, 0):
+            lit = away[:k] > RETURNS * most[k]
+            if not (darker[:k][lit] > OTHER_WAY * away[:k][lit]).any():
+                return True
+    return False
 
 
 def leave_out_light(chances: NDArray[np.float64], cells: NDArray[np.int32]) -> None:
