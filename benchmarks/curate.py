@@ -141,8 +141,8 @@ def curate_one(root: str, criterion: str, scratch: str) -> None:
         )
 
 
-def choose_one(criterion: str, count: int) -> None:
-    """A criterion alone, on candidates that come a shard at a time."""
+def choose_one(criterion: str, count: int, labels: int = 4) -> None:
+    """A criterion alone, on candidates of so many classes that come a shard at a time; embeddings have eight numbers, the same for all, so that no memory is theirs."""
     from curation_assets.publish.curating.criteria import Candidates, choose
     from curation_resources.growing_array import GrowingArray
 
@@ -153,12 +153,14 @@ def choose_one(criterion: str, count: int) -> None:
         order.add(chance.integers(0, 2**64, rows, np.uint64))
         if criterion == "video_balanced":
             videos.add((start + np.arange(rows)) // 2)
-        if criterion in ("class_balanced", "cluster_balanced"):
-            classes.add(chance.integers(0, 4 if criterion == "class_balanced" else count // 5, rows))
+        if criterion in ("class_balanced", "cluster_balanced", "min_redundancy"):
+            classes.add(chance.integers(0, count // 5 if criterion == "cluster_balanced" else labels, rows))
         if criterion == "max_motion":
             scores.add(chance.random(rows))
     asked = recipe(criterion).subsets["s"].select
-    candidates = Candidates(order.whole(), videos.whole(), classes.whole(), list("abcd"), scores.whole())
+    names = [str(n) for n in range(labels)]
+    vectors = np.broadcast_to(np.full(8, 8**-0.5, np.float16), (count, 8))
+    candidates = Candidates(order.whole(), videos.whole(), classes.whole(), names, scores.whole(), vectors)
     found = choose(candidates, asked)
     print(f"    {criterion}: {found.report['selected']:,} of {count:,} chosen", flush=True)
 
@@ -171,10 +173,16 @@ def main() -> None:
     )
     parser.add_argument("--folder", help="where the temporary files go")
     parser.add_argument("--passed", type=int, help="run the criteria alone, on so many candidates")
+    parser.add_argument(
+        "--classes",
+        type=int,
+        default=4,
+        help="of the candidates that passed, for class_balanced and min_redundancy alone",
+    )
     options = parser.parse_args()
     if options.passed:
         for step in options.criteria:
-            cost = measured(choose_one, step, options.passed)
+            cost = measured(choose_one, step, options.passed, options.classes)
             print(f"{options.passed:11,} {step:17} {cost.cpu_s:8.1f} CPU s {cost.peak_mb:8.0f} MB", flush=True)
         return
     print(f"{'clips':>11} {'step':17} {'wall s':>8} {'CPU s':>8} {'clips/s':>9} {'peak MB':>8} {'x baseline':>10}")

@@ -4,8 +4,9 @@ Every criterion but `min_redundancy` is a total order of which the first so many
 larger one. Chance comes from a keyed hash of the id: a candidate keeps its place when shards are added, and is displaced only by
 new ones that come before it. `min_redundancy` is nested by going through the larger sizes first (`Select.nest`).
 
-The first so many are found by counting (`radix_selection.py`), so memory is what a candidate has in `Candidates` and some bytes more; of more classes than that counts, and
-for `min_redundancy`, forty bytes each. Embeddings may lie in a file (`numpy.memmap`), of which blocks are read.
+The first so many are found by counting (`radix_selection.py`), so memory is what a candidate has in `Candidates` and some bytes more; of more classes than that counts, those of
+some classes after the other are sorted (`class_members.py`). `min_redundancy` holds some twenty-four bytes more of each candidate of the largest class. Embeddings may lie in a file
+(`numpy.memmap`), of which blocks are read.
 """
 
 from __future__ import annotations
@@ -14,11 +15,11 @@ import hashlib
 import heapq
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
+from curation_assets.publish.curating.class_members import by_class
 from curation_assets.publish.curating.radix_selection import MOST_GROUPS, PART, Keys, first_of_each, keys_of
 from curation_assets.publish.subsets import Select
 
@@ -143,7 +144,7 @@ def choose(candidates: Candidates, select: Select) -> CandidateChoice:
         selected = _class_balanced(candidates, select, usable, report)
     else:
         selected = np.zeros(n, bool)
-        selected[_min_redundancy(candidates, select, np.flatnonzero(usable), report)] = True
+        selected[_min_redundancy(candidates, select, usable, report)] = True
     chosen = int(selected.sum())
     if select.count:
         report["shortfall"] = max(0, select.count - chosen)
@@ -208,13 +209,6 @@ def _rank_within(groups: np.ndarray, order: np.ndarray) -> np.ndarray:
     return ranks
 
 
-def _by_class(index: np.ndarray, classes: np.ndarray, labels: int, keys: tuple[np.ndarray, ...]) -> list[np.ndarray]:
-    """The entries of `index` of each class, in the order of `keys`."""
-    by = np.lexsort((*keys[::-1], classes))
-    ends = np.searchsorted(classes[by], np.arange(labels + 1))
-    return [index[by[a:b]] for a, b in pairwise(ends.tolist())]
-
-
 def quotas(sizes: Sequence[int], total: int, temperature: float, most: int | None = None) -> list[int]:
     """How many of each class, with shares proportional to size^temperature, at most the class's size, and at most `most`.
 
@@ -254,15 +248,14 @@ def _class_balanced(c: Candidates, select: Select, usable: np.ndarray, report: d
     if len(c.labels) <= MOST_GROUPS:
         orders: list[Keys] = [] if scores is None else [lambda part: keys_of(-scores[part])]
         return first_of_each(usable, [*orders, order.__getitem__], np.array(wanted, np.int64), classes)
-    index = np.flatnonzero(usable)
-    keys = (order[index],) if scores is None else (-scores[index], order[index])
+    keys = [order.__getitem__] if scores is None else [lambda index: -scores[index], order.__getitem__]
     selected = np.zeros(len(order), bool)
-    for members, count in zip(_by_class(index, classes[index], len(c.labels), keys), wanted, strict=True):
-        selected[members[:count]] = True
+    for number, members in by_class(classes, usable, sizes, keys):
+        selected[members[: wanted[number]]] = True
     return selected
 
 
-def _min_redundancy(c: Candidates, select: Select, index: np.ndarray, report: dict[str, Any]) -> np.ndarray:
+def _min_redundancy(c: Candidates, select: Select, usable: np.ndarray, report: dict[str, Any]) -> np.ndarray:
     """Size after size, the largest first; each subset is sought within the one before it."""
     assert c.classes is not None
     assert c.vectors is not None
@@ -272,12 +265,13 @@ def _min_redundancy(c: Candidates, select: Select, index: np.ndarray, report: di
     taken: dict[str, np.ndarray] = {}
     swaps: dict[str, list[int]] = {}
     epochs: dict[str, list[int]] = {}
-    groups = _by_class(index, c.classes[index], len(c.labels), (c.order[index],))
-    for label, group in zip(c.labels, groups, strict=True):
-        members = group
+    of_class = np.bincount(c.classes[usable], minlength=len(c.labels)).tolist()
+    for number, members in by_class(c.classes, usable, of_class, [c.order.__getitem__]):
+        label = c.labels[number]
         swaps[label], epochs[label] = [], []
         for size in sizes:
-            members = members[np.argsort(c.order[members], kind="stable")]
+            if size != sizes[0]:  # the first are in order
+                members = members[np.argsort(c.order[members], kind="stable")]
             members, swapped, passes = swap(c.vectors, members, size, select.epochs, select.max_swaps)
             swaps[label].append(swapped)
             epochs[label].append(passes)
@@ -289,7 +283,7 @@ def _min_redundancy(c: Candidates, select: Select, index: np.ndarray, report: di
         "per_class": {label: len(m) for label, m in taken.items()},
         "shortfalls": _shortfalls(c, select.per_class, map(len, taken.values())),
     }
-    return np.concatenate(list(taken.values())) if taken else index[:0]
+    return np.concatenate(list(taken.values())) if taken else np.empty(0, np.int32)
 
 
 class _Spread:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -199,6 +200,33 @@ def test_class_balanced_takes_the_best_of_each_class_and_reports_what_is_short()
         assert choice.report["shortfalls"].get(label, 0) == 12 - len(mine)
         rest = np.setdiff1d(members, mine)
         assert not len(rest) or c.scores[mine].min() >= c.scores[rest].max()
+
+
+@given(SEEDS, st.sampled_from([1, 7, 40, 1000]))
+@settings(max_examples=30)
+def test_classes_sorted_some_at_a_time_are_those_that_counting_finds(seed: int, at_once: int) -> None:
+    """As few as one candidate at a time, classes with more than that, without any, and candidates of equal places."""
+    from curation_assets.publish.curating import class_members, criteria
+
+    c = pool(150, seed, classes=12)
+    c = replace(c, order=c.order % 5, labels=[f"c{k:02d}" for k in range(20)])
+    for size in ({"per_class": 6}, {"per_class": 4, "order_by": "aesthetic"}, {"count": 50, "temperature": 0.5}):
+        asked = select("class_balanced", seed=seed, **size)
+        counted = choose(c, asked)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(criteria, "MOST_GROUPS", 1)
+            patch.setattr(class_members, "SORTED", at_once)
+            patch.setattr(class_members, "PART", 11)
+            found = choose(c, asked)
+        assert taken(found) == taken(counted)
+        assert found.report == counted.report
+    asked = select("min_redundancy", per_class=5, nest=[9], epochs=2)
+    whole = choose(c, asked)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(class_members, "SORTED", at_once)
+        found = choose(c, asked)
+    assert taken(found) == taken(whole)
+    assert found.report == whole.report
 
 
 def test_what_is_unknown_is_excluded_and_counted() -> None:
