@@ -89,6 +89,11 @@ class Overlay:
             min(1.0, self.scale_y + self.offset_y),
         )
 
+    def turned(self) -> Overlay:
+        """How the other picture lies on the first one."""
+        x, a, y, b = self.scale_x, self.offset_x, self.scale_y, self.offset_y
+        return Overlay(1 / x, -a / x, 1 / y, -b / y)
+
     def onto(self, region: Box) -> Box:
         """A region of this picture in the other one."""
         left, top, right, bottom = region

@@ -94,7 +94,7 @@ TABLE = TableSchema(
 )
 
 
-CLUSTERS_VERSION = "16"
+CLUSTERS_VERSION = "17"
 CLUSTER_INDEX = f"{TABLE.asset}/index"
 """Folder in storage of the index of all fingerprints, by which they are compared."""
 

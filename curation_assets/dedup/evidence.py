@@ -11,13 +11,15 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from curation_assets.dedup.courses import Box, Course, Overlay, Values
+from curation_assets.dedup.detail import detail_of, window_sums
+from curation_assets.dedup.happenings import changes_alone, worst_time
 from curation_assets.dedup.laying import in_time, laid_over, shared_parts, shared_times
 from curation_assets.dedup.levels import NOISE, even, levelled
 
@@ -63,6 +65,13 @@ watch: else something else happens there, however well a backdrop that moves agr
 accepts one has less than 0.2 (a reversed copy that was taken for one forwards), of 32 at speakers before one moving backdrop 24 have less than 0.15.
 """
 
+LEAST_IN_TIME: Final = 0.3
+"""Correlation of the detail that every quarter of the time has at least: two clips that share an intro are none of each other. Chosen on the first half of `benchmarks.truth`: of
+some 760 looks at copies that all else accepts, of its areas duplicates and reuploads, all have 0.5 and more, of seven at other footage after one intro four 0.12 and less."""
+
+MOST_ALONE: Final = 0.3
+"""Share of its change that each of two clips has where the other one stands still, at most. Of those copies it is 0.08 at most, of small walkers in one room all."""
+
 LEAST_CHANGE: Final = 0.5
 LEAST_LIKENESS: Final = 0.8
 """Of two copies either what changes concords more than this, or all that both show does: small changes have little weight in what is unlike, and two
@@ -88,6 +97,8 @@ class Agreement:
         worst_inner: the same without those in corners.
         unlike_change: share of what changes in both that does not change alike.
         unlike_still: share of the detail that both show and that looks different.
+        worst_time: correlation of the detail in the quarter of the time in which it is least.
+        alone: share of each clip's change that lies where the other one stands still, the lesser of the two.
         detail: levels by which the lesser of the two pictures deviates from its surroundings of 5 x 5 cells.
         offset_ms: time in the other clip that the start of the first one falls on.
         spans: spans of time that were compared.
@@ -104,6 +115,8 @@ class Agreement:
     worst_inner: float
     unlike_change: float
     unlike_still: float
+    worst_time: float
+    alone: float
     detail: float
     offset_ms: int
     spans: int
@@ -112,6 +125,17 @@ class Agreement:
     moving: float
     overlay: Overlay | None
     scale: float
+
+    def turned(self) -> Agreement:
+        """The same with the other clip laid on the first one."""
+        return replace(
+            self,
+            offset_ms=round(-self.offset_ms / self.scale),
+            scale=1 / self.scale,
+            common=self.common[::-1],
+            times=self.times[::-1],
+            overlay=None if self.overlay is None else self.overlay.turned(),
+        )
 
 
 def unlike(found: Agreement, backwards: bool = False) -> bool:
@@ -125,6 +149,8 @@ def unlike(found: Agreement, backwards: bool = False) -> bool:
         or found.unlike_change > MOST_UNLIKE
         or (found.worst_change < OPPOSED and found.unlike_change > MOST_UNLIKE_WITH_OPPOSED)
         or (found.change < LEAST_CHANGE and found.likeness < LEAST_LIKENESS)
+        or found.worst_time < LEAST_IN_TIME
+        or found.alone > MOST_ALONE
     )
 
 
@@ -176,7 +202,16 @@ def agreement(
     if laid is None:
         return None
     times = shared_times(a, b, scale, offset_ms + shift)
-    return _judged(*levelled(*laid), likeness, round(offset_ms + shift), path, times, scale)
+    found = _judged(*levelled(*laid), likeness, round(offset_ms + shift), path, times, scale)
+    everything = in_time(a, b, scale, offset_ms + shift, fades=True)
+    whole = laid if len(path) > 1 or everything is None else laid_over(*everything, path)
+    return replace(found, worst_time=1.0 if whole is None else worst_time(*whole))
+
+
+def likeness_laid(a: Course, b: Course, found: Agreement, overlay: Overlay) -> float:
+    """How alike two courses are at the time that was found for them, if the first picture lies so on the other; -1 if they have too little in common."""
+    aligned = in_time(a, b, found.scale, found.offset_ms)
+    return -1.0 if aligned is None else _likeness(even(aligned[0]), even(aligned[1]), [overlay])
 
 
 def _starts(a: Course, b: Course) -> list[Overlay]:
@@ -213,7 +248,7 @@ def _likeness(x: Values, y: Values, path: Sequence[Overlay]) -> float:
         return -1.0
     u, v = laid
     mean_u, mean_v = u.mean(axis=0), v.mean(axis=0)
-    return (_alike(_detail(mean_u), _detail(mean_v)) + _alike(u - mean_u, v - mean_v)) / 2
+    return (_alike(detail_of(mean_u), detail_of(mean_v)) + _alike(u - mean_u, v - mean_v)) / 2
 
 
 def _alike(x: Values, y: Values) -> float:
@@ -258,24 +293,11 @@ def _drifting(x: Values, y: Values, overlay: Overlay, likeness: float) -> tuple[
     return (likeness, path) if likeness > still + GAIN else (still, [overlay])
 
 
-def _sums(values: Values, wide: int, high: int) -> Values:
-    """Sums over all windows of so many cells of a picture."""
-    total = np.pad(values, ((1, 0), (1, 0))).cumsum(axis=0).cumsum(axis=1)
-    sums: Values = total[high:, wide:] - total[:-high, wide:] - total[high:, :-wide] + total[:-high, :-wide]
-    return sums
-
-
-def _detail(picture: Values) -> Values:
-    """What differs from the mean of the 5 x 5 cells around."""
-    around = _sums(np.pad(picture, 2, mode="reflect"), 5, 5) / 25
-    return picture - around
-
-
 def _concordance(x: Values, y: Values, floor: float, wide: int, high: int) -> tuple[Values, Values]:
     """Of the windows of pictures of products xx, yy and xy: how far they agree, and what the lesser of the two has, per cell."""
     n = wide * high
-    xx, yy = (np.maximum(0.0, _sums((v * v).mean(axis=0), wide, high)) / n for v in (x, y))
-    xy = _sums((x * y).mean(axis=0), wide, high) / n
+    xx, yy = (np.maximum(0.0, window_sums((v * v).mean(axis=0), wide, high)) / n for v in (x, y))
+    xy = window_sums((x * y).mean(axis=0), wide, high) / n
     return (2 * xy + floor) / (xx + yy + floor), np.sqrt(np.minimum(xx, yy))
 
 
@@ -309,9 +331,9 @@ def _judged(
     scale: float,
 ) -> Agreement:
     mean_x, mean_y = x.mean(axis=0), y.mean(axis=0)
-    still_x, still_y = _detail(mean_x)[None], _detail(mean_y)[None]
+    still_x, still_y = detail_of(mean_x)[None], detail_of(mean_y)[None]
     alike, both = _concordance(still_x, still_y, 2 * NOISE**2, 3, 3)
-    detail = min(float(np.sqrt(np.maximum(0, _sums((v * v)[0], 3, 3)) / 9).sum()) for v in (still_x, still_y))
+    detail = min(float(np.sqrt(np.maximum(0, window_sums((v * v)[0], 3, 3)) / 9).sum()) for v in (still_x, still_y))
     unlike_still = float((both * np.clip(1 - alike, 0, 1)).sum()) / max(detail, NOISE * both.size / 2)
 
     change_x, change_y = x - mean_x, y - mean_y
@@ -329,6 +351,8 @@ def _judged(
         worst_inner=float(inner.min()) if len(inner) else 1.0,
         unlike_change=float((both * np.clip(1 - alike, 0, 1)).sum() / (both.sum() + LITTLE * both.size)),
         unlike_still=unlike_still,
+        worst_time=1.0,
+        alone=changes_alone(x, y),
         detail=float(min(np.sqrt((v * v).mean()) for v in (still_x, still_y))),
         offset_ms=offset_ms,
         spans=len(x),

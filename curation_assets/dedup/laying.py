@@ -32,8 +32,8 @@ def shared_times(a: Course, b: Course, scale: float, offset: float) -> tuple[flo
     return (end - begin) / max(1, a.duration_ms), (end - begin) * scale / max(1, b.duration_ms)
 
 
-def in_time(a: Course, b: Course, scale: float, offset: float) -> tuple[Values, Values] | None:
-    """Means over the same spans of time, (n, CELLS, CELLS) each: as many as the coarser course has in what both show, less the darkest of fades."""
+def in_time(a: Course, b: Course, scale: float, offset: float, *, fades: bool = False) -> tuple[Values, Values] | None:
+    """Means over the same spans of time, (n, CELLS, CELLS) each: as many as the coarser course has in what both show, less those of fades unless they are asked for."""
     begin, end = _both_show(a, b, scale, offset)
     if end - begin < 1 or not len(a.cells) or not len(b.cells):
         return None
@@ -44,7 +44,7 @@ def in_time(a: Course, b: Course, scale: float, offset: float) -> tuple[Values, 
         np.tensordot(_averages(s / c.duration_ms, e / c.duration_ms, count, len(c.cells)), c.cells, 1)
         for c, s, e in sides
     )
-    return both_lit(x, y)
+    return (x, y) if fades else both_lit(x, y)
 
 
 @lru_cache(4096)

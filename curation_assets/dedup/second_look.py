@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from curation_assets.dedup.align import Altered, Matches
 from curation_assets.dedup.bits import Ints
 from curation_assets.dedup.courses import Course
-from curation_assets.dedup.evidence import agreement, happens_otherwise, unlike
+from curation_assets.dedup.evidence import GOOD, agreement, happens_otherwise, unlike
 from curation_assets.dedup.library import Library
 from curation_assets.dedup.parts import BLOCKS
 from curation_assets.dedup.standing import as_wholes, stands_apart
@@ -83,23 +83,42 @@ def without_unlike(matches: Matches, courses: Courses) -> tuple[Matches, NDArray
 
 
 def verdict(short: Course, long: Course, altered: Altered, scale: float, offset_ms: int) -> Verdict:
-    """Whether two clips show the same once the shorter one is altered back, or nothing speaks against it.
+    """Whether two clips show the same once one of them is altered back, or nothing speaks against it.
+
+    Args:
+        scale, offset_ms: time in the longer clip = scale x time in the shorter one + offset; of a reversed clip, its time from its end.
 
     Where nothing moves a clip run backwards is the clip itself: two that are alike backwards must be so forwards, too. And where they are, what
     stands in them must be the same, which is seen best where they lie on each other in time.
+
+    How two lie on each other is looked for step by step, and found better from one of them or from the other. So the better of both counts where they do not agree at
+    once, and else always the same one of a pair is laid on the other, whichever is asked for as the shorter.
     """
     backwards = altered is Altered.REVERSED
-    first = short.altered_back(altered)
-    found = agreement(first, long, scale, offset_ms)
+    if _rank(long) < _rank(short):
+        back = short.duration_ms - (long.duration_ms - offset_ms) / scale if backwards else -offset_ms / scale
+        short, long, scale, offset_ms = long, short, 1 / scale, round(back)
+    one, other = short.altered_back(altered), long
+    found = agreement(one, other, scale, offset_ms)
+    if found is not None and found.likeness < GOOD:
+        turned = agreement(other, one, 1 / scale, round(-offset_ms / scale))
+        if turned is not None and turned.likeness > found.likeness:
+            one, other, found = other, one, turned
     if found is None:
         return Verdict.SAME
     if unlike(found, backwards) or happens_otherwise(found):
         return Verdict.OTHER
-    if stands_apart(first, long, found):
-        wholes = altered is Altered.NOT and as_wholes(first, long, found)
+    if stands_apart(one, other, found):
+        wholes = altered is Altered.NOT and as_wholes(one, other, found)
         return Verdict.OTHER_STANDS if wholes else Verdict.OTHER
     forwards = agreement(short, long, scale, offset_ms) if backwards else None
     if forwards is None:
         return Verdict.SAME
     same = found.moving > 0 if unlike(forwards) else not stands_apart(short, long, forwards)
     return Verdict.SAME if same else Verdict.OTHER
+
+
+def _rank(course: Course) -> tuple[int, float, bytes, bytes]:
+    """By which of two clips the one to be laid on the other is chosen: the shorter, then the one of the smaller picture."""
+    still = b"" if course.still is None else course.still.tobytes()
+    return course.duration_ms, course.box[2] * course.box[3], course.cells.tobytes(), still

@@ -5,6 +5,7 @@ What belongs here: which cells of a picture differ. What does not: how stills ar
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -70,25 +71,57 @@ less than this factor. A logo or a caption on a picture has another ground; in c
 def different_windows(x: Values, y: Values) -> NDArray[np.bool_]:
     """Which windows show something in one still at least, and not the same in the other, moved by up to a cell.
 
-    Where one of them shows nothing (nan), it was flat, and is taken to have the tone of what the other mostly shows there, at each side. Where faint texture lacks
-    something in most places, it is the coding of one of them that took it away: such windows must lack far more than is usual among them.
+    Where one of them shows nothing (nan), it was flat, in a tone that is not known: a window differs if it does so both with the tone of what the other mostly
+    shows in all such places and with that of what it shows at this side.
     """
     x, y = _of_one_gain(x, y)
     seen = _seen(x, y, (WINDOW + 4, WINDOW + 4))
-    x, y = _toned(x, y), _toned(y, x)
+    x_sides, y_sides = _sides(x), _sides(y)
+    different = _different(_toned(x, y, [np.isnan(x)]), _toned(y, x, [np.isnan(y)]), seen)
+    if max(len(x_sides), len(y_sides)) > 1:
+        different &= _different(_toned(x, y, x_sides), _toned(y, x, y_sides), seen)
+    return different
+
+
+def _different(x: Values, y: Values, seen: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Windows that differ, of stills that show something everywhere.
+
+    Where faint texture of one tone lacks something in most places, it is the coding of one of them that took it away: such windows must lack far more than is
+    usual among them.
+
+    Args:
+        seen: windows in which both showed something.
+    """
     x, y = (cv2.GaussianBlur(v, (0, 0), SMOOTH) for v in (x, y))
     lack, shown = 1 - _concordance(x, y, (WINDOW, WINDOW)), np.maximum(_spread(x), _spread(y))
-    faint = (shown > INK**2) & (shown <= FAINT**2)
+    faint = (shown > INK**2) & (shown <= FAINT**2) & _of_one_tone(x, y)
     least = np.where(faint, max(APART, ABOVE_USUAL * _usual(lack[faint & seen])), APART)
     return np.asarray((lack > least) & (shown > INK**2), np.bool_)
 
 
-def _toned(still: Values, other: Values) -> Values:
+def _of_one_tone(x: Values, y: Values) -> NDArray[np.bool_]:
+    """Windows whose tones differ by no more than faint texture does, with one gain and offset of all tones: texture that was taken away must not decide these."""
+    of_x, of_y = _mean(x), _mean(y)
+    alike = np.ones(x.shape, np.bool_)
+    for _ in range(2):
+        here, there = of_x[alike], of_y[alike]
+        spread = float(there.var())
+        gain = float(((here - here.mean()) * (there - there.mean())).mean()) / spread if spread > 1 else 1.0
+        apart = np.abs(of_x - here.mean() - gain * (of_y - there.mean()))
+        alike = apart <= max(FAINT, float(np.median(apart)))
+    return np.asarray(apart < FAINT, np.bool_)
+
+
+def _sides(still: Values) -> list[NDArray[np.bool_]]:
+    """The places in which a still shows nothing, each by itself."""
+    count, labels = cv2.connectedComponents(np.isnan(still).astype(np.uint8), connectivity=8)
+    return [labels == label for label in range(1, count)]
+
+
+def _toned(still: Values, other: Values, places: Sequence[NDArray[np.bool_]]) -> Values:
     """A still that has, in each place where it shows nothing, the tone of what the other mostly shows there."""
-    nothing, out = np.isnan(still), np.nan_to_num(still)
-    count, labels = cv2.connectedComponents(nothing.astype(np.uint8), connectivity=8)
-    for label in range(1, count):
-        place = labels == label
+    out = np.nan_to_num(still)
+    for place in places:
         shown = other[place & ~np.isnan(other)]
         out[place] = np.median(shown) if len(shown) else 0.0
     return out

@@ -10,6 +10,7 @@ What belongs here: comparing two stills. What does not: which pairs are compared
 from __future__ import annotations
 
 from collections.abc import Iterator
+from enum import Enum
 from typing import Final
 
 import cv2
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 
 from curation_assets.decode.measures.still import SIDE
 from curation_assets.dedup.courses import Box, Course, Overlay, Values
-from curation_assets.dedup.evidence import Agreement
+from curation_assets.dedup.evidence import Agreement, likeness_laid
 from curation_assets.dedup.levels import NOISE, both_lit, even
 from curation_assets.dedup.slight_shifts import slopes
 from curation_assets.dedup.small_windows import (
@@ -89,6 +90,10 @@ WHOLE_PICTURE: Final = (0.0, 0.0, 1.0, 1.0)
 WHOLE: Final = 0.9
 """From this overlap a clip's still stands for what the other shows."""
 
+LEAST_GAIN: Final = 0.002
+"""By so much at least the courses are more alike where a fit of the stills explains letters before a picture that changes. Of titles before panned pictures of the first half of the
+material of `benchmarks.truth` that a fit brought onto each other they are less alike, by up to 0.16; of its copies before such pictures none needs a fit."""
+
 STEADY: Final = 6.0
 """Levels between the darkest and the brightest span of a cell of a course, up to which it stands still over the clip."""
 
@@ -107,22 +112,49 @@ def stands_apart(a: Course, b: Course, found: Agreement) -> bool:
         False also where it cannot be seen: without stills, or where one clip drifts over the other.
 
     Sliding one still over the other brings some letters of any two titles onto each other. So a fit excuses letters only if it leaves
-    hardly any: of titles before panned pictures of the first half most have 15 to 40 windows left, where 40 would have been needed, and copies none.
+    hardly any, and where more of the picture changes only if the courses become more alike by it, too: of titles before panned pictures of the first half most
+    have 15 to 40 windows left, where 40 would have been needed, and copies none.
     Where clips are laid as a crop on its original they do not lie exactly enough to tell what stands in a few cells (`titles`).
     """
     if a.still is None or b.still is None or found.overlay is None:
         return False
+    said = _said(a, b, found)
+    if said is _Said.FITS:
+        said = _said(b, a, found.turned())
+    return said is _Said.APART
+
+
+class _Said(Enum):
+    """What stills say: other things stand; nothing does, as they lie; nothing does once they are moved and stretched to fit."""
+
+    APART = "apart"
+    ALIKE = "alike"
+    FITS = "fits"
+
+
+def _said(a: Course, b: Course, found: Agreement) -> _Said:
+    """The same with one still laid on the other: where a fit excuses what differs, it must do so whichever is moved."""
+    assert found.overlay is not None
     stills, moves = _Stills(a, b, found), found.moving > STILL
     courses = exactly_in_time(a, b, found) if moves and as_wholes(a, b, found) else None
     if courses is not None and stills.titled(*courses, found.overlay):
-        return True
+        return _Said.APART
     unlike = stills.unlike(stills.overlay)
     if not unlike and (moves or not stills.otherwise(stills.overlay, above_usual=0)):
-        return False
+        return _Said.ALIKE
     fitted = stills.fitted()
-    if unlike and (stills.unlike(fitted) or (stills.lettered(stills.overlay) and not stills.explained(fitted))):
-        return True
-    return not moves and stills.otherwise(fitted)
+    if unlike and stills.unlike(fitted):
+        return _Said.APART
+    excused = stills.explained(fitted) and not (moves and _less_alike(a, b, found, stills.overlay, fitted))
+    if unlike and stills.lettered(stills.overlay) and not excused:
+        return _Said.APART
+    return _Said.APART if not moves and stills.otherwise(fitted) else _Said.FITS
+
+
+def _less_alike(a: Course, b: Course, found: Agreement, laid: Overlay, fitted: Overlay) -> bool:
+    """Whether the courses are not more alike as the stills fit than as they themselves were laid, or the stills at first."""
+    before = max(likeness_laid(a, b, found, overlay) for overlay in (laid, found.overlay or laid))
+    return likeness_laid(a, b, found, fitted) <= before + LEAST_GAIN
 
 
 def as_wholes(a: Course, b: Course, found: Agreement) -> bool:
