@@ -21,6 +21,7 @@ from curation_assets.decode.measures.still import SIDE
 from curation_assets.dedup.courses import Box, Course, Overlay, Values
 from curation_assets.dedup.evidence import Agreement, likeness_laid
 from curation_assets.dedup.levels import NOISE, both_lit, even
+from curation_assets.dedup.resampled import middles, placed, sampled
 from curation_assets.dedup.slight_shifts import slopes
 from curation_assets.dedup.small_windows import (
     ABOVE_USUAL,
@@ -284,15 +285,15 @@ class _Stills:
         rows, columns = different.shape
         for steady, seen in zip(self._steady, (own, region), strict=True):
             if steady is not None:
-                still, inside = _sampled(steady.astype(np.float64), seen, (columns, rows))
+                still, inside = sampled(steady.astype(np.float64), seen, (columns, rows))
                 different = different & (still + 1 - inside > 0.5)
         return different
 
     def _places(self, region: Box, shape: tuple[int, ...]) -> tuple[Values, Values]:
         """The middles of the columns and rows of a region of the second picture, as shares of its frame's sides."""
         left, top, width, height = self._boxes[1]
-        columns = left + width * _middles(region[0], region[2], shape[1])
-        return columns, top + height * _middles(region[1], region[3], shape[0])
+        columns = left + width * middles(region[0], region[2], shape[1])
+        return columns, top + height * middles(region[1], region[3], shape[0])
 
     def _regions(self, overlay: Overlay, *, beyond: bool = False) -> tuple[Box, Box]:
         """What is compared, in the second picture and in the first: where both frames lie alike what either shows within both frames, since what was
@@ -318,7 +319,7 @@ class _Stills:
             most = min(min(SIDE, finest * box[2 + k]) * (seen[2 + k] - seen[k]) for seen, box in sides)
             size.append(max(2 * WINDOW, round(most)))
         x, y = (
-            _placed(*_sampled(still, part, (size[0], size[1]))) for still, part in ((self._a, own), (self._b, region))
+            placed(*sampled(still, part, (size[0], size[1]))) for still, part in ((self._a, own), (self._b, region))
         )
         return x, y
 
@@ -346,11 +347,6 @@ class _Stills:
             long = not self._framed or max(wide / columns, high / rows) > LONG
             cells += 0 if logo or (edge and long) or count < SPECK else count
         return cells
-
-
-def _middles(begin: float, end: float, count: int) -> Values:
-    """The middles of so many equal parts."""
-    return begin + (end - begin) * (np.arange(count) + 0.5) / count
 
 
 def _in_corner(low: float, high: float) -> bool:
@@ -395,24 +391,3 @@ def _moves(overlay: Overlay, size: float) -> Iterator[Overlay]:
         yield Overlay(*wide, y, b)
         yield Overlay(x, a, *high)
         yield Overlay(*wide, *high)
-
-
-def _sampled(still: Values, region: Box, size: tuple[int, int]) -> tuple[Values, Values]:
-    """Sums over the cells of the region (left, top, right, lower edge), and the share of each cell that lies within the still."""
-    left, top, right, bottom = region
-    rows, columns = _weights(top, bottom, size[1], len(still)), _weights(left, right, size[0], len(still))
-    return rows @ still @ columns.T, rows.sum(axis=1)[:, None] * columns.sum(axis=1)[None]
-
-
-def _placed(sums: Values, inside: Values) -> Values:
-    """Means of cells; nan where most of a cell lies outside."""
-    return np.where(inside > 0.5, sums / np.maximum(inside, 0.5), np.nan)
-
-
-def _weights(begin: float, end: float, count: int, pixels: int) -> Values:
-    """(count, pixels): how much of each of so many equal parts of [begin, end] each pixel covers."""
-    edges = np.linspace(begin, end, count + 1) * pixels
-    low = np.arange(pixels, dtype=np.float64)
-    covered = np.clip(np.minimum(edges[1:, None], low + 1) - np.maximum(edges[:-1, None], low), 0, None)
-    weights: Values = covered / np.maximum(np.diff(edges)[:, None], 1e-9)
-    return weights
