@@ -41,6 +41,8 @@ MEMORY = Path("/dev/shm")
 ROOM = 8 << 30
 """Bytes that must be free in memory for tests to have their folders there: some ten times what all of them leave."""
 
+SETTINGS = ("CURATION_", "DAGSTER_")
+
 
 def pytest_configure() -> None:
     """Has tests keep their folders in memory where there is much of it: on a disk, commands that they start wait for it with each event of a run."""
@@ -53,6 +55,16 @@ def _available() -> int:
     """Bytes of memory that programs may still have: a file system in memory says how large it may grow, whatever else is in use."""
     facts = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
     return int(facts["MemAvailable"].split()[0]) << 10
+
+
+@pytest.fixture(autouse=True)
+def settings_of_one_test() -> Iterator[None]:
+    """Commands that are called in this process leave settings in its environment (`CURATION_RECIPES`), where a test that follows would find them."""
+    before = {name: value for name, value in os.environ.items() if name.startswith(SETTINGS)}
+    yield
+    for name in [name for name in os.environ if name.startswith(SETTINGS)]:
+        del os.environ[name]
+    os.environ.update(before)
 
 
 @event.listens_for(Engine, "connect")
