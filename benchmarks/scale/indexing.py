@@ -1,4 +1,4 @@
-"""Step `index`: the lists of HD-VILA and ACAV indexed, again with nothing changed, and the slices of an index that has none."""
+"""Step `index`: the lists of HD-VILA and ACAV indexed, again with nothing changed, changed and in another order, and the slices of an index that has none."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from benchmarks.ingest import measured
-from benchmarks.scale.lists import write_acav, write_hdvila
+from benchmarks.scale.lists import changed, scattered, write_acav, write_hdvila
 from benchmarks.scale.rows import Line, Row
 from curation_assets.schemas import SCHEMAS
 from curation_resources.storage import Storage
@@ -54,8 +54,14 @@ def index(folder: Path, share: float) -> Iterator[Line]:
 
 
 def index_acav(folder: Path, share: float) -> Iterator[Line]:
-    """ACAV's list alone."""
-    yield from _index("acav", "csv", write_acav, int(ACAV_ROWS * share), folder)
+    """ACAV's list alone; then one that changed, and one in another order, beside the index of it."""
+    rows, (full, videos) = int(ACAV_ROWS * share), SIZES["acav"]
+    yield from _index("acav", "csv", write_acav, rows, folder)
+    path = folder / "acav.csv"
+    for what, numbers in (("one row in a hundred gone, one new", changed), ("rows in another order", scattered)):
+        write_acav(path, rows, numbers=numbers(rows))
+        yield Row(f"acav: {what}", rows, full, measured(bring_index, f"{folder}/acav", "acav", str(path), videos))
+    path.unlink()
 
 
 def _index(form: str, ending: str, write: Callable[[Path, int], None], rows: int, folder: Path) -> Iterator[Line]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from benchmarks.ingest import youtube_like
@@ -11,6 +12,8 @@ SHAPES = 2000
 """Rows of spans that are made; videos take them in turn, each with its own id in them."""
 PLACE = "~~~~~~~~~~~"
 """Stands for the id in a shape."""
+STRIDE = 7_368_787
+"""A prime, so that its multiples go through all rows."""
 
 
 def _clock(ms: int) -> str:
@@ -37,11 +40,22 @@ def write_hdvila(path: Path, rows: int, seed: int = 0) -> None:
             file.write(shapes[number % SHAPES].replace(PLACE, youtube_like(number + seed * rows)))
 
 
-def write_acav(path: Path, rows: int, seed: int = 0) -> None:
-    """A list as ACAV100M's: id and one span of ten seconds a row."""
+def write_acav(path: Path, rows: int, seed: int = 0, numbers: Iterable[int] | None = None) -> None:
+    """A list as ACAV100M's: id and one span of ten seconds a row; `numbers` are the rows and their order, if not all of them."""
     random_ = random.Random(seed)
     starts = [random_.randrange(3_600) for _ in range(SHAPES)]
     with path.open("w") as file:
-        for number in range(rows):
+        for number in range(rows) if numbers is None else numbers:
             start = starts[number % SHAPES]
             file.write(f"{youtube_like(number + seed * rows)},{start},{start + 10}\n")
+
+
+def changed(rows: int) -> Iterator[int]:
+    """Rows of a list of which one in a hundred is gone, and as many are new."""
+    yield from (number for number in range(rows) if number % 100 != 1)
+    yield from range(rows, rows + rows // 100)
+
+
+def scattered(rows: int) -> Iterator[int]:
+    """All rows in an order in which none is near the one it was near."""
+    yield from (number * STRIDE % rows for number in range(rows))
